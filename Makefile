@@ -1,0 +1,42 @@
+# Every target sets up what it needs; after that all of them work offline.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+# Without compiled bytecode scikit-learn alone takes many seconds to import.
+export UV_COMPILE_BYTECODE = 1
+export UV_LINK_MODE = copy
+
+.PHONY: help setup test check bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## create the environment with the pinned dependencies
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14'
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
+	touch $@
+
+test: $(READY) ## run the tests
+	$(VENV)/bin/python -m pytest
+
+check: $(READY) ## lint, types and dependencies
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/deptry src
+
+bench: $(READY) ## speed of the main job, as ratios to plain yardsticks
+	$(VENV)/bin/python training/benchmark/speed.py
+
+lock: $(READY) ## choose the newest allowed versions of all dependencies
+	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

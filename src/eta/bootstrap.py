@@ -1,0 +1,42 @@
+"""The one place that chooses concrete parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eta.forecast.base import ArrivalModel
+from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRatioBaseline, SurvivalBaseline
+from eta.forecast.hazard import HazardModel
+from eta.ingest.base import Imported
+from eta.ingest.olist import read_olist
+
+#: Readers of data, by the name of the source.
+SOURCES: Mapping[str, Callable[[Path], Imported]] = {"olist": read_olist}
+
+#: Parameters of baselines, by the name they go by in reports.
+_BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {
+    "B0": PromiseBaseline,
+    "B1": HistoryBaseline,
+    "B1-lane": lambda: HistoryBaseline(by_lane=True),
+    "B2": lambda: HistoryBaseline(last_days=14.0),
+    "B2-lane": lambda: HistoryBaseline(by_lane=True, last_days=14.0, shrinkage=20.0),
+    "B3": PromiseRatioBaseline,
+    "B4": SurvivalBaseline,
+}
+
+#: What a replay compares unless it is told otherwise.
+USUAL_MODELS = (*_BASELINES, "eta")
+#: What a newly trained version is checked against.
+RIVALS: Mapping[str, Callable[[], ArrivalModel]] = {"B4": _BASELINES["B4"]}
+
+
+def models(parameters: Mapping[str, Any]) -> dict[str, Callable[[], ArrivalModel]]:
+    """Every model by name; ``parameters`` are those of ``eta`` and its variants."""
+    return {
+        **_BASELINES,
+        "eta": lambda: HazardModel(**parameters),
+        "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}),
+        "eta-delivered-only": lambda: HazardModel(**{**parameters, "keeps_censored": False}),
+    }

@@ -1,0 +1,129 @@
+"""The time zone of a place, and where the answer comes from.
+
+Regions are listed for the large countries whose parcels cross zones at home; for the other countries the zone of
+the capital or of most people stands in, and the answer says so.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+from eta.domain.vocabulary import TimezoneSource
+
+_BRAZIL = {
+    "America/Rio_Branco": "AC",
+    "America/Manaus": "AM",
+    "America/Porto_Velho": "RO",
+    "America/Boa_Vista": "RR",
+    "America/Cuiaba": "MT",
+    "America/Campo_Grande": "MS",
+    "America/Belem": "AP PA",
+    "America/Araguaina": "TO",
+    "America/Maceio": "AL SE",
+    "America/Bahia": "BA",
+    "America/Fortaleza": "CE MA PB PI RN",
+    "America/Recife": "PE",
+    "America/Sao_Paulo": "DF ES GO MG PR RJ RS SC SP",
+}
+_UNITED_STATES = {
+    "America/New_York": "CT DC DE FL GA IN KY MA MD ME MI NC NH NJ NY OH PA RI SC VA VT WV",
+    "America/Chicago": "AL AR IA IL KS LA MN MO MS ND NE OK SD TN TX WI",
+    "America/Denver": "CO ID MT NM UT WY",
+    "America/Phoenix": "AZ",
+    "America/Los_Angeles": "CA NV OR WA",
+    "America/Anchorage": "AK",
+    "Pacific/Honolulu": "HI",
+    "America/Puerto_Rico": "PR VI",
+}
+_CANADA = {
+    "America/St_Johns": "NL",
+    "America/Halifax": "NB NS PE",
+    "America/Toronto": "ON QC NU",
+    "America/Winnipeg": "MB",
+    "America/Regina": "SK",
+    "America/Edmonton": "AB NT",
+    "America/Vancouver": "BC",
+    "America/Whitehorse": "YT",
+}
+_AUSTRALIA = {
+    "Australia/Sydney": "ACT NSW",
+    "Australia/Melbourne": "VIC",
+    "Australia/Hobart": "TAS",
+    "Australia/Brisbane": "QLD",
+    "Australia/Adelaide": "SA",
+    "Australia/Darwin": "NT",
+    "Australia/Perth": "WA",
+}
+
+REGION_ZONES: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        (country, region): zone
+        for country, zones in {"BR": _BRAZIL, "US": _UNITED_STATES, "CA": _CANADA, "AU": _AUSTRALIA}.items()
+        for zone, regions in zones.items()
+        for region in regions.split()
+    }
+)
+
+#: Countries with several zones: the one that stands in when the region is not known.
+COUNTRY_ZONES: Mapping[str, str] = MappingProxyType(
+    {
+        "AQ": "Antarctica/McMurdo",
+        "AR": "America/Argentina/Buenos_Aires",
+        "AU": "Australia/Sydney",
+        "BR": "America/Sao_Paulo",
+        "CA": "America/Toronto",
+        "CD": "Africa/Kinshasa",
+        "CL": "America/Santiago",
+        "CN": "Asia/Shanghai",
+        "CY": "Asia/Nicosia",
+        "DE": "Europe/Berlin",
+        "EC": "America/Guayaquil",
+        "ES": "Europe/Madrid",
+        "FM": "Pacific/Pohnpei",
+        "GL": "America/Nuuk",
+        "ID": "Asia/Jakarta",
+        "KI": "Pacific/Tarawa",
+        "KZ": "Asia/Almaty",
+        "MH": "Pacific/Majuro",
+        "MN": "Asia/Ulaanbaatar",
+        "MX": "America/Mexico_City",
+        "MY": "Asia/Kuala_Lumpur",
+        "NZ": "Pacific/Auckland",
+        "PF": "Pacific/Tahiti",
+        "PG": "Pacific/Port_Moresby",
+        "PS": "Asia/Hebron",
+        "PT": "Europe/Lisbon",
+        "RU": "Europe/Moscow",
+        "UA": "Europe/Kyiv",
+        "UM": "Pacific/Wake",
+        "US": "America/New_York",
+        "UZ": "Asia/Tashkent",
+        "VN": "Asia/Ho_Chi_Minh",
+    }
+)
+
+
+@cache
+def _only_zones() -> Mapping[str, str]:
+    """Country code -> zone for the countries that have one zone, from the time zone database's own list."""
+    zones: dict[str, list[str]] = {}
+    for line in (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            country, _, zone = line.split("\t")[:3]
+            zones.setdefault(country, []).append(zone)
+    return MappingProxyType({country: names[0] for country, names in zones.items() if len(names) == 1})
+
+
+@cache
+def zone_of(country: str | None, region: str | None) -> tuple[str, TimezoneSource]:
+    """The IANA zone of a place and how it was found.
+
+    Args:
+        country: ISO 3166-1 alpha-2, or None.
+        region: the country's own short form, or None.
+    """
+    if country and region and (country, region) in REGION_ZONES:
+        return REGION_ZONES[country, region], TimezoneSource.REGION
+    zone = COUNTRY_ZONES.get(country or "") or _only_zones().get(country or "")
+    return (zone, TimezoneSource.COUNTRY_DEFAULT) if zone else ("UTC", TimezoneSource.ASSUMED_UTC)

@@ -1,0 +1,404 @@
+"""The shell's door: ``eta train``, ``eta backtest``, ``eta score``, ``eta models``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from eta import __version__, bootstrap
+from eta.calendars.local import midnight, to_instant
+from eta.delays import DelayPolicy
+from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, SourceRejected
+from eta.evaluation.replay import Refit
+from eta.forecast.hazard import HazardModel
+from eta.ingest.base import Imported
+from eta.journey.timeline import Timelines
+from eta.registry import Registry, write_atomically
+from eta.service.backtest_models import backtest_models
+from eta.service.score_parcels import Scored, score_parcels
+from eta.service.served_model import ServedModel
+from eta.service.train_model import train_model
+from eta.settings import Settings
+
+#: Wide enough for every table where nobody's screen decides.
+_FILE_WIDTH = 160
+
+
+def _console(*, stderr: bool) -> Console:
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, soft_wrap=True, width=None if is_terminal else _FILE_WIDTH)
+
+
+app = typer.Typer(name="eta", help="Delivery dates that people can trust.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+models_app = typer.Typer(help="The registry: what there is, what serves, and back again.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+out, err = _console(stderr=False), _console(stderr=True)
+
+Data = Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)]
+Source = Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.", show_default=False)]
+Config = Annotated[Path | None, typer.Option(help="TOML file with [model] and [delays]; see training/train.toml.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the same figures to this file.")]
+Quarantine = Annotated[Path, typer.Option(help="Where rejected rows are written, if there are any.")]
+QUARANTINE = Path("quarantine.csv")
+
+
+@app.command()
+def train(
+    data: Data,
+    source: Source,
+    as_of: Annotated[str | None, typer.Option(help="Learn from what was known at this date or time; default: all of it.")] = None,
+    config: Config = None,
+    json_file: JsonFile = None,
+    quarantine: Quarantine = QUARANTINE,
+) -> None:
+    """Learn from what was known at a moment and write a version into the registry."""
+    settings, parameters, policy = _configure(config)
+    imported, timelines = _read(data, source, quarantine)
+    # What was told at that very moment counts as known.
+    moment = _moment(as_of, imported.zone) if as_of else _utc(timelines.received_at.max())
+    name = _train(timelines, settings, moment, source, parameters, policy)
+    manifest = Registry(settings.models).load(name).manifest
+    _print_check(manifest)
+    out.print(f"version [bold]{name}[/] is in {escape(str(settings.models))}; `eta models promote {name}` makes it serve")
+    _write_json(json_file, {"version": name, **manifest})
+
+
+@app.command()
+def backtest(
+    data: Data,
+    source: Source,
+    first: Annotated[str, typer.Option("--from", help="First day to judge.")],
+    last: Annotated[str, typer.Option("--to", help="Last day to judge.")],
+    refit: Annotated[Refit, typer.Option(help="How often `eta` is fitted again.")] = Refit.MONTH,
+    models: Annotated[str, typer.Option(help="Models to compare, comma-separated.")] = ",".join(bootstrap.USUAL_MODELS),
+    config: Config = None,
+    json_file: JsonFile = None,
+    quarantine: Quarantine = QUARANTINE,
+) -> None:
+    """Replay past days as they were known and compare models with each other."""
+    _, parameters, _ = _configure(config)
+    known = bootstrap.models(parameters)
+    names = [name.strip() for name in models.split(",")]
+    for name in names:
+        if name not in known:
+            raise InvalidValue("--models", f"{name!r} is no model", f"choose from {', '.join(known)}")
+    imported, timelines = _read(data, source, quarantine)
+    start, last_midnight = _midnight(first, "--from", imported.zone), _midnight(last, "--to", imported.zone)
+    if last_midnight < start:
+        raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
+    with _progress() as progress:
+        result = backtest_models(
+            timelines,
+            {name: known[name] for name in names},
+            source=source,
+            start=start,
+            end=last_midnight + timedelta(days=1),
+            last_day=last,
+            refit=refit,
+            progress=progress,
+        )
+    _print_rows(result["rows"], result["differences"])
+    _write_json(json_file, result)
+
+
+@app.command()
+def score(
+    data: Data,
+    source: Source,
+    as_of: Annotated[str, typer.Option(help="The moment: a date (00:00 in the source's zone) or a time with an offset.")],
+    model: Annotated[str | None, typer.Option(help="Version to use; default: the newest that had not learned beyond --as-of.")] = None,
+    out_file: Annotated[Path | None, typer.Option("--out", help="One row a parcel, .csv or .parquet; expired parcels beside it.")] = None,
+    config: Config = None,
+    json_file: JsonFile = None,
+    quarantine: Quarantine = QUARANTINE,
+) -> None:
+    """Windows and delay flags of all parcels in flight."""
+    if out_file and out_file.suffix not in (".csv", ".parquet"):
+        raise InvalidValue("--out", f"{out_file.name} names no format", "end it with .csv or .parquet")
+    settings, parameters, policy = _configure(config)
+    imported, timelines = _read(data, source, quarantine)
+    moment = _moment(as_of, imported.zone)
+    registry = Registry(settings.models)
+    served = _newest(registry, moment) if model is None else ServedModel.unpack(registry.load(model), HazardModel)
+    if served is None:
+        err.print(f"no version had learned by {moment.isoformat()} and no further: training one")
+        served = ServedModel.unpack(registry.load(_train(timelines, settings, moment, source, parameters, policy)), HazardModel)
+    with _progress() as progress:
+        progress("scoring", 0, 1)
+        scored = score_parcels(timelines, served, to_instant(moment), policy=policy)
+        progress("scored", 1, 1)
+    _print_scored(scored)
+    if out_file:
+        expired_file = out_file.with_name(f"{out_file.stem}.expired{out_file.suffix}")
+        _write_table(out_file, scored.in_flight)
+        _write_table(expired_file, scored.expired)
+        out.print(f"wrote {escape(str(out_file))} and {escape(str(expired_file))}")
+    states = scored.in_flight["delay_state"].value_counts().sort_index()
+    figures = {"as_of": moment.isoformat(), "model_version": served.version, "in_flight": len(scored.in_flight), "expired": len(scored.expired)}
+    _write_json(json_file, {**figures, "delay_states": {str(state): int(count) for state, count in states.items()}})
+
+
+@models_app.command("list")
+def list_models(json_file: JsonFile = None) -> None:
+    """All versions, the one that learned furthest first."""
+    registry = _registry()
+    serving = registry.promoted()
+    table = Table("version", "learned through", "examples", "CRPS at purchase, days", "serves")
+    rows = []
+    for name in registry.names():
+        try:
+            manifest = registry.load(name).manifest
+        except ModelCorrupted as error:
+            table.add_row(name, "[red]refused[/]", "", escape(str(error)), "")
+            rows.append({"version": name, "refused": str(error)})
+            continue
+        table.add_row(
+            name, manifest["data"]["through"], f"{manifest['data']['examples']:,}", _figure(_checked(manifest, "crps_days")), "yes" if name == serving else ""
+        )
+        rows.append({"version": name, "data": manifest["data"], "serves": name == serving})
+    out.print(table)
+    _write_json(json_file, {"versions": rows, "serves": serving})
+
+
+@models_app.command()
+def show(version: str, json_file: JsonFile = None) -> None:
+    """What a version is made of and how it did against earlier days."""
+    manifest = _registry().load(version).manifest
+    _print_check(manifest)
+    out.print_json(json.dumps({name: value for name, value in manifest.items() if name != "check"}))
+    _write_json(json_file, dict(manifest))
+
+
+@models_app.command()
+def promote(version: str) -> None:
+    """Make a version serve."""
+    _registry().promote(version)
+    out.print(f"{version} serves")
+
+
+@models_app.command()
+def rollback() -> None:
+    """Make the version serve that served before."""
+    out.print(f"{_registry().rollback()} serves again")
+
+
+@models_app.command()
+def compare(version: str, other: str, json_file: JsonFile = None) -> None:
+    """Two versions' checks, side by side; each was judged on the days before it learned."""
+    registry = _registry()
+    manifests = {name: registry.load(name).manifest for name in (version, other)}
+    metrics = ("n", "mae_days", "crps_days", "crps_censored_days", "coverage_80", "coverage_90", "late_auc", "late_ap")
+    table = Table("figure, at purchase", version, other)
+    days = {name: manifest["check"] and f"{manifest['check']['from']} to {manifest['check']['to']}" for name, manifest in manifests.items()}
+    table.add_row("judged on", *(days[name] or "no earlier days" for name in manifests))
+    for metric in metrics:
+        table.add_row(metric, *(_figure(_checked(manifest, metric)) for manifest in manifests.values()))
+    out.print(table)
+    _write_json(json_file, {name: manifest["check"] for name, manifest in manifests.items()})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command line; every foreseen error is one line on standard error and exit status 2."""
+    try:
+        app(args=arguments, prog_name="eta", standalone_mode=True)
+    except EtaError as error:
+        err.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted; nothing half-written was left behind")
+        sys.exit(130)
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Delivery dates that people can trust."""
+
+
+def _configure(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPolicy]:
+    """Settings, parameters of the model and delay policy."""
+    settings = Settings.from_env(os.environ)
+    if config is None:
+        return settings, {}, DelayPolicy()
+    try:
+        values = tomllib.loads(config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidSetting(f"{config} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{config} is no TOML: {error}") from None
+    allowed = {"model": set(HazardModel().get_params()), "delays": {field.name for field in fields(DelayPolicy)}}
+    for section, entries in values.items():
+        if section not in allowed or not isinstance(entries, dict):
+            raise InvalidSetting(f"{config}: [{section}] is no section; there are [model] and [delays]")
+        for name in entries:
+            if name not in allowed[section]:
+                raise InvalidSetting(f"{config}: {name} is no setting of [{section}]; there are {', '.join(sorted(allowed[section]))}")
+    return settings, values.get("model", {}), DelayPolicy(**values.get("delays", {}))
+
+
+def _read(data: Path, source: str, quarantine: Path) -> tuple[Imported, Timelines]:
+    if source not in bootstrap.SOURCES:
+        raise InvalidValue("--source", f"{source!r} is no source", f"choose from {', '.join(bootstrap.SOURCES)}")
+    with err.status(f"reading {escape(str(data))}"):
+        imported = bootstrap.SOURCES[source](data)
+        if not len(imported.shipments):
+            raise SourceRejected(f"{data} holds no orders")
+        timelines = Timelines.from_frames(imported.shipments, imported.events)
+    err.print(f"read {len(timelines):,} shipments and {len(timelines.event_code):,} scans")
+    for note, count in imported.notes.items():
+        if count:
+            err.print(f"  kept   {count:>7,}  {note}")
+    for reason, count in imported.rejected().items():
+        err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}")
+    if len(imported.quarantine):
+        _write_table(quarantine, imported.quarantine)
+        err.print(f"  rejected rows are in {escape(str(quarantine))}")
+    return imported, timelines
+
+
+def _train(timelines: Timelines, settings: Settings, moment: datetime, source: str, parameters: Mapping[str, Any], policy: DelayPolicy) -> str:
+    with _progress() as progress:
+        return train_model(
+            timelines,
+            Registry(settings.models),
+            as_of=moment,
+            source=source,
+            make=lambda: HazardModel(**parameters),
+            rivals=bootstrap.RIVALS,
+            policy=policy,
+            progress=progress,
+        )
+
+
+def _newest(registry: Registry, moment: datetime) -> ServedModel | None:
+    """The newest sound version that had not learned beyond ``moment``; what is refused on the way is said."""
+    for name in registry.names():
+        try:
+            version = registry.load(name)
+            if version.data_through <= moment:
+                return ServedModel.unpack(version, HazardModel)
+        except ModelCorrupted as error:
+            err.print(f"[yellow]refused:[/] {escape(str(error))}")
+    return None
+
+
+def _registry() -> Registry:
+    return Registry(Settings.from_env(os.environ).models)
+
+
+def _moment(text: str, zone: str) -> datetime:
+    try:
+        moment = midnight(text, zone)
+    except ValueError:
+        raise InvalidValue("--as-of", f"{text!r} is no date", "write 2018-05-15 or 2018-05-15T08:00:00-03:00") from None
+    if "T" in text and datetime.fromisoformat(text).tzinfo is None:
+        raise InvalidValue("--as-of", f"{text!r} has no offset from UTC", "write it as 2018-05-15T08:00:00-03:00")
+    return moment
+
+
+def _midnight(text: str, field: str, zone: str) -> datetime:
+    try:
+        return midnight(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=None).date().isoformat(), zone)  # noqa: DTZ007  # a date alone
+    except ValueError:
+        raise InvalidValue(field, f"{text!r} is no date", "write it as 2018-05-15") from None
+
+
+def _utc(instant: np.datetime64) -> datetime:
+    return pd.Timestamp(instant, tz="UTC").to_pydatetime()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> None:
+    metrics = {
+        "n": "n",
+        "mae_days": "MAE",
+        "crps_days": "CRPS",
+        "crps_censored_days": "CRPS, all",
+        "coverage_80": "in 80 %",
+        "coverage_90": "in 90 %",
+        "coverage_dates_80": "in dates",
+        "late_auc": "late AUC",
+        "late_auc_month_mean": "by month",
+    }
+    table = Table("moment", "model", *metrics.values(), "CRPS above eta's [95 %]")
+    against = {(row["moment"], row["against"]): row for row in differences if row["metric"] == "crps_days"}
+    for moment in dict.fromkeys(row["moment"] for row in rows):
+        for row in (row for row in rows if row["moment"] == moment):
+            gap = against.get((moment, row["model"]))
+            interval = "" if gap is None or gap["low"] is None else f"{-gap['mean']:+.2f} [{-gap['high']:+.2f}, {-gap['low']:+.2f}]"
+            table.add_row(moment, row["model"], *(_figure(row[metric]) for metric in metrics), interval)
+        table.add_section()
+    out.print(table)
+
+
+def _print_check(manifest: Mapping[str, Any]) -> None:
+    if manifest["check"] is None:
+        out.print("not checked: there are no earlier days to judge")
+        return
+    out.print(f"checked on {manifest['check']['from']} to {manifest['check']['to']}, with what was known by {manifest['data']['through']}")
+    _print_rows([{"late_auc_month_mean": None, **row} for row in manifest["check"]["rows"]], manifest["check"]["differences"])
+
+
+def _print_scored(scored: Scored) -> None:
+    table = Table("delay state", "parcels", "median P(late)")
+    for state, part in scored.in_flight.groupby("delay_state", sort=True):
+        table.add_row(str(state), f"{len(part):,}", _figure(float(part["delay_probability"].median())))
+    out.print(table)
+    out.print(f"{len(scored.in_flight):,} parcels in flight; {len(scored.expired):,} open for more than 60 days are expired and listed apart")
+
+
+def _checked(manifest: Mapping[str, Any], metric: str) -> float | None:
+    """A figure of the version's own check, at purchase."""
+    rows = manifest["check"]["rows"] if manifest["check"] else []
+    return next((row[metric] for row in rows if row["model"] == "eta" and row["moment"] == "purchase"), None)
+
+
+def _figure(value: float | None) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def _write_json(path: Path | None, values: Mapping[str, Any]) -> None:
+    if path:
+        write_atomically(path, json.dumps(values, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    if path.suffix == ".parquet":
+        write_atomically(path, table.to_parquet(index=False))
+    else:
+        text = table.select_dtypes(include=["object", "string"]).columns
+        # A spreadsheet runs a cell that starts like a formula.
+        safe = table.assign(
+            **{name: table[name].map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell) for name in text}
+        )
+        write_atomically(path, safe.to_csv(index=False, lineterminator="\n").encode())

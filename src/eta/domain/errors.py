@@ -1,0 +1,47 @@
+"""Everything that can go wrong, by name. The docstring of an error is its message."""
+
+
+class EtaError(Exception):
+    """Something went wrong in eta."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or " ".join((self.__doc__ or "").split()))
+
+
+class InvalidValue(EtaError):
+    """A field holds a value that cannot be right."""
+
+    def __init__(self, field: str, problem: str, mend: str) -> None:
+        self.field, self.problem, self.mend = field, problem, mend
+        super().__init__(f"{field}: {problem}; {mend}")
+
+
+class NaiveTime(InvalidValue):
+    """A datetime came without an offset from UTC."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field, "the time has no offset from UTC", "write it as 2018-05-15T08:00:00-03:00")
+
+
+class SourceRejected(EtaError):
+    """The data of a source cannot be read as that source's format."""
+
+
+class NothingToLearn(EtaError):
+    """There are no parcels from which a model could learn at that moment."""
+
+
+class NotFitted(EtaError):
+    """The model was asked to predict before it was fitted."""
+
+
+class ModelNotFound(EtaError):
+    """The registry has no such model version."""
+
+
+class ModelCorrupted(EtaError):
+    """A model version does not match its manifest; nothing of it was opened."""
+
+
+class InvalidSetting(EtaError):
+    """A setting is unknown or has an impossible value."""

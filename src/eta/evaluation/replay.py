@@ -1,0 +1,262 @@
+"""Replays past days as they were known: fit, forecast, wait, judge.
+
+A model is refitted at each origin on what was known then, and forecasts every moment until the next one. Models whose fit
+costs next to nothing are refitted every midnight. What came true is looked up at the end of the data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eta.calendars.local import DAY, day_starts, local_dates, to_instant, wall_clock
+from eta.curves import Curves
+from eta.domain.errors import NothingToLearn
+from eta.evaluation.scores import HORIZON_HOURS, crps_days, error_days, is_covered, probability_integral_transform
+from eta.forecast.base import ArrivalModel
+from eta.journey.columns import Labels
+from eta.journey.features import promise_ends
+from eta.journey.snapshots import MOMENTS, PURCHASE, Outcomes, Snapshots, examples, snapshots_to_judge, snapshots_to_learn
+from eta.journey.timeline import Timelines
+from eta.promise import date_at, probability_by, windows
+
+#: Called with what is being done, how much of it is done, and how much there is.
+Progress = Callable[[str, int, int], None]
+
+#: Full months replayed before the first judged day, to choose promise levels on the past.
+WARM_UP_MONTHS = 3
+
+
+class Refit(StrEnum):
+    """How often a model that costs something to fit is refitted."""
+
+    MONTH = "month"
+    WEEK = "week"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """What was forecast and what came true: ``judged`` has one row a snapshot, ``forecasts`` the same rows by model."""
+
+    judged: pd.DataFrame
+    forecasts: dict[str, pd.DataFrame]
+    fit_seconds: dict[str, float]
+    predict_seconds: dict[str, float]
+    data_end: np.datetime64
+
+
+@dataclass(eq=False)
+class _Run:
+    """One model on its way through the days."""
+
+    make: Callable[[], ArrivalModel]
+    forecasts: dict[str, NDArray[np.float64]]
+    refits_daily: bool
+    fit_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    fitted: ArrivalModel | None = None
+    #: Promise level in force, chosen on the past at each origin.
+    level: float = field(default=float("nan"))
+
+
+def replay(
+    timelines: Timelines,
+    models: Mapping[str, Callable[[], ArrivalModel]],
+    *,
+    start: datetime,
+    end: datetime,
+    refit: Refit,
+    known_through: np.datetime64 | None = None,
+    warm_up_months: int = WARM_UP_MONTHS,
+    progress: Progress = lambda *_: None,
+) -> Replay:
+    """Forecasts of every model at every moment with ``start <= as_of < end``, both aware midnights.
+
+    What came true is what was known at ``known_through``, by default at the end of the data. The months of warm-up
+    before ``start`` are forecast too, to choose promise levels on them; they are not judged.
+
+    Raises:
+        NothingToLearn: if no parcel had arrived before ``start``, or no moment falls within the days.
+    """
+    zone = Labels(np.zeros(1, dtype=np.int32), (str(start.tzinfo),))
+    warm_start = _first_of_month(start, -warm_up_months) if warm_up_months else start
+    data_end = timelines.received_at.max() if known_through is None else known_through
+    known = Outcomes.at(timelines, to_instant(start))
+    if np.isnat(known.arrived_at).all():
+        raise NothingToLearn(f"no parcel had arrived by {start.date()}; start the replay later")
+    snapshots = snapshots_to_judge(timelines, to_instant(warm_start), to_instant(end))
+    is_judged = snapshots.moments.as_of >= to_instant(start)
+    snapshots = snapshots.take(np.flatnonzero(is_judged | (snapshots.kind == PURCHASE)))
+    judged = _what_came_true(timelines, snapshots, Outcomes.at(timelines, data_end), zone)
+    judged["is_judged"] = snapshots.moments.as_of >= to_instant(start)
+    if not judged["is_judged"].any():
+        raise NothingToLearn(f"no parcel was in flight between {start.date()} and {end.date()}")
+
+    lessons = snapshots_to_learn(timelines)
+    purchases = lessons.take(np.flatnonzero(lessons.kind == PURCHASE))
+    runs = {name: _Run(make, {}, make().refits_daily) for name, make in models.items()}
+    origins = [*([warm_start] if warm_up_months else []), *_origins(start, end, refit)]
+    days = [day for origin, until in zip(origins, [*origins[1:], end], strict=True) for day in _days(origin, until)]
+    as_of_day = np.searchsorted([to_instant(day) for day in days], snapshots.moments.as_of, side="right") - 1
+    for number, day in enumerate(days):
+        progress(f"replaying {day.date()}", number, len(days))
+        rows = np.flatnonzero(as_of_day == number)
+        known = Outcomes.at(timelines, to_instant(day))
+        for run in runs.values():
+            is_due = day in origins
+            if is_due:
+                run.level = _level_of_past(judged, run.forecasts, timelines, snapshots, known)
+            if is_due or run.refits_daily:
+                _fit(run, purchases if run.refits_daily else lessons, known)
+            if run.fitted is not None and len(rows):
+                _forecast(run, timelines, snapshots, judged, rows)
+    progress("replayed", len(days), len(days))
+
+    kept = judged["is_judged"].to_numpy()
+    return Replay(
+        judged[kept].drop(columns="is_judged").reset_index(drop=True),
+        {name: pd.DataFrame(run.forecasts)[kept].reset_index(drop=True) for name, run in runs.items()},
+        {name: run.fit_seconds for name, run in runs.items()},
+        {name: run.predict_seconds for name, run in runs.items()},
+        data_end,
+    )
+
+
+def _fit(run: _Run, lessons: Snapshots, known: Outcomes) -> None:
+    began = time.perf_counter()
+    try:
+        run.fitted = run.make().fit(examples(lessons, known))
+    except NothingToLearn:
+        run.fitted = None
+    run.fit_seconds += time.perf_counter() - began
+
+
+def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.DataFrame, rows: NDArray[np.int64]) -> None:
+    """Fills the run's forecasts of some rows with scores and dates; the curves themselves are not kept."""
+    assert run.fitted is not None  # noqa: S101  # the caller has checked, for the type checker's sake
+    asked, truth = snapshots.take(rows), judged.iloc[rows]
+    began = time.perf_counter()
+    curves = run.fitted.predict_curves(asked.features)
+    run.predict_seconds += time.perf_counter() - began
+    row, as_of = asked.moments.row, asked.moments.as_of
+    zone = timelines.zone.take(row)
+    hours, limit = truth["hours"].to_numpy(), truth["limit_hours"].to_numpy()
+    shown = windows(curves, as_of, zone, coverage=0.8)
+    arrived_on = truth["arrived_on"].to_numpy().astype("datetime64[D]")
+    promised = _promise_days(curves, run.level, as_of, zone, truth)
+    needed_hours = (day_starts(arrived_on, zone.codes, zone.names) - as_of) / np.timedelta64(1, "h")
+    columns = {
+        "error_days": error_days(curves, hours),
+        "crps_days": crps_days(curves, hours),
+        "crps_censored_days": crps_days(curves, hours, limit),
+        "pit": probability_integral_transform(curves, hours),
+        "covered_80": is_covered(curves, hours, 0.8),
+        "covered_90": is_covered(curves, hours, 0.9),
+        "dates_covered_80": (arrived_on >= shown.earliest_on) & ((arrived_on <= shown.latest_on) | np.isnat(shown.latest_on)),
+        "late_probability": 1.0 - probability_by(curves, as_of, promise_ends(timelines, row)),
+        # The lowest level whose date would not have been missed.
+        "needed_level": np.where(np.isnan(needed_hours), 1.0, curves.cdf_at(np.maximum(np.nan_to_num(needed_hours), 0.0))),
+        "promise_days": promised,
+    }
+    for name, values in columns.items():
+        run.forecasts.setdefault(name, np.full(len(judged), np.nan))[rows] = values
+
+
+def _promise_days(curves: Curves, level: float, as_of: NDArray[np.datetime64], zone: Labels, truth: pd.DataFrame) -> NDArray[np.float64]:
+    """Days from the order's local date to the date the model would have promised, NaN while no level is chosen."""
+    if np.isnan(level):
+        return np.full(len(curves), np.nan)
+    promised_on = date_at(curves, level, as_of, zone)
+    at_most = local_dates(as_of + np.timedelta64(int(HORIZON_HOURS), "h"), zone.codes, zone.names)
+    promised_on = np.where(np.isnat(promised_on), at_most, promised_on)
+    return (promised_on - truth["as_of_on"].to_numpy().astype("datetime64[D]")) / DAY
+
+
+def _level_of_past(judged: pd.DataFrame, forecasts: dict[str, NDArray[np.float64]], timelines: Timelines, snapshots: Snapshots, known: Outcomes) -> float:
+    """The level at which the model's promise would have been kept as often as the shop's own, on past orders.
+
+    Past are the orders forecast so far whose promised day is over by ``known.known_through``, and what is known of
+    them then: an order that has not arrived has missed every promise.
+    """
+    row = snapshots.moments.row
+    arrived = ~np.isnat(known.arrived_at[row])
+    needed = forecasts.get("needed_level", np.full(len(row), np.nan))
+    is_past = (snapshots.kind == PURCHASE) & (promise_ends(timelines, row) <= known.known_through) & ~np.isnan(needed)
+    if not is_past.any():
+        return float("nan")
+    on_time = arrived & ~judged["is_late"].eq(1.0).to_numpy()
+    needed = np.where(arrived, needed, 1.0)[is_past]
+    return float(np.clip(np.quantile(needed, on_time[is_past].mean(), method="higher"), 0.01, 0.99))
+
+
+def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcomes, source_zone: Labels) -> pd.DataFrame:
+    row, as_of = snapshots.moments.row, snapshots.moments.as_of
+    zone = timelines.zone.take(row)
+    truth = examples(snapshots, outcomes)
+    if len(truth) != len(snapshots):
+        raise NothingToLearn("the days to replay reach beyond the end of the data")
+    arrived_at = np.where(truth.arrived, outcomes.arrived_at[row], np.datetime64("NaT"))
+    arrived_on, as_of_on = local_dates(arrived_at, zone.codes, zone.names), local_dates(as_of, zone.codes, zone.names)
+    promised_on, promise_end = timelines.promised_on[row], promise_ends(timelines, row)
+    at_source = wall_clock(as_of, np.zeros(len(as_of), dtype=np.int32), source_zone.names).astype("datetime64[D]")
+    given_up = outcomes.given_up_at[row]
+    limit = np.where(np.isnat(given_up), outcomes.known_through, given_up) - as_of
+    known_late = truth.arrived & ~np.isnat(promised_on)
+    numbers, labels = snapshots.features.numbers, snapshots.features.labels
+    return pd.DataFrame(
+        {
+            "shipment_id": timelines.shipment_id[row],
+            "moment": pd.Categorical(snapshots.kind, categories=list(MOMENTS)),
+            "as_of_on": as_of_on,
+            "month": at_source.astype("datetime64[M]").astype(str),
+            "week": ((at_source.astype("datetime64[D]").astype(np.int64) + 3) // 7),
+            "arrived": truth.arrived,
+            "hours": np.where(truth.arrived, truth.hours, np.inf),
+            "limit_hours": limit / np.timedelta64(1, "h"),
+            "arrived_on": arrived_on,
+            "is_late": np.where(known_late, arrived_on > promised_on, np.nan).astype(np.float64),
+            "is_promise_open": promise_end > as_of,
+            "promised_days": (promised_on - as_of_on) / DAY,
+            "carrier": labels["carrier"].texts(),
+            "service_level": labels["service_level"].texts(),
+            "origin_region": timelines.texts["origin_region"].take(row).texts(),
+            "destination_region": timelines.texts["destination_region"].take(row).texts(),
+            "weight_band": _bands(numbers["weight_kg"], (0.5, 2.0, 10.0), "kg"),
+            "distance_band": _bands(numbers["distance_km"], (250.0, 900.0), "km"),
+            "promise_bucket": _bands((promise_end - as_of) / DAY, (14.0, 20.0, 26.0, 32.0), "d"),
+        }
+    )
+
+
+def _bands(values: NDArray[np.floating], edges: tuple[float, ...], unit: str) -> NDArray[np.object_]:
+    names = [f"<{edges[0]:g} {unit}", *(f"{low:g}-{high:g} {unit}" for low, high in zip(edges, edges[1:], strict=False)), f">={edges[-1]:g} {unit}", None]
+    band = np.where(np.isnan(values), len(edges) + 1, np.digitize(np.nan_to_num(values), edges))
+    return np.array(names, dtype=object)[band]
+
+
+def _origins(start: datetime, end: datetime, refit: Refit) -> Iterator[datetime]:
+    day = start
+    while day < end:
+        yield day
+        if refit is Refit.NEVER:
+            return
+        day = day + timedelta(days=7) if refit is Refit.WEEK else _first_of_month(day, 1)
+
+
+def _days(start: datetime, end: datetime) -> Iterator[datetime]:
+    while start < end:
+        yield start
+        start += timedelta(days=1)
+
+
+def _first_of_month(day: datetime, months_later: int) -> datetime:
+    month = day.year * 12 + day.month - 1 + months_later
+    return day.replace(year=month // 12, month=month % 12 + 1, day=1)

@@ -1,0 +1,119 @@
+"""When deliveries happen: hours of the week and holidays at the destination.
+
+A parcel's clock runs in *active hours*: an hour of the wall clock counts as many active hours as its share of deliveries
+says, so that nights, Sundays and holidays pass almost without chance of delivery. Forecasts are made in active hours and
+read in hours of the clock; the calendar of the target day thus enters every bin without a tree being asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eta.calendars.holidays import holiday_dates
+from eta.journey.columns import Labels
+from eta.journey.features import Features
+from eta.journey.snapshots import PURCHASE, Examples
+
+HOURS_A_WEEK = 168
+#: No hour is ever quite dead: 1/50 of an average one.
+LEAST = 0.02
+#: A carrier's own profile counts against that of all carriers like this many deliveries an hour of the week.
+CARRIER_PRIOR = 5.0
+#: What a holiday is worth before any evidence, and how many deliveries that opinion weighs.
+HOLIDAY_GUESS, HOLIDAY_WEIGHT = 0.3, 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """Relative activity, mean 1, by carrier and hour of the local week (C + 1, 168), and that of a holiday.
+
+    The last row is for carriers without a row of their own. Hour 0 is Monday's first.
+    """
+
+    carriers: tuple[str, ...]
+    profile: NDArray[np.float64]
+    holiday_factor: float
+
+    @classmethod
+    def learn(cls, examples: Examples) -> Activity:
+        """From one arrival a parcel."""
+        arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
+        at = arrived.features.local_as_of + (arrived.hours * 3_600_000_000).astype("timedelta64[us]")
+        on_holiday = is_holiday(at.astype("datetime64[D]"), arrived.features.calendar)
+        hour = _hour_of_week(at)
+        overall = _profile(np.bincount(hour[~on_holiday], minlength=HOURS_A_WEEK) + 1.0)
+        carrier = arrived.features.labels["carrier"]
+        carriers, rows = [], []
+        for code, name in enumerate(carrier.names):
+            own = np.bincount(hour[~on_holiday & (carrier.codes == code)], minlength=HOURS_A_WEEK)
+            if own.any():
+                carriers.append(name)
+                rows.append(_profile(own + CARRIER_PRIOR * overall))
+        return cls(tuple(carriers), np.vstack([*rows, overall]), _holiday_factor(at.astype("datetime64[D]"), on_holiday))
+
+    def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Active hours, (N, K), that pass from ``as_of`` until ``hours`` (K,) later; steps of daylight saving are ignored."""
+        result = np.empty((len(features), len(hours)))
+        for rows, calendar, profile in self._groups(features):
+            start = features.local_as_of[rows]
+            first = start.min().astype("datetime64[D]")
+            offset = (start - first) / np.timedelta64(1, "h")
+            days = first + np.arange(int((offset.max() + hours[-1]) // 24) + 2)
+            week = profile[(24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)]
+            names = (calendar,) if calendar else ()
+            week[is_holiday(days, Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names))] *= self.holiday_factor
+            passed = np.concatenate([[0.0], np.cumsum(np.maximum(week, LEAST))])
+            at = offset[:, None] + hours
+            hour = at.astype(np.int64)
+            total = passed[hour] + (at - hour) * (passed[hour + 1] - passed[hour])
+            result[rows] = total - total[:, :1]
+        return result
+
+    def _groups(self, features: Features) -> Iterator[tuple[NDArray[np.int64], str | None, NDArray[np.float64]]]:
+        """Rows that share a calendar and a profile."""
+        carrier, calendar = features.labels["carrier"], features.calendar
+        own = np.array([*(self.carriers.index(name) if name in self.carriers else len(self.carriers) for name in carrier.names), len(self.carriers)])
+        profile = own[carrier.codes]
+        group = calendar.codes.astype(np.int64) * len(self.profile) + profile
+        for value in np.unique(group):
+            rows = np.flatnonzero(group == value)
+            code = calendar.codes[rows[0]]
+            yield rows, calendar.names[code] if code >= 0 else None, self.profile[profile[rows[0]]]
+
+
+def is_holiday(dates: NDArray[np.datetime64], calendar: Labels) -> NDArray[np.bool_]:
+    """Whether each local date is a public holiday in its ``country-region``, shape (N,)."""
+    result = np.zeros(len(dates), dtype=bool)
+    if not len(dates):
+        return result
+    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    for code, name in enumerate(calendar.names):
+        rows = np.flatnonzero(calendar.codes == code)
+        if len(rows):
+            country, region = name.split("-", 1)
+            result[rows] = np.isin(dates[rows], holiday_dates(country, region, int(years.min()), int(years.max())))
+    return result
+
+
+def _hour_of_week(local: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    # 1970-01-01 was a Thursday, three days after a Monday.
+    return (local.astype("datetime64[h]").astype(np.int64) + 3 * 24) % HOURS_A_WEEK
+
+
+def _profile(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(counts / counts.mean(), LEAST)
+
+
+def _holiday_factor(dates: NDArray[np.datetime64], on_holiday: NDArray[np.bool_]) -> float:
+    """Deliveries on holidays over those of the same weekday a week before and after."""
+    if not on_holiday.any():
+        return HOLIDAY_GUESS
+    first = dates.min() - 7
+    daily = np.bincount((dates - first).astype(np.int64), minlength=int((dates.max() - first).astype(np.int64)) + 8)
+    days = (np.unique(dates[on_holiday]) - first).astype(np.int64)
+    usual = (daily[days - 7] + daily[days + 7]).sum() / 2
+    return float((daily[days].sum() + HOLIDAY_GUESS * HOLIDAY_WEIGHT) / (usual + HOLIDAY_WEIGHT))

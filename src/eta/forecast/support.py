@@ -1,0 +1,61 @@
+"""How much evidence stands behind a forecast, and how far up the ladder one must climb to find enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eta.journey.columns import Labels
+from eta.journey.features import Features
+from eta.journey.snapshots import PURCHASE, Examples
+
+#: From the narrowest group of like parcels to the widest.
+LADDER = ("service+lane+weight", "service+lane", "carrier+zone", "carrier", "calendar_only")
+#: Parcels that make a rung hold.
+ENOUGH = 30
+WEIGHT_EDGES_KG = (0.5, 2.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Support:
+    """How many parcels that arrived were learned from, by rung and group."""
+
+    counts: Mapping[str, Mapping[str, int]]
+
+    @classmethod
+    def learn(cls, examples: Examples) -> Support:
+        """Counts one example a parcel that arrived."""
+        arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
+        return cls({rung: _count(labels) for rung, labels in _groups(arrived.features).items()})
+
+    def of(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+        """The narrowest rung of ``LADDER``, (N,), with at least ``ENOUGH`` parcels, and how many it has; else the widest."""
+        groups = _groups(features)
+        found = {rung: groups[rung].translate({name: float(n) for name, n in self.counts[rung].items()}, 0.0) for rung in LADDER}
+        holds = [found[rung] >= ENOUGH for rung in LADDER]
+        level = np.select(holds, [np.full(len(features), rung, dtype=object) for rung in LADDER], LADDER[-1])
+        return level, np.select(holds, [found[rung] for rung in LADDER], found[LADDER[-1]]).astype(np.int64)
+
+
+def _groups(features: Features) -> dict[str, Labels]:
+    """The group of each parcel on every rung; what is not known is a group of its own."""
+    carrier, service = _known(features.labels["carrier"]), _known(features.labels["service_level"])
+    lane, zone = _known(features.labels["lane"]), _known(features.labels["destination"])
+    weight = features.numbers["weight_kg"]
+    band = np.where(np.isnan(weight), len(WEIGHT_EDGES_KG) + 1, np.digitize(np.nan_to_num(weight), WEIGHT_EDGES_KG)).astype(np.int32)
+    weights = Labels(band, tuple(str(number) for number in range(len(WEIGHT_EDGES_KG) + 2)))
+    service_lane = carrier.joined(service, "|").joined(lane, "|")
+    everything = Labels(np.zeros(len(features), dtype=np.int32), ("all",))
+    return dict(zip(LADDER, (service_lane.joined(weights, "|"), service_lane, carrier.joined(zone, "|"), carrier, everything), strict=True))
+
+
+def _known(labels: Labels) -> Labels:
+    return Labels(np.where(labels.codes < 0, len(labels.names), labels.codes).astype(np.int32), (*labels.names, "?"))
+
+
+def _count(labels: Labels) -> dict[str, int]:
+    counts = np.bincount(labels.codes, minlength=len(labels.names))
+    return {name: int(count) for name, count in zip(labels.names, counts, strict=True) if count}

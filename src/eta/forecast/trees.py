@@ -1,0 +1,160 @@
+"""A forest as flat arrays, and vectors of log-odds in its leaves.
+
+LightGBM finds the structure; what the leaves hold, and how they are read, is ours. The loops are compiled by numba and
+run on one thread, in the order of the rows, so that the same data give the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+LEAF = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """T binary trees over float32 features.
+
+    Node k of the flat arrays goes left where ``x[feature[k]] <= threshold[k]``, or where x is NaN and
+    ``nan_goes_left[k]``; children are positions in the same arrays. A node with ``feature == LEAF`` is a leaf and
+    ``left`` is its number among all leaves. ``root`` (T,) are the first nodes.
+    """
+
+    root: NDArray[np.int32]
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float64]
+    nan_goes_left: NDArray[np.bool_]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+
+    @classmethod
+    def from_lightgbm(cls, dump: dict[str, Any]) -> Forest:
+        """The forest of ``Booster.dump_model()``; its splits must be numerical."""
+        nodes: list[tuple[int, float, bool, int, int]] = []
+        leaves = 0
+
+        def add(node: dict[str, Any]) -> int:
+            nonlocal leaves
+            at = len(nodes)
+            if "split_feature" not in node:
+                nodes.append((LEAF, 0.0, False, leaves, LEAF))
+                leaves += 1
+                return at
+            threshold = float(node["threshold"])
+            # Without NaN in training LightGBM reads a NaN as 0.
+            nan_goes_left = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0.0
+            nodes.append((0, 0.0, False, 0, 0))
+            left, right = add(node["left_child"]), add(node["right_child"])
+            nodes[at] = (int(node["split_feature"]), threshold, nan_goes_left, left, right)
+            return at
+
+        roots = [add(tree["tree_structure"]) for tree in dump["tree_info"]]
+        feature, threshold, nan_goes_left, left, right = zip(*nodes, strict=True)
+        return cls(
+            np.array(roots, dtype=np.int32),
+            np.array(feature, dtype=np.int32),
+            np.array(threshold, dtype=np.float64),
+            np.array(nan_goes_left, dtype=np.bool_),
+            np.array(left, dtype=np.int32),
+            np.array(right, dtype=np.int32),
+        )
+
+    @property
+    def leaf_count(self) -> int:
+        """The number of leaves of all trees."""
+        return int((self.feature == LEAF).sum())
+
+    def leaves(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The leaf, (T, N), in which each row (N, F) ends."""
+        return _leaves(self.root, self.feature, self.threshold, self.nan_goes_left, self.left, self.right, rows)  # type: ignore[no-any-return]  # compiled
+
+    def add_values(self, rows: NDArray[np.float32], values: NDArray[np.float32], totals: NDArray[np.float32]) -> None:
+        """Adds to ``totals`` (N, B) the vectors (L, B) of the leaves in which each row ends."""
+        _add_values(self.root, self.feature, self.threshold, self.nan_goes_left, self.left, self.right, rows, values, totals)
+
+
+@njit(cache=True)
+def _leaf(start, feature, threshold, nan_goes_left, left, right, row):  # type: ignore[no-untyped-def]  # compiled
+    node = start
+    while feature[node] != -1:
+        x = np.float64(row[feature[node]])
+        goes_left = nan_goes_left[node] if np.isnan(x) else x <= threshold[node]
+        node = left[node] if goes_left else right[node]
+    return left[node]
+
+
+@njit(cache=True)
+def _leaves(root, feature, threshold, nan_goes_left, left, right, rows):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty((len(root), len(rows)), dtype=np.int32)
+    for tree in range(len(root)):
+        for i in range(len(rows)):
+            result[tree, i] = _leaf(root[tree], feature, threshold, nan_goes_left, left, right, rows[i])
+    return result
+
+
+@njit(cache=True)
+def _add_values(root, feature, threshold, nan_goes_left, left, right, rows, values, totals):  # type: ignore[no-untyped-def]  # compiled
+    for i in range(len(rows)):
+        for tree in range(len(root)):
+            leaf = _leaf(root[tree], feature, threshold, nan_goes_left, left, right, rows[i])
+            for b in range(totals.shape[1]):
+                totals[i, b] += values[leaf, b]
+
+
+@njit(cache=True)
+def base_log_odds(offset, last_bin, arrived, steps):  # type: ignore[no-untyped-def]  # compiled
+    """The log-odds (B,) common to all rows, by Newton's method, given each row's ``offset`` (N, B).
+
+    Row i is at risk in bins 0 to ``last_bin[i]`` and arrives in the last of them where ``arrived[i]``.
+    """
+    bins = offset.shape[1]
+    base = np.full(bins, -2.0)
+    for _ in range(steps):
+        gradient, curvature = np.zeros(bins), np.zeros(bins)
+        for i in range(len(last_bin)):
+            for b in range(last_bin[i] + 1):
+                p = 1.0 / (1.0 + np.exp(-(offset[i, b] + base[b])))
+                gradient[b] += (1.0 if arrived[i] and b == last_bin[i] else 0.0) - p
+                curvature[b] += p * (1.0 - p)
+        for b in range(bins):
+            # Half an arrival in one at risk keeps a bin that nobody reached finite.
+            base[b] += min(max((gradient[b] - 0.1 * (base[b] + 2.0)) / (curvature[b] + 0.1), -2.0), 2.0)
+    return base
+
+
+@njit(cache=True)
+def fit_leaves(score, leaf, leaf_count, last_bin, arrived, smoother, rate, ridge, cap):  # type: ignore[no-untyped-def]  # compiled
+    """Log-odds (L, B) of the leaves, tree by tree, each on what the trees before it left over.
+
+    v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap, with g the sum over the leaf's rows at risk of (arrived - p),
+    h that of p (1 - p) and K a smoother over bins (B, B). ``score`` (N, B) starts as offset plus base and is used up.
+    """
+    bins = score.shape[1]
+    values = np.zeros((leaf_count, bins), dtype=np.float32)
+    for tree in range(len(leaf)):
+        gradient, curvature = np.zeros((leaf_count, bins)), np.zeros((leaf_count, bins))
+        lowest, highest = leaf_count, -1
+        for i in range(len(last_bin)):
+            at = leaf[tree, i]
+            lowest, highest = min(lowest, at), max(highest, at)
+            for b in range(last_bin[i] + 1):
+                p = 1.0 / (1.0 + np.exp(-score[i, b]))
+                gradient[at, b] += (1.0 if arrived[i] and b == last_bin[i] else 0.0) - p
+                curvature[at, b] += p * (1.0 - p)
+        for at in range(lowest, highest + 1):
+            for b in range(bins):
+                g, h = 0.0, 0.0
+                for c in range(bins):
+                    g += smoother[b, c] * gradient[at, c]
+                    h += smoother[b, c] * curvature[at, c]
+                values[at, b] = min(max(rate * g / (h + ridge), -cap), cap)
+        for i in range(len(last_bin)):
+            at = leaf[tree, i]
+            for b in range(last_bin[i] + 1):
+                score[i, b] += values[at, b]
+    return values

@@ -1,0 +1,149 @@
+"""Which moments to learn from and to judge, and what came of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eta.calendars.local import DAY, hours_between
+from eta.domain.vocabulary import FACILITY_CODES, HANDOVER_CODES, EventCode
+from eta.journey.features import Features, features
+from eta.journey.segments import NOWHERE, Segments, pick_times
+from eta.journey.state import Moments, fold
+from eta.journey.timeline import EVENT_CODES, Timelines
+
+PURCHASE, HANDOVER = "purchase", "handover"
+#: Days after hand-over at which a parcel still open is judged.
+DAYS_AFTER_HANDOVER = (1, 3, 7, 14, 21)
+IN_FLIGHT = (HANDOVER, *(f"day_{days}" for days in DAYS_AFTER_HANDOVER))
+MOMENTS = (PURCHASE, *IN_FLIGHT)
+
+#: Days of silence at which a model also learns, each stretched or shrunk by up to a third from gap to gap.
+SILENT_DAYS = (1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 23.0, 33.0, 47.0)
+
+#: Parcels open for longer than this are expired: listed apart, no longer forecast.
+EXPIRED_AFTER = np.timedelta64(60, "D")
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshots:
+    """Features at M moments at which a parcel was open; ``kind`` names the moment."""
+
+    moments: Moments
+    kind: NDArray[np.object_]
+    features: Features
+
+    def __len__(self) -> int:
+        return len(self.moments)
+
+    def take(self, rows: NDArray[np.integer]) -> Snapshots:
+        """Some of the snapshots."""
+        return Snapshots(self.moments.take(rows), self.kind[rows], self.features.take(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What had become of each shipment, (N,), as known at ``known_through``."""
+
+    known_through: np.datetime64
+    arrived_at: NDArray[np.datetime64]
+    given_up_at: NDArray[np.datetime64]
+
+    @classmethod
+    def at(cls, timelines: Timelines, known_through: np.datetime64) -> Outcomes:
+        """The outcomes known at a moment."""
+        known = fold(timelines, Moments.all_at(timelines, known_through))
+        return cls(known_through, known.arrived_at, known.given_up_at)
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Snapshots with what had become of them by ``known_through``.
+
+    ``hours`` (M,) leads to the arrival where ``arrived``, else to the last moment at which the parcel was known to be
+    open: such rows are censored, never dropped.
+    """
+
+    features: Features
+    kind: NDArray[np.object_]
+    row: NDArray[np.int64]
+    as_of: NDArray[np.datetime64]
+    hours: NDArray[np.float64]
+    arrived: NDArray[np.bool_]
+    known_through: np.datetime64
+
+    def __len__(self) -> int:
+        return len(self.hours)
+
+    def take(self, rows: NDArray[np.integer]) -> Examples:
+        """Some of the examples."""
+        return Examples(self.features.take(rows), self.kind[rows], self.row[rows], self.as_of[rows], self.hours[rows], self.arrived[rows], self.known_through)
+
+
+def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
+    """The snapshots taken before ``outcomes.known_through``, with the outcomes known by then."""
+    known = snapshots.take(np.flatnonzero(snapshots.moments.as_of < outcomes.known_through))
+    row, as_of = known.moments.row, known.moments.as_of
+    arrived_at, given_up_at = outcomes.arrived_at[row], outcomes.given_up_at[row]
+    arrived = ~np.isnat(arrived_at)
+    end = np.where(arrived, arrived_at, np.where(np.isnat(given_up_at), outcomes.known_through, given_up_at))
+    hours = np.maximum(hours_between(as_of, end), 0.0)
+    return Examples(known.features, known.kind, row, as_of, hours, arrived, outcomes.known_through)
+
+
+def snapshots_to_learn(timelines: Timelines) -> Snapshots:
+    """The purchase, every scan, and moments of silence, for all that is recorded.
+
+    What a moment shows depends on scans received by then alone, so a model trained as of an earlier day takes the
+    ``examples`` before that day and learns exactly what it would have learned on it.
+    """
+    owner = timelines.scans.owner()
+    order = np.lexsort((timelines.event_hash, timelines.received_at, owner))
+    owner, at, code = owner[order], timelines.received_at[order], timelines.event_code[order]
+    kind = np.where(code == EVENT_CODES.index(EventCode.ORDER_CREATED), PURCHASE, "scan").astype(object)
+    next_at = np.full(len(at), np.datetime64("9999-01-01"), dtype=at.dtype)
+    same = owner[1:] == owner[:-1]
+    next_at[:-1][same] = at[1:][same]
+
+    stretch = 2 / 3 + (timelines.event_hash[order] >> np.uint64(11)) / 2**53 * (2 / 3)
+    silent_at = at[:, None] + (np.outer(stretch, SILENT_DAYS) * 86_400_000_000).astype("timedelta64[us]")
+    last = timelines.received_at.max() if len(at) else np.datetime64("NaT")
+    scan, _ = np.nonzero((silent_at < next_at[:, None]) & (silent_at <= last))
+    silent_at = silent_at[(silent_at < next_at[:, None]) & (silent_at <= last)]
+
+    rows, times = np.concatenate([owner, owner[scan]]), np.concatenate([at, silent_at])
+    kinds = np.concatenate([kind, np.full(len(scan), "silence", dtype=object)])
+    # Two scans told at once are one moment.
+    order = np.lexsort((kinds != PURCHASE, times, rows))
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (np.diff(rows[order]) != 0) | (times[order][1:] != times[order][:-1])
+    return _open_snapshots(timelines, Moments(rows[order][is_first], times[order][is_first]), kinds[order][is_first])
+
+
+def snapshots_to_judge(timelines: Timelines, start: np.datetime64, end: np.datetime64) -> Snapshots:
+    """The standard moments (``MOMENTS``) with ``start <= as_of < end``."""
+    purchased_at = _first_received(timelines, {EventCode.ORDER_CREATED})
+    taken = _first_received(timelines, HANDOVER_CODES)
+    taken = np.where(np.isnat(taken), _first_received(timelines, FACILITY_CODES), taken)
+    times = [purchased_at, taken, *(taken + days * DAY for days in DAYS_AFTER_HANDOVER)]
+    row = np.tile(np.arange(len(timelines)), len(times))
+    as_of, kind = np.concatenate(times), np.repeat(np.array(MOMENTS, dtype=object), len(timelines))
+    wanted = (as_of >= start) & (as_of < end)
+    return _open_snapshots(timelines, Moments(row[wanted], as_of[wanted]), kind[wanted])
+
+
+def _first_received(timelines: Timelines, codes: frozenset[EventCode] | set[EventCode]) -> NDArray[np.datetime64]:
+    wanted = np.isin(timelines.event_code, [EVENT_CODES.index(code) for code in codes])
+    owner, received = timelines.scans.owner()[wanted], timelines.received_at[wanted]
+    order = np.lexsort((received, owner))
+    runs = Segments.of_counts(np.bincount(owner, minlength=len(timelines)))
+    return pick_times(received[order], np.where(runs.counts > 0, runs.starts[:-1], NOWHERE))
+
+
+def _open_snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_]) -> Snapshots:
+    states = fold(timelines, moments)
+    is_open = states.is_open & (moments.as_of - states.ordered_at <= EXPIRED_AFTER)
+    kept = moments.take(is_open)
+    return Snapshots(kept, kind[is_open], features(timelines, kept))

@@ -1,0 +1,212 @@
+"""Model versions in folders: written whole or not at all, checked before anything is opened.
+
+A version's folder holds data files and, written last, ``manifest.json`` with the SHA-256 of each. The name of the folder
+ends with a digest of the manifest, so that no byte of either can change unseen. Nothing in a version is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from eta.domain.errors import ModelCorrupted, ModelNotFound
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_PROMOTED = "promoted.json"
+_NAME = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
+_FILE_NAME = re.compile(r"[a-z0-9_]+\.[a-z]+")
+_LARGEST_MANIFEST = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version whose every byte has been checked."""
+
+    name: str
+    manifest: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+    @property
+    def data_through(self) -> datetime:
+        """The moment up to which the version has learned, aware."""
+        return datetime.fromisoformat(self.manifest["data"]["through"])
+
+
+class Registry:
+    """The versions under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, facts: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime) -> str:
+        """Writes a version and returns its name; the same content is the same version.
+
+        Args:
+            facts: plain values for the manifest.
+            files: the content of each data file, by name.
+            data_through: the moment up to which the model has learned, aware.
+        """
+        hashes = {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in sorted(files.items())}
+        facts = {**facts, "data": {**facts.get("data", {}), "through": data_through.isoformat()}}
+        manifest = json.dumps({"format": FORMAT, **facts, "files": hashes}, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+        name = f"{data_through:%Y.%m.%d}-{_digest(manifest)}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if (self._folder / name).exists():
+            try:
+                return self.load(name).name
+            except ModelCorrupted:
+                # What is there cannot be used; what we have can.
+                shutil.rmtree(self._folder / name)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self._folder))
+        try:
+            for file, content in files.items():
+                _write_durably(unfinished / file, content)
+            _write_durably(unfinished / MANIFEST, manifest)
+            _sync_folder(unfinished)
+            unfinished.chmod(0o755)
+            unfinished.rename(self._folder / name)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        _sync_folder(self._folder)
+        return name
+
+    def load(self, name: str) -> Version:
+        """A version, every file checked against the manifest and the manifest against the name.
+
+        Raises:
+            ModelNotFound: if there is no such version.
+            ModelCorrupted: if a byte differs, or a file is absent.
+        """
+        folder = self._folder / name
+        if not _NAME.fullmatch(name) or not folder.is_dir():
+            raise ModelNotFound(f"there is no model version {name!r} in {self._folder}; `eta models list` shows those there are")
+        manifest = self._manifest(folder)
+        files = {}
+        for file, expected in manifest["files"].items():
+            if not _FILE_NAME.fullmatch(file):
+                raise ModelCorrupted(f"model version {name}: {file!r} is no name of a data file")
+            try:
+                content = (folder / file).read_bytes()
+            except OSError:
+                raise ModelCorrupted(f"model version {name}: {file} is missing") from None
+            if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+                raise ModelCorrupted(f"model version {name}: {file} differs from its manifest; nothing of it was opened")
+            files[file] = content
+        return Version(name, manifest, files)
+
+    def names(self) -> list[str]:
+        """All versions, the one that learned furthest first; unfinished ones are not versions."""
+        if not self._folder.is_dir():
+            return []
+        found = [folder for folder in self._folder.iterdir() if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file()]
+        return [folder.name for folder in sorted(found, key=self._order, reverse=True)]
+
+    def promoted(self) -> str | None:
+        """The version that serves, or None."""
+        history = self._history()
+        return history[-1] if history else None
+
+    def promote(self, name: str) -> None:
+        """Makes a version serve, in one step and only if all of it is sound.
+
+        Raises:
+            ModelNotFound: if there is no such version.
+            ModelCorrupted: if it does not match its manifest; what served before still does.
+        """
+        self.load(name)
+        history = self._history()
+        if not history or history[-1] != name:
+            self._set_history([*history, name])
+
+    def rollback(self) -> str:
+        """Makes the version serve that served before, and returns it.
+
+        Raises:
+            ModelNotFound: if none served before.
+            ModelCorrupted: if that version no longer matches its manifest; nothing changes then.
+        """
+        history = self._history()
+        if len(history) < 2:
+            raise ModelNotFound("no version served before this one")
+        self.load(history[-2])
+        self._set_history(history[:-1])
+        return history[-2]
+
+    def _order(self, folder: Path) -> tuple[float, str]:
+        try:
+            return datetime.fromisoformat(self._manifest(folder)["data"]["through"]).timestamp(), folder.name
+        except ModelCorrupted:
+            # By the date in its name: it will be refused by name when it is asked for.
+            return datetime.strptime(folder.name[:10] + " +0000", "%Y.%m.%d %z").timestamp(), folder.name
+
+    def _manifest(self, folder: Path) -> dict[str, Any]:
+        path = folder / MANIFEST
+        try:
+            if path.stat().st_size > _LARGEST_MANIFEST:
+                raise ModelCorrupted(f"model version {folder.name}: its manifest is too large to be one")
+            content = path.read_bytes()
+        except OSError:
+            raise ModelCorrupted(f"model version {folder.name}: it has no manifest, it was never finished") from None
+        if not folder.name.endswith(_digest(content)):
+            raise ModelCorrupted(f"model version {folder.name}: its manifest was changed")
+        manifest: dict[str, Any] = json.loads(content)
+        if manifest["format"] != FORMAT:
+            raise ModelCorrupted(f"model version {folder.name}: format {manifest['format']} is not ours ({FORMAT}); train it again")
+        return manifest
+
+    def _history(self) -> list[str]:
+        try:
+            return [str(name) for name in json.loads((self._folder / _PROMOTED).read_bytes())["history"]]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError):
+            raise ModelCorrupted(f"{self._folder / _PROMOTED} cannot be read; delete it and promote a version again") from None
+
+    def _set_history(self, history: list[str]) -> None:
+        write_atomically(self._folder / _PROMOTED, json.dumps({"history": history}, indent=1).encode() + b"\n")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all: a reader sees the old content or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".unfinished-", dir=path.parent)
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        _write_durably(unfinished, content)
+        unfinished.chmod(0o644)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _digest(manifest: bytes) -> str:
+    return hashlib.sha256(manifest).hexdigest()[:12]
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,75 @@
+"""Learns from what was known at a moment, checks itself on earlier days, and writes a version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from eta.calendars.local import to_instant
+from eta.delays import DelayPolicy, StageLaws
+from eta.domain.errors import NothingToLearn
+from eta.evaluation.replay import Progress, Refit, replay
+from eta.evaluation.summary import summarise
+from eta.forecast.base import ArrivalModel
+from eta.forecast.hazard import HazardModel
+from eta.forecast.support import Support
+from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
+from eta.journey.state import Moments, fold
+from eta.journey.timeline import Timelines
+from eta.registry import Registry
+from eta.service.served_model import pack
+
+#: A version is checked on the moments of so many days, all of them at least that long before it learned, so that
+#: nearly all of the parcels have arrived and slow ones are not left out.
+CHECK_DAYS = 28
+_CHECKED_MOMENTS = ("purchase", "in_flight")
+_TIMES = ("fit_seconds", "predict_seconds")
+
+
+def train_model(
+    timelines: Timelines,
+    registry: Registry,
+    *,
+    as_of: datetime,
+    source: str,
+    make: Callable[[], HazardModel],
+    rivals: Mapping[str, Callable[[], ArrivalModel]],
+    policy: DelayPolicy,
+    progress: Progress = lambda *_: None,
+) -> str:
+    """Trains on what was known at ``as_of`` (aware) and returns the name of the new version.
+
+    Raises:
+        NothingToLearn: if no parcel had arrived by then.
+    """
+    instant = to_instant(as_of)
+    progress("reading journeys", 0, 4)
+    lessons = examples(snapshots_to_learn(timelines), Outcomes.at(timelines, instant))
+    progress("fitting", 1, 4)
+    model = make().fit(lessons)
+    progress("learning what is usual", 2, 4)
+    laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=policy.silence_level)
+    facts, files = pack(model, laws, Support.learn(lessons))
+    progress("checking against earlier days", 3, 4)
+    facts |= {"data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": _check(timelines, as_of, make, rivals)}
+    name = registry.save(facts, files, as_of)
+    progress("trained", 4, 4)
+    return name
+
+
+def _check(timelines: Timelines, as_of: datetime, make: Callable[[], HazardModel], rivals: Mapping[str, Callable[[], ArrivalModel]]) -> dict[str, Any] | None:
+    """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days."""
+    midnight = as_of.replace(hour=0, minute=0, second=0, microsecond=0)
+    start, end = midnight - timedelta(days=2 * CHECK_DAYS), midnight - timedelta(days=CHECK_DAYS)
+    models: dict[str, Callable[[], ArrivalModel]] = {**rivals, "eta": make}
+    try:
+        replayed = replay(timelines, models, start=start, end=end, refit=Refit.NEVER, known_through=to_instant(as_of), warm_up_months=0)
+    except NothingToLearn:
+        return None
+    summary = summarise(replayed, reference="eta")
+    kept = {part: [row for row in summary[part] if row["moment"] in _CHECKED_MOMENTS] for part in ("rows", "differences", "by_segment")}
+    # Clock times would make two trainings on the same data differ.
+    kept["rows"] = [{name: value for name, value in row.items() if name not in _TIMES} for row in kept["rows"]]
+    kept["by_segment"] = [row for row in kept["by_segment"] if row["model"] == "eta"]
+    return {"from": str(start.date()), "to": str(end.date()), **kept}
