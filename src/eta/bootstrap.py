@@ -21,7 +21,7 @@ _BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {
     "B1": HistoryBaseline,
     "B1-lane": lambda: HistoryBaseline(by_lane=True),
     "B2": lambda: HistoryBaseline(last_days=14.0),
-    "B2-lane": lambda: HistoryBaseline(by_lane=True, last_days=14.0, shrinkage=20.0),
+    "B2-lane": lambda: HistoryBaseline(by_lane=True, last_days=14.0, shrinkage=20.0, at_least=1),
     "B3": PromiseRatioBaseline,
     "B4": SurvivalBaseline,
 }

@@ -160,7 +160,7 @@ def list_models(json_file: JsonFile = None) -> None:
     registry = _registry()
     serving = registry.promoted()
     table = Table("version", "learned through", "examples", "CRPS at purchase, days", "serves")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in registry.names():
         try:
             manifest = registry.load(name).manifest

@@ -164,36 +164,44 @@ def decide(
     is_stalled = silent > longest_silence
     is_at_shop = states.phase == PHASES.index(Phase.ORDER_HANDLING)
 
-    state = np.select(
-        [is_overdue, is_stalled, is_expected_late, p_late >= policy.risk_at, was_expected_late],
-        [DelayState.OVERDUE, DelayState.STALLED, DelayState.PREDICTED_LATE, DelayState.AT_RISK, DelayState.CLEARED],
-        DelayState.ON_TRACK,
-    ).astype(object)
-    needs_reason = is_overdue | is_stalled | is_expected_late | (p_late >= policy.risk_at)
+    is_at_risk = p_late >= policy.risk_at
+    needs_reason = is_overdue | is_stalled | is_expected_late | is_at_risk
     # A silence explains most; else what the parcel is in the middle of.
     of_kind = np.where(is_stalled, 0, np.where(is_at_shop, 1, 2))
-    kind = np.array(list(seen), dtype=object)[of_kind]
     observed, p50, upper = (np.choose(of_kind, [hours[i] for hours in seen.values()]) for i in range(3))
     is_slow = observed > p50
-    reason = np.select(
-        [~needs_reason, ~is_slow, is_at_shop, is_stalled],
-        [None, ReasonCode.UNKNOWN, ReasonCode.HANDOVER_DELAY, ReasonCode.OFF_RADAR],
-        ReasonCode.CARRIER_DELAY,
-    )
-    party = np.select([~needs_reason, ~is_slow, is_at_shop], [None, ReasonParty.UNKNOWN, ReasonParty.MERCHANT], ReasonParty.CARRIER)
     has_evidence = needs_reason & is_slow
     return Delays(
-        state=state,
+        state=_texts(
+            (is_overdue, DelayState.OVERDUE),
+            (is_stalled, DelayState.STALLED),
+            (is_expected_late, DelayState.PREDICTED_LATE),
+            (is_at_risk, DelayState.AT_RISK),
+            (was_expected_late, DelayState.CLEARED),
+            default=DelayState.ON_TRACK,
+        ),
         probability=np.where(is_overdue, 1.0, p_late),
         is_raised=is_overdue | is_stalled | is_expected_late,
         is_expected_late=is_expected_late,
-        reason_code=reason.astype(object),
-        reason_party=party.astype(object),
-        evidence_kind=np.where(has_evidence, kind, None).astype(object),
+        reason_code=_texts(
+            (~needs_reason, None),
+            (~is_slow, ReasonCode.UNKNOWN),
+            (is_at_shop, ReasonCode.HANDOVER_DELAY),
+            (is_stalled, ReasonCode.OFF_RADAR),
+            default=ReasonCode.CARRIER_DELAY,
+        ),
+        reason_party=_texts((~needs_reason, None), (~is_slow, ReasonParty.UNKNOWN), (is_at_shop, ReasonParty.MERCHANT), default=ReasonParty.CARRIER),
+        evidence_kind=np.array([*seen, None], dtype=object)[np.where(has_evidence, of_kind, len(seen))],
         observed_hours=np.where(has_evidence, observed, np.nan),
         expected_p50_hours=np.where(has_evidence, p50, np.nan),
         expected_upper_hours=np.where(has_evidence, upper, np.nan),
     )
+
+
+def _texts(*cases: tuple[NDArray[np.bool_], str | None], default: str) -> NDArray[np.object_]:
+    """The text of the first case that holds, (N,)."""
+    words = np.array([*(None if text is None else str(text) for _, text in cases), str(default)], dtype=object)
+    return words[np.select([holds for holds, _ in cases], list(range(len(cases))), len(cases))]
 
 
 def _against(observed: NDArray[np.float64], key: Labels, usual: Mapping[str, Usual]) -> tuple[NDArray[np.float64], ...]:

@@ -49,4 +49,4 @@ def probability_by(curves: Curves, as_of: Instants, ends: Instants) -> NDArray[n
 
 def to_duration(hours: NDArray[np.float64]) -> NDArray[np.timedelta64]:
     """Hours as ``timedelta64[us]``."""
-    return (hours * 3_600_000_000).astype("timedelta64[us]")
+    return np.rint(hours * 3_600_000_000).astype("timedelta64[us]")

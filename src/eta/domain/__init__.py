@@ -1,0 +1,1 @@
+"""The words of the field, in the standard library alone."""

@@ -1,0 +1,1 @@
+"""Judges every forecast."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -100,25 +101,30 @@ def replay(
     if not judged["is_judged"].any():
         raise NothingToLearn(f"no parcel was in flight between {start.date()} and {end.date()}")
 
-    lessons = snapshots_to_learn(timelines)
+    lessons = snapshots_to_learn(timelines, to_instant(end))
     purchases = lessons.take(np.flatnonzero(lessons.kind == PURCHASE))
     runs = {name: _Run(make, {}, make().refits_daily) for name, make in models.items()}
     origins = [*([warm_start] if warm_up_months else []), *_origins(start, end, refit)]
-    days = [day for origin, until in zip(origins, [*origins[1:], end], strict=True) for day in _days(origin, until)]
-    as_of_day = np.searchsorted([to_instant(day) for day in days], snapshots.moments.as_of, side="right") - 1
-    for number, day in enumerate(days):
-        progress(f"replaying {day.date()}", number, len(days))
-        rows = np.flatnonzero(as_of_day == number)
-        known = Outcomes.at(timelines, to_instant(day))
-        for run in runs.values():
-            is_due = day in origins
-            if is_due:
-                run.level = _level_of_past(judged, run.forecasts, timelines, snapshots, known)
-            if is_due or run.refits_daily:
-                _fit(run, purchases if run.refits_daily else lessons, known)
-            if run.fitted is not None and len(rows):
-                _forecast(run, timelines, snapshots, judged, rows)
-    progress("replayed", len(days), len(days))
+    periods = [_days(origin, until) for origin, until in zip(origins, [*origins[1:], end], strict=True)]
+    total, done = sum(len(days) for days in periods), 0
+    for days in periods:
+        known = Outcomes.at(timelines, to_instant(days[0]))
+        of_day = np.searchsorted([to_instant(day) for day in [*days, days[-1] + timedelta(days=1)]], snapshots.moments.as_of, side="right") - 1
+        for name, run in runs.items():
+            run.level = _level_of_past(judged, run.forecasts, timelines, snapshots, known)
+            if not run.refits_daily:
+                progress(f"{days[0].date()}: fitting {name}", done, total)
+                _fit(run, lessons, known)
+                _forecast(run, timelines, snapshots, judged, np.flatnonzero((of_day >= 0) & (of_day < len(days))))
+        for number, day in enumerate(days):
+            progress(f"{day.date()}: replaying", done, total)
+            known = Outcomes.at(timelines, to_instant(day))
+            for run in runs.values():
+                if run.refits_daily:
+                    _fit(run, purchases, known)
+                    _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number))
+            done += 1
+    progress("replayed", total, total)
 
     kept = judged["is_judged"].to_numpy()
     return Replay(
@@ -141,7 +147,8 @@ def _fit(run: _Run, lessons: Snapshots, known: Outcomes) -> None:
 
 def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.DataFrame, rows: NDArray[np.int64]) -> None:
     """Fills the run's forecasts of some rows with scores and dates; the curves themselves are not kept."""
-    assert run.fitted is not None  # noqa: S101  # the caller has checked, for the type checker's sake
+    if run.fitted is None or not len(rows):
+        return
     asked, truth = snapshots.take(rows), judged.iloc[rows]
     began = time.perf_counter()
     curves = run.fitted.predict_curves(asked.features)
@@ -237,7 +244,7 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
 
 
 def _bands(values: NDArray[np.floating], edges: tuple[float, ...], unit: str) -> NDArray[np.object_]:
-    names = [f"<{edges[0]:g} {unit}", *(f"{low:g}-{high:g} {unit}" for low, high in zip(edges, edges[1:], strict=False)), f">={edges[-1]:g} {unit}", None]
+    names = [f"<{edges[0]:g} {unit}", *(f"{low:g}-{high:g} {unit}" for low, high in pairwise(edges)), f">={edges[-1]:g} {unit}", None]
     band = np.where(np.isnan(values), len(edges) + 1, np.digitize(np.nan_to_num(values), edges))
     return np.array(names, dtype=object)[band]
 
@@ -251,10 +258,8 @@ def _origins(start: datetime, end: datetime, refit: Refit) -> Iterator[datetime]
         day = day + timedelta(days=7) if refit is Refit.WEEK else _first_of_month(day, 1)
 
 
-def _days(start: datetime, end: datetime) -> Iterator[datetime]:
-    while start < end:
-        yield start
-        start += timedelta(days=1)
+def _days(start: datetime, end: datetime) -> list[datetime]:
+    return [start + timedelta(days=number) for number in range((end.date() - start.date()).days)]
 
 
 def _first_of_month(day: datetime, months_later: int) -> datetime:

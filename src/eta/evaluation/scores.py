@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from eta.curves import Curves
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 HORIZON_HOURS = 60 * 24.0
 

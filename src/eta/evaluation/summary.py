@@ -118,7 +118,7 @@ def _promise_scores(delivered: pd.DataFrame) -> Row:
     made = delivered[delivered["moment"].eq(PURCHASE) & delivered["promise_days"].notna() & delivered["promised_days"].notna()]
     if made.empty:
         return {"on_time_share": None, "promised_days_mean": None, "days_saved_equal_on_time": None}
-    took = (made["arrived_on"] - made["as_of_on"]) / np.timedelta64(1, "D")
+    took = (made["arrived_on"] - made["as_of_on"]).dt.days
     return {
         "on_time_share": float((took <= made["promise_days"]).mean()),
         "promised_days_mean": float(made["promise_days"].mean()),

@@ -1,0 +1,1 @@
+"""Arrival models and their baselines."""

@@ -19,6 +19,9 @@ from eta.journey.features import Features
 from eta.journey.snapshots import PURCHASE, Examples
 
 HOURS_A_WEEK = 168
+#: Microseconds.
+_HOUR = 3_600_000_000
+_EXACT = 2.0**20
 #: No hour is ever quite dead: 1/50 of an average one.
 LEAST = 0.02
 #: A carrier's own profile counts against that of all carriers like this many deliveries an hour of the week.
@@ -56,21 +59,26 @@ class Activity:
         return cls(tuple(carriers), np.vstack([*rows, overall]), _holiday_factor(at.astype("datetime64[D]"), on_holiday))
 
     def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Active hours, (N, K), that pass from ``as_of`` until ``hours`` (K,) later; steps of daylight saving are ignored."""
-        result = np.empty((len(features), len(hours)))
+        """Active hours, (N, K), that pass from ``as_of`` until ``hours``, (K,) or (N, K), later; the first are 0.
+
+        Steps of daylight saving are ignored. A row's answer does not depend on its company, to the last bit.
+        """
+        steps = np.broadcast_to(np.rint(hours * _HOUR).astype(np.int64), (len(features), hours.shape[-1]))
+        result = np.empty(steps.shape)
         for rows, calendar, profile in self._groups(features):
             start = features.local_as_of[rows]
             first = start.min().astype("datetime64[D]")
-            offset = (start - first) / np.timedelta64(1, "h")
-            days = first + np.arange(int((offset.max() + hours[-1]) // 24) + 2)
+            at = (start - first.astype(start.dtype)).astype(np.int64)[:, None] + steps[rows]
+            hour, part = at // _HOUR, (at % _HOUR) / _HOUR
+            days = first + np.arange(int(hour.max()) // 24 + 2)
             week = profile[(24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)]
             names = (calendar,) if calendar else ()
             week[is_holiday(days, Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names))] *= self.holiday_factor
-            passed = np.concatenate([[0.0], np.cumsum(np.maximum(week, LEAST))])
-            at = offset[:, None] + hours
-            hour = at.astype(np.int64)
-            total = passed[hour] + (at - hour) * (passed[hour + 1] - passed[hour])
-            result[rows] = total - total[:, :1]
+            # Whole multiples of a power of two add up without rounding, whatever day the batch starts on.
+            rate = np.rint(np.maximum(week, LEAST) * _EXACT).ravel() / _EXACT
+            passed = np.concatenate([[0.0], np.cumsum(rate)])
+            begun = part * rate[hour]
+            result[rows] = (passed[hour] - passed[hour[:, :1]]) + (begun - begun[:, :1])
         return result
 
     def _groups(self, features: Features) -> Iterator[tuple[NDArray[np.int64], str | None, NDArray[np.float64]]]:
@@ -104,7 +112,7 @@ def _hour_of_week(local: NDArray[np.datetime64]) -> NDArray[np.int64]:
     return (local.astype("datetime64[h]").astype(np.int64) + 3 * 24) % HOURS_A_WEEK
 
 
-def _profile(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _profile(counts: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.maximum(counts / counts.mean(), LEAST)
 
 

@@ -34,10 +34,9 @@ class _FromPurchase(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
 
     def fit(self, examples: Examples) -> Self:
         purchases = examples.take(np.flatnonzero(examples.kind == PURCHASE))
-        arrived = purchases.take(np.flatnonzero(purchases.arrived))
-        if not len(arrived):
+        if not purchases.arrived.any():
             raise NothingToLearn()
-        self._learn(arrived, purchases)
+        self._learn(purchases)
         self.is_fitted_ = True
         return self
 
@@ -46,7 +45,7 @@ class _FromPurchase(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
             raise NotFitted()
         return self._predict(features)
 
-    def _learn(self, arrived: Examples, purchases: Examples) -> None:
+    def _learn(self, purchases: Examples) -> None:
         raise NotImplementedError
 
     def _predict(self, features: Features) -> Curves:
@@ -56,8 +55,8 @@ class _FromPurchase(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
 class PromiseBaseline(_FromPurchase):
     """B0: the parcel comes when the promised day begins. Without a promise, after the median T of all."""
 
-    def _learn(self, arrived: Examples, purchases: Examples) -> None:
-        self.median_hours_ = float(np.median(arrived.hours))
+    def _learn(self, purchases: Examples) -> None:
+        self.median_hours_ = float(np.median(purchases.hours[purchases.arrived]))
 
     def _predict(self, features: Features) -> Curves:
         promise = promise_hours(features)
@@ -78,16 +77,14 @@ class HistoryBaseline(_FromPurchase):
         self.shrinkage = shrinkage
         self.at_least = at_least
 
-    def _learn(self, arrived: Examples, purchases: Examples) -> None:
-        arrived = _recent(arrived, self.last_days)
+    def _learn(self, purchases: Examples) -> None:
+        arrived = _recent(_arrived(purchases), self.last_days)
         lanes = _lanes(arrived.features.labels["lane"], by_lane=self.by_lane)
         law = np.quantile(arrived.hours, LEVELS)
         own = group_quantiles(arrived.hours, lanes.codes, len(lanes.names), LEVELS)
         count = np.bincount(lanes.codes, minlength=len(lanes.names))[:, None]
-        if self.shrinkage:
-            own = (count * own + self.shrinkage * law) / (count + self.shrinkage)
-        else:
-            own = np.where(count >= self.at_least, own, law)
+        shrunk = (count * own + self.shrinkage * law) / (count + self.shrinkage) if self.shrinkage else own
+        own = np.where(count >= self.at_least, shrunk, law)
         self.laws_ = _LanePick({name: row for row, name in enumerate(lanes.names)}, np.vstack([own, law]))
 
     def _predict(self, features: Features) -> Curves:
@@ -106,7 +103,8 @@ class PromiseRatioBaseline(_FromPurchase):
         self.last_days = last_days
         self.at_least = at_least
 
-    def _learn(self, arrived: Examples, purchases: Examples) -> None:
+    def _learn(self, purchases: Examples) -> None:
+        arrived = _arrived(purchases)
         self.law_ = np.quantile(arrived.hours, LEVELS)
         window = promise_hours(arrived.features)
         promised = arrived.take(np.flatnonzero(window > 0))
@@ -138,7 +136,7 @@ class SurvivalBaseline(_FromPurchase):
     def __init__(self, *, at_least: int = 30) -> None:
         self.at_least = at_least
 
-    def _learn(self, arrived: Examples, purchases: Examples) -> None:
+    def _learn(self, purchases: Examples) -> None:
         lanes = _lanes(purchases.features.labels["lane"], by_lane=True)
         own = kaplan_meier(purchases.hours, purchases.arrived, lanes.codes, len(lanes.names), self.GRID_HOURS)
         law = kaplan_meier(purchases.hours, purchases.arrived, np.zeros(len(purchases), dtype=np.int64), 1, self.GRID_HOURS)
@@ -152,11 +150,15 @@ class SurvivalBaseline(_FromPurchase):
 
 def promise_hours(features: Features) -> NDArray[np.float64]:
     """W in hours, (N,): from the order to the first instant of the promised day; NaN without a promise."""
-    return (features.numbers[PROMISE_COLUMN].astype(np.float64) - 1.0) * 24.0 + _elapsed_hours(features)
+    return (features.numbers[PROMISE_COLUMN] - 1.0) * 24.0 + _elapsed_hours(features)
 
 
 def _elapsed_hours(features: Features) -> NDArray[np.float64]:
-    return features.numbers["order_elapsed_days"].astype(np.float64) * 24.0
+    return features.numbers["order_elapsed_days"] * 24.0
+
+
+def _arrived(purchases: Examples) -> Examples:
+    return purchases.take(np.flatnonzero(purchases.arrived))
 
 
 def _recent(arrived: Examples, last_days: float | None) -> Examples:

@@ -1,9 +1,12 @@
-"""The arrival law as a hazard: the chance, bin by bin, that a parcel still open arrives in the bin.
+"""The arrival law as a hazard: how fast, bin by bin, parcels still open arrive.
 
 One forest is grown for a point forecast of the log of the time left; it gives the structure only. Every leaf then holds a
-vector of additive log-odds, one a bin, fitted to the rows at risk in the bin. Parcels still open count as at risk until
-the last moment they were known to be open, so that a slow parcel is never mistaken for a missing one. The calendar of the
-target day enters as the log of the active hours (``activity``) that the bin holds for the parcel.
+vector of log-hazards to add, one a bin, fitted to the rows at risk in the bin (piecewise exponential model, Friedman 1982;
+with boosted trees, Bender et al. 2020). Parcels still open count as at risk until the last moment they were known to be
+open, so that a slow parcel is never mistaken for a missing one.
+
+Time at risk is counted in active hours (``activity``), so the calendar of the target day enters every bin, and hours
+within it, without a tree being asked.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from eta.curves import Curves
 from eta.domain.errors import NotFitted, NothingToLearn
 from eta.forecast.activity import Activity
 from eta.forecast.base import HORIZON_DAYS, Arrays
-from eta.forecast.trees import Forest, base_log_odds, fit_leaves
+from eta.forecast.trees import Forest, fit_leaves
 from eta.journey.columns import Labels
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
 from eta.journey.snapshots import PURCHASE, Examples
@@ -28,9 +31,7 @@ from eta.journey.snapshots import PURCHASE, Examples
 BIN_EDGES_HOURS = 24.0 * np.array([0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18, 20, 22, 24, 27, 30, 37, 44, 51, HORIZON_DAYS])
 #: Knots of the curves: every edge, and enough between them for the hours of a day to show.
 KNOTS_HOURS = np.unique(np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), BIN_EDGES_HOURS]))
-_BIN_OF_KNOT = np.clip(np.searchsorted(BIN_EDGES_HOURS, KNOTS_HOURS[1:], side="left") - 1, 0, len(BIN_EDGES_HOURS) - 2)
-
-NEWTON_STEPS = 12
+_BIN_OF_STEP = np.searchsorted(BIN_EDGES_HOURS, KNOTS_HOURS[1:], side="left") - 1
 
 
 class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -43,7 +44,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         leaf_rows: fewest rows a leaf.
         leaf_rate: share of a leaf's Newton step that is taken.
         ridge: rows' worth of curvature that holds a leaf at 0.
-        cap: largest log-odds of a leaf.
+        cap: largest log-hazard of a leaf.
         smoothing_bins: standard deviation, in bins, of the Gaussian smoother over bins.
         label_prior: parcels' worth of trust in the mean of all against a label's own mean.
         uses_promise: sees the promise; for flags only, for a promise must not feed on itself.
@@ -95,14 +96,15 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         self.label_values_ = self._learn_labels(kept)
         rows, time_left = self._matrix(kept.features), log_time_left(kept)
         self.forest_ = self._grow(rows, time_left)
-        last_bin, arrived = _exposure(kept)
-        score = self._offset(kept.features)
-        self.base_ = base_log_odds(score, last_bin, arrived, NEWTON_STEPS).astype(np.float32)
-        score += self.base_
+        exposure, last_bin, arrived = self._exposure(kept)
+        arrivals = np.bincount(last_bin[arrived], minlength=exposure.shape[1])
+        # Half an arrival in a thousand active hours keeps a bin that nobody reached finite.
+        self.base_ = np.log((arrivals + 0.5) / (exposure.sum(axis=0, dtype=np.float64) + 1000.0)).astype(np.float32)
         self.values_ = fit_leaves(
-            score,
+            np.tile(self.base_, (len(kept), 1)),
             self.forest_.leaves(rows),
             self.forest_.leaf_count,
+            exposure,
             last_bin,
             arrived,
             gaussian_smoother(len(self.base_), self.smoothing_bins),
@@ -120,17 +122,12 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         """
         if not hasattr(self, "values_"):
             raise NotFitted()
-        score = self._offset(features) + self.base_
-        self.forest_.add_values(self._matrix(features), self.values_, score)
-        log_open = -np.logaddexp(0.0, score.astype(np.float64))  # log(1 - hazard) of each bin
-        active = self.activity_.elapsed(features, np.concatenate([BIN_EDGES_HOURS, KNOTS_HOURS[1:]]))
-        edges, knots = active[:, : len(BIN_EDGES_HOURS)], active[:, len(BIN_EDGES_HOURS) :]
-        # Within a bin the hazard is constant in active hours.
-        share = (knots - edges[:, _BIN_OF_KNOT]) / (edges[:, _BIN_OF_KNOT + 1] - edges[:, _BIN_OF_KNOT])
-        before = np.concatenate([np.zeros((len(score), 1)), np.cumsum(log_open, axis=1)], axis=1)
-        log_survival = before[:, _BIN_OF_KNOT] + share * log_open[:, _BIN_OF_KNOT]
-        cdf = np.concatenate([np.zeros((len(score), 1)), -np.expm1(log_survival)], axis=1)
-        return Curves.on_grid(KNOTS_HOURS, np.maximum.accumulate(cdf, axis=1))
+        log_hazard = np.tile(self.base_, (len(features), 1))
+        self.forest_.add_values(self._matrix(features), self.values_, log_hazard)
+        active = np.diff(self.activity_.elapsed(features, KNOTS_HOURS), axis=1)
+        hazard = np.exp(log_hazard.astype(np.float64))[:, _BIN_OF_STEP] * active
+        cdf = np.concatenate([np.zeros((len(features), 1)), -np.expm1(-np.cumsum(hazard, axis=1))], axis=1)
+        return Curves.on_grid(KNOTS_HOURS, cdf)
 
     def to_arrays(self) -> Arrays:
         """All that was learned, as plain arrays."""
@@ -190,15 +187,19 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         booster = lightgbm.train(parameters, lightgbm.Dataset(rows, label=time_left, free_raw_data=True), num_boost_round=self.trees)
         return Forest.from_lightgbm(booster.dump_model())
 
-    def _offset(self, features: Features) -> NDArray[np.float32]:
-        """The log of each bin's active hours over its hours of the clock, (N, B)."""
-        active = np.diff(self.activity_.elapsed(features, BIN_EDGES_HOURS), axis=1)
-        return np.log(active / np.diff(BIN_EDGES_HOURS)).astype(np.float32)
+    def _exposure(self, examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
+        """Active hours at risk in each bin (M, B), the last bin (M,) with any, and whether the row arrives in it."""
+        until = np.minimum(examples.hours, BIN_EDGES_HOURS[-1])
+        edges = np.minimum(BIN_EDGES_HOURS, until[:, None])
+        exposure = np.diff(self.activity_.elapsed(examples.features, edges), axis=1).astype(np.float32)
+        last_bin = np.maximum(np.searchsorted(BIN_EDGES_HOURS, until, side="left") - 1, 0).astype(np.int32)
+        return exposure, last_bin, examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1])
 
 
 def log_time_left(examples: Examples) -> NDArray[np.float64]:
-    """What the structure is grown on, (M,): log of 1 + days left; a parcel still open stands at half as long again as
-    it was seen to be, and at no less than 15 days.
+    """What the structure is grown on, (M,): the log of 1 + days left.
+
+    A parcel still open stands at half as long again as it was seen to be, and at no less than 15 days.
     """
     days = examples.hours / 24.0
     return np.log1p(np.where(examples.arrived, days, np.maximum(1.5 * days, 15.0)))
@@ -210,14 +211,6 @@ def gaussian_smoother(bins: int, deviation: float) -> NDArray[np.float64]:
         return np.eye(bins)
     distance = np.subtract.outer(np.arange(bins), np.arange(bins))
     return np.exp(-0.5 * (distance / deviation) ** 2)
-
-
-def _exposure(examples: Examples) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """The last bin (M,) in which each row is at risk, or -1, and whether it arrives in it."""
-    arrived = examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1])
-    bin_of_arrival = np.maximum(np.searchsorted(BIN_EDGES_HOURS, examples.hours, side="left") - 1, 0)
-    last_survived = np.minimum(np.searchsorted(BIN_EDGES_HOURS, examples.hours, side="right"), len(BIN_EDGES_HOURS)) - 2
-    return np.where(arrived, bin_of_arrival, last_survived).astype(np.int32), arrived
 
 
 def _shrunk_means(labels: Labels, values: NDArray[np.float64], mean: float, prior: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A forest as flat arrays, and vectors of log-odds in its leaves.
+"""A forest as flat arrays, and vectors of log-hazards in its leaves.
 
 LightGBM finds the structure; what the leaves hold, and how they are read, is ours. The loops are compiled by numba and
 run on one thread, in the order of the rows, so that the same data give the same bytes.
@@ -71,7 +71,7 @@ class Forest:
 
     def leaves(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
         """The leaf, (T, N), in which each row (N, F) ends."""
-        return _leaves(self.root, self.feature, self.threshold, self.nan_goes_left, self.left, self.right, rows)  # type: ignore[no-any-return]  # compiled
+        return _leaves(self.root, self.feature, self.threshold, self.nan_goes_left, self.left, self.right, rows)
 
     def add_values(self, rows: NDArray[np.float32], values: NDArray[np.float32], totals: NDArray[np.float32]) -> None:
         """Adds to ``totals`` (N, B) the vectors (L, B) of the leaves in which each row ends."""
@@ -107,32 +107,13 @@ def _add_values(root, feature, threshold, nan_goes_left, left, right, rows, valu
 
 
 @njit(cache=True)
-def base_log_odds(offset, last_bin, arrived, steps):  # type: ignore[no-untyped-def]  # compiled
-    """The log-odds (B,) common to all rows, by Newton's method, given each row's ``offset`` (N, B).
+def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrived, smoother, rate, ridge, cap):  # type: ignore[no-untyped-def]  # compiled
+    """Log-hazards (L, B) that the leaves add, tree by tree, each to what the trees before it made of the rows.
 
-    Row i is at risk in bins 0 to ``last_bin[i]`` and arrives in the last of them where ``arrived[i]``.
-    """
-    bins = offset.shape[1]
-    base = np.full(bins, -2.0)
-    for _ in range(steps):
-        gradient, curvature = np.zeros(bins), np.zeros(bins)
-        for i in range(len(last_bin)):
-            for b in range(last_bin[i] + 1):
-                p = 1.0 / (1.0 + np.exp(-(offset[i, b] + base[b])))
-                gradient[b] += (1.0 if arrived[i] and b == last_bin[i] else 0.0) - p
-                curvature[b] += p * (1.0 - p)
-        for b in range(bins):
-            # Half an arrival in one at risk keeps a bin that nobody reached finite.
-            base[b] += min(max((gradient[b] - 0.1 * (base[b] + 2.0)) / (curvature[b] + 0.1), -2.0), 2.0)
-    return base
-
-
-@njit(cache=True)
-def fit_leaves(score, leaf, leaf_count, last_bin, arrived, smoother, rate, ridge, cap):  # type: ignore[no-untyped-def]  # compiled
-    """Log-odds (L, B) of the leaves, tree by tree, each on what the trees before it left over.
-
-    v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap, with g the sum over the leaf's rows at risk of (arrived - p),
-    h that of p (1 - p) and K a smoother over bins (B, B). ``score`` (N, B) starts as offset plus base and is used up.
+    Row i is at risk in bins 0 to ``last_bin[i]`` for ``exposure[i]`` (N, B) each and arrives in the last of them where
+    ``arrived[i]``. Expected arrivals are m = exposure exp(score); a leaf takes the share ``rate`` of a Newton step of
+    the Poisson likelihood, v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap, with g the sum over its rows of
+    (arrived - m), h that of m, and K a smoother (B, B) over bins. ``score`` (N, B) starts as the base and is used up.
     """
     bins = score.shape[1]
     values = np.zeros((leaf_count, bins), dtype=np.float32)
@@ -143,9 +124,9 @@ def fit_leaves(score, leaf, leaf_count, last_bin, arrived, smoother, rate, ridge
             at = leaf[tree, i]
             lowest, highest = min(lowest, at), max(highest, at)
             for b in range(last_bin[i] + 1):
-                p = 1.0 / (1.0 + np.exp(-score[i, b]))
-                gradient[at, b] += (1.0 if arrived[i] and b == last_bin[i] else 0.0) - p
-                curvature[at, b] += p * (1.0 - p)
+                expected = exposure[i, b] * np.exp(score[i, b])
+                gradient[at, b] += (1.0 if arrived[i] and b == last_bin[i] else 0.0) - expected
+                curvature[at, b] += expected
         for at in range(lowest, highest + 1):
             for b in range(bins):
                 g, h = 0.0, 0.0

@@ -1,0 +1,1 @@
+"""What is known about a shipment at a moment."""

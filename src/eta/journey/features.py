@@ -51,7 +51,7 @@ class Features:
     """Features of M moments: ``labels`` and ``numbers`` by column name, (M,) each."""
 
     labels: dict[str, Labels]
-    numbers: dict[str, NDArray[np.float32]]
+    numbers: dict[str, NDArray[np.float64]]
     #: Wall-clock time of ``as_of`` at the destination, without a zone.
     local_as_of: NDArray[np.datetime64]
     #: Country and region of the destination: whose holidays count.
@@ -85,12 +85,12 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
         "destination": destination,
         "lane": origin.joined(destination, ">"),
     }
-    own = {
+    own: dict[str, NDArray[np.float64]] = {
         **{name: numbers[name] for name in NUMBER_COLUMNS if name in numbers},
         "distance_km": great_circle_km(*(numbers[f"{end}_{axis}"] for end in ("origin", "destination") for axis in ("latitude", "longitude"))),
         "volume_l": numbers["length_cm"] * numbers["width_cm"] * numbers["height_cm"] / 1000.0,
     }
-    journey = {
+    journey: dict[str, NDArray[np.generic]] = {
         "phase": known.phase,
         "order_elapsed_days": _days(known.ordered_at, as_of),
         "handover_elapsed_days": _days(known.handed_over_at, as_of),
@@ -105,7 +105,7 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
     }
     return Features(
         {name: label.take(row) for name, label in labels.items()},
-        {name: np.asarray(values[row] if name in own else values, dtype=np.float32) for name, values in {**own, **journey}.items()},
+        {name: values.astype(np.float64) for name, values in {**{name: values[row] for name, values in own.items()}, **journey}.items()},
         local,
         destination.take(row),
     )

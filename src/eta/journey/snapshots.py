@@ -93,8 +93,8 @@ def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
     return Examples(known.features, known.kind, row, as_of, hours, arrived, outcomes.known_through)
 
 
-def snapshots_to_learn(timelines: Timelines) -> Snapshots:
-    """The purchase, every scan, and moments of silence, for all that is recorded.
+def snapshots_to_learn(timelines: Timelines, until: np.datetime64) -> Snapshots:
+    """The purchase, every scan, and moments of silence, before ``until`` (UTC).
 
     What a moment shows depends on scans received by then alone, so a model trained as of an earlier day takes the
     ``examples`` before that day and learns exactly what it would have learned on it.
@@ -109,12 +109,10 @@ def snapshots_to_learn(timelines: Timelines) -> Snapshots:
 
     stretch = 2 / 3 + (timelines.event_hash[order] >> np.uint64(11)) / 2**53 * (2 / 3)
     silent_at = at[:, None] + (np.outer(stretch, SILENT_DAYS) * 86_400_000_000).astype("timedelta64[us]")
-    last = timelines.received_at.max() if len(at) else np.datetime64("NaT")
-    scan, _ = np.nonzero((silent_at < next_at[:, None]) & (silent_at <= last))
-    silent_at = silent_at[(silent_at < next_at[:, None]) & (silent_at <= last)]
-
-    rows, times = np.concatenate([owner, owner[scan]]), np.concatenate([at, silent_at])
-    kinds = np.concatenate([kind, np.full(len(scan), "silence", dtype=object)])
+    scan, point = np.nonzero(silent_at < np.minimum(next_at, until)[:, None])
+    told = at < until
+    rows, times = np.concatenate([owner[told], owner[scan]]), np.concatenate([at[told], silent_at[scan, point]])
+    kinds = np.concatenate([kind[told], np.full(len(scan), "silence", dtype=object)])
     # Two scans told at once are one moment.
     order = np.lexsort((kinds != PURCHASE, times, rows))
     is_first = np.ones(len(order), dtype=bool)

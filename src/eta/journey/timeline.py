@@ -48,6 +48,8 @@ EVENT_COLUMNS = ("shipment_id", "event_code", "occurred_at", "received_at", "is_
 #: Event codes in order of declaration; columns hold positions in this tuple.
 EVENT_CODES = tuple(EventCode)
 
+Times = NDArray[np.datetime64]
+
 _TEXT_COLUMNS = (
     "carrier",
     "service_level",
@@ -131,6 +133,7 @@ class Timelines:
         if (owner < 0).any():
             raise InvalidValue("shipment_id", f"an event names {events['shipment_id'].iloc[int(np.argmin(owner))]!r}, which is no shipment", "add the shipment")
         texts = {name: Labels.of(shipments[name]) for name in _TEXT_COLUMNS}
+        runs, code, occurred, received, event_hash = _ordered_scans(owner.astype(np.int64), len(shipments), events)
         return cls(
             shipment_id=shipments["shipment_id"].to_numpy(dtype=object),
             order_id=shipments["order_id"].to_numpy(dtype=object),
@@ -139,7 +142,11 @@ class Timelines:
             promised_on=pd.to_datetime(shipments["promised_on"]).to_numpy().astype("datetime64[D]"),
             has_several_origins=shipments["has_several_origins"].eq(True).to_numpy(dtype=bool),
             zone=_zones(texts["destination_country"], texts["destination_region"]),
-            **_ordered_scans(owner.astype(np.int64), len(shipments), events),
+            scans=runs,
+            event_code=code,
+            occurred_at=occurred,
+            received_at=received,
+            event_hash=event_hash,
         )
 
     @classmethod
@@ -177,7 +184,7 @@ def _zones(country: Labels, region: Labels) -> Labels:
     return Labels(zones.codes[codes], zones.names)
 
 
-def _ordered_scans(owner: NDArray[np.int64], shipments: int, events: pd.DataFrame) -> dict[str, object]:
+def _ordered_scans(owner: NDArray[np.int64], shipments: int, events: pd.DataFrame) -> tuple[Segments, NDArray[np.int16], Times, Times, NDArray[np.uint64]]:
     code = pd.Index(EVENT_CODES).get_indexer(pd.Index(events["event_code"]))
     if (code < 0).any():
         raise InvalidValue("event_code", f"{events['event_code'].iloc[int(np.argmin(code))]!r} is no event code", "use one of the vocabulary, or info")
@@ -185,18 +192,15 @@ def _ordered_scans(owner: NDArray[np.int64], shipments: int, events: pd.DataFram
     if np.isnat(occurred).any() or np.isnat(received).any():
         raise InvalidValue("occurred_at", "an event has no time", "leave the event out")
     # Content alone makes a scan: what the carrier said happened, when and where; never who told us or when.
-    raw = events["raw_code"].where(events["raw_code"].notna(), events["event_code"].astype(str))
-    content = pd.DataFrame({"raw_code": raw.astype(str), "occurred_at": occurred, "place": events["place"].fillna("").astype(str)})
+    raw, place = events["raw_code"].astype(object), events["place"].astype(object)
+    content = pd.DataFrame(
+        {"raw_code": raw.where(raw.notna(), events["event_code"]).map(str), "occurred_at": occurred, "place": place.where(place.notna(), "").map(str)}
+    )
     event_hash = pd.util.hash_pandas_object(content, index=False, categorize=True).to_numpy(dtype=np.uint64)
     told = np.lexsort((received, event_hash, owner))
     is_first = np.ones(len(told), dtype=bool)
     is_first[1:] = (np.diff(owner[told]) != 0) | (event_hash[told][1:] != event_hash[told][:-1])
     scan = told[is_first]
     scan = scan[np.lexsort((event_hash[scan], code[scan], occurred[scan], owner[scan]))]
-    return {
-        "scans": Segments.of_counts(np.bincount(owner[scan], minlength=shipments)),
-        "event_code": code[scan].astype(np.int16),
-        "occurred_at": occurred[scan],
-        "received_at": received[scan],
-        "event_hash": event_hash[scan],
-    }
+    runs = Segments.of_counts(np.bincount(owner[scan], minlength=shipments))
+    return runs, code[scan].astype(np.int16), occurred[scan], received[scan], event_hash[scan].astype(np.uint64)

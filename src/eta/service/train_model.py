@@ -45,7 +45,7 @@ def train_model(
     """
     instant = to_instant(as_of)
     progress("reading journeys", 0, 4)
-    lessons = examples(snapshots_to_learn(timelines), Outcomes.at(timelines, instant))
+    lessons = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
     progress("fitting", 1, 4)
     model = make().fit(lessons)
     progress("learning what is usual", 2, 4)

@@ -1,0 +1,146 @@
+"""The laws of the journey: what was not known changes nothing, nor do order, repetition and company."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eta.calendars.local import to_instant
+from eta.domain.shipment import Shipment, TrackingEvent
+from eta.domain.vocabulary import FINAL_CODES, STATUS_OF, EventCode, Status
+from eta.journey.features import Features, features
+from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
+from eta.journey.state import STATUSES, Moments, States, fold
+from eta.journey.timeline import Timelines
+from journeys import START, moments, scan, scans, shipment
+
+SHIPMENTS = [shipment(number) for number in range(4)]
+
+
+def as_known(events: Sequence[TrackingEvent], as_of: datetime, shipments: Sequence[Shipment] = SHIPMENTS) -> tuple[States, Features]:
+    timelines = Timelines.from_records(shipments, events)
+    asked = Moments.all_at(timelines, to_instant(as_of))
+    return fold(timelines, asked), features(timelines, asked)
+
+
+def as_bytes(states: States, seen: Features) -> dict[str, bytes]:
+    numbers = {f"number {name}": values.tobytes() for name, values in seen.numbers.items()}
+    labels = {f"label {name}": repr(labels.texts().tolist()).encode() for name, labels in seen.labels.items()}
+    return {**{name: values.tobytes() for name, values in vars(states).items()}, **numbers, **labels, "local": seen.local_as_of.tobytes()}
+
+
+@given(scans(4), moments, st.data())
+@settings(max_examples=60, deadline=None)
+def test_what_is_received_later_changes_no_byte(events: list[TrackingEvent], as_of: datetime, data: st.DataObject) -> None:
+    known = [event for event in events if event.received_at <= as_of]
+    # Whatever the future brings, and however early it claims to have happened.
+    later = [replace(event, received_at=as_of + timedelta(hours=data.draw(st.integers(1, 99)))) for event in data.draw(scans(4))]
+    assert as_bytes(*as_known(known, as_of)) == as_bytes(*as_known([*events, *later], as_of))
+
+
+@given(scans(4), moments, st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_order_and_repetition_change_no_byte(events: list[TrackingEvent], as_of: datetime, random: object) -> None:
+    shuffled = [*events, *events[::2]]
+    random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
+    assert as_bytes(*as_known(shuffled, as_of)) == as_bytes(*as_known(events, as_of))
+
+
+@given(scans(4), moments)
+@settings(max_examples=60, deadline=None)
+def test_a_batch_equals_its_parts(events: list[TrackingEvent], as_of: datetime) -> None:
+    states, seen = as_known(events, as_of)
+    for row, one in enumerate(SHIPMENTS):
+        own = [event for event in events if event.shipment_id == one.shipment_id]
+        alone = as_bytes(*as_known(own, as_of, [one]))
+        rows = np.array([row])
+        assert alone == as_bytes(states.take(rows), seen.take(rows))
+
+
+@given(scans(3), moments)
+@settings(max_examples=60, deadline=None)
+def test_examples_of_a_day_are_what_that_day_would_have_given(events: list[TrackingEvent], as_of: datetime) -> None:
+    def lessons(told: list[TrackingEvent]) -> list[tuple[object, ...]]:
+        timelines = Timelines.from_records(SHIPMENTS, told)
+        learned = examples(snapshots_to_learn(timelines, to_instant(as_of)), Outcomes.at(timelines, to_instant(as_of)))
+        numbers = np.column_stack(list(learned.features.numbers.values()))
+        return list(zip(learned.row, learned.as_of, learned.kind, learned.hours, learned.arrived, map(bytes, np.ascontiguousarray(numbers)), strict=True))
+
+    assert lessons(events) == lessons([event for event in events if event.received_at <= as_of])
+
+
+@given(scans(1), moments)
+@settings(max_examples=60, deadline=None)
+def test_the_fold_agrees_with_a_plain_reading_of_the_rules(events: list[TrackingEvent], as_of: datetime) -> None:
+    codes = list(EventCode)
+    known = sorted({event.occurred_at: event for event in events if event.received_at <= as_of}.values(), key=lambda event: event.occurred_at)
+    status = Status.UNKNOWN
+    for event in known:
+        if event.event_code in STATUS_OF:
+            status = STATUS_OF[event.event_code]
+        if event.event_code in FINAL_CODES:
+            break
+    timelines = Timelines.from_records(SHIPMENTS[:1], known)
+    folded = fold(timelines, Moments.all_at(timelines, to_instant(as_of)))
+    assert STATUSES[folded.status[0]] is status
+    assert folded.scan_count[0] == len(known)
+    assert codes[folded.last_code[0]] is known[-1].event_code if known else folded.last_code[0] == -1
+
+
+def states_of(*events: TrackingEvent, hours: float = 240.0) -> States:
+    return as_known(events, START + timedelta(hours=hours), SHIPMENTS[:1])[0]
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        (["order_created"], Status.PRE_TRANSIT),
+        (["accepted", "held"], Status.ON_HOLD),
+        (["accepted", "held", "sorted"], Status.IN_TRANSIT),
+        (["delivered", "sorted"], Status.DELIVERED),
+        (["cancelled", "delivered"], Status.CANCELLED),
+        (["lost"], Status.LOST),
+        (["lost", "sorted"], Status.IN_TRANSIT),
+        (["out_for_delivery", "info"], Status.OUT_FOR_DELIVERY),
+        (["delivery_attempted", "out_for_delivery"], Status.OUT_FOR_DELIVERY),
+    ],
+)
+def test_a_status_follows_the_scans(codes: list[str], expected: Status) -> None:
+    folded = states_of(*(scan(0, EventCode(code), hours) for hours, code in enumerate(codes)))
+    assert STATUSES[folded.status[0]] is expected
+
+
+def test_the_same_scan_from_two_sources_is_one_scan_known_from_the_earlier() -> None:
+    early, late = scan(0, EventCode.ACCEPTED, 5, late_hours=1), scan(0, EventCode.ACCEPTED, 5, late_hours=9)
+    assert states_of(late, early, hours=7).scan_count[0] == 1
+    assert states_of(late, early, hours=20).scan_count[0] == 1
+
+
+def test_the_first_attempt_is_the_arrival() -> None:
+    folded = states_of(scan(0, EventCode.DELIVERY_ATTEMPTED, 30), scan(0, EventCode.DELIVERED, 50))
+    assert folded.arrived_at[0] == to_instant(START + timedelta(hours=30))
+    assert not folded.is_open[0]
+
+
+def test_a_delivery_after_the_return_began_is_no_arrival() -> None:
+    folded = states_of(scan(0, EventCode.RETURN_STARTED, 30), scan(0, EventCode.DELIVERED, 50))
+    assert np.isnat(folded.arrived_at[0])
+    assert not folded.is_open[0]
+
+
+def test_the_carrier_has_the_parcel_from_its_first_facility_scan_if_nobody_said_so_before() -> None:
+    assert states_of(scan(0, EventCode.SORTED, 12)).handed_over_at[0] == to_instant(START + timedelta(hours=12))
+    assert states_of(scan(0, EventCode.SORTED, 12), scan(0, EventCode.PICKED_UP, 14)).handed_over_at[0] == to_instant(START + timedelta(hours=14))
+
+
+def test_silence_is_learned_from_only_while_it_lasts() -> None:
+    timelines = Timelines.from_records(SHIPMENTS[:1], [scan(0, EventCode.ORDER_CREATED, 0), scan(0, EventCode.ACCEPTED, 40), scan(0, EventCode.DELIVERED, 400)])
+    learned = snapshots_to_learn(timelines, to_instant(START + timedelta(hours=600)))
+    silent_hours = learned.features.numbers["silence_days"][learned.kind == "silence"] * 24
+    assert (silent_hours < 360).all()
+    assert learned.kind.tolist().count("purchase") == 1
+    assert (np.diff(learned.moments.as_of) > np.timedelta64(0)).all()
