@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export UV_COMPILE_BYTECODE = 1
 export UV_LINK_MODE = copy
 
-.PHONY: help setup test check bench lock clean
+.PHONY: help setup test check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,9 +31,6 @@ check: $(READY) ## lint, types and dependencies
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/deptry src
-
-bench: $(READY) ## speed of the main job, as ratios to plain yardsticks
-	$(VENV)/bin/python training/benchmark/speed.py
 
 lock: $(READY) ## choose the newest allowed versions of all dependencies
 	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock

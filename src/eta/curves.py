@@ -12,6 +12,9 @@ from eta.domain.errors import EtaError
 
 Floats = NDArray[np.floating]
 
+#: With no more than this chance of being open, a parcel has certainly arrived.
+_CERTAIN = 1e-12
+
 
 class InvalidCurve(EtaError):
     """A distribution must be finite, within 0 and 1, and must not fall."""
@@ -56,7 +59,7 @@ class Curves:
     @classmethod
     def of(cls, hours: Floats, cdf: Floats) -> Curves:
         """Curves whose knots (N or 1, K) may differ by row."""
-        return cls(hours, cdf, np.zeros(max(len(hours), len(cdf))))
+        return cls(hours, cdf, np.zeros(len(cdf) if len(hours) == 1 else len(hours)))
 
     @classmethod
     def from_quantiles(cls, levels: ArrayLike, hours: ArrayLike, *, longest_hours: float) -> Curves:
@@ -105,7 +108,7 @@ class Curves:
 
     def cdf_at(self, hours: ArrayLike) -> Floats:
         """P(arrived within ``hours``), shape (N,); ``hours`` is (N,) or a number."""
-        start = self._unconditional(self.waited_hours)
+        start = self._start()
         reached = self._unconditional(self.waited_hours + np.asarray(hours, dtype=np.float64))
         return self._given_open(reached, start)
 
@@ -114,7 +117,7 @@ class Curves:
 
         Infinite where the parcel does not arrive within the knots with that probability.
         """
-        start = self._unconditional(self.waited_hours)
+        start = self._start()
         target = start + np.asarray(level, dtype=np.float64) * (1.0 - start)
         after = (self.cdf < target[:, None]).sum(axis=1)
         last = self.cdf.shape[1] - 1
@@ -126,15 +129,19 @@ class Curves:
 
     def knots(self) -> tuple[Floats, Floats]:
         """Hours from now and probabilities, both (N, K), of the conditioned curves; past knots stand at 0."""
-        start = self._unconditional(self.waited_hours)[:, None]
-        hours = np.maximum(self.hours - self.waited_hours[:, None], 0.0)
-        cdf = np.where(self.hours <= self.waited_hours[:, None], 0.0, self._given_open(np.broadcast_to(self.cdf, hours.shape), start))
-        return hours, cdf
+        start, waited = self._start()[:, None], self.waited_hours[:, None]
+        cdf = self._given_open(np.broadcast_to(self.cdf, (len(self), self.cdf.shape[1])), start)
+        is_past = (self.hours <= waited) & (waited > 0) & (start < 1.0 - _CERTAIN)
+        return np.maximum(self.hours - waited, 0.0), np.where(is_past, 0.0, cdf)
 
     @property
     def never(self) -> Floats:
         """The share, shape (N,), that does not arrive within the knots: later than that, or never."""
-        return 1.0 - self._given_open(np.broadcast_to(self.cdf[:, -1], (len(self),)), self._unconditional(self.waited_hours))
+        return 1.0 - self._given_open(np.broadcast_to(self.cdf[:, -1], (len(self),)), self._start())
+
+    def _start(self) -> Floats:
+        """F at the time already waited, (N,); 0 for a parcel that has not waited, whatever may happen at once."""
+        return np.where(self.waited_hours > 0, self._unconditional(self.waited_hours), 0.0)
 
     def _unconditional(self, hours: Floats) -> Floats:
         """F at ``hours`` (N,) before any conditioning; the upper value at a jump."""
@@ -150,7 +157,7 @@ class Curves:
     def _given_open(reached: Floats, start: Floats) -> Floats:
         """(F - F_start) / (1 - F_start); 1 where the parcel had certainly arrived by the start."""
         still_open = 1.0 - start
-        return np.divide(reached - start, still_open, out=np.ones_like(reached), where=still_open > 1e-12)
+        return np.divide(reached - start, still_open, out=np.ones_like(reached), where=still_open > _CERTAIN)
 
 
 def kaplan_meier(

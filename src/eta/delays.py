@@ -76,7 +76,7 @@ class StageLaws:
         silence_hours, has_ended, code = _silences(timelines, states, known_through)
         handling, handled, _ = _spans(states.ordered_at, states.handed_over_at, states.given_up_at, known_through)
         transit, arrived, rows = _spans(states.handed_over_at, states.arrived_at, states.given_up_at, known_through)
-        destination = timelines.texts["destination_country"].joined(timelines.texts["destination_region"], "-").take(rows)
+        destination = timelines.texts["destination"].take(rows)
         return cls(
             _usual(silence_hours, has_ended, Labels(code.astype(np.int32), EVENT_CODES), level, at_least),
             _usual(handling, handled, Labels(np.full(len(handling), -1, dtype=np.int32), ()), level, at_least)[_ALL],

@@ -144,3 +144,9 @@ def test_silence_is_learned_from_only_while_it_lasts() -> None:
     assert (silent_hours < 360).all()
     assert learned.kind.tolist().count("purchase") == 1
     assert (np.diff(learned.moments.as_of) > np.timedelta64(0)).all()
+
+
+def test_a_country_without_a_region_is_a_place_of_its_own() -> None:
+    _, seen = as_known([], START, [shipment(3)])
+    assert seen.labels["destination"].texts().tolist() == ["JP"]
+    assert seen.labels["lane"].texts().tolist() == ["BR-SP>JP"]

@@ -63,7 +63,7 @@ def test_the_forest_ends_in_the_same_leaves_as_lightgbm() -> None:
     forest = Forest.from_lightgbm(booster.dump_model())
     rows[:50, 4] = np.nan
     ours = forest.leaves(rows).T
-    theirs = booster.predict(rows, pred_leaf=True)
+    theirs = np.asarray(booster.predict(rows, pred_leaf=True))
     for tree in range(7):
         pairs = set(zip(ours[:, tree].tolist(), theirs[:, tree].tolist(), strict=True))
         assert len({own for own, _ in pairs}) == len({other for _, other in pairs}) == len(pairs)

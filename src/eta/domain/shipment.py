@@ -27,7 +27,7 @@ class Place:
     longitude: float | None = None
 
     def __post_init__(self) -> None:
-        if not (len(self.country) == 2 and self.country.isascii() and self.country.isupper()):
+        if not (len(self.country) == 2 and self.country.isascii() and self.country.isalpha() and self.country.isupper()):
             raise InvalidValue("country", f"{self.country!r} is not a country code", "use two capital letters, such as BR")
         for field, bound in (("latitude", 90.0), ("longitude", 180.0)):
             value = getattr(self, field)

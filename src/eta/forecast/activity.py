@@ -56,7 +56,7 @@ class Activity:
             if own.any():
                 carriers.append(name)
                 rows.append(_profile(own + CARRIER_PRIOR * overall))
-        return cls(tuple(carriers), np.vstack([*rows, overall]), _holiday_factor(at.astype("datetime64[D]"), on_holiday))
+        return cls(tuple(carriers), np.vstack([*rows, overall]), _holiday_factor(at.astype("datetime64[D]"), arrived.features.calendar))
 
     def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
         """Active hours, (N, K), that pass from ``as_of`` until ``hours``, (K,) or (N, K), later; the first are 0.
@@ -102,7 +102,7 @@ def is_holiday(dates: NDArray[np.datetime64], calendar: Labels) -> NDArray[np.bo
     for code, name in enumerate(calendar.names):
         rows = np.flatnonzero(calendar.codes == code)
         if len(rows):
-            country, region = name.split("-", 1)
+            country, _, region = name.partition("-")
             result[rows] = np.isin(dates[rows], holiday_dates(country, region, int(years.min()), int(years.max())))
     return result
 
@@ -116,12 +116,15 @@ def _profile(counts: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.maximum(counts / counts.mean(), LEAST)
 
 
-def _holiday_factor(dates: NDArray[np.datetime64], on_holiday: NDArray[np.bool_]) -> float:
-    """Deliveries on holidays over those of the same weekday a week before and after."""
-    if not on_holiday.any():
-        return HOLIDAY_GUESS
-    first = dates.min() - 7
-    daily = np.bincount((dates - first).astype(np.int64), minlength=int((dates.max() - first).astype(np.int64)) + 8)
-    days = (np.unique(dates[on_holiday]) - first).astype(np.int64)
-    usual = (daily[days - 7] + daily[days + 7]).sum() / 2
-    return float((daily[days].sum() + HOLIDAY_GUESS * HOLIDAY_WEIGHT) / (usual + HOLIDAY_WEIGHT))
+def _holiday_factor(dates: NDArray[np.datetime64], calendar: Labels) -> float:
+    """Deliveries on holidays over those of the same weekday a week before and after, holidays without any included."""
+    seen = usual = 0.0
+    for code in np.unique(calendar.codes[calendar.codes >= 0]):
+        own = dates[calendar.codes == code]
+        first, last = own.min(), own.max()
+        daily = np.bincount((own - first).astype(np.int64))
+        days = np.arange(first + 7, last - 6)
+        holidays = (days[is_holiday(days, Labels(np.zeros(len(days), dtype=np.int32), (calendar.names[code],)))] - first).astype(np.int64)
+        seen += daily[holidays].sum()
+        usual += (daily[holidays - 7] + daily[holidays + 7]).sum() / 2
+    return float((seen + HOLIDAY_GUESS * HOLIDAY_WEIGHT) / (usual + HOLIDAY_WEIGHT))

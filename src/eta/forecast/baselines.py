@@ -56,7 +56,7 @@ class PromiseBaseline(_FromPurchase):
     """B0: the parcel comes when the promised day begins. Without a promise, after the median T of all."""
 
     def _learn(self, purchases: Examples) -> None:
-        self.median_hours_ = float(np.median(purchases.hours[purchases.arrived]))
+        self.median_hours_ = float(np.median(_hours_from_order(_arrived(purchases))))
 
     def _predict(self, features: Features) -> Curves:
         promise = promise_hours(features)
@@ -80,8 +80,8 @@ class HistoryBaseline(_FromPurchase):
     def _learn(self, purchases: Examples) -> None:
         arrived = _recent(_arrived(purchases), self.last_days)
         lanes = _lanes(arrived.features.labels["lane"], by_lane=self.by_lane)
-        law = np.quantile(arrived.hours, LEVELS)
-        own = group_quantiles(arrived.hours, lanes.codes, len(lanes.names), LEVELS)
+        law = np.quantile(_hours_from_order(arrived), LEVELS)
+        own = group_quantiles(_hours_from_order(arrived), lanes.codes, len(lanes.names), LEVELS)
         count = np.bincount(lanes.codes, minlength=len(lanes.names))[:, None]
         shrunk = (count * own + self.shrinkage * law) / (count + self.shrinkage) if self.shrinkage else own
         own = np.where(count >= self.at_least, shrunk, law)
@@ -105,7 +105,7 @@ class PromiseRatioBaseline(_FromPurchase):
 
     def _learn(self, purchases: Examples) -> None:
         arrived = _arrived(purchases)
-        self.law_ = np.quantile(arrived.hours, LEVELS)
+        self.law_ = np.quantile(_hours_from_order(arrived), LEVELS)
         window = promise_hours(arrived.features)
         promised = arrived.take(np.flatnonzero(window > 0))
         if not len(promised):
@@ -113,7 +113,7 @@ class PromiseRatioBaseline(_FromPurchase):
             return
         recent = _recent(promised, self.last_days)
         window = promise_hours(recent.features)
-        ratio, bucket = recent.hours / window, np.digitize(window / 24.0, self.EDGES_DAYS)
+        ratio, bucket = _hours_from_order(recent) / window, np.digitize(window / 24.0, self.EDGES_DAYS)
         own = group_quantiles(ratio, bucket, len(self.EDGES_DAYS) + 1, LEVELS)
         enough = np.bincount(bucket, minlength=len(own))[:, None] >= self.at_least
         self.ratios_ = np.where(enough, own, np.quantile(ratio, LEVELS))
@@ -138,8 +138,8 @@ class SurvivalBaseline(_FromPurchase):
 
     def _learn(self, purchases: Examples) -> None:
         lanes = _lanes(purchases.features.labels["lane"], by_lane=True)
-        own = kaplan_meier(purchases.hours, purchases.arrived, lanes.codes, len(lanes.names), self.GRID_HOURS)
-        law = kaplan_meier(purchases.hours, purchases.arrived, np.zeros(len(purchases), dtype=np.int64), 1, self.GRID_HOURS)
+        own = kaplan_meier(_hours_from_order(purchases), purchases.arrived, lanes.codes, len(lanes.names), self.GRID_HOURS)
+        law = kaplan_meier(_hours_from_order(purchases), purchases.arrived, np.zeros(len(purchases), dtype=np.int64), 1, self.GRID_HOURS)
         enough = np.bincount(lanes.codes, minlength=len(lanes.names))[:, None] >= self.at_least
         self.laws_ = _LanePick({name: row for row, name in enumerate(lanes.names)}, np.vstack([np.where(enough, own, law), law]))
 
@@ -150,11 +150,16 @@ class SurvivalBaseline(_FromPurchase):
 
 def promise_hours(features: Features) -> NDArray[np.float64]:
     """W in hours, (N,): from the order to the first instant of the promised day; NaN without a promise."""
-    return (features.numbers[PROMISE_COLUMN] - 1.0) * 24.0 + _elapsed_hours(features)
+    return features.numbers[PROMISE_COLUMN] * 24.0 + _elapsed_hours(features)
 
 
 def _elapsed_hours(features: Features) -> NDArray[np.float64]:
     return features.numbers["order_elapsed_days"] * 24.0
+
+
+def _hours_from_order(purchases: Examples) -> NDArray[np.float64]:
+    """T, (M,): the order may have been told a while after it was placed."""
+    return purchases.hours + _elapsed_hours(purchases.features)
 
 
 def _arrived(purchases: Examples) -> Examples:
@@ -185,7 +190,7 @@ class _LanePick:
         self.row_of, self.table = row_of, table
 
     def of(self, lanes: Labels) -> NDArray[np.float64]:
-        rows = np.array([self.row_of.get(name, len(self.table) - 1) for name in lanes.names])
+        rows = np.array([self.row_of.get(name, len(self.table) - 1) for name in lanes.names], dtype=np.int64)
         return self.table[rows[lanes.codes]]
 
 

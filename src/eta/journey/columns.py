@@ -41,6 +41,12 @@ class Labels:
         """The number of each text, ``missing`` for texts that are missing or have none."""
         return np.array([*(values.get(name, missing) for name in self.names), missing])[self.codes]
 
+    def or_else(self, other: Labels) -> Labels:
+        """These texts, and the other's where one is missing."""
+        codes = np.where((self.codes == MISSING) & (other.codes != MISSING), other.codes + len(self.names), self.codes)
+        names = Labels.of([*self.names, *other.names, None])
+        return Labels(names.codes[codes], names.names)
+
     def joined(self, other: Labels, separator: str) -> Labels:
         """Texts ``self + separator + other``; missing where either is."""
         pair = self.codes.astype(np.int64) * max(len(other.names), 1) + other.codes

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.local import day_ends, hours_between, wall_clock
+from eta.calendars.local import day_ends, day_starts, hours_between, wall_clock
 from eta.journey.columns import Labels
 from eta.journey.state import Moments, States, fold
 from eta.journey.timeline import Timelines
@@ -42,7 +42,7 @@ NUMBER_COLUMNS = (
     "local_weekday",
     "local_hour",
 )
-#: What only a model of delays, never a model that sets promises, may see.
+#: Days until the promised local day begins: what only a model of delays, never one that sets promises, may see.
 PROMISE_COLUMN = "promise_left_days"
 
 
@@ -76,8 +76,7 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
     row, as_of = moments.row, moments.as_of
     local = wall_clock(as_of, timelines.zone.codes[row], timelines.zone.names)
     texts, numbers = timelines.texts, timelines.numbers
-    origin = texts["origin_country"].joined(texts["origin_region"], "-")
-    destination = texts["destination_country"].joined(texts["destination_region"], "-")
+    origin, destination = texts["origin"], texts["destination"]
     labels = {
         "carrier": texts["carrier"],
         "service_level": texts["service_level"],
@@ -101,7 +100,7 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
         "exception_count": known.exception_count,
         "local_weekday": (local.astype("datetime64[D]").astype(np.int64) + 3) % 7,
         "local_hour": hours_between(local.astype("datetime64[D]").astype(local.dtype), local),
-        PROMISE_COLUMN: hours_between(as_of, promise_ends(timelines, row)) / 24.0,
+        PROMISE_COLUMN: hours_between(as_of, promise_starts(timelines, row)) / 24.0,
     }
     return Features(
         {name: label.take(row) for name, label in labels.items()},
@@ -109,6 +108,11 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
         local,
         destination.take(row),
     )
+
+
+def promise_starts(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.datetime64]:
+    """The first instant of the promised local day, (M,), of shipments ``row``; NaT without a promise."""
+    return day_starts(timelines.promised_on[row], timelines.zone.codes[row], timelines.zone.names)
 
 
 def promise_ends(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.datetime64]:

@@ -85,6 +85,7 @@ class Timelines:
 
     shipment_id: NDArray[np.object_]
     order_id: NDArray[np.object_]
+    #: Carrier, service level and both ends; ``origin`` and ``destination`` are "country-region", or the country alone.
     texts: dict[str, Labels]
     numbers: dict[str, NDArray[np.float64]]
     promised_on: NDArray[np.datetime64]
@@ -133,6 +134,8 @@ class Timelines:
         if (owner < 0).any():
             raise InvalidValue("shipment_id", f"an event names {events['shipment_id'].iloc[int(np.argmin(owner))]!r}, which is no shipment", "add the shipment")
         texts = {name: Labels.of(shipments[name]) for name in _TEXT_COLUMNS}
+        for end in ("origin", "destination"):
+            texts[end] = texts[f"{end}_country"].joined(texts[f"{end}_region"], "-").or_else(texts[f"{end}_country"])
         runs, code, occurred, received, event_hash = _ordered_scans(owner.astype(np.int64), len(shipments), events)
         return cls(
             shipment_id=shipments["shipment_id"].to_numpy(dtype=object),

@@ -9,16 +9,26 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta.calendars.local import DAY, hours_between
-from eta.delays import DelayPolicy, Delays, decide
-from eta.journey.features import features, promise_ends
+from eta.curves import Curves
+from eta.delays import DelayPolicy, Delays, StageLaws, Usual, decide
+from eta.forecast.support import ENOUGH, LADDER
+from eta.journey.columns import Labels
+from eta.journey.features import Features, features, promise_ends
 from eta.journey.snapshots import EXPIRED_AFTER
 from eta.journey.state import PHASES, STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
-from eta.promise import probability_by, windows
+from eta.promise import Windows, probability_by, windows
 from eta.service.served_model import ServedModel
 
 #: Flags are decided once a day from so many days before: a flag's memory is what the journey itself shows.
 LOOK_BACK_DAYS = 7
+#: With fewer parcels than this, even on the widest rung, we abstain: no date and no probability is said.
+FLOOR = ENOUGH
+
+#: Mornings looked back at in one go.
+_LARGEST_LOOK_BACK = 100_000
+#: Where nothing was learned, nothing is ever too long.
+_NO_LAWS = StageLaws({}, Usual(np.inf, np.inf), {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +39,51 @@ class Scored:
     expired: pd.DataFrame
 
 
+@dataclass(frozen=True, eq=False)
+class Forecasts:
+    """What is forecast of M open parcels, (M,) each; the one thing behind tables and single answers."""
+
+    moments: Moments
+    states: States
+    #: The destination's zone.
+    zone: Labels
+    curves: Curves
+    #: P(arrival within the promised day); NaN without a promise or without support.
+    on_time: NDArray[np.float64]
+    delays: Delays
+    support_level: NDArray[np.object_]
+    support_parcels: NDArray[np.int64]
+
+    @property
+    def is_supported(self) -> NDArray[np.bool_]:
+        """Enough parcels stand behind the curve to read a date from it."""
+        return self.support_parcels >= FLOOR
+
+    def windows(self, coverage: float) -> Windows:
+        """The days of the central range of probability ``coverage``; NaT without support."""
+        shown = windows(self.curves, self.moments.as_of, self.zone, coverage=coverage)
+        return Windows(**{name: np.where(self.is_supported, dates, np.datetime64("NaT", "D")) for name, dates in vars(shown).items()})
+
+
+def split_open(states: States, as_of: np.datetime64) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that are in flight at ``as_of``, and rows that have been open for so long that they are no longer forecast."""
+    is_expired = states.is_open & (as_of - states.ordered_at > EXPIRED_AFTER)
+    return np.flatnonzero(states.is_open & ~is_expired), np.flatnonzero(is_expired)
+
+
+def forecast_open(timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, policy: DelayPolicy) -> Forecasts:
+    """The forecasts of moments at which parcels are open, each the same in any company, to the last bit.
+
+    Without a model nothing has support: there are no dates, and the only flag left is that of a promise that has passed.
+    """
+    known = features(timelines, moments, states)
+    level, count = served.support.of(known) if served else (np.full(len(known), LADDER[-1], dtype=object), np.zeros(len(known), dtype=np.int64))
+    curves = _curves(served, known)
+    on_time = _on_time(timelines, curves, moments, count >= FLOOR)
+    delays = _delays(timelines, served, moments, states, on_time, policy)
+    return Forecasts(moments, states, timelines.zone.take(moments.row), curves, on_time, delays, level, count)
+
+
 def score_parcels(timelines: Timelines, served: ServedModel, as_of: np.datetime64, *, policy: DelayPolicy, coverage: float = 0.8) -> Scored:
     """One row a parcel open at ``as_of`` (UTC), sorted by shipment.
 
@@ -37,26 +92,19 @@ def score_parcels(timelines: Timelines, served: ServedModel, as_of: np.datetime6
     """
     everything = Moments.all_at(timelines, as_of)
     states = fold(timelines, everything)
-    is_expired = states.is_open & (as_of - states.ordered_at > EXPIRED_AFTER)
-    rows, expired = np.flatnonzero(states.is_open & ~is_expired), np.flatnonzero(is_expired)
-    moments, open_states = everything.take(rows), states.take(rows)
-    known = features(timelines, moments, open_states)
-    curves = served.model.predict_curves(known)
-    zone = timelines.zone.take(rows)
-    shown = windows(curves, moments.as_of, zone, coverage=coverage)
-    on_time = probability_by(curves, moments.as_of, promise_ends(timelines, rows))
-    delays = _delays(timelines, served, moments, open_states, on_time, policy)
-    level, count = served.support.of(known)
+    rows, expired = split_open(states, as_of)
+    forecasts = forecast_open(timelines, served, everything.take(rows), states.take(rows), policy)
+    shown, delays = forecasts.windows(coverage), forecasts.delays
     in_flight = pd.DataFrame(
         {
-            **_identity(timelines, rows, open_states, moments.as_of),
+            **_identity(timelines, rows, forecasts.states, forecasts.moments.as_of),
             "window_from": shown.earliest_on,
             "window_to": shown.latest_on,
             "window_probability": coverage,
             "median_on": shown.median_on,
-            "timezone": zone.texts(),
+            "timezone": forecasts.zone.texts(),
             "promised_on": timelines.promised_on[rows],
-            "on_time_probability": on_time.round(6),
+            "on_time_probability": forecasts.on_time.round(6),
             "delay_state": delays.state,
             "delay_probability": delays.probability.round(6),
             "delay_reason": delays.reason_code,
@@ -66,8 +114,8 @@ def score_parcels(timelines: Timelines, served: ServedModel, as_of: np.datetime6
             "evidence_expected_p50_hours": delays.expected_p50_hours,
             "evidence_expected_upper_hours": delays.expected_upper_hours,
             "model_version": served.version,
-            "support_level": level,
-            "support_parcels": count,
+            "support_level": forecasts.support_level,
+            "support_parcels": forecasts.support_parcels,
         }
     )
     apart = pd.DataFrame({**_identity(timelines, expired, states.take(expired), everything.as_of[expired]), "promised_on": timelines.promised_on[expired]})
@@ -91,24 +139,54 @@ def _identity(timelines: Timelines, rows: NDArray[np.int64], states: States, as_
     }
 
 
-def _delays(timelines: Timelines, served: ServedModel, moments: Moments, states: States, on_time: NDArray[np.float64], policy: DelayPolicy) -> Delays:
+def _curves(served: ServedModel | None, known: Features) -> Curves:
+    """The model's curves; without a model, curves on which nothing ever arrives."""
+    return served.model.predict_curves(known) if served else Curves.on_grid([0.0, 1.0], np.zeros((len(known), 2)))
+
+
+def _on_time(timelines: Timelines, curves: Curves, moments: Moments, is_supported: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.where(is_supported, probability_by(curves, moments.as_of, promise_ends(timelines, moments.row)), np.nan)
+
+
+def _delays(
+    timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, on_time: NDArray[np.float64], policy: DelayPolicy
+) -> Delays:
     """Today's flags, after those of the days before: each was decided on what was known that morning."""
     was_expected_late = np.zeros(len(moments), dtype=bool)
-    for days in range(LOOK_BACK_DAYS, 0, -1):
-        earlier = Moments(moments.row, moments.as_of - days * DAY)
-        earlier_states = fold(timelines, earlier)
-        was_open = np.flatnonzero(earlier_states.is_open)
-        if len(was_open):
-            asked, states_then = earlier.take(was_open), earlier_states.take(was_open)
-            curves = served.model.predict_curves(features(timelines, asked, states_then))
-            by_promise = probability_by(curves, asked.as_of, promise_ends(timelines, asked.row))
-            was_expected_late[was_open] = _decide(timelines, served, asked, states_then, by_promise, policy, was_expected_late[was_open]).is_expected_late
+    at_once = _LARGEST_LOOK_BACK // LOOK_BACK_DAYS
+    for start in range(0, len(moments), at_once):
+        part = np.arange(start, min(start + at_once, len(moments)))
+        # A chance that is not said today was not said before.
+        was_expected_late[part] = _were_expected_late(timelines, served, moments.take(part), ~np.isnan(on_time[part]), policy)
     return _decide(timelines, served, moments, states, on_time, policy, was_expected_late)
+
+
+def _were_expected_late(
+    timelines: Timelines, served: ServedModel | None, moments: Moments, is_told: NDArray[np.bool_], policy: DelayPolicy
+) -> NDArray[np.bool_]:
+    """Whether the promise was expected to be missed a day before, (N,), step by step from ``LOOK_BACK_DAYS`` before."""
+    days = np.arange(LOOK_BACK_DAYS, 0, -1)
+    count = len(moments)
+    earlier = Moments(np.tile(moments.row, len(days)), np.tile(moments.as_of, len(days)) - np.repeat(days, count) * DAY)
+    states = fold(timelines, earlier)
+    asked = np.flatnonzero(states.is_open & np.tile(is_told, len(days)))
+    result = np.zeros(count, dtype=bool)
+    if not len(asked):
+        return result
+    then, states = earlier.take(asked), states.take(asked)
+    curves = _curves(served, features(timelines, then, states))
+    on_time = probability_by(curves, then.as_of, promise_ends(timelines, then.row))
+    day, parcel = np.divmod(asked, count)
+    for number in np.unique(day):
+        at = np.flatnonzero(day == number)
+        decided = _decide(timelines, served, then.take(at), states.take(at), on_time[at], policy, result[parcel[at]])
+        result[parcel[at]] = decided.is_expected_late
+    return result
 
 
 def _decide(
     timelines: Timelines,
-    served: ServedModel,
+    served: ServedModel | None,
     moments: Moments,
     states: States,
     on_time: NDArray[np.float64],
@@ -121,7 +199,7 @@ def _decide(
         states,
         moments.as_of,
         destination,
-        served.laws,
+        served.laws if served else _NO_LAWS,
         policy,
         promise_end=promise_ends(timelines, moments.row),
         was_expected_late=was_expected_late,
