@@ -11,9 +11,10 @@ from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRati
 from eta.forecast.hazard import HazardModel
 from eta.ingest.base import Imported
 from eta.ingest.olist import read_olist
+from eta.ingest.tabular import read_tabular
 
 #: Readers of data, by the name of the source.
-SOURCES: Mapping[str, Callable[[Path], Imported]] = {"olist": read_olist}
+SOURCES: Mapping[str, Callable[[Path], Imported]] = {"tabular": read_tabular, "olist": read_olist}
 
 #: Parameters of baselines, by the name they go by in reports.
 _BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {

@@ -1,4 +1,4 @@
-"""The shell's door: ``eta train``, ``eta backtest``, ``eta score``, ``eta models``."""
+"""The shell's door: ``eta train``, ``eta backtest``, ``eta score``, ``eta serve``, ``eta models``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,11 +30,13 @@ from eta.forecast.hazard import HazardModel
 from eta.ingest.base import Imported
 from eta.journey.timeline import Timelines
 from eta.registry import Registry, write_atomically
-from eta.service.backtest_models import backtest_models
+from eta.service.backtest_models import backtest_models, oracle_of
 from eta.service.score_parcels import Scored, score_parcels
 from eta.service.served_model import ServedModel
+from eta.service.simulate_parcels import simulate_parcels
 from eta.service.train_model import train_model
-from eta.settings import Settings
+from eta.settings import Settings, is_loopback
+from eta.simulation.scenario import DEFAULT as DEFAULT_SCENARIO
 
 #: Wide enough for every table where nobody's screen decides.
 _FILE_WIDTH = 160
@@ -45,23 +47,44 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, soft_wrap=True, width=None if is_terminal else _FILE_WIDTH)
 
 
-app = typer.Typer(name="eta", help="Delivery dates that people can trust.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-models_app = typer.Typer(help="The registry: what there is, what serves, and back again.", no_args_is_help=True)
+app = typer.Typer(
+    name="eta", help="Delivery dates that people can trust.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+models_app = typer.Typer(help="The registry: what there is, what serves, and back again.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 out, err = _console(stderr=False), _console(stderr=True)
 
 Data = Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)]
-Source = Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.", show_default=False)]
+Source = Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")]
+SOURCE = "tabular"
 Config = Annotated[Path | None, typer.Option(help="TOML file with [model] and [delays]; see training/train.toml.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the same figures to this file.")]
 Quarantine = Annotated[Path, typer.Option(help="Where rejected rows are written, if there are any.")]
 QUARANTINE = Path("quarantine.csv")
+#: Seconds that requests at work have to end when the server is told to stop.
+GRACE_SECONDS = 8
+NEWEST = "newest"
+Version = Annotated[str, typer.Argument(help=f"Name of a version, or {NEWEST}.", show_default=False)]
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)],
+    shipments: Annotated[int, typer.Option(min=1, help="How many parcels.")] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same parcels.")] = DEFAULT_SCENARIO.seed,
+    json_file: JsonFile = None,
+) -> None:
+    """Write simulated shipments and events, with the truth behind them, as Parquet."""
+    with _progress() as progress:
+        figures = simulate_parcels(folder, DEFAULT_SCENARIO, shipments=shipments, seed=seed, progress=progress)
+    out.print(f"wrote {figures['shipments']:,} simulated shipments and {figures['events']:,} events to {escape(str(folder))}")
+    _write_json(json_file, figures)
 
 
 @app.command()
 def train(
     data: Data,
-    source: Source,
+    source: Source = SOURCE,
     as_of: Annotated[str | None, typer.Option(help="Learn from what was known at this date or time; default: all of it.")] = None,
     config: Config = None,
     json_file: JsonFile = None,
@@ -82,9 +105,9 @@ def train(
 @app.command()
 def backtest(
     data: Data,
-    source: Source,
     first: Annotated[str, typer.Option("--from", help="First day to judge.")],
     last: Annotated[str, typer.Option("--to", help="Last day to judge.")],
+    source: Source = SOURCE,
     refit: Annotated[Refit, typer.Option(help="How often `eta` is fitted again.")] = Refit.MONTH,
     models: Annotated[str, typer.Option(help="Models to compare, comma-separated.")] = ",".join(bootstrap.USUAL_MODELS),
     config: Config = None,
@@ -111,8 +134,11 @@ def backtest(
             end=last_midnight + timedelta(days=1),
             last_day=last,
             refit=refit,
+            laws=oracle_of(data, timelines),
             progress=progress,
         )
+    if "simulated" in result["data"]:
+        out.print("simulated parcels; the oracle knows all that is hidden: nobody can do better")
     _print_rows(result["rows"], result["differences"])
     _write_json(json_file, result)
 
@@ -120,8 +146,8 @@ def backtest(
 @app.command()
 def score(
     data: Data,
-    source: Source,
     as_of: Annotated[str, typer.Option(help="The moment: a date (00:00 in the source's zone) or a time with an offset.")],
+    source: Source = SOURCE,
     model: Annotated[str | None, typer.Option(help="Version to use; default: the newest that had not learned beyond --as-of.")] = None,
     out_file: Annotated[Path | None, typer.Option("--out", help="One row a parcel, .csv or .parquet; expired parcels beside it.")] = None,
     config: Config = None,
@@ -135,7 +161,7 @@ def score(
     imported, timelines = _read(data, source, quarantine)
     moment = _moment(as_of, imported.zone)
     registry = Registry(settings.models)
-    served = _newest(registry, moment) if model is None else ServedModel.unpack(registry.load(model), HazardModel)
+    served = _newest(registry, moment) if model is None else _chosen(registry, model, moment)
     if served is None:
         err.print(f"no version had learned by {moment.isoformat()} and no further: training one")
         served = ServedModel.unpack(registry.load(_train(timelines, settings, moment, source, parameters, policy)), HazardModel)
@@ -152,6 +178,27 @@ def score(
     states = scored.in_flight["delay_state"].value_counts().sort_index()
     figures = {"as_of": moment.isoformat(), "model_version": served.version, "in_flight": len(scored.in_flight), "expired": len(scored.expired)}
     _write_json(json_file, {**figures, "delay_states": {str(state): int(count) for state, count in states.items()}})
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+    demo: Annotated[bool, typer.Option("--demo", help="Ask for no keys; on loopback only.")] = False,
+) -> None:
+    """Answer over HTTP; a version promoted meanwhile is picked up without a restart."""
+    if demo:
+        # The application reads its settings where it is made.
+        os.environ["ETA_DEMO"] = "1"
+    settings = Settings.from_env(os.environ)
+    settings.require_callers()
+    if settings.is_demo and not is_loopback(host):
+        raise InvalidValue("--host", "the demo asks for no keys and listens on loopback only", "leave it out, or set ETA_API_KEYS and serve without the demo")
+    import uvicorn  # of no use to the other commands, and slow to import
+
+    uvicorn.run(
+        "eta.api.app:from_environment", factory=True, host=host, port=port, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
+    )
 
 
 @models_app.command("list")
@@ -177,19 +224,22 @@ def list_models(json_file: JsonFile = None) -> None:
 
 
 @models_app.command()
-def show(version: str, json_file: JsonFile = None) -> None:
+def show(version: Version, json_file: JsonFile = None) -> None:
     """What a version is made of and how it did against earlier days."""
-    manifest = _registry().load(version).manifest
+    registry = _registry()
+    manifest = registry.load(_named(registry, version)).manifest
     _print_check(manifest)
     out.print_json(json.dumps({name: value for name, value in manifest.items() if name != "check"}))
     _write_json(json_file, dict(manifest))
 
 
 @models_app.command()
-def promote(version: str) -> None:
+def promote(version: Version) -> None:
     """Make a version serve."""
-    _registry().promote(version)
-    out.print(f"{version} serves")
+    registry = _registry()
+    name = _named(registry, version)
+    registry.promote(name)
+    out.print(f"{name} serves")
 
 
 @models_app.command()
@@ -199,9 +249,10 @@ def rollback() -> None:
 
 
 @models_app.command()
-def compare(version: str, other: str, json_file: JsonFile = None) -> None:
+def compare(version: Version, other: Version, json_file: JsonFile = None) -> None:
     """Two versions' checks, side by side; each was judged on the days before it learned."""
     registry = _registry()
+    version, other = _named(registry, version), _named(registry, other)
     manifests = {name: registry.load(name).manifest for name in (version, other)}
     metrics = ("n", "mae_days", "crps_days", "crps_censored_days", "coverage_80", "coverage_90", "late_auc", "late_ap")
     table = Table("figure, at purchase", version, other)
@@ -220,9 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EtaError as error:
         err.print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted; nothing half-written was left behind")
-        sys.exit(130)
+    except OSError as error:
+        err.print(f"[red]error:[/] {escape(str(error.filename or 'file'))}: {error.strerror}")
+        sys.exit(2)
 
 
 def _version(value: bool) -> None:
@@ -247,13 +298,16 @@ def _configure(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPoli
         raise InvalidSetting(f"{config} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{config} is no TOML: {error}") from None
-    allowed = {"model": set(HazardModel().get_params()), "delays": {field.name for field in fields(DelayPolicy)}}
+    defaults: dict[str, dict[str, Any]] = {"model": HazardModel().get_params(), "delays": asdict(DelayPolicy())}
     for section, entries in values.items():
-        if section not in allowed or not isinstance(entries, dict):
+        if section not in defaults or not isinstance(entries, dict):
             raise InvalidSetting(f"{config}: [{section}] is no section; there are [model] and [delays]")
-        for name in entries:
-            if name not in allowed[section]:
-                raise InvalidSetting(f"{config}: {name} is no setting of [{section}]; there are {', '.join(sorted(allowed[section]))}")
+        for name, value in entries.items():
+            if name not in defaults[section]:
+                raise InvalidSetting(f"{config}: {name} is no setting of [{section}]; there are {', '.join(sorted(defaults[section]))}")
+            kind = type(defaults[section][name])
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise InvalidSetting(f"{config}: {name} of [{section}] must be {kind.__name__}, such as {defaults[section][name]}")
     return settings, values.get("model", {}), DelayPolicy(**values.get("delays", {}))
 
 
@@ -303,8 +357,20 @@ def _newest(registry: Registry, moment: datetime) -> ServedModel | None:
     return None
 
 
+def _chosen(registry: Registry, name: str, moment: datetime) -> ServedModel:
+    version = registry.load(_named(registry, name))
+    if version.data_through > moment:
+        err.print(f"[yellow]note:[/] {version.name} has learned beyond {moment.isoformat()}: these answers know more than that morning did")
+    return ServedModel.unpack(version, HazardModel)
+
+
 def _registry() -> Registry:
     return Registry(Settings.from_env(os.environ).models)
+
+
+def _named(registry: Registry, version: str) -> str:
+    names = registry.names()
+    return names[0] if version == NEWEST and names else version
 
 
 def _moment(text: str, zone: str) -> datetime:
@@ -312,7 +378,7 @@ def _moment(text: str, zone: str) -> datetime:
         moment = midnight(text, zone)
     except ValueError:
         raise InvalidValue("--as-of", f"{text!r} is no date", "write 2018-05-15 or 2018-05-15T08:00:00-03:00") from None
-    if "T" in text and datetime.fromisoformat(text).tzinfo is None:
+    if len(text) > len("2018-05-15") and datetime.fromisoformat(text).tzinfo is None:
         raise InvalidValue("--as-of", f"{text!r} has no offset from UTC", "write it as 2018-05-15T08:00:00-03:00")
     return moment
 

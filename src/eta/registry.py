@@ -161,13 +161,18 @@ class Registry:
         if not folder.name.endswith(_digest(content)):
             raise ModelCorrupted(f"model version {folder.name}: its manifest was changed")
         manifest: dict[str, Any] = json.loads(content)
+        if not {"format", "data", "files"} <= manifest.keys():
+            raise ModelCorrupted(f"model version {folder.name}: its manifest is not one of ours")
         if manifest["format"] != FORMAT:
             raise ModelCorrupted(f"model version {folder.name}: format {manifest['format']} is not ours ({FORMAT}); train it again")
         return manifest
 
     def _history(self) -> list[str]:
         try:
-            return [str(name) for name in json.loads((self._folder / _PROMOTED).read_bytes())["history"]]
+            history = json.loads((self._folder / _PROMOTED).read_bytes())["history"]
+            if not isinstance(history, list) or not all(isinstance(name, str) for name in history):
+                raise TypeError(history)
+            return history
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError):

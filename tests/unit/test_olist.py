@@ -17,7 +17,10 @@ from olist_files import CUSTOMERS, FILES, ITEMS, ORDERS, PLACES, PRODUCTS, PURCH
 Cells = Mapping[str, object]
 
 #: Faults that cost a whole order; the others cost a value or a line of another file.
-COST_AN_ORDER = {"wrong_number_of_fields", "no_order_id", "order_id_comes_twice", "no_purchase_time"}
+COST_AN_ORDER = {"wrong_number_of_fields", "no_order_id", "order_id_comes_twice", "no_purchase_time", "unreadable_order_purchase_timestamp"}
+
+#: The small data hold a product that weighs nothing.
+WEIGHTLESS = {"unusable_product_weight_g": 1}
 
 SMALL: dict[str, list[Cells]] = {
     ORDERS: [
@@ -174,7 +177,7 @@ def test_a_purchase_at_a_time_that_comes_twice_or_never_is_kept_and_counted(tmp_
     assert scans(imported, "o2")["order_created"] == utc
     assert parcel(imported, "o2")["ordered_at"] == pd.Timestamp(utc, tz="UTC")
     assert imported.notes[f"ambiguous_{PURCHASED}"] == 1
-    assert imported.rejected() == {}
+    assert imported.rejected() == WEIGHTLESS
 
 
 def test_the_promise_is_a_date(tmp_path: Path) -> None:
@@ -218,7 +221,7 @@ def test_a_weight_that_one_item_lacks_is_missing_for_the_whole_parcel(tmp_path: 
 def test_a_weight_no_parcel_can_have_is_rejected_and_the_parcel_kept(tmp_path: Path) -> None:
     imported = small(tmp_path, items=items((1, "anvil", "s1")))
     assert pd.isna(parcel(imported)["weight_kg"])
-    assert imported.rejected() == {"weight_above_limit": 1}
+    assert imported.rejected() == {"weight_above_limit": 1} | WEIGHTLESS
 
 
 def test_an_order_without_items_is_kept_without_an_origin(tmp_path: Path) -> None:
@@ -344,7 +347,7 @@ def test_an_unreadable_stamp_is_put_aside_as_it_was_written_and_costs_only_itsel
         pytest.param(lambda lines: [*lines[:4], lines[3], *lines[4:]], "order_id_comes_twice", id="twice"),
         pytest.param(replaced(3, field(0, b'""')), "no_order_id", id="no id"),
         pytest.param(replaced(3, field(3, b"")), "no_purchase_time", id="no purchase time"),
-        pytest.param(replaced(3, field(3, b"noon")), "no_purchase_time", id="unreadable purchase time"),
+        pytest.param(replaced(3, field(3, b"noon")), "unreadable_order_purchase_timestamp", id="unreadable purchase time"),
         pytest.param(replaced(3, b"too,few"), "wrong_number_of_fields", id="too few fields"),
         pytest.param(replaced(3, lambda line: line + b",,"), "wrong_number_of_fields", id="too many fields"),
         pytest.param(replaced(3, lambda line: line.replace(b",", b'"', 1)), "wrong_number_of_fields", id="a stray quote"),
@@ -421,3 +424,17 @@ def test_every_real_order_is_read_or_rejected(eta_data: Path) -> None:
     assert set(imported.shipments["shipment_id"]) == set(read(eta_data / "olist" / ORDERS)["order_id"])
     assert len(imported.shipments) == 31_839
     assert imported.notes["several_origins"] == 374
+
+
+@pytest.mark.parametrize("stamp", ["9999-01-01 00:00:00", "2019-12-31 00:00:00", "2001-01-01 00:00:00"])
+def test_a_stamp_far_from_the_purchase_is_put_aside_and_the_order_kept(tmp_path: Path, stamp: str) -> None:
+    imported = small(tmp_path, orders=[order(), order(1, order_delivered_customer_date=stamp)])
+    assert "delivered" not in scans(imported, "o2")
+    assert imported.rejected()["far_from_purchase_order_delivered_customer_date"] == 1
+
+
+@pytest.mark.parametrize("price", ["inf", "-1", "much"])
+def test_a_price_that_is_none_is_put_aside_and_the_order_kept(tmp_path: Path, price: str) -> None:
+    imported = small(tmp_path, items=[{**item, "price": price} for item in items((1, "p1", "s1"))])
+    assert pd.isna(parcel(imported)["price"])
+    assert imported.rejected()["unusable_price"] == 1

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.local import DAY, day_starts, local_dates, to_instant, wall_clock
+from eta.calendars.local import DAY, Dates, day_starts, local_dates, to_instant, wall_clock
 from eta.curves import Curves
 from eta.domain.errors import NothingToLearn
 from eta.evaluation.scores import HORIZON_HOURS, crps_days, error_days, is_covered, probability_integral_transform
@@ -25,11 +26,15 @@ from eta.forecast.base import ArrivalModel
 from eta.journey.columns import Labels
 from eta.journey.features import promise_ends
 from eta.journey.snapshots import MOMENTS, PURCHASE, Outcomes, Snapshots, examples, snapshots_to_judge, snapshots_to_learn
+from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
 from eta.promise import date_at, probability_by, windows
 
 #: Called with what is being done, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
+
+#: Answers a question about a moment without having learned anything, such as the truth behind simulated parcels.
+Law = Callable[[Moments], Curves]
 
 #: Full months replayed before the first judged day, to choose promise levels on the past.
 WARM_UP_MONTHS = 3
@@ -56,16 +61,34 @@ class Replay:
 
 @dataclass(eq=False)
 class _Run:
-    """One model on its way through the days."""
+    """One model, or one law, on its way through the days."""
 
-    make: Callable[[], ArrivalModel]
-    forecasts: dict[str, NDArray[np.float64]]
-    refits_daily: bool
+    make: Callable[[], ArrivalModel] | None
+    law: Law | None = None
+    forecasts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    refits_daily: bool = False
     fit_seconds: float = 0.0
     predict_seconds: float = 0.0
     fitted: ArrivalModel | None = None
     #: Promise level in force, chosen on the past at each origin.
     level: float = field(default=float("nan"))
+
+    def fit(self, lessons: Snapshots, known: Outcomes) -> None:
+        """Refits the model; a law has nothing to learn."""
+        if self.make is None:
+            return
+        began = time.perf_counter()
+        try:
+            self.fitted = self.make().fit(examples(lessons, known))
+        except NothingToLearn:
+            self.fitted = None
+        self.fit_seconds += time.perf_counter() - began
+
+    def curves(self, asked: Snapshots) -> Curves | None:
+        """The answers, or None while there was nothing to learn."""
+        if self.law is not None:
+            return self.law(asked.moments)
+        return None if self.fitted is None else self.fitted.predict_curves(asked.features)
 
 
 def replay(
@@ -77,12 +100,14 @@ def replay(
     refit: Refit,
     known_through: np.datetime64 | None = None,
     warm_up_months: int = WARM_UP_MONTHS,
+    laws: Mapping[str, Law] = MappingProxyType({}),
     progress: Progress = lambda *_: None,
 ) -> Replay:
     """Forecasts of every model at every moment with ``start <= as_of < end``, both aware midnights.
 
     What came true is what was known at ``known_through``, by default at the end of the data. The months of warm-up
-    before ``start`` are forecast too, to choose promise levels on them; they are not judged.
+    before ``start`` are forecast too, to choose promise levels on them; they are not judged. ``laws`` are judged beside
+    the models and never fitted.
 
     Raises:
         NothingToLearn: if no parcel had arrived before ``start``, or no moment falls within the days.
@@ -103,7 +128,8 @@ def replay(
 
     lessons = snapshots_to_learn(timelines, to_instant(end))
     purchases = lessons.take(np.flatnonzero(lessons.kind == PURCHASE))
-    runs = {name: _Run(make, {}, make().refits_daily) for name, make in models.items()}
+    runs = {name: _Run(make, refits_daily=make().refits_daily) for name, make in models.items()}
+    runs |= {name: _Run(None, law) for name, law in laws.items()}
     origins = [*([warm_start] if warm_up_months else []), *_origins(start, end, refit)]
     periods = [_days(origin, until) for origin, until in zip(origins, [*origins[1:], end], strict=True)]
     total, done = sum(len(days) for days in periods), 0
@@ -114,14 +140,14 @@ def replay(
             run.level = _level_of_past(judged, run.forecasts, timelines, snapshots, known)
             if not run.refits_daily:
                 progress(f"{days[0].date()}: fitting {name}", done, total)
-                _fit(run, lessons, known)
+                run.fit(lessons, known)
                 _forecast(run, timelines, snapshots, judged, np.flatnonzero((of_day >= 0) & (of_day < len(days))))
         for number, day in enumerate(days):
             progress(f"{day.date()}: replaying", done, total)
             known = Outcomes.at(timelines, to_instant(day))
             for run in runs.values():
                 if run.refits_daily:
-                    _fit(run, purchases, known)
+                    run.fit(purchases, known)
                     _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number))
             done += 1
     progress("replayed", total, total)
@@ -136,23 +162,17 @@ def replay(
     )
 
 
-def _fit(run: _Run, lessons: Snapshots, known: Outcomes) -> None:
-    began = time.perf_counter()
-    try:
-        run.fitted = run.make().fit(examples(lessons, known))
-    except NothingToLearn:
-        run.fitted = None
-    run.fit_seconds += time.perf_counter() - began
-
-
 def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.DataFrame, rows: NDArray[np.int64]) -> None:
     """Fills the run's forecasts of some rows with scores and dates; the curves themselves are not kept."""
-    if run.fitted is None or not len(rows):
+    if not len(rows):
         return
     asked, truth = snapshots.take(rows), judged.iloc[rows]
     began = time.perf_counter()
-    curves = run.fitted.predict_curves(asked.features)
-    run.predict_seconds += time.perf_counter() - began
+    curves = run.curves(asked)
+    if curves is None:
+        return
+    # The warm-up is not judged, and so not counted.
+    run.predict_seconds += (time.perf_counter() - began) * truth["is_judged"].mean()
     row, as_of = asked.moments.row, asked.moments.as_of
     zone = timelines.zone.take(row)
     hours, limit = truth["hours"].to_numpy(), truth["limit_hours"].to_numpy()
@@ -224,7 +244,7 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
             "moment": pd.Categorical(snapshots.kind, categories=list(MOMENTS)),
             "as_of_on": as_of_on,
             "month": at_source.astype("datetime64[M]").astype(str),
-            "week": ((at_source.astype("datetime64[D]").astype(np.int64) + 3) // 7),
+            "week": _mondays(at_source).astype(str),
             "arrived": truth.arrived,
             "hours": np.where(truth.arrived, truth.hours, np.inf),
             "limit_hours": limit / np.timedelta64(1, "h"),
@@ -241,6 +261,11 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
             "promise_bucket": _bands((promise_end - as_of) / DAY, (14.0, 20.0, 26.0, 32.0), "d"),
         }
     )
+
+
+def _mondays(dates: Dates) -> Dates:
+    """The first day of each date's week."""
+    return dates - (dates.astype(np.int64) + 3) % 7
 
 
 def _bands(values: NDArray[np.floating], edges: tuple[float, ...], unit: str) -> NDArray[np.object_]:

@@ -31,6 +31,9 @@ SEGMENT_ENOUGH = 30
 DIFFERENCE_METRICS = ("mae_days", "crps_days", "crps_censored_days")
 RESAMPLES = 2000
 
+#: What only a whole row has.
+_OF_WHOLE = {"late_auc_month_mean": None, "fit_seconds": None, "predict_seconds": None}
+
 Row = dict[str, Any]
 
 
@@ -48,7 +51,7 @@ def summarise(replay: Replay, *, reference: str | None = None, seed: int = 0) ->
         for moment, wanted in groups:
             part = table[wanted]
             months = [({"month": month}, of_month) for month, of_month in part.groupby("month", sort=True)]
-            of_month = [{**where, "model": model, "moment": moment, **_scores(slice_)} for where, slice_ in months]
+            of_month = [{**where, "model": model, "moment": moment, **_scores(slice_), **_OF_WHOLE} for where, slice_ in months]
             row = {"model": model, "moment": moment, **_scores(part)}
             ranked = [entry["late_auc"] for entry in of_month if entry["n_late"] >= LATE_ENOUGH and entry["late_auc"] is not None]
             row |= {
@@ -63,7 +66,16 @@ def summarise(replay: Replay, *, reference: str | None = None, seed: int = 0) ->
                     if of_segment["arrived"].sum() >= SEGMENT_ENOUGH:
                         low, high = _coverage_band(of_segment, seed)
                         by_segment.append(
-                            {"segment": segment, "value": str(value), "model": model, "moment": moment, **_scores(of_segment), "low_80": low, "high_80": high}
+                            {
+                                "segment": segment,
+                                "value": str(value),
+                                "model": model,
+                                "moment": moment,
+                                **_scores(of_segment),
+                                **_OF_WHOLE,
+                                "low_80": low,
+                                "high_80": high,
+                            }
                         )
     first = reference if reference in replay.forecasts else None
     differences = [] if first is None else list(_differences(replay, first, groups, seed))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from eta.curves import Curves
-from eta.domain.errors import NotFitted, NothingToLearn
+from eta.domain.errors import InvalidValue, NotFitted, NothingToLearn
 from eta.forecast.activity import Activity
 from eta.forecast.base import HORIZON_DAYS, Arrays
 from eta.forecast.trees import Forest, fit_leaves
@@ -87,8 +87,10 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         """Learns from examples at all kinds of moments.
 
         Raises:
+            InvalidValue: if a parameter is out of range.
             NothingToLearn: if no example arrived.
         """
+        self._check_parameters()
         kept = examples if self.keeps_censored else examples.take(np.flatnonzero(examples.arrived))
         if not kept.arrived.any():
             raise NothingToLearn()
@@ -156,6 +158,12 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             for column in LABEL_COLUMNS
         }
         return self
+
+    def _check_parameters(self) -> None:
+        least = {"trees": 1, "leaves": 2, "leaf_rows": 1, "smoothing_bins": 0, "seed": 0, "label_prior": 0}
+        for name, value in self.get_params().items():
+            if value < least.get(name, 0) or (name not in least and not isinstance(value, bool) and value <= 0):
+                raise InvalidValue(name, f"{value!r} is out of range", f"give at least {least[name]}" if name in least else "give a number above 0")
 
     def _columns(self) -> tuple[str, ...]:
         return (*NUMBER_COLUMNS, PROMISE_COLUMN) if self.uses_promise else NUMBER_COLUMNS

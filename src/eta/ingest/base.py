@@ -13,6 +13,8 @@ import pyarrow.csv
 from eta.domain.errors import SourceRejected
 
 QUARANTINE_COLUMNS = ("file", "row", "reason", "content")
+#: Stands for the number of a row where what is wrong was made of several.
+NO_ROW = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ class Quarantine:
         self._parts: list[pd.DataFrame] = []
 
     def add(self, file: str, reason: str, rows: pd.DataFrame) -> None:
-        """Puts rows of a file aside; their index is their number in the file."""
+        """Puts rows of a file aside; their index is their number among the rows that could be read, 0 the first."""
         if len(rows):
             content = rows.astype("str").fillna("").agg(",".join, axis=1)
             self._parts.append(pd.DataFrame({"file": file, "row": rows.index, "reason": reason, "content": content}))
@@ -57,10 +59,11 @@ def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.D
     Raises:
         SourceRejected: if the file is absent, is no CSV, or lacks a column.
     """
-    bad: list[str] = []
+    bad: dict[int, str] = {}
 
     def put_aside(row: pyarrow.csv.InvalidRow) -> str:
-        bad.append(row.text)
+        # The number counts lines of the file, the header's being 1.
+        bad[row.number - 2] = row.text
         return "skip"
 
     try:
@@ -78,5 +81,5 @@ def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.D
         raise SourceRejected(f"{path.name} lacks a column: {error.args[0]}; it should have {', '.join(columns)}") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceRejected(f"{path.name} cannot be read as CSV: {error}") from None
-    quarantine.add(path.name, "wrong_number_of_fields", pd.DataFrame({"line": bad}))
+    quarantine.add(path.name, "wrong_number_of_fields", pd.DataFrame({"line": pd.Series(bad, dtype="str")}))
     return table.to_pandas(types_mapper={pa.string(): pd.StringDtype(na_value=float("nan"))}.get)

@@ -7,6 +7,7 @@ at all: it ends the wait for orders that were cancelled at the end of the data a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ import pandas as pd
 from eta.calendars.local import declared_zone_to_utc
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
-from eta.ingest.base import Imported, Quarantine, read_csv
+from eta.ingest.base import NO_ROW, Imported, Quarantine, read_csv
 
 ZONE = "America/Sao_Paulo"
 
@@ -36,6 +37,10 @@ GIVEN_UP_STATUSES = frozenset({"canceled", "unavailable"})
 _PURCHASE, _PROMISE = "order_purchase_timestamp", "order_estimated_delivery_date"
 _ORDERS, _ITEMS, _PRODUCTS = "olist_orders_dataset.csv", "olist_order_items_dataset.csv", "olist_products_dataset.csv"
 _CUSTOMERS, _SELLERS, _PLACES = "olist_customers_dataset.csv", "olist_sellers_dataset.csv", "olist_geolocation_dataset.csv"
+#: Of grams and centimetres.
+_SMALLEST = 0.001
+#: A stamp so long after the purchase, or before it, is a wrong one.
+_LATEST, _EARLIEST = pd.Timedelta(days=400), pd.Timedelta(days=-2)
 _SIZES = ("product_weight_g", "product_length_cm", "product_height_cm", "product_width_cm")
 
 
@@ -82,26 +87,37 @@ def _unique(frame: pd.DataFrame, key: str, file: str, quarantine: Quarantine) ->
 
 def _parse_times(orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
     """Adds ``promised_on``, and turns stamps into wall-clock times; unreadable ones are put aside and left out."""
+    quarantine.add(_ORDERS, "no_purchase_time", orders.loc[orders[_PURCHASE].isna(), ["order_id"]])
     orders = orders.copy()
     for stamp in (*EVENT_OF_STAMP, _PROMISE):
         parsed = pd.to_datetime(orders[stamp], format="%Y-%m-%d %H:%M:%S", errors="coerce").astype("datetime64[us]")
         quarantine.add(_ORDERS, f"unreadable_{stamp}", orders.loc[parsed.isna() & orders[stamp].notna(), ["order_id", stamp]])
         orders[stamp] = parsed
-    quarantine.add(_ORDERS, "no_purchase_time", orders.loc[orders[_PURCHASE].isna(), ["order_id"]])
-    orders = orders[orders[_PURCHASE].notna()].reset_index(drop=True)
+    orders = orders[orders[_PURCHASE].notna()]
+    for stamp in EVENT_OF_STAMP:
+        is_wrong = orders[stamp].notna() & ~(orders[stamp] - orders[_PURCHASE]).between(_EARLIEST, _LATEST)
+        quarantine.add(_ORDERS, f"far_from_purchase_{stamp}", orders.loc[is_wrong, ["order_id", stamp]])
+        orders[stamp] = orders[stamp].where(~is_wrong)
+    orders = orders.reset_index(drop=True)
     return orders.assign(ordered_at=declared_zone_to_utc(orders[_PURCHASE], ZONE)[0], promised_on=orders[_PROMISE].dt.normalize())
 
 
 def _centroids(folder: Path, quarantine: Quarantine) -> pd.DataFrame:
     """The median point of each postcode prefix: the public file has many points a prefix, some far off."""
-    axes = {"geolocation_lat": "latitude", "geolocation_lng": "longitude"}
-    points = read_csv(folder / _PLACES, ["geolocation_zip_code_prefix", *axes], quarantine)
-    for column in axes:
-        numbers = pd.to_numeric(points[column], errors="coerce")
-        quarantine.add(_PLACES, f"unreadable_{column}", points[numbers.isna()])
-        points[column] = numbers
-    on_globe = points["geolocation_lat"].abs().le(90) & points["geolocation_lng"].abs().le(180)
-    return points[on_globe].groupby("geolocation_zip_code_prefix")[list(axes)].median().rename(columns=axes)
+    axes, key = {"geolocation_lat": "latitude", "geolocation_lng": "longitude"}, "geolocation_zip_code_prefix"
+    points = read_csv(folder / _PLACES, [key, *axes], quarantine)
+    quarantine.add(_PLACES, f"no_{key}", points[points[key].isna()])
+    for column, bound in zip(axes, (90.0, 180.0), strict=True):
+        points[column] = _numbers(points, column, _PLACES, quarantine, least=-bound, most=bound)
+    return points.dropna().groupby(key)[list(axes)].median().rename(columns=axes)
+
+
+def _numbers(frame: pd.DataFrame, column: str, file: str, quarantine: Quarantine, *, least: float, most: float = sys.float_info.max) -> pd.Series:
+    """A column as numbers; what is none, or is out of range, is put aside and missing."""
+    numbers = pd.to_numeric(frame[column], errors="coerce").astype("float64")
+    good = numbers.between(least, most)
+    quarantine.add(file, f"unusable_{column}", frame[frame[column].notna() & ~good])
+    return numbers.where(good)
 
 
 def _ends(path: Path, who: str, places: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
@@ -119,17 +135,17 @@ def _parcels(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.D
     is_known = items["order_id"].isin(orders["order_id"])
     quarantine.add(_ITEMS, "item_of_no_order", items[~is_known])
     products = _unique(read_csv(folder / _PRODUCTS, ["product_id", *_SIZES], quarantine), "product_id", _PRODUCTS, quarantine)
-    items = items[is_known].merge(products, on="product_id", how="left")
-    for column in ("order_item_id", "price", *_SIZES):
-        items[column] = pd.to_numeric(items[column], errors="coerce")
     for column in _SIZES:
-        items[column] = items[column].where(items[column] > 0)
+        products[column] = _numbers(products, column, _PRODUCTS, quarantine, least=_SMALLEST)
+    items["price"] = _numbers(items, "price", _ITEMS, quarantine, least=0.0)
+    items["order_item_id"] = _numbers(items, "order_item_id", _ITEMS, quarantine, least=1.0)
+    items = items[is_known].merge(products, on="product_id", how="left")
     items = items.sort_values(["order_id", "order_item_id"], kind="stable")
     grouped = items.groupby("order_id", sort=True)
     whole = grouped[list(_SIZES)].count().eq(grouped.size(), axis=0)
     weight_kg = (grouped["product_weight_g"].sum() / 1000.0).where(whole["product_weight_g"])
     too_heavy = weight_kg > MAX_WEIGHT_KG
-    quarantine.add(_ITEMS, "weight_above_limit", weight_kg[too_heavy].reset_index())
+    quarantine.add(_ITEMS, "weight_above_limit", weight_kg[too_heavy].reset_index().set_axis([NO_ROW] * int(too_heavy.sum())))
     return pd.DataFrame(
         {
             "seller_id": grouped["seller_id"].first(),
@@ -164,6 +180,7 @@ def _events(orders: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     )
     events = pd.concat([events, ended], ignore_index=True)
     notes |= {
+        "received_at_assumed": len(events),
         "given_up_at_end_of_data": len(given_up),
         "handover_before_approval": int((orders["order_delivered_carrier_date"] < orders["order_approved_at"]).sum()),
         "delivery_before_handover": int((orders["order_delivered_customer_date"] < orders["order_delivered_carrier_date"]).sum()),

@@ -106,15 +106,16 @@ class States:
 def fold(timelines: Timelines, moments: Moments) -> States:
     """The states (M,) of ``moments``: scans with ``received_at <= as_of`` and nothing else.
 
-    Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after ``lost`` revives a
-    shipment.
+    Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after ``lost`` that
+    sets a status revives a shipment.
     """
     scan, known = _known_scans(timelines, moments)
     code, occurred = timelines.event_code[scan], timelines.occurred_at[scan]
 
     final = known.first_where(_IS_FINAL[code])
     status_row = np.where(final != NOWHERE, final, known.last_where(_STATUS[code] != _LEAVES_AS_IS))
-    phase_row = np.where(final != NOWHERE, final, known.last_where(_PHASE[code] != _LEAVES_AS_IS))
+    delivered = known.first_where(_IS_FINAL[code] & (_PHASE[code] != _LEAVES_AS_IS))
+    phase_row = np.where(delivered != NOWHERE, delivered, known.last_where(_PHASE[code] != _LEAVES_AS_IS))
     last = known.last_where(np.ones(len(scan), dtype=bool))
     ordered, first = known.first_where(_IS_ORDER[code]), known.first_where(np.ones(len(scan), dtype=bool))
     arrival, given_up = known.first_where(_IS_ARRIVAL[code]), known.first_where(_IS_GIVEN_UP[code])

@@ -92,6 +92,8 @@ class Timelines:
     has_several_origins: NDArray[np.bool_]
     #: The destination's zone.
     zone: Labels
+    #: How the zone was found, a ``TimezoneSource``.
+    zone_source: Labels
     scans: Segments
     event_code: NDArray[np.int16]
     occurred_at: NDArray[np.datetime64]
@@ -136,6 +138,7 @@ class Timelines:
         texts = {name: Labels.of(shipments[name]) for name in _TEXT_COLUMNS}
         for end in ("origin", "destination"):
             texts[end] = texts[f"{end}_country"].joined(texts[f"{end}_region"], "-").or_else(texts[f"{end}_country"])
+        zone, zone_source = _zones(texts["destination_country"], texts["destination_region"])
         runs, code, occurred, received, event_hash = _ordered_scans(owner.astype(np.int64), len(shipments), events)
         return cls(
             shipment_id=shipments["shipment_id"].to_numpy(dtype=object),
@@ -144,7 +147,8 @@ class Timelines:
             numbers={name: pd.to_numeric(shipments[name]).to_numpy(dtype=np.float64) for name in _NUMBER_COLUMNS},
             promised_on=pd.to_datetime(shipments["promised_on"]).to_numpy().astype("datetime64[D]"),
             has_several_origins=shipments["has_several_origins"].eq(True).to_numpy(dtype=bool),
-            zone=_zones(texts["destination_country"], texts["destination_region"]),
+            zone=zone,
+            zone_source=zone_source,
             scans=runs,
             event_code=code,
             occurred_at=occurred,
@@ -174,17 +178,18 @@ def _with_columns(frame: pd.DataFrame, columns: Sequence[str], *, needed: Sequen
 
 
 def _utc(times: pd.Series) -> NDArray[np.datetime64]:
-    if times.dt.tz is None:
+    if not isinstance(times.dtype, pd.DatetimeTZDtype):
         raise NaiveTime(str(times.name))
     return times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
 
 
-def _zones(country: Labels, region: Labels) -> Labels:
+def _zones(country: Labels, region: Labels) -> tuple[Labels, Labels]:
+    """The zones of places, and how each was found."""
     place = country.codes.astype(np.int64) * (len(region.names) + 1) + region.codes
     _, first, codes = np.unique(place, return_index=True, return_inverse=True)
-    names = [zone_of(c, r)[0] for c, r in zip(country.take(first).texts(), region.take(first).texts(), strict=True)]
-    zones = Labels.of(names)
-    return Labels(zones.codes[codes], zones.names)
+    found = [zone_of(c, r) for c, r in zip(country.take(first).texts(), region.take(first).texts(), strict=True)]
+    zones, sources = Labels.of([zone for zone, _ in found]), Labels.of([str(source) for _, source in found])
+    return zones.take(codes), sources.take(codes)
 
 
 def _ordered_scans(owner: NDArray[np.int64], shipments: int, events: pd.DataFrame) -> tuple[Segments, NDArray[np.int16], Times, Times, NDArray[np.uint64]]:

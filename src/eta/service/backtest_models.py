@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from eta import __version__
-from eta.evaluation.replay import Progress, Refit, replay
+from eta.curves import Curves
+from eta.evaluation.replay import Law, Progress, Refit, replay
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
+from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
+from eta.simulation.truth import SCENARIO_FILE, Truth
 
 REFERENCE = "eta"
+#: The law given all that is hidden, on simulated parcels: how good anyone could be.
+ORACLE = "oracle"
+
+
+def oracle_of(data: Path, timelines: Timelines) -> dict[str, Law]:
+    """The oracle, by its name, if ``data`` is a folder of simulated parcels, else nothing."""
+    if not (data / SCENARIO_FILE).is_file():
+        return {}
+    truth = Truth.load(data)
+    rows = truth.rows(timelines.shipment_id)
+
+    def hidden_law(moments: Moments) -> Curves:
+        return truth.hidden_law(rows[moments.row], moments.as_of)
+
+    return {ORACLE: hidden_law}
 
 
 def backtest_models(
@@ -24,17 +44,20 @@ def backtest_models(
     end: datetime,
     last_day: str,
     refit: Refit,
+    laws: Mapping[str, Law] = MappingProxyType({}),
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= as_of < end``, both aware midnights, ready for JSON.
 
+    ``laws`` are judged beside the models; where the oracle is one of them, the data are marked as simulated.
+
     Raises:
         NothingToLearn: if nothing had arrived before ``start``, or nothing was in flight.
     """
-    replayed = replay(timelines, models, start=start, end=end, refit=refit, progress=progress)
+    replayed = replay(timelines, models, start=start, end=end, refit=refit, laws=laws, progress=progress)
     return {
         "eta_version": __version__,
-        "data": {"source": source, "sha256": timelines.digest(timelines.received_at.max())},
+        "data": {"source": source, "sha256": timelines.digest(timelines.received_at.max()), **({"simulated": True} if ORACLE in laws else {})},
         "from": str(start.date()),
         "to": last_day,
         "refit": str(refit),

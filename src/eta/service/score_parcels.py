@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from eta.calendars.local import DAY, hours_between
+from eta.calendars.local import DAY, Dates, hours_between
 from eta.curves import Curves
 from eta.delays import DelayPolicy, Delays, StageLaws, Usual, decide
 from eta.forecast.support import ENOUGH, LADDER
@@ -98,12 +100,13 @@ def score_parcels(timelines: Timelines, served: ServedModel, as_of: np.datetime6
     in_flight = pd.DataFrame(
         {
             **_identity(timelines, rows, forecasts.states, forecasts.moments.as_of),
-            "window_from": shown.earliest_on,
-            "window_to": shown.latest_on,
+            "window_from": _days(shown.earliest_on),
+            "window_to": _days(shown.latest_on),
             "window_probability": coverage,
-            "median_on": shown.median_on,
+            "median_on": _days(shown.median_on),
             "timezone": forecasts.zone.texts(),
-            "promised_on": timelines.promised_on[rows],
+            "timezone_source": timelines.zone_source.take(rows).texts(),
+            "promised_on": _days(timelines.promised_on[rows]),
             "on_time_probability": forecasts.on_time.round(6),
             "delay_state": delays.state,
             "delay_probability": delays.probability.round(6),
@@ -111,19 +114,21 @@ def score_parcels(timelines: Timelines, served: ServedModel, as_of: np.datetime6
             "delay_party": delays.reason_party,
             "evidence_kind": delays.evidence_kind,
             "evidence_observed_hours": delays.observed_hours.round(3),
-            "evidence_expected_p50_hours": delays.expected_p50_hours,
-            "evidence_expected_upper_hours": delays.expected_upper_hours,
+            "evidence_expected_p50_hours": _finite(delays.expected_p50_hours),
+            "evidence_expected_upper_hours": _finite(delays.expected_upper_hours),
             "model_version": served.version,
             "support_level": forecasts.support_level,
             "support_parcels": forecasts.support_parcels,
         }
     )
-    apart = pd.DataFrame({**_identity(timelines, expired, states.take(expired), everything.as_of[expired]), "promised_on": timelines.promised_on[expired]})
+    apart = pd.DataFrame(
+        {**_identity(timelines, expired, states.take(expired), everything.as_of[expired]), "promised_on": _days(timelines.promised_on[expired])}
+    )
     apart["status"] = "expired"
     return Scored(in_flight, apart)
 
 
-def _identity(timelines: Timelines, rows: NDArray[np.int64], states: States, as_of: NDArray[np.datetime64]) -> dict[str, NDArray[np.generic]]:
+def _identity(timelines: Timelines, rows: NDArray[np.int64], states: States, as_of: NDArray[np.datetime64]) -> dict[str, Any]:
     return {
         "order_id": timelines.order_id[rows],
         "shipment_id": timelines.shipment_id[rows],
@@ -131,12 +136,21 @@ def _identity(timelines: Timelines, rows: NDArray[np.int64], states: States, as_
         "service_level": timelines.texts["service_level"].take(rows).texts(),
         "destination_region": timelines.texts["destination_region"].take(rows).texts(),
         "has_several_origins": timelines.has_several_origins[rows],
-        "as_of": as_of,
+        "as_of": pd.DatetimeIndex(as_of, tz="UTC"),
         "status": np.array([str(status) for status in STATUSES], dtype=object)[states.status],
         "phase": np.array([str(phase) for phase in PHASES], dtype=object)[states.phase],
         "elapsed_days": (hours_between(states.ordered_at, as_of) / 24.0).round(4),
         "last_scan_age_hours": hours_between(states.last_scan_at, as_of).round(3),
     }
+
+
+def _days(dates: Dates) -> pd.Series:
+    """Dates that files hold as dates, without a time of day."""
+    return pd.Series(pd.array(dates.astype("datetime64[s]"))).astype(pd.ArrowDtype(pa.date32()))
+
+
+def _finite(hours: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(hours), hours, np.nan)
 
 
 def _curves(served: ServedModel | None, known: Features) -> Curves:
@@ -148,9 +162,7 @@ def _on_time(timelines: Timelines, curves: Curves, moments: Moments, is_supporte
     return np.where(is_supported, probability_by(curves, moments.as_of, promise_ends(timelines, moments.row)), np.nan)
 
 
-def _delays(
-    timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, on_time: NDArray[np.float64], policy: DelayPolicy
-) -> Delays:
+def _delays(timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, on_time: NDArray[np.float64], policy: DelayPolicy) -> Delays:
     """Today's flags, after those of the days before: each was decided on what was known that morning."""
     was_expected_late = np.zeros(len(moments), dtype=bool)
     at_once = _LARGEST_LOOK_BACK // LOOK_BACK_DAYS
@@ -193,7 +205,7 @@ def _decide(
     policy: DelayPolicy,
     was_expected_late: NDArray[np.bool_],
 ) -> Delays:
-    destination = timelines.texts["destination_country"].joined(timelines.texts["destination_region"], "-").take(moments.row)
+    destination = timelines.texts["destination"].take(moments.row)
     return decide(
         on_time,
         states,

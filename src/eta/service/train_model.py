@@ -52,7 +52,11 @@ def train_model(
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=policy.silence_level)
     facts, files = pack(model, laws, Support.learn(lessons))
     progress("checking against earlier days", 3, 4)
-    facts |= {"data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": _check(timelines, as_of, make, rivals)}
+    facts |= {
+        "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
+        "check": _check(timelines, as_of, make, rivals),
+        "silence_level": policy.silence_level,
+    }
     name = registry.save(facts, files, as_of)
     progress("trained", 4, 4)
     return name
@@ -72,4 +76,4 @@ def _check(timelines: Timelines, as_of: datetime, make: Callable[[], HazardModel
     # Clock times would make two trainings on the same data differ.
     kept["rows"] = [{name: value for name, value in row.items() if name not in _TIMES} for row in kept["rows"]]
     kept["by_segment"] = [row for row in kept["by_segment"] if row["model"] == "eta"]
-    return {"from": str(start.date()), "to": str(end.date()), **kept}
+    return {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **kept}

@@ -1,0 +1,72 @@
+"""The application.
+
+POST /v1/estimates   dates for one lane and several carrier services, before anything is bought
+POST /v1/score       dates and delay flags of shipments told whole; nothing is kept
+GET  /v1/models      the versions there are, and which one serves
+GET  /livez          the event loop turns
+GET  /readyz         what serves, and what is not as it should be
+GET  /metrics        counters for Prometheus
+GET  /openapi.json   the contract
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+
+from fastapi import FastAPI
+
+from eta import __version__
+from eta.api.door import StrictRoute
+from eta.api.keys import Gate
+from eta.api.metrics import Metrics, Observed
+from eta.api.problems import install
+from eta.api.routes import probes, v1
+from eta.api.serving import Serving, now
+from eta.api.workers import Workers
+from eta.settings import Settings
+
+DESCRIPTION = "Delivery dates that people can trust: windows of local dates, chances to be on time, delay flags with reasons."
+
+
+def from_environment() -> FastAPI:
+    """What ``eta serve`` starts."""
+    return create_app(Settings.from_env(os.environ))
+
+
+def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastAPI:
+    """The application over a registry.
+
+    Raises:
+        InvalidSetting: if there are no keys and the settings do not ask for the demo.
+    """
+    settings.require_callers()
+    metrics = Metrics()
+    app = FastAPI(title="eta", version=__version__, description=DESCRIPTION, lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.gate = Gate(settings.api_keys, settings.is_demo)
+    app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc())
+    app.state.metrics, app.state.workers, app.state.clock = metrics, Workers(), clock
+    app.router.route_class = StrictRoute
+    app.include_router(v1)
+    app.include_router(probes)
+    app.add_middleware(Observed, metrics=metrics)
+    install(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Nothing is asked before the registry has been read once; then it is watched."""
+    serving: Serving = app.state.serving
+    await asyncio.to_thread(serving.try_to_look)
+    watch = asyncio.create_task(serving.watch())
+    try:
+        yield
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        app.state.workers.close()

@@ -1,0 +1,186 @@
+"""What callers send, in the names of the field (HTTP's own: ``carrier_code``, ``postal_code``), and its way into our words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
+
+from eta.api.fields import LONGEST_ID, Code, Country, Day, Id, Moment, Number, PostalCode, Region, ScanCode, Share, Strict, Text
+from eta.api.problems import FieldError, field_errors
+from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment, TrackingEvent
+from eta.domain.vocabulary import EventCode
+from eta.service.quote_delivery import CarrierService, ordered
+
+MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES = 5_000, 200, 50
+
+#: Factors to kilograms; the pound and the ounce are international avoirdupois, exact by definition.
+KG_IN: Mapping[str, float] = MappingProxyType({"g": 0.001, "kg": 1.0, "lb": 0.45359237, "oz": 0.028349523125})
+CM_IN: Mapping[str, float] = MappingProxyType({"cm": 1.0, "in": 2.54})
+
+
+class Address(Strict):
+    """One end of a route: no names and no streets."""
+
+    country: Country
+    state: Annotated[Region | None, Field(description="The country's own short form, such as `CA`.")] = None
+    city: Annotated[Text | None, Field(description="Accepted and not used.")] = None
+    postal_code: PostalCode | None = None
+    latitude: Annotated[Number, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[Number, Field(ge=-180, le=180)] | None = None
+
+    def to_place(self) -> Place:
+        """In our words."""
+        return Place(country=self.country, region=self.state, postcode=self.postal_code, latitude=self.latitude, longitude=self.longitude)
+
+
+class Weight(Strict):
+    """A weight and its unit, which is never guessed."""
+
+    value: Annotated[Number, Field(json_schema_extra={"exclusiveMinimum": 0})]
+    unit: Literal["g", "kg", "lb", "oz"]
+
+    @property
+    def kg(self) -> float:
+        """Kilograms."""
+        return self.value * KG_IN[self.unit]
+
+
+def _is_parcel(weight: Weight) -> Weight:
+    if not 0.0 < weight.kg <= MAX_WEIGHT_KG:
+        raise PydanticCustomError("weight_out_of_range", "the weight is no parcel's; send a value above 0 and up to 1000 kg")
+    return weight
+
+
+class Dimensions(Strict):
+    """Outer sizes and their unit."""
+
+    length: Annotated[Number, Field(gt=0, le=1_000)]
+    width: Annotated[Number, Field(gt=0, le=1_000)]
+    height: Annotated[Number, Field(gt=0, le=1_000)]
+    unit: Literal["cm", "in"]
+
+
+class Parcel(Strict):
+    """What an estimate and a score both need to know."""
+
+    origin_address: Address
+    destination_address: Address
+    weight: Annotated[Weight, AfterValidator(_is_parcel)] | None = None
+    dimensions: Dimensions | None = None
+    order_value: Annotated[Annotated[Number, Field(ge=0, le=1e9)] | None, Field(description="In the currency the model learned from.")] = None
+    package_count: Annotated[int, Field(ge=1, le=1_000)] = 1
+    order_promised_delivery_date: Annotated[Day | None, Field(description="The local day by whose end delivery was promised.")] = None
+
+    def to_shipment(self, shipment_id: str, ordered_at: Moment, carrier: str | None = None, service_level: str | None = None) -> Shipment:
+        """In our words."""
+        sizes = self.dimensions
+        length, width, height = (size * CM_IN[sizes.unit] for size in (sizes.length, sizes.width, sizes.height)) if sizes else (None, None, None)
+        return Shipment(
+            shipment_id=shipment_id,
+            order_id=shipment_id,
+            origin=self.origin_address.to_place(),
+            destination=self.destination_address.to_place(),
+            ordered_at=ordered_at,
+            carrier=carrier,
+            service_level=service_level,
+            weight_kg=self.weight.kg if self.weight else None,
+            length_cm=length,
+            width_cm=width,
+            height_cm=height,
+            promised_on=self.order_promised_delivery_date,
+            price=self.order_value,
+            package_count=self.package_count,
+        )
+
+
+class CarrierAsked(Strict):
+    """A carrier and one of its services; leave out what the shop does not choose."""
+
+    carrier_code: Code | None = None
+    service_code: Code | None = None
+
+    def to_service(self) -> CarrierService:
+        """In our words."""
+        return CarrierService(carrier=self.carrier_code, service_level=self.service_code)
+
+
+class EstimateRequest(Parcel):
+    """One lane, several carrier services."""
+
+    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [CarrierAsked()]  # noqa: RUF012  # pydantic copies it
+    order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
+    confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
+    promise_level: Annotated[Share, Field(description="P(on time) of the date we would promise.")] = 0.9
+
+
+class EventTold(Strict):
+    """One scan."""
+
+    event_code: ScanCode
+    occurred_at: Moment
+    received_at: Annotated[Moment | None, Field(description="When it became known; default: when it happened.")] = None
+    carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
+    place: Annotated[Text | None, Field(description="Where, without a street.")] = None
+
+    def to_event(self, shipment_id: str) -> TrackingEvent:
+        """In our words."""
+        return TrackingEvent(
+            shipment_id=shipment_id,
+            event_code=self.event_code,
+            occurred_at=self.occurred_at,
+            received_at=self.received_at or self.occurred_at,
+            is_received_at_assumed=self.received_at is None,
+            raw_code=self.carrier_event_code,
+            place=self.place,
+        )
+
+
+class ShipmentTold(Parcel):
+    """An order and what the carrier has said of it."""
+
+    shipment_id: Annotated[Id | None, Field(description="Yours; given back as it came.")] = None
+    carrier_code: Code | None = None
+    service_code: Code | None = None
+    order_time: Moment
+    events: Annotated[list[EventTold], Field(max_length=MOST_EVENTS)] = []  # noqa: RUF012  # pydantic copies it
+
+    def to_records(self, shipment_id: str) -> tuple[Shipment, list[TrackingEvent]]:
+        """In our words: the shipment and its scans, the order among them."""
+        shipment = self.to_shipment(shipment_id, self.order_time, self.carrier_code, self.service_code)
+        events = [event.to_event(shipment_id) for event in self.events]
+        if not any(event.event_code is EventCode.ORDER_CREATED for event in events):
+            events.append(ordered(shipment))
+        return shipment, events
+
+
+class Rejected:
+    """Stands in a batch for an item that cannot be used."""
+
+    def __init__(self, shipment_id: str | None, errors: Sequence[FieldError]) -> None:
+        self.shipment_id, self.errors = shipment_id, errors
+
+
+def _or_rejected(value: object, validate: Callable[[object], ShipmentTold]) -> ShipmentTold | Rejected:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        return Rejected(_number_of(value), field_errors(error.errors(include_url=False, include_input=False)))
+
+
+def _number_of(value: object) -> str | None:
+    """The shipment's own number, if that much could be read."""
+    number = value.get("shipment_id") if isinstance(value, dict) else None
+    return number if isinstance(number, str) and 0 < len(number) <= LONGEST_ID else None
+
+
+class ScoreRequest(Strict):
+    """Shipments told whole; nothing of them is kept."""
+
+    as_of: Annotated[Moment | None, Field(description="Answer with what was known then; default: now.")] = None
+    confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
+    promise_level: Annotated[Share, Field(description="P(on time) of the date we would promise, where none was.")] = 0.9
+    shipments: Annotated[list[Annotated[ShipmentTold, WrapValidator(_or_rejected)]], Field(max_length=MOST_SHIPMENTS)]

@@ -1,0 +1,97 @@
+"""The constrained types of every field that comes in; each refusal says how to mend it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from eta.domain.vocabulary import EventCode
+
+FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+#: No moment is at or after this one.
+END = datetime(2101, 1, 1, tzinfo=UTC)
+
+_MOMENT = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)[Tt](?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d)(?:\.(?P<part>\d{1,9}))?"
+    r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<hours>0\d|1[0-4]):(?P<minutes>[0-5]\d))?",
+    re.ASCII,
+)
+LONGEST_ID = 128
+_EXAMPLE = "2026-03-02T15:04:00+01:00"
+_EVENT_CODES = {str(code): code for code in EventCode}
+
+
+class Strict(BaseModel):
+    """A body, or a part of one: no coercion, no field that we do not know."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _moment(value: object) -> datetime:
+    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise PydanticCustomError("datetime_format", "the time cannot be read; write it as " + _EXAMPLE)
+    if not found["offset"]:
+        raise PydanticCustomError("offset_missing", "the time has no offset from UTC; write it as " + _EXAMPLE)
+    offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0)) * (-1 if found["sign"] == "-" else 1)
+    day = _day(found["day"])
+    wall = datetime(day.year, day.month, day.day, int(found["hour"]), int(found["minute"]), int(found["second"]), tzinfo=UTC)
+    moment = wall + timedelta(microseconds=int((found["part"] or "0")[:6].ljust(6, "0"))) - offset
+    if not (FIRST <= moment < END and abs(offset) <= timedelta(hours=14)):
+        raise PydanticCustomError("date_out_of_range", "the time is outside 1970 to 2100; mend the year or the offset")
+    return moment
+
+
+def _day(value: object) -> date:
+    try:
+        if not (isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII)):
+            raise ValueError
+        day = date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("date_format", "the date cannot be read; write it as 2026-03-02") from None
+    if not FIRST.year <= day.year < END.year:
+        raise PydanticCustomError("date_out_of_range", "the date is outside 1970 to 2100; mend the year")
+    return day
+
+
+def _event_code(value: object) -> EventCode:
+    if not (isinstance(value, str) and value in _EVENT_CODES):
+        raise PydanticCustomError("event_code", "there is no such event code; use one of the vocabulary, or info")
+    return _EVENT_CODES[value]
+
+
+def _country(value: object) -> object:
+    if not (isinstance(value, str) and re.fullmatch("[A-Z]{2}", value)):
+        raise PydanticCustomError("country_code", "the country is no ISO 3166-1 code; write two capital letters, such as AT")
+    return value
+
+
+def _no_true(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "true and false are no numbers; send a number")
+    return value
+
+
+def _schema(**facts: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **facts})
+
+
+#: An instant, RFC 3339 with an offset; kept in UTC.
+Moment = Annotated[datetime, BeforeValidator(_moment), _schema(format="date-time", description="RFC 3339 with an offset, 1970 to 2100.", examples=[_EXAMPLE])]
+#: A local calendar date.
+Day = Annotated[date, BeforeValidator(_day), _schema(format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"])]
+Country = Annotated[str, BeforeValidator(_country), _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"])]
+#: A short code without blanks at its ends.
+Code = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$")]
+Region = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,3}$")]
+PostalCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,15}$")]
+Text = Annotated[str, StringConstraints(max_length=200)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID)]
+#: A finite number; bounds are given where it is used.
+Number = Annotated[float, BeforeValidator(_no_true), Field(strict=True, allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0.5, le=0.99)]
+ScanCode = Annotated[EventCode, BeforeValidator(_event_code), _schema(enum=list(_EVENT_CODES), description="What happened.", examples=["accepted"])]

@@ -1,0 +1,146 @@
+"""The routes: from a request to a use-case and back, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, cast
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic import BaseModel
+
+from eta.api import examples
+from eta.api.asked import EstimateRequest, Rejected, ScoreRequest, ShipmentTold
+from eta.api.door import StrictRoute
+from eta.api.problems import MEDIA_TYPE, problem
+from eta.api.serving import Current, Serving
+from eta.api.told import Estimates, Liveness, ModelEntry, Models, Readiness, Refusal, Result, ScoredResult, Scores, to_fields
+from eta.delays import DelayPolicy
+from eta.domain.shipment import Shipment, TrackingEvent
+from eta.service.quote_delivery import quote_delivery
+from eta.service.score_shipments import Answer, Terms, score_shipments
+
+_REFUSED: dict[int, str] = {
+    400: "The connection broke.",
+    401: "No valid key.",
+    403: "Demo mode, from beyond this machine.",
+    408: "The body came too slowly.",
+    413: "The body is too large.",
+    415: "The body is compressed, or is not declared as JSON.",
+    422: "A field cannot be used; `errors` names it and the mend.",
+    500: "Something went wrong here.",
+    503: "Too many large batches wait.",
+}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _REFUSED[status], "content": schema} for status in statuses}
+
+
+#: For the contract alone: the door itself asks for the key, before it reads a body.
+_KEYS = [Depends(HTTPBearer(auto_error=False)), Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
+
+v1 = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"], dependencies=_KEYS)
+probes = APIRouter(route_class=StrictRoute, tags=["probes"])
+
+
+@v1.post("/estimates", response_model=Estimates, responses=_problems(*_REFUSED), openapi_extra=examples.ESTIMATES)
+async def estimates(request: Request, body: EstimateRequest) -> Response:
+    """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
+    state, current = request.app.state, _current(request)
+    terms = Terms(coverage=body.confidence_level, promise_level=body.promise_level)
+    lane = body.to_shipment("lane", body.order_time or state.clock())
+    services = [carrier.to_service() for carrier in body.carriers]
+    told = await state.workers.run(lambda: quote_delivery(lane, services, current.served, policy=DelayPolicy(), terms=terms), len(services))
+    results = [
+        Result.model_validate(to_fields(answer, current, terms.coverage, service.carrier, service.service_level))
+        for answer, service in zip(told, services, strict=True)
+    ]
+    state.metrics.count_answers(result.confidence_code for result in results)
+    return _json(Estimates(as_of=lane.ordered_at, model_version=current.version, degraded=current.is_degraded, results=results))
+
+
+@v1.post("/score", response_model=Scores, responses=_problems(*_REFUSED), openapi_extra=examples.SCORE)
+async def score(request: Request, body: ScoreRequest) -> Response:
+    """Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem."""
+    state, current = request.app.state, _current(request)
+    as_of = body.as_of or state.clock()
+    scores = await state.workers.run(lambda: _scores(body, current, as_of, request.url.path), len(body.shipments))
+    state.metrics.count_answers(entry.confidence_code if isinstance(entry, ScoredResult) else "refused" for entry in scores.results)
+    return await state.workers.run(lambda: _json(scores), len(scores.results))
+
+
+@v1.get("/models", response_model=Models, responses=_problems(401, 403, 500))
+async def models(request: Request) -> Response:
+    """The versions there are, the one that learned furthest first, and which one serves."""
+    serving: Serving = request.app.state.serving
+    current = serving.current
+    entries = [
+        ModelEntry(
+            version=known.version,
+            data_through=known.data_through,
+            examples=known.examples,
+            is_serving=known.version == current.version,
+            is_promoted=known.version == current.promoted,
+            refused=known.refused,
+        )
+        for known in serving.versions
+    ]
+    return _json(Models(serves=current.version, promoted=current.promoted, results=entries))
+
+
+@probes.get("/livez", response_model=Liveness)
+async def livez() -> Response:
+    """The event loop turns."""
+    return _json(Liveness())
+
+
+@probes.get("/readyz", response_model=Readiness)
+async def readyz(request: Request) -> Response:
+    """What serves, and what is not as it should be; without a model the service still answers, and says `degraded`."""
+    current = _current(request)
+    is_ready = not (current.is_degraded or current.faults)
+    return _json(Readiness(status="ready" if is_ready else "degraded", model_version=current.version, promoted=current.promoted, details=list(current.faults)))
+
+
+@probes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+async def metrics(request: Request) -> Response:
+    """Counters for Prometheus."""
+    current = _current(request)
+    return cast(Response, request.app.state.metrics.page(current.version, is_degraded=current.is_degraded or bool(current.faults)))
+
+
+def _current(request: Request) -> Current:
+    """What serves now: taken once a request, so that the whole answer is one version's."""
+    serving: Serving = request.app.state.serving
+    return serving.current
+
+
+def _scores(body: ScoreRequest, current: Current, as_of: datetime, path: str) -> Scores:
+    told = cast("list[ShipmentTold | Rejected]", body.shipments)
+    shipments: list[Shipment] = []
+    events: list[TrackingEvent] = []
+    for number, item in enumerate(told):
+        if isinstance(item, ShipmentTold):
+            shipment, scans = item.to_records(f"{number:06d}")
+            shipments.append(shipment)
+            events += scans
+    terms = Terms(coverage=body.confidence_level, promise_level=body.promise_level)
+    answers = iter(score_shipments(shipments, events, current.served, as_of, policy=DelayPolicy(), terms=terms))
+    results = [_refusal(item, number, path) if isinstance(item, Rejected) else _result(item, next(answers), current, terms) for number, item in enumerate(told)]
+    return Scores(as_of=as_of, model_version=current.version, degraded=current.is_degraded, results=results)
+
+
+def _result(item: ShipmentTold, answer: Answer, current: Current, terms: Terms) -> ScoredResult:
+    fields = to_fields(answer, current, terms.coverage, item.carrier_code, item.service_code)
+    return ScoredResult.model_validate({"shipment_id": item.shipment_id, **fields})
+
+
+def _refusal(item: Rejected, number: int, path: str) -> Refusal:
+    errors = [error.model_copy(update={"loc": ["body", "shipments", number, *error.loc]}) for error in item.errors]
+    return Refusal(shipment_id=item.shipment_id, problem=problem(422, "the shipment cannot be used", path, errors))
+
+
+def _json(reply: BaseModel) -> Response:
+    return Response(reply.model_dump_json(), media_type="application/json")

@@ -1,0 +1,184 @@
+"""The model that serves: one immutable reference, swapped off the event loop when the registry changes.
+
+A request takes the reference once and answers with it, so that every answer is exactly one version's. A version is
+loaded, checked byte by byte and tried before it is swapped in; one that fails leaves the old one serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from eta.delays import DelayPolicy
+from eta.domain.errors import EtaError
+from eta.domain.shipment import Place, Shipment
+from eta.forecast.hazard import HazardModel
+from eta.registry import Registry, Version
+from eta.service.quote_delivery import CarrierService, quote_delivery
+from eta.service.score_shipments import Terms
+from eta.service.served_model import ServedModel
+
+#: Seconds between two looks at the registry.
+LOOK_EVERY = 0.5
+#: Seconds after which a version that was refused is tried again.
+AGAIN_AFTER = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Current:
+    """What serves at a moment."""
+
+    served: ServedModel | None = None
+    data_through: datetime | None = None
+    #: The version that should serve, or None if nobody has promoted one.
+    promoted: str | None = None
+    #: Why not the version that should serve, or none at all.
+    faults: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str | None:
+        """The version that answers."""
+        return self.served.version if self.served else None
+
+    @property
+    def is_degraded(self) -> bool:
+        """No model answers."""
+        return self.served is None
+
+
+@dataclass(frozen=True)
+class Known:
+    """A version as the registry has it; ``refused`` says why it cannot serve."""
+
+    version: str
+    data_through: datetime | None = None
+    examples: int | None = None
+    refused: str | None = None
+
+
+@dataclass
+class Serving:
+    """Watches a registry.
+
+    ``current`` and ``versions`` are replaced, never changed: whoever has taken one keeps it whole.
+    """
+
+    folder: Path
+    #: Told the outcome of each load: ``loaded`` or ``refused``.
+    on_load: Callable[[str], None] = lambda _: None
+    current: Current = Current(faults=("the registry has not been read yet",))
+    versions: tuple[Known, ...] = ()
+    _seen: object = None
+    _looked_at: float = -AGAIN_AFTER
+    _refused: dict[str, str] = field(default_factory=dict)
+    _sound: dict[str, Known] = field(default_factory=dict)
+
+    async def watch(self) -> None:
+        """Looks for ever, beside the event loop; a look that fails is told and tried again."""
+        while True:
+            await asyncio.to_thread(self.try_to_look)
+            await asyncio.sleep(LOOK_EVERY)
+
+    def try_to_look(self) -> None:
+        """Looks, and tells of whatever goes wrong: what serves must go on serving."""
+        try:
+            self.look()
+        except Exception:
+            log.exception("the registry could not be read", extra={"action": "model_look_failed"})
+
+    def look(self) -> None:
+        """Reads the registry if it has changed, and swaps the reference if another version should serve."""
+        seen = _signature(self.folder)
+        if seen == self._seen and not (self._refused and monotonic() - self._looked_at > AGAIN_AFTER):
+            return
+        self._looked_at = monotonic()
+        self._refused.clear()
+        registry = Registry(self.folder)
+        promoted, faults = _promoted(registry)
+        names = registry.names()
+        if promoted or not faults:
+            self.current = self._choose(registry, promoted, names)
+        else:
+            self.current = replace(self.current if self.current.served else self._choose(registry, None, names), faults=faults)
+        self.versions = tuple(self._known(registry, name) for name in names)
+        self._seen = seen
+
+    def _choose(self, registry: Registry, promoted: str | None, names: Iterable[str]) -> Current:
+        """The version that should serve, else what serves already, else the newest that is sound."""
+        if promoted:
+            wanted = self._load(registry, promoted)
+            if wanted:
+                return replace(wanted, promoted=promoted)
+            if self.current.served:
+                return replace(self.current, promoted=promoted, faults=self._faults())
+        found = next((loaded for name in names if name != promoted and (loaded := self._load(registry, name))), Current())
+        return replace(found, promoted=promoted, faults=self._faults() or (() if found.served else ("there is no model version",)))
+
+    def _load(self, registry: Registry, name: str) -> Current | None:
+        """The version, checked and tried; None if it cannot serve, with the reason noted."""
+        if name == self.current.version and self.current.served:
+            return replace(self.current, faults=())
+        try:
+            version = registry.load(name)
+            current = Current(ServedModel.unpack(version, HazardModel), version.data_through)
+            _try(current, version)
+        except Exception as error:  # noqa: BLE001  # whatever a version does, the old one serves on
+            self._refused[name] = str(error) if isinstance(error, EtaError) else f"model version {name} cannot answer: {type(error).__name__}"
+            log.warning("%s", self._refused[name], extra={"action": "model_refused"})
+            self.on_load("refused")
+            return None
+        self.on_load("loaded")
+        return current
+
+    def _faults(self) -> tuple[str, ...]:
+        return tuple(self._refused.values())
+
+    def _known(self, registry: Registry, name: str) -> Known:
+        if name in self._refused:
+            return Known(name, refused=self._refused[name])
+        if name not in self._sound:
+            try:
+                version = registry.load(name)
+            except EtaError as error:
+                return Known(name, refused=str(error))
+            self._sound[name] = Known(name, version.data_through, version.manifest["data"].get("examples"))
+        return self._sound[name]
+
+
+def _promoted(registry: Registry) -> tuple[str | None, tuple[str, ...]]:
+    """The promoted version, or why it cannot be told."""
+    try:
+        return registry.promoted(), ()
+    except EtaError as error:
+        return None, (str(error),)
+
+
+def _signature(folder: Path) -> tuple[object, ...]:
+    """Differs whenever a version has come or gone, or another one was promoted; two stats."""
+    return tuple(_stat(path) for path in (folder, folder / "promoted.json"))
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+def _try(current: Current, version: Version) -> None:
+    """One estimate, which must not fail; it also loads what the first request would have waited for."""
+    lane = Shipment(shipment_id="trial", order_id="trial", origin=Place(country="AT"), destination=Place(country="AT"), ordered_at=version.data_through)
+    quote_delivery(lane, [CarrierService()], current.served, policy=DelayPolicy(), terms=Terms())
+
+
+def now() -> datetime:
+    """The clock of the door."""
+    return datetime.now(UTC)

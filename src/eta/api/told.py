@@ -1,0 +1,223 @@
+"""What callers get, in the names of the field, and its way out of our words."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from eta.api.problems import Problem
+from eta.api.serving import Current
+from eta.domain.vocabulary import DelayState
+from eta.service.score_shipments import DELIVERED_LATE, Answer, AnswerCode, DelayAnswer
+
+#: Answers without dates for want of evidence, and those for want of a model.
+_ABSTAINED, _DEGRADED = AnswerCode.TOO_LITTLE_SUPPORT, AnswerCode.NO_MODEL
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Reply(BaseModel):
+    """A part of an answer; every number in it is finite."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="forbid")
+
+
+class TimeInTransit(Reply):
+    """Fewest whole days d from the local date of `as_of` with P(arrived by then) of at least K %; null beyond the horizon."""
+
+    unit: Literal["calendar_days"] = "calendar_days"
+    percentile_50: int | None
+    percentile_75: int | None
+    percentile_85: int | None
+    percentile_90: int | None
+    percentile_95: int | None
+    percentile_97: int | None
+    percentile_99: int | None
+
+
+class Promise(Reply):
+    """The day promised; where none was, the earliest that could be promised at `promise_level`."""
+
+    date: date
+    is_ours: Annotated[bool, Field(description="We propose it; nobody has promised it yet.")]
+    on_time_probability: Probability | None
+
+
+class Evidence(Reply):
+    """What was seen, for how long, and how long it usually takes."""
+
+    kind: str
+    observed_hours: float | None
+    expected_p50_hours: float | None
+    expected_upper_hours: float | None
+
+
+class Delay(Reply):
+    """The delay flag; `state` is null where no arrival is waited for."""
+
+    state: Annotated[str | None, Field(json_schema_extra={"enum": [*(str(state) for state in DelayState), DELIVERED_LATE, None]})]
+    probability: Annotated[Probability | None, Field(description="P(late); null without a promise.")]
+    baseline: Annotated[Literal["promise"] | None, Field(description="What late is measured against.")]
+    lead_time_hours: Annotated[float | None, Field(description="Hours until the promised day ends.")]
+    reason_code: str | None
+    reason_party: str | None
+    evidence: list[Evidence]
+
+
+class Basis(Reply):
+    """What stands behind the answer."""
+
+    level: Annotated[str, Field(description="The rung of support, `observed` for an arrival, `none` where nothing is answered.")]
+    n_effective: Annotated[int, Field(description="Parcels that arrived, learned from on that rung.")]
+    data_through: date | None
+    abstained: bool
+
+
+class Result(Reply):
+    """One answer. Dates are local calendar days at the destination."""
+
+    carrier_code: str | None
+    service_code: str | None
+    status: str
+    phase: str
+    estimated_delivery_date: Annotated[date | None, Field(description="The median date.")]
+    estimated_delivery_date_min: date | None
+    estimated_delivery_date_max: date | None
+    timezone: str
+    timezone_source: str
+    time_in_transit: TimeInTransit
+    confidence_level: Annotated[float, Field(description="P(min <= arrival <= max) is at least this.")]
+    delivery_date_confidence: Annotated[Probability | None, Field(description="P(arrival on or before the estimated date).")]
+    confidence_code: AnswerCode
+    promise: Promise | None
+    delay: Delay
+    basis: Basis
+    model_version: str | None
+    degraded: bool
+
+
+class ScoredResult(Result):
+    """One answer about a shipment, under its own number."""
+
+    shipment_id: str | None
+
+
+class Refusal(Reply):
+    """In the place of a result: the shipment could not be used."""
+
+    shipment_id: str | None
+    problem: Problem
+
+
+class Estimates(Reply):
+    """One result a carrier service, in order."""
+
+    object: Literal["Estimate"] = "Estimate"
+    as_of: datetime
+    model_version: str | None
+    degraded: bool
+    results: list[Result]
+
+
+class Scores(Reply):
+    """One entry a shipment, in order."""
+
+    object: Literal["Scores"] = "Scores"
+    as_of: datetime
+    model_version: str | None
+    degraded: bool
+    results: list[ScoredResult | Refusal]
+
+
+class ModelEntry(Reply):
+    """One version of the registry."""
+
+    version: str
+    data_through: Annotated[datetime | None, Field(description="The moment up to which it has learned.")]
+    examples: int | None
+    is_serving: bool
+    is_promoted: bool
+    refused: Annotated[str | None, Field(description="Why it cannot serve.")]
+
+
+class Models(Reply):
+    """All versions, the one that learned furthest first."""
+
+    object: Literal["Models"] = "Models"
+    serves: str | None
+    promoted: str | None
+    results: list[ModelEntry]
+
+
+class Readiness(Reply):
+    """What the service can do now."""
+
+    status: Literal["ready", "degraded"]
+    model_version: str | None
+    promoted: str | None
+    details: Annotated[list[str], Field(description="What is not as it should be.")]
+
+
+class Liveness(Reply):
+    """The event loop turns."""
+
+    status: Literal["alive"] = "alive"
+
+
+def to_fields(answer: Answer, current: Current, coverage: float, carrier: str | None, service_level: str | None) -> dict[str, object]:
+    """The fields of a ``Result``."""
+    return {
+        "carrier_code": carrier,
+        "service_code": service_level,
+        "status": str(answer.status),
+        "phase": str(answer.phase),
+        "estimated_delivery_date": answer.estimated_on,
+        "estimated_delivery_date_min": answer.earliest_on,
+        "estimated_delivery_date_max": answer.latest_on,
+        "timezone": answer.timezone,
+        "timezone_source": str(answer.timezone_source),
+        "time_in_transit": TimeInTransit.model_validate({f"percentile_{percent}": days for percent, days in answer.days_left.items()}),
+        "confidence_level": coverage,
+        "delivery_date_confidence": _rounded(answer.confidence),
+        "confidence_code": answer.code,
+        "promise": _promise(answer),
+        "delay": _delay(answer.delay),
+        "basis": Basis(
+            level=answer.support_level,
+            n_effective=answer.support_parcels,
+            data_through=current.data_through.astimezone(UTC).date() if current.data_through else None,
+            abstained=answer.code is _ABSTAINED,
+        ),
+        "model_version": current.version,
+        "degraded": answer.code is _DEGRADED,
+    }
+
+
+def _promise(answer: Answer) -> Promise | None:
+    if answer.promise_on is None:
+        return None
+    return Promise(date=answer.promise_on, is_ours=answer.is_promise_ours, on_time_probability=_rounded(answer.on_time_probability))
+
+
+def _delay(delay: DelayAnswer) -> Delay:
+    evidence = Evidence(
+        kind=delay.evidence_kind or "",
+        observed_hours=_rounded(delay.observed_hours, 2),
+        expected_p50_hours=delay.expected_p50_hours,
+        expected_upper_hours=delay.expected_upper_hours,
+    )
+    return Delay(
+        state=delay.state,
+        probability=_rounded(delay.probability),
+        baseline=None if delay.probability is None and delay.lead_time_hours is None else "promise",
+        lead_time_hours=_rounded(delay.lead_time_hours, 2),
+        reason_code=delay.reason_code,
+        reason_party=delay.reason_party,
+        evidence=[evidence] if delay.evidence_kind else [],
+    )
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)

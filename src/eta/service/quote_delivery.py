@@ -1,0 +1,37 @@
+"""Dates for a lane not yet bought: what would be said of such an order the moment it is placed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from eta.delays import DelayPolicy
+from eta.domain.shipment import Shipment, TrackingEvent
+from eta.domain.vocabulary import EventCode
+from eta.service.score_shipments import Answer, Terms, score_shipments
+from eta.service.served_model import ServedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarrierService:
+    """One way to ship; None where the shop does not choose."""
+
+    carrier: str | None = None
+    service_level: str | None = None
+
+
+def quote_delivery(lane: Shipment, services: Sequence[CarrierService], served: ServedModel | None, *, policy: DelayPolicy, terms: Terms) -> list[Answer]:
+    """One answer a carrier service, in the order given, as of ``lane.ordered_at``.
+
+    Each is the answer about a shipment whose only scan is its order: there is no second way to make a date.
+    """
+    shipments = [
+        replace(lane, shipment_id=f"{number:06d}", carrier=service.carrier, service_level=service.service_level) for number, service in enumerate(services)
+    ]
+    return score_shipments(shipments, [ordered(shipment) for shipment in shipments], served, lane.ordered_at, policy=policy, terms=terms)
+
+
+def ordered(shipment: Shipment) -> TrackingEvent:
+    """The scan that an order itself is: known the moment it is placed."""
+    at = shipment.ordered_at
+    return TrackingEvent(shipment_id=shipment.shipment_id, event_code=EventCode.ORDER_CREATED, occurred_at=at, received_at=at)

@@ -1,0 +1,1 @@
+"""A parcel network whose truth is known."""

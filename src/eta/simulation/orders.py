@@ -1,0 +1,131 @@
+"""What is bought: shipments as a shop knows them at purchase, promise included."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from eta.calendars.local import declared_zone_to_utc, local_dates
+from eta.calendars.zones import zone_of
+from eta.journey.timeline import SHIPMENT_COLUMNS
+from eta.simulation.network import CARRIERS, CITIES, COUNTRY_WEIGHTS
+from eta.simulation.scenario import Scenario
+from eta.simulation.stages import Floats, Ints, Parcels
+
+#: Orders by local hour of the day and by weekday from Monday on.
+_BY_HOUR = np.array([2, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7, 8, 9, 9, 7, 4], dtype=np.float64)
+_BY_WEEKDAY = np.array([1.1, 1.05, 1.0, 1.0, 0.95, 0.85, 1.05])
+_CHRISTMAS_SALES = 1.5
+_COUNTRIES = tuple(COUNTRY_WEIGHTS)
+_ZONES = tuple(sorted({zone_of(city.country, city.region)[0] for city in CITIES}))
+_ZONE = np.array([_ZONES.index(zone_of(city.country, city.region)[0]) for city in CITIES])
+#: The shop's promise: so many days, and so many per day of the rule of thumb, rounded up, then the next working day.
+PROMISE_DAYS, PROMISE_PAD = 1.3, 1.6
+
+
+def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator) -> pd.DataFrame:
+    """Shipments in ``SHIPMENT_COLUMNS`` but for the promise, sorted by ``ordered_at`` and by id."""
+    origin, destination = _routes(scenario, shipments, random)
+    ordered = _order_times(scenario, destination, random)
+    by_time = np.argsort(ordered.to_numpy(), kind="stable")
+    origin, destination, ordered = origin[by_time], destination[by_time], ordered.iloc[by_time].reset_index(drop=True)
+    carrier, service = _services(origin, random)
+    weight_kg = np.exp(0.2 + 1.0 * random.standard_normal(shipments)).clip(0.05, 30.0).round(2)
+    side_cm = np.cbrt(weight_kg * 4000.0 * np.exp(0.4 * random.standard_normal(shipments)))
+    shape = np.exp(0.3 * random.standard_normal((2, shipments)))
+    number = np.arange(shipments)
+    ends = {f"{end}_{name}": values for end, city in (("origin", origin), ("destination", destination)) for name, values in _place(city, end, random).items()}
+    columns = {
+        "shipment_id": [f"sim{n:07d}" for n in number],
+        "order_id": [f"ord{n:07d}" for n in number],
+        "carrier": carrier,
+        "service_level": service,
+        **ends,
+        "weight_kg": weight_kg,
+        "length_cm": (side_cm * shape[0]).clip(5.0).round(1),
+        "width_cm": (side_cm * shape[1]).clip(5.0).round(1),
+        "height_cm": (side_cm / shape[0] / shape[1]).clip(1.0).round(1),
+        "ordered_at": ordered,
+        "promised_on": np.datetime64("NaT", "s"),
+        "price": np.exp(3.6 + 0.8 * random.standard_normal(shipments)).round(2),
+        "package_count": 1,
+        "has_several_origins": False,
+    }
+    return pd.DataFrame({name: columns[name] for name in SHIPMENT_COLUMNS})
+
+
+def promise(shipments: pd.DataFrame, parcels: Parcels) -> pd.Series:
+    """The promised local date of each shipment, (N,): padded, and never on a weekend."""
+    ordered = shipments["ordered_at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    ordered_on = local_dates(ordered, _ZONE[parcels.destination], _ZONES)
+    days = np.ceil(PROMISE_DAYS + PROMISE_PAD * parcels.expected_days).astype(np.int64)
+    return pd.Series(np.busday_offset(ordered_on + days, 0, roll="forward").astype("datetime64[s]"))
+
+
+def _routes(scenario: Scenario, shipments: int, random: np.random.Generator) -> tuple[Ints, Ints]:
+    """Cities (N,) of origin and destination."""
+    share = np.array([COUNTRY_WEIGHTS[country] for country in _COUNTRIES])
+    at_home = random.choice(len(_COUNTRIES), shipments, p=share / share.sum())
+    crosses = random.random(shipments) < scenario.cross_border
+    abroad = np.empty_like(at_home)
+    for country in range(len(_COUNTRIES)):
+        others = np.where(np.arange(len(_COUNTRIES)) == country, 0.0, share)
+        rows = np.flatnonzero(at_home == country)
+        abroad[rows] = random.choice(len(_COUNTRIES), len(rows), p=others / others.sum())
+    return _cities(at_home, random), _cities(np.where(crosses, abroad, at_home), random)
+
+
+def _cities(country: Ints, random: np.random.Generator) -> Ints:
+    result = np.empty_like(country)
+    for number, name in enumerate(_COUNTRIES):
+        cities = [n for n, city in enumerate(CITIES) if city.country == name]
+        weight = np.array([CITIES[n].weight for n in cities])
+        rows = np.flatnonzero(country == number)
+        result[rows] = random.choice(cities, len(rows), p=weight / weight.sum())
+    return result
+
+
+def _order_times(scenario: Scenario, destination: Ints, random: np.random.Generator) -> pd.Series:
+    """Instants, (N,), aware: shoppers keep the hours of their own zone."""
+    first = np.datetime64(scenario.first_day, "D")
+    days = first + np.arange(scenario.days)
+    rate = _BY_WEEKDAY[(days.astype(np.int64) + 3) % 7] * np.where([_is_sale(day) for day in days.tolist()], _CHRISTMAS_SALES, 1.0)
+    day = random.choice(scenario.days, len(destination), p=rate / rate.sum())
+    hour = random.choice(24, len(destination), p=_BY_HOUR / _BY_HOUR.sum())
+    second = random.integers(0, 3600, len(destination))
+    wall = pd.Series((days[day].astype("datetime64[s]") + (hour * 3600 + second).astype("timedelta64[s]")).astype("datetime64[us]"))
+    ordered = pd.Series(pd.NaT, index=wall.index, dtype="datetime64[us, UTC]")
+    for number, zone in enumerate(_ZONES):
+        rows = _ZONE[destination] == number
+        ordered[rows] = declared_zone_to_utc(wall[rows], zone)[0]
+    return ordered
+
+
+def _is_sale(day: date) -> bool:
+    return (11, 20) <= (day.month, day.day) <= (12, 20)
+
+
+def _services(origin: Ints, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A carrier of the country of origin and one of its services, (N,) each."""
+    carrier, service = np.empty(len(origin), dtype=object), np.empty(len(origin), dtype=object)
+    country = np.array([city.country for city in CITIES], dtype=object)[origin]
+    for name in _COUNTRIES:
+        offers = [(carrier.name, level) for carrier in CARRIERS if name in carrier.countries for level in carrier.services]
+        rows = np.flatnonzero(country == name)
+        chosen = random.integers(0, len(offers), len(rows))
+        carrier[rows], service[rows] = (np.array(values, dtype=object)[chosen] for values in zip(*offers, strict=True))
+    return carrier, service
+
+
+def _place(city: Ints, end: str, random: np.random.Generator) -> dict[str, np.ndarray | Floats]:
+    """The columns of one end; the points lie around their city."""
+    scatter = 0.2 * random.standard_normal((2, len(city))) if end == "destination" else np.zeros((2, len(city)))
+    return {
+        "country": np.array([city.country for city in CITIES], dtype=object)[city],
+        "region": np.array([city.region for city in CITIES], dtype=object)[city],
+        "postcode": np.array([city.postcode for city in CITIES], dtype=object)[city],
+        "latitude": (np.array([city.latitude for city in CITIES])[city] + scatter[0]).round(3),
+        "longitude": (np.array([city.longitude for city in CITIES])[city] + scatter[1]).round(3),
+    }

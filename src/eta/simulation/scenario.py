@@ -1,0 +1,87 @@
+"""The parameters of a simulated world. The default is frozen: a change needs a new version."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eta.domain.errors import InvalidValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A world and the shares of what goes wrong in it.
+
+    Raises:
+        InvalidValue: if a share is outside 0..1 or there is no day.
+    """
+
+    version: str = "2026.1"
+    seed: int = 20260101
+    #: Orders come on ``days`` days from ``first_day`` on, by UTC.
+    first_day: date = date(2025, 1, 1)
+    days: int = 365
+    cross_border: float = 0.20
+    #: Log of a hub's congestion: a stationary AR(1) by UTC day.
+    congestion_deviation: float = 0.15
+    congestion_memory: float = 0.9
+    #: A region's weather is a hidden Gaussian AR(1) by UTC day; a day is bad where it passes the season's threshold.
+    weather_memory: float = 0.6
+    bad_weather: float = 0.03
+    bad_weather_in_season: float = 0.10
+    #: How much longer trucks and tours take on a day of bad weather, and hubs in the weeks before Christmas.
+    weather_factor: float = 1.6
+    peak_factor: float = 1.15
+    #: A parcel leaves for the wrong hub.
+    misrouted: float = 0.015
+    #: Import customs asks for documents.
+    held: float = 0.12
+    #: The first attempt fails; each later one does with the same probability.
+    failed_attempt: float = 0.09
+    #: The shop has a number under which nothing is ever told, or the journey of another parcel.
+    silent_number: float = 0.003
+    foreign_number: float = 0.002
+    wrong_clock: float = 0.01
+    told_twice: float = 0.02
+    #: An arrival that is never told.
+    arrival_missing: float = 0.003
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, float) and not name.endswith("factor") and not 0 <= value < 1:
+                raise InvalidValue(name, f"{value!r} is no share", "give a number from 0 up to, but not, 1")
+        if self.days < 1:
+            raise InvalidValue("days", f"{self.days!r} days hold no order", "give at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "first_day": self.first_day.isoformat()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Scenario:
+        """The scenario that ``to_json`` wrote."""
+        return cls(**{**values, "first_day": date.fromisoformat(values["first_day"])})
+
+
+DEFAULT = Scenario()
+
+
+def instants(hours: NDArray[np.float64], scenario: Scenario) -> pd.Series:
+    """Aware instants, to the microsecond, of hours (N,) since 00:00 UTC of the scenario's first day; NaN and infinity are NaT."""
+    known = np.isfinite(hours)
+    passed = np.rint(np.where(known, hours, 0.0) * 3.6e9).astype(np.int64).astype("timedelta64[us]")
+    return pd.Series(pd.DatetimeIndex(np.where(known, _start(scenario) + passed, np.datetime64("NaT", "us")), tz="UTC"))
+
+
+def hours_since(times: pd.Series, scenario: Scenario) -> NDArray[np.float64]:
+    """Hours (N,) from 00:00 UTC of the scenario's first day to aware instants; NaN for NaT."""
+    return (times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]") - _start(scenario)) / np.timedelta64(1, "h")
+
+
+def _start(scenario: Scenario) -> np.datetime64:
+    return np.datetime64(scenario.first_day.isoformat(), "us")

@@ -1,0 +1,616 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+
+from eta import __version__
+from eta.cli import main
+from olist_files import ORDERS, STATUS_OF_STAMP, as_known_on, open_orders, read
+
+# The versions trained once for all of these tests live in one process.
+pytestmark = pytest.mark.xdist_group("commands")
+on_real_orders = pytest.mark.xdist_group("real orders")
+
+EXECUTABLE = Path(sys.executable).with_name("eta")
+EARLY, LATE, REAL_DAY = "2018-03-15", "2018-04-15", "2018-05-15"
+#: So early that there are no days on which a new version could check itself, which takes most of the time.
+QUICK = "2017-10-20"
+
+
+def words(text: str) -> set[str]:
+    return set(text.split())
+
+
+SCORE_COLUMNS = words(
+    "order_id shipment_id carrier service_level destination_region has_several_origins as_of status phase elapsed_days last_scan_age_hours"
+    " window_from window_to window_probability median_on timezone timezone_source promised_on on_time_probability delay_state delay_probability delay_reason"
+    " delay_party evidence_kind evidence_observed_hours evidence_expected_p50_hours evidence_expected_upper_hours model_version support_level"
+    " support_parcels"
+)
+MOMENTS = words("purchase handover day_1 day_3 day_7 day_14 day_21 in_flight")
+FIGURES = words(
+    "model moment n n_censored mae_days median_ae_days bias_days crps_days crps_censored_days coverage_80 coverage_90 coverage_dates_80 late_auc"
+    " late_ap on_time_share promised_days_mean days_saved_equal_on_time"
+)
+FIGURES_OF_A_WHOLE_REPLAY = {"late_auc_month_mean", "fit_seconds", "predict_seconds"}
+#: Told beyond what is documented.
+EXTRA = {"n_late"}
+
+
+class Ran(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+def run(*arguments: object, models: Path, **env: str) -> Ran:
+    """Runs a command in this process, beside the folder of the registry."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name, value in {"ETA_MODELS": str(models), **env}.items():
+            patch.setenv(name, value)
+        patch.chdir(models.parent)
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+    return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def ran_well(*arguments: object, models: Path) -> str:
+    """Runs a command that must not fail, and returns what it said."""
+    ran = run(*arguments, models=models)
+    assert ran.status == 0, ran.err
+    return ran.out
+
+
+def execute(*arguments: object, models: Path, **env: str) -> Ran:
+    """Runs the installed command."""
+    ended = subprocess.run(
+        [EXECUTABLE, *map(str, arguments)], env={**os.environ, "ETA_MODELS": str(models), **env}, cwd=models.parent, capture_output=True, text=True, check=False
+    )
+    return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+
+def score(data: Path, day: str, models: Path, name: str = "scores.csv") -> Path:
+    """Scores into files beside the registry and returns the path of the first."""
+    out = models.with_name(name)
+    ran_well("score", data, "--source", "olist", "--as-of", day, "--out", out, "--json", out.with_suffix(".json"), models=models)
+    return out
+
+
+def train(data: Path, day: str, models: Path, *options: object) -> tuple[str, Any]:
+    """What training said, and what it wrote for machines."""
+    told = models.with_name("trained.json")
+    said = ran_well("train", data, "--source", "olist", "--as-of", day, "--json", told, *options, models=models)
+    return said, figures(told)
+
+
+def figures(path: Path) -> Any:
+    """What a command wrote for machines: strict JSON, in which no figure is NaN."""
+
+    def no_number(text: str) -> float:
+        raise AssertionError(f"{text} is no JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=no_number)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def versions(models: Path) -> list[str]:
+    return sorted(path.name for path in models.iterdir() if path.is_dir())
+
+
+def spoil(models: Path, version: str, file: str = "arrays.npz") -> None:
+    path = models / version / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def ids(path: Path) -> list[str]:
+    return list(read(path)["order_id"])
+
+
+def beside(path: Path) -> Path:
+    """The file of expired parcels that belongs to a file of scores."""
+    return path.with_name(f"{path.stem}.expired{path.suffix}")
+
+
+class Trained(NamedTuple):
+    """A registry with two versions."""
+
+    models: Path
+    early: str
+    late: str
+    #: What the training of the early one said, and wrote for machines.
+    said: str
+    told: Any
+
+
+@pytest.fixture(scope="module")
+def trained(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    models = tmp_path_factory.mktemp("trained") / "models"
+    said, told = train(orders, EARLY, models)
+    return Trained(models, told["version"], train(orders, LATE, models)[1]["version"], said, told)
+
+
+@pytest.fixture
+def models(trained: Trained, tmp_path: Path) -> Path:
+    """A registry with the two versions, to be changed."""
+    return shutil.copytree(trained.models, tmp_path / "models")
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """The folder of a registry that does not exist yet."""
+    return tmp_path / "models"
+
+
+@pytest.fixture(scope="module")
+def backtest(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    models = tmp_path_factory.mktemp("backtest") / "models"
+    told = models.with_name("figures.json")
+    days = ("--from", "2018-02-01", "--to", "2018-03-31", "--models", "B0,B4,eta")
+    ran_well("backtest", orders, "--source", "olist", *days, "--json", told, models=models)
+    assert not models.exists()
+    return figures(told)
+
+
+def test_the_installed_command_tells_its_version(tmp_path: Path) -> None:
+    assert execute("--version", models=tmp_path / "models") == Ran(0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["--help"], "train backtest score models --version"), (["models", "--help"], "list show promote rollback compare")]
+)
+def test_help_names_every_command(arguments: list[str], words: str, empty: Path) -> None:
+    told = ran_well(*arguments, models=empty)
+    assert [word for word in words.split() if word not in told] == []
+
+
+def test_training_writes_a_version_and_says_how_to_make_it_serve(trained: Trained) -> None:
+    assert versions(trained.models) == [trained.early, trained.late]
+    assert trained.early.startswith(EARLY.replace("-", "."))
+    assert trained.told["data"]["through"] == f"{EARLY}T00:00:00-03:00"
+    assert f"`eta models promote {trained.early}` makes it serve" in trained.said
+
+
+def test_a_new_version_tells_how_it_did_against_a_rival_on_earlier_days(trained: Trained) -> None:
+    check = trained.told["check"]
+    assert {(row["model"], row["moment"]) for row in check["rows"]} == {(model, moment) for model in ("eta", "B4") for moment in ("purchase", "in_flight")}
+    assert check["from"] < check["to"] < EARLY
+
+
+def test_without_a_moment_training_learns_from_all_of_the_data(orders: Path, empty: Path, tmp_path: Path) -> None:
+    known = as_known_on(orders, tmp_path / "known", QUICK)
+    ran_well("train", known, "--source", "olist", "--json", empty.with_name("told.json"), models=empty)
+    told = pd.Timestamp(figures(empty.with_name("told.json"))["data"]["through"]).tz_convert("America/Sao_Paulo")
+    assert told.strftime("%Y-%m-%d %H:%M:%S") == read(known / ORDERS)[list(STATUS_OF_STAMP)].to_numpy().max()
+
+
+def test_the_same_data_make_the_same_version_byte_for_byte_in_another_process_and_registry(orders: Path, trained: Trained, empty: Path) -> None:
+    ran = execute("train", orders, "--source", "olist", "--as-of", EARLY, models=empty)
+    assert ran.status == 0, ran.err
+    assert versions(empty) == [trained.early]
+    assert files(empty / trained.early) == files(trained.models / trained.early)
+
+
+def test_scores_are_one_row_for_every_open_parcel(orders: Path, models: Path) -> None:
+    out = score(orders, EARLY, models)
+    table, told = pd.read_csv(out), figures(out.with_suffix(".json"))
+    assert set(table.columns) == SCORE_COLUMNS
+    in_flight, expired = ids(out), ids(beside(out))
+    assert sorted(in_flight + expired) == sorted(open_orders(orders, EARLY))
+    assert in_flight
+    assert expired
+    assert (told["in_flight"], told["expired"]) == (len(in_flight), len(expired))
+    assert told["delay_states"] == table["delay_state"].value_counts().to_dict()
+    assert set(table["model_version"]) == {told["model_version"]}
+    assert set(table["as_of"]) == {f"{EARLY} 03:00:00+00:00"}
+    ends_late_or_never = table["window_to"].isna() | (table["window_to"] >= table["window_from"])
+    assert ends_late_or_never.all()
+    assert table["on_time_probability"].between(0.0, 1.0).all()
+    assert (table["elapsed_days"] <= 60.0).all()
+    assert (pd.read_csv(beside(out))["elapsed_days"] > 60.0).all()
+
+
+def test_scores_in_parquet_say_what_those_in_csv_say(orders: Path, models: Path) -> None:
+    as_text, out = score(orders, EARLY, models), score(orders, EARLY, models, "scores.parquet")
+    for one, other in ((as_text, out), (beside(as_text), beside(out))):
+        expected, table = pd.read_csv(one), pd.read_parquet(other)
+        assert list(table.columns) == list(expected.columns)
+        assert list(table["order_id"]) == list(expected["order_id"])
+    assert list(pd.read_parquet(out)["delay_probability"]) == pytest.approx(list(pd.read_csv(as_text)["delay_probability"]))
+
+
+def test_scoring_again_writes_the_same_bytes_and_trains_nothing(orders: Path, models: Path) -> None:
+    before = files(models)
+    assert score(orders, EARLY, models).read_bytes() == score(orders, EARLY, models, "again.csv").read_bytes()
+    assert files(models) == before
+
+
+@pytest.mark.parametrize("day", [QUICK, EARLY])
+def test_what_happened_later_changes_no_byte_of_a_score(orders: Path, tmp_path: Path, day: str) -> None:
+    known = as_known_on(orders, tmp_path / "known", day)
+    (tmp_path / "then").mkdir()
+    (tmp_path / "now").mkdir()
+    then, now = score(known, day, tmp_path / "then" / "models"), score(orders, day, tmp_path / "now" / "models")
+    assert len(read(known / ORDERS)) < len(read(orders / ORDERS))
+    assert files(then.parent) == files(now.parent)
+
+
+def test_given_up_orders_stay_in_flight_until_the_end_of_the_data(orders: Path, models: Path) -> None:
+    table = read(orders / ORDERS)
+    given_up = set(table.loc[table["order_status"].isin(["canceled", "unavailable"]), "order_id"])
+    lost = set(table.loc[table["order_status"].eq("shipped"), "order_id"])
+    before = score(orders, "2018-05-01", models)
+    assert given_up < set(ids(before) + ids(beside(before)))
+    after = score(orders, "2018-07-01", models)
+    assert set(ids(after) + ids(beside(after))) == lost
+
+
+@pytest.mark.parametrize(("day", "served"), [(EARLY, "early"), ("2018-04-14", "early"), (LATE, "late"), ("2018-05-20", "late")])
+def test_a_score_uses_the_newest_version_that_had_not_learned_beyond_its_moment(orders: Path, trained: Trained, models: Path, day: str, served: str) -> None:
+    assert figures(score(orders, day, models).with_suffix(".json"))["model_version"] == getattr(trained, served)
+    assert versions(models) == [trained.early, trained.late]
+
+
+def test_a_score_trains_a_version_when_none_had_learned_so_little(orders: Path, trained: Trained, models: Path) -> None:
+    told = figures(score(orders, QUICK, models).with_suffix(".json"))
+    assert told["model_version"].startswith(QUICK.replace("-", "."))
+    assert versions(models) == sorted([told["model_version"], trained.early, trained.late])
+
+
+def test_a_moment_with_an_offset_is_taken_as_it_is(orders: Path, models: Path) -> None:
+    assert score(orders, f"{EARLY}T05:00:00+02:00", models).read_bytes() == score(orders, EARLY, models, "again.csv").read_bytes()
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(orders: Path, models: Path, tmp_path: Path) -> None:
+    parcel = min(open_orders(orders, EARLY) - open_orders(orders, "2018-02-15"))
+    formula = shutil.copytree(orders, tmp_path / "formula")
+    for path in formula.iterdir():
+        path.write_bytes(path.read_bytes().replace(parcel.encode(), b"=1+1"))
+    assert "'=1+1" in ids(score(formula, EARLY, models))
+    assert "=1+1" in set(pd.read_parquet(score(formula, EARLY, models, "scores.parquet"))["order_id"])
+
+
+def test_rejected_rows_are_counted_by_reason_and_written_down(orders: Path, models: Path, tmp_path: Path) -> None:
+    spoilt, rejected = shutil.copytree(orders, tmp_path / "spoilt"), tmp_path / "rejected.csv"
+    with (spoilt / ORDERS).open("a", encoding="utf-8") as file:
+        file.write("half a line\nand another\n" + (orders / ORDERS).read_text(encoding="utf-8").splitlines()[1] + "\n")
+    ran = run("score", spoilt, "--source", "olist", "--as-of", EARLY, "--quarantine", rejected, models=models)
+    assert ran.status == 0
+    assert re.search(r"rejected\s+2\s+wrong_number_of_fields", ran.err)
+    assert re.search(r"rejected\s+1\s+order_id_comes_twice", ran.err)
+    assert sorted(read(rejected)["reason"]) == ["order_id_comes_twice", "wrong_number_of_fields", "wrong_number_of_fields"]
+    assert {"half a line", "and another"} < set(read(rejected)["content"])
+
+
+def test_a_backtest_tells_every_documented_figure(backtest: Any) -> None:
+    assert set(backtest) == {"eta_version", "data", "from", "to", "refit", "rows", "differences", "by_month", "by_segment"}
+    assert (backtest["eta_version"], backtest["from"], backtest["to"], backtest["refit"]) == (__version__, "2018-02-01", "2018-03-31", "month")
+    assert set(backtest["data"]) == {"source", "sha256"}
+    assert {frozenset(row.keys() - EXTRA) for row in backtest["rows"]} == {frozenset(FIGURES | FIGURES_OF_A_WHOLE_REPLAY)}
+    assert {frozenset(row) for row in backtest["differences"]} == {frozenset({"model", "against", "moment", "metric", "mean", "low", "high"})}
+    own = EXTRA | FIGURES_OF_A_WHOLE_REPLAY
+    assert {frozenset(row.keys() - own) for row in backtest["by_month"]} == {frozenset(FIGURES | {"month"})}
+    assert {frozenset(row.keys() - own) for row in backtest["by_segment"]} == {frozenset(FIGURES | {"segment", "value", "low_80", "high_80"})}
+
+
+def test_a_backtest_tells_of_every_model_at_every_moment(backtest: Any) -> None:
+    rows = [(row["model"], row["moment"]) for row in backtest["rows"]]
+    assert sorted(rows) == sorted((model, moment) for model in ("B0", "B4", "eta") for moment in MOMENTS)
+    differences = [(row["model"], row["against"], row["moment"], row["metric"]) for row in backtest["differences"]]
+    metrics = {metric for *_, metric in differences}
+    assert {"crps_days", "mae_days"} <= metrics
+    assert sorted(differences) == sorted(("eta", other, moment, metric) for other in ("B0", "B4") for moment in MOMENTS for metric in metrics)
+
+
+def test_a_figure_that_cannot_be_had_is_null(backtest: Any) -> None:
+    by_key = {(row["model"], row["moment"]): row for row in backtest["rows"]}
+    # No month of 75 orders has 100 late ones, and a promise is made at purchase alone.
+    assert by_key["eta", "purchase"]["late_auc_month_mean"] is None
+    assert by_key["eta", "handover"]["on_time_share"] is None
+    assert by_key["eta", "purchase"]["on_time_share"] is not None
+
+
+def test_the_months_and_moments_of_a_backtest_add_up(backtest: Any) -> None:
+    for row in backtest["rows"]:
+        months = [month for month in backtest["by_month"] if (month["model"], month["moment"]) == (row["model"], row["moment"])]
+        assert {month["month"] for month in months} <= {"2018-02", "2018-03"}
+        for count in ("n", "n_censored"):
+            assert sum(month[count] for month in months) == row[count]
+    counts = {row["moment"]: row["n"] for row in backtest["rows"] if row["model"] == "eta"}
+    assert counts["in_flight"] == sum(n for moment, n in counts.items() if moment not in ("purchase", "in_flight"))
+
+
+def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
+    crps = {(row["model"], row["moment"]): row["crps_days"] for row in backtest["rows"]}
+    gap = next(row for row in backtest["differences"] if (row["against"], row["moment"], row["metric"]) == ("B4", "purchase", "crps_days"))
+    assert gap["mean"] == pytest.approx(crps["eta", "purchase"] - crps["B4", "purchase"])
+    assert gap["low"] < gap["mean"] < gap["high"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train DATA --source nowhere", r"--source: 'nowhere' is no source; choose from .*olist"),
+        ("train nowhere --source olist", r"nowhere/olist_orders_dataset\.csv does not exist; name the folder that holds olist_orders_dataset\.csv"),
+        ("train DATA --source olist --as-of soon", r"--as-of: 'soon' is no date; write 2018-05-15"),
+        ("train DATA --source olist --as-of 2018-02-30", r"--as-of: '2018-02-30' is no date; write 2018-05-15"),
+        ("train DATA --source olist --as-of 2010-01-01", r".*no parcels from which a model could learn"),
+        ("score DATA --source olist --as-of 2018-03-15T08:00:00", r"--as-of: .* no offset from UTC; write it as 2018-05-15T08:00:00-03:00"),
+        ("score DATA --source olist --as-of 2018-03-15_08:00:00", r"--as-of: .* no offset from UTC; write it as 2018-05-15T08:00:00-03:00"),
+        ("train DATA --source olist --config .", r"\.: Is a directory"),
+        ("score DATA --source olist --as-of 2018-03-15 --out scores.txt", r"--out: scores\.txt names no format; end it with \.csv or \.parquet"),
+        ("score DATA --source olist --as-of 2018-03-15 --model ../x", r"there is no model version '\.\./x' .*`eta models list`"),
+        ("backtest DATA --source olist --from May --to 2018-03-31", r"--from: 'May' is no date; write it as 2018-05-15"),
+        ("backtest DATA --source olist --from 2018-03-01 --to 2018-03-32", r"--to: '2018-03-32' is no date; write it as 2018-05-15"),
+        ("backtest DATA --source olist --from 2018-03-02 --to 2018-03-01", r"--to: 2018-03-01 is before 2018-03-02; give a later day"),
+        ("backtest DATA --source olist --from 2018-03-01 --to 2018-03-02 --models eta,prophet", r"--models: 'prophet' is no model; choose from .*eta"),
+        ("backtest DATA --source olist --from 2010-03-01 --to 2010-03-02", r"no parcel had arrived by 2010-03-01; start the replay later"),
+        ("models show 2018.03.15-000000000000", r"there is no model version '2018\.03\.15-000000000000'"),
+        ("models promote latest", r"there is no model version 'latest'"),
+        ("models rollback", r"no version served before"),
+        ("models compare first second", r"there is no model version 'first'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it_and_its_mend(orders: Path, models: Path, command: str, message: str) -> None:
+    before = files(models.parent)
+    ran = run(*(orders if word == "DATA" else word for word in command.split()), models=models)
+    assert ran.status == 2
+    (error,) = ran.errors
+    assert re.match(message, error.removeprefix("error: "))
+    assert ran.err.endswith(error + "\n")
+    assert "Traceback" not in ran.err
+    assert files(models.parent) == before
+
+
+@pytest.mark.parametrize("rest", ["", "half a line\n"])
+def test_data_without_one_usable_order_are_an_error(orders: Path, empty: Path, tmp_path: Path, rest: str) -> None:
+    hollow = shutil.copytree(orders, tmp_path / "hollow")
+    (hollow / ORDERS).write_text((orders / ORDERS).read_text(encoding="utf-8").splitlines()[0] + "\n" + rest, encoding="utf-8")
+    ran = run("train", hollow, "--source", "olist", models=empty)
+    assert (ran.status, ran.errors) == (2, [f"error: {hollow} holds no orders"])
+
+
+def test_a_misspelt_setting_is_refused_in_one_line_by_the_installed_command(models: Path) -> None:
+    ran = execute("models", "list", models=models, ETA_MODLES="x")
+    assert ran.status == 2
+    assert re.fullmatch(r"error: ETA_MODLES is no setting; there are ETA_MODELS, .*\n", ran.err)
+
+
+@pytest.mark.parametrize("command", ["train DATA --source olist", "score DATA --source olist --as-of 2018-03-15", "models promote x"])
+def test_no_command_runs_with_a_misspelt_setting(orders: Path, empty: Path, command: str) -> None:
+    ran = run(*(orders if word == "DATA" else word for word in command.split()), models=empty, ETA_MODLES="x")
+    assert (ran.status, len(ran.errors)) == (2, 1)
+    assert files(empty.parent) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[modle]\ntrees = 5\n", r"\[modle\] is no section; there are \[model\] and \[delays\]"),
+        ("trees = 5\n", r"\[trees\] is no section"),
+        ("[model]\ntres = 5\n", r"tres is no setting of \[model\]; there are .*trees"),
+        ("[delays]\nraise = 0.5\n", r"raise is no setting of \[delays\]; there are .*raise_at"),
+        ("[delays]\nraise_at = 0.1\n", r"clear_at: 0\.3 is out of order; keep 0 < risk_at <= clear_at <= raise_at < 1"),
+        ("trees: 5\n", r"is no TOML"),
+        (None, r"does not exist"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_named(orders: Path, models: Path, content: str | None, message: str) -> None:
+    config = models.with_name("config.toml")
+    if content is not None:
+        config.write_text(content)
+    ran = run("score", orders, "--source", "olist", "--as-of", EARLY, "--config", config, models=models)
+    assert ran.status == 2
+    (error,) = ran.errors
+    assert re.search(message, error)
+
+
+def test_the_configuration_decides_the_model(orders: Path, empty: Path) -> None:
+    config = empty.with_name("config.toml")
+    config.write_text("[model]\ntrees = 7\nleaf_rows = 50\n")
+    _, configured = train(orders, QUICK, empty, "--config", config)
+    _, usual = train(orders, QUICK, empty)
+    assert (configured["parameters"]["trees"], configured["parameters"]["leaf_rows"]) == (7, 50)
+    assert {**usual["parameters"], "trees": 7, "leaf_rows": 50} == configured["parameters"]
+    assert configured["files"]["arrays.npz"]["bytes"] < usual["files"]["arrays.npz"]["bytes"]
+
+
+def test_the_configuration_decides_when_to_warn(orders: Path, models: Path) -> None:
+    config, told = models.with_name("config.toml"), models.with_name("told.json")
+    on_track = []
+    for risk in (0.001, 0.25):
+        config.write_text(f"[delays]\nrisk_at = {risk}\n")
+        ran_well("score", orders, "--source", "olist", "--as-of", EARLY, "--config", config, "--json", told, models=models)
+        on_track.append(figures(told)["delay_states"].get("on_track", 0))
+    assert on_track[0] < on_track[1]
+
+
+@pytest.mark.parametrize("file", ["arrays.npz", "stages.json", "support.json", "manifest.json"])
+def test_a_corrupted_version_is_refused_by_name_and_scores_nothing(orders: Path, trained: Trained, models: Path, file: str) -> None:
+    spoil(models, trained.early, file)
+    out = models.with_name("scores.csv")
+    ran = run("score", orders, "--source", "olist", "--as-of", EARLY, "--model", trained.early, "--out", out, models=models)
+    assert ran.status == 2
+    (error,) = ran.errors
+    assert error.startswith(f"error: model version {trained.early}: ")
+    assert not out.exists()
+
+
+def test_a_score_says_that_it_refused_a_corrupted_version_and_uses_the_last_good_one(orders: Path, trained: Trained, models: Path) -> None:
+    spoil(models, trained.late)
+    out = models.with_name("told.json")
+    ran = run("score", orders, "--source", "olist", "--as-of", LATE, "--json", out, models=models)
+    assert f"refused: model version {trained.late}" in ran.err
+    assert figures(out)["model_version"] == trained.early
+
+
+def test_a_version_is_promoted_and_rolled_back(trained: Trained, models: Path) -> None:
+    told = models.with_name("told.json")
+    serving = []
+    for command in (["promote", trained.early], ["promote", trained.late], ["rollback"]):
+        ran_well("models", *command, models=models)
+        ran_well("models", "list", "--json", told, models=models)
+        assert [row["version"] for row in figures(told)["versions"]] == [trained.late, trained.early]
+        assert figures(told)["serves"] in [row["version"] for row in figures(told)["versions"] if row["serves"]]
+        serving.append(figures(told)["serves"])
+    assert serving == [trained.early, trained.late, trained.early]
+
+
+def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(trained: Trained, models: Path) -> None:
+    ran_well("models", "promote", trained.early, models=models)
+    spoil(models, trained.late)
+    ran = run("models", "promote", trained.late, models=models)
+    assert (ran.status, len(ran.errors)) == (2, 1)
+    assert trained.late in ran.errors[0]
+    told = models.with_name("told.json")
+    assert "refused" in ran_well("models", "list", "--json", told, models=models)
+    assert figures(told)["serves"] == trained.early
+    assert [set(row) for row in figures(told)["versions"]] == [{"version", "refused"}, {"version", "data", "serves"}]
+
+
+def test_a_version_shows_what_it_is_made_of(trained: Trained, models: Path) -> None:
+    told = models.with_name("told.json")
+    said = ran_well("models", "show", trained.early, "--json", told, models=models)
+    assert figures(told) == json.loads((models / trained.early / "manifest.json").read_bytes())
+    assert figures(told)["data"]["sha256"] in said
+
+
+def test_two_versions_are_compared_by_their_own_checks(trained: Trained, models: Path) -> None:
+    told = models.with_name("told.json")
+    said = ran_well("models", "compare", trained.early, trained.late, "--json", told, models=models)
+    for version in (trained.early, trained.late):
+        check = figures(told)[version]
+        assert f"{check['from']} to {check['to']}" in said
+        assert version in said
+
+
+@pytest.mark.parametrize("writes", [0, 2, 4])
+def test_training_interrupted_while_it_writes_leaves_no_version(orders: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    done = iter(range(writes))
+
+    def sync(_: int) -> None:
+        if next(done, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", sync)
+    assert run("train", orders, "--source", "olist", "--as-of", QUICK, models=empty).status == 130
+    assert list(done) == []
+    assert files(empty.parent) == {}
+
+
+def test_a_score_interrupted_while_it_writes_leaves_the_old_file(orders: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(_: int) -> None:
+        raise KeyboardInterrupt
+
+    out = models.with_name("scores.csv")
+    out.write_text("what was scored yesterday")
+    before = files(models.parent)
+    monkeypatch.setattr(os, "fsync", sync)
+    assert run("score", orders, "--source", "olist", "--as-of", EARLY, "--out", out, models=models).status == 130
+    assert files(models.parent) == before
+
+
+def test_the_installed_command_is_interrupted_without_a_traceback_or_a_version(orders: Path, empty: Path) -> None:
+    command: list[str | Path] = [EXECUTABLE, "train", orders, "--source", "olist", "--as-of", EARLY]
+    with subprocess.Popen(command, env={**os.environ, "ETA_MODELS": str(empty)}, cwd=empty.parent, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        # It has read its data and goes on to train.
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert first.startswith("read 600 shipments")
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert files(empty.parent) == {}
+
+
+class Scored(NamedTuple):
+    """Real orders of one morning, scored with what was known then and with what is known now."""
+
+    then: Path
+    now: Path
+
+
+@pytest.fixture(scope="module")
+def scored(eta_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Scored:
+    known = as_known_on(eta_data / "olist", tmp_path_factory.mktemp("known"), REAL_DAY)
+    then, now = (score(data, REAL_DAY, tmp_path_factory.mktemp("scored") / "models") for data in (known, eta_data / "olist"))
+    return Scored(then, now)
+
+
+@on_real_orders
+def test_what_happened_later_changes_no_byte_of_real_scores_nor_of_the_version(scored: Scored) -> None:
+    assert len(versions(scored.now.with_name("models"))) == 1
+    assert files(scored.then.parent) == files(scored.now.parent)
+
+
+@on_real_orders
+def test_every_real_open_parcel_is_scored_once(scored: Scored, eta_data: Path) -> None:
+    rows = ids(scored.now) + ids(beside(scored.now))
+    assert sorted(rows) == sorted(open_orders(eta_data / "olist", REAL_DAY))
+    assert len(rows) == 1_768
+    told = figures(scored.now.with_suffix(".json"))
+    assert told["in_flight"] + told["expired"] == 1_768
+    assert sum(told["delay_states"].values()) == told["in_flight"]
+
+
+@on_real_orders
+def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(eta_data: Path, tmp_path: Path) -> None:
+    told = tmp_path / "figures.json"
+    days = ("--from", "2018-01-01", "--to", "2018-01-31", "--models", "eta,eta-delivered-only")
+    ran_well("backtest", eta_data / "olist", "--source", "olist", *days, "--json", told, models=tmp_path / "models")
+    rows = {row["model"]: row for row in figures(told)["rows"] if row["moment"] == "purchase"}
+    eta, delivered_only = rows["eta"], rows["eta-delivered-only"]
+    assert eta["n"] == delivered_only["n"] > 2_000
+    assert delivered_only["coverage_90"] < eta["coverage_90"] - 0.02
+    assert delivered_only["crps_censored_days"] > eta["crps_censored_days"] + 0.1
+    (gap,) = (row for row in figures(told)["differences"] if (row["moment"], row["metric"]) == ("purchase", "crps_censored_days"))
+    assert gap["high"] < 0.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("[model]\ntrees = 'many'", r"trees of \[model\] must be int, such as 150"),
+        ("[model]\ntrees = true", r"trees of \[model\] must be int"),
+        ("[model]\ntrees = -3", r"trees: -3 is out of range; give at least 1"),
+        ("[delays]\nraise_at = 'x'", r"raise_at of \[delays\] must be float, such as 0.5"),
+        ("[delays]\nraise_at = 0.1", r"clear_at: .* out of order"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_one_line(orders: Path, empty: Path, tmp_path: Path, settings: str, message: str) -> None:
+    config = tmp_path / "train.toml"
+    config.write_text(settings, encoding="utf-8")
+    ran = run("train", orders, "--source", "olist", "--config", config, models=empty)
+    assert ran.status == 2
+    assert re.search(message, ran.errors[-1])
+    assert "Traceback" not in ran.err
+
+
+def test_a_version_that_knows_more_than_the_morning_asked_about_says_so(orders: Path, models: Path) -> None:
+    ran = run("score", orders, "--source", "olist", "--as-of", EARLY, "--model", "newest", models=models)
+    assert ran.status == 0
+    assert "has learned beyond" in ran.err

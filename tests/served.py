@@ -1,0 +1,46 @@
+"""Small models in a registry, and the application over them, for tests and proofs of the HTTP door."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from eta.api.app import create_app
+from eta.calendars.local import to_instant
+from eta.delays import StageLaws
+from eta.forecast.hazard import HazardModel
+from eta.forecast.support import Support
+from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
+from eta.journey.state import Moments, fold
+from eta.journey.timeline import Timelines
+from eta.registry import Registry
+from eta.service.served_model import pack
+from eta.settings import Settings
+from journeys import START, parcels
+
+KEY = "a key for tests"
+#: What the clock of the door says.
+NOW = datetime(2026, 5, 20, 8, tzinfo=UTC)
+DAYS = 70
+
+
+def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
+    """A model of ``count`` made-up parcels, learned ``days`` after their start; the name of its version."""
+    timelines = Timelines.from_frames(*parcels(count, days=90, known_through_days=days))
+    as_of = START + timedelta(days=days)
+    instant = to_instant(as_of)
+    lessons = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
+    model = HazardModel(trees=10, leaves=6, leaf_rows=20).fit(lessons)
+    laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95)
+    facts, files = pack(model, laws, Support.learn(lessons))
+    facts |= {"data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": None}
+    return Registry(folder).save(facts, files, as_of)
+
+
+def application(folder: Path) -> FastAPI:
+    """The application over a registry, with one key and a clock that stands still."""
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    return create_app(Settings(models=folder, api_keys=frozenset({digest})), clock=lambda: NOW)
