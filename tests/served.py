@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 from fastapi import FastAPI
 
 from eta.api.app import create_app
+from eta.api.serving import Current
 from eta.calendars.local import to_instant
-from eta.delays import StageLaws
+from eta.curves import Curves
+from eta.delays import StageLaws, Usual
 from eta.forecast.hazard import HazardModel
-from eta.forecast.support import Support
+from eta.forecast.support import LADDER, Support
+from eta.journey.features import Features
 from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.registry import Registry
-from eta.service.served_model import pack
+from eta.service.served_model import ServedModel, pack
 from eta.settings import Settings
 from journeys import START, parcels
 
@@ -38,6 +43,21 @@ def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
     facts, files = pack(model, laws, Support.learn(lessons))
     facts |= {"data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": None}
     return Registry(folder).save(facts, files, as_of)
+
+
+class FixedModel:
+    """The same law for everybody: half arrive within four days of being asked about, 95 % within sixteen."""
+
+    def predict_curves(self, features: Features) -> Curves:
+        return Curves.on_grid(np.array([0.0, 48.0, 96.0, 240.0, 384.0]), np.tile([0.0, 0.2, 0.5, 0.85, 0.95], (len(features), 1)))
+
+
+def fixed(parcels_seen: int) -> Current:
+    """What serves where the numbers must not change with the forecast: a law, what is usual, and parcels behind it."""
+    usual = Usual(30.0, 150.0)
+    support = Support({rung: {} for rung in LADDER[:-1]} | {LADDER[-1]: {"all": parcels_seen}})
+    served = ServedModel("2026.05.10-0123456789ab", cast("HazardModel", FixedModel()), StageLaws({"": usual}, usual, {"": usual}), support)
+    return Current(served, datetime(2026, 5, 10, tzinfo=UTC), promoted=served.version)
 
 
 def application(folder: Path) -> FastAPI:

@@ -16,6 +16,7 @@ from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRati
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import ENOUGH, Support
 from eta.forecast.trees import Forest
+from eta.journey.columns import Labels
 from eta.journey.features import PROMISE_COLUMN, Features, features
 from eta.journey.snapshots import PURCHASE, Examples, Outcomes, Snapshots, examples, snapshots_to_learn
 from eta.journey.state import Moments
@@ -163,7 +164,8 @@ def test_support_climbs_until_enough_parcels_stand_behind_an_answer(lessons: Exa
     level, count = support.of(seen)
     assert set(level) <= {"service+lane+weight", "service+lane"}
     assert (count >= ENOUGH).all()
-    nobody = Features({**seen.labels, "carrier": seen.labels["service_level"]}, seen.numbers, seen.local_as_of, seen.calendar)
+    strangers = {"carrier": Labels.of([None] * len(seen)), "service": Labels.of(["?|?"] * len(seen))}
+    nobody = Features({**seen.labels, **strangers}, seen.numbers, seen.local_as_of, seen.calendar)
     level, count = support.of(nobody)
     assert set(level) == {"calendar_only"}
     assert (count == lessons.arrived[lessons.kind == PURCHASE].sum()).all()

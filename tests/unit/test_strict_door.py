@@ -130,7 +130,7 @@ def test_a_moment_is_kept_in_utc(text: str, moment: datetime) -> None:
         ("2026-02-29T10:00:00Z", "date_format"),
         ("2026-05-20 10:00:00Z", "datetime_format"),
         ("2026-05-20T10:00:00Z\n", "datetime_format"),
-        ("２０２６-05-20T10:00:00Z", "datetime_format"),
+        ("\uff12\uff10\uff12\uff16-05-20T10:00:00Z", "datetime_format"),
         ("2026-05-20", "datetime_format"),
         (1_700_000_000, "datetime_format"),
         (None, "datetime_format"),
@@ -201,13 +201,13 @@ def test_weights_are_kilograms_whatever_their_unit(value: float, unit: Any, kg: 
         ("127.9.9.9", True),
         ("::1", True),
         ("localhost", True),
-        ("0.0.0.0", False),
+        ("0.0.0.0", False),  # noqa: S104  # what must be refused
         ("::", False),
         ("10.0.0.1", False),
         ("example.org", False),
         ("", False),
     ],
-)  # noqa: S104
+)
 def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
@@ -219,14 +219,18 @@ class Answered:
         self.status, self.headers, self.body, self.asked = 0, {}, b"", 0  # type: ignore[var-annotated]
 
 
-def call(app: FastAPI, chunks: list[bytes], **headers: str) -> Answered:
+def call(app: FastAPI, chunks: list[bytes], *, breaks_off: bool = False, **headers: str) -> Answered:
     """Sends a body in pieces, as a client without a Content-Length does."""
     answered = Answered()
 
     async def receive() -> MutableMapping[str, Any]:
         answered.asked += 1
         index = answered.asked - 1
-        return {"type": "http.request", "body": chunks[index], "more_body": index + 1 < len(chunks)} if index < len(chunks) else {"type": "http.disconnect"}
+        return (
+            {"type": "http.request", "body": chunks[index], "more_body": breaks_off or index + 1 < len(chunks)}
+            if index < len(chunks)
+            else {"type": "http.disconnect"}
+        )
 
     async def send(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -297,8 +301,7 @@ def test_json_is_read_however_its_type_is_spelt(app: FastAPI, kind: str) -> None
 
 
 def test_a_body_that_breaks_off_is_refused(app: FastAPI) -> None:
-    answered = call(app, [b"{"])
-    assert is_problem(answered, 422)
+    assert is_problem(call(app, [b"{"], breaks_off=True), 400)
 
 
 def test_a_wrong_key_is_refused_before_the_body_is_read(app: FastAPI) -> None:

@@ -253,7 +253,7 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
             "is_promise_open": promise_end > as_of,
             "promised_days": (promised_on - as_of_on) / DAY,
             "carrier": labels["carrier"].texts(),
-            "service_level": labels["service_level"].texts(),
+            "service_level": timelines.texts["service_level"].take(row).texts(),
             "origin_region": timelines.texts["origin_region"].take(row).texts(),
             "destination_region": timelines.texts["destination_region"].take(row).texts(),
             "weight_band": _bands(numbers["weight_kg"], (0.5, 2.0, 10.0), "kg"),

@@ -22,8 +22,8 @@ from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted, NothingToLearn
 from eta.forecast.activity import Activity
 from eta.forecast.base import HORIZON_DAYS, Arrays
+from eta.forecast.label_means import LabelMeans, encode_out_of_fold
 from eta.forecast.trees import Forest, fit_leaves
-from eta.journey.columns import Labels
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
 from eta.journey.snapshots import PURCHASE, Examples
 
@@ -61,10 +61,10 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         structure_rate: float = 0.08,
         leaves: int = 48,
         leaf_rows: int = 100,
-        leaf_rate: float = 0.05,
+        leaf_rate: float = 0.07,
         ridge: float = 1.3,
         cap: float = 0.5,
-        smoothing_bins: float = 2.0,
+        smoothing_bins: float = 0.7,
         label_prior: float = 20.0,
         uses_promise: bool = False,
         keeps_censored: bool = True,
@@ -95,8 +95,11 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         if not kept.arrived.any():
             raise NothingToLearn()
         self.activity_ = Activity.learn(kept)
-        self.label_values_ = self._learn_labels(kept)
-        rows, time_left = self._matrix(kept.features), log_time_left(kept)
+        time_left, is_purchase = log_time_left(kept), kept.kind == PURCHASE
+        purchases, own = kept.features.take(np.flatnonzero(is_purchase)), time_left[is_purchase]
+        self.labels_ = LabelMeans.learn(purchases, own, self.label_prior)
+        labels = encode_out_of_fold(kept.features, kept.parcel, purchases, kept.parcel[is_purchase], own, self.label_prior)
+        rows = self._matrix(kept.features, labels)
         self.forest_ = self._grow(rows, time_left)
         exposure, last_bin, arrived = self._exposure(kept)
         arrivals = np.bincount(last_bin[arrived], minlength=exposure.shape[1])
@@ -125,7 +128,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         if not hasattr(self, "values_"):
             raise NotFitted()
         log_hazard = np.tile(self.base_, (len(features), 1))
-        self.forest_.add_values(self._matrix(features), self.values_, log_hazard)
+        self.forest_.add_values(self._matrix(features, self.labels_.encode(features)), self.values_, log_hazard)
         active = np.diff(self.activity_.elapsed(features, KNOTS_HOURS), axis=1)
         hazard = np.exp(log_hazard.astype(np.float64))[:, _BIN_OF_STEP] * active
         cdf = np.concatenate([np.zeros((len(features), 1)), -np.expm1(-np.cumsum(hazard, axis=1))], axis=1)
@@ -135,8 +138,12 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         """All that was learned, as plain arrays."""
         labels = {
             f"label.{column}.{part}": np.array(list(values), dtype=kind)
-            for column, table in self.label_values_.items()
-            for part, values, kind in (("names", table.keys(), np.str_), ("values", table.values(), np.float64))
+            for column in LABEL_COLUMNS
+            for part, values, kind in (
+                ("names", self.labels_.counts[column].keys(), np.str_),
+                ("sums", self.labels_.sums[column].values(), np.float64),
+                ("counts", self.labels_.counts[column].values(), np.float64),
+            )
         }
         forest = {f"forest.{name}": values for name, values in vars(self.forest_).items()}
         activity = {
@@ -144,7 +151,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             "activity.profile": self.activity_.profile,
             "activity.holiday_factor": np.array(self.activity_.holiday_factor),
         }
-        return {"base": self.base_, "values": self.values_, **forest, **activity, **labels}
+        return {"base": self.base_, "values": self.values_, "label_mean": np.array(self.labels_.mean), **forest, **activity, **labels}
 
     def restore(self, arrays: Arrays) -> Self:
         """Takes the place of ``fit`` with what ``to_arrays`` gave."""
@@ -153,10 +160,12 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         self.activity_ = Activity(
             tuple(str(name) for name in arrays["activity.carriers"]), arrays["activity.profile"], float(arrays["activity.holiday_factor"])
         )
-        self.label_values_ = {
-            column: dict(zip((str(name) for name in arrays[f"label.{column}.names"]), arrays[f"label.{column}.values"].tolist(), strict=True))
-            for column in LABEL_COLUMNS
-        }
+        names = {column: [str(name) for name in arrays[f"label.{column}.names"]] for column in LABEL_COLUMNS}
+        sums, counts = (
+            {column: dict(zip(names[column], arrays[f"label.{column}.{part}"].tolist(), strict=True)) for column in LABEL_COLUMNS}
+            for part in ("sums", "counts")
+        )
+        self.labels_ = LabelMeans(sums, counts, float(arrays["label_mean"]), self.label_prior)
         return self
 
     def _check_parameters(self) -> None:
@@ -168,17 +177,8 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
     def _columns(self) -> tuple[str, ...]:
         return (*NUMBER_COLUMNS, PROMISE_COLUMN) if self.uses_promise else NUMBER_COLUMNS
 
-    def _matrix(self, features: Features) -> NDArray[np.float32]:
-        numbers = [features.numbers[name] for name in self._columns()]
-        labels = [features.labels[name].translate(self.label_values_[name], np.nan) for name in LABEL_COLUMNS]
-        return np.column_stack([*numbers, *labels]).astype(np.float32)
-
-    def _learn_labels(self, examples: Examples) -> dict[str, dict[str, float]]:
-        """Each label's mean log of T at purchase, shrunk to the mean of all."""
-        purchases = examples.take(np.flatnonzero(examples.kind == PURCHASE))
-        time_left = log_time_left(purchases)
-        mean = float(time_left.mean())
-        return {name: _shrunk_means(purchases.features.labels[name], time_left, mean, self.label_prior) for name in LABEL_COLUMNS}
+    def _matrix(self, features: Features, labels: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.column_stack([*(features.numbers[name] for name in self._columns()), labels]).astype(np.float32)
 
     def _grow(self, rows: NDArray[np.float32], time_left: NDArray[np.float64]) -> Forest:
         parameters = {
@@ -219,11 +219,3 @@ def gaussian_smoother(bins: int, deviation: float) -> NDArray[np.float64]:
         return np.eye(bins)
     distance = np.subtract.outer(np.arange(bins), np.arange(bins))
     return np.exp(-0.5 * (distance / deviation) ** 2)
-
-
-def _shrunk_means(labels: Labels, values: NDArray[np.float64], mean: float, prior: float) -> dict[str, float]:
-    known = labels.codes >= 0
-    count = np.bincount(labels.codes[known], minlength=len(labels.names))
-    total = np.bincount(labels.codes[known], weights=values[known], minlength=len(labels.names))
-    shrunk = (total + prior * mean) / (count + prior)
-    return {name: float(value) for name, value, n in zip(labels.names, shrunk, count, strict=True) if n}

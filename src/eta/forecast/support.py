@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.journey.columns import Labels
-from eta.journey.features import Features
+from eta.journey.features import UNNAMED, Features
 from eta.journey.snapshots import PURCHASE, Examples
 
 #: From the narrowest group of like parcels to the widest.
@@ -42,18 +42,13 @@ class Support:
 
 def _groups(features: Features) -> dict[str, Labels]:
     """The group of each parcel on every rung; what is not known is a group of its own."""
-    carrier, service = _known(features.labels["carrier"]), _known(features.labels["service_level"])
-    lane, zone = _known(features.labels["lane"]), _known(features.labels["destination"])
+    carrier, lane, zone = (features.labels[name].filled(UNNAMED) for name in ("carrier", "lane", "destination"))
     weight = features.numbers["weight_kg"]
     band = np.where(np.isnan(weight), len(WEIGHT_EDGES_KG) + 1, np.digitize(np.nan_to_num(weight), WEIGHT_EDGES_KG)).astype(np.int32)
     weights = Labels(band, tuple(str(number) for number in range(len(WEIGHT_EDGES_KG) + 2)))
-    service_lane = carrier.joined(service, "|").joined(lane, "|")
+    service_lane = features.labels["service"].joined(lane, "|")
     everything = Labels(np.zeros(len(features), dtype=np.int32), ("all",))
     return dict(zip(LADDER, (service_lane.joined(weights, "|"), service_lane, carrier.joined(zone, "|"), carrier, everything), strict=True))
-
-
-def _known(labels: Labels) -> Labels:
-    return Labels(np.where(labels.codes < 0, len(labels.names), labels.codes).astype(np.int32), (*labels.names, "?"))
 
 
 def _count(labels: Labels) -> dict[str, int]:

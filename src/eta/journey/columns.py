@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ class Labels:
         """The texts themselves, None where missing."""
         return np.array([*self.names, None], dtype=object)[self.codes]
 
-    def translate(self, values: dict[str, float], missing: float) -> NDArray[np.float64]:
+    def translate(self, values: Mapping[str, float], missing: float) -> NDArray[np.float64]:
         """The number of each text, ``missing`` for texts that are missing or have none."""
         return np.array([*(values.get(name, missing) for name in self.names), missing])[self.codes]
 
@@ -46,6 +46,10 @@ class Labels:
         codes = np.where((self.codes == MISSING) & (other.codes != MISSING), other.codes + len(self.names), self.codes)
         names = Labels.of([*self.names, *other.names, None])
         return Labels(names.codes[codes], names.names)
+
+    def filled(self, text: str) -> Labels:
+        """These texts, and ``text`` where one is missing."""
+        return self.or_else(Labels(np.zeros(len(self), dtype=np.int32), (text,)))
 
     def joined(self, other: Labels, separator: str) -> Labels:
         """Texts ``self + separator + other``; missing where either is."""

@@ -18,8 +18,11 @@ from eta.journey.timeline import Timelines
 
 EARTH_RADIUS_KM = 6371.0
 
-#: Texts that a model may use.
-LABEL_COLUMNS = ("carrier", "service_level", "origin", "destination", "lane")
+#: Stands in a combined label for a carrier or a service level that is not known.
+UNNAMED = "?"
+
+#: Texts that a model may use; ``service`` is "carrier|service level", ``service_lane`` "carrier|service level|lane".
+LABEL_COLUMNS = ("carrier", "service", "origin", "destination", "lane", "service_lane")
 #: Numbers that a model may use; NaN is "not known".
 NUMBER_COLUMNS = (
     "distance_km",
@@ -32,6 +35,7 @@ NUMBER_COLUMNS = (
     "price",
     "package_count",
     "phase",
+    "last_code",
     "order_elapsed_days",
     "handover_elapsed_days",
     "silence_days",
@@ -77,12 +81,15 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
     local = wall_clock(as_of, timelines.zone.codes[row], timelines.zone.names)
     texts, numbers = timelines.texts, timelines.numbers
     origin, destination = texts["origin"], texts["destination"]
+    lane = origin.joined(destination, ">")
+    service = texts["carrier"].filled(UNNAMED).joined(texts["service_level"].filled(UNNAMED), "|")
     labels = {
         "carrier": texts["carrier"],
-        "service_level": texts["service_level"],
+        "service": service,
         "origin": origin,
         "destination": destination,
-        "lane": origin.joined(destination, ">"),
+        "lane": lane,
+        "service_lane": service.joined(lane, "|"),
     }
     own: dict[str, NDArray[np.float64]] = {
         **{name: numbers[name] for name in NUMBER_COLUMNS if name in numbers},
@@ -91,6 +98,7 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
     }
     journey: dict[str, NDArray[np.generic]] = {
         "phase": known.phase,
+        "last_code": known.last_code,
         "order_elapsed_days": _days(known.ordered_at, as_of),
         "handover_elapsed_days": _days(known.handed_over_at, as_of),
         "silence_days": _days(known.last_scan_at, as_of),

@@ -32,6 +32,8 @@ class Snapshots:
     """Features at M moments at which a parcel was open; ``kind`` names the moment."""
 
     moments: Moments
+    #: A hash of the shipment's id.
+    parcel: NDArray[np.uint64]
     kind: NDArray[np.object_]
     features: Features
 
@@ -40,7 +42,7 @@ class Snapshots:
 
     def take(self, rows: NDArray[np.integer]) -> Snapshots:
         """Some of the snapshots."""
-        return Snapshots(self.moments.take(rows), self.kind[rows], self.features.take(rows))
+        return Snapshots(self.moments.take(rows), self.parcel[rows], self.kind[rows], self.features.take(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,8 @@ class Examples:
     features: Features
     kind: NDArray[np.object_]
     row: NDArray[np.int64]
+    #: A hash of the shipment's id: which rows are of one parcel.
+    parcel: NDArray[np.uint64]
     as_of: NDArray[np.datetime64]
     hours: NDArray[np.float64]
     arrived: NDArray[np.bool_]
@@ -79,7 +83,16 @@ class Examples:
 
     def take(self, rows: NDArray[np.integer]) -> Examples:
         """Some of the examples."""
-        return Examples(self.features.take(rows), self.kind[rows], self.row[rows], self.as_of[rows], self.hours[rows], self.arrived[rows], self.known_through)
+        return Examples(
+            self.features.take(rows),
+            self.kind[rows],
+            self.row[rows],
+            self.parcel[rows],
+            self.as_of[rows],
+            self.hours[rows],
+            self.arrived[rows],
+            self.known_through,
+        )
 
 
 def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
@@ -90,7 +103,7 @@ def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
     arrived = ~np.isnat(arrived_at)
     end = np.where(arrived, arrived_at, np.where(np.isnat(given_up_at), outcomes.known_through, given_up_at))
     hours = np.maximum(hours_between(as_of, end), 0.0)
-    return Examples(known.features, known.kind, row, as_of, hours, arrived, outcomes.known_through)
+    return Examples(known.features, known.kind, row, known.parcel, as_of, hours, arrived, outcomes.known_through)
 
 
 def snapshots_to_learn(timelines: Timelines, until: np.datetime64) -> Snapshots:
@@ -144,4 +157,4 @@ def _open_snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.obj
     states = fold(timelines, moments)
     is_open = states.is_open & (moments.as_of - states.ordered_at <= EXPIRED_AFTER)
     kept = moments.take(is_open)
-    return Snapshots(kept, kind[is_open], features(timelines, kept))
+    return Snapshots(kept, timelines.parcel[kept.row], kind[is_open], features(timelines, kept))

@@ -90,6 +90,8 @@ class Timelines:
     numbers: dict[str, NDArray[np.float64]]
     promised_on: NDArray[np.datetime64]
     has_several_origins: NDArray[np.bool_]
+    #: A hash of each id, the same in any company.
+    parcel: NDArray[np.uint64]
     #: The destination's zone.
     zone: Labels
     #: How the zone was found, a ``TimezoneSource``.
@@ -142,6 +144,7 @@ class Timelines:
         runs, code, occurred, received, event_hash = _ordered_scans(owner.astype(np.int64), len(shipments), events)
         return cls(
             shipment_id=shipments["shipment_id"].to_numpy(dtype=object),
+            parcel=pd.util.hash_array(shipments["shipment_id"].to_numpy(dtype=object), categorize=False).astype(np.uint64),
             order_id=shipments["order_id"].to_numpy(dtype=object),
             texts=texts,
             numbers={name: pd.to_numeric(shipments[name]).to_numpy(dtype=np.float64) for name in _NUMBER_COLUMNS},

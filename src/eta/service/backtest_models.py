@@ -10,12 +10,13 @@ from typing import Any
 
 from eta import __version__
 from eta.curves import Curves
+from eta.domain.errors import SourceRejected
 from eta.evaluation.replay import Law, Progress, Refit, replay
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
-from eta.simulation.truth import SCENARIO_FILE, Truth
+from eta.simulation.truth import JOURNEYS_FILE, SCENARIO_FILE, Truth
 
 REFERENCE = "eta"
 #: The law given all that is hidden, on simulated parcels: how good anyone could be.
@@ -23,11 +24,17 @@ ORACLE = "oracle"
 
 
 def oracle_of(data: Path, timelines: Timelines) -> dict[str, Law]:
-    """The oracle, by its name, if ``data`` is a folder of simulated parcels, else nothing."""
-    if not (data / SCENARIO_FILE).is_file():
+    """The oracle, by its name, if ``data`` is a folder of simulated parcels, else nothing.
+
+    Raises:
+        SourceRejected: if the truth is that of other parcels.
+    """
+    if not ((data / SCENARIO_FILE).is_file() and (data / JOURNEYS_FILE).is_file()):
         return {}
     truth = Truth.load(data)
     rows = truth.rows(timelines.shipment_id)
+    if (rows < 0).any():
+        raise SourceRejected(f"{data} holds shipments of which {JOURNEYS_FILE} knows nothing; simulate anew, or take {JOURNEYS_FILE} away")
 
     def hidden_law(moments: Moments) -> Curves:
         return truth.hidden_law(rows[moments.row], moments.as_of)

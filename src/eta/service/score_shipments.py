@@ -151,7 +151,7 @@ def _in_flight(
             is_promise_ours=bool(np.isnat(timelines.promised_on[row])),
             on_time_probability=_number(on_time[i]),
             delay=delays[i],
-            support_level=str(forecasts.support_level[i]),
+            support_level=str(forecasts.support_level[i]) if served else NOTHING,
             support_parcels=int(forecasts.support_parcels[i]),
         )
         for i, row in enumerate(rows.tolist())

@@ -18,6 +18,9 @@ from eta.simulation.scenario import Scenario
 from eta.simulation.stages import HUBS, LINEHAUL, Floats, Ints, Parcels
 from eta.simulation.travel import DAY_ANGLE, DAY_RADIUS, Draws
 
+#: A day so long ago that nothing of it is left today.
+_NEVER_MET = -(10**6)
+
 
 @dataclass(frozen=True, eq=False)
 class Days:
@@ -115,13 +118,13 @@ class Ahead:
         value = self._as_it_happened(self.days.weather, sky, rows, column, drawn)
         if is_destination:
             if self._met is None:
-                self._met = np.full((len(parcels), column.shape[1]), NEVER_MET), np.zeros((len(parcels), column.shape[1]))
+                self._met = np.full((len(parcels), column.shape[1]), _NEVER_MET), np.zeros((len(parcels), column.shape[1]))
             self._met[0][rows], self._met[1][rows] = column, value
         return value
 
     def _start(self, process: Floats, place: Ints, rows: Ints, shape: tuple[int, ...]) -> tuple[Ints, Floats]:
         if self.known_on is None:
-            return np.full(shape, NEVER_MET), np.zeros(shape)
+            return np.full(shape, _NEVER_MET), np.zeros(shape)
         today = self.days.column(self.known_on[rows])[:, None]
         return np.broadcast_to(today, shape), np.broadcast_to(process[place[:, None], today], shape)
 
@@ -129,10 +132,6 @@ class Ahead:
         if self.known_on is None:
             return drawn
         return np.where(column <= self.days.column(self.known_on[rows])[:, None], process[place[:, None], column], drawn)
-
-
-#: So long ago that a value then says nothing about today.
-NEVER_MET = -(10**6)
 
 
 def _later(start: tuple[Ints, Floats], column: Ints, memory: float, deviation: float, normal: Floats) -> Floats:

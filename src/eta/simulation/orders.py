@@ -22,7 +22,7 @@ _COUNTRIES = tuple(COUNTRY_WEIGHTS)
 _ZONES = tuple(sorted({zone_of(city.country, city.region)[0] for city in CITIES}))
 _ZONE = np.array([_ZONES.index(zone_of(city.country, city.region)[0]) for city in CITIES])
 #: The shop's promise: so many days, and so many per day of the rule of thumb, rounded up, then the next working day.
-PROMISE_DAYS, PROMISE_PAD = 1.3, 1.6
+PROMISE_DAYS, PROMISE_PAD = 1.3, 1.45
 
 
 def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator) -> pd.DataFrame:
@@ -35,11 +35,11 @@ def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator)
     weight_kg = np.exp(0.2 + 1.0 * random.standard_normal(shipments)).clip(0.05, 30.0).round(2)
     side_cm = np.cbrt(weight_kg * 4000.0 * np.exp(0.4 * random.standard_normal(shipments)))
     shape = np.exp(0.3 * random.standard_normal((2, shipments)))
-    number = np.arange(shipments)
+    number = pd.Series(np.arange(shipments)).astype("str").str.zfill(7)
     ends = {f"{end}_{name}": values for end, city in (("origin", origin), ("destination", destination)) for name, values in _place(city, end, random).items()}
     columns = {
-        "shipment_id": [f"sim{n:07d}" for n in number],
-        "order_id": [f"ord{n:07d}" for n in number],
+        "shipment_id": "sim" + number,
+        "order_id": "ord" + number,
         "carrier": carrier,
         "service_level": service,
         **ends,

@@ -30,7 +30,8 @@ _TAKES_OVER = NAMES.index("partner")
 class Happening:
     """One kind of thing that happened to parcels ``rows`` (R,) at instants ``at`` (R,), as the carrier codes it.
 
-    ``stage`` is the stage that starts, the arrival, or later than the arrival.
+    ``stage`` is the stage that starts, the arrival, or later than the arrival; 0 is also for word that reaches the shop
+    at once and never goes missing.
     """
 
     stage: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,14 @@ class Silence:
         and no later scan has been received; it has swallowed the parcel and that has not been told; or the number is
         silent, so that only the shop is heard.
         """
-        is_shops = self.stage == FIRST_OF_CARRIER - 1
-        number = np.where(is_shops, self.scenario.silent_number, 0.0)
+        number = np.where(self.stage == FIRST_OF_CARRIER - 1, self.scenario.silent_number, 0.0)
         swallowed = SWALLOWED[self.stage]
+        open_share = (1.0 - number) * (1.0 - swallowed)
+        # The shop tells the next stage at once: had it started, it would be known.
+        over_share = np.where(self.stage < FIRST_OF_CARRIER - 1, 0.0, open_share)
         ways = [
-            self._draw(First.ENDS_AFTER, futures, _SALT_OPEN, (1.0 - number) * (1.0 - swallowed)),
-            self._draw(First.ENDS_BEFORE, _MORE_IF_OVER * futures, _SALT_OVER, (1.0 - number) * (1.0 - swallowed)),
+            self._draw(First.ENDS_AFTER, futures, _SALT_OPEN, open_share),
+            self._draw(First.ENDS_BEFORE, _MORE_IF_OVER * futures, _SALT_OVER, over_share),
             (np.full((len(self.stage), 1), np.inf), (swallowed * self._untold())[:, None]),
             self._draw(First.NOTHING, futures, _SALT_NUMBER, number * (1.0 - swallowed)),
         ]
@@ -60,18 +62,25 @@ class Silence:
         return result
 
     def _draw(self, first: First, futures: int, salt: np.uint64, share: Floats) -> tuple[Floats, Floats]:
-        draws = MomentDraws(self.key ^ salt, futures)
+        """Instants of arrival and weights, (R, M) each, of parcels that have the way's ``share`` (R,); 0 for the others."""
+        some = np.flatnonzero(share > 0)
+        arrival, weight = np.zeros((len(share), futures)), np.zeros((len(share), futures))
+        if len(some):
+            arrival[some], weight[some] = self._take(some)._moved(first, MomentDraws(self.key[some] ^ salt, futures))
+        return arrival, weight * share[:, None] / futures
+
+    def _take(self, rows: Ints) -> Silence:
+        return replace(self, parcels=self.parcels.take(rows), stage=self.stage[rows], since=self.since[rows], now=self.now[rows], key=self.key[rows])
+
+    def _moved(self, first: First, draws: MomentDraws) -> tuple[Floats, Floats]:
         start = Start(self.stage, self.since, first, self.now)
-        weight = np.repeat(share[:, None], futures, axis=1) / futures
-        arrival = np.full(weight.shape, np.inf)
+        weight = np.ones((len(self.stage), draws.futures))
         for step in travel(self.parcels, self.clocks, Ahead(self.days, None), draws, start):
             is_start = (self.stage[step.rows] == step.stage)[:, None]
             weight[step.rows] *= np.where(is_start, step.weight, 1.0)
             if first is First.ENDS_BEFORE:
                 weight[step.rows] *= is_start | ~self._is_heard(step, draws)
-            if step.stage == ARRIVAL:
-                arrival = step.entered
-        return arrival, weight
+        return step.entered, weight
 
     def _is_heard(self, step: Step, draws: MomentDraws) -> Bools:
         """A scan of the stage, or word that the parcel is swallowed in it, has been received by now, (R, M)."""

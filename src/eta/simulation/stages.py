@@ -214,6 +214,8 @@ _GATEWAY = np.array([next(n for n, other in enumerate(CITIES) if other.country =
 _IN_UNION = np.array([city.country in CUSTOMS_UNION for city in CITIES])
 _PARTNER = np.array([[carrier.name for carrier in CARRIERS].index(PARTNERS[city.country]) for city in CITIES])
 _POINTS = np.array([(city.latitude, city.longitude) for city in CITIES]).T
+_SERVICES = tuple(sorted({service for carrier in CARRIERS for service in carrier.services}))
+_SPEEDS = np.array([[carrier.services.get(service, np.nan) for service in _SERVICES] for carrier in CARRIERS])
 _SATURDAY = np.array([carrier.delivers_on_saturday for carrier in CARRIERS])
 
 
@@ -234,7 +236,7 @@ def _kind(stage: Stage, carrier: Ints, has_customs: NDArray[np.bool_]) -> Ints:
 
 def _medians(shipments: pd.DataFrame, carrier: Ints, crosses: NDArray[np.bool_], has_customs: NDArray[np.bool_], gateway_out: Ints, gateway_in: Ints) -> Floats:
     """Median hours of every stage, (N, stages): distance for what drives, service, weight and size for what is sorted."""
-    speed = np.array([CARRIERS[c].services[s] for c, s in zip(carrier, shipments["service_level"], strict=True)])
+    speed = _SPEEDS[carrier, pd.Index(_SERVICES).get_indexer(pd.Index(shipments["service_level"]))]
     origin = shipments[["origin_latitude", "origin_longitude"]].to_numpy(dtype=np.float64).T
     destination = shipments[["destination_latitude", "destination_longitude"]].to_numpy(dtype=np.float64).T
     out, entry = _POINTS[:, gateway_out], _POINTS[:, gateway_in]

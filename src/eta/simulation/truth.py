@@ -30,7 +30,7 @@ SHIPMENTS_FILE, EVENTS_FILE = "shipments.parquet", "events.parquet"
 
 #: Futures a moment, and moments at a time.
 FUTURES, _AT_ONCE = 200, 1000
-#: The hour by which everything that is still to come has come, for the knots of a curve.
+#: What comes later than this many hours never comes; the last knot of every curve that has such futures.
 _FAR = 400 * 24.0
 _DAY = np.timedelta64(1, "D")
 
@@ -191,14 +191,14 @@ _STAGE_OF: Mapping[str, int] = {stage.raw: number for number, stage in enumerate
 
 
 def weighted_curves(hours: Floats, weights: Floats) -> Curves:
-    """The laws of weighted futures, both (R, M); an infinite one never arrives.
+    """The laws of weighted futures, both (R, M); one beyond ``_FAR`` never arrives.
 
     A knot stands at each future, half of whose weight is then passed; an atom at 0 hours is a jump.
     """
     order = np.argsort(hours, axis=1, kind="stable")
     ranked, mass = np.take_along_axis(hours, order, axis=1), np.take_along_axis(weights, order, axis=1)
     mass = mass / mass.sum(axis=1, keepdims=True)
-    arrives = np.isfinite(ranked)
+    arrives = ranked < _FAR
     until = np.cumsum(mass, axis=1)
     total = np.minimum((mass * arrives).sum(axis=1, keepdims=True), 1.0)
     cdf = np.where(ranked <= 0.0, until, until - mass / 2.0)
@@ -220,7 +220,7 @@ def _arrival(steps: Iterable[Step]) -> Floats:
 
 def _in_parts(rows: Ints, as_of: NDArray[np.datetime64], law: Callable[[Ints, NDArray[np.datetime64]], Curves]) -> Curves:
     """The law of many moments, some at a time."""
-    parts = [law(rows[start : start + _AT_ONCE], as_of[start : start + _AT_ONCE]) for start in range(0, len(rows), _AT_ONCE)]
+    parts = [law(rows[start : start + _AT_ONCE], as_of[start : start + _AT_ONCE]) for start in range(0, max(len(rows), 1), _AT_ONCE)]
     width = max(part.hours.shape[1] for part in parts)
     return Curves.concatenate([_widened(part, width) for part in parts])
 

@@ -1,0 +1,59 @@
+"""A label is worth what others of it took, and never its own answer."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from eta.calendars.local import to_instant
+from eta.forecast.label_means import FOLDS, LabelMeans, encode_out_of_fold
+from eta.journey.columns import Labels
+from eta.journey.features import LABEL_COLUMNS, Features, features
+from eta.journey.state import Moments
+from eta.journey.timeline import Timelines
+from journeys import START, parcels
+
+LANE = LABEL_COLUMNS.index("lane")
+SERVICE_LANE = LABEL_COLUMNS.index("service_lane")
+
+
+def seen(count: int, **labels: list[str | None]) -> Features:
+    shipments, events = parcels(count)
+    timelines = Timelines.from_frames(shipments, events)
+    plain = features(timelines, Moments.all_at(timelines, to_instant(START)))
+    return Features({**plain.labels, **{name: Labels.of(texts) for name, texts in labels.items()}}, plain.numbers, plain.local_as_of, plain.calendar)
+
+
+def test_a_label_is_shrunk_to_the_mean_of_all_by_the_prior() -> None:
+    known = seen(4, lane=["a", "a", "b", None])
+    learned = LabelMeans.learn(known, np.array([1.0, 3.0, 8.0, 4.0]), prior=2.0)
+    # The mean of all is 4.
+    assert learned.encode(known)[:, LANE] == pytest.approx([(4 + 8) / 4, (4 + 8) / 4, (8 + 8) / 3, 4.0])
+
+
+def test_a_label_never_seen_is_worth_its_base() -> None:
+    learned = LabelMeans.learn(seen(3, lane=["a", "a", "b"]), np.array([1.0, 3.0, 8.0]), prior=2.0)
+    assert learned.encode(seen(1, lane=["c"]))[0, LANE] == pytest.approx(4.0)
+
+
+def test_a_service_on_a_new_lane_is_worth_what_both_say_apart() -> None:
+    known = seen(4, lane=["a", "b", "a", "b"], service=["x", "x", "y", "y"], service_lane=["xa", "xb", "ya", None])
+    learned = LabelMeans.learn(known, np.array([1.0, 2.0, 5.0, 6.0]), prior=1.0)
+    values = learned.encode(known)
+    mean, lane, service = 3.5, values[3, LANE], values[3, LABEL_COLUMNS.index("service")]
+    assert values[3, SERVICE_LANE] == pytest.approx(lane + service - mean)
+
+
+def folded(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lane's value of ten parcels on one lane, each in the fold of its number."""
+    known = seen(10, lane=["a"] * 10)
+    parcel = np.arange(10, dtype=np.uint64)
+    return encode_out_of_fold(known, parcel, known, parcel, times, 1.0)[:, LANE]
+
+
+def test_a_row_to_learn_from_does_not_see_its_own_answer() -> None:
+    times = np.arange(10.0)
+    changed = times.copy()
+    changed[3] += 100.0
+    same_fold = np.arange(10) % FOLDS == 3
+    assert (folded(times)[same_fold] == folded(changed)[same_fold]).all()
+    assert (folded(times)[~same_fold] != folded(changed)[~same_fold]).all()
