@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from eta.calendars.local import local_dates
+from eta.calendars.local import hours_between, local_dates
 from eta.calendars.zones import zone_of
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue
@@ -30,7 +30,6 @@ from eta.simulation.truth import EVENTS_FILE, SCENARIO_FILE, SHIPMENTS_FILE, Tru
 pytestmark = pytest.mark.xdist_group("simulation")
 
 PARCELS = 12_000
-HOUR = pd.Timedelta(hours=1)
 #: Changes with the default scenario, and with nothing else: then give the scenario a new version.
 GOLDEN = "bcc8b9f08e943f6a68242972c06e09ee1c51c4266febb01f0e0f02b722bb2c3a"
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -50,6 +49,10 @@ def truth(world: Simulated) -> Truth:
 
 def instants(times: pd.Series) -> NDArray[np.datetime64]:
     return times.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+
+
+def hours(start: pd.Series, end: pd.Series) -> NDArray[np.float64]:
+    return hours_between(instants(start), instants(end))
 
 
 def purchases(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[np.datetime64]]:
@@ -82,12 +85,12 @@ def still_waited_for(world: Simulated, count: int) -> tuple[NDArray[np.int64], N
     return rows[kept], as_of[kept]
 
 
-def transforms(curves: Curves, hours: NDArray[np.float64]) -> NDArray[np.float64]:
+def transforms(curves: Curves, left: NDArray[np.float64]) -> NDArray[np.float64]:
     """F(T), (N,), spread evenly over jumps: at 0 hours, and over what never arrives."""
-    random = np.random.default_rng(4).random(len(hours))
-    reached = curves.cdf_at(np.where(np.isfinite(hours), hours, 0.0))
-    result = np.where(hours > 0, reached, reached * random)
-    return np.where(np.isfinite(hours), result, 1.0 - random * curves.never)
+    random = np.random.default_rng(4).random(len(left))
+    reached = curves.cdf_at(np.where(np.isfinite(left), left, 0.0))
+    result = np.where(left > 0, reached, reached * random)
+    return np.where(np.isfinite(left), result, 1.0 - random * curves.never)
 
 
 def binomial_band(n: int, p: float, outside: float) -> tuple[int, int]:
@@ -152,7 +155,7 @@ def test_there_are_carriers_services_and_countries_enough(world: Simulated) -> N
 
 
 def test_parcels_take_as_long_as_parcels_do(world: Simulated) -> None:
-    days = (world.truth.journeys["first_attempt_at"] - world.shipments["ordered_at"]) / pd.Timedelta(days=1)
+    days = pd.Series(hours(world.shipments["ordered_at"], world.truth.journeys["first_attempt_at"])) / 24.0
     crosses = world.shipments["origin_country"] != world.shipments["destination_country"]
     assert 0.15 < crosses.mean() < 0.25
     assert 2.0 < days[~crosses].median() < 3.2
@@ -190,7 +193,7 @@ def test_what_goes_wrong_goes_wrong_as_often_as_the_scenario_says(world: Simulat
 
 
 def test_scans_are_told_after_they_happened_but_for_wrong_clocks(world: Simulated) -> None:
-    lag = (world.events["received_at"] - world.events["occurred_at"]) / HOUR
+    lag = pd.Series(hours(world.events["occurred_at"], world.events["received_at"]))
     is_early = lag < 0
     assert 0 < is_early.mean() < DEFAULT.wrong_clock
     assert lag[is_early].min() >= -6.0
@@ -291,9 +294,9 @@ def test_what_is_hidden_is_worth_little_beside_what_is_seen(world: Simulated, tr
     judged = snapshots_to_judge(timelines, np.datetime64("2025-03-01", "us"), np.datetime64("2025-04-15", "us"))
     for kinds in ((PURCHASE,), IN_FLIGHT):
         row, as_of = judged.moments.row[np.isin(judged.kind, kinds)], judged.moments.as_of[np.isin(judged.kind, kinds)]
-        hours = truth.hours_left(row, as_of)
-        arrives = np.isfinite(hours)
-        hidden, seen = (crps_days(law(row[arrives], as_of[arrives]), hours[arrives]).mean() for law in (truth.hidden_law, truth.seen_law))
+        left = truth.hours_left(row, as_of)
+        arrives = np.isfinite(left)
+        hidden, seen = (crps_days(law(row[arrives], as_of[arrives]), left[arrives]).mean() for law in (truth.hidden_law, truth.seen_law))
         assert len(row) > 1000
         assert hidden <= seen <= 1.15 * hidden
 
@@ -341,10 +344,10 @@ def test_weighted_futures_become_a_law() -> None:
     assert curves.cdf_at([4.0])[0] == pytest.approx(0.375)
 
 
-def spread_of(hours: NDArray[np.float64]) -> tuple[float, float]:
+def spread_of(durations: NDArray[np.float64]) -> tuple[float, float]:
     """Deviation of the logarithm, and the last decile over the median."""
-    hours = hours[hours > 0]
-    return float(np.log(hours).std()), float(np.quantile(hours, 0.9) / np.median(hours))
+    durations = durations[durations > 0]
+    return float(np.log(durations).std()), float(np.quantile(durations, 0.9) / np.median(durations))
 
 
 def test_times_spread_like_those_of_real_orders(world: Simulated, eta_data: Path) -> None:
@@ -358,8 +361,7 @@ def test_times_spread_like_those_of_real_orders(world: Simulated, eta_data: Path
     ours = {"start": ordered, "taken": journeys["entered_collected_at"], "end": journeys["first_attempt_at"]}
     theirs = {"start": bought, "taken": taken, "end": delivered}
     for first, last in (("start", "taken"), ("taken", "end"), ("start", "end")):
-        real = spread_of(((theirs[last] - theirs[first]) / HOUR).to_numpy())
-        simulated = spread_of(((ours[last] - ours[first]) / HOUR).to_numpy())
+        real, simulated = (spread_of(hours(times[first], times[last])) for times in (theirs, ours))
         assert np.array(simulated) == pytest.approx(np.array(real), rel=0.5), (first, last)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from eta import __version__
 from eta.curves import Curves
 from eta.domain.errors import SourceRejected
-from eta.evaluation.replay import Law, Progress, Refit, replay
+from eta.evaluation.replay import WARM_UP_MONTHS, Law, Progress, Refit, replay
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
 from eta.journey.state import Moments
@@ -52,16 +52,18 @@ def backtest_models(
     last_day: str,
     refit: Refit,
     laws: Mapping[str, Law] = MappingProxyType({}),
+    warm_up_months: int = WARM_UP_MONTHS,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= as_of < end``, both aware midnights, ready for JSON.
 
-    ``laws`` are judged beside the models; where the oracle is one of them, the data are marked as simulated.
+    Promise levels are chosen on the ``warm_up_months`` before ``start``; without them no promise is judged. ``laws`` are
+    judged beside the models; where the oracle is one of them, the data are marked as simulated.
 
     Raises:
         NothingToLearn: if nothing had arrived before ``start``, or nothing was in flight.
     """
-    replayed = replay(timelines, models, start=start, end=end, refit=refit, laws=laws, progress=progress)
+    replayed = replay(timelines, models, start=start, end=end, refit=refit, laws=laws, warm_up_months=warm_up_months, progress=progress)
     return {
         "eta_version": __version__,
         "data": {"source": source, "sha256": timelines.digest(timelines.received_at.max()), **({"simulated": True} if ORACLE in laws else {})},

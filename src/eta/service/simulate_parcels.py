@@ -44,3 +44,13 @@ def simulate_parcels(folder: Path, scenario: Scenario, *, shipments: int, seed: 
     write_atomically(scenario_file, json.dumps(figures, indent=1, allow_nan=False).encode() + b"\n")
     progress("written", len(files), len(files))
     return figures
+
+
+def is_simulated(folder: Path, scenario: Scenario, shipments: int) -> bool:
+    """Whether the folder holds, complete, just these parcels of the scenario's own seed."""
+    try:
+        figures = json.loads((folder / SCENARIO_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    wanted = {"eta_version": __version__, "scenario": scenario.to_json(), "seed": scenario.seed, "shipments": shipments}
+    return {name: figures.get(name) for name in wanted} == wanted

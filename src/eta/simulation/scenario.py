@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eta.calendars.local import to_instant
 from eta.domain.errors import InvalidValue
 
 
@@ -58,6 +59,11 @@ class Scenario:
         if self.days < 1:
             raise InvalidValue("days", f"{self.days!r} days hold no order", "give at least 1")
 
+    @property
+    def start(self) -> datetime:
+        """Midnight in UTC of the first day: the instant from which the simulation counts hours."""
+        return datetime.combine(self.first_day, time(), UTC)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {**asdict(self), "first_day": self.first_day.isoformat()}
@@ -75,13 +81,9 @@ def instants(hours: NDArray[np.float64], scenario: Scenario) -> pd.Series:
     """Aware instants, to the microsecond, of hours (N,) since 00:00 UTC of the scenario's first day; NaN and infinity are NaT."""
     known = np.isfinite(hours)
     passed = np.rint(np.where(known, hours, 0.0) * 3.6e9).astype(np.int64).astype("timedelta64[us]")
-    return pd.Series(pd.DatetimeIndex(np.where(known, _start(scenario) + passed, np.datetime64("NaT", "us")), tz="UTC"))
+    return pd.Series(pd.DatetimeIndex(np.where(known, to_instant(scenario.start) + passed, np.datetime64("NaT", "us")), tz="UTC"))
 
 
 def hours_since(times: pd.Series, scenario: Scenario) -> NDArray[np.float64]:
     """Hours (N,) from 00:00 UTC of the scenario's first day to aware instants; NaN for NaT."""
-    return (times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]") - _start(scenario)) / np.timedelta64(1, "h")
-
-
-def _start(scenario: Scenario) -> np.datetime64:
-    return np.datetime64(scenario.first_day.isoformat(), "us")
+    return (times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]") - to_instant(scenario.start)) / np.timedelta64(1, "h")

@@ -66,13 +66,15 @@ class Silence:
         some = np.flatnonzero(share > 0)
         arrival, weight = np.zeros((len(share), futures)), np.zeros((len(share), futures))
         if len(some):
-            arrival[some], weight[some] = self._take(some)._moved(first, MomentDraws(self.key[some] ^ salt, futures))
+            arrival[some], weight[some] = self.take(some).moved(first, MomentDraws(self.key[some] ^ salt, futures))
         return arrival, weight * share[:, None] / futures
 
-    def _take(self, rows: Ints) -> Silence:
+    def take(self, rows: Ints) -> Silence:
+        """Some of the parcels."""
         return replace(self, parcels=self.parcels.take(rows), stage=self.stage[rows], since=self.since[rows], now=self.now[rows], key=self.key[rows])
 
-    def _moved(self, first: First, draws: MomentDraws) -> tuple[Floats, Floats]:
+    def moved(self, first: First, draws: MomentDraws) -> tuple[Floats, Floats]:
+        """Instants of arrival, and how likely each future is to have been as silent, (R, M) each."""
         start = Start(self.stage, self.since, first, self.now)
         weight = np.ones((len(self.stage), draws.futures))
         for step in travel(self.parcels, self.clocks, Ahead(self.days, None), draws, start):

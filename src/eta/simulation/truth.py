@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eta.calendars.local import to_instant
 from eta.curves import Curves
 from eta.simulation.clocks import DAYS_BEFORE, Clocks
 from eta.simulation.days import Ahead, Days
@@ -90,7 +91,7 @@ class Truth:
 
     def files(self) -> dict[str, bytes]:
         """Content of the files that ``load`` reads beside shipments and events, but for the scenario."""
-        first = np.datetime64(self.scenario.first_day, "us") - DAYS_BEFORE * _DAY
+        first = to_instant(self.scenario.start) - DAYS_BEFORE * _DAY
         day = pd.Series(first + np.arange(self.days.congestion.shape[1]) * _DAY)
         hubs = pd.DataFrame(self.days.congestion.T, columns=list(PLACES)).assign(day=day)
         weather = pd.DataFrame(self.days.weather.T, columns=[f"{city.country} {city.name}" for city in CITIES]).assign(day=day)
@@ -134,7 +135,7 @@ class Truth:
         return np.where(np.isnan(left), np.inf, left)
 
     def _hours(self, as_of: NDArray[np.datetime64]) -> Floats:
-        return (as_of.astype("datetime64[us]") - np.datetime64(self.scenario.first_day, "us")) / np.timedelta64(1, "h")
+        return (as_of.astype("datetime64[us]") - to_instant(self.scenario.start)) / np.timedelta64(1, "h")
 
     def _hidden(self, rows: Ints, as_of: NDArray[np.datetime64], futures: int) -> Curves:
         now, stage = self._hours(as_of), self.state(rows, as_of)

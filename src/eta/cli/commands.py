@@ -6,8 +6,7 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,43 +15,34 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from eta import __version__, bootstrap
 from eta.calendars.local import midnight, to_instant
+from eta.cli.screen import checked, err, figure, out, print_check, print_demo, print_rows, print_scored, progress_bar
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, SourceRejected
+from eta.evaluation.picture import draw_forecasts
 from eta.evaluation.replay import Refit
 from eta.forecast.hazard import HazardModel
 from eta.ingest.base import Imported
 from eta.journey.timeline import Timelines
 from eta.registry import Registry, write_atomically
 from eta.service.backtest_models import backtest_models, oracle_of
-from eta.service.score_parcels import Scored, score_parcels
+from eta.service.score_parcels import score_parcels
 from eta.service.served_model import ServedModel
+from eta.service.show_demo import show_demo
 from eta.service.simulate_parcels import simulate_parcels
 from eta.service.train_model import train_model
 from eta.settings import Settings, is_loopback
 from eta.simulation.scenario import DEFAULT as DEFAULT_SCENARIO
-
-#: Wide enough for every table where nobody's screen decides.
-_FILE_WIDTH = 160
-
-
-def _console(*, stderr: bool) -> Console:
-    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, soft_wrap=True, width=None if is_terminal else _FILE_WIDTH)
-
 
 app = typer.Typer(
     name="eta", help="Delivery dates that people can trust.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 models_app = typer.Typer(help="The registry: what there is, what serves, and back again.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
-out, err = _console(stderr=False), _console(stderr=True)
 
 Data = Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)]
 Source = Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")]
@@ -68,6 +58,33 @@ Version = Annotated[str, typer.Argument(help=f"Name of a version, or {NEWEST}.",
 
 
 @app.command()
+def demo(
+    data: Annotated[Path, typer.Option(help="Folder of the simulated parcels; made if it is not there.")] = Path("models/demo"),
+    picture: Annotated[Path | None, typer.Option(help="Draw forecasts and what came true into this .png or .svg.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """The product in a minute: simulate, train, replay a week, and look at parcels on their way."""
+    settings = Settings.from_env(os.environ)
+    known = bootstrap.models({})
+    with progress_bar() as progress:
+        shown = show_demo(
+            data,
+            Registry(settings.models),
+            scenario=DEFAULT_SCENARIO,
+            read=bootstrap.SOURCES["tabular"],
+            models={name: known[name] for name in bootstrap.USUAL_MODELS},
+            make=HazardModel,
+            progress=progress,
+        )
+    print_demo(shown)
+    if picture:
+        write_atomically(picture, draw_forecasts(shown.drawn, picture.suffix.removeprefix(".")))
+        out.print(f"drew {escape(str(picture))}")
+    out.print(f"version [bold]{shown.version}[/] serves; `eta serve --demo` answers with it")
+    _write_json(json_file, shown.backtest)
+
+
+@app.command()
 def simulate(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)],
     shipments: Annotated[int, typer.Option(min=1, help="How many parcels.")] = 20_000,
@@ -75,7 +92,7 @@ def simulate(
     json_file: JsonFile = None,
 ) -> None:
     """Write simulated shipments and events, with the truth behind them, as Parquet."""
-    with _progress() as progress:
+    with progress_bar() as progress:
         figures = simulate_parcels(folder, DEFAULT_SCENARIO, shipments=shipments, seed=seed, progress=progress)
     out.print(f"wrote {figures['shipments']:,} simulated shipments and {figures['events']:,} events to {escape(str(folder))}")
     _write_json(json_file, figures)
@@ -97,7 +114,7 @@ def train(
     moment = _moment(as_of, imported.zone) if as_of else _utc(timelines.received_at.max())
     name = _train(timelines, settings, moment, source, parameters, policy)
     manifest = Registry(settings.models).load(name).manifest
-    _print_check(manifest)
+    print_check(manifest)
     out.print(f"version [bold]{name}[/] is in {escape(str(settings.models))}; `eta models promote {name}` makes it serve")
     _write_json(json_file, {"version": name, **manifest})
 
@@ -125,7 +142,7 @@ def backtest(
     start, last_midnight = _midnight(first, "--from", imported.zone), _midnight(last, "--to", imported.zone)
     if last_midnight < start:
         raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
-    with _progress() as progress:
+    with progress_bar() as progress:
         result = backtest_models(
             timelines,
             {name: known[name] for name in names},
@@ -139,7 +156,7 @@ def backtest(
         )
     if "simulated" in result["data"]:
         out.print("simulated parcels; the oracle knows all that is hidden: nobody can do better")
-    _print_rows(result["rows"], result["differences"])
+    print_rows(result["rows"], result["differences"])
     _write_json(json_file, result)
 
 
@@ -165,11 +182,11 @@ def score(
     if served is None:
         err.print(f"no version had learned by {moment.isoformat()} and no further: training one")
         served = ServedModel.unpack(registry.load(_train(timelines, settings, moment, source, parameters, policy)), HazardModel)
-    with _progress() as progress:
+    with progress_bar() as progress:
         progress("scoring", 0, 1)
         scored = score_parcels(timelines, served, to_instant(moment), policy=policy)
         progress("scored", 1, 1)
-    _print_scored(scored)
+    print_scored(scored)
     if out_file:
         expired_file = out_file.with_name(f"{out_file.stem}.expired{out_file.suffix}")
         _write_table(out_file, scored.in_flight)
@@ -216,7 +233,7 @@ def list_models(json_file: JsonFile = None) -> None:
             rows.append({"version": name, "refused": str(error)})
             continue
         table.add_row(
-            name, manifest["data"]["through"], f"{manifest['data']['examples']:,}", _figure(_checked(manifest, "crps_days")), "yes" if name == serving else ""
+            name, manifest["data"]["through"], f"{manifest['data']['examples']:,}", figure(checked(manifest, "crps_days")), "yes" if name == serving else ""
         )
         rows.append({"version": name, "data": manifest["data"], "serves": name == serving})
     out.print(table)
@@ -228,7 +245,7 @@ def show(version: Version, json_file: JsonFile = None) -> None:
     """What a version is made of and how it did against earlier days."""
     registry = _registry()
     manifest = registry.load(_named(registry, version)).manifest
-    _print_check(manifest)
+    print_check(manifest)
     out.print_json(json.dumps({name: value for name, value in manifest.items() if name != "check"}))
     _write_json(json_file, dict(manifest))
 
@@ -259,7 +276,7 @@ def compare(version: Version, other: Version, json_file: JsonFile = None) -> Non
     days = {name: manifest["check"] and f"{manifest['check']['from']} to {manifest['check']['to']}" for name, manifest in manifests.items()}
     table.add_row("judged on", *(days[name] or "no earlier days" for name in manifests))
     for metric in metrics:
-        table.add_row(metric, *(_figure(_checked(manifest, metric)) for manifest in manifests.values()))
+        table.add_row(metric, *(figure(checked(manifest, metric)) for manifest in manifests.values()))
     out.print(table)
     _write_json(json_file, {name: manifest["check"] for name, manifest in manifests.items()})
 
@@ -332,7 +349,7 @@ def _read(data: Path, source: str, quarantine: Path) -> tuple[Imported, Timeline
 
 
 def _train(timelines: Timelines, settings: Settings, moment: datetime, source: str, parameters: Mapping[str, Any], policy: DelayPolicy) -> str:
-    with _progress() as progress:
+    with progress_bar() as progress:
         return train_model(
             timelines,
             Registry(settings.models),
@@ -392,65 +409,6 @@ def _midnight(text: str, field: str, zone: str) -> datetime:
 
 def _utc(instant: np.datetime64) -> datetime:
     return pd.Timestamp(instant, tz="UTC").to_pydatetime()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-def _print_rows(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> None:
-    metrics = {
-        "n": "n",
-        "mae_days": "MAE",
-        "crps_days": "CRPS",
-        "crps_censored_days": "CRPS, all",
-        "coverage_80": "in 80 %",
-        "coverage_90": "in 90 %",
-        "coverage_dates_80": "in dates",
-        "late_auc": "late AUC",
-        "late_auc_month_mean": "by month",
-    }
-    table = Table("moment", "model", *metrics.values(), "CRPS above eta's [95 %]")
-    against = {(row["moment"], row["against"]): row for row in differences if row["metric"] == "crps_days"}
-    for moment in dict.fromkeys(row["moment"] for row in rows):
-        for row in (row for row in rows if row["moment"] == moment):
-            gap = against.get((moment, row["model"]))
-            interval = "" if gap is None or gap["low"] is None else f"{-gap['mean']:+.2f} [{-gap['high']:+.2f}, {-gap['low']:+.2f}]"
-            table.add_row(moment, row["model"], *(_figure(row[metric]) for metric in metrics), interval)
-        table.add_section()
-    out.print(table)
-
-
-def _print_check(manifest: Mapping[str, Any]) -> None:
-    if manifest["check"] is None:
-        out.print("not checked: there are no earlier days to judge")
-        return
-    out.print(f"checked on {manifest['check']['from']} to {manifest['check']['to']}, with what was known by {manifest['data']['through']}")
-    _print_rows([{"late_auc_month_mean": None, **row} for row in manifest["check"]["rows"]], manifest["check"]["differences"])
-
-
-def _print_scored(scored: Scored) -> None:
-    table = Table("delay state", "parcels", "median P(late)")
-    for state, part in scored.in_flight.groupby("delay_state", sort=True):
-        table.add_row(str(state), f"{len(part):,}", _figure(float(part["delay_probability"].median())))
-    out.print(table)
-    out.print(f"{len(scored.in_flight):,} parcels in flight; {len(scored.expired):,} open for more than 60 days are expired and listed apart")
-
-
-def _checked(manifest: Mapping[str, Any], metric: str) -> float | None:
-    """A figure of the version's own check, at purchase."""
-    rows = manifest["check"]["rows"] if manifest["check"] else []
-    return next((row[metric] for row in rows if row["model"] == "eta" and row["moment"] == "purchase"), None)
-
-
-def _figure(value: float | None) -> str:
-    if value is None or value != value:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
 def _write_json(path: Path | None, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,138 @@
+"""What a terminal shows: tables, progress, and a curve drawn in text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from eta.service.score_parcels import Scored
+from eta.service.show_demo import Demo
+
+#: Wide enough for every table where nobody's screen decides.
+_FILE_WIDTH = 160
+
+
+def _console(*, stderr: bool) -> Console:
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, soft_wrap=True, width=None if is_terminal else _FILE_WIDTH)
+
+
+out, err = _console(stderr=False), _console(stderr=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that long work moves."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> None:
+    """Models by moment, with how far each is above ``eta``."""
+    metrics = {
+        "n": "n",
+        "mae_days": "MAE",
+        "crps_days": "CRPS",
+        "crps_censored_days": "CRPS, all",
+        "coverage_80": "in 80 %",
+        "coverage_90": "in 90 %",
+        "coverage_dates_80": "in dates",
+        "late_auc": "late AUC",
+        "late_auc_month_mean": "by month",
+    }
+    table = Table("moment", "model", *metrics.values(), "CRPS above eta's [95 %]")
+    against = {(row["moment"], row["against"]): row for row in differences if row["metric"] == "crps_days"}
+    for moment in dict.fromkeys(row["moment"] for row in rows):
+        for row in (row for row in rows if row["moment"] == moment):
+            gap = against.get((moment, row["model"]))
+            interval = "" if gap is None or gap["low"] is None else f"{-gap['mean']:+.2f} [{-gap['high']:+.2f}, {-gap['low']:+.2f}]"
+            table.add_row(moment, row["model"], *(figure(row[metric]) for metric in metrics), interval)
+        table.add_section()
+    out.print(table)
+
+
+def print_check(manifest: Mapping[str, Any]) -> None:
+    """How a version did against earlier days."""
+    if manifest["check"] is None:
+        out.print("not checked: there are no earlier days to judge")
+        return
+    out.print(f"checked on {manifest['check']['from']} to {manifest['check']['to']}, with what was known by {manifest['data']['through']}")
+    print_rows([{"late_auc_month_mean": None, **row} for row in manifest["check"]["rows"]], manifest["check"]["differences"])
+
+
+def print_scored(scored: Scored) -> None:
+    """How many parcels carry which flag."""
+    table = Table("delay state", "parcels", "median P(late)")
+    for state, part in scored.in_flight.groupby("delay_state", sort=True):
+        table.add_row(str(state), f"{len(part):,}", figure(float(part["delay_probability"].median())))
+    out.print(table)
+    out.print(f"{len(scored.in_flight):,} parcels in flight; {len(scored.expired):,} open for more than 60 days are expired and listed apart")
+
+
+def print_demo(demo: Demo) -> None:
+    """The comparison, then one parcel in flight for every flag there is, with its curve."""
+    shown = ("purchase", "in_flight")
+    out.print(
+        f"[bold]Simulated parcels[/], replayed {demo.backtest['from']} to {demo.backtest['to']}; days, lower is better; the oracle knows all that is hidden"
+    )
+    print_rows([row for row in demo.backtest["rows"] if row["moment"] in shown], demo.backtest["differences"])
+    out.print(f"\n[bold]In flight[/] on {demo.as_of:%Y-%m-%d}:")
+    print_scored(Scored(demo.in_flight, demo.expired))
+    for parcel, chances in demo.examples:
+        out.print(f"\n[bold]{parcel['shipment_id']}[/] {parcel['carrier']} {parcel['service_level']} to {parcel['destination_region']}, {parcel['status']}")
+        promise = f"promised {parcel['promised_on']}, on time {_percent(parcel['on_time_probability'])}"
+        out.print(f"  arrives {_days(parcel['window_from'], parcel['window_to'])} with 80 %; {promise}")
+        out.print(f"  {parcel['delay_state']}{_why(parcel)}")
+        out.print(f"  {draw(chances)}  chance of each day from {demo.as_of:%a %d %b} on")
+
+
+def draw(chances: NDArray[np.float64]) -> str:
+    """Chances, (D,), as a row of blocks, the highest a full one."""
+    blocks = " ▁▂▃▄▅▆▇█"
+    heights = np.ceil(chances / max(chances.max(), 1e-9) * (len(blocks) - 1)).astype(int)
+    return "".join(blocks[height] for height in np.where(chances < 0.005, 0, heights))
+
+
+def _days(first: date | None, last: date | None) -> str:
+    if pd.isna(first):
+        return "some day, or never,"
+    return f"{first} or later" if pd.isna(last) else f"on {first}" if first == last else f"{first} to {last}"
+
+
+def _why(parcel: pd.Series) -> str:
+    if pd.isna(parcel["delay_reason"]):
+        return ""
+    if pd.isna(parcel["evidence_kind"]):
+        return f": {parcel['delay_reason']}"
+    usual = parcel["evidence_expected_upper_hours"]
+    limit = "" if pd.isna(usual) else f", nearly all within {usual:.0f} h"
+    return f": {parcel['delay_reason']} ({parcel['delay_party']}), {parcel['evidence_kind']} of {parcel['evidence_observed_hours']:.0f} h{limit}"
+
+
+def _percent(share: float) -> str:
+    return "-" if pd.isna(share) else f"{share:.0%}"
+
+
+def checked(manifest: Mapping[str, Any], metric: str) -> float | None:
+    """A figure of the version's own check, at purchase."""
+    rows = manifest["check"]["rows"] if manifest["check"] else []
+    return next((row[metric] for row in rows if row["model"] == "eta" and row["moment"] == "purchase"), None)
+
+
+def figure(value: float | None) -> str:
+    """A figure as text; "-" where there is none."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
