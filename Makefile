@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export UV_COMPILE_BYTECODE = 1
 export UV_LINK_MODE = copy
 
-.PHONY: help setup test check serve prove lock clean
+.PHONY: help setup demo test check serve prove lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ $(READY): requirements.lock pyproject.toml
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	touch $@
+
+demo: $(READY) ## show what it does, on simulated parcels
+	$(VENV)/bin/eta demo
 
 test: $(READY) ## run the tests
 	$(VENV)/bin/python -m pytest
@@ -36,7 +39,7 @@ serve: $(READY) ## start the API on loopback, without keys
 	$(VENV)/bin/eta serve --demo
 
 prove: $(READY) ## run the experiment NAME behind a claim, or all of them; each ends with its verdict in JSON
-	for name in $(or $(NAME),hostile swaps); do $(VENV)/bin/python training/benchmark/$$name.py || exit 1; done
+	for name in $(or $(NAME),hostile swaps scenario); do $(VENV)/bin/python training/benchmark/$$name.py || exit 1; done
 
 lock: $(READY) ## choose the newest allowed versions of all dependencies
 	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock

@@ -26,6 +26,8 @@ from eta.service.served_model import ServedModel, pack
 from eta.settings import Settings
 from journeys import START, parcels
 
+#: Between any two of these the fixed law has seen parcels.
+COUNTRIES = ("AT", "BR", "DE", "US")
 KEY = "a key for tests"
 #: What the clock of the door says.
 NOW = datetime(2026, 5, 20, 8, tzinfo=UTC)
@@ -55,7 +57,9 @@ class FixedModel:
 def fixed(parcels_seen: int) -> Current:
     """What serves where the numbers must not change with the forecast: a law, what is usual, and parcels behind it."""
     usual = Usual(30.0, 150.0)
-    support = Support({rung: {} for rung in LADDER[:-1]} | {LADDER[-1]: {"all": parcels_seen}})
+    support = Support(
+        {rung: {} for rung in LADDER[:-1]} | {LADDER[-1]: {f"{origin}>{destination}": parcels_seen for origin in COUNTRIES for destination in COUNTRIES}}
+    )
     served = ServedModel("2026.05.10-0123456789ab", cast("HazardModel", FixedModel()), StageLaws({"": usual}, usual, {"": usual}), support)
     return Current(served, datetime(2026, 5, 10, tzinfo=UTC), promoted=served.version)
 

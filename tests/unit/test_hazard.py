@@ -169,3 +169,7 @@ def test_support_climbs_until_enough_parcels_stand_behind_an_answer(lessons: Exa
     level, count = support.of(nobody)
     assert set(level) == {"calendar_only"}
     assert (count == lessons.arrived[lessons.kind == PURCHASE].sum()).all()
+    abroad = Features(
+        {**seen.labels, "lane": Labels.of(["AT-9>BR-AM"] * len(seen)), "destination": Labels.of(["BR-AM"] * len(seen))}, *list(vars(seen).values())[1:]
+    )
+    assert (support.of(abroad)[1] == 0).all()

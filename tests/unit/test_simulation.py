@@ -291,7 +291,7 @@ def test_the_bands_have_teeth(world: Simulated, truth: Truth) -> None:
 def test_what_is_hidden_is_worth_little_beside_what_is_seen(world: Simulated, truth: Truth) -> None:
     """The best that a parcel's last scan allows comes within 15 % of the hidden law's CRPS, at purchase and in flight."""
     timelines = Timelines.from_frames(world.shipments, world.events)
-    judged = snapshots_to_judge(timelines, np.datetime64("2025-03-01", "us"), np.datetime64("2025-04-15", "us"))
+    judged = snapshots_to_judge(timelines, np.datetime64("2025-03-01", "us"), np.datetime64("2025-04-05", "us"))
     for kinds in ((PURCHASE,), IN_FLIGHT):
         row, as_of = judged.moments.row[np.isin(judged.kind, kinds)], judged.moments.as_of[np.isin(judged.kind, kinds)]
         left = truth.hours_left(row, as_of)

@@ -1,13 +1,13 @@
 """Public holidays by country and region, from the ``holidays`` library."""
 
-from functools import cache
+from functools import lru_cache
 
 import holidays
 import numpy as np
 from numpy.typing import NDArray
 
 
-@cache
+@lru_cache(maxsize=10_000)
 def holiday_dates(country: str | None, region: str | None, first_year: int, last_year: int) -> NDArray[np.datetime64]:
     """Sorted ``datetime64[D]`` public holidays; empty where the library knows no such country.
 

@@ -5,7 +5,7 @@ the capital or of most people stands in, and the answer says so.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
 
@@ -115,7 +115,7 @@ def _only_zones() -> Mapping[str, str]:
     return MappingProxyType({country: names[0] for country, names in zones.items() if len(names) == 1})
 
 
-@cache
+@lru_cache(maxsize=10_000)
 def zone_of(country: str | None, region: str | None) -> tuple[str, TimezoneSource]:
     """The IANA zone of a place and how it was found.
 

@@ -12,7 +12,7 @@ from eta.journey.columns import Labels
 from eta.journey.features import UNNAMED, Features
 from eta.journey.snapshots import PURCHASE, Examples
 
-#: From the narrowest group of like parcels to the widest.
+#: From the narrowest group of like parcels to the widest; even the last two are of one pair of countries.
 LADDER = ("service+lane+weight", "service+lane", "carrier+zone", "carrier", "calendar_only")
 #: Parcels that make a rung hold.
 ENOUGH = 30
@@ -47,8 +47,15 @@ def _groups(features: Features) -> dict[str, Labels]:
     band = np.where(np.isnan(weight), len(WEIGHT_EDGES_KG) + 1, np.digitize(np.nan_to_num(weight), WEIGHT_EDGES_KG)).astype(np.int32)
     weights = Labels(band, tuple(str(number) for number in range(len(WEIGHT_EDGES_KG) + 2)))
     service_lane = features.labels["service"].joined(lane, "|")
-    everything = Labels(np.zeros(len(features), dtype=np.int32), ("all",))
-    return dict(zip(LADDER, (service_lane.joined(weights, "|"), service_lane, carrier.joined(zone, "|"), carrier, everything), strict=True))
+    countries = _countries(lane)
+    rungs = (service_lane.joined(weights, "|"), service_lane, carrier.joined(zone, "|"), carrier.joined(countries, "|"), countries)
+    return dict(zip(LADDER, rungs, strict=True))
+
+
+def _countries(lane: Labels) -> Labels:
+    """AT-9>BR-SP as AT>BR: what is known of one country says nothing about another."""
+    pairs = Labels.of([">".join(end.partition("-")[0] for end in name.split(">")) for name in lane.names])
+    return Labels(pairs.codes[lane.codes], pairs.names)
 
 
 def _count(labels: Labels) -> dict[str, int]:
