@@ -54,7 +54,7 @@ def main() -> None:
     segments = [part for part in result["by_segment"] if part["model"] == "eta" and part["moment"] in MOMENTS and part["segment"] != "week"]
     segments = [part for part in segments if part["n"] >= ENOUGH]
     outside = {level: out_of_band(segments, level) for level in LEVELS}
-    figures = {
+    figures: dict[str, Any] = {
         "simulated": True,
         "crps_ratio": {moment: row["eta", moment]["crps_days"] / row["oracle", moment]["crps_days"] for moment in MOMENTS},
         "late_ap_ratio": {moment: row["eta", moment]["late_ap"] / row["oracle", moment]["late_ap"] for moment in MOMENTS},

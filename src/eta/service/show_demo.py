@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from eta.calendars.local import DAY as DAY_LONG
-from eta.calendars.local import day_ends, local_dates, to_instant
+from eta.calendars.local import day_ends, local_dates, midnight, to_instant
 from eta.delays import DelayPolicy
 from eta.domain.errors import SourceRejected
 from eta.evaluation.replay import Progress, Refit
@@ -79,7 +78,7 @@ def show_demo(
         simulate_parcels(folder, scenario, shipments=SHIPMENTS, progress=progress)
     imported = read(folder)
     timelines = Timelines.from_frames(imported.shipments, imported.events)
-    as_of = datetime.combine(scenario.first_day, datetime.min.time(), tzinfo=ZoneInfo(imported.zone)) + timedelta(days=DAY)
+    as_of = midnight(scenario.first_day.isoformat(), imported.zone) + timedelta(days=DAY)
     policy = DelayPolicy()
     version = train_model(timelines, registry, as_of=as_of, source=imported.source, make=make, rivals={}, policy=policy, progress=progress)
     registry.promote(version)

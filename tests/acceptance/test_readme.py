@@ -1,0 +1,82 @@
+"""The README's commands run as written, and what it says of an answer is in the answer."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from eta.api.app import create_app
+from eta.settings import Settings
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SHELL = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+ANSWERS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)]
+REQUESTS = [(route, json.loads(body)) for route, body in re.findall(r"127\.0\.0\.1:8000(/v1/\w+) .*?-d '(.*?)'\n", "".join(SHELL), flags=re.DOTALL)]
+
+pytestmark = pytest.mark.xdist_group("readme")
+
+
+def run(command: str, folder: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ETA_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S607  # as a reader would
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the demo has run, and what it printed."""
+    folder = tmp_path_factory.mktemp("readme")
+    return folder, run("eta demo --picture forecast.png", folder)
+
+
+def test_the_demo_shows_the_comparison_and_parcels_with_their_curves(shown: tuple[Path, str]) -> None:
+    folder, printed = shown
+    assert "oracle" in printed
+    assert "parcels in flight" in printed
+    assert re.search(r"arrives 20\d\d-\d\d-\d\d to 20\d\d-\d\d-\d\d with 80 %; promised", printed)
+    assert re.search(r"  [ ▁▂▃▄▅▆▇█]{10,}  chance of each day", printed)
+    assert (folder / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(shown: tuple[Path, str]) -> None:
+    folder, _ = shown
+    (folder / "mine").mkdir()
+    (folder / "mine" / "thesis.txt").write_text("all of it", encoding="utf-8")
+    with pytest.raises(AssertionError, match="holds something else"):
+        run("eta demo --data mine", folder)
+    assert (folder / "mine" / "thesis.txt").read_text(encoding="utf-8") == "all of it"
+
+
+def test_the_commands_run_as_written(shown: tuple[Path, str], tmp_path: Path) -> None:
+    folder = shutil.copytree(shown[0], tmp_path / "copy")
+    commands = [line for block in SHELL for line in block.splitlines() if line.startswith("eta ")]
+    assert len(commands) == 5
+    for command in commands:
+        run(command, folder)
+    assert (folder / "flags.csv").read_text(encoding="utf-8").startswith("order_id,shipment_id,")
+    assert json.loads((folder / "backtest.json").read_text(encoding="utf-8"))["data"]["simulated"]
+
+
+@pytest.mark.parametrize(("request_", "said"), list(zip(REQUESTS, ANSWERS, strict=True)), ids=["estimates", "score"])
+def test_an_answer_has_what_the_readme_shows_of_it(shown: tuple[Path, str], request_: tuple[str, Any], said: dict[str, Any]) -> None:
+    folder, _ = shown
+    with TestClient(create_app(Settings(models=folder / "models", is_demo=True)), client=("127.0.0.1", 50000)) as client:
+        answer = client.post(request_[0], json=request_[1])
+    assert answer.status_code == 200
+    first = answer.json()["results"][0]
+    assert first["degraded"] is False
+    dates = {name: value for name, value in said.items() if name.startswith("estimated_delivery_date") or name.endswith("_code")}
+    assert {name: first[name] for name in dates} == dates
+    assert said.keys() <= first.keys()
+    for name, part in said.items():
+        if isinstance(part, dict):
+            assert part.keys() <= first[name].keys()
