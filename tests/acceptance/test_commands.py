@@ -533,9 +533,15 @@ def test_a_score_interrupted_while_it_writes_leaves_the_old_file(orders: Path, m
     assert files(models.parent) == before
 
 
+def listen_to_interrupts() -> None:
+    """A shell's background job would ignore them, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_the_installed_command_is_interrupted_without_a_traceback_or_a_version(orders: Path, empty: Path) -> None:
     command: list[str | Path] = [EXECUTABLE, "train", orders, "--source", "olist", "--as-of", EARLY]
-    with subprocess.Popen(command, env={**os.environ, "ETA_MODELS": str(empty)}, cwd=empty.parent, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "ETA_MODELS": str(empty)}
+    with subprocess.Popen(command, env=environment, cwd=empty.parent, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_interrupts) as process:
         assert process.stderr is not None
         # It has read its data and goes on to train.
         first = process.stderr.readline()

@@ -1,5 +1,6 @@
 """The hazard model learns a law it cannot see, keeps parcels still open, and answers the same for one as for many."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -169,7 +170,8 @@ def test_support_climbs_until_enough_parcels_stand_behind_an_answer(lessons: Exa
     level, count = support.of(nobody)
     assert set(level) == {"calendar_only"}
     assert (count == lessons.arrived[lessons.kind == PURCHASE].sum()).all()
-    abroad = Features(
-        {**seen.labels, "lane": Labels.of(["AT-9>BR-AM"] * len(seen)), "destination": Labels.of(["BR-AM"] * len(seen))}, *list(vars(seen).values())[1:]
-    )
+    abroad = replace(seen, labels={**seen.labels, "lane": Labels.of(["AT-9>BR-AM"] * len(seen)), "destination": Labels.of(["BR-AM"] * len(seen))})
     assert (support.of(abroad)[1] == 0).all()
+    unknown = Labels.of([None] * len(seen))
+    from_anywhere = replace(seen, labels={**seen.labels, **strangers, "lane": unknown, "origin": unknown})
+    assert (support.of(from_anywhere)[1] == lessons.arrived[lessons.kind == PURCHASE].sum()).all()

@@ -14,6 +14,7 @@ from eta.journey.snapshots import PURCHASE, Examples
 
 #: From the narrowest group of like parcels to the widest; even the last two are of one pair of countries.
 LADDER = ("service+lane+weight", "service+lane", "carrier+zone", "carrier", "calendar_only")
+_OF_COUNTRIES = LADDER[-2:]
 #: Parcels that make a rung hold.
 ENOUGH = 30
 WEIGHT_EDGES_KG = (0.5, 2.0, 10.0)
@@ -29,7 +30,8 @@ class Support:
     def learn(cls, examples: Examples) -> Support:
         """Counts one example a parcel that arrived."""
         arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
-        return cls({rung: _count(labels) for rung, labels in _groups(arrived.features).items()})
+        counts = {rung: _count(labels) for rung, labels in _groups(arrived.features).items()}
+        return cls({rung: _with_any_origin(count) if rung in _OF_COUNTRIES else count for rung, count in counts.items()})
 
     def of(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
         """The narrowest rung of ``LADDER``, (N,), with at least ``ENOUGH`` parcels, and how many it has; else the widest."""
@@ -47,15 +49,27 @@ def _groups(features: Features) -> dict[str, Labels]:
     band = np.where(np.isnan(weight), len(WEIGHT_EDGES_KG) + 1, np.digitize(np.nan_to_num(weight), WEIGHT_EDGES_KG)).astype(np.int32)
     weights = Labels(band, tuple(str(number) for number in range(len(WEIGHT_EDGES_KG) + 2)))
     service_lane = features.labels["service"].joined(lane, "|")
-    countries = _countries(lane)
+    destination = _countries(zone)
+    countries = _countries(features.labels["origin"].filled(UNNAMED)).joined(destination, ">")
     rungs = (service_lane.joined(weights, "|"), service_lane, carrier.joined(zone, "|"), carrier.joined(countries, "|"), countries)
     return dict(zip(LADDER, rungs, strict=True))
 
 
-def _countries(lane: Labels) -> Labels:
-    """AT-9>BR-SP as AT>BR: what is known of one country says nothing about another."""
-    pairs = Labels.of([">".join(end.partition("-")[0] for end in name.split(">")) for name in lane.names])
-    return Labels(pairs.codes[lane.codes], pairs.names)
+def _countries(places: Labels) -> Labels:
+    """AT-9 as AT: what is known of one country says nothing about another."""
+    countries = Labels.of([name.partition("-")[0] for name in places.names])
+    return Labels(countries.codes[places.codes], countries.names)
+
+
+def _with_any_origin(counts: dict[str, int]) -> dict[str, int]:
+    """The counts, and for a parcel whose origin is not known those of its destination from anywhere."""
+    result = dict(counts)
+    for name, count in counts.items():
+        head, bar, pair = name.rpartition("|")
+        anywhere = f"{head}{bar}{UNNAMED}>{pair.partition('>')[2]}"
+        if anywhere != name:
+            result[anywhere] = result.get(anywhere, 0) + count
+    return result
 
 
 def _count(labels: Labels) -> dict[str, int]:
