@@ -88,14 +88,14 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
 
         Raises:
             InvalidValue: if a parameter is out of range.
-            NothingToLearn: if no example arrived.
+            NothingToLearn: if no parcel that was seen at its purchase arrived.
         """
         self._check_parameters()
         kept = examples if self.keeps_censored else examples.take(np.flatnonzero(examples.arrived))
-        if not kept.arrived.any():
+        time_left, is_purchase = log_time_left(kept), kept.kind == PURCHASE
+        if not (kept.arrived & is_purchase).any():
             raise NothingToLearn()
         self.activity_ = Activity.learn(kept)
-        time_left, is_purchase = log_time_left(kept), kept.kind == PURCHASE
         purchases, own = kept.features.take(np.flatnonzero(is_purchase)), time_left[is_purchase]
         self.labels_ = LabelMeans.learn(purchases, own, self.label_prior)
         labels = encode_out_of_fold(kept.features, kept.parcel, purchases, kept.parcel[is_purchase], own, self.label_prior)
