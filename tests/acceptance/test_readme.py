@@ -69,7 +69,7 @@ def test_the_commands_run_as_written(shown: tuple[Path, str], tmp_path: Path) ->
 @pytest.mark.parametrize(("request_", "said"), list(zip(REQUESTS, ANSWERS, strict=True)), ids=["estimates", "score"])
 def test_an_answer_has_what_the_readme_shows_of_it(shown: tuple[Path, str], request_: tuple[str, Any], said: dict[str, Any]) -> None:
     folder, _ = shown
-    with TestClient(create_app(Settings(models=folder / "models", is_demo=True)), client=("127.0.0.1", 50000)) as client:
+    with TestClient(create_app(Settings(models=folder / "models", is_demo=True)), base_url="http://127.0.0.1") as client:
         answer = client.post(request_[0], json=request_[1])
     assert answer.status_code == 200
     first = answer.json()["results"][0]
