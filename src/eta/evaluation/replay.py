@@ -56,7 +56,6 @@ class Replay:
     forecasts: dict[str, pd.DataFrame]
     fit_seconds: dict[str, float]
     predict_seconds: dict[str, float]
-    data_end: np.datetime64
 
 
 @dataclass(eq=False)
@@ -158,7 +157,6 @@ def replay(
         {name: pd.DataFrame(run.forecasts)[kept].reset_index(drop=True) for name, run in runs.items()},
         {name: run.fit_seconds for name, run in runs.items()},
         {name: run.predict_seconds for name, run in runs.items()},
-        data_end,
     )
 
 

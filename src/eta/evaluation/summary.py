@@ -47,20 +47,20 @@ def summarise(replay: Replay, *, reference: str | None = None, seed: int = 0) ->
     rows, by_month, by_segment = [], [], []
     for model, forecasts in replay.forecasts.items():
         table = pd.concat([replay.judged, forecasts], axis=1)
-        share = len(table)
         for moment, wanted in groups:
             part = table[wanted]
-            months = [({"month": month}, of_month) for month, of_month in part.groupby("month", sort=True)]
-            of_month = [{**where, "model": model, "moment": moment, **_scores(slice_), **_OF_WHOLE} for where, slice_ in months]
+            months = [
+                {"month": month, "model": model, "moment": moment, **_scores(of_month), **_OF_WHOLE} for month, of_month in part.groupby("month", sort=True)
+            ]
             row = {"model": model, "moment": moment, **_scores(part)}
-            ranked = [entry["late_auc"] for entry in of_month if entry["n_late"] >= LATE_ENOUGH and entry["late_auc"] is not None]
+            ranked = [entry["late_auc"] for entry in months if entry["n_late"] >= LATE_ENOUGH and entry["late_auc"] is not None]
             row |= {
                 "late_auc_month_mean": float(np.mean(ranked)) if ranked else None,
                 "fit_seconds": replay.fit_seconds[model],
-                "predict_seconds": replay.predict_seconds[model] * len(part) / share,
+                "predict_seconds": replay.predict_seconds[model] * len(part) / len(table),
             }
             rows.append(row)
-            by_month += of_month
+            by_month += months
             for segment in SEGMENTS:
                 for value, of_segment in part.groupby(segment, sort=True):
                     if of_segment["arrived"].sum() >= SEGMENT_ENOUGH:
@@ -77,8 +77,7 @@ def summarise(replay: Replay, *, reference: str | None = None, seed: int = 0) ->
                                 "high_80": high,
                             }
                         )
-    first = reference if reference in replay.forecasts else None
-    differences = [] if first is None else list(_differences(replay, first, groups, seed))
+    differences = [] if reference is None or reference not in replay.forecasts else list(_differences(replay, reference, groups, seed))
     return {"rows": rows, "differences": differences, "by_month": by_month, "by_segment": by_segment}
 
 
