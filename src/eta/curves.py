@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from eta.domain.errors import EtaError
@@ -45,10 +46,7 @@ class Curves:
     waited_hours: Floats
 
     def __post_init__(self) -> None:
-        steps = np.diff(self.cdf, axis=1)
-        if not (np.isfinite(self.hours).all() and np.isfinite(self.cdf).all()):
-            raise InvalidCurve()
-        if (steps < 0).any() or (np.diff(self.hours, axis=1) < 0).any() or (self.cdf[:, 0] < 0).any() or (self.cdf[:, -1] > 1).any():
+        if not _are_laws(self.hours, self.cdf):
             raise InvalidCurve()
 
     @classmethod
@@ -107,25 +105,23 @@ class Curves:
         return Curves(self.hours, self.cdf, self.waited_hours + np.asarray(hours, dtype=np.float64))
 
     def cdf_at(self, hours: ArrayLike) -> Floats:
-        """P(arrived within ``hours``), shape (N,); ``hours`` is (N,) or a number."""
-        start = self._start()
-        reached = self._unconditional(self.waited_hours + np.asarray(hours, dtype=np.float64))
-        return self._given_open(reached, start)
+        """P(arrived within ``hours``), shape (N,); ``hours`` is (N,) or a number, the answer NaN where it is NaN."""
+        return self.cdf_table(np.asarray(hours, dtype=np.float64).reshape(-1, 1))[:, 0]
+
+    def cdf_table(self, hours: Floats) -> Floats:
+        """P(arrived within ``hours``), (N, L), of hours (N or 1, L)."""
+        return _probabilities(self.hours, self.cdf, self.waited_hours, np.ascontiguousarray(hours))
 
     def quantile(self, level: ArrayLike) -> Floats:
         """The fewest hours by which the parcel has arrived with probability ``level`` (from below), shape (N,).
 
-        Infinite where the parcel does not arrive within the knots with that probability.
+        Infinite where the parcel does not arrive within the knots with that probability. ``level`` is (N,) or a number.
         """
-        start = self._start()
-        target = start + np.asarray(level, dtype=np.float64) * (1.0 - start)
-        after = (self.cdf < target[:, None]).sum(axis=1)
-        last = self.cdf.shape[1] - 1
-        right, left = np.minimum(after, last), np.maximum(np.minimum(after, last) - 1, 0)
-        low, high = _pick(self.cdf, left), _pick(self.cdf, right)
-        share = np.divide(target - low, high - low, out=np.ones_like(target), where=high > low)
-        at = _pick(self.hours, left) + np.clip(share, 0.0, 1.0) * (_pick(self.hours, right) - _pick(self.hours, left))
-        return np.where(after > last, np.inf, np.maximum(at - self.waited_hours, 0.0))
+        return self.quantile_table(np.asarray(level, dtype=np.float64).reshape(-1, 1))[:, 0]
+
+    def quantile_table(self, levels: Floats) -> Floats:
+        """The quantiles, (N, L), at levels (N or 1, L)."""
+        return _quantiles(self.hours, self.cdf, self.waited_hours, np.ascontiguousarray(levels))
 
     def knots(self) -> tuple[Floats, Floats]:
         """Hours from now and probabilities, both (N, K), of the conditioned curves; past knots stand at 0."""
@@ -141,17 +137,7 @@ class Curves:
 
     def _start(self) -> Floats:
         """F at the time already waited, (N,); 0 for a parcel that has not waited, whatever may happen at once."""
-        return np.where(self.waited_hours > 0, self._unconditional(self.waited_hours), 0.0)
-
-    def _unconditional(self, hours: Floats) -> Floats:
-        """F at ``hours`` (N,) before any conditioning; the upper value at a jump."""
-        after = (self.hours <= hours[:, None]).sum(axis=1)
-        last = self.hours.shape[1] - 1
-        left, right = np.clip(after - 1, 0, last), np.clip(after, 0, last)
-        h0, h1 = _pick(self.hours, left), _pick(self.hours, right)
-        f0, f1 = _pick(self.cdf, left), _pick(self.cdf, right)
-        share = np.divide(hours - h0, h1 - h0, out=np.zeros_like(hours), where=h1 > h0)
-        return np.where(after == 0, 0.0, f0 + share * (f1 - f0))
+        return _starts(self.hours, self.cdf, self.waited_hours)
 
     @staticmethod
     def _given_open(reached: Floats, start: Floats) -> Floats:
@@ -181,6 +167,89 @@ def kaplan_meier(
     return np.clip(1.0 - np.cumprod(1.0 - hazard, axis=1), 0.0, 1.0)[:, : len(grid)]
 
 
-def _pick(table: Floats, columns: NDArray[np.integer]) -> Floats:
-    """``table[i, columns[i]]`` for each row i of a (N or 1, K) table."""
-    return table[0, columns] if len(table) == 1 else np.take_along_axis(table, columns[:, None], axis=1)[:, 0]
+@njit(cache=True)
+def _are_laws(hours, cdf):  # type: ignore[no-untyped-def]  # compiled
+    """All knots are finite and none falls; probabilities are within 0 and 1. No comparison with NaN holds."""
+    are_laws = True
+    for i in range(len(hours)):
+        for k in range(hours.shape[1]):
+            are_laws &= np.isfinite(hours[i, k]) and (k == 0 or hours[i, k] >= hours[i, k - 1])
+    for i in range(len(cdf)):
+        for k in range(cdf.shape[1]):
+            are_laws &= cdf[i, k] >= (cdf[i, k - 1] if k else 0.0) and cdf[i, k] <= 1.0
+    return are_laws
+
+
+@njit(cache=True)
+def _law_at(hours, cdf, at):  # type: ignore[no-untyped-def]  # compiled
+    """F at one time of one curve (K,), before any conditioning; the upper value at a jump."""
+    after = np.searchsorted(hours, at, side="right")
+    if after == 0:
+        return 0.0
+    left, right = after - 1, min(after, len(hours) - 1)
+    h0, h1, f0, f1 = np.float64(hours[left]), np.float64(hours[right]), np.float64(cdf[left]), np.float64(cdf[right])
+    return f0 + ((at - h0) / (h1 - h0) if h1 > h0 else 0.0) * (f1 - f0)
+
+
+@njit(cache=True)
+def start_of(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
+    """F of one curve (K,) at the time already waited; 0 for a parcel that has not waited, whatever may happen at once."""
+    return _law_at(hours, cdf, waited) if waited > 0.0 else 0.0
+
+
+@njit(cache=True)
+def probability_at(hours, cdf, waited, start, asked):  # type: ignore[no-untyped-def]  # compiled
+    """P(arrived within ``asked`` hours) of one curve (K,): (F - F_start) / (1 - F_start), 1 if it had certainly arrived."""
+    if np.isnan(asked):
+        return np.nan
+    still_open = 1.0 - start
+    return (_law_at(hours, cdf, waited + asked) - start) / still_open if still_open > _CERTAIN else 1.0
+
+
+@njit(cache=True)
+def quantile_at(hours, cdf, waited, start, level):  # type: ignore[no-untyped-def]  # compiled
+    """The quantile of one curve (K,), in hours from now."""
+    target = start + level * (1.0 - start)
+    right = np.searchsorted(cdf, target, side="left")
+    if right == len(cdf):
+        return np.inf
+    left = max(right - 1, 0)
+    h0, h1, low, high = np.float64(hours[left]), np.float64(hours[right]), np.float64(cdf[left]), np.float64(cdf[right])
+    share = min(max((target - low) / (high - low), 0.0), 1.0) if high > low else 1.0
+    return max(h0 + share * (h1 - h0) - waited, 0.0)
+
+
+@njit(cache=True)
+def _starts(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty(len(waited))
+    for i in range(len(waited)):
+        result[i] = start_of(row_of(hours, i), row_of(cdf, i), waited[i])
+    return result
+
+
+@njit(cache=True)
+def _probabilities(hours, cdf, waited, asked):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty((len(waited), asked.shape[1]))
+    for i in range(len(waited)):
+        own_hours, own_cdf, own_asked = row_of(hours, i), row_of(cdf, i), row_of(asked, i)
+        start = start_of(own_hours, own_cdf, waited[i])
+        for k in range(asked.shape[1]):
+            result[i, k] = probability_at(own_hours, own_cdf, waited[i], start, own_asked[k])
+    return result
+
+
+@njit(cache=True)
+def _quantiles(hours, cdf, waited, levels):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty((len(waited), levels.shape[1]))
+    for i in range(len(waited)):
+        own_hours, own_cdf, own_levels = row_of(hours, i), row_of(cdf, i), row_of(levels, i)
+        start = start_of(own_hours, own_cdf, waited[i])
+        for k in range(levels.shape[1]):
+            result[i, k] = quantile_at(own_hours, own_cdf, waited[i], start, own_levels[k])
+    return result
+
+
+@njit(cache=True)
+def row_of(table, row):  # type: ignore[no-untyped-def]  # compiled
+    """The row (K,) of a table (N, K), or the one that all rows share."""
+    return table[min(row, len(table) - 1)]

@@ -9,21 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from eta.calendars.local import Instants, hours_between
 from eta.curves import kaplan_meier
 from eta.domain.errors import InvalidValue
 from eta.domain.vocabulary import DelayState, Phase, ReasonCode, ReasonParty
-from eta.journey.columns import Labels
+from eta.journey.columns import Labels, looked_up
 from eta.journey.segments import Segments
 from eta.journey.state import PHASES, States
 from eta.journey.timeline import EVENT_CODES, Timelines
 
 _GRID_HOURS = np.arange(0.0, 60 * 24 + 1, 1.0)
 _ALL = ""
+
+#: What is told, in the order of the codes below.
+_STATES = np.array([str(state) for state in DelayState], dtype=object)
+_REASONS = np.array([None, *(str(reason) for reason in ReasonCode)], dtype=object)
+_PARTIES = np.array([None, *(str(party) for party in ReasonParty)], dtype=object)
+_KINDS = np.array([None, "silence", "handling", "transit"], dtype=object)
+_, _AT_RISK, _PREDICTED_LATE, _STALLED, _OVERDUE, _CLEARED = range(len(_STATES))
+_HANDOVER_DELAY, _CARRIER_DELAY, _OFF_RADAR, _UNKNOWN_REASON = (
+    1 + list(ReasonCode).index(reason) for reason in (ReasonCode.HANDOVER_DELAY, ReasonCode.CARRIER_DELAY, ReasonCode.OFF_RADAR, ReasonCode.UNKNOWN)
+)
+_CARRIER, _MERCHANT, _UNKNOWN_PARTY = (1 + list(ReasonParty).index(party) for party in (ReasonParty.CARRIER, ReasonParty.MERCHANT, ReasonParty.UNKNOWN))
+_, _SILENCE, _HANDLING, _TRANSIT = range(len(_KINDS))
+_AT_SHOP = PHASES.index(Phase.ORDER_HANDLING)
+_NAT = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +74,9 @@ class Usual:
     upper_hours: float
 
 
+_NEVER = Usual(np.inf, np.inf)
+
+
 @dataclass(frozen=True)
 class StageLaws:
     """What is usual, open parcels included (Kaplan-Meier).
@@ -82,6 +101,19 @@ class StageLaws:
             _usual(handling, handled, Labels(np.full(len(handling), -1, dtype=np.int32), ()), level, at_least)[_ALL],
             _usual(transit, arrived, destination, level, at_least),
         )
+
+    @cached_property
+    def silence_hours(self) -> NDArray[np.float64]:
+        """The usual hours of silence, half and nearly all, (codes + 1, 2); the last row is for none of ``EVENT_CODES``."""
+        usual = [self.silence.get(code, self.silence.get(_ALL, _NEVER)) for code in (*EVENT_CODES, _ALL)]
+        return np.array([(law.p50_hours, law.upper_hours) for law in usual])
+
+    @cached_property
+    def transit_hours(self) -> tuple[tuple[dict[str, float], dict[str, float]], tuple[float, float]]:
+        """The usual hours in transit, half and nearly all, by destination, and those of all."""
+        of_all = self.transit.get(_ALL, _NEVER)
+        by_destination = {name: law.p50_hours for name, law in self.transit.items()}, {name: law.upper_hours for name, law in self.transit.items()}
+        return by_destination, (of_all.p50_hours, of_all.upper_hours)
 
     def to_json(self) -> dict[str, object]:
         """Plain numbers; ``None`` for an infinite one."""
@@ -116,6 +148,8 @@ class Delays:
     state: NDArray[np.object_]
     #: P(late); 1 once the promise has passed, NaN without a promise.
     probability: NDArray[np.float64]
+    #: Hours until the promised day ends, 0 once it has; NaN without a promise.
+    lead_hours: NDArray[np.float64]
     #: The flag stands: predicted late, stalled or overdue.
     is_raised: NDArray[np.bool_]
     #: The promise is expected to be missed, so that a lower threshold withdraws it.
@@ -152,64 +186,111 @@ def decide(
         promise_end: the first instant after the promised day, NaT without a promise.
         was_expected_late: ``is_expected_late`` of the evaluation before this one.
     """
-    p_late = 1.0 - on_time_probability
-    is_overdue = promise_end <= as_of
-    is_expected_late = ~is_overdue & (p_late >= np.where(was_expected_late, policy.clear_at, policy.raise_at))
-    seen = {
-        "silence": _against(hours_between(states.last_scan_at, as_of), Labels(states.last_code.astype(np.int32), EVENT_CODES), laws.silence),
-        "handling": _against(hours_between(states.ordered_at, as_of), Labels(np.full(len(as_of), -1, dtype=np.int32), ()), {_ALL: laws.handling}),
-        "transit": _against(hours_between(states.handed_over_at, as_of), destination, laws.transit),
-    }
-    silent, _, longest_silence = seen["silence"]
-    is_stalled = silent > longest_silence
-    is_at_shop = states.phase == PHASES.index(Phase.ORDER_HANDLING)
-
-    is_at_risk = p_late >= policy.risk_at
-    needs_reason = is_overdue | is_stalled | is_expected_late | is_at_risk
-    # A silence explains most; else what the parcel is in the middle of.
-    of_kind = np.where(is_stalled, 0, np.where(is_at_shop, 1, 2))
-    observed, p50, upper = (np.choose(of_kind, [hours[i] for hours in seen.values()]) for i in range(3))
-    is_slow = observed > p50
-    has_evidence = needs_reason & is_slow
+    codes, hours = _decide(
+        on_time_probability,
+        was_expected_late,
+        (policy.raise_at, policy.clear_at, policy.risk_at),
+        promise_end.view(np.int64),
+        as_of.view(np.int64),
+        states.last_scan_at.view(np.int64),
+        states.ordered_at.view(np.int64),
+        states.handed_over_at.view(np.int64),
+        states.phase,
+        laws.silence_hours[states.last_code],
+        (laws.handling.p50_hours, laws.handling.upper_hours),
+        looked_up((destination, destination), *laws.transit_hours),
+    )
+    state, reason, party, kind, is_raised, expected_late = codes
     return Delays(
-        state=_texts(
-            (is_overdue, DelayState.OVERDUE),
-            (is_stalled, DelayState.STALLED),
-            (is_expected_late, DelayState.PREDICTED_LATE),
-            (is_at_risk, DelayState.AT_RISK),
-            (was_expected_late, DelayState.CLEARED),
-            default=DelayState.ON_TRACK,
-        ),
-        probability=np.where(is_overdue, 1.0, p_late),
-        is_raised=is_overdue | is_stalled | is_expected_late,
-        is_expected_late=is_expected_late,
-        reason_code=_texts(
-            (~needs_reason, None),
-            (~is_slow, ReasonCode.UNKNOWN),
-            (is_at_shop, ReasonCode.HANDOVER_DELAY),
-            (is_stalled, ReasonCode.OFF_RADAR),
-            default=ReasonCode.CARRIER_DELAY,
-        ),
-        reason_party=_texts((~needs_reason, None), (~is_slow, ReasonParty.UNKNOWN), (is_at_shop, ReasonParty.MERCHANT), default=ReasonParty.CARRIER),
-        evidence_kind=np.array([*seen, None], dtype=object)[np.where(has_evidence, of_kind, len(seen))],
-        observed_hours=np.where(has_evidence, observed, np.nan),
-        expected_p50_hours=np.where(has_evidence, p50, np.nan),
-        expected_upper_hours=np.where(has_evidence, upper, np.nan),
+        state=_STATES[state],
+        probability=hours[0],
+        lead_hours=hours[4],
+        is_raised=is_raised.astype(bool),
+        is_expected_late=expected_late.astype(bool),
+        reason_code=_REASONS[reason],
+        reason_party=_PARTIES[party],
+        evidence_kind=_KINDS[kind],
+        observed_hours=hours[1],
+        expected_p50_hours=hours[2],
+        expected_upper_hours=hours[3],
     )
 
 
-def _texts(*cases: tuple[NDArray[np.bool_], str | None], default: str) -> NDArray[np.object_]:
-    """The text of the first case that holds, (N,)."""
-    words = np.array([*(None if text is None else str(text) for _, text in cases), str(default)], dtype=object)
-    return words[np.select([holds for holds, _ in cases], list(range(len(cases))), len(cases))]
+@njit(cache=True)
+def are_expected_late(on_time_probability, was_expected_late, raise_at, clear_at, promise_end, as_of):  # type: ignore[no-untyped-def]  # compiled
+    """Which promises of N parcels are expected to be missed, (N,); times are microseconds."""
+    result = np.empty(len(as_of), dtype=np.bool_)
+    for i in range(len(as_of)):
+        result[i] = promise_end[i] > as_of[i] and _is_expected_late(on_time_probability[i], was_expected_late[i], raise_at, clear_at)
+    return result
 
 
-def _against(observed: NDArray[np.float64], key: Labels, usual: Mapping[str, Usual]) -> tuple[NDArray[np.float64], ...]:
-    """Hours observed and the two usual ones for each parcel; what has not begun has taken 0 hours."""
-    fallback = usual.get(_ALL, Usual(np.inf, np.inf))
-    p50 = key.translate({name: law.p50_hours for name, law in usual.items()}, fallback.p50_hours)
-    upper = key.translate({name: law.upper_hours for name, law in usual.items()}, fallback.upper_hours)
-    return np.nan_to_num(observed), p50, upper
+@njit(cache=True)
+def _is_expected_late(on_time_probability, was_expected_late, raise_at, clear_at):  # type: ignore[no-untyped-def]  # compiled
+    """What was expected before, a lower chance to be late upholds."""
+    return 1.0 - on_time_probability >= (clear_at if was_expected_late else raise_at)
+
+
+@njit(cache=True)
+def _decide(  # type: ignore[no-untyped-def]  # compiled
+    on_time_probability,
+    was_expected_late,
+    thresholds,
+    promise_end,
+    as_of,
+    last_scan,
+    ordered,
+    handed_over,
+    phase,
+    silence,
+    handling,
+    transit,
+):
+    """Positions of state, reason, party and evidence in their lists, is raised, is expected late (6, N); P(late) and hours (5, N)."""
+    raise_at, clear_at, risk_at = thresholds
+    codes, hours = np.zeros((6, len(as_of)), dtype=np.int8), np.full((5, len(as_of)), np.nan)
+    for i in range(len(as_of)):
+        p_late = 1.0 - on_time_probability[i]
+        is_overdue = promise_end[i] != _NAT and promise_end[i] <= as_of[i]
+        is_late = not is_overdue and _is_expected_late(on_time_probability[i], was_expected_late[i], raise_at, clear_at)
+        silent, is_at_shop = _hours(last_scan[i], as_of[i]), phase[i] == _AT_SHOP
+        is_stalled, is_at_risk = silent > silence[i, 1], p_late >= risk_at
+        if is_overdue:
+            codes[0, i] = _OVERDUE
+        elif is_stalled:
+            codes[0, i] = _STALLED
+        elif is_late:
+            codes[0, i] = _PREDICTED_LATE
+        elif is_at_risk:
+            codes[0, i] = _AT_RISK
+        elif was_expected_late[i]:
+            codes[0, i] = _CLEARED
+        codes[4, i], codes[5, i] = is_overdue or is_stalled or is_late, is_late
+        hours[0, i] = 1.0 if is_overdue else p_late
+        if promise_end[i] != _NAT:
+            hours[4, i] = max(_hours(as_of[i], promise_end[i]), 0.0)
+        if not (codes[4, i] or is_at_risk):
+            continue
+        # A silence explains most; else what the parcel is in the middle of.
+        if is_stalled:
+            kind, observed, p50, upper = _SILENCE, silent, silence[i, 0], silence[i, 1]
+        elif is_at_shop:
+            kind, observed, p50, upper = _HANDLING, _hours(ordered[i], as_of[i]), handling[0], handling[1]
+        else:
+            kind, observed, p50, upper = _TRANSIT, _hours(handed_over[i], as_of[i]), transit[0, i], transit[1, i]
+        if observed > p50:
+            codes[3, i], hours[1, i], hours[2, i], hours[3, i] = kind, observed, p50, upper
+            codes[1, i] = _HANDOVER_DELAY if is_at_shop else _OFF_RADAR if is_stalled else _CARRIER_DELAY
+            codes[2, i] = _MERCHANT if is_at_shop else _CARRIER
+        else:
+            codes[1, i], codes[2, i] = _UNKNOWN_REASON, _UNKNOWN_PARTY
+    return codes, hours
+
+
+@njit(cache=True)
+def _hours(start, end):  # type: ignore[no-untyped-def]  # compiled
+    """What has not begun has taken 0 hours."""
+    return 0.0 if start == _NAT else (end - start) / 3_600_000_000
 
 
 def _usual(hours: NDArray[np.float64], ended: NDArray[np.bool_], key: Labels, level: float, at_least: int) -> dict[str, Usual]:

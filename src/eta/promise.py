@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.local import Dates, Instants, local_dates
-from eta.curves import Curves
+from eta.calendars.clocks import Clocks, instant_at, wall_at
+from eta.calendars.local import Dates, Instants
+from eta.curves import Curves, probability_at, quantile_at, row_of, start_of
 from eta.journey.columns import Labels
+
+_DATE, _NAT = np.dtype("datetime64[D]"), np.iinfo(np.int64).min
+#: In microseconds.
+_HOUR, _DAY = 3_600_000_000, 86_400_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,26 +34,101 @@ def windows(curves: Curves, as_of: Instants, zone: Labels, *, coverage: float) -
     The parcel arrives between the first and the last day, both included, with at least that probability if the curve
     is right: whole days only widen the range.
     """
-    return Windows(
-        date_at(curves, (1.0 - coverage) / 2.0, as_of, zone), date_at(curves, 0.5, as_of, zone), date_at(curves, (1.0 + coverage) / 2.0, as_of, zone)
-    )
+    return Windows(*dates_at(curves, window_levels(coverage), as_of, zone).T)
+
+
+def window_levels(coverage: float) -> tuple[float, float, float]:
+    """The levels of the ends and the middle of a central range."""
+    return (1.0 - coverage) / 2.0, 0.5, (1.0 + coverage) / 2.0
 
 
 def date_at(curves: Curves, level: float, as_of: Instants, zone: Labels) -> Dates:
-    """The local day, (N,), by whose end the parcel has arrived with probability ``level`` or more; NaT if none has."""
-    hours = curves.quantile(level)
-    is_finite = np.isfinite(hours)
-    dates = local_dates(as_of + to_duration(np.where(is_finite, hours, 0.0)), zone.codes, zone.names)
-    dates[~is_finite] = np.datetime64("NaT")
-    return dates
+    """``dates_at`` for one level, (N,)."""
+    return dates_at(curves, (level,), as_of, zone)[:, 0]
+
+
+def dates_at(curves: Curves, levels: Sequence[float], as_of: Instants, zone: Labels) -> Dates:
+    """The local days, (N, L), by whose end the parcel has arrived with probabilities ``levels`` or more; NaT if none has."""
+    clocks = Clocks.of(zone.names)
+    days = _days(
+        curves.hours,
+        curves.cdf,
+        curves.waited_hours,
+        np.array(levels),
+        as_of.view(np.int64),
+        zone.codes,
+        clocks.first,
+        clocks.begins,
+        clocks.ahead,
+    )
+    return days.view(_DATE)
+
+
+def probability_by_day(curves: Curves, as_of: Instants, dates: Dates, zone: Labels) -> NDArray[np.float64]:
+    """P(arrived on or before the local ``dates``), (N, L) as they are; NaN without a date."""
+    clocks = Clocks.of(zone.names)
+    return _chances_by_day(
+        curves.hours,
+        curves.cdf,
+        curves.waited_hours,
+        as_of.view(np.int64),
+        dates.view(np.int64),
+        zone.codes,
+        clocks.first,
+        clocks.begins,
+        clocks.ahead,
+        clocks.shown,
+    )
 
 
 def probability_by(curves: Curves, as_of: Instants, ends: Instants) -> NDArray[np.float64]:
-    """P(arrived before the instants ``ends``), (N,); 0 where they are past, NaN where there are none."""
-    hours = (ends - as_of) / np.timedelta64(1, "h")
-    return np.where(np.isnan(hours), np.nan, np.where(hours > 0, curves.cdf_at(np.nan_to_num(np.maximum(hours, 0.0))), 0.0))
+    """P(arrived before the instants ``ends``), shaped as they are, (N,) or (N, L); 0 where they are past, NaN where there are none."""
+    until = ends if ends.ndim == 2 else ends[:, None]
+    return _chances(curves.hours, curves.cdf, curves.waited_hours, as_of.view(np.int64), until.view(np.int64)).reshape(ends.shape)
 
 
-def to_duration(hours: NDArray[np.float64]) -> NDArray[np.timedelta64]:
-    """Hours as ``timedelta64[us]``."""
-    return np.rint(hours * 3_600_000_000).astype("timedelta64[us]")
+@njit(cache=True)
+def _days(hours, cdf, waited, levels, as_of, zones, first, begins, ahead):  # type: ignore[no-untyped-def]  # compiled
+    """Days since 1970, (N, L); times are microseconds."""
+    result = np.empty((len(waited), len(levels)), dtype=np.int64)
+    for i in range(len(waited)):
+        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
+        start = start_of(own_hours, own_cdf, waited[i])
+        for k in range(len(levels)):
+            left = quantile_at(own_hours, own_cdf, waited[i], start, levels[k])
+            if left == np.inf:
+                result[i, k] = _NAT
+            else:
+                result[i, k] = wall_at(as_of[i] + np.int64(np.rint(left * _HOUR)), zones[i], first, begins, ahead) // _DAY
+    return result
+
+
+@njit(cache=True)
+def _chances(hours, cdf, waited, as_of, ends):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty(ends.shape)
+    for i in range(len(waited)):
+        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
+        start = start_of(own_hours, own_cdf, waited[i])
+        for k in range(ends.shape[1]):
+            result[i, k] = _chance(own_hours, own_cdf, waited[i], start, as_of[i], ends[i, k])
+    return result
+
+
+@njit(cache=True)
+def _chances_by_day(hours, cdf, waited, as_of, days, zones, first, begins, ahead, shown):  # type: ignore[no-untyped-def]  # compiled
+    """Of days since 1970, each of which ends as the next one starts."""
+    result = np.empty(days.shape)
+    for i in range(len(waited)):
+        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
+        start = start_of(own_hours, own_cdf, waited[i])
+        for k in range(days.shape[1]):
+            end = _NAT if days[i, k] == _NAT else instant_at((days[i, k] + 1) * _DAY, zones[i], first, begins, ahead, shown)
+            result[i, k] = _chance(own_hours, own_cdf, waited[i], start, as_of[i], end)
+    return result
+
+
+@njit(cache=True)
+def _chance(hours, cdf, waited, start, as_of, end):  # type: ignore[no-untyped-def]  # compiled
+    if end == _NAT:
+        return np.nan
+    return probability_at(hours, cdf, waited, start, (end - as_of) / _HOUR) if end > as_of else 0.0

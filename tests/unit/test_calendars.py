@@ -15,6 +15,7 @@ from eta.calendars.zones import COUNTRY_ZONES, REGION_ZONES, zone_of
 from eta.domain.vocabulary import TimezoneSource
 
 SAO_PAULO, VIENNA, KOLKATA, HAVANA = "America/Sao_Paulo", "Europe/Vienna", "Asia/Kolkata", "America/Havana"
+CHANGEABLE = (SAO_PAULO, VIENNA, KOLKATA, HAVANA, "Asia/Beirut", "America/Asuncion", "America/Santiago", "Africa/Cairo", "Europe/Dublin")
 ALONE = np.array([0])
 
 
@@ -52,6 +53,23 @@ def test_each_place_reads_its_own_clock_and_a_missing_time_stays_missing() -> No
     assert np.array_equal(local, instants("2018-05-16T01:30", "2018-05-15T17:00", "NaT", "2018-05-15T22:00"), equal_nan=True)
 
 
+@pytest.mark.parametrize("zone", [*CHANGEABLE, "Africa/Casablanca", "Australia/Lord_Howe", "Asia/Gaza", "Europe/London", "Pacific/Apia", "UTC"])
+def test_clocks_show_what_the_time_zone_database_says(zone: str) -> None:
+    seconds = np.random.default_rng(1).integers(0, 4_100_000_000, 5_000)
+    at = (seconds * 1_000_000).view("datetime64[us]")
+    expected = [datetime.fromtimestamp(int(second), ZoneInfo(zone)).replace(tzinfo=None) for second in seconds]
+    assert wall_clock(at, np.zeros(len(at), dtype=np.int64), (zone,)).tolist() == expected
+
+
+def test_a_table_of_times_is_read_row_by_row() -> None:
+    at = instants("2018-05-15T20:00", "2018-05-15T03:00", "NaT", "2018-05-15T01:00").reshape(2, 2)
+    zones, names = np.array([1, 0]), (SAO_PAULO, VIENNA)
+    local = np.array([wall_clock(at[:, column], zones, names) for column in (0, 1)]).T
+    assert np.array_equal(wall_clock(at, zones, names), local, equal_nan=True)
+    days = local_dates(at, zones, names)
+    assert np.array_equal(day_starts(days, zones, names)[:, 1], day_starts(days[:, 1], zones, names))
+
+
 @pytest.mark.parametrize(
     ("zone", "day", "start", "hours"),
     [
@@ -71,7 +89,7 @@ def test_a_day_lasts_from_its_first_instant_to_that_of_the_next(zone: str, day: 
     assert to_instant(midnight(day, zone)) == instants(start)[0]
 
 
-@pytest.mark.parametrize("zone", [SAO_PAULO, VIENNA, KOLKATA, HAVANA, "Asia/Beirut", "America/Asuncion", "America/Santiago", "Africa/Cairo", "Europe/Dublin"])
+@pytest.mark.parametrize("zone", CHANGEABLE)
 def test_the_start_of_a_day_is_on_the_day_and_the_instant_before_is_not(zone: str) -> None:
     days = np.arange("2016-01-01", "2026-01-01", dtype="datetime64[D]")
     codes = np.zeros(len(days), dtype=np.int64)

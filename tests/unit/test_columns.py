@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
-from eta.journey.columns import MISSING, Labels
+from eta.journey.columns import MISSING, Labels, combinations, derived, looked_up
 from eta.journey.segments import NOWHERE, Segments, pick_times
 
 #: Rows 0-1, none, 2-4, none.
@@ -39,22 +38,56 @@ def test_a_text_without_a_number_gets_that_of_a_missing_one() -> None:
     assert Labels.of([None]).translate({"a": 1.5}, missing=-7.0).tolist() == [-7.0]
 
 
+@pytest.mark.parametrize("count", [0, 3, 5_000])
+def test_numbers_are_looked_up_alike_for_few_texts_and_for_many(count: int) -> None:
+    texts = [("a", None, "b", "c")[number % 4] for number in range(count)]
+    found = looked_up((Labels.of(texts), Labels.of(texts[::-1])), ({"a": 1.5, "b": 2.5}, {"c": 3.5}), (-7.0, -8.0))
+    first, second = {"a": 1.5, "b": 2.5}, {"c": 3.5}
+    assert found.tolist() == [[first.get(str(text), -7.0) for text in texts], [second.get(str(text), -8.0) for text in texts[::-1]]]
+
+
+def pairs(left: str | None, right: str | None) -> tuple[str | None, str | None]:
+    return (f"{left}-{right}" if left and right else None), left or right
+
+
 @pytest.mark.parametrize(
-    ("left", "right", "joined"),
+    ("left", "right", "joined", "either"),
     [
-        (["BR", "BR", "AT"], ["SP", "RJ", "9"], ["BR-SP", "BR-RJ", "AT-9"]),
-        (["BR", None, "AT", None], ["SP", "RJ", None, None], ["BR-SP", None, None, None]),
-        (["BR", "AT"], [None, None], [None, None]),
-        ([None, None], ["SP", "RJ"], [None, None]),
-        ([], [], []),
-        (["a", "a-b"], ["b-c", "c"], ["a-b-c", "a-b-c"]),
+        (["BR", "BR", "AT"], ["SP", "RJ", "9"], ["BR-SP", "BR-RJ", "AT-9"], ["BR", "BR", "AT"]),
+        (["BR", None, "AT", None], ["SP", "RJ", None, None], ["BR-SP", None, None, None], ["BR", "RJ", "AT", None]),
+        ([None, None], ["SP", "RJ"], [None, None], ["SP", "RJ"]),
+        ([], [], [], []),
+        (["a", "a-b"], ["b-c", "c"], ["a-b-c", "a-b-c"], ["a", "a-b"]),
     ],
-    ids=["both known", "some missing", "right unknown", "left unknown", "nothing", "two ways to one text"],
+    ids=["both known", "some missing", "left unknown", "nothing", "two ways to one text"],
 )
-def test_joined_texts_are_missing_where_either_is(left: list[str | None], right: list[str | None], joined: list[str | None]) -> None:
-    labels = Labels.of(left).joined(Labels.of(right), "-")
-    assert labels.texts().tolist() == joined
-    assert list(labels.names) == sorted({text for text in joined if text})
+def test_derived_texts_follow_from_those_of_their_row(
+    left: list[str | None], right: list[str | None], joined: list[str | None], either: list[str | None]
+) -> None:
+    found = derived([Labels.of(left), Labels.of(right)], pairs, ("joined", "either"))
+    assert {name: labels.texts().tolist() for name, labels in found.items()} == {"joined": joined, "either": either}
+    assert list(found["joined"].names) == sorted({text for text in joined if text})
+
+
+def test_a_text_is_derived_once_for_all_rows_of_a_kind() -> None:
+    asked: list[str | None] = []
+
+    def once(text: str | None) -> tuple[str | None]:
+        asked.append(text)
+        return (text,)
+
+    derived([Labels.of(["b", None, "a", "b", None, "b"])], once, ("same",))
+    assert asked == ["b", None, "a"]
+
+
+def test_combinations_are_numbered_as_they_first_occur() -> None:
+    random = np.random.default_rng(1)
+    for rows in (1, 7, 300, 5_000):
+        codes = random.integers(-1, 9, (3, rows)).astype(np.int32)
+        group, first = combinations([Labels(own, tuple("abcdefghi")) for own in codes])
+        seen: dict[tuple[int, ...], int] = {}
+        assert group.tolist() == [seen.setdefault(tuple(row), len(seen)) for row in codes.T.tolist()]
+        assert [tuple(row) for row in codes.T[first].tolist()] == list(seen)
 
 
 def test_runs_know_their_lengths_and_rows_their_run() -> None:
@@ -62,53 +95,14 @@ def test_runs_know_their_lengths_and_rows_their_run() -> None:
     assert RUNS.owner().tolist() == [0, 0, 2, 2, 2]
 
 
-@pytest.mark.parametrize("values", [np.array([1, 2, 3, 4, 5]), np.array([True, False, True, True, False])])
-def test_the_total_of_an_empty_run_is_nothing(values: NDArray[np.int64]) -> None:
-    assert RUNS.total(values).tolist() == [sum(values[:2]), 0, sum(values[2:]), 0]
-
-
-@pytest.mark.parametrize(
-    ("mask", "first", "last"),
-    [
-        ([1, 1, 1, 1, 1], [0, NOWHERE, 2, NOWHERE], [1, NOWHERE, 4, NOWHERE]),
-        ([0, 1, 0, 1, 0], [1, NOWHERE, 3, NOWHERE], [1, NOWHERE, 3, NOWHERE]),
-        ([0, 0, 0, 0, 1], [NOWHERE, NOWHERE, 4, NOWHERE], [NOWHERE, NOWHERE, 4, NOWHERE]),
-        ([1, 0, 0, 0, 0], [0, NOWHERE, NOWHERE, NOWHERE], [0, NOWHERE, NOWHERE, NOWHERE]),
-        ([0, 0, 0, 0, 0], [NOWHERE] * 4, [NOWHERE] * 4),
-    ],
-)
-def test_first_and_last_rows_are_looked_for_within_each_run_alone(mask: list[int], first: list[int], last: list[int]) -> None:
-    assert RUNS.first_where(np.array(mask, dtype=bool)).tolist() == first
-    assert RUNS.last_where(np.array(mask, dtype=bool)).tolist() == last
-
-
 @pytest.mark.parametrize("counts", [[], [0], [0, 0]])
 def test_runs_without_rows_hold_nothing(counts: list[int]) -> None:
-    runs, nothing = Segments.of_counts(np.array(counts, dtype=np.int64)), np.zeros(0, dtype=bool)
-    assert runs.total(nothing).tolist() == [0] * len(counts)
-    assert runs.first_where(nothing).tolist() == [NOWHERE] * len(counts)
-    assert runs.last_where(nothing).tolist() == [NOWHERE] * len(counts)
+    runs = Segments.of_counts(np.array(counts, dtype=np.int64))
+    assert runs.counts.tolist() == counts
     assert runs.owner().tolist() == []
-
-
-def test_any_runs_agree_with_a_plain_loop() -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(50):
-        runs = Segments.of_counts(rng.integers(0, 4, rng.integers(1, 8)))
-        mask = rng.random(runs.starts[-1]) < 0.4
-        rows = [[row for row in range(start, end) if mask[row]] for start, end in zip(runs.starts[:-1], runs.starts[1:], strict=True)]
-        assert runs.first_where(mask).tolist() == [min(own, default=NOWHERE) for own in rows]
-        assert runs.last_where(mask).tolist() == [max(own, default=NOWHERE) for own in rows]
-        assert runs.total(mask).tolist() == [len(own) for own in rows]
 
 
 def test_nowhere_has_no_time() -> None:
     times = np.array(["2018-01-01", "2018-01-02"], dtype="datetime64[us]")
     picked = pick_times(times, np.array([1, NOWHERE, 0]))
     assert np.array_equal(picked, np.array(["2018-01-02", "NaT", "2018-01-01"], dtype="datetime64[us]"), equal_nan=True)
-
-
-def test_a_missing_text_is_taken_from_elsewhere() -> None:
-    texts = Labels.of(["b", None, None, "a"]).or_else(Labels.of(["x", "a", None, "y"]))
-    assert texts.texts().tolist() == ["b", "a", None, "a"]
-    assert list(texts.names) == sorted(texts.names)

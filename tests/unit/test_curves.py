@@ -202,3 +202,11 @@ def test_what_may_happen_at_once_is_not_taken_for_waiting() -> None:
 def test_no_rows_are_no_curves() -> None:
     empty = Curves.at_once(np.empty(0))
     assert len(empty) == len(empty.quantile(0.5)) == len(empty.cdf_at(np.empty(0))) == 0
+
+
+def test_tables_hold_what_is_read_one_by_one() -> None:
+    curves = Curves.on_grid([0, 10, 20], [[0.0, 0.5, 0.9], [0.1, 0.2, 1.0]]).remaining_after([0.0, 12.0])
+    levels, hours = np.array([[0.1, 0.5, 0.95]]), np.array([[1.0, 8.0], [3.0, np.nan]])
+    assert np.array_equal(curves.quantile_table(levels), np.column_stack([curves.quantile(level) for level in levels[0]]))
+    assert np.array_equal(curves.cdf_table(hours), np.column_stack([curves.cdf_at(own) for own in hours.T]), equal_nan=True)
+    assert np.isnan(curves.cdf_at(np.nan)).all()

@@ -12,15 +12,18 @@ GET  /openapi.json   the contract
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import Any
 
 from fastapi import FastAPI
 
 from eta import __version__
 from eta.api.door import StrictRoute
+from eta.api.examples import SECURITY_SCHEMES
 from eta.api.keys import Gate
 from eta.api.metrics import Metrics, Observed
 from eta.api.problems import install
@@ -45,7 +48,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     """
     settings.require_callers()
     metrics = Metrics()
-    app = FastAPI(title="eta", version=__version__, description=DESCRIPTION, lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = _Api(title="eta", version=__version__, description=DESCRIPTION, lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
     app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc())
     app.state.metrics, app.state.workers, app.state.clock = metrics, Workers(), clock
@@ -57,11 +60,23 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     return app
 
 
+class _Api(FastAPI):
+    """The application, whose contract says how callers are known."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The contract."""
+        contract = super().openapi()
+        contract["components"]["securitySchemes"] = SECURITY_SCHEMES
+        return contract
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Nothing is asked before the registry has been read once; then it is watched."""
     serving: Serving = app.state.serving
     await asyncio.to_thread(serving.try_to_look)
+    # What stands after the start stays: a collection of garbage need not look through it while a caller waits.
+    gc.freeze()
     watch = asyncio.create_task(serving.watch())
     try:
         yield

@@ -1,4 +1,4 @@
-"""The examples of the contract; tests run every one of them."""
+"""What the contract says beside types: examples, every one of which tests run, and keys."""
 
 from __future__ import annotations
 
@@ -50,8 +50,14 @@ SCORE_REQUESTS: dict[str, Any] = {
 }
 
 
+#: How a caller is known, for the contract alone: the door itself asks for the key, before it reads a body.
+SECURITY_SCHEMES: dict[str, Any] = {"APIKeyHeader": {"in": "header", "name": "X-API-Key", "type": "apiKey"}, "HTTPBearer": {"scheme": "bearer", "type": "http"}}
+_KEYS: dict[str, Any] = {"security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
+
+
 def _extra(requests: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"content": {"application/json": {"examples": {name: {"value": value} for name, value in requests.items()}}}}}
+    examples = {name: {"value": value} for name, value in requests.items()}
+    return {"requestBody": {"content": {"application/json": {"examples": examples}}}, **_KEYS}
 
 
-ESTIMATES, SCORE = _extra(ESTIMATE_REQUESTS), _extra(SCORE_REQUESTS)
+ESTIMATES, SCORE, MODELS = _extra(ESTIMATE_REQUESTS), _extra(SCORE_REQUESTS), _KEYS

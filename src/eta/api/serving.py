@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
 
@@ -46,6 +46,11 @@ class Current:
     def version(self) -> str | None:
         """The version that answers."""
         return self.served.version if self.served else None
+
+    @property
+    def learned_on(self) -> date | None:
+        """The day, in UTC, up to which the version that answers has learned."""
+        return self.data_through.astimezone(UTC).date() if self.data_through else None
 
     @property
     def is_degraded(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,10 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from eta.api.problems import Problem
 from eta.api.serving import Current
 from eta.domain.vocabulary import DelayState
-from eta.service.score_shipments import DELIVERED_LATE, Answer, AnswerCode, DelayAnswer
+from eta.service.score_shipments import DELIVERED_LATE, PERCENTILES, Answer, AnswerCode, DelayAnswer
 
 #: Answers without dates for want of evidence, and those for want of a model.
 _ABSTAINED, _DEGRADED = AnswerCode.TOO_LITTLE_SUPPORT, AnswerCode.NO_MODEL
+
+#: The field of each percentile.
+_PERCENTILE = {percent: f"percentile_{percent}" for percent in PERCENTILES}
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -166,57 +169,62 @@ class Liveness(Reply):
     status: Literal["alive"] = "alive"
 
 
+def reply(kind: str, as_of: datetime, current: Current, results: list[dict[str, object]]) -> dict[str, object]:
+    """The fields of ``Estimates`` and ``Scores``, in their order."""
+    return {"object": kind, "as_of": as_of, "model_version": current.version, "degraded": current.is_degraded, "results": results}
+
+
 def to_fields(answer: Answer, current: Current, coverage: float, carrier: str | None, service_level: str | None) -> dict[str, object]:
-    """The fields of a ``Result``."""
+    """The fields of a ``Result``, in its order."""
     return {
         "carrier_code": carrier,
         "service_code": service_level,
-        "status": str(answer.status),
-        "phase": str(answer.phase),
+        "status": answer.status.value,
+        "phase": answer.phase.value,
         "estimated_delivery_date": answer.estimated_on,
         "estimated_delivery_date_min": answer.earliest_on,
         "estimated_delivery_date_max": answer.latest_on,
         "timezone": answer.timezone,
-        "timezone_source": str(answer.timezone_source),
-        "time_in_transit": TimeInTransit.model_validate({f"percentile_{percent}": days for percent, days in answer.days_left.items()}),
+        "timezone_source": answer.timezone_source.value,
+        "time_in_transit": {"unit": "calendar_days", **{_PERCENTILE[percent]: days for percent, days in answer.days_left.items()}},
         "confidence_level": coverage,
         "delivery_date_confidence": _rounded(answer.confidence),
         "confidence_code": answer.code,
         "promise": _promise(answer),
         "delay": _delay(answer.delay),
-        "basis": Basis(
-            level=answer.support_level,
-            n_effective=answer.support_parcels,
-            data_through=current.data_through.astimezone(UTC).date() if current.data_through else None,
-            abstained=answer.code is _ABSTAINED,
-        ),
+        "basis": {
+            "level": answer.support_level,
+            "n_effective": answer.support_parcels,
+            "data_through": current.learned_on,
+            "abstained": answer.code is _ABSTAINED,
+        },
         "model_version": current.version,
         "degraded": answer.code is _DEGRADED,
     }
 
 
-def _promise(answer: Answer) -> Promise | None:
+def _promise(answer: Answer) -> dict[str, object] | None:
     if answer.promise_on is None:
         return None
-    return Promise(date=answer.promise_on, is_ours=answer.is_promise_ours, on_time_probability=_rounded(answer.on_time_probability))
+    return {"date": answer.promise_on, "is_ours": answer.is_promise_ours, "on_time_probability": _rounded(answer.on_time_probability)}
 
 
-def _delay(delay: DelayAnswer) -> Delay:
-    evidence = Evidence(
-        kind=delay.evidence_kind or "",
-        observed_hours=_rounded(delay.observed_hours, 2),
-        expected_p50_hours=delay.expected_p50_hours,
-        expected_upper_hours=delay.expected_upper_hours,
-    )
-    return Delay(
-        state=delay.state,
-        probability=_rounded(delay.probability),
-        baseline=None if delay.probability is None and delay.lead_time_hours is None else "promise",
-        lead_time_hours=_rounded(delay.lead_time_hours, 2),
-        reason_code=delay.reason_code,
-        reason_party=delay.reason_party,
-        evidence=[evidence] if delay.evidence_kind else [],
-    )
+def _delay(delay: DelayAnswer) -> dict[str, object]:
+    evidence = {
+        "kind": delay.evidence_kind,
+        "observed_hours": _rounded(delay.observed_hours, 2),
+        "expected_p50_hours": delay.expected_p50_hours,
+        "expected_upper_hours": delay.expected_upper_hours,
+    }
+    return {
+        "state": delay.state,
+        "probability": _rounded(delay.probability),
+        "baseline": None if delay.probability is None and delay.lead_time_hours is None else "promise",
+        "lead_time_hours": _rounded(delay.lead_time_hours, 2),
+        "reason_code": delay.reason_code,
+        "reason_party": delay.reason_party,
+        "evidence": [evidence] if delay.evidence_kind else [],
+    }
 
 
 def _rounded(value: float | None, digits: int = 4) -> float | None:

@@ -4,13 +4,15 @@ Instants are ``datetime64[us]`` in UTC; wall-clock times are ``datetime64[us]`` 
 under a name that could be taken for an instant. Zones come as integer codes into a tuple of IANA names.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from eta.calendars.clocks import Clocks
 
 Instants = NDArray[np.datetime64]
 Dates = NDArray[np.datetime64]
@@ -18,6 +20,9 @@ Codes = NDArray[np.integer]
 
 HOUR = np.timedelta64(1, "h")
 DAY = np.timedelta64(1, "D")
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_INSTANT, _DATE, _INTEGER, _CODE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]"), np.dtype(np.int64), np.dtype(np.int32)
 
 
 def hours_between(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> NDArray[np.float64]:
@@ -27,7 +32,7 @@ def hours_between(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) ->
 
 def to_instant(moment: datetime) -> np.datetime64:
     """An aware datetime as ``datetime64[us]`` in UTC."""
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+    return np.datetime64((moment - _EPOCH) // _MICROSECOND, "us")
 
 
 def midnight(day: str, zone: str) -> datetime:
@@ -41,30 +46,25 @@ def midnight(day: str, zone: str) -> datetime:
 
 
 def wall_clock(at: Instants, zones: Codes, names: Sequence[str]) -> NDArray[np.datetime64]:
-    """Local wall-clock times, shape (N,), of instants ``at`` (N,) in zones ``names[zones]``."""
-    return _by_zone(at, zones, names, lambda index, zone: index.tz_localize("UTC").tz_convert(zone).tz_localize(None))
+    """Local wall-clock times, shaped as the instants ``at``, (N,) or (N, K), in zones ``names[zones]``, (N,)."""
+    return Clocks.of(tuple(names)).walls(_table(at), zones.astype(_CODE, copy=False)).view(_INSTANT).reshape(at.shape)
 
 
 def local_dates(at: Instants, zones: Codes, names: Sequence[str]) -> Dates:
-    """Local calendar dates ``datetime64[D]``, shape (N,)."""
-    return wall_clock(at, zones, names).astype("datetime64[D]")
+    """Local calendar dates ``datetime64[D]``, shaped as ``at``, (N,) or (N, K)."""
+    return wall_clock(at, zones, names).astype(_DATE)
 
 
 def day_starts(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
-    """The first instant, shape (N,), of each local calendar date.
+    """The first instant of each local calendar date, shaped as ``dates``, (N,) or (N, K).
 
     Where clocks skip midnight, the day starts at the first time that exists; where midnight comes twice, at the first.
     """
-
-    def first_instant(index: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
-        first = np.ones(len(index), dtype=bool)
-        return index.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").tz_convert("UTC").tz_localize(None)
-
-    return _by_zone(dates.astype("datetime64[us]"), zones, names, first_instant)
+    return Clocks.of(tuple(names)).instants(_table(dates), zones.astype(_CODE, copy=False)).view(_INSTANT).reshape(dates.shape)
 
 
 def day_ends(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
-    """The first instant after each local calendar date, shape (N,)."""
+    """The first instant after each local calendar date, shaped as ``dates``, (N,) or (N, K)."""
     return day_starts(dates + DAY, zones, names)
 
 
@@ -80,11 +80,7 @@ def declared_zone_to_utc(wall: pd.Series, zone: str) -> tuple[pd.Series, pd.Seri
     return first.dt.tz_convert("UTC"), wall.notna() & (twice.isna() | skipped)
 
 
-def _by_zone(
-    values: NDArray[np.datetime64], zones: Codes, names: Sequence[str], convert: Callable[[pd.DatetimeIndex, str], pd.DatetimeIndex]
-) -> NDArray[np.datetime64]:
-    result = np.full(values.shape, np.datetime64("NaT"), dtype="datetime64[us]")
-    for code in np.unique(zones):
-        rows = np.flatnonzero(zones == code)
-        result[rows] = convert(pd.DatetimeIndex(values[rows]), names[code]).to_numpy().astype("datetime64[us]")
-    return result
+def _table(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Microseconds, (N, K), of times (N,) or (N, K)."""
+    whole = np.ascontiguousarray(times.astype(_INSTANT, copy=False)).view(_INTEGER)
+    return whole if whole.ndim == 2 else whole[:, None]

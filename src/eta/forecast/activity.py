@@ -7,10 +7,10 @@ read in hours of the clock; the calendar of the target day thus enters every bin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from eta.calendars.holidays import holiday_dates
@@ -19,9 +19,14 @@ from eta.journey.features import Features
 from eta.journey.snapshots import PURCHASE, Examples
 
 HOURS_A_WEEK = 168
-#: Microseconds.
-_HOUR = 3_600_000_000
+MICROSECONDS_AN_HOUR = 3_600_000_000
 _EXACT = 2.0**20
+#: Sheets of active hours begin every so many days and reach beyond the last horizon of a row that starts on their last day.
+_STRETCH_DAYS = 32
+_SHEET_DAYS = _STRETCH_DAYS + 64
+_STRETCH, _SHEET_HOURS = _STRETCH_DAYS * 24 * MICROSECONDS_AN_HOUR, _SHEET_DAYS * 24
+#: Sheets kept for the next question, 37 kB each.
+_MOST_SHEETS = 1024
 #: No hour is ever quite dead: 1/50 of an average one.
 LEAST = 0.02
 #: A carrier's own profile counts against that of all carriers like this many deliveries an hour of the week.
@@ -40,6 +45,7 @@ class Activity:
     carriers: tuple[str, ...]
     profile: NDArray[np.float64]
     holiday_factor: float
+    _sheets: dict[tuple[int, int, str | None], tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def learn(cls, examples: Examples) -> Activity:
@@ -58,39 +64,71 @@ class Activity:
                 rows.append(_profile(own + CARRIER_PRIOR * overall))
         return cls(tuple(carriers), np.vstack([*rows, overall]), _holiday_factor(at.astype("datetime64[D]"), arrived.features.calendar))
 
+    def clocks(self, features: Features) -> Clocks:
+        """The clocks of N rows, each started at ``as_of``."""
+        start = features.local_as_of.astype(np.int64)
+        carrier, calendar = features.labels["carrier"], features.calendar
+        row = {name: number for number, name in enumerate(self.carriers)}
+        profile = np.array([*(row.get(name, len(self.carriers)) for name in carrier.names), len(self.carriers)])[carrier.codes]
+        # One sheet serves all rows of a carrier and a calendar that start in the same stretch of days.
+        sheet = (start // _STRETCH * len(self.profile) + profile) * (len(calendar.names) + 1) + calendar.codes
+        used, first, which = np.unique(sheet, return_index=True, return_inverse=True)
+        sheets = [self._sheet(int(start[i] // _STRETCH), int(profile[i]), calendar.names[calendar.codes[i]] if calendar.codes[i] >= 0 else None) for i in first]
+        passed, rate = (np.concatenate(parts) for parts in zip(*sheets, strict=True)) if len(used) else (np.zeros(1), np.zeros(1))
+        return Clocks(passed, rate, start % _STRETCH + which * (_SHEET_HOURS * MICROSECONDS_AN_HOUR))
+
     def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Active hours, (N, K), that pass from ``as_of`` until ``hours``, (K,) or (N, K), later; the first are 0.
+        """Active hours, (N, K), that pass from ``as_of`` until ``hours``, (K,) or (N, K), later; at most 62 days later.
 
         Steps of daylight saving are ignored. A row's answer does not depend on its company, to the last bit.
         """
-        steps = np.broadcast_to(np.rint(hours * _HOUR).astype(np.int64), (len(features), hours.shape[-1]))
-        result = np.empty(steps.shape)
-        for rows, calendar, profile in self._groups(features):
-            start = features.local_as_of[rows]
-            first = start.min().astype("datetime64[D]")
-            at = (start - first.astype(start.dtype)).astype(np.int64)[:, None] + steps[rows]
-            hour, part = at // _HOUR, (at % _HOUR) / _HOUR
-            days = first + np.arange(int(hour.max()) // 24 + 2)
-            week = profile[(24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)]
-            names = (calendar,) if calendar else ()
-            week[is_holiday(days, Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names))] *= self.holiday_factor
-            # Whole multiples of a power of two add up without rounding, whatever day the batch starts on.
-            rate = np.rint(np.maximum(week, LEAST) * _EXACT).ravel() / _EXACT
-            passed = np.concatenate([[0.0], np.cumsum(rate)])
-            begun = part * rate[hour]
-            result[rows] = (passed[hour] - passed[hour[:, :1]]) + (begun - begun[:, :1])
-        return result
+        clocks = self.clocks(features)
+        steps = np.broadcast_to(np.rint(hours * MICROSECONDS_AN_HOUR).astype(np.int64), (len(features), hours.shape[-1]))
+        return _elapsed(clocks.passed, clocks.rate, clocks.start, steps)
 
-    def _groups(self, features: Features) -> Iterator[tuple[NDArray[np.int64], str | None, NDArray[np.float64]]]:
-        """Rows that share a calendar and a profile."""
-        carrier, calendar = features.labels["carrier"], features.calendar
-        own = np.array([*(self.carriers.index(name) if name in self.carriers else len(self.carriers) for name in carrier.names), len(self.carriers)])
-        profile = own[carrier.codes]
-        group = calendar.codes.astype(np.int64) * len(self.profile) + profile
-        for value in np.unique(group):
-            rows = np.flatnonzero(group == value)
-            code = calendar.codes[rows[0]]
-            yield rows, calendar.names[code] if code >= 0 else None, self.profile[profile[rows[0]]]
+    def _sheet(self, stretch: int, profile: int, calendar: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        sheet = self._sheets.get((stretch, profile, calendar))
+        if sheet is None:
+            if len(self._sheets) >= _MOST_SHEETS:
+                self._sheets.clear()
+            sheet = self._sheets[stretch, profile, calendar] = self._new_sheet(stretch, profile, calendar)
+        return sheet
+
+    def _new_sheet(self, stretch: int, profile: int, calendar: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Active hours passed since the stretch began, and the rate of each of its hours, for ``_SHEET_DAYS`` days."""
+        days = np.datetime64(stretch * _STRETCH_DAYS, "D") + np.arange(_SHEET_DAYS)
+        week = self.profile[profile][(24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)]
+        names = (calendar,) if calendar else ()
+        week[is_holiday(days, Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names))] *= self.holiday_factor
+        # Whole multiples of a power of two add up without rounding, whatever day the sheet starts on.
+        rate = np.rint(np.maximum(week, LEAST) * _EXACT).ravel() / _EXACT
+        return np.cumsum(rate) - rate, rate
+
+
+@dataclass(frozen=True, eq=False)
+class Clocks:
+    """Clocks of N rows: ``start`` (N,), in microseconds, points into hourly tables of active hours ``passed`` and their ``rate``."""
+
+    passed: NDArray[np.float64]
+    rate: NDArray[np.float64]
+    start: NDArray[np.int64]
+
+
+@njit(cache=True)
+def active_hours(passed, rate, at):  # type: ignore[no-untyped-def]  # compiled
+    """Active hours that the table shows at a position in microseconds."""
+    hour = at // MICROSECONDS_AN_HOUR
+    return passed[hour] + (at - hour * MICROSECONDS_AN_HOUR) / MICROSECONDS_AN_HOUR * rate[hour]
+
+
+@njit(cache=True)
+def _elapsed(passed, rate, start, steps):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty(steps.shape)
+    for i in range(steps.shape[0]):
+        begun = active_hours(passed, rate, start[i])
+        for k in range(steps.shape[1]):
+            result[i, k] = active_hours(passed, rate, start[i] + steps[i, k]) - begun
+    return result
 
 
 def is_holiday(dates: NDArray[np.datetime64], calendar: Labels) -> NDArray[np.bool_]:

@@ -20,18 +20,18 @@ from sklearn.base import BaseEstimator
 
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted, NothingToLearn
-from eta.forecast.activity import Activity
+from eta.forecast.activity import MICROSECONDS_AN_HOUR, Activity
 from eta.forecast.base import HORIZON_DAYS, Arrays
+from eta.forecast.drift import AGE_EDGES, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
 from eta.forecast.label_means import LabelMeans, encode_out_of_fold
-from eta.forecast.trees import Forest, fit_leaves
+from eta.forecast.trees import Forest, cumulative_hazards, fit_leaves
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
-from eta.journey.snapshots import PURCHASE, Examples
+from eta.journey.snapshots import PURCHASE, Examples, Snapshots
 
 #: Edges of the hazard's bins, in hours from ``as_of``.
 BIN_EDGES_HOURS = 24.0 * np.array([0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18, 20, 22, 24, 27, 30, 37, 44, 51, HORIZON_DAYS])
 #: Knots of the curves: every edge, and enough between them for the hours of a day to show.
 KNOTS_HOURS = np.unique(np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), BIN_EDGES_HOURS]))
-_BIN_OF_STEP = np.searchsorted(BIN_EDGES_HOURS, KNOTS_HOURS[1:], side="left") - 1
 
 
 class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -95,7 +95,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         time_left, is_purchase = log_time_left(kept), kept.kind == PURCHASE
         if not (kept.arrived & is_purchase).any():
             raise NothingToLearn()
-        self.activity_ = Activity.learn(kept)
+        self.activity_, self.drift_ = Activity.learn(kept), Drift.none()
         purchases, own = kept.features.take(np.flatnonzero(is_purchase)), time_left[is_purchase]
         self.labels_ = LabelMeans.learn(purchases, own, self.label_prior)
         labels = encode_out_of_fold(kept.features, kept.parcel, purchases, kept.parcel[is_purchase], own, self.label_prior)
@@ -120,19 +120,56 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         return self
 
     def predict_curves(self, features: Features) -> Curves:
-        """The laws of the time left, (N,), on ``KNOTS_HOURS``.
+        """The laws of the time left, (N,), on ``KNOTS_HOURS``, as fast as the network runs these days.
 
         Raises:
             NotFitted: before ``fit``.
         """
         if not hasattr(self, "values_"):
             raise NotFitted()
-        log_hazard = np.tile(self.base_, (len(features), 1))
-        self.forest_.add_values(self._matrix(features, self.labels_.encode(features)), self.values_, log_hazard)
-        active = np.diff(self.activity_.elapsed(features, KNOTS_HOURS), axis=1)
-        hazard = np.exp(log_hazard.astype(np.float64))[:, _BIN_OF_STEP] * active
-        cdf = np.concatenate([np.zeros((len(features), 1)), -np.expm1(-np.cumsum(hazard, axis=1))], axis=1)
-        return Curves.on_grid(KNOTS_HOURS, cdf)
+        labels = self.labels_.encode(features)
+        age = self._age(features, labels)
+        hazards = self._hazards(features, labels, KNOTS_HOURS, self.drift_.of(features, age), age)
+        return Curves.on_grid(KNOTS_HOURS, -np.expm1(-hazards))
+
+    def watch(self, snapshots: Snapshots, end: np.datetime64) -> Watch:
+        """What is expected, without drift, of parcels open at one moment, until ``end`` (UTC), at most 30 hours later."""
+        features = snapshots.features
+        labels = self.labels_.encode(features)
+        hazards = self._hazards(features, labels, WATCH_HOURS, np.zeros(len(features)), np.zeros(len(features), dtype=np.int64))
+        start = snapshots.moments.as_of[0] if len(snapshots) else end
+        return Watch(start, end, snapshots.moments.row, self._age(features, labels), {column: features.labels[column] for column in DRIFT_LABELS}, hazards)
+
+    def _age(self, features: Features, labels: NDArray[np.float64]) -> NDArray[np.int64]:
+        """How long each parcel has been open for one of its service on its lane, (N,), as positions in ``AGES``."""
+        usual_days = np.expm1(labels[:, LABEL_COLUMNS.index("service_lane")])
+        return np.searchsorted(AGE_EDGES, features.numbers["order_elapsed_days"] / usual_days, side="right")
+
+    def _hazards(
+        self, features: Features, labels: NDArray[np.float64], hours: NDArray[np.float64], drift: NDArray[np.float64], age: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Hazards (N, K) summed up to ``hours`` (K,), which start at 0."""
+        clocks, forest = self.activity_.clocks(features), self.forest_
+        decay = DECAY_A_DAY[:, None] ** ((hours[1:] + hours[:-1]) / 48.0)
+        return cumulative_hazards(
+            forest.root,
+            forest.feature,
+            forest.threshold,
+            forest.nan_goes_left,
+            forest.left,
+            forest.right,
+            self._matrix(features, labels),
+            self.base_,
+            self.values_,
+            np.searchsorted(BIN_EDGES_HOURS, hours[1:], side="left") - 1,
+            clocks.passed,
+            clocks.rate,
+            clocks.start,
+            np.rint(hours[1:] * MICROSECONDS_AN_HOUR).astype(np.int64),
+            drift,
+            age,
+            decay,
+        )
 
     def to_arrays(self) -> Arrays:
         """All that was learned, as plain arrays."""
@@ -155,7 +192,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
 
     def restore(self, arrays: Arrays) -> Self:
         """Takes the place of ``fit`` with what ``to_arrays`` gave."""
-        self.base_, self.values_ = arrays["base"], arrays["values"]
+        self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.none()
         self.forest_ = Forest(**{name.removeprefix("forest."): values for name, values in arrays.items() if name.startswith("forest.")})
         self.activity_ = Activity(
             tuple(str(name) for name in arrays["activity.carriers"]), arrays["activity.profile"], float(arrays["activity.holiday_factor"])
@@ -183,6 +220,8 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
     def _grow(self, rows: NDArray[np.float32], time_left: NDArray[np.float64]) -> Forest:
         parameters = {
             "objective": "l1",
+            # Random thresholds: trees that differ more from each other make a better mean (Geurts et al. 2006).
+            "extra_trees": True,
             "learning_rate": self.structure_rate,
             "num_leaves": self.leaves,
             "min_data_in_leaf": self.leaf_rows,

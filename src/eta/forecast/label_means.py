@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eta.journey.columns import looked_up
 from eta.journey.features import LABEL_COLUMNS, Features
 
 FOLDS = 5
-#: Columns whose base is the sum of what other columns, valued before them, add to the mean.
-_PARENTS: Mapping[str, tuple[str, ...]] = {"service_lane": ("service", "lane")}
+#: The column whose base is what two others, valued before it, add to the mean; the rest stand alone.
+_PAIR, _PARENTS = "service_lane", ("service", "lane")
+_ALONE = tuple(column for column in LABEL_COLUMNS if column != _PAIR)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +48,27 @@ class LabelMeans:
 
     def encode(self, features: Features) -> NDArray[np.float64]:
         """The value of every label, (N, columns)."""
-        known: dict[str, NDArray[np.float64]] = {}
-        for column in LABEL_COLUMNS:
-            labels = features.labels[column]
-            total, count = labels.translate(self.sums[column], 0.0), labels.translate(self.counts[column], 0.0)
-            base = self.mean + sum((known[parent] - self.mean for parent in _PARENTS.get(column, ())), np.zeros(len(features)))
-            known[column] = (total + self.prior * base) / (count + self.prior)
-        return np.column_stack(list(known.values()))
+        columns = (*_ALONE, _PAIR, _PAIR)
+        *alone, total, count = looked_up([features.labels[column] for column in columns], *self._tables)
+        known = dict(zip(_ALONE, alone, strict=True))
+        base = self.mean + sum(known[parent] - self.mean for parent in _PARENTS)
+        known[_PAIR] = (total + self.prior * base) / (count + self.prior)
+        return np.array([known[column] for column in LABEL_COLUMNS]).T
+
+    @cached_property
+    def _tables(self) -> tuple[list[Mapping[str, float]], list[float]]:
+        """The value of each label that stands alone, then sums and counts of pairs, with those of labels never seen."""
+        tables: list[Mapping[str, float]] = []
+        unseen = []
+        for column in _ALONE:
+            names, counts = list(self.counts[column]), np.array([*self.counts[column].values(), 0.0])
+            sums = np.array([*(self.sums[column][name] for name in names), 0.0])
+            # Without a prior a label never seen is worth nothing that is known.
+            with np.errstate(invalid="ignore"):
+                *values, other = ((sums + self.prior * self.mean) / (counts + self.prior)).tolist()
+            tables.append(dict(zip(names, values, strict=True)))
+            unseen.append(other)
+        return [*tables, self.sums[_PAIR], self.counts[_PAIR]], [*unseen, 0.0, 0.0]
 
 
 def encode_out_of_fold(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.journey.columns import Labels
-from eta.journey.features import UNNAMED, Features
+from eta.journey.columns import MISSING, Labels, combinations
+from eta.journey.features import Features
+from eta.journey.route import UNNAMED
 from eta.journey.snapshots import PURCHASE, Examples
 
 #: From the narrowest group of like parcels to the widest; even the last two are of one pair of countries.
@@ -18,6 +20,9 @@ _OF_COUNTRIES = LADDER[-2:]
 #: Parcels that make a rung hold.
 ENOUGH = 30
 WEIGHT_EDGES_KG = (0.5, 2.0, 10.0)
+#: Names of the bands; the last is for parcels whose weight is not known.
+_BANDS_BELOW_KG = np.array(WEIGHT_EDGES_KG)
+_WEIGHT_BANDS = tuple(str(number) for number in range(len(WEIGHT_EDGES_KG) + 2))
 
 
 @dataclass(frozen=True)
@@ -30,35 +35,55 @@ class Support:
     def learn(cls, examples: Examples) -> Support:
         """Counts one example a parcel that arrived."""
         arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
-        counts = {rung: _count(labels) for rung, labels in _groups(arrived.features).items()}
+        sources = _sources(arrived.features)
+        combination, first = combinations(sources)
+        counts: dict[str, dict[str, int]] = {rung: {} for rung in LADDER}
+        for texts, count in zip(_texts(sources, first), np.bincount(combination).tolist(), strict=True):
+            for rung, group in zip(LADDER, _groups(*texts), strict=True):
+                counts[rung][group] = counts[rung].get(group, 0) + count
         return cls({rung: _with_any_origin(count) if rung in _OF_COUNTRIES else count for rung, count in counts.items()})
 
     def of(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
         """The narrowest rung of ``LADDER``, (N,), with at least ``ENOUGH`` parcels, and how many it has; else the widest."""
-        groups = _groups(features)
-        found = {rung: groups[rung].translate({name: float(n) for name, n in self.counts[rung].items()}, 0.0) for rung in LADDER}
-        holds = [found[rung] >= ENOUGH for rung in LADDER]
-        level = np.select(holds, [np.full(len(features), rung, dtype=object) for rung in LADDER], LADDER[-1])
-        return level, np.select(holds, [found[rung] for rung in LADDER], found[LADDER[-1]]).astype(np.int64)
+        sources = _sources(features)
+        combination, first = combinations(sources)
+        found = [self._climb(*texts) for texts in _texts(sources, first)]
+        levels = np.array([level for level, _ in found], dtype=object)
+        return levels[combination], np.array([count for _, count in found], dtype=np.int64)[combination]
+
+    @cached_property
+    def _climb(self) -> Callable[..., tuple[str, int]]:
+        """From the texts of a parcel to the narrowest rung that holds, and its parcels; the same few are asked again and again."""
+
+        @lru_cache(maxsize=10_000)
+        def climb(*texts: str) -> tuple[str, int]:
+            found = [(rung, self.counts[rung].get(group, 0)) for rung, group in zip(LADDER, _groups(*texts), strict=True)]
+            return next(((rung, count) for rung, count in found if count >= ENOUGH), found[-1])
+
+        return climb
 
 
-def _groups(features: Features) -> dict[str, Labels]:
-    """The group of each parcel on every rung; what is not known is a group of its own."""
-    carrier, lane, zone = (features.labels[name].filled(UNNAMED) for name in ("carrier", "lane", "destination"))
+def _sources(features: Features) -> list[Labels]:
+    """What the groups of parcels follow from; the last are bands of weight."""
     weight = features.numbers["weight_kg"]
-    band = np.where(np.isnan(weight), len(WEIGHT_EDGES_KG) + 1, np.digitize(np.nan_to_num(weight), WEIGHT_EDGES_KG)).astype(np.int32)
-    weights = Labels(band, tuple(str(number) for number in range(len(WEIGHT_EDGES_KG) + 2)))
-    service_lane = features.labels["service"].joined(lane, "|")
-    destination = _countries(zone)
-    countries = _countries(features.labels["origin"].filled(UNNAMED)).joined(destination, ">")
-    rungs = (service_lane.joined(weights, "|"), service_lane, carrier.joined(zone, "|"), carrier.joined(countries, "|"), countries)
-    return dict(zip(LADDER, rungs, strict=True))
+    # NaN sorts last, behind the heaviest.
+    band = _BANDS_BELOW_KG.searchsorted(weight, side="right") + np.isnan(weight)
+    places = (features.labels[name] for name in ("carrier", "service", "lane", "origin", "destination"))
+    return [*places, Labels(band.astype(np.int32), _WEIGHT_BANDS)]
 
 
-def _countries(places: Labels) -> Labels:
-    """AT-9 as AT: what is known of one country says nothing about another."""
-    countries = Labels.of([name.partition("-")[0] for name in places.names])
-    return Labels(countries.codes[places.codes], countries.names)
+def _texts(sources: Sequence[Labels], rows: NDArray[np.int64]) -> Iterator[tuple[str, ...]]:
+    """The texts of some rows, ``UNNAMED`` where one is missing."""
+    return zip(*([UNNAMED if code == MISSING else labels.names[code] for code in labels.codes[rows].tolist()] for labels in sources), strict=True)
+
+
+def _groups(carrier: str, service: str, lane: str, origin: str, destination: str, weight: str) -> tuple[str, ...]:
+    """The group of such parcels on every rung; what is not known is a group of its own.
+
+    AT-9 counts as AT among countries: what is known of one country says nothing about another.
+    """
+    service_lane, countries = f"{service}|{lane}", f"{origin.partition('-')[0]}>{destination.partition('-')[0]}"
+    return f"{service_lane}|{weight}", service_lane, f"{carrier}|{destination}", f"{carrier}|{countries}", countries
 
 
 def _with_any_origin(counts: dict[str, int]) -> dict[str, int]:
@@ -70,8 +95,3 @@ def _with_any_origin(counts: dict[str, int]) -> dict[str, int]:
         if anywhere != name:
             result[anywhere] = result.get(anywhere, 0) + count
     return result
-
-
-def _count(labels: Labels) -> dict[str, int]:
-    counts = np.bincount(labels.codes, minlength=len(labels.names))
-    return {name: int(count) for name, count in zip(labels.names, counts, strict=True) if count}

@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from eta.forecast.activity import active_hours
+
 LEAF = -1
 
 
@@ -73,10 +75,6 @@ class Forest:
         """The leaf, (T, N), in which each row (N, F) ends."""
         return _leaves(self.root, self.feature, self.threshold, self.nan_goes_left, self.left, self.right, rows)
 
-    def add_values(self, rows: NDArray[np.float32], values: NDArray[np.float32], totals: NDArray[np.float32]) -> None:
-        """Adds to ``totals`` (N, B) the vectors (L, B) of the leaves in which each row ends."""
-        _add_values(self.root, self.feature, self.threshold, self.nan_goes_left, self.left, self.right, rows, values, totals)
-
 
 @njit(cache=True)
 def _leaf(start, feature, threshold, nan_goes_left, left, right, row):  # type: ignore[no-untyped-def]  # compiled
@@ -95,15 +93,6 @@ def _leaves(root, feature, threshold, nan_goes_left, left, right, rows):  # type
         for i in range(len(rows)):
             result[tree, i] = _leaf(root[tree], feature, threshold, nan_goes_left, left, right, rows[i])
     return result
-
-
-@njit(cache=True)
-def _add_values(root, feature, threshold, nan_goes_left, left, right, rows, values, totals):  # type: ignore[no-untyped-def]  # compiled
-    for i in range(len(rows)):
-        for tree in range(len(root)):
-            leaf = _leaf(root[tree], feature, threshold, nan_goes_left, left, right, rows[i])
-            for b in range(totals.shape[1]):
-                totals[i, b] += values[leaf, b]
 
 
 @njit(cache=True)
@@ -139,3 +128,30 @@ def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrived, smoother, r
             for b in range(last_bin[i] + 1):
                 score[i, b] += values[at, b]
     return values
+
+
+@njit(cache=True)
+def cumulative_hazards(root, feature, threshold, nan_goes_left, left, right, rows, base, values, bin_of_step, passed, rate, start, steps, drift, stage, decay):  # type: ignore[no-untyped-def]  # compiled
+    """Hazards (N, K + 1) summed up to each of K steps (in microseconds from the row's ``start``), 0 first.
+
+    The hazard of a step is exp(base + leaves) of its bin, times the active hours that pass in it, times
+    exp(drift decay): ``drift`` (N,) is the row's, ``decay`` (S, K) what is left of it at each step by ``stage`` (N,).
+    """
+    result = np.zeros((len(rows), len(steps) + 1))
+    score = np.empty(len(base))
+    for i in range(len(rows)):
+        score[:] = base
+        for tree in range(len(root)):
+            leaf = _leaf(root[tree], feature, threshold, nan_goes_left, left, right, rows[i])
+            for b in range(len(score)):
+                score[b] += values[leaf, b]
+        for b in range(len(score)):
+            score[b] = np.exp(score[b])
+        before, total = active_hours(passed, rate, start[i]), 0.0
+        for k in range(len(steps)):
+            after = active_hours(passed, rate, start[i] + steps[k])
+            factor = 1.0 if drift[i] == 0.0 else np.exp(drift[i] * decay[stage[i], k])
+            total += score[bin_of_step[k]] * (after - before) * factor
+            result[i, k + 1] = total
+            before = after
+    return result

@@ -9,31 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.local import day_ends, day_starts, hours_between, wall_clock
+from eta.calendars.local import day_ends, day_starts, wall_clock
 from eta.journey.columns import Labels
 from eta.journey.state import Moments, States, fold
-from eta.journey.timeline import Timelines
-
-EARTH_RADIUS_KM = 6371.0
-
-#: Stands in a combined label for a carrier or a service level that is not known.
-UNNAMED = "?"
+from eta.journey.timeline import MEASURES, Timelines
 
 #: Texts that a model may use; ``service`` is "carrier|service level", ``service_lane`` "carrier|service level|lane".
 LABEL_COLUMNS = ("carrier", "service", "origin", "destination", "lane", "service_lane")
-#: Numbers that a model may use; NaN is "not known".
-NUMBER_COLUMNS = (
-    "distance_km",
-    "origin_latitude",
-    "origin_longitude",
-    "destination_latitude",
-    "destination_longitude",
-    "weight_kg",
-    "volume_l",
-    "price",
-    "package_count",
+_JOURNEY_COLUMNS = (
     "phase",
     "last_code",
     "order_elapsed_days",
@@ -45,9 +31,16 @@ NUMBER_COLUMNS = (
     "exception_count",
     "local_weekday",
     "local_hour",
+    "promise_left_days",
 )
 #: Days until the promised local day begins: what only a model of delays, never one that sets promises, may see.
-PROMISE_COLUMN = "promise_left_days"
+PROMISE_COLUMN = _JOURNEY_COLUMNS[-1]
+#: Numbers that a model may use; NaN is "not known".
+NUMBER_COLUMNS = (*MEASURES, *_JOURNEY_COLUMNS[:-1])
+
+_NAT = np.iinfo(np.int64).min
+#: In microseconds.
+_HOUR, _DAY = 3_600_000_000, 86_400_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,42 +72,24 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
     known = fold(timelines, moments) if states is None else states
     row, as_of = moments.row, moments.as_of
     local = wall_clock(as_of, timelines.zone.codes[row], timelines.zone.names)
-    texts, numbers = timelines.texts, timelines.numbers
-    origin, destination = texts["origin"], texts["destination"]
-    lane = origin.joined(destination, ">")
-    service = texts["carrier"].filled(UNNAMED).joined(texts["service_level"].filled(UNNAMED), "|")
-    labels = {
-        "carrier": texts["carrier"],
-        "service": service,
-        "origin": origin,
-        "destination": destination,
-        "lane": lane,
-        "service_lane": service.joined(lane, "|"),
-    }
-    own: dict[str, NDArray[np.float64]] = {
-        **{name: numbers[name] for name in NUMBER_COLUMNS if name in numbers},
-        "distance_km": great_circle_km(*(numbers[f"{end}_{axis}"] for end in ("origin", "destination") for axis in ("latitude", "longitude"))),
-        "volume_l": numbers["length_cm"] * numbers["width_cm"] * numbers["height_cm"] / 1000.0,
-    }
-    journey: dict[str, NDArray[np.generic]] = {
-        "phase": known.phase,
-        "last_code": known.last_code,
-        "order_elapsed_days": _days(known.ordered_at, as_of),
-        "handover_elapsed_days": _days(known.handed_over_at, as_of),
-        "silence_days": _days(known.last_scan_at, as_of),
-        "approval_days": _days(known.ordered_at, known.approved_at),
-        "handling_days": _days(known.ordered_at, known.handed_over_at),
-        "scan_count": known.scan_count,
-        "exception_count": known.exception_count,
-        "local_weekday": (local.astype("datetime64[D]").astype(np.int64) + 3) % 7,
-        "local_hour": hours_between(local.astype("datetime64[D]").astype(local.dtype), local),
-        PROMISE_COLUMN: hours_between(as_of, promise_starts(timelines, row)) / 24.0,
-    }
+    journey = _journey_numbers(
+        as_of.view(np.int64),
+        local.view(np.int64),
+        promise_starts(timelines, row).view(np.int64),
+        known.ordered_at.view(np.int64),
+        known.handed_over_at.view(np.int64),
+        known.last_scan_at.view(np.int64),
+        known.approved_at.view(np.int64),
+        known.phase,
+        known.last_code,
+        known.scan_count,
+        known.exception_count,
+    )
     return Features(
-        {name: label.take(row) for name, label in labels.items()},
-        {name: values.astype(np.float64) for name, values in {**{name: values[row] for name, values in own.items()}, **journey}.items()},
+        {name: timelines.texts[name].take(row) for name in LABEL_COLUMNS},
+        dict(zip((*MEASURES, *_JOURNEY_COLUMNS), (*timelines.measures[:, row], *journey), strict=True)),
         local,
-        destination.take(row),
+        timelines.texts["destination"].take(row),
     )
 
 
@@ -128,14 +103,26 @@ def promise_ends(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.d
     return day_ends(timelines.promised_on[row], timelines.zone.codes[row], timelines.zone.names)
 
 
-def great_circle_km(
-    latitude: NDArray[np.float64], longitude: NDArray[np.float64], to_latitude: NDArray[np.float64], to_longitude: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Great-circle distance of points in degrees (haversine formula, Sinnott 1984)."""
-    a, b = np.radians(latitude), np.radians(to_latitude)
-    half = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(np.radians(to_longitude - longitude) / 2) ** 2
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0)))
+@njit(cache=True)
+def _journey_numbers(as_of, local, promise, ordered, handed_over, last_scan, approved, phase, last_code, scans, exceptions):  # type: ignore[no-untyped-def]  # compiled
+    """``_JOURNEY_COLUMNS`` in their order, (12, M), of M states; times are microseconds, 1970-01-01 was a Thursday."""
+    result = np.empty((12, len(as_of)))
+    for i in range(len(as_of)):
+        result[0, i], result[1, i] = phase[i], last_code[i]
+        result[2, i], result[3, i], result[4, i] = _since(ordered[i], as_of[i]), _since(handed_over[i], as_of[i]), _since(last_scan[i], as_of[i])
+        result[5, i], result[6, i] = _since(ordered[i], approved[i]), _since(ordered[i], handed_over[i])
+        result[7, i], result[8, i] = scans[i], exceptions[i]
+        result[9, i] = (local[i] // _DAY + 3) % 7
+        result[10, i] = local[i] % _DAY / _HOUR
+        result[11, i] = _days(as_of[i], promise[i])
+    return result
 
 
-def _days(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> NDArray[np.float64]:
-    return np.maximum(hours_between(start, end) / 24.0, 0.0)
+@njit(cache=True)
+def _days(start, end):  # type: ignore[no-untyped-def]  # compiled
+    return np.nan if start == _NAT or end == _NAT else (end - start) / _HOUR / 24.0
+
+
+@njit(cache=True)
+def _since(start, end):  # type: ignore[no-untyped-def]  # compiled
+    return np.maximum(_days(start, end), 0.0)

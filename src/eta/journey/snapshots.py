@@ -145,6 +145,16 @@ def snapshots_to_judge(timelines: Timelines, start: np.datetime64, end: np.datet
     return _open_snapshots(timelines, Moments(row[wanted], as_of[wanted]), kind[wanted])
 
 
+def snapshots_open_at(timelines: Timelines, as_of: np.datetime64, most: int) -> Snapshots:
+    """Every parcel open at a moment; of more than ``most`` an even sample, the same parcels from day to day."""
+    everything = Moments.all_at(timelines, as_of)
+    open_at = everything.take(_is_open(timelines, everything))
+    if len(open_at) > most:
+        share = np.uint64(most / len(open_at) * 2**32)
+        open_at = open_at.take(timelines.parcel[open_at.row] % np.uint64(2**32) < share)
+    return _snapshots(timelines, open_at, np.full(len(open_at), "daily", dtype=object))
+
+
 def _first_received(timelines: Timelines, codes: frozenset[EventCode] | set[EventCode]) -> NDArray[np.datetime64]:
     wanted = np.isin(timelines.event_code, [EVENT_CODES.index(code) for code in codes])
     owner, received = timelines.scans.owner()[wanted], timelines.received_at[wanted]
@@ -154,7 +164,15 @@ def _first_received(timelines: Timelines, codes: frozenset[EventCode] | set[Even
 
 
 def _open_snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_]) -> Snapshots:
+    is_open = _is_open(timelines, moments)
+    return _snapshots(timelines, moments.take(is_open), kind[is_open])
+
+
+def _is_open(timelines: Timelines, moments: Moments) -> NDArray[np.bool_]:
+    """Whether the parcel was open, and not for so long that it is expired."""
     states = fold(timelines, moments)
-    is_open = states.is_open & (moments.as_of - states.ordered_at <= EXPIRED_AFTER)
-    kept = moments.take(is_open)
-    return Snapshots(kept, timelines.parcel[kept.row], kind[is_open], features(timelines, kept))
+    return states.is_open & (moments.as_of - states.ordered_at <= EXPIRED_AFTER)
+
+
+def _snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_]) -> Snapshots:
+    return Snapshots(moments, timelines.parcel[moments.row], kind, features(timelines, moments))

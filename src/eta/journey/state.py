@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from eta.domain.vocabulary import (
@@ -22,10 +22,7 @@ from eta.domain.vocabulary import (
     Phase,
     Status,
 )
-from eta.journey.segments import NOWHERE, Segments, pick_times
 from eta.journey.timeline import EVENT_CODES, Timelines
-
-Code = TypeVar("Code", np.int8, np.int16)
 
 STATUSES = tuple(Status)
 PHASES = tuple(Phase)
@@ -33,15 +30,30 @@ PHASES = tuple(Phase)
 _LEAVES_AS_IS = -1
 _STATUS = np.array([STATUSES.index(STATUS_OF[code]) if code in STATUS_OF else _LEAVES_AS_IS for code in EVENT_CODES], dtype=np.int8)
 _PHASE = np.array([PHASES.index(PHASE_OF[code]) if code in PHASE_OF else _LEAVES_AS_IS for code in EVENT_CODES], dtype=np.int8)
+_UNKNOWN, _AT_SHOP = STATUSES.index(Status.UNKNOWN), PHASES.index(Phase.ORDER_HANDLING)
+
+#: What a scan can be, one bit each.
+_ORDER, _APPROVAL, _HANDOVER, _FACILITY, _ARRIVAL, _GIVEN_UP, _FINAL, _EXCEPTION = (1 << bit for bit in range(8))
 
 
-def _one_of(codes: Collection[EventCode]) -> NDArray[np.bool_]:
-    return np.array([code in codes for code in EVENT_CODES])
+def _roles() -> NDArray[np.int64]:
+    """The roles of each event code, added up."""
+    members: dict[int, Collection[EventCode]] = {
+        _ORDER: {EventCode.ORDER_CREATED},
+        _APPROVAL: {EventCode.ORDER_APPROVED},
+        _HANDOVER: HANDOVER_CODES,
+        _FACILITY: FACILITY_CODES,
+        _ARRIVAL: ARRIVAL_CODES,
+        _GIVEN_UP: GIVEN_UP_CODES,
+        _FINAL: FINAL_CODES,
+        _EXCEPTION: EXCEPTION_CODES,
+    }
+    return np.array([sum(role for role, codes in members.items() if code in codes) for code in EVENT_CODES], dtype=np.int64)
 
 
-_IS_HANDOVER, _IS_FACILITY, _IS_ARRIVAL = _one_of(HANDOVER_CODES), _one_of(FACILITY_CODES), _one_of(ARRIVAL_CODES)
-_IS_FINAL, _IS_GIVEN_UP, _IS_EXCEPTION = _one_of(FINAL_CODES), _one_of(GIVEN_UP_CODES), _one_of(EXCEPTION_CODES)
-_IS_APPROVAL, _IS_ORDER = _one_of({EventCode.ORDER_APPROVED}), _one_of({EventCode.ORDER_CREATED})
+_ROLES = _roles()
+_INSTANT = np.dtype("datetime64[us]")
+_NAT = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +69,7 @@ class Moments:
     @classmethod
     def all_at(cls, timelines: Timelines, as_of: np.datetime64) -> Moments:
         """Every shipment at one moment."""
-        return cls(np.arange(len(timelines)), np.full(len(timelines), as_of, dtype="datetime64[us]"))
+        return cls(np.arange(len(timelines)), np.full(len(timelines), as_of, dtype=_INSTANT))
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Moments:
         """Some of the moments."""
@@ -87,6 +99,8 @@ class States:
     given_up_at: NDArray[np.datetime64]
     scan_count: NDArray[np.int64]
     exception_count: NDArray[np.int64]
+    #: Known, and its arrival is still waited for.
+    is_open: NDArray[np.bool_]
 
     def take(self, rows: NDArray[np.integer]) -> States:
         """Some of the states."""
@@ -97,11 +111,6 @@ class States:
         """Anything was known about the shipment."""
         return self.scan_count > 0
 
-    @property
-    def is_open(self) -> NDArray[np.bool_]:
-        """Known, and its arrival is still waited for."""
-        return self.is_known & np.isnat(self.arrived_at) & np.isnat(self.given_up_at)
-
 
 def fold(timelines: Timelines, moments: Moments) -> States:
     """The states (M,) of ``moments``: scans with ``received_at <= as_of`` and nothing else.
@@ -109,43 +118,66 @@ def fold(timelines: Timelines, moments: Moments) -> States:
     Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after ``lost`` that
     sets a status revives a shipment.
     """
-    scan, known = _known_scans(timelines, moments)
-    code, occurred = timelines.event_code[scan], timelines.occurred_at[scan]
-
-    final = known.first_where(_IS_FINAL[code])
-    status_row = np.where(final != NOWHERE, final, known.last_where(_STATUS[code] != _LEAVES_AS_IS))
-    delivered = known.first_where(_IS_FINAL[code] & (_PHASE[code] != _LEAVES_AS_IS))
-    phase_row = np.where(delivered != NOWHERE, delivered, known.last_where(_PHASE[code] != _LEAVES_AS_IS))
-    last = known.last_where(np.ones(len(scan), dtype=bool))
-    ordered, first = known.first_where(_IS_ORDER[code]), known.first_where(np.ones(len(scan), dtype=bool))
-    arrival, given_up = known.first_where(_IS_ARRIVAL[code]), known.first_where(_IS_GIVEN_UP[code])
-    handover, facility = known.first_where(_IS_HANDOVER[code]), known.first_where(_IS_FACILITY[code])
+    status, phase, last_code, counts, times, is_open = _fold(
+        timelines.scans.starts,
+        timelines.event_code,
+        timelines.occurred_at.view(np.int64),
+        timelines.received_at.view(np.int64),
+        moments.row,
+        moments.as_of.view(np.int64),
+        _ROLES,
+        _STATUS,
+        _PHASE,
+    )
+    ordered_at, approved_at, handed_over_at, last_scan_at, arrived_at, given_up_at = times.view(_INSTANT)
     return States(
-        status=_pick_codes(_STATUS, code, status_row, STATUSES.index(Status.UNKNOWN)),
-        phase=_pick_codes(_PHASE, code, phase_row, PHASES.index(Phase.ORDER_HANDLING)),
-        ordered_at=pick_times(occurred, np.where(ordered != NOWHERE, ordered, first)),
-        approved_at=pick_times(occurred, known.first_where(_IS_APPROVAL[code])),
-        handed_over_at=pick_times(occurred, np.where(handover != NOWHERE, handover, facility)),
-        last_scan_at=pick_times(occurred, last),
-        last_code=_pick_codes(np.arange(len(EVENT_CODES), dtype=np.int16), code, last, -1),
-        arrived_at=pick_times(occurred, np.where(arrival < given_up, arrival, NOWHERE)),
-        given_up_at=pick_times(occurred, np.where(given_up < arrival, given_up, NOWHERE)),
-        scan_count=known.counts,
-        exception_count=known.total(_IS_EXCEPTION[code]),
+        status=status,
+        phase=phase,
+        ordered_at=ordered_at,
+        approved_at=approved_at,
+        handed_over_at=handed_over_at,
+        last_scan_at=last_scan_at,
+        last_code=last_code,
+        arrived_at=arrived_at,
+        given_up_at=given_up_at,
+        scan_count=counts[0],
+        exception_count=counts[1],
+        is_open=is_open,
     )
 
 
-def _known_scans(timelines: Timelines, moments: Moments) -> tuple[NDArray[np.int64], Segments]:
-    """Rows of the scans known at each moment, in order, and the run of rows that belongs to each moment."""
-    every = Segments.of_counts(timelines.scans.counts[moments.row])
-    owner = every.owner()
-    scan = np.arange(every.starts[-1]) - every.starts[owner] + timelines.scans.starts[moments.row][owner]
-    is_known = timelines.received_at[scan] <= moments.as_of[owner]
-    return scan[is_known], Segments.of_counts(every.total(is_known))
-
-
-def _pick_codes(table: NDArray[Code], code: NDArray[np.int16], rows: NDArray[np.int64], missing: int) -> NDArray[Code]:
-    result = np.full(len(rows), missing, dtype=table.dtype)
-    found = rows != NOWHERE
-    result[found] = table[code[rows[found]]]
-    return result
+@njit(cache=True)
+def _fold(starts, code, occurred, received, row, as_of, roles, sets_status, starts_phase):  # type: ignore[no-untyped-def]  # compiled
+    """Status, phase and last code (M,), counts (2, M) of scans and exceptions, times (6, M) in microseconds, and is open (M,)."""
+    status, phase = np.full(len(row), _UNKNOWN, dtype=np.int8), np.full(len(row), _AT_SHOP, dtype=np.int8)
+    last_code = np.full(len(row), -1, dtype=np.int16)
+    counts, times = np.zeros((2, len(row)), dtype=np.int64), np.full((6, len(row)), _NAT)
+    is_open = np.zeros(len(row), dtype=np.bool_)
+    for i in range(len(row)):
+        first = ordered = approved = handed_over = at_facility = arrived = given_up = last = -1
+        has_final_status = has_final_phase = False
+        for scan in range(starts[row[i]], starts[row[i] + 1]):
+            if received[scan] > as_of[i]:
+                continue
+            last, kind, own = scan, code[scan], roles[code[scan]]
+            counts[0, i] += 1
+            counts[1, i] += (own & _EXCEPTION) != 0
+            if sets_status[kind] != _LEAVES_AS_IS and not has_final_status:
+                status[i], has_final_status = sets_status[kind], (own & _FINAL) != 0
+            if starts_phase[kind] != _LEAVES_AS_IS and not has_final_phase:
+                phase[i], has_final_phase = starts_phase[kind], (own & _FINAL) != 0
+            first = scan if first < 0 else first
+            ordered = scan if ordered < 0 and own & _ORDER else ordered
+            approved = scan if approved < 0 and own & _APPROVAL else approved
+            handed_over = scan if handed_over < 0 and own & _HANDOVER else handed_over
+            at_facility = scan if at_facility < 0 and own & _FACILITY else at_facility
+            # An arrival after the parcel was given up is none, and the other way round.
+            if arrived < 0 and given_up < 0:
+                arrived, given_up = scan if own & _ARRIVAL else -1, scan if own & _GIVEN_UP else -1
+        if last >= 0:
+            last_code[i], is_open[i] = code[last], arrived < 0 and given_up < 0
+        ordered, handed_over = ordered if ordered >= 0 else first, handed_over if handed_over >= 0 else at_facility
+        for n, scan in enumerate((ordered, approved, handed_over, last, arrived, given_up)):
+            if scan >= 0:
+                times[n, i] = occurred[scan]
+    return status, phase, last_code, counts, times, is_open

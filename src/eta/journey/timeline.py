@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.zones import zone_of
 from eta.domain.errors import InvalidValue, NaiveTime
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.journey.columns import Labels
+from eta.journey.columns import MISSING, Labels, Table, derived
+from eta.journey.content import scan_hashes, text_hash, text_hashes
+from eta.journey.route import Route, distances_km, route_of
 from eta.journey.segments import Segments
 
 #: Columns of a frame of shipments; a source may leave out all but the first four and the two countries.
@@ -50,16 +56,9 @@ EVENT_CODES = tuple(EventCode)
 
 Times = NDArray[np.datetime64]
 
-_TEXT_COLUMNS = (
-    "carrier",
-    "service_level",
-    "origin_country",
-    "origin_region",
-    "origin_postcode",
-    "destination_country",
-    "destination_region",
-    "destination_postcode",
-)
+#: What a route follows from.
+_ROUTE_COLUMNS = ("carrier", "service_level", "origin_country", "origin_region", "destination_country", "destination_region")
+_TEXT_COLUMNS = (*_ROUTE_COLUMNS, "origin_postcode", "destination_postcode")
 _NUMBER_COLUMNS = (
     "origin_latitude",
     "origin_longitude",
@@ -72,6 +71,43 @@ _NUMBER_COLUMNS = (
     "price",
     "package_count",
 )
+#: What a model may know of a shipment's places, sizes and worth.
+MEASURES = (
+    "distance_km",
+    "origin_latitude",
+    "origin_longitude",
+    "destination_latitude",
+    "destination_longitude",
+    "weight_kg",
+    "volume_l",
+    "price",
+    "package_count",
+)
+#: The texts of a digest, in its order.
+_DIGESTED = (
+    "carrier",
+    "service_level",
+    "origin_country",
+    "origin_region",
+    "origin_postcode",
+    "destination_country",
+    "destination_region",
+    "destination_postcode",
+    "origin",
+    "destination",
+)
+
+_INSTANT, _DATE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]")
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_POSITION = {code: position for position, code in enumerate(EVENT_CODES)}
+
+
+def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
+    """Reads the columns of a ``Shipment``, whose two ends are values of their own."""
+    return attrgetter(*(column.replace("_", ".", 1) if column.startswith(("origin_", "destination_")) else column for column in columns))
+
+
+_texts_of, _numbers_of = _fields(_TEXT_COLUMNS), _fields(_NUMBER_COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,17 +121,12 @@ class Timelines:
 
     shipment_id: NDArray[np.object_]
     order_id: NDArray[np.object_]
-    #: Carrier, service level and both ends; ``origin`` and ``destination`` are "country-region", or the country alone.
+    #: Carrier, service level and both ends, and what follows from them (``route.Route``).
     texts: dict[str, Labels]
-    numbers: dict[str, NDArray[np.float64]]
+    #: Places, sizes and worth, (10, N); NaN is "not known".
+    numbers: NDArray[np.float64]
     promised_on: NDArray[np.datetime64]
     has_several_origins: NDArray[np.bool_]
-    #: A hash of each id, the same in any company.
-    parcel: NDArray[np.uint64]
-    #: The destination's zone.
-    zone: Labels
-    #: How the zone was found, a ``TimezoneSource``.
-    zone_source: Labels
     scans: Segments
     event_code: NDArray[np.int16]
     occurred_at: NDArray[np.datetime64]
@@ -105,16 +136,26 @@ class Timelines:
     def __len__(self) -> int:
         return len(self.shipment_id)
 
+    @cached_property
+    def parcel(self) -> NDArray[np.uint64]:
+        """A hash (N,) of each id, the same in any company."""
+        return text_hashes(self.shipment_id)
+
+    @cached_property
+    def measures(self) -> NDArray[np.float64]:
+        """``MEASURES`` of the shipments, (9, N)."""
+        return _measures(self.numbers)
+
     def digest(self, known_through: np.datetime64) -> str:
         """SHA-256 of all that was known at a moment: the same for any data that agree up to then."""
         known = np.flatnonzero(self.received_at <= known_through)
         rows = np.unique(self.scans.owner()[known])
         digest = hashlib.sha256()
-        for labels in self.texts.values():
+        for labels in (self.texts[name] for name in _DIGESTED):
             digest.update(repr(labels.take(rows).texts().tolist()).encode())
         for column in (self.shipment_id[rows].tolist(), self.order_id[rows].tolist()):
             digest.update(repr(column).encode())
-        for values in (*self.numbers.values(), self.promised_on, self.has_several_origins):
+        for values in (*self.numbers, self.promised_on, self.has_several_origins):
             digest.update(values[rows].tobytes())
         for scans in (self.event_code, self.occurred_at, self.received_at, self.event_hash):
             digest.update(scans[known].tobytes())
@@ -133,44 +174,149 @@ class Timelines:
         shipments = shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
         ids = pd.Index(shipments["shipment_id"])
         if not ids.is_unique:
-            raise InvalidValue("shipment_id", f"{ids[ids.duplicated()][0]!r} comes twice", "give each shipment one row")
+            raise _twice(ids[ids.duplicated()][0])
         owner = ids.get_indexer(pd.Index(events["shipment_id"]))
         if (owner < 0).any():
-            raise InvalidValue("shipment_id", f"an event names {events['shipment_id'].iloc[int(np.argmin(owner))]!r}, which is no shipment", "add the shipment")
+            raise _of_no_shipment(events["shipment_id"].iloc[int(np.argmin(owner))])
         texts = {name: Labels.of(shipments[name]) for name in _TEXT_COLUMNS}
-        for end in ("origin", "destination"):
-            texts[end] = texts[f"{end}_country"].joined(texts[f"{end}_region"], "-").or_else(texts[f"{end}_country"])
-        zone, zone_source = _zones(texts["destination_country"], texts["destination_region"])
-        runs, code, occurred, received, event_hash = _ordered_scans(owner.astype(np.int64), len(shipments), events)
         return cls(
             shipment_id=shipments["shipment_id"].to_numpy(dtype=object),
-            parcel=pd.util.hash_array(shipments["shipment_id"].to_numpy(dtype=object), categorize=False).astype(np.uint64),
             order_id=shipments["order_id"].to_numpy(dtype=object),
-            texts=texts,
-            numbers={name: pd.to_numeric(shipments[name]).to_numpy(dtype=np.float64) for name in _NUMBER_COLUMNS},
-            promised_on=pd.to_datetime(shipments["promised_on"]).to_numpy().astype("datetime64[D]"),
+            texts=texts | derived([texts[name] for name in _ROUTE_COLUMNS], route_of, Route._fields),
+            numbers=np.array([pd.to_numeric(shipments[name]).to_numpy(dtype=np.float64) for name in _NUMBER_COLUMNS]),
+            promised_on=pd.to_datetime(shipments["promised_on"]).to_numpy().astype(_DATE),
             has_several_origins=shipments["has_several_origins"].eq(True).to_numpy(dtype=bool),
-            zone=zone,
-            zone_source=zone_source,
-            scans=runs,
-            event_code=code,
-            occurred_at=occurred,
-            received_at=received,
-            event_hash=event_hash,
+            **_told_once(_of_frame(owner.astype(np.int64), events), len(shipments)),
         )
 
     @classmethod
     def from_records(cls, shipments: Sequence[Shipment], events: Iterable[TrackingEvent]) -> Timelines:
-        """Timelines of single records: the same columns, hence the same answers."""
-        rows = [
-            {f"{end}_{name}": value for end in ("origin", "destination") for name, value in asdict(getattr(shipment, end)).items()}
-            | {name: value for name, value in vars(shipment).items() if name in SHIPMENT_COLUMNS}
-            for shipment in shipments
-        ]
-        scans = pd.DataFrame([vars(event) for event in events], columns=list(EVENT_COLUMNS))
-        for name in ("occurred_at", "received_at"):
-            scans[name] = pd.to_datetime(scans[name], utc=True)
-        return cls.from_frames(pd.DataFrame(rows, columns=list(SHIPMENT_COLUMNS)), scans)
+        """Timelines of single records: the same columns, hence the same answers.
+
+        Raises:
+            InvalidValue: if an id comes twice, or an event belongs to no shipment.
+        """
+        shipments = sorted(shipments, key=attrgetter("shipment_id"))
+        row_of = {shipment.shipment_id: row for row, shipment in enumerate(shipments)}
+        if len(row_of) < len(shipments):
+            raise _twice(next(shipment.shipment_id for row, shipment in enumerate(shipments) if row_of[shipment.shipment_id] != row))
+        texts = [_texts_of(shipment) for shipment in shipments]
+        texts = [(*own, *route_of(*own[: len(_ROUTE_COLUMNS)])) for own in texts]
+        numbers = np.array([_numbers_of(shipment) for shipment in shipments], dtype=np.float64).reshape(-1, len(_NUMBER_COLUMNS))
+        return cls(
+            shipment_id=np.array(list(row_of), dtype=object),
+            order_id=np.array([shipment.order_id for shipment in shipments], dtype=object),
+            texts=Table(texts, (*_TEXT_COLUMNS, *Route._fields)),
+            numbers=np.ascontiguousarray(numbers.T),
+            promised_on=np.array([shipment.promised_on for shipment in shipments], dtype=_DATE),
+            has_several_origins=np.array([shipment.has_several_origins for shipment in shipments], dtype=bool),
+            **_told_once(_of_records(row_of, list(events)), len(shipments)),
+        )
+
+    @property
+    def zone(self) -> Labels:
+        """The destination's zone."""
+        return self.texts["zone"]
+
+    @property
+    def zone_source(self) -> Labels:
+        """How the zone was found, a ``TimezoneSource``."""
+        return self.texts["zone_source"]
+
+
+class _Told(NamedTuple):
+    """Scans as they were told, (E,) each: in any order, some of them several times.
+
+    Content alone makes a scan: what the carrier said happened, when and where; never who told us or when.
+    """
+
+    owner: NDArray[np.int64]
+    code: NDArray[np.int64]
+    #: Microseconds in UTC.
+    occurred: NDArray[np.int64]
+    received: NDArray[np.int64]
+    #: Hashes of what the carrier said and of the place.
+    what: NDArray[np.int64]
+    place: NDArray[np.int64]
+
+
+def _of_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _Told:
+    code = pd.Index(EVENT_CODES).get_indexer(pd.Index(events["event_code"]))
+    if (code < 0).any():
+        raise InvalidValue("event_code", f"{events['event_code'].iloc[int(np.argmin(code))]!r} is no event code", "use one of the vocabulary, or info")
+    occurred, received = _utc(events["occurred_at"]), _utc(events["received_at"])
+    if np.isnat(occurred).any() or np.isnat(received).any():
+        raise InvalidValue("occurred_at", "an event has no time", "leave the event out")
+    raw, place = Labels.of(events["raw_code"]), Labels.of(events["place"])
+    what = text_hashes([*raw.names, *map(str, EVENT_CODES)])[np.where(raw.codes == MISSING, code + len(raw.names), raw.codes)]
+    where = text_hashes([*place.names, ""])[place.codes]
+    return _Told(owner, code.astype(np.int64), occurred.view(np.int64), received.view(np.int64), what.view(np.int64), where.view(np.int64))
+
+
+def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _Told:
+    stranger = next((event.shipment_id for event in events if event.shipment_id not in row_of), None)
+    if stranger is not None:
+        raise _of_no_shipment(stranger)
+    scans = [
+        (
+            row_of[event.shipment_id],
+            _POSITION[event.event_code],
+            (event.occurred_at - _EPOCH) // _MICROSECOND,
+            (event.received_at - _EPOCH) // _MICROSECOND,
+            text_hash(event.raw_code or event.event_code.value),
+            text_hash(event.place or ""),
+        )
+        for event in events
+    ]
+    return _Told(*np.ascontiguousarray(np.array(scans, dtype=np.int64).reshape(-1, 6).T))
+
+
+def _told_once(told: _Told, shipments: int) -> dict[str, Any]:
+    """The columns of the scans: in order, each scan once, known from when it was first told."""
+    event_hash = scan_hashes(told.what, told.occurred, told.place)
+    scan = slice(None) if _is_in_order(told.owner, told.occurred) else _in_order(told, event_hash)
+    return {
+        "scans": Segments.of_counts(np.bincount(told.owner[scan], minlength=shipments)),
+        "event_code": told.code[scan].astype(np.int16),
+        "occurred_at": told.occurred[scan].view(_INSTANT),
+        "received_at": told.received[scan].view(_INSTANT),
+        "event_hash": event_hash[scan],
+    }
+
+
+def _in_order(told: _Told, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The rows of the scans, sorted, each as it was told first."""
+    first = np.lexsort((told.received, event_hash, told.owner))
+    is_first = np.ones(len(first), dtype=bool)
+    is_first[1:] = (np.diff(told.owner[first]) != 0) | (event_hash[first][1:] != event_hash[first][:-1])
+    scan = first[is_first]
+    return scan[np.lexsort((event_hash[scan], told.code[scan], told.occurred[scan], told.owner[scan]))]
+
+
+@njit(cache=True)
+def _is_in_order(owner, occurred):  # type: ignore[no-untyped-def]  # compiled
+    """Each scan happened after the one before it, or to a later shipment: sorted already, and none told twice."""
+    is_in_order = True
+    for i in range(1, len(owner)):
+        is_in_order &= owner[i] > owner[i - 1] or (owner[i] == owner[i - 1] and occurred[i] > occurred[i - 1])
+    return is_in_order
+
+
+@njit(cache=True)
+def _measures(numbers):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty((9, numbers.shape[1]))
+    result[0], result[1:5] = distances_km(numbers[:4]), numbers[:4]
+    result[5], result[6] = numbers[4], numbers[5] * numbers[6] * numbers[7] / 1000.0
+    result[7:] = numbers[8:]
+    return result
+
+
+def _twice(shipment_id: str) -> InvalidValue:
+    return InvalidValue("shipment_id", f"{shipment_id!r} comes twice", "give each shipment one row")
+
+
+def _of_no_shipment(shipment_id: str) -> InvalidValue:
+    return InvalidValue("shipment_id", f"an event names {shipment_id!r}, which is no shipment", "add the shipment")
 
 
 def _with_columns(frame: pd.DataFrame, columns: Sequence[str], *, needed: Sequence[str]) -> pd.DataFrame:
@@ -183,35 +329,4 @@ def _with_columns(frame: pd.DataFrame, columns: Sequence[str], *, needed: Sequen
 def _utc(times: pd.Series) -> NDArray[np.datetime64]:
     if not isinstance(times.dtype, pd.DatetimeTZDtype):
         raise NaiveTime(str(times.name))
-    return times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-
-
-def _zones(country: Labels, region: Labels) -> tuple[Labels, Labels]:
-    """The zones of places, and how each was found."""
-    place = country.codes.astype(np.int64) * (len(region.names) + 1) + region.codes
-    _, first, codes = np.unique(place, return_index=True, return_inverse=True)
-    found = [zone_of(c, r) for c, r in zip(country.take(first).texts(), region.take(first).texts(), strict=True)]
-    zones, sources = Labels.of([zone for zone, _ in found]), Labels.of([str(source) for _, source in found])
-    return zones.take(codes), sources.take(codes)
-
-
-def _ordered_scans(owner: NDArray[np.int64], shipments: int, events: pd.DataFrame) -> tuple[Segments, NDArray[np.int16], Times, Times, NDArray[np.uint64]]:
-    code = pd.Index(EVENT_CODES).get_indexer(pd.Index(events["event_code"]))
-    if (code < 0).any():
-        raise InvalidValue("event_code", f"{events['event_code'].iloc[int(np.argmin(code))]!r} is no event code", "use one of the vocabulary, or info")
-    occurred, received = _utc(events["occurred_at"]), _utc(events["received_at"])
-    if np.isnat(occurred).any() or np.isnat(received).any():
-        raise InvalidValue("occurred_at", "an event has no time", "leave the event out")
-    # Content alone makes a scan: what the carrier said happened, when and where; never who told us or when.
-    raw, place = events["raw_code"].astype(object), events["place"].astype(object)
-    content = pd.DataFrame(
-        {"raw_code": raw.where(raw.notna(), events["event_code"]).map(str), "occurred_at": occurred, "place": place.where(place.notna(), "").map(str)}
-    )
-    event_hash = pd.util.hash_pandas_object(content, index=False, categorize=True).to_numpy(dtype=np.uint64)
-    told = np.lexsort((received, event_hash, owner))
-    is_first = np.ones(len(told), dtype=bool)
-    is_first[1:] = (np.diff(owner[told]) != 0) | (event_hash[told][1:] != event_hash[told][:-1])
-    scan = told[is_first]
-    scan = scan[np.lexsort((event_hash[scan], code[scan], occurred[scan], owner[scan]))]
-    runs = Segments.of_counts(np.bincount(owner[scan], minlength=shipments))
-    return runs, code[scan].astype(np.int16), occurred[scan], received[scan], event_hash[scan].astype(np.uint64)
+    return times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype(_INSTANT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
@@ -25,8 +25,10 @@ def quote_delivery(lane: Shipment, services: Sequence[CarrierService], served: S
 
     Each is the answer about a shipment whose only scan is its order: there is no second way to make a date.
     """
+    facts = vars(lane)
     shipments = [
-        replace(lane, shipment_id=f"{number:06d}", carrier=service.carrier, service_level=service.service_level) for number, service in enumerate(services)
+        Shipment(**{**facts, "shipment_id": f"{number:06d}", "carrier": service.carrier, "service_level": service.service_level})
+        for number, service in enumerate(services)
     ]
     return score_shipments(shipments, [ordered(shipment) for shipment in shipments], served, lane.ordered_at, policy=policy, terms=terms)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,16 +13,16 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from eta.calendars.local import DAY, Dates, hours_between
+from eta.calendars.local import DAY, Dates, Instants, hours_between
 from eta.curves import Curves
-from eta.delays import DelayPolicy, Delays, StageLaws, Usual, decide
+from eta.delays import DelayPolicy, Delays, StageLaws, Usual, are_expected_late, decide
 from eta.forecast.support import ENOUGH, LADDER
 from eta.journey.columns import Labels
 from eta.journey.features import Features, features, promise_ends
 from eta.journey.snapshots import EXPIRED_AFTER
 from eta.journey.state import PHASES, STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
-from eta.promise import Windows, probability_by, windows
+from eta.promise import Windows, dates_at, probability_by, window_levels
 from eta.service.served_model import ServedModel
 
 #: Flags are decided once a day from so many days before: a flag's memory is what the journey itself shows.
@@ -47,30 +50,38 @@ class Forecasts:
 
     moments: Moments
     states: States
-    #: The destination's zone.
+    #: The destination's zone, and the local date there.
     zone: Labels
+    as_of_on: Dates
     curves: Curves
+    #: The first instant after the promised day; NaT without a promise.
+    promise_end: Instants
     #: P(arrival within the promised day); NaN without a promise or without support.
     on_time: NDArray[np.float64]
     delays: Delays
     support_level: NDArray[np.object_]
     support_parcels: NDArray[np.int64]
 
-    @property
+    @cached_property
     def is_supported(self) -> NDArray[np.bool_]:
         """Enough parcels stand behind the curve to read a date from it."""
         return self.support_parcels >= FLOOR
 
     def windows(self, coverage: float) -> Windows:
         """The days of the central range of probability ``coverage``; NaT without support."""
-        shown = windows(self.curves, self.moments.as_of, self.zone, coverage=coverage)
-        return Windows(**{name: np.where(self.is_supported, dates, np.datetime64("NaT", "D")) for name, dates in vars(shown).items()})
+        return Windows(*self.dates(window_levels(coverage)).T)
+
+    def dates(self, levels: Sequence[float]) -> Dates:
+        """The local days, (M, L), by whose end a parcel has arrived with probabilities ``levels``; NaT without support."""
+        dates = dates_at(self.curves, levels, self.moments.as_of, self.zone)
+        dates[~self.is_supported] = np.datetime64("NaT")
+        return dates
 
 
 def split_open(states: States, as_of: np.datetime64) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows that are in flight at ``as_of``, and rows that have been open for so long that they are no longer forecast."""
-    is_expired = states.is_open & (as_of - states.ordered_at > EXPIRED_AFTER)
-    return np.flatnonzero(states.is_open & ~is_expired), np.flatnonzero(is_expired)
+    is_open, is_old = states.is_open, as_of - states.ordered_at > EXPIRED_AFTER
+    return (is_open & ~is_old).nonzero()[0], (is_open & is_old).nonzero()[0]
 
 
 def forecast_open(timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, policy: DelayPolicy) -> Forecasts:
@@ -81,9 +92,20 @@ def forecast_open(timelines: Timelines, served: ServedModel | None, moments: Mom
     known = features(timelines, moments, states)
     level, count = served.support.of(known) if served else (np.full(len(known), LADDER[-1], dtype=object), np.zeros(len(known), dtype=np.int64))
     curves = _curves(served, known)
-    on_time = _on_time(timelines, curves, moments, count >= FLOOR)
-    delays = _delays(timelines, served, moments, states, on_time, policy)
-    return Forecasts(moments, states, timelines.zone.take(moments.row), curves, on_time, delays, level, count)
+    promise_end = promise_ends(timelines, moments.row)
+    on_time = np.where(count >= FLOOR, probability_by(curves, moments.as_of, promise_end), np.nan)
+    delays = decide(
+        on_time,
+        states,
+        moments.as_of,
+        known.labels["destination"],
+        served.laws if served else _NO_LAWS,
+        policy,
+        promise_end=promise_end,
+        was_expected_late=_were_expected_late(timelines, served, moments, on_time, policy),
+    )
+    zone, as_of_on = timelines.zone.take(moments.row), known.local_as_of.astype("datetime64[D]")
+    return Forecasts(moments, states, zone, as_of_on, curves, promise_end, on_time, delays, level, count)
 
 
 def score_parcels(timelines: Timelines, served: ServedModel, as_of: np.datetime64, *, policy: DelayPolicy, coverage: float = 0.8) -> Scored:
@@ -158,61 +180,36 @@ def _curves(served: ServedModel | None, known: Features) -> Curves:
     return served.model.predict_curves(known) if served else Curves.on_grid([0.0, 1.0], np.zeros((len(known), 2)))
 
 
-def _on_time(timelines: Timelines, curves: Curves, moments: Moments, is_supported: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return np.where(is_supported, probability_by(curves, moments.as_of, promise_ends(timelines, moments.row)), np.nan)
-
-
-def _delays(timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, on_time: NDArray[np.float64], policy: DelayPolicy) -> Delays:
-    """Today's flags, after those of the days before: each was decided on what was known that morning."""
-    was_expected_late = np.zeros(len(moments), dtype=bool)
-    at_once = _LARGEST_LOOK_BACK // LOOK_BACK_DAYS
-    for start in range(0, len(moments), at_once):
-        part = np.arange(start, min(start + at_once, len(moments)))
-        # A chance that is not said today was not said before.
-        was_expected_late[part] = _were_expected_late(timelines, served, moments.take(part), ~np.isnan(on_time[part]), policy)
-    return _decide(timelines, served, moments, states, on_time, policy, was_expected_late)
-
-
 def _were_expected_late(
-    timelines: Timelines, served: ServedModel | None, moments: Moments, is_told: NDArray[np.bool_], policy: DelayPolicy
+    timelines: Timelines, served: ServedModel | None, moments: Moments, on_time: NDArray[np.float64], policy: DelayPolicy
 ) -> NDArray[np.bool_]:
-    """Whether the promise was expected to be missed a day before, (N,), step by step from ``LOOK_BACK_DAYS`` before."""
+    """Whether the promise was expected to be missed a day before, (M,): each day as was known that morning."""
+    result = np.zeros(len(moments), dtype=bool)
+    # A chance that is not said today was not said before.
+    told = (on_time >= 0.0).nonzero()[0]
+    at_once = _LARGEST_LOOK_BACK // LOOK_BACK_DAYS
+    for start in range(0, len(told), at_once):
+        part = told[start : start + at_once]
+        result[part] = _look_back(timelines, served, moments.take(part), policy)
+    return result
+
+
+def _look_back(timelines: Timelines, served: ServedModel | None, moments: Moments, policy: DelayPolicy) -> NDArray[np.bool_]:
+    """The same, step by step from ``LOOK_BACK_DAYS`` before."""
     days = np.arange(LOOK_BACK_DAYS, 0, -1)
     count = len(moments)
     earlier = Moments(np.tile(moments.row, len(days)), np.tile(moments.as_of, len(days)) - np.repeat(days, count) * DAY)
     states = fold(timelines, earlier)
-    asked = np.flatnonzero(states.is_open & np.tile(is_told, len(days)))
+    asked = np.flatnonzero(states.is_open)
     result = np.zeros(count, dtype=bool)
     if not len(asked):
         return result
-    then, states = earlier.take(asked), states.take(asked)
-    curves = _curves(served, features(timelines, then, states))
-    on_time = probability_by(curves, then.as_of, promise_ends(timelines, then.row))
+    then = earlier.take(asked)
+    curves = _curves(served, features(timelines, then, states.take(asked)))
+    ends = promise_ends(timelines, then.row)
+    on_time, ends, at = probability_by(curves, then.as_of, ends), ends.view(np.int64), then.as_of.view(np.int64)
     day, parcel = np.divmod(asked, count)
-    for number in np.unique(day):
-        at = np.flatnonzero(day == number)
-        decided = _decide(timelines, served, then.take(at), states.take(at), on_time[at], policy, result[parcel[at]])
-        result[parcel[at]] = decided.is_expected_late
+    for start, end in pairwise(np.searchsorted(day, np.arange(len(days) + 1))):
+        own = parcel[start:end]
+        result[own] = are_expected_late(on_time[start:end], result[own], policy.raise_at, policy.clear_at, ends[start:end], at[start:end])
     return result
-
-
-def _decide(
-    timelines: Timelines,
-    served: ServedModel | None,
-    moments: Moments,
-    states: States,
-    on_time: NDArray[np.float64],
-    policy: DelayPolicy,
-    was_expected_late: NDArray[np.bool_],
-) -> Delays:
-    destination = timelines.texts["destination"].take(moments.row)
-    return decide(
-        on_time,
-        states,
-        moments.as_of,
-        destination,
-        served.laws if served else _NO_LAWS,
-        policy,
-        promise_end=promise_ends(timelines, moments.row),
-        was_expected_late=was_expected_late,
-    )

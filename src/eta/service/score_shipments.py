@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.local import Dates, Instants, day_ends, hours_between, local_dates, to_instant
-from eta.calendars.zones import zone_of
+from eta.calendars.local import local_dates, to_instant
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import DelayState, Phase, Status, TimezoneSource
-from eta.journey.features import promise_ends
 from eta.journey.state import PHASES, STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
-from eta.promise import date_at, probability_by, to_duration
+from eta.promise import probability_by_day, window_levels
 from eta.service.score_parcels import Forecasts, forecast_open, split_open
 from eta.service.served_model import ServedModel
 
@@ -51,17 +50,17 @@ class AnswerCode(StrEnum):
     NOT_KNOWN_YET = "not_known_yet"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class DelayAnswer:
     """The delay flag of one shipment; ``state`` is None where no arrival is waited for."""
 
     state: str | None = None
-    probability: float | None = None
-    #: Hours until the promised day ends.
-    lead_time_hours: float | None = None
     reason_code: str | None = None
     reason_party: str | None = None
     evidence_kind: str | None = None
+    probability: float | None = None
+    #: Hours until the promised day ends.
+    lead_time_hours: float | None = None
     observed_hours: float | None = None
     expected_p50_hours: float | None = None
     expected_upper_hours: float | None = None
@@ -118,120 +117,86 @@ def score_shipments(
     timelines = Timelines.from_records(shipments, events)
     instant = to_instant(as_of)
     states = fold(timelines, Moments.all_at(timelines, instant))
-    told: dict[int, Answer] = {}
     in_flight, expired = split_open(states, instant)
+    whereabouts = _whereabouts(timelines, states)
+    told = {row: _without_dates(timelines, row, whereabouts[row] | {"status": Status.EXPIRED}, AnswerCode.EXPIRED) for row in expired.tolist()}
     if len(in_flight):
-        told |= _in_flight(timelines, in_flight, states, served, instant, policy, terms)
-    told |= {row: _without_dates(timelines, states, row, AnswerCode.EXPIRED) for row in expired.tolist()}
+        moments = Moments(in_flight, np.full(len(in_flight), instant))
+        forecasts = forecast_open(timelines, served, moments, states.take(in_flight), policy)
+        answers = _in_flight(timelines, forecasts, whereabouts, terms, has_model=served is not None)
+        told |= dict(zip(in_flight.tolist(), answers, strict=True))
     row_of = {shipment_id: row for row, shipment_id in enumerate(timelines.shipment_id)}
     rows = [row_of[shipment.shipment_id] for shipment in shipments]
-    return [told[row] if row in told else _ended(timelines, states, row) for row in rows]
+    return [told[row] if row in told else _ended(timelines, states, row, whereabouts[row]) for row in rows]
 
 
-def _in_flight(
-    timelines: Timelines, rows: NDArray[np.int64], states: States, served: ServedModel | None, instant: np.datetime64, policy: DelayPolicy, terms: Terms
-) -> dict[int, Answer]:
-    moments = Moments(rows, np.full(len(rows), instant, dtype="datetime64[us]"))
-    forecasts = forecast_open(timelines, served, moments, states.take(rows), policy)
-    shown, days_left = forecasts.windows(terms.coverage), _days_left(forecasts)
-    confidence = _probability_on(forecasts, shown.median_on)
-    promise_on, on_time = _promises(timelines, forecasts, terms.promise_level)
-    codes = _codes(forecasts, shown.median_on, has_model=served is not None)
-    delays = _delays(forecasts, hours_between(moments.as_of, promise_ends(timelines, rows)))
-    return {
-        row: Answer(
-            code=codes[i],
-            **_whereabouts(timelines, states, row),
-            earliest_on=_date(shown.earliest_on[i]),
-            estimated_on=_date(shown.median_on[i]),
-            latest_on=_date(shown.latest_on[i]),
-            confidence=_number(confidence[i]),
-            days_left=days_left[i],
-            promise_on=_date(promise_on[i]),
-            is_promise_ours=bool(np.isnat(timelines.promised_on[row])),
-            on_time_probability=_number(on_time[i]),
-            delay=delays[i],
-            support_level=str(forecasts.support_level[i]) if served else NOTHING,
-            support_parcels=int(forecasts.support_parcels[i]),
+def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence[dict[str, Any]], terms: Terms, *, has_model: bool) -> Iterator[Answer]:
+    rows, flags = forecasts.moments.row, forecasts.delays
+    dates = forecasts.dates((*window_levels(terms.coverage), terms.promise_level, *(percent / 100.0 for percent in PERCENTILES)))
+    promised_on = timelines.promised_on[rows]
+    is_ours = np.isnat(promised_on)
+    read = np.array([dates[:, 1], np.where(is_ours, dates[:, 3], promised_on)])
+    chances = probability_by_day(forecasts.curves, forecasts.moments.as_of, np.ascontiguousarray(read.T), forecasts.zone)
+    columns = (
+        rows.tolist(),
+        forecasts.is_supported.tolist(),
+        dates[:, :3].tolist(),
+        _numbers(chances[:, 0]),
+        (dates[:, 4:] - forecasts.as_of_on[:, None]).tolist(),
+        read[1].tolist(),
+        is_ours.tolist(),
+        _numbers(np.where(is_ours, chances[:, 1], forecasts.on_time)),
+        forecasts.support_level.tolist(),
+        forecasts.support_parcels.tolist(),
+        flags.state.tolist(),
+        flags.reason_code.tolist(),
+        flags.reason_party.tolist(),
+        flags.evidence_kind.tolist(),
+        *(_numbers(values) for values in (flags.probability, flags.lead_hours, flags.observed_hours, flags.expected_p50_hours, flags.expected_upper_hours)),
+    )
+    for row, supported, (earliest, median, latest), confidence, days, promise, ours, on_time, level, parcels, *flag in zip(*columns, strict=True):
+        yield Answer(
+            code=_code(median, has_model=has_model, is_supported=supported),
+            **whereabouts[row],
+            earliest_on=earliest,
+            estimated_on=median,
+            latest_on=latest,
+            confidence=confidence,
+            days_left={percent: None if left is None else left.days for percent, left in zip(PERCENTILES, days, strict=True)},
+            promise_on=promise,
+            is_promise_ours=ours,
+            on_time_probability=on_time,
+            delay=DelayAnswer(*flag),
+            support_level=level if has_model else NOTHING,
+            support_parcels=parcels,
         )
-        for i, row in enumerate(rows.tolist())
-    }
 
 
-def _codes(forecasts: Forecasts, median_on: Dates, *, has_model: bool) -> list[AnswerCode]:
+def _code(median_on: date | None, *, has_model: bool, is_supported: bool) -> AnswerCode:
     if not has_model:
-        return [AnswerCode.NO_MODEL] * len(median_on)
-    may_never = np.isnat(median_on)
-    return [
-        AnswerCode.TOO_LITTLE_SUPPORT if not supported else AnswerCode.MAY_NEVER_ARRIVE if never else AnswerCode.OK
-        for supported, never in zip(forecasts.is_supported.tolist(), may_never.tolist(), strict=True)
-    ]
+        return AnswerCode.NO_MODEL
+    if not is_supported:
+        return AnswerCode.TOO_LITTLE_SUPPORT
+    return AnswerCode.MAY_NEVER_ARRIVE if median_on is None else AnswerCode.OK
 
 
-def _promises(timelines: Timelines, forecasts: Forecasts, level: float) -> tuple[Dates, NDArray[np.float64]]:
-    """The promised days, or the earliest kept with probability ``level`` where none was promised, and P(on time)."""
-    promised_on = timelines.promised_on[forecasts.moments.row]
-    ours = date_at(forecasts.curves, level, forecasts.moments.as_of, forecasts.zone)
-    ours[~forecasts.is_supported] = np.datetime64("NaT")
-    has_promise = ~np.isnat(promised_on)
-    return np.where(has_promise, promised_on, ours), np.where(has_promise, forecasts.on_time, _probability_on(forecasts, ours))
-
-
-def _probability_on(forecasts: Forecasts, dates: Dates) -> NDArray[np.float64]:
-    """P(arrival on or before the local ``dates``), (N,); NaN without a date."""
-    ends = day_ends(dates, forecasts.zone.codes, forecasts.zone.names)
-    return probability_by(forecasts.curves, forecasts.moments.as_of, ends)
-
-
-def _days_left(forecasts: Forecasts) -> list[dict[int, int | None]]:
-    """For each parcel and percentile K the fewest whole days d with P(days left <= d) >= K %; None if there are none."""
-    hours = np.column_stack([forecasts.curves.quantile(percent / 100.0) for percent in PERCENTILES])
-    is_known = np.isfinite(hours) & forecasts.is_supported[:, None]
-    today = _local(forecasts, forecasts.moments.as_of, 1)
-    at = forecasts.moments.as_of[:, None] + to_duration(np.where(is_known, hours, 0.0))
-    days = (_local(forecasts, at.ravel(), len(PERCENTILES)).reshape(hours.shape) - today[:, None]).astype(np.int64)
-    return [{percent: int(day) if known else None for percent, day, known in zip(PERCENTILES, days[i], is_known[i], strict=True)} for i in range(len(hours))]
-
-
-def _local(forecasts: Forecasts, at: Instants, times: int) -> Dates:
-    return local_dates(at, np.repeat(forecasts.zone.codes, times), forecasts.zone.names)
-
-
-def _delays(forecasts: Forecasts, lead_hours: NDArray[np.float64]) -> list[DelayAnswer]:
-    flags = forecasts.delays
-    return [
-        DelayAnswer(
-            state=flags.state[i],
-            probability=_number(flags.probability[i]),
-            lead_time_hours=_number(max(lead_hours[i], 0.0)),
-            reason_code=flags.reason_code[i],
-            reason_party=flags.reason_party[i],
-            evidence_kind=flags.evidence_kind[i],
-            observed_hours=_number(flags.observed_hours[i]),
-            expected_p50_hours=_number(flags.expected_p50_hours[i]),
-            expected_upper_hours=_number(flags.expected_upper_hours[i]),
-        )
-        for i in range(len(lead_hours))
-    ]
-
-
-def _ended(timelines: Timelines, states: States, row: int) -> Answer:
+def _ended(timelines: Timelines, states: States, row: int, whereabouts: dict[str, Any]) -> Answer:
     """The answer about a shipment that is not waited for: it has arrived, was given up, or is not known yet."""
     if np.isnat(states.arrived_at[row]):
         is_unknown = np.isnat(states.given_up_at[row])
-        return _without_dates(timelines, states, row, AnswerCode.NOT_KNOWN_YET if is_unknown else AnswerCode.NO_ARRIVAL_EXPECTED)
+        return _without_dates(timelines, row, whereabouts, AnswerCode.NOT_KNOWN_YET if is_unknown else AnswerCode.NO_ARRIVAL_EXPECTED)
     on = local_dates(states.arrived_at[row : row + 1], timelines.zone.codes[row : row + 1], timelines.zone.names)[0]
     promised_on = timelines.promised_on[row]
     has_promise, is_late = not np.isnat(promised_on), bool(on > promised_on)
     return Answer(
         code=AnswerCode.ARRIVED,
-        **_whereabouts(timelines, states, row),
-        earliest_on=_date(on),
-        estimated_on=_date(on),
-        latest_on=_date(on),
+        **whereabouts,
+        earliest_on=on.item(),
+        estimated_on=on.item(),
+        latest_on=on.item(),
         confidence=1.0,
         days_left=dict.fromkeys(PERCENTILES),
-        promise_on=_date(promised_on),
+        promise_on=promised_on.item(),
         on_time_probability=float(not is_late) if has_promise else None,
         delay=DelayAnswer(state=DELIVERED_LATE if is_late else str(DelayState.ON_TRACK), probability=float(is_late) if has_promise else None),
         support_level=OBSERVED,
@@ -239,31 +204,27 @@ def _ended(timelines: Timelines, states: States, row: int) -> Answer:
     )
 
 
-def _without_dates(timelines: Timelines, states: States, row: int, code: AnswerCode) -> Answer:
+def _without_dates(timelines: Timelines, row: int, whereabouts: dict[str, Any], code: AnswerCode) -> Answer:
     return Answer(
         code=code,
-        **_whereabouts(timelines, states, row) | ({"status": Status.EXPIRED} if code is AnswerCode.EXPIRED else {}),
+        **whereabouts,
         days_left=dict.fromkeys(PERCENTILES),
-        promise_on=_date(timelines.promised_on[row]),
+        promise_on=timelines.promised_on[row].item(),
         support_level=NOTHING,
         support_parcels=0,
     )
 
 
-def _whereabouts(timelines: Timelines, states: States, row: int) -> dict[str, Any]:
-    place = (timelines.texts[f"destination_{part}"] for part in ("country", "region"))
-    country, region = (labels.names[labels.codes[row]] if labels.codes[row] >= 0 else None for labels in place)
-    return {
-        "status": STATUSES[states.status[row]],
-        "phase": PHASES[states.phase[row]],
-        "timezone": timelines.zone.names[timelines.zone.codes[row]],
-        "timezone_source": zone_of(country, region)[1],
-    }
+def _whereabouts(timelines: Timelines, states: States) -> list[dict[str, Any]]:
+    """Where each shipment is, and whose days are told."""
+    zones, sources = timelines.zone, timelines.zone_source
+    source_of = [TimezoneSource(source) for source in sources.names]
+    columns = (states.status.tolist(), states.phase.tolist(), zones.codes.tolist(), sources.codes.tolist())
+    return [
+        {"status": STATUSES[status], "phase": PHASES[phase], "timezone": zones.names[zone], "timezone_source": source_of[source]}
+        for status, phase, zone, source in zip(*columns, strict=True)
+    ]
 
 
-def _date(day: np.datetime64) -> date | None:
-    return None if np.isnat(day) else day.astype("datetime64[D]").item()
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [value if isfinite(value) else None for value in values.tolist()]

@@ -25,7 +25,7 @@ from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.promise import probability_by
 from eta.registry import Registry
-from eta.service.backtest_models import backtest_models, oracle_of
+from eta.service.backtest_models import backtest_models, oracle_of, seen_law_of
 from eta.service.score_parcels import forecast_open, score_parcels
 from eta.service.served_model import ServedModel
 from eta.service.simulate_parcels import is_simulated, simulate_parcels
@@ -91,6 +91,7 @@ def show_demo(
         last_day=str((as_of - timedelta(days=1)).date()),
         refit=Refit.NEVER,
         laws=oracle_of(folder, timelines),
+        seen_law=seen_law_of(folder, timelines),
         warm_up_months=0,
         progress=progress,
     )

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta.domain.vocabulary import EventCode
-from eta.journey.features import great_circle_km
+from eta.journey.route import great_circle_km
 from eta.simulation.clocks import ALWAYS, KINDS, OPENINGS
 from eta.simulation.network import CARRIERS, CITIES, CUSTOMS_UNION, PARTNERS
 from eta.simulation.scenario import Scenario
