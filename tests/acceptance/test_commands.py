@@ -42,9 +42,11 @@ SCORE_COLUMNS = words(
 MOMENTS = words("purchase handover day_1 day_3 day_7 day_14 day_21 in_flight")
 FIGURES = words(
     "model moment n n_censored mae_days median_ae_days bias_days crps_days crps_censored_days coverage_80 coverage_90 coverage_dates_80 late_auc"
-    " late_ap on_time_share promised_days_mean days_saved_equal_on_time"
+    " late_ap on_time_share promised_days_mean days_saved_equal_on_time pinball_50_days pinball_80_days pinball_90_days pinball_95_days pit_deciles"
 )
-FIGURES_OF_A_WHOLE_REPLAY = {"late_auc_month_mean", "fit_seconds", "predict_seconds"}
+FIGURES_OF_A_WHOLE_REPLAY = {"late_auc_month_mean", "late_ece", "late_slope", "fit_seconds", "predict_seconds"}
+FIGURES_OF_RANGES = {f"{figure}_{name}" for figure in ("coverage_censored", "low", "high", "holds") for name in ("80", "90", "dates_80")}
+FIGURES_OF_PIT = words("pit_deciles_low pit_deciles_high")
 #: Told beyond what is documented.
 EXTRA = {"n_late"}
 
@@ -170,8 +172,11 @@ def backtest(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     models = tmp_path_factory.mktemp("backtest") / "models"
     told = models.with_name("figures.json")
     days = ("--from", "2018-02-01", "--to", "2018-03-31", "--models", "B0,B4,eta")
-    ran_well("backtest", orders, "--source", "olist", *days, "--json", told, models=models)
+    said = ran_well("backtest", orders, "--source", "olist", *days, "--json", told, "--pictures", models.with_name("pictures"), models=models)
     assert not models.exists()
+    for name in ("pit.png", "coverage.png"):
+        assert (models.with_name("pictures") / name).read_bytes().startswith(b"\x89PNG")
+    assert re.search(r"Ranges of eta that do not hold: \d+ of \d+ judged", said)
     return figures(told)
 
 
@@ -306,14 +311,15 @@ def test_rejected_rows_are_counted_by_reason_and_written_down(orders: Path, mode
 
 
 def test_a_backtest_tells_every_documented_figure(backtest: Any) -> None:
-    assert set(backtest) == {"eta_version", "data", "from", "to", "refit", "rows", "differences", "by_month", "by_segment"}
+    assert set(backtest) == words("eta_version data from to refit rows differences by_month by_segment failing truth")
     assert (backtest["eta_version"], backtest["from"], backtest["to"], backtest["refit"]) == (__version__, "2018-02-01", "2018-03-31", "month")
     assert set(backtest["data"]) == {"source", "sha256"}
-    assert {frozenset(row.keys() - EXTRA) for row in backtest["rows"]} == {frozenset(FIGURES | FIGURES_OF_A_WHOLE_REPLAY)}
+    assert {frozenset(row.keys() - EXTRA) for row in backtest["rows"]} == {frozenset(FIGURES | FIGURES_OF_A_WHOLE_REPLAY | FIGURES_OF_RANGES | FIGURES_OF_PIT)}
     assert {frozenset(row) for row in backtest["differences"]} == {frozenset({"model", "against", "moment", "metric", "mean", "low", "high"})}
     own = EXTRA | FIGURES_OF_A_WHOLE_REPLAY
     assert {frozenset(row.keys() - own) for row in backtest["by_month"]} == {frozenset(FIGURES | {"month"})}
-    assert {frozenset(row.keys() - own) for row in backtest["by_segment"]} == {frozenset(FIGURES | {"segment", "value", "low_80", "high_80"})}
+    assert {frozenset(row.keys() - own) for row in backtest["by_segment"]} == {frozenset(FIGURES | FIGURES_OF_RANGES | {"segment", "value"})}
+    assert backtest["truth"] is None
 
 
 def test_a_backtest_tells_of_every_model_at_every_moment(backtest: Any) -> None:

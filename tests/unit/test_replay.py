@@ -1,6 +1,7 @@
 """A replay forecasts only from what was known, and its figures are the figures they say they are."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,10 @@ import pytest
 
 from eta.calendars.local import to_instant
 from eta.domain.errors import NothingToLearn
-from eta.evaluation.replay import Refit, Replay, replay
-from eta.evaluation.summary import summarise, week_bootstrap
+from eta.evaluation import coverage
+from eta.evaluation.replay import SAMPLED, Refit, Replay, replay
+from eta.evaluation.scores import error_days
+from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, SurvivalBaseline
 from eta.forecast.hazard import HazardModel
@@ -24,6 +27,7 @@ MODELS = {
 }
 JUDGED_FROM = datetime(2026, 6, 1, tzinfo=START.tzinfo)
 FORECASTS = ("late_probability", "promise_days")
+summarised = lru_cache(summarise)
 
 
 def run(known_through_days: int | None = None, *, days: int = 14, names: tuple[str, ...] = tuple(MODELS)) -> Replay:
@@ -58,7 +62,7 @@ def test_moments_are_those_of_the_days_asked_for(whole: Replay) -> None:
 
 
 def test_the_shops_own_promise_saves_no_day_and_is_kept_as_often_as_it_was(whole: Replay) -> None:
-    row = next(row for row in summarise(whole)["rows"] if row["model"] == "B0" and row["moment"] == "purchase")
+    row = next(row for row in summarised(whole)["rows"] if row["model"] == "B0" and row["moment"] == "purchase")
     bought = whole.judged[whole.judged["moment"].eq("purchase") & whole.judged["arrived"]]
     assert row["days_saved_equal_on_time"] == 0.0
     assert row["on_time_share"] == pytest.approx(1 - bought["is_late"].mean())
@@ -66,7 +70,7 @@ def test_the_shops_own_promise_saves_no_day_and_is_kept_as_often_as_it_was(whole
 
 
 def test_rows_judge_delivered_parcels_and_the_censored_score_all(whole: Replay) -> None:
-    row = next(row for row in summarise(whole)["rows"] if row["model"] == "eta" and row["moment"] == "handover")
+    row = next(row for row in summarised(whole)["rows"] if row["model"] == "eta" and row["moment"] == "handover")
     table = pd.concat([whole.judged, whole.forecasts["eta"]], axis=1)[whole.judged["moment"].eq("handover")]
     delivered = table[table["arrived"]]
     assert (row["n"], row["n_censored"]) == (len(delivered), len(table) - len(delivered))
@@ -82,7 +86,7 @@ def test_dates_shown_cover_no_less_than_the_range_they_come_from(whole: Replay) 
 
 
 def test_eta_beats_what_knows_no_lane_and_the_difference_says_so(whole: Replay) -> None:
-    summary = summarise(whole, reference="eta")
+    summary = summarised(whole, reference="eta")
     gap = next(row for row in summary["differences"] if (row["against"], row["moment"], row["metric"]) == ("B1", "handover", "crps_days"))
     score = {row["model"]: row["crps_days"] for row in summary["rows"] if row["moment"] == "handover"}
     assert gap["mean"] == pytest.approx(score["eta"] - score["B1"])
@@ -91,24 +95,82 @@ def test_eta_beats_what_knows_no_lane_and_the_difference_says_so(whole: Replay) 
 
 
 def test_months_add_up_to_the_whole(whole: Replay) -> None:
-    summary = summarise(whole)
+    summary = summarised(whole)
     for row in summary["rows"]:
         months = [part for part in summary["by_month"] if (part["model"], part["moment"]) == (row["model"], row["moment"])]
         assert sum(part["n"] for part in months) == row["n"]
 
 
-def test_segments_carry_their_band(whole: Replay) -> None:
-    regions = [row for row in summarise(whole)["by_segment"] if (row["segment"], row["model"], row["moment"]) == ("destination_region", "eta", "purchase")]
+@pytest.mark.parametrize("is_simulated", [False, True])
+def test_rows_and_segments_carry_the_intervals_of_their_ranges(whole: Replay, is_simulated: bool) -> None:
+    summary = summarise(whole, is_simulated=is_simulated)
+    regions = [row for row in summary["by_segment"] if (row["segment"], row["model"], row["moment"]) == ("destination_region", "eta", "purchase")]
     assert {row["value"] for row in regions} == {"1", "8"}
-    for row in regions:
-        assert row["low_80"] <= row["coverage_80"] <= row["high_80"]
+    for row in [*regions, next(row for row in summary["rows"] if (row["model"], row["moment"]) == ("eta", "purchase"))]:
+        for name in ("80", "90", "dates_80"):
+            assert 0.0 < row[f"low_{name}"] <= row[f"coverage_censored_{name}"] <= row[f"high_{name}"] <= 1.0
+        assert row["coverage_censored_80"] < row["coverage_censored_90"]
 
 
-def test_weeks_are_what_is_drawn() -> None:
-    # Two weeks, one all hits and one all misses: drawing weeks gives 0, 1/2 or 1, drawing orders never would.
-    low, high = week_bootstrap(np.array([50.0, 0.0]), np.array([50.0, 50.0]), seed=0)
-    assert (low, high) == (0.0, 1.0)
-    assert week_bootstrap(np.array([5.0]), np.array([9.0]), seed=0) == (None, None)
+def test_segments_hold_every_parcel_of_the_moment(whole: Replay) -> None:
+    summary = summarised(whole)
+    assert {row["segment"] for row in summary["by_segment"]} >= {"phase", "elapsed_band", "destination_region", "carrier", "weight_band", "week"}
+    bought = next(row for row in summary["rows"] if (row["model"], row["moment"]) == ("eta", "purchase"))
+    for segment in ("phase", "carrier", "destination_region"):
+        parts = [row for row in summary["by_segment"] if (row["segment"], row["model"], row["moment"]) == (segment, "eta", "purchase")]
+        assert sum(row["n"] for row in parts) == bought["n"]
+    in_flight = {row["value"] for row in summary["by_segment"] if (row["segment"], row["moment"]) == ("elapsed_band", "in_flight")}
+    # Handed over the day after the order, and then looked at again and again.
+    assert {"1-3 d", "3-7 d"} <= in_flight
+
+
+def test_the_shares_of_the_tenths_are_the_coverage_of_all_parcels(whole: Replay) -> None:
+    for row in summarised(whole)["rows"]:
+        assert sum(row["pit_deciles"]) == pytest.approx(1.0)
+        if (row["model"], row["moment"]) in (("eta", "purchase"), ("eta", "in_flight")):
+            assert sum(row["pit_deciles"][1:9]) == pytest.approx(row["coverage_censored_80"])
+            assert all(low <= share <= high for low, share, high in zip(row["pit_deciles_low"], row["pit_deciles"], row["pit_deciles_high"], strict=True))
+
+
+def test_a_parcel_that_has_not_arrived_counts_in_the_coverage_of_all_by_what_its_forecast_says(whole: Replay) -> None:
+    row = next(row for row in summarised(whole)["rows"] if (row["model"], row["moment"]) == ("eta", "day_7"))
+    table = pd.concat([whole.judged, whole.forecasts["eta"]], axis=1)[whole.judged["moment"].eq("day_7")]
+    still_open = table[~table["arrived"]]
+    assert len(still_open) > 0
+    assert (still_open["pit_to"] == 1.0).all()
+    within = np.clip(0.9 - still_open["pit_from"].clip(lower=0.1), 0.0, None) / (1.0 - still_open["pit_from"])
+    expected = (table["covered_80"][table["arrived"]].sum() + within.sum()) / len(table)
+    assert row["coverage_censored_80"] == pytest.approx(expected)
+    assert row["coverage_80"] == pytest.approx(table["covered_80"][table["arrived"]].mean())
+
+
+def test_what_fails_is_what_rows_and_segments_say_does_not_hold(whole: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "INDEPENDENT_ENOUGH", 50)
+    summary = summarise(whole, is_simulated=True)
+    said = [
+        (row["model"], row["moment"], row.get("segment", "all"), row.get("value", "all"), name)
+        for row in (*summary["rows"], *summary["by_segment"])
+        for name in ("80", "90", "dates_80")
+        if row[f"holds_{name}"] is False
+    ]
+    listed = [(entry["model"], entry["moment"], entry["segment"], entry["value"], entry["range"]) for entry in summary["failing"]]
+    # The shop's promise is no range at all.
+    assert ("B0", "in_flight", "all", "all", "80") in listed
+    assert sorted(listed) == sorted(said)
+
+
+def test_half_of_the_absolute_error_is_the_pinball_loss_of_the_median(whole: Replay) -> None:
+    for row in summarised(whole)["rows"]:
+        assert row["pinball_50_days"] == pytest.approx(row["mae_days"] / 2)
+
+
+def test_curves_are_kept_for_a_sample_of_each_week_and_phase(whole: Replay) -> None:
+    kept = whole.forecasts["eta"]["curve"].notna()
+    assert kept.equals(whole.judged["is_sampled"])
+    assert whole.judged[kept].groupby(["week", "phase"]).size().max() == SAMPLED
+    row = int(np.flatnonzero(kept & whole.judged["arrived"])[0])
+    error = error_days(whole.forecasts["eta"]["curve"][row], whole.judged["hours"].to_numpy()[[row]])
+    assert error == pytest.approx(whole.forecasts["eta"]["error_days"][row])
 
 
 @pytest.mark.parametrize(("start", "days"), [(START, 5), (START + timedelta(days=400), 5)])

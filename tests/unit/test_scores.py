@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from eta.curves import Curves
-from eta.evaluation.scores import HORIZON_HOURS, crps_days, error_days, is_covered, probability_integral_transform, ranking
+from eta.evaluation.scores import (
+    HORIZON_HOURS,
+    crps_days,
+    error_days,
+    is_covered,
+    late_calibration,
+    pinball_days,
+    pit_deciles,
+    probability_integral_transform,
+    ranking,
+    share_within,
+)
 
 #: Any time within ten days is as likely as any other.
 UNIFORM = Curves.on_grid([0, 240], [[0.0, 1.0]])
@@ -99,8 +110,60 @@ def test_a_median_beyond_the_knots_counts_as_sixty_days() -> None:
     assert error_days(Curves.on_grid([0, 10], [[0.0, 0.3]]), np.array([240.0])) == pytest.approx([50.0])
 
 
+@pytest.mark.parametrize(
+    ("level", "arrival_days", "expected"),
+    # The quantiles of the uniform law are at 5, 8 and 9.5 days.
+    [(0.5, 7.0, 0.5 * 2), (0.5, 1.0, 0.5 * 4), (0.8, 10.0, 0.8 * 2), (0.8, 3.0, 0.2 * 5), (0.95, 9.5, 0.0)],
+)
+def test_the_pinball_loss_weighs_what_comes_later_with_the_level(level: float, arrival_days: float, expected: float) -> None:
+    assert pinball_days(UNIFORM, np.array([arrival_days * 24]), level) == pytest.approx([expected])
+
+
+def test_a_quantile_that_is_never_reached_counts_as_sixty_days() -> None:
+    assert pinball_days(Curves.on_grid([0, 10], [[0.0, 0.3]]), np.array([240.0]), 0.9) == pytest.approx([0.1 * 50])
+
+
 def test_the_transform_of_an_arrival_is_the_probability_of_having_come_by_then() -> None:
-    assert probability_integral_transform(UNIFORM.take(np.array([0, 0, 0])), np.array([24.0, 120.0, 500.0])) == pytest.approx([0.1, 0.5, 1.0])
+    start, end = probability_integral_transform(UNIFORM.take(np.array([0, 0, 0])), np.array([24.0, 120.0, 500.0]), np.full(3, 1e4))
+    assert start == pytest.approx([0.1, 0.5, 1.0])
+    assert end == pytest.approx(start)
+
+
+def test_the_transform_of_a_parcel_still_open_is_spread_over_what_is_left() -> None:
+    start, end = probability_integral_transform(UNIFORM.take(np.array([0, 0])), np.array([np.inf, np.inf]), np.array([72.0, 500.0]))
+    assert start == pytest.approx([0.3, 1.0])
+    assert end == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("arrival", "expected"),
+    # Nothing until 12 hours, a jump to 0.2 there, to 0.3 by 24 hours, a jump to 0.8, and 0.9 by 48 hours.
+    [(6.0, (0.0, 0.0)), (12.0, (0.0, 0.2)), (18.0, (0.25, 0.25)), (24.0, (0.3, 0.8)), (36.0, (0.85, 0.85)), (60.0, (0.9, 0.9))],
+)
+def test_the_transform_is_spread_over_a_jump(arrival: float, expected: tuple[float, float]) -> None:
+    start, end = probability_integral_transform(Curves.on_grid([12, 24, 24, 48], [[0.2, 0.3, 0.8, 0.9]]), np.array([arrival]), np.array([1e4]))
+    assert (start[0], end[0]) == pytest.approx(expected)
+
+
+def test_the_transform_of_a_true_law_is_uniform_even_with_jumps_waiting_and_censoring() -> None:
+    rng = np.random.default_rng(1)
+    law = Curves.on_grid([12, 24, 24, 48], [[0.2, 0.3, 0.8, 0.9]]).remaining_after([6.0])
+    came = law.take(np.zeros(20_000, dtype=np.int64)).quantile(rng.random(20_000))
+    limit = np.where(rng.random(20_000) < 0.3, rng.uniform(0, 40, 20_000), 1e4)
+    start, end = probability_integral_transform(law.take(np.zeros(20_000, dtype=np.int64)), np.where(came <= limit, came, np.inf), limit)
+    assert pit_deciles(start, end) == pytest.approx(np.full(10, 0.1), abs=0.01)
+    assert share_within(start, end, 0.1, 0.9).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_stretch_counts_in_each_tenth_in_part_and_a_point_in_one() -> None:
+    # The first from 0.25 to 0.75: a tenth of it in the third, a fifth in each of the next four. The others are points.
+    start, end = np.array([0.25, 0.0, 1.0, 0.4]), np.array([0.75, 0.0, 1.0, 0.4])
+    assert 4 * pit_deciles(start, end) == pytest.approx([1, 0, 0.1, 0.2, 1.2, 0.2, 0.2, 0.1, 0, 1])
+
+
+def test_the_share_within_a_range_is_that_of_the_stretch_and_missing_stays_missing() -> None:
+    start, end = np.array([0.0, 0.85, 0.1, 0.95, np.nan]), np.array([0.2, 1.0, 0.1, 0.95, np.nan])
+    np.testing.assert_allclose(share_within(start, end, 0.1, 0.9), [0.5, 1 / 3, 1.0, 0.0, np.nan])
 
 
 @pytest.mark.parametrize(("arrival_days", "is_within"), [(0.9, False), (1.0, True), (5.0, True), (9.0, True), (9.1, False)])
@@ -129,3 +192,36 @@ def test_ranking_counts_pairs_in_the_right_order(probability: list[float], area:
 @pytest.mark.parametrize("is_late", [[], [True, True], [False, False]], ids=["nothing", "all late", "none late"])
 def test_there_is_nothing_to_rank_among_parcels_of_one_kind(is_late: list[bool]) -> None:
     assert ranking(np.array(is_late, dtype=bool), np.full(len(is_late), 0.5)) == (None, None)
+
+
+def test_the_calibration_error_is_the_mean_gap_of_bins_of_equal_size() -> None:
+    # Two bins: five parcels at 0.2 of which two are late, five at 0.6 of which two are late: gaps of 0.2 each.
+    probability = np.repeat([0.2, 0.6], 5)
+    is_late = np.array([True, True, False, False, False] * 2)
+    assert late_calibration(is_late, probability, bins=2)[0] == pytest.approx(0.2)
+
+
+def test_parcels_with_one_probability_share_a_bin_in_whatever_order_they_come() -> None:
+    is_late = np.array([True] * 10 + [False] * 90)
+    assert late_calibration(is_late, np.full(100, 0.1))[0] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("stretch", "slope"), [(1.0, 1.0), (2.0, 0.5), (0.5, 2.0)])
+def test_the_slope_is_below_one_where_probabilities_are_too_sure(stretch: float, slope: float) -> None:
+    rng = np.random.default_rng(3)
+    logit = rng.normal(-2, 1, 60_000)
+    is_late = rng.random(60_000) < 1 / (1 + np.exp(-logit))
+    error, found = late_calibration(is_late, 1 / (1 + np.exp(-stretch * logit)))
+    assert found == pytest.approx(slope, rel=0.04)
+    assert error is not None
+    assert (error < 0.005) == (stretch == 1.0)
+
+
+@pytest.mark.parametrize("is_late", [[], [True, True], [False, False]], ids=["nothing", "all late", "none late"])
+def test_parcels_of_one_kind_show_no_calibration(is_late: list[bool]) -> None:
+    assert late_calibration(np.array(is_late, dtype=bool), np.full(len(is_late), 0.5)) == (None, None)
+
+
+@pytest.mark.parametrize("probability", [[0.3, 0.3, 0.3, 0.3], [0.1, 0.2, 0.8, 0.9]], ids=["the same for all", "parts them perfectly"])
+def test_there_is_no_slope_where_it_is_not_determined(probability: list[float]) -> None:
+    assert late_calibration(np.array([False, False, True, True]), np.array(probability))[1] is None

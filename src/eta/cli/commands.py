@@ -20,16 +20,16 @@ from rich.table import Table
 
 from eta import __version__, bootstrap
 from eta.calendars.local import midnight, to_instant
-from eta.cli.screen import checked, err, figure, out, print_check, print_demo, print_rows, print_scored, progress_bar
+from eta.cli.screen import checked, err, figure, out, print_check, print_demo, print_failing, print_rows, print_scored, print_truth, progress_bar
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, SourceRejected
-from eta.evaluation.picture import draw_forecasts
+from eta.evaluation.picture import draw_coverage, draw_forecasts, draw_pit
 from eta.evaluation.replay import Refit
 from eta.forecast.hazard import HazardModel
 from eta.ingest.base import Imported
 from eta.journey.timeline import Timelines
 from eta.registry import Registry, write_atomically
-from eta.service.backtest_models import backtest_models, oracle_of
+from eta.service.backtest_models import ORACLE, REFERENCE, backtest_models, oracle_of, seen_law_of
 from eta.service.score_parcels import score_parcels
 from eta.service.served_model import ServedModel
 from eta.service.show_demo import show_demo
@@ -128,6 +128,7 @@ def backtest(
     refit: Annotated[Refit, typer.Option(help="How often `eta` is fitted again.")] = Refit.MONTH,
     models: Annotated[str, typer.Option(help="Models to compare, comma-separated.")] = ",".join(bootstrap.USUAL_MODELS),
     config: Config = None,
+    pictures: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw pit.png and coverage.png into this folder.")] = None,
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
@@ -152,11 +153,17 @@ def backtest(
             last_day=last,
             refit=refit,
             laws=oracle_of(data, timelines),
+            seen_law=seen_law_of(data, timelines),
             progress=progress,
         )
     if "simulated" in result["data"]:
         out.print("simulated parcels; the oracle knows all that is hidden: nobody can do better")
     print_rows(result["rows"], result["differences"])
+    shown = REFERENCE if REFERENCE in names else names[0]
+    print_failing(result, shown)
+    print_truth(result, shown)
+    if pictures:
+        _draw(pictures, result, shown)
     _write_json(json_file, result)
 
 
@@ -409,6 +416,16 @@ def _midnight(text: str, field: str, zone: str) -> datetime:
 
 def _utc(instant: np.datetime64) -> datetime:
     return pd.Timestamp(instant, tz="UTC").to_pydatetime()
+
+
+def _draw(folder: Path, result: Mapping[str, Any], model: str) -> None:
+    """The pictures of a backtest: of ``model`` and of the baseline with the lowest CRPS at purchase."""
+    rivals = [row for row in result["rows"] if row["moment"] == "purchase" and row["model"] not in (model, ORACLE) and not row["model"].startswith(REFERENCE)]
+    best = [row["model"] for row in sorted((row for row in rivals if row["crps_days"] is not None), key=lambda row: row["crps_days"])[:1]]
+    is_simulated = "simulated" in result["data"]
+    write_atomically(folder / "pit.png", draw_pit(result["rows"], [model, *best], is_simulated=is_simulated))
+    write_atomically(folder / "coverage.png", draw_coverage(result["rows"], result["by_segment"], model, is_simulated=is_simulated))
+    out.print(f"drew pit.png and coverage.png into {escape(str(folder))}")
 
 
 def _write_json(path: Path | None, values: Mapping[str, Any]) -> None:

@@ -12,9 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from eta.evaluation.coverage import ALL
+from eta.service.backtest_models import SEEN
 from eta.service.score_parcels import Scored
 from eta.service.show_demo import Demo
 
@@ -47,7 +50,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[
         "crps_days": "CRPS",
         "crps_censored_days": "CRPS, all",
         "coverage_80": "in 80 %",
+        "coverage_censored_80": "all",
         "coverage_90": "in 90 %",
+        "coverage_censored_90": "all",
         "coverage_dates_80": "in dates",
         "late_auc": "late AUC",
         "late_auc_month_mean": "by month",
@@ -58,8 +63,52 @@ def print_rows(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[
         for row in (row for row in rows if row["moment"] == moment):
             gap = against.get((moment, row["model"]))
             interval = "" if gap is None or gap["low"] is None else f"{-gap['mean']:+.2f} [{-gap['high']:+.2f}, {-gap['low']:+.2f}]"
-            table.add_row(moment, row["model"], *(figure(row[metric]) for metric in metrics), interval)
+            table.add_row(moment, row["model"], *(figure(row.get(metric)) for metric in metrics), interval)
         table.add_section()
+    out.print(table)
+
+
+#: Of ranges that do not hold, and of moments that have less than a line's worth to say, this many lines are printed.
+_LINES = 20
+
+
+def print_failing(result: Mapping[str, Any], model: str) -> None:
+    """The ranges of ``model`` that do not hold, the one furthest off first, and how many were judged."""
+    verdicts = [
+        row[name]
+        for part in ("rows", "by_segment")
+        for row in result[part]
+        if row["model"] == model
+        for name in row
+        if name.startswith("holds_") and row[name] is not None
+    ]
+    found = [entry for entry in result["failing"] if entry["model"] == model]
+    out.print(f"\n[bold]Ranges of {model} that do not hold[/]: {len(found):,} of {len(verdicts):,} judged; all parcels, also those that have not arrived")
+    if not found:
+        return
+    table = Table("moment", "segment", "value", "n", "range", "covers", "interval", "")
+    for entry in found[:_LINES]:
+        name = f"{100 * entry['level']:.0f} %{', dates' if entry['range'].startswith('dates') else ''}"
+        segment = ("all parcels", "") if entry["segment"] == ALL else (entry["segment"], escape(entry["value"]))
+        which = (entry["moment"], *segment, f"{entry['n'] + entry['n_censored']:,}", name)
+        table.add_row(
+            *which, f"{entry['coverage']:.1%}", f"{entry['low']:.1%} to {entry['high']:.1%}", "too narrow" if entry["coverage"] < entry["level"] else "too wide"
+        )
+    out.print(table)
+    if len(found) > _LINES:
+        out.print(f"and {len(found) - _LINES:,} more: `failing` in the file that --json names")
+
+
+def print_truth(result: Mapping[str, Any], model: str) -> None:
+    """How far the curves of ``model`` are from the law that one parcel's scans leave, by phase."""
+    rows = [row for row in result["truth"] or [] if row["model"] == model and row["law"] == SEEN]
+    if not rows:
+        return
+    out.print(f"\n[bold]{model} against the true law given the parcel's scans[/]: 0 is the best, and what is left cannot be luck; days")
+    table = Table("phase", "moments", "CRPS lost", "+-", "median late by", "P(late) said", "P(late) true", "Brier lost")
+    metrics = ("crps_regret_days", "crps_regret_se_days", "median_bias_days", "late_said", "late_true", "late_brier_regret")
+    for row in rows:
+        table.add_row(row["phase"], f"{row['n']:,}", *(figure(row[metric]) for metric in metrics))
     out.print(table)
 
 

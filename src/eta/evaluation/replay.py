@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from eta.calendars.local import DAY, Dates, day_starts, local_dates, to_instant, wall_clock
 from eta.curves import Curves
 from eta.domain.errors import NothingToLearn
-from eta.evaluation.scores import HORIZON_HOURS, crps_days, error_days, is_covered, probability_integral_transform
+from eta.evaluation.scores import HORIZON_HOURS, PINBALL_LEVELS, crps_days, error_days, is_covered, pinball_days, probability_integral_transform
 from eta.forecast.base import ArrivalModel
 from eta.journey.columns import Labels
 from eta.journey.features import promise_ends
 from eta.journey.snapshots import MOMENTS, PURCHASE, Outcomes, Snapshots, examples, snapshots_to_judge, snapshots_to_learn
-from eta.journey.state import Moments
+from eta.journey.state import PHASES, Moments
 from eta.journey.timeline import Timelines
 from eta.promise import date_at, probability_by, windows
 
@@ -35,6 +35,9 @@ Progress = Callable[[str, int, int], None]
 
 #: Answers a question about a moment without having learned anything, such as the truth behind simulated parcels.
 Law = Callable[[Moments], Curves]
+
+#: Moments a week and phase of which the curves themselves are kept, to be compared with other laws.
+SAMPLED = 20
 
 #: Full months replayed before the first judged day, to choose promise levels on the past.
 WARM_UP_MONTHS = 3
@@ -161,7 +164,7 @@ def replay(
 
 
 def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.DataFrame, rows: NDArray[np.int64]) -> None:
-    """Fills the run's forecasts of some rows with scores and dates; the curves themselves are not kept."""
+    """Fills the run's forecasts of some rows with scores and dates; the curves themselves are kept for a sample alone."""
     if not len(rows):
         return
     asked, truth = snapshots.take(rows), judged.iloc[rows]
@@ -178,11 +181,14 @@ def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.
     arrived_on = truth["arrived_on"].to_numpy().astype("datetime64[D]")
     promised = _promise_days(curves, run.level, as_of, zone, truth)
     needed_hours = (day_starts(arrived_on, zone.codes, zone.names) - as_of) / np.timedelta64(1, "h")
+    pit_from, pit_to = probability_integral_transform(curves, hours, limit)
     columns = {
         "error_days": error_days(curves, hours),
         "crps_days": crps_days(curves, hours),
         "crps_censored_days": crps_days(curves, hours, limit),
-        "pit": probability_integral_transform(curves, hours),
+        **{f"pinball_{level * 100:.0f}_days": pinball_days(curves, hours, level) for level in PINBALL_LEVELS},
+        "pit_from": pit_from,
+        "pit_to": pit_to,
         "covered_80": is_covered(curves, hours, 0.8),
         "covered_90": is_covered(curves, hours, 0.9),
         "dates_covered_80": (arrived_on >= shown.earliest_on) & ((arrived_on <= shown.latest_on) | np.isnat(shown.latest_on)),
@@ -190,9 +196,18 @@ def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.
         # The lowest level whose date would not have been missed.
         "needed_level": np.where(np.isnan(needed_hours), 1.0, curves.cdf_at(np.maximum(np.nan_to_num(needed_hours), 0.0))),
         "promise_days": promised,
+        "curve": _sampled(curves, truth),
     }
     for name, values in columns.items():
-        run.forecasts.setdefault(name, np.full(len(judged), np.nan))[rows] = values
+        run.forecasts.setdefault(name, np.full(len(judged), np.nan, dtype=np.result_type(values, np.float64)))[rows] = values
+
+
+def _sampled(curves: Curves, truth: pd.DataFrame) -> NDArray[np.object_]:
+    """One curve each, (N,), for the judged rows of the sample; None for the others."""
+    kept = np.full(len(curves), None, dtype=object)
+    for number in np.flatnonzero(truth["is_sampled"] & truth["is_judged"]):
+        kept[number] = curves.take(np.array([number]))
+    return kept
 
 
 def _promise_days(curves: Curves, level: float, as_of: NDArray[np.datetime64], zone: Labels, truth: pd.DataFrame) -> NDArray[np.float64]:
@@ -236,20 +251,27 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
     limit = np.where(np.isnat(given_up), outcomes.known_through, given_up) - as_of
     known_late = truth.arrived & ~np.isnat(promised_on)
     numbers, labels = snapshots.features.numbers, snapshots.features.labels
+    week = _mondays(at_source).astype(str)
+    phase = np.array([str(phase) for phase in PHASES], dtype=object)[numbers["phase"].astype(np.int64)]
     return pd.DataFrame(
         {
             "shipment_id": timelines.shipment_id[row],
             "moment": pd.Categorical(snapshots.kind, categories=list(MOMENTS)),
+            "as_of": as_of,
             "as_of_on": as_of_on,
             "month": at_source.astype("datetime64[M]").astype(str),
-            "week": _mondays(at_source).astype(str),
+            "week": week,
+            "is_sampled": _lots(snapshots).groupby([week, phase]).rank(method="first").to_numpy() <= SAMPLED,
             "arrived": truth.arrived,
             "hours": np.where(truth.arrived, truth.hours, np.inf),
             "limit_hours": limit / np.timedelta64(1, "h"),
             "arrived_on": arrived_on,
             "is_late": np.where(known_late, arrived_on > promised_on, np.nan).astype(np.float64),
             "is_promise_open": promise_end > as_of,
+            "promise_hours": (promise_end - as_of) / np.timedelta64(1, "h"),
             "promised_days": (promised_on - as_of_on) / DAY,
+            "phase": phase,
+            "elapsed_band": _bands(numbers["order_elapsed_days"], (1.0, 3.0, 7.0, 14.0, 21.0, 30.0), "d"),
             "carrier": labels["carrier"].texts(),
             "service_level": timelines.texts["service_level"].take(row).texts(),
             "origin_region": timelines.texts["origin_region"].take(row).texts(),
@@ -259,6 +281,12 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
             "promise_bucket": _bands((promise_end - as_of) / DAY, (14.0, 20.0, 26.0, 32.0), "d"),
         }
     )
+
+
+def _lots(snapshots: Snapshots) -> pd.Series:
+    """A number for each snapshot that has nothing to do with it, the same in any company."""
+    kind = pd.Categorical(snapshots.kind, categories=list(MOMENTS)).codes.astype(np.uint64)
+    return pd.Series((snapshots.parcel + kind) * np.uint64(0x9E3779B97F4A7C15))
 
 
 def _mondays(dates: Dates) -> Dates:

@@ -1,20 +1,23 @@
-"""A replay in figures: rows, differences with intervals, months and segments."""
+"""A replay in figures: rows, differences with intervals, months, segments, and the ranges that do not hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eta.evaluation.coverage import ALL, RANGES, WEEK, Part, Row, failing, judge
+from eta.evaluation.intervals import exact_interval, week_bootstrap
 from eta.evaluation.replay import Replay
-from eta.evaluation.scores import ranking
+from eta.evaluation.scores import PINBALL_LEVELS, late_calibration, pit_deciles, ranking, share_within
 from eta.journey.snapshots import IN_FLIGHT, MOMENTS, PURCHASE
 
 IN_FLIGHT_UNION = "in_flight"
 SEGMENTS = (
+    "phase",
+    "elapsed_band",
     "carrier",
     "service_level",
     "origin_region",
@@ -22,38 +25,44 @@ SEGMENTS = (
     "weight_band",
     "distance_band",
     "promise_bucket",
-    "week",
+    WEEK,
 )
 #: A month with fewer late orders says nothing about ranking them.
 LATE_ENOUGH = 100
 #: A segment with fewer delivered parcels is left out.
 SEGMENT_ENOUGH = 30
 DIFFERENCE_METRICS = ("mae_days", "crps_days", "crps_censored_days")
-RESAMPLES = 2000
 
+_PINBALL = tuple(f"pinball_{level * 100:.0f}_days" for level in PINBALL_LEVELS)
+#: What scores are made of, and what coverage is made of.
+_NUMBERS = (
+    *("error_days", "crps_days", "crps_censored_days", "covered_80", "covered_90", "dates_covered_80", *_PINBALL, "pit_from", "pit_to"),
+    *("is_late", "is_promise_open", "late_probability", "is_purchase", "promise_days", "promised_days", "took_days"),
+)
+_HELD = tuple(f"held_{each.name}" for each in RANGES)
 #: What only a whole row has.
-_OF_WHOLE = {"late_auc_month_mean": None, "fit_seconds": None, "predict_seconds": None}
-
-Row = dict[str, Any]
+_OF_WHOLE = {"late_auc_month_mean": None, "late_ece": None, "late_slope": None, "fit_seconds": None, "predict_seconds": None}
 
 
-def summarise(replay: Replay, *, reference: str | None = None, seed: int = 0) -> dict[str, list[Row]]:
-    """``rows``, ``differences`` of ``reference`` against every other model, ``by_month`` and ``by_segment``.
+def summarise(replay: Replay, *, reference: str | None = None, is_simulated: bool = False, seed: int = 0) -> dict[str, list[Row]]:
+    """``rows``, ``differences`` of ``reference`` against every other model, ``by_month``, ``by_segment`` and ``failing``.
 
-    Rows judge delivered parcels; ``crps_censored_days`` judges all of them up to the end of what is known. A figure
+    Rows judge delivered parcels; what has ``censored`` in its name judges all of them up to the end of what is known.
+    ``is_simulated`` says that parcels are independent of each other, so that intervals of coverage are exact. A figure
     that cannot be had is None.
     """
-    groups = list(_moments(replay.judged))
+    groups, judged = list(_moments(replay.judged)), _compact(replay.judged)
     rows, by_month, by_segment = [], [], []
     for model, forecasts in replay.forecasts.items():
-        table = pd.concat([replay.judged, forecasts], axis=1)
+        table = pd.concat([judged, forecasts], axis=1)
+        table = table.assign(**_held(table))[[*_NUMBERS, *_HELD, *judged.select_dtypes("category"), "arrived", "parcel"]]
         for moment, wanted in groups:
             part = table[wanted]
-            months = [
-                {"month": month, "model": model, "moment": moment, **_scores(of_month), **_OF_WHOLE} for month, of_month in part.groupby("month", sort=True)
-            ]
-            row = {"model": model, "moment": moment, **_scores(part)}
+            key = {"model": model, "moment": moment}
+            months = [{"month": month, **key, **_scores(of_month), **_OF_WHOLE} for month, of_month in part.groupby("month", sort=True, observed=True)]
             ranked = [entry["late_auc"] for entry in months if entry["n_late"] >= LATE_ENOUGH and entry["late_auc"] is not None]
+            whole, *bands = judge(parts := list(_parts(part)), is_simulated=is_simulated, seed=seed)
+            row = {**key, **_scores(part), **whole, **_pit_band(part, is_simulated, seed), **_late_calibration(part)}
             row |= {
                 "late_auc_month_mean": float(np.mean(ranked)) if ranked else None,
                 "fit_seconds": replay.fit_seconds[model],
@@ -61,38 +70,40 @@ def summarise(replay: Replay, *, reference: str | None = None, seed: int = 0) ->
             }
             rows.append(row)
             by_month += months
-            for segment in SEGMENTS:
-                for value, of_segment in part.groupby(segment, sort=True):
-                    if of_segment["arrived"].sum() >= SEGMENT_ENOUGH:
-                        low, high = _coverage_band(of_segment, seed)
-                        by_segment.append(
-                            {
-                                "segment": segment,
-                                "value": str(value),
-                                "model": model,
-                                "moment": moment,
-                                **_scores(of_segment),
-                                **_OF_WHOLE,
-                                "low_80": low,
-                                "high_80": high,
-                            }
-                        )
+            by_segment += [
+                {"segment": each.segment, "value": each.value, **key, **_scores(each.parcels), **_OF_WHOLE, **band}
+                for each, band in zip(parts[1:], bands, strict=True)
+            ]
     differences = [] if reference is None or reference not in replay.forecasts else list(_differences(replay, reference, groups, seed))
-    return {"rows": rows, "differences": differences, "by_month": by_month, "by_segment": by_segment}
+    return {"rows": rows, "differences": differences, "by_month": by_month, "by_segment": by_segment, "failing": failing([*rows, *by_segment])}
 
 
-def week_bootstrap(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> tuple[float | None, float | None]:
-    """The 95 % interval of ``sum(sums) / sum(counts)`` when whole weeks, (W,), are drawn with replacement.
+def _compact(judged: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with texts as categories: they are taken apart a thousand times."""
+    return judged[["arrived", "is_late", "is_promise_open", "promised_days"]].assign(
+        parcel=pd.factorize(judged["shipment_id"])[0],
+        is_purchase=judged["moment"].eq(PURCHASE),
+        took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
+        **{name: judged[name].astype("category") for name in ("month", *SEGMENTS)},
+    )
 
-    Orders of one week share the state of the network, so weeks and not orders are the sample (block bootstrap, Kunsch 1989).
-    """
-    if len(sums) < 2:
-        return None, None
-    drawn = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1.0 / len(sums)), size=RESAMPLES)
-    totals = drawn @ counts
-    means = (drawn @ sums)[totals > 0] / totals[totals > 0]
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+
+def _held(table: pd.DataFrame) -> dict[str, NDArray[np.floating]]:
+    """The share of each parcel that each range covers; see ``coverage.Part``."""
+    start, end = table["pit_from"].to_numpy(), table["pit_to"].to_numpy()
+    held = {f"held_{level}": share_within(start, end, 0.5 - level / 200, 0.5 + level / 200) for level in (80, 90)}
+    # Whole days hold a parcel that is not there yet with at least the probability that hours do.
+    held["held_dates_80"] = np.where(table["arrived"], table["dates_covered_80"], held["held_80"])
+    return held
+
+
+def _parts(table: pd.DataFrame) -> Iterator[Part]:
+    """All parcels of a moment, then its segments."""
+    yield Part(ALL, ALL, table)
+    for segment in SEGMENTS:
+        for value, parcels in table.groupby(segment, sort=True, observed=True):
+            if parcels["arrived"].sum() >= SEGMENT_ENOUGH:
+                yield Part(segment, str(value), parcels)
 
 
 def _moments(judged: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -102,48 +113,79 @@ def _moments(judged: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def _scores(part: pd.DataFrame) -> Row:
-    delivered = part[part["arrived"]]
-    late = delivered[delivered["is_late"].notna() & delivered["is_promise_open"] & delivered["late_probability"].notna()]
-    is_late = late["is_late"].to_numpy() == 1.0
-    auc, precision = ranking(is_late, late["late_probability"].to_numpy())
+    arrived = part["arrived"].to_numpy(dtype=bool)
+    numbers = {name: part[name].to_numpy(dtype=np.float64) for name in _NUMBERS}
+    delivered = {name: values[arrived] for name, values in numbers.items()}
+    errors, late = np.abs(delivered["error_days"]), _ranked(delivered)
+    is_late = delivered["is_late"][late] == 1.0
+    auc, precision = ranking(is_late, delivered["late_probability"][late])
     return {
-        "n": len(delivered),
-        "n_censored": len(part) - len(delivered),
+        "n": int(arrived.sum()),
+        "n_censored": int((~arrived).sum()),
         "n_late": int(is_late.sum()),
-        "mae_days": _mean(delivered["error_days"].abs()),
-        "median_ae_days": None if delivered.empty else float(delivered["error_days"].abs().median()),
+        "mae_days": _mean(errors),
+        "median_ae_days": None if np.isnan(errors).all() else float(np.nanmedian(errors)),
         "bias_days": _mean(delivered["error_days"]),
         "crps_days": _mean(delivered["crps_days"]),
-        "crps_censored_days": _mean(part["crps_censored_days"]),
+        "crps_censored_days": _mean(numbers["crps_censored_days"]),
         "coverage_80": _mean(delivered["covered_80"]),
         "coverage_90": _mean(delivered["covered_90"]),
         "coverage_dates_80": _mean(delivered["dates_covered_80"]),
+        **{name: _mean(delivered[name]) for name in _PINBALL},
+        "pit_deciles": _pit_deciles(numbers["pit_from"], numbers["pit_to"]),
         "late_auc": auc,
         "late_ap": precision,
         **_promise_scores(delivered),
     }
 
 
-def _promise_scores(delivered: pd.DataFrame) -> Row:
+def _ranked(delivered: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+    """Those of which it is asked whether they come late: the promised day is not over yet."""
+    return ~np.isnan(delivered["is_late"]) & (delivered["is_promise_open"] == 1.0) & ~np.isnan(delivered["late_probability"])
+
+
+def _promise_scores(delivered: Mapping[str, NDArray[np.float64]]) -> Row:
     """The promise the model would have made at purchase, at a level chosen on the past, beside the shop's own."""
-    made = delivered[delivered["moment"].eq(PURCHASE) & delivered["promise_days"].notna() & delivered["promised_days"].notna()]
-    if made.empty:
+    made = (delivered["is_purchase"] == 1.0) & ~np.isnan(delivered["promise_days"]) & ~np.isnan(delivered["promised_days"])
+    if not made.any():
         return {"on_time_share": None, "promised_days_mean": None, "days_saved_equal_on_time": None}
-    took = (made["arrived_on"] - made["as_of_on"]).dt.days
+    promise = delivered["promise_days"][made]
     return {
-        "on_time_share": float((took <= made["promise_days"]).mean()),
-        "promised_days_mean": float(made["promise_days"].mean()),
-        "days_saved_equal_on_time": float((made["promised_days"] - made["promise_days"]).mean()),
+        "on_time_share": float((delivered["took_days"][made] <= promise).mean()),
+        "promised_days_mean": float(promise.mean()),
+        "days_saved_equal_on_time": float((delivered["promised_days"][made] - promise).mean()),
     }
 
 
-def _mean(values: pd.Series) -> float | None:
-    return None if values.isna().all() else float(values.mean())
+def _mean(values: NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
-def _coverage_band(part: pd.DataFrame, seed: int) -> tuple[float | None, float | None]:
-    weeks = part[part["arrived"]].groupby("week")["covered_80"].agg(["sum", "count"])
-    return week_bootstrap(weeks["sum"].to_numpy(), weeks["count"].to_numpy(dtype=np.float64), seed)
+def _pit_deciles(start: NDArray[np.float64], end: NDArray[np.float64]) -> list[float] | None:
+    known = ~np.isnan(start)
+    return pit_deciles(start[known], end[known]).tolist() if known.any() else None
+
+
+def _pit_band(part: pd.DataFrame, is_simulated: bool, seed: int) -> Row:
+    """The 95 % interval of each of ``pit_deciles``."""
+    known = part[part["pit_from"].notna()]
+    count = np.asarray(known.groupby("week", observed=True).size(), dtype=np.float64)
+    weeks = [pit_deciles(week["pit_from"].to_numpy(), week["pit_to"].to_numpy()) for _, week in known.groupby("week", observed=True)]
+    inside = count[:, None] * np.array(weeks).reshape(len(weeks), -1)
+    if is_simulated:
+        intervals = [exact_interval(float(total), float(count.sum())) for total in inside.sum(axis=0)]
+    else:
+        intervals = [week_bootstrap(column, count, seed) for column in inside.T]
+    low, high = ([interval[end] for interval in intervals] for end in (0, 1))
+    return {"pit_deciles_low": None if None in low or not low else low, "pit_deciles_high": None if None in high or not high else high}
+
+
+def _late_calibration(part: pd.DataFrame) -> Row:
+    delivered = {name: part.loc[part["arrived"], name].to_numpy(dtype=np.float64) for name in ("is_late", "is_promise_open", "late_probability")}
+    late = _ranked(delivered)
+    error, slope = late_calibration(delivered["is_late"][late] == 1.0, delivered["late_probability"][late])
+    return {"late_ece": error, "late_slope": slope}
 
 
 def _differences(replay: Replay, model: str, groups: list[tuple[str, NDArray[np.bool_]]], seed: int) -> Iterator[Row]:
@@ -158,5 +200,13 @@ def _differences(replay: Replay, model: str, groups: list[tuple[str, NDArray[np.
                 column = "error_days" if metric == "mae_days" else metric
                 gap = (own[column].abs() - against[column].abs())[rows]
                 weeks = gap.groupby(replay.judged["week"][rows]).agg(["sum", "count"])
-                low, high = week_bootstrap(weeks["sum"].to_numpy(), weeks["count"].to_numpy(dtype=np.float64), seed)
-                yield {"model": model, "against": other, "moment": moment, "metric": metric, "mean": _mean(gap), "low": low, "high": high}
+                low, high = week_bootstrap(weeks["sum"].to_numpy(dtype=np.float64), weeks["count"].to_numpy(dtype=np.float64), seed)
+                yield {
+                    "model": model,
+                    "against": other,
+                    "moment": moment,
+                    "metric": metric,
+                    "mean": _mean(gap.to_numpy(dtype=np.float64)),
+                    "low": low,
+                    "high": high,
+                }
