@@ -4,12 +4,15 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+# Competitors of the model are heavy: they live apart, and only `make prove NAME=peers` needs them.
+PEERS := .venv-peers
+PEERS_LOCK := training/benchmark/requirements.lock
 
 # Without compiled bytecode scikit-learn alone takes many seconds to import.
 export UV_COMPILE_BYTECODE = 1
 export UV_LINK_MODE = copy
 
-.PHONY: help setup demo test check serve prove lock clean
+.PHONY: help setup demo test check serve bench prove lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,11 +41,25 @@ check: $(READY) ## lint, types and dependencies
 serve: $(READY) ## start the API on loopback, without keys
 	$(VENV)/bin/eta serve --demo
 
-prove: $(READY) ## run the experiment NAME behind a claim, or all of them; each ends with its verdict in JSON
-	for name in $(or $(NAME),hostile swaps scenario); do $(VENV)/bin/python training/benchmark/$$name.py || exit 1; done
+bench: $(READY) ## measure how fast it is, as ratios of CPU time in one run; the figures in JSON come last
+	$(VENV)/bin/python training/benchmark/speed.py
+
+prove: $(READY) $(if $(filter peers,$(NAME)),$(PEERS)/.ready) ## run the experiment NAME behind a claim, or all of them; each ends with its verdict in JSON
+	for name in $(or $(NAME),hostile swaps scenario); do \
+		case $$name in peers) export PYTHONPATH=src OMP_NUM_THREADS=1 python=$(PEERS)/bin/python;; *) python=$(VENV)/bin/python;; esac; \
+		$$python training/benchmark/$$name.py || exit 1; \
+	done
+
+$(PEERS)/.ready: $(PEERS_LOCK) | $(READY)
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(VENV)/bin/uv pip install --quiet --python $(PEERS)/bin/python --require-hashes -r $(PEERS_LOCK)
+	touch $@
+
+COMPILE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 lock: $(READY) ## choose the newest allowed versions of all dependencies
-	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --all-extras --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --group peers -c requirements.lock pyproject.toml -o $(PEERS_LOCK)
 
-clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove the environments and caches
+	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -19,7 +19,8 @@ from eta.cli import app
 from eta.delays import DelayPolicy
 from eta.domain import vocabulary
 from eta.domain.vocabulary import PHASE_OF, STATUS_OF, DelayState, EventCode, Phase, ReasonCode, ReasonParty, Status, TimezoneSource
-from eta.evaluation import summary
+from eta.evaluation import coverage, summary, truth_check
+from eta.evaluation.scores import PINBALL_LEVELS
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import LADDER
 from eta.ingest.base import QUARANTINE_COLUMNS
@@ -88,7 +89,11 @@ def test_every_column_of_a_score_is_documented_and_no_other() -> None:
 
 
 def test_every_figure_of_a_backtest_is_documented() -> None:
-    assert keys(summary) | keys(backtest_models) | {*MOMENTS, *summary.SEGMENTS} <= codes(COMMANDS["Figures of a backtest"])
+    documented = {code for heading in ("Figures of a backtest", "Ranges that do not hold", "Against the truth") for code in codes(COMMANDS[heading])}
+    of_ranges = {f"{figure}_{each.name}" for figure in ("coverage_censored", "low", "high", "holds") for each in coverage.RANGES}
+    of_levels = {f"pinball_{level * 100:.0f}_days" for level in PINBALL_LEVELS}
+    written = keys(summary) | keys(backtest_models) | keys(coverage) | keys(truth_check)
+    assert written | of_ranges | of_levels | {*MOMENTS, *summary.SEGMENTS} <= documented
 
 
 def test_every_model_and_source_is_documented_and_no_other() -> None:
@@ -140,7 +145,8 @@ def test_the_glossary_lists_the_moments_and_the_support_ladder() -> None:
 
 def test_every_dependency_is_explained_and_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = {"Runtime": project["project"]["dependencies"], "Development": project["dependency-groups"]["dev"]}
+    groups = project["dependency-groups"]
+    wanted = {"Runtime": project["project"]["dependencies"], "Development": groups["dev"], "Peers": groups["peers"]}
     for heading, requirements in wanted.items():
         names = {re.split(r"[^\w.-]", requirement)[0] for requirement in requirements}
         assert set(first_cells(DEPENDENCIES[heading])) == names

@@ -8,13 +8,16 @@ from typing import Any
 
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRatioBaseline, SurvivalBaseline
+from eta.forecast.boosted import BoostedMedianBaseline, BoostedQuantilesBaseline
 from eta.forecast.hazard import HazardModel
 from eta.ingest.base import Imported
+from eta.ingest.cargo2000 import read_cargo2000
 from eta.ingest.olist import read_olist
+from eta.ingest.scms import read_scms
 from eta.ingest.tabular import read_tabular
 
 #: Readers of data, by the name of the source.
-SOURCES: Mapping[str, Callable[[Path], Imported]] = {"tabular": read_tabular, "olist": read_olist}
+SOURCES: Mapping[str, Callable[[Path], Imported]] = {"tabular": read_tabular, "olist": read_olist, "cargo2000": read_cargo2000, "scms": read_scms}
 
 #: Parameters of baselines, by the name they go by in reports.
 _BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {
@@ -27,6 +30,9 @@ _BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {
     "B4": SurvivalBaseline,
 }
 
+#: Baselines that take a while to fit: compared where they are named.
+_BOOSTED: Mapping[str, Callable[[], ArrivalModel]] = {"B5": BoostedMedianBaseline, "B6": BoostedQuantilesBaseline}
+
 #: What a replay compares unless it is told otherwise.
 USUAL_MODELS = (*_BASELINES, "eta")
 #: What a newly trained version is checked against.
@@ -37,6 +43,7 @@ def models(parameters: Mapping[str, Any]) -> dict[str, Callable[[], ArrivalModel
     """Every model by name; ``parameters`` are those of ``eta`` and its variants."""
     return {
         **_BASELINES,
+        **_BOOSTED,
         "eta": lambda: HazardModel(**parameters),
         "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}),
         "eta-delivered-only": lambda: HazardModel(**{**parameters, "keeps_censored": False}),
