@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from eta.calendars.local import to_instant
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import FINAL_CODES, STATUS_OF, EventCode, Status
+from eta.journey.columns import Labels
 from eta.journey.features import Features, features
 from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
 from eta.journey.state import STATUSES, Moments, States, fold
@@ -30,7 +31,8 @@ def as_known(events: Sequence[TrackingEvent], as_of: datetime, shipments: Sequen
 def as_bytes(states: States, seen: Features) -> dict[str, bytes]:
     numbers = {f"number {name}": values.tobytes() for name, values in seen.numbers.items()}
     labels = {f"label {name}": repr(labels.texts().tolist()).encode() for name, labels in seen.labels.items()}
-    return {**{name: values.tobytes() for name, values in vars(states).items()}, **numbers, **labels, "local": seen.local_as_of.tobytes()}
+    known = {name: repr(values.texts().tolist()).encode() if isinstance(values, Labels) else values.tobytes() for name, values in vars(states).items()}
+    return {**known, **numbers, **labels, "local": seen.local_as_of.tobytes()}
 
 
 @given(scans(4), moments, st.data())

@@ -20,7 +20,7 @@ from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines import HistoryBaseline
 from eta.forecast.boosted import QUANTILE_LEVELS, BoostedMedianBaseline, BoostedQuantilesBaseline
 from eta.forecast.design import Design
-from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN
+from eta.journey.features import NUMBER_COLUMNS, PROMISE_COLUMN, ROUTE_COLUMNS
 from eta.journey.snapshots import PURCHASE, Examples, Outcomes, examples, snapshots_to_learn
 from eta.journey.timeline import Timelines
 
@@ -202,7 +202,7 @@ def test_labels_are_valued_without_the_parcels_own_fold_to_learn_and_with_all_to
     design, rows = Design.learn(lessons, 20.0)
     asked = design.rows(lessons.features)
     numbers = len(NUMBER_COLUMNS)
-    assert rows.shape == asked.shape == (len(lessons), numbers + len(LABEL_COLUMNS))
+    assert rows.shape == asked.shape == (len(lessons), numbers + len(ROUTE_COLUMNS))
     assert np.array_equal(rows[:, :numbers], asked[:, :numbers], equal_nan=True)
     assert len(np.unique(asked[:, numbers])) == 2
     assert len(np.unique(rows[:, numbers])) == 2 * 5

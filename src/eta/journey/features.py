@@ -13,12 +13,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.calendars.local import day_ends, day_starts, wall_clock
-from eta.journey.columns import Labels
+from eta.journey.columns import Labels, derived
+from eta.journey.route import UNNAMED
 from eta.journey.state import Moments, States, fold
-from eta.journey.timeline import MEASURES, Timelines
+from eta.journey.timeline import EVENT_CODES, MEASURES, Timelines
 
-#: Texts that a model may use; ``service`` is "carrier|service level", ``service_lane`` "carrier|service level|lane".
-LABEL_COLUMNS = ("carrier", "service", "origin", "destination", "lane", "service_lane")
+#: Texts of a shipment that a model may use; ``service`` is "carrier|service level", ``service_lane`` "carrier|service level|lane".
+ROUTE_COLUMNS = ("carrier", "service", "origin", "destination", "lane", "service_lane")
+#: Texts of its journey so far: "carrier|event code|place" of the last scan that says where it was, and that with the destination.
+PLACE_COLUMNS = ("place", "place_lane")
+LABEL_COLUMNS = (*ROUTE_COLUMNS, *PLACE_COLUMNS)
 _JOURNEY_COLUMNS = (
     "phase",
     "last_code",
@@ -86,11 +90,31 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
         known.exception_count,
     )
     return Features(
-        {name: timelines.texts[name].take(row) for name in LABEL_COLUMNS},
+        {name: timelines.texts[name].take(row) for name in ROUTE_COLUMNS} | _places(timelines, row, known),
         dict(zip((*MEASURES, *_JOURNEY_COLUMNS), (*timelines.measures[:, row], *journey), strict=True)),
         local,
         timelines.texts["destination"].take(row),
     )
+
+
+def _places(timelines: Timelines, row: NDArray[np.integer], known: States) -> dict[str, Labels]:
+    """``PLACE_COLUMNS`` of shipments ``row`` (M,) of which so much is known."""
+    if not (known.place.codes >= 0).any():
+        return dict.fromkeys(PLACE_COLUMNS, known.place)
+    sources = [
+        timelines.texts["carrier"].take(row),
+        Labels(known.place_code.astype(np.int32), EVENT_CODES),
+        known.place,
+        timelines.texts["destination"].take(row),
+    ]
+    return derived(sources, _place_names, PLACE_COLUMNS)
+
+
+def _place_names(carrier: str | None, code: str | None, place: str | None, destination: str | None) -> tuple[str | None, str | None]:
+    if place is None:
+        return None, None
+    here = f"{carrier or UNNAMED}|{code}|{place}"
+    return here, f"{here}|{destination or UNNAMED}"
 
 
 def promise_starts(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.datetime64]:

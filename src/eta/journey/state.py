@@ -22,6 +22,7 @@ from eta.domain.vocabulary import (
     Phase,
     Status,
 )
+from eta.journey.columns import Labels
 from eta.journey.timeline import EVENT_CODES, Timelines
 
 STATUSES = tuple(Status)
@@ -93,6 +94,9 @@ class States:
     last_scan_at: NDArray[np.datetime64]
     #: Position of the last scan's code in ``EVENT_CODES``, or -1.
     last_code: NDArray[np.int16]
+    #: Where the parcel was when that was last told, and the position of the code it was told with, or -1.
+    place: Labels
+    place_code: NDArray[np.int16]
     #: The first delivery attempt, else the delivery.
     arrived_at: NDArray[np.datetime64]
     #: Cancelled or returned before any arrival: none is to be waited for.
@@ -104,7 +108,7 @@ class States:
 
     def take(self, rows: NDArray[np.integer]) -> States:
         """Some of the states."""
-        return States(**{name: values[rows] for name, values in vars(self).items()})
+        return States(**{name: values.take(rows) for name, values in vars(self).items()})
 
     @property
     def is_known(self) -> NDArray[np.bool_]:
@@ -118,9 +122,10 @@ def fold(timelines: Timelines, moments: Moments) -> States:
     Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after ``lost`` that
     sets a status revives a shipment.
     """
-    status, phase, last_code, counts, times, is_open = _fold(
+    status, phase, last_code, place, place_code, counts, times, is_open = _fold(
         timelines.scans.starts,
         timelines.event_code,
+        timelines.place.codes,
         timelines.occurred_at.view(np.int64),
         timelines.received_at.view(np.int64),
         moments.row,
@@ -138,6 +143,8 @@ def fold(timelines: Timelines, moments: Moments) -> States:
         handed_over_at=handed_over_at,
         last_scan_at=last_scan_at,
         last_code=last_code,
+        place=Labels(place, timelines.place.names),
+        place_code=place_code,
         arrived_at=arrived_at,
         given_up_at=given_up_at,
         scan_count=counts[0],
@@ -147,10 +154,10 @@ def fold(timelines: Timelines, moments: Moments) -> States:
 
 
 @njit(cache=True)
-def _fold(starts, code, occurred, received, row, as_of, roles, sets_status, starts_phase):  # type: ignore[no-untyped-def]  # compiled
-    """Status, phase and last code (M,), counts (2, M) of scans and exceptions, times (6, M) in microseconds, and is open (M,)."""
+def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_status, starts_phase):  # type: ignore[no-untyped-def]  # compiled
+    """Status, phase, last code, last place and its code (M,), counts (2, M) of scans and exceptions, times (6, M) in microseconds, and is open (M,)."""
     status, phase = np.full(len(row), _UNKNOWN, dtype=np.int8), np.full(len(row), _AT_SHOP, dtype=np.int8)
-    last_code = np.full(len(row), -1, dtype=np.int16)
+    last_code, last_place, place_code = np.full(len(row), -1, dtype=np.int16), np.full(len(row), -1, dtype=np.int32), np.full(len(row), -1, dtype=np.int16)
     counts, times = np.zeros((2, len(row)), dtype=np.int64), np.full((6, len(row)), _NAT)
     is_open = np.zeros(len(row), dtype=np.bool_)
     for i in range(len(row)):
@@ -160,6 +167,8 @@ def _fold(starts, code, occurred, received, row, as_of, roles, sets_status, star
             if received[scan] > as_of[i]:
                 continue
             last, kind, own = scan, code[scan], roles[code[scan]]
+            if place[scan] >= 0:
+                last_place[i], place_code[i] = place[scan], code[scan]
             counts[0, i] += 1
             counts[1, i] += (own & _EXCEPTION) != 0
             if sets_status[kind] != _LEAVES_AS_IS and not has_final_status:
@@ -180,4 +189,4 @@ def _fold(starts, code, occurred, received, row, as_of, roles, sets_status, star
         for n, scan in enumerate((ordered, approved, handed_over, last, arrived, given_up)):
             if scan >= 0:
                 times[n, i] = occurred[scan]
-    return status, phase, last_code, counts, times, is_open
+    return status, phase, last_code, last_place, place_code, counts, times, is_open

@@ -131,6 +131,8 @@ class Timelines:
     event_code: NDArray[np.int16]
     occurred_at: NDArray[np.datetime64]
     received_at: NDArray[np.datetime64]
+    #: Where it was scanned, (E,).
+    place: Labels
     event_hash: NDArray[np.uint64]
 
     def __len__(self) -> int:
@@ -235,9 +237,10 @@ class _Told(NamedTuple):
     #: Microseconds in UTC.
     occurred: NDArray[np.int64]
     received: NDArray[np.int64]
-    #: Hashes of what the carrier said and of the place.
+    #: Hashes of what the carrier said and of the place, then the place itself.
     what: NDArray[np.int64]
-    place: NDArray[np.int64]
+    where: NDArray[np.int64]
+    place: Labels
 
 
 def _of_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _Told:
@@ -250,7 +253,7 @@ def _of_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _Told:
     raw, place = Labels.of(events["raw_code"]), Labels.of(events["place"])
     what = text_hashes([*raw.names, *map(str, EVENT_CODES)])[np.where(raw.codes == MISSING, code + len(raw.names), raw.codes)]
     where = text_hashes([*place.names, ""])[place.codes]
-    return _Told(owner, code.astype(np.int64), occurred.view(np.int64), received.view(np.int64), what.view(np.int64), where.view(np.int64))
+    return _Told(owner, code.astype(np.int64), occurred.view(np.int64), received.view(np.int64), what.view(np.int64), where.view(np.int64), place)
 
 
 def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _Told:
@@ -268,18 +271,21 @@ def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _
         )
         for event in events
     ]
-    return _Told(*np.ascontiguousarray(np.array(scans, dtype=np.int64).reshape(-1, 6).T))
+    place = Labels.of([event.place for event in events])
+    owner, code, occurred, received, what, where = np.ascontiguousarray(np.array(scans, dtype=np.int64).reshape(-1, 6).T)
+    return _Told(owner, code, occurred, received, what, where, place)
 
 
 def _told_once(told: _Told, shipments: int) -> dict[str, Any]:
     """The columns of the scans: in order, each scan once, known from when it was first told."""
-    event_hash = scan_hashes(told.what, told.occurred, told.place)
-    scan = slice(None) if _is_in_order(told.owner, told.occurred) else _in_order(told, event_hash)
+    event_hash = scan_hashes(told.what, told.occurred, told.where)
+    scan = np.arange(len(told.owner)) if _is_in_order(told.owner, told.occurred) else _in_order(told, event_hash)
     return {
         "scans": Segments.of_counts(np.bincount(told.owner[scan], minlength=shipments)),
         "event_code": told.code[scan].astype(np.int16),
         "occurred_at": told.occurred[scan].view(_INSTANT),
         "received_at": told.received[scan].view(_INSTANT),
+        "place": told.place.take(scan),
         "event_hash": event_hash[scan],
     }
 
