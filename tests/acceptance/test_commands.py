@@ -485,6 +485,36 @@ def test_a_version_is_promoted_and_rolled_back(trained: Trained, models: Path) -
     assert serving == [trained.early, trained.late, trained.early]
 
 
+def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(orders: Path, trained: Trained, models: Path, tmp_path: Path) -> None:
+    ran_well("models", "promote", trained.early, models=models)
+    said = ran_well("update", orders, "--source", "olist", "--as-of", LATE, "--json", tmp_path / "update.json", models=models)
+    told = figures(tmp_path / "update.json")
+    assert told["from"] == trained.early
+    assert told["serves"]
+    assert f"version {told['version']} is {trained.early}" in " ".join(said.split())
+    folder, before = models / told["version"], models / trained.early
+    assert (folder / "arrays.npz").read_bytes() == (before / "arrays.npz").read_bytes()
+    assert figures(folder / "drift.json") == told["drift"] != figures(before / "drift.json")
+    assert figures(folder / "manifest.json")["updated"]["fitted"] == trained.early
+    assert trained.early in ran_well("models", "rollback", models=models)
+
+
+def test_an_update_of_a_version_that_does_not_serve_leaves_what_serves(orders: Path, trained: Trained, models: Path) -> None:
+    ran_well("models", "promote", trained.late, models=models)
+    ran_well("update", orders, "--source", "olist", "--as-of", LATE, "--model", trained.early, models=models)
+    assert f"{trained.late} serves" not in ran_well("models", "list", models=models)
+    assert json.loads((models / "promoted.json").read_bytes())["history"][-1] == trained.late
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [(["--as-of", EARLY], "no version serves"), (["--as-of", "2017-06-01", "--model", "newest"], "has learned through")]
+)
+def test_an_update_needs_a_version_that_had_not_learned_more(orders: Path, models: Path, options: list[str], said: str) -> None:
+    ran = run("update", orders, "--source", "olist", *options, models=models)
+    assert ran.status == 2
+    assert said in " ".join(ran.err.split())
+
+
 def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(trained: Trained, models: Path) -> None:
     ran_well("models", "promote", trained.early, models=models)
     spoil(models, trained.late)

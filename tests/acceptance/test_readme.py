@@ -16,6 +16,7 @@ from eta.api.app import create_app
 from eta.settings import Settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SHELL = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 ANSWERS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)]
 REQUESTS = [(route, json.loads(body)) for route, body in re.findall(r"127\.0\.0\.1:8000(/v1/\w+) .*?-d '(.*?)'\n", "".join(SHELL), flags=re.DOTALL)]
@@ -45,6 +46,17 @@ def test_the_demo_shows_the_comparison_and_parcels_with_their_curves(shown: tupl
     assert re.search(r"arrives 20\d\d-\d\d-\d\d to 20\d\d-\d\d-\d\d with 80 %; promised", printed)
     assert re.search(r"  [ ▁▂▃▄▅▆▇█]{10,}  chance of each day", printed)
     assert (folder / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_notebook_runs(shown: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shown[0])
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    for notebook in NOTEBOOKS:
+        cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+        known: dict[str, Any] = {}
+        for cell in cells:
+            exec("".join(cell["source"]), known)  # noqa: S102  # our own cells, as a reader would run them
+        assert not known["table"].empty
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(shown: tuple[Path, str]) -> None:

@@ -1,7 +1,8 @@
 """Active hours: the clock that nearly stands still while nobody delivers."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -23,28 +24,30 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BAHIA = Place(country="BR", region="BA")
 
 
-def timelines(parcels: Sequence[tuple[str | None, datetime, datetime | None]], destination: Place = BAHIA) -> Timelines:
+def timelines(parcels: Sequence[tuple[str | None, datetime, datetime | None]], destination: Place = BAHIA, promised_on: date | None = None) -> Timelines:
     """Parcels by carrier, time of order and time of arrival."""
     shipments, events = [], []
     for number, (carrier, ordered_at, arrived_at) in enumerate(parcels):
         name = f"s{number:04d}"
-        shipments.append(Shipment(shipment_id=name, order_id=name, carrier=carrier, ordered_at=ordered_at, origin=BAHIA, destination=destination))
+        shipments.append(
+            Shipment(shipment_id=name, order_id=name, carrier=carrier, ordered_at=ordered_at, promised_on=promised_on, origin=BAHIA, destination=destination)
+        )
         for code, at in ((EventCode.ORDER_CREATED, ordered_at), (EventCode.DELIVERED, arrived_at)):
             if at is not None:
                 events.append(TrackingEvent(shipment_id=name, event_code=code, occurred_at=at, received_at=at))
     return Timelines.from_records(shipments, events)
 
 
-def lessons(arrivals: Sequence[tuple[str | None, datetime]]) -> Examples:
+def lessons(arrivals: Sequence[tuple[str | None, datetime]], promised_on: date | None = None) -> Examples:
     """Examples of parcels by carrier and time of arrival, each ordered two days and 12 minutes before it."""
-    lines = timelines([(carrier, at - 2 * DAY - HOUR / 5, at) for carrier, at in arrivals])
+    lines = timelines([(carrier, at - 2 * DAY - HOUR / 5, at) for carrier, at in arrivals], promised_on=promised_on)
     until = to_instant(max(at for _, at in arrivals) + DAY)
     return examples(snapshots_to_learn(lines, until), Outcomes.at(lines, until))
 
 
-def asked(*moments: datetime, carrier: str | None = "a", destination: Place = BAHIA) -> Features:
+def asked(*moments: datetime, carrier: str | None = "a", destination: Place = BAHIA, promised_on: date | None = None) -> Features:
     """One open parcel, asked about at several moments."""
-    lines = timelines([(carrier, min(moments), None)], destination)
+    lines = timelines([(carrier, min(moments), None)], destination, promised_on)
     at = np.array([to_instant(moment) for moment in moments], dtype="datetime64[us]")
     return features(lines, Moments(np.zeros(len(at), dtype=np.int64), at))
 
@@ -180,3 +183,41 @@ def test_a_holiday_is_one_of_the_region() -> None:
     calendar = Labels.of(["BR-SP", "BR-RJ", "BR-RJ", None, "BR-SP"])
     assert is_holiday(dates, calendar).tolist() == [True, False, True, False, False]
     assert is_holiday(dates[:0], calendar.take(np.arange(0))).tolist() == []
+
+
+#: The promised day counts three times, the day after it half; the days are -3 to 3.
+NEAR = replace(BY_DAY, near_promise=np.array([1.0, 1.0, 1.0, 3.0, 0.5, 1.0, 1.0]))
+WEDNESDAY = date(2018, 11, 7)
+
+
+def test_the_promised_day_and_its_neighbours_are_worth_their_factors() -> None:
+    question = asked(MONDAY + 8 * HOUR, promised_on=WEDNESDAY)
+    # 24 active hours by day, 12 x LEAST by night; asked at 8 on Monday.
+    night = 12 * LEAST
+    monday, usual = 24 + night / 3, 24 + night
+    ends = np.array([16.0, 40.0, 64.0, 88.0, 112.0])
+    assert NEAR.elapsed(question, ends)[0] == pytest.approx(np.cumsum([monday, usual, 3 * usual, usual / 2, usual]), abs=1e-3)
+    # Half of the day by light: from midnight to 14.
+    assert NEAR.elapsed(question, np.array([40.0, 54.0]))[0] @ [-1, 1] == pytest.approx(3 * (12 + 8 * LEAST), abs=1e-3)
+
+
+def test_a_promised_day_that_is_over_or_none_at_all_changes_nothing() -> None:
+    hours = np.arange(0.0, 24.0 * 20, 5.3)
+    for promised_on in (None, date(2018, 10, 30)):
+        question = asked(MONDAY + 8 * HOUR, promised_on=promised_on)
+        assert np.array_equal(NEAR.elapsed(question, hours), BY_DAY.elapsed(question, hours))
+
+
+def test_a_wait_in_parts_across_the_promised_day_is_as_long_as_the_whole() -> None:
+    start = MONDAY + 30.4 * HOUR
+    question = asked(start, start + 27.7 * HOUR, promised_on=WEDNESDAY)
+    assert passed(NEAR, question, 27.7)[0] + passed(NEAR, question, 61.1)[1] == pytest.approx(passed(NEAR, question, 27.7 + 61.1)[0])
+
+
+def test_the_promised_day_is_weighed_by_who_is_still_on_the_way_against_a_week_before_and_after() -> None:
+    noon = MONDAY + 2 * DAY + 12 * HOUR
+    days = [noon - 7 * DAY] * 20 + [noon] * 60 + [noon + 7 * DAY] * 20
+    seen = Activity.learn(lessons([("a", at) for at in days], WEDNESDAY), sees_promise=True)
+    # 40 arrivals in 90 + 10 days on the way, so 20 were usual for the 50 of the promised day; NEAR_WEIGHT is 20.
+    assert seen.near_promise == pytest.approx([1, 1, 1, (60 + 20) / (20 + 20), 1, 1, 1])
+    assert len(Activity.learn(lessons([("a", at) for at in days], WEDNESDAY)).near_promise) == 0

@@ -12,17 +12,19 @@ from sklearn.base import clone
 from eta.calendars.local import to_instant
 from eta.curves import Curves
 from eta.domain.errors import NotFitted, NothingToLearn
+from eta.domain.vocabulary import EventCode
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRatioBaseline, SurvivalBaseline
+from eta.forecast.design import Design
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import ENOUGH, Support
 from eta.forecast.trees import Forest
 from eta.journey.columns import Labels
-from eta.journey.features import PROMISE_COLUMN, Features, features
-from eta.journey.snapshots import PURCHASE, Examples, Outcomes, Snapshots, examples, snapshots_to_learn
+from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features, features
+from eta.journey.snapshots import NEAR_PROMISE, PURCHASE, Examples, Outcomes, Snapshots, examples, snapshots_to_learn
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
-from journeys import START, parcels
+from journeys import START, parcels, scan, shipment
 
 SMALL: dict[str, Any] = {"smoothing_bins": 0.0, "trees": 80, "leaves": 8, "leaf_rows": 40, "leaf_rate": 0.15}
 
@@ -134,6 +136,79 @@ def test_a_model_of_promises_does_not_see_the_promise(fitted: HazardModel, lesso
     assert curves_of(fitted, other) == curves_of(fitted, seen)
     sees = HazardModel(**SMALL, uses_promise=True).fit(lessons)
     assert curves_of(sees, other) != curves_of(sees, seen)
+
+
+@pytest.fixture(scope="module")
+def sees_promise(lessons: Examples) -> HazardModel:
+    return HazardModel(**SMALL, uses_promise=True).fit(lessons)
+
+
+def test_a_model_that_sees_the_promise_survives_as_plain_arrays_and_answers_one_like_many(sees_promise: HazardModel, lessons: Examples) -> None:
+    rows = np.arange(0, len(lessons), 97)
+    batch = sees_promise.predict_curves(lessons.features.take(rows)).knots()[1]
+    restored = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
+    assert restored.predict_curves(lessons.features.take(rows)).knots()[1].tobytes() == batch.tobytes()
+    for place, row in enumerate(rows[::7]):
+        assert sees_promise.predict_curves(lessons.features.take(np.array([row]))).knots()[1].tobytes() == batch[[7 * place]].tobytes()
+
+
+def test_hazards_pass_as_fast_as_the_clock_near_the_promise(sees_promise: HazardModel, lessons: Examples) -> None:
+    seen = lessons.features.take(np.arange(0, len(lessons), 97))
+    fast = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
+    plain = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
+    fast.activity_ = replace(sees_promise.activity_, near_promise=np.array([1.0, 1.0, 1.0, 4.0, 1.0, 1.0, 1.0]))
+    plain.activity_ = replace(sees_promise.activity_, near_promise=np.ones(7))
+    hazards = [-np.log1p(-model.predict_curves(seen).knots()[1]) for model in (fast, plain)]
+    hours = fast.predict_curves(seen).knots()[0]
+    steps, usual = (np.diff(each, axis=1) for each in hazards)
+    begins = seen.numbers[PROMISE_COLUMN][:, None] * 24.0
+    # Where nearly all have arrived rounding is all that is left.
+    still = hazards[0][:, 1:] < 10.0
+    inside = still & (hours[:, :-1] >= begins) & (hours[:, 1:] <= begins + 24.0)
+    outside = still & ((hours[:, 1:] <= begins) | (hours[:, :-1] >= begins + 24.0))
+    assert inside.sum() > 20
+    assert steps[inside] == pytest.approx(4 * usual[inside], rel=1e-6)
+    assert steps[outside] == pytest.approx(usual[outside], rel=1e-6)
+
+
+def test_how_a_label_does_against_its_promise_is_told_apart(lessons: Examples) -> None:
+    lessons = lessons.take(np.flatnonzero(lessons.arrived))
+    design, rows = Design.learn(lessons, 20.0, columns=(*NUMBER_COLUMNS, PROMISE_COLUMN))
+    beyond = np.arcsinh(lessons.hours / 24.0 - lessons.features.numbers[PROMISE_COLUMN] - 1.0)
+    lane = lessons.features.labels["lane"]
+    assert design.against_promise is not None
+    place = len(LABEL_COLUMNS) + LABEL_COLUMNS.index("lane")
+    for code in np.unique(lane.codes):
+        own = lane.codes == code
+        # A lane with thousands of moments is worth nearly their mean, drawn to that of all by 20 of them.
+        expected = (beyond[own].sum() + 20.0 * beyond.mean()) / (own.sum() + 20.0)
+        assert design.valued(lessons.features)[own, place] == pytest.approx(expected)
+    plain = Design.learn(lessons, 20.0)[1]
+    assert rows.shape[1] > plain.shape[1] + 1
+
+
+def test_a_model_that_sees_the_promise_needs_none(lessons: Examples) -> None:
+    seen = lessons.features
+    none = replace(lessons, features=replace(seen, numbers={**seen.numbers, PROMISE_COLUMN: np.full(len(seen), np.nan)}))
+    curves = HazardModel(**SMALL, uses_promise=True).fit(none).predict_curves(none.features.take(np.arange(50)))
+    assert np.isfinite(curves.knots()[1]).all()
+
+
+def test_who_ordered_far_ahead_is_learned_from_as_the_promised_day_comes() -> None:
+    ordered_at = START - timedelta(days=100)
+    shipments = [
+        shipment(0, ordered_at=ordered_at, promised_on=START.date()),
+        shipment(1, ordered_at=ordered_at, promised_on=(START - timedelta(days=50)).date()),
+    ]
+    scans = [scan(number, EventCode.ORDER_CREATED, -2400.0) for number in (0, 1)] + [scan(0, EventCode.DELIVERED, -5 * 24.0)]
+    timelines = Timelines.from_records(shipments, scans)
+    usual, more = (snapshots_to_learn(timelines, to_instant(START), near_promise=near) for near in (False, True))
+    assert NEAR_PROMISE not in usual.kind
+    near = more.kind == NEAR_PROMISE
+    # Expired on day 60; the second parcel's promise was before that, and the first had arrived five days before its own.
+    assert more.moments.row[near].tolist() == [0, 0, 0]
+    assert np.rint(more.features.numbers[PROMISE_COLUMN][near]).tolist() == [30, 14, 7]
+    assert more.moments.as_of[~near].tolist() == usual.moments.as_of.tolist()
 
 
 MODELS = (HazardModel, PromiseBaseline, HistoryBaseline, PromiseRatioBaseline, SurvivalBaseline)

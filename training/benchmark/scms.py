@@ -3,7 +3,7 @@
 On 1 January of each year every model learns what was known then; the shipments that are still open 30 days before their
 scheduled date, if that day falls in the year, are judged by CRPS over 60 days and by the AUC of being late. ``law`` is
 the distribution of delivered minus scheduled of the two years before; ``gbm`` is LightGBM, quantiles for the curve and a
-classifier for being late. ``eta`` learns at the moments it always learns at, ``eta-ahead`` at the judged one alone.
+classifier for being late. ``eta`` learns at the moments it always learns at and near the promise, ``eta-ahead`` at the judged one alone.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def forecasts(timelines: Timelines, ahead: Snapshots, known: Outcomes, judged: N
     """What each model says of the judged, from what was known."""
     asked, limit = ahead.features.take(judged), in_time[judged]
     learned = examples(ahead, known)
-    lessons = examples(snapshots_to_learn(timelines, known.known_through), known)
+    lessons = examples(snapshots_to_learn(timelines, known.known_through, near_promise=True), known)
     said = dict(peers(learned, asked, limit, in_time[np.flatnonzero(ahead.moments.as_of < known.known_through)]))
     for name, lesson in {"eta": lessons, "eta-ahead": learned}.items():
         curves = HazardModel(uses_promise=True).fit(lesson).predict_curves(asked)

@@ -39,10 +39,9 @@ from eta.api.door import StrictRoute
 from eta.calendars.local import to_instant
 from eta.delays import StageLaws
 from eta.forecast.hazard import HazardModel
-from eta.forecast.label_means import LabelMeans
 from eta.forecast.support import Support
-from eta.journey.features import NUMBER_COLUMNS, Features, features
-from eta.journey.snapshots import PURCHASE, Examples, Outcomes, Snapshots, examples, snapshots_to_learn
+from eta.journey.features import Features, features
+from eta.journey.snapshots import Examples, Outcomes, Snapshots, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.registry import Registry
@@ -80,15 +79,9 @@ class World:
         """Log of 1 + days, what a point forecast learns."""
         return np.log1p(self.lessons.hours / 24.0)
 
-    @cached_property
-    def labels(self) -> LabelMeans:
-        """Labels as numbers, for the yardstick's matrix."""
-        purchases = np.flatnonzero(self.lessons.kind == PURCHASE)
-        return LabelMeans.learn(self.lessons.features.take(purchases), self.values[purchases], 20.0)
-
     def matrix(self, known: Features) -> NDArray[np.float32]:
-        """The columns of the model, (N, F), for LightGBM."""
-        return np.column_stack([*(known.numbers[name] for name in NUMBER_COLUMNS), self.labels.encode(known)]).astype(np.float32)
+        """What the model's trees see, (N, F), for LightGBM."""
+        return self.model.design_.rows(known)
 
     def point(self, trees: int) -> lightgbm.Booster:
         """A point forecast with as many leaves as the model's, as few rows in each, and as fast a rate."""

@@ -20,9 +20,9 @@ from rich.table import Table
 
 from eta import __version__, bootstrap
 from eta.calendars.local import midnight, to_instant
-from eta.cli.screen import checked, err, figure, out, print_check, print_demo, print_failing, print_rows, print_scored, print_truth, progress_bar
+from eta.cli.screen import checked, err, figure, out, print_check, print_demo, print_drift, print_failing, print_rows, print_scored, print_truth, progress_bar
 from eta.delays import DelayPolicy
-from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, SourceRejected
+from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, ModelNotFound, SourceRejected
 from eta.evaluation.picture import draw_coverage, draw_forecasts, draw_pit
 from eta.evaluation.replay import Refit
 from eta.forecast.hazard import HazardModel
@@ -35,6 +35,7 @@ from eta.service.served_model import ServedModel
 from eta.service.show_demo import show_demo
 from eta.service.simulate_parcels import simulate_parcels
 from eta.service.train_model import train_model
+from eta.service.update_model import update_model
 from eta.settings import Settings, is_loopback
 from eta.simulation.scenario import DEFAULT as DEFAULT_SCENARIO
 
@@ -117,6 +118,30 @@ def train(
     print_check(manifest)
     out.print(f"version [bold]{name}[/] is in {escape(str(settings.models))}; `eta models promote {name}` makes it serve")
     _write_json(json_file, {"version": name, **manifest})
+
+
+@app.command()
+def update(
+    data: Data,
+    source: Source = SOURCE,
+    as_of: Annotated[str | None, typer.Option(help="Use what was known at this date or time; default: all of it.")] = None,
+    model: Annotated[str | None, typer.Option(help="Version to start from; default: the one that serves.")] = None,
+    json_file: JsonFile = None,
+    quarantine: Quarantine = QUARANTINE,
+) -> None:
+    """Keep up with how fast the network runs these days, without fitting again; if the version serves, the new one does."""
+    registry = _registry()
+    name = _named(registry, model) if model else registry.promoted()
+    if name is None:
+        raise ModelNotFound("no version serves; promote one, or name one with --model")
+    imported, timelines = _read(data, source, quarantine)
+    moment = _moment(as_of, imported.zone) if as_of else _utc(timelines.received_at.max())
+    with progress_bar() as progress:
+        updated = update_model(timelines, registry, name, as_of=moment, make=HazardModel, progress=progress)
+    drift = ServedModel.unpack(registry.load(updated), HazardModel).model.drift_
+    print_drift(drift)
+    out.print(f"version [bold]{updated}[/] is {name} as of {moment.isoformat()}{'; it serves' if registry.promoted() == updated else ''}")
+    _write_json(json_file, {"version": updated, "from": name, "serves": registry.promoted() == updated, "drift": drift.to_json()})
 
 
 @app.command()

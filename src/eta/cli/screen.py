@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from eta.evaluation.coverage import ALL
+from eta.forecast.drift import AGES, Drift
 from eta.service.backtest_models import SEEN
 from eta.service.score_parcels import Scored
 from eta.service.show_demo import Demo
@@ -109,6 +110,21 @@ def print_truth(result: Mapping[str, Any], model: str) -> None:
     metrics = ("crps_regret_days", "crps_regret_se_days", "median_bias_days", "late_said", "late_true", "late_brier_regret")
     for row in rows:
         table.add_row(row["phase"], f"{row['n']:,}", *(figure(row[metric]) for metric in metrics))
+    out.print(table)
+
+
+#: Groups whose level differs most from that of all are printed, so many.
+_GROUPS = 5
+
+
+def print_drift(drift: Drift) -> None:
+    """How much faster parcels arrive than was learned, by how long they have been open, and where it differs most."""
+    table = Table("parcels", *(age.replace("_", " ") for age in AGES))
+    table.add_row("all", *(f"{np.expm1(value):+.0%}" for value in drift.theta))
+    found = [(column, name, values) for column, groups in drift.groups.items() for name, values in groups.items()]
+    for column, name, values in sorted(found, key=lambda entry: -np.abs(entry[2]).max())[:_GROUPS]:
+        table.add_row(f"{column} {escape(name)}", *(f"{np.expm1(theta + value):+.0%}" for theta, value in zip(drift.theta, values, strict=True)))
+    out.print("arrivals an hour, against what was learned")
     out.print(table)
 
 

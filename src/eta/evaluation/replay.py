@@ -1,7 +1,8 @@
 """Replays past days as they were known: fit, forecast, wait, judge.
 
 A model is refitted at each origin on what was known then, and forecasts every moment until the next one. Models whose fit
-costs next to nothing are refitted every midnight. What came true is looked up at the end of the data.
+costs next to nothing are refitted every midnight; those that follow the network's drift learn it anew every midnight. What
+came true is looked up at the end of the data.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from eta.curves import Curves
 from eta.domain.errors import NothingToLearn
 from eta.evaluation.scores import HORIZON_HOURS, PINBALL_LEVELS, crps_days, error_days, is_covered, pinball_days, probability_integral_transform
 from eta.forecast.base import ArrivalModel
+from eta.forecast.drift import Follower, FollowsDrift, Midnights
 from eta.journey.columns import Labels
 from eta.journey.features import promise_ends
 from eta.journey.snapshots import MOMENTS, PURCHASE, Outcomes, Snapshots, examples, snapshots_to_judge, snapshots_to_learn
@@ -72,6 +74,7 @@ class _Run:
     fit_seconds: float = 0.0
     predict_seconds: float = 0.0
     fitted: ArrivalModel | None = None
+    follower: Follower | None = None
     #: Promise level in force, chosen on the past at each origin.
     level: float = field(default=float("nan"))
 
@@ -84,6 +87,16 @@ class _Run:
             self.fitted = self.make().fit(examples(lessons, known))
         except NothingToLearn:
             self.fitted = None
+        self.follower = None
+        self.fit_seconds += time.perf_counter() - began
+
+    def follow(self, midnights: Midnights, known: Outcomes) -> None:
+        """Learns the drift as of a midnight, if the model follows any."""
+        if not isinstance(self.fitted, FollowsDrift) or not self.fitted.follows_drift:
+            return
+        began = time.perf_counter()
+        self.follower = self.follower or Follower(self.fitted, midnights)
+        self.fitted.drift_ = self.follower.drift(known)
         self.fit_seconds += time.perf_counter() - began
 
     def curves(self, asked: Snapshots) -> Curves | None:
@@ -132,6 +145,7 @@ def replay(
     purchases = lessons.take(np.flatnonzero(lessons.kind == PURCHASE))
     runs = {name: _Run(make, refits_daily=make().refits_daily) for name, make in models.items()}
     runs |= {name: _Run(None, law) for name, law in laws.items()}
+    midnights = Midnights(timelines)
     origins = [*([warm_start] if warm_up_months else []), *_origins(start, end, refit)]
     periods = [_days(origin, until) for origin, until in zip(origins, [*origins[1:], end], strict=True)]
     total, done = sum(len(days) for days in periods), 0
@@ -143,14 +157,14 @@ def replay(
             if not run.refits_daily:
                 progress(f"{days[0].date()}: fitting {name}", done, total)
                 run.fit(lessons, known)
-                _forecast(run, timelines, snapshots, judged, np.flatnonzero((of_day >= 0) & (of_day < len(days))))
         for number, day in enumerate(days):
             progress(f"{day.date()}: replaying", done, total)
             known = Outcomes.at(timelines, to_instant(day))
             for run in runs.values():
                 if run.refits_daily:
                     run.fit(purchases, known)
-                    _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number))
+                run.follow(midnights, known)
+                _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number))
             done += 1
     progress("replayed", total, total)
 

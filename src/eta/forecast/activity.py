@@ -14,12 +14,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.calendars.holidays import holiday_dates
-from eta.journey.columns import Labels
-from eta.journey.features import Features
+from eta.journey.columns import Labels, combinations
+from eta.journey.features import PROMISE_COLUMN, Features
 from eta.journey.snapshots import PURCHASE, Examples
 
 HOURS_A_WEEK = 168
 MICROSECONDS_AN_HOUR = 3_600_000_000
+_DAY = 24 * MICROSECONDS_AN_HOUR
 _EXACT = 2.0**20
 #: Sheets of active hours begin every so many days and reach beyond the last horizon of a row that starts on their last day.
 _STRETCH_DAYS = 32
@@ -33,22 +34,29 @@ LEAST = 0.02
 CARRIER_PRIOR = 5.0
 #: What a holiday is worth before any evidence, and how many deliveries that opinion weighs.
 HOLIDAY_GUESS, HOLIDAY_WEIGHT = 0.3, 20.0
+#: Days from the promised one, itself included, that have a factor, and how many deliveries the opinion weighs that each is a day like any other.
+NEAR_PROMISE = np.arange(-3, 4)
+NEAR_WEIGHT = 20.0
+#: Where the promised day begins on the clock of a row without a promise: after all else.
+_NEVER = np.iinfo(np.int64).max // 2
 
 
 @dataclass(frozen=True, eq=False)
 class Activity:
     """Relative activity, mean 1, by carrier and hour of the local week (C + 1, 168), and that of a holiday.
 
-    The last row is for carriers without a row of their own. Hour 0 is Monday's first.
+    The last row is for carriers without a row of their own. Hour 0 is Monday's first. ``near_promise`` has the factors of
+    the days ``NEAR_PROMISE``, and nothing where the promise is not seen.
     """
 
     carriers: tuple[str, ...]
     profile: NDArray[np.float64]
     holiday_factor: float
+    near_promise: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     _sheets: dict[tuple[int, int, str | None], tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def learn(cls, examples: Examples) -> Activity:
+    def learn(cls, examples: Examples, *, sees_promise: bool = False) -> Activity:
         """From one arrival a parcel."""
         arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
         at = arrived.features.local_as_of + (arrived.hours * 3_600_000_000).astype("timedelta64[us]")
@@ -62,7 +70,9 @@ class Activity:
             if own.any():
                 carriers.append(name)
                 rows.append(_profile(own + CARRIER_PRIOR * overall))
-        return cls(tuple(carriers), np.vstack([*rows, overall]), _holiday_factor(at.astype("datetime64[D]"), arrived.features.calendar))
+        holiday_factor = _holiday_factor(at.astype("datetime64[D]"), arrived.features.calendar)
+        near_promise = _near_promise(at.astype("datetime64[D]"), promised_day(arrived.features)) if sees_promise else np.empty(0)
+        return cls(tuple(carriers), np.vstack([*rows, overall]), holiday_factor, near_promise)
 
     def clocks(self, features: Features) -> Clocks:
         """The clocks of N rows, each started at ``as_of``."""
@@ -71,11 +81,20 @@ class Activity:
         row = {name: number for number, name in enumerate(self.carriers)}
         profile = np.array([*(row.get(name, len(self.carriers)) for name in carrier.names), len(self.carriers)])[carrier.codes]
         # One sheet serves all rows of a carrier and a calendar that start in the same stretch of days.
-        sheet = (start // _STRETCH * len(self.profile) + profile) * (len(calendar.names) + 1) + calendar.codes
-        used, first, which = np.unique(sheet, return_index=True, return_inverse=True)
-        sheets = [self._sheet(int(start[i] // _STRETCH), int(profile[i]), calendar.names[calendar.codes[i]] if calendar.codes[i] >= 0 else None) for i in first]
-        passed, rate = (np.concatenate(parts) for parts in zip(*sheets, strict=True)) if len(used) else (np.zeros(1), np.zeros(1))
-        return Clocks(passed, rate, start % _STRETCH + which * (_SHEET_HOURS * MICROSECONDS_AN_HOUR))
+        stretch = start // _STRETCH
+        earliest = stretch.min(initial=0)
+        which, first = combinations([Labels((stretch - earliest).astype(np.int32), ()), Labels(profile.astype(np.int32), ()), calendar])
+        sheets = [self._sheet(int(stretch[i]), int(profile[i]), calendar.names[calendar.codes[i]] if calendar.codes[i] >= 0 else None) for i in first]
+        passed, rate = (np.concatenate(parts) for parts in zip(*sheets, strict=True)) if len(sheets) else (np.zeros(1), np.zeros(1))
+        on_sheet = start - stretch * _STRETCH + which * (_SHEET_HOURS * MICROSECONDS_AN_HOUR)
+        return Clocks(passed, rate, on_sheet, self._promise_starts(features, start, on_sheet), self.near_promise)
+
+    def _promise_starts(self, features: Features, start: NDArray[np.int64], on_sheet: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the promised day begins, (N,), on clocks that show ``on_sheet`` (N,) at the local time ``start`` (N,)."""
+        if not len(self.near_promise):
+            return np.full(len(start), _NEVER)
+        day = promised_day(features)
+        return np.where(np.isnat(day), _NEVER, day.astype(np.int64) * _DAY - start + on_sheet)
 
     def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
         """Active hours, (N, K), that pass from ``as_of`` until ``hours``, (K,) or (N, K), later; at most 62 days later.
@@ -84,7 +103,7 @@ class Activity:
         """
         clocks = self.clocks(features)
         steps = np.broadcast_to(np.rint(hours * MICROSECONDS_AN_HOUR).astype(np.int64), (len(features), hours.shape[-1]))
-        return _elapsed(clocks.passed, clocks.rate, clocks.start, steps)
+        return _elapsed((clocks.passed, clocks.rate, clocks.start, clocks.promise, clocks.near), steps)
 
     def _sheet(self, stretch: int, profile: int, calendar: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         sheet = self._sheets.get((stretch, profile, calendar))
@@ -107,11 +126,16 @@ class Activity:
 
 @dataclass(frozen=True, eq=False)
 class Clocks:
-    """Clocks of N rows: ``start`` (N,), in microseconds, points into hourly tables of active hours ``passed`` and their ``rate``."""
+    """Clocks of N rows: ``start`` (N,), in microseconds, points into hourly tables of active hours ``passed`` and their ``rate``.
+
+    ``promise`` (N,) points to where the promised day begins; the days about it have the factors ``near``.
+    """
 
     passed: NDArray[np.float64]
     rate: NDArray[np.float64]
     start: NDArray[np.int64]
+    promise: NDArray[np.int64]
+    near: NDArray[np.float64]
 
 
 @njit(cache=True)
@@ -122,13 +146,36 @@ def active_hours(passed, rate, at):  # type: ignore[no-untyped-def]  # compiled
 
 
 @njit(cache=True)
-def _elapsed(passed, rate, start, steps):  # type: ignore[no-untyped-def]  # compiled
+def added_near_promise(passed, rate, first, last, promise, near):  # type: ignore[no-untyped-def]  # compiled
+    """Active hours that the promised day and its neighbours add to those from ``first`` to ``last`` on the clock; they may be negative."""
+    added = 0.0
+    for number in range(len(near)):
+        begins = promise + (number - len(near) // 2) * _DAY
+        one, other = max(first, begins), min(last, begins + _DAY)
+        if one < other:
+            added += (near[number] - 1.0) * (active_hours(passed, rate, other) - active_hours(passed, rate, one))
+    return added
+
+
+@njit(cache=True)
+def _elapsed(clocks, steps):  # type: ignore[no-untyped-def]  # compiled
+    passed, rate, start, promise, near = clocks
     result = np.empty(steps.shape)
     for i in range(steps.shape[0]):
         begun = active_hours(passed, rate, start[i])
         for k in range(steps.shape[1]):
-            result[i, k] = active_hours(passed, rate, start[i] + steps[i, k]) - begun
+            end = start[i] + steps[i, k]
+            result[i, k] = active_hours(passed, rate, end) - begun + added_near_promise(passed, rate, start[i], end, promise[i], near)
     return result
+
+
+def promised_day(features: Features) -> NDArray[np.datetime64]:
+    """The promised local day, (N,); NaT without a promise."""
+    left = features.numbers[PROMISE_COLUMN]
+    known = np.where(np.isnan(left), 0.0, left)
+    # A step of daylight saving until then moves it by an hour; the nearest midnight is meant.
+    noon = features.local_as_of + np.rint((known + 0.5) * _DAY).astype("timedelta64[us]")
+    return np.where(np.isnan(left), np.datetime64("NaT"), noon.astype("datetime64[D]"))
 
 
 def is_holiday(dates: NDArray[np.datetime64], calendar: Labels) -> NDArray[np.bool_]:
@@ -152,6 +199,24 @@ def _hour_of_week(local: NDArray[np.datetime64]) -> NDArray[np.int64]:
 
 def _profile(counts: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.maximum(counts / counts.mean(), LEAST)
+
+
+def _near_promise(dates: NDArray[np.datetime64], promised: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    """Factors of the days ``NEAR_PROMISE``: how many of those still on their way arrive on them, over how many a week before and after.
+
+    Hazards are compared, arrivals a day on the way (half a day for who arrives), for a promise is when most have arrived.
+    """
+    promised_too = ~np.isnat(promised)
+    after = (dates[promised_too] - promised[promised_too]).astype(np.int64)
+
+    def tally(offset: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        seen = np.array([(after == each).sum() for each in offset], dtype=np.float64)
+        return seen, np.array([(after > each).sum() for each in offset]) + seen / 2
+
+    seen, at_risk = tally(NEAR_PROMISE)
+    (before, risk_before), (behind, risk_behind) = tally(NEAR_PROMISE - 7), tally(NEAR_PROMISE + 7)
+    usual = at_risk * (before + behind) / np.maximum(risk_before + risk_behind, 1.0)
+    return (seen + NEAR_WEIGHT) / (usual + NEAR_WEIGHT)
 
 
 def _holiday_factor(dates: NDArray[np.datetime64], calendar: Labels) -> float:

@@ -13,16 +13,15 @@ nothing about what moves. The further ahead, the less today's level counts: thet
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.local import DAY, hours_between
 from eta.domain.vocabulary import ARRIVAL_CODES
-from eta.journey.columns import Labels
-from eta.journey.features import Features
+from eta.journey.columns import Labels, combinations
 from eta.journey.snapshots import Outcomes, Snapshots, snapshots_open_at
 from eta.journey.timeline import EVENT_CODES, Timelines
 
@@ -31,18 +30,26 @@ AGES = ("fresh", "under_way", "overdue", "stuck")
 AGE_EDGES = (0.5, 1.0, 2.0)
 #: What is left of theta a day further ahead, by age.
 DECAY_A_DAY = np.array([0.97, 0.97, 0.9, 0.8])
+#: The share of theta that is of the age a parcel will have by then; the rest is of its age now: who is late stays late.
+AGING = 0.3
 #: Days of evidence, and the days after which one counts half.
-HISTORY_DAYS, HALF_LIFE_DAYS = 30, 6.0
+HISTORY_DAYS, HALF_LIFE_DAYS = 32, 8.0
 #: Texts whose groups have a level of their own, within each age.
-DRIFT_LABELS = ("carrier", "origin", "destination")
-#: Expected arrivals' worth of trust in no drift at all, and in the wider segment.
-LEVEL_PRIOR, SEGMENT_PRIOR = 10.0, 15.0
+DRIFT_LABELS = ("carrier", "destination")
 #: A day cannot say more than this.
 CAP = 1.0
 #: Open parcels of a day that are enough to tell its level; of more, an even sample is watched.
 MOST_WATCHED = 20_000
 #: Steps of the hazards that a watched day is judged by; a day may have 25 hours.
 WATCH_HOURS = np.arange(0.0, 31.0, 6.0)
+#: How far log-hazards are believed to stray (variances): those of all parcels and of an age, and those of a group.
+VARIANCE, GROUP_VARIANCE = 0.05, 0.033
+#: Days before a fit that tell what the model is off by all along: so many, so many days apart.
+PAST_DAYS, PAST_EVERY_DAYS = 30, 9
+#: Expected arrivals' worth of trust that a model is right at an age all along.
+SHARE_PRIOR = 100.0
+#: The share of a day's arrivals that has been told so many days, (D,), after its end.
+Told = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 _SWEEPS = 12
 #: Arrivals younger than this may not have been told yet.
 _TOLD_AFTER = np.timedelta64(10, "D")
@@ -50,30 +57,35 @@ _TOLD_AFTER = np.timedelta64(10, "D")
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """theta by age, shape (A,) each: of all parcels, and what a group adds to it by column and text; with standard errors."""
+    """theta by age, shape (A,) each: of all parcels, and what a group adds to it by column and text; with standard errors.
 
+    ``share`` (A,) is what the model was off by before, all along.
+    """
+
+    share: NDArray[np.float64]
     theta: NDArray[np.float64]
     error: NDArray[np.float64]
     groups: Mapping[str, Mapping[str, NDArray[np.float64]]]
     group_errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
 
     @classmethod
-    def none(cls) -> Self:
+    def none(cls, share: NDArray[np.float64] | None = None) -> Self:
         """The network runs as it was learned to."""
-        return cls(np.zeros(len(AGES)), np.full(len(AGES), np.inf), {}, {})
+        return cls(np.ones(len(AGES)) if share is None else share, np.zeros(len(AGES)), np.full(len(AGES), np.inf), {}, {})
 
-    def of(self, features: Features, age: NDArray[np.int64]) -> NDArray[np.float64]:
-        """theta (N,) of parcels at their ages (N,), positions in ``AGES``."""
-        theta = self.theta[age]
+    def of(self, labels: Mapping[str, Labels]) -> NDArray[np.float64]:
+        """What theta is, (N, A), of parcels with such labels (N,) at every age."""
+        theta = np.tile(self.theta, (len(labels[DRIFT_LABELS[0]]), 1))
         for column, groups in self.groups.items():
-            labels = features.labels[column]
-            effects = np.array([*(groups.get(name, _NOTHING) for name in labels.names), _NOTHING])
-            theta = theta + effects[labels.codes, age]
+            own = labels[column]
+            effects = np.array([*(groups.get(name, _NOTHING) for name in own.names), _NOTHING])
+            theta += effects[own.codes]
         return np.clip(theta, -CAP, CAP)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``error`` is null where nothing was watched."""
         return {
+            "share": self.share.tolist(),
             "ages": list(AGES),
             "theta": self.theta.tolist(),
             "error": [value if np.isfinite(value) else None for value in self.error.tolist()],
@@ -87,7 +99,9 @@ class Drift:
         groups, errors = (
             {column: {name: np.array(each) for name, each in named.items()} for column, named in values[part].items()} for part in ("groups", "group_errors")
         )
-        return cls(np.array(values["theta"]), np.array([np.inf if each is None else each for each in values["error"]]), groups, errors)
+        return cls(
+            np.array(values["share"]), np.array(values["theta"]), np.array([np.inf if each is None else each for each in values["error"]]), groups, errors
+        )
 
 
 _NOTHING = np.zeros(len(AGES))
@@ -104,65 +118,130 @@ class Watch:
     labels: Mapping[str, Labels]
     hazards: NDArray[np.float64]
 
-    def outcome(self, outcomes: Outcomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Arrivals within the day, and those expected up to the arrival, the end of the day or of what is known; (N,) each."""
+    def tally(self, outcomes: Outcomes) -> Tally:
+        """Arrivals within the day, and those expected up to the arrival, the end of the day or of what is known."""
         arrived_at, given_up_at = outcomes.arrived_at[self.row], outcomes.given_up_at[self.row]
         left = np.where(np.isnat(arrived_at), np.where(np.isnat(given_up_at), self.end, given_up_at), arrived_at)
         observed = (arrived_at <= self.end).astype(np.float64)
-        hours = np.clip(hours_between(np.full(len(left), self.start), left), 0.0, hours_between(self.start, self.end))
+        hours = np.maximum(hours_between(np.full(len(left), self.start), np.minimum(left, self.end)), 0.0)
         step = np.clip((hours // WATCH_HOURS[1]).astype(np.int64), 0, len(WATCH_HOURS) - 2)
         rows, share = np.arange(len(hours)), hours / WATCH_HOURS[1] - step
-        return observed, self.hazards[rows, step] * (1.0 - share) + self.hazards[rows, step + 1] * share
+        expected = self.hazards[rows, step] * (1.0 - share) + self.hazards[rows, step + 1] * share
+        cell, first = combinations([Labels(self.age.astype(np.int32), AGES), *self.labels.values()])
+        labels = {column: labels.take(first) for column, labels in self.labels.items()}
+        seen, hoped = (np.bincount(cell, each).astype(np.float64) for each in (observed, expected))
+        return Tally(self.end, self.age[first], labels, seen, hoped)
 
 
-class Watching(Protocol):
-    """A model whose expectations can be set against what happened."""
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Arrivals of a day that ends at ``end``, seen and expected, by age and group, (C,) each."""
+
+    end: np.datetime64
+    age: NDArray[np.int64]
+    labels: Mapping[str, Labels]
+    observed: NDArray[np.float64]
+    expected: NDArray[np.float64]
+
+
+@runtime_checkable
+class FollowsDrift(Protocol):
+    """A model whose expectations can be set against what happened, and moved by it."""
+
+    drift_: Drift
+    follows_drift: bool
 
     def watch(self, snapshots: Snapshots, end: np.datetime64) -> Watch:
         """The hazards of the day from the snapshots' common moment until ``end``."""
         ...
 
 
-def learn_drift(watches: Sequence[Watch], outcomes: Outcomes, told: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Drift:
-    """The drift at ``outcomes.known_through`` from the days before it.
+def learn_share(tallies: Sequence[Tally]) -> NDArray[np.float64]:
+    """Arrivals for each one expected, by age (A,): what a model is off by all along is no drift."""
+    tallies = [tally for tally in tallies if len(tally.age)]
+    if not tallies:
+        return np.ones(len(AGES))
+    age, observed, expected = (np.concatenate([getattr(tally, part) for tally in tallies]) for part in ("age", "observed", "expected"))
+    seen, hoped = np.bincount(age, observed, len(AGES)), np.bincount(age, expected, len(AGES))
+    return (seen + SHARE_PRIOR) / (hoped + SHARE_PRIOR)
+
+
+def learn_drift(tallies: Sequence[Tally], as_of: np.datetime64, told: Told, share: NDArray[np.float64]) -> Drift:
+    """The drift at ``as_of`` from the days before it, beyond the ``share`` (A,) that the model is off by all along.
 
     ``told`` gives the share of a day's arrivals that has been told so many days after its end, for a late scan is no slow parcel.
     """
-    watches = [watch for watch in watches if watch.end <= outcomes.known_through and len(watch.row)]
-    if not watches:
-        return Drift.none()
-    days_ago = np.array([(outcomes.known_through - watch.end) / DAY for watch in watches])
-    weight, share = 0.5 ** (days_ago / HALF_LIFE_DAYS), told(days_ago)
-    parts = [watch.outcome(outcomes) for watch in watches]
-    observed = np.concatenate([each * seen for each, (seen, _) in zip(weight, parts, strict=True)])
-    expected = np.concatenate([each * hoped for each, (_, hoped) in zip(weight * share, parts, strict=True)])
-    age = np.concatenate([watch.age for watch in watches])
-    columns = {column: _joined([watch.labels[column] for watch in watches]) for column in DRIFT_LABELS}
-    # Codes count from 1, so that a missing text is a group too; each group has one segment an age.
+    tallies = [tally for tally in tallies if tally.end <= as_of and len(tally.age)]
+    if not tallies:
+        return Drift.none(share)
+    days_ago = np.array([(as_of - tally.end) / DAY for tally in tallies])
+    weight, complete = 0.5 ** (days_ago / HALF_LIFE_DAYS), told(days_ago)
+    age = np.concatenate([tally.age for tally in tallies])
+    observed = np.concatenate([each * tally.observed for each, tally in zip(weight, tallies, strict=True)])
+    expected = np.concatenate([each * tally.expected for each, tally in zip(weight * complete, tallies, strict=True)])
+    expected *= share[age]
+    columns = {column: _joined([tally.labels[column] for tally in tallies]) for column in DRIFT_LABELS}
+    # Codes count from 1; each group has one segment an age, and a missing text has no level of its own.
     segments = [np.zeros(len(age), dtype=np.int64), age, *((labels.codes.astype(np.int64) + 1) * len(AGES) + age for labels in columns.values())]
-    sizes = [1, len(AGES), *((len(labels.names) + 1) * len(AGES) for labels in columns.values())]
-    theta, error = _regress(segments, sizes, observed, expected)
-    groups = {
-        part: {
+    # A penalty is one over the variance of what it holds back (Gaussian prior).
+    of_groups = [np.repeat([np.inf, 1.0 / GROUP_VARIANCE], [len(AGES), len(labels.names) * len(AGES)]) for labels in columns.values()]
+    theta, error = _regress(segments, [np.array([1.0 / VARIANCE]), np.full(len(AGES), 1.0 / VARIANCE), *of_groups], observed, expected)
+    groups = [
+        {
             column: {name: values.reshape(-1, len(AGES))[code + 1] for code, name in enumerate(labels.names)}
             for (column, labels), values in zip(columns.items(), each[2:], strict=True)
         }
-        for part, each in (("theta", theta), ("error", error))
-    }
-    return Drift(theta[0] + theta[1], np.hypot(error[0], error[1]), groups["theta"], groups["error"])
+        for each in (theta, error)
+    ]
+    return Drift(share, theta[0] + theta[1], np.hypot(error[0], error[1]), *groups)
 
 
-def follow_drift(model: Watching, timelines: Timelines, as_of: np.datetime64, progress: Callable[[int, int], None] = lambda *_: None) -> Drift:
-    """The drift at ``as_of`` (UTC), from the ``HISTORY_DAYS`` days before it as they were known."""
-    outcomes, watches = Outcomes.at(timelines, as_of), []
-    for number in range(HISTORY_DAYS, 0, -1):
-        progress(HISTORY_DAYS - number, HISTORY_DAYS)
-        start = as_of - number * DAY
-        watches.append(model.watch(snapshots_open_at(timelines, start, MOST_WATCHED), start + DAY))
-    return learn_drift(watches, outcomes, told_by(timelines, as_of))
+@dataclass(eq=False)
+class Midnights:
+    """Parcels open at each midnight, looked up once for all models that watch them."""
+
+    timelines: Timelines
+    _open: dict[np.datetime64, Snapshots] = field(default_factory=dict)
+
+    def open_at(self, start: np.datetime64) -> Snapshots:
+        """The parcels whose day, from ``start``, is watched."""
+        if start not in self._open:
+            self._open[start] = snapshots_open_at(self.timelines, start, MOST_WATCHED)
+        return self._open[start]
+
+    def forget(self, before: np.datetime64) -> None:
+        """Lets go of midnights that are too old to matter."""
+        for start in [start for start in self._open if start < before]:
+            del self._open[start]
 
 
-def told_by(timelines: Timelines, as_of: np.datetime64) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+@dataclass(eq=False)
+class Follower:
+    """Follows the drift of one fitted model; what it expected of past days is kept from one call to the next."""
+
+    model: FollowsDrift
+    midnights: Midnights
+    share: NDArray[np.float64] | None = None
+    _watches: dict[np.datetime64, Watch] = field(default_factory=dict)
+
+    def drift(self, outcomes: Outcomes, progress: Callable[[int, int], None] = lambda *_: None) -> Drift:
+        """The drift at ``outcomes.known_through`` (UTC), from the days of 24 hours before it as they were known."""
+        as_of = outcomes.known_through
+        if self.share is None:
+            self.share = learn_share([self._watch(as_of - number * PAST_EVERY_DAYS * DAY).tally(outcomes) for number in range(PAST_DAYS, 0, -1)])
+        starts = [as_of - number * DAY for number in range(HISTORY_DAYS, 0, -1)]
+        for number, start in enumerate(starts):
+            progress(number, len(starts))
+            self._watches[start] = self._watches.get(start) or self._watch(start)
+        self._watches = {start: self._watches[start] for start in starts}
+        self.midnights.forget(starts[0])
+        return learn_drift([watch.tally(outcomes) for watch in self._watches.values()], as_of, told_by(self.midnights.timelines, as_of), self.share)
+
+    def _watch(self, start: np.datetime64) -> Watch:
+        return self.model.watch(self.midnights.open_at(start), start + DAY)
+
+
+def told_by(timelines: Timelines, as_of: np.datetime64) -> Told:
     """The share of a day's arrivals that is told so many days after the day's end, as known at ``as_of``."""
     arrival = np.isin(timelines.event_code, [EVENT_CODES.index(code) for code in ARRIVAL_CODES])
     settled = arrival & (timelines.received_at <= as_of) & (timelines.occurred_at <= as_of - _TOLD_AFTER)
@@ -183,26 +262,26 @@ def _joined(parts: Sequence[Labels]) -> Labels:
 
 
 def _regress(
-    segments: Sequence[NDArray[np.int64]], sizes: Sequence[int], observed: NDArray[np.float64], expected: NDArray[np.float64]
+    segments: Sequence[NDArray[np.int64]], penalties: Sequence[NDArray[np.float64]], observed: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Poisson regression of ``observed`` on segments with offset log ``expected`` and ridge penalties, with standard errors.
+    """Poisson regression of ``observed`` (N,) with offset log ``expected`` and ridge penalties, with standard errors.
 
-    Each sweep takes one Newton step of every factor in turn, given the others (backfitting; Hastie and Tibshirani 1990).
+    ``segments`` has the segment (N,) of each row by factor, ``penalties`` those of a factor's segments. Each sweep takes
+    one Newton step of every factor in turn, given the others (backfitting; Hastie and Tibshirani 1990).
     """
-    cell = segments[0]
-    for segment, size in zip(segments[1:], sizes[1:], strict=True):
-        cell = cell * size + segment
+    cell = np.zeros(len(observed), dtype=np.int64)
+    for segment, penalty in zip(segments, penalties, strict=True):
+        cell = cell * len(penalty) + segment
     _, first, which = np.unique(cell, return_index=True, return_inverse=True)
     seen, hoped = np.bincount(which, observed), np.bincount(which, expected)
     levels = [segment[first] for segment in segments]
-    penalties = [LEVEL_PRIOR, *[SEGMENT_PRIOR] * (len(sizes) - 1)]
-    theta = [np.zeros(size) for size in sizes]
-    error = [np.zeros(size) for size in sizes]
+    theta, error = ([np.zeros(len(penalty)) for penalty in penalties] for _ in range(2))
     for _ in range(_SWEEPS):
-        for number, (level, size, penalty) in enumerate(zip(levels, sizes, penalties, strict=True)):
+        for number, (level, penalty) in enumerate(zip(levels, penalties, strict=True)):
             fitted = hoped * np.exp(sum((each[own] for each, own in zip(theta, levels, strict=True)), np.zeros(len(hoped))))
-            curvature = np.bincount(level, fitted, size) + penalty
-            step = (np.bincount(level, seen - fitted, size) - penalty * theta[number]) / curvature
-            theta[number] = np.clip(theta[number] + step, -CAP, CAP)
+            curvature = np.bincount(level, fitted, len(penalty)) + penalty
+            # An endless penalty holds a segment at 0.
+            held = np.where(np.isinf(penalty), 0.0, penalty) * theta[number]
+            theta[number] = np.clip(theta[number] + (np.bincount(level, seen - fitted, len(penalty)) - held) / curvature, -CAP, CAP)
             error[number] = 1.0 / np.sqrt(curvature)
     return theta, error

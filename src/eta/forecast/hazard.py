@@ -5,13 +5,16 @@ vector of log-hazards to add, one a bin, fitted to the rows at risk in the bin (
 with boosted trees, Bender et al. 2020). Parcels still open count as at risk until the last moment they were known to be
 open, so that a slow parcel is never mistaken for a missing one.
 
+Some parcels have arrived already and their last scan is yet to be told. They are a bin before all others, without width,
+that every row passes once.
+
 Time at risk is counted in active hours (``activity``), so the calendar of the target day enters every bin, and hours
 within it, without a tree being asked.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import lightgbm
 import numpy as np
@@ -19,19 +22,20 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from eta.curves import Curves
-from eta.domain.errors import InvalidValue, NotFitted, NothingToLearn
+from eta.domain.errors import InvalidValue, NotFitted
 from eta.forecast.activity import MICROSECONDS_AN_HOUR, Activity
 from eta.forecast.base import HORIZON_DAYS, Arrays
-from eta.forecast.drift import AGE_EDGES, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
-from eta.forecast.label_means import LabelMeans, encode_out_of_fold
+from eta.forecast.design import Design, log_time_left
+from eta.forecast.drift import AGE_EDGES, AGES, AGING, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
+from eta.forecast.label_means import LabelMeans
 from eta.forecast.trees import Forest, cumulative_hazards, fit_leaves
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
-from eta.journey.snapshots import PURCHASE, Examples, Snapshots
+from eta.journey.snapshots import Examples, Snapshots
 
-#: Edges of the hazard's bins, in hours from ``as_of``.
+#: Edges of the hazard's bins, in hours from ``as_of``; before them is the bin of those that have arrived already.
 BIN_EDGES_HOURS = 24.0 * np.array([0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18, 20, 22, 24, 27, 30, 37, 44, 51, HORIZON_DAYS])
 #: Knots of the curves: every edge, and enough between them for the hours of a day to show.
-KNOTS_HOURS = np.unique(np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), BIN_EDGES_HOURS]))
+KNOTS_HOURS = np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), np.arange(14 * 24, 24 * HORIZON_DAYS + 1, 24)])
 
 
 class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -48,6 +52,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         smoothing_bins: standard deviation, in bins, of the Gaussian smoother over bins.
         label_prior: parcels' worth of trust in the mean of all against a label's own mean.
         uses_promise: sees the promise; for flags only, for a promise must not feed on itself.
+        follows_drift: keeps up with how fast the network runs these days.
         keeps_censored: keeps parcels still open; switched off only to show what that costs.
         seed: of the structure.
     """
@@ -67,6 +72,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         smoothing_bins: float = 0.7,
         label_prior: float = 20.0,
         uses_promise: bool = False,
+        follows_drift: bool = True,
         keeps_censored: bool = True,
         seed: int = 0,
     ) -> None:
@@ -80,6 +86,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         self.smoothing_bins = smoothing_bins
         self.label_prior = label_prior
         self.uses_promise = uses_promise
+        self.follows_drift = follows_drift
         self.keeps_censored = keeps_censored
         self.seed = seed
 
@@ -92,15 +99,9 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         """
         self._check_parameters()
         kept = examples if self.keeps_censored else examples.take(np.flatnonzero(examples.arrived))
-        time_left, is_purchase = log_time_left(kept), kept.kind == PURCHASE
-        if not (kept.arrived & is_purchase).any():
-            raise NothingToLearn()
-        self.activity_, self.drift_ = Activity.learn(kept), Drift.none()
-        purchases, own = kept.features.take(np.flatnonzero(is_purchase)), time_left[is_purchase]
-        self.labels_ = LabelMeans.learn(purchases, own, self.label_prior)
-        labels = encode_out_of_fold(kept.features, kept.parcel, purchases, kept.parcel[is_purchase], own, self.label_prior)
-        rows = self._matrix(kept.features, labels)
-        self.forest_ = self._grow(rows, time_left)
+        self.design_, rows = Design.learn(kept, self.label_prior, columns=self._columns())
+        self.activity_, self.drift_ = Activity.learn(kept, sees_promise=self.uses_promise), Drift.none()
+        self.forest_ = self._grow(rows, log_time_left(kept))
         exposure, last_bin, arrived = self._exposure(kept)
         arrivals = np.bincount(last_bin[arrived], minlength=exposure.shape[1])
         # Half an arrival in a thousand active hours keeps a bin that nobody reached finite.
@@ -112,7 +113,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             exposure,
             last_bin,
             arrived,
-            gaussian_smoother(len(self.base_), self.smoothing_bins),
+            _smoother(len(self.base_), self.smoothing_bins),
             self.leaf_rate,
             self.ridge,
             self.cap,
@@ -127,82 +128,76 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         """
         if not hasattr(self, "values_"):
             raise NotFitted()
-        labels = self.labels_.encode(features)
-        age = self._age(features, labels)
-        hazards = self._hazards(features, labels, KNOTS_HOURS, self.drift_.of(features, age), age)
+        hazards = self._hazards(features, self.design_.valued(features), KNOTS_HOURS, self.drift_.of(features.labels))
         return Curves.on_grid(KNOTS_HOURS, -np.expm1(-hazards))
 
     def watch(self, snapshots: Snapshots, end: np.datetime64) -> Watch:
         """What is expected, without drift, of parcels open at one moment, until ``end`` (UTC), at most 30 hours later."""
         features = snapshots.features
-        labels = self.labels_.encode(features)
-        hazards = self._hazards(features, labels, WATCH_HOURS, np.zeros(len(features)), np.zeros(len(features), dtype=np.int64))
+        labels = self.design_.valued(features)
+        hazards = self._hazards(features, labels, WATCH_HOURS, np.zeros((len(features), len(AGES))))
+        elapsed, usual = self._open_for(features, labels)
+        age = np.searchsorted(AGE_EDGES, elapsed / usual, side="right")
         start = snapshots.moments.as_of[0] if len(snapshots) else end
-        return Watch(start, end, snapshots.moments.row, self._age(features, labels), {column: features.labels[column] for column in DRIFT_LABELS}, hazards)
+        return Watch(start, end, snapshots.moments.row, age, {column: features.labels[column] for column in DRIFT_LABELS}, hazards)
 
-    def _age(self, features: Features, labels: NDArray[np.float64]) -> NDArray[np.int64]:
-        """How long each parcel has been open for one of its service on its lane, (N,), as positions in ``AGES``."""
+    def _open_for(self, features: Features, labels: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Hours, (N,), that each parcel has been open, and those that one of its service on its lane usually takes."""
         usual_days = np.expm1(labels[:, LABEL_COLUMNS.index("service_lane")])
-        return np.searchsorted(AGE_EDGES, features.numbers["order_elapsed_days"] / usual_days, side="right")
+        return features.numbers["order_elapsed_days"] * 24.0, usual_days * 24.0
 
-    def _hazards(
-        self, features: Features, labels: NDArray[np.float64], hours: NDArray[np.float64], drift: NDArray[np.float64], age: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Hazards (N, K) summed up to ``hours`` (K,), which start at 0."""
-        clocks, forest = self.activity_.clocks(features), self.forest_
-        decay = DECAY_A_DAY[:, None] ** ((hours[1:] + hours[:-1]) / 48.0)
+    def _hazards(self, features: Features, labels: NDArray[np.float64], hours: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Hazards (N, K) summed up to ``hours`` (K,), which start at 0, with drift theta (N, A)."""
+        clocks = self.activity_.clocks(features)
+        middle = (hours[1:] + hours[:-1]) / 2.0
         return cumulative_hazards(
-            forest.root,
-            forest.feature,
-            forest.threshold,
-            forest.nan_goes_left,
-            forest.left,
-            forest.right,
-            self._matrix(features, labels),
+            self.forest_.arrays,
+            self.design_.matrix(features, labels),
             self.base_,
             self.values_,
-            np.searchsorted(BIN_EDGES_HOURS, hours[1:], side="left") - 1,
-            clocks.passed,
-            clocks.rate,
-            clocks.start,
+            np.searchsorted(BIN_EDGES_HOURS, hours[1:], side="left"),
+            (clocks.passed, clocks.rate, clocks.start, clocks.promise, clocks.near),
             np.rint(hours[1:] * MICROSECONDS_AN_HOUR).astype(np.int64),
-            drift,
-            age,
-            decay,
+            theta,
+            middle,
+            DECAY_A_DAY[:, None] ** (middle / 24.0),
+            self._open_for(features, labels),
+            np.array(AGE_EDGES),
+            AGING,
         )
 
     def to_arrays(self) -> Arrays:
         """All that was learned, as plain arrays."""
-        labels = {
-            f"label.{column}.{part}": np.array(list(values), dtype=kind)
-            for column in LABEL_COLUMNS
-            for part, values, kind in (
-                ("names", self.labels_.counts[column].keys(), np.str_),
-                ("sums", self.labels_.sums[column].values(), np.float64),
-                ("counts", self.labels_.counts[column].values(), np.float64),
-            )
-        }
+        labels = _arrays_of_labels("label", self.design_.labels)
+        if self.design_.against_promise is not None:
+            labels |= _arrays_of_labels("against_promise", self.design_.against_promise)
         forest = {f"forest.{name}": values for name, values in vars(self.forest_).items()}
         activity = {
             "activity.carriers": np.array(self.activity_.carriers, dtype=np.str_),
             "activity.profile": self.activity_.profile,
             "activity.holiday_factor": np.array(self.activity_.holiday_factor),
+            **({"activity.near_promise": self.activity_.near_promise} if self.uses_promise else {}),
         }
-        return {"base": self.base_, "values": self.values_, "label_mean": np.array(self.labels_.mean), **forest, **activity, **labels}
+        return {
+            "base": self.base_,
+            "values": self.values_,
+            **forest,
+            **activity,
+            **labels,
+        }
 
     def restore(self, arrays: Arrays) -> Self:
         """Takes the place of ``fit`` with what ``to_arrays`` gave."""
         self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.none()
         self.forest_ = Forest(**{name.removeprefix("forest."): values for name, values in arrays.items() if name.startswith("forest.")})
         self.activity_ = Activity(
-            tuple(str(name) for name in arrays["activity.carriers"]), arrays["activity.profile"], float(arrays["activity.holiday_factor"])
+            tuple(str(name) for name in arrays["activity.carriers"]),
+            arrays["activity.profile"],
+            float(arrays["activity.holiday_factor"]),
+            arrays["activity.near_promise"] if self.uses_promise else np.empty(0),
         )
-        names = {column: [str(name) for name in arrays[f"label.{column}.names"]] for column in LABEL_COLUMNS}
-        sums, counts = (
-            {column: dict(zip(names[column], arrays[f"label.{column}.{part}"].tolist(), strict=True)) for column in LABEL_COLUMNS}
-            for part in ("sums", "counts")
-        )
-        self.labels_ = LabelMeans(sums, counts, float(arrays["label_mean"]), self.label_prior)
+        against = _labels_of_arrays("against_promise", arrays, self.label_prior) if self.uses_promise else None
+        self.design_ = Design(_labels_of_arrays("label", arrays, self.label_prior), self._columns(), against)
         return self
 
     def _check_parameters(self) -> None:
@@ -214,14 +209,9 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
     def _columns(self) -> tuple[str, ...]:
         return (*NUMBER_COLUMNS, PROMISE_COLUMN) if self.uses_promise else NUMBER_COLUMNS
 
-    def _matrix(self, features: Features, labels: NDArray[np.float64]) -> NDArray[np.float32]:
-        return np.column_stack([*(features.numbers[name] for name in self._columns()), labels]).astype(np.float32)
-
     def _grow(self, rows: NDArray[np.float32], time_left: NDArray[np.float64]) -> Forest:
         parameters = {
             "objective": "l1",
-            # Random thresholds: trees that differ more from each other make a better mean (Geurts et al. 2006).
-            "extra_trees": True,
             "learning_rate": self.structure_rate,
             "num_leaves": self.leaves,
             "min_data_in_leaf": self.leaf_rows,
@@ -231,25 +221,48 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             "num_threads": 1,
             "verbosity": -1,
         }
-        booster = lightgbm.train(parameters, lightgbm.Dataset(rows, label=time_left, free_raw_data=True), num_boost_round=self.trees)
-        return Forest.from_lightgbm(booster.dump_model())
+        # Best thresholds first, then random ones: trees that differ more from each other make a better mean (Geurts et al. 2006).
+        exact = lightgbm.train(parameters, lightgbm.Dataset(rows, label=time_left, free_raw_data=False), num_boost_round=(self.trees + 1) // 2)
+        if self.trees == 1:
+            return Forest.from_lightgbm(exact.dump_model())
+        random = lightgbm.Dataset(rows, label=time_left, free_raw_data=False)
+        return Forest.from_lightgbm(lightgbm.train({**parameters, "extra_trees": True}, random, num_boost_round=self.trees // 2, init_model=exact).dump_model())
 
     def _exposure(self, examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
-        """Active hours at risk in each bin (M, B), the last bin (M,) with any, and whether the row arrives in it."""
+        """Active hours at risk in each bin (M, B), the last bin (M,) at risk, and whether the row arrives in it."""
         until = np.minimum(examples.hours, BIN_EDGES_HOURS[-1])
         edges = np.minimum(BIN_EDGES_HOURS, until[:, None])
-        exposure = np.diff(self.activity_.elapsed(examples.features, edges), axis=1).astype(np.float32)
-        last_bin = np.maximum(np.searchsorted(BIN_EDGES_HOURS, until, side="left") - 1, 0).astype(np.int32)
+        exposure = np.diff(self.activity_.elapsed(examples.features, edges), axis=1, prepend=-1.0).astype(np.float32)
+        last_bin = np.searchsorted(BIN_EDGES_HOURS, until, side="left").astype(np.int32)
         return exposure, last_bin, examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1])
 
 
-def log_time_left(examples: Examples) -> NDArray[np.float64]:
-    """What the structure is grown on, (M,): the log of 1 + days left.
+def _arrays_of_labels(prefix: str, means: LabelMeans) -> dict[str, NDArray[Any]]:
+    columns = {
+        f"{prefix}.{column}.{part}": np.array(list(values), dtype=kind)
+        for column in LABEL_COLUMNS
+        for part, values, kind in (
+            ("names", means.counts[column].keys(), np.str_),
+            ("sums", means.sums[column].values(), np.float64),
+            ("counts", means.counts[column].values(), np.float64),
+        )
+    }
+    return {f"{prefix}_means": np.array([means.means[column] for column in LABEL_COLUMNS]), **columns}
 
-    A parcel still open stands at half as long again as it was seen to be, and at no less than 15 days.
-    """
-    days = examples.hours / 24.0
-    return np.log1p(np.where(examples.arrived, days, np.maximum(1.5 * days, 15.0)))
+
+def _labels_of_arrays(prefix: str, arrays: Arrays, prior: float) -> LabelMeans:
+    names = {column: [str(name) for name in arrays[f"{prefix}.{column}.names"]] for column in LABEL_COLUMNS}
+    sums, counts = (
+        {column: dict(zip(names[column], arrays[f"{prefix}.{column}.{part}"].tolist(), strict=True)) for column in LABEL_COLUMNS} for part in ("sums", "counts")
+    )
+    return LabelMeans(sums, counts, dict(zip(LABEL_COLUMNS, arrays[f"{prefix}_means"].tolist(), strict=True)), prior)
+
+
+def _smoother(bins: int, deviation: float) -> NDArray[np.float64]:
+    """Weights (B, B) of neighbours in time; having arrived already has none."""
+    weights = np.eye(bins)
+    weights[1:, 1:] = gaussian_smoother(bins - 1, deviation)
+    return weights
 
 
 def gaussian_smoother(bins: int, deviation: float) -> NDArray[np.float64]:

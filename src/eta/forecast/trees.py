@@ -6,6 +6,7 @@ run on one thread, in the order of the rows, so that the same data give the same
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,85 +14,113 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.forecast.activity import active_hours
+from eta.forecast.activity import active_hours, added_near_promise
 
-LEAF = -1
+#: Rows that go down a tree side by side: while one waits for memory, the others step.
+_BLOCK = 128
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
 class Forest:
     """T binary trees over float32 features.
 
-    Node k of the flat arrays goes left where ``x[feature[k]] <= threshold[k]``, or where x is NaN and
-    ``nan_goes_left[k]``; children are positions in the same arrays. A node with ``feature == LEAF`` is a leaf and
-    ``left`` is its number among all leaves. ``root`` (T,) are the first nodes.
+    Node k of the flat arrays goes to ``child[k]`` where ``x[feature[k]] <= threshold[k]``, or where x is NaN and
+    ``nan_goes_left[k]``, else to the node after that one. ``leaf[k]`` is the number of a leaf among all leaves, or -1; a
+    leaf's child is the leaf itself. ``root`` (T,) are the first nodes, ``depth`` (T,) the steps that lead to any leaf.
     """
 
-    root: NDArray[np.int32]
-    feature: NDArray[np.int32]
-    threshold: NDArray[np.float64]
+    root: NDArray[np.uint32]
+    depth: NDArray[np.uint32]
+    feature: NDArray[np.uint32]
+    threshold: NDArray[np.float32]
     nan_goes_left: NDArray[np.bool_]
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
+    child: NDArray[np.uint32]
+    leaf: NDArray[np.int32]
 
     @classmethod
     def from_lightgbm(cls, dump: dict[str, Any]) -> Forest:
         """The forest of ``Booster.dump_model()``; its splits must be numerical."""
-        nodes: list[tuple[int, float, bool, int, int]] = []
-        leaves = 0
-
-        def add(node: dict[str, Any]) -> int:
-            nonlocal leaves
-            at = len(nodes)
-            if "split_feature" not in node:
-                nodes.append((LEAF, 0.0, False, leaves, LEAF))
-                leaves += 1
-                return at
-            threshold = float(node["threshold"])
-            # Without NaN in training LightGBM reads a NaN as 0.
-            nan_goes_left = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0.0
-            nodes.append((0, 0.0, False, 0, 0))
-            left, right = add(node["left_child"]), add(node["right_child"])
-            nodes[at] = (int(node["split_feature"]), threshold, nan_goes_left, left, right)
-            return at
-
-        roots = [add(tree["tree_structure"]) for tree in dump["tree_info"]]
-        feature, threshold, nan_goes_left, left, right = zip(*nodes, strict=True)
+        nodes: list[tuple[int, np.float32, bool, int, int]] = []
+        roots, depths, leaves = [], [], 0
+        for tree in dump["tree_info"]:
+            roots.append(len(nodes))
+            waiting, depth = deque([(tree["tree_structure"], 0)]), 0
+            while waiting:
+                node, level = waiting.popleft()
+                at, depth = len(nodes), max(depth, level)
+                if "split_feature" not in node:
+                    nodes.append((0, np.float32(np.inf), True, at, leaves))
+                    leaves += 1
+                    continue
+                threshold = float(node["threshold"])
+                # Without NaN in training LightGBM reads a NaN as 0.
+                nan_goes_left = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0.0
+                # Its children come after all that wait already.
+                nodes.append((int(node["split_feature"]), _rounded_down(threshold), nan_goes_left, at + 1 + len(waiting), -1))
+                waiting += [(node["left_child"], level + 1), (node["right_child"], level + 1)]
+            depths.append(depth)
+        feature, thresholds, nan, child, leaf = zip(*nodes, strict=True)
         return cls(
-            np.array(roots, dtype=np.int32),
-            np.array(feature, dtype=np.int32),
-            np.array(threshold, dtype=np.float64),
-            np.array(nan_goes_left, dtype=np.bool_),
-            np.array(left, dtype=np.int32),
-            np.array(right, dtype=np.int32),
+            np.array(roots, dtype=np.uint32),
+            np.array(depths, dtype=np.uint32),
+            np.array(feature, dtype=np.uint32),
+            np.array(thresholds, dtype=np.float32),
+            np.array(nan, dtype=np.bool_),
+            np.array(child, dtype=np.uint32),
+            np.array(leaf, dtype=np.int32),
         )
 
     @property
     def leaf_count(self) -> int:
         """The number of leaves of all trees."""
-        return int((self.feature == LEAF).sum())
+        return int(self.leaf.max()) + 1
 
     def leaves(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
         """The leaf, (T, N), in which each row (N, F) ends."""
-        return _leaves(self.root, self.feature, self.threshold, self.nan_goes_left, self.left, self.right, rows)
+        return _leaves(self.arrays, rows)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The arrays, as compiled code takes them."""
+        return self.root, self.depth, self.feature, self.threshold, self.nan_goes_left, self.child, self.leaf
+
+
+def _rounded_down(value: float) -> np.float32:
+    """The largest float32 that is no larger: it parts float32 values alike."""
+    value = min(max(value, -_LARGEST), _LARGEST)
+    nearest = np.float32(value)
+    return nearest if nearest <= value else np.nextafter(nearest, np.float32(-np.inf))
 
 
 @njit(cache=True)
-def _leaf(start, feature, threshold, nan_goes_left, left, right, row):  # type: ignore[no-untyped-def]  # compiled
-    node = start
-    while feature[node] != -1:
-        x = np.float64(row[feature[node]])
-        goes_left = nan_goes_left[node] if np.isnan(x) else x <= threshold[node]
-        node = left[node] if goes_left else right[node]
-    return left[node]
+def _go_down(forest, tree, cells, width, first, count, at):  # type: ignore[no-untyped-def]  # compiled
+    """Writes into ``at`` the nodes in which the ``count`` rows from ``first`` end; ``cells`` are all rows in one, ``width`` each.
+
+    There is no branch to be guessed wrong, and no sign to be checked in an index.
+    """
+    root, depth, feature, threshold, nan_goes_left, child, _ = forest
+    for j in range(count):
+        at[j] = root[tree]
+    for _ in range(depth[tree]):
+        for j in range(count):
+            node = at[j]
+            x = cells[np.uint64(first + j) * width + np.uint64(feature[node])]
+            goes_right = (x > threshold[node]) | (np.isnan(x) & (not nan_goes_left[node]))
+            at[j] = child[node] + np.uint32(goes_right)
 
 
 @njit(cache=True)
-def _leaves(root, feature, threshold, nan_goes_left, left, right, rows):  # type: ignore[no-untyped-def]  # compiled
-    result = np.empty((len(root), len(rows)), dtype=np.int32)
-    for tree in range(len(root)):
-        for i in range(len(rows)):
-            result[tree, i] = _leaf(root[tree], feature, threshold, nan_goes_left, left, right, rows[i])
+def _leaves(forest, rows):  # type: ignore[no-untyped-def]  # compiled
+    trees, leaf = len(forest[0]), forest[-1]
+    result = np.empty((trees, len(rows)), dtype=np.int32)
+    at, cells, width = np.empty(_BLOCK, dtype=np.uint32), rows.ravel(), np.uint64(rows.shape[1])
+    for first in range(0, len(rows), _BLOCK):
+        count = min(_BLOCK, len(rows) - first)
+        for tree in range(trees):
+            _go_down(forest, tree, cells, width, first, count, at)
+            for j in range(count):
+                result[tree, first + j] = leaf[at[j]]
     return result
 
 
@@ -131,27 +160,55 @@ def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrived, smoother, r
 
 
 @njit(cache=True)
-def cumulative_hazards(root, feature, threshold, nan_goes_left, left, right, rows, base, values, bin_of_step, passed, rate, start, steps, drift, stage, decay):  # type: ignore[no-untyped-def]  # compiled
-    """Hazards (N, K + 1) summed up to each of K steps (in microseconds from the row's ``start``), 0 first.
+def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, theta, middle, decay, open_for, age_edges, aging):  # type: ignore[no-untyped-def]  # compiled
+    """Hazards (N, K + 1) summed up to each of K steps (in microseconds from the row's start on its clock).
 
-    The hazard of a step is exp(base + leaves) of its bin, times the active hours that pass in it, times
-    exp(drift decay): ``drift`` (N,) is the row's, ``decay`` (S, K) what is left of it at each step by ``stage`` (N,).
+    First comes that of having arrived already, exp(base + leaves) of bin 0. The hazard of a step is exp(base + leaves) of
+    its bin, times the active hours that pass in it, near the promise included, times exp(theta decay): ``theta`` (N, A) is the row's at each age,
+    ``decay`` (A, K) what is left of it at each step. The share ``aging`` is of the age which the row will have in the
+    ``middle`` (K,) of the step, the rest of its age now: hours open over usual hours, both (N,) in ``open_for``, parted by
+    ``age_edges`` (A - 1,).
     """
-    result = np.zeros((len(rows), len(steps) + 1))
-    score = np.empty(len(base))
-    for i in range(len(rows)):
-        score[:] = base
-        for tree in range(len(root)):
-            leaf = _leaf(root[tree], feature, threshold, nan_goes_left, left, right, rows[i])
-            for b in range(len(score)):
-                score[b] += values[leaf, b]
-        for b in range(len(score)):
-            score[b] = np.exp(score[b])
-        before, total = active_hours(passed, rate, start[i]), 0.0
-        for k in range(len(steps)):
-            after = active_hours(passed, rate, start[i] + steps[k])
-            factor = 1.0 if drift[i] == 0.0 else np.exp(drift[i] * decay[stage[i], k])
-            total += score[bin_of_step[k]] * (after - before) * factor
-            result[i, k + 1] = total
-            before = after
+    elapsed, usual = open_for
+    passed, rate, start, promise, near = clocks
+    trees, leaf, bins = len(forest[0]), forest[-1], len(base)
+    result = np.empty((len(rows), len(steps) + 1))
+    score, at = np.empty((_BLOCK, bins), dtype=np.float32), np.empty(_BLOCK, dtype=np.uint32)
+    cells, width = rows.ravel(), np.uint64(rows.shape[1])
+    for first in range(0, len(rows), _BLOCK):
+        count = min(_BLOCK, len(rows) - first)
+        for j in range(count):
+            score[j] = base
+        for tree in range(trees):
+            _go_down(forest, tree, cells, width, first, count, at)
+            for j in range(count):
+                own, added = score[j], values[np.uint32(leaf[at[j]])]
+                for b in range(bins):
+                    own[b] += added[b]
+        for j in range(count):
+            i, own = first + j, score[j]
+            for b in range(bins):
+                own[b] = np.exp(own[b])
+            drifts = False
+            for age in range(theta.shape[1]):
+                drifts |= theta[i, age] != 0.0
+            now = 0
+            while now < len(age_edges) and elapsed[i] >= age_edges[now] * usual[i]:
+                now += 1
+            age = now
+            before, total = active_hours(passed, rate, start[i]), np.float64(own[0])
+            result[i, 0] = total
+            for k in range(len(steps)):
+                after = active_hours(passed, rate, start[i] + steps[k])
+                factor = 1.0
+                if drifts:
+                    while age < len(age_edges) and elapsed[i] + middle[k] >= age_edges[age] * usual[i]:
+                        age += 1
+                    factor = np.exp((1.0 - aging) * theta[i, now] * decay[now, k] + aging * theta[i, age] * decay[age, k])
+                active = after - before
+                if len(near) > 0:
+                    active += added_near_promise(passed, rate, start[i] + (steps[k - 1] if k > 0 else 0), start[i] + steps[k], promise[i], near)
+                total += own[bin_of_step[k]] * active * factor
+                result[i, k + 1] = total
+                before = after
     return result

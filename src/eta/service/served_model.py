@@ -12,12 +12,13 @@ import numpy as np
 
 from eta.delays import StageLaws
 from eta.domain.errors import ModelCorrupted
+from eta.forecast.drift import Drift
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import Support
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS
 from eta.registry import Version
 
-ARRAYS, STAGES, SUPPORT = "arrays.npz", "stages.json", "support.json"
+ARRAYS, DRIFT, STAGES, SUPPORT = "arrays.npz", "drift.json", "stages.json", "support.json"
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,11 @@ class ServedModel:
             raise ModelCorrupted(f"model version {version.name} was learned from other columns; train it again")
         with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        model = make(**version.manifest["parameters"]).restore(arrays)
+        model.drift_ = Drift.from_json(json.loads(version.files[DRIFT]))
         return cls(
             version.name,
-            make(**version.manifest["parameters"]).restore(arrays),
+            model,
             StageLaws.from_json(json.loads(version.files[STAGES])),
             Support(json.loads(version.files[SUPPORT])),
         )
@@ -52,8 +55,13 @@ def pack(model: HazardModel, laws: StageLaws, support: Support) -> tuple[dict[st
     """Facts for the manifest and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))
-    files = {ARRAYS: arrays.getvalue(), STAGES: _json(laws.to_json()), SUPPORT: _json(support.counts)}
+    files = {ARRAYS: arrays.getvalue(), STAGES: _json(laws.to_json()), SUPPORT: _json(support.counts), **pack_drift(model)}
     return {"kind": "hazard", "parameters": model.get_params(), "columns": columns()}, files
+
+
+def pack_drift(model: HazardModel) -> dict[str, bytes]:
+    """The data file that changes from day to day."""
+    return {DRIFT: _json(model.drift_.to_json())}
 
 
 def columns() -> dict[str, list[str]]:

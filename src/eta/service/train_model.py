@@ -12,6 +12,7 @@ from eta.domain.errors import NothingToLearn
 from eta.evaluation.replay import Progress, Refit, replay
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
+from eta.forecast.drift import Follower, Midnights
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import Support
 from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
@@ -44,21 +45,25 @@ def train_model(
         NothingToLearn: if no parcel had arrived by then.
     """
     instant = to_instant(as_of)
-    progress("reading journeys", 0, 4)
-    lessons = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
-    progress("fitting", 1, 4)
+    progress("reading journeys", 0, 5)
+    known = Outcomes.at(timelines, instant)
+    lessons = examples(snapshots_to_learn(timelines, instant), known)
+    progress("fitting", 1, 5)
     model = make().fit(lessons)
-    progress("learning what is usual", 2, 4)
+    progress("watching the last days", 2, 5)
+    if model.follows_drift:
+        model.drift_ = Follower(model, Midnights(timelines)).drift(known)
+    progress("learning what is usual", 3, 5)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=policy.silence_level)
     facts, files = pack(model, laws, Support.learn(lessons))
-    progress("checking against earlier days", 3, 4)
+    progress("checking against earlier days", 4, 5)
     facts |= {
         "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
         "check": _check(timelines, as_of, make, rivals),
         "silence_level": policy.silence_level,
     }
     name = registry.save(facts, files, as_of)
-    progress("trained", 4, 4)
+    progress("trained", 5, 5)
     return name
 
 

@@ -27,7 +27,8 @@ class Days:
     """The days of a world: column d is ``DAYS_BEFORE`` days before the d-th day of the scenario.
 
     ``congestion`` (hubs, D) and ``weather`` (cities, D) have mean 0; the weather has deviation 1 and is bad above
-    ``bad_above`` (cities, D). ``peak`` (D,) is the log of what Christmas does to hubs, known to everybody.
+    ``bad_above`` (cities, D). ``peak`` (D,) is the log of what Christmas does to hubs, known to everybody, and ``slow`` (D,)
+    that of what the scenario does to every stage.
     """
 
     scenario: Scenario
@@ -35,6 +36,7 @@ class Days:
     weather: Floats
     bad_above: Floats
     peak: Floats
+    slow: Floats
 
     @classmethod
     def draw(cls, scenario: Scenario, seed: int) -> Days:
@@ -52,7 +54,8 @@ class Days:
         usual, often = (NormalDist().inv_cdf(1.0 - share) for share in (scenario.bad_weather, scenario.bad_weather_in_season))
         bad_above = np.array([[often if _is_season(city.country, day) else usual for day in dates] for city in CITIES])
         peak = np.array([np.log(scenario.peak_factor) if (day.month, day.day) >= (11, 24) and (day.month, day.day) <= (12, 23) else 0.0 for day in dates])
-        return cls(scenario, congestion, weather, bad_above, peak)
+        slow = np.array([np.log(scenario.slow_factor) if scenario.slow_from and day >= scenario.slow_from else 0.0 for day in dates])
+        return cls(scenario, congestion, weather, bad_above, peak, slow)
 
     def column(self, instant: Floats) -> Ints:
         """The column of the UTC day of instants; those beyond the last day get the last."""
@@ -64,10 +67,10 @@ class Days:
         column = self.column(entered)
         hub, sky = parcels.hub[rows, stage][:, None], parcels.sky[rows, stage][:, None]
         if hub[0, 0] >= 0:
-            return self.congestion[hub, column] + self.peak[column]
+            return self.congestion[hub, column] + self.peak[column] + self.slow[column]
         if sky[0, 0] >= 0:
-            return np.log(self.scenario.weather_factor) * (self.weather[sky, column] > self.bad_above[sky, column])
-        return np.zeros(entered.shape)
+            return np.log(self.scenario.weather_factor) * (self.weather[sky, column] > self.bad_above[sky, column]) + self.slow[column]
+        return self.slow[column]
 
 
 def _autoregressive(random: np.random.Generator, rows: int, count: int, memory: float) -> Floats:
@@ -102,11 +105,11 @@ class Ahead:
         if hub[0] >= 0:
             start = self._start(self.days.congestion, hub, rows, column.shape)
             drawn = _later(start, column, scenario.congestion_memory, scenario.congestion_deviation, _normal(draws, stage, rows))
-            return self._as_it_happened(self.days.congestion, hub, rows, column, drawn) + self.days.peak[column]
+            return self._as_it_happened(self.days.congestion, hub, rows, column, drawn) + self.days.peak[column] + self.days.slow[column]
         if sky[0] >= 0:
             weather = self._weather(parcels, sky, rows, column, _normal(draws, stage, rows), is_destination=stage >= LINEHAUL)
-            return np.log(scenario.weather_factor) * (weather > self.days.bad_above[sky[:, None], column])
-        return np.zeros(entered.shape)
+            return np.log(scenario.weather_factor) * (weather > self.days.bad_above[sky[:, None], column]) + self.days.slow[column]
+        return self.days.slow[column]
 
     def _weather(self, parcels: Parcels, sky: Ints, rows: Ints, column: Ints, normal: Floats, *, is_destination: bool) -> Floats:
         start_column, start_value = self._start(self.days.weather, sky, rows, column.shape)

@@ -38,6 +38,9 @@ class Scenario:
     #: How much longer trucks and tours take on a day of bad weather, and hubs in the weeks before Christmas.
     weather_factor: float = 1.6
     peak_factor: float = 1.15
+    #: From this UTC day on every stage takes so many times as long: what nobody could have learned before.
+    slow_from: date | None = None
+    slow_factor: float = 1.0
     #: A parcel leaves for the wrong hub.
     misrouted: float = 0.015
     #: Import customs asks for documents.
@@ -66,12 +69,13 @@ class Scenario:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "first_day": self.first_day.isoformat()}
+        return {**asdict(self), "first_day": self.first_day.isoformat(), "slow_from": self.slow_from and self.slow_from.isoformat()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Scenario:
         """The scenario that ``to_json`` wrote."""
-        return cls(**{**values, "first_day": date.fromisoformat(values["first_day"])})
+        days = {name: value and date.fromisoformat(value) for name, value in values.items() if name in ("first_day", "slow_from")}
+        return cls(**{**values, **days})
 
 
 DEFAULT = Scenario()

@@ -1,0 +1,46 @@
+"""Refreshes what a version knows of the network's drift, without learning it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from eta.calendars.local import to_instant
+from eta.domain.errors import InvalidValue
+from eta.evaluation.replay import Progress
+from eta.forecast.drift import Follower, Midnights
+from eta.forecast.hazard import HazardModel
+from eta.journey.snapshots import Outcomes
+from eta.journey.timeline import Timelines
+from eta.registry import Registry
+from eta.service.served_model import ServedModel, pack_drift
+
+
+def update_model(
+    timelines: Timelines, registry: Registry, name: str, *, as_of: datetime, make: Callable[..., HazardModel], progress: Progress = lambda *_: None
+) -> str:
+    """A version like ``name`` with the drift as of ``as_of`` (aware); returns the new version's name.
+
+    If ``name`` serves, the new version serves in its place: it is the same model, told of the last days.
+
+    Raises:
+        InvalidValue: if the version had learned beyond ``as_of``, or was trained not to follow drift.
+        ModelNotFound: if there is no such version.
+        ModelCorrupted: if it does not match its manifest.
+    """
+    version = registry.load(name)
+    if version.data_through > as_of:
+        raise InvalidValue("as_of", f"version {name} has learned through {version.data_through.isoformat()}", "give a later moment, or an earlier version")
+    model = ServedModel.unpack(version, make).model
+    if not model.follows_drift:
+        raise InvalidValue("model", f"version {name} was trained not to follow drift", "train one with follows_drift = true")
+    follower = Follower(model, Midnights(timelines), share=model.drift_.share)
+    known = Outcomes.at(timelines, to_instant(as_of))
+    model.drift_ = follower.drift(known, lambda done, total: progress("watching the last days", done, total))
+    facts: dict[str, Any] = {part: value for part, value in version.manifest.items() if part not in ("format", "files")}
+    facts["updated"] = {"fitted": version.manifest.get("updated", {}).get("fitted", name), "sha256": timelines.digest(to_instant(as_of))}
+    updated = registry.save(facts, {**version.files, **pack_drift(model)}, as_of)
+    if registry.promoted() == name:
+        registry.promote(updated)
+    return updated
