@@ -152,7 +152,7 @@ def main() -> None:
 
 def print_table(rows: list[dict[str, Any]], gaps: list[Mapping[str, Any]]) -> None:
     """A table in Markdown, a line a variant and moment."""
-    against = {(gap["model"], gap["moment"]): gap for gap in gaps if gap["metric"] == "crps_days"}
+    against = {(gap["against"], gap["moment"]): gap for gap in gaps if gap["metric"] == "crps_days"}
     print("| model | moment | MAE | CRPS | CRPS, all | 80 % | 90 % | late AUC | CRPS of eta less it |")  # noqa: T201  # the table
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")  # noqa: T201  # the table
     for row in rows:

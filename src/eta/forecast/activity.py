@@ -7,6 +7,7 @@ read in hours of the clock; the calendar of the target day thus enters every bin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,9 +26,11 @@ _EXACT = 2.0**20
 #: Sheets of active hours begin every so many days and reach beyond the last horizon of a row that starts on their last day.
 _STRETCH_DAYS = 32
 _SHEET_DAYS = _STRETCH_DAYS + 64
-_STRETCH, _SHEET_HOURS = _STRETCH_DAYS * 24 * MICROSECONDS_AN_HOUR, _SHEET_DAYS * 24
-#: Sheets kept for the next question, 37 kB each.
-_MOST_SHEETS = 1024
+_STRETCH, _SHEET_HOURS = _STRETCH_DAYS * 24 * MICROSECONDS_AN_HOUR, _SHEET_DAYS * 24 + 1
+#: Sheets kept for the next question, 18 kB each.
+_MOST_SHEETS = 4096
+#: What a sheet is of: the stretch, the row of the profile and the calendar.
+_Key = tuple[int, int, str | None]
 #: No hour is ever quite dead: 1/50 of an average one.
 LEAST = 0.02
 #: A carrier's own profile counts against that of all carriers like this many deliveries an hour of the week.
@@ -53,7 +56,8 @@ class Activity:
     profile: NDArray[np.float64]
     holiday_factor: float
     near_promise: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    _sheets: dict[tuple[int, int, str | None], tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict, init=False, repr=False)
+    #: The sheets and where each of them is, in one pair: another thread sees the old one or the new.
+    _sheets: list[tuple[dict[_Key, int], NDArray[np.float64]]] = field(default_factory=lambda: [({}, np.empty((0, _SHEET_HOURS)))], init=False, repr=False)
 
     @classmethod
     def learn(cls, examples: Examples, *, sees_promise: bool = False) -> Activity:
@@ -84,10 +88,11 @@ class Activity:
         stretch = start // _STRETCH
         earliest = stretch.min(initial=0)
         which, first = combinations([Labels((stretch - earliest).astype(np.int32), ()), Labels(profile.astype(np.int32), ()), calendar])
-        sheets = [self._sheet(int(stretch[i]), int(profile[i]), calendar.names[calendar.codes[i]] if calendar.codes[i] >= 0 else None) for i in first]
-        passed, rate = (np.concatenate(parts) for parts in zip(*sheets, strict=True)) if len(sheets) else (np.zeros(1), np.zeros(1))
-        on_sheet = start - stretch * _STRETCH + which * (_SHEET_HOURS * MICROSECONDS_AN_HOUR)
-        return Clocks(passed, rate, on_sheet, self._promise_starts(features, start, on_sheet), self.near_promise)
+        keys = [(int(stretch[i]), int(profile[i]), calendar.names[calendar.codes[i]] if calendar.codes[i] >= 0 else None) for i in first]
+        places, sheets = self._with_sheets(keys)
+        sheet = np.array([places[key] for key in keys], dtype=np.int64)[which]
+        on_sheet = start - stretch * _STRETCH + sheet * (_SHEET_HOURS * MICROSECONDS_AN_HOUR)
+        return Clocks(sheets.ravel(), on_sheet, self._promise_starts(features, start, on_sheet), self.near_promise)
 
     def _promise_starts(self, features: Features, start: NDArray[np.int64], on_sheet: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the promised day begins, (N,), on clocks that show ``on_sheet`` (N,) at the local time ``start`` (N,)."""
@@ -103,69 +108,72 @@ class Activity:
         """
         clocks = self.clocks(features)
         steps = np.broadcast_to(np.rint(hours * MICROSECONDS_AN_HOUR).astype(np.int64), (len(features), hours.shape[-1]))
-        return _elapsed((clocks.passed, clocks.rate, clocks.start, clocks.promise, clocks.near), steps)
+        return _elapsed((clocks.passed, clocks.start, clocks.promise, clocks.near), steps)
 
-    def _sheet(self, stretch: int, profile: int, calendar: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        sheet = self._sheets.get((stretch, profile, calendar))
-        if sheet is None:
-            if len(self._sheets) >= _MOST_SHEETS:
-                self._sheets.clear()
-            sheet = self._sheets[stretch, profile, calendar] = self._new_sheet(stretch, profile, calendar)
-        return sheet
+    def _with_sheets(self, keys: Sequence[_Key]) -> tuple[dict[_Key, int], NDArray[np.float64]]:
+        """Sheets (S, hours), those of ``keys`` among them, and the row of each."""
+        places, sheets = self._sheets[0]
+        new = [key for key in keys if key not in places]
+        if new:
+            if len(sheets) + len(new) > _MOST_SHEETS:
+                places, sheets, new = {}, sheets[:0], list(keys)
+            places = {**places, **{key: len(sheets) + number for number, key in enumerate(new)}}
+            sheets = np.concatenate([sheets, [self._new_sheet(*key) for key in new]])
+            self._sheets[0] = places, sheets
+        return places, sheets
 
-    def _new_sheet(self, stretch: int, profile: int, calendar: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Active hours passed since the stretch began, and the rate of each of its hours, for ``_SHEET_DAYS`` days."""
+    def _new_sheet(self, stretch: int, profile: int, calendar: str | None) -> NDArray[np.float64]:
+        """Active hours passed since the stretch began, at the start of each hour of ``_SHEET_DAYS`` days and at their end."""
         days = np.datetime64(stretch * _STRETCH_DAYS, "D") + np.arange(_SHEET_DAYS)
         week = self.profile[profile][(24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)]
         names = (calendar,) if calendar else ()
         week[is_holiday(days, Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names))] *= self.holiday_factor
         # Whole multiples of a power of two add up without rounding, whatever day the sheet starts on.
         rate = np.rint(np.maximum(week, LEAST) * _EXACT).ravel() / _EXACT
-        return np.cumsum(rate) - rate, rate
+        return np.concatenate([[0.0], np.cumsum(rate)])
 
 
 @dataclass(frozen=True, eq=False)
 class Clocks:
-    """Clocks of N rows: ``start`` (N,), in microseconds, points into hourly tables of active hours ``passed`` and their ``rate``.
+    """Clocks of N rows: ``start`` (N,), in microseconds, points into a table of active hours ``passed`` hour by hour.
 
     ``promise`` (N,) points to where the promised day begins; the days about it have the factors ``near``.
     """
 
     passed: NDArray[np.float64]
-    rate: NDArray[np.float64]
     start: NDArray[np.int64]
     promise: NDArray[np.int64]
     near: NDArray[np.float64]
 
 
 @njit(cache=True)
-def active_hours(passed, rate, at):  # type: ignore[no-untyped-def]  # compiled
+def active_hours(passed, at):  # type: ignore[no-untyped-def]  # compiled
     """Active hours that the table shows at a position in microseconds."""
     hour = at // MICROSECONDS_AN_HOUR
-    return passed[hour] + (at - hour * MICROSECONDS_AN_HOUR) / MICROSECONDS_AN_HOUR * rate[hour]
+    return passed[hour] + (at - hour * MICROSECONDS_AN_HOUR) / MICROSECONDS_AN_HOUR * (passed[hour + 1] - passed[hour])
 
 
 @njit(cache=True)
-def added_near_promise(passed, rate, first, last, promise, near):  # type: ignore[no-untyped-def]  # compiled
+def added_near_promise(passed, first, last, promise, near):  # type: ignore[no-untyped-def]  # compiled
     """Active hours that the promised day and its neighbours add to those from ``first`` to ``last`` on the clock; they may be negative."""
     added = 0.0
     for number in range(len(near)):
         begins = promise + (number - len(near) // 2) * _DAY
         one, other = max(first, begins), min(last, begins + _DAY)
         if one < other:
-            added += (near[number] - 1.0) * (active_hours(passed, rate, other) - active_hours(passed, rate, one))
+            added += (near[number] - 1.0) * (active_hours(passed, other) - active_hours(passed, one))
     return added
 
 
 @njit(cache=True)
 def _elapsed(clocks, steps):  # type: ignore[no-untyped-def]  # compiled
-    passed, rate, start, promise, near = clocks
+    passed, start, promise, near = clocks
     result = np.empty(steps.shape)
     for i in range(steps.shape[0]):
-        begun = active_hours(passed, rate, start[i])
+        begun = active_hours(passed, start[i])
         for k in range(steps.shape[1]):
             end = start[i] + steps[i, k]
-            result[i, k] = active_hours(passed, rate, end) - begun + added_near_promise(passed, rate, start[i], end, promise[i], near)
+            result[i, k] = active_hours(passed, end) - begun + added_near_promise(passed, start[i], end, promise[i], near)
     return result
 
 

@@ -156,7 +156,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             self.base_,
             self.values_,
             np.searchsorted(BIN_EDGES_HOURS, hours[1:], side="left"),
-            (clocks.passed, clocks.rate, clocks.start, clocks.promise, clocks.near),
+            (clocks.passed, clocks.start, clocks.promise, clocks.near),
             np.rint(hours[1:] * MICROSECONDS_AN_HOUR).astype(np.int64),
             theta,
             middle,

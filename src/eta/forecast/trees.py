@@ -170,7 +170,7 @@ def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, t
     ``age_edges`` (A - 1,).
     """
     elapsed, usual = open_for
-    passed, rate, start, promise, near = clocks
+    passed, start, promise, near = clocks
     trees, leaf, bins = len(forest[0]), forest[-1], len(base)
     result = np.empty((len(rows), len(steps) + 1))
     score, at = np.empty((_BLOCK, bins), dtype=np.float32), np.empty(_BLOCK, dtype=np.uint32)
@@ -196,10 +196,10 @@ def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, t
             while now < len(age_edges) and elapsed[i] >= age_edges[now] * usual[i]:
                 now += 1
             age = now
-            before, total = active_hours(passed, rate, start[i]), np.float64(own[0])
+            before, total = active_hours(passed, start[i]), np.float64(own[0])
             result[i, 0] = total
             for k in range(len(steps)):
-                after = active_hours(passed, rate, start[i] + steps[k])
+                after = active_hours(passed, start[i] + steps[k])
                 factor = 1.0
                 if drifts:
                     while age < len(age_edges) and elapsed[i] + middle[k] >= age_edges[age] * usual[i]:
@@ -207,7 +207,7 @@ def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, t
                     factor = np.exp((1.0 - aging) * theta[i, now] * decay[now, k] + aging * theta[i, age] * decay[age, k])
                 active = after - before
                 if len(near) > 0:
-                    active += added_near_promise(passed, rate, start[i] + (steps[k - 1] if k > 0 else 0), start[i] + steps[k], promise[i], near)
+                    active += added_near_promise(passed, start[i] + (steps[k - 1] if k > 0 else 0), start[i] + steps[k], promise[i], near)
                 total += own[bin_of_step[k]] * active * factor
                 result[i, k + 1] = total
                 before = after
