@@ -17,7 +17,7 @@ from typing import Any
 from eta import bootstrap
 from eta.evaluation.replay import Refit
 from eta.journey.timeline import Timelines
-from eta.service.backtest_models import backtest_models, oracle_of
+from eta.service.backtest_models import backtest_models, oracle_of, seen_law_of
 from eta.service.simulate_parcels import simulate_parcels
 from eta.simulation.scenario import DEFAULT
 
@@ -43,7 +43,7 @@ def main() -> None:
             end=LAST,
             last_day="2025-10-31",
             refit=Refit.MONTH,
-            laws=oracle_of(folder, timelines),
+            laws={**oracle_of(folder, timelines), "seen": seen_law_of(folder, timelines)},
             warm_up_months=0,
             progress=say,
         )
@@ -53,6 +53,8 @@ def main() -> None:
     figures: dict[str, Any] = {
         "simulated": True,
         "crps_ratio": {moment: row["eta", moment]["crps_days"] / row["oracle", moment]["crps_days"] for moment in MOMENTS},
+        # The least that is possible for who sees scans alone.
+        "crps_ratio_of_the_law_of_the_scans": {moment: row["seen", moment]["crps_days"] / row["oracle", moment]["crps_days"] for moment in MOMENTS},
         "late_ap_ratio": {moment: row["eta", moment]["late_ap"] / row["oracle", moment]["late_ap"] for moment in MOMENTS},
         "coverage": {moment: {name: row["eta", moment][name] for name in COVERAGE} for moment in MOMENTS},
         "judged": sum(row["holds_80"] is not None for row in judged),

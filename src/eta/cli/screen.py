@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -58,7 +59,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[
         "late_auc": "late AUC",
         "late_auc_month_mean": "by month",
     }
-    table = Table("moment", "model", *metrics.values(), "CRPS above eta's [95 %]")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("moment", "model", *metrics.values(), "CRPS above eta's"):
+        table.add_column(name, no_wrap=name in ("moment", "model", "CRPS above eta's"), justify="right" if name in metrics.values() else "left")
     against = {(row["moment"], row["against"]): row for row in differences if row["metric"] == "crps_days"}
     for moment in dict.fromkeys(row["moment"] for row in rows):
         for row in (row for row in rows if row["moment"] == moment):
