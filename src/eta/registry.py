@@ -21,7 +21,7 @@ from typing import Any
 from eta.domain.errors import ModelCorrupted, ModelNotFound
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 _PROMOTED = "promoted.json"
 _NAME = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 _FILE_NAME = re.compile(r"[a-z0-9_]+\.[a-z]+")

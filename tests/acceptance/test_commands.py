@@ -502,12 +502,31 @@ def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(
 def test_an_update_of_a_version_that_does_not_serve_leaves_what_serves(orders: Path, trained: Trained, models: Path) -> None:
     ran_well("models", "promote", trained.late, models=models)
     ran_well("update", orders, "--source", "olist", "--as-of", LATE, "--model", trained.early, models=models)
-    assert f"{trained.late} serves" not in ran_well("models", "list", models=models)
     assert json.loads((models / "promoted.json").read_bytes())["history"][-1] == trained.late
 
 
+def test_an_update_keeps_to_the_source_of_the_version(trained: Trained, models: Path, tmp_path: Path) -> None:
+    run("simulate", tmp_path / "other", "--shipments", 100, models=models)
+    ran = run("update", tmp_path / "other", "--model", trained.early, models=models)
+    assert ran.status == 2
+    assert "was trained on olist" in " ".join(ran.err.split())
+
+
+def test_a_version_that_follows_no_drift_is_not_updated(orders: Path, empty: Path, tmp_path: Path) -> None:
+    (tmp_path / "still.toml").write_text("[model]\ntrees = 5\nfollows_drift = false\n", encoding="utf-8")
+    train(orders, QUICK, empty, "--config", tmp_path / "still.toml")
+    ran = run("update", orders, "--source", "olist", "--model", "newest", models=empty)
+    assert ran.status == 2
+    assert "not to follow drift" in " ".join(ran.err.split())
+
+
 @pytest.mark.parametrize(
-    ("options", "said"), [(["--as-of", EARLY], "no version serves"), (["--as-of", "2017-06-01", "--model", "newest"], "has learned through")]
+    ("options", "said"),
+    [
+        (["--as-of", EARLY], "no version serves"),
+        (["--as-of", "2017-06-01", "--model", "newest"], "has learned through"),
+        (["--as-of", "2019-06-01", "--model", "newest"], "nothing was received"),
+    ],
 )
 def test_an_update_needs_a_version_that_had_not_learned_more(orders: Path, models: Path, options: list[str], said: str) -> None:
     ran = run("update", orders, "--source", "olist", *options, models=models)

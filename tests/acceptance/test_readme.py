@@ -49,7 +49,8 @@ def test_the_demo_shows_the_comparison_and_parcels_with_their_curves(shown: tupl
 
 
 def test_every_notebook_runs(shown: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(shown[0])
+    (shown[0] / "notebooks").mkdir(exist_ok=True)
+    monkeypatch.chdir(shown[0] / "notebooks")
     monkeypatch.setenv("MPLBACKEND", "agg")
     for notebook in NOTEBOOKS:
         cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]

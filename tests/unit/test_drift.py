@@ -8,11 +8,26 @@ import pytest
 from numpy.typing import NDArray
 
 from eta.calendars.local import DAY, to_instant
-from eta.forecast.drift import AGES, CAP, HISTORY_DAYS, VARIANCE, Drift, Follower, FollowsDrift, Midnights, Tally, Watch, learn_drift, learn_share, told_by
+from eta.forecast.drift import (
+    AGES,
+    CAP,
+    DECAY_A_DAY,
+    HISTORY_DAYS,
+    VARIANCE,
+    Drift,
+    Follower,
+    FollowsDrift,
+    Midnights,
+    Tally,
+    Watch,
+    learn_drift,
+    learn_share,
+    told_by,
+)
 from eta.forecast.hazard import HazardModel
 from eta.journey.columns import Labels
 from eta.journey.features import features
-from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
+from eta.journey.snapshots import Outcomes, examples, snapshots_open_at, snapshots_to_learn
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
 from journeys import START, parcels
@@ -32,8 +47,8 @@ def told_at_once(ago: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ones_like(ago)
 
 
-def theta(drift: Drift, age: int, carrier: str | None = "a") -> float:
-    return float(drift.of({"carrier": Labels.of([carrier]), "destination": Labels.of(["x"])})[0, age])
+def theta(drift: Drift, age: int, carrier: str | None = "a", *, at: np.datetime64 = NOW) -> float:
+    return float(drift.of({"carrier": Labels.of([carrier]), "destination": Labels.of(["x"])}, np.array([at]))[0, age])
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 1.5])
@@ -91,6 +106,14 @@ def test_no_drift_is_beyond_the_cap() -> None:
     assert theta(learn_drift(days(50.0, expected=1e5), NOW, told_at_once, AS_EXPECTED), FRESH) == CAP
 
 
+def test_drift_that_is_not_kept_up_fades_day_by_day() -> None:
+    drift = learn_drift(days(0.5), NOW, told_at_once, AS_EXPECTED)
+    now, tomorrow, later = (theta(drift, FRESH, at=NOW + number * DAY) for number in (0, 1, 60))
+    assert theta(drift, FRESH, at=NOW + np.timedelta64(23, "h")) == now
+    assert now < tomorrow < later < 0.0
+    assert tomorrow == pytest.approx(DECAY_A_DAY[FRESH] * now)
+
+
 def test_the_standard_error_shrinks_with_evidence_and_starts_at_the_prior() -> None:
     errors = [learn_drift(days(1.0, expected=size), NOW, told_at_once, AS_EXPECTED).error[FRESH] for size in (1e-9, 1.0, 1e4)]
     assert errors[0] == pytest.approx(np.sqrt(2 * VARIANCE))
@@ -107,7 +130,7 @@ def test_drift_comes_back_from_json_as_it_was() -> None:
 
 def test_a_watch_expects_no_more_once_a_parcel_has_arrived_or_is_given_up() -> None:
     start = np.datetime64("2026-03-01", "us")
-    hazards = np.tile([0.0, 0.6, 1.2, 1.8, 2.4, 3.0], (3, 1))
+    hazards = np.tile([0.0, 0.6, 1.2, 1.8, 2.4], (3, 1))
     labels = {name: Labels.of(["x"] * 3) for name in ("carrier", "destination")}
     watch = Watch(start, start + DAY, np.arange(3), np.array([0, 1, 2]), labels, hazards)
     never = np.datetime64("NaT", "us")
@@ -169,9 +192,32 @@ def test_drift_knows_nothing_of_what_comes_later(world: tuple[Timelines, HazardM
     instant = to_instant(START + timedelta(days=80))
     later = events["received_at"] > START + timedelta(days=80)
     blanked = Timelines.from_frames(shipments, events[~later])
-    share = AS_EXPECTED
-    drifts = [Follower(model, Midnights(each), share).drift(Outcomes.at(each, instant)).to_json() for each in (timelines, blanked)]
+    drifts = [Follower(model, Midnights(each)).drift(Outcomes.at(each, instant)).to_json() for each in (timelines, blanked)]
     assert drifts[0] == drifts[1]
+
+
+def test_where_nothing_is_told_any_more_there_is_no_drift(world: tuple[Timelines, HazardModel]) -> None:
+    timelines, model = world
+    end = int((timelines.received_at.max() - to_instant(START)) / DAY)
+    assert np.abs(follow(timelines, model, end).theta).max() > 0.0
+    assert not follow(timelines, model, end + 5).theta.any()
+
+
+def test_a_parcel_is_scored_at_the_age_it_is_watched_at(world: tuple[Timelines, HazardModel]) -> None:
+    timelines, model = world
+    instant = to_instant(START + timedelta(days=80))
+    watched = model.watch(snapshots_open_at(timelines, instant, 10_000), instant + DAY)
+    seen = features(timelines, Moments(watched.row, np.full(len(watched.row), instant)))
+    before = model.predict_curves(seen).cdf[:, 1]
+    for age in range(len(AGES)):
+        only = np.where(np.arange(len(AGES)) == age, 0.5, 0.0)
+        model.drift_ = replace(Drift.none(instant), theta=only)
+        try:
+            changed = model.predict_curves(seen).cdf[:, 1] != before
+        finally:
+            model.drift_ = Drift.none()
+        # Within six hours hardly any parcel grows into another age.
+        assert (changed == (watched.age == age)).mean() > 0.95
 
 
 def test_a_follower_that_went_on_day_by_day_says_what_a_new_one_says(world: tuple[Timelines, HazardModel]) -> None:

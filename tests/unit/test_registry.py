@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eta.domain.errors import ModelCorrupted, ModelNotFound
-from eta.registry import MANIFEST, Registry, write_atomically
+from eta.registry import FORMAT, MANIFEST, Registry, write_atomically
 
 THROUGH = datetime(2018, 5, 15, 3, tzinfo=UTC)
 FACTS = {"kind": "test", "data": {"source": "olist", "examples": 3}, "parameters": {"trees": 2}}
@@ -283,7 +283,7 @@ def test_a_version_that_names_files_elsewhere_is_refused(registry: Registry, fol
         path.write_bytes(secret)
     # We write no such version; somebody else might, with every digest right.
     hashes = {file: {"sha256": hashlib.sha256(secret).hexdigest(), "bytes": len(secret)}}
-    manifest = json.dumps({"format": 1, "data": {"through": THROUGH.isoformat()}, "files": hashes}).encode()
+    manifest = json.dumps({"format": FORMAT, "data": {"through": THROUGH.isoformat()}, "files": hashes}).encode()
     name = f"2018.05.15-{hashlib.sha256(manifest).hexdigest()[:12]}"
     (folder / name / "sub").mkdir(parents=True)
     for path in (folder / name / "sub" / "secret.json", folder / name / "SECRET.json"):

@@ -137,7 +137,7 @@ def update(
     imported, timelines = _read(data, source, quarantine)
     moment = _moment(as_of, imported.zone) if as_of else _utc(timelines.received_at.max())
     with progress_bar() as progress:
-        updated = update_model(timelines, registry, name, as_of=moment, make=HazardModel, progress=progress)
+        updated = update_model(timelines, registry, name, as_of=moment, source=source, make=HazardModel, progress=progress)
     drift = ServedModel.unpack(registry.load(updated), HazardModel).model.drift_
     print_drift(drift)
     out.print(f"version [bold]{updated}[/] is {name} as of {moment.isoformat()}{'; it serves' if registry.promoted() == updated else ''}")

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from eta.evaluation.coverage import ALL
-from eta.forecast.drift import AGES, Drift
+from eta.forecast.drift import AGES, CAP, Drift
 from eta.service.backtest_models import SEEN
 from eta.service.score_parcels import Scored
 from eta.service.show_demo import Demo
@@ -123,12 +123,16 @@ _GROUPS = 5
 def print_drift(drift: Drift) -> None:
     """How much faster parcels arrive than was learned, by how long they have been open, and where it differs most."""
     table = Table("parcels", *(age.replace("_", " ") for age in AGES))
-    table.add_row("all", *(f"{np.expm1(value):+.0%}" for value in drift.theta))
+    table.add_row("all", *map(_faster, drift.theta))
     found = [(column, name, values) for column, groups in drift.groups.items() for name, values in groups.items()]
     for column, name, values in sorted(found, key=lambda entry: -np.abs(entry[2]).max())[:_GROUPS]:
-        table.add_row(f"{column} {escape(name)}", *(f"{np.expm1(theta + value):+.0%}" for theta, value in zip(drift.theta, values, strict=True)))
+        table.add_row(f"{column} {escape(name)}", *map(_faster, drift.theta + values))
     out.print("arrivals an hour, against what was learned")
     out.print(table)
+
+
+def _faster(theta: float) -> str:
+    return f"{np.expm1(np.clip(theta, -CAP, CAP)):+.0%}"
 
 
 def print_check(manifest: Mapping[str, Any]) -> None:
@@ -136,7 +140,8 @@ def print_check(manifest: Mapping[str, Any]) -> None:
     if manifest["check"] is None:
         out.print("not checked: there are no earlier days to judge")
         return
-    out.print(f"checked on {manifest['check']['from']} to {manifest['check']['to']}, with what was known by {manifest['data']['through']}")
+    through = manifest["updated"]["fitted_through"] if "updated" in manifest else manifest["data"]["through"]
+    out.print(f"checked on {manifest['check']['from']} to {manifest['check']['to']}, with what was known by {through}")
     print_rows([{"late_auc_month_mean": None, **row} for row in manifest["check"]["rows"]], manifest["check"]["differences"])
 
 

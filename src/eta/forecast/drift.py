@@ -4,7 +4,7 @@ Every midnight the arrivals of the last weeks are set against those that the mod
 
     log-hazard today = log-hazard learned + theta,     theta_g = log(observed_g / expected_g), shrunk
 
-theta is a Poisson regression with ridge penalties on nested segments (all; age; age within carrier, origin and
+theta is a Poisson regression with ridge penalties on nested segments (all; age; age within carrier and within
 destination), weighted by how long ago a day was. It is the maximum-likelihood form of a level shift in a piecewise
 exponential model. Parcels that have been open for longer than is usual are segments of their own: what is stuck says
 nothing about what moves. The further ahead, the less today's level counts: theta decays by the day.
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.local import DAY, hours_between
+from eta.domain.errors import ModelCorrupted
 from eta.domain.vocabulary import ARRIVAL_CODES
 from eta.journey.columns import Labels, combinations
 from eta.journey.snapshots import Outcomes, Snapshots, snapshots_open_at
@@ -36,12 +37,14 @@ AGING = 0.3
 HISTORY_DAYS, HALF_LIFE_DAYS = 32, 8.0
 #: Texts whose groups have a level of their own, within each age.
 DRIFT_LABELS = ("carrier", "destination")
-#: A day cannot say more than this.
+#: No more than this is ever believed, and no step of the regression is longer.
 CAP = 1.0
 #: Open parcels of a day that are enough to tell its level; of more, an even sample is watched.
 MOST_WATCHED = 20_000
-#: Steps of the hazards that a watched day is judged by; a day may have 25 hours.
-WATCH_HOURS = np.arange(0.0, 31.0, 6.0)
+#: Steps of the hazards that a watched day is judged by.
+WATCH_HOURS = np.arange(0.0, 25.0, 6.0)
+#: Where so long nothing at all was received, silence says nothing of how fast the network runs.
+NOTHING_TOLD_FOR = np.timedelta64(3, "D")
 #: How far log-hazards are believed to stray (variances): those of all parcels and of an age, and those of a group.
 VARIANCE, GROUP_VARIANCE = 0.05, 0.033
 #: Days before a fit that tell what the model is off by all along: so many, so many days apart.
@@ -51,6 +54,8 @@ SHARE_PRIOR = 100.0
 #: The share of a day's arrivals that has been told so many days, (D,), after its end.
 Told = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 _SWEEPS = 12
+#: Without drift it does not matter when that was so.
+_NEVER = np.datetime64("1970-01-01", "us")
 #: Arrivals younger than this may not have been told yet.
 _TOLD_AFTER = np.timedelta64(10, "D")
 
@@ -59,9 +64,10 @@ _TOLD_AFTER = np.timedelta64(10, "D")
 class Drift:
     """theta by age, shape (A,) each: of all parcels, and what a group adds to it by column and text; with standard errors.
 
-    ``share`` (A,) is what the model was off by before, all along.
+    ``share`` (A,) is what the model was off by before, all along; ``as_of`` (UTC) is when all this was so.
     """
 
+    as_of: np.datetime64
     share: NDArray[np.float64]
     theta: NDArray[np.float64]
     error: NDArray[np.float64]
@@ -69,22 +75,28 @@ class Drift:
     group_errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
 
     @classmethod
-    def none(cls, share: NDArray[np.float64] | None = None) -> Self:
+    def none(cls, as_of: np.datetime64 = _NEVER, share: NDArray[np.float64] | None = None) -> Self:
         """The network runs as it was learned to."""
-        return cls(np.ones(len(AGES)) if share is None else share, np.zeros(len(AGES)), np.full(len(AGES), np.inf), {}, {})
+        return cls(as_of, np.ones(len(AGES)) if share is None else share, np.zeros(len(AGES)), np.full(len(AGES), np.inf), {}, {})
 
-    def of(self, labels: Mapping[str, Labels]) -> NDArray[np.float64]:
-        """What theta is, (N, A), of parcels with such labels (N,) at every age."""
-        theta = np.tile(self.theta, (len(labels[DRIFT_LABELS[0]]), 1))
+    def of(self, labels: Mapping[str, Labels], local_as_of: NDArray[np.datetime64]) -> NDArray[np.float64]:
+        """What theta is, (N, A), of parcels with such labels (N,) at every age; at a later local time (N,) less is left of it.
+
+        Whole days count, so that the hour of a zone or of a question does not matter.
+        """
+        theta = np.tile(self.theta, (len(local_as_of), 1))
         for column, groups in self.groups.items():
             own = labels[column]
             effects = np.array([*(groups.get(name, _NOTHING) for name in own.names), _NOTHING])
             theta += effects[own.codes]
-        return np.clip(theta, -CAP, CAP)
+        theta = np.clip(theta, -CAP, CAP)
+        days = (local_as_of - self.as_of) // DAY
+        return theta * DECAY_A_DAY ** np.maximum(days, 0)[:, None] if (days > 0).any() else theta
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``error`` is null where nothing was watched."""
         return {
+            "as_of": f"{self.as_of}Z",
             "share": self.share.tolist(),
             "ages": list(AGES),
             "theta": self.theta.tolist(),
@@ -95,12 +107,23 @@ class Drift:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What ``to_json`` gave."""
+        """What ``to_json`` gave.
+
+        Raises:
+            ModelCorrupted: if it is of other ages than ours.
+        """
+        if values["ages"] != list(AGES):
+            raise ModelCorrupted(f"the drift is of the ages {values['ages']}; train the model again")
         groups, errors = (
             {column: {name: np.array(each) for name, each in named.items()} for column, named in values[part].items()} for part in ("groups", "group_errors")
         )
         return cls(
-            np.array(values["share"]), np.array(values["theta"]), np.array([np.inf if each is None else each for each in values["error"]]), groups, errors
+            np.datetime64(values["as_of"].removesuffix("Z"), "us"),
+            np.array(values["share"]),
+            np.array(values["theta"]),
+            np.array([np.inf if each is None else each for each in values["error"]]),
+            groups,
+            errors,
         )
 
 
@@ -119,7 +142,10 @@ class Watch:
     hazards: NDArray[np.float64]
 
     def tally(self, outcomes: Outcomes) -> Tally:
-        """Arrivals within the day, and those expected up to the arrival, the end of the day or of what is known."""
+        """Arrivals by the end of the day, and those expected until then, until the arrival or until the parcel was given up.
+
+        Who had arrived before the day and was not told of yet counts too: the model expects some.
+        """
         arrived_at, given_up_at = outcomes.arrived_at[self.row], outcomes.given_up_at[self.row]
         left = np.where(np.isnat(arrived_at), np.where(np.isnat(given_up_at), self.end, given_up_at), arrived_at)
         observed = (arrived_at <= self.end).astype(np.float64)
@@ -173,7 +199,7 @@ def learn_drift(tallies: Sequence[Tally], as_of: np.datetime64, told: Told, shar
     """
     tallies = [tally for tally in tallies if tally.end <= as_of and len(tally.age)]
     if not tallies:
-        return Drift.none(share)
+        return Drift.none(as_of, share)
     days_ago = np.array([(as_of - tally.end) / DAY for tally in tallies])
     weight, complete = 0.5 ** (days_ago / HALF_LIFE_DAYS), told(days_ago)
     age = np.concatenate([tally.age for tally in tallies])
@@ -193,7 +219,7 @@ def learn_drift(tallies: Sequence[Tally], as_of: np.datetime64, told: Told, shar
         }
         for each in (theta, error)
     ]
-    return Drift(share, theta[0] + theta[1], np.hypot(error[0], error[1]), *groups)
+    return Drift(as_of, share, theta[0] + theta[1], np.hypot(error[0], error[1]), *groups)
 
 
 @dataclass(eq=False)
@@ -225,10 +251,15 @@ class Follower:
     _watches: dict[np.datetime64, Watch] = field(default_factory=dict)
 
     def drift(self, outcomes: Outcomes, progress: Callable[[int, int], None] = lambda *_: None) -> Drift:
-        """The drift at ``outcomes.known_through`` (UTC), from the days of 24 hours before it as they were known."""
-        as_of = outcomes.known_through
+        """The drift at ``outcomes.known_through`` (UTC), from the days of 24 hours before it as they were known.
+
+        None where nothing was received in the last ``NOTHING_TOLD_FOR``: that is no slowness.
+        """
+        as_of, received = outcomes.known_through, self.midnights.timelines.received_at
         if self.share is None:
             self.share = learn_share([self._watch(as_of - number * PAST_EVERY_DAYS * DAY).tally(outcomes) for number in range(PAST_DAYS, 0, -1)])
+        if not ((received <= as_of) & (received > as_of - NOTHING_TOLD_FOR)).any():
+            return Drift.none(as_of, self.share)
         starts = [as_of - number * DAY for number in range(HISTORY_DAYS, 0, -1)]
         for number, start in enumerate(starts):
             progress(number, len(starts))

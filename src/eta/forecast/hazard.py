@@ -128,23 +128,26 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         """
         if not hasattr(self, "values_"):
             raise NotFitted()
-        hazards = self._hazards(features, self.design_.valued(features), KNOTS_HOURS, self.drift_.of(features.labels))
+        hazards = self._hazards(features, self.design_.valued(features), KNOTS_HOURS, self.drift_.of(features.labels, features.local_as_of))
         return Curves.on_grid(KNOTS_HOURS, -np.expm1(-hazards))
 
     def watch(self, snapshots: Snapshots, end: np.datetime64) -> Watch:
-        """What is expected, without drift, of parcels open at one moment, until ``end`` (UTC), at most 30 hours later."""
+        """What is expected, without drift, of parcels open at one moment, until ``end`` (UTC), a day later."""
         features = snapshots.features
         labels = self.design_.valued(features)
         hazards = self._hazards(features, labels, WATCH_HOURS, np.zeros((len(features), len(AGES))))
         elapsed, usual = self._open_for(features, labels)
-        age = np.searchsorted(AGE_EDGES, elapsed / usual, side="right")
+        age = (elapsed[:, None] >= usual[:, None] * AGE_EDGES).sum(axis=1)
         start = snapshots.moments.as_of[0] if len(snapshots) else end
         return Watch(start, end, snapshots.moments.row, age, {column: features.labels[column] for column in DRIFT_LABELS}, hazards)
 
     def _open_for(self, features: Features, labels: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Hours, (N,), that each parcel has been open, and those that one of its service on its lane usually takes."""
+        """Hours, (N,), that each parcel has been open, and those, at least one, that one of its service on its lane usually takes.
+
+        Where either is not known, NaN, a parcel is as fresh as any.
+        """
         usual_days = np.expm1(labels[:, LABEL_COLUMNS.index("service_lane")])
-        return features.numbers["order_elapsed_days"] * 24.0, usual_days * 24.0
+        return features.numbers["order_elapsed_days"] * 24.0, np.maximum(usual_days * 24.0, 1.0)
 
     def _hazards(self, features: Features, labels: NDArray[np.float64], hours: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Hazards (N, K) summed up to ``hours`` (K,), which start at 0, with drift theta (N, A)."""

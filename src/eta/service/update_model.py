@@ -9,7 +9,7 @@ from typing import Any
 from eta.calendars.local import to_instant
 from eta.domain.errors import InvalidValue
 from eta.evaluation.replay import Progress
-from eta.forecast.drift import Follower, Midnights
+from eta.forecast.drift import NOTHING_TOLD_FOR, Follower, Midnights
 from eta.forecast.hazard import HazardModel
 from eta.journey.snapshots import Outcomes
 from eta.journey.timeline import Timelines
@@ -18,28 +18,43 @@ from eta.service.served_model import ServedModel, pack_drift
 
 
 def update_model(
-    timelines: Timelines, registry: Registry, name: str, *, as_of: datetime, make: Callable[..., HazardModel], progress: Progress = lambda *_: None
+    timelines: Timelines,
+    registry: Registry,
+    name: str,
+    *,
+    as_of: datetime,
+    source: str,
+    make: Callable[..., HazardModel],
+    progress: Progress = lambda *_: None,
 ) -> str:
     """A version like ``name`` with the drift as of ``as_of`` (aware); returns the new version's name.
 
     If ``name`` serves, the new version serves in its place: it is the same model, told of the last days.
 
     Raises:
-        InvalidValue: if the version had learned beyond ``as_of``, or was trained not to follow drift.
+        InvalidValue: if the version had learned beyond ``as_of``, was trained on another source or not to follow drift, or
+            nothing was received in the days before.
         ModelNotFound: if there is no such version.
         ModelCorrupted: if it does not match its manifest.
     """
     version = registry.load(name)
     if version.data_through > as_of:
         raise InvalidValue("as_of", f"version {name} has learned through {version.data_through.isoformat()}", "give a later moment, or an earlier version")
+    fitted = version.manifest["data"]
+    if fitted["source"] != source:
+        raise InvalidValue("source", f"version {name} was trained on {fitted['source']}", f"give --source {fitted['source']}, or another version")
     model = ServedModel.unpack(version, make).model
     if not model.follows_drift:
         raise InvalidValue("model", f"version {name} was trained not to follow drift", "train one with follows_drift = true")
     follower = Follower(model, Midnights(timelines), share=model.drift_.share)
     known = Outcomes.at(timelines, to_instant(as_of))
+    told = timelines.received_at[timelines.received_at <= known.known_through]
+    if not len(told) or told.max() <= known.known_through - NOTHING_TOLD_FOR:
+        raise InvalidValue("as_of", "nothing was received in the days before it", "bring newer data, or give a moment that they reach")
     model.drift_ = follower.drift(known, lambda done, total: progress("watching the last days", done, total))
     facts: dict[str, Any] = {part: value for part, value in version.manifest.items() if part not in ("format", "files")}
-    facts["updated"] = {"fitted": version.manifest.get("updated", {}).get("fitted", name), "sha256": timelines.digest(to_instant(as_of))}
+    first = version.manifest.get("updated", {"fitted": name, "fitted_through": fitted["through"]})
+    facts["updated"] = {**first, "sha256": timelines.digest(to_instant(as_of))}
     updated = registry.save(facts, {**version.files, **pack_drift(model)}, as_of)
     if registry.promoted() == name:
         registry.promote(updated)
