@@ -255,10 +255,10 @@ class Follower:
 
         None where nothing was received in the last ``NOTHING_TOLD_FOR``: that is no slowness.
         """
-        as_of, received = outcomes.known_through, self.midnights.timelines.received_at
+        as_of, timelines = outcomes.known_through, self.midnights.timelines
         if self.share is None:
             self.share = learn_share([self._watch(as_of - number * PAST_EVERY_DAYS * DAY).tally(outcomes) for number in range(PAST_DAYS, 0, -1)])
-        if not ((received <= as_of) & (received > as_of - NOTHING_TOLD_FOR)).any():
+        if is_silent(timelines, as_of):
             return Drift.none(as_of, self.share)
         starts = [as_of - number * DAY for number in range(HISTORY_DAYS, 0, -1)]
         for number, start in enumerate(starts):
@@ -266,10 +266,16 @@ class Follower:
             self._watches[start] = self._watches.get(start) or self._watch(start)
         self._watches = {start: self._watches[start] for start in starts}
         self.midnights.forget(starts[0])
-        return learn_drift([watch.tally(outcomes) for watch in self._watches.values()], as_of, told_by(self.midnights.timelines, as_of), self.share)
+        return learn_drift([watch.tally(outcomes) for watch in self._watches.values()], as_of, told_by(timelines, as_of), self.share)
 
     def _watch(self, start: np.datetime64) -> Watch:
         return self.model.watch(self.midnights.open_at(start), start + DAY)
+
+
+def is_silent(timelines: Timelines, as_of: np.datetime64) -> bool:
+    """Whether nothing at all was received in the last ``NOTHING_TOLD_FOR``."""
+    received = timelines.received_at
+    return not ((received <= as_of) & (received > as_of - NOTHING_TOLD_FOR)).any()
 
 
 def told_by(timelines: Timelines, as_of: np.datetime64) -> Told:

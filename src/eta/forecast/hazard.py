@@ -181,13 +181,7 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             "activity.holiday_factor": np.array(self.activity_.holiday_factor),
             **({"activity.near_promise": self.activity_.near_promise} if self.uses_promise else {}),
         }
-        return {
-            "base": self.base_,
-            "values": self.values_,
-            **forest,
-            **activity,
-            **labels,
-        }
+        return {"base": self.base_, "values": self.values_, **forest, **activity, **labels}
 
     def restore(self, arrays: Arrays) -> Self:
         """Takes the place of ``fit`` with what ``to_arrays`` gave."""
@@ -225,11 +219,11 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             "verbosity": -1,
         }
         # Best thresholds first, then random ones: trees that differ more from each other make a better mean (Geurts et al. 2006).
-        exact = lightgbm.train(parameters, lightgbm.Dataset(rows, label=time_left, free_raw_data=False), num_boost_round=(self.trees + 1) // 2)
-        if self.trees == 1:
-            return Forest.from_lightgbm(exact.dump_model())
-        random = lightgbm.Dataset(rows, label=time_left, free_raw_data=False)
-        return Forest.from_lightgbm(lightgbm.train({**parameters, "extra_trees": True}, random, num_boost_round=self.trees // 2, init_model=exact).dump_model())
+        known = lightgbm.Dataset(rows, label=time_left, free_raw_data=False)
+        booster = lightgbm.train(parameters, known, num_boost_round=(self.trees + 1) // 2)
+        if self.trees > 1:
+            booster = lightgbm.train({**parameters, "extra_trees": True}, known, num_boost_round=self.trees // 2, init_model=booster)
+        return Forest.from_lightgbm(booster.dump_model())
 
     def _exposure(self, examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
         """Active hours at risk in each bin (M, B), the last bin (M,) at risk, and whether the row arrives in it."""

@@ -9,7 +9,7 @@ from typing import Any
 from eta.calendars.local import to_instant
 from eta.domain.errors import InvalidValue
 from eta.evaluation.replay import Progress
-from eta.forecast.drift import NOTHING_TOLD_FOR, Follower, Midnights
+from eta.forecast.drift import Follower, Midnights, is_silent
 from eta.forecast.hazard import HazardModel
 from eta.journey.snapshots import Outcomes
 from eta.journey.timeline import Timelines
@@ -47,14 +47,13 @@ def update_model(
     if not model.follows_drift:
         raise InvalidValue("model", f"version {name} was trained not to follow drift", "train one with follows_drift = true")
     follower = Follower(model, Midnights(timelines), share=model.drift_.share)
-    known = Outcomes.at(timelines, to_instant(as_of))
-    told = timelines.received_at[timelines.received_at <= known.known_through]
-    if not len(told) or told.max() <= known.known_through - NOTHING_TOLD_FOR:
+    instant = to_instant(as_of)
+    if is_silent(timelines, instant):
         raise InvalidValue("as_of", "nothing was received in the days before it", "bring newer data, or give a moment that they reach")
-    model.drift_ = follower.drift(known, lambda done, total: progress("watching the last days", done, total))
+    model.drift_ = follower.drift(Outcomes.at(timelines, instant), lambda done, total: progress("watching the last days", done, total))
     facts: dict[str, Any] = {part: value for part, value in version.manifest.items() if part not in ("format", "files")}
     first = version.manifest.get("updated", {"fitted": name, "fitted_through": fitted["through"]})
-    facts["updated"] = {**first, "sha256": timelines.digest(to_instant(as_of))}
+    facts["updated"] = {**first, "sha256": timelines.digest(instant)}
     updated = registry.save(facts, {**version.files, **pack_drift(model)}, as_of)
     if registry.promoted() == name:
         registry.promote(updated)
