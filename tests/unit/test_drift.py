@@ -89,7 +89,10 @@ def test_a_carrier_has_its_own_level_and_others_do_not_share_it() -> None:
 
 
 def test_a_missing_carrier_has_no_level_of_its_own() -> None:
-    assert learn_drift(days(0.5, carrier=None), NOW, told_at_once, AS_EXPECTED).groups["carrier"] == {}
+    drift = learn_drift(days(0.5, carrier=None, expected=1e5), NOW, told_at_once, AS_EXPECTED)
+    assert drift.groups["carrier"] == {}
+    # All that was seen is in the levels that are told.
+    assert theta(drift, FRESH, None) == pytest.approx(np.log(0.5), abs=0.01)
 
 
 def test_what_a_model_is_off_by_all_along_is_no_drift() -> None:

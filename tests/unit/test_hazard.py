@@ -6,6 +6,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 
@@ -101,6 +102,21 @@ def test_no_parcel_is_expected_in_the_dead_of_night(fitted: HazardModel) -> None
     # Handed over at noon in UTC, 1 or 2 in the afternoon in Vienna: 12 to 24 hours later is night and morning.
     night, afternoon = curves.cdf_at(24.0) - curves.cdf_at(12.0), curves.cdf_at(32.0) - curves.cdf_at(24.0)
     assert (night < 0.1 * afternoon).all()
+
+
+@pytest.mark.parametrize(("late_hours", "expected"), [(0, 0.0), (60, 0.5)])
+def test_who_has_arrived_and_was_not_told_of_is_in_the_curve_from_the_start(late_hours: int, expected: float) -> None:
+    shipments, events = parcels(2000, days=60)
+    is_delivery = events["event_code"] == "delivered"
+    events["received_at"] = events["occurred_at"] + pd.to_timedelta(np.where(is_delivery, late_hours, 0), unit="h")
+    timelines = Timelines.from_frames(shipments, events)
+    through = to_instant(START + timedelta(days=90))
+    known = examples(snapshots_to_learn(timelines, through), Outcomes.at(timelines, through))
+    waiting = known.take(np.flatnonzero(known.features.numbers["handover_elapsed_days"] > 1.0))
+    truth = (waiting.arrived & (waiting.hours <= 0)).mean()
+    assert truth == pytest.approx(expected, abs=0.2)
+    curves = HazardModel(**SMALL).fit(known).predict_curves(waiting.features)
+    assert curves.cdf_at(0.0).mean() == pytest.approx(truth, abs=0.03)
 
 
 def test_what_was_learned_survives_as_plain_arrays(fitted: HazardModel, lessons: Examples) -> None:

@@ -230,6 +230,8 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         until = np.minimum(examples.hours, BIN_EDGES_HOURS[-1])
         edges = np.minimum(BIN_EDGES_HOURS, until[:, None])
         exposure = np.diff(self.activity_.elapsed(examples.features, edges), axis=1, prepend=-1.0).astype(np.float32)
+        # When within the first bin, which has no clock, is not known: half of it (the actuarial life table).
+        exposure[examples.arrived & (until <= 0.0), 0] = 0.5
         last_bin = np.searchsorted(BIN_EDGES_HOURS, until, side="left").astype(np.int32)
         return exposure, last_bin, examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1])
 

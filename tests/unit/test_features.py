@@ -1,0 +1,30 @@
+"""What a model sees of where a parcel is."""
+
+from datetime import timedelta
+
+from eta.calendars.local import to_instant
+from eta.domain.shipment import TrackingEvent
+from eta.domain.vocabulary import EventCode
+from eta.journey.features import PLACE_COLUMNS, features
+from eta.journey.state import Moments
+from eta.journey.timeline import Timelines
+from journeys import START, scan, shipment
+
+
+def places(*events: TrackingEvent, carrier: str | None = "post") -> list[str | None]:
+    timelines = Timelines.from_records([shipment(1, carrier=carrier)], events)
+    known = features(timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=9))))
+    return [known.labels[name].texts()[0] for name in PLACE_COLUMNS]
+
+
+def test_nothing_is_said_of_a_place_before_any_is_told() -> None:
+    assert places(scan(1, EventCode.ACCEPTED, 1)) == [None, None]
+
+
+def test_the_last_place_told_counts_with_the_code_it_was_told_with() -> None:
+    told = places(scan(1, EventCode.SORTED, 1, place="hub"), scan(1, EventCode.INFO, 2))
+    assert told == ["post|sorted|hub", "post|sorted|hub|BR-SP"]
+
+
+def test_who_has_no_carrier_is_at_a_place_all_the_same() -> None:
+    assert places(scan(1, EventCode.SORTED, 1, place="hub"), carrier=None) == ["?|sorted|hub", "?|sorted|hub|BR-SP"]
