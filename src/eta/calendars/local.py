@@ -32,7 +32,17 @@ def hours_between(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) ->
 
 def to_instant(moment: datetime) -> np.datetime64:
     """An aware datetime as ``datetime64[us]`` in UTC."""
-    return np.datetime64((moment - _EPOCH) // _MICROSECOND, "us")
+    return np.datetime64(microseconds(moment), "us")
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds from 1970-01-01 in UTC to an aware moment."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(count: int) -> datetime:
+    """The moment, in UTC, so many microseconds after 1970-01-01."""
+    return _EPOCH + timedelta(microseconds=count)
 
 
 def midnight(day: str, zone: str) -> datetime:
@@ -78,6 +88,19 @@ def declared_zone_to_utc(wall: pd.Series, zone: str) -> tuple[pd.Series, pd.Seri
     first = wall.dt.tz_localize(zone, ambiguous=np.ones(len(wall), dtype=bool), nonexistent="shift_forward")
     skipped = first.dt.tz_localize(None) != wall
     return first.dt.tz_convert("UTC"), wall.notna() & (twice.isna() | skipped)
+
+
+def wall_to_instant(wall: datetime, zone: str) -> tuple[datetime, bool]:
+    """The moment, aware and in the zone, of one wall-clock time (naive), and whether it is ambiguous.
+
+    A time that comes twice is taken as the first of the two, one that is skipped as the first after the gap.
+    """
+    first, second = (wall.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first, False
+    micros = np.array([[microseconds(wall.replace(tzinfo=UTC))]])
+    instant = Clocks.of((zone,)).instants(micros, np.zeros(1, dtype=_CODE))
+    return from_microseconds(int(instant.ravel()[0])).astimezone(ZoneInfo(zone)), True
 
 
 def _table(times: NDArray[np.datetime64]) -> NDArray[np.int64]:

@@ -127,3 +127,8 @@ def zone_of(country: str | None, region: str | None) -> tuple[str, TimezoneSourc
         return REGION_ZONES[country, region], TimezoneSource.REGION
     zone = COUNTRY_ZONES.get(country or "") or _only_zones().get(country or "")
     return (zone, TimezoneSource.COUNTRY_DEFAULT) if zone else ("UTC", TimezoneSource.ASSUMED_UTC)
+
+
+def has_one_zone(country: str | None) -> bool:
+    """Whether the country's clocks all show the same time."""
+    return country in _only_zones()

@@ -45,3 +45,27 @@ class ModelCorrupted(EtaError):
 
 class InvalidSetting(EtaError):
     """A setting is unknown or has an impossible value."""
+
+
+class StoreUnavailable(EtaError):
+    """The store cannot keep or find anything at the moment; nothing of this was recorded."""
+
+
+class StoreBusy(EtaError):
+    """Too much waits to be recorded already; nothing of this was recorded."""
+
+
+class StoreLocked(EtaError):
+    """Another process writes to the store."""
+
+
+class StoreRejected(EtaError):
+    """The store is not one that this version can use."""
+
+
+class Conflict(EtaError):
+    """What was asked contradicts what is recorded."""
+
+
+class NotRecorded(EtaError):
+    """There is no such thing in the store."""

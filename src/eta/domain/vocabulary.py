@@ -230,8 +230,12 @@ class ReasonParty(StrEnum):
 
 
 class TimezoneSource(StrEnum):
-    """Where a shipment's time zone comes from."""
+    """Where the time zone of a shipment's dates, or of a scan's time, comes from."""
 
+    #: The scan's time was written with its offset from UTC.
+    CARRIER_OFFSET = "carrier_offset"
+    #: The sender named the zone.
+    DECLARED = "declared"
     REGION = "region"
     COUNTRY_DEFAULT = "country_default"
     ASSUMED_UTC = "assumed_utc"

@@ -23,7 +23,7 @@ from eta.domain.vocabulary import (
     Status,
 )
 from eta.journey.columns import Labels
-from eta.journey.timeline import EVENT_CODES, Timelines
+from eta.journey.timeline import EVENT_CODES, Scans, Timelines
 
 STATUSES = tuple(Status)
 PHASES = tuple(Phase)
@@ -116,7 +116,7 @@ class States:
         return self.scan_count > 0
 
 
-def fold(timelines: Timelines, moments: Moments) -> States:
+def fold(timelines: Scans, moments: Moments) -> States:
     """The states (M,) of ``moments``: scans with ``received_at <= as_of`` and nothing else.
 
     Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after ``lost`` that

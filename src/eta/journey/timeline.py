@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
 
+from eta.calendars.local import microseconds
 from eta.domain.errors import InvalidValue, NaiveTime
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
@@ -98,8 +98,7 @@ _DIGESTED = (
 )
 
 _INSTANT, _DATE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]")
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-_POSITION = {code: position for position, code in enumerate(EVENT_CODES)}
+_POSITION = {code.value: position for position, code in enumerate(EVENT_CODES)}
 
 
 def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
@@ -110,14 +109,44 @@ def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
 _texts_of, _numbers_of = _fields(_TEXT_COLUMNS), _fields(_NUMBER_COLUMNS)
 
 
+class ScanTold(NamedTuple):
+    """One scan as it was told; times in microseconds since 1970 in UTC."""
+
+    #: Row of the shipment.
+    owner: int
+    event_code: str
+    occurred: int
+    received: int
+    raw_code: str | None
+    place: str | None
+
+
 @dataclass(frozen=True, eq=False)
-class Timelines:
-    """N shipments, sorted by id, and their E scans.
+class Scans:
+    """The E scans of N shipments.
 
     The scans of shipment i are the rows ``scans.starts[i]:scans.starts[i + 1]``, sorted by ``occurred_at``, then by the
     declared order of codes, then by ``event_hash``. The same scan told several times is one scan, known from its
     earliest ``received_at``. Instants are ``datetime64[us]`` in UTC.
     """
+
+    scans: Segments
+    event_code: NDArray[np.int16]
+    occurred_at: NDArray[np.datetime64]
+    received_at: NDArray[np.datetime64]
+    #: Where it was scanned, (E,).
+    place: Labels
+    event_hash: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, told: Sequence[ScanTold], shipments: int) -> Scans:
+        """The scans of so many shipments, told in any order."""
+        return Scans(**_told_once(_of_told(told), shipments))
+
+
+@dataclass(frozen=True, eq=False)
+class Timelines(Scans):
+    """N shipments, sorted by id, and their scans."""
 
     shipment_id: NDArray[np.object_]
     order_id: NDArray[np.object_]
@@ -127,13 +156,6 @@ class Timelines:
     numbers: NDArray[np.float64]
     promised_on: NDArray[np.datetime64]
     has_several_origins: NDArray[np.bool_]
-    scans: Segments
-    event_code: NDArray[np.int16]
-    occurred_at: NDArray[np.datetime64]
-    received_at: NDArray[np.datetime64]
-    #: Where it was scanned, (E,).
-    place: Labels
-    event_hash: NDArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.shipment_id)
@@ -260,20 +282,23 @@ def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _
     stranger = next((event.shipment_id for event in events if event.shipment_id not in row_of), None)
     if stranger is not None:
         raise _of_no_shipment(stranger)
-    scans = [
-        (
-            row_of[event.shipment_id],
-            _POSITION[event.event_code],
-            (event.occurred_at - _EPOCH) // _MICROSECOND,
-            (event.received_at - _EPOCH) // _MICROSECOND,
-            text_hash(event.raw_code or event.event_code.value),
-            text_hash(event.place or ""),
-        )
-        for event in events
+    return _of_told(
+        [
+            ScanTold(
+                row_of[event.shipment_id], event.event_code.value, microseconds(event.occurred_at), microseconds(event.received_at), event.raw_code, event.place
+            )
+            for event in events
+        ]
+    )
+
+
+def _of_told(scans: Sequence[ScanTold]) -> _Told:
+    rows = [
+        (scan.owner, _POSITION[scan.event_code], scan.occurred, scan.received, text_hash(scan.raw_code or scan.event_code), text_hash(scan.place or ""))
+        for scan in scans
     ]
-    place = Labels.of([event.place for event in events])
-    owner, code, occurred, received, what, where = np.ascontiguousarray(np.array(scans, dtype=np.int64).reshape(-1, 6).T)
-    return _Told(owner, code, occurred, received, what, where, place)
+    owner, code, occurred, received, what, where = np.ascontiguousarray(np.array(rows, dtype=np.int64).reshape(-1, 6).T)
+    return _Told(owner, code, occurred, received, what, where, Labels.of([scan.place for scan in scans]))
 
 
 def _told_once(told: _Told, shipments: int) -> dict[str, Any]:

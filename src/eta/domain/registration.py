@@ -1,0 +1,53 @@
+"""What a shop registers with us, and how it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from eta.domain.shipment import Place, Shipment
+
+_ENDS = ("origin", "destination")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A shipment that is to be followed; ``shipment`` bears no id of ours yet."""
+
+    shipment: Shipment
+    #: The shop's own number.
+    external_id: str | None = None
+    #: The number under which the carrier tells of it.
+    tracking_number: str | None = None
+    #: The estimate whose date was shown; it becomes the promise where none is given.
+    estimate_id: str | None = None
+
+    @property
+    def carrier_number(self) -> str | None:
+        """The carrier's number with the carrier: the same number at another carrier is another parcel."""
+        return carrier_number(self.shipment.carrier, self.tracking_number)
+
+    def to_facts(self) -> dict[str, Any]:
+        """Plain values, nothing that is not known."""
+        facts = {name: value for name, value in vars(self.shipment).items() if name != "shipment_id"}
+        facts |= {end: {name: value for name, value in vars(facts[end]).items() if value is not None} for end in _ENDS}
+        facts |= {"ordered_at": self.shipment.ordered_at.isoformat(), "promised_on": self.shipment.promised_on and self.shipment.promised_on.isoformat()}
+        facts |= {"tracking_number": self.tracking_number, "estimate_id": self.estimate_id}
+        return {name: value for name, value in facts.items() if value is not None}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any], shipment_id: str, external_id: str | None) -> Registration:
+        """What ``to_facts`` wrote."""
+        values = {name: value for name, value in facts.items() if name not in ("tracking_number", "estimate_id")}
+        values |= {end: Place(**facts[end]) for end in _ENDS} | {"ordered_at": datetime.fromisoformat(facts["ordered_at"])}
+        if "promised_on" in facts:
+            values["promised_on"] = date.fromisoformat(facts["promised_on"])
+        shipment = Shipment(**{**values, "shipment_id": shipment_id})
+        return cls(shipment=shipment, external_id=external_id, tracking_number=facts.get("tracking_number"), estimate_id=facts.get("estimate_id"))
+
+
+def carrier_number(carrier: str | None, tracking_number: str | None) -> str | None:
+    """A carrier's number with the carrier, None without either; carriers print numbers with blanks and in either case."""
+    return f"{''.join(tracking_number.split()).upper()}|{carrier}" if carrier and tracking_number else None

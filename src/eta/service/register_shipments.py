@@ -1,0 +1,208 @@
+"""Registers shipments, each once, and corrects what was said of them; every version is kept."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from eta.calendars.local import microseconds
+from eta.domain.errors import Conflict, EtaError, InvalidValue, NotRecorded
+from eta.domain.registration import Registration
+from eta.domain.vocabulary import EventCode, TimezoneSource
+from eta.service.fold_states import refold
+from eta.service.record_events import first_tracking
+from eta.store.records import StoredEvent, StoredShipment
+from eta.store.session import Session
+
+#: A number that comes again after so long is another parcel's: carriers give numbers again. In microseconds; 92 days are three months.
+NUMBER_IS_OURS_FOR = 92 * 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Registering:
+    """A tenant's registration."""
+
+    tenant: str
+    registration: Registration
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The shipment, and whether it was not there before."""
+
+    shipment_id: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Correcting:
+    """What is to be said of a tenant's shipment from now on: fields of its facts, None for what is not known any more."""
+
+    tenant: str
+    shipment_id: str
+    changes: Mapping[str, Any]
+
+
+def register_shipments(session: Session, asked: Sequence[Registering]) -> list[Registered | EtaError]:
+    """Registers shipments together, in order; the same again is the same shipment.
+
+    Answers ``Conflict`` where the shipment is there with other facts, ``InvalidValue`` where there is no such estimate.
+    """
+    answers: dict[int, Registered | EtaError] = {}
+    of_tenant = defaultdict[str, list[int]](list)
+    for number, each in enumerate(asked):
+        of_tenant[each.tenant].append(number)
+    for tenant, numbers in of_tenant.items():
+        registrar = _Registrar(session, tenant, [asked[number].registration for number in numbers])
+        answers |= {number: registrar.register(asked[number].registration) for number in numbers}
+        registrar.write()
+    return [answers[number] for number in range(len(asked))]
+
+
+def correct_shipments(session: Session, asked: Sequence[Correcting]) -> list[Registered | EtaError]:
+    """Corrects shipments one after the other; scans told of another number count from now on, or no longer.
+
+    Answers ``NotRecorded`` where there is no such shipment, ``Conflict`` where another one bears the number, ``InvalidValue``
+    where a fact cannot be.
+    """
+    return [_correct(session, each) for each in asked]
+
+
+class _Registrar:
+    """Registers shipments of one tenant; written at the end."""
+
+    def __init__(self, session: Session, tenant: str, registrations: Sequence[Registration]) -> None:
+        self._session, self._tenant = session, tenant
+        external = [each.external_id for each in registrations if each.external_id]
+        numbers = [number for each in registrations if (number := each.carrier_number)]
+        self._by_external = {str(each.external_id): each for each in session.shipments(tenant, "external_id", external)}
+        self._by_number = session.latest(tenant, numbers)
+        self._new: list[StoredShipment] = []
+
+    def register(self, wanted: Registration) -> Registered | EtaError:
+        found, number = self._found(wanted), wanted.carrier_number
+        try:
+            wanted = _with_promise(self._session, self._tenant, wanted)
+        except InvalidValue as error:
+            return error
+        if found:
+            differing = _differing(found, wanted)
+            if not differing:
+                return Registered(found.shipment_id, is_new=False)
+            return Conflict(
+                f"shipment {found.shipment_id} is registered with another {', '.join(differing)}; correct it with PATCH"
+            )
+        shipment_id, earlier = self._session.new_id("shp"), self._by_number.get(number or "")
+        stored = StoredShipment(
+            shipment_id, wanted.external_id, number, _tracking(number, earlier), json.dumps(wanted.to_facts()), self._session.stamp, self._session.stamp
+        )
+        self._new.append(stored)
+        if wanted.external_id:
+            self._by_external[wanted.external_id] = stored
+        if number:
+            self._by_number[number] = stored
+        return Registered(shipment_id, is_new=True)
+
+    def write(self) -> None:
+        session, tenant = self._session, self._tenant
+        session.put_shipments(tenant, self._new)
+        # What was told of a number before anybody registered it counts.
+        told = session.events(tenant, (each.tracking for each in self._new if each.tracking))
+        ordered = [_ordered(each, session.stamp) for each in self._new]
+        session.add_events(tenant, ordered)
+        refold(session, tenant, self._new, [*told, *ordered])
+
+    def _found(self, wanted: Registration) -> StoredShipment | None:
+        if wanted.external_id:
+            # The shop's own number decides; the same carrier's number under another one is a conflict, told as such.
+            found = self._by_external.get(wanted.external_id)
+            if found:
+                return found
+        found = self._by_number.get(wanted.carrier_number or "")
+        return found if found and self._session.stamp - found.created_at < NUMBER_IS_OURS_FOR else None
+
+
+def _tracking(number: str | None, earlier: StoredShipment | None) -> str | None:
+    if number is None:
+        return None
+    if earlier is None or earlier.tracking is None:
+        return first_tracking(number)
+    stem, _, count = earlier.tracking.rpartition("|")
+    return f"{stem}|{int(count) + 1}"
+
+
+def _differing(found: StoredShipment, wanted: Registration) -> list[str]:
+    """The fields of which the registration says something else than is recorded."""
+    facts, asked = json.loads(found.facts), wanted.to_facts()
+    fields = [name for name in asked if facts.get(name) != asked[name]] + [name for name in facts if name not in asked]
+    return [*(["external_id"] if found.external_id != wanted.external_id else []), *fields]
+
+
+def _with_promise(session: Session, tenant: str, wanted: Registration) -> Registration:
+    """The date that was shown becomes the promise, where none is given.
+
+    Raises:
+        InvalidValue: if there is no such estimate, or it has no date for the service.
+    """
+    if wanted.estimate_id is None or wanted.shipment.promised_on is not None:
+        return wanted
+    answer = session.estimate(tenant, wanted.estimate_id)
+    if answer is None:
+        raise InvalidValue("estimate_id", f"{wanted.estimate_id} is no estimate that was shown", "send the id of one asked for with is_shown")
+    service = (wanted.shipment.carrier, wanted.shipment.service_level)
+    shown = {(result["carrier_code"], result["service_code"]): result["promise"] for result in json.loads(answer)["results"]}
+    promise = shown.get(service)
+    if promise is None:
+        raise InvalidValue(
+            "estimate_id", "the estimate has no date for this carrier and service", "send the service that was chosen, or the date itself"
+        )
+    return replace(wanted, shipment=replace(wanted.shipment, promised_on=date.fromisoformat(promise["date"])))
+
+
+def _ordered(shipment: StoredShipment, stamp: int) -> StoredEvent:
+    """The scan that an order itself is."""
+    wanted = Registration.from_facts(json.loads(shipment.facts), shipment.shipment_id, shipment.external_id)
+    ordered_at = wanted.shipment.ordered_at
+    offset = ordered_at.utcoffset()
+    return StoredEvent(
+        shipment.shipment_id,
+        "evt_" + shipment.shipment_id.partition("_")[2],
+        EventCode.ORDER_CREATED.value,
+        None,
+        None,
+        microseconds(ordered_at),
+        None if offset is None else int(offset.total_seconds() // 60),
+        TimezoneSource.CARRIER_OFFSET.value,
+        0,
+        0,
+        stamp,
+    )
+
+
+def _correct(session: Session, asked: Correcting) -> Registered | EtaError:
+    tenant = asked.tenant
+    found = next(iter(session.shipments(tenant, "shipment_id", [asked.shipment_id])), None)
+    if found is None:
+        return NotRecorded("there is no such shipment")
+    facts = {name: value for name, value in {**json.loads(found.facts), **asked.changes}.items() if value is not None}
+    try:
+        wanted = Registration.from_facts(facts, found.shipment_id, found.external_id)
+    except InvalidValue as error:
+        return error
+    if facts == json.loads(found.facts):
+        return Registered(found.shipment_id, is_new=False)
+    number = wanted.carrier_number
+    tracking = found.tracking
+    if number != found.carrier_number:
+        other = session.latest(tenant, [number]).get(number) if number else None
+        if other and session.stamp - other.created_at < NUMBER_IS_OURS_FOR:
+            return Conflict(f"shipment {other.shipment_id} bears that number already; correct or delete that one first")
+        tracking = _tracking(number, other)
+    corrected = found._replace(carrier_number=number, tracking=tracking, facts=json.dumps(wanted.to_facts()), changed_at=session.stamp)
+    session.put_shipments(tenant, [corrected])
+    refold(session, tenant, [corrected], session.events(tenant, corrected.subjects))
+    return Registered(found.shipment_id, is_new=False)

@@ -1,0 +1,1 @@
+"""What the service remembers: one store over SQLite, in a file or in memory, and PostgreSQL."""

@@ -1,0 +1,107 @@
+"""PostgreSQL, by ``psycopg``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, LiteralString
+
+from eta.domain.errors import InvalidSetting, StoreUnavailable
+from eta.store.engine import Many, Row
+
+if TYPE_CHECKING:
+    import psycopg
+
+#: Seconds to wait for a connection, and for another process's transaction.
+_PATIENCE_S = 10
+
+
+class PostgresConnection:
+    """A connection; the server syncs before a commit returns, unless its administrator decided otherwise."""
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        """All rows of a statement."""
+        bound = [list(value.values) if isinstance(value, Many) else value for value in values]
+        found = self._connection.execute(_translated(sql), bound)
+        return found.fetchall() if found.description else []
+
+    def many(self, sql: str, rows: Iterable[Row]) -> None:
+        """A statement, once for each row of values."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_translated(sql), rows)
+
+    def begin(self, *, writes: bool) -> None:
+        """Begins a transaction."""
+        self._connection.execute("BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def commit(self) -> None:
+        """Ends the transaction; when this returns, what was written is on the server's disk."""
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Ends the transaction as if it had never been."""
+        if not self._connection.closed:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Lets go of it."""
+        self._connection.close()
+
+
+@lru_cache(maxsize=1_000)
+def _translated(sql: str) -> LiteralString:
+    return sql.replace("IN ??", "= ANY(%s)").replace("?", "%s")
+
+
+class PostgresEngine:
+    """A database of a PostgreSQL server, to which any number of processes may write.
+
+    Raises:
+        InvalidSetting: if ``psycopg`` is not installed.
+    """
+
+    clustered = ""
+
+    def __init__(self, url: str) -> None:
+        try:
+            import psycopg  # only who uses PostgreSQL needs it
+        except ImportError:
+            raise InvalidSetting("ETA_DATABASE_URL names PostgreSQL, whose driver is not installed; install eta[postgresql]") from None
+        self._psycopg, self._url = psycopg, url
+
+    def writer(self) -> PostgresConnection:
+        """A connection that writes.
+
+        Raises:
+            StoreUnavailable: if the server does not answer.
+        """
+        try:
+            connection = self._psycopg.connect(self._url, autocommit=True, connect_timeout=_PATIENCE_S)
+            # An answer means that it is on the disk, whatever the server's default.
+            connection.execute("SET synchronous_commit = on")
+            connection.execute(f"SET lock_timeout = '{_PATIENCE_S}s'")
+        except self._psycopg.Error as error:
+            # The message of libpq may hold the address, never the password.
+            raise StoreUnavailable(f"PostgreSQL does not answer: {str(error).splitlines()[0]}") from None
+        return PostgresConnection(connection)
+
+    def reader(self) -> PostgresConnection:
+        """A connection that only reads.
+
+        Raises:
+            StoreUnavailable: if the server does not answer.
+        """
+        return self.writer()
+
+    def tidy(self, writer: PostgresConnection, *, is_idle: bool = True) -> None:
+        """The server tidies up by itself."""
+
+    def is_outage(self, error: Exception) -> bool:
+        """Whether the server, its disk or the way to it is to blame."""
+        return isinstance(error, self._psycopg.OperationalError | self._psycopg.InterfaceError)
+
+    def close(self) -> None:
+        """Nothing is held."""

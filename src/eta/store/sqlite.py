@@ -1,0 +1,156 @@
+"""SQLite, in a file or in memory, by the build of SQLite that ``apsw`` brings.
+
+The interpreter's own SQLite may be one of those (3.7.0 to 3.51.2) in which two connections that write or checkpoint one
+WAL at the same moment can corrupt it; ours is newer, and only one connection ever does either. Readers cannot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from eta.domain.errors import StoreLocked, StoreUnavailable
+from eta.store.engine import Many, Row
+
+#: Milliseconds that a connection waits for another one's lock.
+_PATIENCE_MS = 10_000
+#: Pages of the write-ahead log (4 KiB each) from which it is worked off when nobody waits, and even while callers do.
+_LONG_LOG, _LONGEST_LOG = 1_000, 16_384
+_OUTAGES = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError, apsw.CorruptError, apsw.NotADBError)
+
+
+class SqliteConnection:
+    """A connection; what it is told to write is synced before a commit returns."""
+
+    def __init__(self, database: str, flags: int, vfs: str | None) -> None:
+        self._connection = apsw.Connection(database, flags=flags, vfs=vfs, statementcachesize=200)
+        self._connection.set_busy_timeout(_PATIENCE_MS)
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        """All rows of a statement."""
+        bound = [json.dumps(value.values) if isinstance(value, Many) else value for value in values]
+        return self._connection.execute(_translated(sql), bound).fetchall()
+
+    def many(self, sql: str, rows: Iterable[Row]) -> None:
+        """A statement, once for each row of values."""
+        self._connection.executemany(_translated(sql), rows)
+
+    def begin(self, *, writes: bool) -> None:
+        """Begins a transaction."""
+        self._connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def commit(self) -> None:
+        """Ends the transaction; when this returns, what was written is on the disk."""
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Ends the transaction as if it had never been."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def checkpoint(self) -> None:
+        """Moves what the log holds into the database, as far as readers allow."""
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def log_pages(self) -> int:
+        """Pages in the log."""
+        return self._pages
+
+    def prepare_to_write(self, *, synchronous: str) -> None:
+        """Sets what a writer needs: every commit synced, the log worked off only where we say."""
+        self._pages = 0
+
+        def note(_: apsw.Connection, __: str, pages: int) -> int:
+            self._pages = pages
+            return apsw.SQLITE_OK
+
+        # Setting a hook of our own takes SQLite's, which would work the log off within a commit, away.
+        self._connection.set_wal_hook(note)
+        self._connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA secure_delete = ON")
+
+    def close(self) -> None:
+        """Lets go of it."""
+        self._connection.close()
+
+
+@lru_cache(maxsize=1_000)
+def _translated(sql: str) -> str:
+    return sql.replace("IN ??", "IN (SELECT value FROM json_each(?))")
+
+
+class SqliteEngine:
+    """A file, or memory where ``path`` is None; at most one process writes to a file.
+
+    ``synchronous`` and ``vfs`` are for experiments with power cuts: anything but FULL may lose what was acknowledged.
+    """
+
+    clustered = "WITHOUT ROWID"
+
+    def __init__(self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
+        self._path, self._synchronous, self._vfs = path, synchronous, vfs
+        # A database of ``memdb`` lives as long as a connection to it does.
+        self._database, self._uses_vfs = (str(path), vfs) if path else (f"file:/eta-{id(self)}?vfs=memdb", None)
+        self._lock: Any = None
+
+    def writer(self) -> SqliteConnection:
+        """The connection that writes; the file is locked against other processes that would.
+
+        Raises:
+            StoreLocked: if another process holds the file.
+            StoreUnavailable: if it cannot be opened.
+        """
+        try:
+            self._hold()
+            connection = SqliteConnection(self._database, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI, self._uses_vfs)
+            connection.prepare_to_write(synchronous=self._synchronous)
+        except (apsw.Error, OSError) as error:
+            raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from None
+        return connection
+
+    def reader(self) -> SqliteConnection:
+        """A connection that only reads.
+
+        Raises:
+            StoreUnavailable: if there is no such file.
+        """
+        access = apsw.SQLITE_OPEN_READONLY if self._path else apsw.SQLITE_OPEN_READWRITE
+        try:
+            return SqliteConnection(self._database, access | apsw.SQLITE_OPEN_URI, self._uses_vfs)
+        except apsw.Error as error:
+            raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from None
+
+    def tidy(self, writer: SqliteConnection, *, is_idle: bool = True) -> None:
+        """Works the log off, once nobody waits or when it has grown long."""
+        if self._path and writer.log_pages() > (_LONG_LOG if is_idle else _LONGEST_LOG):
+            writer.checkpoint()
+
+    def is_outage(self, error: Exception) -> bool:
+        """Whether the disk or the file is to blame."""
+        return isinstance(error, _OUTAGES)
+
+    def close(self) -> None:
+        """Lets other processes write."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _hold(self) -> None:
+        if self._path is None or self._lock is not None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise StoreLocked(
+                f"another process writes to {self._path}; stop it, ask it over HTTP, or use PostgreSQL, which bears several (ETA_DATABASE_URL)"
+            ) from None
+        self._lock = lock

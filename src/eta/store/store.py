@@ -1,0 +1,356 @@
+"""The store: one thread writes, several read, and it is always known what was known when.
+
+What waits to be written is committed together: many callers share one sync of the disk, and each is answered only after
+it. All that is written in a transaction becomes known at one instant, its stamp. Stamps only grow, and none is at or
+before a moment that a reader has been given as "now": what is answered as of a moment stays true of that moment. With
+several processes on PostgreSQL this holds within each of them; between them, up to the length of a commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+from eta.calendars.local import from_microseconds, microseconds
+from eta.domain.errors import EtaError, InvalidSetting, StoreBusy, StoreUnavailable
+from eta.store.engine import Connection, Engine
+from eta.store.postgres import PostgresEngine
+from eta.store.session import Session
+from eta.store.sqlite import SqliteEngine
+from eta.store.tables import migrate
+
+#: Scans and the like that may wait to be written.
+LONGEST_QUEUE = 50_000
+#: At most so many are written in one transaction, so that nobody waits long.
+LARGEST_TRANSACTION = 5_000
+#: Seconds between two tries to write while the database cannot be written to and nobody asks.
+TRY_AGAIN_AFTER = 1.0
+
+log = logging.getLogger(__name__)
+
+I = TypeVar("I")  # noqa: E741  # an item
+T = TypeVar("T")
+
+#: Writes items together within one transaction: one result each, or the error that is its answer.
+Work = Callable[[Session, Sequence[I]], Sequence[T | EtaError]]
+
+
+class Store(Protocol):
+    """What the service needs of a store."""
+
+    def submit(self, work: Work[I, T], item: I, *, weight: int = 1) -> Future[T]:
+        """Has an item written; the result is there once it is durable.
+
+        The future raises what the work answered as an error, or ``StoreUnavailable``; then nothing was written.
+
+        Raises:
+            StoreBusy: if too much waits already.
+        """
+        ...
+
+    def write(self, work: Work[I, T], item: I) -> T:
+        """The same, waiting for it."""
+        ...
+
+    def read(self, ask: Callable[[Session], T]) -> T:
+        """The answer of one snapshot.
+
+        Raises:
+            StoreUnavailable: if it cannot be read.
+        """
+        ...
+
+    def as_of(self) -> datetime:
+        """Now, as far as knowledge goes: all that is known by it can be read, and nothing else will ever be known by it."""
+        ...
+
+    @property
+    def can_write(self) -> bool:
+        """Whether what is told can be kept."""
+        ...
+
+    def close(self) -> None:
+        """Writes what waits, and lets go of the database."""
+        ...
+
+
+@dataclass(eq=False)
+class _Job:
+    work: Work[Any, Any]
+    item: Any
+    weight: int
+    result: Future[Any]
+
+
+class _Knowledge:
+    """The instants at which things become known, and those as of which they are told, in microseconds."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._last, self._in_flight = 0, 0
+
+    def begin(self) -> int:
+        """The earliest stamp of a transaction that begins."""
+        with self._lock:
+            self._last = self._in_flight = max(microseconds(self._clock()), self._last + 1)
+            return self._in_flight
+
+    def end(self, stamp: int) -> None:
+        """The transaction is over, and what it wrote can be read."""
+        with self._lock:
+            self._last, self._in_flight = max(self._last, stamp), 0
+
+    def as_of(self) -> int:
+        """Now, or just before the transaction that is under way."""
+        with self._lock:
+            if self._in_flight:
+                return self._in_flight - 1
+            self._last = max(self._last, microseconds(self._clock()))
+            return self._last
+
+
+class SqlStore:
+    """A store over an engine.
+
+    Raises:
+        StoreLocked: if another process writes to it.
+        StoreUnavailable: if it cannot be opened.
+        StoreRejected: if it was written by a newer version.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+        self._engine, self._knowledge = engine, _Knowledge(clock)
+        self._connection: Connection | None = engine.writer()
+        try:
+            migrate(self._connection, engine)
+            self._secret = str(self._connection.rows("SELECT secret FROM clock")[0][0])
+            self._knowledge.end(self._connection.rows("SELECT known_through FROM clock")[0][0])
+        except BaseException:
+            self._connection.close()
+            engine.close()
+            raise
+        self._waiting: deque[_Job] = deque()
+        self._weight, self._is_closing, self._can_write = 0, False, True
+        self._wake = threading.Condition()
+        self._readers: list[Connection] = []
+        self._all_readers: list[Connection] = []
+        self._readers_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="eta-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the last attempt to write came through."""
+        return self._can_write
+
+    @property
+    def secret(self) -> bytes:
+        """What nobody else knows: signs what callers carry about."""
+        return bytes.fromhex(self._secret)
+
+    def as_of(self) -> datetime:
+        """Now, as far as knowledge goes."""
+        return from_microseconds(self._knowledge.as_of())
+
+    def submit(self, work: Work[I, T], item: I, *, weight: int = 1) -> Future[T]:
+        """Has an item written; the result is there once it is durable.
+
+        Raises:
+            StoreBusy: if too much waits already.
+        """
+        job = _Job(work, item, weight, Future())
+        with self._wake:
+            if self._is_closing:
+                raise StoreUnavailable("the store is being closed; nothing of this was recorded")
+            if self._weight + weight > LONGEST_QUEUE:
+                raise StoreBusy
+            self._waiting.append(job)
+            self._weight += weight
+            self._wake.notify()
+        return job.result
+
+    def write(self, work: Work[I, T], item: I) -> T:
+        """Has an item written, and waits for it."""
+        return self.submit(work, item).result()
+
+    def read(self, ask: Callable[[Session], T]) -> T:
+        """The answer of one snapshot.
+
+        Raises:
+            StoreUnavailable: if it cannot be read.
+        """
+        with self.snapshot() as session:
+            return ask(session)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A session in which nothing changes."""
+        with self._readers_lock:
+            connection = self._readers.pop() if self._readers else None
+        is_sound = False
+        try:
+            if connection is None:
+                connection = self._engine.reader()
+                with self._readers_lock:
+                    self._all_readers.append(connection)
+            connection.begin(writes=False)
+            yield Session(connection, secret=self._secret)
+            connection.commit()
+            is_sound = True
+        except Exception as error:
+            if not self._engine.is_outage(error):
+                raise
+            raise StoreUnavailable("the store cannot be read at the moment; try again") from error
+        finally:
+            if connection is not None:
+                self._give_back(connection, is_sound=is_sound)
+
+    def close(self) -> None:
+        """Writes what waits, and lets go of the database."""
+        with self._wake:
+            self._is_closing = True
+            self._wake.notify()
+        self._thread.join()
+        # The writer is closed last: the last one out works the log off, and readers cannot.
+        for connection in self._all_readers:
+            with suppress(Exception):
+                connection.close()
+        self._let_go()
+        self._engine.close()
+
+    def _give_back(self, connection: Connection, *, is_sound: bool) -> None:
+        if not is_sound:
+            try:
+                connection.rollback()
+            except Exception:  # noqa: BLE001  # whatever is wrong with it, it is not used again
+                with suppress(Exception):
+                    connection.close()
+                with self._readers_lock, suppress(ValueError):
+                    self._all_readers.remove(connection)
+                return
+        with self._readers_lock:
+            self._readers.append(connection)
+
+    def _run(self) -> None:
+        while True:
+            jobs = self._take()
+            if jobs is None:
+                return
+            if jobs or not self._can_write:
+                self._commit(jobs)
+            if self._connection is not None:
+                try:
+                    self._engine.tidy(self._connection, is_idle=not self._waiting)
+                except Exception as error:
+                    if not self._engine.is_outage(error):
+                        log.exception("the store could not be tidied", extra={"action": "store_untidy"})
+
+    def _take(self) -> list[_Job] | None:
+        """What waits, as much as one transaction bears; nothing if it is time to see whether writing is possible again; None at the end."""
+        deadline = monotonic() + TRY_AGAIN_AFTER
+        with self._wake:
+            while not self._waiting:
+                if self._is_closing:
+                    return None
+                if not self._can_write and monotonic() >= deadline:
+                    return []
+                self._wake.wait(None if self._can_write else TRY_AGAIN_AFTER)
+            taken, weight = [self._waiting.popleft()], 0
+            while self._waiting and weight + self._waiting[0].weight <= LARGEST_TRANSACTION:
+                weight += self._waiting[0].weight
+                taken.append(self._waiting.popleft())
+            self._weight -= sum(job.weight for job in taken)
+            return taken
+
+    def _commit(self, jobs: Sequence[_Job]) -> None:
+        """One transaction for all of them, or, if one cannot be written, one for each."""
+        try:
+            results = self._transact(jobs)
+        except Exception as error:  # the callers hear of it
+            if self._engine.is_outage(error) or isinstance(error, StoreUnavailable):
+                if self._can_write:
+                    log.error("nothing can be stored: %s", type(error).__name__, extra={"action": "store_unavailable"})
+                self._can_write = False
+                self._let_go()
+                for job in jobs:
+                    job.result.set_exception(StoreUnavailable())
+            elif len(jobs) > 1:
+                for job in jobs:
+                    self._commit([job])
+            else:
+                log.exception("a write failed", extra={"action": "write_failed"})
+                jobs[0].result.set_exception(error)
+            return
+        self._can_write = True
+        for job, result in zip(jobs, results, strict=True):
+            if isinstance(result, Exception):
+                job.result.set_exception(result)
+            else:
+                job.result.set_result(result)
+
+    def _transact(self, jobs: Sequence[_Job]) -> list[Any]:
+        stamp = self._knowledge.begin()
+        connection = self._connection
+        try:
+            if connection is None:
+                connection = self._connection = self._engine.writer()
+            connection.begin(writes=True)
+            last, number = connection.rows("UPDATE clock SET known_through = known_through + 1 WHERE id = 1 RETURNING known_through, number")[0]
+            session = Session(connection, stamp=max(stamp, last), number=number, secret=self._secret)
+            stamp, results = session.stamp, list[Any]()
+            for work, group in groupby(jobs, key=lambda job: job.work):
+                results += work(session, [job.item for job in group])
+            connection.rows("UPDATE clock SET known_through = ?, number = ? WHERE id = 1", session.stamp, session.number)
+            connection.commit()
+        except BaseException:
+            with suppress(Exception):
+                if connection is not None:
+                    connection.rollback()
+            raise
+        finally:
+            self._knowledge.end(stamp)
+        return results
+
+    def _let_go(self) -> None:
+        """Closes the connection that writes; the next attempt opens another one."""
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.close()
+            self._connection = None
+
+
+def open_store(url: str, clock: Callable[[], datetime]) -> SqlStore:
+    """The store that a URL names: ``memory:``, ``sqlite:PATH`` or ``postgresql://...``.
+
+    Raises:
+        InvalidSetting: for any other URL.
+        StoreLocked: if another process writes to it.
+        StoreUnavailable: if it cannot be opened.
+        StoreRejected: if it was written by a newer version.
+    """
+    return SqlStore(engine_of(url), clock)
+
+
+def engine_of(url: str) -> Engine:
+    """The database that a URL names.
+
+    Raises:
+        InvalidSetting: for a URL that names none.
+    """
+    if url == "memory:":
+        return SqliteEngine(None)
+    if url.startswith("sqlite:") and len(url) > len("sqlite:"):
+        return SqliteEngine(Path(url.removeprefix("sqlite:")))
+    if url.startswith(("postgresql://", "postgres://")):
+        return PostgresEngine(url)
+    raise InvalidSetting("ETA_DATABASE_URL names no database; write sqlite:PATH, postgresql://USER@HOST/NAME, or memory: to forget at the end")

@@ -1,0 +1,51 @@
+"""A PostgreSQL of our own: a cluster in a temporary folder on a spare port, as the user ``postgres`` where we are root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: Where Debian puts what it does not put on the path.
+_DEBIAN = Path("/usr/lib/postgresql")
+
+
+def programs() -> Path | None:
+    """The folder of PostgreSQL's programs, if it is installed."""
+    found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])) or [Path(path) for path in [shutil.which("initdb")] if path]
+    return found[-1].parent if found else None
+
+
+@contextmanager
+def cluster() -> Iterator[str]:
+    """The URL of an empty database on a server that is stopped, and its files removed, at the end."""
+    binaries = programs()
+    assert binaries, "PostgreSQL is not installed: apt-get install postgresql"
+    with tempfile.TemporaryDirectory(prefix="eta-postgres-") as name:
+        folder, port = Path(name), _spare_port()
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        _run(binaries / "initdb", "-D", folder / "data", "-U", "eta", "--auth=trust", "--encoding=UTF8", "--no-sync")
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        _run(binaries / "pg_ctl", "-D", folder / "data", "-o", options, "-l", folder / "log", "-w", "start")
+        try:
+            yield f"postgresql://eta@127.0.0.1:{port}/postgres"
+        finally:
+            _run(binaries / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+
+
+def _run(*command: object) -> None:
+    # The server refuses to run as root.
+    prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    subprocess.run([*prefix, *map(str, command)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+
+
+def _spare_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
