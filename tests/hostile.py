@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from eta.api.examples import ESTIMATE_REQUESTS, SCORE_REQUESTS
+from eta.api.contract import ESTIMATE_REQUESTS, SCORE_REQUESTS
 
 GOOD: list[tuple[str, Any]] = [
     *(("/v1/estimates", body) for body in ESTIMATE_REQUESTS.values()),

@@ -15,6 +15,7 @@ from eta.api.serving import Current
 from eta.calendars.local import to_instant
 from eta.curves import Curves
 from eta.delays import StageLaws, Usual
+from eta.domain.access import Caller
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import LADDER, Support
 from eta.journey.features import Features
@@ -67,4 +68,4 @@ def fixed(parcels_seen: int) -> Current:
 def application(folder: Path) -> FastAPI:
     """The application over a registry, with one key and a clock that stands still."""
     digest = hashlib.sha256(KEY.encode()).hexdigest()
-    return create_app(Settings(models=folder, api_keys=frozenset({digest})), clock=lambda: NOW)
+    return create_app(Settings(models=folder, api_keys={digest: Caller()}), clock=lambda: NOW)

@@ -102,10 +102,14 @@ class StageLaws:
             _usual(transit, arrived, destination, level, at_least),
         )
 
+    def silence_of(self, code: str | None) -> Usual:
+        """How long parcels are usually silent after a scan of such a code."""
+        return self.silence.get(code or _ALL, self.silence.get(_ALL, _NEVER))
+
     @cached_property
     def silence_hours(self) -> NDArray[np.float64]:
         """The usual hours of silence, half and nearly all, (codes + 1, 2); the last row is for none of ``EVENT_CODES``."""
-        usual = [self.silence.get(code, self.silence.get(_ALL, _NEVER)) for code in (*EVENT_CODES, _ALL)]
+        usual = [self.silence_of(code) for code in (*EVENT_CODES, None)]
         return np.array([(law.p50_hours, law.upper_hours) for law in usual])
 
     @cached_property

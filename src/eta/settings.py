@@ -6,20 +6,28 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from eta.domain.access import DEFAULT_TENANT, Caller, Scope
 from eta.domain.errors import InvalidSetting
 
 #: Every name of ours that the environment may hold, with what it means.
 NAMES: Mapping[str, str] = {
     "ETA_MODELS": "folder of the model registry (default: models)",
     "ETA_DATA": "folder of real data sets; read by tests and examples, never by the program itself",
-    "ETA_API_KEYS": "SHA-256 digests of the API's keys, in hex, comma-separated: `printf %s KEY | sha256sum`",
+    "ETA_DATABASE_URL": "where shipments and scans are kept: sqlite:PATH (default: sqlite:eta.sqlite), postgresql://..., or memory:",
+    "ETA_API_KEYS": "SHA-256 digests of the API's keys, comma-separated, each as DIGEST, DIGEST:TENANT or DIGEST:TENANT:SCOPE+SCOPE; see `eta key`",
+    "ETA_RATE_LIMIT": "requests that one key may make, such as 1000/second (the default) or 50000/minute",
+    "ETA_KEEP_DAYS": "days after which shipments that nobody has heard of are erased (default: kept)",
     "ETA_DEMO": "1 serves the API without keys, on loopback only",
 }
 
+DEFAULT_RATE = "1000/second"
+
 _DIGEST = re.compile("[0-9a-f]{64}")
+_TENANT = re.compile("[A-Za-z0-9_-]{1,64}")
+_RATE = re.compile("([0-9]{1,9})/(second|minute|hour|day)")
 #: What stands in examples until somebody puts a key of their own there.
 _PLACEHOLDERS = frozenset(hashlib.sha256(key).hexdigest() for key in (b"", b"KEY", b"key", b"changeme", b"changethis", b"secret", b"test"))
 
@@ -29,8 +37,12 @@ class Settings:
     """What the environment decides."""
 
     models: Path
-    #: SHA-256 digests, in lower-case hex, of the keys that open the API.
-    api_keys: frozenset[str] = frozenset()
+    #: Who bears a key, by its SHA-256 digest in lower-case hex.
+    api_keys: Mapping[str, Caller] = field(default_factory=dict)
+    database_url: str = "memory:"
+    rate_limit: str = DEFAULT_RATE
+    #: Days after which shipments that nobody has heard of are erased.
+    keep_days: int | None = None
     #: The API needs no keys and answers on loopback only.
     is_demo: bool = False
 
@@ -45,7 +57,14 @@ class Settings:
         unknown = sorted(name for name in env if name.startswith("ETA_") and name not in NAMES)
         if unknown:
             raise InvalidSetting(f"{unknown[0]} is no setting; there are {', '.join(NAMES)}")
-        return cls(models=Path(env.get("ETA_MODELS") or "models"), api_keys=_digests(env.get("ETA_API_KEYS", "")), is_demo=_switch(env, "ETA_DEMO"))
+        return cls(
+            models=Path(env.get("ETA_MODELS") or "models"),
+            api_keys=_keys(env.get("ETA_API_KEYS", "")),
+            database_url=env.get("ETA_DATABASE_URL") or "sqlite:eta.sqlite",
+            rate_limit=_rate(env.get("ETA_RATE_LIMIT") or DEFAULT_RATE),
+            keep_days=_days(env.get("ETA_KEEP_DAYS") or None),
+            is_demo=_switch(env, "ETA_DEMO"),
+        )
 
     def require_callers(self) -> None:
         """Refuses to serve an API that nobody could call, or that anybody could.
@@ -67,15 +86,43 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _digests(text: str) -> frozenset[str]:
-    digests = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
-    for digest in digests:
+def _keys(text: str) -> dict[str, Caller]:
+    keys = {}
+    for entry in (part.strip() for part in text.split(",") if part.strip()):
+        digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
+        digest = digest.lower()
         # A key itself, put here by mistake, is not repeated.
         if not _DIGEST.fullmatch(digest):
             raise InvalidSetting("ETA_API_KEYS holds something else than SHA-256 digests; write `printf %s KEY | sha256sum` for each key")
         if digest in _PLACEHOLDERS:
             raise InvalidSetting("ETA_API_KEYS holds the digest of a placeholder; choose a key of your own")
-    return digests
+        if digest in keys:
+            raise InvalidSetting("ETA_API_KEYS holds a key twice; give each tenant keys of its own")
+        if tenant and not _TENANT.fullmatch(tenant):
+            raise InvalidSetting(f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _")
+        keys[digest] = Caller(tenant or DEFAULT_TENANT, _scopes(scopes), digest[:12])
+    return keys
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    names = [name for name in text.split("+") if name]
+    unknown = [name for name in names if name not in set(Scope)]
+    if unknown:
+        raise InvalidSetting(f"ETA_API_KEYS names the scope {unknown[0]!r}; there are {', '.join(Scope)}")
+    return frozenset(map(Scope, names)) or frozenset(Scope)
+
+
+def _rate(text: str) -> str:
+    found = _RATE.fullmatch(text)
+    if not found or int(found[1]) == 0:
+        raise InvalidSetting("ETA_RATE_LIMIT is no rate; write one such as 1000/second, /minute, /hour or /day")
+    return text
+
+
+def _days(text: str | None) -> int | None:
+    if text is not None and not (text.isascii() and text.isdecimal() and 0 < int(text) <= 36_500):
+        raise InvalidSetting("ETA_KEEP_DAYS is no number of days; write a whole number above 0")
+    return None if text is None else int(text)
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:

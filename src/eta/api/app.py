@@ -1,12 +1,19 @@
 """The application.
 
-POST /v1/estimates   dates for one lane and several carrier services, before anything is bought
-POST /v1/score       dates and delay flags of shipments told whole; nothing is kept
-GET  /v1/models      the versions there are, and which one serves
-GET  /livez          the event loop turns
-GET  /readyz         what serves, and what is not as it should be
-GET  /metrics        counters for Prometheus
-GET  /openapi.json   the contract
+POST   /v1/estimates              dates for one lane and several carrier services, before anything is bought
+POST   /v1/score                  dates and delay flags of shipments told whole; nothing is kept
+POST   /v1/shipments              registers a shipment that is to be followed
+GET    /v1/shipments              recorded shipments, by their ids or page by page
+GET    /v1/shipments/{id}         one of them: its journey, its forecast, and what was said of it before
+PATCH  /v1/shipments/{id}         corrects what was registered
+DELETE /v1/shipments/{id}         erases it; DELETE /v1/shipments?external_id= does so by the shop's number
+POST   /v1/events                 records scans
+GET    /v1/quarantine             scans that cannot be right
+GET    /v1/models                 the versions there are, and which one serves
+GET    /livez                     the event loop turns
+GET    /readyz                    what serves, and what is not as it should be
+GET    /metrics                   counters for Prometheus
+GET    /openapi.json              the contract
 """
 
 from __future__ import annotations
@@ -22,15 +29,18 @@ from typing import Any
 from fastapi import FastAPI
 
 from eta import __version__
+from eta.api.admission import Admission
+from eta.api.contract import SECURITY_SCHEMES
 from eta.api.door import StrictRoute
-from eta.api.examples import SECURITY_SCHEMES
 from eta.api.keys import Gate
 from eta.api.metrics import Metrics, Observed
 from eta.api.problems import install
+from eta.api.recorded import recorded
 from eta.api.routes import probes, v1
 from eta.api.serving import Serving, now
-from eta.api.workers import Workers
+from eta.api.workers import Readers, Workers, retain
 from eta.settings import Settings
+from eta.store.store import open_store
 
 DESCRIPTION = "Delivery dates that people can trust: windows of local dates, chances to be on time, delay flags with reasons."
 
@@ -49,11 +59,13 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     settings.require_callers()
     metrics = Metrics()
     app = _Api(title="eta", version=__version__, description=DESCRIPTION, lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
     app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc())
     app.state.metrics, app.state.workers, app.state.clock = metrics, Workers(), clock
     app.router.route_class = StrictRoute
     app.include_router(v1)
+    app.include_router(recorded)
     app.include_router(probes)
     app.add_middleware(Observed, metrics=metrics)
     install(app)
@@ -74,14 +86,20 @@ class _Api(FastAPI):
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Nothing is asked before the registry has been read once; then it is watched."""
     serving: Serving = app.state.serving
+    settings: Settings = app.state.settings
+    app.state.store = store = await asyncio.to_thread(open_store, settings.database_url, app.state.clock)
+    app.state.readers = readers = Readers(store)
     await asyncio.to_thread(serving.try_to_look)
     # What stands after the start stays: a collection of garbage need not look through it while a caller waits.
     gc.freeze()
-    watch = asyncio.create_task(serving.watch())
+    tasks = [asyncio.create_task(serving.watch()), asyncio.create_task(retain(store, settings.keep_days))]
     try:
         yield
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         app.state.workers.close()
+        readers.close()
+        await asyncio.to_thread(store.close)

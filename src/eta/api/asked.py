@@ -49,7 +49,12 @@ class Weight(Strict):
         return self.value * KG_IN[self.unit]
 
 
-def _is_parcel(weight: Weight) -> Weight:
+def is_parcel(weight: Weight) -> Weight:
+    """The weight, if a parcel may have it.
+
+    Raises:
+        PydanticCustomError: if not.
+    """
     if not 0.0 < weight.kg <= MAX_WEIGHT_KG:
         raise PydanticCustomError("weight_out_of_range", "the weight is no parcel's; send a value above 0 and up to 1000 kg")
     return weight
@@ -69,7 +74,7 @@ class Parcel(Strict):
 
     origin_address: Address
     destination_address: Address
-    weight: Annotated[Weight, AfterValidator(_is_parcel)] | None = None
+    weight: Annotated[Weight, AfterValidator(is_parcel)] | None = None
     dimensions: Dimensions | None = None
     order_value: Annotated[Annotated[Number, Field(ge=0, le=1e9)] | None, Field(description="In the currency the model learned from.")] = None
     package_count: Annotated[int, Field(ge=1, le=1_000)] = 1
@@ -115,6 +120,7 @@ class EstimateRequest(Parcel):
     order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
     confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
     promise_level: Annotated[Share, Field(description="P(on time) of the date we would promise.")] = 0.9
+    is_shown: Annotated[bool, Field(description="The dates are shown to a customer: keep them, and name them by an `id`.")] = False
 
 
 class EventTold(Strict):

@@ -33,6 +33,7 @@ LARGEST_INTEGER = 2**53 - 1
 _LONGEST_INTEGER, _LONGEST_REAL = 32, 400
 
 _JSON_TYPE = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
+_LINES_TYPE = re.compile(r"application/(?:x-ndjson|jsonl)(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 #: Escapes by which NUL and surrogates get past the UTF-8 decoder.
 _DOUBTFUL = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
@@ -47,17 +48,25 @@ class _Fault:
         self.type, self.msg = type_, msg
 
 
+#: What the contract says of a route beside OpenAPI's own words: the scope it needs, its kind of work, and whether it reads lines of JSON.
+SCOPE, KIND, LINES = "x-scope", "x-kind", "x-lines"
+
+
 class StrictRoute(APIRoute):
-    """A route whose caller is known and whose body is strict JSON before the handler hears of it."""
+    """A route whose caller is known, and taken on, and whose body is strict JSON before the handler hears of it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler behind the door."""
-        handle = super().get_route_handler()
+        handle, facts = super().get_route_handler(), self.openapi_extra or {}
         model = TypeAdapter[Any](cast("Any", self.body_field.field_info.annotation)) if self.body_field else None
+        scope, kind, lines = facts.get(SCOPE), facts.get(KIND), facts.get(LINES)
 
         async def strict(request: Request) -> Response:
-            authorise(request)
-            return await handle(_Read(request, await read_body(request), model) if model else request)
+            caller = request.state.caller = authorise(request, scope)
+            if kind is None:
+                return await handle(request)
+            with request.app.state.admission.admit(kind, caller):
+                return await handle(_Read(request, await read_body(request, reads_lines=bool(lines)), model, lines) if model else request)
 
         return strict
 
@@ -65,9 +74,14 @@ class StrictRoute(APIRoute):
 class _Read(Request):
     """A request whose body has been read."""
 
-    def __init__(self, request: Request, content: bytes, model: TypeAdapter[Any]) -> None:
-        super().__init__(request.scope, request.receive)
+    def __init__(self, request: Request, content: bytes, model: TypeAdapter[Any], lines: str | None) -> None:
+        is_lines = lines and _LINES_TYPE.fullmatch(request.headers.get("content-type", "").strip())
+        # To the framework, lines of JSON are the list that they are.
+        others = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+        scope = {**request.scope, "headers": [*others, (b"content-type", b"application/json")]} if is_lines else request.scope
+        super().__init__(scope, request.receive)
         self._content, self._model = content, model
+        self._load = (lambda: {lines: load_lines(content)}) if is_lines else (lambda: load(content))
 
     async def body(self) -> bytes:
         return self._content
@@ -75,9 +89,9 @@ class _Read(Request):
     async def json(self) -> Any:
         """The value, or, of a body that would hold up the event loop, the model itself, made beside it."""
         if len(self._content) <= SMALL_BODY:
-            return load(self._content)
+            return self._load()
         workers: Workers = self.app.state.workers
-        return await workers.run(lambda: _validated(self._model, load(self._content)), len(self._content))
+        return await workers.run(lambda: _validated(self._model, self._load()), len(self._content))
 
 
 def _validated(model: TypeAdapter[Any], value: object) -> Any:
@@ -88,15 +102,16 @@ def _validated(model: TypeAdapter[Any], value: object) -> Any:
         raise Refused(422, BAD_FIELD, errors=faults) from None
 
 
-async def read_body(request: Request) -> bytes:
-    """The body, whole, if it may be read at all.
+async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
+    """The body, whole, if it may be read at all; with ``reads_lines``, lines of JSON may be.
 
     Raises:
         Refused: 415 for another coding or type, 413 for too much, 408 for too slow, 422 for nothing.
     """
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise Refused(415, "the body is compressed; send it as it is", headers={"Accept-Encoding": "identity"})
-    if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "").strip()):
+    declared_type = request.headers.get("content-type", "").strip()
+    if not (_JSON_TYPE.fullmatch(declared_type) or (reads_lines and _LINES_TYPE.fullmatch(declared_type))):
         raise Refused(415, "the body is not declared as JSON; send Content-Type: application/json", headers={"Accept": "application/json"})
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > LARGEST_BODY):
@@ -150,6 +165,26 @@ def load(content: bytes) -> Any:
         if found:
             raise Refused(422, BAD_FIELD, errors=found)
     return value
+
+
+def load_lines(content: bytes) -> list[Any]:
+    """The value of each line that is not blank; in the place of one that cannot be read, ``Unread`` with what is wrong with it."""
+    return [_load_line(line) for line in content.splitlines() if line.strip()]
+
+
+class Unread:
+    """A line that is no strict JSON."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        self.errors = errors
+
+
+def _load_line(line: bytes) -> Any:
+    try:
+        return load(line)
+    except Refused as error:
+        # Paths are told from the item on, as for items of a list.
+        return Unread([fault.model_copy(update={"loc": fault.loc[1:]}) for fault in error.errors])
 
 
 def _depth(content: bytes) -> int:

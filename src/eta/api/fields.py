@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
+from functools import cache
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -32,6 +34,10 @@ class Strict(BaseModel):
 
 
 def _moment(value: object) -> datetime:
+    return _kept_moment(value).astimezone(UTC)
+
+
+def _kept_moment(value: object) -> datetime:
     found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
     if not found:
         raise PydanticCustomError("datetime_format", "the time cannot be read; write it as " + _EXAMPLE)
@@ -43,7 +49,24 @@ def _moment(value: object) -> datetime:
     moment = wall + timedelta(microseconds=int((found["part"] or "0")[:6].ljust(6, "0"))) - offset
     if not (FIRST <= moment < END and abs(offset) <= timedelta(hours=14)):
         raise PydanticCustomError("date_out_of_range", "the time is outside 1970 to 2100; mend the year or the offset")
-    return moment
+    return moment.astimezone(timezone(offset))
+
+
+def _local_moment(value: object) -> datetime:
+    if isinstance(value, str) and (found := _MOMENT.fullmatch(value)) and found["offset"]:
+        raise PydanticCustomError("offset_forbidden", "a local time has no offset from UTC; send it as occurred_at")
+    return _moment(f"{value}Z" if isinstance(value, str) else value).replace(tzinfo=None)
+
+
+def _zone(value: object) -> object:
+    if not (isinstance(value, str) and value in _zones()):
+        raise PydanticCustomError("timezone", "there is no such time zone; write an IANA name, such as Europe/Vienna")
+    return value
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def _day(value: object) -> date:
@@ -82,6 +105,15 @@ def _schema(**facts: Any) -> WithJsonSchema:
 
 #: An instant, RFC 3339 with an offset; kept in UTC.
 Moment = Annotated[datetime, BeforeValidator(_moment), _schema(format="date-time", description="RFC 3339 with an offset, 1970 to 2100.", examples=[_EXAMPLE])]
+#: The same, with its offset kept.
+KeptMoment = Annotated[
+    datetime, BeforeValidator(_kept_moment), _schema(format="date-time", description="RFC 3339 with an offset, 1970 to 2100.", examples=[_EXAMPLE])
+]
+#: A wall-clock time.
+LocalMoment = Annotated[
+    datetime, BeforeValidator(_local_moment), _schema(description="A wall-clock time without an offset, 1970 to 2100.", examples=["2026-03-02T15:04:00"])
+]
+Zone = Annotated[str, BeforeValidator(_zone), _schema(description="IANA name of a time zone.", examples=["Europe/Vienna"])]
 #: A local calendar date.
 Day = Annotated[date, BeforeValidator(_day), _schema(format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"])]
 Country = Annotated[str, BeforeValidator(_country), _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"])]
@@ -89,6 +121,8 @@ Country = Annotated[str, BeforeValidator(_country), _schema(pattern="^[A-Z]{2}$"
 Code = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,3}$")]
 PostalCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,15}$")]
+TrackingNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,62}[A-Za-z0-9])?$")]
+IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 Text = Annotated[str, StringConstraints(max_length=200)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID)]
 #: A finite number; bounds are given where it is used.

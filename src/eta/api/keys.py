@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import Request
 
 from eta.api.problems import Refused
+from eta.domain.access import Caller, Scope
 from eta.settings import is_loopback
 
 PROTECTED = "/v1"
@@ -16,36 +18,41 @@ PROTECTED = "/v1"
 
 @dataclass(frozen=True)
 class Gate:
-    """SHA-256 digests, in lower-case hex, of the keys that open ``/v1``; in demo mode none is needed, on loopback only."""
+    """Who bears which key, by its SHA-256 digest in lower-case hex; in demo mode no key is needed, on loopback only."""
 
-    digests: frozenset[str]
+    callers: Mapping[str, Caller]
     is_demo: bool = False
 
-    def opens_to(self, keys: list[bytes]) -> bool:
-        """Whether any of ``keys`` is one of ours; the work depends on neither."""
-        found = False
+    def caller(self, keys: list[bytes]) -> Caller | None:
+        """Whoever bears one of ``keys``; the work depends on neither."""
+        found = None
         for key in keys:
             presented = hashlib.sha256(key).hexdigest()
-            for digest in self.digests:
-                found |= hmac.compare_digest(presented, digest)
+            for digest, caller in self.callers.items():
+                if hmac.compare_digest(presented, digest):
+                    found = caller
         return found
 
 
-def authorise(request: Request) -> None:
-    """Lets a request through, or not.
+def authorise(request: Request, scope: Scope | None) -> Caller:
+    """Whoever asks, if they may.
 
     Raises:
-        Refused: 401 without a key of ours, 403 in demo mode from beyond this machine.
+        Refused: 401 without a key of ours, 403 for a key without the scope, or in demo mode from beyond this machine.
     """
     if not request.url.path.startswith(f"{PROTECTED}/"):
-        return
+        return Caller(scopes=frozenset())
     gate: Gate = request.app.state.gate
     if gate.is_demo:
         if not is_loopback((request.scope.get("server") or ("",))[0]):
             raise Refused(403, "demo mode answers on loopback only; set ETA_API_KEYS and serve without --demo")
-        return
-    if not gate.opens_to(_presented(request)):
+        return Caller()
+    caller = gate.caller(_presented(request))
+    if caller is None:
         raise Refused(401, "no valid API key; send Authorization: Bearer KEY or X-API-Key: KEY", headers={"WWW-Authenticate": "Bearer"})
+    if scope and scope not in caller.scopes:
+        raise Refused(403, f"the key lacks the scope {scope}; use one that has it")
+    return caller
 
 
 def _presented(request: Request) -> list[bytes]:

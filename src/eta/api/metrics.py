@@ -32,6 +32,7 @@ class Metrics:
         self.requests = Counter("eta_http_requests", "Requests answered.", ("route", "method", "status"), registry=self.registry)
         self.seconds = Histogram("eta_http_request_seconds", "Seconds until an answer was sent.", ("route",), registry=self.registry)
         self.answers = Counter("eta_answers", "Results told, by code.", ("code",), registry=self.registry)
+        self.unkept = Counter("eta_answers_unkept", "Answers given that could not be kept.", registry=self.registry)
         self.loads = Counter("eta_model_loads", "Versions loaded and refused.", ("outcome",), registry=self.registry)
         self.serves = Gauge("eta_model_serves", "1 for the version that serves.", ("version",), registry=self.registry)
         self.is_degraded = Gauge("eta_model_degraded", "1 while no model answers, or another than was promoted.", registry=self.registry)

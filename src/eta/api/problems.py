@@ -6,6 +6,7 @@ A refusal names the field and the mend; it never repeats the value that was refu
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
@@ -17,7 +18,7 @@ from fastapi.exceptions import HTTPException, RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from eta.domain.errors import InvalidValue
+from eta.domain.errors import Conflict, EtaError, InvalidValue, KeyReused, NotRecorded, StoreBusy, StoreUnavailable
 
 BAD_FIELD = "a field cannot be used; errors name it and the mend"
 MEDIA_TYPE = "application/problem+json"
@@ -124,6 +125,30 @@ def install(app: FastAPI) -> None:
         errors = [FieldError(loc=["body", error.field], msg=f"the value cannot be right; {error.mend}", type="invalid_value")]
         return to_response(problem(422, BAD_FIELD, request.url.path, errors))
 
-    table: dict[type[Exception], Any] = {StarletteHTTPException: refused, RequestValidationError: invalid_body, InvalidValue: invalid_value}
+    async def contradicts(request: Request, error: EtaError) -> Response:
+        return to_response(problem(409, str(error), request.url.path))
+
+    async def reuses_key(request: Request, error: EtaError) -> Response:
+        errors = [FieldError(loc=["header", "Idempotency-Key"], msg=str(error), type="key_reused")]
+        return to_response(problem(422, BAD_FIELD, request.url.path, errors))
+
+    async def is_absent(request: Request, error: EtaError) -> Response:
+        return to_response(problem(404, str(error), request.url.path))
+
+    async def is_unavailable(request: Request, error: EtaError) -> Response:
+        # Callers that come back all at once would only be refused again.
+        wait = {"Retry-After": str(1 + secrets.randbelow(5))}
+        return to_response(problem(503, f"{error}; try again", request.url.path), wait)
+
+    table: dict[type[Exception], Any] = {
+        StarletteHTTPException: refused,
+        RequestValidationError: invalid_body,
+        InvalidValue: invalid_value,
+        Conflict: contradicts,
+        KeyReused: reuses_key,
+        NotRecorded: is_absent,
+        StoreUnavailable: is_unavailable,
+        StoreBusy: is_unavailable,
+    }
     for error, handler in table.items():
         app.add_exception_handler(error, handler)

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
-from typing import Any, cast
+from typing import Literal, cast
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from eta.api import examples
+from eta.api import contract
 from eta.api.asked import EstimateRequest, Rejected, ScoreRequest, ShipmentTold
+from eta.api.contract import OF_BODIES, OF_READING, problems
 from eta.api.door import StrictRoute
-from eta.api.problems import MEDIA_TYPE, problem
+from eta.api.problems import problem
 from eta.api.serving import Current, Serving
 from eta.api.told import Estimates, Liveness, ModelEntry, Models, Readiness, Scores, reply, to_fields
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
-from eta.service.quote_delivery import quote_delivery
+from eta.service.quote_delivery import Showing, keep_estimates, quote_delivery
 from eta.service.score_shipments import Answer, Terms, score_shipments
-
-_REFUSED: dict[int, str] = {
-    400: "The connection broke.",
-    401: "No valid key.",
-    403: "Demo mode, from beyond this machine.",
-    408: "The body came too slowly.",
-    413: "The body is too large.",
-    415: "The body is compressed, or is not declared as JSON.",
-    422: "A field cannot be used; `errors` names it and the mend.",
-    500: "Something went wrong here.",
-    503: "Too many large batches wait.",
-}
-
-
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _REFUSED[status], "content": schema} for status in statuses}
-
 
 v1 = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 probes = APIRouter(route_class=StrictRoute, tags=["probes"])
 
 
-@v1.post("/estimates", response_model=Estimates, responses=_problems(*_REFUSED), openapi_extra=examples.ESTIMATES)
+@v1.post("/estimates", response_model=Estimates, responses=problems(*OF_BODIES), openapi_extra=contract.ESTIMATES)
 async def estimates(request: Request, body: EstimateRequest) -> Response:
     """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
     state, current = request.app.state, _current(request)
@@ -51,10 +35,14 @@ async def estimates(request: Request, body: EstimateRequest) -> Response:
     told = await state.workers.run(lambda: quote_delivery(lane, services, current.served, policy=DelayPolicy(), terms=terms), len(services))
     results = [to_fields(answer, current, terms.coverage, service.carrier, service.service_level) for answer, service in zip(told, services, strict=True)]
     state.metrics.count_answers(answer.code for answer in told)
-    return _json(reply("Estimate", lane.ordered_at, current, results))
+    answered = reply("Estimate", lane.ordered_at, current, results)
+    if body.is_shown:
+        shown = Showing(request.state.caller.tenant, lane.ordered_at, current.version, to_json(answered).decode())
+        answered["id"] = await asyncio.wrap_future(state.store.submit(keep_estimates, shown))
+    return _json(answered)
 
 
-@v1.post("/score", response_model=Scores, responses=_problems(*_REFUSED), openapi_extra=examples.SCORE)
+@v1.post("/score", response_model=Scores, responses=problems(*OF_BODIES), openapi_extra=contract.SCORE)
 async def score(request: Request, body: ScoreRequest) -> Response:
     """Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem."""
     state, current = request.app.state, _current(request)
@@ -64,7 +52,7 @@ async def score(request: Request, body: ScoreRequest) -> Response:
     return await state.workers.run(lambda: _json(reply("Scores", as_of, current, results)), len(results))
 
 
-@v1.get("/models", response_model=Models, responses=_problems(401, 403, 500), openapi_extra=examples.MODELS)
+@v1.get("/models", response_model=Models, responses=problems(*OF_READING), openapi_extra=contract.MODELS)
 async def models(request: Request) -> Response:
     """The versions there are, the one that learned furthest first, and which one serves."""
     serving: Serving = request.app.state.serving
@@ -89,12 +77,16 @@ async def livez() -> Response:
     return _json(Liveness())
 
 
-@probes.get("/readyz", response_model=Readiness)
+@probes.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Scans cannot be stored."}})
 async def readyz(request: Request) -> Response:
     """What serves, and what is not as it should be; without a model the service still answers, and says `degraded`."""
-    current = _current(request)
+    current, can_write = _current(request), request.app.state.store.can_write
     is_ready = not (current.is_degraded or current.faults)
-    return _json(Readiness(status="ready" if is_ready else "degraded", model_version=current.version, promoted=current.promoted, details=list(current.faults)))
+    status: Literal["ready", "degraded", "unavailable"] = "unavailable" if not can_write else "ready" if is_ready else "degraded"
+    details = [*([] if can_write else ["scans cannot be stored at the moment"]), *current.faults]
+    answered = _json(Readiness(status=status, model_version=current.version, promoted=current.promoted, details=details))
+    answered.status_code = 200 if can_write else 503
+    return answered
 
 
 @probes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})

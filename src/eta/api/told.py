@@ -122,6 +122,7 @@ class Estimates(Reply):
     model_version: str | None
     degraded: bool
     results: list[Result]
+    id: Annotated[str | None, Field(description="Names the estimate when the shipment is registered; only with `is_shown`.")] = None
 
 
 class Scores(Reply):
@@ -157,7 +158,7 @@ class Models(Reply):
 class Readiness(Reply):
     """What the service can do now."""
 
-    status: Literal["ready", "degraded"]
+    status: Annotated[Literal["ready", "degraded", "unavailable"], Field(description="`unavailable`, a 503, only while scans cannot be stored.")]
     model_version: str | None
     promoted: str | None
     details: Annotated[list[str], Field(description="What is not as it should be.")]

@@ -1,18 +1,28 @@
-"""Where heavy batches are worked off: one thread beside the event loop, behind a short queue."""
+"""What runs beside the event loop: heavy batches behind a short queue, questions to the store, and its upkeep."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from eta.api.problems import Refused
+from eta.domain.errors import EtaError
+from eta.service.keep_store import AT_ONCE, Retaining, let_go_of_the_old
+from eta.store.session import Session
+from eta.store.store import Store
 
 #: Batches of up to so many parcels are answered at once; larger ones must not hold up a checkout.
 SMALL = 20
 #: Large batches that may wait.
 LONGEST_QUEUE = 8
+
+#: Seconds between two erasures of what is old.
+RETAIN_EVERY = 3_600.0
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -43,3 +53,34 @@ class Workers:
     def close(self) -> None:
         """Waits for the batch at work, if any; those that wait are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Readers:
+    """Threads that wait for the store, so that the event loop does not."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._pool = store, ThreadPoolExecutor(max_workers=4, thread_name_prefix="eta-reader")
+
+    async def ask(self, question: Callable[[Session], T]) -> T:
+        """The answer of one snapshot."""
+        return await self.run(lambda: self._store.read(question))
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of work that reads and then thinks about it."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Waits for what is being read."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+async def retain(store: Store, keep_days: int | None) -> None:
+    """Lets go of what is old, once an hour, for ever; what fails is told and tried again."""
+    kept_for = None if keep_days is None else keep_days * 86_400_000_000
+    while True:
+        try:
+            while await asyncio.wrap_future(store.submit(let_go_of_the_old, Retaining(kept_for))) == AT_ONCE:
+                await asyncio.sleep(0.1)
+        except EtaError:
+            log.exception("what is old could not be erased", extra={"action": "retention_failed"})
+        await asyncio.sleep(RETAIN_EVERY)

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from eta import __version__, bootstrap
 from eta.calendars.local import midnight, to_instant
+from eta.cli.kept import add_commands, read_data
 from eta.cli.screen import checked, err, figure, out, print_check, print_demo, print_drift, print_failing, print_rows, print_scored, print_truth, progress_bar
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, ModelNotFound, SourceRejected
@@ -44,14 +45,29 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The registry: what there is, what serves, and back again.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
+add_commands(app)
 
-Data = Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)]
+Data = Annotated[Path, typer.Argument(help="Folder of the data, or `store:` for what the service has recorded.", show_default=False)]
 Source = Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")]
 SOURCE = "tabular"
 Config = Annotated[Path | None, typer.Option(help="TOML file with [model] and [delays]; see training/train.toml.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the same figures to this file.")]
 Quarantine = Annotated[Path, typer.Option(help="Where rejected rows are written, if there are any.")]
 QUARANTINE = Path("quarantine.csv")
+#: Every line of the log is a JSON object on standard error; nothing in it is a secret or tells of a person.
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+            "rename_fields": {"asctime": "at", "levelname": "level", "name": "logger"},
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+}
 #: Seconds that requests at work have to end when the server is told to stop.
 GRACE_SECONDS = 8
 NEWEST = "newest"
@@ -246,7 +262,14 @@ def serve(
     import uvicorn  # of no use to the other commands, and slow to import
 
     uvicorn.run(
-        "eta.api.app:from_environment", factory=True, host=host, port=port, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
+        "eta.api.app:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=LOGGING,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
 
 
@@ -361,10 +384,8 @@ def _configure(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPoli
 
 
 def _read(data: Path, source: str, quarantine: Path) -> tuple[Imported, Timelines]:
-    if source not in bootstrap.SOURCES:
-        raise InvalidValue("--source", f"{source!r} is no source", f"choose from {', '.join(bootstrap.SOURCES)}")
     with err.status(f"reading {escape(str(data))}"):
-        imported = bootstrap.SOURCES[source](data)
+        imported = read_data(data, source)
         if not len(imported.shipments):
             raise SourceRejected(f"{data} holds no orders")
         timelines = Timelines.from_frames(imported.shipments, imported.events)

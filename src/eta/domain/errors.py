@@ -69,3 +69,7 @@ class Conflict(EtaError):
 
 class NotRecorded(EtaError):
     """There is no such thing in the store."""
+
+
+class KeyReused(EtaError):
+    """The Idempotency-Key came with another request before; use a new key for a new request."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from eta.calendars.local import microseconds
 from eta.delays import DelayPolicy
+from eta.domain.errors import EtaError
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.service.score_shipments import Answer, Terms, score_shipments
 from eta.service.served_model import ServedModel
+from eta.store.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,26 @@ def quote_delivery(lane: Shipment, services: Sequence[CarrierService], served: S
         for number, service in enumerate(services)
     ]
     return score_shipments(shipments, [ordered(shipment) for shipment in shipments], served, lane.ordered_at, policy=policy, terms=terms)
+
+
+@dataclass(frozen=True)
+class Showing:
+    """An estimate, as JSON, that a tenant shows to a customer."""
+
+    tenant: str
+    as_of: datetime
+    model_version: str | None
+    answer: str
+
+
+def keep_estimates(session: Session, shown: Sequence[Showing]) -> list[str | EtaError]:
+    """Keeps estimates that are shown; the id of each."""
+    ids = list[str | EtaError]()
+    for each in shown:
+        estimate_id = session.new_id("est")
+        session.add_estimate(each.tenant, estimate_id, microseconds(each.as_of), each.model_version, each.answer)
+        ids.append(estimate_id)
+    return ids
 
 
 def ordered(shipment: Shipment) -> TrackingEvent:

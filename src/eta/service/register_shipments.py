@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from eta.calendars.local import microseconds
@@ -28,6 +28,8 @@ class Registering:
 
     tenant: str
     registration: Registration
+    #: When it was ordered is told by a scan of its own, with the time at which that had become known.
+    is_history: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def register_shipments(session: Session, asked: Sequence[Registering]) -> list[R
         of_tenant[each.tenant].append(number)
     for tenant, numbers in of_tenant.items():
         registrar = _Registrar(session, tenant, [asked[number].registration for number in numbers])
-        answers |= {number: registrar.register(asked[number].registration) for number in numbers}
+        answers |= {number: registrar.register(asked[number]) for number in numbers}
         registrar.write()
     return [answers[number] for number in range(len(asked))]
 
@@ -81,9 +83,10 @@ class _Registrar:
         numbers = [number for each in registrations if (number := each.carrier_number)]
         self._by_external = {str(each.external_id): each for each in session.shipments(tenant, "external_id", external)}
         self._by_number = session.latest(tenant, numbers)
-        self._new: list[StoredShipment] = []
+        self._new, self._orders = list[StoredShipment](), list[StoredEvent]()
 
-    def register(self, wanted: Registration) -> Registered | EtaError:
+    def register(self, asked: Registering) -> Registered | EtaError:
+        wanted = asked.registration
         found, number = self._found(wanted), wanted.carrier_number
         try:
             wanted = _with_promise(self._session, self._tenant, wanted)
@@ -93,14 +96,14 @@ class _Registrar:
             differing = _differing(found, wanted)
             if not differing:
                 return Registered(found.shipment_id, is_new=False)
-            return Conflict(
-                f"shipment {found.shipment_id} is registered with another {', '.join(differing)}; correct it with PATCH"
-            )
+            return Conflict(f"shipment {found.shipment_id} is registered with another {', '.join(differing)}; correct it with PATCH")
         shipment_id, earlier = self._session.new_id("shp"), self._by_number.get(number or "")
         stored = StoredShipment(
             shipment_id, wanted.external_id, number, _tracking(number, earlier), json.dumps(wanted.to_facts()), self._session.stamp, self._session.stamp
         )
         self._new.append(stored)
+        if not asked.is_history:
+            self._orders.append(_ordered(stored, wanted.shipment.ordered_at, self._session.stamp))
         if wanted.external_id:
             self._by_external[wanted.external_id] = stored
         if number:
@@ -112,9 +115,8 @@ class _Registrar:
         session.put_shipments(tenant, self._new)
         # What was told of a number before anybody registered it counts.
         told = session.events(tenant, (each.tracking for each in self._new if each.tracking))
-        ordered = [_ordered(each, session.stamp) for each in self._new]
-        session.add_events(tenant, ordered)
-        refold(session, tenant, self._new, [*told, *ordered])
+        session.add_events(tenant, self._orders)
+        refold(session, tenant, self._new, [*told, *self._orders])
 
     def _found(self, wanted: Registration) -> StoredShipment | None:
         if wanted.external_id:
@@ -157,16 +159,12 @@ def _with_promise(session: Session, tenant: str, wanted: Registration) -> Regist
     shown = {(result["carrier_code"], result["service_code"]): result["promise"] for result in json.loads(answer)["results"]}
     promise = shown.get(service)
     if promise is None:
-        raise InvalidValue(
-            "estimate_id", "the estimate has no date for this carrier and service", "send the service that was chosen, or the date itself"
-        )
+        raise InvalidValue("estimate_id", "the estimate has no date for this carrier and service", "send the service that was chosen, or the date itself")
     return replace(wanted, shipment=replace(wanted.shipment, promised_on=date.fromisoformat(promise["date"])))
 
 
-def _ordered(shipment: StoredShipment, stamp: int) -> StoredEvent:
+def _ordered(shipment: StoredShipment, ordered_at: datetime, stamp: int) -> StoredEvent:
     """The scan that an order itself is."""
-    wanted = Registration.from_facts(json.loads(shipment.facts), shipment.shipment_id, shipment.external_id)
-    ordered_at = wanted.shipment.ordered_at
     offset = ordered_at.utcoffset()
     return StoredEvent(
         shipment.shipment_id,

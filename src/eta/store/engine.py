@@ -6,7 +6,7 @@ microseconds since 1970 in UTC, so that nothing is rounded or shifted on the way
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,10 @@ class Connection(Protocol):
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         """All rows of a statement."""
+        ...
+
+    def batches(self, sql: str, size: int) -> Iterator[list[Row]]:
+        """All rows of a statement without values, some at a time; within a transaction."""
         ...
 
     def many(self, sql: str, rows: Iterable[Row]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, LiteralString
 
@@ -27,6 +27,13 @@ class PostgresConnection:
         bound = [list(value.values) if isinstance(value, Many) else value for value in values]
         found = self._connection.execute(_translated(sql), bound)
         return found.fetchall() if found.description else []
+
+    def batches(self, sql: str, size: int) -> Iterator[list[Row]]:
+        """All rows of a statement, some at a time, by a cursor of the server."""
+        with self._connection.cursor(name="batches") as cursor:
+            cursor.execute(_translated(sql))
+            while rows := cursor.fetchmany(size):
+                yield rows
 
     def many(self, sql: str, rows: Iterable[Row]) -> None:
         """A statement, once for each row of values."""

@@ -80,6 +80,16 @@ class Session:
         sql = f"SELECT {columns} FROM shipments {join}WHERE tenant = ? AND shipment_id > ? {where}ORDER BY shipment_id LIMIT ?"  # noqa: S608  # names of ours
         return [StoredShipment._make(row) for row in self._connection.rows(sql, tenant, after, *([status] if status else []), limit)]
 
+    def all_shipments(self, tenant: str) -> list[StoredShipment]:
+        """Every shipment of a tenant."""
+        sql = f"SELECT {_columns(StoredShipment)} FROM shipments WHERE tenant = ? ORDER BY shipment_id"  # noqa: S608  # names of ours
+        return [StoredShipment._make(row) for row in self._connection.rows(sql, tenant)]
+
+    def all_events(self, tenant: str) -> list[StoredEvent]:
+        """Every scan told by a tenant."""
+        sql = f"SELECT {_columns(StoredEvent)} FROM events WHERE tenant = ?"  # noqa: S608  # names of ours
+        return [StoredEvent._make(row) for row in self._connection.rows(sql, tenant)]
+
     def versions(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredVersion]:
         """All versions of shipments, oldest first."""
         return self._found(StoredVersion, _VERSIONS, tenant, shipment_ids)
@@ -168,6 +178,25 @@ class Session:
     def quarantine(self, tenant: str, events: Iterable[Quarantined]) -> None:
         """Scans that cannot be right."""
         self._connection.many(_ADD_QUARANTINED, [(tenant, *event) for event in events])
+
+    def forget_replies(self, before: int) -> None:
+        """Takes replies away that were given before a moment."""
+        self._connection.rows("DELETE FROM replies WHERE created_at < ?", before)
+
+    def unheard_of(self, since: int, limit: int) -> dict[str, list[StoredShipment]]:
+        """Some shipments, by tenant, of which nothing was registered, told or happened since a moment."""
+        columns = ", ".join(f"shipments.{name}" for name in StoredShipment._fields)
+        rows = self._connection.rows(
+            f"SELECT shipments.tenant, {columns} FROM shipments JOIN states USING (tenant, shipment_id) "  # noqa: S608  # names of ours
+            "WHERE changed_at < ? AND as_of < ? LIMIT ?",
+            since,
+            since,
+            limit,
+        )
+        found: dict[str, list[StoredShipment]] = {}
+        for tenant, *row in rows:
+            found.setdefault(tenant, []).append(StoredShipment._make(row))
+        return found
 
     def _found(self, kind: type[T], sql: str, tenant: str, values: Iterable[str]) -> list[T]:
         asked = list(dict.fromkeys(values))

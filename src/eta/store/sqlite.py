@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ class SqliteConnection:
         """All rows of a statement."""
         bound = [json.dumps(value.values) if isinstance(value, Many) else value for value in values]
         return self._connection.execute(_translated(sql), bound).fetchall()
+
+    def batches(self, sql: str, size: int) -> Iterator[list[Row]]:
+        """All rows of a statement, some at a time."""
+        cursor = self._connection.cursor().execute(sql)
+        while rows := list(islice(cursor, size)):
+            yield rows
 
     def many(self, sql: str, rows: Iterable[Row]) -> None:
         """A statement, once for each row of values."""
@@ -154,3 +161,5 @@ class SqliteEngine:
                 f"another process writes to {self._path}; stop it, ask it over HTTP, or use PostgreSQL, which bears several (ETA_DATABASE_URL)"
             ) from None
         self._lock = lock
+        # Nobody else on the machine reads what customers ordered.
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))

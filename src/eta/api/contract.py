@@ -1,0 +1,135 @@
+"""What the contract says beside types: examples, every one of which tests run, refusals, keys and scopes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eta.api.admission import Kind
+from eta.api.door import KIND, LINES, SCOPE
+from eta.api.problems import MEDIA_TYPE
+from eta.domain.access import Scope
+
+_ORIGIN = {"country": "AT", "state": "9", "postal_code": "1010"}
+_DESTINATION = {"country": "AT", "state": "8", "postal_code": "6900"}
+
+ESTIMATE_REQUESTS: dict[str, Any] = {
+    "one lane, two carriers": {
+        "carriers": [{"carrier_code": "post"}, {"carrier_code": "other"}],
+        "origin_address": _ORIGIN,
+        "destination_address": _DESTINATION,
+        "weight": {"value": 1.2, "unit": "kg"},
+        "order_time": "2026-05-20T11:30:00+02:00",
+    },
+    "a date that was promised": {
+        "origin_address": _ORIGIN,
+        "destination_address": {"country": "AT", "state": "1"},
+        "order_time": "2026-05-20T11:30:00+02:00",
+        "order_promised_delivery_date": "2026-05-28",
+        "confidence_level": 0.9,
+    },
+}
+
+SCORE_REQUESTS: dict[str, Any] = {
+    "one on its way, one that cannot be used": {
+        "as_of": "2026-05-20T08:00:00Z",
+        "shipments": [
+            {
+                "shipment_id": "A-1001",
+                "carrier_code": "post",
+                "origin_address": _ORIGIN,
+                "destination_address": _DESTINATION,
+                "weight": {"value": 850, "unit": "g"},
+                "order_time": "2026-05-14T10:00:00+02:00",
+                "order_promised_delivery_date": "2026-05-22",
+                "events": [{"event_code": "accepted", "occurred_at": "2026-05-15T12:00:00+02:00"}],
+            },
+            {
+                "shipment_id": "A-1002",
+                "origin_address": _ORIGIN,
+                "destination_address": _DESTINATION,
+                "weight": {"value": 0, "unit": "g"},
+                "order_time": "2026-05-14T10:00:00+02:00",
+            },
+        ],
+    }
+}
+
+SHIPMENT_REQUESTS: dict[str, Any] = {
+    "a shipment with the carrier's number": {
+        "external_id": "A-1001",
+        "carrier_code": "post",
+        "tracking_number": "1234567890",
+        "origin_address": _ORIGIN,
+        "destination_address": _DESTINATION,
+        "weight": {"value": 850, "unit": "g"},
+        "order_time": "2026-05-14T10:00:00+02:00",
+        "order_promised_delivery_date": "2026-05-22",
+    }
+}
+
+EVENT_REQUESTS: dict[str, Any] = {
+    "two scans, one of them without an offset": {
+        "events": [
+            {"carrier_code": "post", "tracking_number": "1234567890", "event_code": "accepted", "occurred_at": "2026-05-15T12:00:00+02:00"},
+            {"external_id": "A-1001", "event_code": "sorted", "occurred_local": "2026-05-15T21:40:00", "timezone": "Europe/Vienna", "place": "Wien"},
+        ]
+    }
+}
+
+CORRECTION_REQUESTS: dict[str, Any] = {"another carrier has it": {"carrier_code": "other", "service_code": "express"}}
+
+#: How a caller is known, for the contract alone: the door itself asks for the key, before it reads a body.
+SECURITY_SCHEMES: dict[str, Any] = {"APIKeyHeader": {"in": "header", "name": "X-API-Key", "type": "apiKey"}, "HTTPBearer": {"scheme": "bearer", "type": "http"}}
+_KEYS: dict[str, Any] = {"security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
+
+
+_REFUSED: dict[int, str] = {
+    400: "The connection broke.",
+    401: "No valid key.",
+    403: "The key lacks the scope, or demo mode from beyond this machine.",
+    404: "There is no such thing.",
+    408: "The body came too slowly.",
+    409: "It contradicts what is recorded.",
+    413: "The body is too large.",
+    415: "The body is compressed, or is not declared as JSON.",
+    422: "A field cannot be used; `errors` names it and the mend.",
+    429: "The key asks too often; see Retry-After.",
+    500: "Something went wrong here.",
+    503: "Too much is waiting, or the store cannot be used; see Retry-After.",
+}
+#: How any request, and any request with a body, may be refused.
+OF_READING = (401, 403, 422, 429, 500, 503)
+OF_BODIES = (400, 408, 413, 415, *OF_READING)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route."""
+    schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _REFUSED[status], "content": schema} for status in sorted(statuses)}
+
+
+def _needs(scope: Scope, kind: Kind, **facts: Any) -> dict[str, Any]:
+    return {**_KEYS, SCOPE: scope.value, KIND: kind, **facts}
+
+
+def _body(requests: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"examples": {name: {"value": value} for name, value in requests.items()}}}}
+
+
+_KEY_HEADER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "description": "The same key with the same body within 72 hours gets the same answer, and nothing is done again.",
+}
+
+ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ESTIMATE_REQUESTS))
+SCORE = _needs(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))
+MODELS = _needs(Scope.READ, "read")
+REGISTER = _needs(Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_REQUESTS), parameters=[_KEY_HEADER])
+RECORD = _needs(Scope.INGEST, "ingest", requestBody=_body(EVENT_REQUESTS), parameters=[_KEY_HEADER]) | {LINES: "events"}
+CORRECT = _needs(Scope.INGEST, "ingest", requestBody=_body(CORRECTION_REQUESTS))
+READ = _needs(Scope.READ, "read")
+ERASE = _needs(Scope.ADMIN, "ingest")
+LOOK = _needs(Scope.ADMIN, "read")

@@ -1,0 +1,250 @@
+"""What callers get of what is recorded, in the names of the field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta, timezone
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from eta.api.problems import Problem
+from eta.api.serving import Current
+from eta.api.told import Probability, Reply, Result, to_fields
+from eta.calendars.local import from_microseconds
+from eta.domain.registration import Registration
+from eta.service.record_events import Outcome, Recorded
+from eta.service.tell_shipments import Telling, causes
+from eta.store.records import Quarantined, StoredEvent, StoredFlag, StoredForecast, StoredVersion
+
+
+class Registered(Reply):
+    """A shipment that is followed."""
+
+    object: Literal["Registered"] = "Registered"
+    id: str
+    is_new: Annotated[bool, Field(description="It was not there before.")]
+
+
+class EventResult(Reply):
+    """What became of a scan."""
+
+    status: Outcome
+    event_id: str
+    shipment_id: Annotated[str | None, Field(description="Null as long as no shipment bears the number; then it counts for the one that will.")]
+    reason: Annotated[str | None, Field(description="Why it was put aside.")]
+
+
+class EventRefusal(Reply):
+    """In the place of a result: the scan could not be recorded."""
+
+    problem: Problem
+
+
+class EventResults(Reply):
+    """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
+
+    object: Literal["EventResults"] = "EventResults"
+    results: list[EventResult | EventRefusal]
+
+
+class JourneyEvent(Reply):
+    """A scan as it was told."""
+
+    event_id: str
+    event_code: str
+    carrier_event_code: str | None
+    occurred_at: Annotated[datetime, Field(description="With the offset that was sent, or that of the zone it was read in.")]
+    occurred_local: Annotated[datetime, Field(description="The clock on the wall where it happened.", json_schema_extra={"format": "local-date-time"})]
+    timezone_source: str
+    time_ambiguous: bool
+    received_at: Annotated[datetime, Field(description="When we knew of it.")]
+    place: str | None
+
+
+class Revision(Reply):
+    """An answer as it was given, where it differed from the one before."""
+
+    as_of: datetime
+    cause: Literal["first", "scan", "correction", "model", "time"]
+    confidence_code: str
+    status: str
+    estimated_delivery_date: date | None
+    estimated_delivery_date_min: date | None
+    estimated_delivery_date_max: date | None
+    on_time_probability: Probability | None
+    delay_state: str | None
+    reason_code: str | None
+    model_version: str | None
+
+
+class Flag(Reply):
+    """A delay flag; the one without an end stands."""
+
+    state: str
+    reason_code: str | None
+    probability: Probability | None
+    raised_at: datetime
+    ended_at: datetime | None
+
+
+class Version(Reply):
+    """Under which number the shipment was followed, and since when."""
+
+    known_at: datetime
+    carrier_code: str | None
+    service_code: str | None
+    tracking_number: str | None
+
+
+class Shipment(Reply):
+    """All there is to say of a recorded shipment."""
+
+    object: Literal["Shipment"] = "Shipment"
+    id: str
+    external_id: str | None
+    carrier_code: str | None
+    service_code: str | None
+    tracking_number: str | None
+    created_at: datetime
+    changed_at: datetime
+    as_of: datetime
+    last_scan_age_hours: float | None
+    expected_next_scan_by: Annotated[datetime | None, Field(description="When nearly all parcels of its stage have been scanned again.")]
+    forecast: Result
+    journey: Annotated[list[JourneyEvent], Field(description="In the order in which it happened.")]
+    revisions: list[Revision]
+    flags: list[Flag]
+    versions: list[Version]
+
+
+class Shipments(Reply):
+    """A page of shipments, in the order of their ids."""
+
+    object: Literal["Shipments"] = "Shipments"
+    as_of: datetime
+    model_version: str | None
+    degraded: bool
+    results: list[Shipment]
+    next_cursor: Annotated[str | None, Field(description="Send it as `cursor` for the next page; null after the last.")]
+
+
+class Erased(Reply):
+    """How many shipments are gone, with all that was told and said of them."""
+
+    object: Literal["Erased"] = "Erased"
+    shipments: int
+
+
+class QuarantinedEvent(Reply):
+    """A scan that cannot be right."""
+
+    event_id: str
+    reason: str
+    received_at: datetime
+    event: dict[str, Any]
+
+
+class Quarantine(Reply):
+    """A page of scans that were put aside."""
+
+    object: Literal["Quarantine"] = "Quarantine"
+    results: list[QuarantinedEvent]
+    next_cursor: str | None
+
+
+def shipment(telling: Telling, current: Current, as_of: datetime, coverage: float) -> dict[str, object]:
+    """The fields of a ``Shipment``, in their order."""
+    known = telling.known
+    facts = known.registration.shipment
+    return {
+        "object": "Shipment",
+        "id": known.stored.shipment_id,
+        "external_id": known.stored.external_id,
+        "carrier_code": facts.carrier,
+        "service_code": facts.service_level,
+        "tracking_number": known.registration.tracking_number,
+        "created_at": from_microseconds(known.stored.created_at),
+        "changed_at": from_microseconds(known.versions[-1].known_at),
+        "as_of": as_of,
+        "last_scan_age_hours": None if telling.last_scan_age_hours is None else round(telling.last_scan_age_hours, 2),
+        "expected_next_scan_by": telling.expected_next_scan_by,
+        "forecast": to_fields(telling.answer, current, coverage, facts.carrier, facts.service_level),
+        "journey": [_journey(event) for event in known.events],
+        "revisions": [_revision(forecast, cause) for forecast, cause in zip(known.forecasts, causes(known.forecasts), strict=True)],
+        "flags": [_flag(flag, as_of) for flag in known.flags],
+        "versions": [_version(version) for version in known.versions],
+    }
+
+
+def event_result(recorded: Recorded) -> dict[str, object]:
+    """The fields of an ``EventResult``."""
+    return {"status": recorded.outcome.value, "event_id": recorded.event_id, "shipment_id": recorded.shipment_id, "reason": recorded.reason}
+
+
+def quarantine(rows: Sequence[Quarantined], cursor: str | None) -> dict[str, object]:
+    """The fields of a ``Quarantine``."""
+    entries = [
+        {"event_id": row.event_id, "reason": row.reason, "received_at": from_microseconds(row.received_at), "event": _told(json.loads(row.content))}
+        for row in rows
+    ]
+    return {"object": "Quarantine", "results": entries, "next_cursor": cursor}
+
+
+def _told(event: Mapping[str, Any]) -> dict[str, object]:
+    return {name: event[name] for name in ("subject", "event_code", "raw_code", "place")} | {"occurred_at": from_microseconds(event["occurred_at"])}
+
+
+def _journey(event: StoredEvent) -> dict[str, object]:
+    at = from_microseconds(event.occurred_at).astimezone(timezone(timedelta(minutes=event.offset_minutes or 0)))
+    return {
+        "event_id": event.event_id,
+        "event_code": event.event_code,
+        "carrier_event_code": event.raw_code,
+        "occurred_at": at,
+        "occurred_local": at.replace(tzinfo=None),
+        "timezone_source": event.timezone_source,
+        "time_ambiguous": bool(event.is_ambiguous),
+        "received_at": from_microseconds(event.received_at),
+        "place": event.place,
+    }
+
+
+def _revision(forecast: StoredForecast, cause: str) -> dict[str, object]:
+    answer = json.loads(forecast.answer)
+    return {
+        "as_of": from_microseconds(forecast.as_of),
+        "cause": cause,
+        "confidence_code": answer["code"],
+        "status": answer["status"],
+        "estimated_delivery_date": answer["estimated_on"],
+        "estimated_delivery_date_min": answer["earliest_on"],
+        "estimated_delivery_date_max": answer["latest_on"],
+        "on_time_probability": answer["on_time_probability"],
+        "delay_state": answer["delay_state"],
+        "reason_code": answer["delay_reason"],
+        "model_version": forecast.model_version,
+    }
+
+
+def _flag(flag: StoredFlag, as_of: datetime) -> dict[str, object]:
+    ended_at = None if flag.ended_at is None else from_microseconds(flag.ended_at)
+    return {
+        "state": flag.state,
+        "reason_code": flag.reason_code,
+        "probability": flag.probability,
+        "raised_at": from_microseconds(flag.raised_at),
+        "ended_at": ended_at if ended_at and ended_at <= as_of else None,
+    }
+
+
+def _version(version: StoredVersion) -> dict[str, object]:
+    facts = Registration.from_facts(json.loads(version.facts), "", None)
+    shipment = facts.shipment
+    return {
+        "known_at": from_microseconds(version.known_at),
+        "carrier_code": shipment.carrier,
+        "service_code": shipment.service_level,
+        "tracking_number": facts.tracking_number,
+    }

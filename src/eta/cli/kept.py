@@ -1,0 +1,142 @@
+"""The shell's door to what is recorded: ``eta ingest``, ``eta export``, ``eta backup``, ``eta restore``, ``eta erase`` and ``eta key``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from eta import bootstrap
+from eta.cli.screen import err, out, progress_bar
+from eta.domain.access import DEFAULT_TENANT, Scope
+from eta.domain.errors import InvalidValue, NotRecorded
+from eta.ingest.base import Imported
+from eta.registry import write_atomically
+from eta.service.back_up_store import back_up
+from eta.service.back_up_store import restore as restore_store
+from eta.service.export_store import export_store
+from eta.service.ingest_source import ingest_source
+from eta.service.keep_store import Erasing, erase_shipments
+from eta.settings import Settings
+from eta.store.session import Session
+from eta.store.store import engine_of, open_store
+
+#: Stands for the data of a command: what the service has recorded.
+STORE = "store:"
+
+Tenant = Annotated[str, typer.Option(help="Whose shipments.")]
+
+
+def read_data(data: Path, source: str) -> Imported:
+    """A source's data, or what the service has recorded for the tenant that follows ``store:``.
+
+    Raises:
+        InvalidValue: if there is no such source.
+        SourceRejected, StoreUnavailable: if the data cannot be read.
+    """
+    if str(data).startswith(STORE):
+        return _recorded(str(data).removeprefix(STORE) or DEFAULT_TENANT)
+    if source not in bootstrap.SOURCES:
+        raise InvalidValue("--source", f"{source!r} is no source", f"choose from {', '.join(bootstrap.SOURCES)}")
+    return bootstrap.SOURCES[source](data)
+
+
+def _recorded(tenant: str) -> Imported:
+    connection = engine_of(_url()).reader()
+    try:
+        connection.begin(writes=False)
+        return export_store(Session(connection), tenant)
+    finally:
+        connection.close()
+
+
+def ingest(
+    data: Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)],
+    source: Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")] = "tabular",
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Record the shipments and scans of a source, with the times at which they had become known there."""
+    imported = read_data(data, source)
+    store = open_store(_url(), _now)
+    try:
+        with progress_bar() as progress:
+            counts = ingest_source(imported, store, tenant, progress)
+    finally:
+        store.close()
+    for what, count in sorted(counts.items()):
+        out.print(f"{count:>9,}  {what}")
+    for reason, count in imported.rejected().items():
+        err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}")
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)],
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Write what is recorded as `shipments.parquet` and `events.parquet`, which every command reads."""
+    recorded = _recorded(tenant)
+    for name, frame in (("shipments", recorded.shipments), ("events", recorded.events)):
+        write_atomically(folder / f"{name}.parquet", frame.to_parquet(index=False))
+    out.print(f"wrote {len(recorded.shipments):,} shipments and {len(recorded.events):,} events to {escape(str(folder))}")
+
+
+def backup(file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)]) -> None:
+    """Copy all that is recorded into one file, while the service runs."""
+    with progress_bar() as progress:
+        counts = back_up(engine_of(_url()), file, progress)
+    out.print(f"copied {counts['shipments']:,} shipments and {counts['events']:,} events to {escape(str(file))}")
+
+
+def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `eta backup` wrote.", show_default=False)]) -> None:
+    """Fill an empty store, of either database, from a copy."""
+    with progress_bar() as progress:
+        counts = restore_store(engine_of(_url()), file, progress)
+    out.print(f"restored {counts['shipments']:,} shipments and {counts['events']:,} events")
+
+
+def erase(
+    external_id: Annotated[list[str], typer.Argument(metavar="EXTERNAL_ID...", help="The shop's own numbers.", show_default=False)],
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Erase shipments with all that was told and said of them."""
+    store = open_store(_url(), _now)
+    try:
+        for number in external_id:
+            if not store.write(erase_shipments, Erasing(tenant, "external_id", number)):
+                raise NotRecorded(f"there is no shipment {number}")
+            out.print(f"erased {escape(number)}")
+    finally:
+        store.close()
+
+
+def key(
+    tenant: Tenant = DEFAULT_TENANT,
+    scope: Annotated[list[Scope], typer.Option(help="What the key opens; give it once for each scope.")] = list(Scope),  # noqa: B006  # typer copies it
+) -> None:
+    """Make an API key, and the entry by which `ETA_API_KEYS` knows it."""
+    made = f"eta_{secrets.token_urlsafe(32)}"
+    entry = f"{hashlib.sha256(made.encode()).hexdigest()}:{tenant}:{'+'.join(scope)}"
+    err.print("the key, which is shown this once and kept nowhere:")
+    out.print(made, soft_wrap=True)
+    err.print("its entry in ETA_API_KEYS; entries are separated by commas:")
+    out.print(entry, soft_wrap=True)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds the commands to the program."""
+    for command in (ingest, export, backup, restore, erase, key):
+        app.command()(command)
+
+
+def _url() -> str:
+    return Settings.from_env(os.environ).database_url
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
