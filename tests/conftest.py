@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from eta.store.store import SqlStore
 from olist_files import write_olist
+from postgres import cluster
+from stores import KINDS, Clock, a_store, a_url, require_postgres
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +29,39 @@ def eta_data() -> Path:
 def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 600 made-up orders in Olist's layout; not to be changed."""
     return write_olist(tmp_path_factory.mktemp("orders"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """The address of a PostgreSQL server of our own, started when it is first asked for."""
+    with ExitStack() as stack:
+        yield cache(lambda: stack.enter_context(cluster()))
+
+
+@pytest.fixture(params=KINDS)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]) -> Iterator[str]:
+    """The URL of an empty store, of each kind in turn."""
+    if request.param == "postgresql":
+        require_postgres()
+    with a_url(request.param, tmp_path, postgres) as url:
+        yield url
+
+
+@pytest.fixture(params=KINDS[1:])
+def durable_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]) -> Iterator[str]:
+    """The same of each kind that outlives its process."""
+    if request.param == "postgresql":
+        require_postgres()
+    with a_url(request.param, tmp_path, postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(store_url: str, clock: Clock) -> Iterator[SqlStore]:
+    with a_store(store_url, clock) as opened:
+        yield opened

@@ -34,7 +34,7 @@ class Registration:
         facts = {name: value for name, value in vars(self.shipment).items() if name != "shipment_id"}
         facts |= {end: {name: value for name, value in vars(facts[end]).items() if value is not None} for end in _ENDS}
         facts |= {"ordered_at": self.shipment.ordered_at.isoformat(), "promised_on": self.shipment.promised_on and self.shipment.promised_on.isoformat()}
-        facts |= {"tracking_number": self.tracking_number, "estimate_id": self.estimate_id}
+        facts |= {"tracking_number": self.tracking_number and _bare(self.tracking_number), "estimate_id": self.estimate_id}
         return {name: value for name, value in facts.items() if value is not None}
 
     @classmethod
@@ -49,5 +49,10 @@ class Registration:
 
 
 def carrier_number(carrier: str | None, tracking_number: str | None) -> str | None:
-    """A carrier's number with the carrier, None without either; carriers print numbers with blanks and in either case."""
-    return f"{''.join(tracking_number.split()).upper()}|{carrier}" if carrier and tracking_number else None
+    """A carrier's number with the carrier, None without either."""
+    return f"{_bare(tracking_number)}|{carrier}" if carrier and tracking_number else None
+
+
+def _bare(tracking_number: str) -> str:
+    """Carriers print the same number with blanks and without, and in either case."""
+    return "".join(tracking_number.split()).upper()

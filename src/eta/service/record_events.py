@@ -115,7 +115,7 @@ def _record(session: Session, tenant: str, reports: Sequence[Report]) -> list[Re
             known[key] = event
             new.append(event)
         elif outcome is Outcome.QUARANTINED:
-            apart.append(Quarantined(event.event_id, str(reason), json.dumps(event._asdict()), session.stamp))
+            apart.append(Quarantined(event.event_id, event.subject, str(reason), json.dumps(event._asdict()), session.stamp))
         answers.append(Recorded(outcome, event.event_id, shipment_id, reason if outcome is Outcome.QUARANTINED else None))
     session.add_events(tenant, new)
     session.quarantine(tenant, apart)

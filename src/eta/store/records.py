@@ -108,6 +108,7 @@ class Quarantined(NamedTuple):
     """A scan that cannot be right."""
 
     event_id: str
+    subject: str
     reason: str
     #: JSON.
     content: str

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import TypeVar
 
 from eta.store.engine import Connection, Many, Row
 from eta.store.records import Quarantined, StoredEvent, StoredFlag, StoredForecast, StoredReply, StoredShipment, StoredState, StoredVersion
-from eta.store.tables import OF_SHIPMENTS
+from eta.store.tables import OF_SHIPMENTS, OF_SUBJECTS
 
 T = TypeVar("T", StoredShipment, StoredVersion, StoredEvent, StoredState, StoredForecast, StoredFlag, StoredReply, Quarantined)
 
@@ -208,9 +207,7 @@ class Session:
         trackings = {version.tracking for version in self.versions(tenant, ids) if version.tracking}
         for table in OF_SHIPMENTS:
             self._connection.rows(f"DELETE FROM {table} WHERE tenant = ? AND shipment_id IN ??", tenant, Many(ids))  # noqa: S608  # names of ours
-        self._connection.rows("DELETE FROM events WHERE tenant = ? AND subject IN ??", tenant, Many([*ids, *trackings]))
-        named = [each.external_id for each in shipments if each.external_id] + [tracking.partition("|")[0] for tracking in trackings]
+        for table in OF_SUBJECTS:
+            self._connection.rows(f"DELETE FROM {table} WHERE tenant = ? AND subject IN ??", tenant, Many([*ids, *trackings]))  # noqa: S608  # names of ours
         for name in ids:
-            self._connection.rows("DELETE FROM replies WHERE tenant = ? AND body LIKE ?", tenant, f'%"{name}"%')
-        for name in (*ids, *named):
-            self._connection.rows("DELETE FROM quarantine WHERE tenant = ? AND content LIKE ?", tenant, f"%{json.dumps(name)}%")
+            self._connection.rows("DELETE FROM replies WHERE tenant = ? AND body LIKE ?", tenant, f"%{name}%")

@@ -62,14 +62,15 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX replies_created_at ON replies (created_at)",
         # Scans that cannot be right; they count for nothing until somebody looks at them.
         """CREATE TABLE quarantine (
-            tenant TEXT NOT NULL, event_id TEXT NOT NULL, reason TEXT NOT NULL, content TEXT NOT NULL, received_at BIGINT NOT NULL,
+            tenant TEXT NOT NULL, event_id TEXT NOT NULL, subject TEXT NOT NULL, reason TEXT NOT NULL, content TEXT NOT NULL, received_at BIGINT NOT NULL,
             PRIMARY KEY (tenant, event_id)) {clustered}""",
     ),
 )
 
 #: Every table, in an order in which they can be filled.
 TABLES = ("shipments", "shipment_versions", "events", "states", "forecasts", "estimates", "flags", "outbox", "replies", "quarantine")
-#: Tables that name a shipment.
+#: Tables that name a shipment, and those that name what a scan is told of.
+OF_SUBJECTS = ("events", "quarantine")
 OF_SHIPMENTS = ("shipments", "shipment_versions", "states", "forecasts", "flags", "outbox")
 
 
