@@ -360,6 +360,13 @@ def test_a_second_process_may_not_write_to_a_file(tmp_path: Path, clock: Clock) 
         register(store, registration(1))
 
 
+def test_every_commit_to_a_file_is_synced_and_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
+    connection = SqliteEngine(tmp_path / "eta.sqlite").writer()
+    assert [connection.rows(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "secure_delete")] == [[("wal",)], [(2,)], [(1,)]]
+    connection.close()
+    assert (tmp_path / "eta.sqlite").stat().st_mode & 0o077 == 0
+
+
 def test_two_processes_write_to_postgresql_together(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
     require_postgres()
     with a_url("postgresql", tmp_path, postgres) as url, a_store(url, clock) as one, a_store(url, clock) as two:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
+from pythonjsonlogger.core import RESERVED_ATTRS
 from rich.markup import escape
 from rich.table import Table
 
@@ -62,6 +63,8 @@ LOGGING: dict[str, Any] = {
         "json": {
             "()": "pythonjsonlogger.json.JsonFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+            # uvicorn's own, for terminals.
+            "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
             "rename_fields": {"asctime": "at", "levelname": "level", "name": "logger"},
         }
     },

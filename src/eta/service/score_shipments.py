@@ -115,6 +115,13 @@ def score_shipments(
     if not shipments:
         return []
     timelines = Timelines.from_records(shipments, events)
+    answers = score_timelines(timelines, served, as_of, policy=policy, terms=terms)
+    answer_of = dict(zip(timelines.shipment_id, answers, strict=True))
+    return [answer_of[shipment.shipment_id] for shipment in shipments]
+
+
+def score_timelines(timelines: Timelines, served: ServedModel | None, as_of: datetime, *, policy: DelayPolicy, terms: Terms) -> list[Answer]:
+    """The same about all shipments of timelines, in their order."""
     instant = to_instant(as_of)
     states = fold(timelines, Moments.all_at(timelines, instant))
     in_flight, expired = split_open(states, instant)
@@ -125,9 +132,7 @@ def score_shipments(
         forecasts = forecast_open(timelines, served, moments, states.take(in_flight), policy)
         answers = _in_flight(timelines, forecasts, whereabouts, terms, has_model=served is not None)
         told |= dict(zip(in_flight.tolist(), answers, strict=True))
-    row_of = {shipment_id: row for row, shipment_id in enumerate(timelines.shipment_id)}
-    rows = [row_of[shipment.shipment_id] for shipment in shipments]
-    return [told[row] if row in told else _ended(timelines, states, row, whereabouts[row]) for row in rows]
+    return [told[row] if row in told else _ended(timelines, states, row, whereabouts[row]) for row in range(len(timelines))]
 
 
 def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence[dict[str, Any]], terms: Terms, *, has_model: bool) -> Iterator[Answer]:

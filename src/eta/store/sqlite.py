@@ -80,7 +80,8 @@ class SqliteConnection:
 
         # Setting a hook of our own takes SQLite's, which would work the log off within a commit, away.
         self._connection.set_wal_hook(note)
-        self._connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA secure_delete = ON")
+        for setting in ("journal_mode = WAL", f"synchronous = {synchronous}", "secure_delete = ON"):
+            self.rows(f"PRAGMA {setting}")
 
     def close(self) -> None:
         """Lets go of it."""
