@@ -146,7 +146,8 @@ def test_the_glossary_lists_the_moments_and_the_support_ladder() -> None:
 def test_every_dependency_is_explained_and_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = project["dependency-groups"]
-    wanted = {"Runtime": project["project"]["dependencies"], "Development": groups["dev"], "Peers": groups["peers"]}
+    optional = [requirement for extra in project["project"]["optional-dependencies"].values() for requirement in extra]
+    wanted = {"Runtime": [*project["project"]["dependencies"], *optional], "Development": groups["dev"], "Peers": groups["peers"]}
     for heading, requirements in wanted.items():
         names = {re.split(r"[^\w.-]", requirement)[0] for requirement in requirements}
         assert set(first_cells(DEPENDENCIES[heading])) == names

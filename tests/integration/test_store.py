@@ -174,6 +174,27 @@ def test_what_was_answered_as_of_a_moment_stays_true_of_it(store: SqlStore, cloc
         assert [known(store, each, at) for each in ids] == told
 
 
+def test_what_is_being_written_is_not_known_as_of_now(store: SqlStore, clock: Clock) -> None:
+    writes, goes_on = threading.Event(), threading.Event()
+
+    def slow(session: Session, items: Sequence[int]) -> Sequence[int]:
+        stamps = [session.stamp for _ in items]
+        writes.set()
+        assert goes_on.wait(10)
+        return stamps
+
+    future = store.submit(slow, 1)
+    assert writes.wait(10)
+    clock.pass_hours(1)
+    meanwhile = [microseconds(store.as_of()) for _ in range(3)]
+    goes_on.set()
+    stamp = future.result()
+    assert max(meanwhile) < stamp
+    # And what is written after a moment was told as now becomes known after it.
+    now = microseconds(store.as_of())
+    assert stamp <= now < store.write(slow, 1)
+
+
 def test_states_are_those_that_the_log_comes_to(store: SqlStore) -> None:
     random_ = random.Random(3)
     for number in range(20):
@@ -380,6 +401,14 @@ def test_two_processes_write_to_postgresql_together(postgres: Callable[[], str],
         assert (told.state.status, told.state.scan_count) == ("delivered", 1 + len(reports))
         state = one.read(lambda session: session.states(TENANT, [shipment_id]))[0]
         assert state.scan_count == 1 + len(reports)
+        # A clock that is behind does not make knowledge older than what another process knew before.
+        last = microseconds(one.as_of())
+        with a_store(url, Clock(NOW - timedelta(hours=5))) as behind:
+            clock.pass_hours(1)
+            record(one, scan(1, EventCode.INFO, hours_ago=1))
+            record(behind, scan(1, EventCode.INFO, hours_ago=2))
+        received = {event.occurred_at: event.received_at for event in one.read(lambda session: session.all_events(TENANT)) if event.event_code == "info"}
+        assert last < received[microseconds(NOW - timedelta(hours=1))] < received[microseconds(NOW - timedelta(hours=2))]
 
 
 def test_a_full_disk_refuses_what_is_told_and_answers_what_is_asked(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

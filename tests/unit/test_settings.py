@@ -8,7 +8,7 @@ from eta.settings import NAMES, Settings
 
 @pytest.mark.parametrize("env", [{}, {"ETA_MODELS": ""}, {"ETA_DATA": "/data", "HOME": "/root", "META_MODELS": "elsewhere", "eta_models": "elsewhere"}])
 def test_the_registry_is_in_the_folder_models_unless_the_environment_says_otherwise(env: dict[str, str]) -> None:
-    assert Settings.from_env(env) == Settings(models=Path("models"))
+    assert Settings.from_env(env) == Settings(models=Path("models"), database_url="sqlite:eta.sqlite")
 
 
 def test_the_environment_names_the_folder_of_the_registry() -> None:

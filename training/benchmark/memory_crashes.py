@@ -72,7 +72,9 @@ def _told_until_it_breaks(store: SqlStore, chance: random.Random) -> set[str]:
         number += 1
         waiting: list[Future[Any]] = [store.submit(register_shipments, Registering(TENANT, registration(number)))]
         for _ in range(chance.randrange(1, 8)):
-            reports = [scan(chance.randrange(number) + 1, code, hours_ago=chance.random() * 300) for code in chance.sample(list(EventCode), chance.randrange(1, 5))]
+            reports = [
+                scan(chance.randrange(number) + 1, code, hours_ago=chance.random() * 300) for code in chance.sample(list(EventCode), chance.randrange(1, 5))
+            ]
             waiting.append(store.submit(record_events, Told(TENANT, reports)))
         for future in waiting:
             try:

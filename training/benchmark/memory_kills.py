@@ -13,7 +13,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 from rich.progress import track
@@ -39,7 +39,7 @@ class Callers:
         self._lock, self._is_over = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._tell, args=(number,)) for number in range(CALLERS)]
 
-    def __enter__(self) -> Callers:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -176,4 +176,3 @@ def _found(url: str) -> tuple[set[str], int, int]:
             return {event.event_id for event in events}, len(events) - len(contents), sum(written.get(name) != state for name, state in again.items())
     finally:
         store.close()
-

@@ -1,0 +1,25 @@
+"""Nothing of one tenant is seen or changed by another, and every operation needs the right key."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenants import crossed, unlocked
+
+pytestmark = pytest.mark.xdist_group("stores")
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=12, deadline=None)
+def test_each_tenant_is_answered_as_if_it_were_alone(seed: int) -> None:
+    with TemporaryDirectory() as name:
+        assert crossed(Path(name), seed, steps=40) == 0
+
+
+def test_no_operation_opens_to_the_wrong_key(tmp_path: Path) -> None:
+    asked, let_in = unlocked(tmp_path)
+    assert asked >= 60
+    assert let_in == 0
