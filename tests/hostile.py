@@ -8,11 +8,14 @@ import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from eta.api.contract import ESTIMATE_REQUESTS, SCORE_REQUESTS
+from eta.api.contract import CORRECTION_REQUESTS, ESTIMATE_REQUESTS, EVENT_REQUESTS, SCORE_REQUESTS, SHIPMENT_REQUESTS
 
 GOOD: list[tuple[str, Any]] = [
     *(("/v1/estimates", body) for body in ESTIMATE_REQUESTS.values()),
     *(("/v1/score", body) for body in SCORE_REQUESTS.values()),
+    *(("/v1/shipments", body) for body in SHIPMENT_REQUESTS.values()),
+    *(("/v1/events", body) for body in EVENT_REQUESTS.values()),
+    *(("/v1/shipments/shp_0", body) for body in CORRECTION_REQUESTS.values()),
 ]
 JSON_HEADERS = {"content-type": "application/json"}
 
@@ -120,9 +123,26 @@ def requests(seed: int, count: int) -> Iterator[Sent]:
         elif kind < 0.25:
             content = damaged(chance, json.dumps(body).encode())
         headers = chance.choice(HEADERS) if chance.random() < 0.1 else JSON_HEADERS
-        method = chance.choice(["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]) if chance.random() < 0.05 else "POST"
+        method = chance.choice(["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]) if chance.random() < 0.05 else "PATCH" if "shp_" in path else "POST"
         if chance.random() < 0.05:
-            path = chance.choice(["/v1/models", "/v1/score/", "/v1//score", "/v1/%00", "/v2/score", "/%2e%2e/etc/passwd", "/livez", "/readyz", "/metrics", "/"])
+            path = chance.choice(
+                [
+                    "/v1/shipments?cursor=%00",
+                    "/v1/shipments/%00",
+                    "/v1/shipments?limit=0&ids=,",
+                    "/v1/shipments?external_ids=%ff",
+                    "/v1/models",
+                    "/v1/score/",
+                    "/v1//score",
+                    "/v1/%00",
+                    "/v2/score",
+                    "/%2e%2e/etc/passwd",
+                    "/livez",
+                    "/readyz",
+                    "/metrics",
+                    "/",
+                ]
+            )
         yield Sent(method, path, headers, content)
 
 
@@ -138,7 +158,9 @@ def faults_of(status: int, content_type: str, content: bytes) -> list[str]:
         return []
     told = json.loads(content)
     wrong = [] if told["status"] == status and set(told) == {"type", "title", "status", "detail", "instance", "errors"} else ["no problem"]
-    if status == 422 and not (told["errors"] and all(error["loc"][0] == "body" and ";" in error["msg"] for error in told["errors"])):
+    if status == 422 and not (
+        told["errors"] and all(error["loc"][0] in ("body", "query", "path", "header") and ";" in error["msg"] for error in told["errors"])
+    ):
         wrong.append("a 422 names no field or no mend")
     return wrong if content.isascii() else [*wrong, "echoes what is not ASCII"]
 

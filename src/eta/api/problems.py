@@ -40,6 +40,8 @@ _MENDS = {
     "string_type": "this is no text; send a JSON string",
     "float_type": "this is no number; send a JSON number",
     "int_type": "this is no whole number; send one without a fraction",
+    "int_parsing": "this is no whole number; send one without a fraction",
+    "enum": "there is no such choice; send {expected}",
     "too_long": "the list is too long; send at most {max_length} entries",
     "too_short": "the list is too short; send at least {min_length}",
     "string_too_long": "the text is too long; send at most {max_length} characters",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import apsw
 
@@ -103,9 +103,10 @@ class SqliteEngine:
 
     def __init__(self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
         self._path, self._synchronous, self._vfs = path, synchronous, vfs
-        # A database of ``memdb`` lives as long as a connection to it does.
-        self._database, self._uses_vfs = (str(path), vfs) if path else (f"file:/eta-{id(self)}?vfs=memdb", None)
-        self._lock: Any = None
+        self._database, self._uses_vfs = (str(path), vfs) if path else (f"file:/eta-{secrets.token_hex(8)}?vfs=memdb", None)
+        self._lock: int | None = None
+        # A database in memory lives as long as a connection to it does.
+        self._anchor = None if path else self.reader()
 
     def writer(self) -> SqliteConnection:
         """The connection that writes; the file is locked against other processes that would.
@@ -128,7 +129,7 @@ class SqliteEngine:
         Raises:
             StoreUnavailable: if there is no such file.
         """
-        access = apsw.SQLITE_OPEN_READONLY if self._path else apsw.SQLITE_OPEN_READWRITE
+        access = apsw.SQLITE_OPEN_READONLY if self._path else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         try:
             return SqliteConnection(self._database, access | apsw.SQLITE_OPEN_URI, self._uses_vfs)
         except apsw.Error as error:
@@ -144,7 +145,9 @@ class SqliteEngine:
         return isinstance(error, _OUTAGES)
 
     def close(self) -> None:
-        """Lets other processes write."""
+        """Lets other processes write; what was in memory is gone."""
+        if self._anchor:
+            self._anchor.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
