@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,11 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SHELL = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 ANSWERS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)]
-REQUESTS = [(route, json.loads(body)) for route, body in re.findall(r"127\.0\.0\.1:8000(/v1/\w+) .*?-d '(.*?)'\n", "".join(SHELL), flags=re.DOTALL)]
+REQUESTS = [
+    (route, json.loads(body)) for route, body in re.findall(r"127\.0\.0\.1:8000(/v1/(?:estimates|score)) .*?-d '(.*?)'\n", "".join(SHELL), flags=re.DOTALL)
+]
+#: The commands that register a shipment, tell a scan of it, and ask.
+RECORDED = next(block for block in SHELL if "/v1/events" in block)
 
 pytestmark = pytest.mark.xdist_group("readme")
 
@@ -77,6 +82,26 @@ def test_the_commands_run_as_written(shown: tuple[Path, str], tmp_path: Path) ->
         run(command, folder)
     assert (folder / "flags.csv").read_text(encoding="utf-8").startswith("order_id,shipment_id,")
     assert json.loads((folder / "backtest.json").read_text(encoding="utf-8"))["data"]["simulated"]
+
+
+def test_a_shipment_is_remembered_as_the_readme_shows(shown: tuple[Path, str], tmp_path: Path) -> None:
+    folder = shutil.copytree(shown[0], tmp_path / "copy")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ETA_")}
+    command = [str(Path(sys.executable).with_name("eta")), "serve", "--demo", "--port", str(port)]
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL) as server:
+        try:
+            run(f"until curl -fs http://127.0.0.1:{port}/readyz; do sleep 0.1; done", folder)
+            printed = run(RECORDED.replace(":8000", f":{port}"), folder)
+        finally:
+            server.terminate()
+    told = json.loads(printed[printed.index('{"object":"Shipments"') :])["results"][0]
+    assert (told["external_id"], told["tracking_number"], told["forecast"]["status"]) == ("A-1002", "RF1002", "in_transit")
+    assert [entry["event_code"] for entry in told["journey"]] == ["order_created", "accepted"]
+    assert told["forecast"]["estimated_delivery_date"]
+    assert (folder / "eta.sqlite").is_file()
 
 
 @pytest.mark.parametrize(("request_", "said"), list(zip(REQUESTS, ANSWERS, strict=True)), ids=["estimates", "score"])

@@ -8,12 +8,13 @@ also be made to fail from the n-th write on, as they do when a process dies or a
 from __future__ import annotations
 
 import random
+from itertools import count
 from pathlib import Path
 
 import apsw
 
-NAME = "lossy"
 SECTOR = 512
+_NUMBERS = count()
 
 
 class Disk(apsw.VFS):
@@ -25,7 +26,9 @@ class Disk(apsw.VFS):
         self.operations = 0
         self.durable: dict[str, bytearray] = {}
         self.pending: dict[str, list[tuple[int, bytes | None]]] = {}
-        super().__init__(NAME, "unix")
+        # A name that no other disk has had: one that is let go of takes its name along.
+        self.name = f"lossy-{next(_NUMBERS)}"
+        super().__init__(self.name, "unix")
 
     def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802  # SQLite's name
         """A file on the disk."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
-from lossy_disk import NAME, Disk
+from lossy_disk import Disk
 from rich.progress import track
 
 from eta.api import app as api
@@ -50,7 +50,7 @@ def _cuts(folder: Path, synchronous: str, count: int) -> dict[str, int]:
         chance = random.Random(f"{synchronous} {number}")  # noqa: S311  # a seed is the point
         disk.durable, disk.pending, disk.operations, disk.lives = {}, {}, 0, None
         place = folder / str(number)
-        store = SqlStore(SqliteEngine(place / "eta.sqlite", synchronous=synchronous, vfs=NAME), Clock())
+        store = SqlStore(SqliteEngine(place / "eta.sqlite", synchronous=synchronous, vfs=disk.name), Clock())
         disk.lives = disk.operations + chance.randrange(1, chance.choice((300, 1_500, 6_000)))
         acknowledged = _told_until_it_breaks(store, chance)
         disk.cut(place / "left", chance)
@@ -138,7 +138,7 @@ def _each_write_of_an_ingestion(disk: Disk, folder: Path) -> tuple[int, int, int
     while True:
         disk.durable, disk.pending, disk.operations, disk.lives = {}, {}, 0, None
         place = folder / str(point)
-        store = SqlStore(SqliteEngine(place / "eta.sqlite", vfs=NAME), Clock())
+        store = SqlStore(SqliteEngine(place / "eta.sqlite", vfs=disk.name), Clock())
         store.write(register_shipments, Registering(TENANT, registration(1)))
         disk.lives = disk.operations + point
         reports = [scan(1, code, hours_ago=hours) for hours, code in enumerate(EventCode)]
@@ -169,10 +169,10 @@ def _each_write_of_a_migration(disk: Disk, folder: Path) -> tuple[int, int]:
     while True:
         disk.durable, disk.pending, disk.operations, disk.lives = {}, {}, 0, None
         file = folder / str(point) / "eta.sqlite"
-        _migrate(SqliteEngine(file, vfs=NAME), MIGRATIONS)
+        _migrate(SqliteEngine(file, vfs=disk.name), MIGRATIONS)
         disk.lives = disk.operations + point
         try:
-            _migrate(SqliteEngine(file, vfs=NAME), (*MIGRATIONS, MORE))
+            _migrate(SqliteEngine(file, vfs=disk.name), (*MIGRATIONS, MORE))
         except Exception:  # noqa: BLE001  # it died, however that shows
             is_over = False
         else:
@@ -208,7 +208,7 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
     del scale
     disk = Disk()
     stores.TRY_AGAIN_AFTER = 0.2
-    api.open_store = lambda _, clock: SqlStore(SqliteEngine(folder / "eta.sqlite", vfs=NAME), clock)  # type: ignore[assignment]
+    api.open_store = lambda _, clock: SqlStore(SqliteEngine(folder / "eta.sqlite", vfs=disk.name), clock)  # type: ignore[assignment]
     event = {"external_id": "A-1", "event_code": "sorted", "place": ""}
     sent = {
         "external_id": "A-1",

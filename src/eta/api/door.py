@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any, cast
 
@@ -63,9 +64,7 @@ class StrictRoute(APIRoute):
 
         async def strict(request: Request) -> Response:
             caller = request.state.caller = authorise(request, scope)
-            if kind is None:
-                return await handle(request)
-            with request.app.state.admission.admit(kind, caller):
+            with request.app.state.admission.admit(kind, caller) if kind else nullcontext():
                 return await handle(_Read(request, await read_body(request, reads_lines=bool(lines)), model, lines) if model else request)
 
         return strict
