@@ -6,6 +6,7 @@ import random
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from fastapi.testclient import TestClient
 from lossy_disk import Disk
@@ -207,8 +208,6 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
     """Through HTTP: the disk is full, then there is room again."""
     del scale
     disk = Disk()
-    stores.TRY_AGAIN_AFTER = 0.2
-    api.open_store = lambda _, clock: SqlStore(SqliteEngine(folder / "eta.sqlite", vfs=disk.name), clock)  # type: ignore[assignment]
     event = {"external_id": "A-1", "event_code": "sorted", "place": ""}
     sent = {
         "external_id": "A-1",
@@ -217,7 +216,8 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
         "order_time": "2026-05-18T10:00:00Z",
     }
     acknowledged, refusals, unhelpful = [], 0, 0
-    with TestClient(application(folder / "models")) as client:
+    on_disk = patch.object(api, "open_store", lambda _, clock: SqlStore(SqliteEngine(folder / "eta.sqlite", vfs=disk.name), clock))
+    with on_disk, patch.object(stores, "TRY_AGAIN_AFTER", 0.2), TestClient(application(folder / "models")) as client:
         client.headers["X-API-Key"] = KEY
         shipment_id = client.post("/v1/shipments", json=sent).json()["id"]
 

@@ -38,7 +38,7 @@ from eta.api.problems import install
 from eta.api.recorded import recorded
 from eta.api.routes import probes, v1
 from eta.api.serving import Serving, now
-from eta.api.workers import Readers, Workers, retain
+from eta.api.workers import Readers, Workers, Written, retain
 from eta.settings import Settings
 from eta.store.store import open_store
 
@@ -62,7 +62,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
     app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc())
-    app.state.metrics, app.state.workers, app.state.clock = metrics, Workers(), clock
+    app.state.metrics, app.state.workers, app.state.written, app.state.clock = metrics, Workers(), Written(), clock
     app.router.route_class = StrictRoute
     app.include_router(v1)
     app.include_router(recorded)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -135,17 +133,13 @@ def _tenant(request: Request) -> str:
 
 async def _write(request: Request, work: Work[Any, Any], item: object, say: Callable[[Any], Said], *, weight: int = 1) -> Response:
     """What was done, once it is on the disk; the same answer again where the same key comes again."""
-    store, key = request.app.state.store, request.headers.get("idempotency-key")
+    store, written, key = request.app.state.store, request.app.state.written, request.headers.get("idempotency-key")
     if key is None:
-        said = say(await _done(store.submit(work, item, weight=weight)))
+        said = say(await written.result(store.submit(work, item, weight=weight)))
     else:
         digest = hashlib.sha256(b"\n".join((request.method.encode(), request.url.path.encode(), await request.body()))).hexdigest()
-        said = await _done(store.submit(answer_once, Asking(_tenant(request), _checked(key), digest, work, item, say), weight=weight))
+        said = await written.result(store.submit(answer_once, Asking(_tenant(request), _checked(key), digest, work, item, say), weight=weight))
     return Response(said.body, said.status, media_type="application/json")
-
-
-async def _done(future: Future[Any]) -> Any:
-    return await asyncio.wrap_future(future)
 
 
 def _checked(key: str) -> str:
@@ -204,15 +198,18 @@ async def _tell(request: Request, choose: Callable[[Session], list[StoredShipmen
 
 async def _issue(request: Request, forecasts: Sequence[StoredForecast]) -> None:
     """Keeps what is news. An answer that cannot be kept is given all the same, and counted: reading goes on when the disk is full."""
+    state = request.app.state
     if forecasts:
         try:
-            await _done(request.app.state.store.submit(issue_forecasts, Issuing(_tenant(request), forecasts), weight=len(forecasts)))
+            issuing = Issuing(_tenant(request), forecasts)
+            await state.written.result(state.store.submit(issue_forecasts, issuing, weight=len(forecasts)))
         except (StoreBusy, StoreUnavailable):
-            request.app.state.metrics.unkept.inc(len(forecasts))
+            state.metrics.unkept.inc(len(forecasts))
 
 
 async def _erase(request: Request, column: str, value: str) -> Response:
-    count = await _done(request.app.state.store.submit(erase_shipments, Erasing(_tenant(request), column, value)))
+    state = request.app.state
+    count = await state.written.result(state.store.submit(erase_shipments, Erasing(_tenant(request), column, value)))
     if not count:
         raise NotRecorded("there is no such shipment")
     return Response(to_json({"object": "Erased", "shipments": count}), media_type="application/json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import Literal, cast
 
@@ -38,7 +37,7 @@ async def estimates(request: Request, body: EstimateRequest) -> Response:
     answered = reply("Estimate", lane.ordered_at, current, results)
     if body.is_shown:
         shown = Showing(request.state.caller.tenant, lane.ordered_at, current.version, to_json(answered).decode())
-        answered["id"] = await asyncio.wrap_future(state.store.submit(keep_estimates, shown))
+        answered["id"] = await state.written.result(state.store.submit(keep_estimates, shown))
     return _json(answered)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from eta.api.problems import Refused
 from eta.domain.errors import EtaError
@@ -53,6 +54,36 @@ class Workers:
     def close(self) -> None:
         """Waits for the batch at work, if any; those that wait are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Written:
+    """Brings what the store has written back to the event loop, with one wake-up for all that a transaction wrote."""
+
+    def __init__(self) -> None:
+        self._done: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+
+    async def result(self, future: Future[T]) -> T:
+        """The result, once it is durable."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[T] = loop.create_future()
+
+        def note(done: Future[T]) -> None:
+            self._done.append((waiting, done))
+            if len(self._done) == 1:
+                loop.call_soon_threadsafe(self._deliver)
+
+        future.add_done_callback(note)
+        return await waiting
+
+    def _deliver(self) -> None:
+        while self._done:
+            waiting, done = self._done.popleft()
+            if waiting.cancelled():
+                continue
+            if error := done.exception():
+                waiting.set_exception(error)
+            else:
+                waiting.set_result(done.result())
 
 
 class Readers:

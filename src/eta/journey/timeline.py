@@ -109,16 +109,16 @@ def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
 _texts_of, _numbers_of = _fields(_TEXT_COLUMNS), _fields(_NUMBER_COLUMNS)
 
 
-class ScanTold(NamedTuple):
-    """One scan as it was told; times in microseconds since 1970 in UTC."""
+class ScansTold(NamedTuple):
+    """Scans as they were told, a list a column; times in microseconds since 1970 in UTC."""
 
-    #: Row of the shipment.
-    owner: int
-    event_code: str
-    occurred: int
-    received: int
-    raw_code: str | None
-    place: str | None
+    #: Rows of the shipments.
+    owner: Sequence[int]
+    event_code: Sequence[str]
+    occurred: Sequence[int]
+    received: Sequence[int]
+    raw_code: Sequence[str | None]
+    place: Sequence[str | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ class Scans:
     event_hash: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, told: Sequence[ScanTold], shipments: int) -> Scans:
+    def of(cls, told: ScansTold, shipments: int) -> Scans:
         """The scans of so many shipments, told in any order."""
         return Scans(**_told_once(_of_told(told), shipments))
 
@@ -283,22 +283,23 @@ def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _
     if stranger is not None:
         raise _of_no_shipment(stranger)
     return _of_told(
-        [
-            ScanTold(
-                row_of[event.shipment_id], event.event_code.value, microseconds(event.occurred_at), microseconds(event.received_at), event.raw_code, event.place
-            )
-            for event in events
-        ]
+        ScansTold(
+            [row_of[event.shipment_id] for event in events],
+            [event.event_code.value for event in events],
+            [microseconds(event.occurred_at) for event in events],
+            [microseconds(event.received_at) for event in events],
+            [event.raw_code for event in events],
+            [event.place for event in events],
+        )
     )
 
 
-def _of_told(scans: Sequence[ScanTold]) -> _Told:
-    rows = [
-        (scan.owner, _POSITION[scan.event_code], scan.occurred, scan.received, text_hash(scan.raw_code or scan.event_code), text_hash(scan.place or ""))
-        for scan in scans
-    ]
-    owner, code, occurred, received, what, where = np.ascontiguousarray(np.array(rows, dtype=np.int64).reshape(-1, 6).T)
-    return _Told(owner, code, occurred, received, what, where, Labels.of([scan.place for scan in scans]))
+def _of_told(told: ScansTold) -> _Told:
+    code = [_POSITION[name] for name in told.event_code]
+    what = [text_hash(raw or name) for raw, name in zip(told.raw_code, told.event_code, strict=True)]
+    where = [text_hash(place or "") for place in told.place]
+    owner, codes, occurred, received, whats, wheres = np.array([told.owner, code, told.occurred, told.received, what, where], dtype=np.int64)
+    return _Told(owner, codes, occurred, received, whats, wheres, Labels.of(told.place))
 
 
 def _told_once(told: _Told, shipments: int) -> dict[str, Any]:
