@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +13,13 @@ import pandas as pd
 import pytest
 
 from eta import __version__
-from eta.cli import main
 from olist_files import ORDERS, STATUS_OF_STAMP, as_known_on, open_orders, read
+from shell import EXECUTABLE, Ran, execute, ran_well, run
 
 # The versions trained once for all of these tests live in one process.
 pytestmark = pytest.mark.xdist_group("commands")
 on_real_orders = pytest.mark.xdist_group("real orders")
 
-EXECUTABLE = Path(sys.executable).with_name("eta")
 EARLY, LATE, REAL_DAY = "2018-03-15", "2018-04-15", "2018-05-15"
 #: So early that there are no days on which a new version could check itself, which takes most of the time.
 QUICK = "2017-10-20"
@@ -49,45 +45,6 @@ FIGURES_OF_RANGES = {f"{figure}_{name}" for figure in ("coverage_censored", "low
 FIGURES_OF_PIT = words("pit_deciles_low pit_deciles_high")
 #: Told beyond what is documented.
 EXTRA = {"n_late"}
-
-
-class Ran(NamedTuple):
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def errors(self) -> list[str]:
-        return [line for line in self.err.splitlines() if line.startswith("error: ")]
-
-
-def run(*arguments: object, models: Path, **env: str) -> Ran:
-    """Runs a command in this process, beside the folder of the registry."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        for name, value in {"ETA_MODELS": str(models), **env}.items():
-            patch.setenv(name, value)
-        patch.chdir(models.parent)
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-    return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
-
-
-def ran_well(*arguments: object, models: Path) -> str:
-    """Runs a command that must not fail, and returns what it said."""
-    ran = run(*arguments, models=models)
-    assert ran.status == 0, ran.err
-    return ran.out
-
-
-def execute(*arguments: object, models: Path, **env: str) -> Ran:
-    """Runs the installed command."""
-    ended = subprocess.run(
-        [EXECUTABLE, *map(str, arguments)], env={**os.environ, "ETA_MODELS": str(models), **env}, cwd=models.parent, capture_output=True, text=True, check=False
-    )
-    return Ran(ended.returncode, ended.stdout, ended.stderr)
 
 
 def score(data: Path, day: str, models: Path, name: str = "scores.csv") -> Path:

@@ -104,9 +104,11 @@ def _is_enough(parcels: pd.DataFrame, is_simulated: bool) -> bool:
 
 def _interval(parcels: pd.DataFrame, held: pd.Series, is_simulated: bool, confidence: float, seed: int) -> tuple[float | None, float | None]:
     known = held.dropna()
+    if known.empty:
+        return None, None
     if is_simulated:
         count = len(known) / _design_effect(known, parcels.loc[known.index, "parcel"])
-        return exact_interval(float(known.mean()) * count, count, confidence=confidence) if len(known) else (None, None)
+        return exact_interval(float(known.mean()) * count, count, confidence=confidence)
     weeks = known.groupby(parcels.loc[known.index, "week"], observed=True).agg(["sum", "count"])
     return week_bootstrap(weeks["sum"].to_numpy(dtype=np.float64), weeks["count"].to_numpy(dtype=np.float64), seed)
 

@@ -170,15 +170,17 @@ def _pit_deciles(start: NDArray[np.float64], end: NDArray[np.float64]) -> list[f
 def _pit_band(part: pd.DataFrame, is_simulated: bool, seed: int) -> Row:
     """The 95 % interval of each of ``pit_deciles``."""
     known = part[part["pit_from"].notna()]
+    if known.empty:
+        return {"pit_deciles_low": None, "pit_deciles_high": None}
     count = np.asarray(known.groupby("week", observed=True).size(), dtype=np.float64)
     weeks = [pit_deciles(week["pit_from"].to_numpy(), week["pit_to"].to_numpy()) for _, week in known.groupby("week", observed=True)]
-    inside = count[:, None] * np.array(weeks).reshape(len(weeks), -1)
+    inside = count[:, None] * np.array(weeks)
     if is_simulated:
         intervals = [exact_interval(float(total), float(count.sum())) for total in inside.sum(axis=0)]
     else:
         intervals = [week_bootstrap(column, count, seed) for column in inside.T]
     low, high = ([interval[end] for interval in intervals] for end in (0, 1))
-    return {"pit_deciles_low": None if None in low or not low else low, "pit_deciles_high": None if None in high or not high else high}
+    return {"pit_deciles_low": None if None in low else low, "pit_deciles_high": None if None in high else high}
 
 
 def _late_calibration(part: pd.DataFrame) -> Row:

@@ -24,6 +24,8 @@ from eta.store.engine import Many, Row
 _PATIENCE_MS = 10_000
 #: Pages of the write-ahead log (4 KiB each) from which it is worked off when nobody waits, and even while callers do.
 _LONG_LOG, _LONGEST_LOG = 1_000, 16_384
+#: What a writer keeps of the file in memory.
+_CACHE_KIB = 65_536
 _OUTAGES = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError, apsw.CorruptError, apsw.NotADBError)
 
 
@@ -80,7 +82,7 @@ class SqliteConnection:
 
         # Setting a hook of our own takes SQLite's, which would work the log off within a commit, away.
         self._connection.set_wal_hook(note)
-        for setting in ("journal_mode = WAL", f"synchronous = {synchronous}", "secure_delete = ON"):
+        for setting in ("journal_mode = WAL", f"synchronous = {synchronous}", "secure_delete = ON", f"cache_size = -{_CACHE_KIB}"):
             self.rows(f"PRAGMA {setting}")
 
     def close(self) -> None:

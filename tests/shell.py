@@ -1,0 +1,56 @@
+"""Commands, run as people run them."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from eta.cli import main
+
+EXECUTABLE = Path(sys.executable).with_name("eta")
+
+
+class Ran(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+def run(*arguments: object, models: Path, **env: str) -> Ran:
+    """Runs a command in this process, beside the folder of the registry."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name, value in {"ETA_MODELS": str(models), **env}.items():
+            patch.setenv(name, value)
+        patch.chdir(models.parent)
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+    return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def ran_well(*arguments: object, models: Path) -> str:
+    """Runs a command that must not fail, and returns what it said."""
+    ran = run(*arguments, models=models)
+    assert ran.status == 0, ran.err
+    return ran.out
+
+
+def execute(*arguments: object, models: Path, **env: str) -> Ran:
+    """Runs the installed command."""
+    ended = subprocess.run(
+        [EXECUTABLE, *map(str, arguments)], env={**os.environ, "ETA_MODELS": str(models), **env}, cwd=models.parent, capture_output=True, text=True, check=False
+    )
+    return Ran(ended.returncode, ended.stdout, ended.stderr)
