@@ -236,6 +236,35 @@ def test_pages_hold_every_shipment_once(client: TestClient) -> None:
     assert sorted(each["external_id"] for each in named) == ["A-3", "A-4"]
 
 
+def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(client: TestClient, app: FastAPI, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = {register(client, external_id=f"A-{number}", tracking_number=f"N{number}") for number in range(6)}
+    before = app.state.store.as_of()
+    clock.pass_hours(1)
+    for number in range(6, 12):
+        register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
+    monkeypatch.setattr(app.state.store, "as_of", lambda: before)
+    seen, cursor = set[str](), None
+    for _ in range(7):
+        told = client.get("/v1/shipments", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        seen |= {each["id"] for each in told["results"]}
+        cursor = told["next_cursor"]
+        if cursor is None:
+            break
+    assert cursor is None
+    assert seen == ids
+
+
+@pytest.mark.parametrize("path", ["/v1/shipments/%00", "/v1/shipments?ids=a%00", "/v1/shipments?external_ids=%0a", "/v1/shipments?status=expired"])
+def test_an_id_that_cannot_be_is_refused(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 422
+
+
+@pytest.mark.parametrize("host", ["x?", "x#", "x/a?", "127.0.0.1/livez?"])
+def test_what_the_caller_says_the_host_is_opens_nothing(tmp_path: Path, host: str) -> None:
+    with TestClient(create_app(Settings(models=tmp_path, api_keys={"0" * 64: Caller()}))) as client:
+        assert client.get("/v1/shipments", headers={"Host": host}).status_code in (400, 401)
+
+
 def test_no_byte_of_a_cursor_can_be_changed(client: TestClient) -> None:
     for number in range(2):
         register(client, external_id=f"A-{number}", tracking_number=f"N{number}")

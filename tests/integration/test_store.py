@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from eta.calendars.local import microseconds
 from eta.domain.errors import Conflict, InvalidValue, KeyReused, NotRecorded, StoreBusy, StoreLocked, StoreRejected, StoreUnavailable
 from eta.domain.vocabulary import EventCode
+from eta.service import record_events as recording
 from eta.service.answer_once import KEPT_FOR, Asking, Said, answer_once
 from eta.service.back_up_store import back_up, restore
 from eta.service.export_store import export_store
@@ -23,7 +27,9 @@ from eta.service.keep_store import Erasing, Retaining, erase_shipments, let_go_o
 from eta.service.quote_delivery import Showing, keep_estimates
 from eta.service.record_events import Outcome, Recorded, Report, Told, record_events
 from eta.service.register_shipments import Correcting, Registering, correct_shipments, register_shipments
+from eta.service.tell_shipments import Issuing, issue_forecasts
 from eta.store import store as stores
+from eta.store.records import StoredForecast
 from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
 from eta.store.store import SqlStore, engine_of
@@ -110,6 +116,100 @@ def test_a_number_that_comes_again_after_months_is_another_parcels(store: SqlSto
     assert status(store, new) == "pre_transit"
     record(store, replace(scan(1), occurred_at=clock.now))
     assert (status(store, old), status(store, new)) == ("delivered", "in_transit")
+
+
+def test_a_scan_of_a_number_given_again_is_the_new_parcels(store: SqlStore, clock: Clock) -> None:
+    old = register(store, registration(1)).shipment_id
+    record(store, scan(1, EventCode.DELIVERED))
+    clock.pass_hours(100 * 24)
+    fresh = replace(scan(1), occurred_at=clock.now)
+    # Told before the new one is registered, and the last one of the old told again.
+    assert [answer.shipment_id for answer in record(store, fresh, scan(1, EventCode.DELIVERED))] == [None, old]
+    new = register(store, replace(registration(1, ordered_at=clock.now), external_id="A-2")).shipment_id
+    assert (status(store, old), status(store, new)) == ("delivered", "in_transit")
+    again = record(store, scan(1, EventCode.DELIVERED), fresh)
+    assert [(answer.outcome, answer.shipment_id) for answer in again] == [(Outcome.DUPLICATE, old), (Outcome.DUPLICATE, new)]
+
+
+def test_a_parcel_that_is_still_on_its_way_keeps_its_number(store: SqlStore, clock: Clock) -> None:
+    shipment_id = register(store, registration(1)).shipment_id
+    clock.pass_hours(100 * 24)
+    record(store, replace(scan(1, EventCode.DELIVERED), occurred_at=clock.now))
+    assert status(store, shipment_id) == "delivered"
+
+
+def test_a_number_that_somebody_told_of_long_ago_starts_anew(store: SqlStore, clock: Clock) -> None:
+    record(store, scan(1, EventCode.DELIVERED))
+    clock.pass_hours(150 * 24)
+    assert status(store, register(store, registration(1, ordered_at=clock.now)).shipment_id) == "pre_transit"
+
+
+def test_a_number_has_one_bearer_whatever_was_corrected(store: SqlStore, clock: Clock) -> None:
+    early = register(store, replace(registration(7), tracking_number=None)).shipment_id
+    register(store, registration(1))
+    clock.pass_hours(100 * 24)
+    store.write(correct_shipments, Correcting(TENANT, early, {"tracking_number": "00000001"}))
+    record(store, replace(scan(1), occurred_at=clock.now))
+    assert status(store, early) == "in_transit"
+    with pytest.raises(Conflict, match="external_id"):
+        register(store, replace(registration(1), external_id="A-3"))
+    clock.pass_hours(100 * 24)
+    assert register(store, replace(registration(1), external_id="A-3")).is_new
+
+
+def test_what_is_told_of_a_shipment_stays_with_it_whatever_its_number(store: SqlStore) -> None:
+    shipment_id = register(store, registration(1)).shipment_id
+    packed = Report(event_code=EventCode.ORDER_PACKED, external_id="A-1", occurred_at=NOW - timedelta(hours=30))
+    record(store, packed, scan(1))
+    by_id, by_number = (
+        replace(scan(1), carrier=None, tracking_number=None, shipment_id=shipment_id),
+        replace(packed, external_id=None, carrier="post", tracking_number="1"),
+    )
+    assert [answer.outcome for answer in record(store, by_id, packed)] == [Outcome.DUPLICATE] * 2
+    assert record(store, replace(by_number, tracking_number="00000001"))[0].outcome is Outcome.DUPLICATE
+    store.write(correct_shipments, Correcting(TENANT, shipment_id, {"tracking_number": "99"}))
+    told = known(store, shipment_id)
+    assert told
+    assert [event.event_code for event in told.events] == ["order_created", "order_packed"]
+    assert record(store, packed)[0].outcome is Outcome.DUPLICATE
+    other = known(store, register(store, replace(registration(1), external_id="A-2")).shipment_id)
+    assert other
+    assert [event.event_code for event in other.events] == ["order_created", "accepted"]
+
+
+def test_a_scan_told_of_both_its_number_and_its_shipment_is_one(store: SqlStore) -> None:
+    shipment_id = register(store, replace(registration(1), tracking_number=None)).shipment_id
+    record(store, replace(scan(1), carrier=None, tracking_number=None, external_id="A-1"), scan(1))
+    store.write(correct_shipments, Correcting(TENANT, shipment_id, {"tracking_number": "00000001"}))
+    told = known(store, shipment_id)
+    assert told
+    assert [event.event_code for event in told.events] == ["order_created", "accepted"]
+    assert told.state.scan_count == 2
+
+
+def test_a_local_time_is_the_same_scan_whatever_zone_it_was_read_in(store: SqlStore) -> None:
+    local = replace(scan(1), occurred_at=None, occurred_local=(NOW - timedelta(hours=9)).replace(tzinfo=None))
+    record(store, local)
+    shipment_id = register(store, registration(1)).shipment_id
+    assert record(store, local)[0].outcome is Outcome.DUPLICATE
+    told = known(store, shipment_id)
+    assert told
+    assert told.state.scan_count == 2
+
+
+def test_a_clock_that_was_ahead_for_a_while_does_not_make_scans_old(store: SqlStore, clock: Clock) -> None:
+    register(store, registration(1))
+    clock.pass_hours(500 * 24)
+    register(store, registration(2))
+    clock.pass_hours(-500 * 24)
+    assert record(store, scan(1))[0].outcome is Outcome.STORED
+
+
+def test_one_parcel_has_only_so_many_scans(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MOST_SCANS", 5)
+    answers = record(store, *(scan(1, EventCode.INFO, hours_ago=hours) for hours in range(8)))
+    assert [answer.outcome for answer in answers] == [Outcome.STORED] * 5 + [Outcome.QUARANTINED] * 3
+    assert answers[-1].reason == "too_many_scans"
 
 
 def test_a_corrected_carrier_changes_what_counts_and_not_what_was_known(store: SqlStore) -> None:
@@ -267,10 +367,43 @@ def test_what_is_erased_is_nowhere_any_more(store: SqlStore) -> None:
     )
     store.write(answer_once, said)
     assert store.write(erase_shipments, Erasing(TENANT, "external_id", "A-77777777")) == 1
-    assert not [row for rows in everything(store).values() for row in rows if go in row or "77777777" in row]
+    # A reply that may be given again holds our id alone, and goes after its 72 hours.
+    assert not [row for table, rows in everything(store).items() if table != "replies" for row in rows if go in row or "77777777" in row]
     assert status(store, keep) == "in_transit"
     assert store.write(erase_shipments, Erasing(TENANT, "external_id", "A-77777777")) == 0
     assert register(store, registration(77777777)).is_new
+
+
+def test_erasing_takes_nothing_that_was_told_of_another_shipment(store: SqlStore) -> None:
+    one = register(store, registration(1)).shipment_id
+    store.write(correct_shipments, Correcting(TENANT, one, {"tracking_number": "99"}))
+    two = register(store, replace(registration(1), external_id="A-2")).shipment_id
+    record(store, scan(1))
+    before = store.as_of()
+    assert store.write(erase_shipments, Erasing(TENANT, "shipment_id", one)) == 1
+    told, then = known(store, two), known(store, two, before)
+    assert told
+    assert then
+    assert told.events == then.events
+    assert told.state.status == status(store, two) == "in_transit"
+
+
+def test_what_nobody_registered_is_let_go_of_too(store: SqlStore, clock: Clock) -> None:
+    record(store, scan(1), scan(2, hours_ago=9_999.0))
+    store.write(keep_estimates, Showing(TENANT, NOW, None, "{}"))
+    clock.pass_hours(100)
+    record(store, scan(3))
+    clock.pass_hours(100)
+    assert store.write(let_go_of_the_old, Retaining(150 * 3_600_000_000)) == 2
+    left = {table: len(rows) for table, rows in everything(store).items() if rows}
+    assert left == {"trackings": 1, "events": 1}
+
+
+def test_an_answer_about_what_was_erased_meanwhile_is_not_kept(store: SqlStore) -> None:
+    answer = json.dumps(dict.fromkeys(("code", "status", "estimated_on", "earliest_on", "latest_on", "promise_on", "delay_reason", "delay_probability")))
+    forecast = StoredForecast("shp_gone", 1, None, json.dumps({**json.loads(answer), "delay_state": "overdue"}))
+    store.write(issue_forecasts, Issuing(TENANT, [forecast]))
+    assert not any(everything(store).values())
 
 
 def test_what_nobody_has_heard_of_for_long_is_let_go_of(store: SqlStore, clock: Clock) -> None:
@@ -312,7 +445,13 @@ def test_a_copy_made_meanwhile_is_whole_and_fills_any_store(durable_url: str, cl
         restore(engine_of(url), tmp_path / "later.sqlite")
         with a_store(url, clock) as store:
             assert everything(store) == after
-            register(store, registration(99))
+            restored_id = register(store, registration(99)).shipment_id
+        with a_store(durable_url, clock) as store:
+            # Who was registered after the copy has an id that nobody gets from the copy.
+            assert register(store, registration(98)).shipment_id != restored_id
+        (tmp_path / "thesis.txt").write_text("no database", encoding="utf-8")
+        with pytest.raises(StoreRejected, match="no copy"):
+            restore(engine_of(f"sqlite:{tmp_path / 'empty.sqlite'}"), tmp_path / "thesis.txt")
         with pytest.raises(StoreRejected, match="holds something"):
             restore(engine_of(url), tmp_path / "later.sqlite")
     with a_url("sqlite", tmp_path / "early", postgres) as url:
@@ -409,6 +548,33 @@ def test_two_processes_write_to_postgresql_together(postgres: Callable[[], str],
             record(behind, scan(1, EventCode.INFO, hours_ago=2))
         received = {event.occurred_at: event.received_at for event in one.read(lambda session: session.all_events(TENANT)) if event.event_code == "info"}
         assert last < received[microseconds(NOW - timedelta(hours=1))] < received[microseconds(NOW - timedelta(hours=2))]
+
+
+def test_a_server_that_was_restarted_is_asked_again(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
+    require_postgres()
+    with a_url("postgresql", tmp_path, postgres) as url, a_store(url, clock) as store:
+        shipment_id = register(store, registration(1)).shipment_id
+        assert known(store, shipment_id)
+        with psycopg.connect(postgres(), autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (url.rpartition("/")[2],))
+        assert known(store, shipment_id)
+        with pytest.raises(StoreUnavailable):
+            record(store, scan(1))
+        assert record(store, scan(1))[0].outcome is Outcome.STORED
+        assert store.can_write
+
+
+def test_processes_that_start_at_once_make_the_tables_once(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
+    require_postgres()
+    with a_url("postgresql", tmp_path, postgres) as url, ThreadPoolExecutor(4) as pool:
+        for store in pool.map(lambda _: SqlStore(engine_of(url), clock), range(4)):
+            store.close()
+
+
+def test_what_another_process_acknowledged_is_known_whatever_the_clocks_say(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
+    require_postgres()
+    with a_url("postgresql", tmp_path, postgres) as url, a_store(url, clock) as one, a_store(url, Clock(NOW - timedelta(hours=1))) as behind:
+        assert known(behind, register(one, registration(1)).shipment_id)
 
 
 def test_a_full_disk_refuses_what_is_told_and_answers_what_is_asked(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ def a_million(folder: Path, *, shipments: int = 100_000, each: int = 10) -> Figu
 def _fill(session: Session, items: Any) -> list[None]:
     for first, last, each in items:
         facts = json.dumps(_registration(0).to_facts())
-        rows = [StoredShipment(f"shp_{number:024x}", None, f"{number}|post", f"{number}|post|1", facts, 1, 1) for number in range(first, last)]
+        rows = [StoredShipment(f"shp_{number:024x}", None, f"{number}|post|1", facts, 1, 1) for number in range(first, last)]
         session.put_shipments(TENANT, rows)
         start = 1_779_000_000_000_000
         session.add_events(

@@ -62,7 +62,9 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
     app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc())
-    app.state.metrics, app.state.workers, app.state.written, app.state.clock = metrics, Workers(), Written(), clock
+    app.state.metrics, app.state.written, app.state.clock = metrics, Written(), clock
+    # Scans do not wait behind scores.
+    app.state.workers, app.state.parsers = Workers(), Workers()
     app.router.route_class = StrictRoute
     app.include_router(v1)
     app.include_router(recorded)
@@ -92,7 +94,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await asyncio.to_thread(serving.try_to_look)
     # What stands after the start stays: a collection of garbage need not look through it while a caller waits.
     gc.freeze()
-    tasks = [asyncio.create_task(serving.watch()), asyncio.create_task(retain(store, settings.keep_days))]
+    tasks = [asyncio.create_task(serving.watch()), asyncio.create_task(retain(store, app.state.written, settings.keep_days))]
     try:
         yield
     finally:
@@ -101,5 +103,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             with suppress(asyncio.CancelledError):
                 await task
         app.state.workers.close()
+        app.state.parsers.close()
         readers.close()
         await asyncio.to_thread(store.close)

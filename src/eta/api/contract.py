@@ -129,7 +129,7 @@ SCORE = _needs(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))
 MODELS = _needs(Scope.READ, "read")
 REGISTER = _needs(Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_REQUESTS), parameters=[_KEY_HEADER])
 RECORD = _needs(Scope.INGEST, "ingest", requestBody=_body(EVENT_REQUESTS), parameters=[_KEY_HEADER]) | {LINES: "events"}
-CORRECT = _needs(Scope.INGEST, "ingest", requestBody=_body(CORRECTION_REQUESTS))
+CORRECT = _needs(Scope.INGEST, "ingest", requestBody=_body(CORRECTION_REQUESTS), parameters=[_KEY_HEADER])
 READ = _needs(Scope.READ, "read")
 ERASE = _needs(Scope.ADMIN, "ingest")
 LOOK = _needs(Scope.ADMIN, "read")

@@ -65,7 +65,10 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             caller = request.state.caller = authorise(request, scope)
             with request.app.state.admission.admit(kind, caller) if kind else nullcontext():
-                return await handle(_Read(request, await read_body(request, reads_lines=bool(lines)), model, lines) if model else request)
+                if model is None:
+                    return await handle(request)
+                content = await read_body(request, reads_lines=bool(lines))
+                return await handle(_Read(request, content, model, lines, is_ingest=kind == "ingest"))
 
         return strict
 
@@ -73,13 +76,13 @@ class StrictRoute(APIRoute):
 class _Read(Request):
     """A request whose body has been read."""
 
-    def __init__(self, request: Request, content: bytes, model: TypeAdapter[Any], lines: str | None) -> None:
+    def __init__(self, request: Request, content: bytes, model: TypeAdapter[Any], lines: str | None, *, is_ingest: bool) -> None:
         is_lines = lines and _LINES_TYPE.fullmatch(request.headers.get("content-type", "").strip())
         # To the framework, lines of JSON are the list that they are.
         others = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
         scope = {**request.scope, "headers": [*others, (b"content-type", b"application/json")]} if is_lines else request.scope
         super().__init__(scope, request.receive)
-        self._content, self._model = content, model
+        self._content, self._model, self._is_ingest = content, model, is_ingest
         self._load = (lambda: {lines: load_lines(content)}) if is_lines else (lambda: load(content))
 
     async def body(self) -> bytes:
@@ -89,7 +92,7 @@ class _Read(Request):
         """The value, or, of a body that would hold up the event loop, the model itself, made beside it."""
         if len(self._content) <= SMALL_BODY:
             return self._load()
-        workers: Workers = self.app.state.workers
+        workers: Workers = self.app.state.parsers if self._is_ingest else self.app.state.workers
         return await workers.run(lambda: _validated(self._model, self._load()), len(self._content))
 
 

@@ -124,7 +124,7 @@ PostalCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -
 TrackingNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,62}[A-Za-z0-9])?$")]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 Text = Annotated[str, StringConstraints(max_length=200)]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")]
 #: A finite number; bounds are given where it is used.
 Number = Annotated[float, BeforeValidator(_no_true), Field(strict=True, allow_inf_nan=False)]
 Share = Annotated[Number, Field(ge=0.5, le=0.99)]

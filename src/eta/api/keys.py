@@ -40,7 +40,8 @@ def authorise(request: Request, scope: Scope | None) -> Caller:
     Raises:
         Refused: 401 without a key of ours, 403 for a key without the scope, or in demo mode from beyond this machine.
     """
-    if not request.url.path.startswith(f"{PROTECTED}/"):
+    # Not the URL's path: that is put together with what the caller says the host is.
+    if scope is None and not request.scope["path"].startswith(f"{PROTECTED}/"):
         return Caller(scopes=frozenset())
     gate: Gate = request.app.state.gate
     if gate.is_demo:

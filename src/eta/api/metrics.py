@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter as CountOf
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import perf_counter
@@ -73,9 +74,10 @@ class Observed:
 
         try:
             await self.app(scope, receive, count)
-        except Exception:
-            # The caller learns nothing of our inside, and the log nothing of the body.
-            log.exception("a request failed", extra={"action": "request_failed", "route": _route(scope)})
+        except Exception as error:
+            # The caller learns nothing of our inside, and the log nothing of the body, which an error may repeat.
+            stack = traceback.format_tb(error.__traceback__)
+            log.error("a request failed: %s", type(error).__name__, extra={"action": "request_failed", "route": _route(scope), "stack": stack})
             if status:
                 raise
             await to_response(problem(500, "something went wrong here; try again, and tell us if it stays", scope["path"]))(scope, receive, count)

@@ -90,16 +90,22 @@ async def several(
     tenant, secret = _tenant(request), request.app.state.store.secret
     after = _opened(secret, tenant, cursor)
 
+    last: list[str] = []
+
     def chosen(session: Session) -> list[StoredShipment]:
         if ids is not None:
             return session.shipments(tenant, "shipment_id", _listed("ids", ids))
         if external_ids is not None:
             return session.shipments(tenant, "external_id", _listed("external_ids", external_ids))
-        return session.page(tenant, after, limit, status=status.value if status else None)
+        found = session.page(tenant, after, limit, status=status.value if status else None)
+        # Of those, some may have been registered after the moment of the answer: the next page begins after them all the same.
+        last[:] = [found[-1].shipment_id] if len(found) == limit else []
+        return found
 
+    if status is Status.EXPIRED:
+        raise unprocessable(["query", "status"], "enum", "expired is no status that carriers tell; send another, and look at confidence_code")
     told, current, at = await _tell(request, chosen, None)
-    is_page = ids is None and external_ids is None
-    more = _sealed(secret, tenant, told[-1].known.stored.shipment_id) if is_page and len(told) == limit else None
+    more = _sealed(secret, tenant, last[0]) if last else None
     results = [shown.shipment(telling, current, at, Terms().coverage) for telling in told]
     return Response(to_json({**reply("Shipments", at, current, results), "next_cursor": more}), media_type="application/json")
 
@@ -178,10 +184,10 @@ async def _tell(request: Request, choose: Callable[[Session], list[StoredShipmen
     """What there is to say of shipments; what is news, and is said as of now, is kept."""
     state = request.app.state
     current: Current = state.serving.current
-    at: datetime = state.store.as_of()
-    if as_of is not None and as_of > at:
+    now: datetime = await state.readers.run(state.store.as_of)
+    if as_of is not None and as_of > now:
         raise unprocessable(["query", "as_of"], "date_out_of_range", "nothing is known of the future; send a moment that has passed, or nothing")
-    at = as_of or at
+    at = as_of or now
 
     def tell() -> list[Telling]:
         known = state.store.read(lambda session: known_at(session, _tenant(request), choose(session), at))
@@ -217,6 +223,8 @@ async def _erase(request: Request, column: str, value: str) -> Response:
 
 def _listed(field: str, text: str) -> list[str]:
     ids = [part for part in text.split(",") if part]
+    if any(not part.isprintable() for part in ids):
+        raise unprocessable(["query", field], "forbidden_character", "an id holds what cannot be printed; leave it out")
     if len(ids) > MOST_RESULTS:
         raise unprocessable(["query", field], "too_long", f"the list is too long; send at most {MOST_RESULTS} entries")
     return ids

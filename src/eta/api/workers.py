@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from eta.api.problems import Refused
-from eta.domain.errors import EtaError
 from eta.service.keep_store import AT_ONCE, Retaining, let_go_of_the_old
 from eta.store.session import Session
 from eta.store.store import Store
@@ -60,7 +59,8 @@ class Written:
     """Brings what the store has written back to the event loop, with one wake-up for all that a transaction wrote."""
 
     def __init__(self) -> None:
-        self._done: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self._lock, self._is_woken = threading.Lock(), False
+        self._done: list[tuple[asyncio.Future[Any], Future[Any]]] = []
 
     async def result(self, future: Future[T]) -> T:
         """The result, once it is durable."""
@@ -68,16 +68,19 @@ class Written:
         waiting: asyncio.Future[T] = loop.create_future()
 
         def note(done: Future[T]) -> None:
-            self._done.append((waiting, done))
-            if len(self._done) == 1:
+            with self._lock:
+                self._done.append((waiting, done))
+                wakes, self._is_woken = not self._is_woken, True
+            if wakes:
                 loop.call_soon_threadsafe(self._deliver)
 
         future.add_done_callback(note)
         return await waiting
 
     def _deliver(self) -> None:
-        while self._done:
-            waiting, done = self._done.popleft()
+        with self._lock:
+            delivered, self._done, self._is_woken = self._done, [], False
+        for waiting, done in delivered:
             if waiting.cancelled():
                 continue
             if error := done.exception():
@@ -105,13 +108,13 @@ class Readers:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-async def retain(store: Store, keep_days: int | None) -> None:
+async def retain(store: Store, written: Written, keep_days: int | None) -> None:
     """Lets go of what is old, once an hour, for ever; what fails is told and tried again."""
     kept_for = None if keep_days is None else keep_days * 86_400_000_000
     while True:
         try:
-            while await asyncio.wrap_future(store.submit(let_go_of_the_old, Retaining(kept_for))) == AT_ONCE:
+            while await written.result(store.submit(let_go_of_the_old, Retaining(kept_for))) == AT_ONCE:
                 await asyncio.sleep(0.1)
-        except EtaError:
-            log.exception("what is old could not be erased", extra={"action": "retention_failed"})
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+            log.error("what is old could not be erased: %s", type(error).__name__, extra={"action": "retention_failed"})
         await asyncio.sleep(RETAIN_EVERY)

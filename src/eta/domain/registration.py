@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
+from eta.domain.errors import InvalidValue
 from eta.domain.shipment import Place, Shipment
 
 _ENDS = ("origin", "destination")
@@ -14,7 +15,11 @@ _ENDS = ("origin", "destination")
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A shipment that is to be followed; ``shipment`` bears no id of ours yet."""
+    """A shipment that is to be followed; ``shipment`` bears no id of ours yet.
+
+    Raises:
+        InvalidValue: if there is a tracking number without its carrier.
+    """
 
     shipment: Shipment
     #: The shop's own number.
@@ -23,6 +28,10 @@ class Registration:
     tracking_number: str | None = None
     #: The estimate whose date was shown; it becomes the promise where none is given.
     estimate_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.tracking_number and not self.shipment.carrier:
+            raise InvalidValue("carrier", "a tracking number is one carrier's", "send carrier_code with tracking_number")
 
     @property
     def carrier_number(self) -> str | None:
@@ -33,7 +42,10 @@ class Registration:
         """Plain values, nothing that is not known."""
         facts = {name: value for name, value in vars(self.shipment).items() if name != "shipment_id"}
         facts |= {end: {name: value for name, value in vars(facts[end]).items() if value is not None} for end in _ENDS}
-        facts |= {"ordered_at": self.shipment.ordered_at.isoformat(), "promised_on": self.shipment.promised_on and self.shipment.promised_on.isoformat()}
+        facts |= {
+            "ordered_at": self.shipment.ordered_at.astimezone(UTC).isoformat(),
+            "promised_on": self.shipment.promised_on and self.shipment.promised_on.isoformat(),
+        }
         facts |= {"tracking_number": self.tracking_number and _bare(self.tracking_number), "estimate_id": self.estimate_id}
         return {name: value for name, value in facts.items() if value is not None}
 

@@ -6,11 +6,12 @@ The copy is a SQLite file whatever the store is, so a copy also moves a store fr
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from eta.domain.errors import StoreRejected
+from eta.domain.errors import StoreRejected, StoreUnavailable
 from eta.store.engine import Connection, Engine
 from eta.store.sqlite import SqliteEngine
 from eta.store.tables import TABLES, migrate
@@ -72,12 +73,22 @@ def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
                 raise StoreRejected("the store holds something already; restore into an empty one")
         # The file itself is only read: what SQLite would write beside it goes beside a copy.
         with_log = file.with_name(f".{file.name}.restoring")
-        shutil.copyfile(file, with_log)
+        os.close(os.open(with_log, os.O_CREAT | os.O_WRONLY, 0o600))
         source_engine = SqliteEngine(with_log)
-        source = source_engine.writer()
         try:
+            shutil.copyfile(file, with_log)
+            source = source_engine.writer()
+        except StoreUnavailable:
+            _remove(with_log)
+            raise StoreRejected(f"{file} is no copy that `eta backup` wrote") from None
+        try:
+            if not source.rows("SELECT 1 FROM sqlite_master WHERE name = 'clock'"):
+                raise StoreRejected(f"{file} is no copy that `eta backup` wrote")
             migrate(source, source_engine)
-            return _copy(source, target, progress)
+            counts = _copy(source, target, progress)
+            # Ids that were given out after the copy was made are never given to others.
+            target.rows("UPDATE clock SET secret = ?", secrets.token_hex(32))
+            return counts
         finally:
             source.close()
             source_engine.close()

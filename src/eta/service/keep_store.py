@@ -9,8 +9,8 @@ from eta.domain.errors import EtaError
 from eta.service.answer_once import KEPT_FOR
 from eta.store.session import Session
 
-#: Shipments that are erased in one transaction.
-AT_ONCE = 500
+#: Shipments that are erased in one transaction, so that nobody waits long.
+AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,13 @@ def erase_shipments(session: Session, asked: Sequence[Erasing]) -> list[int | Et
 
 
 def let_go_of_the_old(session: Session, asked: Sequence[Retaining]) -> list[int | EtaError]:
-    """Erases some old shipments, and replies that are not given again; how many shipments, fewer than ``AT_ONCE`` once all are gone."""
+    """Erases some old shipments, numbers that nobody registered, and replies that are not given again; how many, fewer than ``AT_ONCE`` once all are gone."""
     session.forget_replies(session.stamp - KEPT_FOR)
     counts = list[int | EtaError]()
     for each in asked:
         old = session.unheard_of(session.stamp - each.kept_for, AT_ONCE) if each.kept_for else {}
         for tenant, shipments in old.items():
             session.erase(tenant, shipments)
-        counts.append(sum(map(len, old.values())))
+        numbers = session.forget_what_nobody_registered(session.stamp - each.kept_for, AT_ONCE) if each.kept_for else 0
+        counts.append(max(sum(map(len, old.values())), numbers))
     return counts

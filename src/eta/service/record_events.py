@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
+from typing import cast
 
 from eta.calendars.local import microseconds, wall_to_instant
 from eta.calendars.zones import has_one_zone, zone_of
@@ -16,12 +17,16 @@ from eta.domain.errors import EtaError, NotRecorded
 from eta.domain.registration import carrier_number
 from eta.domain.vocabulary import HANDOVER_CODES, PHASE_OF, EventCode, Phase, TimezoneSource
 from eta.service.fold_states import refold
-from eta.store.records import Quarantined, StoredEvent, StoredShipment
+from eta.store.records import Quarantined, StoredEvent, StoredShipment, StoredTracking
 from eta.store.session import Session
 
 _HOUR = 3_600_000_000
 #: A scan that happened longer ago than this when it was told, or so much later, cannot be right.
 OLDEST, NEWEST = 400 * 24 * _HOUR, 48 * _HOUR
+#: A number that comes again after so long is another parcel's: carriers give numbers again. 92 days are three months.
+NUMBER_IS_OURS_FOR = 92 * 24 * _HOUR
+#: Scans that one parcel may have.
+MOST_SCANS = 1_000
 
 
 class Outcome(StrEnum):
@@ -92,63 +97,131 @@ def record_events(session: Session, batches: Sequence[Told]) -> list[list[Record
 
 
 def _record(session: Session, tenant: str, reports: Sequence[Report]) -> list[Recorded | EtaError]:
-    by_id = {each.shipment_id: each for each in session.shipments(tenant, "shipment_id", _given(report.shipment_id for report in reports))}
-    by_external = {each.external_id: each for each in session.shipments(tenant, "external_id", _given(report.external_id for report in reports))}
     numbers = [carrier_number(report.carrier, report.tracking_number) for report in reports]
-    by_number = session.latest(tenant, _given(numbers))
-    found = [
-        by_id.get(report.shipment_id) if report.shipment_id else by_external.get(report.external_id) if report.external_id else by_number.get(number or "")
-        for report, number in zip(reports, numbers, strict=True)
-    ]
-    shipments = {each.shipment_id: each for each in found if each}
-    subjects = [_subject(number, shipment) for number, shipment in zip(numbers, found, strict=True)]
-    known = {(event.subject, event.event_id): event for event in session.events(tenant, {*_given(subjects), *_subjects(shipments.values())})}
+    bearers = session.trackings(tenant, _given(numbers))
+    ids = [*_given(report.shipment_id for report in reports), *_given(each.shipment_id for each in bearers.values())]
+    by_id = {each.shipment_id: each for each in session.shipments(tenant, "shipment_id", ids)}
+    by_external = {each.external_id: each for each in session.shipments(tenant, "external_id", _given(report.external_id for report in reports))}
+    earlier = {each.carrier_number: earlier_tracking(each) for each in bearers.values() if each.generation > 1}
+    by_tracking = {each.tracking: each for each in session.shipments(tenant, "tracking", earlier.values())}
+    shipments = {each.shipment_id: each for each in (*by_id.values(), *by_external.values(), *by_tracking.values())}
+    subjects = {*(subject for each in shipments.values() for subject in each.subjects), *(each.tracking for each in bearers.values()), *earlier.values()}
+    events = session.events(tenant, subjects)
+    known, numbered = _Known(shipments.values(), events), _Numbers(session, tenant, bearers)
     new, answers, apart = list[StoredEvent](), list[Recorded | EtaError](), list[Quarantined]()
-    for report, subject, shipment in zip(reports, subjects, found, strict=True):
-        if subject is None:
+    for report, number in zip(reports, numbers, strict=True):
+        shipment = by_id.get(report.shipment_id) if report.shipment_id else by_external.get(report.external_id) if report.external_id else None
+        if shipment is None and number is None:
             answers.append(NotRecorded("there is no such shipment; register it first"))
             continue
-        event, shipment_id = _event(report, subject, shipment, session.stamp), shipment.shipment_id if shipment else None
-        key, reason = (event.subject, event.event_id), _doubt(event)
-        outcome = Outcome.DUPLICATE if key in known else Outcome.QUARANTINED if reason else Outcome.STORED
+        if number and shipment is None:
+            bearer = numbered.bearer(number)
+            shipment = by_id.get(bearer.shipment_id or "")
+            event = _event(report, bearer.tracking, shipment, session)
+            before = event._replace(subject=earlier.get(number, ""))
+            if known.same(before):
+                # What was told of the parcel that bore the number earlier is told again.
+                shipment, event = by_tracking.get(before.subject), before
+            elif numbered.is_given_again(bearer) and known.same(event) is None:
+                shipment, event = None, event._replace(subject=numbered.next(number).tracking)
+        else:
+            event = _event(report, cast("StoredShipment", shipment).shipment_id, shipment, session)
+        shipment_id, same = shipment.shipment_id if shipment else None, known.same(event)
+        reason = None if same else _doubt(event, session.now) or known.excess(event)
+        outcome = Outcome.DUPLICATE if same else Outcome.QUARANTINED if reason else Outcome.STORED
         if outcome is Outcome.STORED:
-            known[key] = event
+            known.add(event)
             new.append(event)
         elif outcome is Outcome.QUARANTINED:
             apart.append(Quarantined(event.event_id, event.subject, str(reason), json.dumps(event._asdict()), session.stamp))
-        answers.append(Recorded(outcome, event.event_id, shipment_id, reason if outcome is Outcome.QUARANTINED else None))
+        answers.append(Recorded(outcome, same or event.event_id, shipment_id, reason))
+    numbered.write()
     session.add_events(tenant, new)
     session.quarantine(tenant, apart)
     changed = {event.subject for event in new}
-    touched = [shipment for shipment in shipments.values() if changed.intersection(shipment.subjects)]
-    refold(session, tenant, touched, known.values())
+    refold(session, tenant, [each for each in shipments.values() if changed.intersection(each.subjects)], [*events, *new])
     return answers
+
+
+class _Known:
+    """What was told before of shipments, and of numbers that nobody has registered: a scan told of either is the same scan."""
+
+    def __init__(self, shipments: Iterable[StoredShipment], events: Iterable[StoredEvent]) -> None:
+        self._whose = {subject: each.shipment_id for each in shipments for subject in each.subjects}
+        self._ids = dict[tuple[str, str], str]()
+        self._content = dict[tuple[str, str, int, str | None], str]()
+        self._counts = Counter[str]()
+        for event in events:
+            self.add(event)
+
+    def add(self, event: StoredEvent) -> None:
+        self._ids[event.subject, event.event_id] = event.event_id
+        self._content[self._key(event)] = event.event_id
+        self._counts[event.subject] += 1
+
+    def same(self, event: StoredEvent) -> str | None:
+        """The id of the same scan, if it was told before."""
+        return self._ids.get((event.subject, event.event_id)) or self._content.get(self._key(event))
+
+    def excess(self, event: StoredEvent) -> str | None:
+        """Why no more is taken of one subject: each scan is folded with all others of its parcel."""
+        return "too_many_scans" if self._counts[event.subject] >= MOST_SCANS else None
+
+    def _key(self, event: StoredEvent) -> tuple[str, str, int, str | None]:
+        return self._whose.get(event.subject, event.subject), event.raw_code or event.event_code, event.occurred_at, event.place or None
+
+
+class _Numbers:
+    """The parcels that bear carriers' numbers, and those that scans of this transaction are the first to tell of."""
+
+    def __init__(self, session: Session, tenant: str, bearers: Mapping[str, StoredTracking]) -> None:
+        self._session, self._tenant = session, tenant
+        self._bearers, self._new = dict(bearers), dict[str, StoredTracking]()
+        old = {each.shipment_id for each in bearers.values() if each.shipment_id and self._is_old(each)}
+        self._open = {state.shipment_id for state in session.states(tenant, old) if state.is_open}
+
+    def bearer(self, number: str) -> StoredTracking:
+        """The parcel that bears a number."""
+        return self._bearers.get(number) or self.next(number)
+
+    def is_given_again(self, bearer: StoredTracking) -> bool:
+        """Whether so much time has passed that a new scan of the number is another parcel's."""
+        return self._is_old(bearer) and bearer.shipment_id not in self._open
+
+    def next(self, number: str) -> StoredTracking:
+        """The next parcel to bear a number, which nobody has registered yet."""
+        if number not in self._new:
+            self._new[number] = next_tracking(number, self._bearers.get(number), self._session.stamp)
+        return self._new[number]
+
+    def write(self) -> None:
+        self._session.put_trackings(self._tenant, self._new.values())
+
+    def _is_old(self, bearer: StoredTracking) -> bool:
+        return self._session.stamp - bearer.since >= NUMBER_IS_OURS_FOR
+
+
+def earlier_tracking(bearer: StoredTracking) -> str:
+    """The parcel that bore the number before."""
+    return f"{bearer.carrier_number}|{bearer.generation - 1}"
+
+
+def next_tracking(number: str, before: StoredTracking | None, since: int, shipment_id: str | None = None) -> StoredTracking:
+    """The next parcel to bear a carrier's number."""
+    generation = before.generation + 1 if before else 1
+    return StoredTracking(f"{number}|{generation}", number, generation, since, shipment_id)
 
 
 def _given(texts: Iterable[str | None]) -> list[str]:
     return [text for text in texts if text]
 
 
-def _subjects(shipments: Iterable[StoredShipment]) -> list[str]:
-    return [subject for shipment in shipments for subject in shipment.subjects]
-
-
-def _subject(number: str | None, shipment: StoredShipment | None) -> str | None:
-    """What the scan is told of: the number of a carrier, that of a parcel nobody has registered yet included, else the shipment."""
-    if shipment:
-        return shipment.tracking or shipment.shipment_id
-    return first_tracking(number) if number else None
-
-
-def first_tracking(number: str) -> str:
-    """The first parcel that bears a number; carriers give numbers again after some months."""
-    return f"{number}|1"
-
-
-def _event(report: Report, subject: str, shipment: StoredShipment | None, stamp: int) -> StoredEvent:
+def _event(report: Report, subject: str, shipment: StoredShipment | None, session: Session) -> StoredEvent:
     moment, source, is_ambiguous = _moment(report, shipment)
     offset, occurred = moment.utcoffset(), microseconds(moment)
-    content = "\x1f".join((subject, report.raw_code or report.event_code.value, str(occurred), report.place or ""))
+    # A wall-clock time is known again by what the clock showed, whatever zone it is read in.
+    sent = report.occurred_local.isoformat() if report.occurred_local else str(occurred)
+    content = "\x1f".join((subject, report.raw_code or report.event_code.value, sent, report.place or ""))
     return StoredEvent(
         subject,
         f"evt_{blake2b(content.encode(), digest_size=12).hexdigest()}",
@@ -160,7 +233,7 @@ def _event(report: Report, subject: str, shipment: StoredShipment | None, stamp:
         source.value,
         int(is_ambiguous),
         int(report.is_received_at_assumed),
-        min(microseconds(report.received_at), stamp) if report.received_at else stamp,
+        min(microseconds(report.received_at), session.stamp) if report.received_at else session.stamp,
     )
 
 
@@ -190,8 +263,9 @@ def _end(code: EventCode, shipment: StoredShipment | None) -> tuple[str | None, 
     return end["country"], end.get("region")
 
 
-def _doubt(event: StoredEvent) -> str | None:
-    """Why the scan cannot be right."""
-    if event.occurred_at > event.received_at + NEWEST:
+def _doubt(event: StoredEvent, now: int) -> str | None:
+    """Why the scan cannot be right; ``now`` is the clock's, which may have been set back since something was known."""
+    told = min(event.received_at, now)
+    if event.occurred_at > told + NEWEST:
         return "too_far_in_the_future"
-    return "too_far_in_the_past" if event.occurred_at < event.received_at - OLDEST else None
+    return "too_far_in_the_past" if event.occurred_at < told - OLDEST else None

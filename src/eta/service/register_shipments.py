@@ -14,12 +14,9 @@ from eta.domain.errors import Conflict, EtaError, InvalidValue, NotRecorded
 from eta.domain.registration import Registration
 from eta.domain.vocabulary import EventCode, TimezoneSource
 from eta.service.fold_states import refold
-from eta.service.record_events import first_tracking
-from eta.store.records import StoredEvent, StoredShipment
+from eta.service.record_events import NUMBER_IS_OURS_FOR, next_tracking
+from eta.store.records import StoredEvent, StoredShipment, StoredTracking
 from eta.store.session import Session
-
-#: A number that comes again after so long is another parcel's: carriers give numbers again. In microseconds; 92 days are three months.
-NUMBER_IS_OURS_FOR = 92 * 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,11 @@ class _Registrar:
         self._session, self._tenant = session, tenant
         external = [each.external_id for each in registrations if each.external_id]
         numbers = [number for each in registrations if (number := each.carrier_number)]
+        self._bearers = session.trackings(tenant, numbers)
+        borne = (each.shipment_id for each in self._bearers.values() if each.shipment_id)
+        self._by_id = {each.shipment_id: each for each in session.shipments(tenant, "shipment_id", borne)}
         self._by_external = {str(each.external_id): each for each in session.shipments(tenant, "external_id", external)}
-        self._by_number = session.latest(tenant, numbers)
-        self._new, self._orders = list[StoredShipment](), list[StoredEvent]()
+        self._new, self._trackings, self._orders = list[StoredShipment](), list[StoredTracking](), list[StoredEvent]()
 
     def register(self, asked: Registering) -> Registered | EtaError:
         wanted = asked.registration
@@ -97,22 +96,23 @@ class _Registrar:
             if not differing:
                 return Registered(found.shipment_id, is_new=False)
             return Conflict(f"shipment {found.shipment_id} is registered with another {', '.join(differing)}; correct it with PATCH")
-        shipment_id, earlier = self._session.new_id("shp"), self._by_number.get(number or "")
-        stored = StoredShipment(
-            shipment_id, wanted.external_id, number, _tracking(number, earlier), json.dumps(wanted.to_facts()), self._session.stamp, self._session.stamp
-        )
+        shipment_id, stamp = self._session.new_id("shp"), self._session.stamp
+        tracking = bear(number, self._bearers.get(number), shipment_id, stamp) if number else None
+        stored = StoredShipment(shipment_id, wanted.external_id, tracking.tracking if tracking else None, json.dumps(wanted.to_facts()), stamp, stamp)
         self._new.append(stored)
         if not asked.is_history:
             self._orders.append(_ordered(stored, wanted.shipment.ordered_at, self._session.stamp))
         if wanted.external_id:
             self._by_external[wanted.external_id] = stored
-        if number:
-            self._by_number[number] = stored
+        if number and tracking:
+            self._bearers[number], self._by_id[shipment_id] = tracking, stored
+            self._trackings.append(tracking)
         return Registered(shipment_id, is_new=True)
 
     def write(self) -> None:
         session, tenant = self._session, self._tenant
         session.put_shipments(tenant, self._new)
+        session.put_trackings(tenant, self._trackings)
         # What was told of a number before anybody registered it counts.
         told = session.events(tenant, (each.tracking for each in self._new if each.tracking))
         session.add_events(tenant, self._orders)
@@ -124,17 +124,20 @@ class _Registrar:
             found = self._by_external.get(wanted.external_id)
             if found:
                 return found
-        found = self._by_number.get(wanted.carrier_number or "")
-        return found if found and self._session.stamp - found.created_at < NUMBER_IS_OURS_FOR else None
+        bearer = self._bearers.get(wanted.carrier_number or "")
+        return self._by_id.get(bearer.shipment_id or "") if bearer and is_borne(bearer, self._session.stamp) else None
 
 
-def _tracking(number: str | None, earlier: StoredShipment | None) -> str | None:
-    if number is None:
-        return None
-    if earlier is None or earlier.tracking is None:
-        return first_tracking(number)
-    stem, _, count = earlier.tracking.rpartition("|")
-    return f"{stem}|{int(count) + 1}"
+def is_borne(bearer: StoredTracking, stamp: int) -> bool:
+    """Whether a shipment bears the number, and carriers have not given it again."""
+    return bearer.shipment_id is not None and stamp - bearer.since < NUMBER_IS_OURS_FOR
+
+
+def bear(number: str, bearer: StoredTracking | None, shipment_id: str, stamp: int) -> StoredTracking:
+    """The shipment as the bearer of a number that no other one bears: of what was told of it lately, else as the next parcel."""
+    if bearer and (bearer.shipment_id in (None, shipment_id)) and stamp - bearer.since < NUMBER_IS_OURS_FOR:
+        return bearer._replace(shipment_id=shipment_id, since=stamp)
+    return next_tracking(number, bearer, stamp, shipment_id)
 
 
 def _differing(found: StoredShipment, wanted: Registration) -> list[str]:
@@ -193,14 +196,23 @@ def _correct(session: Session, asked: Correcting) -> Registered | EtaError:
         return error
     if facts == json.loads(found.facts):
         return Registered(found.shipment_id, is_new=False)
-    number = wanted.carrier_number
-    tracking = found.tracking
-    if number != found.carrier_number:
-        other = session.latest(tenant, [number]).get(number) if number else None
-        if other and session.stamp - other.created_at < NUMBER_IS_OURS_FOR:
-            return Conflict(f"shipment {other.shipment_id} bears that number already; correct or delete that one first")
-        tracking = _tracking(number, other)
-    corrected = found._replace(carrier_number=number, tracking=tracking, facts=json.dumps(wanted.to_facts()), changed_at=session.stamp)
+    corrected = found._replace(facts=json.dumps(wanted.to_facts()), changed_at=session.stamp)
+    number, before = wanted.carrier_number, _number_of(found)
+    if number != before:
+        bearers = session.trackings(tenant, (each for each in (number, before) if each))
+        bearer = bearers.get(number or "")
+        if bearer and is_borne(bearer, session.stamp) and bearer.shipment_id != found.shipment_id:
+            return Conflict(f"shipment {bearer.shipment_id} bears that number already; correct or delete that one first")
+        given_up = bearers.get(before or "")
+        if given_up and given_up.shipment_id == found.shipment_id:
+            session.put_trackings(tenant, [given_up._replace(shipment_id=None)])
+        borne = bear(number, bearer, found.shipment_id, session.stamp) if number else None
+        session.put_trackings(tenant, [borne] if borne else [])
+        corrected = corrected._replace(tracking=borne.tracking if borne else None)
     session.put_shipments(tenant, [corrected])
     refold(session, tenant, [corrected], session.events(tenant, corrected.subjects))
     return Registered(found.shipment_id, is_new=False)
+
+
+def _number_of(shipment: StoredShipment) -> str | None:
+    return shipment.tracking.rpartition("|")[0] if shipment.tracking else None

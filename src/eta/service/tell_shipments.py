@@ -82,7 +82,7 @@ def known_at(session: Session, tenant: str, shipments: Sequence[StoredShipment],
             shipment,
             Registration.from_facts(json.loads(shipment.facts), shipment.shipment_id, shipment.external_id),
             state,
-            sorted((event for subject in shipment.subjects for event in of_subject[subject]), key=_in_order),
+            _each_once(event for subject in shipment.subjects for event in of_subject[subject]),
             versions[shipment.shipment_id],
             forecasts[shipment.shipment_id],
             flags[shipment.shipment_id],
@@ -116,10 +116,13 @@ def issue_forecasts(session: Session, asked: Sequence[Issuing]) -> list[EtaError
     for each in asked:
         forecasts, flags = list[StoredForecast](), list[StoredFlag]()
         # Somebody else may have been answered meanwhile.
-        before = {forecast.shipment_id: forecast for forecast in session.forecasts(each.tenant, (forecast.shipment_id for forecast in each.forecasts))}
+        ids = [forecast.shipment_id for forecast in each.forecasts]
+        before = {forecast.shipment_id: forecast for forecast in session.forecasts(each.tenant, ids)}
+        there = {shipment.shipment_id for shipment in session.shipments(each.tenant, "shipment_id", ids)}
         for forecast in each.forecasts:
             last, answer = before.get(forecast.shipment_id), json.loads(forecast.answer)
-            if is_news(answer, last) and (last is None or last.as_of < forecast.as_of):
+            # It may have been erased meanwhile.
+            if forecast.shipment_id in there and is_news(answer, last) and (last is None or last.as_of < forecast.as_of):
                 forecasts.append(forecast)
                 flags += _flags(session.flags(each.tenant, [forecast.shipment_id]), answer, forecast.shipment_id, forecast.as_of)
         session.add_forecasts(each.tenant, forecasts)
@@ -187,6 +190,14 @@ def _as_in(shipment: StoredShipment, version: StoredVersion) -> StoredShipment:
     return shipment._replace(tracking=version.tracking, facts=version.facts)
 
 
+def _each_once(events: Iterable[StoredEvent]) -> list[StoredEvent]:
+    """Scans in order; one told of the shipment and again of its number is one, known from when it was first told."""
+    first: dict[tuple[str, int, str | None], StoredEvent] = {}
+    for event in sorted(events, key=lambda each: each.received_at):
+        first.setdefault((event.raw_code or event.event_code, event.occurred_at, event.place or None), event)
+    return sorted(first.values(), key=_in_order)
+
+
 def _in_order(event: StoredEvent) -> tuple[int, int, str]:
     return event.occurred_at, _POSITION[event.event_code], event.event_id
 
@@ -205,7 +216,8 @@ def _silence(state: StoredState, served: ServedModel | None, as_of: datetime) ->
     if state.last_scan_at is None:
         return None, None
     last = from_microseconds(state.last_scan_at)
-    age = (as_of - last) / timedelta(hours=1)
+    # A carrier's clock may be fast.
+    age = max((as_of - last) / timedelta(hours=1), 0.0)
     if served is None or not state.is_open:
         return age, None
     upper = served.laws.silence_of(state.last_code).upper_hours

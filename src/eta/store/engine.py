@@ -57,6 +57,10 @@ class Engine(Protocol):
 
     #: What comes after the columns of a table that is read in the order of its key.
     clustered: str
+    #: A statement by which processes that change tables take turns, if beginning to write is not enough.
+    turns: str | None
+    #: Several processes may write.
+    is_shared: bool
 
     def writer(self) -> Connection:
         """The connection that writes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from eta.domain.errors import InvalidSetting, StoreUnavailable
 from eta.store.engine import Many, Row
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for a connection, and for another process's transaction.
 _PATIENCE_S = 10
+#: Seconds that one statement may take.
+_LONGEST_S = 30
+#: A server that is gone without a word is noticed after about so long, in seconds and, the last, milliseconds.
+_TCP: dict[str, Any] = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 
 
 class PostgresConnection:
@@ -71,6 +75,8 @@ class PostgresEngine:
     """
 
     clustered = ""
+    turns: str | None = "SELECT pg_advisory_xact_lock(3823)"
+    is_shared = True
 
     def __init__(self, url: str) -> None:
         try:
@@ -86,10 +92,11 @@ class PostgresEngine:
             StoreUnavailable: if the server does not answer.
         """
         try:
-            connection = self._psycopg.connect(self._url, autocommit=True, connect_timeout=_PATIENCE_S)
+            connection = self._psycopg.connect(self._url, autocommit=True, connect_timeout=_PATIENCE_S, **_TCP)
             # An answer means that it is on the disk, whatever the server's default.
             connection.execute("SET synchronous_commit = on")
             connection.execute(f"SET lock_timeout = '{_PATIENCE_S}s'")
+            connection.execute(f"SET statement_timeout = '{_LONGEST_S}s'")
         except self._psycopg.Error as error:
             # The message of libpq may hold the address, never the password.
             raise StoreUnavailable(f"PostgreSQL does not answer: {str(error).splitlines()[0]}") from None
@@ -108,7 +115,8 @@ class PostgresEngine:
 
     def is_outage(self, error: Exception) -> bool:
         """Whether the server, its disk or the way to it is to blame."""
-        return isinstance(error, self._psycopg.OperationalError | self._psycopg.InterfaceError)
+        # A server that may only be read, as after a failover, is an internal error to the driver.
+        return isinstance(error, self._psycopg.OperationalError | self._psycopg.InterfaceError | self._psycopg.InternalError)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -11,9 +11,7 @@ class StoredShipment(NamedTuple):
     shipment_id: str
     #: The shop's own number.
     external_id: str | None
-    #: The number under which the carrier tells of it, with the carrier.
-    carrier_number: str | None
-    #: The same, told apart from an earlier parcel that bore it.
+    #: The number under which the carrier tells of it, told apart from an earlier parcel that bore it.
     tracking: str | None
     #: JSON.
     facts: str
@@ -24,6 +22,18 @@ class StoredShipment(NamedTuple):
     def subjects(self) -> tuple[str, ...]:
         """What scans of it are told of."""
         return (self.shipment_id, self.tracking) if self.tracking else (self.shipment_id,)
+
+
+class StoredTracking(NamedTuple):
+    """A parcel that bears a carrier's number, or bore it."""
+
+    tracking: str
+    carrier_number: str
+    #: 1 for the first parcel that bore it.
+    generation: int
+    #: When it was first told of, or registered.
+    since: int
+    shipment_id: str | None
 
 
 class StoredVersion(NamedTuple):

@@ -8,10 +8,10 @@ from operator import itemgetter
 from typing import TypeVar
 
 from eta.store.engine import Connection, Many, Row
-from eta.store.records import Quarantined, StoredEvent, StoredFlag, StoredForecast, StoredReply, StoredShipment, StoredState, StoredVersion
+from eta.store.records import Quarantined, StoredEvent, StoredFlag, StoredForecast, StoredReply, StoredShipment, StoredState, StoredTracking, StoredVersion
 from eta.store.tables import OF_SHIPMENTS, OF_SUBJECTS
 
-T = TypeVar("T", StoredShipment, StoredVersion, StoredEvent, StoredState, StoredForecast, StoredFlag, StoredReply, Quarantined)
+T = TypeVar("T", StoredShipment, StoredTracking, StoredVersion, StoredEvent, StoredState, StoredForecast, StoredFlag, StoredReply, Quarantined)
 
 
 def _columns(kind: type[T]) -> str:
@@ -32,15 +32,22 @@ def _select(table: str, kind: type[T], where: str) -> str:
 
 
 _SHIPMENTS = {column: _select("shipments", StoredShipment, f"{column} IN ??") for column in ("shipment_id", "external_id", "tracking")}
-_LATEST = _select("shipments", StoredShipment, "carrier_number IN ?? ORDER BY created_at")
+_TRACKINGS = _select("trackings", StoredTracking, "carrier_number IN ?? ORDER BY generation")
 _EVENTS = _select("events", StoredEvent, "subject IN ??")
 _STATES = _select("states", StoredState, "shipment_id IN ??")
 _VERSIONS = _select("shipment_versions", StoredVersion, "shipment_id IN ?? ORDER BY shipment_id, known_at")
 _FORECASTS = _select("forecasts", StoredForecast, "shipment_id IN ?? ORDER BY shipment_id, as_of")
 _FLAGS = _select("flags", StoredFlag, "shipment_id IN ?? ORDER BY shipment_id, raised_at")
 _REPLIES = _select("replies", StoredReply, "idempotency_key IN ??")
-_QUARANTINED = _select("quarantine", Quarantined, "event_id > ? ORDER BY event_id LIMIT ?")
+#: What was put aside, and became right in time, is a scan like others.
+_QUARANTINED = _select(
+    "quarantine",
+    Quarantined,
+    "event_id > ? AND NOT EXISTS (SELECT 1 FROM events WHERE events.tenant = quarantine.tenant AND events.subject = quarantine.subject"
+    " AND events.event_id = quarantine.event_id) ORDER BY event_id LIMIT ?",
+)
 _PUT_SHIPMENT, _PUT_STATE = _upsert("shipments", StoredShipment, ("shipment_id",)), _upsert("states", StoredState, ("shipment_id",))
+_PUT_TRACKING = _upsert("trackings", StoredTracking, ("tracking",))
 _PUT_FLAG = _upsert("flags", StoredFlag, ("shipment_id", "raised_at"))
 _PUT_VERSION = _upsert("shipment_versions", StoredVersion, ("shipment_id", "known_at"))
 _ADD_EVENT = _insert("events", StoredEvent)
@@ -53,10 +60,10 @@ _id = itemgetter(0)
 
 
 class Session:
-    """One transaction; ``stamp`` is when what it writes becomes known, 0 where it only reads."""
+    """One transaction; ``stamp`` is when what it writes becomes known, ``now`` what the clock says; both are 0 where it only reads."""
 
-    def __init__(self, connection: Connection, *, stamp: int = 0, number: int = 0, secret: str = "") -> None:
-        self._connection, self.stamp, self.number, self._secret = connection, stamp, number, secret
+    def __init__(self, connection: Connection, *, stamp: int = 0, now: int = 0, number: int = 0, secret: str = "") -> None:
+        self._connection, self.stamp, self.now, self.number, self._secret = connection, stamp, now, number, secret
 
     def new_id(self, prefix: str) -> str:
         """An id that nobody can guess and that never comes again."""
@@ -67,9 +74,9 @@ class Session:
         """Shipments by ``shipment_id``, ``external_id`` or ``tracking``."""
         return self._found(StoredShipment, _SHIPMENTS[column], tenant, values)
 
-    def latest(self, tenant: str, carrier_numbers: Iterable[str]) -> dict[str, StoredShipment]:
-        """The shipment registered last under each number of a carrier."""
-        return {str(found.carrier_number): found for found in self._found(StoredShipment, _LATEST, tenant, carrier_numbers)}
+    def trackings(self, tenant: str, carrier_numbers: Iterable[str]) -> dict[str, StoredTracking]:
+        """The parcel that bears each number of a carrier, or was the last to bear it."""
+        return {found.carrier_number: found for found in self._found(StoredTracking, _TRACKINGS, tenant, carrier_numbers)}
 
     def page(self, tenant: str, after: str, limit: int, *, status: str | None = None) -> list[StoredShipment]:
         """Shipments in the order of their ids, after one of them; with ``status``, those whose state has it."""
@@ -126,6 +133,10 @@ class Session:
         """Scans that cannot be right, in the order of their ids."""
         return [Quarantined._make(row) for row in self._connection.rows(_QUARANTINED, tenant, after, limit)]
 
+    def known_through(self) -> int:
+        """When the last transaction before this one became known."""
+        return int(self._connection.rows("SELECT known_through FROM clock")[0][0])
+
     def counts(self, tenant: str) -> dict[str, int]:
         """How many shipments, scans and quarantined scans there are."""
         return {
@@ -138,6 +149,10 @@ class Session:
         rows = list(shipments)
         self._connection.many(_PUT_SHIPMENT, [(tenant, *row) for row in rows])
         self._connection.many(_PUT_VERSION, [(tenant, row.shipment_id, self.stamp, row.tracking, row.facts) for row in rows])
+
+    def put_trackings(self, tenant: str, trackings: Iterable[StoredTracking]) -> None:
+        """Who bears which number now."""
+        self._connection.many(_PUT_TRACKING, [(tenant, *tracking) for tracking in trackings])
 
     def add_events(self, tenant: str, events: Iterable[StoredEvent]) -> None:
         """Scans that are not there yet."""
@@ -202,12 +217,40 @@ class Session:
         return [kind._make(row) for row in self._connection.rows(sql, tenant, Many(asked))] if asked else []
 
     def erase(self, tenant: str, shipments: Sequence[StoredShipment]) -> None:
-        """Takes shipments away with all that was told and said of them, replies that may be given again included."""
+        """Takes shipments away with all that was told and said of them; replies hold nothing but ids and go in time.
+
+        What was told of a number that another shipment bears, or bore, is that one's.
+        """
         ids = [each.shipment_id for each in shipments]
-        trackings = {version.tracking for version in self.versions(tenant, ids) if version.tracking}
+        borne = {version.tracking for version in self.versions(tenant, ids) if version.tracking}
+        others = self._connection.rows("SELECT tracking, shipment_id FROM shipment_versions WHERE tenant = ? AND tracking IN ??", tenant, Many(list(borne)))
+        own = borne - {tracking for tracking, shipment_id in others if shipment_id not in ids}
         for table in OF_SHIPMENTS:
             self._connection.rows(f"DELETE FROM {table} WHERE tenant = ? AND shipment_id IN ??", tenant, Many(ids))  # noqa: S608  # names of ours
+        self._connection.rows("UPDATE trackings SET shipment_id = NULL WHERE tenant = ? AND shipment_id IN ??", tenant, Many(ids))
+        self.forget(tenant, [*ids, *own])
+
+    def forget(self, tenant: str, subjects: Sequence[str]) -> None:
+        """Takes away what was told of subjects, and the numbers among them."""
         for table in OF_SUBJECTS:
-            self._connection.rows(f"DELETE FROM {table} WHERE tenant = ? AND subject IN ??", tenant, Many([*ids, *trackings]))  # noqa: S608  # names of ours
-        for name in ids:
-            self._connection.rows("DELETE FROM replies WHERE tenant = ? AND body LIKE ?", tenant, f"%{name}%")
+            self._connection.rows(f"DELETE FROM {table} WHERE tenant = ? AND subject IN ??", tenant, Many(subjects))  # noqa: S608  # names of ours
+        self._connection.rows("DELETE FROM trackings WHERE tenant = ? AND tracking IN ??", tenant, Many(subjects))
+
+    def forget_what_nobody_registered(self, before: int, limit: int) -> int:
+        """Takes away scans of some numbers that nobody has registered, of which nothing was told since a moment; how many numbers.
+
+        With them go, of the same age, quarantined scans and estimates that were shown.
+        """
+        rows = self._connection.rows(
+            "SELECT tenant, tracking FROM trackings WHERE shipment_id IS NULL AND since < ?"
+            " AND NOT EXISTS (SELECT 1 FROM shipment_versions v WHERE v.tenant = trackings.tenant AND v.tracking = trackings.tracking)"
+            " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.tenant = trackings.tenant AND e.subject = trackings.tracking AND e.received_at >= ?) LIMIT ?",
+            before,
+            before,
+            limit,
+        )
+        for tenant, tracking in rows:
+            self.forget(tenant, [tracking])
+        self._connection.rows("DELETE FROM quarantine WHERE received_at < ?", before)
+        self._connection.rows("DELETE FROM estimates WHERE as_of < ?", before)
+        return len(rows)

@@ -102,6 +102,8 @@ class SqliteEngine:
     """
 
     clustered = "WITHOUT ROWID"
+    turns: str | None = None
+    is_shared = False
 
     def __init__(self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
         self._path, self._synchronous, self._vfs = path, synchronous, vfs

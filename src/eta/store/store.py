@@ -3,13 +3,15 @@
 What waits to be written is committed together: many callers share one sync of the disk, and each is answered only after
 it. All that is written in a transaction becomes known at one instant, its stamp. Stamps only grow, and none is at or
 before a moment that a reader has been given as "now": what is answered as of a moment stays true of that moment. With
-several processes on PostgreSQL this holds within each of them; between them, up to the length of a commit.
+several processes on PostgreSQL this holds within each of them; between them, up to the length of a commit and the
+difference of their clocks.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -35,6 +37,8 @@ LONGEST_QUEUE = 50_000
 LARGEST_TRANSACTION = 5_000
 #: Seconds between two tries to write while the database cannot be written to and nobody asks.
 TRY_AGAIN_AFTER = 1.0
+#: Seconds after which a write that has not come through counts as one that does not.
+SLOWEST = 6.0
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +101,11 @@ class _Knowledge:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._last, self._in_flight = 0, 0
+        self._last, self._in_flight, self._learned = 0, 0, 0
+
+    def now(self) -> int:
+        """What the clock says."""
+        return microseconds(self._clock())
 
     def begin(self) -> int:
         """The earliest stamp of a transaction that begins."""
@@ -110,11 +118,17 @@ class _Knowledge:
         with self._lock:
             self._last, self._in_flight = max(self._last, stamp), 0
 
+    def learn(self, known_through: int) -> None:
+        """What another process has written can be read."""
+        with self._lock:
+            self._learned = max(self._learned, known_through)
+            self._last = max(self._last, known_through)
+
     def as_of(self) -> int:
         """Now, or just before the transaction that is under way."""
         with self._lock:
             if self._in_flight:
-                return self._in_flight - 1
+                return max(self._in_flight - 1, self._learned)
             self._last = max(self._last, microseconds(self._clock()))
             return self._last
 
@@ -140,18 +154,17 @@ class SqlStore:
             engine.close()
             raise
         self._waiting: deque[_Job] = deque()
-        self._weight, self._is_closing, self._can_write = 0, False, True
+        self._weight, self._is_closing, self._can_write, self._at_work_since = 0, False, True, 0.0
         self._wake = threading.Condition()
         self._readers: list[Connection] = []
-        self._all_readers: list[Connection] = []
         self._readers_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="eta-writer", daemon=True)
         self._thread.start()
 
     @property
     def can_write(self) -> bool:
-        """Whether the last attempt to write came through."""
-        return self._can_write
+        """Whether the last attempt to write came through, and the one under way does not take for ever."""
+        return self._can_write and not (self._at_work_since and monotonic() - self._at_work_since > SLOWEST)
 
     @property
     def secret(self) -> bytes:
@@ -159,7 +172,14 @@ class SqlStore:
         return bytes.fromhex(self._secret)
 
     def as_of(self) -> datetime:
-        """Now, as far as knowledge goes."""
+        """Now, as far as knowledge goes.
+
+        Raises:
+            StoreUnavailable: if other processes may have written, and the store cannot be read.
+        """
+        if self._engine.is_shared:
+            # What another process has acknowledged is known, even if its clock is ahead of ours.
+            self._knowledge.learn(self.read(lambda session: session.known_through()))
         return from_microseconds(self._knowledge.as_of())
 
     def submit(self, work: Work[I, T], item: I, *, weight: int = 1) -> Future[T]:
@@ -189,57 +209,65 @@ class SqlStore:
         Raises:
             StoreUnavailable: if it cannot be read.
         """
-        with self.snapshot() as session:
-            return ask(session)
+        try:
+            with self.snapshot() as session:
+                return ask(session)
+        except StoreUnavailable:
+            # The connections that wait may all be those of a server that was restarted: one more, with a new one.
+            self._drop_readers()
+            with self.snapshot() as session:
+                return ask(session)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
-        """A session in which nothing changes."""
+        """A session in which nothing changes.
+
+        Raises:
+            StoreUnavailable: if it cannot be read.
+        """
         with self._readers_lock:
             connection = self._readers.pop() if self._readers else None
         is_sound = False
         try:
             if connection is None:
                 connection = self._engine.reader()
-                with self._readers_lock:
-                    self._all_readers.append(connection)
             connection.begin(writes=False)
-            yield Session(connection, secret=self._secret)
-            connection.commit()
+            try:
+                yield Session(connection, secret=self._secret)
+            finally:
+                connection.rollback()
             is_sound = True
         except Exception as error:
+            is_sound = not self._engine.is_outage(error) and not isinstance(error, StoreUnavailable)
             if not self._engine.is_outage(error):
                 raise
             raise StoreUnavailable("the store cannot be read at the moment; try again") from error
         finally:
-            if connection is not None:
-                self._give_back(connection, is_sound=is_sound)
+            if connection is not None and is_sound:
+                with self._readers_lock:
+                    self._readers.append(connection)
+            elif connection is not None:
+                with suppress(Exception):
+                    connection.close()
+
+    def _drop_readers(self) -> None:
+        with self._readers_lock:
+            dropped, self._readers = self._readers, []
+        for connection in dropped:
+            with suppress(Exception):
+                connection.close()
 
     def close(self) -> None:
         """Writes what waits, and lets go of the database."""
         with self._wake:
             self._is_closing = True
             self._wake.notify()
-        self._thread.join()
+        # A database that is gone without a word is not waited for: what was not written was not acknowledged.
+        self._thread.join(timeout=SLOWEST)
         # The writer is closed last: the last one out works the log off, and readers cannot.
-        for connection in self._all_readers:
-            with suppress(Exception):
-                connection.close()
+        self._drop_readers()
         self._let_go()
         self._engine.close()
-
-    def _give_back(self, connection: Connection, *, is_sound: bool) -> None:
-        if not is_sound:
-            try:
-                connection.rollback()
-            except Exception:  # noqa: BLE001  # whatever is wrong with it, it is not used again
-                with suppress(Exception):
-                    connection.close()
-                with self._readers_lock, suppress(ValueError):
-                    self._all_readers.remove(connection)
-                return
-        with self._readers_lock:
-            self._readers.append(connection)
 
     def _run(self) -> None:
         while True:
@@ -247,7 +275,9 @@ class SqlStore:
             if jobs is None:
                 return
             if jobs or not self._can_write:
+                self._at_work_since = monotonic()
                 self._commit(jobs)
+                self._at_work_since = 0.0
             if self._connection is not None:
                 try:
                     self._engine.tidy(self._connection, is_idle=not self._waiting)
@@ -265,18 +295,20 @@ class SqlStore:
                 if not self._can_write and monotonic() >= deadline:
                     return []
                 self._wake.wait(None if self._can_write else TRY_AGAIN_AFTER)
-            taken, weight = [self._waiting.popleft()], 0
+            taken = [self._waiting.popleft()]
+            weight = taken[0].weight
             while self._waiting and weight + self._waiting[0].weight <= LARGEST_TRANSACTION:
                 weight += self._waiting[0].weight
                 taken.append(self._waiting.popleft())
             self._weight -= sum(job.weight for job in taken)
-            return taken
+            # Who has gone meanwhile needs nothing written.
+            return [job for job in taken if job.result.set_running_or_notify_cancel()]
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
         """One transaction for all of them, or, if one cannot be written, one for each."""
         try:
             results = self._transact(jobs)
-        except Exception as error:  # the callers hear of it
+        except Exception as error:  # noqa: BLE001  # the callers hear of it
             if self._engine.is_outage(error) or isinstance(error, StoreUnavailable):
                 if self._can_write:
                     log.error("nothing can be stored: %s", type(error).__name__, extra={"action": "store_unavailable"})
@@ -288,7 +320,9 @@ class SqlStore:
                 for job in jobs:
                     self._commit([job])
             else:
-                log.exception("a write failed", extra={"action": "write_failed"})
+                # Not what the database says of it, which may repeat what was to be written.
+                stack = traceback.format_tb(error.__traceback__)
+                log.error("a write failed: %s", type(error).__name__, extra={"action": "write_failed", "stack": stack})
                 jobs[0].result.set_exception(error)
             return
         self._can_write = True
@@ -306,7 +340,7 @@ class SqlStore:
                 connection = self._connection = self._engine.writer()
             connection.begin(writes=True)
             last, number = connection.rows("UPDATE clock SET known_through = known_through + 1 WHERE id = 1 RETURNING known_through, number")[0]
-            session = Session(connection, stamp=max(stamp, last), number=number, secret=self._secret)
+            session = Session(connection, stamp=max(stamp, last), now=self._knowledge.now(), number=number, secret=self._secret)
             stamp, results = session.stamp, list[Any]()
             for work, group in groupby(jobs, key=lambda job: job.work):
                 results += work(session, [job.item for job in group])

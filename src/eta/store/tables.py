@@ -22,15 +22,20 @@ MIGRATIONS: tuple[Migration, ...] = (
         "INSERT INTO clock VALUES (1, 0, 0, ?)",
         # What the shop says of a shipment, as it is now; `facts` is JSON.
         """CREATE TABLE shipments (
-            tenant TEXT NOT NULL, shipment_id TEXT NOT NULL, external_id TEXT, carrier_number TEXT, tracking TEXT, facts TEXT NOT NULL,
+            tenant TEXT NOT NULL, shipment_id TEXT NOT NULL, external_id TEXT, tracking TEXT, facts TEXT NOT NULL,
             created_at BIGINT NOT NULL, changed_at BIGINT NOT NULL, PRIMARY KEY (tenant, shipment_id))""",
         "CREATE UNIQUE INDEX shipments_external_id ON shipments (tenant, external_id)",
         "CREATE UNIQUE INDEX shipments_tracking ON shipments (tenant, tracking)",
-        "CREATE INDEX shipments_carrier_number ON shipments (tenant, carrier_number, created_at)",
+        # The parcels that have borne a carrier's number, one after the other; without a shipment as long as nobody has registered it.
+        """CREATE TABLE trackings (
+            tenant TEXT NOT NULL, tracking TEXT NOT NULL, carrier_number TEXT NOT NULL, generation INTEGER NOT NULL, since BIGINT NOT NULL, shipment_id TEXT,
+            PRIMARY KEY (tenant, tracking))""",
+        "CREATE UNIQUE INDEX trackings_carrier_number ON trackings (tenant, carrier_number, generation)",
         # Every version of the same, from when it was known.
         """CREATE TABLE shipment_versions (
             tenant TEXT NOT NULL, shipment_id TEXT NOT NULL, known_at BIGINT NOT NULL, tracking TEXT, facts TEXT NOT NULL,
             PRIMARY KEY (tenant, shipment_id, known_at)) {clustered}""",
+        "CREATE INDEX shipment_versions_tracking ON shipment_versions (tenant, tracking)",
         # Scans. The subject is a carrier's number, or a shipment for what is told of it without one. Nothing is ever changed here.
         """CREATE TABLE events (
             tenant TEXT NOT NULL, subject TEXT NOT NULL, event_id TEXT NOT NULL, event_code TEXT NOT NULL, raw_code TEXT, place TEXT,
@@ -68,7 +73,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 )
 
 #: Every table, in an order in which they can be filled.
-TABLES = ("shipments", "shipment_versions", "events", "states", "forecasts", "estimates", "flags", "outbox", "replies", "quarantine")
+TABLES = ("shipments", "trackings", "shipment_versions", "events", "states", "forecasts", "estimates", "flags", "outbox", "replies", "quarantine")
 #: Tables that name a shipment, and those that name what a scan is told of.
 OF_SUBJECTS = ("events", "quarantine")
 OF_SHIPMENTS = ("shipments", "shipment_versions", "states", "forecasts", "flags", "outbox")
@@ -80,13 +85,13 @@ def migrate(connection: Connection, engine: Engine, migrations: Sequence[Migrati
     Raises:
         StoreRejected: if the tables are newer than this program.
     """
-    connection.rows("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")
     for number, statements in enumerate(migrations, start=1):
         connection.begin(writes=True)
         try:
             # Two processes that start at once take turns here.
-            if not engine.clustered:
-                connection.rows("LOCK TABLE migrations IN EXCLUSIVE MODE")
+            if engine.turns:
+                connection.rows(engine.turns)
+            connection.rows("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")
             done = connection.rows("SELECT coalesce(max(number), 0) FROM migrations")[0][0]
             if done > len(migrations):
                 raise StoreRejected(f"the store was written by a newer version ({done} migrations, known are {len(migrations)}); install that version")
