@@ -195,7 +195,7 @@ REACHED_FOR = {
     "one_parcel_to_point": (None, "one parcel, columns to curve / one point forecast"),
     "one_parcel_p99_to_p50": (3.0, "one parcel, 99th percentile / median"),
     "many_to_point": (0.5, "many parcels, columns to 20 points / one point forecast each"),
-    "scan_rate_to_nothing": (0.55, "rate of single scans, synced / a route that answers nothing, 32 at once"),
+    "scan_rate_to_nothing": (0.55, "rate of single scans, synced / a route of the same server that answers nothing, 32 at once"),
     "batch_rate_to_bare": (0.6, "rate of batches of 100, synced / bare sqlite3 with the same table"),
     "batch_http_rate_to_bare": (None, "the same over HTTP, 8 at once"),
     "rebuilt_per_cpu_second": (50_000.0, "scans folded anew into states, read and written, a CPU-second"),

@@ -118,8 +118,8 @@ def _record(session: Session, tenant: str, reports: Sequence[Report]) -> list[Re
             bearer = numbered.bearer(number)
             shipment = by_id.get(bearer.shipment_id or "")
             event = _event(report, bearer.tracking, shipment, session)
-            before = event._replace(subject=earlier.get(number, ""))
-            if known.same(before):
+            before = event._replace(subject=earlier[number]) if number in earlier else None
+            if before and known.same(before):
                 # What was told of the parcel that bore the number earlier is told again.
                 shipment, event = by_tracking.get(before.subject), before
             elif numbered.is_given_again(bearer) and known.same(event) is None:

@@ -6,7 +6,7 @@ microseconds since 1970 in UTC, so that nothing is rounded or shifted on the way
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ class Connection(Protocol):
         """All rows of a statement without values, some at a time; within a transaction."""
         ...
 
-    def many(self, sql: str, rows: Iterable[Row]) -> None:
+    def many(self, sql: str, rows: Sequence[Row]) -> None:
         """A statement, once for each row of values."""
         ...
 

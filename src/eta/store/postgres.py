@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -39,8 +39,10 @@ class PostgresConnection:
             while rows := cursor.fetchmany(size):
                 yield rows
 
-    def many(self, sql: str, rows: Iterable[Row]) -> None:
+    def many(self, sql: str, rows: Sequence[Row]) -> None:
         """A statement, once for each row of values."""
+        if not rows:
+            return
         with self._connection.cursor() as cursor:
             cursor.executemany(_translated(sql), rows)
 

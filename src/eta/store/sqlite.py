@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -47,8 +47,10 @@ class SqliteConnection:
         while rows := list(islice(cursor, size)):
             yield rows
 
-    def many(self, sql: str, rows: Iterable[Row]) -> None:
+    def many(self, sql: str, rows: Sequence[Row]) -> None:
         """A statement, once for each row of values."""
+        if not rows:
+            return
         self._connection.executemany(_translated(sql), rows)
 
     def begin(self, *, writes: bool) -> None:
