@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import config_context
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from eta.curves import Curves
 
@@ -130,6 +128,9 @@ def ranking(is_late: NDArray[np.bool_], probability: Floats) -> tuple[float | No
     if len(is_late) == 0 or is_late.all() or not is_late.any():
         return None, None
     # Asked for every segment, scikit-learn would spend most of its time on looking at its arguments.
+    from sklearn import config_context  # slow to import, and of no use to the service
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     with config_context(assume_finite=True, skip_parameter_validation=True):
         return float(roc_auc_score(is_late, probability)), float(average_precision_score(is_late, probability))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eta.curves import Curves
+from eta.domain.errors import InvalidValue
 from eta.journey.features import Features
 from eta.journey.snapshots import Examples
 
@@ -44,6 +46,32 @@ class ArrivalModel(Protocol):
             NotFitted: before ``fit``.
         """
         ...
+
+
+class Estimator:
+    """The parameters of an estimator, as scikit-learn wants them (its ``clone`` and searches take it for one of theirs).
+
+    Its own ``BaseEstimator`` does the same and takes a second to import, which every start of the service would wait for.
+    """
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002  # scikit-learn asks with it; ours hold no estimators
+        """The parameters of the constructor, by name."""
+        return {name: getattr(self, name) for name in sorted(signature(type(self)).parameters)}
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Sets parameters of the constructor.
+
+        Raises:
+            InvalidValue: if there is no such parameter.
+        """
+        for name, value in parameters.items():
+            if name not in self.get_params():
+                raise InvalidValue(name, "there is no such parameter", f"use one of {', '.join(self.get_params())}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
 
 
 def group_quantiles(values: NDArray[np.float64], groups: NDArray[np.integer], count: int, levels: NDArray[np.float64]) -> NDArray[np.float64]:

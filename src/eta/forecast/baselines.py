@@ -11,11 +11,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from eta.curves import Curves, kaplan_meier
 from eta.domain.errors import NotFitted, NothingToLearn
-from eta.forecast.base import group_quantiles
+from eta.forecast.base import Estimator, group_quantiles
 from eta.journey.columns import MISSING, Labels
 from eta.journey.features import PROMISE_COLUMN, Features
 from eta.journey.snapshots import PURCHASE, Examples
@@ -27,7 +26,7 @@ SHORTEST_HOURS = 12.0
 _NO_LANE = ""
 
 
-class _FromPurchase(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class _FromPurchase(Estimator):
     """Learns from one example a parcel, the one at purchase."""
 
     refits_daily: ClassVar[bool] = True

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from eta.curves import Curves
 from eta.domain.errors import NotFitted
-from eta.forecast.base import group_quantiles
+from eta.forecast.base import Estimator, group_quantiles
 from eta.forecast.baselines import LEVELS
 from eta.forecast.design import Design
 from eta.forecast.label_means import FOLDS
 from eta.journey.features import Features
 from eta.journey.snapshots import PURCHASE, Examples
+
+if TYPE_CHECKING:
+    import lightgbm
 
 #: The levels at which quantiles are learned one by one.
 QUANTILE_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -30,7 +31,7 @@ QUANTILE_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95
 _DAY = np.timedelta64(86_400_000_000, "us")
 
 
-class _Boosted(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class _Boosted(Estimator):
     """What both share.
 
     Args:
@@ -81,6 +82,8 @@ class _Boosted(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             "num_threads": 1,
             "verbosity": -1,
         }
+        import lightgbm  # of no use to other models, and slow to import
+
         return lightgbm.train(parameters, rows, num_boost_round=self.trees)
 
     def _dataset(self, examples: Examples) -> tuple[Design, lightgbm.Dataset]:
@@ -89,6 +92,8 @@ class _Boosted(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         arrived = np.flatnonzero(examples.arrived)
         # Bins are made once for all boosters; that no column may be dropped for small leaves is settled with them.
         parameters = {"min_data_in_leaf": self.leaf_rows, "num_threads": 1, "verbosity": -1}
+        import lightgbm  # as above
+
         return design, lightgbm.Dataset(rows[arrived], label=examples.hours[arrived] / 24.0, params=parameters)
 
 

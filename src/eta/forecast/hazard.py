@@ -16,15 +16,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted
 from eta.forecast.activity import MICROSECONDS_AN_HOUR, Activity
-from eta.forecast.base import HORIZON_DAYS, Arrays
+from eta.forecast.base import HORIZON_DAYS, Arrays, Estimator
 from eta.forecast.design import Design, log_time_left
 from eta.forecast.drift import AGE_EDGES, AGES, AGING, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
 from eta.forecast.label_means import LabelMeans
@@ -38,7 +36,7 @@ BIN_EDGES_HOURS = 24.0 * np.array([0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18
 KNOTS_HOURS = np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), np.arange(14 * 24, 24 * HORIZON_DAYS + 1, 24)])
 
 
-class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class HazardModel(Estimator):
     """``eta``: hazards of all bins in the leaves of one forest.
 
     Args:
@@ -207,6 +205,8 @@ class HazardModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         return (*NUMBER_COLUMNS, PROMISE_COLUMN) if self.uses_promise else NUMBER_COLUMNS
 
     def _grow(self, rows: NDArray[np.float32], time_left: NDArray[np.float64]) -> Forest:
+        import lightgbm  # of no use to who only forecasts, and slow to import
+
         parameters = {
             "objective": "l1",
             "learning_rate": self.structure_rate,

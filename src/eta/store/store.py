@@ -106,7 +106,7 @@ class _Knowledge:
         self._clock, self._lock = clock, threading.Lock()
         self._last, self._in_flight, self._learned = 0, 0, 0
 
-    def now(self) -> int:
+    def by_the_clock(self) -> int:
         """What the clock says."""
         return microseconds(self._clock())
 
@@ -343,7 +343,7 @@ class SqlStore:
                 connection = self._connection = self._engine.writer()
             connection.begin(writes=True)
             stamp, number = connection.rows(_TAKE_TURN, stamp, stamp)[0]
-            session, results = Session(connection, stamp=stamp, now=self._knowledge.now(), number=number, secret=self._secret), list[Any]()
+            session, results = Session(connection, stamp=stamp, now=self._knowledge.by_the_clock(), number=number, secret=self._secret), list[Any]()
             for work, group in groupby(jobs, key=lambda job: job.work):
                 results += work(session, [job.item for job in group])
             if session.number != number:
