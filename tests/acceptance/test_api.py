@@ -216,7 +216,15 @@ def test_one_answer_alone_is_its_answer_in_any_batch_to_the_byte(client: TestCli
 def test_an_estimate_is_the_score_of_an_order_just_placed(client: TestClient) -> None:
     (estimate,) = post(client, "/v1/estimates", {**ESTIMATE, "carriers": [{"carrier_code": "post"}]})["results"]
     (score,) = post(client, "/v1/score", {"as_of": ESTIMATE["order_time"], "shipments": [{**ESTIMATE, "carrier_code": "post"}]})["results"]
+    assert estimate.pop("desired_delivery_probability") is None
     assert {**estimate, "shipment_id": None} == score
+
+
+def test_a_wanted_date_is_a_chance_and_a_later_one_a_higher_chance(client: TestClient) -> None:
+    days = [f"2026-05-{day}" for day in (10, 21, 24, 28)]
+    chances = [post(client, "/v1/estimates", {**ESTIMATE, "desired_delivery_date": day})["results"][0]["desired_delivery_probability"] for day in days]
+    assert chances == sorted(chances)
+    assert chances[0] == 0.0 < chances[1] < chances[-1] < 1.0
 
 
 def test_many_shipments_get_one_entry_each_in_order(client: TestClient) -> None:

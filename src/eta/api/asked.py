@@ -107,6 +107,7 @@ class CarrierAsked(Strict):
 
     carrier_code: Code | None = None
     service_code: Code | None = None
+    price: Annotated[Annotated[Number, Field(ge=0, le=1e9)] | None, Field(description="In one currency for all; only compared.")] = None
 
     def to_service(self) -> CarrierService:
         """In our words."""
@@ -120,6 +121,7 @@ class EstimateRequest(Parcel):
     order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
     confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
     promise_level: Annotated[Share, Field(description="P(on time) of the date we would promise.")] = 0.9
+    desired_delivery_date: Annotated[Day | None, Field(description="The local day by which the customer wants it.")] = None
     is_shown: Annotated[bool, Field(description="The dates are shown to a customer: keep them, and name them by an `id`.")] = False
 
 

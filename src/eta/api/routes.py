@@ -14,9 +14,10 @@ from eta.api.contract import OF_BODIES, OF_READING, problems
 from eta.api.door import StrictRoute
 from eta.api.problems import problem
 from eta.api.serving import Current, Serving
-from eta.api.told import Estimates, Liveness, ModelEntry, Models, Readiness, Scores, reply, to_fields
+from eta.api.told import Estimates, Liveness, ModelEntry, Models, Readiness, Scores, reply, to_comparison, to_estimate, to_fields
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
+from eta.service.compare_services import compare_services
 from eta.service.quote_delivery import Showing, keep_estimates, quote_delivery
 from eta.service.score_shipments import Answer, Terms, score_shipments
 
@@ -28,13 +29,14 @@ probes = APIRouter(route_class=StrictRoute, tags=["probes"])
 async def estimates(request: Request, body: EstimateRequest) -> Response:
     """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
     state, current = request.app.state, _current(request)
-    terms = Terms(coverage=body.confidence_level, promise_level=body.promise_level)
+    terms = Terms(coverage=body.confidence_level, promise_level=body.promise_level, wanted_on=body.desired_delivery_date)
     lane = body.to_shipment("lane", body.order_time or state.clock())
     services = [carrier.to_service() for carrier in body.carriers]
     told = await state.workers.run(lambda: quote_delivery(lane, services, current.served, policy=DelayPolicy(), terms=terms), len(services))
-    results = [to_fields(answer, current, terms.coverage, service.carrier, service.service_level) for answer, service in zip(told, services, strict=True)]
+    results = [to_estimate(answer, current, terms.coverage, service.carrier, service.service_level) for answer, service in zip(told, services, strict=True)]
     state.metrics.count_answers(answer.code for answer in told)
-    answered = reply("Estimate", lane.ordered_at, current, results)
+    comparison = compare_services(told, [carrier.price for carrier in body.carriers])
+    answered = reply("Estimate", lane.ordered_at, current, results) | {"comparison": to_comparison(comparison)}
     if body.is_shown:
         shown = Showing(request.state.caller.tenant, lane.ordered_at, current.version, to_json(answered).decode())
         answered["id"] = await state.written.result(state.store.submit(keep_estimates, shown))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from eta.api.problems import Problem
 from eta.api.serving import Current
 from eta.domain.vocabulary import DelayState
+from eta.service.compare_services import Comparison
 from eta.service.score_shipments import DELIVERED_LATE, PERCENTILES, Answer, AnswerCode, DelayAnswer
 
 #: Answers without dates for want of evidence, and those for want of a model.
@@ -114,6 +115,30 @@ class Refusal(Reply):
     problem: Problem
 
 
+class EstimatedResult(Result):
+    """One answer about a carrier service."""
+
+    desired_delivery_probability: Annotated[
+        Probability | None, Field(description="P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains.")
+    ]
+
+
+class Dominated(Reply):
+    """A service that another one beats: that one is no later, no less safe and no dearer, and better in one of these."""
+
+    index: int
+    by: int
+
+
+class ServiceComparison(Reply):
+    """Places in `results`, null where no answer has what is compared."""
+
+    fastest: Annotated[int | None, Field(description="The earliest median date.")]
+    safest: Annotated[int | None, Field(description="The highest chance by the desired date, else the earliest end of the window.")]
+    cheapest: Annotated[int | None, Field(description="The lowest price.")]
+    dominated: list[Dominated]
+
+
 class Estimates(Reply):
     """One result a carrier service, in order."""
 
@@ -121,7 +146,8 @@ class Estimates(Reply):
     as_of: datetime
     model_version: str | None
     degraded: bool
-    results: list[Result]
+    results: list[EstimatedResult]
+    comparison: ServiceComparison
     id: Annotated[str | None, Field(description="Names the estimate when the shipment is registered; only with `is_shown`.")] = None
 
 
@@ -173,6 +199,17 @@ class Liveness(Reply):
 def reply(kind: str, as_of: datetime, current: Current, results: list[dict[str, object]]) -> dict[str, object]:
     """The fields of ``Estimates`` and ``Scores``, in their order."""
     return {"object": kind, "as_of": as_of, "model_version": current.version, "degraded": current.is_degraded, "results": results}
+
+
+def to_comparison(comparison: Comparison) -> dict[str, object]:
+    """The fields of a ``ServiceComparison``."""
+    dominated = [{"index": index, "by": by} for index, by in comparison.dominated]
+    return {"fastest": comparison.fastest, "safest": comparison.safest, "cheapest": comparison.cheapest, "dominated": dominated}
+
+
+def to_estimate(answer: Answer, current: Current, coverage: float, carrier: str | None, service_level: str | None) -> dict[str, object]:
+    """The fields of an ``EstimatedResult``."""
+    return {**to_fields(answer, current, coverage, carrier, service_level), "desired_delivery_probability": _rounded(answer.wanted_probability)}
 
 
 def to_fields(answer: Answer, current: Current, coverage: float, carrier: str | None, service_level: str | None) -> dict[str, object]:

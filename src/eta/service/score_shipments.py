@@ -86,6 +86,8 @@ class Answer:
     promise_on: date | None = None
     is_promise_ours: bool = False
     on_time_probability: float | None = None
+    #: P(arrival on or before the day that somebody wants it by).
+    wanted_probability: float | None = None
     delay: DelayAnswer = DelayAnswer()
     support_level: str
     support_parcels: int
@@ -97,6 +99,8 @@ class Terms:
 
     coverage: float = 0.8
     promise_level: float = 0.9
+    #: The local day by which somebody wants it.
+    wanted_on: date | None = None
 
 
 def score_shipments(
@@ -140,7 +144,8 @@ def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence
     dates = forecasts.dates((*window_levels(terms.coverage), terms.promise_level, *(percent / 100.0 for percent in PERCENTILES)))
     promised_on = timelines.promised_on[rows]
     is_ours = np.isnat(promised_on)
-    read = np.array([dates[:, 1], np.where(is_ours, dates[:, 3], promised_on)])
+    wanted_on = np.full(len(rows), np.datetime64(terms.wanted_on, "D"))
+    read = np.array([dates[:, 1], np.where(is_ours, dates[:, 3], promised_on), wanted_on])
     chances = probability_by_day(forecasts.curves, forecasts.moments.as_of, np.ascontiguousarray(read.T), forecasts.zone)
     columns = (
         rows.tolist(),
@@ -151,6 +156,7 @@ def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence
         read[1].tolist(),
         is_ours.tolist(),
         _numbers(np.where(is_ours, chances[:, 1], forecasts.on_time)),
+        _numbers(np.where(forecasts.is_supported, chances[:, 2], np.nan)),
         forecasts.support_level.tolist(),
         forecasts.support_parcels.tolist(),
         flags.state.tolist(),
@@ -159,7 +165,7 @@ def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence
         flags.evidence_kind.tolist(),
         *(_numbers(values) for values in (flags.probability, flags.lead_hours, flags.observed_hours, flags.expected_p50_hours, flags.expected_upper_hours)),
     )
-    for row, supported, (earliest, median, latest), confidence, days, promise, ours, on_time, level, parcels, *flag in zip(*columns, strict=True):
+    for row, supported, (earliest, median, latest), confidence, days, promise, ours, on_time, wanted, level, parcels, *flag in zip(*columns, strict=True):
         yield Answer(
             code=_code(median, has_model=has_model, is_supported=supported),
             **whereabouts[row],
@@ -171,6 +177,7 @@ def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence
             promise_on=promise,
             is_promise_ours=ours,
             on_time_probability=on_time,
+            wanted_probability=wanted,
             delay=DelayAnswer(*flag),
             support_level=level if has_model else NOTHING,
             support_parcels=parcels,
