@@ -28,7 +28,7 @@ from eta.api import serving
 from eta.api.app import create_app
 from eta.api.problems import Refused
 from eta.api.shown import EventResults, Registered
-from eta.api.told import Estimates, Scores
+from eta.api.told import Estimates, Scores, ShipBys
 from eta.api.workers import LONGEST_QUEUE, Workers
 from eta.cli import main
 from eta.domain.errors import InvalidSetting
@@ -141,7 +141,13 @@ def examples(client: TestClient) -> Iterator[tuple[str, str, Any]]:
 
 
 def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(client: TestClient) -> None:
-    kinds: dict[str, type[BaseModel]] = {"/v1/estimates": Estimates, "/v1/score": Scores, "/v1/shipments": Registered, "/v1/events": EventResults}
+    kinds: dict[str, type[BaseModel]] = {
+        "/v1/estimates": Estimates,
+        "/v1/score": Scores,
+        "/v1/ship-by": ShipBys,
+        "/v1/shipments": Registered,
+        "/v1/events": EventResults,
+    }
     ran = sorted(examples(client), key=lambda each: list(kinds).index(each[0]))
     assert {path for path, _, _ in ran} == set(kinds)
     for path, _, body in ran:
@@ -158,7 +164,7 @@ def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -
     sent = re.findall(
         r"curl -s http://127\.0\.0\.1:8000(\S+) -H 'Content-Type: application/json' -d '(.+?)'\n```\n\n```json\n(.+?)\n```", document, flags=re.DOTALL
     )
-    assert len(sent) == 6
+    assert len(sent) == 7
     for path, body, told in sent:
         answered = client.post(path, content=body, headers={**JSON_HEADERS, **WITH_KEY})
         assert (answered.status_code == 422) == ('"status": 422,\n "detail"' in told)

@@ -1,6 +1,7 @@
 """The application.
 
 POST   /v1/estimates              dates for one lane and several carrier services, before anything is bought
+POST   /v1/ship-by                the latest hand-over that brings a parcel by a wanted day
 POST   /v1/score                  dates and delay flags of shipments told whole; nothing is kept
 POST   /v1/shipments              registers a shipment that is to be followed
 GET    /v1/shipments              recorded shipments, by their ids or page by page

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import time
 from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from eta.api.fields import LONGEST_ID, Code, Country, Day, Id, Moment, Number, PostalCode, Region, ScanCode, Share, Strict, Text
+from eta.api.fields import LONGEST_ID, ClockTime, Code, Country, Day, Id, Moment, Number, PostalCode, Region, ScanCode, Share, Strict, Text
 from eta.api.problems import FieldError, field_errors
 from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
@@ -123,6 +124,16 @@ class EstimateRequest(Parcel):
     promise_level: Annotated[Share, Field(description="P(on time) of the date we would promise.")] = 0.9
     desired_delivery_date: Annotated[Day | None, Field(description="The local day by which the customer wants it.")] = None
     is_shown: Annotated[bool, Field(description="The dates are shown to a customer: keep them, and name them by an `id`.")] = False
+
+
+class ShipByRequest(Parcel):
+    """One lane, several carrier services, and the day by which it is wanted."""
+
+    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [CarrierAsked()]  # noqa: RUF012  # pydantic copies it
+    order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
+    desired_delivery_date: Annotated[Day, Field(description="The local day at the destination by which it is wanted.")]
+    probability: Annotated[Share, Field(description="P(arrival on or before that day) that the hand-over must have.")] = 0.9
+    handover_time: Annotated[ClockTime, Field(description="When the carrier takes parcels, by the clocks of the origin.")] = time(17)
 
 
 class EventTold(Strict):

@@ -29,6 +29,17 @@ ESTIMATE_REQUESTS: dict[str, Any] = {
     },
 }
 
+SHIP_BY_REQUESTS: dict[str, Any] = {
+    "for a birthday": {
+        "carriers": [{"carrier_code": "post"}],
+        "origin_address": _ORIGIN,
+        "destination_address": _DESTINATION,
+        "order_time": "2026-05-14T10:00:00+02:00",
+        "desired_delivery_date": "2026-05-29",
+        "probability": 0.8,
+    }
+}
+
 SCORE_REQUESTS: dict[str, Any] = {
     "one on its way, one that cannot be used": {
         "as_of": "2026-05-20T08:00:00Z",
@@ -125,6 +136,7 @@ _KEY_HEADER = {
 }
 
 ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ESTIMATE_REQUESTS))
+SHIP_BY = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(SHIP_BY_REQUESTS))
 SCORE = _needs(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))
 MODELS = _needs(Scope.READ, "read")
 REGISTER = _needs(Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_REQUESTS), parameters=[_KEY_HEADER])

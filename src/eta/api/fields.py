@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
@@ -56,6 +56,12 @@ def _local_moment(value: object) -> datetime:
     if isinstance(value, str) and (found := _MOMENT.fullmatch(value)) and found["offset"]:
         raise PydanticCustomError("offset_forbidden", "a local time has no offset from UTC; send it as occurred_at")
     return _moment(f"{value}Z" if isinstance(value, str) else value).replace(tzinfo=None)
+
+
+def _clock_time(value: object) -> time:
+    if not (isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value, re.ASCII)):
+        raise PydanticCustomError("clock_time", "the time of day cannot be read; write it as 17:00")
+    return time.fromisoformat(value)
 
 
 def _zone(value: object) -> object:
@@ -113,6 +119,7 @@ KeptMoment = Annotated[
 LocalMoment = Annotated[
     datetime, BeforeValidator(_local_moment), _schema(description="A wall-clock time without an offset, 1970 to 2100.", examples=["2026-03-02T15:04:00"])
 ]
+ClockTime = Annotated[time, BeforeValidator(_clock_time), _schema(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", description="A time of day.", examples=["17:00"])]
 Zone = Annotated[str, BeforeValidator(_zone), _schema(description="IANA name of a time zone.", examples=["Europe/Vienna"])]
 #: A local calendar date.
 Day = Annotated[date, BeforeValidator(_day), _schema(format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"])]

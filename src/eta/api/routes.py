@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Literal, cast
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from eta.api import contract
-from eta.api.asked import EstimateRequest, Rejected, ScoreRequest, ShipmentTold
+from eta.api.asked import EstimateRequest, Rejected, ScoreRequest, ShipByRequest, ShipmentTold
 from eta.api.contract import OF_BODIES, OF_READING, problems
 from eta.api.door import StrictRoute
 from eta.api.problems import problem
 from eta.api.serving import Current, Serving
-from eta.api.told import Estimates, Liveness, ModelEntry, Models, Readiness, Scores, reply, to_comparison, to_estimate, to_fields
+from eta.api.told import Estimates, Liveness, ModelEntry, Models, Readiness, Scores, ShipBys, reply, to_comparison, to_estimate, to_fields, to_ship_by
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.service.compare_services import compare_services
+from eta.service.find_ship_by import LOOK_BACK_DAYS, find_ship_by
 from eta.service.quote_delivery import Showing, keep_estimates, quote_delivery
 from eta.service.score_shipments import Answer, Terms, score_shipments
 
@@ -41,6 +43,20 @@ async def estimates(request: Request, body: EstimateRequest) -> Response:
         shown = Showing(request.state.caller.tenant, lane.ordered_at, current.version, to_json(answered).decode())
         answered["id"] = await state.written.result(state.store.submit(keep_estimates, shown))
     return _json(answered)
+
+
+@v1.post("/ship-by", response_model=ShipBys, responses=problems(*OF_BODIES), openapi_extra=contract.SHIP_BY)
+async def ship_by(request: Request, body: ShipByRequest) -> Response:
+    """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
+    state, current = request.app.state, _current(request)
+    lane = body.to_shipment("lane", body.order_time or state.clock())
+    services = [carrier.to_service() for carrier in body.carriers]
+    wanted_on, level, handover = body.desired_delivery_date, body.probability, body.handover_time
+    work = partial(find_ship_by, lane, services, current.served, wanted_on=wanted_on, level=level, handover=handover, policy=DelayPolicy())
+    told = await state.workers.run(work, len(services) * LOOK_BACK_DAYS)
+    results = [to_ship_by(answer, service.carrier, service.service_level) for answer, service in zip(told, services, strict=True)]
+    state.metrics.count_answers(answer.code for answer in told)
+    return _json(reply("ShipBy", lane.ordered_at, current, results))
 
 
 @v1.post("/score", response_model=Scores, responses=problems(*OF_BODIES), openapi_extra=contract.SCORE)

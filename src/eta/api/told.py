@@ -11,6 +11,7 @@ from eta.api.problems import Problem
 from eta.api.serving import Current
 from eta.domain.vocabulary import DelayState
 from eta.service.compare_services import Comparison
+from eta.service.find_ship_by import ShipBy, ShipByCode
 from eta.service.score_shipments import DELIVERED_LATE, PERCENTILES, Answer, AnswerCode, DelayAnswer
 
 #: Answers without dates for want of evidence, and those for want of a model.
@@ -151,6 +152,34 @@ class Estimates(Reply):
     id: Annotated[str | None, Field(description="Names the estimate when the shipment is registered; only with `is_shown`.")] = None
 
 
+class HandoverChance(Reply):
+    """A hand-over, and P(arrival on or before the desired day)."""
+
+    handover_at: datetime
+    probability: Probability
+
+
+class ShipByResult(Reply):
+    """The latest hand-over to one carrier service."""
+
+    carrier_code: str | None
+    service_code: str | None
+    code: ShipByCode
+    ship_by: Annotated[datetime | None, Field(description="By the clocks of the origin; null with a `code` that says why.")]
+    probability: Probability | None
+    chances: Annotated[list[HandoverChance], Field(description="Of every day that was looked at, earliest first.")]
+
+
+class ShipBys(Reply):
+    """One result a carrier service, in order."""
+
+    object: Literal["ShipBy"] = "ShipBy"
+    as_of: datetime
+    model_version: str | None
+    degraded: bool
+    results: list[ShipByResult]
+
+
 class Scores(Reply):
     """One entry a shipment, in order."""
 
@@ -199,6 +228,18 @@ class Liveness(Reply):
 def reply(kind: str, as_of: datetime, current: Current, results: list[dict[str, object]]) -> dict[str, object]:
     """The fields of ``Estimates`` and ``Scores``, in their order."""
     return {"object": kind, "as_of": as_of, "model_version": current.version, "degraded": current.is_degraded, "results": results}
+
+
+def to_ship_by(answer: ShipBy, carrier: str | None, service_level: str | None) -> dict[str, object]:
+    """The fields of a ``ShipByResult``."""
+    return {
+        "carrier_code": carrier,
+        "service_code": service_level,
+        "code": answer.code,
+        "ship_by": answer.handover_at,
+        "probability": _rounded(answer.probability),
+        "chances": [{"handover_at": each.handover_at, "probability": _rounded(each.probability)} for each in answer.chances],
+    }
 
 
 def to_comparison(comparison: Comparison) -> dict[str, object]:

@@ -1,0 +1,106 @@
+"""The latest hand-over that still brings a parcel by a wanted day, as often as is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from eta.calendars.local import to_instant, wall_to_instant
+from eta.calendars.zones import zone_of
+from eta.delays import DelayPolicy
+from eta.domain.shipment import Place, Shipment, TrackingEvent
+from eta.domain.vocabulary import EventCode
+from eta.journey.state import Moments, fold
+from eta.journey.timeline import Timelines
+from eta.promise import probability_by_day
+from eta.service.quote_delivery import CarrierService, ordered
+from eta.service.score_parcels import forecast_open
+from eta.service.served_model import ServedModel
+
+#: Days before the wanted one that are looked at.
+LOOK_BACK_DAYS = 30
+
+
+class ShipByCode(StrEnum):
+    """Why an answer is as it is."""
+
+    OK = "ok"
+    #: No day of hand-over from the moment asked about on reaches the chance asked for.
+    TOO_LATE = "too_late"
+    #: Abstained: too few parcels to learn from.
+    TOO_LITTLE_SUPPORT = "too_little_support"
+    #: Degraded: no usable model.
+    NO_MODEL = "no_model"
+
+
+@dataclass(frozen=True)
+class Chance:
+    """P(arrival on or before the wanted day) of a hand-over."""
+
+    handover_at: datetime
+    probability: float
+
+
+@dataclass(frozen=True)
+class ShipBy:
+    """The answer for one carrier service; ``handover_at`` is aware, in the zone of the origin."""
+
+    code: ShipByCode
+    handover_at: datetime | None
+    probability: float | None
+    #: Of every day that was looked at, earliest first.
+    chances: Sequence[Chance]
+
+
+def find_ship_by(
+    lane: Shipment, services: Sequence[CarrierService], served: ServedModel | None, *, wanted_on: date, level: float, handover: time, policy: DelayPolicy
+) -> list[ShipBy]:
+    """One answer a carrier service, in the order given, for an order placed at ``lane.ordered_at``.
+
+    Hand-overs are looked at day by day at the wall-clock time ``handover`` of the origin, from the order to the wanted
+    local day at the destination. A later one need not have a lower chance: a weekend may lie between. The latest with a
+    chance of ``level`` is the answer.
+    """
+    moments = _handovers(lane.origin, lane.ordered_at, wanted_on, handover)
+    if served is None or not moments:
+        return [ShipBy(ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL, None, None, ())] * len(services)
+    shipments, events = list[Shipment](), list[TrackingEvent]()
+    for number, service in enumerate(services):
+        for place, at in enumerate(moments):
+            facts = {**vars(lane), "shipment_id": f"{number:03d} {place:03d}", "carrier": service.carrier, "service_level": service.service_level}
+            shipment = Shipment(**facts)
+            handed_over = TrackingEvent(shipment_id=shipment.shipment_id, event_code=EventCode.ACCEPTED, occurred_at=at, received_at=at)
+            shipments.append(shipment)
+            events += [ordered(shipment), handed_over]
+    timelines = Timelines.from_records(shipments, events)
+    asked = Moments(np.arange(len(shipments)), np.array([to_instant(at) for at in moments] * len(services)))
+    forecasts = forecast_open(timelines, served, asked, fold(timelines, asked), policy)
+    days = np.full((len(shipments), 1), np.datetime64(wanted_on, "D"))
+    chances = probability_by_day(forecasts.curves, asked.as_of, days, forecasts.zone)[:, 0].reshape(len(services), -1)
+    supported = np.asarray(forecasts.is_supported.reshape(len(services), -1).all(axis=1)).tolist()
+    return [_answer(moments, own, level, is_supported=enough) for own, enough in zip(chances.tolist(), supported, strict=True)]
+
+
+def _handovers(origin: Place, ordered_at: datetime, wanted_on: date, handover: time) -> list[datetime]:
+    zone, _ = zone_of(origin.country, origin.region)
+    first = ordered_at.astimezone(ZoneInfo(zone)).date()
+    # The origin's clocks may be a day ahead of the destination's.
+    last = wanted_on + timedelta(days=1)
+    days = [last - timedelta(days=back) for back in range(LOOK_BACK_DAYS + 1, -1, -1)]
+    moments = [wall_to_instant(datetime.combine(day, handover), zone)[0] for day in days if day >= first]
+    return [at for at in moments if at >= ordered_at]
+
+
+def _answer(moments: Sequence[datetime], chances: Sequence[float], level: float, *, is_supported: bool) -> ShipBy:
+    if not is_supported:
+        return ShipBy(ShipByCode.TOO_LITTLE_SUPPORT, None, None, ())
+    told = [Chance(at, chance) for at, chance in zip(moments, chances, strict=True)]
+    enough = [each for each in told if each.probability >= level]
+    if not enough:
+        return ShipBy(ShipByCode.TOO_LATE, None, None, told)
+    return ShipBy(ShipByCode.OK, enough[-1].handover_at, enough[-1].probability, told)
