@@ -63,9 +63,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
     app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc())
-    app.state.metrics, app.state.written, app.state.clock = metrics, Written(), clock
-    # Scans do not wait behind scores.
-    app.state.workers, app.state.parsers = Workers(), Workers()
+    app.state.metrics, app.state.clock = metrics, clock
     app.router.route_class = StrictRoute
     app.include_router(v1)
     app.include_router(recorded)
@@ -91,7 +89,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     serving: Serving = app.state.serving
     settings: Settings = app.state.settings
     app.state.store = store = await asyncio.to_thread(open_store, settings.database_url, app.state.clock)
-    app.state.readers = readers = Readers(store)
+    app.state.readers, app.state.written = Readers(store), Written()
+    # Scans do not wait behind scores.
+    app.state.workers, app.state.parsers = Workers(), Workers()
     await asyncio.to_thread(serving.try_to_look)
     # What stands after the start stays: a collection of garbage need not look through it while a caller waits.
     gc.freeze()
@@ -105,5 +105,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 await task
         app.state.workers.close()
         app.state.parsers.close()
-        readers.close()
+        app.state.readers.close()
         await asyncio.to_thread(store.close)
