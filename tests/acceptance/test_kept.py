@@ -109,6 +109,19 @@ def test_a_key_is_shown_once_with_the_entry_that_knows_it(tmp_path: Path) -> Non
     caller = Settings.from_env({"ETA_API_KEYS": entry}).api_keys[entry.partition(":")[0]]
     assert (caller.tenant, sorted(caller.scopes)) == ("shop", ["ingest", "read"])
     assert key != run("key", models=tmp_path).out.split()[0]
+    # Nothing between colons is a picture.
+    assert ":gift:read" in run("key", "--tenant", "gift", "--scope", "read", models=tmp_path).out
+    assert "ETA_API_KEYS names the tenant" in refusal(run("key", "--tenant", "a b", models=tmp_path))
+
+
+def test_a_service_that_cannot_open_its_store_says_so_in_one_line(kept: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout
+        assert service.stdin
+        assert service.stdout.readline() == "open\n"
+        assert "another process writes" in refusal(execute("serve", "--demo", "--port", "0", models=kept))
+        service.stdin.close()
+    assert "holds something" not in refusal(run("export", kept / "nothing", "--tenant", "nobody", models=kept))
 
 
 def refusal(ran: Ran) -> str:

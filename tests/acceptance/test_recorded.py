@@ -207,6 +207,36 @@ def test_the_same_key_gets_the_same_bytes_and_does_nothing_again(client: TestCli
     assert client.post("/v1/shipments", json=SHIPMENT, headers={"Idempotency-Key": "with blanks"}).status_code == 422
 
 
+def test_an_answer_with_a_problem_in_it_is_made_anew(client: TestClient) -> None:
+    body = {"events": [{"external_id": "A-1", "event_code": "sorted", "occurred_at": "2026-05-19T09:30:00Z"}]}
+    before = client.post("/v1/events", json=body, headers={"Idempotency-Key": "k"}).json()["results"][0]
+    assert before["problem"]["status"] == 404
+    register(client)
+    assert client.post("/v1/events", json=body, headers={"Idempotency-Key": "k"}).json()["results"][0]["status"] == "stored"
+
+
+def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: TestClient) -> None:
+    register(client)
+    for change, said in (
+        ({"weight": {"value": 1, "unit": "kg"}}, "another weight; correct it with PATCH"),
+        ({"order_time": "2026-05-18T11:00:00+02:00", "carrier_code": "other"}, "another carrier_code, order_time; delete it"),
+    ):
+        answered = client.post("/v1/shipments", json={**SHIPMENT, **change})
+        assert (answered.status_code, said in answered.json()["detail"]) == (409, True), answered.text
+    late = client.post("/v1/shipments", json={**SHIPMENT, "external_id": "A-9", "tracking_number": "9", "order_time": "2027-05-18T11:00:00+02:00"})
+    assert (late.status_code, late.json()["errors"][0]["loc"]) == (422, ["body", "order_time"])
+    # The same instant, the same number, written otherwise.
+    again = client.post("/v1/shipments", json={**SHIPMENT, "order_time": "2026-05-18T08:00:00Z", "tracking_number": " ab1234 "})
+    assert again.status_code == 200
+
+
+def test_what_is_put_aside_is_told_as_it_was_sent(client: TestClient) -> None:
+    tell(client, {**SCAN, "occurred_at": "2020-01-01T00:00:00Z", "carrier_event_code": "X1"})
+    (entry,) = client.get("/v1/quarantine").json()["results"]
+    assert (entry["carrier_code"], entry["tracking_number"], entry["shipment_id"]) == ("post", "AB1234", None)
+    assert (entry["carrier_event_code"], entry["reason"]) == ("X1", "too_far_in_the_past")
+
+
 def test_keys_sent_at_once_do_the_work_once(client: TestClient) -> None:
     answers: list[bytes] = []
     threads = [
@@ -232,6 +262,8 @@ def test_pages_hold_every_shipment_once(client: TestClient) -> None:
                 break
         assert len(seen) == len(set(seen)) == expected
         assert set(seen) <= ids
+    past = client.get("/v1/shipments", params={"external_ids": "A-3", "as_of": "2026-05-01T00:00:00Z"}).json()
+    assert (past["as_of"], past["results"]) == ("2026-05-01T00:00:00Z", [])
     named = client.get("/v1/shipments", params={"external_ids": "A-3,A-4,nobody's"}).json()["results"]
     assert sorted(each["external_id"] for each in named) == ["A-3", "A-4"]
 
@@ -254,7 +286,19 @@ def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(client: T
     assert seen == ids
 
 
-@pytest.mark.parametrize("path", ["/v1/shipments/%00", "/v1/shipments?ids=a%00", "/v1/shipments?external_ids=%0a", "/v1/shipments?status=expired"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/shipments/%00",
+        "/v1/shipments?ids=a%00",
+        "/v1/shipments?external_ids=%0a",
+        "/v1/shipments?status=expired",
+        "/v1/shipments?external_id=A-1",
+        "/v1/shipments?ids=a&external_ids=b",
+        "/v1/shipments?ids=a&status=lost",
+        "/v1/models?nonsense=1",
+    ],
+)
 def test_an_id_that_cannot_be_is_refused(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 422
 

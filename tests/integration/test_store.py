@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from eta.calendars.local import microseconds
-from eta.domain.errors import Conflict, InvalidValue, KeyReused, NotRecorded, StoreBusy, StoreLocked, StoreRejected, StoreUnavailable
+from eta.domain.errors import Conflict, InvalidValue, KeyReused, NotRecorded, RegisteredOtherwise, StoreBusy, StoreLocked, StoreRejected, StoreUnavailable
 from eta.domain.vocabulary import EventCode
 from eta.service import record_events as recording
 from eta.service.answer_once import KEPT_FOR, Asking, Said, answer_once
@@ -32,7 +32,7 @@ from eta.store import store as stores
 from eta.store.records import StoredForecast
 from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
-from eta.store.store import SqlStore, engine_of
+from eta.store.store import SqlStore, engine_of, open_store
 from eta.store.tables import MIGRATIONS, TABLES, migrate
 from stores import NOW, TENANT, Clock, a_store, a_url, known, record, register, registration, require_postgres, scan
 
@@ -101,8 +101,11 @@ def test_a_shipment_is_registered_once(store: SqlStore) -> None:
     by_number = replace(registration(1), external_id=None)
     with pytest.raises(Conflict, match="external_id"):
         register(store, by_number)
-    with pytest.raises(Conflict, match="weight_kg"):
+    with pytest.raises(RegisteredOtherwise) as refused:
         register(store, registration(1, weight_kg=2.0))
+    assert refused.value.fields == ["weight_kg"]
+    with pytest.raises(InvalidValue, match="48 hours"):
+        register(store, registration(5, ordered_at=NOW + timedelta(hours=49)))
     nameless = register(store, replace(registration(2), external_id=None))
     assert register(store, replace(registration(2), external_id=None, tracking_number="0000 0002")).shipment_id == nameless.shipment_id
 
@@ -527,6 +530,42 @@ def test_every_commit_to_a_file_is_synced_and_what_is_deleted_is_overwritten(tmp
     assert (tmp_path / "eta.sqlite").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("fate", ["deleted", "replaced", "moved"])
+def test_nothing_is_acknowledged_into_a_file_that_nobody_will_find(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, fate: str) -> None:
+    monkeypatch.setattr(stores, "TRY_AGAIN_AFTER", 0.05)
+    file = tmp_path / "eta.sqlite"
+    store = open_store(f"sqlite:{file}", clock)
+    shipment_id = register(store, registration(1)).shipment_id
+    away = file.rename(tmp_path / "away.sqlite")
+    if fate == "replaced":
+        file.write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            record(store, scan(1))
+    assert not store.can_write
+    assert (file.exists(), file.exists() and file.stat().st_size) == (fate == "replaced", 0 if fate == "replaced" else False)
+    if fate == "moved":
+        away.rename(file)
+        assert record(store, scan(1))[0].outcome is Outcome.STORED
+        assert known(store, shipment_id)
+    store.close()
+
+
+def test_a_log_without_its_database_is_not_given_to_another(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "eta.sqlite-wal").write_bytes(b"what was acknowledged")
+    with pytest.raises(StoreRejected, match="not there"):
+        open_store(f"sqlite:{tmp_path / 'eta.sqlite'}", clock)
+    assert (tmp_path / "eta.sqlite-wal").read_bytes() == b"what was acknowledged"
+
+
+def test_who_has_written_nothing_lately_finds_out_whether_it_could(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.try_out() is None
+    monkeypatch.setattr(stores, "TRY_OUT_AFTER", 0.0)
+    tried = store.try_out()
+    assert tried
+    assert tried.result(10) is None
+
+
 def test_two_processes_write_to_postgresql_together(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
     require_postgres()
     with a_url("postgresql", tmp_path, postgres) as url, a_store(url, clock) as one, a_store(url, clock) as two:
@@ -558,8 +597,6 @@ def test_a_server_that_was_restarted_is_asked_again(postgres: Callable[[], str],
         with psycopg.connect(postgres(), autocommit=True) as connection:
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (url.rpartition("/")[2],))
         assert known(store, shipment_id)
-        with pytest.raises(StoreUnavailable):
-            record(store, scan(1))
         assert record(store, scan(1))[0].outcome is Outcome.STORED
         assert store.can_write
 

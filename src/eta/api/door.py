@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import islice
 from typing import Any, cast
 
@@ -24,6 +24,8 @@ from eta.api.problems import BAD_FIELD, MOST_ERRORS, FieldError, Refused, field_
 from eta.api.workers import Workers
 
 LARGEST_BODY = 8 * 2**20
+#: Bytes and seconds of a body that is too large that are taken in and forgotten.
+LARGEST_READ_AWAY, READ_AWAY_SECONDS = 4 * LARGEST_BODY, 2.0
 #: Larger bodies are parsed beside the event loop.
 SMALL_BODY = 64 * 2**10
 DEEPEST = 32
@@ -62,8 +64,12 @@ class StrictRoute(APIRoute):
         model = TypeAdapter[Any](cast("Any", self.body_field.field_info.annotation)) if self.body_field else None
         scope, kind, lines = facts.get(SCOPE), facts.get(KIND), facts.get(LINES)
 
+        known = {parameter.alias for parameter in self.dependant.query_params}
+
         async def strict(request: Request) -> Response:
             caller = request.state.caller = authorise(request, scope)
+            if unknown := next((name for name in request.query_params if name not in known), None):
+                raise unprocessable(["query", unknown], "extra_forbidden", "there is no such parameter; mend its name, or leave it out")
             with request.app.state.admission.admit(kind, caller) if kind else nullcontext():
                 if model is None:
                     return await handle(request)
@@ -117,6 +123,7 @@ async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
         raise Refused(415, "the body is not declared as JSON; send Content-Type: application/json", headers={"Accept": "application/json"})
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > LARGEST_BODY):
+        await _read_away(request)
         raise _too_large()
     try:
         async with asyncio.timeout(SLOWEST):
@@ -137,10 +144,23 @@ async def _collect(request: Request) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > LARGEST_BODY:
+            await _read_away(request)
             raise _too_large()
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
+
+
+async def _read_away(request: Request) -> None:
+    """Lets a caller who is still sending finish, within bounds: who is cut off while sending never reads the answer."""
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(READ_AWAY_SECONDS):
+            while size < LARGEST_READ_AWAY:
+                message = await request.receive()
+                size += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
 
 
 def _too_large() -> Refused:

@@ -18,7 +18,7 @@ from fastapi.exceptions import HTTPException, RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from eta.domain.errors import Conflict, EtaError, InvalidValue, KeyReused, NotRecorded, StoreBusy, StoreUnavailable
+from eta.domain.errors import Conflict, EtaError, InvalidValue, KeyReused, NotRecorded, RegisteredOtherwise, StoreBusy, StoreUnavailable
 
 BAD_FIELD = "a field cannot be used; errors name it and the mend"
 MEDIA_TYPE = "application/problem+json"
@@ -29,6 +29,21 @@ _LONGEST_NAME = 64
 #: Names of statuses (RFC 9110), which the standard library words differently from one version to the next.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 _DETAILS = {404: "there is no such path; /openapi.json lists those there are", 405: "the path does not know this method; see Allow"}
+
+#: What our facts are called at the door.
+_FIELD_OF = {
+    "ordered_at": "order_time",
+    "carrier": "carrier_code",
+    "service_level": "service_code",
+    "origin": "origin_address",
+    "destination": "destination_address",
+    "promised_on": "order_promised_delivery_date",
+    "price": "order_value",
+    "weight_kg": "weight",
+    **dict.fromkeys(("length_cm", "width_cm", "height_cm"), "dimensions"),
+}
+#: What a correction may say.
+CORRECTABLE = frozenset({"carrier_code", "service_code", "tracking_number", "weight", "dimensions", "order_promised_delivery_date"})
 
 #: pydantic's findings in our words, each with its mend; what is in braces are our own bounds.
 _MENDS = {
@@ -124,8 +139,13 @@ def install(app: FastAPI) -> None:
         return to_response(problem(422, BAD_FIELD, request.url.path, field_errors(error.errors())))
 
     async def invalid_value(request: Request, error: InvalidValue) -> Response:
-        errors = [FieldError(loc=["body", error.field], msg=f"the value cannot be right; {error.mend}", type="invalid_value")]
+        errors = [FieldError(loc=["body", _FIELD_OF.get(error.field, error.field)], msg=f"the value cannot be right; {error.mend}", type="invalid_value")]
         return to_response(problem(422, BAD_FIELD, request.url.path, errors))
+
+    async def is_registered_otherwise(request: Request, error: RegisteredOtherwise) -> Response:
+        names = sorted({_FIELD_OF.get(name, name) for name in error.fields})
+        mend = "correct it with PATCH" if CORRECTABLE.issuperset(names) else "delete it and register it anew, or send what was sent before"
+        return to_response(problem(409, f"shipment {error.shipment_id} is registered with another {', '.join(names)}; {mend}", request.url.path))
 
     async def contradicts(request: Request, error: EtaError) -> Response:
         return to_response(problem(409, str(error), request.url.path))
@@ -140,12 +160,15 @@ def install(app: FastAPI) -> None:
     async def is_unavailable(request: Request, error: EtaError) -> Response:
         # Callers that come back all at once would only be refused again.
         wait = {"Retry-After": str(1 + secrets.randbelow(5))}
-        return to_response(problem(503, f"{error}; try again", request.url.path), wait)
+        # What is wrong is for the log alone.
+        detail = "too much waits already" if isinstance(error, StoreBusy) else "nothing can be stored or read at the moment"
+        return to_response(problem(503, f"{detail}; nothing of this was recorded; try again", request.url.path), wait)
 
     table: dict[type[Exception], Any] = {
         StarletteHTTPException: refused,
         RequestValidationError: invalid_body,
         InvalidValue: invalid_value,
+        RegisteredOtherwise: is_registered_otherwise,
         Conflict: contradicts,
         KeyReused: reuses_key,
         NotRecorded: is_absent,

@@ -83,6 +83,7 @@ async def several(
     ids: Annotated[str | None, Query(max_length=8_192, description=f"Up to {MOST_RESULTS} ids, comma-separated.")] = None,
     external_ids: Annotated[str | None, Query(max_length=8_192, description=f"Up to {MOST_RESULTS} of the shop's own numbers, comma-separated.")] = None,
     status: Status | None = None,
+    as_of: Annotated[Moment | None, Query(description="As was known then; default: now.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
@@ -102,9 +103,11 @@ async def several(
         last[:] = [found[-1].shipment_id] if len(found) == limit else []
         return found
 
+    if sum(each is not None for each in (ids, external_ids, status)) > 1 or ((ids or external_ids) is not None and cursor is not None):
+        raise unprocessable(["query"], "exclusive", "ids, external_ids and pages exclude each other; send one of them")
     if status is Status.EXPIRED:
         raise unprocessable(["query", "status"], "enum", "expired is no status that carriers tell; send another, and look at confidence_code")
-    told, current, at = await _tell(request, chosen, None)
+    told, current, at = await _tell(request, chosen, as_of)
     more = _sealed(secret, tenant, last[0]) if last else None
     results = [shown.shipment(telling, current, at, Terms().coverage) for telling in told]
     return Response(to_json({**reply("Shipments", at, current, results), "next_cursor": more}), media_type="application/json")
@@ -166,7 +169,8 @@ def _event_results(body: EventsSent, path: str, done: Sequence[Recorded | EtaErr
         _refusal(path, number, event.errors) if isinstance(event, Rejected) else _result(path, number, next(answers))
         for number, event in enumerate(body.events)
     ]
-    return Said(200, to_json({"object": "EventResults", "results": results}).decode())
+    told = to_json({"object": "EventResults", "results": results}).decode()
+    return Said(200, told, is_kept=not any("problem" in result for result in results))
 
 
 def _result(path: str, number: int, answer: Recorded | EtaError) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Literal, cast
@@ -17,11 +19,15 @@ from eta.api.problems import problem
 from eta.api.serving import Current, Serving
 from eta.api.told import Estimates, Liveness, ModelEntry, Models, Readiness, Scores, ShipBys, reply, to_comparison, to_estimate, to_fields, to_ship_by
 from eta.delays import DelayPolicy
+from eta.domain.errors import EtaError
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.service.compare_services import compare_services
 from eta.service.find_ship_by import LOOK_BACK_DAYS, find_ship_by
 from eta.service.quote_delivery import Showing, keep_estimates, quote_delivery
 from eta.service.score_shipments import Answer, Terms, score_shipments
+
+#: A probe that finds nothing written lately has nothing written, and waits so long for it.
+TRY_OUT_SECONDS = 2.0
 
 v1 = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 probes = APIRouter(route_class=StrictRoute, tags=["probes"])
@@ -97,7 +103,11 @@ async def livez() -> Response:
 @probes.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Scans cannot be stored."}})
 async def readyz(request: Request) -> Response:
     """What serves, and what is not as it should be; without a model the service still answers, and says `degraded`."""
-    current, can_write = _current(request), request.app.state.store.can_write
+    store, current = request.app.state.store, _current(request)
+    with suppress(EtaError, TimeoutError):
+        if tried := store.try_out():
+            await asyncio.wait_for(request.app.state.written.result(tried), TRY_OUT_SECONDS)
+    can_write = store.can_write
     is_ready = not (current.is_degraded or current.faults)
     status: Literal["ready", "degraded", "unavailable"] = "unavailable" if not can_write else "ready" if is_ready else "degraded"
     details = [*([] if can_write else ["scans cannot be stored at the moment"]), *current.faults]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -138,12 +138,18 @@ class Erased(Reply):
 
 
 class QuarantinedEvent(Reply):
-    """A scan that cannot be right."""
+    """A scan that cannot be right, of a shipment or of a carrier's number."""
 
     event_id: str
-    reason: str
+    reason: Annotated[str, Field(description="`too_far_in_the_past`, `too_far_in_the_future` or `too_many_scans`.")]
     received_at: datetime
-    event: dict[str, Any]
+    shipment_id: str | None
+    carrier_code: str | None
+    tracking_number: str | None
+    event_code: str
+    carrier_event_code: str | None
+    occurred_at: datetime
+    place: str | None
 
 
 class Quarantine(Reply):
@@ -185,15 +191,25 @@ def event_result(recorded: Recorded) -> dict[str, object]:
 
 def quarantine(rows: Sequence[Quarantined], cursor: str | None) -> dict[str, object]:
     """The fields of a ``Quarantine``."""
-    entries = [
-        {"event_id": row.event_id, "reason": row.reason, "received_at": from_microseconds(row.received_at), "event": _told(json.loads(row.content))}
-        for row in rows
-    ]
-    return {"object": "Quarantine", "results": entries, "next_cursor": cursor}
+    return {"object": "Quarantine", "results": [_put_aside(row) for row in rows], "next_cursor": cursor}
 
 
-def _told(event: Mapping[str, Any]) -> dict[str, object]:
-    return {name: event[name] for name in ("subject", "event_code", "raw_code", "place")} | {"occurred_at": from_microseconds(event["occurred_at"])}
+def _put_aside(row: Quarantined) -> dict[str, object]:
+    event = json.loads(row.content)
+    number, _, rest = row.subject.partition("|")
+    is_number = bool(rest)
+    return {
+        "event_id": row.event_id,
+        "reason": row.reason,
+        "received_at": from_microseconds(row.received_at),
+        "shipment_id": None if is_number else row.subject,
+        "carrier_code": rest.rpartition("|")[0] if is_number else None,
+        "tracking_number": number if is_number else None,
+        "event_code": event["event_code"],
+        "carrier_event_code": event["raw_code"],
+        "occurred_at": from_microseconds(event["occurred_at"]),
+        "place": event["place"],
+    }
 
 
 def _journey(event: StoredEvent) -> dict[str, object]:

@@ -15,13 +15,13 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from pythonjsonlogger.core import RESERVED_ATTRS
 from rich.markup import escape
 from rich.table import Table
 
 from eta import __version__, bootstrap
 from eta.calendars.local import midnight, to_instant
-from eta.cli.kept import add_commands, read_data
+from eta.cli.kept import add_commands, open_own_store, read_data
+from eta.cli.log import LOGGING
 from eta.cli.screen import checked, err, figure, out, print_check, print_demo, print_drift, print_failing, print_rows, print_scored, print_truth, progress_bar
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, ModelNotFound, SourceRejected
@@ -55,22 +55,6 @@ Config = Annotated[Path | None, typer.Option(help="TOML file with [model] and [d
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the same figures to this file.")]
 Quarantine = Annotated[Path, typer.Option(help="Where rejected rows are written, if there are any.")]
 QUARANTINE = Path("quarantine.csv")
-#: Every line of the log is a JSON object on standard error; nothing in it is a secret or tells of a person.
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-            # uvicorn's own, for terminals.
-            "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
-            "rename_fields": {"asctime": "at", "levelname": "level", "name": "logger"},
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-}
 #: Seconds that requests at work have to end when the server is told to stop.
 GRACE_SECONDS = 8
 NEWEST = "newest"
@@ -262,6 +246,8 @@ def serve(
     settings.require_callers()
     if settings.is_demo and not is_loopback(host):
         raise InvalidValue("--host", "the demo asks for no keys and listens on loopback only", "leave it out, or set ETA_API_KEYS and serve without the demo")
+    # What keeps the store from being opened is said here in one line, before the server starts.
+    open_own_store().close()
     import uvicorn  # of no use to the other commands, and slow to import
 
     uvicorn.run(

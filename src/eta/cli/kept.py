@@ -24,8 +24,9 @@ from eta.service.export_store import export_store
 from eta.service.ingest_source import ingest_source
 from eta.service.keep_store import Erasing, erase_shipments
 from eta.settings import Settings
+from eta.store.engine import named_outages
 from eta.store.session import Session
-from eta.store.store import engine_of, open_store
+from eta.store.store import SqlStore, engine_of, open_store
 
 #: Stands for the data of a command: what the service has recorded.
 STORE = "store:"
@@ -48,12 +49,14 @@ def read_data(data: Path, source: str) -> Imported:
 
 
 def _recorded(tenant: str) -> Imported:
-    connection = engine_of(_url()).reader()
-    try:
-        connection.begin(writes=False)
-        return export_store(Session(connection), tenant)
-    finally:
-        connection.close()
+    engine = engine_of(_url())
+    with named_outages(engine):
+        connection = engine.reader()
+        try:
+            connection.begin(writes=False)
+            return export_store(Session(connection), tenant)
+        finally:
+            connection.close()
 
 
 def ingest(
@@ -63,7 +66,7 @@ def ingest(
 ) -> None:
     """Record the shipments and scans of a source, with the times at which they had become known there."""
     imported = read_data(data, source)
-    store = open_store(_url(), _now)
+    store = open_own_store()
     try:
         with progress_bar() as progress:
             counts = ingest_source(imported, store, tenant, progress)
@@ -81,6 +84,8 @@ def export(
 ) -> None:
     """Write what is recorded as `shipments.parquet` and `events.parquet`, which every command reads."""
     recorded = _recorded(tenant)
+    if recorded.shipments.empty:
+        raise NotRecorded(f"there are no shipments of the tenant {tenant}")
     for name, frame in (("shipments", recorded.shipments), ("events", recorded.events)):
         write_atomically(folder / f"{name}.parquet", frame.to_parquet(index=False))
     out.print(f"wrote {len(recorded.shipments):,} shipments and {len(recorded.events):,} events to {escape(str(folder))}")
@@ -105,12 +110,16 @@ def erase(
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Erase shipments with all that was told and said of them."""
-    store = open_store(_url(), _now)
+    store = open_own_store()
     try:
+        missing = []
         for number in external_id:
-            if not store.write(erase_shipments, Erasing(tenant, "external_id", number)):
-                raise NotRecorded(f"there is no shipment {number}")
-            out.print(f"erased {escape(number)}")
+            if store.write(erase_shipments, Erasing(tenant, "external_id", number)):
+                out.print(f"erased {escape(number)}")
+            else:
+                missing.append(number)
+        if missing:
+            raise NotRecorded(f"there is no shipment {', '.join(missing)}")
     finally:
         store.close()
 
@@ -120,18 +129,32 @@ def key(
     scope: Annotated[list[Scope], typer.Option(help="What the key opens; give it once for each scope.")] = list(Scope),  # noqa: B006  # typer copies it
 ) -> None:
     """Make an API key, and the entry by which `ETA_API_KEYS` knows it."""
+    if not tenant:
+        raise InvalidValue("--tenant", "it is empty", "name whose data the key opens")
     made = f"eta_{secrets.token_urlsafe(32)}"
     entry = f"{hashlib.sha256(made.encode()).hexdigest()}:{tenant}:{'+'.join(scope)}"
+    # An entry that the service would refuse is refused here.
+    Settings.from_env({"ETA_API_KEYS": entry})
     err.print("the key, which is shown this once and kept nowhere:")
-    out.print(made, soft_wrap=True)
+    typer.echo(made)
     err.print("its entry in ETA_API_KEYS; entries are separated by commas:")
-    out.print(entry, soft_wrap=True)
+    typer.echo(entry)
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the program."""
     for command in (ingest, export, backup, restore, erase, key):
         app.command()(command)
+
+
+def open_own_store() -> SqlStore:
+    """The store that the environment names.
+
+    Raises:
+        InvalidSetting: if it names none.
+        StoreLocked, StoreUnavailable, StoreRejected: if it cannot be used.
+    """
+    return open_store(_url(), _now)
 
 
 def _url() -> str:

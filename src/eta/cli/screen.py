@@ -29,7 +29,7 @@ _FILE_WIDTH = 160
 
 def _console(*, stderr: bool) -> Console:
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, soft_wrap=True, width=None if is_terminal else _FILE_WIDTH)
+    return Console(stderr=stderr, soft_wrap=True, width=None if is_terminal else _FILE_WIDTH, emoji=False)
 
 
 out, err = _console(stderr=False), _console(stderr=True)

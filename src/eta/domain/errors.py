@@ -67,6 +67,14 @@ class Conflict(EtaError):
     """What was asked contradicts what is recorded."""
 
 
+class RegisteredOtherwise(Conflict):
+    """A shipment is registered already, with other facts."""
+
+    def __init__(self, shipment_id: str, fields: list[str]) -> None:
+        self.shipment_id, self.fields = shipment_id, fields
+        super().__init__(f"shipment {shipment_id} is registered with another {', '.join(fields)}")
+
+
 class NotRecorded(EtaError):
     """There is no such thing in the store."""
 

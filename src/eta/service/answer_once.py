@@ -17,10 +17,11 @@ KEPT_FOR = 72 * 3_600_000_000
 
 @dataclass(frozen=True)
 class Said:
-    """A reply: its status, and its body as text."""
+    """A reply: its status, and its body as text; one that refuses part of what was asked is not kept."""
 
     status: int
     body: str
+    is_kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,5 +51,6 @@ def _answer(session: Session, asked: Asking) -> Said | EtaError:
     if isinstance(done, EtaError):
         return done
     said = asked.say(done)
-    session.add_replies(asked.tenant, [StoredReply(asked.key, asked.digest, said.status, said.body, session.stamp)])
+    if said.is_kept:
+        session.add_replies(asked.tenant, [StoredReply(asked.key, asked.digest, said.status, said.body, session.stamp)])
     return said

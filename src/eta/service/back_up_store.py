@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eta.domain.errors import StoreRejected, StoreUnavailable
-from eta.store.engine import Connection, Engine
+from eta.store.engine import Connection, Engine, named_outages
 from eta.store.sqlite import SqliteEngine
 from eta.store.tables import TABLES, migrate
 
@@ -35,16 +35,9 @@ def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
         raise StoreRejected(f"{file} is there already; name a new file")
     part = file.with_name(f".{file.name}.part")
     _remove(part)
-    target_engine = SqliteEngine(part)
     try:
-        source, target = engine.reader(), target_engine.writer()
-        try:
-            migrate(target, target_engine)
-            counts = _copy(source, target, progress)
-        finally:
-            target.close()
-            source.close()
-            target_engine.close()
+        with named_outages(engine):
+            counts = _copy_into(engine, part, progress)
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(file)
@@ -54,6 +47,18 @@ def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     finally:
         _remove(part)
     return counts
+
+
+def _copy_into(engine: Engine, part: Path, progress: Progress) -> dict[str, int]:
+    target_engine = SqliteEngine(part)
+    source, target = engine.reader(), target_engine.writer()
+    try:
+        migrate(target, target_engine)
+        return _copy(source, target, progress)
+    finally:
+        target.close()
+        source.close()
+        target_engine.close()
 
 
 def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:

@@ -23,7 +23,7 @@ def export_store(session: Session, tenant: str) -> Imported:
     shipments, events = session.all_shipments(tenant), session.all_events(tenant)
     name_of = {subject: shipment.external_id or shipment.shipment_id for shipment in shipments for subject in shipment.subjects}
     told = [event for event in events if event.subject in name_of]
-    notes = {"events_of_no_shipment": len(events) - len(told), "quarantined_events": session.counts(tenant)["quarantine"]}
+    notes = {"events_of_no_shipment": len(events) - len(told)}
     return Imported(SOURCE, "UTC", _shipments(shipments), _events(told, name_of), pd.DataFrame(columns=list(QUARANTINE_COLUMNS)), notes)
 
 

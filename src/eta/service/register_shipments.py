@@ -10,11 +10,11 @@ from datetime import date, datetime
 from typing import Any
 
 from eta.calendars.local import microseconds
-from eta.domain.errors import Conflict, EtaError, InvalidValue, NotRecorded
+from eta.domain.errors import Conflict, EtaError, InvalidValue, NotRecorded, RegisteredOtherwise
 from eta.domain.registration import Registration
 from eta.domain.vocabulary import EventCode, TimezoneSource
 from eta.service.fold_states import refold
-from eta.service.record_events import NUMBER_IS_OURS_FOR, next_tracking
+from eta.service.record_events import NEWEST, NUMBER_IS_OURS_FOR, next_tracking
 from eta.store.records import StoredEvent, StoredShipment, StoredTracking
 from eta.store.session import Session
 
@@ -49,7 +49,7 @@ class Correcting:
 def register_shipments(session: Session, asked: Sequence[Registering]) -> list[Registered | EtaError]:
     """Registers shipments together, in order; the same again is the same shipment.
 
-    Answers ``Conflict`` where the shipment is there with other facts, ``InvalidValue`` where there is no such estimate.
+    Answers ``RegisteredOtherwise`` where the shipment is there with other facts, ``InvalidValue`` where there is no such estimate.
     """
     answers: dict[int, Registered | EtaError] = {}
     of_tenant = defaultdict[str, list[int]](list)
@@ -86,6 +86,8 @@ class _Registrar:
 
     def register(self, asked: Registering) -> Registered | EtaError:
         wanted = asked.registration
+        if microseconds(wanted.shipment.ordered_at) > self._session.now + NEWEST:
+            return InvalidValue("ordered_at", "the order is placed more than 48 hours from now", "mend the time of the order")
         found, number = self._found(wanted), wanted.carrier_number
         try:
             wanted = _with_promise(self._session, self._tenant, wanted)
@@ -95,7 +97,7 @@ class _Registrar:
             differing = _differing(found, wanted)
             if not differing:
                 return Registered(found.shipment_id, is_new=False)
-            return Conflict(f"shipment {found.shipment_id} is registered with another {', '.join(differing)}; correct it with PATCH")
+            return RegisteredOtherwise(found.shipment_id, differing)
         shipment_id, stamp = self._session.new_id("shp"), self._session.stamp
         tracking = bear(number, self._bearers.get(number), shipment_id, stamp) if number else None
         stored = StoredShipment(shipment_id, wanted.external_id, tracking.tracking if tracking else None, json.dumps(wanted.to_facts()), stamp, stamp)
@@ -143,7 +145,9 @@ def bear(number: str, bearer: StoredTracking | None, shipment_id: str, stamp: in
 def _differing(found: StoredShipment, wanted: Registration) -> list[str]:
     """The fields of which the registration says something else than is recorded."""
     facts, asked = json.loads(found.facts), wanted.to_facts()
-    fields = [name for name in asked if facts.get(name) != asked[name]] + [name for name in facts if name not in asked]
+    # The order's id is the external id, unless a history says otherwise.
+    names = sorted({*facts, *asked} - {"order_id"})
+    fields = [name for name in names if facts.get(name) != asked.get(name)]
     return [*(["external_id"] if found.external_id != wanted.external_id else []), *fields]
 
 

@@ -7,8 +7,11 @@ microseconds since 1970 in UTC, so that nothing is rounded or shifted on the way
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from eta.domain.errors import StoreUnavailable
 
 Row = tuple[Any, ...]
 
@@ -90,3 +93,18 @@ class Engine(Protocol):
     def close(self) -> None:
         """Lets others write."""
         ...
+
+
+@contextmanager
+def named_outages(engine: Engine) -> Iterator[None]:
+    """Calls what the database says when it is full, gone or may not be read by our own name.
+
+    Raises:
+        StoreUnavailable: in its place.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not engine.is_outage(error):
+            raise
+        raise StoreUnavailable(f"the store cannot be used: {error}") from error

@@ -11,13 +11,14 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from ctypes import addressof, c_int
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 import apsw
 
-from eta.domain.errors import StoreLocked, StoreUnavailable
+from eta.domain.errors import StoreLocked, StoreRejected, StoreUnavailable
 from eta.store.engine import Many, Row
 
 #: Milliseconds that a connection waits for another one's lock.
@@ -54,8 +55,19 @@ class SqliteConnection:
         self._connection.executemany(_translated(sql), rows)
 
     def begin(self, *, writes: bool) -> None:
-        """Begins a transaction."""
+        """Begins a transaction.
+
+        Raises:
+            StoreUnavailable: if it would write to a file that was moved or deleted: nobody would find it again.
+        """
+        if writes and self._has_moved():
+            raise StoreUnavailable("the database file was moved, replaced or deleted while it was in use")
         self._connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def _has_moved(self) -> bool:
+        moved = c_int(0)
+        self._connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, addressof(moved))
+        return bool(moved.value)
 
     def commit(self) -> None:
         """Ends the transaction; when this returns, what was written is on the disk."""
@@ -111,6 +123,7 @@ class SqliteEngine:
         self._path, self._synchronous, self._vfs = path, synchronous, vfs
         self._database, self._uses_vfs = (str(path), vfs) if path else (f"file:/eta-{secrets.token_hex(8)}?vfs=memdb", None)
         self._lock: int | None = None
+        self._inode = 0
         # A database in memory lives as long as a connection to it does.
         self._anchor = None if path else self.reader()
 
@@ -119,10 +132,12 @@ class SqliteEngine:
 
         Raises:
             StoreLocked: if another process holds the file.
-            StoreUnavailable: if it cannot be opened.
+            StoreUnavailable: if it cannot be opened, or is another file than before.
+            StoreRejected: if there is a log without its database.
         """
         try:
             self._hold()
+            self._is_the_same()
             connection = SqliteConnection(self._database, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI, self._uses_vfs)
             connection.prepare_to_write(synchronous=self._synchronous)
         except (apsw.Error, OSError) as error:
@@ -158,6 +173,11 @@ class SqliteEngine:
             os.close(self._lock)
             self._lock = None
 
+    def _is_the_same(self) -> None:
+        """A new file in the place of the one that was opened holds nothing of what was acknowledged, and may not get its log."""
+        if self._path and (not self._path.exists() or self._path.stat().st_ino != self._inode):
+            raise StoreUnavailable(f"{self._path} was moved, replaced or deleted while it was in use; put it back, or start again")
+
     def _hold(self) -> None:
         if self._path is None or self._lock is not None:
             return
@@ -171,5 +191,9 @@ class SqliteEngine:
                 f"another process writes to {self._path}; stop it, ask it over HTTP, or use PostgreSQL, which bears several (ETA_DATABASE_URL)"
             ) from None
         self._lock = lock
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if not self._path.exists() and log.exists() and log.stat().st_size:
+            raise StoreRejected(f"{log} is the log of a database that is not there; put {self._path.name} back, or take the log away with what it holds")
         # Nobody else on the machine reads what customers ordered.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._inode = self._path.stat().st_ino

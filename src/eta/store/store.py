@@ -37,6 +37,8 @@ LONGEST_QUEUE = 50_000
 LARGEST_TRANSACTION = 5_000
 #: Seconds between two tries to write while the database cannot be written to and nobody asks.
 TRY_AGAIN_AFTER = 1.0
+#: Seconds for which a write that came through says that the next one will.
+TRY_OUT_AFTER = 5.0
 #: Seconds after which a write that has not come through counts as one that does not.
 SLOWEST = 6.0
 
@@ -158,6 +160,7 @@ class SqlStore:
             raise
         self._waiting: deque[_Job] = deque()
         self._weight, self._is_closing, self._can_write, self._at_work_since = 0, False, True, 0.0
+        self._written_at = monotonic()
         self._wake = threading.Condition()
         self._readers: list[Connection] = []
         self._readers_lock = threading.Lock()
@@ -202,6 +205,15 @@ class SqlStore:
             self._wake.notify()
         return job.result
 
+    def try_out(self) -> Future[None] | None:
+        """Has nothing written, to see whether anything could be; None if something has been a moment ago.
+
+        Raises:
+            StoreBusy: if too much waits already.
+            StoreUnavailable: if the store is being closed.
+        """
+        return self.submit(_nothing, None) if monotonic() - self._written_at > TRY_OUT_AFTER else None
+
     def write(self, work: Work[I, T], item: I) -> T:
         """Has an item written, and waits for it."""
         return self.submit(work, item).result()
@@ -244,7 +256,8 @@ class SqlStore:
             is_sound = not self._engine.is_outage(error) and not isinstance(error, StoreUnavailable)
             if not self._engine.is_outage(error):
                 raise
-            raise StoreUnavailable("the store cannot be read at the moment; try again") from error
+            log.error("the store cannot be read: %s: %s", type(error).__name__, error, extra={"action": "store_unreadable"})
+            raise StoreUnavailable("the store cannot be read at the moment") from error
         finally:
             if connection is not None and is_sound:
                 with self._readers_lock:
@@ -310,11 +323,11 @@ class SqlStore:
     def _commit(self, jobs: Sequence[_Job]) -> None:
         """One transaction for all of them, or, if one cannot be written, one for each."""
         try:
-            results = self._transact(jobs)
+            results = self._transact_again(jobs)
         except Exception as error:  # noqa: BLE001  # the callers hear of it
-            if self._engine.is_outage(error) or isinstance(error, StoreUnavailable):
+            if self._is_outage(error):
                 if self._can_write:
-                    log.error("nothing can be stored: %s", type(error).__name__, extra={"action": "store_unavailable"})
+                    log.error("nothing can be stored: %s: %s", type(error).__name__, error, extra={"action": "store_unavailable"})
                 self._can_write = False
                 self._let_go()
                 for job in jobs:
@@ -328,12 +341,27 @@ class SqlStore:
                 log.error("a write failed: %s", type(error).__name__, extra={"action": "write_failed", "stack": stack})
                 jobs[0].result.set_exception(error)
             return
-        self._can_write = True
+        if not self._can_write:
+            log.info("what is told is stored again", extra={"action": "store_available"})
+        self._can_write, self._written_at = True, monotonic()
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, Exception):
                 job.result.set_exception(result)
             else:
                 job.result.set_result(result)
+
+    def _is_outage(self, error: Exception) -> bool:
+        return self._engine.is_outage(error) or isinstance(error, StoreUnavailable)
+
+    def _transact_again(self, jobs: Sequence[_Job]) -> list[Any]:
+        """The connection may be one to a server that was restarted: once more with a new one, which records nothing twice."""
+        try:
+            return self._transact(jobs)
+        except Exception as error:
+            if not self._is_outage(error):
+                raise
+            self._let_go()
+            return self._transact(jobs)
 
     def _transact(self, jobs: Sequence[_Job]) -> list[Any]:
         stamp = self._knowledge.begin()
@@ -364,6 +392,11 @@ class SqlStore:
             with suppress(Exception):
                 self._connection.close()
             self._connection = None
+
+
+def _nothing(session: Session, items: Sequence[None]) -> Sequence[None]:
+    del session
+    return items
 
 
 def open_store(url: str, clock: Callable[[], datetime]) -> SqlStore:
