@@ -393,5 +393,11 @@ def test_the_log_tells_nothing_of_anybody(client: TestClient, caplog: pytest.Log
     assert not [line for line in lines if canary in line.lower()]
 
 
+@pytest.mark.parametrize(("path", "methods"), [("/v1/shipments", "DELETE, GET, POST"), ("/v1/shipments/shp_0", "DELETE, GET, PATCH"), ("/livez", "GET")])
+def test_a_method_that_a_path_does_not_know_is_told_those_it_does(client: TestClient, path: str, methods: str) -> None:
+    answered = client.put(path)
+    assert (answered.status_code, answered.headers["Allow"]) == (405, methods)
+
+
 def test_now_is_the_clocks(client: TestClient) -> None:
     assert datetime.fromisoformat(look(client, register(client))["as_of"]) - NOW < timedelta(seconds=1)

@@ -6,6 +6,7 @@ A refusal names the field and the mend; it never repeats the value that was refu
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -127,13 +128,21 @@ def to_response(value: Problem, headers: Mapping[str, str] | None = None) -> Res
     return Response(json.dumps(value.model_dump()), value.status, dict(headers or {}), MEDIA_TYPE)
 
 
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """All methods that a path knows."""
+    templates = app.openapi()["paths"].items()
+    return sorted({method.upper() for template, known in templates if re.fullmatch(re.sub(r"{[^/}]+}", "[^/]+", template), path) for method in known})
+
+
 def install(app: FastAPI) -> None:
     """The table: which error is which status."""
 
     async def refused(request: Request, error: StarletteHTTPException) -> Response:
         errors = error.errors if isinstance(error, Refused) else []
         detail = str(error.detail) if isinstance(error, Refused) else _DETAILS.get(error.status_code, str(error.detail))
-        return to_response(problem(error.status_code, detail, request.url.path, errors), error.headers)
+        # The framework names the methods of the first route that fits.
+        headers = {"Allow": ", ".join(_methods(app, request.scope["path"]))} if error.status_code == 405 else error.headers
+        return to_response(problem(error.status_code, detail, request.url.path, errors), headers)
 
     async def invalid_body(request: Request, error: RequestValidationError) -> Response:
         return to_response(problem(422, BAD_FIELD, request.url.path, field_errors(error.errors())))
