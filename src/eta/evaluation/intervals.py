@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -22,6 +21,8 @@ def exact_interval(hits: float, count: float, *, confidence: float = CONFIDENCE)
     Reference:
         Clopper and Pearson (1934).
     """
+    from scipy.special import betaincinv  # slow to import, and of no use to the service
+
     if count <= 0:
         return None, None
     tail = (1.0 - confidence) / 2.0
