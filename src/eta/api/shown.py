@@ -213,7 +213,7 @@ def _put_aside(row: Quarantined) -> dict[str, object]:
 
 
 def _journey(event: StoredEvent) -> dict[str, object]:
-    at = from_microseconds(event.occurred_at).astimezone(timezone(timedelta(minutes=event.offset_minutes or 0)))
+    at = from_microseconds(event.occurred_at).astimezone(timezone(timedelta(minutes=event.offset_minutes)))
     return {
         "event_id": event.event_id,
         "event_code": event.event_code,

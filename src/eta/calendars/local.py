@@ -45,6 +45,11 @@ def from_microseconds(count: int) -> datetime:
     return _EPOCH + timedelta(microseconds=count)
 
 
+def offset_minutes(moment: datetime) -> int:
+    """Whole minutes that the clocks of an aware moment are ahead of UTC."""
+    return int((moment.utcoffset() or timedelta()).total_seconds() // 60)
+
+
 def midnight(day: str, zone: str) -> datetime:
     """The aware first instant of an ISO date in ``zone``; a full ISO time with an offset is taken as it is.
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import cast
 
-from eta.calendars.local import microseconds, wall_to_instant
+from eta.calendars.local import microseconds, offset_minutes, wall_to_instant
 from eta.calendars.zones import has_one_zone, zone_of
 from eta.domain.errors import EtaError, NotRecorded
 from eta.domain.registration import carrier_number
@@ -218,7 +218,7 @@ def _given(texts: Iterable[str | None]) -> list[str]:
 
 def _event(report: Report, subject: str, shipment: StoredShipment | None, session: Session) -> StoredEvent:
     moment, source, is_ambiguous = _moment(report, shipment)
-    offset, occurred = moment.utcoffset(), microseconds(moment)
+    occurred = microseconds(moment)
     # A wall-clock time is known again by what the clock showed, whatever zone it is read in.
     sent = report.occurred_local.isoformat() if report.occurred_local else str(occurred)
     content = "\x1f".join((subject, report.raw_code or report.event_code.value, sent, report.place or ""))
@@ -229,7 +229,7 @@ def _event(report: Report, subject: str, shipment: StoredShipment | None, sessio
         report.raw_code,
         report.place,
         occurred,
-        None if offset is None else int(offset.total_seconds() // 60),
+        offset_minutes(moment),
         source.value,
         int(is_ambiguous),
         int(report.is_received_at_assumed),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from eta.calendars.local import microseconds
+from eta.calendars.local import microseconds, offset_minutes
 from eta.domain.errors import Conflict, EtaError, InvalidValue, NotRecorded, RegisteredOtherwise
 from eta.domain.registration import Registration
 from eta.domain.vocabulary import EventCode, TimezoneSource
@@ -172,7 +172,6 @@ def _with_promise(session: Session, tenant: str, wanted: Registration) -> Regist
 
 def _ordered(shipment: StoredShipment, ordered_at: datetime, stamp: int) -> StoredEvent:
     """The scan that an order itself is."""
-    offset = ordered_at.utcoffset()
     return StoredEvent(
         shipment.shipment_id,
         "evt_" + shipment.shipment_id.partition("_")[2],
@@ -180,7 +179,7 @@ def _ordered(shipment: StoredShipment, ordered_at: datetime, stamp: int) -> Stor
         None,
         None,
         microseconds(ordered_at),
-        None if offset is None else int(offset.total_seconds() // 60),
+        offset_minutes(ordered_at),
         TimezoneSource.CARRIER_OFFSET.value,
         0,
         0,

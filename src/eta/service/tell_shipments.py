@@ -118,13 +118,14 @@ def issue_forecasts(session: Session, asked: Sequence[Issuing]) -> list[EtaError
         # Somebody else may have been answered meanwhile.
         ids = [forecast.shipment_id for forecast in each.forecasts]
         before = {forecast.shipment_id: forecast for forecast in session.forecasts(each.tenant, ids)}
+        raised = _by_shipment(session.flags(each.tenant, ids))
         there = {shipment.shipment_id for shipment in session.shipments(each.tenant, "shipment_id", ids)}
         for forecast in each.forecasts:
             last, answer = before.get(forecast.shipment_id), json.loads(forecast.answer)
             # It may have been erased meanwhile.
             if forecast.shipment_id in there and is_news(answer, last) and (last is None or last.as_of < forecast.as_of):
                 forecasts.append(forecast)
-                flags += _flags(session.flags(each.tenant, [forecast.shipment_id]), answer, forecast.shipment_id, forecast.as_of)
+                flags += _flags(raised[forecast.shipment_id], answer, forecast.shipment_id, forecast.as_of)
         session.add_forecasts(each.tenant, forecasts)
         session.put_flags(each.tenant, flags)
     return [None] * len(asked)

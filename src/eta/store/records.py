@@ -54,8 +54,8 @@ class StoredEvent(NamedTuple):
     raw_code: str | None
     place: str | None
     occurred_at: int
-    #: Minutes east of UTC that the sender wrote, or that its zone had then; None if neither was known.
-    offset_minutes: int | None
+    #: Minutes ahead of UTC that the sender wrote, or that the zone it was read in had then.
+    offset_minutes: int
     timezone_source: str
     is_ambiguous: int
     is_received_at_assumed: int

@@ -120,7 +120,7 @@ class SqliteEngine:
     is_shared = False
 
     def __init__(self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
-        self._path, self._synchronous, self._vfs = path, synchronous, vfs
+        self._path, self._synchronous = path, synchronous
         self._database, self._uses_vfs = (str(path), vfs) if path else (f"file:/eta-{secrets.token_hex(8)}?vfs=memdb", None)
         self._lock: int | None = None
         self._inode = 0

@@ -149,15 +149,17 @@ class SqlStore:
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self._engine, self._knowledge = engine, _Knowledge(clock)
-        self._connection: Connection | None = engine.writer()
+        self._connection: Connection | None = None
         try:
-            migrate(self._connection, engine)
-            self._secret = str(self._connection.rows("SELECT secret FROM clock")[0][0])
-            self._knowledge.end(self._connection.rows("SELECT known_through FROM clock")[0][0])
+            self._connection = connection = engine.writer()
+            migrate(connection, engine)
+            known_through, secret = connection.rows("SELECT known_through, secret FROM clock")[0]
         except BaseException:
-            self._connection.close()
+            self._let_go()
             engine.close()
             raise
+        self._secret = str(secret)
+        self._knowledge.end(known_through)
         self._waiting: deque[_Job] = deque()
         self._weight, self._is_closing, self._can_write, self._at_work_since = 0, False, True, 0.0
         self._written_at = monotonic()

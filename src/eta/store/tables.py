@@ -39,14 +39,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         # Scans. The subject is a carrier's number, or a shipment for what is told of it without one. Nothing is ever changed here.
         """CREATE TABLE events (
             tenant TEXT NOT NULL, subject TEXT NOT NULL, event_id TEXT NOT NULL, event_code TEXT NOT NULL, raw_code TEXT, place TEXT,
-            occurred_at BIGINT NOT NULL, offset_minutes INTEGER, timezone_source TEXT NOT NULL, is_ambiguous INTEGER NOT NULL,
+            occurred_at BIGINT NOT NULL, offset_minutes INTEGER NOT NULL, timezone_source TEXT NOT NULL, is_ambiguous INTEGER NOT NULL,
             is_received_at_assumed INTEGER NOT NULL, received_at BIGINT NOT NULL, PRIMARY KEY (tenant, subject, event_id)) {clustered}""",
         # What the scans known at `as_of` come to; it can be made again from them at any time.
         """CREATE TABLE states (
             tenant TEXT NOT NULL, shipment_id TEXT NOT NULL, as_of BIGINT NOT NULL, status TEXT NOT NULL, phase TEXT NOT NULL, is_open INTEGER NOT NULL,
             last_code TEXT, place TEXT, place_code TEXT, ordered_at BIGINT, approved_at BIGINT, handed_over_at BIGINT, last_scan_at BIGINT, arrived_at BIGINT,
             given_up_at BIGINT, scan_count INTEGER NOT NULL, exception_count INTEGER NOT NULL, PRIMARY KEY (tenant, shipment_id)) {clustered}""",
-        "CREATE INDEX states_open ON states (tenant, shipment_id) WHERE is_open = 1",
         # Answers as they were given; `answer` is JSON.
         """CREATE TABLE forecasts (
             tenant TEXT NOT NULL, shipment_id TEXT NOT NULL, as_of BIGINT NOT NULL, model_version TEXT, answer TEXT NOT NULL,
