@@ -1,8 +1,9 @@
 """Replays past days as they were known: fit, forecast, wait, judge.
 
 A model is refitted at each origin on what was known then, and forecasts every moment until the next one. Models whose fit
-costs next to nothing are refitted every midnight; those that follow the network's drift learn it anew every midnight. What
-came true is looked up at the end of the data.
+costs next to nothing are refitted every midnight; those that follow the network's drift learn it anew every midnight, and
+those that calibrate learn at each origin from the forecasts that were made before it. What came true is looked up at the
+end of the data.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from eta.calendars.local import DAY, Dates, day_starts, local_dates, to_instant,
 from eta.curves import Curves
 from eta.domain.errors import NothingToLearn
 from eta.evaluation.scores import HORIZON_HOURS, PINBALL_LEVELS, crps_days, error_days, is_covered, pinball_days, probability_integral_transform
-from eta.forecast.base import ArrivalModel
+from eta.forecast.base import HORIZON_DAYS, ArrivalModel
+from eta.forecast.calibration import PAST_DAYS, Calibrates, Calibration, stages
 from eta.forecast.drift import Follower, FollowsDrift, Midnights
 from eta.journey.columns import Labels
 from eta.journey.features import promise_ends
@@ -41,8 +43,14 @@ Law = Callable[[Moments], Curves]
 #: Moments a week and phase of which the curves themselves are kept, to be compared with other laws.
 SAMPLED = 20
 
+#: Moments a month and stage from which a model learns how wide its laws should have been.
+MOST_CALIBRATING = 3_000
+
 #: Full months replayed before the first judged day, to choose promise levels on the past.
 WARM_UP_MONTHS = 3
+
+#: No cumulative hazard is endless.
+_NEARLY_CERTAIN = 1.0 - 1e-9
 
 
 class Refit(StrEnum):
@@ -61,6 +69,17 @@ class Replay:
     forecasts: dict[str, pd.DataFrame]
     fit_seconds: dict[str, float]
     predict_seconds: dict[str, float]
+    #: What models that calibrate have learned of their forecasts by the end.
+    calibrations: dict[str, Calibration]
+
+
+@dataclass(frozen=True, eq=False)
+class _Past:
+    """Forecasts that were made: rows of the snapshots, their curves, and how these were calibrated."""
+
+    rows: NDArray[np.int64]
+    curves: Curves
+    calibration: Calibration
 
 
 @dataclass(eq=False)
@@ -75,6 +94,7 @@ class _Run:
     predict_seconds: float = 0.0
     fitted: ArrivalModel | None = None
     follower: Follower | None = None
+    past: list[_Past] = field(default_factory=list)
     #: Promise level in force, chosen on the past at each origin.
     level: float = field(default=float("nan"))
 
@@ -98,6 +118,22 @@ class _Run:
         self.follower = self.follower or Follower(self.fitted, midnights)
         self.fitted.drift_ = self.follower.drift(known)
         self.fit_seconds += time.perf_counter() - began
+
+    def calibration(self, snapshots: Snapshots, known: Outcomes) -> Calibration:
+        """What is known of the forecasts of the last ``PAST_DAYS``."""
+        oldest = known.known_through - PAST_DAYS * DAY
+        self.past = [past for past in self.past if (snapshots.moments.as_of[past.rows] >= oldest).any()]
+        hazards, arrived, stage = [np.empty(0)], [np.empty(0, dtype=bool)], [np.empty(0, dtype=np.int64)]
+        for past in self.past:
+            made = snapshots.take(past.rows)
+            truth = examples(made, known)
+            known_rows = np.flatnonzero(made.moments.as_of < known.known_through)
+            hours = np.minimum(truth.hours, 24.0 * HORIZON_DAYS)
+            passed = -np.log1p(-np.minimum(past.curves.take(known_rows).cdf_at(hours), _NEARLY_CERTAIN))
+            stage.append(stages(truth.features))
+            hazards.append(past.calibration.undone(passed[:, None], stage[-1])[:, 0])
+            arrived.append(truth.arrived & (truth.hours <= 24.0 * HORIZON_DAYS))
+        return Calibration.learn(np.concatenate(hazards), np.concatenate(arrived), np.concatenate(stage))
 
     def curves(self, asked: Snapshots) -> Curves | None:
         """The answers, or None while there was nothing to learn."""
@@ -134,8 +170,9 @@ def replay(
     if np.isnat(known.arrived_at).all():
         raise NothingToLearn(f"no parcel had arrived by {start.date()}; start the replay later")
     snapshots = snapshots_to_judge(timelines, to_instant(warm_start), to_instant(end))
-    is_judged = snapshots.moments.as_of >= to_instant(start)
-    snapshots = snapshots.take(np.flatnonzero(is_judged | (snapshots.kind == PURCHASE)))
+    is_judged, calibrates = snapshots.moments.as_of >= to_instant(start), _calibrate(snapshots)
+    taken = np.flatnonzero(is_judged | calibrates | (snapshots.kind == PURCHASE))
+    snapshots, calibrates = snapshots.take(taken), calibrates[taken]
     judged = _what_came_true(timelines, snapshots, Outcomes.at(timelines, data_end), zone)
     judged["is_judged"] = snapshots.moments.as_of >= to_instant(start)
     if not judged["is_judged"].any():
@@ -157,6 +194,8 @@ def replay(
             if not run.refits_daily:
                 progress(f"{days[0].date()}: fitting {name}", done, total)
                 run.fit(lessons, known)
+            if isinstance(run.fitted, Calibrates):
+                run.fitted.calibration_ = run.calibration(snapshots, known)
         for number, day in enumerate(days):
             progress(f"{day.date()}: replaying", done, total)
             known = Outcomes.at(timelines, to_instant(day))
@@ -164,20 +203,22 @@ def replay(
                 if run.refits_daily:
                     run.fit(purchases, known)
                 run.follow(midnights, known)
-                _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number))
+                _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number), calibrates)
             done += 1
     progress("replayed", total, total)
 
     kept = judged["is_judged"].to_numpy()
+    outcomes = Outcomes.at(timelines, data_end)
     return Replay(
         judged[kept].drop(columns="is_judged").reset_index(drop=True),
         {name: pd.DataFrame(run.forecasts)[kept].reset_index(drop=True) for name, run in runs.items()},
         {name: run.fit_seconds for name, run in runs.items()},
         {name: run.predict_seconds for name, run in runs.items()},
+        {name: run.calibration(snapshots, outcomes) for name, run in runs.items() if isinstance(run.fitted, Calibrates)},
     )
 
 
-def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.DataFrame, rows: NDArray[np.int64]) -> None:
+def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.DataFrame, rows: NDArray[np.int64], calibrates: NDArray[np.bool_]) -> None:
     """Fills the run's forecasts of some rows with scores and dates; the curves themselves are kept for a sample alone."""
     if not len(rows):
         return
@@ -188,6 +229,9 @@ def _forecast(run: _Run, timelines: Timelines, snapshots: Snapshots, judged: pd.
         return
     # The warm-up is not judged, and so not counted.
     run.predict_seconds += (time.perf_counter() - began) * truth["is_judged"].mean()
+    if isinstance(run.fitted, Calibrates):
+        used = np.flatnonzero(calibrates[rows])
+        run.past.append(_Past(rows[used], curves.take(used), run.fitted.calibration_))
     row, as_of = asked.moments.row, asked.moments.as_of
     zone = timelines.zone.take(row)
     hours, limit = truth["hours"].to_numpy(), truth["limit_hours"].to_numpy()
@@ -295,6 +339,12 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
             "promise_bucket": _bands((promise_end - as_of) / DAY, (14.0, 20.0, 26.0, 32.0), "d"),
         }
     )
+
+
+def _calibrate(snapshots: Snapshots) -> NDArray[np.bool_]:
+    """The moments, ``MOST_CALIBRATING`` a month and stage, that are looked back at."""
+    groups = [snapshots.moments.as_of.astype("datetime64[M]").astype(np.int64), stages(snapshots.features)]
+    return (_lots(snapshots).groupby(groups).rank(method="first") <= MOST_CALIBRATING).to_numpy()
 
 
 def _lots(snapshots: Snapshots) -> pd.Series:

@@ -23,6 +23,7 @@ from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted
 from eta.forecast.activity import MICROSECONDS_AN_HOUR, Activity
 from eta.forecast.base import HORIZON_DAYS, Arrays, Estimator
+from eta.forecast.calibration import Calibration, stages
 from eta.forecast.design import Design, log_time_left
 from eta.forecast.drift import AGE_EDGES, AGES, AGING, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
 from eta.forecast.label_means import LabelMeans
@@ -64,8 +65,8 @@ class HazardModel(Estimator):
         structure_rate: float = 0.08,
         leaves: int = 48,
         leaf_rows: int = 100,
-        leaf_rate: float = 0.07,
-        ridge: float = 1.3,
+        leaf_rate: float = 0.1,
+        ridge: float = 15.0,
         cap: float = 0.5,
         smoothing_bins: float = 0.7,
         label_prior: float = 20.0,
@@ -98,7 +99,7 @@ class HazardModel(Estimator):
         self._check_parameters()
         kept = examples if self.keeps_censored else examples.take(np.flatnonzero(examples.arrived))
         self.design_, rows = Design.learn(kept, self.label_prior, columns=self._columns())
-        self.activity_, self.drift_ = Activity.learn(kept, sees_promise=self.uses_promise), Drift.none()
+        self.activity_, self.drift_, self.calibration_ = Activity.learn(kept, sees_promise=self.uses_promise), Drift.none(), Calibration.none()
         self.forest_ = self._grow(rows, log_time_left(kept))
         exposure, last_bin, arrived = self._exposure(kept)
         arrivals = np.bincount(last_bin[arrived], minlength=exposure.shape[1])
@@ -119,7 +120,7 @@ class HazardModel(Estimator):
         return self
 
     def predict_curves(self, features: Features) -> Curves:
-        """The laws of the time left, (N,), on ``KNOTS_HOURS``, as fast as the network runs these days.
+        """The laws of the time left, (N,), on ``KNOTS_HOURS``, as fast as the network runs these days and as wide as they should have been.
 
         Raises:
             NotFitted: before ``fit``.
@@ -127,10 +128,11 @@ class HazardModel(Estimator):
         if not hasattr(self, "values_"):
             raise NotFitted()
         hazards = self._hazards(features, self.design_.valued(features), KNOTS_HOURS, self.drift_.of(features.labels, features.local_as_of))
+        hazards = self.calibration_.of(hazards, stages(features))
         return Curves.on_grid(KNOTS_HOURS, -np.expm1(-hazards))
 
     def watch(self, snapshots: Snapshots, end: np.datetime64) -> Watch:
-        """What is expected, without drift, of parcels open at one moment, until ``end`` (UTC), a day later."""
+        """What is expected, without drift and calibration, of parcels open at one moment, until ``end`` (UTC), a day later."""
         features = snapshots.features
         labels = self.design_.valued(features)
         hazards = self._hazards(features, labels, WATCH_HOURS, np.zeros((len(features), len(AGES))))
@@ -179,11 +181,12 @@ class HazardModel(Estimator):
             "activity.holiday_factor": np.array(self.activity_.holiday_factor),
             **({"activity.near_promise": self.activity_.near_promise} if self.uses_promise else {}),
         }
-        return {"base": self.base_, "values": self.values_, **forest, **activity, **labels}
+        return {"base": self.base_, "values": self.values_, "calibration": self.calibration_.slopes, **forest, **activity, **labels}
 
     def restore(self, arrays: Arrays) -> Self:
         """Takes the place of ``fit`` with what ``to_arrays`` gave."""
         self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.none()
+        self.calibration_ = Calibration(arrays["calibration"])
         self.forest_ = Forest(**{name.removeprefix("forest."): values for name, values in arrays.items() if name.startswith("forest.")})
         self.activity_ = Activity(
             tuple(str(name) for name in arrays["activity.carriers"]),

@@ -12,6 +12,7 @@ from eta.domain.errors import NothingToLearn
 from eta.evaluation.replay import Progress, Refit, replay
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
+from eta.forecast.calibration import Calibration
 from eta.forecast.drift import Follower, Midnights
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import Support
@@ -55,11 +56,12 @@ def train_model(
         model.drift_ = Follower(model, Midnights(timelines)).drift(known)
     progress("learning what is usual", 3, 5)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=policy.silence_level)
-    facts, files = pack(model, laws, Support.learn(lessons))
     progress("checking against earlier days", 4, 5)
+    check, model.calibration_ = _check(timelines, as_of, make, rivals)
+    facts, files = pack(model, laws, Support.learn(lessons))
     facts |= {
         "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
-        "check": _check(timelines, as_of, make, rivals),
+        "check": check,
         "silence_level": policy.silence_level,
     }
     name = registry.save(facts, files, as_of)
@@ -67,18 +69,23 @@ def train_model(
     return name
 
 
-def _check(timelines: Timelines, as_of: datetime, make: Callable[[], HazardModel], rivals: Mapping[str, Callable[[], ArrivalModel]]) -> dict[str, Any] | None:
-    """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days."""
+def _check(
+    timelines: Timelines, as_of: datetime, make: Callable[[], HazardModel], rivals: Mapping[str, Callable[[], ArrivalModel]]
+) -> tuple[dict[str, Any] | None, Calibration]:
+    """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days.
+
+    On the same days it learns how wide its laws should have been.
+    """
     midnight = as_of.replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = midnight - timedelta(days=2 * CHECK_DAYS), midnight - timedelta(days=CHECK_DAYS)
     models: dict[str, Callable[[], ArrivalModel]] = {**rivals, "eta": make}
     try:
         replayed = replay(timelines, models, start=start, end=end, refit=Refit.NEVER, known_through=to_instant(as_of), warm_up_months=0)
     except NothingToLearn:
-        return None
+        return None, Calibration.none()
     summary = summarise(replayed, reference="eta")
     kept = {part: [row for row in summary[part] if row["moment"] in _CHECKED_MOMENTS] for part in ("rows", "differences", "by_segment")}
     # Clock times would make two trainings on the same data differ.
     kept["rows"] = [{name: value for name, value in row.items() if name not in _TIMES} for row in kept["rows"]]
     kept["by_segment"] = [row for row in kept["by_segment"] if row["model"] == "eta"]
-    return {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **kept}
+    return {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **kept}, replayed.calibrations["eta"]

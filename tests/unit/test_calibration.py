@@ -1,0 +1,63 @@
+"""Laws that were too wide or too narrow are put right, and what is right stays."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eta.forecast.calibration import PRIOR, STAGES, STARTS, Calibration
+
+Hazards = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+def learned(hazards: Hazards, arrived: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None, stage: int = 0) -> Calibration:
+    came = np.ones(len(hazards), dtype=bool) if arrived is None else arrived
+    return Calibration.learn(hazards, came, np.full(len(hazards), stage))
+
+
+def shares_within(passed: Hazards) -> list[float]:
+    """What 50, 80 and 90 % ranges cover if H at the arrival was ``passed``."""
+    reached = -np.expm1(-passed)
+    return [float((abs(reached - 0.5) <= share / 2).mean()) for share in (0.5, 0.8, 0.9)]
+
+
+@pytest.mark.parametrize("shape", [0.75, 1.0, 1.7])
+def test_after_calibration_ranges_hold_as_often_as_they_say(shape: float) -> None:
+    # H**shape is exponential: the laws told are too narrow, right, or too wide.
+    told = np.random.default_rng(1).exponential(size=40_000) ** (1 / shape)
+    first, later = told[:20_000], told[20_000:]
+    assert shares_within(learned(first).of(later[:, None], np.zeros(len(later), dtype=int))[:, 0]) == pytest.approx([0.5, 0.8, 0.9], abs=0.025)
+
+
+def test_parcels_still_open_count_for_as_long_as_they_were_open() -> None:
+    random = np.random.default_rng(2)
+    told, seen = random.exponential(size=40_000) * 1.5, random.exponential(size=40_000) * 2.0
+    slopes = learned(np.minimum(told, seen), told <= seen).slopes[0]
+    # Half as long again as told, all along; few are seen so long that the last stretches are believed.
+    assert slopes[:10] == pytest.approx(np.full(10, 1 / 1.5), abs=0.06)
+
+
+def test_a_stage_says_nothing_about_the_other() -> None:
+    both = learned(np.random.default_rng(3).exponential(size=5_000) * 3.0, stage=1)
+    assert (both.slopes[0] == 1.0).all()
+    assert (both.slopes[1] < 0.6).all()
+
+
+def test_without_forecasts_the_laws_stay_as_they_are_and_few_move_them_little() -> None:
+    assert (learned(np.empty(0)).slopes == Calibration.none().slopes).all()
+    few = learned(np.full(10, 3.0)).slopes[0]
+    assert few == pytest.approx(np.ones(len(STARTS)), abs=20 / PRIOR)
+
+
+@given(
+    slopes=st.lists(st.floats(0.05, 20.0), min_size=len(STARTS), max_size=len(STARTS)),
+    hazards=st.lists(st.floats(0.0, 50.0), min_size=2, max_size=20),
+)
+def test_calibration_never_turns_time_back_and_can_be_undone(slopes: list[float], hazards: list[float]) -> None:
+    calibration = Calibration(np.array([slopes, slopes[::-1]]))
+    rows = np.array([sorted(hazards)] * len(STAGES))
+    stage = np.arange(len(STAGES))
+    counted = calibration.of(rows, stage)
+    assert (np.diff(counted, axis=1) >= 0).all()
+    assert (counted[:, 0] >= 0).all()
+    assert calibration.undone(counted, stage) == pytest.approx(rows, rel=1e-9, abs=1e-9)
