@@ -59,7 +59,17 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     """
     settings.require_callers()
     metrics = Metrics()
-    app = _Api(title="eta", version=__version__, description=DESCRIPTION, lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = _Api(
+        title="eta",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # Operations, and with them the methods of clients, are named for the functions behind them.
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
     app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc())

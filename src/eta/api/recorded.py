@@ -69,7 +69,9 @@ async def record(request: Request, body: EventsSent) -> Response:
 
 
 @recorded.get("/shipments/{shipment_id}", response_model=shown.Shipment, responses=problems(*OF_READING, 404), openapi_extra=contract.READ)
-async def one(request: Request, shipment_id: Id, as_of: Annotated[Moment | None, Query(description="As was known then; default: now.")] = None) -> Response:
+async def shipment(
+    request: Request, shipment_id: Id, as_of: Annotated[Moment | None, Query(description="As was known then; default: now.")] = None
+) -> Response:
     """A shipment: its journey, its forecast, and what was said of it before."""
     told, current, at = await _tell(request, lambda session: session.shipments(_tenant(request), "shipment_id", [shipment_id]), as_of)
     if not told:
@@ -78,7 +80,7 @@ async def one(request: Request, shipment_id: Id, as_of: Annotated[Moment | None,
 
 
 @recorded.get("/shipments", response_model=shown.Shipments, responses=problems(*OF_READING), openapi_extra=contract.READ)
-async def several(
+async def shipments(
     request: Request,
     ids: Annotated[str | None, Query(max_length=8_192, description=f"Up to {MOST_RESULTS} ids, comma-separated.")] = None,
     external_ids: Annotated[str | None, Query(max_length=8_192, description=f"Up to {MOST_RESULTS} of the shop's own numbers, comma-separated.")] = None,
@@ -126,7 +128,7 @@ async def erase_by_number(request: Request, external_id: Annotated[Id, Query(des
 
 
 @recorded.get("/quarantine", response_model=shown.Quarantine, responses=problems(*OF_READING), openapi_extra=contract.LOOK)
-async def look_at_quarantine(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def quarantine(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Scans that cannot be right: they count for nothing."""
     tenant, secret = _tenant(request), request.app.state.store.secret
     after = _opened(secret, tenant, cursor)
