@@ -7,17 +7,21 @@ READY := $(VENV)/.ready
 # Competitors of the model are heavy: they live apart, and only `make prove NAME=peers` needs them.
 PEERS := .venv-peers
 PEERS_LOCK := training/benchmark/requirements.lock
+# What writes the clients in src/eta/client from the contract: Node and two generators. Only `make client` and `make check` need it.
+CLIENTS := .venv-clients
+CLIENTS_LOCK := tests/clients/requirements.lock
+NODE_LOCK := tests/clients/package-lock.json
 
 # Without compiled bytecode scikit-learn alone takes many seconds to import.
 export UV_COMPILE_BYTECODE = 1
 export UV_LINK_MODE = copy
 
-.PHONY: help setup demo test check serve bench prove lock clean
+.PHONY: help setup demo test check client serve bench prove lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## create the environment with the pinned dependencies
+setup: $(READY) $(CLIENTS)/.ready ## create the environments with the pinned dependencies
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,11 +36,22 @@ demo: $(READY) ## show what it does, on simulated parcels
 test: $(READY) ## run the tests
 	$(VENV)/bin/python -m pytest
 
-check: $(READY) ## lint, types and dependencies
+check: $(READY) $(CLIENTS)/.ready ## lint, types, dependencies, and whether the clients are those of the contract
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/deptry src
+	$(VENV)/bin/python tests/clients/generate.py --check
+
+client: $(READY) $(CLIENTS)/.ready ## write the clients of the HTTP interface anew from its contract
+	$(VENV)/bin/python tests/clients/generate.py
+
+$(CLIENTS)/.ready: $(CLIENTS_LOCK) $(NODE_LOCK) | $(READY)
+	$(PYTHON) -m venv --clear $(CLIENTS)
+	$(VENV)/bin/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r $(CLIENTS_LOCK)
+	cp tests/clients/package.json $(NODE_LOCK) $(CLIENTS)
+	$(CLIENTS)/bin/npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --silent
+	touch $@
 
 serve: $(READY) ## start the API on loopback, without keys
 	$(VENV)/bin/eta serve --demo
@@ -57,9 +72,11 @@ $(PEERS)/.ready: $(PEERS_LOCK) | $(READY)
 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-lock: $(READY) ## choose the newest allowed versions of all dependencies
+lock: $(READY) $(CLIENTS)/.ready ## choose the newest allowed versions of all dependencies
 	$(COMPILE) --all-extras --group dev pyproject.toml -o requirements.lock
 	$(COMPILE) --group peers -c requirements.lock pyproject.toml -o $(PEERS_LOCK)
+	$(COMPILE) --group clients -c requirements.lock -o $(CLIENTS_LOCK)
+	cd tests/clients && ../../$(CLIENTS)/bin/npm update --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --silent
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ FLOORS = [
     {"store", "registry", "ingest", "notify", "engine"},
     {"service", "settings"},
     {"bootstrap"},
-    {"api", "cli"},
+    {"api", "cli", "client"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(set(SRC.rglob("*.py")) - {SRC / "__init__.py"})

@@ -147,7 +147,13 @@ def test_every_dependency_is_explained_and_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = project["dependency-groups"]
     optional = [requirement for extra in project["project"]["optional-dependencies"].values() for requirement in extra]
-    wanted = {"Runtime": [*project["project"]["dependencies"], *optional], "Development": groups["dev"], "Peers": groups["peers"]}
+    of_node = json.loads((ROOT / "tests" / "clients" / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    wanted = {
+        "Runtime": [*project["project"]["dependencies"], *optional],
+        "Development": groups["dev"],
+        "Clients": [*groups["clients"], *of_node],
+        "Peers": groups["peers"],
+    }
     for heading, requirements in wanted.items():
         names = {re.split(r"[^\w.-]", requirement)[0] for requirement in requirements}
         assert set(first_cells(DEPENDENCIES[heading])) == names

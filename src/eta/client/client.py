@@ -1,0 +1,79 @@
+"""One method an operation. Written by `make client`: change the contract instead."""
+
+from eta.client import types
+from eta.client.calls import Calls, new_key, part
+
+
+class Client(Calls):
+    """The service, one method an operation."""
+
+    def estimates(self, body: types.EstimateRequest) -> types.Estimates:
+        """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
+        return self._ask("POST", "/v1/estimates", body=body)
+
+    def ship_by(self, body: types.ShipByRequest) -> types.ShipBys:
+        """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
+        return self._ask("POST", "/v1/ship-by", body=body)
+
+    def score(self, body: types.ScoreRequest) -> types.Scores:
+        """Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem."""
+        return self._ask("POST", "/v1/score", body=body)
+
+    def models(self) -> types.Models:
+        """The versions there are, the one that learned furthest first, and which one serves."""
+        return self._ask("GET", "/v1/models")
+
+    def register(self, body: types.ShipmentSent, *, idempotency_key: str | None = None) -> types.Registered:
+        """Registers a shipment: 201 if it was not there, 200 if it was, with the same facts, 409 if it was with others."""
+        return self._ask("POST", "/v1/shipments", body=body, idempotency_key=idempotency_key or new_key(), answers=(200, 201))
+
+    def shipments(
+        self,
+        *,
+        ids: str | None = None,
+        external_ids: str | None = None,
+        status: types.Status | None = None,
+        as_of: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> types.Shipments:
+        """Shipments by their ids, in no order, or page by page; those that are not there are left out."""
+        return self._ask(
+            "GET", "/v1/shipments", query={"ids": ids, "external_ids": external_ids, "status": status, "as_of": as_of, "limit": limit, "cursor": cursor}
+        )
+
+    def erase_by_number(self, *, external_id: str) -> types.Erased:
+        """Erases the shipment with the shop's own number, with all that was told and said of it."""
+        return self._ask("DELETE", "/v1/shipments", query={"external_id": external_id})
+
+    def correct(self, shipment_id: str, body: types.CorrectionSent, *, idempotency_key: str | None = None) -> types.Registered:
+        """Says something else of a shipment from now on; what was said before stays on record."""
+        return self._ask("PATCH", f"/v1/shipments/{part(shipment_id)}", body=body, idempotency_key=idempotency_key or new_key())
+
+    def shipment(self, shipment_id: str, *, as_of: str | None = None) -> types.Shipment:
+        """A shipment: its journey, its forecast, and what was said of it before."""
+        return self._ask("GET", f"/v1/shipments/{part(shipment_id)}", query={"as_of": as_of})
+
+    def erase(self, shipment_id: str) -> types.Erased:
+        """Erases a shipment with all that was told and said of it."""
+        return self._ask("DELETE", f"/v1/shipments/{part(shipment_id)}")
+
+    def record(self, body: types.EventsSent, *, idempotency_key: str | None = None) -> types.EventResults:
+        """Records scans, told in any order, late or again: one entry each, in order. JSON, or one scan a line (`application/x-ndjson`)."""
+        return self._ask("POST", "/v1/events", body=body, idempotency_key=idempotency_key or new_key())
+
+    def quarantine(self, *, limit: int | None = None, cursor: str | None = None) -> types.Quarantine:
+        """Scans that cannot be right: they count for nothing."""
+        return self._ask("GET", "/v1/quarantine", query={"limit": limit, "cursor": cursor})
+
+    def livez(self) -> types.Liveness:
+        """The event loop turns."""
+        return self._ask("GET", "/livez")
+
+    def readyz(self) -> types.Readiness:
+        """What serves, and what is not as it should be; without a model the service still answers, and says `degraded`."""
+        return self._ask("GET", "/readyz", answers=(200, 503))
+
+    def metrics(self) -> str:
+        """Counters for Prometheus."""
+        return self._ask("GET", "/metrics", is_text=True)

@@ -1,0 +1,834 @@
+"""What is sent and answered, as JSON. Written by `make client`: change the contract instead."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypeAlias, TypedDict, final
+
+
+@final
+class Address(TypedDict):
+    """One end of a route: no names and no streets."""
+
+    country: str
+    """ISO 3166-1 alpha-2."""
+    state: NotRequired[str | None]
+    """The country's own short form, such as `CA`."""
+    city: NotRequired[str | None]
+    """Accepted and not used."""
+    postal_code: NotRequired[str | None]
+    latitude: NotRequired[float | None]
+    longitude: NotRequired[float | None]
+
+
+AnswerCode: TypeAlias = Literal["ok", "may_never_arrive", "too_little_support", "no_model", "expired", "arrived", "no_arrival_expected", "not_known_yet"]
+"""Why an answer is as it is."""
+
+
+@final
+class Basis(TypedDict):
+    """What stands behind the answer."""
+
+    level: str
+    """The rung of support, `observed` for an arrival, `none` where nothing is answered."""
+    n_effective: int
+    """Parcels that arrived, learned from on that rung."""
+    data_through: str | None
+    abstained: bool
+
+
+@final
+class CarrierAsked(TypedDict):
+    """A carrier and one of its services; leave out what the shop does not choose."""
+
+    carrier_code: NotRequired[str | None]
+    service_code: NotRequired[str | None]
+    price: NotRequired[float | None]
+    """In one currency for all; only compared."""
+
+
+@final
+class Dimensions(TypedDict):
+    """Outer sizes and their unit."""
+
+    length: float
+    width: float
+    height: float
+    unit: Literal["cm", "in"]
+
+
+@final
+class Dominated(TypedDict):
+    """A service that another one beats: that one is no later, no less safe and no dearer, and better in one of these."""
+
+    index: int
+    by: int
+
+
+@final
+class Erased(TypedDict):
+    """How many shipments are gone, with all that was told and said of them."""
+
+    object: NotRequired[Literal["Erased"]]
+    shipments: int
+
+
+EventCode: TypeAlias = Literal[
+    "order_created",
+    "order_approved",
+    "order_packed",
+    "label_created",
+    "manifest_received",
+    "picked_up",
+    "dropped_off",
+    "accepted",
+    "arrived_at_facility",
+    "departed_facility",
+    "sorted",
+    "linehaul_departed",
+    "linehaul_arrived",
+    "export_customs_started",
+    "export_customs_cleared",
+    "departed_origin_country",
+    "arrived_destination_country",
+    "import_customs_started",
+    "import_customs_held",
+    "import_customs_cleared",
+    "handed_to_partner",
+    "partner_received",
+    "arrived_at_delivery_depot",
+    "delivery_scheduled",
+    "delivery_rescheduled",
+    "out_for_delivery",
+    "delivery_attempted",
+    "available_for_pickup",
+    "picked_up_by_recipient",
+    "delivered",
+    "redirected",
+    "held",
+    "return_started",
+    "return_delivered",
+    "damaged",
+    "lost",
+    "cancelled",
+    "info",
+]
+"""What a scan says happened. The order of declaration breaks ties between scans of the same instant."""
+
+
+@final
+class EventSent(TypedDict):
+    """One scan: of a shipment by its `shipment_id` or `external_id`, or of a carrier's number."""
+
+    shipment_id: NotRequired[str | None]
+    external_id: NotRequired[str | None]
+    carrier_code: NotRequired[str | None]
+    tracking_number: NotRequired[str | None]
+    event_code: Literal[
+        "order_created",
+        "order_approved",
+        "order_packed",
+        "label_created",
+        "manifest_received",
+        "picked_up",
+        "dropped_off",
+        "accepted",
+        "arrived_at_facility",
+        "departed_facility",
+        "sorted",
+        "linehaul_departed",
+        "linehaul_arrived",
+        "export_customs_started",
+        "export_customs_cleared",
+        "departed_origin_country",
+        "arrived_destination_country",
+        "import_customs_started",
+        "import_customs_held",
+        "import_customs_cleared",
+        "handed_to_partner",
+        "partner_received",
+        "arrived_at_delivery_depot",
+        "delivery_scheduled",
+        "delivery_rescheduled",
+        "out_for_delivery",
+        "delivery_attempted",
+        "available_for_pickup",
+        "picked_up_by_recipient",
+        "delivered",
+        "redirected",
+        "held",
+        "return_started",
+        "return_delivered",
+        "damaged",
+        "lost",
+        "cancelled",
+        "info",
+    ]
+    """What happened."""
+    carrier_event_code: NotRequired[str | None]
+    """The carrier's own code."""
+    occurred_at: NotRequired[str | None]
+    """When it happened, with an offset; else send `occurred_local`."""
+    occurred_local: NotRequired[str | None]
+    timezone: NotRequired[str | None]
+    """The zone of `occurred_local`; else that of `country` and `state`, else that of the route's end."""
+    country: NotRequired[str | None]
+    """Where it happened."""
+    state: NotRequired[str | None]
+    place: NotRequired[str | None]
+    """Where, without a street."""
+
+
+@final
+class EventTold(TypedDict):
+    """One scan."""
+
+    event_code: Literal[
+        "order_created",
+        "order_approved",
+        "order_packed",
+        "label_created",
+        "manifest_received",
+        "picked_up",
+        "dropped_off",
+        "accepted",
+        "arrived_at_facility",
+        "departed_facility",
+        "sorted",
+        "linehaul_departed",
+        "linehaul_arrived",
+        "export_customs_started",
+        "export_customs_cleared",
+        "departed_origin_country",
+        "arrived_destination_country",
+        "import_customs_started",
+        "import_customs_held",
+        "import_customs_cleared",
+        "handed_to_partner",
+        "partner_received",
+        "arrived_at_delivery_depot",
+        "delivery_scheduled",
+        "delivery_rescheduled",
+        "out_for_delivery",
+        "delivery_attempted",
+        "available_for_pickup",
+        "picked_up_by_recipient",
+        "delivered",
+        "redirected",
+        "held",
+        "return_started",
+        "return_delivered",
+        "damaged",
+        "lost",
+        "cancelled",
+        "info",
+    ]
+    """What happened."""
+    occurred_at: str
+    """RFC 3339 with an offset, 1970 to 2100."""
+    received_at: NotRequired[str | None]
+    """When it became known; default: when it happened."""
+    carrier_event_code: NotRequired[str | None]
+    """The carrier's own code."""
+    place: NotRequired[str | None]
+    """Where, without a street."""
+
+
+@final
+class EventsSent(TypedDict):
+    """Scans, in any order, told once or several times."""
+
+    events: list[EventSent]
+
+
+@final
+class Evidence(TypedDict):
+    """What was seen, for how long, and how long it usually takes."""
+
+    kind: str
+    observed_hours: float | None
+    expected_p50_hours: float | None
+    expected_upper_hours: float | None
+
+
+@final
+class FieldError(TypedDict):
+    """What is wrong with one field, and how to mend it."""
+
+    loc: list[str | int]
+    """The path to the field, from `body` down."""
+    msg: str
+    """What is wrong, and the mend."""
+    type: str
+    """A stable word for machines."""
+
+
+@final
+class Flag(TypedDict):
+    """A delay flag; the one without an end stands."""
+
+    state: str
+    reason_code: str | None
+    probability: float | None
+    raised_at: str
+    ended_at: str | None
+
+
+@final
+class HandoverChance(TypedDict):
+    """A hand-over, and P(arrival on or before the desired day)."""
+
+    handover_at: str
+    probability: float
+
+
+@final
+class JourneyEvent(TypedDict):
+    """A scan as it was told."""
+
+    event_id: str
+    event_code: str
+    carrier_event_code: str | None
+    occurred_at: str
+    """With the offset that was sent, or that of the zone it was read in."""
+    occurred_local: str
+    """The clock on the wall where it happened."""
+    timezone_source: str
+    time_ambiguous: bool
+    received_at: str
+    """When we knew of it."""
+    place: str | None
+
+
+@final
+class Liveness(TypedDict):
+    """The event loop turns."""
+
+    status: NotRequired[Literal["alive"]]
+
+
+@final
+class ModelEntry(TypedDict):
+    """One version of the registry."""
+
+    version: str
+    data_through: str | None
+    """The moment up to which it has learned."""
+    examples: int | None
+    is_serving: bool
+    is_promoted: bool
+    refused: str | None
+    """Why it cannot serve."""
+
+
+@final
+class Models(TypedDict):
+    """All versions, the one that learned furthest first."""
+
+    object: NotRequired[Literal["Models"]]
+    serves: str | None
+    promoted: str | None
+    results: list[ModelEntry]
+
+
+Outcome: TypeAlias = Literal["stored", "duplicate", "quarantined"]
+"""What became of a scan that was told."""
+
+
+@final
+class Problem(TypedDict):
+    """A refusal (RFC 9457)."""
+
+    type: str
+    """`about:blank`: the title says it all."""
+    title: str
+    status: int
+    detail: str
+    instance: str
+    """The path that was asked for."""
+    errors: list[FieldError]
+    """One entry a field, where fields are to blame."""
+
+
+@final
+class Promise(TypedDict):
+    """The day promised; where none was, the earliest that could be promised at `promise_level`."""
+
+    date: str
+    is_ours: bool
+    """We propose it; nobody has promised it yet."""
+    on_time_probability: float | None
+
+
+@final
+class QuarantinedEvent(TypedDict):
+    """A scan that cannot be right, of a shipment or of a carrier's number."""
+
+    event_id: str
+    reason: str
+    """`too_far_in_the_past`, `too_far_in_the_future` or `too_many_scans`."""
+    received_at: str
+    shipment_id: str | None
+    carrier_code: str | None
+    tracking_number: str | None
+    event_code: str
+    carrier_event_code: str | None
+    occurred_at: str
+    place: str | None
+
+
+@final
+class Readiness(TypedDict):
+    """What the service can do now."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    """`unavailable`, a 503, only while scans cannot be stored."""
+    model_version: str | None
+    promoted: str | None
+    details: list[str]
+    """What is not as it should be."""
+
+
+@final
+class Refusal(TypedDict):
+    """In the place of a result: the shipment could not be used."""
+
+    shipment_id: str | None
+    problem: Problem
+
+
+@final
+class Registered(TypedDict):
+    """A shipment that is followed."""
+
+    object: NotRequired[Literal["Registered"]]
+    id: str
+    is_new: bool
+    """It was not there before."""
+
+
+@final
+class Revision(TypedDict):
+    """An answer as it was given, where it differed from the one before."""
+
+    as_of: str
+    cause: Literal["first", "scan", "correction", "model", "time"]
+    confidence_code: str
+    status: str
+    estimated_delivery_date: str | None
+    estimated_delivery_date_min: str | None
+    estimated_delivery_date_max: str | None
+    on_time_probability: float | None
+    delay_state: str | None
+    reason_code: str | None
+    model_version: str | None
+
+
+@final
+class ServiceComparison(TypedDict):
+    """Places in `results`, null where no answer has what is compared."""
+
+    fastest: int | None
+    """The earliest median date."""
+    safest: int | None
+    """The highest chance by the desired date, else the earliest end of the window."""
+    cheapest: int | None
+    """The lowest price."""
+    dominated: list[Dominated]
+
+
+ShipByCode: TypeAlias = Literal["ok", "too_late", "too_little_support", "no_model"]
+"""Why an answer is as it is."""
+
+
+@final
+class ShipByResult(TypedDict):
+    """The latest hand-over to one carrier service."""
+
+    carrier_code: str | None
+    service_code: str | None
+    code: ShipByCode
+    ship_by: str | None
+    """By the clocks of the origin; null with a `code` that says why."""
+    probability: float | None
+    chances: list[HandoverChance]
+    """Of every day that was looked at, earliest first."""
+
+
+@final
+class ShipBys(TypedDict):
+    """One result a carrier service, in order."""
+
+    object: NotRequired[Literal["ShipBy"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    results: list[ShipByResult]
+
+
+Status: TypeAlias = Literal[
+    "unknown",
+    "pre_transit",
+    "in_transit",
+    "out_for_delivery",
+    "delivery_attempted",
+    "available_for_pickup",
+    "delivered",
+    "on_hold",
+    "return_to_sender",
+    "lost",
+    "cancelled",
+    "expired",
+]
+"""Where a shipment is."""
+
+
+@final
+class TimeInTransit(TypedDict):
+    """Fewest whole days d from the local date of `as_of` with P(arrived by then) of at least K %; null beyond the horizon."""
+
+    unit: NotRequired[Literal["calendar_days"]]
+    percentile_50: int | None
+    percentile_75: int | None
+    percentile_85: int | None
+    percentile_90: int | None
+    percentile_95: int | None
+    percentile_97: int | None
+    percentile_99: int | None
+
+
+@final
+class Version(TypedDict):
+    """Under which number the shipment was followed, and since when."""
+
+    known_at: str
+    carrier_code: str | None
+    service_code: str | None
+    tracking_number: str | None
+
+
+@final
+class Weight(TypedDict):
+    """A weight and its unit, which is never guessed."""
+
+    value: float
+    unit: Literal["g", "kg", "lb", "oz"]
+
+
+@final
+class CorrectionSent(TypedDict):
+    """What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays."""
+
+    carrier_code: NotRequired[str | None]
+    service_code: NotRequired[str | None]
+    tracking_number: NotRequired[str | None]
+    weight: NotRequired[Weight | None]
+    dimensions: NotRequired[Dimensions | None]
+    order_promised_delivery_date: NotRequired[str | None]
+
+
+@final
+class Delay(TypedDict):
+    """The delay flag; `state` is null where no arrival is waited for."""
+
+    state: Literal["on_track", "at_risk", "predicted_late", "stalled", "overdue", "cleared", "delivered_late"] | None
+    probability: float | None
+    """P(late); null without a promise."""
+    baseline: Literal["promise"] | None
+    """What late is measured against."""
+    lead_time_hours: float | None
+    """Hours until the promised day ends."""
+    reason_code: str | None
+    reason_party: str | None
+    evidence: list[Evidence]
+
+
+@final
+class EstimateRequest(TypedDict):
+    """One lane, several carrier services."""
+
+    origin_address: Address
+    destination_address: Address
+    weight: NotRequired[Weight | None]
+    dimensions: NotRequired[Dimensions | None]
+    order_value: NotRequired[float | None]
+    """In the currency the model learned from."""
+    package_count: NotRequired[int]
+    order_promised_delivery_date: NotRequired[str | None]
+    """The local day by whose end delivery was promised."""
+    carriers: NotRequired[list[CarrierAsked]]
+    order_time: NotRequired[str | None]
+    """When the order is placed; default: now."""
+    confidence_level: NotRequired[float]
+    """P(the arrival is within the window)."""
+    promise_level: NotRequired[float]
+    """P(on time) of the date we would promise."""
+    desired_delivery_date: NotRequired[str | None]
+    """The local day by which the customer wants it."""
+    is_shown: NotRequired[bool]
+    """The dates are shown to a customer: keep them, and name them by an `id`."""
+
+
+@final
+class EstimatedResult(TypedDict):
+    """One answer about a carrier service."""
+
+    carrier_code: str | None
+    service_code: str | None
+    status: str
+    phase: str
+    estimated_delivery_date: str | None
+    """The median date."""
+    estimated_delivery_date_min: str | None
+    estimated_delivery_date_max: str | None
+    timezone: str
+    timezone_source: str
+    time_in_transit: TimeInTransit
+    confidence_level: float
+    """P(min <= arrival <= max) is at least this."""
+    delivery_date_confidence: float | None
+    """P(arrival on or before the estimated date)."""
+    confidence_code: AnswerCode
+    promise: Promise | None
+    delay: Delay
+    basis: Basis
+    model_version: str | None
+    degraded: bool
+    desired_delivery_probability: float | None
+    """P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains."""
+
+
+@final
+class Estimates(TypedDict):
+    """One result a carrier service, in order."""
+
+    object: NotRequired[Literal["Estimate"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    results: list[EstimatedResult]
+    comparison: ServiceComparison
+    id: NotRequired[str | None]
+    """Names the estimate when the shipment is registered; only with `is_shown`."""
+
+
+@final
+class EventRefusal(TypedDict):
+    """In the place of a result: the scan could not be recorded."""
+
+    problem: Problem
+
+
+@final
+class EventResult(TypedDict):
+    """What became of a scan."""
+
+    status: Outcome
+    event_id: str
+    shipment_id: str | None
+    """Null as long as no shipment bears the number; then it counts for the one that will."""
+    reason: str | None
+    """Why it was put aside."""
+
+
+@final
+class EventResults(TypedDict):
+    """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
+
+    object: NotRequired[Literal["EventResults"]]
+    results: list[EventResult | EventRefusal]
+
+
+@final
+class Quarantine(TypedDict):
+    """A page of scans that were put aside."""
+
+    object: NotRequired[Literal["Quarantine"]]
+    results: list[QuarantinedEvent]
+    next_cursor: str | None
+
+
+@final
+class Result(TypedDict):
+    """One answer. Dates are local calendar days at the destination."""
+
+    carrier_code: str | None
+    service_code: str | None
+    status: str
+    phase: str
+    estimated_delivery_date: str | None
+    """The median date."""
+    estimated_delivery_date_min: str | None
+    estimated_delivery_date_max: str | None
+    timezone: str
+    timezone_source: str
+    time_in_transit: TimeInTransit
+    confidence_level: float
+    """P(min <= arrival <= max) is at least this."""
+    delivery_date_confidence: float | None
+    """P(arrival on or before the estimated date)."""
+    confidence_code: AnswerCode
+    promise: Promise | None
+    delay: Delay
+    basis: Basis
+    model_version: str | None
+    degraded: bool
+
+
+@final
+class ScoredResult(TypedDict):
+    """One answer about a shipment, under its own number."""
+
+    carrier_code: str | None
+    service_code: str | None
+    status: str
+    phase: str
+    estimated_delivery_date: str | None
+    """The median date."""
+    estimated_delivery_date_min: str | None
+    estimated_delivery_date_max: str | None
+    timezone: str
+    timezone_source: str
+    time_in_transit: TimeInTransit
+    confidence_level: float
+    """P(min <= arrival <= max) is at least this."""
+    delivery_date_confidence: float | None
+    """P(arrival on or before the estimated date)."""
+    confidence_code: AnswerCode
+    promise: Promise | None
+    delay: Delay
+    basis: Basis
+    model_version: str | None
+    degraded: bool
+    shipment_id: str | None
+
+
+@final
+class Scores(TypedDict):
+    """One entry a shipment, in order."""
+
+    object: NotRequired[Literal["Scores"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    results: list[ScoredResult | Refusal]
+
+
+@final
+class ShipByRequest(TypedDict):
+    """One lane, several carrier services, and the day by which it is wanted."""
+
+    origin_address: Address
+    destination_address: Address
+    weight: NotRequired[Weight | None]
+    dimensions: NotRequired[Dimensions | None]
+    order_value: NotRequired[float | None]
+    """In the currency the model learned from."""
+    package_count: NotRequired[int]
+    order_promised_delivery_date: NotRequired[str | None]
+    """The local day by whose end delivery was promised."""
+    carriers: NotRequired[list[CarrierAsked]]
+    order_time: NotRequired[str | None]
+    """When the order is placed; default: now."""
+    desired_delivery_date: str
+    """The local day at the destination by which it is wanted."""
+    probability: NotRequired[float]
+    """P(arrival on or before that day) that the hand-over must have."""
+    handover_time: NotRequired[str]
+    """When the carrier takes parcels, by the clocks of the origin."""
+
+
+@final
+class Shipment(TypedDict):
+    """All there is to say of a recorded shipment."""
+
+    object: NotRequired[Literal["Shipment"]]
+    id: str
+    external_id: str | None
+    carrier_code: str | None
+    service_code: str | None
+    tracking_number: str | None
+    created_at: str
+    changed_at: str
+    as_of: str
+    last_scan_age_hours: float | None
+    expected_next_scan_by: str | None
+    """When nearly all parcels of its stage have been scanned again."""
+    forecast: Result
+    journey: list[JourneyEvent]
+    """In the order in which it happened."""
+    revisions: list[Revision]
+    flags: list[Flag]
+    versions: list[Version]
+
+
+@final
+class ShipmentSent(TypedDict):
+    """A shipment that is to be followed."""
+
+    origin_address: Address
+    destination_address: Address
+    weight: NotRequired[Weight | None]
+    dimensions: NotRequired[Dimensions | None]
+    order_value: NotRequired[float | None]
+    """In the currency the model learned from."""
+    package_count: NotRequired[int]
+    order_promised_delivery_date: NotRequired[str | None]
+    """The local day by whose end delivery was promised."""
+    external_id: NotRequired[str | None]
+    """The shop's own number; the same again is the same shipment."""
+    carrier_code: NotRequired[str | None]
+    service_code: NotRequired[str | None]
+    tracking_number: NotRequired[str | None]
+    """The carrier's number; needs `carrier_code`."""
+    order_time: str
+    """RFC 3339 with an offset, 1970 to 2100."""
+    estimate_id: NotRequired[str | None]
+    """The estimate that was shown; its date for this carrier and service becomes the promise, where none is given."""
+
+
+@final
+class ShipmentTold(TypedDict):
+    """An order and what the carrier has said of it."""
+
+    origin_address: Address
+    destination_address: Address
+    weight: NotRequired[Weight | None]
+    dimensions: NotRequired[Dimensions | None]
+    order_value: NotRequired[float | None]
+    """In the currency the model learned from."""
+    package_count: NotRequired[int]
+    order_promised_delivery_date: NotRequired[str | None]
+    """The local day by whose end delivery was promised."""
+    shipment_id: NotRequired[str | None]
+    """Yours; given back as it came."""
+    carrier_code: NotRequired[str | None]
+    service_code: NotRequired[str | None]
+    order_time: str
+    """RFC 3339 with an offset, 1970 to 2100."""
+    events: NotRequired[list[EventTold]]
+
+
+@final
+class Shipments(TypedDict):
+    """A page of shipments, in the order of their ids."""
+
+    object: NotRequired[Literal["Shipments"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    results: list[Shipment]
+    next_cursor: str | None
+    """Send it as `cursor` for the next page; null after the last."""
+
+
+@final
+class ScoreRequest(TypedDict):
+    """Shipments told whole; nothing of them is kept."""
+
+    as_of: NotRequired[str | None]
+    """Answer with what was known then; default: now."""
+    confidence_level: NotRequired[float]
+    """P(the arrival is within the window)."""
+    promise_level: NotRequired[float]
+    """P(on time) of the date we would promise, where none was."""
+    shipments: list[ShipmentTold]

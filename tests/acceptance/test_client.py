@@ -1,0 +1,335 @@
+"""The client for shops: every operation against a service that is served, and what it does when the service does not answer as it should."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import uvicorn
+from prometheus_client.parser import text_string_to_metric_families
+from urllib3.util import retry
+
+from eta.api import contract
+from eta.api.app import create_app
+from eta.api.keys import Gate
+from eta.client import Client, Refused, Unreachable
+from eta.client.calls import Calls
+from eta.settings import Settings
+from served import KEY, application, fixed
+
+# One process keeps the compiled loops.
+pytestmark = pytest.mark.xdist_group("api")
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, Any]]:
+    """The address of a service that is served, and its application."""
+    app = application(folder / "models")
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            app.state.serving.current = fixed(400)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}", app
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
+    with serving(tmp_path_factory.mktemp("served")) as found:
+        yield found
+
+
+@pytest.fixture
+def eta(service: tuple[str, Any]) -> Iterator[Client]:
+    # The first forecast of a process compiles.
+    with Client(service[0], KEY, timeout=60) as client:
+        yield client
+
+
+def an_example(requests: dict[str, Any]) -> Any:
+    return next(iter(requests.values()))
+
+
+def operations() -> dict[str, tuple[str, str]]:
+    """The method and path of every operation of the contract."""
+    paths = create_app(Settings(models=Path("models"), is_demo=True)).openapi()["paths"]
+    return {operation["operationId"]: (verb.upper(), path) for path, methods in paths.items() for verb, operation in methods.items()}
+
+
+def test_every_operation_has_a_method_of_its_name_and_no_other() -> None:
+    assert set(operations()) == {name for name in vars(Client) if not name.startswith("_")}
+    assert not set(operations()) & set(vars(Calls))
+
+
+def test_every_method_asks_its_route(eta: Client) -> None:
+    assert eta.livez() == {"status": "alive"}
+    assert eta.readyz()["model_version"] == fixed(400).version
+    assert eta.models()["serves"] == fixed(400).version
+    assert eta.estimates(an_example(contract.ESTIMATE_REQUESTS))["results"][0]["estimated_delivery_date"]
+    assert eta.ship_by(an_example(contract.SHIP_BY_REQUESTS))["results"][0]["code"] in ("ok", "too_late")
+    scored = eta.score(an_example(contract.SCORE_REQUESTS))["results"]
+    assert ["problem" in result for result in scored] == [False, True]
+    registered = eta.register(an_example(contract.SHIPMENT_REQUESTS))
+    assert registered["is_new"]
+    number = registered["id"]
+    told = eta.record(an_example(contract.EVENT_REQUESTS))["results"]
+    assert [result["status"] for result in told if "status" in result] == ["stored", "stored"]
+    assert eta.correct(number, {"tracking_number": "AB 1"})["id"] == number
+    shipment = eta.shipment(number)
+    assert shipment["tracking_number"] == "AB1"
+    page = eta.shipments(external_ids="A-1001")
+    assert [result["id"] for result in page["results"]] == [number]
+    assert eta.shipments(status="delivered", limit=1)["results"] == []
+    assert eta.shipments(external_ids="A-1001", as_of="2026-05-19T00:00:00Z")["results"] == []
+    assert eta.quarantine(limit=1)["results"] == []
+    assert eta.erase(number)["shipments"] == 1
+    eta.register(an_example(contract.SHIPMENT_REQUESTS))
+    assert eta.erase_by_number(external_id="A-1001")["shipments"] == 1
+    eta.metrics()
+    families = text_string_to_metric_families(eta.metrics())
+    samples = [sample.labels for family in families if family.name == "eta_http_requests" for sample in family.samples if sample.value]
+    assert set(operations().values()) <= {(labels["method"], labels["route"]) for labels in samples if labels["status"] in ("200", "201")}
+
+
+def test_a_connection_is_kept(eta: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "urllib3"):
+        for _ in range(3):
+            eta.livez()
+    assert sum("Starting new HTTP connection" in message for message in caplog.messages) == 1
+
+
+def test_a_refusal_names_the_field_and_the_mend(eta: Client) -> None:
+    wrong = cast("Any", {"origin_address": {"country": "at"}, "destination_address": {"country": "AT"}})
+    with pytest.raises(Refused, match=r"^422: .*body\.origin_address\.country: the country is no ISO 3166-1 code") as caught:
+        eta.estimates(wrong)
+    assert caught.value.status == 422
+    assert [error["loc"] for error in caught.value.problem["errors"]] == [["body", "origin_address", "country"]]
+    copied = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own
+    assert (copied.status, copied.problem) == (422, caught.value.problem)
+
+
+def test_the_same_idempotency_key_gets_the_same_answer(eta: Client) -> None:
+    nameless = {name: value for name, value in an_example(contract.SHIPMENT_REQUESTS).items() if name not in ("external_id", "tracking_number")}
+    told = [eta.register(cast("Any", nameless), idempotency_key=key)["id"] for key in ("one", "one", "two")]
+    assert told[0] == told[1] != told[2]
+    assert eta.register(cast("Any", nameless))["id"] != eta.register(cast("Any", nameless))["id"]
+
+
+# What a service that fails says: a status with headers and a body; nothing at all is a connection that breaks.
+Answer = tuple[int, dict[str, str], bytes] | None
+JSON = {"Content-Type": "application/json"}
+ALIVE: Answer = (200, JSON, b'{"status": "alive"}')
+REGISTERED: Answer = (201, JSON, b'{"object": "Registered", "id": "shp_1", "is_new": true}')
+
+
+class Failing:
+    """A service that gives the answers it is told to, the last one again and again."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self.url = ""
+
+
+@pytest.fixture
+def failing() -> Iterator[Failing]:
+    found = Failing()
+
+    class Handler(BaseHTTPRequestHandler):
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            if name.startswith("do_"):
+                return self.answer
+            raise AttributeError(name)
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found.seen.append((self.command, self.path, dict(self.headers)))
+            told = found.answers.pop(0) if len(found.answers) > 1 else found.answers[0]
+            self.close_connection = True
+            if told is not None:
+                self.send_response(told[0])
+                for name, value in told[1].items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(told[2])
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the library's
+            del format, args
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        found.url = f"http://127.0.0.1:{server.server_port}"
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited, in no time."""
+    waited: list[float] = []
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=waited.append, time=time.time))
+    return waited
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_it_comes_back_when_it_is_told_to(status: int, failing: Failing, waits: list[float]) -> None:
+    failing.answers = [(status, {"Retry-After": "7"}, b""), (status, {"Retry-After": "90000"}, b""), ALIVE]
+    with Client(failing.url) as eta:
+        assert eta.livez() == {"status": "alive"}
+    assert waits == [7, 30]
+
+
+def test_without_a_time_the_waits_grow(failing: Failing, waits: list[float]) -> None:
+    failing.answers = [(503, {}, b"")]
+    with Client(failing.url, retries=4) as eta, pytest.raises(Refused, match="503"):
+        eta.livez()
+    assert len(failing.seen) == 5
+    assert [0.4, 0.8, 1.6] <= waits == sorted(waits) <= [0.6, 1.0, 1.8]
+
+
+def test_a_status_that_is_an_answer_is_one(failing: Failing, waits: list[float]) -> None:
+    failing.answers = [(503, {**JSON, "Retry-After": "5"}, b'{"status": "unavailable"}')]
+    with Client(failing.url) as eta:
+        assert eta.readyz()["status"] == "unavailable"
+    assert (len(failing.seen), waits) == (1, [])
+
+
+def test_an_id_is_one_part_of_the_path(failing: Failing) -> None:
+    failing.answers = [(200, JSON, b'{"object": "Erased", "shipments": 0}')]
+    with Client(failing.url) as eta:
+        eta.erase("../shp_1?x=1#ü")
+    assert [path for _, path, _ in failing.seen] == ["/v1/shipments/..%2Fshp_1%3Fx%3D1%23%C3%BC"]
+
+
+def test_a_question_that_was_refused_for_now_is_asked_again(failing: Failing, waits: list[float]) -> None:
+    failing.answers = [(503, {"Retry-After": "1"}, b""), (200, JSON, b'{"results": []}')]
+    with Client(failing.url) as eta:
+        assert eta.estimates(an_example(contract.ESTIMATE_REQUESTS))["results"] == []
+    assert waits == [1]
+
+
+CALLS: dict[str, tuple[Callable[[Client], object], Answer]] = {
+    "register": (lambda eta: eta.register(an_example(contract.SHIPMENT_REQUESTS)), REGISTERED),
+    "correct": (lambda eta: eta.correct("shp_1", {"carrier_code": None}), (200, JSON, b'{"object": "Registered", "id": "shp_1", "is_new": false}')),
+    "record": (lambda eta: eta.record(an_example(contract.EVENT_REQUESTS)), (200, JSON, b'{"object": "EventResults", "results": []}')),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_is_told_is_told_again_under_one_key(call: str, failing: Failing, waits: list[float]) -> None:
+    ask, answer = CALLS[call]
+    failing.answers = [None, (429, {"Retry-After": "2"}, b""), answer, answer]
+    with Client(failing.url) as eta:
+        ask(eta)
+        ask(eta)
+    keys = [headers["Idempotency-Key"] for _, _, headers in failing.seen]
+    assert (len(keys), len(set(keys[:3])), keys[3] in keys[:3], waits) == (4, 1, False, [2])
+
+
+@pytest.mark.parametrize("broken", [None, (200, {**JSON, "Content-Length": "500"}, b'{"results": [')], ids=["before", "midway"])
+def test_what_may_have_been_done_is_not_done_twice(broken: Answer, failing: Failing) -> None:
+    failing.answers = [broken]
+    with Client(failing.url) as eta:
+        for ask in (lambda: eta.erase("shp_1"), lambda: eta.estimates(an_example(contract.ESTIMATE_REQUESTS))):
+            failing.seen.clear()
+            with pytest.raises(Unreachable, match="/v1/"):
+                ask()
+            assert len(failing.seen) == 1
+
+
+def test_a_service_that_says_nothing_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05, retries=1) as eta:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="timed out"):
+            eta.livez()
+        assert time.monotonic() - began < 5.0
+
+
+def test_where_nobody_listens_it_says_so(waits: list[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with Client(f"http://127.0.0.1:{port}") as eta, pytest.raises(Unreachable, match="GET /livez"):
+        eta.livez()
+    assert len(waits) == 2
+
+
+def test_what_lies_between_may_refuse_in_its_own_words(failing: Failing) -> None:
+    with Client(f"{failing.url}/behind/a/proxy/") as eta:
+        for status, headers, body, title in (
+            (502, {"Content-Type": "text/html"}, b"<h1>no</h1>", "Bad Gateway"),
+            (307, {"Location": "http://elsewhere.invalid/"}, b"", "Temporary Redirect"),
+            (403, {"Content-Type": "application/problem+json"}, b'{"title": "Members only"}', "Members only"),
+        ):
+            failing.answers = [(status, headers, body)]
+            with pytest.raises(Refused) as caught:
+                eta.livez()
+            assert (caught.value.status, caught.value.problem["title"], caught.value.problem["errors"]) == (status, title, [])
+        failing.answers = [(200, {"Content-Type": "text/html"}, b"<h1>welcome</h1>")]
+        with pytest.raises(Unreachable, match="not the service"):
+            eta.livez()
+    assert {path for _, path, _ in failing.seen} == {"/behind/a/proxy/livez"}
+
+
+def test_the_key_is_sent_and_shown_nowhere(failing: Failing, waits: list[float], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = "eta_0123456789abcdef"  # noqa: S105  # nobody's
+    failing.answers = [(429, {}, b""), None, (503, {}, b"")]
+    with caplog.at_level(logging.DEBUG), Client(failing.url, secret) as eta:
+        with pytest.raises(Refused) as refused:
+            eta.livez()
+        failing.answers = [None]
+        with pytest.raises(Unreachable) as unreachable:
+            eta.models()
+        shown = [repr(eta), str(eta), repr(refused.value), repr(unreachable.value), str(unreachable.value), str(unreachable.value.__cause__)]
+    assert {headers["Authorization"] for _, _, headers in failing.seen} == {f"Bearer {secret}"}
+    assert caplog.messages
+    assert waits
+    assert not any(secret in text for text in (*shown, caplog.text, *capsys.readouterr()))
+
+
+@pytest.mark.parametrize("key", ["secret\n", " secret", "secret\r\nX-Other: 1", "sécret", ""])
+def test_a_key_that_can_be_none_is_refused_unseen(key: str) -> None:
+    with pytest.raises(ValueError, match="the key holds") as caught:
+        Client("http://127.0.0.1", key)
+    assert "cret" not in str(caught.value)
+
+
+def test_the_example_runs_as_written(service: tuple[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    monkeypatch.setattr(service[1].state, "gate", Gate({}, is_demo=True))
+    exec(example.replace("http://127.0.0.1:8000", service[0]), {})  # noqa: S102  # our own, as a reader would run it
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"post 20\d\d-\d\d-\d\d 20\d\d-\d\d-\d\d", first)
+    assert second == "404 there is no such shipment"
+
+
+def test_the_client_starts_without_the_service() -> None:
+    done = subprocess.run([sys.executable, "-c", "import json, sys, eta.client; print(json.dumps(list(sys.modules)))"], capture_output=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert "urllib3" in loaded
+    assert {name for name in loaded if name.startswith("eta.")} == {f"eta.client{name}" for name in ("", ".calls", ".client", ".types")}
+    assert not loaded & {"numpy", "pandas", "numba", "fastapi", "pydantic"}
