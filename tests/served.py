@@ -16,6 +16,7 @@ from eta.calendars.local import to_instant
 from eta.curves import Curves
 from eta.delays import StageLaws, Usual
 from eta.domain.access import Caller
+from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import LADDER, Support
 from eta.journey.features import Features
@@ -43,7 +44,7 @@ def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
     lessons = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
     model = HazardModel(trees=10, leaves=6, leaf_rows=20).fit(lessons)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95)
-    facts, files = pack(model, laws, Support.learn(lessons))
+    facts, files = pack(model, laws, Support.learn(lessons), Handling())
     facts |= {"data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": None}
     return Registry(folder).save(facts, files, as_of)
 
@@ -61,7 +62,7 @@ def fixed(parcels_seen: int) -> Current:
     support = Support(
         {rung: {} for rung in LADDER[:-1]} | {LADDER[-1]: {f"{origin}>{destination}": parcels_seen for origin in COUNTRIES for destination in COUNTRIES}}
     )
-    served = ServedModel("2026.05.10-0123456789ab", cast("HazardModel", FixedModel()), StageLaws({"": usual}, usual, {"": usual}), support)
+    served = ServedModel("2026.05.10-0123456789ab", cast("HazardModel", FixedModel()), StageLaws({"": usual}, usual, {"": usual}), support, Handling())
     return Current(served, datetime(2026, 5, 10, tzinfo=UTC), promoted=served.version)
 
 

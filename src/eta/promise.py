@@ -1,22 +1,30 @@
-"""From a curve to the dates that people read: local calendar days at the destination."""
+"""From a curve to the dates that people read, local calendar days at the destination, and to the one that is promised."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from eta.calendars.clocks import Clocks, instant_at, wall_at
-from eta.calendars.local import Dates, Instants
+from eta.calendars.local import Dates, Instants, day_ends, local_dates
 from eta.curves import Curves, probability_at, quantile_at, row_of, start_of
+from eta.domain.errors import InvalidSetting
 from eta.journey.columns import Labels
 
 _DATE, _NAT = np.dtype("datetime64[D]"), np.iinfo(np.int64).min
 #: In microseconds.
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
+_HOURS = np.timedelta64(1, "h")
+#: A second.
+_MOMENT_HOURS = 1.0 / 3600.0
+#: No promise reaches further: the end of what is forecast.
+_MOST_DAYS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +93,119 @@ def probability_by(curves: Curves, as_of: Instants, ends: Instants) -> NDArray[n
     """P(arrived before the instants ``ends``), shaped as they are, (N,) or (N, L); 0 where they are past, NaN where there are none."""
     until = ends if ends.ndim == 2 else ends[:, None]
     return _chances(curves.hours, curves.cdf, curves.waited_hours, as_of.view(np.int64), until.view(np.int64)).reshape(ends.shape)
+
+
+def chances_of_days(curves: Curves, as_of: Instants, first_on: Dates, days: int, zone: Labels) -> NDArray[np.float64]:
+    """P(arrived on or before) the ``days`` local days from ``first_on`` (N,) on, (N, days)."""
+    return probability_by_day(curves, as_of, first_on[:, None] + np.arange(days), zone)
+
+
+def curves_of_days(chances: NDArray[np.float64], as_of: Instants, first_on: Dates, zone: Labels) -> Curves:
+    """The curves of which that is read: by the end of the local days from ``first_on`` (N,) on, ``chances`` (N, D) have arrived.
+
+    Within a day arrivals are spread evenly. The first day must not be over by ``as_of`` (N,).
+    """
+    count, days = chances.shape
+    ends = day_ends(first_on[:, None] + np.arange(days), zone.codes, zone.names)
+    hours = np.maximum((ends - as_of[:, None]) / _HOURS, 0.0)
+    # All have arrived a moment before midnight, so that midnight is not taken for a time of the next day.
+    knots = np.stack([np.maximum(hours - _MOMENT_HOURS, 0.0), hours], axis=2).reshape(count, -1)
+    zeros = np.zeros((count, 1))
+    return Curves.of(np.hstack([zeros, knots]), np.hstack([zeros, np.repeat(chances, 2, axis=1)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromiseCosts:
+    """What it costs, in any one unit: ``late`` for each parcel that comes late, ``late_day`` for each day it is late, ``day`` for each day later promised."""
+
+    late: float = 0.0
+    late_day: float = 0.0
+    day: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromisePolicy:
+    """Which day to promise, once the law of the arrival is known: the decision, apart from the forecast.
+
+    The earliest local day with P(arrived by its end) of at least ``on_time_rate``; or, with ``costs``, the one of least
+    expected cost (the newsvendor's problem; Arrow, Harris and Marschak 1951, when only ``late_day`` and ``day`` count). Then no fewer than
+    ``earliest_days`` and no more than ``latest_days`` from the local day of the order.
+
+    Raises:
+        InvalidSetting: if a number is out of range.
+    """
+
+    on_time_rate: float | None = 0.9
+    costs: PromiseCosts | None = None
+    earliest_days: int = 0
+    #: None promises nothing where the rate is never reached.
+    latest_days: int | None = None
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.on_time_rate is None) == (self.costs is None):
+            raise InvalidSetting("the promise policy needs either on_time_rate or [costs], not both")
+        if self.on_time_rate is not None and not 0.5 <= self.on_time_rate <= 0.99:
+            raise InvalidSetting("on_time_rate of the promise policy is out of range; give a number from 0.5 to 0.99")
+        if self.costs is not None and not (self.costs.day > 0 and self.costs.late >= 0 and self.costs.late_day >= 0 and self.costs.late + self.costs.late_day > 0):
+            raise InvalidSetting("the costs of the promise policy are out of range; give day above 0, and late or late_day above 0")
+        if not 0 <= self.earliest_days <= (_MOST_DAYS if self.latest_days is None else self.latest_days) <= _MOST_DAYS:
+            raise InvalidSetting(f"the bounds of the promise policy are out of order; give 0 <= earliest_days <= latest_days <= {_MOST_DAYS}")
+
+    @classmethod
+    def from_toml(cls, text: str) -> PromisePolicy:
+        """The policy that a file says.
+
+        Raises:
+            InvalidSetting: if it does not say one, naming what is wrong.
+        """
+        try:
+            told = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidSetting(f"the promise policy cannot be read: {error}") from None
+        version = told.pop("version", None)
+        if not (isinstance(version, str) and 0 < len(version) <= 64):
+            raise InvalidSetting('the promise policy has no version; write one such as version = "2026-11"')
+        bounds, costs = _table(told, "bounds", ("earliest_days", "latest_days"), int), _table(told, "costs", ("late", "late_day", "day"), float)
+        rate = _table({"": {name: value for name, value in told.items() if name not in ("bounds", "costs")}}, "", ("on_time_rate",), float)
+        return cls(version=version, on_time_rate=rate.get("on_time_rate"), costs=PromiseCosts(**costs) if costs else None, **bounds)
+
+    def dates(self, curves: Curves, as_of: Instants, zone: Labels) -> Dates:
+        """The local days to promise, (N,), of parcels ordered at ``as_of``; NaT where the rate is never reached and there is no latest day."""
+        ordered_on = local_dates(as_of, zone.codes, zone.names)
+        if self.costs is None:
+            days = dates_at(curves, (self.on_time_rate or 0.0,), as_of, zone)[:, 0]
+        else:
+            days = ordered_on + self._least_cost(chances_of_days(curves, as_of, ordered_on, _MOST_DAYS + 1, zone))
+        days = np.maximum(days, ordered_on + self.earliest_days)
+        if self.latest_days is None:
+            return days
+        latest = ordered_on + self.latest_days
+        return np.where(np.isnat(days), latest, np.minimum(days, latest))
+
+    def _least_cost(self, chances: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The number of the day of least expected cost, (N,); of days that cost the same the first."""
+        costs = self.costs or PromiseCosts()
+        open_after = 1.0 - chances
+        # Days late beyond day d: those after which the parcel is still open, from d on, as far as the law reaches.
+        days_late = np.cumsum(open_after[:, ::-1], axis=1)[:, ::-1]
+        expected = costs.day * np.arange(chances.shape[1]) + costs.late * open_after + costs.late_day * days_late
+        return np.argmin(expected, axis=1)
+
+
+def _table(told: Mapping[str, Any], name: str, keys: Sequence[str], kind: type) -> dict[str, Any]:
+    """The numbers of a table of the policy file."""
+    values = told.get(name, {})
+    what = f"[{name}] of the promise policy" if name else "the promise policy"
+    if not isinstance(values, dict):
+        raise InvalidSetting(f"{what} is no table")
+    unknown = sorted(set(values) - set(keys))
+    if unknown:
+        raise InvalidSetting(f"{what} has an unknown key {unknown[0]!r}; there are {', '.join(keys)}")
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+            raise InvalidSetting(f"{key} of the promise policy is no {'whole number' if kind is int else 'number'}")
+    return {key: kind(value) for key, value in values.items()}
 
 
 @njit(cache=True)

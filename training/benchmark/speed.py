@@ -41,6 +41,7 @@ from eta.api.door import StrictRoute
 from eta.calendars.local import to_instant
 from eta.delays import StageLaws
 from eta.domain.access import Caller
+from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import Support
 from eta.journey.features import Features, features
@@ -227,7 +228,7 @@ def _make(folder: Path, shipments: int, rows: int, requests: int) -> World:
     lessons = examples(snapshots, Outcomes.at(timelines, as_of))
     model = HazardModel().fit(lessons)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, as_of)), as_of, level=0.95)
-    facts, files = pack(model, laws, Support.learn(lessons))
+    facts, files = pack(model, laws, Support.learn(lessons), Handling())
     Registry(folder / "models").save({**facts, "data": {"examples": len(lessons)}}, files, AS_OF)
     return World(folder, timelines, snapshots, lessons, model, rows, requests)
 

@@ -14,7 +14,7 @@ from eta.api.fields import LONGEST_ID, ClockTime, Code, Country, Day, Id, Moment
 from eta.api.problems import FieldError, field_errors
 from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.service.quote_delivery import CarrierService, ordered
+from eta.service.order_to_door import CarrierService, ordered
 
 MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES = 5_000, 200, 50
 

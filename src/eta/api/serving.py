@@ -19,7 +19,8 @@ from eta.domain.errors import EtaError
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.hazard import HazardModel
 from eta.registry import Registry, Version
-from eta.service.quote_delivery import CarrierService, quote_delivery
+from eta.service.order_to_door import CarrierService
+from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import Terms
 from eta.service.served_model import ServedModel
 

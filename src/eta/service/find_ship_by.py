@@ -18,7 +18,7 @@ from eta.domain.vocabulary import EventCode
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.promise import probability_by_day
-from eta.service.quote_delivery import CarrierService, ordered
+from eta.service.order_to_door import CarrierService, ordered
 from eta.service.score_parcels import forecast_open
 from eta.service.served_model import ServedModel
 

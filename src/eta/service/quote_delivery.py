@@ -1,40 +1,62 @@
-"""Dates for a lane not yet bought: what would be said of such an order the moment it is placed."""
+"""Dates for a lane not yet bought, of several carrier services at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import microseconds
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError
-from eta.domain.shipment import Shipment, TrackingEvent
-from eta.domain.vocabulary import EventCode
-from eta.service.score_shipments import Answer, Terms, score_shipments
+from eta.domain.shipment import Shipment
+from eta.journey.timeline import Timelines
+from eta.service.order_to_door import CarrierService, Warehouse, order_laws, ordered
+from eta.service.score_shipments import Answer, Terms, score_timelines
 from eta.service.served_model import ServedModel
 from eta.store.session import Session
 
 
-@dataclass(frozen=True, kw_only=True)
-class CarrierService:
-    """One way to ship; None where the shop does not choose."""
+@dataclass(frozen=True)
+class Quote:
+    """What is said about one carrier service."""
 
-    carrier: str | None = None
-    service_level: str | None = None
+    answer: Answer
+    #: The cut-off up to which orders are told the same, aware and in the warehouse's zone; None where none is declared.
+    order_by: datetime | None = None
+    #: The day, by the clocks of the origin, on which it will most likely have been handed over; None where that is not declared.
+    handover_on: date | None = None
 
 
-def quote_delivery(lane: Shipment, services: Sequence[CarrierService], served: ServedModel | None, *, policy: DelayPolicy, terms: Terms) -> list[Answer]:
-    """One answer a carrier service, in the order given, as of ``lane.ordered_at``.
+def quote_delivery(
+    lane: Shipment,
+    services: Sequence[CarrierService],
+    served: ServedModel | None,
+    *,
+    policy: DelayPolicy,
+    terms: Terms,
+    warehouse: Warehouse | None = None,
+    holidays: Holidays = LIBRARY,
+) -> list[Quote]:
+    """One quote a carrier service, in the order given, as of ``lane.ordered_at``.
 
-    Each is the answer about a shipment whose only scan is its order: there is no second way to make a date.
+    Each is the answer about a shipment whose only scan is its order, with the law of ``order_laws``.
+
+    Raises:
+        InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
     facts = vars(lane)
     shipments = [
         Shipment(**{**facts, "shipment_id": f"{number:06d}", "carrier": service.carrier, "service_level": service.service_level})
         for number, service in enumerate(services)
     ]
-    return score_shipments(shipments, [ordered(shipment) for shipment in shipments], served, lane.ordered_at, policy=policy, terms=terms)
+    timelines = Timelines.from_records(shipments, [ordered(shipment) for shipment in shipments])
+    laws = order_laws(lane, services, warehouse, served, holidays) if served else None
+    answers = score_timelines(timelines, served, lane.ordered_at, policy=policy, terms=terms, curves=laws and laws.curves)
+    if laws is None:
+        return [Quote(answer) for answer in answers]
+    return [Quote(*each) for each in zip(answers, laws.order_by, laws.handover_on, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -55,9 +77,3 @@ def keep_estimates(session: Session, shown: Sequence[Showing]) -> list[str | Eta
         session.add_estimate(each.tenant, estimate_id, microseconds(each.as_of), each.model_version, each.answer)
         ids.append(estimate_id)
     return ids
-
-
-def ordered(shipment: Shipment) -> TrackingEvent:
-    """The scan that an order itself is: known the moment it is placed."""
-    at = shipment.ordered_at
-    return TrackingEvent(shipment_id=shipment.shipment_id, event_code=EventCode.ORDER_CREATED, occurred_at=at, received_at=at)

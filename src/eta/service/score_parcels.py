@@ -84,14 +84,17 @@ def split_open(states: States, as_of: np.datetime64) -> tuple[NDArray[np.int64],
     return (is_open & ~is_old).nonzero()[0], (is_open & is_old).nonzero()[0]
 
 
-def forecast_open(timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, policy: DelayPolicy) -> Forecasts:
+def forecast_open(
+    timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, policy: DelayPolicy, curves: Curves | None = None
+) -> Forecasts:
     """The forecasts of moments at which parcels are open, each the same in any company, to the last bit.
 
+    ``curves`` are the laws of the moments, where the caller has better ones than the model's.
     Without a model nothing has support: there are no dates, and the only flag left is that of a promise that has passed.
     """
     known = features(timelines, moments, states)
     level, count = served.support.of(known) if served else (np.full(len(known), LADDER[-1], dtype=object), np.zeros(len(known), dtype=np.int64))
-    curves = _curves(served, known)
+    curves = _curves(served, known) if curves is None else curves
     promise_end = promise_ends(timelines, moments.row)
     on_time = np.where(count >= FLOOR, probability_by(curves, moments.as_of, promise_end), np.nan)
     delays = decide(

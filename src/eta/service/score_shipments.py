@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.local import local_dates, to_instant
+from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import DelayState, Phase, Status, TimezoneSource
 from eta.journey.state import PHASES, STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
-from eta.promise import probability_by_day, window_levels
+from eta.promise import PromisePolicy, probability_by_day, window_levels
 from eta.service.score_parcels import Forecasts, forecast_open, split_open
 from eta.service.served_model import ServedModel
 
@@ -82,7 +83,7 @@ class Answer:
     confidence: float | None = None
     #: Fewest whole days from the local date of ``as_of``, by percent of ``PERCENTILES``.
     days_left: Mapping[int, int | None]
-    #: The day promised, or else the earliest that could be promised at the level asked for.
+    #: The day promised, or else the one that the policy would promise.
     promise_on: date | None = None
     is_promise_ours: bool = False
     on_time_probability: float | None = None
@@ -95,10 +96,12 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """How an answer is to be told: P(window holds the arrival), and the level of a promise of our own, both 0 to 1."""
+    """How an answer is to be told."""
 
+    #: P(window holds the arrival), 0 to 1.
     coverage: float = 0.8
-    promise_level: float = 0.9
+    #: Which day we would promise.
+    promise: PromisePolicy = PromisePolicy()
     #: The local day by which somebody wants it.
     wanted_on: date | None = None
 
@@ -124,8 +127,10 @@ def score_shipments(
     return [answer_of[shipment.shipment_id] for shipment in shipments]
 
 
-def score_timelines(timelines: Timelines, served: ServedModel | None, as_of: datetime, *, policy: DelayPolicy, terms: Terms) -> list[Answer]:
-    """The same about all shipments of timelines, in their order."""
+def score_timelines(
+    timelines: Timelines, served: ServedModel | None, as_of: datetime, *, policy: DelayPolicy, terms: Terms, curves: Curves | None = None
+) -> list[Answer]:
+    """The same about all shipments of timelines, in their order; ``curves`` are the laws of those in flight, where the caller has them."""
     instant = to_instant(as_of)
     states = fold(timelines, Moments.all_at(timelines, instant))
     in_flight, expired = split_open(states, instant)
@@ -133,7 +138,7 @@ def score_timelines(timelines: Timelines, served: ServedModel | None, as_of: dat
     told = {row: _without_dates(timelines, row, whereabouts[row] | {"status": Status.EXPIRED}, AnswerCode.EXPIRED) for row in expired.tolist()}
     if len(in_flight):
         moments = Moments(in_flight, np.full(len(in_flight), instant))
-        forecasts = forecast_open(timelines, served, moments, states.take(in_flight), policy)
+        forecasts = forecast_open(timelines, served, moments, states.take(in_flight), policy, curves)
         answers = _in_flight(timelines, forecasts, whereabouts, terms, has_model=served is not None)
         told |= dict(zip(in_flight.tolist(), answers, strict=True))
     return [told[row] if row in told else _ended(timelines, states, row, whereabouts[row]) for row in range(len(timelines))]
@@ -141,18 +146,19 @@ def score_timelines(timelines: Timelines, served: ServedModel | None, as_of: dat
 
 def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence[dict[str, Any]], terms: Terms, *, has_model: bool) -> Iterator[Answer]:
     rows, flags = forecasts.moments.row, forecasts.delays
-    dates = forecasts.dates((*window_levels(terms.coverage), terms.promise_level, *(percent / 100.0 for percent in PERCENTILES)))
+    dates = forecasts.dates((*window_levels(terms.coverage), *(percent / 100.0 for percent in PERCENTILES)))
+    ours = np.where(forecasts.is_supported, terms.promise.dates(forecasts.curves, forecasts.moments.as_of, forecasts.zone), np.datetime64("NaT"))
     promised_on = timelines.promised_on[rows]
     is_ours = np.isnat(promised_on)
     wanted_on = np.full(len(rows), np.datetime64(terms.wanted_on, "D"))
-    read = np.array([dates[:, 1], np.where(is_ours, dates[:, 3], promised_on), wanted_on])
+    read = np.array([dates[:, 1], np.where(is_ours, ours, promised_on), wanted_on])
     chances = probability_by_day(forecasts.curves, forecasts.moments.as_of, np.ascontiguousarray(read.T), forecasts.zone)
     columns = (
         rows.tolist(),
         forecasts.is_supported.tolist(),
         dates[:, :3].tolist(),
         _numbers(chances[:, 0]),
-        (dates[:, 4:] - forecasts.as_of_on[:, None]).tolist(),
+        (dates[:, 3:] - forecasts.as_of_on[:, None]).tolist(),
         read[1].tolist(),
         is_ours.tolist(),
         _numbers(np.where(is_ours, chances[:, 1], forecasts.on_time)),

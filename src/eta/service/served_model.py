@@ -13,22 +13,24 @@ import numpy as np
 from eta.delays import StageLaws
 from eta.domain.errors import ModelCorrupted
 from eta.forecast.drift import Drift
+from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import Support
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS
 from eta.registry import Version
 
-ARRAYS, DRIFT, STAGES, SUPPORT = "arrays.npz", "drift.json", "stages.json", "support.json"
+ARRAYS, DRIFT, HANDLING, STAGES, SUPPORT = "arrays.npz", "drift.json", "handling.json", "stages.json", "support.json"
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A fitted model with what is usual at each stage and the support of its answers."""
+    """A fitted model with what is usual at each stage, how long shops handle an order, and the support of its answers."""
 
     version: str
     model: HazardModel
     laws: StageLaws
     support: Support
+    handling: Handling
 
     @classmethod
     def unpack(cls, version: Version, make: Callable[..., HazardModel]) -> ServedModel:
@@ -48,14 +50,15 @@ class ServedModel:
             model,
             StageLaws.from_json(json.loads(version.files[STAGES])),
             Support(json.loads(version.files[SUPPORT])),
+            Handling.from_json(json.loads(version.files[HANDLING])),
         )
 
 
-def pack(model: HazardModel, laws: StageLaws, support: Support) -> tuple[dict[str, Any], dict[str, bytes]]:
+def pack(model: HazardModel, laws: StageLaws, support: Support, handling: Handling) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Facts for the manifest and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))
-    files = {ARRAYS: arrays.getvalue(), STAGES: _json(laws.to_json()), SUPPORT: _json(support.counts), **pack_drift(model)}
+    files = {ARRAYS: arrays.getvalue(), HANDLING: _json(handling.to_json()), STAGES: _json(laws.to_json()), SUPPORT: _json(support.counts), **pack_drift(model)}
     return {"kind": "hazard", "parameters": model.get_params(), "columns": columns()}, files
 
 

@@ -14,6 +14,7 @@ from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
 from eta.forecast.calibration import Calibration
 from eta.forecast.drift import Follower, Midnights
+from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import Support
 from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
@@ -55,10 +56,11 @@ def train_model(
     if model.follows_drift:
         model.drift_ = Follower(model, Midnights(timelines)).drift(known)
     progress("learning what is usual", 3, 5)
-    laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=policy.silence_level)
+    states = fold(timelines, Moments.all_at(timelines, instant))
+    laws = StageLaws.learn(timelines, states, instant, level=policy.silence_level)
     progress("checking against earlier days", 4, 5)
     check, model.calibration_ = _check(timelines, as_of, make, rivals)
-    facts, files = pack(model, laws, Support.learn(lessons))
+    facts, files = pack(model, laws, Support.learn(lessons), Handling.learn(timelines, states, instant))
     facts |= {
         "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
         "check": check,

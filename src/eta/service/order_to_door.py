@@ -1,0 +1,182 @@
+"""The law of the day on which an order is at the door, so that a later order is never told an earlier day.
+
+Where a shop says when parcels are picked up, the order waits for its cut-off, is handled for some pick-up days (a law:
+declared, or learned), and travels from the hand-over on: the laws from every possible hand-over are mixed by how likely
+each is. Where it says nothing, the law from the order on is asked for at fixed times of the day, and lies between those
+before and after the order.
+
+Either way laws of a service are laws of the same local days, asked for at anchors in order of time. Each of them takes the
+lowest chance of those up to it (the running minimum), and a later order weighs later anchors more: so for every day the
+chance to be there by then falls, or stays, the later the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from math import ceil
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.local import to_instant, wall_to_instant
+from eta.calendars.pick_up import PickUp
+from eta.calendars.working_days import DeliveryDays
+from eta.calendars.zones import zone_of
+from eta.curves import Curves
+from eta.domain.shipment import Shipment, TrackingEvent
+from eta.domain.vocabulary import EventCode
+from eta.forecast.base import HORIZON_DAYS
+from eta.journey.features import features
+from eta.journey.state import Moments
+from eta.journey.timeline import Timelines
+from eta.promise import curves_of_days, probability_by_day
+from eta.service.served_model import ServedModel
+
+#: Local hours at which orders are asked about, and how many such times before the order count.
+ANCHOR_HOURS = (0, 6, 12, 18)
+LOOK_BACK_ANCHORS = 12
+#: Days of hand-overs before the order that count.
+LOOK_BACK_DAYS = 4
+#: The longest handling that is asked about, in pick-up days.
+MOST_HANDLING_DAYS = 30
+#: An order waits for a quarter of a day, on average, before the day on which it is handled begins to count.
+_WAIT = timedelta(hours=6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarrierService:
+    """One way to ship; None where the shop does not choose, or does not say."""
+
+    carrier: str | None = None
+    service_level: str | None = None
+    #: ISO weekdays, 1 (Monday) to 7, on which the carrier delivers; None: as it was learned.
+    delivery_weekdays: tuple[int, ...] | None = None
+    #: ISO weekdays on which it picks up; None: those of the warehouse.
+    pickup_weekdays: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warehouse:
+    """When orders are handed over, where a shop says so."""
+
+    #: By the clocks of the origin.
+    cutoff: time
+    #: ISO weekdays on which parcels are picked up.
+    weekdays: tuple[int, ...]
+    #: Chances to be handed over 0, 1, ... pick-up days after the day for which the order counts; None: as it was learned.
+    handling: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class OrderLaws:
+    """The laws of S services, asked about at the order, and what else is known of each of them."""
+
+    curves: Curves
+    #: The cut-off up to which orders are told the same, aware and in the warehouse's zone; None where none is declared.
+    order_by: Sequence[datetime | None]
+    #: The day, by the clocks of the origin, by whose cut-off it has been handed over with a chance of a half or more.
+    handover_on: Sequence[date | None]
+
+
+@dataclass(frozen=True)
+class _Anchors:
+    """Times, earliest first, at which a law is asked for, and how much each of the laws counts."""
+
+    at: Sequence[datetime]
+    weights: Sequence[float]
+    #: When an order handed over at ``at`` was placed; None where ``at`` is the order itself.
+    waited: timedelta | None = None
+    order_by: datetime | None = None
+    handover_on: date | None = None
+
+
+def order_laws(lane: Shipment, services: Sequence[CarrierService], warehouse: Warehouse | None, served: ServedModel, holidays: Holidays = LIBRARY) -> OrderLaws:
+    """The law of each service for an order placed at ``lane.ordered_at``.
+
+    Raises:
+        InvalidValue: if a warehouse or a carrier has no day open within 400 days.
+    """
+    anchors = [_handovers(lane, service, warehouse, served, holidays) if warehouse else _orders(lane) for service in services]
+    shipments, events = list[Shipment](), list[TrackingEvent]()
+    for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
+        for place, at in enumerate(own.at):
+            asked = _shipment(lane, service, f"{number:03d} {place:03d}", at - (own.waited or timedelta()))
+            shipments.append(asked)
+            events.append(ordered(asked))
+            if own.waited is not None:
+                events.append(TrackingEvent(shipment_id=asked.shipment_id, event_code=EventCode.ACCEPTED, occurred_at=at, received_at=at))
+    timelines = Timelines.from_records(shipments, events)
+    moments = Moments(np.arange(len(shipments)), np.array([to_instant(at) for own in anchors for at in own.at]))
+    curves = served.model.predict_curves(features(timelines, moments))
+    first_on = np.datetime64(lane.ordered_at.astimezone(ZoneInfo(timelines.zone.names[timelines.zone.codes[0]])).date(), "D")
+    days = first_on + np.arange(HORIZON_DAYS + 2 + max(ceil((own.at[-1] - lane.ordered_at) / timedelta(days=1)) for own in anchors))
+    chances = probability_by_day(curves, moments.as_of, np.tile(days, (len(shipments), 1)), timelines.zone)
+    laws, start = np.empty((len(services), len(days))), 0
+    for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
+        told, start = chances[start : start + len(own.at)], start + len(own.at)
+        # Of days beyond its horizon an earlier law says nothing.
+        reach = np.array([np.datetime64((at + timedelta(days=HORIZON_DAYS - 1)).date(), "D") for at in own.at])
+        told = np.where((days > reach[:, None]) & (np.array(own.weights)[:, None] == 0.0), 1.0, told)
+        laws[number] = np.array(own.weights) @ np.minimum.accumulate(told, axis=0)
+        if service.delivery_weekdays is not None:
+            last = DeliveryDays(lane.destination.country, lane.destination.region, service.delivery_weekdays, holidays).last(days)
+            laws[number] = np.where(last < first_on, 0.0, laws[number][np.maximum((last - first_on).astype(np.int64), 0)])
+    count = len(services)
+    as_of, zone = np.full(count, to_instant(lane.ordered_at)), timelines.zone.take(np.zeros(count, dtype=np.int64))
+    # Weights add up to 1 but for rounding.
+    made = curves_of_days(np.minimum(np.maximum.accumulate(laws, axis=1), 1.0), as_of, np.full(count, first_on), zone)
+    return OrderLaws(made, [own.order_by for own in anchors], [own.handover_on for own in anchors])
+
+
+def ordered(shipment: Shipment) -> TrackingEvent:
+    """The scan that an order itself is: known the moment it is placed."""
+    at = shipment.ordered_at
+    return TrackingEvent(shipment_id=shipment.shipment_id, event_code=EventCode.ORDER_CREATED, occurred_at=at, received_at=at)
+
+
+def _shipment(lane: Shipment, service: CarrierService, shipment_id: str, ordered_at: datetime) -> Shipment:
+    facts = {**vars(lane), "shipment_id": shipment_id, "ordered_at": ordered_at, "carrier": service.carrier, "service_level": service.service_level}
+    return Shipment(**facts)
+
+
+def _orders(lane: Shipment) -> _Anchors:
+    """The times of day before the order, that before and that after it."""
+    zone, _ = zone_of(lane.origin.country, lane.origin.region)
+    today = lane.ordered_at.astimezone(ZoneInfo(zone)).date()
+    days = [today + timedelta(days=number) for number in range(-LOOK_BACK_ANCHORS // len(ANCHOR_HOURS) - 1, 2)]
+    times = [wall_to_instant(datetime.combine(day, time(hour)), zone)[0] for day in days for hour in ANCHOR_HOURS]
+    # Instants: two times of one zone would be compared as its clocks show them.
+    after = next(number for number, at in enumerate(times) if at.timestamp() > lane.ordered_at.timestamp())
+    before, end = times[after - 1], times[after]
+    share = (lane.ordered_at.timestamp() - before.timestamp()) / (end.timestamp() - before.timestamp())
+    at = times[after - 1 - LOOK_BACK_ANCHORS : after + 1]
+    return _Anchors(at, [*([0.0] * LOOK_BACK_ANCHORS), 1.0 - share, share])
+
+
+def _handovers(lane: Shipment, service: CarrierService, warehouse: Warehouse, served: ServedModel, holidays: Holidays) -> _Anchors:
+    """Hand-overs before the order would be ready, and those that may be its own."""
+    weekdays = service.pickup_weekdays or warehouse.weekdays
+    pick_up = PickUp(country=lane.origin.country, region=lane.origin.region, cutoff=warehouse.cutoff, weekdays=weekdays, holidays=holidays)
+    chances = _handling(lane, warehouse, served)
+    ready_on = pick_up.ready_on(lane.ordered_at)
+    base = pick_up.ready_on(lane.ordered_at - timedelta(days=LOOK_BACK_DAYS))
+    at = pick_up.handovers(base, 0, LOOK_BACK_DAYS + len(chances))
+    first = next(number for number, each in enumerate(at) if each.date() >= ready_on)
+    at = at[: first + len(chances)]
+    days = float(np.arange(len(chances)) @ chances) * 7.0 / len(weekdays)
+    likely = int(np.searchsorted(np.cumsum(chances), 0.5 - 1e-9))
+    weights = [*([0.0] * first), *chances.tolist()]
+    return _Anchors(at, weights, _WAIT + timedelta(days=days), pick_up.order_by(lane.ordered_at), at[first + likely].date())
+
+
+def _handling(lane: Shipment, warehouse: Warehouse, served: ServedModel) -> NDArray[np.float64]:
+    """Chances of so many pick-up days of handling: as declared, as learned, or none at all; unlikely ends are left out."""
+    if warehouse.handling is not None:
+        return np.array(warehouse.handling) / sum(warehouse.handling)
+    origin = f"{lane.origin.country}-{lane.origin.region}" if lane.origin.region else lane.origin.country
+    law = served.handling.law(origin, warehouse.cutoff.hour + warehouse.cutoff.minute / 60.0)
+    return np.ones(1) if law is None else law
