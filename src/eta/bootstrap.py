@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRatioBaseline, SurvivalBaseline
 from eta.forecast.boosted import BoostedMedianBaseline, BoostedQuantilesBaseline
@@ -39,12 +40,12 @@ USUAL_MODELS = (*_BASELINES, "eta")
 RIVALS: Mapping[str, Callable[[], ArrivalModel]] = {"B4": _BASELINES["B4"]}
 
 
-def models(parameters: Mapping[str, Any]) -> dict[str, Callable[[], ArrivalModel]]:
-    """Every model by name; ``parameters`` are those of ``eta`` and its variants."""
+def models(parameters: Mapping[str, Any], holidays: Holidays = LIBRARY) -> dict[str, Callable[[], ArrivalModel]]:
+    """Every model by name; ``parameters`` and ``holidays`` are those of ``eta`` and its variants."""
     return {
         **_BASELINES,
         **_BOOSTED,
-        "eta": lambda: HazardModel(**parameters),
-        "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}),
-        "eta-delivered-only": lambda: HazardModel(**{**parameters, "keeps_censored": False}),
+        "eta": lambda: HazardModel(**parameters).observing(holidays),
+        "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}).observing(holidays),
+        "eta-delivered-only": lambda: HazardModel(**{**parameters, "keeps_censored": False}).observing(holidays),
     }

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.domain.access import DEFAULT_TENANT, Caller, Scope
 from eta.domain.errors import InvalidSetting
 
@@ -20,6 +21,7 @@ NAMES: Mapping[str, str] = {
     "ETA_API_KEYS": "SHA-256 digests of the API's keys, comma-separated, each as DIGEST, DIGEST:TENANT or DIGEST:TENANT:SCOPE+SCOPE; see `eta key`",
     "ETA_RATE_LIMIT": "requests that one key may make, such as 1000/second (the default) or 50000/minute",
     "ETA_KEEP_DAYS": "days after which shipments that nobody has heard of are erased (default: kept)",
+    "ETA_CALENDAR": "TOML file with the days on which the shop's holidays differ from the public ones (default: none)",
     "ETA_DEMO": "1 serves the API without keys, on loopback only",
 }
 
@@ -43,6 +45,8 @@ class Settings:
     rate_limit: str = DEFAULT_RATE
     #: Days after which shipments that nobody has heard of are erased.
     keep_days: int | None = None
+    #: The public ones, and what the calendar file changes.
+    holidays: Holidays = LIBRARY
     #: The API needs no keys and answers on loopback only.
     is_demo: bool = False
 
@@ -52,7 +56,7 @@ class Settings:
 
         Raises:
             InvalidSetting: for a name that starts with ``ETA_`` and is none of ours, so that no misspelling is silent; for
-                a key that is no digest, or that of a placeholder.
+                a key that is no digest, or that of a placeholder; for a calendar file that cannot be read as one.
         """
         unknown = sorted(name for name in env if name.startswith("ETA_") and name not in NAMES)
         if unknown:
@@ -63,6 +67,7 @@ class Settings:
             database_url=env.get("ETA_DATABASE_URL") or "sqlite:eta.sqlite",
             rate_limit=_rate(env.get("ETA_RATE_LIMIT") or DEFAULT_RATE),
             keep_days=_days(env.get("ETA_KEEP_DAYS") or None),
+            holidays=_holidays(env.get("ETA_CALENDAR") or None),
             is_demo=_switch(env, "ETA_DEMO"),
         )
 
@@ -123,6 +128,19 @@ def _days(text: str | None) -> int | None:
     if text is not None and not (text.isascii() and text.isdecimal() and 0 < int(text) <= 36_500):
         raise InvalidSetting("ETA_KEEP_DAYS is no number of days; write a whole number above 0")
     return None if text is None else int(text)
+
+
+def _holidays(path: str | None) -> Holidays:
+    if path is None:
+        return LIBRARY
+    try:
+        return Holidays.from_toml(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSetting(f"ETA_CALENDAR names {path}: {error.strerror}; name a TOML file that can be read") from None
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"ETA_CALENDAR names {path}: it is no text; write it in UTF-8") from None
+    except InvalidSetting as error:
+        raise InvalidSetting(f"ETA_CALENDAR names {path}: {error}") from None
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from eta.api.problems import Refused
 from eta.api.shown import EventResults, Registered
 from eta.api.told import Estimates, Scores, ShipBys
 from eta.api.workers import LONGEST_QUEUE, Workers
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.cli import main
 from eta.domain.errors import InvalidSetting
 from eta.registry import Registry, write_atomically
@@ -338,6 +340,16 @@ def test_probes_need_no_key(client: TestClient) -> None:
 def test_no_keys_and_no_demo_refuse_to_start(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="ETA_API_KEYS holds no keys"):
         create_app(Settings(models=tmp_path))
+
+
+def test_the_service_keeps_the_holidays_of_the_calendar_file(registries: dict[str, Path]) -> None:
+    own = Holidays("own", {("AT", None): {date(2026, 5, 21): True}})
+    told = []
+    for holidays in (LIBRARY, own):
+        app = create_app(Settings(models=registries["full"], is_demo=True, holidays=holidays))
+        with TestClient(app, base_url="http://127.0.0.1"):
+            told.append(app.state.serving.current.served.model.activity_.holidays)
+    assert told == [LIBRARY, own]
 
 
 def test_the_demo_answers_on_loopback_only(registries: dict[str, Path]) -> None:

@@ -401,6 +401,37 @@ def test_the_configuration_decides_the_model(orders: Path, empty: Path) -> None:
     assert configured["files"]["arrays.npz"]["bytes"] < usual["files"]["arrays.npz"]["bytes"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"train DATA --source olist --as-of {QUICK}",
+        "update DATA --source olist --model newest",
+        f"score DATA --source olist --as-of {EARLY} --model newest --out scores.csv",
+        "backtest DATA --source olist --from 2018-03-10 --to 2018-03-12 --refit never --models eta",
+    ],
+)
+def test_the_calendar_file_counts_wherever_a_model_learns_or_forecasts(orders: Path, models: Path, command: str) -> None:
+    wednesdays = ", ".join(str(day.date()) for day in pd.date_range("2017-01-04", "2018-12-31", freq="7D"))
+    calendar = models.with_name("calendar.toml")
+    calendar.write_text(f'version = "1"\n[[places]]\ncountry = "BR"\nclosed = [{wednesdays}]\n', encoding="utf-8")
+    told: list[tuple[str, bytes]] = []
+    for environment in ({}, {"ETA_CALENDAR": ""}, {"ETA_CALENDAR": str(calendar)}):
+        folder = shutil.copytree(models, models.with_name(f"run{len(told)}") / "models")
+        words = [orders if word == "DATA" else folder.parent / word if word == "scores.csv" else word for word in command.split()]
+        ran = run(*words, "--json", folder.with_name("told.json"), models=folder, **environment)
+        assert ran.status == 0, ran.err
+        known = re.sub(r'"(fit|predict)_seconds": [0-9.e-]+', "", folder.with_name("told.json").read_text(encoding="utf-8"))
+        scores = folder.with_name("scores.csv")
+        told.append((known, scores.read_bytes() if scores.exists() else b""))
+    assert told[0] == told[1] != told[2]
+
+
+def test_a_calendar_file_that_cannot_be_used_ends_the_command_in_one_line(orders: Path, models: Path) -> None:
+    ran = execute("score", orders, "--source", "olist", "--as-of", EARLY, models=models, ETA_CALENDAR="no-such-file.toml")
+    assert ran.status == 2
+    assert ran.err == "error: ETA_CALENDAR names no-such-file.toml: No such file or directory; name a TOML file that can be read\n"
+
+
 def test_the_configuration_decides_when_to_warn(orders: Path, models: Path) -> None:
     config, told = models.with_name("config.toml"), models.with_name("told.json")
     on_track = []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import to_instant
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
@@ -181,8 +182,23 @@ def test_parcels_on_their_way_teach_nothing_about_hours() -> None:
 def test_a_holiday_is_one_of_the_region() -> None:
     dates = np.array(["2018-07-09", "2018-07-09", "2018-12-25", "2018-12-25", "2018-07-10"], dtype="datetime64[D]")
     calendar = Labels.of(["BR-SP", "BR-RJ", "BR-RJ", None, "BR-SP"])
-    assert is_holiday(dates, calendar).tolist() == [True, False, True, False, False]
-    assert is_holiday(dates[:0], calendar.take(np.arange(0))).tolist() == []
+    assert is_holiday(dates, calendar, LIBRARY).tolist() == [True, False, True, False, False]
+    assert is_holiday(dates[:0], calendar.take(np.arange(0)), LIBRARY).tolist() == []
+
+
+def test_a_day_that_the_calendar_file_closes_stands_nearly_still_and_one_that_it_opens_does_not() -> None:
+    own = Holidays.from_toml('version = "1"\n[[places]]\ncountry = "BR"\nregion = "BA"\nclosed = [2018-11-07]\nopen = [2018-11-15]\n')
+    wednesday, thursday = asked(MONDAY + 2 * DAY + 8 * HOUR), asked(MONDAY + 10 * DAY + 8 * HOUR)
+    for activity, hours in ((BY_DAY, [8.0, 2.0]), (replace(BY_DAY, holidays=own), [2.0, 8.0])):
+        assert [float(passed(activity, question, 4.0)[0]) for question in (wednesday, thursday)] == pytest.approx(hours)
+
+
+def test_what_a_holiday_is_worth_is_learned_on_the_days_of_the_calendar_file() -> None:
+    # Nobody delivers on Wednesday the 14th, which is a holiday only by the file; five do on the Wednesdays before and after.
+    own = Holidays("1", {("BR", None): {date(2018, 11, 14): True, date(2018, 11, 15): False}})
+    known = lessons([("a", MONDAY + day * DAY + 12.5 * HOUR) for day in range(21) for _ in range(5) if day != 9])
+    assert Activity.learn(known, holidays=own).holiday_factor == pytest.approx(HOLIDAY_GUESS * 20 / (5 + 20))
+    assert Activity.learn(known).holiday_factor == pytest.approx((5 + HOLIDAY_GUESS * 20) / (5 + 20))
 
 
 #: The promised day counts three times, the day after it half; the days are -3 to 3.

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import holiday_dates
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import day_ends, day_starts, declared_zone_to_utc, hours_between, local_dates, midnight, to_instant, wall_clock
 from eta.calendars.zones import COUNTRY_ZONES, REGION_ZONES, zone_of
+from eta.domain.errors import InvalidSetting
 from eta.domain.vocabulary import TimezoneSource
 
 SAO_PAULO, VIENNA, KOLKATA, HAVANA = "America/Sao_Paulo", "Europe/Vienna", "Asia/Kolkata", "America/Havana"
@@ -208,16 +209,134 @@ def test_every_country_of_the_time_zone_database_has_a_zone() -> None:
     ],
 )
 def test_holidays_are_those_of_the_place_and_the_years(country: str, region: str | None, day: str, is_off: bool) -> None:
-    assert (dates(day)[0] in holiday_dates(country, region, 2018, 2019)) == is_off
+    assert (dates(day)[0] in LIBRARY.dates(country, region, 2018, 2019)) == is_off
 
 
 @pytest.mark.parametrize("country", ["XX", None])
 def test_a_country_that_is_not_known_has_no_holidays(country: str | None) -> None:
-    days = holiday_dates(country, None, 2018, 2019)
+    days = LIBRARY.dates(country, None, 2018, 2019)
     assert len(days) == 0
     assert days.dtype == np.dtype("datetime64[D]")
 
 
 def test_holidays_are_sorted() -> None:
-    days = holiday_dates("BR", "SP", 2016, 2020)
+    days = LIBRARY.dates("BR", "SP", 2016, 2020)
     assert (np.diff(days) > np.timedelta64(0, "D")).all()
+
+
+CALENDAR = """
+version = "2026-11"
+[[places]]
+country = "AT"
+closed = [2026-11-15, 2026-12-24]
+open = [2026-12-08]
+[[places]]
+country = "AT"
+region = "9"
+closed = [2026-11-16, 2026-12-08]
+open = [2026-12-24]
+[[places]]
+country = "DE"
+region = "BY"
+open = [2026-06-04]
+"""
+
+
+@pytest.mark.parametrize(
+    ("country", "region", "off", "on"),
+    [
+        ("AT", None, "2026-10-26 2026-11-15 2026-12-24", "2026-12-08 2026-11-16"),
+        ("AT", "5", "2026-10-26 2026-11-15 2026-12-24", "2026-12-08 2026-11-16"),
+        ("AT", "no such state", "2026-10-26 2026-11-15 2026-12-24", "2026-12-08 2026-11-16"),
+        ("AT", "9", "2026-10-26 2026-11-15 2026-11-16 2026-12-08", "2026-12-24"),
+        ("DE", "BY", "2026-10-03 2026-11-01", "2026-06-04 2026-11-15"),
+        ("DE", "BW", "2026-06-04", "2026-11-15"),
+        (None, "9", "", "2026-11-15 2026-11-16 2026-10-26"),
+    ],
+)
+def test_a_calendar_file_changes_days_of_a_country_and_a_region_refines_them(country: str | None, region: str | None, off: str, on: str) -> None:
+    known = {str(day) for day in Holidays.from_toml(CALENDAR).dates(country, region, 2026, 2026)}
+    assert set(off.split()) <= known
+    assert not set(on.split()) & known
+
+
+def test_days_of_a_calendar_file_are_those_of_the_years_asked_for_sorted_and_not_to_be_changed() -> None:
+    own = Holidays.from_toml(CALENDAR)
+    days = own.dates("AT", "9", 2025, 2027)
+    assert (np.diff(days) > np.timedelta64(0, "D")).all()
+    assert np.datetime64("2026-11-15") in days
+    assert np.array_equal(own.dates("AT", "9", 2027, 2027), LIBRARY.dates("AT", "9", 2027, 2027))
+    with pytest.raises(ValueError, match="read-only"):
+        days[0] = np.datetime64("2026-01-02")
+
+
+def test_calendars_of_one_version_and_other_days_are_not_taken_for_each_other() -> None:
+    one, other = (Holidays.from_toml(f'version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-11-{day}]\n') for day in (16, 17))
+    assert one != other
+    assert one == Holidays.from_toml('version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-11-16]\n')
+    assert [np.datetime64("2026-11-16") in each.dates("AT", None, 2026, 2026) for each in (one, other)] == [True, False]
+
+
+def test_a_calendar_file_without_places_is_the_library_with_a_version() -> None:
+    own = Holidays.from_toml('version = "empty"')
+    assert (own.version, LIBRARY.version) == ("empty", None)
+    assert np.array_equal(own.dates("AT", "9", 2026, 2027), LIBRARY.dates("AT", "9", 2026, 2027))
+
+
+PLACE = 'version = "1"\n[[places]]\n'
+VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('version = "1"\nclosed = []', "the calendar has the unknown key 'closed'; there are version, places"),
+        *(
+            (version, 'the calendar has no version; write one of 1 to 64 characters, such as version = "2026-11"')
+            for version in ("", 'version = ""', 'version = " "', "version = 2026", 'version = "a\\nb"', f'version = "{"a" * 65}"')
+        ),
+        ('version = "1"\nplaces = 1', "the calendar's places are no list of tables; start each with [[places]]"),
+        ('version = "1"\nplaces = [1]', "the calendar's places are no list of tables; start each with [[places]]"),
+        ('version = "1"\n[places]\ncountry = "AT"', "the calendar's places are no list of tables; start each with [[places]]"),
+        *(
+            (PLACE + country, 'place 1 of the calendar has no country; write its ISO 3166-1 code in two capital letters, such as country = "AT"')
+            for country in ("", 'country = "at"', 'country = "AUT"', 'country = ""', "country = 1")
+        ),
+        (PLACE + 'country = "ZZ"', "place 1 of the calendar: there is no country ZZ; write its ISO 3166-1 code, such as AT"),
+        (
+            f'{VIENNA_PLACE}[[places]]\ncountry = "A"',
+            'place 2 of the calendar has no country; write its ISO 3166-1 code in two capital letters, such as country = "AT"',
+        ),
+        *(
+            (
+                f'{PLACE}country = "AT"\nregion = {region}',
+                f'place 1 of the calendar, AT: {shown} is no region; write the country\'s own short form, such as region = "9", or leave it out',
+            )
+            for region, shown in (("9", "9"), ('""', "''"), ('"AT-9"', "'AT-9'"), ('"Wien"', "'Wien'"))
+        ),
+        (f"{VIENNA_PLACE}closd = []", "AT-9 in the calendar has the unknown key 'closd'; there are country, region, closed, open"),
+        (f"{VIENNA_PLACE}closed = 2026-11-15", "closed of AT-9 in the calendar is no list; write closed = [2026-12-08]"),
+        (f"{VIENNA_PLACE}open = {{}}", "open of AT-9 in the calendar is no list; write open = [2026-12-08]"),
+        (f'{VIENNA_PLACE}open = ["2026-12-08"]', "open of AT-9 in the calendar holds '2026-12-08', which is no date; write it without quotes, as 2026-12-08"),
+        (
+            f"{VIENNA_PLACE}closed = [2026-11-15T00:00:00]",
+            "closed of AT-9 in the calendar holds datetime.datetime(2026, 11, 15, 0, 0), which is no date; write it without quotes, as 2026-12-08",
+        ),
+        (
+            f"{VIENNA_PLACE}closed = [2026-12-08]\nopen = [2026-12-08]",
+            "AT-9 is both open and closed on 2026-12-08 in the calendar; leave the day in one of the two lists",
+        ),
+        (f'{VIENNA_PLACE}[[places]]\nregion = "9"\ncountry = "AT"', "AT-9 is in the calendar twice; put all its days into one entry"),
+        (f'{PLACE}country = "AT"\n[[places]]\ncountry = "AT"', "AT is in the calendar twice; put all its days into one entry"),
+    ],
+)
+def test_a_calendar_file_that_cannot_be_right_is_refused_with_the_place_and_the_mend(text: str, problem: str) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Holidays.from_toml(text)
+    assert str(refused.value) == problem
+
+
+@pytest.mark.parametrize("text", ["version", f"{VIENNA_PLACE}closed = [2026-02-30]", f'{VIENNA_PLACE}region = "8"'])
+def test_a_calendar_file_that_is_no_toml_is_refused_with_the_line_at_fault(text: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"\Athe calendar is no TOML: .* \(at [^\n]*\)\Z"):
+        Holidays.from_toml(text)

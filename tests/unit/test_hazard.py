@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import to_instant
 from eta.curves import Curves
 from eta.domain.errors import NotFitted, NothingToLearn
@@ -122,6 +123,22 @@ def test_who_has_arrived_and_was_not_told_of_is_in_the_curve_from_the_start(late
 def test_what_was_learned_survives_as_plain_arrays(fitted: HazardModel, lessons: Examples) -> None:
     restored = HazardModel(**fitted.get_params()).restore(fitted.to_arrays())
     assert curves_of(restored, lessons.features.take(np.arange(200))) == curves_of(fitted, lessons.features.take(np.arange(200)))
+
+
+def test_a_model_forecasts_with_the_holidays_it_observes_now_and_learns_with_those_of_then(fitted: HazardModel, lessons: Examples) -> None:
+    asked = lessons.features.take(np.arange(50))
+    closed = {START.date() + timedelta(days=day): True for day in range(-30, 150) if day % 7 < 4}
+    own = Holidays("own", {(country, None): closed for country in sorted({name.partition("-")[0] for name in asked.calendar.names})})
+    usual = curves_of(fitted, asked)
+    before, after = (HazardModel(**fitted.get_params()) for _ in range(2))
+    before.observing(own).restore(fitted.to_arrays())
+    after.restore(fitted.to_arrays()).observing(own)
+    assert curves_of(before, asked) == curves_of(after, asked) != usual
+    assert after.predict_curves(asked).cdf_at(48.0).mean() < fitted.predict_curves(asked).cdf_at(48.0).mean() - 0.02
+    assert curves_of(after.observing(LIBRARY), asked) == usual
+    learned = HazardModel(**{**SMALL, "trees": 2}).observing(own).fit(lessons)
+    assert learned.activity_.holiday_factor != fitted.activity_.holiday_factor
+    assert learned.activity_.holidays is own
 
 
 def test_the_same_data_give_the_same_bytes(fitted: HazardModel, lessons: Examples) -> None:

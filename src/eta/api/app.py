@@ -72,7 +72,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     )
     app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
-    app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc())
+    app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc(), settings.holidays)
     app.state.metrics, app.state.clock = metrics, clock
     app.router.route_class = StrictRoute
     app.include_router(v1)

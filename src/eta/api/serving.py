@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
 
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError
 from eta.domain.shipment import Place, Shipment
@@ -79,6 +80,8 @@ class Serving:
     folder: Path
     #: Told the outcome of each load: ``loaded`` or ``refused``.
     on_load: Callable[[str], None] = lambda _: None
+    #: Those that every version keeps while it serves here.
+    holidays: Holidays = LIBRARY
     current: Current = Current(faults=("the registry has not been read yet",))
     versions: tuple[Known, ...] = ()
     _seen: object = None
@@ -133,7 +136,7 @@ class Serving:
             return replace(self.current, faults=())
         try:
             version = registry.load(name)
-            current = Current(ServedModel.unpack(version, HazardModel), version.data_through)
+            current = Current(ServedModel.unpack(version, HazardModel, self.holidays), version.data_through)
             _try(current, version)
         except Exception as error:  # noqa: BLE001  # whatever a version does, the old one serves on
             self._refused[name] = str(error) if isinstance(error, EtaError) else f"model version {name} cannot answer: {type(error).__name__}"

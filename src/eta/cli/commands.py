@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eta import __version__, bootstrap
+from eta.calendars.holidays import Holidays
 from eta.calendars.local import midnight, to_instant
 from eta.cli.kept import add_commands, open_own_store, read_data
 from eta.cli.log import LOGGING
@@ -133,15 +134,16 @@ def update(
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
     """Keep up with how fast the network runs these days, without fitting again; if the version serves, the new one does."""
-    registry = _registry()
+    settings = Settings.from_env(os.environ)
+    registry = Registry(settings.models)
     name = _named(registry, model) if model else registry.promoted()
     if name is None:
         raise ModelNotFound("no version serves; promote one, or name one with --model")
     imported, timelines = _read(data, source, quarantine)
     moment = _moment(as_of, imported.zone) if as_of else _utc(timelines.received_at.max())
     with progress_bar() as progress:
-        updated = update_model(timelines, registry, name, as_of=moment, source=source, make=HazardModel, progress=progress)
-    drift = ServedModel.unpack(registry.load(updated), HazardModel).model.drift_
+        updated = update_model(timelines, registry, name, as_of=moment, source=source, make=HazardModel, holidays=settings.holidays, progress=progress)
+    drift = ServedModel.unpack(registry.load(updated), HazardModel, settings.holidays).model.drift_
     print_drift(drift)
     out.print(f"version [bold]{updated}[/] is {name} as of {moment.isoformat()}{'; it serves' if registry.promoted() == updated else ''}")
     _write_json(json_file, {"version": updated, "from": name, "serves": registry.promoted() == updated, "drift": drift.to_json()})
@@ -161,8 +163,8 @@ def backtest(
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
     """Replay past days as they were known and compare models with each other."""
-    _, parameters, _ = _configure(config)
-    known = bootstrap.models(parameters)
+    settings, parameters, _ = _configure(config)
+    known = bootstrap.models(parameters, settings.holidays)
     names = [name.strip() for name in models.split(",")]
     for name in names:
         if name not in known:
@@ -213,10 +215,11 @@ def score(
     imported, timelines = _read(data, source, quarantine)
     moment = _moment(as_of, imported.zone)
     registry = Registry(settings.models)
-    served = _newest(registry, moment) if model is None else _chosen(registry, model, moment)
+    served = _newest(registry, moment, settings.holidays) if model is None else _chosen(registry, model, moment, settings.holidays)
     if served is None:
         err.print(f"no version had learned by {moment.isoformat()} and no further: training one")
-        served = ServedModel.unpack(registry.load(_train(timelines, settings, moment, source, parameters, policy)), HazardModel)
+        trained = registry.load(_train(timelines, settings, moment, source, parameters, policy))
+        served = ServedModel.unpack(trained, HazardModel, settings.holidays)
     with progress_bar() as progress:
         progress("scoring", 0, 1)
         scored = score_parcels(timelines, served, to_instant(moment), policy=policy)
@@ -397,30 +400,30 @@ def _train(timelines: Timelines, settings: Settings, moment: datetime, source: s
             Registry(settings.models),
             as_of=moment,
             source=source,
-            make=lambda: HazardModel(**parameters),
+            make=lambda: HazardModel(**parameters).observing(settings.holidays),
             rivals=bootstrap.RIVALS,
             policy=policy,
             progress=progress,
         )
 
 
-def _newest(registry: Registry, moment: datetime) -> ServedModel | None:
+def _newest(registry: Registry, moment: datetime, holidays: Holidays) -> ServedModel | None:
     """The newest sound version that had not learned beyond ``moment``; what is refused on the way is said."""
     for name in registry.names():
         try:
             version = registry.load(name)
             if version.data_through <= moment:
-                return ServedModel.unpack(version, HazardModel)
+                return ServedModel.unpack(version, HazardModel, holidays)
         except ModelCorrupted as error:
             err.print(f"[yellow]refused:[/] {escape(str(error))}")
     return None
 
 
-def _chosen(registry: Registry, name: str, moment: datetime) -> ServedModel:
+def _chosen(registry: Registry, name: str, moment: datetime, holidays: Holidays) -> ServedModel:
     version = registry.load(_named(registry, name))
     if version.data_through > moment:
         err.print(f"[yellow]note:[/] {version.name} has learned beyond {moment.isoformat()}: these answers know more than that morning did")
-    return ServedModel.unpack(version, HazardModel)
+    return ServedModel.unpack(version, HazardModel, holidays)
 
 
 def _registry() -> Registry:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import holiday_dates
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.journey.columns import Labels, combinations
 from eta.journey.features import PROMISE_COLUMN, Features
 from eta.journey.snapshots import PURCHASE, Examples
@@ -56,15 +56,17 @@ class Activity:
     profile: NDArray[np.float64]
     holiday_factor: float
     near_promise: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    #: Which days are holidays.
+    holidays: Holidays = LIBRARY
     #: The sheets and where each of them is, in one pair: another thread sees the old one or the new.
     _sheets: list[tuple[dict[_Key, int], NDArray[np.float64]]] = field(default_factory=lambda: [({}, np.empty((0, _SHEET_HOURS)))], init=False, repr=False)
 
     @classmethod
-    def learn(cls, examples: Examples, *, sees_promise: bool = False) -> Activity:
+    def learn(cls, examples: Examples, *, sees_promise: bool = False, holidays: Holidays = LIBRARY) -> Activity:
         """From one arrival a parcel."""
         arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
         at = arrived.features.local_as_of + (arrived.hours * 3_600_000_000).astype("timedelta64[us]")
-        on_holiday = is_holiday(at.astype("datetime64[D]"), arrived.features.calendar)
+        on_holiday = is_holiday(at.astype("datetime64[D]"), arrived.features.calendar, holidays)
         hour = _hour_of_week(at)
         overall = _profile(np.bincount(hour[~on_holiday], minlength=HOURS_A_WEEK) + 1.0)
         carrier = arrived.features.labels["carrier"]
@@ -74,9 +76,9 @@ class Activity:
             if own.any():
                 carriers.append(name)
                 rows.append(_profile(own + CARRIER_PRIOR * overall))
-        holiday_factor = _holiday_factor(at.astype("datetime64[D]"), arrived.features.calendar)
+        holiday_factor = _holiday_factor(at.astype("datetime64[D]"), arrived.features.calendar, holidays)
         near_promise = _near_promise(at.astype("datetime64[D]"), promised_day(arrived.features)) if sees_promise else np.empty(0)
-        return cls(tuple(carriers), np.vstack([*rows, overall]), holiday_factor, near_promise)
+        return cls(tuple(carriers), np.vstack([*rows, overall]), holiday_factor, near_promise, holidays)
 
     def clocks(self, features: Features) -> Clocks:
         """The clocks of N rows, each started at ``as_of``."""
@@ -127,7 +129,7 @@ class Activity:
         days = np.datetime64(stretch * _STRETCH_DAYS, "D") + np.arange(_SHEET_DAYS)
         week = self.profile[profile][(24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)]
         names = (calendar,) if calendar else ()
-        week[is_holiday(days, Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names))] *= self.holiday_factor
+        week[is_holiday(days, Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names), self.holidays)] *= self.holiday_factor
         # Whole multiples of a power of two add up without rounding, whatever day the sheet starts on.
         rate = np.rint(np.maximum(week, LEAST) * _EXACT).ravel() / _EXACT
         return np.concatenate([[0.0], np.cumsum(rate)])
@@ -186,8 +188,8 @@ def promised_day(features: Features) -> NDArray[np.datetime64]:
     return np.where(np.isnan(left), np.datetime64("NaT"), noon.astype("datetime64[D]"))
 
 
-def is_holiday(dates: NDArray[np.datetime64], calendar: Labels) -> NDArray[np.bool_]:
-    """Whether each local date is a public holiday in its ``country-region``, shape (N,)."""
+def is_holiday(dates: NDArray[np.datetime64], calendar: Labels, holidays: Holidays) -> NDArray[np.bool_]:
+    """Whether each local date is a holiday in its ``country-region``, shape (N,)."""
     result = np.zeros(len(dates), dtype=bool)
     if not len(dates):
         return result
@@ -196,7 +198,7 @@ def is_holiday(dates: NDArray[np.datetime64], calendar: Labels) -> NDArray[np.bo
         rows = np.flatnonzero(calendar.codes == code)
         if len(rows):
             country, _, region = name.partition("-")
-            result[rows] = np.isin(dates[rows], holiday_dates(country, region, int(years.min()), int(years.max())))
+            result[rows] = np.isin(dates[rows], holidays.dates(country, region or None, int(years.min()), int(years.max())))
     return result
 
 
@@ -227,7 +229,7 @@ def _near_promise(dates: NDArray[np.datetime64], promised: NDArray[np.datetime64
     return (seen + NEAR_WEIGHT) / (usual + NEAR_WEIGHT)
 
 
-def _holiday_factor(dates: NDArray[np.datetime64], calendar: Labels) -> float:
+def _holiday_factor(dates: NDArray[np.datetime64], calendar: Labels, calendars: Holidays) -> float:
     """Deliveries on holidays over those of the same weekday a week before and after, holidays without any included."""
     seen = usual = 0.0
     for code in np.unique(calendar.codes[calendar.codes >= 0]):
@@ -235,7 +237,7 @@ def _holiday_factor(dates: NDArray[np.datetime64], calendar: Labels) -> float:
         first, last = own.min(), own.max()
         daily = np.bincount((own - first).astype(np.int64))
         days = np.arange(first + 7, last - 6)
-        holidays = (days[is_holiday(days, Labels(np.zeros(len(days), dtype=np.int32), (calendar.names[code],)))] - first).astype(np.int64)
+        holidays = (days[is_holiday(days, Labels(np.zeros(len(days), dtype=np.int32), (calendar.names[code],)), calendars)] - first).astype(np.int64)
         seen += daily[holidays].sum()
         usual += (daily[holidays - 7] + daily[holidays + 7]).sum() / 2
     return float((seen + HOLIDAY_GUESS * HOLIDAY_WEIGHT) / (usual + HOLIDAY_WEIGHT))

@@ -14,11 +14,13 @@ within it, without a tree being asked.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted
 from eta.forecast.activity import MICROSECONDS_AN_HOUR, Activity
@@ -57,6 +59,8 @@ class HazardModel(Estimator):
     """
 
     refits_daily: ClassVar[bool] = False
+    #: Which days are holidays; the shop's own calendar, so none of the parameters that a version keeps.
+    holidays: Holidays = LIBRARY
 
     def __init__(
         self,
@@ -99,7 +103,8 @@ class HazardModel(Estimator):
         self._check_parameters()
         kept = examples if self.keeps_censored else examples.take(np.flatnonzero(examples.arrived))
         self.design_, rows = Design.learn(kept, self.label_prior, columns=self._columns())
-        self.activity_, self.drift_, self.calibration_ = Activity.learn(kept, sees_promise=self.uses_promise), Drift.none(), Calibration.none()
+        self.activity_ = Activity.learn(kept, sees_promise=self.uses_promise, holidays=self.holidays)
+        self.drift_, self.calibration_ = Drift.none(), Calibration.none()
         self.forest_ = self._grow(rows, log_time_left(kept))
         exposure, last_bin, arrived = self._exposure(kept)
         arrivals = np.bincount(last_bin[arrived], minlength=exposure.shape[1])
@@ -117,6 +122,13 @@ class HazardModel(Estimator):
             self.ridge,
             self.cap,
         )
+        return self
+
+    def observing(self, holidays: Holidays) -> Self:
+        """The model itself, which from now on learns and forecasts with these holidays."""
+        self.holidays = holidays
+        if hasattr(self, "activity_"):
+            self.activity_ = replace(self.activity_, holidays=holidays)
         return self
 
     def predict_curves(self, features: Features) -> Curves:
@@ -193,6 +205,7 @@ class HazardModel(Estimator):
             arrays["activity.profile"],
             float(arrays["activity.holiday_factor"]),
             arrays["activity.near_promise"] if self.uses_promise else np.empty(0),
+            self.holidays,
         )
         against = _labels_of_arrays("against_promise", arrays, self.label_prior) if self.uses_promise else None
         self.design_ = Design(_labels_of_arrays("label", arrays, self.label_prior), self._columns(), against)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from eta.calendars.holidays import Holidays
 from eta.delays import StageLaws
 from eta.domain.errors import ModelCorrupted
 from eta.forecast.drift import Drift
@@ -33,8 +34,8 @@ class ServedModel:
     handling: Handling
 
     @classmethod
-    def unpack(cls, version: Version, make: Callable[..., HazardModel]) -> ServedModel:
-        """The model of a checked version.
+    def unpack(cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays) -> ServedModel:
+        """The model of a checked version, which keeps these holidays.
 
         Raises:
             ModelCorrupted: if the version was learned from other columns than ours.
@@ -43,7 +44,7 @@ class ServedModel:
             raise ModelCorrupted(f"model version {version.name} was learned from other columns; train it again")
         with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        model = make(**version.manifest["parameters"]).restore(arrays)
+        model = make(**version.manifest["parameters"]).observing(holidays).restore(arrays)
         model.drift_ = Drift.from_json(json.loads(version.files[DRIFT]))
         return cls(
             version.name,

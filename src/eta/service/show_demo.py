@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eta.calendars.holidays import LIBRARY
 from eta.calendars.local import DAY as DAY_LONG
 from eta.calendars.local import day_ends, local_dates, midnight, to_instant
 from eta.delays import DelayPolicy
@@ -95,7 +96,7 @@ def show_demo(
         warm_up_months=0,
         progress=progress,
     )
-    served = ServedModel.unpack(registry.load(version), HazardModel)
+    served = ServedModel.unpack(registry.load(version), HazardModel, LIBRARY)
     scored = score_parcels(timelines, served, to_instant(as_of), policy=policy)
     return Demo(
         version,

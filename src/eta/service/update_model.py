@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from eta.calendars.holidays import Holidays
 from eta.calendars.local import to_instant
 from eta.domain.errors import InvalidValue
 from eta.evaluation.replay import Progress
@@ -25,6 +26,7 @@ def update_model(
     as_of: datetime,
     source: str,
     make: Callable[..., HazardModel],
+    holidays: Holidays,
     progress: Progress = lambda *_: None,
 ) -> str:
     """A version like ``name`` with the drift as of ``as_of`` (aware); returns the new version's name.
@@ -43,7 +45,7 @@ def update_model(
     fitted = version.manifest["data"]
     if fitted["source"] != source:
         raise InvalidValue("source", f"version {name} was trained on {fitted['source']}", f"give --source {fitted['source']}, or another version")
-    model = ServedModel.unpack(version, make).model
+    model = ServedModel.unpack(version, make, holidays).model
     if not model.follows_drift:
         raise InvalidValue("model", f"version {name} was trained not to follow drift", "train one with follows_drift = true")
     follower = Follower(model, Midnights(timelines), share=model.drift_.share)

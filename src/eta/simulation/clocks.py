@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import holiday_dates
+from eta.calendars.holidays import LIBRARY
 from eta.calendars.local import day_starts, hours_between
 from eta.calendars.zones import zone_of
 from eta.simulation.network import CITIES
@@ -80,7 +80,7 @@ class Clocks:
         for city in CITIES:
             zone = zone_of(city.country, city.region)[0]
             years = dates.astype("datetime64[Y]").astype(int) + 1970
-            is_holiday = np.isin(dates, holiday_dates(city.country, city.region, int(years.min()), int(years.max())))
+            is_holiday = np.isin(dates, LIBRARY.dates(city.country, city.region, int(years.min()), int(years.max())))
             midnight = hours_between(start.astype("datetime64[us]"), day_starts(dates, np.zeros(len(dates), dtype=np.int64), (zone,)))
             for opening in OPENINGS.values():
                 is_open = np.isin(weekday, opening.weekdays) & ~is_holiday
