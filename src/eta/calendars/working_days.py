@@ -1,0 +1,97 @@
+"""Weekdays without holidays: the days on which a warehouse, or a carrier at the destination, works. NumPy's business days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.local import Dates
+from eta.domain.errors import InvalidValue
+
+#: A place that is closed for longer has a mistake in its calendar.
+MOST_CLOSED_DAYS = 400
+_WEEK = 7
+_YEAR = np.dtype("datetime64[Y]")
+_FIRST_YEAR = 1970
+_DAYS = np.dtype("timedelta64[D]")
+
+
+@dataclass(frozen=True)
+class WorkingDays:
+    """The days at a place that are one of ``weekdays``, ISO 1 (Monday) to 7, and no holiday.
+
+    Raises:
+        InvalidValue: if there are no weekdays, or one is not from 1 to 7.
+    """
+
+    country: str | None
+    region: str | None
+    weekdays: tuple[int, ...]
+    holidays: Holidays = LIBRARY
+
+    def __post_init__(self) -> None:
+        if not self.weekdays:
+            raise InvalidValue("weekdays", "there are none", "give at least one, from 1 (Monday) to 7")
+        for weekday in self.weekdays:
+            if weekday not in range(1, _WEEK + 1):
+                raise InvalidValue("weekdays", f"{weekday!r} is no day of the week", "give days from 1 (Monday) to 7")
+
+    def next(self, dates: Dates) -> Dates:
+        """The first working day on or after each of ``dates``, ``datetime64[D]`` of any shape; NaT stays NaT.
+
+        ``next(d) <= e`` exactly where ``d <= last(e)``.
+
+        Raises:
+            InvalidValue: if there is none within ``MOST_CLOSED_DAYS``.
+        """
+        return self._moved(dates, 0, "forward")
+
+    def last(self, dates: Dates) -> Dates:
+        """The last working day on or before each of ``dates``, shaped as they are; NaT stays NaT.
+
+        Raises:
+            InvalidValue: if there is none within ``MOST_CLOSED_DAYS``.
+        """
+        return self._moved(dates, 0, "backward")
+
+    def later(self, dates: Dates, count: int | NDArray[np.int64]) -> Dates:
+        """``count`` working days, not fewer than 0, after ``next(dates)``; the two are broadcast.
+
+        Raises:
+            InvalidValue: if the place is closed for longer than ``MOST_CLOSED_DAYS`` on the way.
+        """
+        return self._moved(dates, count, "forward")
+
+    def _moved(self, dates: Dates, count: int | NDArray[np.int64], roll: Literal["forward", "backward"]) -> Dates:
+        if not dates.size or np.isnat(dates).all():
+            return dates
+        # Were the place open every week, ``count`` days would take no longer than as many weeks.
+        most = MOST_CLOSED_DAYS + _WEEK * np.asarray(count)
+        first, last = (int(day.astype(_YEAR).astype(int)) + _FIRST_YEAR for day in (np.nanmin(dates) - most.max(), np.nanmax(dates) + most.max()))
+        moved = np.busday_offset(dates, count, roll=roll, busdaycal=_business_days(self, first, last))
+        if (np.abs(moved - dates) > most.astype(_DAYS)).any():
+            place = f"{self.country}-{self.region}" if self.region else self.country
+            raise InvalidValue(
+                "weekdays",
+                f"{place} has none of them open for more than {MOST_CLOSED_DAYS} days",
+                "give other weekdays, or open days in the calendar file",
+            )
+        return moved
+
+
+class DeliveryDays(WorkingDays):
+    """The days on which a carrier delivers at a place; what arrives there on another day is delivered on the next of them.
+
+    So P(delivered on or before d) = P(arrived on or before ``last(d)``).
+    """
+
+
+@lru_cache(maxsize=10_000)
+def _business_days(days: WorkingDays, first_year: int, last_year: int) -> np.busdaycalendar:
+    weekmask = [weekday in days.weekdays for weekday in range(1, _WEEK + 1)]
+    return np.busdaycalendar(weekmask, days.holidays.dates(days.country, days.region, first_year, last_year))
