@@ -147,7 +147,9 @@ class PromisePolicy:
             raise InvalidSetting("the promise policy needs either on_time_rate or [costs], not both")
         if self.on_time_rate is not None and not 0.5 <= self.on_time_rate <= 0.99:
             raise InvalidSetting("on_time_rate of the promise policy is out of range; give a number from 0.5 to 0.99")
-        if self.costs is not None and not (self.costs.day > 0 and self.costs.late >= 0 and self.costs.late_day >= 0 and self.costs.late + self.costs.late_day > 0):
+        if self.costs is not None and not (
+            self.costs.day > 0 and self.costs.late >= 0 and self.costs.late_day >= 0 and self.costs.late + self.costs.late_day > 0
+        ):
             raise InvalidSetting("the costs of the promise policy are out of range; give day above 0, and late or late_day above 0")
         if not 0 <= self.earliest_days <= (_MOST_DAYS if self.latest_days is None else self.latest_days) <= _MOST_DAYS:
             raise InvalidSetting(f"the bounds of the promise policy are out of order; give 0 <= earliest_days <= latest_days <= {_MOST_DAYS}")
@@ -191,6 +193,10 @@ class PromisePolicy:
         days_late = np.cumsum(open_after[:, ::-1], axis=1)[:, ::-1]
         expected = costs.day * np.arange(chances.shape[1]) + costs.late * open_after + costs.late_day * days_late
         return np.argmin(expected, axis=1)
+
+
+#: The earliest day with a chance of 90 %.
+USUAL_POLICY = PromisePolicy()
 
 
 def _table(told: Mapping[str, Any], name: str, keys: Sequence[str], kind: type) -> dict[str, Any]:

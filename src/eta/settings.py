@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from eta.calendars.holidays import LIBRARY, Holidays
 from eta.domain.access import DEFAULT_TENANT, Caller, Scope
 from eta.domain.errors import InvalidSetting
+from eta.promise import USUAL_POLICY, PromisePolicy
 
 #: Every name of ours that the environment may hold, with what it means.
 NAMES: Mapping[str, str] = {
@@ -22,8 +24,11 @@ NAMES: Mapping[str, str] = {
     "ETA_RATE_LIMIT": "requests that one key may make, such as 1000/second (the default) or 50000/minute",
     "ETA_KEEP_DAYS": "days after which shipments that nobody has heard of are erased (default: kept)",
     "ETA_CALENDAR": "TOML file with the days on which the shop's holidays differ from the public ones (default: none)",
+    "ETA_PROMISE_POLICY": "TOML file that says which day to promise (default: the earliest with a chance of 90 %)",
     "ETA_DEMO": "1 serves the API without keys, on loopback only",
 }
+
+T = TypeVar("T")
 
 DEFAULT_RATE = "1000/second"
 
@@ -47,6 +52,7 @@ class Settings:
     keep_days: int | None = None
     #: The public ones, and what the calendar file changes.
     holidays: Holidays = LIBRARY
+    promise_policy: PromisePolicy = USUAL_POLICY
     #: The API needs no keys and answers on loopback only.
     is_demo: bool = False
 
@@ -67,7 +73,8 @@ class Settings:
             database_url=env.get("ETA_DATABASE_URL") or "sqlite:eta.sqlite",
             rate_limit=_rate(env.get("ETA_RATE_LIMIT") or DEFAULT_RATE),
             keep_days=_days(env.get("ETA_KEEP_DAYS") or None),
-            holidays=_holidays(env.get("ETA_CALENDAR") or None),
+            holidays=_from_file("ETA_CALENDAR", env, Holidays.from_toml) or LIBRARY,
+            promise_policy=_from_file("ETA_PROMISE_POLICY", env, PromisePolicy.from_toml) or USUAL_POLICY,
             is_demo=_switch(env, "ETA_DEMO"),
         )
 
@@ -130,17 +137,19 @@ def _days(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _holidays(path: str | None) -> Holidays:
-    if path is None:
-        return LIBRARY
+def _from_file(name: str, env: Mapping[str, str], parse: Callable[[str], T]) -> T | None:
+    """What the file that a setting names says; None where it names none."""
+    path = env.get(name)
+    if not path:
+        return None
     try:
-        return Holidays.from_toml(Path(path).read_text(encoding="utf-8"))
+        return parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidSetting(f"ETA_CALENDAR names {path}: {error.strerror}; name a TOML file that can be read") from None
+        raise InvalidSetting(f"{name} names {path}: {error.strerror}; name a TOML file that can be read") from None
     except UnicodeDecodeError:
-        raise InvalidSetting(f"ETA_CALENDAR names {path}: it is no text; write it in UTF-8") from None
+        raise InvalidSetting(f"{name} names {path}: it is no text; write it in UTF-8") from None
     except InvalidSetting as error:
-        raise InvalidSetting(f"ETA_CALENDAR names {path}: {error}") from None
+        raise InvalidSetting(f"{name} names {path}: {error}") from None
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:

@@ -22,7 +22,7 @@ ORDERED = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 def ask(wanted_on: date, level: float = 0.5, *, origin: str = "AT", destination: str = "BR", at: time = time(17), ordered_at: datetime = ORDERED) -> ShipBy:
     lane = Shipment(shipment_id="lane", order_id="lane", origin=Place(country=origin), destination=Place(country=destination), ordered_at=ordered_at)
-    return find_ship_by(lane, [CarrierService(carrier="post")], SERVED, wanted_on=wanted_on, level=level, handover=at, policy=DelayPolicy())[0]
+    return find_ship_by(lane, [CarrierService(carrier="post")], SERVED, wanted_on=wanted_on, level=level, handover=at)[0]
 
 
 def test_the_latest_hand_over_with_the_chance_asked_for_is_the_answer() -> None:

@@ -257,7 +257,7 @@ def _forecasts_agree(shipments: pd.DataFrame, events: pd.DataFrame, seen: Seen, 
     answers = score_timelines(timelines, current.served, seen.told_as_of.astimezone(UTC), policy=DelayPolicy(), terms=Terms())
     carriers, services = timelines.texts["carrier"].texts(), timelines.texts["service_level"].texts()
     batch = {
-        name: json.loads(to_json(to_fields(answer, current, Terms().coverage, carrier, service)))
+        name: json.loads(to_json(to_fields(answer, current, Terms(), carrier, service)))
         for name, answer, carrier, service in zip(timelines.shipment_id, answers, carriers, services, strict=True)
     }
     return sum(batch[name] == told for name, told in seen.told.items()), len(seen.told)

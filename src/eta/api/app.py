@@ -1,6 +1,7 @@
 """The application.
 
 POST   /v1/estimates              dates for one lane and several carrier services, before anything is bought
+GET    /v1/estimates/{id}         dates as they were shown; /schema-org says the same to search engines
 POST   /v1/ship-by                the latest hand-over that brings a parcel by a wanted day
 POST   /v1/score                  dates and delay flags of shipments told whole; nothing is kept
 POST   /v1/shipments              registers a shipment that is to be followed
@@ -31,6 +32,7 @@ from fastapi import FastAPI
 
 from eta import __version__
 from eta.api.admission import Admission
+from eta.api.checkout import checkout
 from eta.api.contract import SECURITY_SCHEMES
 from eta.api.door import StrictRoute
 from eta.api.keys import Gate
@@ -75,6 +77,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc(), settings.holidays)
     app.state.metrics, app.state.clock = metrics, clock
     app.router.route_class = StrictRoute
+    app.include_router(checkout)
     app.include_router(v1)
     app.include_router(recorded)
     app.include_router(probes)

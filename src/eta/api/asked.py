@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import time
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, Field, ValidationError, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from eta.api.fields import LONGEST_ID, ClockTime, Code, Country, Day, Id, Moment, Number, PostalCode, Region, ScanCode, Share, Strict, Text
+from eta.api.fields import LONGEST_ID, ClockTime, Code, Country, Day, Id, Moment, Number, PostalCode, Region, ScanCode, Share, Strict, Text, Weekdays
 from eta.api.problems import FieldError, field_errors
+from eta.domain.errors import InvalidSetting
 from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.service.order_to_door import CarrierService, ordered
+from eta.promise import PromiseCosts, PromisePolicy
+from eta.service.order_to_door import MOST_HANDLING_DAYS, CarrierService, Warehouse, ordered
 
 MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES = 5_000, 200, 50
 
@@ -109,10 +111,98 @@ class CarrierAsked(Strict):
     carrier_code: Code | None = None
     service_code: Code | None = None
     price: Annotated[Annotated[Number, Field(ge=0, le=1e9)] | None, Field(description="In one currency for all; only compared.")] = None
+    delivery_days: Annotated[Weekdays | None, Field(description="On which it delivers, but for holidays; default: as it was learned.")] = None
+    pickup_days: Annotated[Weekdays | None, Field(description="On which it picks up; default: `business_days` of `estimated_pickup`.")] = None
 
     def to_service(self) -> CarrierService:
         """In our words."""
-        return CarrierService(carrier=self.carrier_code, service_level=self.service_code)
+        return CarrierService(
+            carrier=self.carrier_code,
+            service_level=self.service_code,
+            delivery_weekdays=tuple(self.delivery_days) if self.delivery_days else None,
+            pickup_weekdays=tuple(self.pickup_days) if self.pickup_days else None,
+        )
+
+
+class ProcessingTime(Strict):
+    """How long an order is handled before it can be picked up."""
+
+    unit: Literal["business_days"]
+    value: Annotated[int | None, Field(ge=0, le=MOST_HANDLING_DAYS, description="Pick-up days after the one for which the order counts.")] = None
+    chances: Annotated[
+        list[Annotated[Number, Field(ge=0, le=1)]] | None,
+        Field(min_length=1, max_length=MOST_HANDLING_DAYS + 1, description="P(0 days), P(1 day), ... in the place of one value."),
+    ] = None
+
+    @property
+    def law(self) -> tuple[float, ...]:
+        """Chances of 0, 1, ... pick-up days."""
+        return tuple(self.chances) if self.chances else (*([0.0] * (self.value or 0)), 1.0)
+
+
+def is_one_law(told: ProcessingTime) -> ProcessingTime:
+    """The time, if it is either a number of days or a law of them.
+
+    Raises:
+        PydanticCustomError: if not.
+    """
+    if (told.value is None) == (told.chances is None):
+        raise PydanticCustomError("processing_time", "the time is told twice, or not at all; send either value or chances")
+    if told.chances is not None and abs(sum(told.chances) - 1.0) > 0.01:
+        raise PydanticCustomError("processing_time", "the chances do not add up to 1")
+    return told
+
+
+class EstimatedPickup(Strict):
+    """When an order is handed over: by the clocks of the origin, on working days that are no holidays there."""
+
+    order_cutoff_time: Annotated[ClockTime, Field(description="An order placed before it counts for the same pick-up day. Parcels are picked up then.")]
+    business_days: Annotated[Weekdays, Field(description="Pick-up days.")] = [1, 2, 3, 4, 5]  # noqa: RUF012  # pydantic copies it
+    order_processing_time: Annotated[ProcessingTime, AfterValidator(is_one_law)] | None = None
+
+    def to_warehouse(self) -> Warehouse:
+        """In our words."""
+        handling = self.order_processing_time
+        return Warehouse(cutoff=self.order_cutoff_time, weekdays=tuple(self.business_days), handling=handling.law if handling else None)
+
+
+class Costs(Strict):
+    """What it costs, in any one unit."""
+
+    late: Annotated[Number, Field(ge=0, le=1e9, description="Of each parcel that comes late.")] = 0.0
+    late_day: Annotated[Number, Field(ge=0, le=1e9, description="Of each day it is late.")] = 0.0
+    day: Annotated[Number, Field(gt=0, le=1e9, description="Of each day later promised.")] = 1.0
+
+
+class Draft(Strict):
+    """A promise policy to try."""
+
+    on_time_rate: Share | None = None
+    costs: Costs | None = None
+    earliest_days: Annotated[int, Field(ge=0, le=60)] = 0
+    latest_days: Annotated[int | None, Field(ge=0, le=60)] = None
+
+    def to_policy(self) -> PromisePolicy:
+        """In our words.
+
+        Raises:
+            InvalidSetting: if it is no policy.
+        """
+        costs = PromiseCosts(**self.costs.model_dump()) if self.costs else None
+        return PromisePolicy(on_time_rate=self.on_time_rate, costs=costs, earliest_days=self.earliest_days, latest_days=self.latest_days)
+
+
+def is_policy(draft: Draft) -> Draft:
+    """The draft, if it is a policy.
+
+    Raises:
+        PydanticCustomError: if not.
+    """
+    try:
+        draft.to_policy()
+    except InvalidSetting as error:
+        raise PydanticCustomError("promise_policy", "{why}", {"why": str(error)}) from None
+    return draft
 
 
 class EstimateRequest(Parcel):
@@ -120,10 +210,21 @@ class EstimateRequest(Parcel):
 
     carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [CarrierAsked()]  # noqa: RUF012  # pydantic copies it
     order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
+    estimated_pickup: Annotated[EstimatedPickup | None, Field(description="When parcels are handed over; default: as it was learned.")] = None
     confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
-    promise_level: Annotated[Share, Field(description="P(on time) of the date we would promise.")] = 0.9
     desired_delivery_date: Annotated[Day | None, Field(description="The local day by which the customer wants it.")] = None
     is_shown: Annotated[bool, Field(description="The dates are shown to a customer: keep them, and name them by an `id`.")] = False
+    draft: Annotated[
+        Annotated[Draft, AfterValidator(is_policy)] | None, Field(description="A promise policy to try in the place of the one in force; nothing is kept.")
+    ] = None
+    now_override: Annotated[Moment | None, Field(description="Answer as if it were this time; nothing is kept.")] = None
+
+    @model_validator(mode="after")
+    def is_shown_or_tried(self) -> Self:
+        """Raises PydanticCustomError if what is only tried is to be shown."""
+        if self.is_shown and (self.draft or self.now_override):
+            raise PydanticCustomError("tried_not_shown", "what is tried is not shown to a customer; leave out is_shown, or draft and now_override")
+        return self
 
 
 class ShipByRequest(Parcel):
@@ -201,5 +302,4 @@ class ScoreRequest(Strict):
 
     as_of: Annotated[Moment | None, Field(description="Answer with what was known then; default: now.")] = None
     confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
-    promise_level: Annotated[Share, Field(description="P(on time) of the date we would promise, where none was.")] = 0.9
     shipments: Annotated[list[Annotated[ShipmentTold, WrapValidator(_or_rejected)]], Field(max_length=MOST_SHIPMENTS)]

@@ -136,6 +136,7 @@ _KEY_HEADER = {
 }
 
 ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ESTIMATE_REQUESTS))
+SHOWN = _needs(Scope.ESTIMATE, "read")
 SHIP_BY = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(SHIP_BY_REQUESTS))
 SCORE = _needs(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))
 MODELS = _needs(Scope.READ, "read")

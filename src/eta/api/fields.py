@@ -8,7 +8,7 @@ from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from eta.domain.vocabulary import EventCode
@@ -87,6 +87,12 @@ def _day(value: object) -> date:
     return day
 
 
+def _each_once(value: list[int]) -> list[int]:
+    if len(set(value)) < len(value):
+        raise PydanticCustomError("weekdays", "a day of the week comes twice; send each once, 1 (Monday) to 7")
+    return sorted(value)
+
+
 def _event_code(value: object) -> EventCode:
     if not (isinstance(value, str) and value in _EVENT_CODES):
         raise PydanticCustomError("event_code", "there is no such event code; use one of the vocabulary, or info")
@@ -123,6 +129,8 @@ ClockTime = Annotated[time, BeforeValidator(_clock_time), _schema(pattern="^([01
 Zone = Annotated[str, BeforeValidator(_zone), _schema(description="IANA name of a time zone.", examples=["Europe/Vienna"])]
 #: A local calendar date.
 Day = Annotated[date, BeforeValidator(_day), _schema(format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"])]
+#: ISO weekdays, 1 (Monday) to 7.
+Weekdays = Annotated[list[Annotated[int, Field(ge=1, le=7)]], Field(min_length=1, max_length=7), AfterValidator(_each_once)]
 Country = Annotated[str, BeforeValidator(_country), _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"])]
 #: A short code without blanks at its ends.
 Code = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$")]

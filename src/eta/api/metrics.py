@@ -20,7 +20,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Sent with every answer: it is data, for this caller, and no page.
-_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+#: Of every answer that does not say otherwise.
+_HEADERS = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,9 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                told = list(message.get("headers", ()))
+                named = {name for name, _ in told}
+                message["headers"] = [*told, *(header for header in _HEADERS.items() if header[0] not in named)]
             await send(message)
 
         try:

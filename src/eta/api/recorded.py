@@ -76,7 +76,7 @@ async def shipment(
     told, current, at = await _tell(request, lambda session: session.shipments(_tenant(request), "shipment_id", [shipment_id]), as_of)
     if not told:
         raise NotRecorded("there is no such shipment")
-    return Response(to_json(shown.shipment(told[0], current, at, Terms().coverage)), media_type="application/json")
+    return Response(to_json(shown.shipment(told[0], current, at, _terms(request))), media_type="application/json")
 
 
 @recorded.get("/shipments", response_model=shown.Shipments, responses=problems(*OF_READING), openapi_extra=contract.READ)
@@ -111,7 +111,7 @@ async def shipments(
         raise unprocessable(["query", "status"], "enum", "expired is no status that carriers tell; send another, and look at confidence_code")
     told, current, at = await _tell(request, chosen, as_of)
     more = _sealed(secret, tenant, last[0]) if last else None
-    results = [shown.shipment(telling, current, at, Terms().coverage) for telling in told]
+    results = [shown.shipment(telling, current, at, _terms(request)) for telling in told]
     return Response(to_json({**reply("Shipments", at, current, results), "next_cursor": more}), media_type="application/json")
 
 
@@ -197,7 +197,7 @@ async def _tell(request: Request, choose: Callable[[Session], list[StoredShipmen
 
     def tell() -> list[Telling]:
         known = state.store.read(lambda session: known_at(session, _tenant(request), choose(session), at))
-        return tell_shipments(known, current.served, at, policy=DelayPolicy(), terms=Terms())
+        return tell_shipments(known, current.served, at, policy=DelayPolicy(), terms=_terms(request))
 
     told: list[Telling] = await state.readers.run(tell)
     state.metrics.count_answers(telling.answer.code for telling in told)
@@ -206,6 +206,10 @@ async def _tell(request: Request, choose: Callable[[Session], list[StoredShipmen
         await _issue(request, [after.known.forecasts[-1] for before, after in zip(told, fresh, strict=True) if after is not before])
         told = fresh
     return told, current, at
+
+
+def _terms(request: Request) -> Terms:
+    return Terms(promise=request.app.state.settings.promise_policy)
 
 
 async def _issue(request: Request, forecasts: Sequence[StoredForecast]) -> None:

@@ -1,29 +1,26 @@
-"""The routes: from a request to a use-case and back, and nothing else."""
+"""The routes of scores, models and probes: from a request to a use-case and back, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from typing import Literal, cast
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from eta.api import contract
-from eta.api.asked import EstimateRequest, Rejected, ScoreRequest, ShipByRequest, ShipmentTold
+from eta.api.asked import Rejected, ScoreRequest, ShipmentTold
 from eta.api.contract import OF_BODIES, OF_READING, problems
 from eta.api.door import StrictRoute
 from eta.api.problems import problem
 from eta.api.serving import Current, Serving
-from eta.api.told import Estimates, Liveness, ModelEntry, Models, Readiness, Scores, ShipBys, reply, to_comparison, to_estimate, to_fields, to_ship_by
+from eta.api.told import Liveness, ModelEntry, Models, Readiness, Scores, reply, to_fields
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError
 from eta.domain.shipment import Shipment, TrackingEvent
-from eta.service.compare_services import compare_services
-from eta.service.find_ship_by import LOOK_BACK_DAYS, find_ship_by
-from eta.service.quote_delivery import Showing, keep_estimates, quote_delivery
+from eta.promise import PromisePolicy
 from eta.service.score_shipments import Answer, Terms, score_shipments
 
 #: A probe that finds nothing written lately has nothing written, and waits so long for it.
@@ -33,44 +30,12 @@ v1 = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 probes = APIRouter(route_class=StrictRoute, tags=["probes"])
 
 
-@v1.post("/estimates", response_model=Estimates, responses=problems(*OF_BODIES), openapi_extra=contract.ESTIMATES)
-async def estimates(request: Request, body: EstimateRequest) -> Response:
-    """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
-    state, current = request.app.state, _current(request)
-    terms = Terms(coverage=body.confidence_level, promise_level=body.promise_level, wanted_on=body.desired_delivery_date)
-    lane = body.to_shipment("lane", body.order_time or state.clock())
-    services = [carrier.to_service() for carrier in body.carriers]
-    told = await state.workers.run(lambda: quote_delivery(lane, services, current.served, policy=DelayPolicy(), terms=terms), len(services))
-    results = [to_estimate(answer, current, terms.coverage, service.carrier, service.service_level) for answer, service in zip(told, services, strict=True)]
-    state.metrics.count_answers(answer.code for answer in told)
-    comparison = compare_services(told, [carrier.price for carrier in body.carriers])
-    answered = reply("Estimate", lane.ordered_at, current, results) | {"comparison": to_comparison(comparison)}
-    if body.is_shown:
-        shown = Showing(request.state.caller.tenant, lane.ordered_at, current.version, to_json(answered).decode())
-        answered["id"] = await state.written.result(state.store.submit(keep_estimates, shown))
-    return _json(answered)
-
-
-@v1.post("/ship-by", response_model=ShipBys, responses=problems(*OF_BODIES), openapi_extra=contract.SHIP_BY)
-async def ship_by(request: Request, body: ShipByRequest) -> Response:
-    """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
-    state, current = request.app.state, _current(request)
-    lane = body.to_shipment("lane", body.order_time or state.clock())
-    services = [carrier.to_service() for carrier in body.carriers]
-    wanted_on, level, handover = body.desired_delivery_date, body.probability, body.handover_time
-    work = partial(find_ship_by, lane, services, current.served, wanted_on=wanted_on, level=level, handover=handover, policy=DelayPolicy())
-    told = await state.workers.run(work, len(services) * LOOK_BACK_DAYS)
-    results = [to_ship_by(answer, service.carrier, service.service_level) for answer, service in zip(told, services, strict=True)]
-    state.metrics.count_answers(answer.code for answer in told)
-    return _json(reply("ShipBy", lane.ordered_at, current, results))
-
-
 @v1.post("/score", response_model=Scores, responses=problems(*OF_BODIES), openapi_extra=contract.SCORE)
 async def score(request: Request, body: ScoreRequest) -> Response:
     """Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem."""
     state, current = request.app.state, _current(request)
     as_of = body.as_of or state.clock()
-    results = await state.workers.run(lambda: _results(body, current, as_of, request.url.path), len(body.shipments))
+    results = await state.workers.run(lambda: _results(body, current, as_of, state.settings.promise_policy, request.url.path), len(body.shipments))
     state.metrics.count_answers(str(entry.get("confidence_code", "refused")) for entry in results)
     return await state.workers.run(lambda: _json(reply("Scores", as_of, current, results)), len(results))
 
@@ -129,7 +94,7 @@ def _current(request: Request) -> Current:
     return serving.current
 
 
-def _results(body: ScoreRequest, current: Current, as_of: datetime, path: str) -> list[dict[str, object]]:
+def _results(body: ScoreRequest, current: Current, as_of: datetime, promise: PromisePolicy, path: str) -> list[dict[str, object]]:
     told = cast("list[ShipmentTold | Rejected]", body.shipments)
     shipments: list[Shipment] = []
     events: list[TrackingEvent] = []
@@ -138,13 +103,13 @@ def _results(body: ScoreRequest, current: Current, as_of: datetime, path: str) -
             shipment, scans = item.to_records(f"{number:06d}")
             shipments.append(shipment)
             events += scans
-    terms = Terms(coverage=body.confidence_level, promise_level=body.promise_level)
+    terms = Terms(coverage=body.confidence_level, promise=promise)
     answers = iter(score_shipments(shipments, events, current.served, as_of, policy=DelayPolicy(), terms=terms))
     return [_refusal(item, number, path) if isinstance(item, Rejected) else _result(item, next(answers), current, terms) for number, item in enumerate(told)]
 
 
 def _result(item: ShipmentTold, answer: Answer, current: Current, terms: Terms) -> dict[str, object]:
-    return {**to_fields(answer, current, terms.coverage, item.carrier_code, item.service_code), "shipment_id": item.shipment_id}
+    return {**to_fields(answer, current, terms, item.carrier_code, item.service_code), "shipment_id": item.shipment_id}
 
 
 def _refusal(item: Rejected, number: int, path: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ from eta.api.told import Probability, Reply, Result, to_fields
 from eta.calendars.local import from_microseconds
 from eta.domain.registration import Registration
 from eta.service.record_events import Outcome, Recorded
+from eta.service.score_shipments import Terms
 from eta.service.tell_shipments import Telling, causes
 from eta.store.records import Quarantined, StoredEvent, StoredFlag, StoredForecast, StoredVersion
 
@@ -160,7 +161,7 @@ class Quarantine(Reply):
     next_cursor: str | None
 
 
-def shipment(telling: Telling, current: Current, as_of: datetime, coverage: float) -> dict[str, object]:
+def shipment(telling: Telling, current: Current, as_of: datetime, terms: Terms) -> dict[str, object]:
     """The fields of a ``Shipment``, in their order."""
     known = telling.known
     facts = known.registration.shipment
@@ -176,7 +177,7 @@ def shipment(telling: Telling, current: Current, as_of: datetime, coverage: floa
         "as_of": as_of,
         "last_scan_age_hours": None if telling.last_scan_age_hours is None else round(telling.last_scan_age_hours, 2),
         "expected_next_scan_by": telling.expected_next_scan_by,
-        "forecast": to_fields(telling.answer, current, coverage, facts.carrier, facts.service_level),
+        "forecast": to_fields(telling.answer, current, terms, facts.carrier, facts.service_level),
         "journey": [_journey(event) for event in known.events],
         "revisions": [_revision(forecast, cause) for forecast, cause in zip(known.forecasts, causes(known.forecasts), strict=True)],
         "flags": [_flag(flag, as_of) for flag in known.flags],

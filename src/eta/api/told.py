@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,7 +14,8 @@ from eta.api.serving import Current
 from eta.domain.vocabulary import DelayState
 from eta.service.compare_services import Comparison
 from eta.service.find_ship_by import ShipBy, ShipByCode
-from eta.service.score_shipments import DELIVERED_LATE, PERCENTILES, Answer, AnswerCode, DelayAnswer
+from eta.service.quote_delivery import Quote
+from eta.service.score_shipments import DELIVERED_LATE, PERCENTILES, Answer, AnswerCode, DelayAnswer, Terms
 
 #: Answers without dates for want of evidence, and those for want of a model.
 _ABSTAINED, _DEGRADED = AnswerCode.TOO_LITTLE_SUPPORT, AnswerCode.NO_MODEL
@@ -43,10 +46,11 @@ class TimeInTransit(Reply):
 
 
 class Promise(Reply):
-    """The day promised; where none was, the earliest that could be promised at `promise_level`."""
+    """The day promised; where none was, the one that the promise policy chooses."""
 
     date: date
     is_ours: Annotated[bool, Field(description="We propose it; nobody has promised it yet.")]
+    policy: Annotated[str | None, Field(description="Version of the policy that chose it; null for a promise that was given, a draft, and the default.")]
     on_time_probability: Probability | None
 
 
@@ -116,8 +120,18 @@ class Refusal(Reply):
     problem: Problem
 
 
+class Cutoff(Reply):
+    """Until when an order is told the same dates."""
+
+    order_by: Annotated[datetime, Field(description="By the clocks of the origin.")]
+    minutes_left: Annotated[int, Field(ge=0, description="Whole minutes from the order until then.")]
+
+
 class EstimatedResult(Result):
     """One answer about a carrier service."""
+
+    ship_on_date: Annotated[date | None, Field(description="The local day at the origin on which it is most likely handed over; only with `estimated_pickup`.")]
+    cutoff: Annotated[Cutoff | None, Field(description="Only with `estimated_pickup`.")]
 
     desired_delivery_probability: Annotated[
         Probability | None, Field(description="P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains.")
@@ -140,6 +154,14 @@ class ServiceComparison(Reply):
     dominated: list[Dominated]
 
 
+class Message(Reply):
+    """What should be known beside the results."""
+
+    code: Literal["choice_not_seen"]
+    text: str
+    path: Annotated[str, Field(description="Which part of the request it is about.")]
+
+
 class Estimates(Reply):
     """One result a carrier service, in order."""
 
@@ -149,7 +171,43 @@ class Estimates(Reply):
     degraded: bool
     results: list[EstimatedResult]
     comparison: ServiceComparison
+    messages: list[Message]
     id: Annotated[str | None, Field(description="Names the estimate when the shipment is registered; only with `is_shown`.")] = None
+
+
+class DayRange(Reply):
+    """schema.org/QuantitativeValue, in days."""
+
+    type: Annotated[Literal["QuantitativeValue"], Field(alias="@type")]
+    minValue: int  # noqa: N815  # schema.org's name
+    maxValue: int  # noqa: N815  # schema.org's name
+    unitCode: Literal["DAY"]  # noqa: N815  # schema.org's name
+
+
+class ShippingDeliveryTime(Reply):
+    """schema.org/ShippingDeliveryTime."""
+
+    context: Annotated[Literal["https://schema.org"], Field(alias="@context")]
+    type: Annotated[Literal["ShippingDeliveryTime"], Field(alias="@type")]
+    handlingTime: Annotated[DayRange | None, Field(description="Only where the hand-over is declared.")] = None  # noqa: N815  # schema.org's name
+    transitTime: DayRange  # noqa: N815  # schema.org's name
+    cutoffTime: Annotated[str | None, Field(description="A time of day with its offset; only where a cut-off is declared.")] = None  # noqa: N815  # schema.org's name
+
+
+class ServiceDeliveryTime(Reply):
+    """What a page says of one carrier service."""
+
+    carrier_code: str | None
+    service_code: str | None
+    shipping_delivery_time: ShippingDeliveryTime
+
+
+class ShippingDeliveryTimes(Reply):
+    """One entry a service that has dates, in order."""
+
+    object: Literal["ShippingDeliveryTimes"] = "ShippingDeliveryTimes"
+    id: str
+    results: list[ServiceDeliveryTime]
 
 
 class HandoverChance(Reply):
@@ -242,18 +300,58 @@ def to_ship_by(answer: ShipBy, carrier: str | None, service_level: str | None) -
     }
 
 
+def to_schema_org(answered: Mapping[str, Any]) -> dict[str, object]:
+    """The fields of ``ShippingDeliveryTimes`` from those of an ``Estimates``, as JSON has them."""
+    times = [(result, _delivery_time(result, answered["as_of"])) for result in answered["results"] if result["estimated_delivery_date_max"]]
+    results = [
+        {"carrier_code": result["carrier_code"], "service_code": result["service_code"], "shipping_delivery_time": delivery_time}
+        for result, delivery_time in times
+    ]
+    return {"object": "ShippingDeliveryTimes", "id": answered["id"], "results": results}
+
+
+def _delivery_time(result: Mapping[str, Any], as_of: str) -> dict[str, object]:
+    """Days are counted from the local day of the hand-over, else of the order, to those of the window."""
+    ordered_at = datetime.fromisoformat(as_of)
+    ordered_on = ordered_at.astimezone(ZoneInfo(result["timezone"])).date()
+    start, handling = ordered_on, {}
+    if result["ship_on_date"]:
+        start, cutoff = date.fromisoformat(result["ship_on_date"]), datetime.fromisoformat(result["cutoff"]["order_by"])
+        days = (start - ordered_at.astimezone(cutoff.tzinfo).date()).days
+        handling = {"handlingTime": _days(0, max(days, 0)), "cutoffTime": cutoff.timetz().isoformat()}
+    ends = (date.fromisoformat(result[f"estimated_delivery_date_{end}"]) for end in ("min", "max"))
+    transit = {"transitTime": _days(*(max((end - start).days, 0) for end in ends))}
+    return {"@context": "https://schema.org", "@type": "ShippingDeliveryTime", **handling, **transit}
+
+
+def _days(fewest: int, most: int) -> dict[str, object]:
+    return {"@type": "QuantitativeValue", "minValue": fewest, "maxValue": most, "unitCode": "DAY"}
+
+
 def to_comparison(comparison: Comparison) -> dict[str, object]:
     """The fields of a ``ServiceComparison``."""
     dominated = [{"index": index, "by": by} for index, by in comparison.dominated]
     return {"fastest": comparison.fastest, "safest": comparison.safest, "cheapest": comparison.cheapest, "dominated": dominated}
 
 
-def to_estimate(answer: Answer, current: Current, coverage: float, carrier: str | None, service_level: str | None) -> dict[str, object]:
+def to_messages(comparison: Comparison) -> list[dict[str, object]]:
+    """The fields of each ``Message``."""
+    text = "few or no parcels like this went with this service on this lane: what it would do there is not known from them, so compare it with care"
+    return [{"code": "choice_not_seen", "text": text, "path": f"carriers[{index}]"} for index in comparison.unseen]
+
+
+def to_estimate(quote: Quote, current: Current, terms: Terms, carrier: str | None, service_level: str | None, ordered_at: datetime) -> dict[str, object]:
     """The fields of an ``EstimatedResult``."""
-    return {**to_fields(answer, current, coverage, carrier, service_level), "desired_delivery_probability": _rounded(answer.wanted_probability)}
+    cutoff = None if quote.order_by is None else {"order_by": quote.order_by, "minutes_left": int((quote.order_by - ordered_at).total_seconds() // 60)}
+    return {
+        **to_fields(quote.answer, current, terms, carrier, service_level),
+        "ship_on_date": quote.handover_on,
+        "cutoff": cutoff,
+        "desired_delivery_probability": _rounded(quote.answer.wanted_probability),
+    }
 
 
-def to_fields(answer: Answer, current: Current, coverage: float, carrier: str | None, service_level: str | None) -> dict[str, object]:
+def to_fields(answer: Answer, current: Current, terms: Terms, carrier: str | None, service_level: str | None) -> dict[str, object]:
     """The fields of a ``Result``, in its order."""
     return {
         "carrier_code": carrier,
@@ -266,10 +364,10 @@ def to_fields(answer: Answer, current: Current, coverage: float, carrier: str | 
         "timezone": answer.timezone,
         "timezone_source": answer.timezone_source.value,
         "time_in_transit": {"unit": "calendar_days", **{_PERCENTILE[percent]: days for percent, days in answer.days_left.items()}},
-        "confidence_level": coverage,
+        "confidence_level": terms.coverage,
         "delivery_date_confidence": _rounded(answer.confidence),
         "confidence_code": answer.code,
-        "promise": _promise(answer),
+        "promise": _promise(answer, terms),
         "delay": _delay(answer.delay),
         "basis": {
             "level": answer.support_level,
@@ -282,10 +380,11 @@ def to_fields(answer: Answer, current: Current, coverage: float, carrier: str | 
     }
 
 
-def _promise(answer: Answer) -> dict[str, object] | None:
+def _promise(answer: Answer, terms: Terms) -> dict[str, object] | None:
     if answer.promise_on is None:
         return None
-    return {"date": answer.promise_on, "is_ours": answer.is_promise_ours, "on_time_probability": _rounded(answer.on_time_probability)}
+    policy = terms.promise.version if answer.is_promise_ours else None
+    return {"date": answer.promise_on, "is_ours": answer.is_promise_ours, "policy": policy, "on_time_probability": _rounded(answer.on_time_probability)}
 
 
 def _delay(delay: DelayAnswer) -> dict[str, object]:

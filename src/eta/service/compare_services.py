@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from eta.forecast.support import LADDER
 from eta.service.score_shipments import Answer
+
+#: Rungs of parcels that went with the same service on the same lane.
+_OF_THE_SERVICE = LADDER[:2]
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Comparison:
     cheapest: int | None
     #: Answers with one that is no later, no less safe and no dearer, and better in one of these.
     dominated: tuple[tuple[int, int], ...]
+    #: Answers that rest on other services or other lanes, while several are compared: past choices do not overlap there.
+    unseen: tuple[int, ...] = ()
 
 
 def compare_services(answers: Sequence[Answer], prices: Sequence[float | None]) -> Comparison:
@@ -45,6 +51,7 @@ def compare_services(answers: Sequence[Answer], prices: Sequence[float | None]) 
         _first(dated, safety),
         _first(priced, price),
         tuple((number, other) for number in dated if (other := _better(number, dated, answers, prices)) is not None),
+        tuple(number for number, answer in enumerate(answers) if len(answers) > 1 and answer.support_level not in _OF_THE_SERVICE),
     )
 
 

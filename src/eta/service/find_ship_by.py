@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import to_instant, wall_to_instant
+from eta.calendars.working_days import DeliveryDays, WorkingDays
 from eta.calendars.zones import zone_of
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment, TrackingEvent
@@ -58,17 +60,25 @@ class ShipBy:
 
 
 def find_ship_by(
-    lane: Shipment, services: Sequence[CarrierService], served: ServedModel | None, *, wanted_on: date, level: float, handover: time, policy: DelayPolicy
+    lane: Shipment,
+    services: Sequence[CarrierService],
+    served: ServedModel | None,
+    *,
+    wanted_on: date,
+    level: float,
+    handover: time,
+    holidays: Holidays = LIBRARY,
 ) -> list[ShipBy]:
     """One answer a carrier service, in the order given, for an order placed at ``lane.ordered_at``.
 
     Hand-overs are looked at day by day at the wall-clock time ``handover`` of the origin, from the order to the wanted
-    local day at the destination. A later one need not have a lower chance: a weekend may lie between. The latest with a
-    chance of ``level`` is the answer.
+    local day at the destination; of services that say on which days they pick up, on those alone. A later one need not
+    have a lower chance: a weekend may lie between. The latest with a chance of ``level`` is the answer.
     """
     moments = _handovers(lane.origin, lane.ordered_at, wanted_on, handover)
     if served is None or not moments:
         return [ShipBy(ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL, None, None, ())] * len(services)
+    delivered_on = [_last_delivery(service, lane, wanted_on, holidays) for service in services]
     shipments, events = list[Shipment](), list[TrackingEvent]()
     for number, service in enumerate(services):
         for place, at in enumerate(moments):
@@ -79,11 +89,31 @@ def find_ship_by(
             events += [ordered(shipment), handed_over]
     timelines = Timelines.from_records(shipments, events)
     asked = Moments(np.arange(len(shipments)), np.array([to_instant(at) for at in moments] * len(services)))
-    forecasts = forecast_open(timelines, served, asked, fold(timelines, asked), policy)
-    days = np.full((len(shipments), 1), np.datetime64(wanted_on, "D"))
+    forecasts = forecast_open(timelines, served, asked, fold(timelines, asked), DelayPolicy())
+    days = np.repeat(np.array(delivered_on, dtype="datetime64[D]"), len(moments))[:, None]
     chances = probability_by_day(forecasts.curves, asked.as_of, days, forecasts.zone)[:, 0].reshape(len(services), -1)
     supported = np.asarray(forecasts.is_supported.reshape(len(services), -1).all(axis=1)).tolist()
-    return [_answer(moments, own, level, is_supported=enough) for own, enough in zip(chances.tolist(), supported, strict=True)]
+    return [
+        _answer(_picked_up(service, lane.origin, zip(moments, own, strict=True), holidays), level, is_supported=enough)
+        for service, own, enough in zip(services, chances.tolist(), supported, strict=True)
+    ]
+
+
+def _last_delivery(service: CarrierService, lane: Shipment, wanted_on: date, holidays: Holidays) -> np.datetime64:
+    """The last day, up to the wanted one, on which the service delivers."""
+    day = np.array([wanted_on], dtype="datetime64[D]")
+    weekdays = service.delivery_weekdays
+    return (DeliveryDays(lane.destination.country, lane.destination.region, weekdays, holidays).last(day) if weekdays else day)[0]
+
+
+def _picked_up(service: CarrierService, origin: Place, told: Iterable[tuple[datetime, float]], holidays: Holidays) -> list[Chance]:
+    """The hand-overs of days on which the service picks up."""
+    chances = [Chance(at, chance) for at, chance in told]
+    if service.pickup_weekdays is None:
+        return chances
+    days = np.array([each.handover_at.date() for each in chances], dtype="datetime64[D]")
+    is_open = WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays).next(days) == days
+    return [chance for chance, wanted in zip(chances, is_open.tolist(), strict=True) if wanted]
 
 
 def _handovers(origin: Place, ordered_at: datetime, wanted_on: date, handover: time) -> list[datetime]:
@@ -96,10 +126,9 @@ def _handovers(origin: Place, ordered_at: datetime, wanted_on: date, handover: t
     return [at for at in moments if at >= ordered_at]
 
 
-def _answer(moments: Sequence[datetime], chances: Sequence[float], level: float, *, is_supported: bool) -> ShipBy:
+def _answer(told: Sequence[Chance], level: float, *, is_supported: bool) -> ShipBy:
     if not is_supported:
         return ShipBy(ShipByCode.TOO_LITTLE_SUPPORT, None, None, ())
-    told = [Chance(at, chance) for at, chance in zip(moments, chances, strict=True)]
     enough = [each for each in told if each.probability >= level]
     if not enough:
         return ShipBy(ShipByCode.TOO_LATE, None, None, told)

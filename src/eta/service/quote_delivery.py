@@ -53,7 +53,7 @@ def quote_delivery(
     ]
     timelines = Timelines.from_records(shipments, [ordered(shipment) for shipment in shipments])
     laws = order_laws(lane, services, warehouse, served, holidays) if served else None
-    answers = score_timelines(timelines, served, lane.ordered_at, policy=policy, terms=terms, curves=laws and laws.curves)
+    answers = score_timelines(timelines, served, lane.ordered_at, policy=policy, terms=terms, curves=laws.curves if laws else None)
     if laws is None:
         return [Quote(answer) for answer in answers]
     return [Quote(*each) for each in zip(answers, laws.order_by, laws.handover_on, strict=True)]

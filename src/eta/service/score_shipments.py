@@ -19,7 +19,7 @@ from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import DelayState, Phase, Status, TimezoneSource
 from eta.journey.state import PHASES, STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
-from eta.promise import PromisePolicy, probability_by_day, window_levels
+from eta.promise import USUAL_POLICY, PromisePolicy, probability_by_day, window_levels
 from eta.service.score_parcels import Forecasts, forecast_open, split_open
 from eta.service.served_model import ServedModel
 
@@ -101,7 +101,7 @@ class Terms:
     #: P(window holds the arrival), 0 to 1.
     coverage: float = 0.8
     #: Which day we would promise.
-    promise: PromisePolicy = PromisePolicy()
+    promise: PromisePolicy = USUAL_POLICY
     #: The local day by which somebody wants it.
     wanted_on: date | None = None
 

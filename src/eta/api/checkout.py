@@ -1,0 +1,131 @@
+"""The routes of a checkout: dates before anything is bought, as they were shown, and when to ship at the latest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+
+from eta.api import contract
+from eta.api.asked import EstimateRequest, ShipByRequest
+from eta.api.contract import OF_BODIES, OF_READING, problems
+from eta.api.door import StrictRoute
+from eta.api.fields import Id
+from eta.api.serving import Current
+from eta.api.told import Estimates, ShipBys, ShippingDeliveryTimes, reply, to_comparison, to_estimate, to_messages, to_schema_org, to_ship_by
+from eta.delays import DelayPolicy
+from eta.domain.errors import NotRecorded
+from eta.service.compare_services import compare_services
+from eta.service.find_ship_by import LOOK_BACK_DAYS, find_ship_by
+from eta.service.quote_delivery import Quote, Showing, keep_estimates, quote_delivery
+from eta.service.score_shipments import Terms
+from eta.settings import Settings
+
+#: Seconds for which dates hold where no cut-off is declared.
+HOLD_SECONDS = 60
+#: What changes from one moment to the next while the dates stay.
+_VOLATILE = ("as_of", "minutes_left", "id")
+
+checkout = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
+
+
+@checkout.post("/estimates", response_model=Estimates, responses=problems(*OF_BODIES), openapi_extra=contract.ESTIMATES)
+async def estimates(request: Request, body: EstimateRequest) -> Response:
+    """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
+    state, current = request.app.state, request.app.state.serving.current
+    settings: Settings = state.settings
+    promise = body.draft.to_policy() if body.draft else settings.promise_policy
+    terms = Terms(coverage=body.confidence_level, promise=promise, wanted_on=body.desired_delivery_date)
+    lane = body.to_shipment("lane", body.order_time or body.now_override or state.clock())
+    services = [carrier.to_service() for carrier in body.carriers]
+    warehouse = body.estimated_pickup.to_warehouse() if body.estimated_pickup else None
+    work = partial(quote_delivery, lane, services, current.served, policy=DelayPolicy(), terms=terms, warehouse=warehouse, holidays=settings.holidays)
+    quotes = await state.workers.run(work, len(services))
+    state.metrics.count_answers(quote.answer.code for quote in quotes)
+    comparison = compare_services([quote.answer for quote in quotes], [carrier.price for carrier in body.carriers])
+    results = [
+        to_estimate(quote, current, terms, service.carrier, service.service_level, lane.ordered_at) for quote, service in zip(quotes, services, strict=True)
+    ]
+    answered = reply("Estimate", lane.ordered_at, current, results)
+    answered |= {"comparison": to_comparison(comparison), "messages": to_messages(comparison)}
+    if body.is_shown:
+        shown = Showing(request.state.caller.tenant, lane.ordered_at, current.version, to_json(answered).decode())
+        answered["id"] = await state.written.result(state.store.submit(keep_estimates, shown))
+    return _cached(answered, _seconds_left(quotes, lane.ordered_at, current))
+
+
+@checkout.get("/estimates/{estimate_id}", response_model=Estimates, responses=problems(*OF_READING, 404), openapi_extra=contract.SHOWN)
+async def estimate(request: Request, estimate_id: Id) -> Response:
+    """An estimate as it was shown."""
+    return _unchanged_or(request, await _kept(request, estimate_id))
+
+
+@checkout.get("/estimates/{estimate_id}/schema-org", response_model=ShippingDeliveryTimes, responses=problems(*OF_READING, 404), openapi_extra=contract.SHOWN)
+async def estimate_schema_org(request: Request, estimate_id: Id) -> Response:
+    """The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates."""
+    return _unchanged_or(request, to_schema_org(await _kept(request, estimate_id)))
+
+
+@checkout.post("/ship-by", response_model=ShipBys, responses=problems(*OF_BODIES), openapi_extra=contract.SHIP_BY)
+async def ship_by(request: Request, body: ShipByRequest) -> Response:
+    """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
+    state, current = request.app.state, request.app.state.serving.current
+    lane = body.to_shipment("lane", body.order_time or state.clock())
+    services = [carrier.to_service() for carrier in body.carriers]
+    wanted_on, level, handover = body.desired_delivery_date, body.probability, body.handover_time
+    work = partial(find_ship_by, lane, services, current.served, wanted_on=wanted_on, level=level, handover=handover, holidays=state.settings.holidays)
+    told = await state.workers.run(work, len(services) * LOOK_BACK_DAYS)
+    results = [to_ship_by(answer, service.carrier, service.service_level) for answer, service in zip(told, services, strict=True)]
+    state.metrics.count_answers(answer.code for answer in told)
+    return Response(to_json(reply("ShipBy", lane.ordered_at, current, results)), media_type="application/json")
+
+
+async def _kept(request: Request, estimate_id: str) -> dict[str, Any]:
+    """The estimate that a tenant showed.
+
+    Raises:
+        NotRecorded: if there is none.
+    """
+    tenant = request.state.caller.tenant
+    answer = await request.app.state.readers.ask(lambda session: session.estimate(tenant, estimate_id))
+    if answer is None:
+        raise NotRecorded(f"no estimate {estimate_id} was shown")
+    return {**json.loads(answer), "id": estimate_id}
+
+
+def _seconds_left(quotes: list[Quote], ordered_at: datetime, current: Current) -> int:
+    """For how long an order would be told the same; 0 where no model answers."""
+    if current.is_degraded:
+        return 0
+    return min(int((quote.order_by - ordered_at).total_seconds()) if quote.order_by else HOLD_SECONDS for quote in quotes)
+
+
+def _cached(answered: Mapping[str, object], seconds: int) -> Response:
+    """An answer that says for how long it holds, and whose tag changes with its dates alone."""
+    kept = f"private, max-age={seconds}" if seconds else "no-store"
+    return Response(to_json(answered), media_type="application/json", headers={"Cache-Control": kept, "ETag": _tag(answered)})
+
+
+def _unchanged_or(request: Request, answered: Mapping[str, object]) -> Response:
+    """What was shown never changes: whoever has it need not be sent it again."""
+    tag = _tag(answered)
+    headers = {"Cache-Control": "private, max-age=86400, immutable", "ETag": tag}
+    if tag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):
+        return Response(status_code=304, headers=headers)
+    return Response(to_json(answered), media_type="application/json", headers=headers)
+
+
+def _tag(answered: Mapping[str, object]) -> str:
+    return f'"{hashlib.sha256(to_json(_lasting(answered))).hexdigest()[:32]}"'
+
+
+def _lasting(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _lasting(each) for name, each in value.items() if name not in _VOLATILE}
+    return [_lasting(each) for each in value] if isinstance(value, list) else value
