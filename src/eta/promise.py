@@ -144,11 +144,11 @@ class PromisePolicy:
 
     def __post_init__(self) -> None:
         if (self.on_time_rate is None) == (self.costs is None):
-            raise InvalidSetting("the promise policy needs either on_time_rate or [costs], not both")
+            raise InvalidSetting("the promise policy has both on_time_rate and costs, or neither; give one of them")
         if self.on_time_rate is not None and not 0.5 <= self.on_time_rate <= 0.99:
             raise InvalidSetting("on_time_rate of the promise policy is out of range; give a number from 0.5 to 0.99")
         if self.costs is not None and not (
-            self.costs.day > 0 and self.costs.late >= 0 and self.costs.late_day >= 0 and self.costs.late + self.costs.late_day > 0
+            0 < self.costs.day < np.inf and min(self.costs.late, self.costs.late_day) >= 0 and 0 < self.costs.late + self.costs.late_day < np.inf
         ):
             raise InvalidSetting("the costs of the promise policy are out of range; give day above 0, and late or late_day above 0")
         if not 0 <= self.earliest_days <= (_MOST_DAYS if self.latest_days is None else self.latest_days) <= _MOST_DAYS:

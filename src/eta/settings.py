@@ -73,8 +73,8 @@ class Settings:
             database_url=env.get("ETA_DATABASE_URL") or "sqlite:eta.sqlite",
             rate_limit=_rate(env.get("ETA_RATE_LIMIT") or DEFAULT_RATE),
             keep_days=_days(env.get("ETA_KEEP_DAYS") or None),
-            holidays=_from_file("ETA_CALENDAR", env, Holidays.from_toml) or LIBRARY,
-            promise_policy=_from_file("ETA_PROMISE_POLICY", env, PromisePolicy.from_toml) or USUAL_POLICY,
+            holidays=read_setting("ETA_CALENDAR", calendar, Holidays.from_toml) if (calendar := env.get("ETA_CALENDAR")) else LIBRARY,
+            promise_policy=read_setting("ETA_PROMISE_POLICY", policy, PromisePolicy.from_toml) if (policy := env.get("ETA_PROMISE_POLICY")) else USUAL_POLICY,
             is_demo=_switch(env, "ETA_DEMO"),
         )
 
@@ -137,11 +137,12 @@ def _days(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _from_file(name: str, env: Mapping[str, str], parse: Callable[[str], T]) -> T | None:
-    """What the file that a setting names says; None where it names none."""
-    path = env.get(name)
-    if not path:
-        return None
+def read_setting(name: str, path: str, parse: Callable[[str], T]) -> T:
+    """What the file that a setting or an option names says.
+
+    Raises:
+        InvalidSetting: if it cannot be read, or says what cannot be.
+    """
     try:
         return parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

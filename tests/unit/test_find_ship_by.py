@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.service.find_ship_by import LOOK_BACK_DAYS, ShipBy, ShipByCode, find_ship_by
 from eta.service.order_to_door import CarrierService
@@ -46,7 +45,7 @@ def test_where_no_day_is_early_enough_that_is_said_with_the_chances() -> None:
 
 def test_without_a_model_or_enough_parcels_no_day_is_named() -> None:
     lane = Shipment(shipment_id="lane", order_id="lane", origin=Place(country="AT"), destination=Place(country="AT"), ordered_at=ORDERED)
-    terms = {"wanted_on": date(2026, 5, 20), "level": 0.5, "handover": time(17), "policy": DelayPolicy()}
+    terms = {"wanted_on": date(2026, 5, 20), "level": 0.5, "handover": time(17)}
     for served, code in ((None, ShipByCode.NO_MODEL), (fixed(3).served, ShipByCode.TOO_LITTLE_SUPPORT)):
         (told,) = find_ship_by(lane, [CarrierService()], served, **terms)  # type: ignore[arg-type]  # of several types
         assert (told.code, told.handover_at, told.chances) == (code, None, ())

@@ -1,12 +1,27 @@
 """Dates read off a curve: local days at the destination."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eta.calendars.local import day_ends
+from eta.calendars.local import day_ends, day_starts
 from eta.curves import Curves
+from eta.domain.errors import InvalidSetting
 from eta.journey.columns import Labels
-from eta.promise import date_at, dates_at, probability_by, probability_by_day, windows
+from eta.promise import (
+    PromiseCosts,
+    PromisePolicy,
+    chances_of_days,
+    curves_of_days,
+    date_at,
+    dates_at,
+    probability_by,
+    probability_by_day,
+    windows,
+)
 
 VIENNA = Labels.of(["Europe/Vienna"])
 #: 22:00 of a Friday in Vienna, two days before its clocks go forward.
@@ -47,3 +62,88 @@ def test_each_parcel_reads_its_own_curve_in_its_own_zone() -> None:
     assert np.array_equal(date_at(curves, 0.5, at, zone), dates("2018-03-24", "2018-03-23", "2018-03-25"))
     days = np.array([["2018-03-23", "2018-03-24"]] * 3, dtype="datetime64[D]")
     assert probability_by_day(curves, at, days, zone).tolist() == [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
+
+
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=3, max_size=12),
+    st.integers(0, 24 * 60 - 1),
+    st.sampled_from(["Europe/Vienna", "America/Sao_Paulo", "Pacific/Apia", "UTC"]),
+)
+def test_curves_of_days_say_of_each_day_what_they_were_made_of(chances: list[float], minute: int, zone: str) -> None:
+    told = np.array([sorted(chances)])
+    where, first_on = Labels.of([zone]), dates("2018-03-24")
+    as_of = day_starts(first_on, where.codes, where.names) + np.timedelta64(minute, "m")
+    curves = curves_of_days(told, as_of, first_on, where)
+    assert chances_of_days(curves, as_of, first_on, told.shape[1], where) == pytest.approx(told, abs=1e-12)
+    for chance in told[0][told[0] > 0]:
+        # Of days with the same chance the first.
+        assert date_at(curves, chance, as_of, where)[0] == first_on[0] + int(np.searchsorted(told[0], chance))
+
+
+LAW = Curves.on_grid([0, 24 * 2, 24 * 4, 24 * 10], [[0.0, 0.5, 0.9, 0.98]])
+#: Midnight of a Monday.
+MONDAY = np.array(["2018-03-18T23:00"], dtype="datetime64[us]")
+
+
+def promised(**policy: Any) -> int | None:
+    day = PromisePolicy(**policy).dates(LAW, MONDAY, VIENNA)[0]
+    return None if np.isnat(day) else int((day - np.datetime64("2018-03-19")).astype(int))
+
+
+def test_a_target_rate_is_the_earliest_day_that_reaches_it() -> None:
+    assert [promised(on_time_rate=rate) for rate in (0.51, 0.6, 0.89, 0.95, 0.99)] == [2, 2, 3, 7, None]
+
+
+def test_bounds_hold_whatever_the_law_says() -> None:
+    assert promised(on_time_rate=0.5, earliest_days=4) == 4
+    assert promised(on_time_rate=0.95, latest_days=5) == 5
+    assert promised(on_time_rate=0.99, latest_days=20) == 20
+    assert promised(on_time_rate=None, costs=PromiseCosts(late=1000.0), latest_days=6) == 6
+
+
+@pytest.mark.parametrize("costs", [PromiseCosts(late=10.0), PromiseCosts(late_day=3.0), PromiseCosts(late=2.0, late_day=1.0, day=0.2), PromiseCosts(late=0.1)])
+def test_costs_choose_the_day_on_which_least_is_expected_to_be_lost(costs: PromiseCosts) -> None:
+    # Days of arrival drawn from the law; what never comes is as late as the horizon.
+    level = (np.arange(20_000) + 0.5) / 20_000
+    hours = np.where(level < 0.98, LAW.quantile_table(np.minimum(level, 0.98)[None, :])[0], 61 * 24.0)
+    took = np.ceil(hours / 24.0) - 1
+    lost = [costs.day * day + (costs.late * (took > day) + costs.late_day * np.maximum(took - day, 0)).mean() for day in range(61)]
+    assert promised(on_time_rate=None, costs=costs) == int(np.argmin(lost))
+
+
+def test_dearer_lateness_never_promises_an_earlier_day() -> None:
+    days = [promised(on_time_rate=None, costs=PromiseCosts(late=late)) or 0 for late in (0.1, 1, 3, 10, 30, 100, 1000)]
+    assert days == sorted(days)
+    assert days[0] < days[-1]
+
+
+def test_a_policy_file_is_read() -> None:
+    assert PromisePolicy.from_toml('version = "2026-11"\non_time_rate = 0.95\n[bounds]\nearliest_days = 1\nlatest_days = 30\n') == PromisePolicy(
+        version="2026-11", on_time_rate=0.95, earliest_days=1, latest_days=30
+    )
+    costs = PromisePolicy.from_toml('version = "1"\n[costs]\nlate = 10\nday = 0.5\n').costs
+    assert costs == PromiseCosts(late=10.0, day=0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("on_time_rate = 0.9", "no version"),
+        ('version = "1"', "both on_time_rate and costs, or neither"),
+        ('version = "1"\non_time_rate = 0.9\n[costs]\nlate = 1', "both on_time_rate and costs, or neither"),
+        ('version = "1"\non_time_rate = 1.5', "0.5 to 0.99"),
+        ('version = "1"\non_time_rate = nan', "0.5 to 0.99"),
+        ('version = "1"\non_time_rate = "high"', "no number"),
+        ('version = "1"\nrate = 0.9', "unknown key 'rate'"),
+        ('version = "1"\n[costs]\nday = 1', "late or late_day above 0"),
+        ('version = "1"\n[costs]\nlate = -1', "out of range"),
+        ('version = "1"\n[costs]\nlate = inf', "out of range"),
+        ('version = "1"\non_time_rate = 0.9\n[bounds]\nearliest_days = 9\nlatest_days = 3', "earliest_days <= latest_days"),
+        ('version = "1"\non_time_rate = 0.9\n[bounds]\nlatest_days = 2.5', "no whole number"),
+        ('version = "1"\non_time_rate = 0.9\nbounds = 3', "no table"),
+        ("version = ", "cannot be read"),
+    ],
+)
+def test_a_policy_file_that_cannot_be_right_is_refused_with_the_mend(text: str, said: str) -> None:
+    with pytest.raises(InvalidSetting, match=said):
+        PromisePolicy.from_toml(text)

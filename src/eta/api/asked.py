@@ -149,7 +149,7 @@ def is_one_law(told: ProcessingTime) -> ProcessingTime:
     if (told.value is None) == (told.chances is None):
         raise PydanticCustomError("processing_time", "the time is told twice, or not at all; send either value or chances")
     if told.chances is not None and abs(sum(told.chances) - 1.0) > 0.01:
-        raise PydanticCustomError("processing_time", "the chances do not add up to 1")
+        raise PydanticCustomError("processing_time", "the chances do not add up to 1; send one for each number of days, from 0 on")
     return told
 
 

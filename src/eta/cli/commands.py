@@ -23,23 +23,39 @@ from eta.calendars.holidays import Holidays
 from eta.calendars.local import midnight, to_instant
 from eta.cli.kept import add_commands, open_own_store, read_data
 from eta.cli.log import LOGGING
-from eta.cli.screen import checked, err, figure, out, print_check, print_demo, print_drift, print_failing, print_rows, print_scored, print_truth, progress_bar
+from eta.cli.screen import (
+    checked,
+    err,
+    figure,
+    out,
+    print_check,
+    print_demo,
+    print_drift,
+    print_failing,
+    print_promises,
+    print_rows,
+    print_scored,
+    print_truth,
+    progress_bar,
+)
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, ModelNotFound, SourceRejected
-from eta.evaluation.picture import draw_coverage, draw_forecasts, draw_pit
+from eta.evaluation.picture import draw_coverage, draw_forecasts, draw_pit, draw_promises
 from eta.evaluation.replay import Refit
 from eta.forecast.hazard import HazardModel
 from eta.ingest.base import Imported
 from eta.journey.timeline import Timelines
+from eta.promise import PromisePolicy
 from eta.registry import Registry, write_atomically
 from eta.service.backtest_models import ORACLE, REFERENCE, backtest_models, oracle_of, seen_law_of
 from eta.service.score_parcels import score_parcels
 from eta.service.served_model import ServedModel
 from eta.service.show_demo import show_demo
 from eta.service.simulate_parcels import simulate_parcels
+from eta.service.simulate_promise import simulate_promise
 from eta.service.train_model import train_model
 from eta.service.update_model import update_model
-from eta.settings import Settings, is_loopback
+from eta.settings import Settings, is_loopback, read_setting
 from eta.simulation.scenario import DEFAULT as DEFAULT_SCENARIO
 
 app = typer.Typer(
@@ -47,6 +63,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The registry: what there is, what serves, and back again.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
+promise_app = typer.Typer(help="The promise: which day to promise, tried on past orders.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(promise_app, name="promise")
 add_commands(app)
 
 Data = Annotated[Path, typer.Argument(help="Folder of the data, or `store:` for what the service has recorded.", show_default=False)]
@@ -263,6 +281,51 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+@promise_app.command("simulate")
+def promise_simulate(
+    data: Data,
+    first: Annotated[str, typer.Option("--from", help="First day of the orders.")],
+    last: Annotated[str, typer.Option("--to", help="Last day of the orders.")],
+    source: Source = SOURCE,
+    policy: Annotated[
+        Path | None, typer.Option(help="TOML file of the promise policy; default: the level that reaches the shop's own on-time rate.", exists=False)
+    ] = None,
+    refit: Annotated[Refit, typer.Option(help="How often the model is fitted again.")] = Refit.MONTH,
+    config: Config = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the promises into this .png or .svg.")] = None,
+    json_file: JsonFile = None,
+    quarantine: Quarantine = QUARANTINE,
+) -> None:
+    """Replay a promise policy on past orders: days promised, kept and saved, beside what was promised."""
+    settings, parameters, _ = _configure(config)
+    if picture and picture.suffix not in (".png", ".svg"):
+        raise InvalidValue("--picture", f"{picture.name} names no format", "end it with .png or .svg")
+    chosen = None if policy is None else read_setting("--policy", str(policy), PromisePolicy.from_toml)
+    imported, timelines = _read(data, source, quarantine)
+    start, last_midnight = _midnight(first, "--from", imported.zone), _midnight(last, "--to", imported.zone)
+    if last_midnight < start:
+        raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
+    with progress_bar() as progress:
+        result = simulate_promise(
+            timelines,
+            bootstrap.models(parameters, settings.holidays)[REFERENCE],
+            source=source,
+            start=start,
+            end=last_midnight + timedelta(days=1),
+            last_day=last,
+            refit=refit,
+            policy=chosen,
+            progress=progress,
+        )
+    print_promises(result["total"], result["by_segment"])
+    if picture:
+        months, regions = ([row for row in result["by_segment"] if row["segment"] == name] for name in ("month", "destination_region"))
+        named = f"the policy {chosen.version}" if chosen else "a policy at the shop's own on-time rate"
+        write_atomically(picture, draw_promises(months, regions, named, picture.suffix.removeprefix(".")))
+        out.print(f"drew {escape(str(picture))}")
+    _write_json(json_file, {name: value for name, value in result.items() if name != "orders"})
 
 
 @models_app.command("list")

@@ -130,6 +130,37 @@ def draw_coverage(rows: Sequence[Row], by_segment: Sequence[Row], model: str, *,
     return _drawn(figure, kind)
 
 
+def draw_promises(months: Sequence[Row], regions: Sequence[Row], policy: str, kind: str = "png") -> bytes:
+    """A picture of promises, ours beside the shop's: days and shares on time by month, and days saved by region.
+
+    Rows are those of ``figures_of_promises``.
+    """
+    figure = _figure(9.6, 2.6 + 0.2 * max(len(regions), 8))
+    grid = figure.add_gridspec(2, 2)
+    days, shares, saved = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[:, 1])
+    at = np.arange(len(months))
+    for axes, column, factor, name in ((days, "promised_days_mean", 1.0, "mean days promised"), (shares, "on_time_share", 100.0, "% on time")):
+        axes.plot(at, [factor * row[f"shop_{column}"] for row in months], color=_GREY, marker="o", label="the shop's promise")
+        axes.plot(at, [factor * row[column] for row in months], color=_BLUE, marker="o", label="the policy's")
+        axes.set_xticks(at, [row["value"] for row in months], fontsize=7.5)
+        axes.set_title(name, loc="left", fontsize=10)
+    days.set_ylim(bottom=0)
+    days.legend(frameon=False, fontsize=8)
+    ranked = sorted(regions, key=lambda row: row["days_saved"])
+    places = np.arange(len(ranked))
+    for place, row in zip(places, ranked, strict=True):
+        if row["days_saved_low"] is not None:
+            saved.hlines(place, row["days_saved_low"], row["days_saved_high"], color=_PALE, linewidth=3.2)
+    saved.scatter([row["days_saved"] for row in ranked], places, s=16, color=_BLUE, zorder=3)
+    saved.axvline(0.0, color=_GREY, linewidth=0.8)
+    saved.set_yticks(places, [f"{row['value']} ({row['n']:,})" for row in ranked], fontsize=7.5)
+    saved.set_title("days saved by region (orders), 95 % interval over weeks", loc="left", fontsize=10)
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"What {policy} would have promised, beside what was promised", x=0.01, ha="left", fontsize=10)
+    return _drawn(figure, kind)
+
+
 def _places(rows: Sequence[Row]) -> Iterator[tuple[str, str] | None]:
     """Segments and values from top to bottom; None where a line is left for a heading."""
     size: dict[tuple[str, str], int] = {}

@@ -1,0 +1,164 @@
+"""A later order is never told an earlier day, a higher confidence never an earlier one, and windows hold their dates."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.working_days import DeliveryDays
+from eta.calendars.zones import zone_of
+from eta.delays import DelayPolicy
+from eta.domain.shipment import Place, Shipment
+from eta.forecast.hazard import HazardModel
+from eta.promise import PromisePolicy
+from eta.registry import Registry
+from eta.service.order_to_door import CarrierService, Warehouse
+from eta.service.quote_delivery import Quote, quote_delivery
+from eta.service.score_shipments import Answer, Terms
+from eta.service.served_model import ServedModel
+from served import save_model
+
+# One process keeps the compiled loops.
+pytestmark = pytest.mark.xdist_group("api")
+
+PLACES = [
+    Place(country="AT", region="9"),
+    Place(country="BR", region="SP"),
+    Place(country="US", region="CA"),
+    Place(country="US", region="HI"),
+    Place(country="AU", region="SA"),
+    Place(country="NZ"),
+    Place(country="JP"),
+    Place(country="DE", region="BY"),
+]
+#: About steps of daylight saving, a leap day, the turn of the year, and public holidays at both ends.
+TIMES = st.one_of(
+    st.sampled_from(
+        [
+            datetime(2026, 3, 28, 22, tzinfo=UTC),
+            datetime(2026, 10, 24, 22, tzinfo=UTC),
+            datetime(2026, 3, 8, 9, tzinfo=UTC),
+            datetime(2026, 4, 4, 15, tzinfo=UTC),
+            datetime(2028, 2, 28, 20, tzinfo=UTC),
+            datetime(2026, 12, 23, 12, tzinfo=UTC),
+            datetime(2026, 12, 31, 22, tzinfo=UTC),
+            datetime(2026, 4, 30, 21, tzinfo=UTC),
+        ]
+    ),
+    st.timedeltas(timedelta(0), timedelta(days=365)).map(lambda passed: datetime(2026, 1, 1, tzinfo=UTC) + passed),
+)
+GAPS = st.one_of(
+    st.sampled_from([timedelta(seconds=1), timedelta(hours=6), timedelta(days=1), timedelta(days=3)]), st.timedeltas(timedelta(0), timedelta(days=8))
+)
+WEEKDAYS = st.lists(st.integers(1, 7), min_size=1, max_size=7, unique=True).map(lambda days: tuple(sorted(days)))
+WAREHOUSES = st.builds(
+    Warehouse,
+    cutoff=st.sampled_from([time(0), time(2, 30), time(12), time(15), time(23, 59)]),
+    weekdays=WEEKDAYS,
+    handling=st.one_of(st.none(), st.sampled_from([(1.0,), (0.0, 1.0), (0.6, 0.3, 0.1), (0.0, 0.0, 0.5, 0.5)])),
+)
+SERVICES = st.builds(CarrierService, carrier=st.sampled_from(["post", None]), service_level=st.none(), delivery_weekdays=st.one_of(st.none(), WEEKDAYS))
+CALENDARS = st.sampled_from([LIBRARY, Holidays.from_toml('version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-12-24, 2026-05-04]\n')])
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    folder = tmp_path_factory.mktemp("models")
+    return ServedModel.unpack(Registry(folder).load(save_model(Path(folder))), HazardModel, LIBRARY)
+
+
+def lane(origin: Place, destination: Place, ordered_at: datetime) -> Shipment:
+    return Shipment(shipment_id="lane", order_id="lane", origin=origin, destination=destination, ordered_at=ordered_at, weight_kg=1.0)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    origin=st.sampled_from(PLACES),
+    destination=st.sampled_from(PLACES[:4]),
+    at=TIMES,
+    gap=GAPS,
+    service=SERVICES,
+    warehouse=st.one_of(st.none(), WAREHOUSES),
+    holidays=CALENDARS,
+    policy=st.sampled_from([PromisePolicy(on_time_rate=0.6), PromisePolicy(on_time_rate=0.8), PromisePolicy(on_time_rate=0.5, latest_days=9)]),
+)
+def test_a_later_order_is_never_told_an_earlier_day(
+    served: ServedModel,
+    origin: Place,
+    destination: Place,
+    at: datetime,
+    gap: timedelta,
+    service: CarrierService,
+    warehouse: Warehouse | None,
+    holidays: Holidays,
+    policy: PromisePolicy,
+) -> None:
+    def ask(ordered_at: datetime) -> Quote:
+        terms = Terms(promise=policy)
+        return quote_delivery(
+            lane(origin, destination, ordered_at), [service], served, policy=DelayPolicy(), terms=terms, warehouse=warehouse, holidays=holidays
+        )[0]
+
+    early, late = ask(at), ask(at + gap)
+    days: list[Callable[[Quote], date | None]] = [
+        lambda quote: quote.answer.promise_on,
+        lambda quote: quote.answer.earliest_on,
+        lambda quote: quote.answer.estimated_on,
+        lambda quote: quote.answer.latest_on,
+    ]
+    for read in days:
+        before, after = read(early), read(late)
+        assert after is None or (before is not None and before <= after), (before, after)
+    if early.order_by is not None and late.order_by is not None:
+        assert early.order_by <= late.order_by
+        if at + gap < early.order_by:
+            assert (late.answer.promise_on, late.answer.earliest_on, late.handover_on) == (early.answer.promise_on, early.answer.earliest_on, early.handover_on)
+
+
+@settings(max_examples=80, deadline=None)
+@given(origin=st.sampled_from(PLACES), destination=st.sampled_from(PLACES[:4]), at=TIMES, service=SERVICES, warehouse=st.one_of(st.none(), WAREHOUSES))
+def test_a_window_holds_its_date_and_a_higher_confidence_is_never_earlier(
+    served: ServedModel, origin: Place, destination: Place, at: datetime, service: CarrierService, warehouse: Warehouse | None
+) -> None:
+    asked = lane(origin, destination, at)
+    ordered_on = at.astimezone(ZoneInfo(zone_of(destination.country, destination.region)[0])).date()
+    before = None
+    for level in (0.5, 0.7, 0.9, 0.97):
+        terms = Terms(coverage=level, promise=PromisePolicy(on_time_rate=level))
+        answer = quote_delivery(asked, [service], served, policy=DelayPolicy(), terms=terms, warehouse=warehouse)[0].answer
+        if answer.estimated_on is None:
+            continue
+        assert answer.earliest_on is not None
+        assert ordered_on <= answer.earliest_on <= answer.estimated_on <= (answer.latest_on or date.max)
+        days = [left for left in answer.days_left.values() if left is not None]
+        assert days == sorted(days)
+        if answer.promise_on is not None:
+            assert answer.on_time_probability is not None
+            assert answer.on_time_probability >= level - 1e-9
+            assert before is None or before <= answer.promise_on
+            before = answer.promise_on
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=TIMES, weekdays=WEEKDAYS, wanted=st.integers(0, 20), warehouse=st.one_of(st.none(), WAREHOUSES))
+def test_dates_fall_on_days_on_which_the_carrier_delivers(
+    served: ServedModel, at: datetime, weekdays: tuple[int, ...], wanted: int, warehouse: Warehouse | None
+) -> None:
+    asked, service = lane(PLACES[0], PLACES[1], at), CarrierService(carrier="post", delivery_weekdays=weekdays)
+    delivers = DeliveryDays("BR", "SP", weekdays)
+    wanted_on = at.date() + timedelta(days=wanted)
+
+    def ask(day: date) -> Answer:
+        return quote_delivery(asked, [service], served, policy=DelayPolicy(), terms=Terms(wanted_on=day), warehouse=warehouse)[0].answer
+
+    answer = ask(wanted_on)
+    for day in (answer.earliest_on, answer.estimated_on, answer.latest_on, answer.promise_on):
+        assert day is None or delivers.next(np.array([day], dtype="datetime64[D]"))[0] == day
+    last = delivers.last(np.array([wanted_on], dtype="datetime64[D]"))[0].item()
+    assert ask(last).wanted_probability == pytest.approx(answer.wanted_probability, abs=1e-9)
