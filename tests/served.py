@@ -18,13 +18,14 @@ from eta.delays import StageLaws, Usual
 from eta.domain.access import Caller
 from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
+from eta.forecast.lane_medians import LaneMedians
 from eta.forecast.support import LADDER, Support
 from eta.journey.features import Features
-from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
+from eta.journey.snapshots import Examples, Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.registry import Registry
-from eta.service.served_model import ServedModel, pack
+from eta.service.served_model import ServedModel, keep_medians, pack
 from eta.settings import Settings
 from journeys import START, parcels
 
@@ -38,15 +39,28 @@ DAYS = 70
 
 def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
     """A model of ``count`` made-up parcels, learned ``days`` after their start; the name of its version."""
-    timelines = Timelines.from_frames(*parcels(count, days=90, known_through_days=days))
     as_of = START + timedelta(days=days)
     instant = to_instant(as_of)
-    lessons = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
+    timelines, lessons = learned_from(count, days)
     model = HazardModel(trees=10, leaves=6, leaf_rows=20).fit(lessons)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95)
     facts, files = pack(model, laws, Support.learn(lessons), Handling())
     facts |= {"data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": None}
     return Registry(folder).save(facts, files, as_of)
+
+
+def learned_from(count: int, days: int) -> tuple[Timelines, Examples]:
+    """Made-up parcels, and what is learned from them ``days`` after their start."""
+    timelines = Timelines.from_frames(*parcels(count, days=90, known_through_days=days))
+    instant = to_instant(START + timedelta(days=days))
+    return timelines, examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
+
+
+def save_medians(folder: Path, *, count: int = 600, days: int = DAYS) -> LaneMedians:
+    """The lane medians of as many parcels, beside the versions."""
+    medians = LaneMedians.learn(learned_from(count, days)[1])
+    keep_medians(Registry(folder), medians)
+    return medians
 
 
 class FixedModel:

@@ -145,6 +145,10 @@ class StageLaws:
         )
 
 
+#: Where nothing was learned, nothing is ever too long.
+NO_LAWS = StageLaws({}, _NEVER, {})
+
+
 @dataclass(frozen=True, eq=False)
 class Delays:
     """The flags, (N,) each: texts of ``DelayState``, ``ReasonCode`` and ``ReasonParty``, None without a reason."""

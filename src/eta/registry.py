@@ -22,10 +22,12 @@ from eta.domain.errors import ModelCorrupted, ModelNotFound
 
 MANIFEST = "manifest.json"
 FORMAT = 2
+_BESIDE_FORMAT = 1
 _PROMOTED = "promoted.json"
 _NAME = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 _FILE_NAME = re.compile(r"[a-z0-9_]+\.[a-z]+")
 _LARGEST_MANIFEST = 16 * 2**20
+_LARGEST_BESIDE = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,36 @@ class Registry:
         self._set_history(history[:-1])
         return history[-2]
 
+    def save_beside(self, file: str, values: Mapping[str, Any]) -> None:
+        """Writes plain values into a file beside the versions, whole or not at all; it outlives any of them."""
+        envelope = {"format": _BESIDE_FORMAT, "sha256": hashlib.sha256(_plain(values)).hexdigest(), "values": values}
+        write_atomically(self._folder / file, _plain(envelope) + b"\n")
+
+    def load_beside(self, file: str) -> dict[str, Any] | None:
+        """The values of such a file, None if there is none.
+
+        Raises:
+            ModelCorrupted: if it is of another format, or its values do not match the digest in it.
+        """
+        path = self._folder / file
+        try:
+            if path.stat().st_size > _LARGEST_BESIDE:
+                raise ModelCorrupted(f"{path} is too large to be ours; delete it, and train again")
+            envelope = json.loads(path.read_bytes())
+            found, digest, values = envelope["format"], envelope["sha256"], envelope["values"]
+            is_sound = isinstance(values, dict) and hashlib.sha256(_plain(values)).hexdigest() == digest
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ModelCorrupted(f"{path} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise ModelCorrupted(f"{path} is no file of ours; delete it, and train again") from None
+        if found != _BESIDE_FORMAT:
+            raise ModelCorrupted(f"{path}: format {found} is not ours ({_BESIDE_FORMAT}); train again")
+        if not is_sound:
+            raise ModelCorrupted(f"{path} differs from the digest in it; train again")
+        return dict(values)
+
     def _order(self, folder: Path) -> tuple[float, str]:
         try:
             return datetime.fromisoformat(self._manifest(folder)["data"]["through"]).timestamp(), folder.name
@@ -196,6 +228,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _plain(values: Mapping[str, Any]) -> bytes:
+    """JSON, the same bytes for the same values."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _digest(manifest: bytes) -> str:

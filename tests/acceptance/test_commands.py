@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from eta import __version__
+from eta.registry import Registry
+from eta.service.served_model import kept_medians
 from olist_files import ORDERS, STATUS_OF_STAMP, as_known_on, open_orders, read
 from shell import EXECUTABLE, Ran, execute, ran_well, run
 
@@ -154,6 +156,16 @@ def test_training_writes_a_version_and_says_how_to_make_it_serve(trained: Traine
     assert trained.early.startswith(EARLY.replace("-", "."))
     assert trained.told["data"]["through"] == f"{EARLY}T00:00:00-03:00"
     assert f"`eta models promote {trained.early}` makes it serve" in trained.said
+
+
+def test_training_leaves_the_lane_medians_of_the_same_parcels_beside_the_versions(trained: Trained) -> None:
+    medians = kept_medians(Registry(trained.models))
+    assert medians is not None
+    late = Registry(trained.models).load(trained.late)
+    assert medians.data_through == late.data_through
+    counted = json.loads(late.files["support.json"])["calendar_only"]
+    assert {countries: law.parcels for countries, law in medians.laws["calendar_only"].items()} == counted
+    assert counted
 
 
 def test_a_new_version_tells_how_it_did_against_a_rival_on_earlier_days(trained: Trained) -> None:

@@ -1,4 +1,4 @@
-"""All that answers a question about a parcel, as one value: packed into a version and unpacked from it."""
+"""All that answers a question about a parcel, as one value: a version of a model, or the lane medians where none can."""
 
 from __future__ import annotations
 
@@ -6,21 +6,71 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eta.calendars.holidays import Holidays
-from eta.delays import StageLaws
+from eta.curves import Curves
+from eta.delays import NO_LAWS, StageLaws
 from eta.domain.errors import ModelCorrupted
 from eta.forecast.drift import Drift
 from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
+from eta.forecast.lane_medians import LaneMedians
 from eta.forecast.support import Support
-from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS
-from eta.registry import Version
+from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, Features
+from eta.registry import Registry, Version
 
 ARRAYS, DRIFT, HANDLING, STAGES, SUPPORT = "arrays.npz", "drift.json", "handling.json", "stages.json", "support.json"
+#: The file beside the versions, so that it survives whatever becomes of them.
+LANE_MEDIANS = "lane_medians.json"
+
+
+class Forecasting(Protocol):
+    """What says when parcels come."""
+
+    def predict_curves(self, features: Features) -> Curves:
+        """The laws of the time left, (N,)."""
+        ...
+
+
+class Supporting(Protocol):
+    """What says how much stands behind that."""
+
+    def of(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+        """The rung of support and the parcels on it, (N,) each."""
+        ...
+
+
+class Answering(Protocol):
+    """What questions about parcels are answered with; ``version`` is None where that is no model."""
+
+    @property
+    def version(self) -> str | None:
+        """The version of the model."""
+        ...
+
+    @property
+    def model(self) -> Forecasting:
+        """When parcels come."""
+        ...
+
+    @property
+    def laws(self) -> StageLaws:
+        """What is usual at each stage."""
+        ...
+
+    @property
+    def support(self) -> Supporting:
+        """How much stands behind an answer."""
+        ...
+
+
+def is_model(answering: Answering | None) -> bool:
+    """Whether a model answers, and not the lane medians or nothing."""
+    return answering is not None and answering.version is not None
 
 
 @dataclass(frozen=True)
@@ -55,7 +105,39 @@ class ServedModel:
         )
 
 
+<<<<<<< HEAD
 def pack(model: HazardModel, laws: StageLaws, support: Support, handling: Handling) -> tuple[dict[str, Any], dict[str, bytes]]:
+=======
+@dataclass(frozen=True)
+class ServedMedians:
+    """The lane medians in the place of a model. They know of no stage: nothing is ever too long for them."""
+
+    model: LaneMedians
+    version: ClassVar[None] = None
+    laws: ClassVar[StageLaws] = NO_LAWS
+
+    @property
+    def support(self) -> LaneMedians:
+        """The medians themselves."""
+        return self.model
+
+
+def keep_medians(registry: Registry, medians: LaneMedians) -> None:
+    """Writes the lane medians beside the versions, in the place of those that were there."""
+    registry.save_beside(LANE_MEDIANS, medians.to_json())
+
+
+def kept_medians(registry: Registry) -> LaneMedians | None:
+    """The lane medians beside the versions; None if there are none.
+
+    Raises:
+        ModelCorrupted: if the file does not match its digest, or holds no laws of ours.
+    """
+    values = registry.load_beside(LANE_MEDIANS)
+    return None if values is None else LaneMedians.from_json(values)
+
+
+def pack(model: HazardModel, laws: StageLaws, support: Support) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Facts for the manifest and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))

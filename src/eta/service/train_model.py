@@ -16,12 +16,13 @@ from eta.forecast.calibration import Calibration
 from eta.forecast.drift import Follower, Midnights
 from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
+from eta.forecast.lane_medians import LaneMedians
 from eta.forecast.support import Support
 from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.registry import Registry
-from eta.service.served_model import pack
+from eta.service.served_model import keep_medians, pack
 
 #: A version is checked on the moments of so many days, all of them at least that long before it learned, so that
 #: nearly all of the parcels have arrived and slow ones are not left out.
@@ -41,7 +42,7 @@ def train_model(
     policy: DelayPolicy,
     progress: Progress = lambda *_: None,
 ) -> str:
-    """Trains on what was known at ``as_of`` (aware) and returns the name of the new version.
+    """Trains on what was known at ``as_of`` (aware) and returns the name of the new version; the lane medians go beside it.
 
     Raises:
         NothingToLearn: if no parcel had arrived by then.
@@ -67,6 +68,7 @@ def train_model(
         "silence_level": policy.silence_level,
     }
     name = registry.save(facts, files, as_of)
+    keep_medians(registry, LaneMedians.learn(lessons))
     progress("trained", 5, 5)
     return name
 
