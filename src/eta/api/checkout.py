@@ -19,6 +19,7 @@ from eta.api.door import StrictRoute
 from eta.api.fields import Id
 from eta.api.serving import Current
 from eta.api.told import Estimates, ShipBys, ShippingDeliveryTimes, reply, to_comparison, to_estimate, to_messages, to_schema_org, to_ship_by
+from eta.api.workers import ESTIMATE_SECONDS
 from eta.delays import DelayPolicy
 from eta.domain.errors import NotRecorded
 from eta.service.compare_services import compare_services
@@ -38,15 +39,23 @@ checkout = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 @checkout.post("/estimates", response_model=Estimates, responses=problems(*OF_BODIES), openapi_extra=contract.ESTIMATES)
 async def estimates(request: Request, body: EstimateRequest) -> Response:
     """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
-    state, current = request.app.state, request.app.state.serving.current
+    state = request.app.state
+    current: Current = state.serving.current
     settings: Settings = state.settings
     promise = body.draft.to_policy() if body.draft else settings.promise_policy
     terms = Terms(coverage=body.confidence_level, promise=promise, wanted_on=body.desired_delivery_date)
     lane = body.to_shipment("lane", body.order_time or body.now_override or state.clock())
     services = [carrier.to_service() for carrier in body.carriers]
     warehouse = body.estimated_pickup.to_warehouse() if body.estimated_pickup else None
-    work = partial(quote_delivery, lane, services, current.served, policy=DelayPolicy(), terms=terms, warehouse=warehouse, holidays=settings.holidays)
-    quotes = await state.workers.run(work, len(services))
+
+    def quote(answering: Current) -> tuple[list[Quote], Current]:
+        told = quote_delivery(lane, services, answering.answering, policy=DelayPolicy(), terms=terms, warehouse=warehouse, holidays=settings.holidays)
+        return told, answering
+
+    if current.served and current.fallback:
+        quotes, current = await state.quotes.run_within(ESTIMATE_SECONDS, partial(quote, current), partial(quote, current.without_model()))
+    else:
+        quotes, current = await state.workers.run(partial(quote, current), len(services))
     state.metrics.count_answers(quote.answer.code for quote in quotes)
     comparison = compare_services([quote.answer for quote in quotes], [carrier.price for carrier in body.carriers])
     results = [

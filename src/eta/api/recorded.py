@@ -197,7 +197,7 @@ async def _tell(request: Request, choose: Callable[[Session], list[StoredShipmen
 
     def tell() -> list[Telling]:
         known = state.store.read(lambda session: known_at(session, _tenant(request), choose(session), at))
-        return tell_shipments(known, current.served, at, policy=DelayPolicy(), terms=_terms(request))
+        return tell_shipments(known, current.answering, at, policy=DelayPolicy(), terms=_terms(request))
 
     told: list[Telling] = await state.readers.run(tell)
     state.metrics.count_answers(telling.answer.code for telling in told)

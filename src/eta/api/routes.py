@@ -104,7 +104,7 @@ def _results(body: ScoreRequest, current: Current, as_of: datetime, promise: Pro
             shipments.append(shipment)
             events += scans
     terms = Terms(coverage=body.confidence_level, promise=promise)
-    answers = iter(score_shipments(shipments, events, current.served, as_of, policy=DelayPolicy(), terms=terms))
+    answers = iter(score_shipments(shipments, events, current.answering, as_of, policy=DelayPolicy(), terms=terms))
     return [_refusal(item, number, path) if isinstance(item, Rejected) else _result(item, next(answers), current, terms) for number, item in enumerate(told)]
 
 

@@ -1,7 +1,8 @@
 """The model that serves: one immutable reference, swapped off the event loop when the registry changes.
 
 A request takes the reference once and answers with it, so that every answer is exactly one version's. A version is
-loaded, checked byte by byte and tried before it is swapped in; one that fails leaves the old one serving.
+loaded, checked byte by byte and tried before it is swapped in; one that fails leaves the old one serving. The lane
+medians beside the versions answer where none can.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from time import monotonic
 
 from eta.calendars.holidays import LIBRARY, Holidays
 from eta.delays import DelayPolicy
-from eta.domain.errors import EtaError
+from eta.domain.errors import EtaError, ModelCorrupted
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.hazard import HazardModel
+from eta.forecast.lane_medians import LaneMedians
 from eta.registry import Registry, Version
 from eta.service.order_to_door import CarrierService
 from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import Terms
-from eta.service.served_model import ServedModel
+from eta.service.served_model import LANE_MEDIANS, Answering, ServedMedians, ServedModel, kept_medians
 
 #: Seconds between two looks at the registry.
 LOOK_EVERY = 0.5
@@ -43,6 +45,17 @@ class Current:
     promoted: str | None = None
     #: Why not the version that should serve, or none at all.
     faults: tuple[str, ...] = ()
+    #: What answers where no version serves, or none in time; None before the first training.
+    fallback: LaneMedians | None = None
+
+    @property
+    def answering(self) -> Answering | None:
+        """What questions are answered with: the version, else the lane medians, else nothing."""
+        return self.served or (ServedMedians(self.fallback) if self.fallback else None)
+
+    def without_model(self) -> Current:
+        """The same as if no version served: what an answer of the lane medians is told from."""
+        return replace(self, served=None, data_through=None)
 
     @property
     def version(self) -> str | None:
@@ -51,8 +64,9 @@ class Current:
 
     @property
     def learned_on(self) -> date | None:
-        """The day, in UTC, up to which the version that answers has learned."""
-        return self.data_through.astimezone(UTC).date() if self.data_through else None
+        """The day, in UTC, up to which what answers has learned."""
+        through = self.fallback.data_through if self.fallback and not self.served else self.data_through
+        return through.astimezone(UTC).date() if through else None
 
     @property
     def is_degraded(self) -> bool:
@@ -88,6 +102,8 @@ class Serving:
     _looked_at: float = -AGAIN_AFTER
     _refused: dict[str, str] = field(default_factory=dict)
     _sound: dict[str, Known] = field(default_factory=dict)
+    #: The file of the lane medians as it was when read, what it held, and why not what it holds.
+    _medians: tuple[object, LaneMedians | None, str | None] = (None, None, None)
 
     async def watch(self) -> None:
         """Looks for ever, beside the event loop; a look that fails is told and tried again."""
@@ -112,12 +128,27 @@ class Serving:
         registry = Registry(self.folder)
         promoted, faults = _promoted(registry)
         names = registry.names()
+        self._medians = self._read_medians(registry)
         if promoted or not faults:
-            self.current = self._choose(registry, promoted, names)
+            chosen = self._choose(registry, promoted, names)
         else:
-            self.current = replace(self.current if self.current.served else self._choose(registry, None, names), faults=faults)
+            chosen = replace(self.current if self.current.served else self._choose(registry, None, names), faults=faults)
+        # In one step: no request may see a version without what stands in for it.
+        _, fallback, fault = self._medians
+        self.current = replace(chosen, fallback=fallback, faults=(*chosen.faults, fault) if fault else chosen.faults)
         self.versions = tuple(self._known(registry, name) for name in names)
         self._seen = seen
+
+    def _read_medians(self, registry: Registry) -> tuple[object, LaneMedians | None, str | None]:
+        """The lane medians, read if their file has changed; one that cannot be used leaves those that there were."""
+        seen, (before, held, _) = _stat(self.folder / LANE_MEDIANS), self._medians
+        if seen == before:
+            return self._medians
+        try:
+            return seen, kept_medians(registry), None
+        except ModelCorrupted as error:
+            log.warning("%s", error, extra={"action": "medians_refused"})
+            return seen, held, str(error)
 
     def _choose(self, registry: Registry, promoted: str | None, names: Iterable[str]) -> Current:
         """The version that should serve, else what serves already, else the newest that is sound."""
@@ -170,8 +201,8 @@ def _promoted(registry: Registry) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _signature(folder: Path) -> tuple[object, ...]:
-    """Differs whenever a version has come or gone, or another one was promoted; two stats."""
-    return tuple(_stat(path) for path in (folder, folder / "promoted.json"))
+    """Differs whenever a version has come or gone, another one was promoted, or the lane medians are others; three stats."""
+    return tuple(_stat(path) for path in (folder, folder / "promoted.json", folder / LANE_MEDIANS))
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

@@ -34,7 +34,7 @@ from eta.journey.features import features
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
 from eta.promise import curves_of_days, probability_by_day
-from eta.service.served_model import ServedModel
+from eta.service.served_model import Answering, ServedModel
 
 #: Local hours at which orders are asked about, and how many such times before the order count.
 ANCHOR_HOURS = (0, 6, 12, 18)
@@ -94,13 +94,17 @@ class _Anchors:
     handover_on: date | None = None
 
 
-def order_laws(lane: Shipment, services: Sequence[CarrierService], warehouse: Warehouse | None, served: ServedModel, holidays: Holidays = LIBRARY) -> OrderLaws:
+def order_laws(lane: Shipment, services: Sequence[CarrierService], warehouse: Warehouse | None, served: Answering, holidays: Holidays = LIBRARY) -> OrderLaws:
     """The law of each service for an order placed at ``lane.ordered_at``.
+
+    Lane medians know of no hand-over: with them a warehouse is not looked at.
 
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    anchors = [_handovers(lane, service, warehouse, served, holidays) if warehouse else _orders(lane) for service in services]
+    anchors = [
+        _handovers(lane, service, warehouse, served, holidays) if warehouse and isinstance(served, ServedModel) else _orders(lane) for service in services
+    ]
     shipments, events = list[Shipment](), list[TrackingEvent]()
     for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
         for place, at in enumerate(own.at):

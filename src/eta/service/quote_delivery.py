@@ -14,7 +14,7 @@ from eta.domain.shipment import Shipment
 from eta.journey.timeline import Timelines
 from eta.service.order_to_door import CarrierService, Warehouse, order_laws, ordered
 from eta.service.score_shipments import Answer, Terms, score_timelines
-from eta.service.served_model import ServedModel
+from eta.service.served_model import Answering
 from eta.store.session import Session
 
 
@@ -32,7 +32,7 @@ class Quote:
 def quote_delivery(
     lane: Shipment,
     services: Sequence[CarrierService],
-    served: ServedModel | None,
+    served: Answering | None,
     *,
     policy: DelayPolicy,
     terms: Terms,

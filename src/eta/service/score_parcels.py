@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eta.calendars.local import DAY, Dates, Instants, hours_between
 from eta.curves import Curves
-from eta.delays import DelayPolicy, Delays, StageLaws, Usual, are_expected_late, decide
+from eta.delays import NO_LAWS, DelayPolicy, Delays, are_expected_late, decide
 from eta.forecast.support import ENOUGH, LADDER
 from eta.journey.columns import Labels
 from eta.journey.features import Features, features, promise_ends
@@ -23,7 +23,7 @@ from eta.journey.snapshots import EXPIRED_AFTER
 from eta.journey.state import PHASES, STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
 from eta.promise import Windows, dates_at, probability_by, window_levels
-from eta.service.served_model import ServedModel
+from eta.service.served_model import Answering, ServedModel, is_model
 
 #: Flags are decided once a day from so many days before: a flag's memory is what the journey itself shows.
 LOOK_BACK_DAYS = 7
@@ -32,8 +32,6 @@ FLOOR = ENOUGH
 
 #: Mornings looked back at in one go.
 _LARGEST_LOOK_BACK = 100_000
-#: Where nothing was learned, nothing is ever too long.
-_NO_LAWS = StageLaws({}, Usual(np.inf, np.inf), {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,27 +83,31 @@ def split_open(states: States, as_of: np.datetime64) -> tuple[NDArray[np.int64],
 
 
 def forecast_open(
-    timelines: Timelines, served: ServedModel | None, moments: Moments, states: States, policy: DelayPolicy, curves: Curves | None = None
+    timelines: Timelines, served: Answering | None, moments: Moments, states: States, policy: DelayPolicy, curves: Curves | None = None
 ) -> Forecasts:
     """The forecasts of moments at which parcels are open, each the same in any company, to the last bit.
 
     ``curves`` are the laws of the moments, where the caller has better ones than the model's.
-    Without a model nothing has support: there are no dates, and the only flag left is that of a promise that has passed.
+
+    Without a model the only flag left is that of a promise that has passed. Lane medians do not look at scans, and their
+    margin makes every parcel look later than it is: flags raised by their chances would mostly be false. Without them
+    nothing has support, and there are no dates.
     """
     known = features(timelines, moments, states)
     level, count = served.support.of(known) if served else (np.full(len(known), LADDER[-1], dtype=object), np.zeros(len(known), dtype=np.int64))
     curves = _curves(served, known) if curves is None else curves
     promise_end = promise_ends(timelines, moments.row)
     on_time = np.where(count >= FLOOR, probability_by(curves, moments.as_of, promise_end), np.nan)
+    warning = on_time if is_model(served) else np.full(len(known), np.nan)
     delays = decide(
-        on_time,
+        warning,
         states,
         moments.as_of,
         known.labels["destination"],
-        served.laws if served else _NO_LAWS,
+        served.laws if served else NO_LAWS,
         policy,
         promise_end=promise_end,
-        was_expected_late=_were_expected_late(timelines, served, moments, on_time, policy),
+        was_expected_late=_were_expected_late(timelines, served, moments, warning, policy),
     )
     zone, as_of_on = timelines.zone.take(moments.row), known.local_as_of.astype("datetime64[D]")
     return Forecasts(moments, states, zone, as_of_on, curves, promise_end, on_time, delays, level, count)
@@ -178,13 +180,13 @@ def _finite(hours: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(hours), hours, np.nan)
 
 
-def _curves(served: ServedModel | None, known: Features) -> Curves:
-    """The model's curves; without a model, curves on which nothing ever arrives."""
+def _curves(served: Answering | None, known: Features) -> Curves:
+    """The curves of what answers; of nothing, curves on which nothing ever arrives."""
     return served.model.predict_curves(known) if served else Curves.on_grid([0.0, 1.0], np.zeros((len(known), 2)))
 
 
 def _were_expected_late(
-    timelines: Timelines, served: ServedModel | None, moments: Moments, on_time: NDArray[np.float64], policy: DelayPolicy
+    timelines: Timelines, served: Answering | None, moments: Moments, on_time: NDArray[np.float64], policy: DelayPolicy
 ) -> NDArray[np.bool_]:
     """Whether the promise was expected to be missed a day before, (M,): each day as was known that morning."""
     result = np.zeros(len(moments), dtype=bool)
@@ -197,7 +199,7 @@ def _were_expected_late(
     return result
 
 
-def _look_back(timelines: Timelines, served: ServedModel | None, moments: Moments, policy: DelayPolicy) -> NDArray[np.bool_]:
+def _look_back(timelines: Timelines, served: Answering | None, moments: Moments, policy: DelayPolicy) -> NDArray[np.bool_]:
     """The same, step by step from ``LOOK_BACK_DAYS`` before."""
     days = np.arange(LOOK_BACK_DAYS, 0, -1)
     count = len(moments)

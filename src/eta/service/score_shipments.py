@@ -21,7 +21,7 @@ from eta.journey.state import PHASES, STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
 from eta.promise import USUAL_POLICY, PromisePolicy, probability_by_day, window_levels
 from eta.service.score_parcels import Forecasts, forecast_open, split_open
-from eta.service.served_model import ServedModel
+from eta.service.served_model import Answering, is_model
 
 #: Levels, in percent from below, at which the days left are told.
 PERCENTILES = (50, 75, 85, 90, 95, 97, 99)
@@ -39,7 +39,7 @@ class AnswerCode(StrEnum):
     MAY_NEVER_ARRIVE = "may_never_arrive"
     #: Abstained: too few parcels to learn from.
     TOO_LITTLE_SUPPORT = "too_little_support"
-    #: Degraded: no usable model.
+    #: Degraded: no usable model. The lane medians answer where they know the lane.
     NO_MODEL = "no_model"
     #: Open for longer than a forecast reaches.
     EXPIRED = "expired"
@@ -109,7 +109,7 @@ class Terms:
 def score_shipments(
     shipments: Sequence[Shipment],
     events: Iterable[TrackingEvent],
-    served: ServedModel | None,
+    served: Answering | None,
     as_of: datetime,
     *,
     policy: DelayPolicy,
@@ -117,7 +117,8 @@ def score_shipments(
 ) -> list[Answer]:
     """One answer a shipment, in the order given, from what had been told by ``as_of`` (aware); ids must differ.
 
-    Without a model (``served`` is None) the answers say where each shipment is and whether its promise has passed.
+    With lane medians in the place of a model the answers have dates and say so (``NO_MODEL``). With nothing (``served`` is
+    None) they say where each shipment is and whether its promise has passed.
     """
     if not shipments:
         return []
@@ -128,7 +129,7 @@ def score_shipments(
 
 
 def score_timelines(
-    timelines: Timelines, served: ServedModel | None, as_of: datetime, *, policy: DelayPolicy, terms: Terms, curves: Curves | None = None
+    timelines: Timelines, served: Answering | None, as_of: datetime, *, policy: DelayPolicy, terms: Terms, curves: Curves | None = None
 ) -> list[Answer]:
     """The same about all shipments of timelines, in their order; ``curves`` are the laws of those in flight, where the caller has them."""
     instant = to_instant(as_of)
@@ -139,7 +140,7 @@ def score_timelines(
     if len(in_flight):
         moments = Moments(in_flight, np.full(len(in_flight), instant))
         forecasts = forecast_open(timelines, served, moments, states.take(in_flight), policy, curves)
-        answers = _in_flight(timelines, forecasts, whereabouts, terms, has_model=served is not None)
+        answers = _in_flight(timelines, forecasts, whereabouts, terms, has_model=is_model(served))
         told |= dict(zip(in_flight.tolist(), answers, strict=True))
     return [told[row] if row in told else _ended(timelines, states, row, whereabouts[row]) for row in range(len(timelines))]
 
@@ -185,7 +186,7 @@ def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence
             on_time_probability=on_time,
             wanted_probability=wanted,
             delay=DelayAnswer(*flag),
-            support_level=level if has_model else NOTHING,
+            support_level=level if has_model or supported else NOTHING,
             support_parcels=parcels,
         )
 

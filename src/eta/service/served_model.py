@@ -105,9 +105,6 @@ class ServedModel:
         )
 
 
-<<<<<<< HEAD
-def pack(model: HazardModel, laws: StageLaws, support: Support, handling: Handling) -> tuple[dict[str, Any], dict[str, bytes]]:
-=======
 @dataclass(frozen=True)
 class ServedMedians:
     """The lane medians in the place of a model. They know of no stage: nothing is ever too long for them."""
@@ -137,7 +134,7 @@ def kept_medians(registry: Registry) -> LaneMedians | None:
     return None if values is None else LaneMedians.from_json(values)
 
 
-def pack(model: HazardModel, laws: StageLaws, support: Support) -> tuple[dict[str, Any], dict[str, bytes]]:
+def pack(model: HazardModel, laws: StageLaws, support: Support, handling: Handling) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Facts for the manifest and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))

@@ -18,7 +18,7 @@ from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import DelayState, EventCode
 from eta.service.fold_states import states_of
 from eta.service.score_shipments import Answer, Terms, score_shipments
-from eta.service.served_model import ServedModel
+from eta.service.served_model import Answering
 from eta.store.records import StoredEvent, StoredFlag, StoredForecast, StoredShipment, StoredState, StoredVersion
 from eta.store.session import Session
 
@@ -91,7 +91,7 @@ def known_at(session: Session, tenant: str, shipments: Sequence[StoredShipment],
     ]
 
 
-def tell_shipments(known: Sequence[Known], served: ServedModel | None, as_of: datetime, *, policy: DelayPolicy, terms: Terms) -> list[Telling]:
+def tell_shipments(known: Sequence[Known], served: Answering | None, as_of: datetime, *, policy: DelayPolicy, terms: Terms) -> list[Telling]:
     """One telling a shipment, in order: the same answers as from ``score_shipments``, which makes them."""
     records = [each.to_records() for each in known]
     shipments, events = [shipment for shipment, _ in records], [event for _, scans in records for event in scans]
@@ -213,7 +213,7 @@ def _by_shipment(rows: Iterable[Any]) -> defaultdict[str, list[Any]]:
     return found
 
 
-def _silence(state: StoredState, served: ServedModel | None, as_of: datetime) -> tuple[float | None, datetime | None]:
+def _silence(state: StoredState, served: Answering | None, as_of: datetime) -> tuple[float | None, datetime | None]:
     if state.last_scan_at is None:
         return None, None
     last = from_microseconds(state.last_scan_at)

@@ -1,0 +1,233 @@
+"""The HTTP door where no model serves: the lane medians answer, later rather than earlier, and say so."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from eta.api import serving
+from eta.api.serving import Current, Serving
+from eta.api.told import Scores
+from eta.delays import DelayPolicy
+from eta.domain.shipment import Place, Shipment
+from eta.forecast.lane_medians import RUNGS
+from eta.registry import Registry
+from eta.service.quote_delivery import ordered
+from eta.service.score_shipments import Answer, AnswerCode, Terms, score_shipments
+from eta.service.served_model import LANE_MEDIANS
+from served import KEY, NOW, application, save_medians, save_model
+
+# One process keeps the models and compiled loops.
+pytestmark = pytest.mark.xdist_group("api")
+
+WITH_KEY = {"X-API-Key": KEY}
+NEAR = {"origin_address": {"country": "AT", "state": "9"}, "destination_address": {"country": "AT", "state": "1"}, "carrier_code": "post"}
+ORDERED = "2026-05-20T09:30:00+02:00"
+SCORED_AT = "2026-05-20T08:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with a version and the lane medians; not to be changed."""
+    folder = tmp_path_factory.mktemp("sound") / "models"
+    save_model(folder)
+    save_medians(folder)
+    return folder
+
+
+@pytest.fixture
+def models(sound: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return shutil.copytree(sound, tmp_path / "models")
+
+
+@pytest.fixture
+def medians_alone(models: Path) -> Path:
+    """A registry without a version, but with the lane medians."""
+    for name in Registry(models).names():
+        shutil.rmtree(models / name)
+    return models
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry is looked at much more often than in service."""
+    monkeypatch.setattr(serving, "LOOK_EVERY", 0.01)
+
+
+@pytest.fixture
+def client(medians_alone: Path) -> Iterator[TestClient]:
+    with TestClient(application(medians_alone)) as opened:
+        yield opened
+
+
+def score(client: TestClient, *shipments: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results, which keep the contract."""
+    body = {"as_of": SCORED_AT, "shipments": [{"order_time": ORDERED, **shipment} for shipment in shipments]}
+    answered = client.post("/v1/score", json=body, headers=WITH_KEY)
+    assert answered.status_code == 200, answered.text
+    Scores.model_validate_json(answered.text)
+    told: dict[str, Any] = answered.json()
+    return list(told["results"])
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if is_so():
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError("it never came so")
+
+
+def spoil(path: Path) -> None:
+    """Changes one byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_without_a_version_the_medians_answer_and_say_so(client: TestClient) -> None:
+    (result,) = score(client, NEAR)
+    assert (result["degraded"], result["confidence_code"], result["model_version"]) == (True, "no_model", None)
+    assert result["estimated_delivery_date_min"] <= result["estimated_delivery_date"] <= result["estimated_delivery_date_max"]
+    assert "2026-05-20" < result["estimated_delivery_date"] < "2026-05-27"
+    assert result["promise"]["is_ours"]
+    assert result["promise"]["on_time_probability"] >= 0.9
+    assert result["basis"] == {"level": "service+lane", "n_effective": result["basis"]["n_effective"], "data_through": "2026-05-10", "abstained": False}
+    assert result["basis"]["n_effective"] >= 30
+    told = client.get("/readyz").json()
+    assert (told["status"], told["model_version"], told["details"]) == ("degraded", None, ["there is no model version"])
+
+
+def test_a_score_says_degraded_as_a_whole(client: TestClient) -> None:
+    told = client.post("/v1/score", json={"shipments": []}, headers=WITH_KEY).json()
+    assert (told["degraded"], told["model_version"]) == (True, None)
+
+
+def test_a_parcel_in_flight_is_shown_no_day_that_has_passed(client: TestClient) -> None:
+    for days in (0, 2, 4, 8):
+        (result,) = score(client, {**NEAR, "order_time": (NOW - timedelta(days=days)).isoformat()})
+        assert result["estimated_delivery_date"] is None or result["estimated_delivery_date"] >= "2026-05-20"
+
+
+@pytest.mark.parametrize(
+    ("lane", "level"),
+    [
+        ({"carrier_code": "nobody knows it"}, "lane"),
+        ({"carrier_code": None}, "lane"),
+        ({"service_code": "overnight"}, "lane"),
+        ({"weight": None}, "service+lane"),
+        ({"weight": {"value": 1000, "unit": "kg"}}, "service+lane"),
+        ({"destination_address": {"country": "AT", "state": "1", "postal_code": "0"}}, "service+lane"),
+        ({"destination_address": {"country": "AT", "state": "1", "postal_code": "ZZ-99 7"}}, "service+lane"),
+        ({"destination_address": {"country": "AT"}}, "calendar_only"),
+        ({"destination_address": {"country": "AT", "state": "XX"}}, "calendar_only"),
+        ({"destination_address": {"country": "JP", "postal_code": "100-0001"}}, "none"),
+        ({"origin_address": {"country": "ZZ"}, "destination_address": {"country": "ZZ", "state": "1"}}, "none"),
+    ],
+)
+def test_lanes_of_which_little_is_known_climb_the_rungs_or_have_no_dates(client: TestClient, lane: dict[str, Any], level: str) -> None:
+    (result,) = score(client, {**NEAR, **lane})
+    assert (result["basis"]["level"], result["confidence_code"], result["degraded"], result["basis"]["abstained"]) == (level, "no_model", True, False)
+    assert (result["estimated_delivery_date"] is None) == (level == "none")
+    assert (result["basis"]["n_effective"] >= 30) == (level != "none")
+    assert level in (*RUNGS, "none")
+
+
+def test_medians_flag_nothing_but_a_promise_that_has_passed(client: TestClient) -> None:
+    lost = {**NEAR, "order_time": "2026-05-10T08:00:00Z"}
+    coming, passed, silent = score(client, {**NEAR, "order_promised_delivery_date": "2026-05-20"}, {**lost, "order_promised_delivery_date": "2026-05-13"}, lost)
+    # It will almost certainly be late, and no flag says so.
+    assert coming["promise"]["on_time_probability"] < 0.1
+    assert (coming["delay"]["state"], coming["delay"]["probability"]) == ("on_track", None)
+    assert (passed["delay"]["state"], passed["delay"]["probability"]) == ("overdue", 1.0)
+    assert (silent["delay"]["state"], silent["delay"]["evidence"]) == ("on_track", [])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_version_that_breaks_leaves_the_medians_and_one_that_comes_takes_over(models: Path, sound: Path) -> None:
+    (name,) = Registry(models).names()
+    spoil(models / name / "arrays.npz")
+    with TestClient(application(models)) as client:
+        (result,) = score(client, NEAR)
+        assert (result["degraded"], result["estimated_delivery_date"] is None) == (True, False)
+        assert "differs from its manifest" in client.get("/readyz").json()["details"][0]
+        shutil.rmtree(models / name)
+        shutil.copytree(sound / name, models / name)
+        wait_until(lambda: client.get("/readyz").json()["model_version"] == name)
+        (result,) = score(client, NEAR)
+        assert (result["degraded"], result["confidence_code"], result["model_version"]) == (False, "ok", name)
+
+
+@pytest.mark.usefixtures("quick")
+def test_other_medians_are_taken_up_and_broken_ones_are_not(medians_alone: Path) -> None:
+    with TestClient(application(medians_alone)) as client:
+        (before,) = score(client, NEAR)
+        fewer = save_medians(medians_alone, count=300)
+        wait_until(lambda: score(client, NEAR)[0]["basis"]["n_effective"] < before["basis"]["n_effective"])
+        (after,) = score(client, NEAR)
+        spoil(medians_alone / LANE_MEDIANS)
+        wait_until(lambda: len(client.get("/readyz").json()["details"]) == 2)
+        assert "differs from the digest in it" in client.get("/readyz").json()["details"][1]
+        assert score(client, NEAR) == [after]
+        assert fewer.laws["service+lane"]["post|?|AT-9>AT-1"].parcels == after["basis"]["n_effective"]
+        (medians_alone / LANE_MEDIANS).unlink()
+        wait_until(lambda: score(client, NEAR)[0]["estimated_delivery_date"] is None)
+        assert len(client.get("/readyz").json()["details"]) == 1
+
+
+def test_broken_medians_are_told_while_a_version_serves(models: Path) -> None:
+    spoil(models / LANE_MEDIANS)
+    with TestClient(application(models)) as client:
+        told = client.get("/readyz").json()
+        assert told["status"] == "degraded"
+        assert told["model_version"]
+        assert LANE_MEDIANS in told["details"][0]
+        assert score(client, NEAR)[0]["degraded"] is False
+
+
+def test_a_shipment_that_is_followed_has_dates_without_a_model(client: TestClient) -> None:
+    registered = client.post("/v1/shipments", json={"external_id": "A1", "order_time": ORDERED, **NEAR}, headers=WITH_KEY)
+    assert registered.status_code == 201, registered.text
+    told = client.get(f"/v1/shipments/{registered.json()['id']}", headers=WITH_KEY).json()
+    assert (told["forecast"]["degraded"], told["forecast"]["model_version"]) == (True, None)
+    assert told["forecast"]["estimated_delivery_date"]
+    assert told["expected_next_scan_by"] is None
+
+
+def just_ordered(current: Current) -> Answer:
+    """What is said of an order the moment it is placed."""
+    origin, destination = Place(country="AT", region="9"), Place(country="AT", region="1")
+    shipment = Shipment(shipment_id="s", order_id="o", origin=origin, destination=destination, ordered_at=NOW, carrier="post")
+    (answer,) = score_shipments([shipment], [ordered(shipment)], current.answering, NOW, policy=DelayPolicy(), terms=Terms())
+    return answer
+
+
+def test_the_medians_stand_in_for_a_model_that_serves(sound: Path) -> None:
+    watched = Serving(sound)
+    watched.look()
+    current = watched.current
+    assert current.served is current.answering
+    without = current.without_model()
+    assert (without.version, without.is_degraded, str(without.learned_on)) == (None, True, "2026-05-10")
+    model, medians = just_ordered(current), just_ordered(without)
+    assert (model.code, medians.code) == (AnswerCode.OK, AnswerCode.NO_MODEL)
+    assert model.estimated_on is not None
+    assert medians.estimated_on is not None
+    # Half a day and a tenth later than half of the parcels.
+    assert timedelta(0) <= medians.estimated_on - model.estimated_on <= timedelta(days=2)
+
+
+def test_of_a_registry_without_anything_nothing_is_said(tmp_path: Path) -> None:
+    watched = Serving(tmp_path / "models")
+    watched.look()
+    assert (watched.current.answering, watched.current.fallback) == (None, None)
+    answer = just_ordered(watched.current)
+    assert (answer.code, answer.estimated_on, answer.support_level, answer.support_parcels) == (AnswerCode.NO_MODEL, None, "none", 0)
