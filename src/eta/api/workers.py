@@ -18,6 +18,8 @@ from eta.store.store import Store
 SMALL = 20
 #: Large batches that may wait.
 LONGEST_QUEUE = 8
+#: Seconds that a model may take over an estimate before the lane medians answer in its place: somebody waits at a checkout.
+ESTIMATE_SECONDS = 0.25
 
 #: Seconds between two erasures of what is old.
 RETAIN_EVERY = 3_600.0
@@ -33,6 +35,9 @@ class Workers:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eta-batch")
         self._waiting = 0
+        self._turn = asyncio.Lock()
+        #: The last work with a limit of time; not done although its turn is over, it was given up.
+        self._timed: Future[Any] | None = None
 
     async def run(self, work: Callable[[], T], parcels: int) -> T:
         """The result of ``work``.
@@ -49,6 +54,24 @@ class Workers:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._waiting -= 1
+
+    async def run_within(self, seconds: float, work: Callable[[], T], otherwise: Callable[[], T]) -> T:
+        """The result of ``work``, or that of ``otherwise`` where it takes longer than ``seconds``.
+
+        One work follows the other, and a wait for those before does not count. Nothing can stop work that was given up: until it
+        has ended, whoever comes gets ``otherwise`` at once. What ``work`` raises is raised, for a fault is no delay.
+        """
+        async with self._turn:
+            if self._timed and not self._timed.done():
+                return otherwise()
+            self._timed = self._pool.submit(work)
+            told = asyncio.wrap_future(self._timed)
+            try:
+                await asyncio.wait({told}, timeout=seconds)
+            finally:
+                # What is done already stays as it is.
+                is_given_up = told.cancel()
+        return otherwise() if is_given_up else told.result()
 
     def close(self) -> None:
         """Waits for the batch at work, if any; those that wait are dropped."""
