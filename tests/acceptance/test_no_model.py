@@ -14,12 +14,13 @@ from fastapi.testclient import TestClient
 
 from eta.api import serving
 from eta.api.serving import Current, Serving
-from eta.api.told import Scores
+from eta.api.told import Estimates, Scores
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.lane_medians import RUNGS
 from eta.registry import Registry
-from eta.service.quote_delivery import ordered
+from eta.service.order_to_door import ordered
+from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import Answer, AnswerCode, Terms, score_shipments
 from eta.service.served_model import LANE_MEDIANS
 from served import KEY, NOW, application, save_medians, save_model
@@ -231,3 +232,47 @@ def test_of_a_registry_without_anything_nothing_is_said(tmp_path: Path) -> None:
     assert (watched.current.answering, watched.current.fallback) == (None, None)
     answer = just_ordered(watched.current)
     assert (answer.code, answer.estimated_on, answer.support_level, answer.support_parcels) == (AnswerCode.NO_MODEL, None, "none", 0)
+
+
+def estimate(client: TestClient, **lane: Any) -> dict[str, Any]:
+    """An answer, which keeps the contract."""
+    carrier = {"carrier_code": lane.pop("carrier_code", NEAR["carrier_code"])}
+    body = {"order_time": ORDERED, **{name: value for name, value in NEAR.items() if name != "carrier_code"}, **lane, "carriers": [carrier]}
+    answered = client.post("/v1/estimates", json=body, headers=WITH_KEY)
+    assert answered.status_code == 200, answered.text
+    Estimates.model_validate_json(answered.text)
+    told: dict[str, Any] = answered.json()
+    return told
+
+
+def test_an_estimate_without_a_version_says_what_the_score_of_such_an_order_says(client: TestClient) -> None:
+    told = estimate(client)
+    assert (told["degraded"], told["model_version"]) == (True, None)
+    body = {"as_of": ORDERED, "shipments": [{"order_time": ORDERED, **NEAR}]}
+    (scored,) = client.post("/v1/score", json=body, headers=WITH_KEY).json()["results"]
+    (result,) = told["results"]
+    own = {name for name in result if result[name] != scored.get(name)}
+    # Its law lies between those of the times of day before and after the order.
+    assert own <= {"desired_delivery_probability", "cutoff", "ship_on_date", "time_in_transit", "delivery_date_confidence", "promise"}
+    assert result["estimated_delivery_date"]
+
+
+def test_a_model_over_its_time_budget_is_answered_for_by_the_medians(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def slow(lane: Shipment, services: Any, served: Any, **terms: Any) -> Any:
+        if served.version:
+            released.wait(15.0)
+        return quote_delivery(lane, services, served, **terms)
+
+    with TestClient(application(sound)) as client:
+        version = client.get("/readyz").json()["model_version"]
+        assert estimate(client)["model_version"] == version
+        monkeypatch.setattr("eta.api.checkout.quote_delivery", slow)
+        told = estimate(client)
+        assert (told["degraded"], told["model_version"], told["results"][0]["confidence_code"]) == (True, None, "no_model")
+        assert told["results"][0]["model_version"] is None
+        assert told["results"][0]["estimated_delivery_date"]
+        assert client.get("/readyz").json()["status"] == "ready"
+        released.set()
+        wait_until(lambda: estimate(client)["model_version"] == version)

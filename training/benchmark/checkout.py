@@ -218,7 +218,9 @@ def judged(said: pd.DataFrame) -> dict[str, Any]:
         own = tenth == number
         # Bonferroni's bound over the tenths of all three parts.
         low, high = exact_interval(float(true[own].sum()), float(own.sum()), confidence=1.0 - (1.0 - SURE) / (3 * TENTHS))
-        entries.append({"stated": stated[own].mean(), "true": true[own].mean(), "low": low, "high": high, "in_band": low <= stated[own].mean() <= high})
+        entries.append(
+            {"stated": float(stated[own].mean()), "true": float(true[own].mean()), "low": low, "high": high, "in_band": bool(low <= stated[own].mean() <= high)}
+        )
     slope = float(np.polyfit(stated, true, 1)[0])
     errors = [abs(each["stated"] - each["true"]) for each in entries]
     return {

@@ -104,7 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.store = store = await asyncio.to_thread(open_store, settings.database_url, app.state.clock)
     app.state.readers, app.state.written = Readers(store), Written()
     # Scans do not wait behind scores.
-    app.state.workers, app.state.parsers = Workers(), Workers()
+    app.state.workers, app.state.parsers, app.state.quotes = Workers(), Workers(), Workers()
     await asyncio.to_thread(serving.try_to_look)
     # What stands after the start stays: a collection of garbage need not look through it while a caller waits.
     gc.freeze()
@@ -118,5 +118,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 await task
         app.state.workers.close()
         app.state.parsers.close()
+        app.state.quotes.close()
         app.state.readers.close()
         await asyncio.to_thread(store.close)
