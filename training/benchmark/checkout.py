@@ -256,19 +256,31 @@ def ship_bys(world: World, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
     results = []
     for level in LEVELS:
         met: list[bool] = []
+        stated: list[float] = []
         for row in track(known, f"ship-by at {level}"):
             if len(met) == SHIP_BYS:
                 break
             at = pd.Timestamp(handed[row], tz="UTC").to_pydatetime()
-            if (wanted_on := latest_for(world, int(row), at, level)) is not None:
-                met.append(bool(arrived_on[row] <= np.datetime64(wanted_on, "D")))
+            if (found := latest_for(world, int(row), at, level)) is not None:
+                met.append(bool(arrived_on[row] <= np.datetime64(found[0], "D")))
+                stated.append(found[1])
         low, high = exact_interval(float(sum(met)), float(len(met)), confidence=1.0 - (1.0 - SURE) / len(LEVELS))
-        results.append({"asked": level, "n": len(met), "met": float(np.mean(met)), "low": low, "high": high, "in_band": bool(low <= level <= high)})
+        results.append(
+            {
+                "asked": level,
+                "n": len(met),
+                "stated": float(np.mean(stated)),
+                "met": float(np.mean(met)),
+                "low": low,
+                "high": high,
+                "in_band": bool(low <= level <= high),
+            }
+        )
     return results
 
 
-def latest_for(world: World, row: int, handed_over_at: datetime, level: float) -> date | None:
-    """The first day for which ship-by names the very day on which the parcel was handed over; None if there is none."""
+def latest_for(world: World, row: int, handed_over_at: datetime, level: float) -> tuple[date, float] | None:
+    """The first day for which ship-by names the very day on which the parcel was handed over, and its chance; None if there is none."""
     lane, service = world.order(row)
     day = timedelta(days=1)
     for wanted_on in (handed_over_at.date() + number * day for number in range(1, 12)):
@@ -284,7 +296,7 @@ def latest_for(world: World, row: int, handed_over_at: datetime, level: float) -
         if answer.code is ShipByCode.OK and answer.handover_at is not None:
             named = answer.handover_at.date() - handed_over_at.astimezone(local_zone(lane)).date()
             if named == timedelta():
-                return wanted_on
+                return wanted_on, float(answer.probability or 0.0)
             if named > timedelta():
                 return None
     return None

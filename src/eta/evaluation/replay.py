@@ -44,7 +44,7 @@ Law = Callable[[Moments], Curves]
 SAMPLED = 20
 
 #: Moments a month and stage from which a model learns how wide its laws should have been.
-MOST_CALIBRATING = 3_000
+MOST_CALIBRATING = 20_000
 
 #: Full months replayed before the first judged day, to choose promise levels on the past.
 WARM_UP_MONTHS = 3

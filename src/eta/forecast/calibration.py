@@ -14,17 +14,18 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from eta.domain.errors import ModelCorrupted
 from eta.domain.vocabulary import Phase
 from eta.journey.features import Features
 from eta.journey.state import PHASES
 
-#: Parcels that are still with the shop, and those on their way, are calibrated apart.
-STAGES = ("before_handover", "on_the_way")
+#: Parcels that are still with the shop and those on their way are calibrated apart, and so are those that cross a border.
+STAGES = ("before_handover", "on_the_way", "before_handover_abroad", "on_the_way_abroad")
 #: Where the stretches of H begin: at these chances of having arrived. The last one has no end.
 CHANCES = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
 STARTS = -np.log1p(-CHANCES)
 #: Arrivals' worth of trust, in each stretch, that the law is right.
-PRIOR = 100.0
+PRIOR = 50.0
 #: Days of forecasts to learn from, before the fit.
 PAST_DAYS = 62
 
@@ -41,6 +42,17 @@ class Calibration:
     def none(cls) -> Calibration:
         """The laws as they are."""
         return cls(np.ones((len(STAGES), len(STARTS))))
+
+    @classmethod
+    def of_slopes(cls, slopes: NDArray[np.float64]) -> Calibration:
+        """What was kept.
+
+        Raises:
+            ModelCorrupted: if it is of other stages or stretches than ours.
+        """
+        if slopes.shape != (len(STAGES), len(STARTS)):
+            raise ModelCorrupted("the calibration is of other stages than ours; train the model again")
+        return cls(slopes)
 
     @classmethod
     def learn(cls, hazards: NDArray[np.float64], arrived: NDArray[np.bool_], stage: NDArray[np.integer]) -> Calibration:
@@ -75,8 +87,16 @@ class Calibrates(Protocol):
 
 
 def stages(features: Features) -> NDArray[np.int64]:
-    """The stage of each parcel, (N,), as a place in ``STAGES``."""
-    return (features.numbers["phase"] != _SHOP).astype(np.int64)
+    """The stage of each parcel, (N,), as a place in ``STAGES``; of which the lane is not known, it stays at home."""
+    lane = features.labels["lane"]
+    abroad = np.array([*(_crosses(name) for name in lane.names), False])
+    return (features.numbers["phase"] != _SHOP) + 2 * abroad[lane.codes].astype(np.int64)
+
+
+def _crosses(lane: str) -> bool:
+    """Whether "AT-9>DE-BY" leads from one country to another."""
+    origin, _, destination = lane.partition(">")
+    return origin.partition("-")[0] != destination.partition("-")[0]
 
 
 def _along(

@@ -196,9 +196,13 @@ class HazardModel(Estimator):
         return {"base": self.base_, "values": self.values_, "calibration": self.calibration_.slopes, **forest, **activity, **labels}
 
     def restore(self, arrays: Arrays) -> Self:
-        """Takes the place of ``fit`` with what ``to_arrays`` gave."""
+        """Takes the place of ``fit`` with what ``to_arrays`` gave.
+
+        Raises:
+            ModelCorrupted: if that is of other stages than ours.
+        """
         self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.none()
-        self.calibration_ = Calibration(arrays["calibration"])
+        self.calibration_ = Calibration.of_slopes(arrays["calibration"])
         self.forest_ = Forest(**{name.removeprefix("forest."): values for name, values in arrays.items() if name.startswith("forest.")})
         self.activity_ = Activity(
             tuple(str(name) for name in arrays["activity.carriers"]),
