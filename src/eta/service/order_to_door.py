@@ -21,8 +21,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from eta.calendars.clocks import Clocks
 from eta.calendars.holidays import LIBRARY, Holidays
-from eta.calendars.local import to_instant, wall_to_instant
+from eta.calendars.local import DAY, from_microseconds, microseconds, to_instant
 from eta.calendars.pick_up import PickUp
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zones import zone_of
@@ -36,7 +37,7 @@ from eta.journey.timeline import Timelines
 from eta.promise import curves_of_days, probability_by_day
 from eta.service.served_model import Answering, ServedModel
 
-#: Local hours at which orders are asked about, and how many such times before the order count.
+#: Local hours at which orders are asked about, evenly spread over the day, and how many such times before the order count.
 ANCHOR_HOURS = (0, 6, 12, 18)
 LOOK_BACK_ANCHORS = 12
 #: Days of hand-overs before the order that count.
@@ -102,9 +103,10 @@ def order_laws(lane: Shipment, services: Sequence[CarrierService], warehouse: Wa
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    anchors = [
-        _handovers(lane, service, warehouse, served, holidays) if warehouse and isinstance(served, ServedModel) else _orders(lane) for service in services
-    ]
+    if warehouse and isinstance(served, ServedModel):
+        anchors = [_handovers(lane, service, warehouse, served, holidays) for service in services]
+    else:
+        anchors = [_orders(lane)] * len(services)
     shipments, events = list[Shipment](), list[TrackingEvent]()
     for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
         for place, at in enumerate(own.at):
@@ -119,12 +121,13 @@ def order_laws(lane: Shipment, services: Sequence[CarrierService], warehouse: Wa
     first_on = np.datetime64(lane.ordered_at.astimezone(ZoneInfo(timelines.zone.names[timelines.zone.codes[0]])).date(), "D")
     days = first_on + np.arange(HORIZON_DAYS + 2 + max(ceil((own.at[-1] - lane.ordered_at) / timedelta(days=1)) for own in anchors))
     chances = probability_by_day(curves, moments.as_of, np.tile(days, (len(shipments), 1)), timelines.zone)
+    weights = np.concatenate([own.weights for own in anchors])
+    # Of days beyond its horizon an earlier law says nothing.
+    reach = (moments.as_of + (HORIZON_DAYS - 1) * DAY).astype(first_on.dtype)
+    chances[(days > reach[:, None]) & (weights[:, None] == 0.0)] = 1.0
     laws, start = np.empty((len(services), len(days))), 0
     for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
         told, start = chances[start : start + len(own.at)], start + len(own.at)
-        # Of days beyond its horizon an earlier law says nothing.
-        reach = np.array([np.datetime64((at + timedelta(days=HORIZON_DAYS - 1)).date(), "D") for at in own.at])
-        told = np.where((days > reach[:, None]) & (np.array(own.weights)[:, None] == 0.0), 1.0, told)
         laws[number] = np.array(own.weights) @ np.minimum.accumulate(told, axis=0)
         if service.delivery_weekdays is not None:
             last = DeliveryDays(lane.destination.country, lane.destination.region, service.delivery_weekdays, holidays).last(days)
@@ -151,13 +154,14 @@ def _orders(lane: Shipment) -> _Anchors:
     """The times of day before the order, that before and that after it."""
     zone, _ = zone_of(lane.origin.country, lane.origin.region)
     today = lane.ordered_at.astimezone(ZoneInfo(zone)).date()
-    days = [today + timedelta(days=number) for number in range(-LOOK_BACK_ANCHORS // len(ANCHOR_HOURS) - 1, 2)]
-    times = [wall_to_instant(datetime.combine(day, time(hour)), zone)[0] for day in days for hour in ANCHOR_HOURS]
-    # Instants: two times of one zone would be compared as its clocks show them.
-    after = next(number for number, at in enumerate(times) if at.timestamp() > lane.ordered_at.timestamp())
-    before, end = times[after - 1], times[after]
-    share = (lane.ordered_at.timestamp() - before.timestamp()) / (end.timestamp() - before.timestamp())
-    at = times[after - 1 - LOOK_BACK_ANCHORS : after + 1]
+    first = np.datetime64(today, "D") - (LOOK_BACK_ANCHORS // len(ANCHOR_HOURS) + 1)
+    steps = np.arange(LOOK_BACK_ANCHORS + 3 * len(ANCHOR_HOURS)) * np.timedelta64(24 // len(ANCHOR_HOURS), "h")
+    times = Clocks.of((zone,)).instants((first + steps).astype("datetime64[us]").view(np.int64)[None, :], np.zeros(1, dtype=np.int32))[0]
+    ordered_at = microseconds(lane.ordered_at)
+    after = int(np.searchsorted(times, ordered_at, side="right"))
+    before, end = times[after - 1 : after + 1].tolist()
+    share = (ordered_at - before) / (end - before)
+    at = [from_microseconds(each) for each in times[after - 1 - LOOK_BACK_ANCHORS : after + 1].tolist()]
     return _Anchors(at, [*([0.0] * LOOK_BACK_ANCHORS), 1.0 - share, share])
 
 
