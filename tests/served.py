@@ -19,6 +19,7 @@ from eta.domain.access import Caller
 from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
 from eta.forecast.lane_medians import LaneMedians
+from eta.forecast.pieces import Dependence
 from eta.forecast.support import LADDER, Support
 from eta.journey.features import Features
 from eta.journey.snapshots import Examples, Outcomes, examples, snapshots_to_learn
@@ -44,7 +45,7 @@ def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
     timelines, lessons = learned_from(count, days)
     model = HazardModel(trees=10, leaves=6, leaf_rows=20).fit(lessons)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95)
-    facts, files = pack(model, laws, Support.learn(lessons), Handling())
+    facts, files = pack(model, laws, Support.learn(lessons), Handling(), Dependence())
     facts |= {"data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": None}
     return Registry(folder).save(facts, files, as_of)
 

@@ -43,6 +43,7 @@ from eta.delays import StageLaws
 from eta.domain.access import Caller
 from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
+from eta.forecast.pieces import Dependence
 from eta.forecast.support import Support
 from eta.journey.features import Features, features
 from eta.journey.snapshots import Examples, Outcomes, Snapshots, examples, snapshots_to_learn
@@ -228,7 +229,7 @@ def _make(folder: Path, shipments: int, rows: int, requests: int) -> World:
     lessons = examples(snapshots, Outcomes.at(timelines, as_of))
     model = HazardModel().fit(lessons)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, as_of)), as_of, level=0.95)
-    facts, files = pack(model, laws, Support.learn(lessons), Handling())
+    facts, files = pack(model, laws, Support.learn(lessons), Handling(), Dependence())
     Registry(folder / "models").save({**facts, "data": {"examples": len(lessons)}}, files, AS_OF)
     return World(folder, timelines, snapshots, lessons, model, rows, requests)
 

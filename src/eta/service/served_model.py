@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -19,11 +19,12 @@ from eta.forecast.drift import Drift
 from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
 from eta.forecast.lane_medians import LaneMedians
+from eta.forecast.pieces import Dependence
 from eta.forecast.support import Support
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, Features
 from eta.registry import Registry, Version
 
-ARRAYS, DRIFT, HANDLING, STAGES, SUPPORT = "arrays.npz", "drift.json", "handling.json", "stages.json", "support.json"
+ARRAYS, DRIFT, HANDLING, PIECES, STAGES, SUPPORT = "arrays.npz", "drift.json", "handling.json", "pieces.json", "stages.json", "support.json"
 #: The file beside the versions, so that it survives whatever becomes of them.
 LANE_MEDIANS = "lane_medians.json"
 
@@ -75,13 +76,14 @@ def is_model(answering: Answering | None) -> bool:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A fitted model with what is usual at each stage, how long shops handle an order, and the support of its answers."""
+    """A fitted model with what is usual at each stage, how long shops handle an order, how parcels go together, and the support of its answers."""
 
     version: str
     model: HazardModel
     laws: StageLaws
     support: Support
     handling: Handling
+    pieces: Dependence = field(default_factory=Dependence)
 
     @classmethod
     def unpack(cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays) -> ServedModel:
@@ -102,6 +104,8 @@ class ServedModel:
             StageLaws.from_json(json.loads(version.files[STAGES])),
             Support(json.loads(version.files[SUPPORT])),
             Handling.from_json(json.loads(version.files[HANDLING])),
+            # Versions from before it was learned have none.
+            Dependence.from_json(json.loads(version.files.get(PIECES, b"{}"))),
         )
 
 
@@ -134,11 +138,18 @@ def kept_medians(registry: Registry) -> LaneMedians | None:
     return None if values is None else LaneMedians.from_json(values)
 
 
-def pack(model: HazardModel, laws: StageLaws, support: Support, handling: Handling) -> tuple[dict[str, Any], dict[str, bytes]]:
+def pack(model: HazardModel, laws: StageLaws, support: Support, handling: Handling, pieces: Dependence) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Facts for the manifest and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))
-    files = {ARRAYS: arrays.getvalue(), HANDLING: _json(handling.to_json()), STAGES: _json(laws.to_json()), SUPPORT: _json(support.counts), **pack_drift(model)}
+    files = {
+        ARRAYS: arrays.getvalue(),
+        HANDLING: _json(handling.to_json()),
+        PIECES: _json(pieces.to_json()),
+        STAGES: _json(laws.to_json()),
+        SUPPORT: _json(support.counts),
+        **pack_drift(model),
+    }
     return {"kind": "hazard", "parameters": model.get_params(), "columns": columns()}, files
 
 

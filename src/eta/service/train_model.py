@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from eta.calendars.local import to_instant
 from eta.delays import DelayPolicy, StageLaws
 from eta.domain.errors import NothingToLearn
-from eta.evaluation.replay import Progress, Refit, replay
+from eta.evaluation.replay import Progress, Refit, Replay, replay
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
 from eta.forecast.calibration import Calibration
@@ -17,8 +19,9 @@ from eta.forecast.drift import Follower, Midnights
 from eta.forecast.handling import Handling
 from eta.forecast.hazard import HazardModel
 from eta.forecast.lane_medians import LaneMedians
+from eta.forecast.pieces import Dependence
 from eta.forecast.support import Support
-from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
+from eta.journey.snapshots import PURCHASE, Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.registry import Registry
@@ -60,8 +63,8 @@ def train_model(
     states = fold(timelines, Moments.all_at(timelines, instant))
     laws = StageLaws.learn(timelines, states, instant, level=policy.silence_level)
     progress("checking against earlier days", 4, 5)
-    check, model.calibration_ = _check(timelines, as_of, make, rivals)
-    facts, files = pack(model, laws, Support.learn(lessons), Handling.learn(timelines, states, instant))
+    check, model.calibration_, pieces = _check(timelines, as_of, make, rivals)
+    facts, files = pack(model, laws, Support.learn(lessons), Handling.learn(timelines, states, instant), pieces)
     facts |= {
         "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
         "check": check,
@@ -75,10 +78,10 @@ def train_model(
 
 def _check(
     timelines: Timelines, as_of: datetime, make: Callable[[], HazardModel], rivals: Mapping[str, Callable[[], ArrivalModel]]
-) -> tuple[dict[str, Any] | None, Calibration]:
+) -> tuple[dict[str, Any] | None, Calibration, Dependence]:
     """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days.
 
-    On the same days it learns how wide its laws should have been.
+    On the same days it learns how wide its laws should have been, and how parcels for one place go together.
     """
     midnight = as_of.replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = midnight - timedelta(days=2 * CHECK_DAYS), midnight - timedelta(days=CHECK_DAYS)
@@ -86,10 +89,23 @@ def _check(
     try:
         replayed = replay(timelines, models, start=start, end=end, refit=Refit.NEVER, known_through=to_instant(as_of), warm_up_months=0)
     except NothingToLearn:
-        return None, Calibration.none()
+        return None, Calibration.none(), Dependence()
     summary = summarise(replayed, reference="eta")
     kept = {part: [row for row in summary[part] if row["moment"] in _CHECKED_MOMENTS] for part in ("rows", "differences", "by_segment")}
     # Clock times would make two trainings on the same data differ.
     kept["rows"] = [{name: value for name, value in row.items() if name not in _TIMES} for row in kept["rows"]]
     kept["by_segment"] = [row for row in kept["by_segment"] if row["model"] == "eta"]
-    return {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **kept}, replayed.calibrations["eta"]
+    check = {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **kept}
+    return check, replayed.calibrations["eta"], _dependence(timelines, replayed)
+
+
+def _dependence(timelines: Timelines, replayed: Replay) -> Dependence:
+    """What the forecasts made at purchase tell of parcels bought on one local day for one destination; of a stretch of PIT the middle counts."""
+    bought = replayed.judged["moment"].eq(PURCHASE).to_numpy()
+    judged, forecasts = replayed.judged[bought], replayed.forecasts["eta"][bought]
+    row = np.searchsorted(timelines.shipment_id, judged["shipment_id"].to_numpy(dtype=object))
+    origin, carrier, destination = (timelines.texts[name].codes[row].astype(np.int64) for name in ("origin", "carrier", "destination"))
+    day = judged["as_of_on"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    pit = forecasts[["pit_from", "pit_to"]].to_numpy(dtype=np.float64).mean(axis=1)
+    place, sender = (np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1] for columns in ((day, destination), (origin, carrier)))
+    return Dependence.learn(pit, place, sender)
