@@ -8,10 +8,19 @@ import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from eta.api.contract import CORRECTION_REQUESTS, ESTIMATE_REQUESTS, EVENT_REQUESTS, SCORE_REQUESTS, SHIP_BY_REQUESTS, SHIPMENT_REQUESTS
+from eta.api.contract import (
+    CORRECTION_REQUESTS,
+    ESTIMATE_REQUESTS,
+    EVENT_REQUESTS,
+    ORDER_ESTIMATE_REQUESTS,
+    SCORE_REQUESTS,
+    SHIP_BY_REQUESTS,
+    SHIPMENT_REQUESTS,
+)
 
 GOOD: list[tuple[str, Any]] = [
     *(("/v1/estimates", body) for body in ESTIMATE_REQUESTS.values()),
+    *(("/v1/order-estimates", body) for body in ORDER_ESTIMATE_REQUESTS.values()),
     *(("/v1/score", body) for body in SCORE_REQUESTS.values()),
     *(("/v1/ship-by", body) for body in SHIP_BY_REQUESTS.values()),
     *(("/v1/shipments", body) for body in SHIPMENT_REQUESTS.values()),

@@ -29,7 +29,7 @@ from eta.api import serving
 from eta.api.app import create_app
 from eta.api.problems import Refused
 from eta.api.shown import EventResults, Registered
-from eta.api.told import Estimates, Scores, ShipBys
+from eta.api.told import Estimates, OrderEstimate, Scores, ShipBys
 from eta.api.workers import LONGEST_QUEUE, Workers
 from eta.calendars.holidays import LIBRARY, Holidays
 from eta.cli import main
@@ -145,6 +145,7 @@ def examples(client: TestClient) -> Iterator[tuple[str, str, Any]]:
 def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(client: TestClient) -> None:
     kinds: dict[str, type[BaseModel]] = {
         "/v1/estimates": Estimates,
+        "/v1/order-estimates": OrderEstimate,
         "/v1/score": Scores,
         "/v1/ship-by": ShipBys,
         "/v1/shipments": Registered,
@@ -157,6 +158,7 @@ def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(cl
         assert answered.status_code in (200, 201), answered.text
         kinds[path].model_validate_json(answered.text)
         assert path not in ("/v1/estimates", "/v1/score") or any(result.get("estimated_delivery_date") for result in answered.json()["results"])
+        assert path != "/v1/order-estimates" or answered.json()["last"]["estimated_delivery_date"]
 
 
 def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -> None:
@@ -271,6 +273,46 @@ def test_a_model_of_too_few_parcels_abstains(clients: dict[str, TestClient]) -> 
     assert (result["estimated_delivery_date"], result["promise"], result["time_in_transit"]["percentile_50"]) == (None, None, None)
 
 
+PIECE = {"origin_address": ADDRESSES["origin_address"], "carrier_code": "post"}
+ORDER = {"destination_address": ADDRESSES["destination_address"], "order_time": ESTIMATE["order_time"], "desired_delivery_date": "2026-05-25"}
+
+
+def test_a_piece_of_an_order_is_told_what_its_estimate_is(client: TestClient) -> None:
+    pickup = {"estimated_pickup": {"order_cutoff_time": "15:00"}}
+    told = post(client, "/v1/order-estimates", {**ORDER, "pieces": [{**PIECE, **pickup, "delivery_days": [1, 3]}, PIECE]})
+    for piece, more, service in zip(told["pieces"], (pickup, {}), ({"delivery_days": [1, 3]}, {}), strict=True):
+        asked = {**ESTIMATE, **more, "desired_delivery_date": "2026-05-25", "carriers": [{"carrier_code": "post", **service}]}
+        assert piece == post(client, "/v1/estimates", asked)["results"][0]
+
+
+def test_an_order_is_complete_no_sooner_than_any_of_its_pieces(client: TestClient) -> None:
+    told = post(client, "/v1/order-estimates", {**ORDER, "pieces": [{**PIECE, "package_count": 2}, {**PIECE, "carrier_code": "other"}]})
+    chances = [each["desired_delivery_probability"] for each in (told["last"], told["pieces"][0], told["first"])]
+    assert chances == sorted(chances)
+    assert chances[0] < chances[2]
+    for end in ("first", "last"):
+        days = [told[end][f"estimated_delivery_date{name}"] or "9" for name in ("_min", "", "_max")]
+        assert days == sorted(days)
+    assert told["code"] == "ok"
+    assert 0.0 < told["dependence"]["correlation"] < 1.0
+
+
+@pytest.mark.parametrize(("name", "code"), [("empty", "no_model"), ("tiny", "too_little_support")])
+def test_an_order_that_cannot_be_answered_says_why(name: str, code: str, golden_clients: dict[str, TestClient]) -> None:
+    told = post(golden_clients[name], "/v1/order-estimates", {**ORDER, "pieces": [PIECE, PIECE]})
+    assert (told["code"], told["first"], told["last"]) == (code, None, None)
+    assert told["dependence"] == {"correlation": None, "learned_from_pairs": None}
+    assert told["degraded"] is (name == "empty")
+    assert [piece["confidence_code"] for piece in told["pieces"]] == [code] * 2
+
+
+@pytest.mark.parametrize("pieces", [[], [PIECE] * 21, [{**PIECE, "price": 3.0}], [{**PIECE, "package_count": 0}], [{"carrier_code": "post"}]])
+def test_an_order_of_no_pieces_or_too_many_or_strange_ones_is_refused(client: TestClient, pieces: list[Any]) -> None:
+    answered = client.post("/v1/order-estimates", json={**ORDER, "pieces": pieces}, headers=WITH_KEY)
+    assert answered.status_code == 422
+    assert answered.json()["errors"][0]["loc"][:2] == ["body", "pieces"]
+
+
 def test_no_shipments_get_no_results(client: TestClient) -> None:
     assert post(client, "/v1/score", {"shipments": []})["results"] == []
 
@@ -318,7 +360,7 @@ def test_requests_made_from_the_contract_are_answered_by_the_contract(contract: 
 @pytest.mark.parametrize(
     "headers", [{}, {"X-API-Key": "wrong"}, {"X-API-Key": ""}, {"Authorization": f"Basic {KEY}"}, {"Authorization": "Bearer"}, {"X-API-Key": KEY + "x"}]
 )
-@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/estimates"), ("POST", "/v1/score"), ("GET", "/v1/models")])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/estimates"), ("POST", "/v1/order-estimates"), ("POST", "/v1/score"), ("GET", "/v1/models")])
 def test_without_a_key_of_ours_nothing_is_told(client: TestClient, method: str, path: str, headers: dict[str, str]) -> None:
     answered = client.request(method, path, content=b"{", headers={**JSON_HEADERS, **headers})
     assert answered.status_code == 401

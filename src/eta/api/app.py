@@ -2,6 +2,7 @@
 
 POST   /v1/estimates              dates for one lane and several carrier services, before anything is bought
 GET    /v1/estimates/{id}         dates as they were shown; /schema-org says the same to search engines
+POST   /v1/order-estimates        the same of an order that travels as several parcels: when the first and the last of them arrive
 POST   /v1/ship-by                the latest hand-over that brings a parcel by a wanted day
 POST   /v1/score                  dates and delay flags of shipments told whole; nothing is kept
 POST   /v1/shipments              registers a shipment that is to be followed

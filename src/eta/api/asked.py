@@ -17,8 +17,9 @@ from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.promise import PromiseCosts, PromisePolicy
 from eta.service.order_to_door import MOST_HANDLING_DAYS, CarrierService, Warehouse, ordered
+from eta.service.quote_order import Piece
 
-MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES = 5_000, 200, 50
+MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES, MOST_PIECES = 5_000, 200, 50, 20
 
 #: Factors to kilograms; the pound and the ounce are international avoirdupois, exact by definition.
 KG_IN: Mapping[str, float] = MappingProxyType({"g": 0.001, "kg": 1.0, "lb": 0.45359237, "oz": 0.028349523125})
@@ -105,12 +106,11 @@ class Parcel(Strict):
         )
 
 
-class CarrierAsked(Strict):
+class ServiceAsked(Strict):
     """A carrier and one of its services; leave out what the shop does not choose."""
 
     carrier_code: Code | None = None
     service_code: Code | None = None
-    price: Annotated[Annotated[Number, Field(ge=0, le=1e9)] | None, Field(description="In one currency for all; only compared.")] = None
     delivery_days: Annotated[Weekdays | None, Field(description="On which it delivers, but for holidays; default: as it was learned.")] = None
     pickup_days: Annotated[Weekdays | None, Field(description="On which it picks up; default: `business_days` of `estimated_pickup`.")] = None
 
@@ -122,6 +122,12 @@ class CarrierAsked(Strict):
             delivery_weekdays=tuple(self.delivery_days) if self.delivery_days else None,
             pickup_weekdays=tuple(self.pickup_days) if self.pickup_days else None,
         )
+
+
+class CarrierAsked(ServiceAsked):
+    """One of the services to compare; leave out what the shop does not choose."""
+
+    price: Annotated[Annotated[Number, Field(ge=0, le=1e9)] | None, Field(description="In one currency for all; only compared.")] = None
 
 
 class ProcessingTime(Strict):
@@ -225,6 +231,32 @@ class EstimateRequest(Parcel):
         if self.is_shown and (self.draft or self.now_override):
             raise PydanticCustomError("tried_not_shown", "what is tried is not shown to a customer; leave out is_shown, or draft and now_override")
         return self
+
+
+class PieceAsked(ServiceAsked):
+    """A parcel of an order, or several that are alike."""
+
+    origin_address: Address
+    weight: Annotated[Annotated[Weight, AfterValidator(is_parcel)] | None, Field(description="Of one parcel.")] = None
+    dimensions: Annotated[Dimensions | None, Field(description="Of one parcel.")] = None
+    package_count: Annotated[int, Field(ge=1, le=1_000, description="So many such parcels, each of which travels alone.")] = 1
+    estimated_pickup: Annotated[EstimatedPickup | None, Field(description="When parcels are handed over; default: as it was learned.")] = None
+
+    def to_piece(self, destination: Address, ordered_at: Moment) -> Piece:
+        """In our words."""
+        parcel = Parcel(origin_address=self.origin_address, destination_address=destination, weight=self.weight, dimensions=self.dimensions)
+        warehouse = self.estimated_pickup.to_warehouse() if self.estimated_pickup else None
+        return Piece(lane=parcel.to_shipment("piece", ordered_at), service=self.to_service(), warehouse=warehouse, parcels=self.package_count)
+
+
+class OrderEstimateRequest(Strict):
+    """One order that travels as several parcels to one place."""
+
+    destination_address: Address
+    pieces: Annotated[list[PieceAsked], Field(min_length=1, max_length=MOST_PIECES)]
+    order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
+    confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
+    desired_delivery_date: Annotated[Day | None, Field(description="The local day by which the customer wants it.")] = None
 
 
 class ShipByRequest(Parcel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -13,18 +13,31 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from eta.api import contract
-from eta.api.asked import EstimateRequest, ShipByRequest
+from eta.api.asked import EstimateRequest, OrderEstimateRequest, ShipByRequest
 from eta.api.contract import OF_BODIES, OF_READING, problems
 from eta.api.door import StrictRoute
 from eta.api.fields import Id
 from eta.api.serving import Current
-from eta.api.told import Estimates, ShipBys, ShippingDeliveryTimes, reply, to_comparison, to_estimate, to_messages, to_schema_org, to_ship_by
+from eta.api.told import (
+    Estimates,
+    OrderEstimate,
+    ShipBys,
+    ShippingDeliveryTimes,
+    reply,
+    to_comparison,
+    to_estimate,
+    to_messages,
+    to_order_estimate,
+    to_schema_org,
+    to_ship_by,
+)
 from eta.api.workers import ESTIMATE_SECONDS
 from eta.delays import DelayPolicy
 from eta.domain.errors import NotRecorded
 from eta.service.compare_services import compare_services
 from eta.service.find_ship_by import LOOK_BACK_DAYS, find_ship_by
 from eta.service.quote_delivery import Quote, Showing, keep_estimates, quote_delivery
+from eta.service.quote_order import quote_order
 from eta.service.score_shipments import Terms
 from eta.settings import Settings
 
@@ -69,6 +82,24 @@ async def estimates(request: Request, body: EstimateRequest) -> Response:
     return _cached(answered, _seconds_left(quotes, lane.ordered_at, current))
 
 
+@checkout.post("/order-estimates", response_model=OrderEstimate, responses=problems(*OF_BODIES), openapi_extra=contract.ORDER_ESTIMATES)
+async def order_estimates(request: Request, body: OrderEstimateRequest) -> Response:
+    """Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece."""
+    state, current = request.app.state, request.app.state.serving.current
+    settings: Settings = state.settings
+    terms = Terms(coverage=body.confidence_level, promise=settings.promise_policy, wanted_on=body.desired_delivery_date)
+    ordered_at = body.order_time or state.clock()
+    pieces = [piece.to_piece(body.destination_address, ordered_at) for piece in body.pieces]
+    work = partial(quote_order, pieces, current.answering, policy=DelayPolicy(), terms=terms, holidays=settings.holidays)
+    quote = await state.workers.run(work, len(pieces))
+    state.metrics.count_answers(each.answer.code for each in quote.quotes)
+    results = [
+        to_estimate(each, current, terms, piece.service.carrier, piece.service.service_level, ordered_at)
+        for each, piece in zip(quote.quotes, pieces, strict=True)
+    ]
+    return _cached(to_order_estimate(quote, results, ordered_at, current, terms), _seconds_left(quote.quotes, ordered_at, current))
+
+
 @checkout.get("/estimates/{estimate_id}", response_model=Estimates, responses=problems(*OF_READING, 404), openapi_extra=contract.SHOWN)
 async def estimate(request: Request, estimate_id: Id) -> Response:
     """An estimate as it was shown."""
@@ -108,7 +139,7 @@ async def _kept(request: Request, estimate_id: str) -> dict[str, Any]:
     return {**json.loads(answer), "id": estimate_id}
 
 
-def _seconds_left(quotes: list[Quote], ordered_at: datetime, current: Current) -> int:
+def _seconds_left(quotes: Sequence[Quote], ordered_at: datetime, current: Current) -> int:
     """For how long an order would be told the same; 0 where no model answers."""
     if current.is_degraded:
         return 0

@@ -29,6 +29,18 @@ ESTIMATE_REQUESTS: dict[str, Any] = {
     },
 }
 
+ORDER_ESTIMATE_REQUESTS: dict[str, Any] = {
+    "two parcels of one warehouse, one of another": {
+        "destination_address": _DESTINATION,
+        "order_time": "2026-05-20T11:30:00+02:00",
+        "desired_delivery_date": "2026-05-29",
+        "pieces": [
+            {"carrier_code": "post", "origin_address": _ORIGIN, "weight": {"value": 1.2, "unit": "kg"}, "package_count": 2},
+            {"carrier_code": "other", "origin_address": {"country": "AT", "state": "6"}, "estimated_pickup": {"order_cutoff_time": "15:00"}},
+        ],
+    }
+}
+
 SHIP_BY_REQUESTS: dict[str, Any] = {
     "for a birthday": {
         "carriers": [{"carrier_code": "post"}],
@@ -136,6 +148,7 @@ _KEY_HEADER = {
 }
 
 ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ESTIMATE_REQUESTS))
+ORDER_ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ORDER_ESTIMATE_REQUESTS))
 SHOWN = _needs(Scope.ESTIMATE, "read")
 SHIP_BY = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(SHIP_BY_REQUESTS))
 SCORE = _needs(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))

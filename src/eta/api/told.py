@@ -15,6 +15,7 @@ from eta.domain.vocabulary import DelayState
 from eta.service.compare_services import Comparison
 from eta.service.find_ship_by import ShipBy, ShipByCode
 from eta.service.quote_delivery import Quote
+from eta.service.quote_order import End, OrderQuote
 from eta.service.score_shipments import DELIVERED_LATE, PERCENTILES, Answer, AnswerCode, DelayAnswer, Terms
 
 #: Answers without dates for want of evidence, and those for want of a model.
@@ -173,6 +174,38 @@ class Estimates(Reply):
     comparison: ServiceComparison
     messages: list[Message]
     id: Annotated[str | None, Field(description="Names the estimate when the shipment is registered; only with `is_shown`.")] = None
+
+
+class OrderEnd(Reply):
+    """The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon."""
+
+    estimated_delivery_date: Annotated[date | None, Field(description="The median date.")]
+    estimated_delivery_date_min: date | None
+    estimated_delivery_date_max: date | None
+    delivery_date_confidence: Annotated[Probability | None, Field(description="P(arrival on or before the estimated date).")]
+    desired_delivery_probability: Annotated[Probability | None, Field(description="P(arrival on or before `desired_delivery_date`); null without one.")]
+
+
+class PiecesDependence(Reply):
+    """How likely what holds up one parcel is to hold up another."""
+
+    correlation: Annotated[float | None, Field(ge=0.0, le=1.0, description="Of the normal scores of two parcels, on average; null for a single one.")]
+    learned_from_pairs: Annotated[int | None, Field(ge=0, description="Pairs of past parcels behind it; 0 where it is assumed.")]
+
+
+class OrderEstimate(Reply):
+    """When the first and the last parcel of an order arrive, and one result a piece, in order."""
+
+    object: Literal["OrderEstimate"] = "OrderEstimate"
+    as_of: datetime
+    model_version: str | None
+    degraded: bool
+    code: Annotated[AnswerCode, Field(description="Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date.")]
+    confidence_level: Annotated[float, Field(description="P(min <= arrival <= max) is at least this.")]
+    first: OrderEnd | None
+    last: Annotated[OrderEnd | None, Field(description="Then the order is complete.")]
+    dependence: PiecesDependence
+    pieces: list[EstimatedResult]
 
 
 class DayRange(Reply):
@@ -348,6 +381,34 @@ def to_estimate(quote: Quote, current: Current, terms: Terms, carrier: str | Non
         "ship_on_date": quote.handover_on,
         "cutoff": cutoff,
         "desired_delivery_probability": _rounded(quote.answer.wanted_probability),
+    }
+
+
+def to_order_estimate(quote: OrderQuote, results: list[dict[str, object]], as_of: datetime, current: Current, terms: Terms) -> dict[str, object]:
+    """The fields of an ``OrderEstimate``, in its order."""
+    return {
+        "object": "OrderEstimate",
+        "as_of": as_of,
+        "model_version": current.version,
+        "degraded": current.is_degraded,
+        "code": quote.code,
+        "confidence_level": terms.coverage,
+        "first": _end(quote.first),
+        "last": _end(quote.last),
+        "dependence": {"correlation": _rounded(quote.correlation), "learned_from_pairs": quote.learned_from_pairs},
+        "pieces": results,
+    }
+
+
+def _end(end: End | None) -> dict[str, object] | None:
+    if end is None:
+        return None
+    return {
+        "estimated_delivery_date": end.estimated_on,
+        "estimated_delivery_date_min": end.earliest_on,
+        "estimated_delivery_date_max": end.latest_on,
+        "delivery_date_confidence": _rounded(end.confidence),
+        "desired_delivery_probability": _rounded(end.wanted_probability),
     }
 
 

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import numpy as np
+
 from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import microseconds
+from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError
 from eta.domain.shipment import Shipment
@@ -27,6 +30,8 @@ class Quote:
     order_by: datetime | None = None
     #: The day, by the clocks of the origin, on which it will most likely have been handed over; None where that is not declared.
     handover_on: date | None = None
+    #: The law of the arrival, of one row, as of the order; None without a model.
+    law: Curves | None = None
 
 
 def quote_delivery(
@@ -56,7 +61,8 @@ def quote_delivery(
     answers = score_timelines(timelines, served, lane.ordered_at, policy=policy, terms=terms, curves=laws.curves if laws else None)
     if laws is None:
         return [Quote(answer) for answer in answers]
-    return [Quote(*each) for each in zip(answers, laws.order_by, laws.handover_on, strict=True)]
+    alone = (laws.curves.take(np.array([number])) for number in range(len(services)))
+    return [Quote(*each) for each in zip(answers, laws.order_by, laws.handover_on, alone, strict=True)]
 
 
 @dataclass(frozen=True)
