@@ -23,7 +23,7 @@ def orders(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @st.composite
 def dependences(draw: st.DrawFn) -> Dependence:
-    same = draw(st.one_of(st.sampled_from([0.0, MOST, 1.0]), st.floats(0.0, 1.0)))
+    same = draw(st.one_of(st.sampled_from([0.0, MOST, 1.0]), st.floats(0.0, MOST)))
     return Dependence(same=same, other=same * draw(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0))))
 
 

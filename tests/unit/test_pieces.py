@@ -37,9 +37,21 @@ def test_parcels_that_move_as_one_arrive_as_the_slowest_and_the_fastest_do() -> 
     np.testing.assert_array_equal(first, CHANCES.max(axis=0))
 
 
-def test_nearly_one_is_near_one() -> None:
-    for kind in zip(both(CHANCES, ONE, SENDER, 0.9999, 0.9999), both(CHANCES, ONE, SENDER, 1.0, 1.0), strict=True):
-        np.testing.assert_allclose(*kind, atol=0.01)
+@pytest.mark.parametrize("correlation", [0.999, 1.0 - 1e-9, np.nextafter(1.0, 0.0)])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_nearly_one_is_near_one(correlation: float, share: float) -> None:
+    for kind in zip(both(CHANCES, ONE, SENDER, correlation, share * correlation), both(CHANCES, ONE, SENDER, 1.0, share), strict=True):
+        np.testing.assert_allclose(*kind, atol=0.02)
+
+
+def test_laws_that_hardly_rise_do_not_fall() -> None:
+    starts = np.random.default_rng(2).random((2, 300))
+    for first in starts.T:
+        chances = [first]
+        for _ in range(5):
+            chances.append(np.nextafter(chances[-1], 1.0))
+        for law in both(np.array(chances).T, ONE[:2], SENDER[:2], 0.3, 0.3):
+            assert (np.diff(law) >= 0.0).all()
 
 
 def test_senders_whose_parcels_move_as_one_count_once_each() -> None:
@@ -145,10 +157,15 @@ def test_what_is_learned_stays_within_bounds() -> None:
     twins = np.repeat(np.random.default_rng(1).random(40_000), 2)
     assert Dependence.learn(twins, np.arange(80_000) // 2, np.zeros(80_000, dtype=np.int64)).same == MOST
     opposed = np.tile([0.01, 0.99], 2_000)
-    assert Dependence.learn(opposed, np.arange(4_000) // 2, one).same == 0.0
-    # Others never share more than parcels of one sender.
-    learned = Dependence.learn(*drawn(2_000, 0.0, 0.0)[:2], np.tile([0, 1, 2, 2], 2_000))
-    assert learned.other <= learned.same
+    assert 0.0 <= Dependence.learn(opposed, np.arange(4_000) // 2, one).same < 0.05
+
+
+def test_others_share_no_more_than_parcels_of_one_sender() -> None:
+    twins = np.repeat(np.random.default_rng(1).random(300), 2)
+    learned = Dependence.learn(twins, np.arange(600) // 2, np.tile([0, 1], 300))
+    # 300 pairs at 1 and the two assumptions.
+    assert learned.other == learned.same == pytest.approx((300 + 2 * PRIOR * PRIOR_PAIRS) / (300 + 2 * PRIOR_PAIRS), abs=0.01)
+    assert (learned.same_pairs, learned.other_pairs) == (0, 300)
 
 
 def test_the_correlation_of_an_order_is_that_of_its_pairs() -> None:
