@@ -168,7 +168,7 @@ def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -
     sent = re.findall(
         r"curl -s http://127\.0\.0\.1:8000(\S+) -H 'Content-Type: application/json' -d '(.+?)'\n```\n\n```json\n(.+?)\n```", document, flags=re.DOTALL
     )
-    assert len(sent) == 7
+    assert len(sent) == 8
     for path, body, told in sent:
         answered = client.post(path, content=body, headers={**JSON_HEADERS, **WITH_KEY})
         assert (answered.status_code == 422) == ('"status": 422,\n "detail"' in told)
