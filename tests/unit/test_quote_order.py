@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from eta.service.order_to_door import CarrierService, Warehouse
 from eta.service.quote_delivery import quote_delivery
 from eta.service.quote_order import OrderQuote, Piece, quote_order
 from eta.service.score_shipments import AnswerCode, Terms
-from eta.service.served_model import ServedModel
-from served import fixed
+from eta.service.served_model import Answering, ServedMedians, ServedModel
+from served import fixed, save_medians
 
 # One process keeps the compiled loops.
 pytestmark = pytest.mark.xdist_group("api")
@@ -34,7 +35,7 @@ def piece(origin: str = "AT", *, carrier: str | None = "post", warehouse: Wareho
     return Piece(lane=lane, service=CarrierService(carrier=carrier), warehouse=warehouse, parcels=parcels)
 
 
-def ask(*pieces: Piece, served: ServedModel | None = SERVED, **terms: Any) -> OrderQuote:
+def ask(*pieces: Piece, served: Answering | None = SERVED, **terms: Any) -> OrderQuote:
     return quote_order(pieces, served, policy=DelayPolicy(), terms=Terms(**terms))
 
 
@@ -103,6 +104,14 @@ def test_without_a_model_or_enough_parcels_no_end_is_named() -> None:
     told = ask(piece(), piece("JP"))
     assert (told.code, told.last) == (AnswerCode.TOO_LITTLE_SUPPORT, None)
     assert told.quotes[0].answer.code is AnswerCode.OK
+
+
+def test_the_lane_medians_answer_for_pieces_alone(tmp_path: Path) -> None:
+    medians = ServedMedians(save_medians(tmp_path))
+    lane = replace(piece().lane, origin=Place(country="AT", region="9"), destination=Place(country="AT", region="8"))
+    told = ask(replace(piece(), lane=lane), served=medians)
+    assert told.quotes[0].answer.estimated_on is not None
+    assert (told.code, told.first, told.last, told.correlation) == (AnswerCode.NO_MODEL, None, None, None)
 
 
 def test_where_one_of_many_may_never_arrive_the_last_has_no_date() -> None:
