@@ -89,6 +89,11 @@ def test_every_method_asks_its_route(eta: Client) -> None:
     assert eta.readyz()["model_version"] == fixed(400).version
     assert eta.models()["serves"] == fixed(400).version
     assert eta.estimates(an_example(contract.ESTIMATE_REQUESTS))["results"][0]["estimated_delivery_date"]
+    shown = eta.estimates(cast("Any", {**an_example(contract.ESTIMATE_REQUESTS), "is_shown": True}))
+    assert shown["id"]
+    assert eta.estimate(shown["id"])["results"] == shown["results"]
+    assert eta.estimate_schema_org(shown["id"])["results"]
+    assert eta.order_estimates(an_example(contract.ORDER_ESTIMATE_REQUESTS))["last"]
     assert eta.ship_by(an_example(contract.SHIP_BY_REQUESTS))["results"][0]["code"] in ("ok", "too_late")
     scored = eta.score(an_example(contract.SCORE_REQUESTS))["results"]
     assert ["problem" in result for result in scored] == [False, True]

@@ -21,10 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
+import checkout_load
 import lightgbm
 import numpy as np
 import store_speed
@@ -134,6 +136,20 @@ def estimate(world: World) -> Figures:
     }
 
 
+def estimate_batch(world: World) -> Figures:
+    """Fifty carrier services in one request against one of them: CPU each."""
+    one, many = (_estimate_of(world, count) for count in (1, 50))
+    with _caller(_application(world)) as app:
+        cpu = in_turns({"one": lambda: app("/v1/estimates", one), "many": lambda: app("/v1/estimates", many)}, world.requests)
+    single, batch = (float(np.median(cpu[name])) for name in ("one", "many"))
+    return {"batch_item_to_single": batch / 50 / single, "single_us": 1e6 * single, "batch_item_us": 1e6 * batch / 50}
+
+
+def under_load(world: World) -> Figures:
+    """Estimates at half of what a server can answer, asked for by another process."""
+    return checkout_load.under_load(world.folder / "models", _estimate_of(world))
+
+
 def one_parcel(world: World) -> Figures:
     """One parcel in flight, from columns over features to its curve."""
     chosen = np.random.default_rng(2).integers(0, len(world.snapshots), 1_000_000)
@@ -183,6 +199,8 @@ def fit(world: World) -> Figures:
 
 ROWS: Mapping[str, Callable[[World], Figures]] = {
     "estimate": estimate,
+    "estimates in a batch": estimate_batch,
+    "estimates under load": under_load,
     "one parcel": one_parcel,
     "many parcels": many_parcels,
     "fit": fit,
@@ -193,6 +211,8 @@ ROWS: Mapping[str, Callable[[World], Figures]] = {
 #: What is reached for, and in which words it is printed.
 REACHED_FOR = {
     "estimate": (1.0, "estimate over 5 services / (a route that answers nothing + 5 point forecasts)"),
+    "batch_item_to_single": (0.25, "one of 50 services in a request / a request for one service"),
+    "load_p99_to_p50": (5.0, "estimates at half of saturation, 99th percentile / median"),
     "nothing_to_bare_starlette": (None, "a route that answers nothing / bare Starlette"),
     "one_parcel_to_point": (None, "one parcel, columns to curve / one point forecast"),
     "one_parcel_p99_to_p50": (3.0, "one parcel, 99th percentile / median"),
@@ -234,11 +254,11 @@ def _make(folder: Path, shipments: int, rows: int, requests: int) -> World:
     return World(folder, timelines, snapshots, lessons, model, rows, requests)
 
 
-def _estimate_of(world: World) -> bytes:
+def _estimate_of(world: World, count: int = SERVICES) -> bytes:
     carriers, services = (world.timelines.texts[name].texts() for name in ("carrier", "service_level"))
-    pairs = sorted({pair for pair in zip(carriers, services, strict=True) if None not in pair})[:SERVICES]
+    pairs = sorted({pair for pair in zip(carriers, services, strict=True) if None not in pair})
     asked = {
-        "carriers": [{"carrier_code": carrier, "service_code": service} for carrier, service in pairs],
+        "carriers": [{"carrier_code": carrier, "service_code": service} for carrier, service in islice(cycle(pairs), count)],
         "origin_address": {"country": "DE", "state": "BE", "postal_code": "10115"},
         "destination_address": {"country": "DE", "state": "BY", "postal_code": "80331"},
         "weight": {"value": 1.2, "unit": "kg"},

@@ -11,6 +11,18 @@ class Client(Calls):
         """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
         return self._ask("POST", "/v1/estimates", body=body)
 
+    def order_estimates(self, body: types.OrderEstimateRequest) -> types.OrderEstimate:
+        """Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece."""
+        return self._ask("POST", "/v1/order-estimates", body=body)
+
+    def estimate(self, estimate_id: str) -> types.Estimates:
+        """An estimate as it was shown."""
+        return self._ask("GET", f"/v1/estimates/{part(estimate_id)}")
+
+    def estimate_schema_org(self, estimate_id: str) -> types.ShippingDeliveryTimes:
+        """The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates."""
+        return self._ask("GET", f"/v1/estimates/{part(estimate_id)}/schema-org")
+
     def ship_by(self, body: types.ShipByRequest) -> types.ShipBys:
         """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
         return self._ask("POST", "/v1/ship-by", body=body)

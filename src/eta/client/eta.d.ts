@@ -24,6 +24,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/order-estimates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Order Estimates
+         * @description Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece.
+         */
+        post: operations["order_estimates"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/estimates/{estimate_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Estimate
+         * @description An estimate as it was shown.
+         */
+        get: operations["estimate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/estimates/{estimate_id}/schema-org": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Estimate Schema Org
+         * @description The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates.
+         */
+        get: operations["estimate_schema_org"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/ship-by": {
         parameters: {
             query?: never;
@@ -300,13 +360,23 @@ export interface components {
         };
         /**
          * CarrierAsked
-         * @description A carrier and one of its services; leave out what the shop does not choose.
+         * @description One of the services to compare; leave out what the shop does not choose.
          */
         CarrierAsked: {
             /** Carrier Code */
             carrier_code?: string | null;
             /** Service Code */
             service_code?: string | null;
+            /**
+             * Delivery Days
+             * @description On which it delivers, but for holidays; default: as it was learned.
+             */
+            delivery_days?: number[] | null;
+            /**
+             * Pickup Days
+             * @description On which it picks up; default: `business_days` of `estimated_pickup`.
+             */
+            pickup_days?: number[] | null;
             /**
              * Price
              * @description In one currency for all; only compared.
@@ -328,6 +398,67 @@ export interface components {
             dimensions?: components["schemas"]["Dimensions"] | null;
             /** Order Promised Delivery Date */
             order_promised_delivery_date?: string | null;
+        };
+        /**
+         * Costs
+         * @description What it costs, in any one unit.
+         */
+        Costs: {
+            /**
+             * Late
+             * @description Of each parcel that comes late.
+             * @default 0
+             */
+            late?: number;
+            /**
+             * Late Day
+             * @description Of each day it is late.
+             * @default 0
+             */
+            late_day?: number;
+            /**
+             * Day
+             * @description Of each day later promised.
+             * @default 1
+             */
+            day?: number;
+        };
+        /**
+         * Cutoff
+         * @description Until when an order is told the same dates.
+         */
+        Cutoff: {
+            /**
+             * Order By
+             * Format: date-time
+             * @description By the clocks of the origin.
+             */
+            order_by: string;
+            /**
+             * Minutes Left
+             * @description Whole minutes from the order until then.
+             */
+            minutes_left: number;
+        };
+        /**
+         * DayRange
+         * @description schema.org/QuantitativeValue, in days.
+         */
+        DayRange: {
+            /**
+             * @Type
+             * @constant
+             */
+            "@type": "QuantitativeValue";
+            /** Minvalue */
+            minValue: number;
+            /** Maxvalue */
+            maxValue: number;
+            /**
+             * Unitcode
+             * @constant
+             */
+            unitCode: "DAY";
         };
         /**
          * Delay
@@ -389,6 +520,22 @@ export interface components {
             by: number;
         };
         /**
+         * Draft
+         * @description A promise policy to try.
+         */
+        Draft: {
+            /** On Time Rate */
+            on_time_rate?: number | null;
+            costs?: components["schemas"]["Costs"] | null;
+            /**
+             * Earliest Days
+             * @default 0
+             */
+            earliest_days?: number;
+            /** Latest Days */
+            latest_days?: number | null;
+        };
+        /**
          * Erased
          * @description How many shipments are gone, with all that was told and said of them.
          */
@@ -438,18 +585,14 @@ export interface components {
              * @description When the order is placed; default: now.
              */
             order_time?: string | null;
+            /** @description When parcels are handed over; default: as it was learned. */
+            estimated_pickup?: components["schemas"]["EstimatedPickup"] | null;
             /**
              * Confidence Level
              * @description P(the arrival is within the window).
              * @default 0.8
              */
             confidence_level?: number;
-            /**
-             * Promise Level
-             * @description P(on time) of the date we would promise.
-             * @default 0.9
-             */
-            promise_level?: number;
             /**
              * Desired Delivery Date
              * @description The local day by which the customer wants it.
@@ -461,6 +604,38 @@ export interface components {
              * @default false
              */
             is_shown?: boolean;
+            /** @description A promise policy to try in the place of the one in force; nothing is kept. */
+            draft?: components["schemas"]["Draft"] | null;
+            /**
+             * Now Override
+             * @description Answer as if it were this time; nothing is kept.
+             */
+            now_override?: string | null;
+        };
+        /**
+         * EstimatedPickup
+         * @description When an order is handed over: by the clocks of the origin, on working days that are no holidays there.
+         */
+        EstimatedPickup: {
+            /**
+             * Order Cutoff Time
+             * @description An order placed before it counts for the same pick-up day. Parcels are picked up then.
+             * @example 17:00
+             */
+            order_cutoff_time: string;
+            /**
+             * Business Days
+             * @description Pick-up days.
+             * @default [
+             *       1,
+             *       2,
+             *       3,
+             *       4,
+             *       5
+             *     ]
+             */
+            business_days?: number[];
+            order_processing_time?: components["schemas"]["ProcessingTime"] | null;
         };
         /**
          * EstimatedResult
@@ -508,6 +683,13 @@ export interface components {
             /** Degraded */
             degraded: boolean;
             /**
+             * Ship On Date
+             * @description The local day at the origin on which it is most likely handed over; only with `estimated_pickup`.
+             */
+            ship_on_date: string | null;
+            /** @description Only with `estimated_pickup`. */
+            cutoff: components["schemas"]["Cutoff"] | null;
+            /**
              * Desired Delivery Probability
              * @description P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains.
              */
@@ -536,6 +718,8 @@ export interface components {
             /** Results */
             results: components["schemas"]["EstimatedResult"][];
             comparison: components["schemas"]["ServiceComparison"];
+            /** Messages */
+            messages: components["schemas"]["Message"][];
             /**
              * Id
              * @description Names the estimate when the shipment is registered; only with `is_shown`.
@@ -795,6 +979,24 @@ export interface components {
             status?: "alive";
         };
         /**
+         * Message
+         * @description What should be known beside the results.
+         */
+        Message: {
+            /**
+             * Code
+             * @constant
+             */
+            code: "choice_not_seen";
+            /** Text */
+            text: string;
+            /**
+             * Path
+             * @description Which part of the request it is about.
+             */
+            path: string;
+        };
+        /**
          * ModelEntry
          * @description One version of the registry.
          */
@@ -837,11 +1039,144 @@ export interface components {
             results: components["schemas"]["ModelEntry"][];
         };
         /**
+         * OrderEnd
+         * @description The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon.
+         */
+        OrderEnd: {
+            /**
+             * Estimated Delivery Date
+             * @description The median date.
+             */
+            estimated_delivery_date: string | null;
+            /** Estimated Delivery Date Min */
+            estimated_delivery_date_min: string | null;
+            /** Estimated Delivery Date Max */
+            estimated_delivery_date_max: string | null;
+            /**
+             * Delivery Date Confidence
+             * @description P(arrival on or before the estimated date).
+             */
+            delivery_date_confidence: number | null;
+            /**
+             * Desired Delivery Probability
+             * @description P(arrival on or before `desired_delivery_date`); null without one.
+             */
+            desired_delivery_probability: number | null;
+        };
+        /**
+         * OrderEstimate
+         * @description When the first and the last parcel of an order arrive, and one result a piece, in order.
+         */
+        OrderEstimate: {
+            /**
+             * Object
+             * @default OrderEstimate
+             * @constant
+             */
+            object?: "OrderEstimate";
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Model Version */
+            model_version: string | null;
+            /** Degraded */
+            degraded: boolean;
+            /** @description Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date. */
+            code: components["schemas"]["AnswerCode"];
+            /**
+             * Confidence Level
+             * @description P(min <= arrival <= max) is at least this.
+             */
+            confidence_level: number;
+            first: components["schemas"]["OrderEnd"] | null;
+            /** @description Then the order is complete. */
+            last: components["schemas"]["OrderEnd"] | null;
+            dependence: components["schemas"]["PiecesDependence"];
+            /** Pieces */
+            pieces: components["schemas"]["EstimatedResult"][];
+        };
+        /**
+         * OrderEstimateRequest
+         * @description One order that travels as several parcels to one place.
+         */
+        OrderEstimateRequest: {
+            destination_address: components["schemas"]["Address"];
+            /** Pieces */
+            pieces: components["schemas"]["PieceAsked"][];
+            /**
+             * Order Time
+             * @description When the order is placed; default: now.
+             */
+            order_time?: string | null;
+            /**
+             * Confidence Level
+             * @description P(the arrival is within the window).
+             * @default 0.8
+             */
+            confidence_level?: number;
+            /**
+             * Desired Delivery Date
+             * @description The local day by which the customer wants it.
+             */
+            desired_delivery_date?: string | null;
+        };
+        /**
          * Outcome
          * @description What became of a scan that was told.
          * @enum {string}
          */
         Outcome: "stored" | "duplicate" | "quarantined";
+        /**
+         * PieceAsked
+         * @description A parcel of an order, or several that are alike.
+         */
+        PieceAsked: {
+            /** Carrier Code */
+            carrier_code?: string | null;
+            /** Service Code */
+            service_code?: string | null;
+            /**
+             * Delivery Days
+             * @description On which it delivers, but for holidays; default: as it was learned.
+             */
+            delivery_days?: number[] | null;
+            /**
+             * Pickup Days
+             * @description On which it picks up; default: `business_days` of `estimated_pickup`.
+             */
+            pickup_days?: number[] | null;
+            origin_address: components["schemas"]["Address"];
+            /** @description Of one parcel. */
+            weight?: components["schemas"]["Weight"] | null;
+            /** @description Of one parcel. */
+            dimensions?: components["schemas"]["Dimensions"] | null;
+            /**
+             * Package Count
+             * @description So many such parcels, each of which travels alone.
+             * @default 1
+             */
+            package_count?: number;
+            /** @description When parcels are handed over; default: as it was learned. */
+            estimated_pickup?: components["schemas"]["EstimatedPickup"] | null;
+        };
+        /**
+         * PiecesDependence
+         * @description How likely what holds up one parcel is to hold up another.
+         */
+        PiecesDependence: {
+            /**
+             * Correlation
+             * @description Of the normal scores of two parcels, on average; null for a single one.
+             */
+            correlation: number | null;
+            /**
+             * Learned From Pairs
+             * @description Pairs of past parcels behind it; 0 where it is assumed.
+             */
+            learned_from_pairs: number | null;
+        };
         /**
          * Problem
          * @description A refusal (RFC 9457).
@@ -870,8 +1205,29 @@ export interface components {
             errors: components["schemas"]["FieldError"][];
         };
         /**
+         * ProcessingTime
+         * @description How long an order is handled before it can be picked up.
+         */
+        ProcessingTime: {
+            /**
+             * Unit
+             * @constant
+             */
+            unit: "business_days";
+            /**
+             * Value
+             * @description Pick-up days after the one for which the order counts.
+             */
+            value?: number | null;
+            /**
+             * Chances
+             * @description P(0 days), P(1 day), ... in the place of one value.
+             */
+            chances?: number[] | null;
+        };
+        /**
          * Promise
-         * @description The day promised; where none was, the earliest that could be promised at `promise_level`.
+         * @description The day promised; where none was, the one that the promise policy chooses.
          */
         Promise: {
             /**
@@ -884,6 +1240,11 @@ export interface components {
              * @description We propose it; nobody has promised it yet.
              */
             is_ours: boolean;
+            /**
+             * Policy
+             * @description Version of the policy that chose it; null for a promise that was given, a draft, and the default.
+             */
+            policy: string | null;
             /** On Time Probability */
             on_time_probability: number | null;
         };
@@ -1083,12 +1444,6 @@ export interface components {
              * @default 0.8
              */
             confidence_level?: number;
-            /**
-             * Promise Level
-             * @description P(on time) of the date we would promise, where none was.
-             * @default 0.9
-             */
-            promise_level?: number;
             /** Shipments */
             shipments: components["schemas"]["ShipmentTold"][];
         };
@@ -1185,6 +1540,17 @@ export interface components {
             cheapest: number | null;
             /** Dominated */
             dominated: components["schemas"]["Dominated"][];
+        };
+        /**
+         * ServiceDeliveryTime
+         * @description What a page says of one carrier service.
+         */
+        ServiceDeliveryTime: {
+            /** Carrier Code */
+            carrier_code: string | null;
+            /** Service Code */
+            service_code: string | null;
+            shipping_delivery_time: components["schemas"]["ShippingDeliveryTime"];
         };
         /**
          * ShipByCode
@@ -1477,6 +1843,46 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * ShippingDeliveryTime
+         * @description schema.org/ShippingDeliveryTime.
+         */
+        ShippingDeliveryTime: {
+            /**
+             * @Context
+             * @constant
+             */
+            "@context": "https://schema.org";
+            /**
+             * @Type
+             * @constant
+             */
+            "@type": "ShippingDeliveryTime";
+            /** @description Only where the hand-over is declared. */
+            handlingTime?: components["schemas"]["DayRange"] | null;
+            transitTime: components["schemas"]["DayRange"];
+            /**
+             * Cutofftime
+             * @description A time of day with its offset; only where a cut-off is declared.
+             */
+            cutoffTime?: string | null;
+        };
+        /**
+         * ShippingDeliveryTimes
+         * @description One entry a service that has dates, in order.
+         */
+        ShippingDeliveryTimes: {
+            /**
+             * Object
+             * @default ShippingDeliveryTimes
+             * @constant
+             */
+            object?: "ShippingDeliveryTimes";
+            /** Id */
+            id: string;
+            /** Results */
+            results: components["schemas"]["ServiceDeliveryTime"][];
+        };
+        /**
          * Status
          * @description Where a shipment is.
          * @enum {string}
@@ -1550,11 +1956,16 @@ export type AnswerCode = components['schemas']['AnswerCode'];
 export type Basis = components['schemas']['Basis'];
 export type CarrierAsked = components['schemas']['CarrierAsked'];
 export type CorrectionSent = components['schemas']['CorrectionSent'];
+export type Costs = components['schemas']['Costs'];
+export type Cutoff = components['schemas']['Cutoff'];
+export type DayRange = components['schemas']['DayRange'];
 export type Delay = components['schemas']['Delay'];
 export type Dimensions = components['schemas']['Dimensions'];
 export type Dominated = components['schemas']['Dominated'];
+export type Draft = components['schemas']['Draft'];
 export type Erased = components['schemas']['Erased'];
 export type EstimateRequest = components['schemas']['EstimateRequest'];
+export type EstimatedPickup = components['schemas']['EstimatedPickup'];
 export type EstimatedResult = components['schemas']['EstimatedResult'];
 export type Estimates = components['schemas']['Estimates'];
 export type EventCode = components['schemas']['EventCode'];
@@ -1570,10 +1981,17 @@ export type Flag = components['schemas']['Flag'];
 export type HandoverChance = components['schemas']['HandoverChance'];
 export type JourneyEvent = components['schemas']['JourneyEvent'];
 export type Liveness = components['schemas']['Liveness'];
+export type Message = components['schemas']['Message'];
 export type ModelEntry = components['schemas']['ModelEntry'];
 export type Models = components['schemas']['Models'];
+export type OrderEnd = components['schemas']['OrderEnd'];
+export type OrderEstimate = components['schemas']['OrderEstimate'];
+export type OrderEstimateRequest = components['schemas']['OrderEstimateRequest'];
 export type Outcome = components['schemas']['Outcome'];
+export type PieceAsked = components['schemas']['PieceAsked'];
+export type PiecesDependence = components['schemas']['PiecesDependence'];
 export type Problem = components['schemas']['Problem'];
+export type ProcessingTime = components['schemas']['ProcessingTime'];
 export type Promise = components['schemas']['Promise'];
 export type Quarantine = components['schemas']['Quarantine'];
 export type QuarantinedEvent = components['schemas']['QuarantinedEvent'];
@@ -1586,6 +2004,7 @@ export type ScoreRequest = components['schemas']['ScoreRequest'];
 export type ScoredResult = components['schemas']['ScoredResult'];
 export type Scores = components['schemas']['Scores'];
 export type ServiceComparison = components['schemas']['ServiceComparison'];
+export type ServiceDeliveryTime = components['schemas']['ServiceDeliveryTime'];
 export type ShipByCode = components['schemas']['ShipByCode'];
 export type ShipByRequest = components['schemas']['ShipByRequest'];
 export type ShipByResult = components['schemas']['ShipByResult'];
@@ -1594,6 +2013,8 @@ export type Shipment = components['schemas']['Shipment'];
 export type ShipmentSent = components['schemas']['ShipmentSent'];
 export type ShipmentTold = components['schemas']['ShipmentTold'];
 export type Shipments = components['schemas']['Shipments'];
+export type ShippingDeliveryTime = components['schemas']['ShippingDeliveryTime'];
+export type ShippingDeliveryTimes = components['schemas']['ShippingDeliveryTimes'];
 export type Status = components['schemas']['Status'];
 export type TimeInTransit = components['schemas']['TimeInTransit'];
 export type Version = components['schemas']['Version'];
@@ -1669,6 +2090,290 @@ export interface operations {
             };
             /** @description The body is compressed, or is not declared as JSON. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field cannot be used; `errors` names it and the mend. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key asks too often; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong here. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    order_estimates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OrderEstimateRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderEstimate"];
+                };
+            };
+            /** @description The connection broke. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is compressed, or is not declared as JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field cannot be used; `errors` names it and the mend. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key asks too often; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong here. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    estimate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                estimate_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Estimates"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field cannot be used; `errors` names it and the mend. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key asks too often; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong here. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    estimate_schema_org: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                estimate_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShippingDeliveryTimes"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

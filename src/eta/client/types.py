@@ -36,14 +36,57 @@ class Basis(TypedDict):
     abstained: bool
 
 
+DeliveryDay: TypeAlias = int
+
+
+PickupDay: TypeAlias = int
+
+
 @final
 class CarrierAsked(TypedDict):
-    """A carrier and one of its services; leave out what the shop does not choose."""
+    """One of the services to compare; leave out what the shop does not choose."""
 
     carrier_code: NotRequired[str | None]
     service_code: NotRequired[str | None]
+    delivery_days: NotRequired[list[DeliveryDay] | None]
+    """On which it delivers, but for holidays; default: as it was learned."""
+    pickup_days: NotRequired[list[PickupDay] | None]
+    """On which it picks up; default: `business_days` of `estimated_pickup`."""
     price: NotRequired[float | None]
     """In one currency for all; only compared."""
+
+
+@final
+class Costs(TypedDict):
+    """What it costs, in any one unit."""
+
+    late: NotRequired[float]
+    """Of each parcel that comes late."""
+    late_day: NotRequired[float]
+    """Of each day it is late."""
+    day: NotRequired[float]
+    """Of each day later promised."""
+
+
+@final
+class Cutoff(TypedDict):
+    """Until when an order is told the same dates."""
+
+    order_by: str
+    """By the clocks of the origin."""
+    minutes_left: int
+    """Whole minutes from the order until then."""
+
+
+DayRange = TypedDict(
+    "DayRange",
+    {
+        "@type": Literal["QuantitativeValue"],
+        "minValue": int,
+        "maxValue": int,
+        "unitCode": Literal["DAY"],
+    },
+)
 
 
 @final
@@ -65,11 +108,24 @@ class Dominated(TypedDict):
 
 
 @final
+class Draft(TypedDict):
+    """A promise policy to try."""
+
+    on_time_rate: NotRequired[float | None]
+    costs: NotRequired[Costs | None]
+    earliest_days: NotRequired[int]
+    latest_days: NotRequired[int | None]
+
+
+@final
 class Erased(TypedDict):
     """How many shipments are gone, with all that was told and said of them."""
 
     object: NotRequired[Literal["Erased"]]
     shipments: int
+
+
+BusinessDay: TypeAlias = int
 
 
 EventCode: TypeAlias = Literal[
@@ -307,6 +363,16 @@ class Liveness(TypedDict):
 
 
 @final
+class Message(TypedDict):
+    """What should be known beside the results."""
+
+    code: Literal["choice_not_seen"]
+    text: str
+    path: str
+    """Which part of the request it is about."""
+
+
+@final
 class ModelEntry(TypedDict):
     """One version of the registry."""
 
@@ -330,8 +396,32 @@ class Models(TypedDict):
     results: list[ModelEntry]
 
 
+@final
+class OrderEnd(TypedDict):
+    """The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon."""
+
+    estimated_delivery_date: str | None
+    """The median date."""
+    estimated_delivery_date_min: str | None
+    estimated_delivery_date_max: str | None
+    delivery_date_confidence: float | None
+    """P(arrival on or before the estimated date)."""
+    desired_delivery_probability: float | None
+    """P(arrival on or before `desired_delivery_date`); null without one."""
+
+
 Outcome: TypeAlias = Literal["stored", "duplicate", "quarantined"]
 """What became of a scan that was told."""
+
+
+@final
+class PiecesDependence(TypedDict):
+    """How likely what holds up one parcel is to hold up another."""
+
+    correlation: float | None
+    """Of the normal scores of two parcels, on average; null for a single one."""
+    learned_from_pairs: int | None
+    """Pairs of past parcels behind it; 0 where it is assumed."""
 
 
 @final
@@ -350,12 +440,25 @@ class Problem(TypedDict):
 
 
 @final
+class ProcessingTime(TypedDict):
+    """How long an order is handled before it can be picked up."""
+
+    unit: Literal["business_days"]
+    value: NotRequired[int | None]
+    """Pick-up days after the one for which the order counts."""
+    chances: NotRequired[list[float] | None]
+    """P(0 days), P(1 day), ... in the place of one value."""
+
+
+@final
 class Promise(TypedDict):
-    """The day promised; where none was, the earliest that could be promised at `promise_level`."""
+    """The day promised; where none was, the one that the promise policy chooses."""
 
     date: str
     is_ours: bool
     """We propose it; nobody has promised it yet."""
+    policy: str | None
+    """Version of the policy that chose it; null for a promise that was given, a draft, and the default."""
     on_time_probability: float | None
 
 
@@ -465,6 +568,18 @@ class ShipBys(TypedDict):
     results: list[ShipByResult]
 
 
+ShippingDeliveryTime = TypedDict(
+    "ShippingDeliveryTime",
+    {
+        "@context": Literal["https://schema.org"],
+        "@type": Literal["ShippingDeliveryTime"],
+        "handlingTime": NotRequired[DayRange | None],
+        "transitTime": DayRange,
+        "cutoffTime": NotRequired[str | None],
+    },
+)
+
+
 Status: TypeAlias = Literal[
     "unknown",
     "pre_transit",
@@ -543,29 +658,14 @@ class Delay(TypedDict):
 
 
 @final
-class EstimateRequest(TypedDict):
-    """One lane, several carrier services."""
+class EstimatedPickup(TypedDict):
+    """When an order is handed over: by the clocks of the origin, on working days that are no holidays there."""
 
-    origin_address: Address
-    destination_address: Address
-    weight: NotRequired[Weight | None]
-    dimensions: NotRequired[Dimensions | None]
-    order_value: NotRequired[float | None]
-    """In the currency the model learned from."""
-    package_count: NotRequired[int]
-    order_promised_delivery_date: NotRequired[str | None]
-    """The local day by whose end delivery was promised."""
-    carriers: NotRequired[list[CarrierAsked]]
-    order_time: NotRequired[str | None]
-    """When the order is placed; default: now."""
-    confidence_level: NotRequired[float]
-    """P(the arrival is within the window)."""
-    promise_level: NotRequired[float]
-    """P(on time) of the date we would promise."""
-    desired_delivery_date: NotRequired[str | None]
-    """The local day by which the customer wants it."""
-    is_shown: NotRequired[bool]
-    """The dates are shown to a customer: keep them, and name them by an `id`."""
+    order_cutoff_time: str
+    """An order placed before it counts for the same pick-up day. Parcels are picked up then."""
+    business_days: NotRequired[list[BusinessDay]]
+    """Pick-up days."""
+    order_processing_time: NotRequired[ProcessingTime | None]
 
 
 @final
@@ -593,6 +693,10 @@ class EstimatedResult(TypedDict):
     basis: Basis
     model_version: str | None
     degraded: bool
+    ship_on_date: str | None
+    """The local day at the origin on which it is most likely handed over; only with `estimated_pickup`."""
+    cutoff: Cutoff | None
+    """Only with `estimated_pickup`."""
     desired_delivery_probability: float | None
     """P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains."""
 
@@ -607,6 +711,7 @@ class Estimates(TypedDict):
     degraded: bool
     results: list[EstimatedResult]
     comparison: ServiceComparison
+    messages: list[Message]
     id: NotRequired[str | None]
     """Names the estimate when the shipment is registered; only with `is_shown`."""
 
@@ -636,6 +741,46 @@ class EventResults(TypedDict):
 
     object: NotRequired[Literal["EventResults"]]
     results: list[EventResult | EventRefusal]
+
+
+@final
+class OrderEstimate(TypedDict):
+    """When the first and the last parcel of an order arrive, and one result a piece, in order."""
+
+    object: NotRequired[Literal["OrderEstimate"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    code: AnswerCode
+    """Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date."""
+    confidence_level: float
+    """P(min <= arrival <= max) is at least this."""
+    first: OrderEnd | None
+    last: OrderEnd | None
+    """Then the order is complete."""
+    dependence: PiecesDependence
+    pieces: list[EstimatedResult]
+
+
+@final
+class PieceAsked(TypedDict):
+    """A parcel of an order, or several that are alike."""
+
+    carrier_code: NotRequired[str | None]
+    service_code: NotRequired[str | None]
+    delivery_days: NotRequired[list[DeliveryDay] | None]
+    """On which it delivers, but for holidays; default: as it was learned."""
+    pickup_days: NotRequired[list[PickupDay] | None]
+    """On which it picks up; default: `business_days` of `estimated_pickup`."""
+    origin_address: Address
+    weight: NotRequired[Weight | None]
+    """Of one parcel."""
+    dimensions: NotRequired[Dimensions | None]
+    """Of one parcel."""
+    package_count: NotRequired[int]
+    """So many such parcels, each of which travels alone."""
+    estimated_pickup: NotRequired[EstimatedPickup | None]
+    """When parcels are handed over; default: as it was learned."""
 
 
 @final
@@ -711,6 +856,15 @@ class Scores(TypedDict):
     model_version: str | None
     degraded: bool
     results: list[ScoredResult | Refusal]
+
+
+@final
+class ServiceDeliveryTime(TypedDict):
+    """What a page says of one carrier service."""
+
+    carrier_code: str | None
+    service_code: str | None
+    shipping_delivery_time: ShippingDeliveryTime
 
 
 @final
@@ -822,6 +976,59 @@ class Shipments(TypedDict):
 
 
 @final
+class ShippingDeliveryTimes(TypedDict):
+    """One entry a service that has dates, in order."""
+
+    object: NotRequired[Literal["ShippingDeliveryTimes"]]
+    id: str
+    results: list[ServiceDeliveryTime]
+
+
+@final
+class EstimateRequest(TypedDict):
+    """One lane, several carrier services."""
+
+    origin_address: Address
+    destination_address: Address
+    weight: NotRequired[Weight | None]
+    dimensions: NotRequired[Dimensions | None]
+    order_value: NotRequired[float | None]
+    """In the currency the model learned from."""
+    package_count: NotRequired[int]
+    order_promised_delivery_date: NotRequired[str | None]
+    """The local day by whose end delivery was promised."""
+    carriers: NotRequired[list[CarrierAsked]]
+    order_time: NotRequired[str | None]
+    """When the order is placed; default: now."""
+    estimated_pickup: NotRequired[EstimatedPickup | None]
+    """When parcels are handed over; default: as it was learned."""
+    confidence_level: NotRequired[float]
+    """P(the arrival is within the window)."""
+    desired_delivery_date: NotRequired[str | None]
+    """The local day by which the customer wants it."""
+    is_shown: NotRequired[bool]
+    """The dates are shown to a customer: keep them, and name them by an `id`."""
+    draft: NotRequired[Draft | None]
+    """A promise policy to try in the place of the one in force; nothing is kept."""
+    now_override: NotRequired[str | None]
+    """Answer as if it were this time; nothing is kept."""
+
+
+@final
+class OrderEstimateRequest(TypedDict):
+    """One order that travels as several parcels to one place."""
+
+    destination_address: Address
+    pieces: list[PieceAsked]
+    order_time: NotRequired[str | None]
+    """When the order is placed; default: now."""
+    confidence_level: NotRequired[float]
+    """P(the arrival is within the window)."""
+    desired_delivery_date: NotRequired[str | None]
+    """The local day by which the customer wants it."""
+
+
+@final
 class ScoreRequest(TypedDict):
     """Shipments told whole; nothing of them is kept."""
 
@@ -829,6 +1036,4 @@ class ScoreRequest(TypedDict):
     """Answer with what was known then; default: now."""
     confidence_level: NotRequired[float]
     """P(the arrival is within the window)."""
-    promise_level: NotRequired[float]
-    """P(on time) of the date we would promise, where none was."""
     shipments: list[ShipmentTold]

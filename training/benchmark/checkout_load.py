@@ -1,0 +1,114 @@
+"""How long estimates take under load: sent on time by another process than the one that answers, whether or not answers are back.
+
+First as many as the server can answer, then half as many a second, evenly spread. Each wait counts from the moment at which
+the request was due (an open loop: who is slow must not slow those who ask).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import perf_counter, sleep
+
+import numpy as np
+
+#: Connections of the client, and seconds of each part.
+CONNECTIONS, SATURATION_SECONDS, LOAD_SECONDS = 16, 5.0, 20.0
+
+
+def under_load(models: Path, body: bytes) -> dict[str, float]:
+    """Estimates a second at saturation, and the waits at half of it."""
+    with _server(models) as port:
+        asyncio.run(_saturate(port, body, 2.0))
+        most = asyncio.run(_saturate(port, body, SATURATION_SECONDS))
+        waits = asyncio.run(_on_time(port, body, most / 2.0, LOAD_SECONDS))
+    usual, slow = np.quantile(waits, (0.5, 0.99))
+    return {
+        "estimates_a_second": most,
+        "load_p50_ms": 1e3 * usual,
+        "load_p99_ms": 1e3 * slow,
+        "load_p99_to_p50": slow / usual,
+    }
+
+
+@contextmanager
+def _server(models: Path) -> Iterator[int]:
+    """A server of its own process, in the demo's manner; its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "ETA_MODELS": str(models), "ETA_DATABASE_URL": "memory:", "ETA_DEMO": "1", "ETA_RATE_LIMIT": "1000000/second"}
+    command = [str(Path(sys.executable).with_name("eta")), "serve", "--port", str(port)]
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:  # noqa: S603  # our own command
+        try:
+            for _ in range(600):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                sleep(0.1)
+            yield port
+        finally:
+            process.terminate()
+
+
+class _Connection:
+    """One connection that is kept."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, body: bytes) -> None:
+        """Sends an estimate and takes the answer in."""
+        head = f"POST /v1/estimates HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._writer.write(head.encode() + body)
+        told = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        if b" 200 " not in told.partition(b"\r\n")[0]:
+            raise RuntimeError(told.decode())
+        await self._reader.readexactly(int(told.split(b"content-length: ")[1].partition(b"\r\n")[0]))
+
+
+async def _connections(port: int, count: int) -> list[_Connection]:
+    return [_Connection(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(count)]
+
+
+async def _saturate(port: int, body: bytes, seconds: float) -> float:
+    """Answers a second, asked for as soon as the one before is back, by several at once."""
+    until, done = perf_counter() + seconds, 0
+
+    async def again(connection: _Connection) -> None:
+        nonlocal done
+        while perf_counter() < until:
+            await connection.ask(body)
+            done += 1
+
+    started = perf_counter()
+    await asyncio.gather(*(again(connection) for connection in await _connections(port, 4)))
+    return done / (perf_counter() - started)
+
+
+async def _on_time(port: int, body: bytes, rate: float, seconds: float) -> list[float]:
+    """Waits in seconds, each from when its request was due."""
+    free: asyncio.Queue[_Connection] = asyncio.Queue()
+    for connection in await _connections(port, CONNECTIONS):
+        free.put_nowait(connection)
+    waits: list[float] = []
+
+    async def one(due: float) -> None:
+        connection = await free.get()
+        await connection.ask(body)
+        waits.append(perf_counter() - due)
+        free.put_nowait(connection)
+
+    started, asked = perf_counter(), []
+    for number in range(int(rate * seconds)):
+        due = started + number / rate
+        if (early := due - perf_counter()) > 0:
+            await asyncio.sleep(early)
+        asked.append(asyncio.create_task(one(due)))
+    await asyncio.gather(*asked)
+    return waits
