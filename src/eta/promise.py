@@ -172,17 +172,21 @@ class PromisePolicy:
         rate = _table({"": {name: value for name, value in told.items() if name not in ("bounds", "costs")}}, "", ("on_time_rate",), float)
         return cls(version=version, on_time_rate=rate.get("on_time_rate"), costs=PromiseCosts(**costs) if costs else None, **bounds)
 
-    def dates(self, curves: Curves, as_of: Instants, zone: Labels) -> Dates:
-        """The local days to promise, (N,), of parcels ordered at ``as_of``; NaT where the rate is never reached and there is no latest day."""
-        ordered_on = local_dates(as_of, zone.codes, zone.names)
+    def dates(self, curves: Curves, as_of: Instants, zone: Labels, *, ordered_at: Instants | None = None) -> Dates:
+        """The local days to promise at ``as_of``, (N,), of parcels ordered then, or at ``ordered_at``.
+
+        NaT where the rate is never reached and there is no latest day; never a day before that of ``as_of``.
+        """
+        today = local_dates(as_of, zone.codes, zone.names)
+        ordered_on = today if ordered_at is None else local_dates(ordered_at, zone.codes, zone.names)
         if self.costs is None:
             days = dates_at(curves, (self.on_time_rate or 0.0,), as_of, zone)[:, 0]
         else:
-            days = ordered_on + self._least_cost(chances_of_days(curves, as_of, ordered_on, _MOST_DAYS + 1, zone))
+            days = today + self._least_cost(chances_of_days(curves, as_of, today, _MOST_DAYS + 1, zone))
         days = np.maximum(days, ordered_on + self.earliest_days)
         if self.latest_days is None:
             return days
-        latest = ordered_on + self.latest_days
+        latest = np.maximum(ordered_on + self.latest_days, today)
         return np.where(np.isnat(days), latest, np.minimum(days, latest))
 
     def _least_cost(self, chances: NDArray[np.float64]) -> NDArray[np.int64]:

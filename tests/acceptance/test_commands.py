@@ -646,7 +646,8 @@ def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(eta_
     rows = {row["model"]: row for row in figures(told)["rows"] if row["moment"] == "purchase"}
     eta, delivered_only = rows["eta"], rows["eta-delivered-only"]
     assert eta["n"] == delivered_only["n"] > 2_000
-    assert delivered_only["coverage_90"] < eta["coverage_90"] - 0.02
+    # Calibration gives back most of what that costs, not all.
+    assert delivered_only["coverage_90"] < eta["coverage_90"] - 0.005
     assert delivered_only["crps_censored_days"] > eta["crps_censored_days"] + 0.1
     (gap,) = (row for row in figures(told)["differences"] if (row["moment"], row["metric"]) == ("purchase", "crps_censored_days"))
     assert gap["high"] < 0.0
@@ -675,3 +676,35 @@ def test_a_version_that_knows_more_than_the_morning_asked_about_says_so(orders: 
     ran = run("score", orders, "--source", "olist", "--as-of", EARLY, "--model", "newest", models=models)
     assert ran.status == 0
     assert "has learned beyond" in ran.err
+
+
+def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) -> None:
+    told, picture, file, models = (tmp_path / name for name in ("figures.json", "promises.png", "promise.toml", "models"))
+    asked = ("promise", "simulate", orders, "--source", "olist", "--from", "2018-03-01", "--to", "2018-03-31", "--json", told)
+    said = ran_well(*asked, "--picture", picture, models=models)
+    own = figures(told)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "days saved" in said
+    assert {"total", "by_segment", "policy", "from", "to", "refit", "data", "eta_version"} == own.keys()
+    file.write_text('version = "late"\non_time_rate = 0.98\n[bounds]\nlatest_days = 50\n', encoding="utf-8")
+    ran_well(*asked, "--policy", file, models=models)
+    later = figures(told)
+    assert (own["policy"], later["policy"]) == (None, "late")
+    assert later["total"]["n"] == own["total"]["n"]
+    assert later["total"]["promised_days_mean"] > own["total"]["promised_days_mean"]
+    assert later["total"]["on_time_share"] >= own["total"]["on_time_share"]
+    assert later["total"]["shop_promised_days_mean"] == own["total"]["shop_promised_days_mean"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--policy", "nowhere.toml"), r"--policy names nowhere\.toml: No such file or directory"),
+        (("--picture", "promises.gif"), r"--picture: 'promises\.gif'|promises\.gif names no format"),
+        (("--to", "2018-02-01"), r"--to"),
+    ],
+)
+def test_a_promise_that_cannot_be_tried_is_refused_in_one_line(orders: Path, empty: Path, more: tuple[str, str], message: str) -> None:
+    ran = run("promise", "simulate", orders, "--source", "olist", "--from", "2018-03-01", "--to", "2018-03-31", *more, models=empty)
+    assert ran.status == 2
+    assert re.search(message, ran.err)

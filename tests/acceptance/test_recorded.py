@@ -79,7 +79,7 @@ def test_a_shipment_is_followed_from_its_order_to_its_arrival(client: TestClient
     shipment_id = register(client)
     first = look(client, shipment_id)
     assert (first["forecast"]["status"], first["forecast"]["confidence_code"]) == ("pre_transit", "ok")
-    assert first["forecast"]["promise"] == {"date": "2026-05-22", "is_ours": False, "on_time_probability": pytest.approx(0.3, abs=0.2)}
+    assert first["forecast"]["promise"] == {"date": "2026-05-22", "is_ours": False, "policy": None, "on_time_probability": pytest.approx(0.3, abs=0.2)}
     clock.pass_hours(5)
     assert [entry["status"] for entry in tell(client, SCAN, {**SCAN, "event_code": "sorted", "occurred_at": "2026-05-20T12:00:00Z"})] == ["stored", "stored"]
     second = look(client, shipment_id)

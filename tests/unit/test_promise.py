@@ -147,3 +147,15 @@ def test_a_policy_file_is_read() -> None:
 def test_a_policy_file_that_cannot_be_right_is_refused_with_the_mend(text: str, said: str) -> None:
     with pytest.raises(InvalidSetting, match=said):
         PromisePolicy.from_toml(text)
+
+
+def test_of_a_parcel_on_its_way_bounds_count_from_the_order_and_no_promise_is_in_the_past() -> None:
+    week_before = np.array(["2018-03-11T23:00"], dtype="datetime64[us]")
+
+    def later(**policy: Any) -> int:
+        day = PromisePolicy(**policy).dates(LAW, MONDAY, VIENNA, ordered_at=week_before)[0]
+        return int((day - np.datetime64("2018-03-19")).astype(int))
+
+    assert later(on_time_rate=0.6, earliest_days=11) == 4
+    assert later(on_time_rate=0.95, latest_days=12) == 5
+    assert later(on_time_rate=0.6, latest_days=3) == 0

@@ -45,6 +45,7 @@ from eta.forecast.drift import Follower, Midnights
 from eta.forecast.hazard import HazardModel
 from eta.journey.snapshots import Outcomes
 from eta.journey.timeline import EVENT_CODES, Timelines
+from eta.promise import PromisePolicy
 from eta.registry import Registry
 from eta.service.find_ship_by import ShipByCode, find_ship_by
 from eta.service.order_to_door import CarrierService
@@ -52,7 +53,7 @@ from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import AnswerCode, Terms
 from eta.service.served_model import ServedModel
 from eta.service.simulate_parcels import simulate_parcels
-from eta.service.simulate_promise import figures_of_promises
+from eta.service.simulate_promise import figures_of_promises, shops_rate
 from eta.service.train_model import train_model
 from eta.simulation.scenario import DEFAULT
 from hostile import faults_of, requests  # beside the tests, which share it
@@ -400,9 +401,9 @@ def replay_of_real_orders() -> dict[str, Any] | None:
     imported = bootstrap.SOURCES["olist"](folder)
     timelines = Timelines.from_frames(imported.shipments, imported.events)
     zone = ZoneInfo(imported.zone)
-    replayed = replay(
-        timelines, {"eta": HazardModel}, start=datetime(2018, 1, 1, tzinfo=zone), end=datetime(2018, 7, 1, tzinfo=zone), refit=Refit.MONTH, progress=say
-    )
+    start, end = datetime(2018, 1, 1, tzinfo=zone), datetime(2018, 7, 1, tzinfo=zone)
+    policy = PromisePolicy(on_time_rate=shops_rate(timelines, start, end))
+    replayed = replay(timelines, {"eta": HazardModel}, start=start, end=end, refit=Refit.MONTH, promise=policy, progress=say)
     figures = figures_of_promises(replayed.judged, replayed.forecasts["eta"])
     summary = summarise(replayed)
     rows = [{name: row[name] for name in SCORES} for row in summary["rows"] if row["moment"] in ("purchase", "in_flight")]

@@ -160,7 +160,7 @@ def replay(
     What came true is what was known at ``known_through``, by default at the end of the data. The months of warm-up
     before ``start`` are forecast too, to choose promise levels on them; they are not judged. ``laws`` are judged beside
     the models and never fitted. ``promise`` chooses the day that each model would have promised; without it, that is the day
-    of the level at which, by what is known at each origin, the shop's own on-time rate over the judged orders is reached.
+    of a level at which the past says that the shop's own on-time rate is reached.
 
     Raises:
         NothingToLearn: if no parcel had arrived before ``start``, or no moment falls within the days.
@@ -180,7 +180,6 @@ def replay(
     if not judged["is_judged"].any():
         raise NothingToLearn(f"no parcel was in flight between {start.date()} and {end.date()}")
 
-    rate = _rate_of_shop(judged)
     lessons = snapshots_to_learn(timelines, to_instant(end))
     purchases = lessons.take(np.flatnonzero(lessons.kind == PURCHASE))
     runs = {name: _Run(make, refits_daily=make().refits_daily) for name, make in models.items()}
@@ -193,13 +192,12 @@ def replay(
         known = Outcomes.at(timelines, to_instant(days[0]))
         of_day = np.searchsorted([to_instant(day) for day in [*days, days[-1] + timedelta(days=1)]], snapshots.moments.as_of, side="right") - 1
         for name, run in runs.items():
+            run.level = _level_of_past(judged, run.forecasts, timelines, snapshots, known)
             if not run.refits_daily:
                 progress(f"{days[0].date()}: fitting {name}", done, total)
                 run.fit(lessons, known)
             if isinstance(run.fitted, Calibrates):
                 run.fitted.calibration_ = run.calibration(snapshots, known)
-            # A law made right on the past reaches a rate at the level of that name.
-            run.level = rate if isinstance(run.fitted, Calibrates) else _level_of_past(run.forecasts, timelines, snapshots, known, rate)
         for number, day in enumerate(days):
             progress(f"{day.date()}: replaying", done, total)
             known = Outcomes.at(timelines, to_instant(day))
@@ -282,7 +280,7 @@ def _sampled(curves: Curves, truth: pd.DataFrame) -> NDArray[np.object_]:
 
 def _policy_of(level: float) -> PromisePolicy | None:
     """The policy of a level, None while none is chosen."""
-    return None if np.isnan(level) else PromisePolicy(on_time_rate=level)
+    return None if np.isnan(level) else PromisePolicy(on_time_rate=min(max(level, 0.5), 0.99))
 
 
 def _promise_days(curves: Curves, policy: PromisePolicy | None, as_of: NDArray[np.datetime64], zone: Labels, truth: pd.DataFrame) -> NDArray[np.float64]:
@@ -295,25 +293,21 @@ def _promise_days(curves: Curves, policy: PromisePolicy | None, as_of: NDArray[n
     return (promised_on - truth["as_of_on"].to_numpy().astype("datetime64[D]")) / DAY
 
 
-def _level_of_past(forecasts: dict[str, NDArray[np.float64]], timelines: Timelines, snapshots: Snapshots, known: Outcomes, rate: float) -> float:
-    """The level at which the promise of a model that does not calibrate would have been kept at a rate on past orders.
+def _level_of_past(judged: pd.DataFrame, forecasts: dict[str, NDArray[np.float64]], timelines: Timelines, snapshots: Snapshots, known: Outcomes) -> float:
+    """The level at which the model's promise would have been kept as often as the shop's own, on past orders.
 
     Past are the orders forecast so far whose promised day is over by ``known.known_through``, and what is known of
     them then: an order that has not arrived has missed every promise.
     """
     row = snapshots.moments.row
+    arrived = ~np.isnat(known.arrived_at[row])
     needed = forecasts.get("needed_level", np.full(len(row), np.nan))
     is_past = (snapshots.kind == PURCHASE) & (promise_ends(timelines, row) <= known.known_through) & ~np.isnan(needed)
-    if not is_past.any() or np.isnan(rate):
+    if not is_past.any():
         return float("nan")
-    needed = np.where(~np.isnat(known.arrived_at[row]), needed, 1.0)[is_past]
-    return float(np.clip(np.quantile(needed, rate, method="higher"), 0.5, 0.99))
-
-
-def _rate_of_shop(judged: pd.DataFrame) -> float:
-    """The share of the judged, delivered orders with a promise that kept it: the rate at which promises are compared; NaN without any."""
-    promised = judged[judged["is_judged"] & judged["moment"].eq(PURCHASE) & judged["arrived"] & judged["promised_days"].notna()]
-    return float(np.clip(promised["is_late"].ne(1.0).mean(), 0.5, 0.99)) if len(promised) else float("nan")
+    on_time = arrived & ~judged["is_late"].eq(1.0).to_numpy()
+    needed = np.where(arrived, needed, 1.0)[is_past]
+    return float(np.clip(np.quantile(needed, on_time[is_past].mean(), method="higher"), 0.01, 0.99))
 
 
 def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcomes, source_zone: Labels) -> pd.DataFrame:

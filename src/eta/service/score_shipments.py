@@ -148,7 +148,8 @@ def score_timelines(
 def _in_flight(timelines: Timelines, forecasts: Forecasts, whereabouts: Sequence[dict[str, Any]], terms: Terms, *, has_model: bool) -> Iterator[Answer]:
     rows, flags = forecasts.moments.row, forecasts.delays
     dates = forecasts.dates((*window_levels(terms.coverage), *(percent / 100.0 for percent in PERCENTILES)))
-    ours = np.where(forecasts.is_supported, terms.promise.dates(forecasts.curves, forecasts.moments.as_of, forecasts.zone), np.datetime64("NaT"))
+    ours = terms.promise.dates(forecasts.curves, forecasts.moments.as_of, forecasts.zone, ordered_at=forecasts.states.ordered_at)
+    ours[~forecasts.is_supported] = np.datetime64("NaT")
     promised_on = timelines.promised_on[rows]
     is_ours = np.isnat(promised_on)
     wanted_on = np.full(len(rows), np.datetime64(terms.wanted_on, "D"))
