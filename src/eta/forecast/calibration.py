@@ -9,9 +9,11 @@ transform put right (Dawid 1984), for censored parcels too. Where there are few 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from eta.domain.errors import ModelCorrupted
@@ -24,6 +26,7 @@ STAGES = ("before_handover", "on_the_way", "before_handover_abroad", "on_the_way
 #: Where the stretches of H begin: at these chances of having arrived. The last one has no end.
 CHANCES = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
 STARTS = -np.log1p(-CHANCES)
+_STARTS = np.tile(STARTS, (len(STAGES), 1))
 #: Arrivals' worth of trust, in each stretch, that the law is right.
 PRIOR = 50.0
 #: Days of forecasts to learn from, before the fit.
@@ -67,13 +70,13 @@ class Calibration:
 
     def of(self, hazards: NDArray[np.float64], stage: NDArray[np.integer]) -> NDArray[np.float64]:
         """H (N, K) as it counts at the stages (N,)."""
-        return _along(hazards, np.broadcast_to(STARTS, self.slopes.shape), self._counted, self.slopes, stage)
+        return np.asarray(_along(hazards, _STARTS, self._counted, self.slopes, stage))
 
     def undone(self, hazards: NDArray[np.float64], stage: NDArray[np.integer]) -> NDArray[np.float64]:
         """H (N, K) before it was calibrated: the inverse of ``of``."""
-        return _along(hazards, self._counted, np.broadcast_to(STARTS, self.slopes.shape), 1.0 / self.slopes, stage)
+        return np.asarray(_along(hazards, self._counted, _STARTS, 1.0 / self.slopes, stage))
 
-    @property
+    @cached_property
     def _counted(self) -> NDArray[np.float64]:
         """What H counts where the stretches begin."""
         return np.cumsum(np.hstack([np.zeros((len(STAGES), 1)), self.slopes[:, :-1] * np.diff(STARTS)]), axis=1)
@@ -89,24 +92,24 @@ class Calibrates(Protocol):
 def stages(features: Features) -> NDArray[np.int64]:
     """The stage of each parcel, (N,), as a place in ``STAGES``; of which the lane is not known, it stays at home."""
     lane = features.labels["lane"]
-    abroad = np.array([*(_crosses(name) for name in lane.names), False])
+    abroad = np.array([*map(_crosses, lane.names), False])
     return (features.numbers["phase"] != _SHOP) + 2 * abroad[lane.codes].astype(np.int64)
 
 
+@lru_cache(maxsize=10_000)
 def _crosses(lane: str) -> bool:
     """Whether "AT-9>DE-BY" leads from one country to another."""
     origin, _, destination = lane.partition(">")
     return origin.partition("-")[0] != destination.partition("-")[0]
 
 
-def _along(
-    hazards: NDArray[np.float64], starts: NDArray[np.float64], values: NDArray[np.float64], slopes: NDArray[np.float64], stage: NDArray[np.integer]
-) -> NDArray[np.float64]:
+@njit(cache=True)
+def _along(hazards, starts, values, slopes, stage):  # type: ignore[no-untyped-def]  # compiled
     """Lines through (starts, values), (stages, stretches) each, that go on with the last slope, at ``hazards`` (N, K)."""
     result = np.empty_like(hazards)
-    for number in range(len(starts)):
-        own = stage == number
-        asked = hazards[own]
-        stretch = np.searchsorted(starts[number], asked, side="right") - 1
-        result[own] = values[number, stretch] + (asked - starts[number, stretch]) * slopes[number, stretch]
+    for i in range(len(hazards)):
+        own = stage[i]
+        for k in range(hazards.shape[1]):
+            stretch = np.searchsorted(starts[own], hazards[i, k], side="right") - 1
+            result[i, k] = values[own, stretch] + (hazards[i, k] - starts[own, stretch]) * slopes[own, stretch]
     return result
