@@ -60,7 +60,7 @@ bench: $(READY) ## measure how fast it is, as ratios of CPU time in one run; the
 	$(VENV)/bin/python training/benchmark/speed.py
 
 prove: $(READY) $(if $(filter peers,$(NAME)),$(PEERS)/.ready) ## run the experiment NAME behind a claim, or all of them; each ends with its verdict in JSON
-	for name in $(or $(NAME),hostile swaps memory slowdown scenario split_orders); do \
+	for name in $(or $(NAME),hostile swaps memory slowdown scenario checkout split_orders); do \
 		case $$name in peers) export PYTHONPATH=src OMP_NUM_THREADS=1 python=$(PEERS)/bin/python;; *) python=$(VENV)/bin/python;; esac; \
 		$$python training/benchmark/$$name.py || exit 1; \
 	done

@@ -182,7 +182,7 @@ def _handovers(lane: Shipment, service: CarrierService, warehouse: Warehouse, se
 
 
 def _handling(lane: Shipment, warehouse: Warehouse, served: ServedModel) -> NDArray[np.float64]:
-    """Chances of so many pick-up days of handling: as declared, as learned, or none at all; unlikely ends are left out."""
+    """Chances of so many pick-up days of handling: as declared, else as learned, else none at all."""
     if warehouse.handling is not None:
         return np.array(warehouse.handling) / sum(warehouse.handling)
     origin = f"{lane.origin.country}-{lane.origin.region}" if lane.origin.region else lane.origin.country

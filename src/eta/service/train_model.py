@@ -64,7 +64,7 @@ def train_model(
     laws = StageLaws.learn(timelines, states, instant, level=policy.silence_level)
     progress("checking against earlier days", 4, 5)
     check, model.calibration_, pieces = _check(timelines, as_of, make, rivals)
-    facts, files = pack(model, laws, Support.learn(lessons), Handling.learn(timelines, states, instant), pieces)
+    facts, files = pack(model, laws, Support.learn(lessons), Handling.learn(timelines, states, instant, model.holidays), pieces)
     facts |= {
         "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
         "check": check,
