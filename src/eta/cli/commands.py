@@ -188,16 +188,14 @@ def backtest(
         if name not in known:
             raise InvalidValue("--models", f"{name!r} is no model", f"choose from {', '.join(known)}")
     imported, timelines = _read(data, source, quarantine)
-    start, last_midnight = _midnight(first, "--from", imported.zone), _midnight(last, "--to", imported.zone)
-    if last_midnight < start:
-        raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
+    start, end = _span(first, last, imported.zone)
     with progress_bar() as progress:
         result = backtest_models(
             timelines,
             {name: known[name] for name in names},
             source=source,
             start=start,
-            end=last_midnight + timedelta(days=1),
+            end=end,
             last_day=last,
             refit=refit,
             laws=oracle_of(data, timelines),
@@ -304,16 +302,14 @@ def promise_simulate(
         raise InvalidValue("--picture", f"{picture.name} names no format", "end it with .png or .svg")
     chosen = None if policy is None else read_setting("--policy", str(policy), PromisePolicy.from_toml)
     imported, timelines = _read(data, source, quarantine)
-    start, last_midnight = _midnight(first, "--from", imported.zone), _midnight(last, "--to", imported.zone)
-    if last_midnight < start:
-        raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
+    start, end = _span(first, last, imported.zone)
     with progress_bar() as progress:
         result = simulate_promise(
             timelines,
             bootstrap.models(parameters, settings.holidays)[REFERENCE],
             source=source,
             start=start,
-            end=last_midnight + timedelta(days=1),
+            end=end,
             last_day=last,
             refit=refit,
             policy=chosen,
@@ -513,6 +509,14 @@ def _midnight(text: str, field: str, zone: str) -> datetime:
         return midnight(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=None).date().isoformat(), zone)  # noqa: DTZ007  # a date alone
     except ValueError:
         raise InvalidValue(field, f"{text!r} is no date", "write it as 2018-05-15") from None
+
+
+def _span(first: str, last: str, zone: str) -> tuple[datetime, datetime]:
+    """The midnights at which the first of some days begins and the last ends."""
+    start, last_midnight = _midnight(first, "--from", zone), _midnight(last, "--to", zone)
+    if last_midnight < start:
+        raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
+    return start, last_midnight + timedelta(days=1)
 
 
 def _utc(instant: np.datetime64) -> datetime:
