@@ -5,9 +5,10 @@ declared, or learned), and travels from the hand-over on: the laws from every po
 each is. Where it says nothing, the law from the order on is asked for at fixed times of the day, and lies between those
 before and after the order.
 
-Either way laws of a service are laws of the same local days, asked for at anchors in order of time. Each of them takes the
-lowest chance of those up to it (the running minimum), and a later order weighs later anchors more: so for every day the
-chance to be there by then falls, or stays, the later the order.
+Either way laws of a service are laws of the same local days, asked for at anchors in order of time. Each of them is put
+midway between the lowest chance of those up to it (the running minimum) and the highest of those from it on, and a later
+order weighs later anchors more: so for every day the chance to be there by then falls, or stays, the later the order. The
+minimum alone would do the same, and be pessimistic all along.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from eta.journey.timeline import Timelines
 from eta.promise import curves_of_days, probability_by_day
 from eta.service.served_model import Answering, ServedModel
 
-#: Local hours at which orders are asked about, evenly spread over the day, and how many such times before the order count.
+#: Local hours at which orders are asked about, evenly spread over the day, and how many such times before and after count.
 ANCHOR_HOURS = (0, 6, 12, 18)
-LOOK_BACK_ANCHORS = 12
-#: Days of hand-overs before the order that count.
-LOOK_BACK_DAYS = 4
+ANCHORS_ABOUT = 8
+#: Days of hand-overs before and after those of the order that count.
+DAYS_ABOUT = 4
 #: The longest handling that is asked about, in pick-up days.
 MOST_HANDLING_DAYS = 30
 #: An order waits for a quarter of a day, on average, before the day on which it is handled begins to count.
@@ -121,14 +122,15 @@ def order_laws(lane: Shipment, services: Sequence[CarrierService], warehouse: Wa
     first_on = np.datetime64(lane.ordered_at.astimezone(ZoneInfo(timelines.zone.names[timelines.zone.codes[0]])).date(), "D")
     days = first_on + np.arange(HORIZON_DAYS + 2 + max(ceil((own.at[-1] - lane.ordered_at) / timedelta(days=1)) for own in anchors))
     chances = probability_by_day(curves, moments.as_of, np.tile(days, (len(shipments), 1)), timelines.zone)
-    weights = np.concatenate([own.weights for own in anchors])
+    is_before = np.concatenate([np.cumsum(own.weights) == 0.0 for own in anchors])
     # Of days beyond its horizon an earlier law says nothing.
     reach = (moments.as_of + (HORIZON_DAYS - 1) * DAY).astype(first_on.dtype)
-    chances[(days > reach[:, None]) & (weights[:, None] == 0.0)] = 1.0
+    chances[(days > reach[:, None]) & is_before[:, None]] = 1.0
     laws, start = np.empty((len(services), len(days))), 0
     for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
         told, start = chances[start : start + len(own.at)], start + len(own.at)
-        laws[number] = np.array(own.weights) @ np.minimum.accumulate(told, axis=0)
+        lowest, highest = np.minimum.accumulate(told, axis=0), np.maximum.accumulate(told[::-1], axis=0)[::-1]
+        laws[number] = np.array(own.weights) @ (lowest + highest) / 2.0
         if service.delivery_weekdays is not None:
             last = DeliveryDays(lane.destination.country, lane.destination.region, service.delivery_weekdays, holidays).last(days)
             laws[number] = np.where(last < first_on, 0.0, laws[number][np.maximum((last - first_on).astype(np.int64), 0)])
@@ -151,33 +153,34 @@ def _shipment(lane: Shipment, service: CarrierService, shipment_id: str, ordered
 
 
 def _orders(lane: Shipment) -> _Anchors:
-    """The times of day before the order, that before and that after it."""
+    """The times of day about the order, of which that before and that after it count."""
     zone, _ = zone_of(lane.origin.country, lane.origin.region)
     today = lane.ordered_at.astimezone(ZoneInfo(zone)).date()
-    first = np.datetime64(today, "D") - (LOOK_BACK_ANCHORS // len(ANCHOR_HOURS) + 1)
-    steps = np.arange(LOOK_BACK_ANCHORS + 3 * len(ANCHOR_HOURS)) * np.timedelta64(24 // len(ANCHOR_HOURS), "h")
+    first = np.datetime64(today, "D") - (ANCHORS_ABOUT // len(ANCHOR_HOURS) + 1)
+    steps = np.arange(2 * ANCHORS_ABOUT + 4 * len(ANCHOR_HOURS)) * np.timedelta64(24 // len(ANCHOR_HOURS), "h")
     times = Clocks.of((zone,)).instants((first + steps).astype("datetime64[us]").view(np.int64)[None, :], np.zeros(1, dtype=np.int32))[0]
     ordered_at = microseconds(lane.ordered_at)
     after = int(np.searchsorted(times, ordered_at, side="right"))
     before, end = times[after - 1 : after + 1].tolist()
     share = (ordered_at - before) / (end - before)
-    at = [from_microseconds(each) for each in times[after - 1 - LOOK_BACK_ANCHORS : after + 1].tolist()]
-    return _Anchors(at, [*([0.0] * LOOK_BACK_ANCHORS), 1.0 - share, share])
+    at = [from_microseconds(each) for each in times[after - 1 - ANCHORS_ABOUT : after + 1 + ANCHORS_ABOUT].tolist()]
+    about = [0.0] * ANCHORS_ABOUT
+    return _Anchors(at, [*about, 1.0 - share, share, *about])
 
 
 def _handovers(lane: Shipment, service: CarrierService, warehouse: Warehouse, served: ServedModel, holidays: Holidays) -> _Anchors:
-    """Hand-overs before the order would be ready, and those that may be its own."""
+    """Hand-overs that may be those of the order, and some before and after them."""
     weekdays = service.pickup_weekdays or warehouse.weekdays
     pick_up = PickUp(country=lane.origin.country, region=lane.origin.region, cutoff=warehouse.cutoff, weekdays=weekdays, holidays=holidays)
     chances = _handling(lane, warehouse, served)
     ready_on = pick_up.ready_on(lane.ordered_at)
-    base = pick_up.ready_on(lane.ordered_at - timedelta(days=LOOK_BACK_DAYS))
-    at = pick_up.handovers(base, 0, LOOK_BACK_DAYS + len(chances))
+    base = pick_up.ready_on(lane.ordered_at - timedelta(days=DAYS_ABOUT))
+    at = pick_up.handovers(base, 0, 2 * DAYS_ABOUT + len(chances))
     first = next(number for number, each in enumerate(at) if each.date() >= ready_on)
-    at = at[: first + len(chances)]
+    at = at[: first + len(chances) + DAYS_ABOUT]
     days = float(np.arange(len(chances)) @ chances) * 7.0 / len(weekdays)
     likely = int(np.searchsorted(np.cumsum(chances), 0.5 - 1e-9))
-    weights = [*([0.0] * first), *chances.tolist()]
+    weights = [*([0.0] * first), *chances.tolist(), *([0.0] * (len(at) - first - len(chances)))]
     return _Anchors(at, weights, _WAIT + timedelta(days=days), pick_up.order_by(lane.ordered_at), at[first + likely].date())
 
 
