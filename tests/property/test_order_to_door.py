@@ -1,8 +1,10 @@
 """A later order is never told an earlier day, a higher confidence never an earlier one, and windows hold their dates."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,12 +15,13 @@ from hypothesis import strategies as st
 from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zones import zone_of
+from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.hazard import HazardModel
 from eta.promise import PromisePolicy
 from eta.registry import Registry
-from eta.service.order_to_door import CarrierService, Warehouse
+from eta.service.order_to_door import CarrierService, OrderLaws, Warehouse, order_laws
 from eta.service.quote_delivery import Quote, quote_delivery
 from eta.service.score_shipments import Answer, Terms
 from eta.service.served_model import ServedModel
@@ -162,3 +165,42 @@ def test_dates_fall_on_days_on_which_the_carrier_delivers(
         assert day is None or delivers.next(np.array([day], dtype="datetime64[D]"))[0] == day
     last = delivers.last(np.array([wanted_on], dtype="datetime64[D]"))[0].item()
     assert ask(last).wanted_probability == pytest.approx(answer.wanted_probability, abs=1e-9)
+
+
+class Wavering:
+    """Arrival a day after being asked about, and up to a day and a half later than that, by the quarter of the day: no law to rely on."""
+
+    def __init__(self, seed: int) -> None:
+        self._late = np.random.default_rng(seed).uniform(0.0, 36.0, 997)
+
+    def predict_curves(self, features: Any) -> Curves:
+        quarter = features.local_as_of.astype("datetime64[h]").astype(np.int64) // 6
+        hours = 24.0 + self._late[quarter % 997]
+        return Curves.of(np.stack([hours, hours + 12.0], axis=1), np.array([[0.0, 1.0]]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 100),
+    origin=st.sampled_from(PLACES),
+    destination=st.sampled_from(PLACES[:4]),
+    at=TIMES,
+    gap=GAPS,
+    warehouse=st.one_of(st.none(), WAREHOUSES),
+)
+def test_even_a_wavering_model_tells_a_later_order_no_earlier_day(
+    served: ServedModel, seed: int, origin: Place, destination: Place, at: datetime, gap: timedelta, warehouse: Warehouse | None
+) -> None:
+    wavering = replace(served, model=cast("HazardModel", Wavering(seed)))
+
+    def ask(ordered_at: datetime) -> OrderLaws:
+        return order_laws(lane(origin, destination, ordered_at), [CarrierService()], warehouse, wavering)
+
+    early, late = ask(at), ask(at + gap)
+    zone = ZoneInfo(zone_of(destination.country, destination.region)[0])
+    first = at.astimezone(zone).date()
+    for number in range(20):
+        end = datetime.combine(first + timedelta(days=number + 1), time(), zone)
+        hours = [(end.timestamp() - asked.timestamp()) / 3600.0 for asked in (at, at + gap)]
+        before, after = (float(laws.curves.cdf_at([max(left, 0.0)])[0]) if left > 0 else 0.0 for laws, left in zip((early, late), hours, strict=True))
+        assert after <= before + 1e-9, (number, before, after)
