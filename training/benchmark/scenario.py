@@ -44,7 +44,8 @@ def main() -> None:
             last_day="2025-10-31",
             refit=Refit.MONTH,
             laws={**oracle_of(folder, timelines), "seen": seen_law_of(folder, timelines)},
-            warm_up_months=0,
+            # The forecasts of a month before say how wide laws should have been.
+            warm_up_months=1,
             progress=say,
         )
     row = {(row["model"], row["moment"]): row for row in result["rows"]}
