@@ -19,10 +19,10 @@ from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.lane_medians import RUNGS
 from eta.registry import Registry
-from eta.service.order_to_door import ordered
 from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import Answer, AnswerCode, Terms, score_shipments
 from eta.service.served_model import LANE_MEDIANS
+from eta.service.supposed_parcels import ordered
 from served import KEY, NOW, application, save_medians, save_model
 
 # One process keeps the models and compiled loops.

@@ -21,10 +21,11 @@ from eta.domain.shipment import Place, Shipment
 from eta.forecast.hazard import HazardModel
 from eta.promise import PromisePolicy
 from eta.registry import Registry
-from eta.service.order_to_door import CarrierService, OrderLaws, Warehouse, order_laws
+from eta.service.order_to_door import OrderLaws, Warehouse, order_laws
 from eta.service.quote_delivery import Quote, quote_delivery
 from eta.service.score_shipments import Answer, Terms
 from eta.service.served_model import ServedModel
+from eta.service.supposed_parcels import CarrierService
 from served import save_model
 
 # One process keeps the compiled loops.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eta.domain.shipment import Place, Shipment
 from eta.service.find_ship_by import LOOK_BACK_DAYS, ShipBy, ShipByCode, find_ship_by
-from eta.service.order_to_door import CarrierService
+from eta.service.supposed_parcels import CarrierService
 from served import fixed
 
 # One process keeps the compiled loops.

@@ -10,8 +10,9 @@ from eta.calendars.holidays import Holidays
 from eta.curves import Curves
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.handling import MOST_DAYS, Handling
-from eta.service.order_to_door import CarrierService, OrderLaws, Warehouse, order_laws
+from eta.service.order_to_door import OrderLaws, Warehouse, order_laws
 from eta.service.served_model import ServedModel
+from eta.service.supposed_parcels import CarrierService
 from served import fixed
 
 # One process keeps the compiled loops.

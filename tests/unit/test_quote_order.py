@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.pieces import MOST, Dependence
-from eta.service.order_to_door import CarrierService, Warehouse
+from eta.service.order_to_door import Warehouse
 from eta.service.quote_delivery import quote_delivery
 from eta.service.quote_order import OrderQuote, Piece, quote_order
 from eta.service.score_shipments import AnswerCode, Terms
 from eta.service.served_model import Answering, ServedMedians, ServedModel
+from eta.service.supposed_parcels import CarrierService
 from served import fixed, save_medians
 
 # One process keeps the compiled loops.

@@ -48,12 +48,12 @@ from eta.journey.timeline import EVENT_CODES, Timelines
 from eta.promise import PromisePolicy
 from eta.registry import Registry
 from eta.service.find_ship_by import ShipByCode, find_ship_by
-from eta.service.order_to_door import CarrierService
 from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import AnswerCode, Terms
 from eta.service.served_model import ServedModel
 from eta.service.simulate_parcels import simulate_parcels
 from eta.service.simulate_promise import figures_of_promises, shops_rate
+from eta.service.supposed_parcels import CarrierService
 from eta.service.train_model import train_model
 from eta.simulation.scenario import DEFAULT
 from hostile import faults_of, requests  # beside the tests, which share it

@@ -36,9 +36,10 @@ from eta.journey.snapshots import Outcomes
 from eta.journey.timeline import Timelines
 from eta.promise import chances_of_days, curves_of_days, windows
 from eta.registry import Registry
-from eta.service.order_to_door import CarrierService, order_laws
+from eta.service.order_to_door import order_laws
 from eta.service.served_model import ServedModel
 from eta.service.simulate_parcels import simulate_parcels
+from eta.service.supposed_parcels import CarrierService
 from eta.service.train_model import train_model
 from eta.simulation.scenario import DEFAULT
 

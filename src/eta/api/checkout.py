@@ -135,7 +135,7 @@ async def _kept(request: Request, estimate_id: str) -> dict[str, Any]:
     tenant = request.state.caller.tenant
     answer = await request.app.state.readers.ask(lambda session: session.estimate(tenant, estimate_id))
     if answer is None:
-        raise NotRecorded(f"no estimate {estimate_id} was shown")
+        raise NotRecorded("there is no such estimate")
     return {**json.loads(answer), "id": estimate_id}
 
 
@@ -166,6 +166,6 @@ def _tag(answered: Mapping[str, object]) -> str:
 
 
 def _lasting(value: object) -> object:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {name: _lasting(each) for name, each in value.items() if name not in _VOLATILE}
     return [_lasting(each) for each in value] if isinstance(value, list) else value

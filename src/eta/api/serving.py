@@ -22,10 +22,10 @@ from eta.domain.shipment import Place, Shipment
 from eta.forecast.hazard import HazardModel
 from eta.forecast.lane_medians import LaneMedians
 from eta.registry import Registry, Version
-from eta.service.order_to_door import CarrierService
 from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import Terms
 from eta.service.served_model import LANE_MEDIANS, Answering, ServedMedians, ServedModel, kept_medians
+from eta.service.supposed_parcels import CarrierService
 
 #: Seconds between two looks at the registry.
 LOOK_EVERY = 0.5

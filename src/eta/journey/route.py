@@ -44,14 +44,15 @@ def route_of(
     destination_region: str | None,
 ) -> Route:
     """The route of a shipment with these facts."""
-    origin, destination = _place(origin_country, origin_region), _place(destination_country, destination_region)
+    origin, destination = place_name(origin_country, origin_region), place_name(destination_country, destination_region)
     lane = f"{origin}>{destination}" if origin and destination else None
     service = f"{carrier or UNNAMED}|{service_level or UNNAMED}"
     zone, source = zone_of(destination_country, destination_region)
     return Route(origin, destination, lane, service, f"{service}|{lane}" if lane else None, zone, str(source))
 
 
-def _place(country: str | None, region: str | None) -> str | None:
+def place_name(country: str | None, region: str | None) -> str | None:
+    """ "country-region", or the country alone; None where that is not known."""
     return f"{country}-{region}" if country and region else country or None
 
 

@@ -15,14 +15,11 @@ from eta.calendars.local import to_instant, wall_to_instant
 from eta.calendars.working_days import DeliveryDays, WorkingDays
 from eta.calendars.zones import zone_of
 from eta.delays import DelayPolicy
-from eta.domain.shipment import Place, Shipment, TrackingEvent
-from eta.domain.vocabulary import EventCode
-from eta.journey.state import Moments, fold
-from eta.journey.timeline import Timelines
+from eta.domain.shipment import Place, Shipment
 from eta.promise import probability_by_day
-from eta.service.order_to_door import CarrierService, ordered
 from eta.service.score_parcels import forecast_open
 from eta.service.served_model import ServedModel
+from eta.service.supposed_parcels import CarrierService, supposed
 
 #: Days before the wanted one that are looked at.
 LOOK_BACK_DAYS = 30
@@ -79,19 +76,12 @@ def find_ship_by(
     if served is None or not moments:
         return [ShipBy(ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL, None, None, ())] * len(services)
     delivered_on = [_last_delivery(service, lane, wanted_on, holidays) for service in services]
-    shipments, events = list[Shipment](), list[TrackingEvent]()
-    for number, service in enumerate(services):
-        for place, at in enumerate(moments):
-            facts = {**vars(lane), "shipment_id": f"{number:03d} {place:03d}", "carrier": service.carrier, "service_level": service.service_level}
-            shipment = Shipment(**facts)
-            handed_over = TrackingEvent(shipment_id=shipment.shipment_id, event_code=EventCode.ACCEPTED, occurred_at=at, received_at=at)
-            shipments.append(shipment)
-            events += [ordered(shipment), handed_over]
-    timelines = Timelines.from_records(shipments, events)
-    asked = Moments(np.arange(len(shipments)), np.array([to_instant(at) for at in moments] * len(services)))
-    forecasts = forecast_open(timelines, served, asked, fold(timelines, asked), DelayPolicy())
-    days = np.repeat(np.array(delivered_on, dtype="datetime64[D]"), len(moments))[:, None]
-    chances = probability_by_day(forecasts.curves, asked.as_of, days, forecasts.zone)[:, 0].reshape(len(services), -1)
+    which = np.repeat(np.arange(len(services)), len(moments))
+    at = np.tile(np.array([to_instant(at) for at in moments]), len(services))
+    parcels = supposed(lane, services, which, np.full(len(at), to_instant(lane.ordered_at)), at)
+    forecasts = forecast_open(parcels.timelines, served, parcels.moments, parcels.states, DelayPolicy())
+    days = np.array(delivered_on, dtype="datetime64[D]")[which, None]
+    chances = probability_by_day(forecasts.curves, at, days, forecasts.zone)[:, 0].reshape(len(services), -1)
     supported = np.asarray(forecasts.is_supported.reshape(len(services), -1).all(axis=1)).tolist()
     return [
         _answer(_picked_up(service, lane.origin, zip(moments, own, strict=True), holidays), level, is_supported=enough)

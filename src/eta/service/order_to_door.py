@@ -24,19 +24,18 @@ from numpy.typing import NDArray
 
 from eta.calendars.clocks import Clocks
 from eta.calendars.holidays import LIBRARY, Holidays
-from eta.calendars.local import DAY, from_microseconds, microseconds, to_instant
+from eta.calendars.local import DAY, Instants, microseconds, to_instant
 from eta.calendars.pick_up import PickUp
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zones import zone_of
 from eta.curves import Curves
-from eta.domain.shipment import Shipment, TrackingEvent
-from eta.domain.vocabulary import EventCode
+from eta.domain.shipment import Shipment
 from eta.forecast.base import HORIZON_DAYS
 from eta.journey.features import features
-from eta.journey.state import Moments
-from eta.journey.timeline import Timelines
-from eta.promise import curves_of_days, probability_by_day
+from eta.journey.route import place_name
+from eta.promise import chances_of_days, curves_of_days
 from eta.service.served_model import Answering, ServedModel
+from eta.service.supposed_parcels import CarrierService, supposed
 
 #: Local hours at which orders are asked about, evenly spread over the day, and how many such times before and after count.
 ANCHOR_HOURS = (0, 6, 12, 18)
@@ -47,18 +46,6 @@ DAYS_ABOUT = 4
 MOST_HANDLING_DAYS = 30
 #: An order waits for a quarter of a day, on average, before the day on which it is handled begins to count.
 _WAIT = timedelta(hours=6)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CarrierService:
-    """One way to ship; None where the shop does not choose, or does not say."""
-
-    carrier: str | None = None
-    service_level: str | None = None
-    #: ISO weekdays, 1 (Monday) to 7, on which the carrier delivers; None: as it was learned.
-    delivery_weekdays: tuple[int, ...] | None = None
-    #: ISO weekdays on which it picks up; None: those of the warehouse.
-    pickup_weekdays: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +75,9 @@ class OrderLaws:
 class _Anchors:
     """Times, earliest first, at which a law is asked for, and how much each of the laws counts."""
 
-    at: Sequence[datetime]
-    weights: Sequence[float]
-    #: When an order handed over at ``at`` was placed; None where ``at`` is the order itself.
+    at: Instants
+    weights: NDArray[np.float64]
+    #: How long an order handed over at ``at`` had waited; None where ``at`` is the order itself.
     waited: timedelta | None = None
     order_by: datetime | None = None
     handover_on: date | None = None
@@ -108,48 +95,35 @@ def order_laws(lane: Shipment, services: Sequence[CarrierService], warehouse: Wa
         anchors = [_handovers(lane, service, warehouse, served, holidays) for service in services]
     else:
         anchors = [_orders(lane)] * len(services)
-    shipments, events = list[Shipment](), list[TrackingEvent]()
-    for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
-        for place, at in enumerate(own.at):
-            asked = _shipment(lane, service, f"{number:03d} {place:03d}", at - (own.waited or timedelta()))
-            shipments.append(asked)
-            events.append(ordered(asked))
-            if own.waited is not None:
-                events.append(TrackingEvent(shipment_id=asked.shipment_id, event_code=EventCode.ACCEPTED, occurred_at=at, received_at=at))
-    timelines = Timelines.from_records(shipments, events)
-    moments = Moments(np.arange(len(shipments)), np.array([to_instant(at) for own in anchors for at in own.at]))
-    curves = served.model.predict_curves(features(timelines, moments))
-    first_on = np.datetime64(lane.ordered_at.astimezone(ZoneInfo(timelines.zone.names[timelines.zone.codes[0]])).date(), "D")
-    days = first_on + np.arange(HORIZON_DAYS + 2 + max(ceil((own.at[-1] - lane.ordered_at) / timedelta(days=1)) for own in anchors))
-    chances = probability_by_day(curves, moments.as_of, np.tile(days, (len(shipments), 1)), timelines.zone)
+    at = np.concatenate([own.at for own in anchors])
+    which = np.repeat(np.arange(len(services)), [len(own.at) for own in anchors])
+    if anchors[0].waited is None:
+        parcels = supposed(lane, services, which, at)
+    else:
+        waited = np.array([own.waited for own in anchors], dtype="timedelta64[us]")
+        parcels = supposed(lane, services, which, at - waited[which], at)
+    curves = served.model.predict_curves(features(parcels.timelines, parcels.moments, parcels.states))
+    zone = parcels.timelines.zone
+    first_on = np.datetime64(lane.ordered_at.astimezone(ZoneInfo(zone.names[zone.codes[0]])).date(), "D")
+    days = first_on + np.arange(HORIZON_DAYS + 2 + ceil((at.max() - to_instant(lane.ordered_at)) / DAY))
+    chances = chances_of_days(curves, at, np.full(len(at), first_on), len(days), zone.take(which))
     is_before = np.concatenate([np.cumsum(own.weights) == 0.0 for own in anchors])
     # Of days beyond its horizon an earlier law says nothing.
-    reach = (moments.as_of + (HORIZON_DAYS - 1) * DAY).astype(first_on.dtype)
+    reach = (at + (HORIZON_DAYS - 1) * DAY).astype(first_on.dtype)
     chances[(days > reach[:, None]) & is_before[:, None]] = 1.0
     laws, start = np.empty((len(services), len(days))), 0
     for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
         told, start = chances[start : start + len(own.at)], start + len(own.at)
         lowest, highest = np.minimum.accumulate(told, axis=0), np.maximum.accumulate(told[::-1], axis=0)[::-1]
-        laws[number] = np.array(own.weights) @ (lowest + highest) / 2.0
+        laws[number] = own.weights @ (lowest + highest) / 2.0
         if service.delivery_weekdays is not None:
             last = DeliveryDays(lane.destination.country, lane.destination.region, service.delivery_weekdays, holidays).last(days)
             laws[number] = np.where(last < first_on, 0.0, laws[number][np.maximum((last - first_on).astype(np.int64), 0)])
     count = len(services)
-    as_of, zone = np.full(count, to_instant(lane.ordered_at)), timelines.zone.take(np.zeros(count, dtype=np.int64))
+    as_of = np.full(count, to_instant(lane.ordered_at))
     # Weights add up to 1 but for rounding.
     made = curves_of_days(np.minimum(np.maximum.accumulate(laws, axis=1), 1.0), as_of, np.full(count, first_on), zone)
     return OrderLaws(made, [own.order_by for own in anchors], [own.handover_on for own in anchors])
-
-
-def ordered(shipment: Shipment) -> TrackingEvent:
-    """The scan that an order itself is: known the moment it is placed."""
-    at = shipment.ordered_at
-    return TrackingEvent(shipment_id=shipment.shipment_id, event_code=EventCode.ORDER_CREATED, occurred_at=at, received_at=at)
-
-
-def _shipment(lane: Shipment, service: CarrierService, shipment_id: str, ordered_at: datetime) -> Shipment:
-    facts = {**vars(lane), "shipment_id": shipment_id, "ordered_at": ordered_at, "carrier": service.carrier, "service_level": service.service_level}
-    return Shipment(**facts)
 
 
 def _orders(lane: Shipment) -> _Anchors:
@@ -163,9 +137,8 @@ def _orders(lane: Shipment) -> _Anchors:
     after = int(np.searchsorted(times, ordered_at, side="right"))
     before, end = times[after - 1 : after + 1].tolist()
     share = (ordered_at - before) / (end - before)
-    at = [from_microseconds(each) for each in times[after - 1 - ANCHORS_ABOUT : after + 1 + ANCHORS_ABOUT].tolist()]
-    about = [0.0] * ANCHORS_ABOUT
-    return _Anchors(at, [*about, 1.0 - share, share, *about])
+    at = times[after - 1 - ANCHORS_ABOUT : after + 1 + ANCHORS_ABOUT].view("datetime64[us]")
+    return _Anchors(at, np.pad([1.0 - share, share], ANCHORS_ABOUT))
 
 
 def _handovers(lane: Shipment, service: CarrierService, warehouse: Warehouse, served: ServedModel, holidays: Holidays) -> _Anchors:
@@ -180,14 +153,14 @@ def _handovers(lane: Shipment, service: CarrierService, warehouse: Warehouse, se
     at = at[: first + len(chances) + DAYS_ABOUT]
     days = float(np.arange(len(chances)) @ chances) * 7.0 / len(weekdays)
     likely = int(np.searchsorted(np.cumsum(chances), 0.5 - 1e-9))
-    weights = [*([0.0] * first), *chances.tolist(), *([0.0] * (len(at) - first - len(chances)))]
-    return _Anchors(at, weights, _WAIT + timedelta(days=days), pick_up.order_by(lane.ordered_at), at[first + likely].date())
+    weights = np.pad(chances, (first, len(at) - first - len(chances)))
+    instants = np.array([to_instant(each) for each in at])
+    return _Anchors(instants, weights, _WAIT + timedelta(days=days), pick_up.order_by(lane.ordered_at), at[first + likely].date())
 
 
 def _handling(lane: Shipment, warehouse: Warehouse, served: ServedModel) -> NDArray[np.float64]:
     """Chances of so many pick-up days of handling: as declared, else as learned, else none at all."""
     if warehouse.handling is not None:
         return np.array(warehouse.handling) / sum(warehouse.handling)
-    origin = f"{lane.origin.country}-{lane.origin.region}" if lane.origin.region else lane.origin.country
-    law = served.handling.law(origin, warehouse.cutoff.hour + warehouse.cutoff.minute / 60.0)
+    law = served.handling.law(place_name(lane.origin.country, lane.origin.region), warehouse.cutoff.hour + warehouse.cutoff.minute / 60.0)
     return np.ones(1) if law is None else law

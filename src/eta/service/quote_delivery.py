@@ -14,10 +14,10 @@ from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError
 from eta.domain.shipment import Shipment
-from eta.journey.timeline import Timelines
-from eta.service.order_to_door import CarrierService, Warehouse, order_laws, ordered
+from eta.service.order_to_door import Warehouse, order_laws
 from eta.service.score_shipments import Answer, Terms, score_timelines
 from eta.service.served_model import Answering
+from eta.service.supposed_parcels import CarrierService, timelines_of
 from eta.store.session import Session
 
 
@@ -30,8 +30,14 @@ class Quote:
     order_by: datetime | None = None
     #: The day, by the clocks of the origin, on which it will most likely have been handed over; None where that is not declared.
     handover_on: date | None = None
-    #: The law of the arrival, of one row, as of the order; None without a model.
-    law: Curves | None = None
+    #: The laws of all services that were asked about, as of the order, and which row is that of this one; None without a model.
+    laws: Curves | None = None
+    row: int = 0
+
+    @property
+    def law(self) -> Curves | None:
+        """The law of the arrival, of one row."""
+        return None if self.laws is None else self.laws.take(np.array([self.row]))
 
 
 def quote_delivery(
@@ -51,18 +57,11 @@ def quote_delivery(
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    facts = vars(lane)
-    shipments = [
-        Shipment(**{**facts, "shipment_id": f"{number:06d}", "carrier": service.carrier, "service_level": service.service_level})
-        for number, service in enumerate(services)
-    ]
-    timelines = Timelines.from_records(shipments, [ordered(shipment) for shipment in shipments])
     laws = order_laws(lane, services, warehouse, served, holidays) if served else None
-    answers = score_timelines(timelines, served, lane.ordered_at, policy=policy, terms=terms, curves=laws.curves if laws else None)
+    answers = score_timelines(timelines_of(lane, services), served, lane.ordered_at, policy=policy, terms=terms, curves=laws.curves if laws else None)
     if laws is None:
         return [Quote(answer) for answer in answers]
-    alone = (laws.curves.take(np.array([number])) for number in range(len(services)))
-    return [Quote(*each) for each in zip(answers, laws.order_by, laws.handover_on, alone, strict=True)]
+    return [Quote(*told, laws.curves, row) for row, told in enumerate(zip(answers, laws.order_by, laws.handover_on, strict=True))]
 
 
 @dataclass(frozen=True)

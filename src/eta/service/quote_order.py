@@ -18,10 +18,11 @@ from eta.domain.shipment import Shipment
 from eta.forecast.pieces import all_by, any_by
 from eta.journey.columns import Labels
 from eta.promise import chances_of_days, curves_of_days, dates_at, probability_by_day, window_levels
-from eta.service.order_to_door import CarrierService, Warehouse
+from eta.service.order_to_door import Warehouse
 from eta.service.quote_delivery import Quote, quote_delivery
 from eta.service.score_shipments import AnswerCode, Terms
 from eta.service.served_model import Answering, ServedModel
+from eta.service.supposed_parcels import CarrierService
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def quote_order(pieces: Sequence[Piece], served: Answering | None, *, policy: De
     instant = np.array([to_instant(pieces[0].lane.ordered_at)])
     zone = Labels(np.zeros(1, dtype=np.int32), (quotes[0].answer.timezone,))
     ordered_on = local_dates(instant, zone.codes, zone.names)
-    laws = [quote.law for quote in quotes if quote.law]
+    laws = [law for quote in quotes if (law := quote.law)]
     days = max(ceil(law.hours[0, -1] / 24.0) for law in laws) + 1
     chances = np.vstack([chances_of_days(law, instant, ordered_on, days, zone) for law in laws])
     count, sender = np.array([piece.parcels for piece in pieces]), _senders(pieces)
