@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eta.calendars.local import to_instant
+from eta.curves import Curves
 from eta.domain.errors import ModelCorrupted
 from eta.domain.vocabulary import EventCode
-from eta.forecast.calibration import PRIOR, STAGES, STARTS, Calibration, stages
+from eta.forecast.calibration import PRIOR, STAGES, STARTS, Calibration, Passed, stages
 from eta.journey.features import features
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
@@ -19,9 +20,16 @@ from journeys import START, scan, shipment
 Hazards = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
-def learned(hazards: Hazards, arrived: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None, stage: int = 0) -> Calibration:
-    came = np.ones(len(hazards), dtype=bool) if arrived is None else arrived
-    return Calibration.learn(hazards, came, np.full(len(hazards), stage))
+#: What an H of a day may be.
+DAY = 0.2
+
+
+def learned(told: Hazards, open_until: Hazards | None = None, stage: int = 0, prior: float = 10.0) -> Calibration:
+    """From parcels that arrive at H ``told`` and whose days have H ``DAY``; from then on that of ``open_until`` nothing is known."""
+    came = np.ones(len(told), dtype=bool) if open_until is None else told <= open_until
+    day = np.floor(told / DAY) * DAY
+    since, until = (day, day + DAY) if open_until is None else (np.where(came, day, open_until), np.where(came, day + DAY, open_until))
+    return Calibration.learn(Passed(since, until, came, np.full(len(told), stage)), prior)
 
 
 def shares_within(passed: Hazards) -> list[float]:
@@ -41,7 +49,8 @@ def test_after_calibration_ranges_hold_as_often_as_they_say(shape: float) -> Non
 def test_parcels_still_open_count_for_as_long_as_they_were_open() -> None:
     random = np.random.default_rng(2)
     told, seen = random.exponential(size=40_000) * 1.5, random.exponential(size=40_000) * 2.0
-    slopes = learned(np.minimum(told, seen), told <= seen).slopes[0]
+    # What is seen, is seen day by day.
+    slopes = learned(told, np.ceil(seen / DAY) * DAY).slopes[0]
     # Half as long again as told, all along; few are seen so long that the last stretches are believed.
     assert slopes[:10] == pytest.approx(np.full(10, 1 / 1.5), abs=0.06)
 
@@ -54,7 +63,7 @@ def test_a_stage_says_nothing_about_the_other() -> None:
 
 def test_without_forecasts_the_laws_stay_as_they_are_and_few_move_them_little() -> None:
     assert (learned(np.empty(0)).slopes == Calibration.none().slopes).all()
-    few = learned(np.full(10, 3.0)).slopes[0]
+    few = learned(np.full(10, 3.0), prior=PRIOR).slopes[0]
     assert few == pytest.approx(np.ones(len(STARTS)), abs=20 / PRIOR)
 
 
@@ -75,6 +84,20 @@ def test_calibration_never_turns_time_back_and_can_be_undone(slopes: list[float]
 def test_a_calibration_of_other_stages_is_refused() -> None:
     with pytest.raises(ModelCorrupted, match="train the model again"):
         Calibration.of_slopes(np.ones((2, 3)))
+
+
+def test_an_arrival_is_placed_within_its_local_day() -> None:
+    # Asked about at noon; the chance to have arrived grows by 1 % an hour.
+    timelines = Timelines.from_records([shipment(0)], [scan(0, EventCode.ORDER_CREATED, 0.0)])
+    asked = features(timelines, Moments(np.zeros(5, dtype=np.int64), np.full(5, to_instant(START.replace(hour=11)))))
+    assert asked.numbers["local_hour"].tolist() == [12.0] * 5
+    curves = Curves.on_grid([0.0, 100.0], np.tile([0.0, 1.0], (5, 1)))
+    # Before it was asked, in 5 hours, in 20 hours; open for 20 hours; arrived beyond all that is forecast.
+    hours, arrived = np.array([0.0, 5.0, 20.0, 20.0, 24.0 * 61]), np.array([True, True, True, False, True])
+    passed = Passed.of(curves, asked, hours, arrived)
+    assert passed.arrived.tolist() == [True, True, True, False, False]
+    assert -np.expm1(-passed.since) == pytest.approx([0.0, 0.0, 0.12, 0.2, 1.0], abs=1e-6)
+    assert -np.expm1(-passed.until) == pytest.approx([0.12, 0.12, 0.36, 0.2, 1.0], abs=1e-6)
 
 
 def test_who_crosses_a_border_is_calibrated_apart() -> None:

@@ -17,6 +17,7 @@ from eta.domain.errors import NotFitted, NothingToLearn
 from eta.domain.vocabulary import EventCode
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRatioBaseline, SurvivalBaseline
+from eta.forecast.calibration import Calibration
 from eta.forecast.design import Design
 from eta.forecast.hazard import HazardModel
 from eta.forecast.support import ENOUGH, Support
@@ -120,6 +121,20 @@ def test_who_has_arrived_and_was_not_told_of_is_in_the_curve_from_the_start(late
     assert curves.cdf_at(0.0).mean() == pytest.approx(truth, abs=0.03)
 
 
+def test_what_leaves_smooth_away_is_learned_of_whole_days(lessons: Examples) -> None:
+    model = HazardModel(**{**SMALL, "smoothing_bins": 4.0, "trees": 20}).fit(lessons)
+    long_ago = lessons.as_of < lessons.known_through - np.timedelta64(10, "D")
+    bought = lessons.take(np.flatnonzero((lessons.kind == PURCHASE) & long_ago))
+    midnights = 24.0 * np.arange(1, 8) - bought.features.numbers["local_hour"][:, None]
+
+    def largest_error() -> float:
+        stated = model.predict_curves(bought.features).cdf_table(midnights)
+        return float(abs(stated.mean(axis=0) - (bought.arrived[:, None] & (bought.hours[:, None] < midnights)).mean(axis=0)).max())
+
+    error, model.in_sample_ = largest_error(), Calibration.none()
+    assert error < largest_error() / 2.0
+
+
 def test_what_was_learned_survives_as_plain_arrays(fitted: HazardModel, lessons: Examples) -> None:
     restored = HazardModel(**fitted.get_params()).restore(fitted.to_arrays())
     assert curves_of(restored, lessons.features.take(np.arange(200))) == curves_of(fitted, lessons.features.take(np.arange(200)))
@@ -191,6 +206,7 @@ def test_hazards_pass_as_fast_as_the_clock_near_the_promise(sees_promise: Hazard
     plain = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
     fast.activity_ = replace(sees_promise.activity_, near_promise=np.array([1.0, 1.0, 1.0, 4.0, 1.0, 1.0, 1.0]))
     plain.activity_ = replace(sees_promise.activity_, near_promise=np.ones(7))
+    fast.in_sample_ = plain.in_sample_ = Calibration.none()
     hazards = [-np.log1p(-model.predict_curves(seen).knots()[1]) for model in (fast, plain)]
     hours = fast.predict_curves(seen).knots()[0]
     steps, usual = (np.diff(each, axis=1) for each in hazards)

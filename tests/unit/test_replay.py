@@ -61,6 +61,24 @@ def test_moments_are_those_of_the_days_asked_for(whole: Replay) -> None:
     assert set(whole.judged["moment"]) == {"purchase", "handover", "day_1", "day_3", "day_7", "day_14", "day_21"}
 
 
+def test_days_that_are_forecast_but_not_judged_change_no_judgement_and_are_learned_from() -> None:
+    timelines = Timelines.from_frames(*parcels(1500, days=130))
+
+    def until(days: int) -> Replay:
+        last = JUDGED_FROM + timedelta(days=days)
+        return replay(
+            timelines, {"eta": HazardModel}, start=JUDGED_FROM, end=JUDGED_FROM + timedelta(days=7), refit=Refit.NEVER, forecast_until=last, warm_up_months=0
+        )
+
+    short, long = until(7), until(21)
+    pd.testing.assert_frame_equal(short.judged, long.judged)
+    for name in (*FORECASTS, "crps_days"):
+        pd.testing.assert_series_equal(short.forecasts["eta"][name], long.forecasts["eta"][name])
+    assert len(long.judged) > 100
+    slopes = [abs(each.calibrations["eta"].slopes - 1.0).sum() for each in (short, long)]
+    assert 0.0 < slopes[0] < slopes[1]
+
+
 def test_the_shops_own_promise_saves_no_day_and_is_kept_as_often_as_it_was(whole: Replay) -> None:
     row = next(row for row in summarised(whole)["rows"] if row["model"] == "B0" and row["moment"] == "purchase")
     bought = whole.judged[whole.judged["moment"].eq("purchase") & whole.judged["arrived"]]

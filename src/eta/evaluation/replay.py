@@ -24,8 +24,8 @@ from eta.calendars.local import DAY, Dates, day_starts, local_dates, to_instant,
 from eta.curves import Curves
 from eta.domain.errors import NothingToLearn
 from eta.evaluation.scores import HORIZON_HOURS, PINBALL_LEVELS, crps_days, error_days, is_covered, pinball_days, probability_integral_transform
-from eta.forecast.base import HORIZON_DAYS, ArrivalModel
-from eta.forecast.calibration import PAST_DAYS, Calibrates, Calibration, stages
+from eta.forecast.base import ArrivalModel
+from eta.forecast.calibration import PAST_DAYS, Calibrates, Calibration, Passed, stages
 from eta.forecast.drift import Follower, FollowsDrift, Midnights
 from eta.journey.columns import Labels
 from eta.journey.features import promise_ends
@@ -123,17 +123,13 @@ class _Run:
         """What is known of the forecasts of the last ``PAST_DAYS``."""
         oldest = known.known_through - PAST_DAYS * DAY
         self.past = [past for past in self.past if (snapshots.moments.as_of[past.rows] >= oldest).any()]
-        hazards, arrived, stage = [np.empty(0)], [np.empty(0, dtype=bool)], [np.empty(0, dtype=np.int64)]
+        parts = list[Passed]()
         for past in self.past:
             made = snapshots.take(past.rows)
             truth = examples(made, known)
-            known_rows = np.flatnonzero(made.moments.as_of < known.known_through)
-            hours = np.minimum(truth.hours, 24.0 * HORIZON_DAYS)
-            passed = -np.log1p(-np.minimum(past.curves.take(known_rows).cdf_at(hours), _NEARLY_CERTAIN))
-            stage.append(stages(truth.features))
-            hazards.append(past.calibration.undone(passed[:, None], stage[-1])[:, 0])
-            arrived.append(truth.arrived & (truth.hours <= 24.0 * HORIZON_DAYS))
-        return Calibration.learn(np.concatenate(hazards), np.concatenate(arrived), np.concatenate(stage))
+            curves = past.curves.take(np.flatnonzero(made.moments.as_of < known.known_through))
+            parts.append(Passed.of(curves, truth.features, truth.hours, truth.arrived).undone(past.calibration))
+        return Calibration.learn(Passed.together(parts))
 
     def curves(self, asked: Snapshots) -> Curves | None:
         """The answers, or None while there was nothing to learn."""
@@ -150,6 +146,7 @@ def replay(
     end: datetime,
     refit: Refit,
     known_through: np.datetime64 | None = None,
+    forecast_until: datetime | None = None,
     warm_up_months: int = WARM_UP_MONTHS,
     laws: Mapping[str, Law] = MappingProxyType({}),
     promise: PromisePolicy | None = None,
@@ -158,7 +155,8 @@ def replay(
     """Forecasts of every model at every moment with ``start <= as_of < end``, both aware midnights.
 
     What came true is what was known at ``known_through``, by default at the end of the data. The months of warm-up
-    before ``start`` are forecast too, to choose promise levels on them; they are not judged. ``laws`` are judged beside
+    before ``start`` are forecast too, to choose promise levels on them; they are not judged, nor are days from ``end`` on until
+    ``forecast_until``, from which calibrations alone are learned. ``laws`` are judged beside
     the models and never fitted. ``promise`` chooses the day that each model would have promised; without it, that is the day
     of a level at which the past says that the shop's own on-time rate is reached.
 
@@ -171,22 +169,23 @@ def replay(
     known = Outcomes.at(timelines, to_instant(start))
     if np.isnat(known.arrived_at).all():
         raise NothingToLearn(f"no parcel had arrived by {start.date()}; start the replay later")
-    snapshots = snapshots_to_judge(timelines, to_instant(warm_start), to_instant(end))
-    is_judged, calibrates = snapshots.moments.as_of >= to_instant(start), _calibrate(snapshots)
+    last = forecast_until or end
+    snapshots = snapshots_to_judge(timelines, to_instant(warm_start), to_instant(last))
+    is_judged, calibrates = (snapshots.moments.as_of >= to_instant(start)) & (snapshots.moments.as_of < to_instant(end)), _calibrate(snapshots)
     taken = np.flatnonzero(is_judged | calibrates | (snapshots.kind == PURCHASE))
-    snapshots, calibrates = snapshots.take(taken), calibrates[taken]
+    snapshots, is_judged, calibrates = snapshots.take(taken), is_judged[taken], calibrates[taken]
     judged = _what_came_true(timelines, snapshots, Outcomes.at(timelines, data_end), zone)
-    judged["is_judged"] = snapshots.moments.as_of >= to_instant(start)
+    judged["is_judged"] = is_judged
     if not judged["is_judged"].any():
         raise NothingToLearn(f"no parcel was in flight between {start.date()} and {end.date()}")
 
-    lessons = snapshots_to_learn(timelines, to_instant(end))
+    lessons = snapshots_to_learn(timelines, to_instant(last))
     purchases = lessons.take(np.flatnonzero(lessons.kind == PURCHASE))
     runs = {name: _Run(make, refits_daily=make().refits_daily) for name, make in models.items()}
     runs |= {name: _Run(None, law) for name, law in laws.items()}
     midnights = Midnights(timelines)
     origins = [*([warm_start] if warm_up_months else []), *_origins(start, end, refit)]
-    periods = [_days(origin, until) for origin, until in zip(origins, [*origins[1:], end], strict=True)]
+    periods = [_days(origin, until) for origin, until in zip(origins, [*origins[1:], last], strict=True)]
     total, done = sum(len(days) for days in periods), 0
     for days in periods:
         known = Outcomes.at(timelines, to_instant(days[0]))

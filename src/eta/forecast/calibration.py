@@ -1,14 +1,18 @@
-"""How wide a model's laws should have been, learned from days on which it had not been fitted.
+"""What shape a model's laws should have had, learned from what came true.
 
 If the cumulative hazard H of a law is right, H at the arrival is exponential with mean 1 (Cox and Snell 1968). So the
 arrivals that fell into each stretch of H are set against the H that parcels at risk passed in it, open parcels
 included; the ratio is what a step of H within that stretch counts from then on. This is the probability integral
 transform put right (Dawid 1984), for censored parcels too. Where there are few of them it is shrunk to 1.
+
+People are told days. So an arrival is only placed between the H of the local midnights before and after it, and shared
+out over the stretches between them by expectation and maximisation (Dempster, Laird and Rubin 1977).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Protocol, runtime_checkable
 
@@ -16,23 +20,76 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from eta.curves import Curves
 from eta.domain.errors import ModelCorrupted
 from eta.domain.vocabulary import Phase
+from eta.forecast.base import HORIZON_DAYS
 from eta.journey.features import Features
 from eta.journey.state import PHASES
 
 #: Parcels that are still with the shop and those on their way are calibrated apart, and so are those that cross a border.
 STAGES = ("before_handover", "on_the_way", "before_handover_abroad", "on_the_way_abroad")
+BEFORE_HANDOVER = (0, 2)
 #: Where the stretches of H begin: at these chances of having arrived. The last one has no end.
 CHANCES = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
 STARTS = -np.log1p(-CHANCES)
 _STARTS = np.tile(STARTS, (len(STAGES), 1))
-#: Arrivals' worth of trust, in each stretch, that the law is right.
-PRIOR = 50.0
+#: Arrivals' worth of trust, in each stretch, that the laws are right: many, for the days ahead are not like those before.
+PRIOR = 1_000.0
 #: Days of forecasts to learn from, before the fit.
 PAST_DAYS = 62
 
+#: Of expectation and maximisation.
+ROUNDS = 50
+#: So that no law is so sure that a parcel counts for more than all others.
+_NEARLY_CERTAIN = 1.0 - 1e-9
+_TINY = 1e-300
+
 _SHOP = PHASES.index(Phase.ORDER_HANDLING)
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """The H, (N,) each, that parcels passed at two moments: before and by the end of the local day of the arrival.
+
+    Of a parcel that is still open both are the last moment at which it was known to be.
+    """
+
+    since: NDArray[np.float64]
+    until: NDArray[np.float64]
+    arrived: NDArray[np.bool_]
+    #: The stage, a place in ``STAGES``, at which the law was asked for.
+    stage: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, curves: Curves, features: Features, hours: NDArray[np.float64], arrived: NDArray[np.bool_]) -> Passed:
+        """What laws (N,), asked for at moments, say of ``hours`` to the arrival, or for which a parcel was open.
+
+        Days are counted by the clock of the moment: an hour that a change of clocks adds or takes later on is left out.
+        """
+        came = arrived & (hours <= 24.0 * HORIZON_DAYS)
+        now = features.numbers["local_hour"]
+        end = np.where(came, np.floor((hours + now) / 24.0) * 24.0 + 24.0 - now, np.minimum(hours, 24.0 * HORIZON_DAYS))
+        start = np.where(came, end - 24.0, end)
+        passed = -np.log1p(-np.minimum(curves.cdf_table(np.column_stack([start, end])), _NEARLY_CERTAIN))
+        # Whatever arrived before it was asked about arrived on the first day.
+        return cls(np.where(came & (start <= 0.0), 0.0, passed[:, 0]), passed[:, 1], came, stages(features))
+
+    @classmethod
+    def together(cls, parts: Sequence[Passed]) -> Passed:
+        """The parcels of all parts, of which there may be none."""
+        none = cls(np.empty(0), np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=np.int64))
+        columns = zip(*(vars(part).values() for part in (none, *parts)), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
+
+    def take(self, rows: NDArray[np.integer]) -> Passed:
+        """Some of the parcels."""
+        return Passed(self.since[rows], self.until[rows], self.arrived[rows], self.stage[rows])
+
+    def undone(self, calibration: Calibration) -> Passed:
+        """The same of laws before they were calibrated like that."""
+        since, until = calibration.undone(np.column_stack([self.since, self.until]), self.stage).T
+        return replace(self, since=since, until=until)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +115,18 @@ class Calibration:
         return cls(slopes)
 
     @classmethod
-    def learn(cls, hazards: NDArray[np.float64], arrived: NDArray[np.bool_], stage: NDArray[np.integer]) -> Calibration:
-        """From the H (N,) that parcels passed, uncalibrated, up to the arrival where ``arrived``, else up to when they were last known to be open."""
+    def learn(cls, passed: Passed, prior: float = PRIOR) -> Calibration:
+        """From the H that parcels passed, uncalibrated; ``prior`` arrivals' worth of trust, in each stretch, hold a slope at 1."""
         slopes = np.ones((len(STAGES), len(STARTS)))
         for number in range(len(STAGES)):
-            passed, came = hazards[stage == number], hazards[(stage == number) & arrived]
-            expected = np.clip(passed[:, None] - STARTS, 0.0, np.diff(STARTS, append=np.inf)).sum(axis=0)
-            seen = np.bincount(np.searchsorted(STARTS, came, side="right") - 1, minlength=len(STARTS))
-            slopes[number] = (seen + PRIOR) / (expected + PRIOR)
+            own = passed.take(np.flatnonzero(passed.stage == number))
+            expected = _within(own.until).sum(axis=0)
+            came = _within(own.until[own.arrived]) - _within(own.since[own.arrived])
+            for _ in range(ROUNDS):
+                # H of the day of the arrival, as it counts so far; of a day without any H, nothing is known.
+                counted = came @ slopes[number]
+                seen = slopes[number] * (came / np.maximum(-np.expm1(-counted), _TINY)[:, None]).sum(axis=0)
+                slopes[number] = (seen + prior) / (expected + prior)
         return cls(slopes)
 
     def of(self, hazards: NDArray[np.float64], stage: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -101,6 +162,11 @@ def _crosses(lane: str) -> bool:
     """Whether "AT-9>DE-BY" leads from one country to another."""
     origin, _, destination = lane.partition(">")
     return origin.partition("-")[0] != destination.partition("-")[0]
+
+
+def _within(hazards: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of H (N,) lies in each stretch, (N, stretches)."""
+    return np.clip(hazards[:, None] - STARTS, 0.0, np.diff(STARTS, append=np.inf))
 
 
 @njit(cache=True)

@@ -52,7 +52,7 @@ def route_of(
 
 
 def place_name(country: str | None, region: str | None) -> str | None:
-    """ "country-region", or the country alone; None where that is not known."""
+    """Country and region as "AT-9", or the country alone; None where that is not known."""
     return f"{country}-{region}" if country and region else country or None
 
 

@@ -81,13 +81,15 @@ def _check(
 ) -> tuple[dict[str, Any] | None, Calibration, Dependence]:
     """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days.
 
-    On the same days it learns how wide its laws should have been, and how parcels for one place go together.
+    On the same days it learns how parcels for one place go together; on those and all later ones, what shape its laws should have had.
     """
     midnight = as_of.replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = midnight - timedelta(days=2 * CHECK_DAYS), midnight - timedelta(days=CHECK_DAYS)
     models: dict[str, Callable[[], ArrivalModel]] = {**rivals, "eta": make}
     try:
-        replayed = replay(timelines, models, start=start, end=end, refit=Refit.NEVER, known_through=to_instant(as_of), warm_up_months=0)
+        replayed = replay(
+            timelines, models, start=start, end=end, refit=Refit.NEVER, known_through=to_instant(as_of), forecast_until=midnight, warm_up_months=0
+        )
     except NothingToLearn:
         return None, Calibration.none(), Dependence()
     summary = summarise(replayed, reference="eta")
