@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,8 +168,9 @@ class PromisePolicy:
         version = told.pop("version", None)
         if not (isinstance(version, str) and 0 < len(version) <= 64):
             raise InvalidSetting('the promise policy has no version; write one such as version = "2026-11"')
-        bounds, costs = _table(told, "bounds", ("earliest_days", "latest_days"), int), _table(told, "costs", ("late", "late_day", "day"), float)
-        rate = _table({"": {name: value for name, value in told.items() if name not in ("bounds", "costs")}}, "", ("on_time_rate",), float)
+        bounds = _numbers(told.pop("bounds", {}), "[bounds] of the promise policy", ("earliest_days", "latest_days"), int)
+        costs = _numbers(told.pop("costs", {}), "[costs] of the promise policy", ("late", "late_day", "day"), float)
+        rate = _numbers(told, "the promise policy", ("on_time_rate",), float)
         return cls(version=version, on_time_rate=rate.get("on_time_rate"), costs=PromiseCosts(**costs) if costs else None, **bounds)
 
     def dates(self, curves: Curves, as_of: Instants, zone: Labels, *, ordered_at: Instants | None = None) -> Dates:
@@ -203,10 +204,8 @@ class PromisePolicy:
 USUAL_POLICY = PromisePolicy()
 
 
-def _table(told: Mapping[str, Any], name: str, keys: Sequence[str], kind: type) -> dict[str, Any]:
-    """The numbers of a table of the policy file."""
-    values = told.get(name, {})
-    what = f"[{name}] of the promise policy" if name else "the promise policy"
+def _numbers(values: object, what: str, keys: Sequence[str], kind: type) -> dict[str, Any]:
+    """The numbers of a table of the policy file, which errors call ``what``."""
     if not isinstance(values, dict):
         raise InvalidSetting(f"{what} is no table")
     unknown = sorted(set(values) - set(keys))

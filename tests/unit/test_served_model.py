@@ -10,6 +10,7 @@ import pytest
 
 from eta.calendars.holidays import LIBRARY
 from eta.delays import DelayPolicy
+from eta.domain.errors import ModelCorrupted
 from eta.forecast.hazard import HazardModel
 from eta.forecast.pieces import Dependence
 from eta.journey.timeline import Timelines
@@ -50,13 +51,14 @@ def test_a_version_that_could_not_check_itself_assumes(tmp_path: Path) -> None:
     assert train(tmp_path, parcels(400, days=50, known_through_days=50), days=50).pieces == Dependence()
 
 
-def test_a_version_without_the_file_assumes(tmp_path: Path) -> None:
+def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
     frames = parcels(400, days=50, known_through_days=50)
     train(tmp_path, frames, days=50)
     registry = Registry(tmp_path)
     version = registry.load(registry.names()[0])
-    assert PIECES in version.files
-    older = replace(version, files={name: content for name, content in version.files.items() if name != PIECES})
-    assert ServedModel.unpack(older, make, LIBRARY).pieces == Dependence()
     other = replace(version, files={**version.files, PIECES: b'{"same": 0.5, "other": 0.25, "same_pairs": 7, "other_pairs": 8}'})
     assert ServedModel.unpack(other, make, LIBRARY).pieces == Dependence(same=0.5, other=0.25, same_pairs=7, other_pairs=8)
+    for part in version.files:
+        lacking = replace(version, files={name: content for name, content in version.files.items() if name != part})
+        with pytest.raises(ModelCorrupted, match=f"lacks '{part}'; train it again"):
+            ServedModel.unpack(lacking, make, LIBRARY)

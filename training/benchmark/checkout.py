@@ -182,7 +182,6 @@ def quoted(world: World, rows: NDArray[np.int64]) -> pd.DataFrame:
 
 def entry(world: World, lane: Shipment, service: CarrierService, random: np.random.Generator, arrived_on: np.datetime64) -> dict[str, Any] | None:
     """One order: a day that its customer wished for, the chance that was told, and the dates that were shown."""
-    zone = world.timelines.zone.names[0]
     on = lane.ordered_at.astimezone(UTC).date()
     wanted_on = on + timedelta(days=int(random.choice(WISHES)))
     (quote,) = quote_delivery(lane, [service], world.served, policy=DelayPolicy(), terms=Terms(wanted_on=wanted_on))
@@ -191,7 +190,6 @@ def entry(world: World, lane: Shipment, service: CarrierService, random: np.rand
         return None
     came = None if np.isnat(arrived_on) else arrived_on.item()
     return {
-        "zone": zone,
         "crosses": lane.origin.country != lane.destination.country,
         "stated": answer.wanted_probability,
         "true": came is not None and came <= wanted_on,

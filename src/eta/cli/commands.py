@@ -287,9 +287,7 @@ def promise_simulate(
     first: Annotated[str, typer.Option("--from", help="First day of the orders.")],
     last: Annotated[str, typer.Option("--to", help="Last day of the orders.")],
     source: Source = SOURCE,
-    policy: Annotated[
-        Path | None, typer.Option(help="TOML file of the promise policy; default: the level that reaches the shop's own on-time rate.", exists=False)
-    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="TOML file of the promise policy; default: the level that reaches the shop's own on-time rate.")] = None,
     refit: Annotated[Refit, typer.Option(help="How often the model is fitted again.")] = Refit.MONTH,
     config: Config = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the promises into this .png or .svg.")] = None,

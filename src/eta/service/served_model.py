@@ -90,10 +90,17 @@ class ServedModel:
         """The model of a checked version, which keeps these holidays.
 
         Raises:
-            ModelCorrupted: if the version was learned from other columns than ours.
+            ModelCorrupted: if the version was learned from other columns than ours, or lacks a part.
         """
         if version.manifest["columns"] != columns():
             raise ModelCorrupted(f"model version {version.name} was learned from other columns; train it again")
+        try:
+            return cls._of_parts(version, make, holidays)
+        except KeyError as error:
+            raise ModelCorrupted(f"model version {version.name} lacks {error}; train it again") from None
+
+    @classmethod
+    def _of_parts(cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays) -> ServedModel:
         with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         model = make(**version.manifest["parameters"]).observing(holidays).restore(arrays)
@@ -104,8 +111,7 @@ class ServedModel:
             StageLaws.from_json(json.loads(version.files[STAGES])),
             Support(json.loads(version.files[SUPPORT])),
             Handling.from_json(json.loads(version.files[HANDLING])),
-            # Versions from before it was learned have none.
-            Dependence.from_json(json.loads(version.files.get(PIECES, b"{}"))),
+            Dependence.from_json(json.loads(version.files[PIECES])),
         )
 
 
