@@ -29,7 +29,6 @@ from eta.journey.state import PHASES
 
 #: Parcels that are still with the shop and those on their way are calibrated apart, and so are those that cross a border.
 STAGES = ("before_handover", "on_the_way", "before_handover_abroad", "on_the_way_abroad")
-BEFORE_HANDOVER = (0, 2)
 #: Where the stretches of H begin: at these chances of having arrived. The last one has no end.
 CHANCES = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
 STARTS = -np.log1p(-CHANCES)

@@ -25,7 +25,7 @@ from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted
 from eta.forecast.activity import MICROSECONDS_AN_HOUR, Activity
 from eta.forecast.base import HORIZON_DAYS, Arrays, Estimator
-from eta.forecast.calibration import BEFORE_HANDOVER, Calibration, Passed, stages
+from eta.forecast.calibration import STAGES, Calibration, Passed, stages
 from eta.forecast.design import Design, log_time_left
 from eta.forecast.drift import AGE_EDGES, AGES, AGING, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
 from eta.forecast.label_means import LabelMeans
@@ -37,8 +37,8 @@ from eta.journey.snapshots import Examples, Snapshots
 BIN_EDGES_HOURS = 24.0 * np.array([0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18, 20, 22, 24, 27, 30, 37, 44, 51, HORIZON_DAYS])
 #: Knots of the curves: every edge, and enough between them for the hours of a day to show.
 KNOTS_HOURS = np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), np.arange(14 * 24, 24 * HORIZON_DAYS + 1, 24)])
-#: Examples from which the shape of the fitted laws is learned, and arrivals' worth of trust, in each stretch of it, that it is right.
-MOST_IN_SAMPLE, IN_SAMPLE_PRIOR = 40_000, 50.0
+#: Examples of each stage from which the shape of the fitted laws is learned, and arrivals' worth of trust, in each stretch of it, that it is right.
+MOST_IN_SAMPLE, IN_SAMPLE_PRIOR = 20_000, 50.0
 
 
 class HazardModel(Estimator):
@@ -251,12 +251,10 @@ class HazardModel(Estimator):
         return Forest.from_lightgbm(booster.dump_model())
 
     def _calibrate_in_sample(self, examples: Examples) -> None:
-        """Leaves that are smoothed and shrunk end short of the shape that parcels show: what is left before the hand-over is learned apart.
-
-        Laws on the way gained nothing from it in replays.
-        """
-        waiting = np.flatnonzero(np.isin(stages(examples.features), BEFORE_HANDOVER))
-        sample = examples.take(np.random.default_rng(self.seed).permutation(waiting)[:MOST_IN_SAMPLE])
+        """Leaves that are smoothed and shrunk end short of the shape that parcels show: what is left is learned apart, stage by stage."""
+        stage, random = stages(examples.features), np.random.default_rng(self.seed)
+        rows = [random.permutation(np.flatnonzero(stage == each))[:MOST_IN_SAMPLE] for each in range(len(STAGES))]
+        sample = examples.take(np.concatenate(rows))
         curves = self.predict_curves(sample.features)
         self.in_sample_ = Calibration.learn(Passed.of(curves, sample.features, sample.hours, sample.arrived), IN_SAMPLE_PRIOR)
 
