@@ -105,6 +105,7 @@ def test_who_crosses_a_border_is_calibrated_apart() -> None:
         [shipment(number) for number in range(4)], [scan(3, EventCode.ACCEPTED, 1.0), *(scan(n, EventCode.ORDER_CREATED, 0.0) for n in range(4))]
     )
     moments = Moments.all_at(timelines, to_instant(START + timedelta(hours=2)))
+    assert {STAGES[stage] for stage in stages(features(timelines, Moments.all_at(timelines, to_instant(START))))} == {"purchase", "purchase_abroad"}
     # Vienna to Vienna, Sao Paulo to Sao Paulo, Vienna to California, Sao Paulo to Japan.
     assert [STAGES[stage] for stage in stages(features(timelines, moments))] == [
         "before_handover",

@@ -27,8 +27,8 @@ from eta.forecast.base import HORIZON_DAYS
 from eta.journey.features import Features
 from eta.journey.state import PHASES
 
-#: Parcels that are still with the shop and those on their way are calibrated apart, and so are those that cross a border.
-STAGES = ("before_handover", "on_the_way", "before_handover_abroad", "on_the_way_abroad")
+#: Parcels at their purchase, those that are still with the shop and those on their way are calibrated apart, and so are those that cross a border.
+STAGES = ("purchase", "before_handover", "on_the_way", "purchase_abroad", "before_handover_abroad", "on_the_way_abroad")
 #: Where the stretches of H begin: at these chances of having arrived. The last one has no end.
 CHANCES = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
 STARTS = -np.log1p(-CHANCES)
@@ -153,7 +153,8 @@ def stages(features: Features) -> NDArray[np.int64]:
     """The stage of each parcel, (N,), as a place in ``STAGES``; of which the lane is not known, it stays at home."""
     lane = features.labels["lane"]
     abroad = np.array([*map(_crosses, lane.names), False])
-    return (features.numbers["phase"] != _SHOP) + 2 * abroad[lane.codes].astype(np.int64)
+    is_waiting = features.numbers["order_elapsed_days"] > 0.0
+    return np.where(features.numbers["phase"] == _SHOP, is_waiting, 2) + 3 * abroad[lane.codes].astype(np.int64)
 
 
 @lru_cache(maxsize=10_000)

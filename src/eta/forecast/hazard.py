@@ -39,6 +39,8 @@ BIN_EDGES_HOURS = 24.0 * np.array([0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18
 KNOTS_HOURS = np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), np.arange(14 * 24, 24 * HORIZON_DAYS + 1, 24)])
 #: Examples of each stage from which the shape of the fitted laws is learned, and arrivals' worth of trust, in each stretch of it, that it is right.
 MOST_IN_SAMPLE, IN_SAMPLE_PRIOR = 20_000, 50.0
+#: The stages of which that is done.
+SHAPED = tuple(number for number, stage in enumerate(STAGES) if not stage.startswith("before_handover"))
 
 
 class HazardModel(Estimator):
@@ -251,9 +253,12 @@ class HazardModel(Estimator):
         return Forest.from_lightgbm(booster.dump_model())
 
     def _calibrate_in_sample(self, examples: Examples) -> None:
-        """Leaves that are smoothed and shrunk end short of the shape that parcels show: what is left is learned apart, stage by stage."""
+        """Leaves that are smoothed and shrunk end short of the shape that parcels show: what is left is learned apart, stage by stage.
+
+        But for parcels that wait at the shop: the moments at which they are learned from are no more like those at which they are asked about.
+        """
         stage, random = stages(examples.features), np.random.default_rng(self.seed)
-        rows = [random.permutation(np.flatnonzero(stage == each))[:MOST_IN_SAMPLE] for each in range(len(STAGES))]
+        rows = [random.permutation(np.flatnonzero(stage == each))[:MOST_IN_SAMPLE] for each in SHAPED]
         sample = examples.take(np.concatenate(rows))
         curves = self.predict_curves(sample.features)
         self.in_sample_ = Calibration.learn(Passed.of(curves, sample.features, sample.hours, sample.arrived), IN_SAMPLE_PRIOR)
