@@ -124,7 +124,7 @@ class Calibration:
             for _ in range(ROUNDS):
                 # H of the day of the arrival, as it counts so far; of a day without any H, nothing is known.
                 counted = came @ slopes[number]
-                seen = slopes[number] * (came / np.maximum(-np.expm1(-counted), _TINY)[:, None]).sum(axis=0)
+                seen = slopes[number] * ((1.0 / np.maximum(-np.expm1(-counted), _TINY)) @ came)
                 slopes[number] = (seen + prior) / (expected + prior)
         return cls(slopes)
 
