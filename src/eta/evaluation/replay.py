@@ -49,9 +49,6 @@ MOST_CALIBRATING = 20_000
 #: Full months replayed before the first judged day, to choose promise levels on the past.
 WARM_UP_MONTHS = 3
 
-#: No cumulative hazard is endless.
-_NEARLY_CERTAIN = 1.0 - 1e-9
-
 
 class Refit(StrEnum):
     """How often a model that costs something to fit is refitted."""
@@ -155,10 +152,10 @@ def replay(
     """Forecasts of every model at every moment with ``start <= as_of < end``, both aware midnights.
 
     What came true is what was known at ``known_through``, by default at the end of the data. The months of warm-up
-    before ``start`` are forecast too, to choose promise levels on them; they are not judged, nor are days from ``end`` on until
-    ``forecast_until``, from which calibrations alone are learned. ``laws`` are judged beside
-    the models and never fitted. ``promise`` chooses the day that each model would have promised; without it, that is the day
-    of a level at which the past says that the shop's own on-time rate is reached.
+    before ``start`` are forecast too, to choose promise levels on them; they are not judged, nor are days from ``end`` on
+    until ``forecast_until``, from which calibrations alone are learned. ``laws`` are judged beside the models and never
+    fitted. ``promise`` chooses the day that each model would have promised; without it, that is the day of a level at which
+    the past says that the shop's own on-time rate is reached.
 
     Raises:
         NothingToLearn: if no parcel had arrived before ``start``, or no moment falls within the days.
