@@ -228,7 +228,7 @@ def test_b3_takes_the_law_of_all_where_nobody_had_a_promise() -> None:
 
 
 #: After 2 days 3 of 4 are open; after 3 one more is lost from sight; after 4 one of 2 arrives, after 6 the last.
-LOST_FROM_SIGHT = [*arrivals([2.0, 4.0, 6.0]), Parcel(cancelled=3.0)]
+ONE_OPEN_FOR_3_DAYS = [*arrivals([2.0, 4.0, 6.0]), Parcel(ordered=3.0)]
 
 
 def share_arrived(model: SurvivalBaseline, parcels: Sequence[Parcel], question: Parcel, days: float) -> float:
@@ -237,23 +237,24 @@ def share_arrived(model: SurvivalBaseline, parcels: Sequence[Parcel], question: 
 
 @pytest.mark.parametrize(("days", "share"), [(1.5, 0.0), (2.0, 1 / 4), (3.5, 1 / 4), (4.0, 5 / 8), (5.5, 5 / 8), (6.0, 1.0)])
 def test_b4_is_kaplan_meiers_law_of_the_lane(days: float, share: float) -> None:
-    assert share_arrived(SurvivalBaseline(at_least=4), LOST_FROM_SIGHT, Parcel(ordered=0.0), days) == pytest.approx(share)
+    assert share_arrived(SurvivalBaseline(at_least=4), ONE_OPEN_FOR_3_DAYS, Parcel(ordered=0.0), days) == pytest.approx(share)
 
 
-def test_b4_counts_an_open_parcel_up_to_the_day() -> None:
-    still_open = [*arrivals([2.0, 4.0, 6.0]), Parcel(ordered=3.0)]
-    assert share_arrived(SurvivalBaseline(at_least=4), still_open, Parcel(ordered=0.0), 4.0) == pytest.approx(5 / 8)
+@pytest.mark.parametrize(("days", "share"), [(2.0, 1 / 4), (4.0, 2 / 4), (6.0, 3 / 4), (15.0, 3 / 4)])
+def test_to_b4_a_parcel_that_is_given_up_never_arrives(days: float, share: float) -> None:
+    parcels = [*arrivals([2.0, 4.0, 6.0]), Parcel(cancelled=3.0)]
+    assert share_arrived(SurvivalBaseline(at_least=4), parcels, Parcel(ordered=0.0), days) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(("elapsed", "days", "share"), [(3.0, 1.0, 1 / 2), (2.0, 2.0, 1 / 2), (3.0, 3.0, 1.0), (4.0, 1.0, 0.0), (5.0, 1.0, 1.0)])
 def test_b4_in_flight_is_the_law_of_those_still_open(elapsed: float, days: float, share: float) -> None:
     # S(e + u) / S(e): a parcel open for 3 days is one of 2 that arrive after 4 and 6.
-    assert share_arrived(SurvivalBaseline(at_least=4), LOST_FROM_SIGHT, Parcel(ordered=elapsed), days) == pytest.approx(share)
+    assert share_arrived(SurvivalBaseline(at_least=4), ONE_OPEN_FOR_3_DAYS, Parcel(ordered=elapsed), days) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(("region", "share"), [("SP", 1 / 4), ("AM", 1 / 6), ("RJ", 1 / 6), (None, 1 / 6)])
 def test_b4_takes_the_law_of_all_for_lanes_with_too_few(region: str | None, share: float) -> None:
-    parcels = [*LOST_FROM_SIGHT, *arrivals([9.0, 9.0], region="AM")]
+    parcels = [*ONE_OPEN_FOR_3_DAYS, *arrivals([9.0, 9.0], region="AM")]
     assert share_arrived(SurvivalBaseline(at_least=4), parcels, Parcel(ordered=0.0, region=region), 2.0) == pytest.approx(share)
 
 

@@ -20,6 +20,7 @@ from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRati
 from eta.forecast.calibration import Calibration
 from eta.forecast.design import Design
 from eta.forecast.hazard import HazardModel
+from eta.forecast.never_share import NeverShare
 from eta.forecast.support import ENOUGH, Support
 from eta.forecast.trees import Forest
 from eta.journey.columns import Labels
@@ -207,6 +208,7 @@ def test_hazards_pass_as_fast_as_the_clock_near_the_promise(sees_promise: Hazard
     fast.activity_ = replace(sees_promise.activity_, near_promise=np.array([1.0, 1.0, 1.0, 4.0, 1.0, 1.0, 1.0]))
     plain.activity_ = replace(sees_promise.activity_, near_promise=np.ones(7))
     fast.in_sample_ = plain.in_sample_ = Calibration.none()
+    fast.never_share_ = plain.never_share_ = NeverShare.as_told()
     hazards = [-np.log1p(-model.predict_curves(seen).knots()[1]) for model in (fast, plain)]
     hours = fast.predict_curves(seen).knots()[0]
     steps, usual = (np.diff(each, axis=1) for each in hazards)

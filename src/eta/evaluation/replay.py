@@ -316,8 +316,6 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
     arrived_on, as_of_on = local_dates(arrived_at, zone.codes, zone.names), local_dates(as_of, zone.codes, zone.names)
     promised_on, promise_end = timelines.promised_on[row], promise_ends(timelines, row)
     at_source = wall_clock(as_of, np.zeros(len(as_of), dtype=np.int32), source_zone.names).astype("datetime64[D]")
-    given_up = outcomes.given_up_at[row]
-    limit = np.where(np.isnat(given_up), outcomes.known_through, given_up) - as_of
     known_late = truth.arrived & ~np.isnat(promised_on)
     numbers, labels = snapshots.features.numbers, snapshots.features.labels
     week = _mondays(at_source).astype(str)
@@ -333,7 +331,7 @@ def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcom
             "is_sampled": _lots(snapshots).groupby([week, phase]).rank(method="first").to_numpy() <= SAMPLED,
             "arrived": truth.arrived,
             "hours": np.where(truth.arrived, truth.hours, np.inf),
-            "limit_hours": limit / np.timedelta64(1, "h"),
+            "limit_hours": (outcomes.known_through - as_of) / np.timedelta64(1, "h"),
             "arrived_on": arrived_on,
             "is_late": np.where(known_late, arrived_on > promised_on, np.nan).astype(np.float64),
             "is_promise_open": promise_end > as_of,

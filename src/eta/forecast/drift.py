@@ -142,12 +142,12 @@ class Watch:
     hazards: NDArray[np.float64]
 
     def tally(self, outcomes: Outcomes) -> Tally:
-        """Arrivals by the end of the day, and those expected until then, until the arrival or until the parcel was given up.
+        """Arrivals by the end of the day, and those expected until then or until the arrival.
 
         Who had arrived before the day and was not told of yet counts too: the model expects some.
         """
-        arrived_at, given_up_at = outcomes.arrived_at[self.row], outcomes.given_up_at[self.row]
-        left = np.where(np.isnat(arrived_at), np.where(np.isnat(given_up_at), self.end, given_up_at), arrived_at)
+        arrived_at = outcomes.arrived_at[self.row]
+        left = np.where(np.isnat(arrived_at), self.end, arrived_at)
         observed = (arrived_at <= self.end).astype(np.float64)
         hours = np.maximum(hours_between(np.full(len(left), self.start), np.minimum(left, self.end)), 0.0)
         step = np.clip((hours // WATCH_HOURS[1]).astype(np.int64), 0, len(WATCH_HOURS) - 2)

@@ -29,6 +29,7 @@ from eta.forecast.calibration import STAGES, Calibration, Passed, stages
 from eta.forecast.design import Design, log_time_left
 from eta.forecast.drift import AGE_EDGES, AGES, AGING, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
 from eta.forecast.label_means import LabelMeans
+from eta.forecast.never_share import NeverShare
 from eta.forecast.trees import Forest, cumulative_hazards, fit_leaves
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
 from eta.journey.snapshots import Examples, Snapshots
@@ -108,7 +109,8 @@ class HazardModel(Estimator):
         kept = examples if self.keeps_censored else examples.take(np.flatnonzero(examples.arrived))
         self.design_, rows = Design.learn(kept, self.label_prior, columns=self._columns())
         self.activity_ = Activity.learn(kept, sees_promise=self.uses_promise, holidays=self.holidays)
-        self.drift_, self.in_sample_, self.calibration_ = Drift.none(), Calibration.none(), Calibration.none()
+        self.drift_, self.never_share_ = Drift.none(), NeverShare.as_told()
+        self.in_sample_, self.calibration_ = Calibration.none(), Calibration.none()
         self.forest_ = self._grow(rows, log_time_left(kept))
         exposure, last_bin, arrived = self._exposure(kept)
         arrivals = np.bincount(last_bin[arrived], minlength=exposure.shape[1])
@@ -144,10 +146,7 @@ class HazardModel(Estimator):
         """
         if not hasattr(self, "values_"):
             raise NotFitted()
-        hazards = self._hazards(features, self.design_.valued(features), KNOTS_HOURS, self.drift_.of(features.labels, features.local_as_of))
-        stage = stages(features)
-        hazards = self.calibration_.of(self.in_sample_.of(hazards, stage), stage)
-        return Curves.on_grid(KNOTS_HOURS, -np.expm1(-hazards))
+        return self._curves(self._drifting(features), stages(features))
 
     def watch(self, snapshots: Snapshots, end: np.datetime64) -> Watch:
         """What is expected, without drift and calibrations, of parcels open at one moment, until ``end`` (UTC), a day later."""
@@ -166,6 +165,15 @@ class HazardModel(Estimator):
         """
         usual_days = np.expm1(labels[:, LABEL_COLUMNS.index("service_lane")])
         return features.numbers["order_elapsed_days"] * 24.0, np.maximum(usual_days * 24.0, 1.0)
+
+    def _drifting(self, features: Features) -> NDArray[np.float64]:
+        """Hazards (N, K) summed up to ``KNOTS_HOURS``, as learned and as fast as the network runs these days."""
+        return self._hazards(features, self.design_.valued(features), KNOTS_HOURS, self.drift_.of(features.labels, features.local_as_of))
+
+    def _curves(self, hazards: NDArray[np.float64], stage: NDArray[np.int64]) -> Curves:
+        """The laws of hazards (N, K) at the stages (N,), as they count."""
+        counted = self.calibration_.of(self.in_sample_.of(self.never_share_.of(hazards, stage), stage), stage)
+        return Curves.on_grid(KNOTS_HOURS, -np.expm1(-counted))
 
     def _hazards(self, features: Features, labels: NDArray[np.float64], hours: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Hazards (N, K) summed up to ``hours`` (K,), which start at 0, with drift theta (N, A)."""
@@ -199,7 +207,7 @@ class HazardModel(Estimator):
             "activity.holiday_factor": np.array(self.activity_.holiday_factor),
             **({"activity.near_promise": self.activity_.near_promise} if self.uses_promise else {}),
         }
-        calibrations = {"in_sample": self.in_sample_.slopes, "calibration": self.calibration_.slopes}
+        calibrations = {"never_share": self.never_share_.lines, "in_sample": self.in_sample_.slopes, "calibration": self.calibration_.slopes}
         return {"base": self.base_, "values": self.values_, **calibrations, **forest, **activity, **labels}
 
     def restore(self, arrays: Arrays) -> Self:
@@ -210,6 +218,7 @@ class HazardModel(Estimator):
         """
         self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.none()
         self.in_sample_, self.calibration_ = (Calibration.of_slopes(arrays[name]) for name in ("in_sample", "calibration"))
+        self.never_share_ = NeverShare.of_lines(arrays["never_share"])
         self.forest_ = Forest(**{name.removeprefix("forest."): values for name, values in arrays.items() if name.startswith("forest.")})
         self.activity_ = Activity(
             tuple(str(name) for name in arrays["activity.carriers"]),
@@ -255,13 +264,19 @@ class HazardModel(Estimator):
     def _calibrate_in_sample(self, examples: Examples) -> None:
         """Leaves that are smoothed and shrunk end short of the shape that parcels show: what is left is learned apart, stage by stage.
 
-        But for parcels that wait at the shop: the moments at which they are learned from are no more like those at which they are asked about.
+        So is how far laws may be apart in the share that never arrives. But for parcels that wait at the shop: the moments at
+        which they are learned from are no more like those at which they are asked about.
         """
         stage, random = stages(examples.features), np.random.default_rng(self.seed)
-        rows = [random.permutation(np.flatnonzero(stage == each))[:MOST_IN_SAMPLE] for each in SHAPED]
-        sample = examples.take(np.concatenate(rows))
-        curves = self.predict_curves(sample.features)
-        self.in_sample_ = Calibration.learn(Passed.of(curves, sample.features, sample.hours, sample.arrived), IN_SAMPLE_PRIOR)
+        rows = np.concatenate([random.permutation(np.flatnonzero(stage == each))[:MOST_IN_SAMPLE] for each in SHAPED])
+        sample, stage = examples.take(rows), stage[rows]
+        hazards = self._drifting(sample.features)
+
+        def passed() -> Passed:
+            return Passed.of(self._curves(hazards, stage), sample.features, sample.hours, sample.arrived)
+
+        self.never_share_ = NeverShare.learn(hazards[:, -1], passed())
+        self.in_sample_ = Calibration.learn(passed(), IN_SAMPLE_PRIOR)
 
     def _exposure(self, examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
         """Active hours at risk in each bin (M, B), the last bin (M,) at risk, and whether the row arrives in it."""

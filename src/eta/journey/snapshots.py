@@ -51,25 +51,24 @@ class Snapshots:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What had become of each shipment, (N,), as known at ``known_through``."""
+    """When each shipment arrived, (N,), as known at ``known_through``; NaT if it has not, or was given up and never will."""
 
     known_through: np.datetime64
     arrived_at: NDArray[np.datetime64]
-    given_up_at: NDArray[np.datetime64]
 
     @classmethod
     def at(cls, timelines: Timelines, known_through: np.datetime64) -> Outcomes:
         """The outcomes known at a moment."""
-        known = fold(timelines, Moments.all_at(timelines, known_through))
-        return cls(known_through, known.arrived_at, known.given_up_at)
+        return cls(known_through, fold(timelines, Moments.all_at(timelines, known_through)).arrived_at)
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Snapshots with what had become of them by ``known_through``.
 
-    ``hours`` (M,) leads to the arrival where ``arrived``, else to the last moment at which the parcel was known to be
-    open: such rows are censored, never dropped.
+    ``hours`` (M,) leads to the arrival where ``arrived``, else to ``known_through``: such rows are censored, never dropped. So
+    a parcel that is given up stays at risk for ever without arriving, and the law is that of being there at all, not of
+    what would be if none were lost (the subdistribution hazard of Fine and Gray 1999).
     """
 
     features: Features
@@ -103,9 +102,9 @@ def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
     """The snapshots taken before ``outcomes.known_through``, with the outcomes known by then."""
     known = snapshots.take(np.flatnonzero(snapshots.moments.as_of < outcomes.known_through))
     row, as_of = known.moments.row, known.moments.as_of
-    arrived_at, given_up_at = outcomes.arrived_at[row], outcomes.given_up_at[row]
+    arrived_at = outcomes.arrived_at[row]
     arrived = ~np.isnat(arrived_at)
-    end = np.where(arrived, arrived_at, np.where(np.isnat(given_up_at), outcomes.known_through, given_up_at))
+    end = np.where(arrived, arrived_at, outcomes.known_through)
     hours = np.maximum(hours_between(as_of, end), 0.0)
     return Examples(known.features, known.kind, row, known.parcel, as_of, hours, arrived, outcomes.known_through)
 
