@@ -12,6 +12,7 @@ from eta.forecast.drift import (
     AGES,
     CAP,
     DECAY_A_DAY,
+    HALF_LIVES_DAYS,
     HISTORY_DAYS,
     VARIANCE,
     Drift,
@@ -72,6 +73,20 @@ def test_without_evidence_there_is_no_drift_and_no_certainty() -> None:
 def test_the_last_days_count_more() -> None:
     slow_then_fast = [*days(0.5)[:16], *days(1.5)[16:]]
     assert theta(learn_drift(slow_then_fast, NOW, told_at_once, AS_EXPECTED), FRESH) > 0.0
+
+
+@pytest.mark.parametrize(("expected", "changed_days", "least", "most"), [(300.0, 3, 0.5, 1.0), (300.0, 1, 0.0, 0.2), (3.0, 3, 0.0, 0.2)])
+def test_a_network_that_has_changed_is_believed_in_days_and_chance_is_not(expected: float, changed_days: int, least: float, most: float) -> None:
+    """A lasting change; one bad day; a few parcels that were slow for a while. The share of the change, in logs, that is believed."""
+    tallies = [*days(1.0, expected=expected)[:-changed_days], *days(0.5, expected=expected)[-changed_days:]]
+    assert least <= theta(learn_drift(tallies, NOW, told_at_once, AS_EXPECTED), FRESH) / np.log(0.5) <= most
+
+
+def test_days_that_differ_as_they_always_do_are_forgotten_slowly() -> None:
+    ratios = np.exp(0.15 * np.random.default_rng(4).standard_normal(HISTORY_DAYS))
+    uneven = [days(ratio, expected=1e4)[number] for number, ratio in enumerate(ratios)]
+    usual = 0.5 ** (np.arange(HISTORY_DAYS)[::-1] / HALF_LIVES_DAYS[0])
+    assert theta(learn_drift(uneven, NOW, told_at_once, AS_EXPECTED), FRESH) == pytest.approx(np.log(usual @ ratios / usual.sum()), abs=0.02)
 
 
 def test_what_is_stuck_says_little_of_what_moves() -> None:

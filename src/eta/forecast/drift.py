@@ -8,6 +8,10 @@ theta is a Poisson regression with ridge penalties on nested segments (all; age;
 destination), weighted by how long ago a day was. It is the maximum-likelihood form of a level shift in a piecewise
 exponential model. Parcels that have been open for longer than is usual are segments of their own: what is stuck says
 nothing about what moves. The further ahead, the less today's level counts: theta decays by the day.
+
+How soon a day is forgotten depends on what the last days show: where the usual memory foretold them much worse than a
+short one, the network has changed, and what was before counts little (dynamic model averaging; Raftery, Karny and
+Ettler 2010).
 """
 
 from __future__ import annotations
@@ -33,8 +37,10 @@ AGE_EDGES = (0.5, 1.0, 2.0)
 DECAY_A_DAY = np.array([0.97, 0.97, 0.9, 0.8])
 #: The share of theta that is of the age a parcel will have by then; the rest is of its age now: who is late stays late.
 AGING = 0.3
-#: Days of evidence, and the days after which one counts half.
-HISTORY_DAYS, HALF_LIFE_DAYS = 32, 8.0
+#: Days of evidence, and the days after which one counts half: usually, and where the network has changed.
+HISTORY_DAYS, HALF_LIVES_DAYS = 32, np.array([8.0, 2.0])
+#: The last days that tell which, and the log-odds of the usual one before they do.
+TELLING_DAYS, USUAL_LOG_ODDS = 6, 4.0
 #: Texts whose groups have a level of their own, within each age.
 DRIFT_LABELS = ("carrier", "destination")
 #: No more than this is ever believed, and no step of the regression is longer.
@@ -201,7 +207,10 @@ def learn_drift(tallies: Sequence[Tally], as_of: np.datetime64, told: Told, shar
     if not tallies:
         return Drift.none(as_of, share)
     days_ago = np.array([(as_of - tally.end) / DAY for tally in tallies])
-    weight, complete = 0.5 ** (days_ago / HALF_LIFE_DAYS), told(days_ago)
+    complete = told(days_ago)
+    seen = np.array([np.bincount(tally.age, tally.observed, len(AGES)) for tally in tallies])
+    hoped = np.array([np.bincount(tally.age, tally.expected, len(AGES)) for tally in tallies])
+    weight = _weights(days_ago, seen, hoped * complete[:, None] * share)
     age = np.concatenate([tally.age for tally in tallies])
     observed = np.concatenate([each * tally.observed for each, tally in zip(weight, tallies, strict=True)])
     expected = np.concatenate([each * tally.expected for each, tally in zip(weight * complete, tallies, strict=True)])
@@ -220,6 +229,23 @@ def learn_drift(tallies: Sequence[Tally], as_of: np.datetime64, told: Told, shar
         for each in (theta, error)
     ]
     return Drift(as_of, share, theta[0] + theta[1], np.hypot(error[0], error[1]), *groups)
+
+
+def _weights(days_ago: NDArray[np.float64], observed: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much each day (D,) counts, by the arrivals of each age, (D, A): the mean of both memories, by how likely each is.
+
+    Likely is a memory with which the level of the days before makes the arrivals of a telling day likely (Poisson). Days differ
+    for more reasons than chance: all that they tell is divided by the dispersion that is usual of them.
+    """
+    earlier = days_ago - days_ago[:, None]
+    memory = np.where(earlier > 0.0, 0.5 ** (np.maximum(earlier, 0.0) / HALF_LIVES_DAYS[:, None, None]), 0.0)
+    theta = np.log((memory @ observed + 1.0 / VARIANCE) / (memory @ expected + 1.0 / VARIANCE))
+    foretold = expected * np.exp(theta)
+    dispersion = ((observed - foretold[0]) ** 2 / np.maximum(foretold[0], 1.0)).mean(axis=1)
+    telling = (observed * theta - foretold)[:, days_ago < TELLING_DAYS].sum(axis=(1, 2))
+    gain = [USUAL_LOG_ODDS, 0.0] + telling / max(1.0, float(np.median(dispersion)))
+    likely = np.exp(gain - gain.max())
+    return np.asarray(0.5 ** (days_ago[:, None] / HALF_LIVES_DAYS) @ (likely / likely.sum()))
 
 
 @dataclass(eq=False)
