@@ -6,12 +6,17 @@ import hashlib
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 
+from eta.registry import Registry
+from eta.service.served_model import LANE_MEDIANS
 from eta.settings import Settings
+from served import KEY, application
 from shell import Ran, execute, ran_well, run
 
 #: Holds the store open until its input ends, as a service does.
@@ -58,6 +63,19 @@ def test_a_history_is_recorded_once_and_learned_from_like_its_source(simulated: 
     assert judged[0] == judged[1]
     assert judged[0]
     ran_well("train", "store:", "--as-of", "2025-11-20", models=kept / "models")
+
+
+def test_a_history_gives_dates_before_anything_was_trained(simulated: Path, kept: Path) -> None:
+    germany = {"country": "DE"}
+    asked = {"carriers": [{"carrier_code": "rhinefast"}], "origin_address": germany, "destination_address": germany, "order_time": "2025-12-01T10:00:00+01:00"}
+    with TestClient(application(kept)) as client:
+        (told,) = client.post("/v1/estimates", json=asked, headers={"X-API-Key": KEY}).json()["results"]
+    assert (told["degraded"], told["model_version"], told["basis"]["level"]) == (True, None, "calendar_only")
+    assert "2025-12-01" < told["estimated_delivery_date"] < "2025-12-10"
+    Registry(kept).save({}, {}, datetime(2025, 11, 1, tzinfo=UTC))
+    (kept / LANE_MEDIANS).write_bytes(b"those of a training")
+    ran_well("ingest", simulated, models=kept)
+    assert (kept / LANE_MEDIANS).read_bytes() == b"those of a training"
 
 
 def test_an_export_holds_what_came_in(simulated: Path, kept: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -43,8 +44,8 @@ from eta.settings import Settings
 
 #: Seconds for which dates hold where no cut-off is declared.
 HOLD_SECONDS = 60
-#: What changes from one moment to the next while the dates stay.
-_VOLATILE = ("as_of", "minutes_left", "id")
+#: What changes from one moment to the next while the dates stay; within a text the quotes would be escaped.
+_VOLATILE = re.compile(rb'"(?:as_of|minutes_left|id)":(?:"[^"]*"|[^,}]*)')
 
 checkout = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
@@ -149,23 +150,19 @@ def _seconds_left(quotes: Sequence[Quote], ordered_at: datetime, current: Curren
 def _cached(answered: Mapping[str, object], seconds: int) -> Response:
     """An answer that says for how long it holds, and whose tag changes with its dates alone."""
     kept = f"private, max-age={seconds}" if seconds else "no-store"
-    return Response(to_json(answered), media_type="application/json", headers={"Cache-Control": kept, "ETag": _tag(answered)})
+    content = to_json(answered)
+    return Response(content, media_type="application/json", headers={"Cache-Control": kept, "ETag": _tag(content)})
 
 
 def _unchanged_or(request: Request, answered: Mapping[str, object]) -> Response:
     """What was shown never changes: whoever has it need not be sent it again."""
-    tag = _tag(answered)
+    content = to_json(answered)
+    tag = _tag(content)
     headers = {"Cache-Control": "private, max-age=86400, immutable", "ETag": tag}
     if tag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=headers)
-    return Response(to_json(answered), media_type="application/json", headers=headers)
+    return Response(content, media_type="application/json", headers=headers)
 
 
-def _tag(answered: Mapping[str, object]) -> str:
-    return f'"{hashlib.sha256(to_json(_lasting(answered))).hexdigest()[:32]}"'
-
-
-def _lasting(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _lasting(each) for name, each in value.items() if name not in _VOLATILE}
-    return [_lasting(each) for each in value] if isinstance(value, list) else value
+def _tag(content: bytes) -> str:
+    return f'"{hashlib.sha256(_VOLATILE.sub(b"", content)).hexdigest()[:32]}"'

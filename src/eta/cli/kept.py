@@ -17,12 +17,14 @@ from eta.cli.screen import err, out, progress_bar
 from eta.domain.access import DEFAULT_TENANT, Scope
 from eta.domain.errors import InvalidValue, NotRecorded
 from eta.ingest.base import Imported
-from eta.registry import write_atomically
+from eta.journey.timeline import Timelines
+from eta.registry import Registry, write_atomically
 from eta.service.back_up_store import back_up
 from eta.service.back_up_store import restore as restore_store
 from eta.service.export_store import export_store
 from eta.service.ingest_source import ingest_source
 from eta.service.keep_store import Erasing, erase_shipments
+from eta.service.learn_medians import learn_medians
 from eta.settings import Settings
 from eta.store.engine import named_outages
 from eta.store.session import Session
@@ -76,6 +78,17 @@ def ingest(
         out.print(f"{count:>9,}  {what}")
     for reason, count in imported.rejected().items():
         err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}")
+    _stand_in(tenant)
+
+
+def _stand_in(tenant: str) -> None:
+    """Before anything was trained, checkouts are answered from what is recorded."""
+    registry = Registry(Settings.from_env(os.environ).models)
+    if registry.names():
+        return
+    recorded = _recorded(tenant)
+    if not recorded.events.empty and (groups := learn_medians(Timelines.from_frames(recorded.shipments, recorded.events), registry)):
+        out.print(f"estimates have dates by the medians of {groups:,} lanes and other groups, and say `degraded`, until `eta train` has made a version")
 
 
 def export(
