@@ -171,11 +171,12 @@ def _within(hazards: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @njit(cache=True)
 def _along(hazards, starts, values, slopes, stage):  # type: ignore[no-untyped-def]  # compiled
-    """Lines through (starts, values), (stages, stretches) each, that go on with the last slope, at ``hazards`` (N, K)."""
+    """Lines through (starts, values), (stages, stretches) each, that go on with the last slope, at ``hazards`` (N, K), each row of which rises."""
     result = np.empty_like(hazards)
     for i in range(len(hazards)):
-        own = stage[i]
+        own, stretch = stage[i], 0
         for k in range(hazards.shape[1]):
-            stretch = np.searchsorted(starts[own], hazards[i, k], side="right") - 1
+            while stretch + 1 < starts.shape[1] and hazards[i, k] >= starts[own, stretch + 1]:
+                stretch += 1
             result[i, k] = values[own, stretch] + (hazards[i, k] - starts[own, stretch]) * slopes[own, stretch]
     return result

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from eta.domain.errors import ModelCorrupted
@@ -62,10 +63,7 @@ class NeverShare:
 
     def of(self, hazards: NDArray[np.float64], stage: NDArray[np.integer]) -> NDArray[np.float64]:
         """H (N, K) at the stages (N,) with the share as it counts; the last of each row is its end."""
-        end = np.exp(-hazards[:, -1:])
-        intercept, slope = self.lines[stage].T
-        share = _chance(intercept + slope * _logit(hazards[:, -1]))[:, None]
-        return np.asarray(-np.log(share + (1.0 - share) / np.maximum(1.0 - end, _LEAST) * (np.exp(-hazards) - end)))
+        return np.asarray(_shrunk(hazards, self.lines, stage))
 
 
 def _line(end: NDArray[np.float64], passed: Passed) -> tuple[float, float]:
@@ -92,3 +90,19 @@ def _logit(end: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _chance(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1.0 / (1.0 + np.exp(-logit)))
+
+
+@njit(cache=True)
+def _shrunk(hazards, lines, stage):  # type: ignore[no-untyped-def]  # compiled
+    result = hazards.copy()
+    for i in range(len(hazards)):
+        intercept, slope = lines[stage[i]]
+        if intercept == 0.0 and slope == 1.0:
+            continue
+        last = hazards[i, -1]
+        logit = -np.log(np.expm1(min(max(last, _LEAST), _MOST)))
+        share, end = 1.0 / (1.0 + np.exp(-(intercept + slope * logit))), np.exp(-last)
+        factor = (1.0 - share) / max(1.0 - end, _LEAST)
+        for k in range(hazards.shape[1]):
+            result[i, k] = -np.log(share + factor * (np.exp(-hazards[i, k]) - end))
+    return result
