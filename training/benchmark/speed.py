@@ -40,6 +40,7 @@ from eta.api import contract
 from eta.api.app import create_app
 from eta.api.asked import EstimateRequest
 from eta.api.door import StrictRoute
+from eta.calendars.holidays import LIBRARY
 from eta.calendars.local import to_instant
 from eta.delays import StageLaws
 from eta.domain.access import Caller
@@ -52,7 +53,8 @@ from eta.journey.snapshots import Examples, Outcomes, Snapshots, examples, snaps
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.registry import Registry
-from eta.service.served_model import pack
+from eta.service.order_to_door import order_laws
+from eta.service.served_model import ServedModel, pack
 from eta.service.simulate_parcels import simulate_parcels
 from eta.settings import Settings
 from eta.simulation.scenario import DEFAULT
@@ -110,8 +112,15 @@ class World:
 
 
 def estimate(world: World) -> Figures:
-    """One estimate over five carrier services, against the same request to a route that answers nothing and five point forecasts."""
+    """One estimate over five carrier services, against the same request to a route that answers nothing and five point forecasts.
+
+    And what of it are the laws at all times about the order.
+    """
     body, rows = _estimate_of(world), world.matrix(world.snapshots.features.take(np.arange(1_000)))
+    registry = Registry(world.folder / "models")
+    served = ServedModel.unpack(registry.load(registry.names()[0]), HazardModel, LIBRARY)
+    asked = EstimateRequest.model_validate_json(body)
+    lane, services = asked.to_shipment("lane", AS_OF), [carrier.to_service() for carrier in asked.carriers]
     numbers = iter(np.random.default_rng(1).integers(0, len(rows), 1_000_000).tolist())
 
     def point_forecasts() -> None:
@@ -125,6 +134,7 @@ def estimate(world: World) -> Figures:
             "nothing": lambda: app("/v1/nothing", body),
             "point": point_forecasts,
             "bare": lambda: bare("/v1/nothing", body),
+            "laws": lambda: order_laws(lane, services, None, served),
         }
         cpu = {name: np.median(seconds) for name, seconds in in_turns(tasks, world.requests).items()}
     return {
@@ -132,6 +142,7 @@ def estimate(world: World) -> Figures:
         "estimate_us": 1e6 * cpu["estimate"],
         "nothing_us": 1e6 * cpu["nothing"],
         "point_forecasts_us": 1e6 * cpu["point"],
+        "laws_us": 1e6 * cpu["laws"],
         "nothing_to_bare_starlette": cpu["nothing"] / cpu["bare"],
     }
 
