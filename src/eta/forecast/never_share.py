@@ -63,7 +63,9 @@ class NeverShare:
 
     def of(self, hazards: NDArray[np.float64], stage: NDArray[np.integer]) -> NDArray[np.float64]:
         """H (N, K) at the stages (N,) with the share as it counts; the last of each row is its end."""
-        return np.asarray(_shrunk(hazards, self.lines, stage))
+        intercept, slope = self.lines[stage].T
+        is_moved = (intercept != 0.0) | (slope != 1.0)
+        return np.asarray(_with_share(hazards, _chance(intercept + slope * _logit(hazards[:, -1])), is_moved))
 
 
 def _line(end: NDArray[np.float64], passed: Passed) -> tuple[float, float]:
@@ -93,16 +95,12 @@ def _chance(logit: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @njit(cache=True)
-def _shrunk(hazards, lines, stage):  # type: ignore[no-untyped-def]  # compiled
+def _with_share(hazards, share, is_moved):  # type: ignore[no-untyped-def]  # compiled
+    """H (N, K) of laws that leave ``share`` (N,) at their end, where that ``is_moved`` (N,): of those that arrive all else stays."""
     result = hazards.copy()
-    for i in range(len(hazards)):
-        intercept, slope = lines[stage[i]]
-        if intercept == 0.0 and slope == 1.0:
-            continue
-        last = hazards[i, -1]
-        logit = -np.log(np.expm1(min(max(last, _LEAST), _MOST)))
-        share, end = 1.0 / (1.0 + np.exp(-(intercept + slope * logit))), np.exp(-last)
-        factor = (1.0 - share) / max(1.0 - end, _LEAST)
+    for i in np.flatnonzero(is_moved):
+        end = np.exp(-hazards[i, -1])
+        factor = (1.0 - share[i]) / max(1.0 - end, _LEAST)
         for k in range(hazards.shape[1]):
-            result[i, k] = -np.log(share + factor * (np.exp(-hazards[i, k]) - end))
+            result[i, k] = -np.log(share[i] + factor * (np.exp(-hazards[i, k]) - end))
     return result
