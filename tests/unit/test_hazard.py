@@ -201,6 +201,20 @@ def test_a_model_that_sees_the_promise_survives_as_plain_arrays_and_answers_one_
         assert sees_promise.predict_curves(lessons.features.take(np.array([row]))).knots()[1].tobytes() == batch[[7 * place]].tobytes()
 
 
+def test_a_fit_tells_less_by_chance_which_parcels_never_arrive() -> None:
+    # One in fifty never does, whatever its lane.
+    lessons = learn_from(3000, days=60, known_through_days=130)[1]
+    model = HazardModel(**SMALL).fit(lessons)
+    bought = lessons.features.take(np.flatnonzero(lessons.kind == PURCHASE))
+
+    def never() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return 1.0 - model.predict_curves(bought).knots()[1][:, -1]
+
+    shares, model.never_share_ = never(), NeverShare.as_told()
+    assert np.log(shares).std() < 0.98 * np.log(never()).std()
+    assert shares.mean() == pytest.approx((~lessons.arrived[lessons.kind == PURCHASE]).mean(), abs=0.005)
+
+
 def test_hazards_pass_as_fast_as_the_clock_near_the_promise(sees_promise: HazardModel, lessons: Examples) -> None:
     seen = lessons.features.take(np.arange(0, len(lessons), 97))
     fast = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
