@@ -207,8 +207,8 @@ def test_a_fit_tells_less_by_chance_which_parcels_never_arrive() -> None:
     model = HazardModel(**SMALL).fit(lessons)
     bought = lessons.features.take(np.flatnonzero(lessons.kind == PURCHASE))
 
-    def never() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return 1.0 - model.predict_curves(bought).knots()[1][:, -1]
+    def never() -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        return np.asarray(1.0 - model.predict_curves(bought).knots()[1][:, -1])
 
     shares, model.never_share_ = never(), NeverShare.as_told()
     assert np.log(shares).std() < 0.98 * np.log(never()).std()
