@@ -22,6 +22,7 @@ from eta.forecast.lane_medians import LaneMedians
 from eta.forecast.pieces import Dependence
 from eta.forecast.support import LADDER, Support
 from eta.journey.features import Features
+from eta.journey.habits import HabitHistory, Habits
 from eta.journey.snapshots import Examples, Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
@@ -45,7 +46,7 @@ def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
     timelines, lessons = learned_from(count, days)
     model = HazardModel(trees=10, leaves=6, leaf_rows=20).fit(lessons)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95)
-    facts, files = pack(model, laws, Support.learn(lessons), Handling(), Dependence())
+    facts, files = pack(model, HabitHistory.of_all(timelines).at(instant), laws, Support.learn(lessons), Handling(), Dependence())
     facts |= {"data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": None}
     return Registry(folder).save(facts, files, as_of)
 
@@ -77,7 +78,9 @@ def fixed(parcels_seen: int) -> Current:
     support = Support(
         {rung: {} for rung in LADDER[:-1]} | {LADDER[-1]: {f"{origin}>{destination}": parcels_seen for origin in COUNTRIES for destination in COUNTRIES}}
     )
-    served = ServedModel("2026.05.10-0123456789ab", cast("HazardModel", FixedModel()), StageLaws({"": usual}, usual, {"": usual}), support, Handling())
+    served = ServedModel(
+        "2026.05.10-0123456789ab", cast("HazardModel", FixedModel()), Habits(), StageLaws({"": usual}, usual, {"": usual}), support, Handling()
+    )
     return Current(served, datetime(2026, 5, 10, tzinfo=UTC), promoted=served.version)
 
 

@@ -495,6 +495,7 @@ def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(
     folder, before = models / told["version"], models / trained.early
     assert (folder / "arrays.npz").read_bytes() == (before / "arrays.npz").read_bytes()
     assert figures(folder / "drift.json") == told["drift"] != figures(before / "drift.json")
+    assert figures(folder / "habits.json") != figures(before / "habits.json")
     assert figures(folder / "manifest.json")["updated"]["fitted"] == trained.early
     assert trained.early in ran_well("models", "rollback", models=models)
 

@@ -1,6 +1,6 @@
 """The laws of the journey: what was not known changes nothing, nor do order, repetition and company."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import FINAL_CODES, STATUS_OF, EventCode, Status
 from eta.journey.columns import Labels
 from eta.journey.features import Features, features
+from eta.journey.habits import HabitHistory, Habits, TellsHabits
 from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
 from eta.journey.state import STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
@@ -22,10 +23,20 @@ from journeys import START, moments, scan, scans, shipment
 SHIPMENTS = [shipment(number) for number in range(4)]
 
 
-def as_known(events: Sequence[TrackingEvent], as_of: datetime, shipments: Sequence[Shipment] = SHIPMENTS) -> tuple[States, Features]:
+def as_known(
+    events: Sequence[TrackingEvent],
+    as_of: datetime,
+    shipments: Sequence[Shipment] = SHIPMENTS,
+    tells: Callable[[Timelines], TellsHabits] = HabitHistory.of_all,
+) -> tuple[States, Features]:
     timelines = Timelines.from_records(shipments, events)
     asked = Moments.all_at(timelines, to_instant(as_of))
-    return fold(timelines, asked), features(timelines, asked)
+    return fold(timelines, asked), features(timelines, asked, tells(timelines))
+
+
+def of_nobody(_timelines: Timelines) -> TellsHabits:
+    """No other parcel tells anything."""
+    return Habits()
 
 
 def as_bytes(states: States, seen: Features) -> dict[str, bytes]:
@@ -55,12 +66,11 @@ def test_order_and_repetition_change_no_byte(events: list[TrackingEvent], as_of:
 @given(scans(4), moments)
 @settings(max_examples=60, deadline=None)
 def test_a_batch_equals_its_parts(events: list[TrackingEvent], as_of: datetime) -> None:
-    states, seen = as_known(events, as_of)
+    states, seen = as_known(events, as_of, tells=of_nobody)
     for row, one in enumerate(SHIPMENTS):
         own = [event for event in events if event.shipment_id == one.shipment_id]
-        alone = as_bytes(*as_known(own, as_of, [one]))
         rows = np.array([row])
-        assert alone == as_bytes(states.take(rows), seen.take(rows))
+        assert as_bytes(*as_known(own, as_of, [one], of_nobody)) == as_bytes(states.take(rows), seen.take(rows))
 
 
 @given(scans(3), moments)

@@ -15,6 +15,7 @@ from eta.domain.vocabulary import EventCode
 from eta.forecast.activity import HOLIDAY_GUESS, HOURS_A_WEEK, LEAST, Activity, is_holiday
 from eta.journey.columns import Labels
 from eta.journey.features import Features, features
+from eta.journey.habits import Habits
 from eta.journey.snapshots import Examples, Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
@@ -50,7 +51,7 @@ def asked(*moments: datetime, carrier: str | None = "a", destination: Place = BA
     """One open parcel, asked about at several moments."""
     lines = timelines([(carrier, min(moments), None)], destination, promised_on)
     at = np.array([to_instant(moment) for moment in moments], dtype="datetime64[us]")
-    return features(lines, Moments(np.zeros(len(at), dtype=np.int64), at))
+    return features(lines, Moments(np.zeros(len(at), dtype=np.int64), at), Habits())
 
 
 def passed(activity: Activity, question: Features, hours: float) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from eta.domain.vocabulary import EventCode
 from eta.forecast.base import ArrivalModel, group_quantiles
 from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRatioBaseline, SurvivalBaseline, promise_hours
 from eta.journey.features import Features, features
+from eta.journey.habits import Habits
 from eta.journey.snapshots import Examples, Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
@@ -75,7 +76,7 @@ def known(parcels: Sequence[Parcel]) -> Examples:
 def asked(*parcels: Parcel) -> Features:
     """Questions at D about parcels on their way."""
     lines = timelines(parcels)
-    return features(lines, Moments.all_at(lines, to_instant(D)))
+    return features(lines, Moments.all_at(lines, to_instant(D)), Habits())
 
 
 def days_left(model: ArrivalModel, parcels: Sequence[Parcel], question: Parcel, level: float = 0.5) -> float:
@@ -89,7 +90,7 @@ def arrivals(days: Sequence[float], *, ordered: float = 20.0, region: str | None
 def promised(promised_days: int, elapsed: float) -> Features:
     """A question ``elapsed`` days after an order at midnight, promised for ``promised_days`` after it."""
     lines = timelines([Parcel(ordered=10.0, promised_days=promised_days)])
-    return features(lines, Moments.all_at(lines, to_instant(D - 10 * DAY + elapsed * DAY)))
+    return features(lines, Moments.all_at(lines, to_instant(D - 10 * DAY + elapsed * DAY)), Habits())
 
 
 SOME = arrivals([4.0, 6.0, 9.0, 11.0])
@@ -296,7 +297,7 @@ def test_the_promise_counts_to_the_first_instant_of_a_day_of_23_or_25_hours(orde
     shipment = Shipment(shipment_id="s", order_id="o", ordered_at=at, promised_on=date.fromisoformat(promised_on), origin=place, destination=place)
     order = TrackingEvent(shipment_id="s", event_code=EventCode.ORDER_CREATED, occurred_at=at, received_at=at)
     lines = Timelines.from_records([shipment], [order])
-    assert promise_hours(features(lines, Moments.all_at(lines, to_instant(at)))) == pytest.approx([hours])
+    assert promise_hours(features(lines, Moments.all_at(lines, to_instant(at)), Habits())) == pytest.approx([hours])
 
 
 @pytest.mark.parametrize("kind", [PromiseBaseline, HistoryBaseline, PromiseRatioBaseline, SurvivalBaseline])

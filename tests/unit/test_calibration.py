@@ -13,6 +13,7 @@ from eta.domain.errors import ModelCorrupted
 from eta.domain.vocabulary import EventCode
 from eta.forecast.calibration import PRIOR, STAGES, STARTS, Calibration, Passed, stages
 from eta.journey.features import features
+from eta.journey.habits import Habits
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
 from journeys import START, scan, shipment
@@ -89,7 +90,7 @@ def test_a_calibration_of_other_stages_is_refused() -> None:
 def test_an_arrival_is_placed_within_its_local_day() -> None:
     # Asked about at noon; the chance to have arrived grows by 1 % an hour.
     timelines = Timelines.from_records([shipment(0)], [scan(0, EventCode.ORDER_CREATED, 0.0)])
-    asked = features(timelines, Moments(np.zeros(5, dtype=np.int64), np.full(5, to_instant(START.replace(hour=11)))))
+    asked = features(timelines, Moments(np.zeros(5, dtype=np.int64), np.full(5, to_instant(START.replace(hour=11)))), Habits())
     assert asked.numbers["local_hour"].tolist() == [12.0] * 5
     curves = Curves.on_grid([0.0, 100.0], np.tile([0.0, 1.0], (5, 1)))
     # Before it was asked, in 5 hours, in 20 hours; open for 20 hours; arrived beyond all that is forecast.
@@ -105,9 +106,9 @@ def test_who_crosses_a_border_is_calibrated_apart() -> None:
         [shipment(number) for number in range(4)], [scan(3, EventCode.ACCEPTED, 1.0), *(scan(n, EventCode.ORDER_CREATED, 0.0) for n in range(4))]
     )
     moments = Moments.all_at(timelines, to_instant(START + timedelta(hours=2)))
-    assert {STAGES[stage] for stage in stages(features(timelines, Moments.all_at(timelines, to_instant(START))))} == {"purchase", "purchase_abroad"}
+    assert {STAGES[stage] for stage in stages(features(timelines, Moments.all_at(timelines, to_instant(START)), Habits()))} == {"purchase", "purchase_abroad"}
     # Vienna to Vienna, Sao Paulo to Sao Paulo, Vienna to California, Sao Paulo to Japan.
-    assert [STAGES[stage] for stage in stages(features(timelines, moments))] == [
+    assert [STAGES[stage] for stage in stages(features(timelines, moments, Habits()))] == [
         "before_handover",
         "before_handover",
         "before_handover_abroad",

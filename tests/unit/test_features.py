@@ -6,6 +6,7 @@ from eta.calendars.local import to_instant
 from eta.domain.shipment import TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.journey.features import PLACE_COLUMNS, features
+from eta.journey.habits import Habits
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
 from journeys import START, scan, shipment
@@ -13,7 +14,7 @@ from journeys import START, scan, shipment
 
 def places(*events: TrackingEvent, carrier: str | None = "post") -> list[str | None]:
     timelines = Timelines.from_records([shipment(1, carrier=carrier)], events)
-    known = features(timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=9))))
+    known = features(timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=9))), Habits())
     return [known.labels[name].texts()[0] for name in PLACE_COLUMNS]
 
 

@@ -25,6 +25,7 @@ from eta.forecast.support import ENOUGH, Support
 from eta.forecast.trees import Forest
 from eta.journey.columns import Labels
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features, features
+from eta.journey.habits import Habits
 from eta.journey.snapshots import NEAR_PROMISE, PURCHASE, Examples, Outcomes, Snapshots, examples, snapshots_to_learn
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
@@ -174,7 +175,7 @@ def test_what_nobody_has_seen_still_gets_a_law(fitted: HazardModel) -> None:
     shipments, events = parcels(5)
     odd = shipments.assign(carrier="never heard of", destination_country="JP", destination_region=None, weight_kg=np.nan, promised_on=None)
     timelines = Timelines.from_frames(odd[["shipment_id", "order_id", "origin_country", "destination_country", "carrier"]], events)
-    seen = features(timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=121))))
+    seen = features(timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=121))), Habits())
     never = fitted.predict_curves(seen).never
     assert ((never > 0) & (never < 1)).all()
 

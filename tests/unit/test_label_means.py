@@ -8,6 +8,7 @@ from eta.calendars.local import to_instant
 from eta.forecast.label_means import FOLDS, LabelMeans, encode_out_of_fold
 from eta.journey.columns import Labels
 from eta.journey.features import LABEL_COLUMNS, Features, features
+from eta.journey.habits import Habits
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
 from journeys import START, parcels
@@ -20,7 +21,7 @@ PLACE = LABEL_COLUMNS.index("place")
 def seen(count: int, **labels: list[str | None]) -> Features:
     shipments, events = parcels(count)
     timelines = Timelines.from_frames(shipments, events)
-    plain = features(timelines, Moments.all_at(timelines, to_instant(START)))
+    plain = features(timelines, Moments.all_at(timelines, to_instant(START)), Habits())
     return Features({**plain.labels, **{name: Labels.of(texts) for name, texts in labels.items()}}, plain.numbers, plain.local_as_of, plain.calendar)
 
 

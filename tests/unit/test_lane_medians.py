@@ -22,6 +22,7 @@ from eta.forecast.lane_medians import LEVELS, MARGIN_HOURS, MARGIN_SHARE, RUNGS,
 from eta.forecast.support import LANE
 from eta.journey.columns import MISSING, Labels
 from eta.journey.features import Features, features
+from eta.journey.habits import Habits
 from eta.journey.snapshots import PURCHASE, Examples, Outcomes, examples, snapshots_to_judge, snapshots_to_learn
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
@@ -71,7 +72,7 @@ def asked(*parcels: tuple[Shipment, list[TrackingEvent]], after_days: float = 0.
     """The features of parcels so many days after their order."""
     timelines = timelines_of(parcels)
     at = [to_instant(scans[0].occurred_at + timedelta(days=after_days)) for _, scans in parcels]
-    return features(timelines, Moments(np.arange(len(parcels)), np.array(at)))
+    return features(timelines, Moments(np.arange(len(parcels)), np.array(at)), Habits())
 
 
 def law(medians: LaneMedians, rung: str = LANE) -> LaneLaw:

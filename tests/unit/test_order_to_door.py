@@ -33,7 +33,7 @@ class AfterHandover:
 def a_day(handling: Handling | None = None) -> ServedModel:
     known = fixed(400).served
     assert known is not None
-    return ServedModel(known.version, AfterHandover(), known.laws, known.support, handling or Handling())  # type: ignore[arg-type]  # stands in for a model
+    return ServedModel(known.version, AfterHandover(), known.habits, known.laws, known.support, handling or Handling())  # type: ignore[arg-type]  # stands in for a model
 
 
 def ask(
@@ -122,7 +122,7 @@ def test_a_law_that_looked_slower_before_is_met_halfway() -> None:
             return Curves.of(np.where(early[:, None], [[24.0, 48.0]], [[0.0, 24.0]]), np.array([[0.0, 1.0]]))
 
     known = a_day()
-    served = ServedModel(known.version, SlowBefore(), known.laws, known.support, known.handling)  # type: ignore[arg-type]  # stands in for a model
+    served = ServedModel(known.version, SlowBefore(), known.habits, known.laws, known.support, known.handling)  # type: ignore[arg-type]  # stands in for a model
     slow, plain = by_day(ask(None, served=served)), by_day(ask(None))
     # Before 8:00 none would come the same day: 6:00 counts as midway to what 12:00 says, and 12:00 as midway to none.
     assert slow[0] == pytest.approx((0.5 / 12 + 0.5 * 11 / 12) / 2)

@@ -10,6 +10,7 @@ from eta.calendars.local import to_instant
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.journey.features import features
+from eta.journey.habits import Habits
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.service.supposed_parcels import CarrierService, supposed
@@ -45,8 +46,8 @@ def test_a_supposed_parcel_is_like_one_that_was_recorded(is_handed_over: bool) -
     instants = [np.array([to_instant(at) for at in times]) for times in (ordered, handed_over)]
     parcels = supposed(LANE, SERVICES, np.array(WHICH), instants[0], instants[1] if is_handed_over else None)
 
-    expected = features(recorded, moments, fold(recorded, moments))
-    found = features(parcels.timelines, parcels.moments, parcels.states)
+    expected = features(recorded, moments, Habits(), fold(recorded, moments))
+    found = features(parcels.timelines, parcels.moments, Habits(), parcels.states)
     for name, labels in expected.labels.items():
         assert found.labels[name].texts().tolist() == labels.texts().tolist(), name
     for name, values in expected.numbers.items():

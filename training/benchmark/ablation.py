@@ -28,6 +28,7 @@ from eta.forecast.drift import Watch
 from eta.forecast.hazard import HazardModel
 from eta.journey.columns import MISSING, Labels
 from eta.journey.features import Features
+from eta.journey.habits import HABITS
 from eta.journey.snapshots import PURCHASE, Examples, Snapshots
 from eta.journey.state import PHASES
 from eta.journey.timeline import EVENT_CODES, Timelines
@@ -36,7 +37,7 @@ SOURCE = "olist"
 FIRST, LAST = "2018-01-01", "2018-06-30"
 MOMENTS = ("purchase", "handover", "in_flight")
 METRICS = ("mae_days", "crps_days", "crps_censored_days", "coverage_80", "coverage_90", "late_auc")
-GEOGRAPHY = ("distance_km", "origin_latitude", "origin_longitude", "destination_latitude", "destination_longitude")
+GEOGRAPHY = ("distance_km", "origin_latitude", "origin_longitude", "destination_latitude", "destination_longitude", *HABITS)
 PLACES = ("origin", "destination", "lane", "service_lane", "place", "place_lane")
 WEIGHT = ("weight_kg", "volume_l")
 
@@ -76,6 +77,12 @@ class WithoutWeight(Blinded):
     """Does not know weight or volume."""
 
     numbers = WEIGHT
+
+
+class WithoutHabits(Blinded):
+    """Does not know what other parcels tell of the places."""
+
+    numbers = tuple(HABITS)
 
 
 class WithoutAges(HazardModel):
@@ -128,6 +135,7 @@ VARIANTS = {
     "eta": HazardModel,
     "without geography": WithoutGeography,
     "without weight": WithoutWeight,
+    "without habits": WithoutHabits,
     "without drift": lambda: HazardModel(follows_drift=False),
     "without ages in the drift": WithoutAges,
     "without landmarks and drift": WithoutLandmarks,

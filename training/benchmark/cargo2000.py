@@ -27,6 +27,7 @@ from eta.evaluation.scores import error_days, ranking
 from eta.forecast.hazard import HazardModel
 from eta.ingest.cargo2000 import FILE, LEGS, PLACED, STEPS
 from eta.journey.features import Features, features, promise_ends
+from eta.journey.habits import HabitHistory
 from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
@@ -95,7 +96,7 @@ def main() -> None:
 
     first = len(raw) * 3 // 4
     train, test = np.flatnonzero(asked.chain < first), np.flatnonzero(asked.chain >= first)
-    known = features(timelines, asked.moments)
+    known = features(timelines, asked.moments, HabitHistory.of_all(timelines))
     said: dict[str, Said] = {"plan": (asked.planned_left[test], (asked.so_far - asked.until_plan + asked.planned_left)[test])}
     for name, rows in {"gbm": own_columns(known, asked), "gbm-raw": raw_columns(raw, asked)}.items():
         say(f"tuning {name}")

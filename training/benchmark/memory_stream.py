@@ -30,6 +30,7 @@ from eta.forecast.hazard import HazardModel
 from eta.forecast.pieces import Dependence
 from eta.forecast.support import Support
 from eta.ingest.tabular import read_tabular
+from eta.journey.habits import HabitHistory
 from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
 from eta.journey.state import PHASES, STATUSES, Moments, fold
 from eta.journey.timeline import EVENT_CODES, Timelines
@@ -94,7 +95,7 @@ def _learn(models: Path, shipments: pd.DataFrame, events: pd.DataFrame) -> None:
     lessons = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
     model = HazardModel(trees=30).fit(lessons)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95)
-    facts, files = pack(model, laws, Support.learn(lessons), Handling(), Dependence())
+    facts, files = pack(model, HabitHistory.of_all(timelines).at(instant), laws, Support.learn(lessons), Handling(), Dependence())
     data = {"source": "simulated", "sha256": timelines.digest(instant), "examples": len(lessons)}
     registry = Registry(models)
     registry.promote(registry.save({**facts, "data": data, "check": None}, files, as_of))

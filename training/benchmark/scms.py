@@ -27,6 +27,7 @@ from eta.evaluation.scores import HORIZON_HOURS, crps_days, error_days, ranking
 from eta.forecast.hazard import HazardModel
 from eta.ingest.scms import KNOWN_AHEAD_DAYS
 from eta.journey.features import Features, features, promise_ends
+from eta.journey.habits import HabitHistory
 from eta.journey.snapshots import PURCHASE, Examples, Outcomes, Snapshots, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
@@ -93,7 +94,7 @@ def moments_ahead(timelines: Timelines) -> Snapshots:
     moments = Moments(row, as_of)
     # Most were ordered more than 60 days before: `eta score` would list them as expired.
     kept = moments.take(fold(timelines, moments).is_open)
-    return Snapshots(kept, timelines.parcel[kept.row], np.full(len(kept), PURCHASE, dtype=object), features(timelines, kept))
+    return Snapshots(kept, timelines.parcel[kept.row], np.full(len(kept), PURCHASE, dtype=object), features(timelines, kept, HabitHistory.of_all(timelines)))
 
 
 def forecasts(timelines: Timelines, ahead: Snapshots, known: Outcomes, judged: NDArray[np.int64], in_time: Floats) -> dict[str, Said]:

@@ -49,6 +49,7 @@ from eta.forecast.hazard import HazardModel
 from eta.forecast.pieces import Dependence
 from eta.forecast.support import Support
 from eta.journey.features import Features, features
+from eta.journey.habits import HabitHistory, Habits
 from eta.journey.snapshots import Examples, Outcomes, Snapshots, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
@@ -80,6 +81,7 @@ class World:
     snapshots: Snapshots
     lessons: Examples
     model: HazardModel
+    habits: Habits
     rows: int
     requests: int
 
@@ -169,7 +171,7 @@ def one_parcel(world: World) -> Figures:
 
     def curve() -> None:
         number = next(numbers)
-        world.model.predict_curves(features(world.timelines, moments.take(chosen[number : number + 1])))
+        world.model.predict_curves(features(world.timelines, moments.take(chosen[number : number + 1]), world.habits))
 
     def point() -> None:
         number = next(numbers) % len(rows)
@@ -193,7 +195,7 @@ def many_parcels(world: World) -> Figures:
     def curves() -> None:
         for start in range(0, world.rows, 50_000):
             part = moments.take(np.arange(start, min(start + 50_000, world.rows)))
-            world.model.predict_curves(features(world.timelines, part)).quantile_table(LEVELS[None, :])
+            world.model.predict_curves(features(world.timelines, part, world.habits)).quantile_table(LEVELS[None, :])
 
     cpu = {
         name: np.median(seconds) for name, seconds in in_turns({"curves": curves, "point": lambda: world.forecaster.predict(rows, num_threads=1)}, 3).items()
@@ -260,9 +262,10 @@ def _make(folder: Path, shipments: int, rows: int, requests: int) -> World:
     lessons = examples(snapshots, Outcomes.at(timelines, as_of))
     model = HazardModel().fit(lessons)
     laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, as_of)), as_of, level=0.95)
-    facts, files = pack(model, laws, Support.learn(lessons), Handling(), Dependence())
+    habits = HabitHistory.of_all(timelines).at(as_of)
+    facts, files = pack(model, habits, laws, Support.learn(lessons), Handling(), Dependence())
     Registry(folder / "models").save({**facts, "data": {"examples": len(lessons)}}, files, AS_OF)
-    return World(folder, timelines, snapshots, lessons, model, rows, requests)
+    return World(folder, timelines, snapshots, lessons, model, habits, rows, requests)
 
 
 def _estimate_of(world: World, count: int = SERVICES) -> bytes:

@@ -1,6 +1,7 @@
 """The columns a model sees: one function for training, replay and serving.
 
-Every value depends on the shipment's own facts and on scans received by ``as_of``; durations come from when things
+Every value depends on the shipment's own facts, on scans received by ``as_of`` and, for the habits of places, on those of
+other shipments received before its day; durations come from when things
 happened, clipped at ``as_of`` because carriers' clocks run fast at times.
 """
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from eta.calendars.local import day_ends, day_starts, wall_clock
 from eta.journey.columns import Labels, derived
+from eta.journey.habits import HABITS, TellsHabits
 from eta.journey.route import UNNAMED
 from eta.journey.state import Moments, States, fold
 from eta.journey.timeline import EVENT_CODES, MEASURES, Timelines
@@ -40,7 +42,7 @@ _JOURNEY_COLUMNS = (
 #: Days until the promised local day begins: what only a model of delays, never one that sets promises, may see.
 PROMISE_COLUMN = _JOURNEY_COLUMNS[-1]
 #: Numbers that a model may use; NaN is "not known".
-NUMBER_COLUMNS = (*MEASURES, *_JOURNEY_COLUMNS[:-1])
+NUMBER_COLUMNS = (*MEASURES, *HABITS, *_JOURNEY_COLUMNS[:-1])
 
 _NAT = np.iinfo(np.int64).min
 #: In microseconds.
@@ -71,8 +73,8 @@ class Features:
         )
 
 
-def features(timelines: Timelines, moments: Moments, states: States | None = None) -> Features:
-    """The features (M,) of ``moments``; ``states`` spares a second fold where the caller has them."""
+def features(timelines: Timelines, moments: Moments, habits: TellsHabits, states: States | None = None) -> Features:
+    """The features (M,) of ``moments``, with what is known of their places; ``states`` spares a second fold where the caller has them."""
     known = fold(timelines, moments) if states is None else states
     row, as_of = moments.row, moments.as_of
     local = wall_clock(as_of, timelines.zone.codes[row], timelines.zone.names)
@@ -89,9 +91,12 @@ def features(timelines: Timelines, moments: Moments, states: States | None = Non
         known.scan_count,
         known.exception_count,
     )
+    handling, *transit = habits.of(timelines, moments)
+    # Of a parcel that has left, the shop's habit says nothing any more.
+    handling = np.where(np.isnat(known.handed_over_at), handling, np.nan)
     return Features(
         {name: timelines.texts[name].take(row) for name in ROUTE_COLUMNS} | _places(timelines, row, known),
-        dict(zip((*MEASURES, *_JOURNEY_COLUMNS), (*timelines.measures[:, row], *journey), strict=True)),
+        dict(zip((*MEASURES, *HABITS, *_JOURNEY_COLUMNS), (*timelines.measures[:, row], handling, *transit, *journey), strict=True)),
         local,
         timelines.texts["destination"].take(row),
     )

@@ -51,6 +51,12 @@ def route_of(
     return Route(origin, destination, lane, service, f"{service}|{lane}" if lane else None, zone, str(source))
 
 
+def postal_name(country: str | None, postcode: str | None) -> str | None:
+    """Country and postcode as "AT|1010", in capitals, without spaces and signs; None where either is not known."""
+    letters = "".join(filter(str.isalnum, postcode or "")).upper()
+    return f"{country}|{letters}" if country and letters else None
+
+
 def place_name(country: str | None, region: str | None) -> str | None:
     """Country and region as "AT-9", or the country alone; None where that is not known."""
     return f"{country}-{region}" if country and region else country or None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from eta.calendars.local import DAY, hours_between
 from eta.domain.vocabulary import FACILITY_CODES, HANDOVER_CODES, EventCode
 from eta.journey.features import Features, features, promise_starts
-from eta.journey.segments import NOWHERE, Segments, pick_times
+from eta.journey.habits import HabitHistory
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import EVENT_CODES, Timelines
 
@@ -142,7 +142,7 @@ def snapshots_to_learn(timelines: Timelines, until: np.datetime64, *, near_promi
         return _open_snapshots(timelines, moments, kinds)
     is_open, late = _is_open(timelines, moments), _moments_near_promise(timelines, until)
     both = Moments(np.concatenate([moments.row[is_open], late.row]), np.concatenate([moments.as_of[is_open], late.as_of]))
-    return _snapshots(timelines, both, np.concatenate([kinds[is_open], np.full(len(late), NEAR_PROMISE, dtype=object)]))
+    return _snapshots(timelines, both, np.concatenate([kinds[is_open], np.full(len(late), NEAR_PROMISE, dtype=object)]), HabitHistory.of_all(timelines))
 
 
 def _moments_near_promise(timelines: Timelines, until: np.datetime64) -> Moments:
@@ -157,9 +157,9 @@ def _moments_near_promise(timelines: Timelines, until: np.datetime64) -> Moments
 
 def snapshots_to_judge(timelines: Timelines, start: np.datetime64, end: np.datetime64) -> Snapshots:
     """The standard moments (``MOMENTS``) with ``start <= as_of < end``."""
-    purchased_at = _first_received(timelines, {EventCode.ORDER_CREATED})
-    taken = _first_received(timelines, HANDOVER_CODES)
-    taken = np.where(np.isnat(taken), _first_received(timelines, FACILITY_CODES), taken)
+    purchased_at = timelines.first_told({EventCode.ORDER_CREATED})
+    taken = timelines.first_told(HANDOVER_CODES)
+    taken = np.where(np.isnat(taken), timelines.first_told(FACILITY_CODES), taken)
     times = [purchased_at, taken, *(taken + days * DAY for days in DAYS_AFTER_HANDOVER)]
     row = np.tile(np.arange(len(timelines)), len(times))
     as_of, kind = np.concatenate(times), np.repeat(np.array(MOMENTS, dtype=object), len(timelines))
@@ -167,27 +167,19 @@ def snapshots_to_judge(timelines: Timelines, start: np.datetime64, end: np.datet
     return _open_snapshots(timelines, Moments(row[wanted], as_of[wanted]), kind[wanted])
 
 
-def snapshots_open_at(timelines: Timelines, as_of: np.datetime64, most: int) -> Snapshots:
+def snapshots_open_at(timelines: Timelines, habits: HabitHistory, as_of: np.datetime64, most: int) -> Snapshots:
     """Every parcel open at a moment; of more than ``most`` an even sample, the same parcels from day to day."""
     everything = Moments.all_at(timelines, as_of)
     open_at = everything.take(_is_open(timelines, everything))
     if len(open_at) > most:
         share = np.uint64(most / len(open_at) * 2**32)
         open_at = open_at.take(timelines.parcel[open_at.row] % np.uint64(2**32) < share)
-    return _snapshots(timelines, open_at, np.full(len(open_at), "daily", dtype=object))
-
-
-def _first_received(timelines: Timelines, codes: frozenset[EventCode] | set[EventCode]) -> NDArray[np.datetime64]:
-    wanted = np.isin(timelines.event_code, [EVENT_CODES.index(code) for code in codes])
-    owner, received = timelines.scans.owner()[wanted], timelines.received_at[wanted]
-    order = np.lexsort((received, owner))
-    runs = Segments.of_counts(np.bincount(owner, minlength=len(timelines)))
-    return pick_times(received[order], np.where(runs.counts > 0, runs.starts[:-1], NOWHERE))
+    return _snapshots(timelines, open_at, np.full(len(open_at), "daily", dtype=object), habits)
 
 
 def _open_snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_]) -> Snapshots:
     is_open = _is_open(timelines, moments)
-    return _snapshots(timelines, moments.take(is_open), kind[is_open])
+    return _snapshots(timelines, moments.take(is_open), kind[is_open], HabitHistory.of_all(timelines))
 
 
 def _is_open(timelines: Timelines, moments: Moments) -> NDArray[np.bool_]:
@@ -196,5 +188,5 @@ def _is_open(timelines: Timelines, moments: Moments) -> NDArray[np.bool_]:
     return states.is_open & (moments.as_of - states.ordered_at <= EXPIRED_AFTER)
 
 
-def _snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_]) -> Snapshots:
-    return Snapshots(moments, timelines.parcel[moments.row], kind, features(timelines, moments))
+def _snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_], habits: HabitHistory) -> Snapshots:
+    return Snapshots(moments, timelines.parcel[moments.row], kind, features(timelines, moments, habits))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,8 @@ from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.journey.columns import MISSING, Labels, Table, derived
 from eta.journey.content import scan_hashes, text_hash, text_hashes
-from eta.journey.route import Route, distances_km, route_of
-from eta.journey.segments import Segments
+from eta.journey.route import Route, distances_km, postal_name, route_of
+from eta.journey.segments import NOWHERE, Segments, pick_times
 
 #: Columns of a frame of shipments; a source may leave out all but the first four and the two countries.
 SHIPMENT_COLUMNS = (
@@ -59,6 +59,9 @@ Times = NDArray[np.datetime64]
 #: What a route follows from.
 _ROUTE_COLUMNS = ("carrier", "service_level", "origin_country", "origin_region", "destination_country", "destination_region")
 _TEXT_COLUMNS = (*_ROUTE_COLUMNS, "origin_postcode", "destination_postcode")
+#: The texts of where a parcel is sent from and to, as ``route.postal_name`` says it, and what they follow from.
+ORIGIN_POSTAL, DESTINATION_POSTAL = "origin_postal", "destination_postal"
+_POSTAL = {ORIGIN_POSTAL: ("origin_country", "origin_postcode"), DESTINATION_POSTAL: ("destination_country", "destination_postcode")}
 _NUMBER_COLUMNS = (
     "origin_latitude",
     "origin_longitude",
@@ -107,6 +110,7 @@ def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
 
 
 _texts_of, _numbers_of = _fields(_TEXT_COLUMNS), _fields(_NUMBER_COLUMNS)
+_POSTAL_PARTS = [itemgetter(*map(_TEXT_COLUMNS.index, parts)) for parts in _POSTAL.values()]
 
 
 class ScansTold(NamedTuple):
@@ -185,6 +189,14 @@ class Timelines(Scans):
             digest.update(scans[known].tobytes())
         return digest.hexdigest()
 
+    def first_told(self, codes: Collection[EventCode]) -> Times:
+        """When anything of such a code was first told of each shipment, (N,); NaT where nothing was."""
+        wanted = np.isin(self.event_code, [EVENT_CODES.index(code) for code in codes])
+        owner, received = self.scans.owner()[wanted], self.received_at[wanted]
+        order = np.lexsort((received, owner))
+        runs = Segments.of_counts(np.bincount(owner, minlength=len(self)))
+        return pick_times(received[order], np.where(runs.counts > 0, runs.starts[:-1], NOWHERE))
+
     @classmethod
     def from_frames(cls, shipments: pd.DataFrame, events: pd.DataFrame) -> Timelines:
         """Timelines of frames with ``SHIPMENT_COLUMNS`` and ``EVENT_COLUMNS``.
@@ -206,7 +218,9 @@ class Timelines(Scans):
         return cls(
             shipment_id=shipments["shipment_id"].to_numpy(dtype=object),
             order_id=shipments["order_id"].to_numpy(dtype=object),
-            texts=texts | derived([texts[name] for name in _ROUTE_COLUMNS], route_of, Route._fields),
+            texts=texts
+            | derived([texts[name] for name in _ROUTE_COLUMNS], route_of, Route._fields)
+            | {name: derived([texts[part] for part in parts], _postal_names, (name,))[name] for name, parts in _POSTAL.items()},
             numbers=np.array([pd.to_numeric(shipments[name]).to_numpy(dtype=np.float64) for name in _NUMBER_COLUMNS]),
             promised_on=pd.to_datetime(shipments["promised_on"]).to_numpy().astype(_DATE),
             has_several_origins=shipments["has_several_origins"].eq(True).to_numpy(dtype=bool),
@@ -225,12 +239,12 @@ class Timelines(Scans):
         if len(row_of) < len(shipments):
             raise _twice(next(shipment.shipment_id for row, shipment in enumerate(shipments) if row_of[shipment.shipment_id] != row))
         texts = [_texts_of(shipment) for shipment in shipments]
-        texts = [(*own, *route_of(*own[: len(_ROUTE_COLUMNS)])) for own in texts]
+        texts = [(*own, *route_of(*own[: len(_ROUTE_COLUMNS)]), *(postal_name(*parts(own)) for parts in _POSTAL_PARTS)) for own in texts]
         numbers = np.array([_numbers_of(shipment) for shipment in shipments], dtype=np.float64).reshape(-1, len(_NUMBER_COLUMNS))
         return cls(
             shipment_id=np.array(list(row_of), dtype=object),
             order_id=np.array([shipment.order_id for shipment in shipments], dtype=object),
-            texts=Table(texts, (*_TEXT_COLUMNS, *Route._fields)),
+            texts=Table(texts, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL)),
             numbers=np.ascontiguousarray(numbers.T),
             promised_on=np.array([shipment.promised_on for shipment in shipments], dtype=_DATE),
             has_several_origins=np.array([shipment.has_several_origins for shipment in shipments], dtype=bool),
@@ -341,6 +355,10 @@ def _measures(numbers):  # type: ignore[no-untyped-def]  # compiled
     result[5], result[6] = numbers[4], numbers[5] * numbers[6] * numbers[7] / 1000.0
     result[7:] = numbers[8:]
     return result
+
+
+def _postal_names(country: str | None, postcode: str | None) -> tuple[str | None]:
+    return (postal_name(country, postcode),)
 
 
 def _twice(shipment_id: str) -> InvalidValue:

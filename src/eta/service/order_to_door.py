@@ -102,7 +102,7 @@ def order_laws(lane: Shipment, services: Sequence[CarrierService], warehouse: Wa
     else:
         waited = np.array([own.waited for own in anchors], dtype="timedelta64[us]")
         parcels = supposed(lane, services, which, at - waited[which], at)
-    curves = served.model.predict_curves(features(parcels.timelines, parcels.moments, parcels.states))
+    curves = served.model.predict_curves(features(parcels.timelines, parcels.moments, served.habits, parcels.states))
     zone = parcels.timelines.zone
     first_on = np.datetime64(lane.ordered_at.astimezone(ZoneInfo(zone.names[zone.codes[0]])).date(), "D")
     days = first_on + np.arange(HORIZON_DAYS + 2 + ceil((at.max() - to_instant(lane.ordered_at)) / DAY))

@@ -19,6 +19,7 @@ from eta.delays import NO_LAWS, DelayPolicy, Delays, are_expected_late, decide
 from eta.forecast.support import ENOUGH, LADDER
 from eta.journey.columns import Labels
 from eta.journey.features import Features, features, promise_ends
+from eta.journey.habits import Habits
 from eta.journey.snapshots import EXPIRED_AFTER
 from eta.journey.state import PHASES, STATUSES, Moments, States, fold
 from eta.journey.timeline import Timelines
@@ -93,7 +94,7 @@ def forecast_open(
     margin makes every parcel look later than it is: flags raised by their chances would mostly be false. Without them
     nothing has support, and there are no dates.
     """
-    known = features(timelines, moments, states)
+    known = _features(served, timelines, moments, states)
     level, count = served.support.of(known) if served else (np.full(len(known), LADDER[-1], dtype=object), np.zeros(len(known), dtype=np.int64))
     curves = _curves(served, known) if curves is None else curves
     promise_end = promise_ends(timelines, moments.row)
@@ -180,6 +181,11 @@ def _finite(hours: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(hours), hours, np.nan)
 
 
+def _features(served: Answering | None, timelines: Timelines, moments: Moments, states: States) -> Features:
+    """The features of moments, with what is known of their places."""
+    return features(timelines, moments, served.habits if served else Habits(), states)
+
+
 def _curves(served: Answering | None, known: Features) -> Curves:
     """The curves of what answers; of nothing, curves on which nothing ever arrives."""
     return served.model.predict_curves(known) if served else Curves.on_grid([0.0, 1.0], np.zeros((len(known), 2)))
@@ -210,7 +216,7 @@ def _look_back(timelines: Timelines, served: Answering | None, moments: Moments,
     if not len(asked):
         return result
     then = earlier.take(asked)
-    curves = _curves(served, features(timelines, then, states.take(asked)))
+    curves = _curves(served, _features(served, timelines, then, states.take(asked)))
     ends = promise_ends(timelines, then.row)
     on_time, ends, at = probability_by(curves, then.as_of, ends), ends.view(np.int64), then.as_of.view(np.int64)
     day, parcel = np.divmod(asked, count)

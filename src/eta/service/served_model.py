@@ -22,9 +22,13 @@ from eta.forecast.lane_medians import LaneMedians
 from eta.forecast.pieces import Dependence
 from eta.forecast.support import Support
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, Features
+from eta.journey.habits import Habits
 from eta.registry import Registry, Version
 
-ARRAYS, DRIFT, HANDLING, PIECES, STAGES, SUPPORT = "arrays.npz", "drift.json", "handling.json", "pieces.json", "stages.json", "support.json"
+ARRAYS, DRIFT, HABITS, HANDLING, PIECES, STAGES, SUPPORT = (
+    *("arrays.npz", "drift.json", "habits.json", "handling.json"),
+    *("pieces.json", "stages.json", "support.json"),
+)
 #: The file beside the versions, so that it survives whatever becomes of them.
 LANE_MEDIANS = "lane_medians.json"
 
@@ -59,6 +63,11 @@ class Answering(Protocol):
         ...
 
     @property
+    def habits(self) -> Habits:
+        """What is known of the places that parcels leave and come to."""
+        ...
+
+    @property
     def laws(self) -> StageLaws:
         """What is usual at each stage."""
         ...
@@ -76,10 +85,11 @@ def is_model(answering: Answering | None) -> bool:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A fitted model with what is usual at each stage, how long shops handle an order, how parcels go together, and the support of its answers."""
+    """A fitted model with the habits of places, what is usual at each stage and of shops, how parcels go together, and the support of its answers."""
 
     version: str
     model: HazardModel
+    habits: Habits
     laws: StageLaws
     support: Support
     handling: Handling
@@ -108,6 +118,7 @@ class ServedModel:
         return cls(
             version.name,
             model,
+            Habits.from_json(json.loads(version.files[HABITS])),
             StageLaws.from_json(json.loads(version.files[STAGES])),
             Support(json.loads(version.files[SUPPORT])),
             Handling.from_json(json.loads(version.files[HANDLING])),
@@ -117,10 +128,11 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class ServedMedians:
-    """The lane medians in the place of a model. They know of no stage: nothing is ever too long for them."""
+    """The lane medians in the place of a model. They know of no place and no stage: nothing is ever too long for them."""
 
     model: LaneMedians
     version: ClassVar[None] = None
+    habits: ClassVar[Habits] = Habits()
     laws: ClassVar[StageLaws] = NO_LAWS
 
     @property
@@ -144,7 +156,9 @@ def kept_medians(registry: Registry) -> LaneMedians | None:
     return None if values is None else LaneMedians.from_json(values)
 
 
-def pack(model: HazardModel, laws: StageLaws, support: Support, handling: Handling, pieces: Dependence) -> tuple[dict[str, Any], dict[str, bytes]]:
+def pack(
+    model: HazardModel, habits: Habits, laws: StageLaws, support: Support, handling: Handling, pieces: Dependence
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Facts for the manifest and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))
@@ -154,14 +168,14 @@ def pack(model: HazardModel, laws: StageLaws, support: Support, handling: Handli
         PIECES: _json(pieces.to_json()),
         STAGES: _json(laws.to_json()),
         SUPPORT: _json(support.counts),
-        **pack_drift(model),
+        **pack_daily(model, habits),
     }
     return {"kind": "hazard", "parameters": model.get_params(), "columns": columns()}, files
 
 
-def pack_drift(model: HazardModel) -> dict[str, bytes]:
-    """The data file that changes from day to day."""
-    return {DRIFT: _json(model.drift_.to_json())}
+def pack_daily(model: HazardModel, habits: Habits) -> dict[str, bytes]:
+    """The data files that change from day to day."""
+    return {DRIFT: _json(model.drift_.to_json()), HABITS: _json(habits.to_json())}
 
 
 def columns() -> dict[str, list[str]]:

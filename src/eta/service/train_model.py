@@ -21,6 +21,7 @@ from eta.forecast.hazard import HazardModel
 from eta.forecast.lane_medians import LaneMedians
 from eta.forecast.pieces import Dependence
 from eta.forecast.support import Support
+from eta.journey.habits import HabitHistory
 from eta.journey.snapshots import PURCHASE, Outcomes, examples, snapshots_to_learn
 from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
@@ -64,7 +65,8 @@ def train_model(
     laws = StageLaws.learn(timelines, states, instant, level=policy.silence_level)
     progress("checking against earlier days", 4, 5)
     check, model.calibration_, pieces = _check(timelines, as_of, make, rivals)
-    facts, files = pack(model, laws, Support.learn(lessons), Handling.learn(timelines, states, instant, model.holidays), pieces)
+    habits = HabitHistory.of_all(timelines).at(instant)
+    facts, files = pack(model, habits, laws, Support.learn(lessons), Handling.learn(timelines, states, instant, model.holidays), pieces)
     facts |= {
         "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
         "check": check,

@@ -1,4 +1,4 @@
-"""Refreshes what a version knows of the network's drift, without learning it anew."""
+"""Refreshes what a version knows of the network's drift and of the habits of places, without learning it anew."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from eta.domain.errors import InvalidValue
 from eta.evaluation.replay import Progress
 from eta.forecast.drift import Follower, Midnights, is_silent
 from eta.forecast.hazard import HazardModel
+from eta.journey.habits import HabitHistory
 from eta.journey.snapshots import Outcomes
 from eta.journey.timeline import Timelines
 from eta.registry import Registry
-from eta.service.served_model import ServedModel, pack_drift
+from eta.service.served_model import ServedModel, pack_daily
 
 
 def update_model(
@@ -29,7 +30,7 @@ def update_model(
     holidays: Holidays,
     progress: Progress = lambda *_: None,
 ) -> str:
-    """A version like ``name`` with the drift as of ``as_of`` (aware); returns the new version's name.
+    """A version like ``name`` with drift and habits as of ``as_of`` (aware); returns the new version's name.
 
     If ``name`` serves, the new version serves in its place: it is the same model, told of the last days.
 
@@ -56,7 +57,7 @@ def update_model(
     facts: dict[str, Any] = {part: value for part, value in version.manifest.items() if part not in ("format", "files")}
     first = version.manifest.get("updated", {"fitted": name, "fitted_through": fitted["through"]})
     facts["updated"] = {**first, "sha256": timelines.digest(instant)}
-    updated = registry.save(facts, {**version.files, **pack_drift(model)}, as_of)
+    updated = registry.save(facts, {**version.files, **pack_daily(model, HabitHistory.of_all(timelines).at(instant))}, as_of)
     if registry.promoted() == name:
         registry.promote(updated)
     return updated
