@@ -1,6 +1,8 @@
 """What a model sees of where a parcel is."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from eta.calendars.local import to_instant
 from eta.domain.shipment import TrackingEvent
@@ -29,3 +31,11 @@ def test_the_last_place_told_counts_with_the_code_it_was_told_with() -> None:
 
 def test_who_has_no_carrier_is_at_a_place_all_the_same() -> None:
     assert places(scan(1, EventCode.SORTED, 1, place="hub"), carrier=None) == ["?|sorted|hub", "?|sorted|hub|BR-SP"]
+
+
+def test_the_clocks_of_both_ends_are_seen() -> None:
+    """At half past midnight on a Monday in Vienna it is Sunday, 21:30, in Sao Paulo."""
+    timelines = Timelines.from_records([replace(shipment(0), destination=shipment(1).destination)], [])
+    at = datetime(2018, 1, 8, 0, 30, tzinfo=ZoneInfo("Europe/Vienna"))
+    seen = features(timelines, Moments.all_at(timelines, to_instant(at)), Habits()).numbers
+    assert [seen[name].tolist() for name in ("origin_weekday", "origin_hour", "local_weekday", "local_hour")] == [[0.0], [0.5], [6.0], [21.5]]

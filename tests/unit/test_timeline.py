@@ -94,10 +94,16 @@ def test_ids_are_told_once_and_events_have_a_shipment() -> None:
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        (("post", "express", "AT", "9", "BR", "SP"), ("AT-9", "BR-SP", "AT-9>BR-SP", "post|express", "post|express|AT-9>BR-SP", "America/Sao_Paulo", "region")),
-        ((None, "express", "AT", None, "BR", None), ("AT", "BR", "AT>BR", "?|express", "?|express|AT>BR", "America/Sao_Paulo", "country_default")),
-        (("post", None, None, "9", "AT", "9"), (None, "AT-9", None, "post|?", None, "Europe/Vienna", "country_default")),
-        ((None, None, None, None, None, None), (None, None, None, "?|?", None, "UTC", "assumed_utc")),
+        (
+            ("post", "express", "AT", "9", "BR", "SP"),
+            ("AT-9", "BR-SP", "AT-9>BR-SP", "post|express", "post|express|AT-9>BR-SP", "America/Sao_Paulo", "region", "Europe/Vienna"),
+        ),
+        (
+            (None, "express", "AT", None, "BR", None),
+            ("AT", "BR", "AT>BR", "?|express", "?|express|AT>BR", "America/Sao_Paulo", "country_default", "Europe/Vienna"),
+        ),
+        (("post", None, None, "9", "AT", "9"), (None, "AT-9", None, "post|?", None, "Europe/Vienna", "country_default", "Europe/Vienna")),
+        ((None, None, None, None, None, None), (None, None, None, "?|?", None, "UTC", "assumed_utc", "UTC")),
     ],
 )
 def test_a_route_follows_from_carrier_and_places(facts: tuple[str | None, ...], expected: tuple[str | None, ...]) -> None:

@@ -37,6 +37,8 @@ _JOURNEY_COLUMNS = (
     "exception_count",
     "local_weekday",
     "local_hour",
+    "origin_weekday",
+    "origin_hour",
     "promise_left_days",
 )
 #: Days until the promised local day begins: what only a model of delays, never one that sets promises, may see.
@@ -81,6 +83,7 @@ def features(timelines: Timelines, moments: Moments, habits: TellsHabits, states
     journey = _journey_numbers(
         as_of.view(np.int64),
         local.view(np.int64),
+        wall_clock(as_of, timelines.texts["origin_zone"].codes[row], timelines.texts["origin_zone"].names).view(np.int64),
         promise_starts(timelines, row).view(np.int64),
         known.ordered_at.view(np.int64),
         known.handed_over_at.view(np.int64),
@@ -133,9 +136,9 @@ def promise_ends(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.d
 
 
 @njit(cache=True)
-def _journey_numbers(as_of, local, promise, ordered, handed_over, last_scan, approved, phase, last_code, scans, exceptions):  # type: ignore[no-untyped-def]  # compiled
-    """``_JOURNEY_COLUMNS`` in their order, (12, M), of M states; times are microseconds, 1970-01-01 was a Thursday."""
-    result = np.empty((12, len(as_of)))
+def _journey_numbers(as_of, local, at_origin, promise, ordered, handed_over, last_scan, approved, phase, last_code, scans, exceptions):  # type: ignore[no-untyped-def]  # compiled
+    """``_JOURNEY_COLUMNS`` in their order, (14, M), of M states; times are microseconds, 1970-01-01 was a Thursday."""
+    result = np.empty((14, len(as_of)))
     for i in range(len(as_of)):
         result[0, i], result[1, i] = phase[i], last_code[i]
         result[2, i], result[3, i], result[4, i] = _since(ordered[i], as_of[i]), _since(handed_over[i], as_of[i]), _since(last_scan[i], as_of[i])
@@ -143,7 +146,9 @@ def _journey_numbers(as_of, local, promise, ordered, handed_over, last_scan, app
         result[7, i], result[8, i] = scans[i], exceptions[i]
         result[9, i] = (local[i] // _DAY + 3) % 7
         result[10, i] = local[i] % _DAY / _HOUR
-        result[11, i] = _days(as_of[i], promise[i])
+        result[11, i] = (at_origin[i] // _DAY + 3) % 7
+        result[12, i] = at_origin[i] % _DAY / _HOUR
+        result[13, i] = _days(as_of[i], promise[i])
     return result
 
 

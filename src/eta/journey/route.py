@@ -32,6 +32,8 @@ class Route(NamedTuple):
     #: IANA name of the destination's zone, and how it was found, a ``TimezoneSource``.
     zone: str
     zone_source: str
+    #: IANA name of the origin's zone; the destination's where no origin is known.
+    origin_zone: str
 
 
 @lru_cache(maxsize=10_000)
@@ -48,7 +50,8 @@ def route_of(
     lane = f"{origin}>{destination}" if origin and destination else None
     service = f"{carrier or UNNAMED}|{service_level or UNNAMED}"
     zone, source = zone_of(destination_country, destination_region)
-    return Route(origin, destination, lane, service, f"{service}|{lane}" if lane else None, zone, str(source))
+    origin_zone = zone_of(origin_country, origin_region)[0] if origin_country else zone
+    return Route(origin, destination, lane, service, f"{service}|{lane}" if lane else None, zone, str(source), origin_zone)
 
 
 def postal_name(country: str | None, postcode: str | None) -> str | None:
