@@ -25,6 +25,10 @@ _HOURS = np.timedelta64(1, "h")
 _MOMENT_HOURS = 1.0 / 3600.0
 #: No promise reaches further: the end of what is forecast.
 _MOST_DAYS = 60
+#: Days that may be promised, that of the order included.
+QUOTED_DAYS = _MOST_DAYS + 1
+#: The costs of a late parcel, in days, between which one is looked for, and how often their range is halved.
+_CHEAPEST, _DEAREST, _HALVINGS = 1.0, 1e4, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,25 +187,44 @@ class PromisePolicy:
         if self.costs is None:
             days = dates_at(curves, (self.on_time_rate or 0.0,), as_of, zone)[:, 0]
         else:
-            days = today + self._least_cost(chances_of_days(curves, as_of, today, _MOST_DAYS + 1, zone))
+            days = today + _least_cost(chances_of_days(curves, as_of, today, QUOTED_DAYS, zone), self.costs)
         days = np.maximum(days, ordered_on + self.earliest_days)
         if self.latest_days is None:
             return days
         latest = np.maximum(ordered_on + self.latest_days, today)
         return np.where(np.isnat(days), latest, np.minimum(days, latest))
 
-    def _least_cost(self, chances: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The number of the day of least expected cost, (N,); of days that cost the same the first."""
-        costs = self.costs or PromiseCosts()
-        open_after = 1.0 - chances
-        # Days late beyond day d: those after which the parcel is still open, from d on, as far as the law reaches.
-        days_late = np.cumsum(open_after[:, ::-1], axis=1)[:, ::-1]
-        expected = costs.day * np.arange(chances.shape[1]) + costs.late * open_after + costs.late_day * days_late
-        return np.argmin(expected, axis=1)
-
 
 #: The earliest day with a chance of 90 %.
 USUAL_POLICY = PromisePolicy()
+
+
+def costs_of_rate(chances: NDArray[np.float64], rate: float) -> PromiseCosts:
+    """The costs with which orders, all together, keep their promise as often as ``rate`` if ``chances`` (N, ``QUOTED_DAYS``) are right.
+
+    Of all ways to keep so many promises, that of least expected cost promises the fewest days (Lagrange multipliers;
+    Everett 1963): no day is added where it would add less to the chance than elsewhere. The cost of a late parcel is found
+    by bisection, for the dearer it is, the later are promises and the more of them are kept.
+    """
+    low, high = np.log(_CHEAPEST), np.log(_DEAREST)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        days = _least_cost(chances, PromiseCosts(late=float(np.exp(middle))))
+        if np.take_along_axis(chances, days[:, None], axis=1).mean() < rate:
+            low = middle
+        else:
+            high = middle
+    return PromiseCosts(late=float(np.exp(high)))
+
+
+def _least_cost(chances: NDArray[np.float64], costs: PromiseCosts) -> NDArray[np.int64]:
+    """The number of the day of least expected cost, (N,); of days that cost the same the first."""
+    open_after = 1.0 - chances
+    expected = costs.day * np.arange(chances.shape[1]) + costs.late * open_after
+    if costs.late_day:
+        # Days late beyond day d: those after which the parcel is still open, from d on, as far as the law reaches.
+        expected += costs.late_day * np.cumsum(open_after[:, ::-1], axis=1)[:, ::-1]
+    return np.argmin(expected, axis=1)
 
 
 def _numbers(values: object, what: str, keys: Sequence[str], kind: type) -> dict[str, Any]:
@@ -261,4 +284,5 @@ def _chances_by_day(hours, cdf, waited, as_of, days, zones, first, begins, ahead
 def _chance(hours, cdf, waited, start, as_of, end):  # type: ignore[no-untyped-def]  # compiled
     if end == _NAT:
         return np.nan
-    return probability_at(hours, cdf, waited, start, (end - as_of) / _HOUR) if end > as_of else 0.0
+    # What arrives at midnight arrives on the next day.
+    return probability_at(hours, cdf, waited, start, (end - 1 - as_of) / _HOUR) if end > as_of else 0.0

@@ -27,13 +27,15 @@ MODELS = {
 }
 JUDGED_FROM = datetime(2026, 6, 1, tzinfo=START.tzinfo)
 FORECASTS = ("late_probability", "promise_days")
+#: That of ``parcels``.
+SHOPS_RATE = 0.835
 summarised = lru_cache(summarise)
 
 
 def run(known_through_days: int | None = None, *, days: int = 14, names: tuple[str, ...] = tuple(MODELS)) -> Replay:
     timelines = Timelines.from_frames(*parcels(1500, days=130, known_through_days=known_through_days))
     models: dict[str, type[ArrivalModel]] = {name: MODELS[name] for name in names}  # type: ignore[misc]  # classes and lambdas alike
-    return replay(timelines, models, start=JUDGED_FROM, end=JUDGED_FROM + timedelta(days=days), refit=Refit.WEEK)
+    return replay(timelines, models, start=JUDGED_FROM, end=JUDGED_FROM + timedelta(days=days), refit=Refit.WEEK, promise=SHOPS_RATE)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,16 @@ def test_the_shops_own_promise_saves_no_day_and_is_kept_as_often_as_it_was(whole
     assert row["days_saved_equal_on_time"] == 0.0
     assert row["on_time_share"] == pytest.approx(1 - bought["is_late"].mean())
     assert row["promised_days_mean"] == pytest.approx(bought["promised_days"].mean())
+
+
+def test_a_model_promises_as_often_as_the_shop_did_by_what_its_last_orders_were_told(whole: Replay) -> None:
+    rows = {row["model"]: row for row in summarised(whole)["rows"] if row["moment"] == "purchase"}
+    # Two and a half standard errors of so few orders.
+    assert rows["eta"]["on_time_share"] == pytest.approx(SHOPS_RATE, abs=0.07)
+    bought = whole.judged["moment"].eq("purchase")
+    assert whole.forecasts["eta"].loc[bought, "promise_days"].notna().all()
+    assert whole.forecasts["eta"].loc[~bought, "promise_days"].isna().all()
+    assert whole.policies["eta"] is not None
 
 
 def test_rows_judge_delivered_parcels_and_the_censored_score_all(whole: Replay) -> None:

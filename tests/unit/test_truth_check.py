@@ -77,7 +77,7 @@ def replayed(timelines: Timelines) -> Replay:
     )
     curves = [Curves.at_once([24.0]), np.nan, Curves.on_grid([0, 24, 72], [[0.0, 0.0, 1.0]]), Curves.at_once([72.0])]
     silent = pd.DataFrame({"curve": pd.Series([np.nan] * 4, dtype=object)})
-    return Replay(judged, {"eta": pd.DataFrame({"curve": pd.Series(curves, dtype=object)}), "silent": silent}, {}, {}, {})
+    return Replay(judged, {"eta": pd.DataFrame({"curve": pd.Series(curves, dtype=object)}), "silent": silent}, {}, {}, {}, {})
 
 
 def test_forecasts_are_compared_by_phase_and_weighted_by_what_they_stand_for() -> None:

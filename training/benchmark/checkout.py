@@ -39,20 +39,19 @@ from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.domain.vocabulary import HANDOVER_CODES
 from eta.evaluation.intervals import exact_interval
-from eta.evaluation.replay import Refit, replay
+from eta.evaluation.replay import Refit, replay, shops_rate
 from eta.evaluation.summary import summarise
 from eta.forecast.drift import Follower, Midnights
 from eta.forecast.hazard import HazardModel
 from eta.journey.snapshots import Outcomes
 from eta.journey.timeline import EVENT_CODES, Timelines
-from eta.promise import PromisePolicy
 from eta.registry import Registry
 from eta.service.find_ship_by import ShipByCode, find_ship_by
 from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import AnswerCode, Terms
 from eta.service.served_model import ServedModel
 from eta.service.simulate_parcels import simulate_parcels
-from eta.service.simulate_promise import figures_of_promises, shops_rate
+from eta.service.simulate_promise import figures_of_promises
 from eta.service.supposed_parcels import CarrierService
 from eta.service.train_model import train_model
 from eta.simulation.scenario import DEFAULT
@@ -392,7 +391,7 @@ def contradictions(answered: dict[str, Any]) -> list[str]:
 
 
 def replay_of_real_orders() -> dict[str, Any] | None:
-    """The policy at the shop's own on-time rate on Olist, January to June 2018; None without the data."""
+    """Promises at the shop's own on-time rate on Olist, January to June 2018; None without the data."""
     folder = Path(os.environ.get("ETA_DATA", ""), "olist")
     if "ETA_DATA" not in os.environ or not folder.is_dir():
         return None
@@ -400,8 +399,7 @@ def replay_of_real_orders() -> dict[str, Any] | None:
     timelines = Timelines.from_frames(imported.shipments, imported.events)
     zone = ZoneInfo(imported.zone)
     start, end = datetime(2018, 1, 1, tzinfo=zone), datetime(2018, 7, 1, tzinfo=zone)
-    policy = PromisePolicy(on_time_rate=shops_rate(timelines, start, end))
-    replayed = replay(timelines, {"eta": HazardModel}, start=start, end=end, refit=Refit.MONTH, promise=policy, progress=say)
+    replayed = replay(timelines, {"eta": HazardModel}, start=start, end=end, refit=Refit.MONTH, promise=shops_rate(timelines, start, end), progress=say)
     figures = figures_of_promises(replayed.judged, replayed.forecasts["eta"])
     summary = summarise(replayed)
     rows = [{name: row[name] for name in SCORES} for row in summary["rows"] if row["moment"] in ("purchase", "in_flight")]

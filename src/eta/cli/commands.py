@@ -287,7 +287,7 @@ def promise_simulate(
     first: Annotated[str, typer.Option("--from", help="First day of the orders.")],
     last: Annotated[str, typer.Option("--to", help="Last day of the orders.")],
     source: Source = SOURCE,
-    policy: Annotated[Path | None, typer.Option(help="TOML file of the promise policy; default: the level that reaches the shop's own on-time rate.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="TOML file of the promise policy; default: that keeps the shop's own on-time rate.")] = None,
     refit: Annotated[Refit, typer.Option(help="How often the model is fitted again.")] = Refit.MONTH,
     config: Config = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the promises into this .png or .svg.")] = None,
@@ -313,7 +313,7 @@ def promise_simulate(
             policy=chosen,
             progress=progress,
         )
-    print_promises(result["total"], result["by_segment"])
+    print_promises(result)
     if picture:
         months, regions = ([row for row in result["by_segment"] if row["segment"] == name] for name in ("month", "destination_region"))
         named = f"the policy {chosen.version}" if chosen else "a policy at the shop's own on-time rate"

@@ -72,12 +72,12 @@ def print_rows(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[
     out.print(table)
 
 
-def print_promises(total: Mapping[str, Any], by_segment: Sequence[Mapping[str, Any]]) -> None:
-    """Promises of a policy beside those that were given, in all and by segment."""
+def print_promises(result: Mapping[str, Any]) -> None:
+    """Promises of a policy beside those that were given, in all and by segment; and how to go on with it where it is no file yet."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("orders", "n", "days promised", "the shop's", "on time", "the shop's", "days saved"):
         table.add_column(name, justify="left" if name in ("orders", "days saved") else "right", no_wrap=True)
-    for row in [{"segment": "all", "value": "orders", **total}, *by_segment]:
+    for row in [{"segment": "all", "value": "orders", **result["total"]}, *result["by_segment"]]:
         interval = "" if row["days_saved_low"] is None else f" [{row['days_saved_low']:+.2f}, {row['days_saved_high']:+.2f}]"
         table.add_row(
             escape(f"{row['segment']} {row['value']}"),
@@ -89,6 +89,10 @@ def print_promises(total: Mapping[str, Any], by_segment: Sequence[Mapping[str, A
             f"{row['days_saved']:+.2f}{escape(interval)}",
         )
     out.print(table)
+    if late := result["late_costs_days"]:
+        out.print(
+            escape(f"On the last day a late parcel counted for {late:.0f} days; to promise like that: [costs] with late = {late:.0f} in the policy file.")
+        )
 
 
 #: Of ranges that do not hold, and of moments that have less than a line's worth to say, this many lines are printed.

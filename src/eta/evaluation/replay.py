@@ -20,19 +20,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.local import DAY, Dates, day_starts, local_dates, to_instant, wall_clock
+from eta.calendars.local import DAY, Dates, local_dates, to_instant, wall_clock
 from eta.curves import Curves
 from eta.domain.errors import NothingToLearn
-from eta.evaluation.scores import HORIZON_HOURS, PINBALL_LEVELS, crps_days, error_days, is_covered, pinball_days, probability_integral_transform
+from eta.evaluation.scores import PINBALL_LEVELS, crps_days, error_days, is_covered, pinball_days, probability_integral_transform
 from eta.forecast.base import ArrivalModel
 from eta.forecast.calibration import PAST_DAYS, Calibrates, Calibration, Passed, stages
 from eta.forecast.drift import Follower, FollowsDrift, Midnights
 from eta.journey.columns import Labels
 from eta.journey.features import promise_ends
 from eta.journey.snapshots import MOMENTS, PURCHASE, Outcomes, Snapshots, examples, snapshots_to_judge, snapshots_to_learn
-from eta.journey.state import PHASES, Moments
+from eta.journey.state import PHASES, Moments, fold
 from eta.journey.timeline import Timelines
-from eta.promise import PromisePolicy, probability_by, windows
+from eta.promise import QUOTED_DAYS, PromisePolicy, chances_of_days, costs_of_rate, probability_by, windows
 
 #: Called with what is being done, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
@@ -46,8 +46,11 @@ SAMPLED = 20
 #: Moments a month and stage from which a model learns how wide its laws should have been.
 MOST_CALIBRATING = 20_000
 
-#: Full months replayed before the first judged day, to choose promise levels on the past.
+#: Full months replayed before the first judged day, so that promises are chosen on the past from the first day on.
 WARM_UP_MONTHS = 3
+
+#: Days of orders whose laws say what a late parcel must count for, and the most orders of a day that are asked.
+QUOTED_FOR_DAYS, MOST_QUOTED = 31, 64
 
 
 class Refit(StrEnum):
@@ -68,6 +71,8 @@ class Replay:
     predict_seconds: dict[str, float]
     #: What models that calibrate have learned of their forecasts by the end.
     calibrations: dict[str, Calibration]
+    #: How each model would have promised on the last day; None without a past.
+    policies: dict[str, PromisePolicy | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +97,9 @@ class _Run:
     fitted: ArrivalModel | None = None
     follower: Follower | None = None
     past: list[_Past] = field(default_factory=list)
-    #: Promise level in force, chosen on the past at each origin.
-    level: float = field(default=float("nan"))
+    #: The chances of the days that might have been promised, by day of the order.
+    quoted: list[NDArray[np.float64]] = field(default_factory=list)
+    policy: PromisePolicy | None = None
 
     def fit(self, lessons: Snapshots, known: Outcomes) -> None:
         """Refits the model; a law has nothing to learn."""
@@ -115,6 +121,13 @@ class _Run:
         self.follower = self.follower or Follower(self.fitted, midnights)
         self.fitted.drift_ = self.follower.drift(known)
         self.fit_seconds += time.perf_counter() - began
+
+    def choose_policy(self, promise: PromisePolicy | float | None) -> None:
+        """The policy itself, or that with which orders of the last days would, by the laws they were told, have kept a rate."""
+        self.quoted = self.quoted[-QUOTED_FOR_DAYS:]
+        if isinstance(promise, float):
+            promise = PromisePolicy(on_time_rate=None, costs=costs_of_rate(np.concatenate(self.quoted), promise)) if self.quoted else None
+        self.policy = promise
 
     def calibration(self, snapshots: Snapshots, known: Outcomes) -> Calibration:
         """What is known of the forecasts of the last ``PAST_DAYS``."""
@@ -146,16 +159,17 @@ def replay(
     forecast_until: datetime | None = None,
     warm_up_months: int = WARM_UP_MONTHS,
     laws: Mapping[str, Law] = MappingProxyType({}),
-    promise: PromisePolicy | None = None,
+    promise: PromisePolicy | float | None = None,
     progress: Progress = lambda *_: None,
 ) -> Replay:
     """Forecasts of every model at every moment with ``start <= as_of < end``, both aware midnights.
 
     What came true is what was known at ``known_through``, by default at the end of the data. The months of warm-up
-    before ``start`` are forecast too, to choose promise levels on them; they are not judged, nor are days from ``end`` on
+    before ``start`` are forecast too, to choose promises on them; they are not judged, nor are days from ``end`` on
     until ``forecast_until``, from which calibrations alone are learned. ``laws`` are judged beside the models and never
-    fitted. ``promise`` chooses the day that each model would have promised; without it, that is the day of a level at which
-    the past says that the shop's own on-time rate is reached.
+    fitted. ``promise`` chooses the day that each model would have promised to orders: a policy, or a rate. With a rate
+    promises are those of least expected cost, where a late parcel costs so much that orders of the last ``QUOTED_FOR_DAYS``
+    would have kept it.
 
     Raises:
         NothingToLearn: if no parcel had arrived before ``start``, or no moment falls within the days.
@@ -188,7 +202,6 @@ def replay(
         known = Outcomes.at(timelines, to_instant(days[0]))
         of_day = np.searchsorted([to_instant(day) for day in [*days, days[-1] + timedelta(days=1)]], snapshots.moments.as_of, side="right") - 1
         for name, run in runs.items():
-            run.level = _level_of_past(judged, run.forecasts, timelines, snapshots, known)
             if not run.refits_daily:
                 progress(f"{days[0].date()}: fitting {name}", done, total)
                 run.fit(lessons, known)
@@ -201,7 +214,8 @@ def replay(
                 if run.refits_daily:
                     run.fit(purchases, known)
                 run.follow(midnights, known)
-                _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number), calibrates, promise)
+                run.choose_policy(promise)
+                _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number), calibrates)
             done += 1
     progress("replayed", total, total)
 
@@ -213,7 +227,16 @@ def replay(
         {name: run.fit_seconds for name, run in runs.items()},
         {name: run.predict_seconds for name, run in runs.items()},
         {name: run.calibration(snapshots, outcomes) for name, run in runs.items() if isinstance(run.fitted, Calibrates)},
+        {name: run.policy for name, run in runs.items()},
     )
+
+
+def shops_rate(timelines: Timelines, start: datetime, end: datetime) -> float | None:
+    """The share of delivered orders of ``start <= ordered < end`` (aware) that kept their promise, as known at the end of the data; None if none had one."""
+    states = fold(timelines, Moments.all_at(timelines, timelines.received_at.max()))
+    arrived_on = local_dates(states.arrived_at, timelines.zone.codes, timelines.zone.names)
+    judged = (states.ordered_at >= to_instant(start)) & (states.ordered_at < to_instant(end)) & ~np.isnat(arrived_on) & ~np.isnat(timelines.promised_on)
+    return float((arrived_on <= timelines.promised_on)[judged].mean()) if judged.any() else None
 
 
 def _forecast(
@@ -223,7 +246,6 @@ def _forecast(
     judged: pd.DataFrame,
     rows: NDArray[np.int64],
     calibrates: NDArray[np.bool_],
-    promise: PromisePolicy | None,
 ) -> None:
     """Fills the run's forecasts of some rows with scores and dates; the curves themselves are kept for a sample alone."""
     if not len(rows):
@@ -243,8 +265,6 @@ def _forecast(
     hours, limit = truth["hours"].to_numpy(), truth["limit_hours"].to_numpy()
     shown = windows(curves, as_of, zone, coverage=0.8)
     arrived_on = truth["arrived_on"].to_numpy().astype("datetime64[D]")
-    promised = _promise_days(curves, promise or _policy_of(run.level), as_of, zone, truth)
-    needed_hours = (day_starts(arrived_on, zone.codes, zone.names) - as_of) / np.timedelta64(1, "h")
     pit_from, pit_to = probability_integral_transform(curves, hours, limit)
     columns = {
         "error_days": error_days(curves, hours),
@@ -257,9 +277,7 @@ def _forecast(
         "covered_90": is_covered(curves, hours, 0.9),
         "dates_covered_80": (arrived_on >= shown.earliest_on) & ((arrived_on <= shown.latest_on) | np.isnat(shown.latest_on)),
         "late_probability": 1.0 - probability_by(curves, as_of, promise_ends(timelines, row)),
-        # The lowest level whose date would not have been missed.
-        "needed_level": np.where(np.isnan(needed_hours), 1.0, curves.cdf_at(np.maximum(np.nan_to_num(needed_hours), 0.0))),
-        "promise_days": promised,
+        "promise_days": _promise_days(run, curves, asked, zone, truth),
         "curve": _sampled(curves, truth),
     }
     for name, values in columns.items():
@@ -274,36 +292,23 @@ def _sampled(curves: Curves, truth: pd.DataFrame) -> NDArray[np.object_]:
     return kept
 
 
-def _policy_of(level: float) -> PromisePolicy | None:
-    """The policy of a level, None while none is chosen."""
-    return None if np.isnan(level) else PromisePolicy(on_time_rate=min(max(level, 0.5), 0.99))
+def _promise_days(run: _Run, curves: Curves, asked: Snapshots, zone: Labels, truth: pd.DataFrame) -> NDArray[np.float64]:
+    """Days from the order's local date to the date the model would have promised; NaN of what is no purchase, and without a policy.
 
-
-def _promise_days(curves: Curves, policy: PromisePolicy | None, as_of: NDArray[np.datetime64], zone: Labels, truth: pd.DataFrame) -> NDArray[np.float64]:
-    """Days from the order's local date to the date the model would have promised, NaN without a policy."""
-    if policy is None:
-        return np.full(len(curves), np.nan)
-    promised_on = policy.dates(curves, as_of, zone)
-    at_most = local_dates(as_of + np.timedelta64(int(HORIZON_HOURS), "h"), zone.codes, zone.names)
-    promised_on = np.where(np.isnat(promised_on), at_most, promised_on)
-    return (promised_on - truth["as_of_on"].to_numpy().astype("datetime64[D]")) / DAY
-
-
-def _level_of_past(judged: pd.DataFrame, forecasts: dict[str, NDArray[np.float64]], timelines: Timelines, snapshots: Snapshots, known: Outcomes) -> float:
-    """The level at which the model's promise would have been kept as often as the shop's own, on past orders.
-
-    Past are the orders forecast so far whose promised day is over by ``known.known_through``, and what is known of
-    them then: an order that has not arrived has missed every promise.
+    What these orders might have been promised is remembered.
     """
-    row = snapshots.moments.row
-    arrived = ~np.isnat(known.arrived_at[row])
-    needed = forecasts.get("needed_level", np.full(len(row), np.nan))
-    is_past = (snapshots.kind == PURCHASE) & (promise_ends(timelines, row) <= known.known_through) & ~np.isnan(needed)
-    if not is_past.any():
-        return float("nan")
-    on_time = arrived & ~judged["is_late"].eq(1.0).to_numpy()
-    needed = np.where(arrived, needed, 1.0)[is_past]
-    return float(np.clip(np.quantile(needed, on_time[is_past].mean(), method="higher"), 0.01, 0.99))
+    days = np.full(len(curves), np.nan)
+    bought = np.flatnonzero(asked.kind == PURCHASE)
+    if not len(bought):
+        return days
+    told, as_of, zone = curves.take(bought), asked.moments.as_of[bought], zone.take(bought)
+    ordered_on = truth["as_of_on"].to_numpy().astype("datetime64[D]")[bought]
+    lots = np.argsort(_lots(asked.take(bought)).to_numpy(), kind="stable")[:MOST_QUOTED]
+    run.quoted.append(chances_of_days(told.take(lots), as_of[lots], ordered_on[lots], QUOTED_DAYS, zone.take(lots)))
+    if run.policy is not None:
+        promised_on = run.policy.dates(told, as_of, zone)
+        days[bought] = np.where(np.isnat(promised_on), QUOTED_DAYS - 1.0, (promised_on - ordered_on) / DAY)
+    return days
 
 
 def _what_came_true(timelines: Timelines, snapshots: Snapshots, outcomes: Outcomes, source_zone: Labels) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eta import __version__
 from eta.curves import Curves
 from eta.domain.errors import SourceRejected
-from eta.evaluation.replay import WARM_UP_MONTHS, Law, Progress, Refit, replay
+from eta.evaluation.replay import WARM_UP_MONTHS, Law, Progress, Refit, replay, shops_rate
 from eta.evaluation.summary import summarise
 from eta.evaluation.truth_check import check_truth
 from eta.forecast.base import ArrivalModel
@@ -90,14 +90,15 @@ def backtest_models(
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= as_of < end``, both aware midnights, ready for JSON.
 
-    Promise levels are chosen on the ``warm_up_months`` before ``start``; without them no promise is judged. ``laws`` are
-    judged beside the models; where the oracle is one of them, the data are marked as simulated, and all models are
-    compared with its law and with ``seen_law``.
+    Promises are compared at the shop's own on-time rate over the judged days, and chosen on the days before each of them,
+    ``warm_up_months`` before ``start`` included. ``laws`` are judged beside the models; where the oracle is one of them,
+    the data are marked as simulated, and all models are compared with its law and with ``seen_law``.
 
     Raises:
         NothingToLearn: if nothing had arrived before ``start``, or nothing was in flight.
     """
-    replayed = replay(timelines, models, start=start, end=end, refit=refit, laws=laws, warm_up_months=warm_up_months, progress=progress)
+    promise = shops_rate(timelines, start, end)
+    replayed = replay(timelines, models, start=start, end=end, refit=refit, promise=promise, laws=laws, warm_up_months=warm_up_months, progress=progress)
     is_simulated = ORACLE in laws
     true_laws = {name: law for name, law in ((SEEN, seen_law), (ORACLE, laws.get(ORACLE))) if law is not None}
     return {

@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 
 from eta import __version__
-from eta.calendars.local import local_dates, to_instant
 from eta.domain.errors import NothingToLearn
 from eta.evaluation.intervals import week_bootstrap
-from eta.evaluation.replay import WARM_UP_MONTHS, Progress, Refit, replay
+from eta.evaluation.replay import WARM_UP_MONTHS, Progress, Refit, replay, shops_rate
 from eta.forecast.base import ArrivalModel
 from eta.journey.snapshots import PURCHASE
-from eta.journey.state import Moments, fold
 from eta.journey.timeline import Timelines
 from eta.promise import PromisePolicy
 
@@ -42,15 +40,17 @@ def simulate_promise(
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= ordered < end``, both aware midnights, ready for JSON; ``orders`` is a table of them.
 
-    Without a ``policy`` promises are compared at the shop's own on-time rate over those orders (``shops_rate``). That target is all
-    that is taken from the days to come; whether it is reached is up to laws learned on the past.
+    Without a ``policy`` promises are compared at the shop's own on-time rate over those orders. That target is all that is
+    taken from the days to come; whether it is reached is up to laws learned on the past. ``late_costs_days`` is then what a
+    late parcel counted for on the last day.
     Judged are delivered orders that had a promise, each on its whole local days; intervals are of whole weeks.
 
     Raises:
         NothingToLearn: if nothing had arrived before ``start``, or no order can be judged.
     """
-    chosen = policy or PromisePolicy(on_time_rate=shops_rate(timelines, start, end))
-    replayed = replay(timelines, {_MODEL: make}, start=start, end=end, refit=refit, promise=chosen, warm_up_months=warm_up_months, progress=progress)
+    promise = policy or shops_rate(timelines, start, end)
+    replayed = replay(timelines, {_MODEL: make}, start=start, end=end, refit=refit, promise=promise, warm_up_months=warm_up_months, progress=progress)
+    last = replayed.policies[_MODEL]
     return figures_of_promises(replayed.judged, replayed.forecasts[_MODEL]) | {
         "eta_version": __version__,
         "data": {"source": source, "sha256": timelines.digest(timelines.received_at.max())},
@@ -58,21 +58,8 @@ def simulate_promise(
         "to": last_day,
         "refit": str(refit),
         "policy": None if policy is None else policy.version,
+        "late_costs_days": last.costs.late if policy is None and last and last.costs else None,
     }
-
-
-def shops_rate(timelines: Timelines, start: datetime, end: datetime) -> float:
-    """The share of delivered orders of ``start <= ordered < end`` (aware) that kept their promise, as known at the end of the data.
-
-    Raises:
-        NothingToLearn: if none had a promise.
-    """
-    states = fold(timelines, Moments.all_at(timelines, timelines.received_at.max()))
-    arrived_on = local_dates(states.arrived_at, timelines.zone.codes, timelines.zone.names)
-    judged = (states.ordered_at >= to_instant(start)) & (states.ordered_at < to_instant(end)) & ~np.isnat(arrived_on) & ~np.isnat(timelines.promised_on)
-    if not judged.any():
-        raise NothingToLearn("no delivered order of those days had a promise; simulate other days, or give a policy")
-    return float(np.clip((arrived_on <= timelines.promised_on)[judged].mean(), 0.5, 0.99))
 
 
 def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[str, Any]:
