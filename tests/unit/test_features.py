@@ -38,4 +38,4 @@ def test_the_clocks_of_both_ends_are_seen() -> None:
     timelines = Timelines.from_records([replace(shipment(0), destination=shipment(1).destination)], [])
     at = datetime(2018, 1, 8, 0, 30, tzinfo=ZoneInfo("Europe/Vienna"))
     seen = features(timelines, Moments.all_at(timelines, to_instant(at)), Habits()).numbers
-    assert [seen[name].tolist() for name in ("origin_weekday", "origin_hour", "local_weekday", "local_hour")] == [[0.0], [0.5], [6.0], [21.5]]
+    assert [seen[name].tolist() for name in ("origin_week_hour", "origin_hour", "local_weekday", "local_hour")] == [[0.5], [0.5], [6.0], [21.5]]

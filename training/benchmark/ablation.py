@@ -115,8 +115,8 @@ def at_purchase(features: Features) -> Features:
     elapsed = features.numbers["order_elapsed_days"]
     local = features.local_as_of - (elapsed * 86_400_000_000).astype("timedelta64[us]")
     count = len(features)
-    # Hours of the week then, by either clock.
-    weeks = {end: (24.0 * (features.numbers[f"{end}_weekday"] - elapsed) + features.numbers[f"{end}_hour"]) % 168.0 for end in ("local", "origin")}
+    week = (24.0 * (features.numbers["local_weekday"] - elapsed) + features.numbers["local_hour"]) % 168.0
+    at_origin = (features.numbers["origin_week_hour"] - 24.0 * elapsed) % 168.0
     then = {
         "phase": np.full(count, float(PHASES.index(Phase.ORDER_HANDLING))),
         "last_code": np.full(count, float(EVENT_CODES.index(EventCode.ORDER_CREATED))),
@@ -124,8 +124,10 @@ def at_purchase(features: Features) -> Features:
         "silence_days": np.zeros(count),
         "scan_count": np.ones(count),
         "exception_count": np.zeros(count),
-        **{f"{end}_weekday": hours // 24.0 for end, hours in weeks.items()},
-        **{f"{end}_hour": hours % 24.0 for end, hours in weeks.items()},
+        "local_weekday": week // 24.0,
+        "local_hour": week % 24.0,
+        "origin_week_hour": at_origin,
+        "origin_hour": at_origin % 24.0,
         **{name: np.full(count, np.nan) for name in ("handover_elapsed_days", "approval_days", "handling_days")},
         "promise_left_days": features.numbers["promise_left_days"] + elapsed,
     }

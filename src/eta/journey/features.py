@@ -37,7 +37,7 @@ _JOURNEY_COLUMNS = (
     "exception_count",
     "local_weekday",
     "local_hour",
-    "origin_weekday",
+    "origin_week_hour",
     "origin_hour",
     "promise_left_days",
 )
@@ -146,7 +146,7 @@ def _journey_numbers(as_of, local, at_origin, promise, ordered, handed_over, las
         result[7, i], result[8, i] = scans[i], exceptions[i]
         result[9, i] = (local[i] // _DAY + 3) % 7
         result[10, i] = local[i] % _DAY / _HOUR
-        result[11, i] = (at_origin[i] // _DAY + 3) % 7
+        result[11, i] = (at_origin[i] / _HOUR + 72.0) % 168.0
         result[12, i] = at_origin[i] % _DAY / _HOUR
         result[13, i] = _days(as_of[i], promise[i])
     return result
