@@ -114,3 +114,9 @@ def test_who_crosses_a_border_is_calibrated_apart() -> None:
         "before_handover_abroad",
         "on_the_way_abroad",
     ]
+
+
+def test_of_whom_nothing_was_told_for_a_while_is_calibrated_apart() -> None:
+    timelines = Timelines.from_records([shipment(1)], [scan(1, EventCode.ORDER_CREATED, 0.0), scan(1, EventCode.ACCEPTED, 1.0)])
+    moments = Moments(np.zeros(3, dtype=np.int64), np.array([to_instant(START + timedelta(hours=hours)) for hours in (1.0, 7.0, 7.1)]))
+    assert [STAGES[stage] for stage in stages(features(timelines, moments, Habits()))] == ["on_the_way", "on_the_way", "silent"]

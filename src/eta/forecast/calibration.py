@@ -27,8 +27,12 @@ from eta.forecast.base import HORIZON_DAYS
 from eta.journey.features import Features
 from eta.journey.state import PHASES
 
-#: Parcels at their purchase, those that are still with the shop and those on their way are calibrated apart, and so are those that cross a border.
-STAGES = ("purchase", "before_handover", "on_the_way", "purchase_abroad", "before_handover_abroad", "on_the_way_abroad")
+#: Parcels at their purchase, those that are still with the shop, those just scanned on their way and those of which nothing was told for a while
+#: are calibrated apart, and so are those that cross a border.
+_AT_HOME = ("purchase", "before_handover", "on_the_way", "silent")
+STAGES = (*_AT_HOME, *(f"{stage}_abroad" for stage in _AT_HOME))
+#: Days without a scan after which a parcel counts as silent.
+SILENT_AFTER_DAYS = 0.25
 #: Where the stretches of H begin: at these chances of having arrived. The last one has no end.
 CHANCES = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
 STARTS = -np.log1p(-CHANCES)
@@ -154,7 +158,8 @@ def stages(features: Features) -> NDArray[np.int64]:
     lane = features.labels["lane"]
     abroad = np.array([*map(_crosses, lane.names), False])
     is_waiting = features.numbers["order_elapsed_days"] > 0.0
-    return np.where(features.numbers["phase"] == _SHOP, is_waiting, 2) + 3 * abroad[lane.codes].astype(np.int64)
+    is_silent = features.numbers["silence_days"] > SILENT_AFTER_DAYS
+    return np.where(features.numbers["phase"] == _SHOP, is_waiting, 2 + is_silent) + len(_AT_HOME) * abroad[lane.codes].astype(np.int64)
 
 
 @lru_cache(maxsize=10_000)

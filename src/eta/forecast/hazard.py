@@ -39,7 +39,7 @@ BIN_EDGES_HOURS = 24.0 * np.array([0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18
 #: Knots of the curves: every edge, and enough between them for the hours of a day to show.
 KNOTS_HOURS = np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), np.arange(14 * 24, 24 * HORIZON_DAYS + 1, 24)])
 #: Examples of each stage from which the shape of the fitted laws is learned, and arrivals' worth of trust, in each stretch of it, that it is right.
-MOST_IN_SAMPLE, IN_SAMPLE_PRIOR = 20_000, 50.0
+MOST_IN_SAMPLE, IN_SAMPLE_PRIOR = 12_000, 50.0
 #: The stages of which that is done.
 SHAPED = tuple(number for number, stage in enumerate(STAGES) if not stage.startswith("before_handover"))
 
