@@ -56,6 +56,11 @@ def main() -> None:
         "crps_ratio": {moment: row["eta", moment]["crps_days"] / row["oracle", moment]["crps_days"] for moment in MOMENTS},
         # The least that is possible for who sees scans alone.
         "crps_ratio_of_the_law_of_the_scans": {moment: row["seen", moment]["crps_days"] / row["oracle", moment]["crps_days"] for moment in MOMENTS},
+        # Over all parcels, also those that no scan ever tells to have arrived: the laws of the network expect them to be there.
+        "crps_ratio_of_all_parcels_to_the_law_of_the_scans": {
+            moment: row["eta", moment]["crps_censored_days"] / row["seen", moment]["crps_censored_days"] for moment in MOMENTS
+        },
+        "late_ap_ratio_of_the_law_of_the_scans": {moment: row["seen", moment]["late_ap"] / row["oracle", moment]["late_ap"] for moment in MOMENTS},
         "late_ap_ratio": {moment: row["eta", moment]["late_ap"] / row["oracle", moment]["late_ap"] for moment in MOMENTS},
         "coverage": {moment: {name: row["eta", moment][name] for name in COVERAGE} for moment in MOMENTS},
         "judged": sum(row["holds_80"] is not None for row in judged),
