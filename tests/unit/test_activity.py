@@ -13,6 +13,7 @@ from eta.calendars.local import to_instant
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.forecast.activity import HOLIDAY_GUESS, HOURS_A_WEEK, LEAST, Activity, is_holiday
+from eta.forecast.trees import active_hours_near_promise
 from eta.journey.columns import Labels
 from eta.journey.features import Features, features
 from eta.journey.habits import Habits
@@ -202,39 +203,29 @@ def test_what_a_holiday_is_worth_is_learned_on_the_days_of_the_calendar_file() -
     assert Activity.learn(known).holiday_factor == pytest.approx((5 + HOLIDAY_GUESS * 20) / (5 + 20))
 
 
-#: The promised day counts three times, the day after it half; the days are -3 to 3.
-NEAR = replace(BY_DAY, near_promise=np.array([1.0, 1.0, 1.0, 3.0, 0.5, 1.0, 1.0]))
 WEDNESDAY = date(2018, 11, 7)
 
 
-def test_the_promised_day_and_its_neighbours_are_worth_their_factors() -> None:
+def near(question: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Active hours between hours (K,), on each of the days ``NEAR_PROMISE``, of one parcel."""
+    clocks = BY_DAY.clocks(question, sees_promise=True)
+    steps = np.rint(hours * 3.6e9).astype(np.int64)[None, :]
+    return np.asarray(active_hours_near_promise(clocks.passed, clocks.start, clocks.promise, steps)[0])
+
+
+def test_hours_near_the_promise_are_those_of_the_days_about_it() -> None:
+    # Asked at 8 on Monday: 16 hours until Tuesday.
     question = asked(MONDAY + 8 * HOUR, promised_on=WEDNESDAY)
-    # 24 active hours by day, 12 x LEAST by night; asked at 8 on Monday.
-    night = 12 * LEAST
-    monday, usual = 24 + night / 3, 24 + night
-    ends = np.array([16.0, 40.0, 64.0, 88.0, 112.0])
-    assert NEAR.elapsed(question, ends)[0] == pytest.approx(np.cumsum([monday, usual, 3 * usual, usual / 2, usual]), abs=1e-3)
-    # Half of the day by light: from midnight to 14.
-    assert NEAR.elapsed(question, np.array([40.0, 54.0]))[0] @ [-1, 1] == pytest.approx(3 * (12 + 8 * LEAST), abs=1e-3)
+    day = 24 + 12 * LEAST
+    found = near(question, np.array([0.0, 40.0, 64.0, 24.0 * 12]))
+    monday = float(BY_DAY.elapsed(question, np.array([16.0]))[0, 0])
+    # Monday is the second day before the promised one; three days after it are counted.
+    assert found[0] == pytest.approx([0, monday, day, 0, 0, 0, 0], abs=1e-3)
+    assert found[1] == pytest.approx([0, 0, 0, day, 0, 0, 0], abs=1e-3)
+    assert found[2] == pytest.approx([0, 0, 0, 0, day, day, day], abs=1e-3)
 
 
-def test_a_promised_day_that_is_over_or_none_at_all_changes_nothing() -> None:
+def test_a_promised_day_that_is_long_over_or_none_at_all_has_no_hours() -> None:
     hours = np.arange(0.0, 24.0 * 20, 5.3)
     for promised_on in (None, date(2018, 10, 30)):
-        question = asked(MONDAY + 8 * HOUR, promised_on=promised_on)
-        assert np.array_equal(NEAR.elapsed(question, hours), BY_DAY.elapsed(question, hours))
-
-
-def test_a_wait_in_parts_across_the_promised_day_is_as_long_as_the_whole() -> None:
-    start = MONDAY + 30.4 * HOUR
-    question = asked(start, start + 27.7 * HOUR, promised_on=WEDNESDAY)
-    assert passed(NEAR, question, 27.7)[0] + passed(NEAR, question, 61.1)[1] == pytest.approx(passed(NEAR, question, 27.7 + 61.1)[0])
-
-
-def test_the_promised_day_is_weighed_by_who_is_still_on_the_way_against_a_week_before_and_after() -> None:
-    noon = MONDAY + 2 * DAY + 12 * HOUR
-    days = [noon - 7 * DAY] * 20 + [noon] * 60 + [noon + 7 * DAY] * 20
-    seen = Activity.learn(lessons([("a", at) for at in days], WEDNESDAY), sees_promise=True)
-    # 40 arrivals in 90 + 10 days on the way, so 20 were usual for the 50 of the promised day; NEAR_WEIGHT is 20.
-    assert seen.near_promise == pytest.approx([1, 1, 1, (60 + 20) / (20 + 20), 1, 1, 1])
-    assert len(Activity.learn(lessons([("a", at) for at in days], WEDNESDAY)).near_promise) == 0
+        assert not near(asked(MONDAY + 8 * HOUR, promised_on=promised_on), hours).any()

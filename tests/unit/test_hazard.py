@@ -15,11 +15,12 @@ from eta.calendars.local import to_instant
 from eta.curves import Curves
 from eta.domain.errors import NotFitted, NothingToLearn
 from eta.domain.vocabulary import EventCode
+from eta.forecast.activity import NEAR_PROMISE as NEAR_DAYS
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRatioBaseline, SurvivalBaseline
 from eta.forecast.calibration import Calibration
 from eta.forecast.design import Design
-from eta.forecast.hazard import HazardModel
+from eta.forecast.hazard import BIN_EDGES_HOURS, HazardModel
 from eta.forecast.never_share import NeverShare
 from eta.forecast.support import ENOUGH, Support
 from eta.forecast.trees import Forest
@@ -216,12 +217,12 @@ def test_a_fit_tells_less_by_chance_which_parcels_never_arrive() -> None:
     assert shares.mean() == pytest.approx((~lessons.arrived[lessons.kind == PURCHASE]).mean(), abs=0.005)
 
 
-def test_hazards_pass_as_fast_as_the_clock_near_the_promise(sees_promise: HazardModel, lessons: Examples) -> None:
+def test_the_promised_day_is_a_bin_of_its_own_whenever_one_asks(sees_promise: HazardModel, lessons: Examples) -> None:
     seen = lessons.features.take(np.arange(0, len(lessons), 97))
     fast = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
     plain = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
-    fast.activity_ = replace(sees_promise.activity_, near_promise=np.array([1.0, 1.0, 1.0, 4.0, 1.0, 1.0, 1.0]))
-    plain.activity_ = replace(sees_promise.activity_, near_promise=np.ones(7))
+    assert len(fast.base_) == len(BIN_EDGES_HOURS) + len(NEAR_DAYS)
+    fast.base_ = fast.base_ + np.float32(np.log(4.0)) * (np.arange(len(fast.base_)) == len(BIN_EDGES_HOURS) + NEAR_DAYS.tolist().index(0))
     fast.in_sample_ = plain.in_sample_ = Calibration.none()
     fast.never_share_ = plain.never_share_ = NeverShare.as_told()
     hazards = [-np.log1p(-model.predict_curves(seen).knots()[1]) for model in (fast, plain)]
@@ -233,8 +234,28 @@ def test_hazards_pass_as_fast_as_the_clock_near_the_promise(sees_promise: Hazard
     inside = still & (hours[:, :-1] >= begins) & (hours[:, 1:] <= begins + 24.0)
     outside = still & ((hours[:, 1:] <= begins) | (hours[:, :-1] >= begins + 24.0))
     assert inside.sum() > 20
-    assert steps[inside] == pytest.approx(4 * usual[inside], rel=1e-6)
-    assert steps[outside] == pytest.approx(usual[outside], rel=1e-6)
+    assert steps[inside] == pytest.approx(4 * usual[inside], rel=1e-5)
+    assert steps[outside] == pytest.approx(usual[outside], rel=1e-5)
+
+
+def test_a_lane_whose_parcels_come_on_the_promised_day_is_told_so_at_the_purchase() -> None:
+    """Parcels of one lane come on the promised day, those of the other one on any day of the week about it."""
+    shipments, events = parcels(3000, days=60)
+    came_on = shipments["shipment_id"].map(
+        events[events["event_code"].eq("delivered")].set_index("shipment_id")["occurred_at"].dt.tz_localize(None).dt.normalize()
+    )
+    off = np.where(shipments["destination_region"].eq("1"), 0, np.arange(len(shipments)) % 7 - 3)
+    timelines = Timelines.from_frames(shipments.assign(promised_on=came_on + pd.to_timedelta(off, unit="D")), events)
+    until = to_instant(START + timedelta(days=60))
+    lessons = examples(snapshots_to_learn(timelines, until), Outcomes.at(timelines, until))
+    model = HazardModel(**SMALL, uses_promise=True).fit(lessons)
+    promised = ~np.isnan(lessons.features.numbers[PROMISE_COLUMN])
+    bought = lessons.features.take(np.flatnonzero((lessons.kind == PURCHASE) & promised))
+    begins = bought.numbers[PROMISE_COLUMN][:, None] * 24.0
+    there = np.diff(model.predict_curves(bought).cdf_table(np.maximum(begins + np.array([0.0, 24.0]), 0.0)), axis=1)[:, 0]
+    is_exact = np.array([str(lane).endswith("AT-1") for lane in bought.labels["lane"].texts()])
+    assert there[is_exact].mean() > 0.75
+    assert there[~is_exact].mean() < 0.3
 
 
 def test_how_a_label_does_against_its_promise_is_told_apart(lessons: Examples) -> None:

@@ -37,9 +37,8 @@ LEAST = 0.02
 CARRIER_PRIOR = 5.0
 #: What a holiday is worth before any evidence, and how many deliveries that opinion weighs.
 HOLIDAY_GUESS, HOLIDAY_WEIGHT = 0.3, 20.0
-#: Days from the promised one, itself included, that have a factor, and how many deliveries the opinion weighs that each is a day like any other.
+#: Days from the promised one, itself included, that count as near it.
 NEAR_PROMISE = np.arange(-3, 4)
-NEAR_WEIGHT = 20.0
 #: Where the promised day begins on the clock of a row without a promise: after all else.
 _NEVER = np.iinfo(np.int64).max // 2
 
@@ -48,21 +47,19 @@ _NEVER = np.iinfo(np.int64).max // 2
 class Activity:
     """Relative activity, mean 1, by carrier and hour of the local week (C + 1, 168), and that of a holiday.
 
-    The last row is for carriers without a row of their own. Hour 0 is Monday's first. ``near_promise`` has the factors of
-    the days ``NEAR_PROMISE``, and nothing where the promise is not seen.
+    The last row is for carriers without a row of their own. Hour 0 is Monday's first.
     """
 
     carriers: tuple[str, ...]
     profile: NDArray[np.float64]
     holiday_factor: float
-    near_promise: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     #: Which days are holidays.
     holidays: Holidays = LIBRARY
     #: The sheets and where each of them is, in one pair: another thread sees the old one or the new.
     _sheets: list[tuple[dict[_Key, int], NDArray[np.float64]]] = field(default_factory=lambda: [({}, np.empty((0, _SHEET_HOURS)))], init=False, repr=False)
 
     @classmethod
-    def learn(cls, examples: Examples, *, sees_promise: bool = False, holidays: Holidays = LIBRARY) -> Activity:
+    def learn(cls, examples: Examples, *, holidays: Holidays = LIBRARY) -> Activity:
         """From one arrival a parcel."""
         arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
         at = arrived.features.local_as_of + (arrived.hours * 3_600_000_000).astype("timedelta64[us]")
@@ -77,11 +74,10 @@ class Activity:
                 carriers.append(name)
                 rows.append(_profile(own + CARRIER_PRIOR * overall))
         holiday_factor = _holiday_factor(at.astype("datetime64[D]"), arrived.features.calendar, holidays)
-        near_promise = _near_promise(at.astype("datetime64[D]"), promised_day(arrived.features)) if sees_promise else np.empty(0)
-        return cls(tuple(carriers), np.vstack([*rows, overall]), holiday_factor, near_promise, holidays)
+        return cls(tuple(carriers), np.vstack([*rows, overall]), holiday_factor, holidays)
 
-    def clocks(self, features: Features) -> Clocks:
-        """The clocks of N rows, each started at ``as_of``."""
+    def clocks(self, features: Features, *, sees_promise: bool = False) -> Clocks:
+        """The clocks of N rows, each started at ``as_of``; where the promise is seen, they show when it is."""
         start = features.local_as_of.astype(np.int64)
         carrier, calendar = features.labels["carrier"], features.calendar
         row = {name: number for number, name in enumerate(self.carriers)}
@@ -94,14 +90,7 @@ class Activity:
         places, sheets = self._with_sheets(keys)
         sheet = np.array([places[key] for key in keys], dtype=np.int64)[which]
         on_sheet = start - stretch * _STRETCH + sheet * (_SHEET_HOURS * MICROSECONDS_AN_HOUR)
-        return Clocks(sheets.ravel(), on_sheet, self._promise_starts(features, start, on_sheet), self.near_promise)
-
-    def _promise_starts(self, features: Features, start: NDArray[np.int64], on_sheet: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the promised day begins, (N,), on clocks that show ``on_sheet`` (N,) at the local time ``start`` (N,)."""
-        if not len(self.near_promise):
-            return np.full(len(start), _NEVER)
-        day = promised_day(features)
-        return np.where(np.isnat(day), _NEVER, day.astype(np.int64) * _DAY - start + on_sheet)
+        return Clocks(sheets.ravel(), on_sheet, _promise_starts(features, start, on_sheet) if sees_promise else np.empty(0, dtype=np.int64))
 
     def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
         """Active hours, (N, K), that pass from ``as_of`` until ``hours``, (K,) or (N, K), later; at most 62 days later.
@@ -110,7 +99,7 @@ class Activity:
         """
         clocks = self.clocks(features)
         steps = np.broadcast_to(np.rint(hours * MICROSECONDS_AN_HOUR).astype(np.int64), (len(features), hours.shape[-1]))
-        return _elapsed((clocks.passed, clocks.start, clocks.promise, clocks.near), steps)
+        return np.asarray(_elapsed(clocks.passed, clocks.start, steps))
 
     def _with_sheets(self, keys: Sequence[_Key]) -> tuple[dict[_Key, int], NDArray[np.float64]]:
         """Sheets (S, hours), those of ``keys`` among them, and the row of each."""
@@ -139,13 +128,12 @@ class Activity:
 class Clocks:
     """Clocks of N rows: ``start`` (N,), in microseconds, points into a table of active hours ``passed`` hour by hour.
 
-    ``promise`` (N,) points to where the promised day begins; the days about it have the factors ``near``.
+    ``promise`` (N,) points to where the promised day begins, and is empty where that is not seen.
     """
 
     passed: NDArray[np.float64]
     start: NDArray[np.int64]
     promise: NDArray[np.int64]
-    near: NDArray[np.float64]
 
 
 @njit(cache=True)
@@ -156,27 +144,26 @@ def active_hours(passed, at):  # type: ignore[no-untyped-def]  # compiled
 
 
 @njit(cache=True)
-def added_near_promise(passed, first, last, promise, near):  # type: ignore[no-untyped-def]  # compiled
-    """Active hours that the promised day and its neighbours add to those from ``first`` to ``last`` on the clock; they may be negative."""
-    added = 0.0
-    for number in range(len(near)):
-        begins = promise + (number - len(near) // 2) * _DAY
-        one, other = max(first, begins), min(last, begins + _DAY)
-        if one < other:
-            added += (near[number] - 1.0) * (active_hours(passed, other) - active_hours(passed, one))
-    return added
+def active_hours_on(passed, first, last, begins):  # type: ignore[no-untyped-def]  # compiled
+    """Active hours from ``first`` to ``last`` on the clock that are of the day which ``begins`` there."""
+    start, end = max(first, begins), min(last, begins + _DAY)
+    return active_hours(passed, end) - active_hours(passed, start) if start < end else 0.0
 
 
 @njit(cache=True)
-def _elapsed(clocks, steps):  # type: ignore[no-untyped-def]  # compiled
-    passed, start, promise, near = clocks
+def _elapsed(passed, start, steps):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty(steps.shape)
     for i in range(steps.shape[0]):
         begun = active_hours(passed, start[i])
         for k in range(steps.shape[1]):
-            end = start[i] + steps[i, k]
-            result[i, k] = active_hours(passed, end) - begun + added_near_promise(passed, start[i], end, promise[i], near)
+            result[i, k] = active_hours(passed, start[i] + steps[i, k]) - begun
     return result
+
+
+def _promise_starts(features: Features, start: NDArray[np.int64], on_sheet: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the promised day begins, (N,), on clocks that show ``on_sheet`` (N,) at the local time ``start`` (N,)."""
+    day = promised_day(features)
+    return np.where(np.isnat(day), _NEVER, day.astype(np.int64) * _DAY - start + on_sheet)
 
 
 def promised_day(features: Features) -> NDArray[np.datetime64]:
@@ -209,24 +196,6 @@ def _hour_of_week(local: NDArray[np.datetime64]) -> NDArray[np.int64]:
 
 def _profile(counts: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.maximum(counts / counts.mean(), LEAST)
-
-
-def _near_promise(dates: NDArray[np.datetime64], promised: NDArray[np.datetime64]) -> NDArray[np.float64]:
-    """Factors of the days ``NEAR_PROMISE``: how many of those still on their way arrive on them, over how many a week before and after.
-
-    Hazards are compared, arrivals a day on the way (half a day for who arrives), for a promise is when most have arrived.
-    """
-    promised_too = ~np.isnat(promised)
-    after = (dates[promised_too] - promised[promised_too]).astype(np.int64)
-
-    def tally(offset: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        seen = np.array([(after == each).sum() for each in offset], dtype=np.float64)
-        return seen, np.array([(after > each).sum() for each in offset]) + seen / 2
-
-    seen, at_risk = tally(NEAR_PROMISE)
-    (before, risk_before), (behind, risk_behind) = tally(NEAR_PROMISE - 7), tally(NEAR_PROMISE + 7)
-    usual = at_risk * (before + behind) / np.maximum(risk_before + risk_behind, 1.0)
-    return (seen + NEAR_WEIGHT) / (usual + NEAR_WEIGHT)
 
 
 def _holiday_factor(dates: NDArray[np.datetime64], calendar: Labels, calendars: Holidays) -> float:

@@ -9,7 +9,8 @@ Some parcels have arrived already and their last scan is yet to be told. They ar
 that every row passes once.
 
 Time at risk is counted in active hours (``activity``), so the calendar of the target day enters every bin, and hours
-within it, without a tree being asked.
+within it, without a tree being asked. Where the promise is seen, the days near it are bins of their own, whenever one asks:
+on the promised day itself many more arrive than on the days beside it.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.local import DAY
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted
-from eta.forecast.activity import MICROSECONDS_AN_HOUR, Activity
+from eta.forecast.activity import MICROSECONDS_AN_HOUR, NEAR_PROMISE, Activity, promised_day
 from eta.forecast.base import HORIZON_DAYS, Arrays, Estimator
 from eta.forecast.calibration import STAGES, Calibration, Passed, stages
 from eta.forecast.design import Design, log_time_left
 from eta.forecast.drift import AGE_EDGES, AGES, AGING, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
 from eta.forecast.label_means import LabelMeans
 from eta.forecast.never_share import NeverShare
-from eta.forecast.trees import Forest, cumulative_hazards, fit_leaves
+from eta.forecast.trees import Forest, active_hours_near_promise, cumulative_hazards, fit_leaves
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
 from eta.journey.snapshots import Examples, Snapshots
 
@@ -108,12 +110,12 @@ class HazardModel(Estimator):
         self._check_parameters()
         kept = examples if self.keeps_censored else examples.take(np.flatnonzero(examples.arrived))
         self.design_, rows = Design.learn(kept, self.label_prior, columns=self._columns())
-        self.activity_ = Activity.learn(kept, sees_promise=self.uses_promise, holidays=self.holidays)
+        self.activity_ = Activity.learn(kept, holidays=self.holidays)
         self.drift_, self.never_share_ = Drift.none(), NeverShare.as_told()
         self.in_sample_, self.calibration_ = Calibration.none(), Calibration.none()
         self.forest_ = self._grow(rows, log_time_left(kept))
-        exposure, last_bin, arrived = self._exposure(kept)
-        arrivals = np.bincount(last_bin[arrived], minlength=exposure.shape[1])
+        exposure, last_bin, arrives_in = self._exposure(kept)
+        arrivals = np.bincount(arrives_in[arrives_in >= 0], minlength=exposure.shape[1])
         # Half an arrival in a thousand active hours keeps a bin that nobody reached finite.
         self.base_ = np.log((arrivals + 0.5) / (exposure.sum(axis=0, dtype=np.float64) + 1000.0)).astype(np.float32)
         self.values_ = fit_leaves(
@@ -122,7 +124,8 @@ class HazardModel(Estimator):
             self.forest_.leaf_count,
             exposure,
             last_bin,
-            arrived,
+            arrives_in,
+            len(BIN_EDGES_HOURS),
             _smoother(len(self.base_), self.smoothing_bins),
             self.leaf_rate,
             self.ridge,
@@ -177,7 +180,7 @@ class HazardModel(Estimator):
 
     def _hazards(self, features: Features, labels: NDArray[np.float64], hours: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Hazards (N, K) summed up to ``hours`` (K,), which start at 0, with drift theta (N, A)."""
-        clocks = self.activity_.clocks(features)
+        clocks = self.activity_.clocks(features, sees_promise=self.uses_promise)
         middle = (hours[1:] + hours[:-1]) / 2.0
         return cumulative_hazards(
             self.forest_.arrays,
@@ -185,7 +188,7 @@ class HazardModel(Estimator):
             self.base_,
             self.values_,
             np.searchsorted(BIN_EDGES_HOURS, hours[1:], side="left"),
-            (clocks.passed, clocks.start, clocks.promise, clocks.near),
+            (clocks.passed, clocks.start, clocks.promise),
             np.rint(hours[1:] * MICROSECONDS_AN_HOUR).astype(np.int64),
             theta,
             middle,
@@ -205,7 +208,6 @@ class HazardModel(Estimator):
             "activity.carriers": np.array(self.activity_.carriers, dtype=np.str_),
             "activity.profile": self.activity_.profile,
             "activity.holiday_factor": np.array(self.activity_.holiday_factor),
-            **({"activity.near_promise": self.activity_.near_promise} if self.uses_promise else {}),
         }
         calibrations = {"never_share": self.never_share_.lines, "in_sample": self.in_sample_.slopes, "calibration": self.calibration_.slopes}
         return {"base": self.base_, "values": self.values_, **calibrations, **forest, **activity, **labels}
@@ -224,7 +226,6 @@ class HazardModel(Estimator):
             tuple(str(name) for name in arrays["activity.carriers"]),
             arrays["activity.profile"],
             float(arrays["activity.holiday_factor"]),
-            arrays["activity.near_promise"] if self.uses_promise else np.empty(0),
             self.holidays,
         )
         against = _labels_of_arrays("against_promise", arrays, self.label_prior) if self.uses_promise else None
@@ -278,15 +279,27 @@ class HazardModel(Estimator):
         self.never_share_ = NeverShare.learn(hazards[:, -1], passed())
         self.in_sample_ = Calibration.learn(passed(), IN_SAMPLE_PRIOR)
 
-    def _exposure(self, examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
-        """Active hours at risk in each bin (M, B), the last bin (M,) at risk, and whether the row arrives in it."""
+    def _exposure(self, examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+        """Active hours at risk in each bin (M, B), the last bin (M,) at risk but for those near the promise, and that of the arrival, -1 without one."""
         until = np.minimum(examples.hours, BIN_EDGES_HOURS[-1])
         edges = np.minimum(BIN_EDGES_HOURS, until[:, None])
         exposure = np.diff(self.activity_.elapsed(examples.features, edges), axis=1, prepend=-1.0).astype(np.float32)
         # When within the first bin, which has no clock, is not known: half of it (the actuarial life table).
         exposure[examples.arrived & (until <= 0.0), 0] = 0.5
         last_bin = np.searchsorted(BIN_EDGES_HOURS, until, side="left").astype(np.int32)
-        return exposure, last_bin, examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1])
+        arrives_in = np.where(examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1]), last_bin, -1).astype(np.int32)
+        if not self.uses_promise:
+            return exposure, last_bin, arrives_in
+        steps = np.rint(edges * MICROSECONDS_AN_HOUR).astype(np.int64)
+        clocks = self.activity_.clocks(examples.features, sees_promise=True)
+        near = active_hours_near_promise(clocks.passed, clocks.start, clocks.promise, steps)
+        exposure[:, 1:] = np.maximum(exposure[:, 1:] - near.sum(axis=2), 0.0)
+        arrives_on = (examples.features.local_as_of + steps[:, -1].astype("timedelta64[us]")).astype("datetime64[D]")
+        # NaN without a promise.
+        after = (arrives_on - promised_day(examples.features)) / DAY
+        is_near = (arrives_in > 0) & (after >= NEAR_PROMISE[0]) & (after <= NEAR_PROMISE[-1])
+        arrives_in[is_near] = len(BIN_EDGES_HOURS) + after[is_near].astype(np.int32) - NEAR_PROMISE[0]
+        return np.hstack([exposure, near.sum(axis=1).astype(np.float32)]), last_bin, arrives_in
 
 
 def _arrays_of_labels(prefix: str, means: LabelMeans) -> dict[str, NDArray[Any]]:
@@ -311,9 +324,10 @@ def _labels_of_arrays(prefix: str, arrays: Arrays, prior: float) -> LabelMeans:
 
 
 def _smoother(bins: int, deviation: float) -> NDArray[np.float64]:
-    """Weights (B, B) of neighbours in time; having arrived already has none."""
+    """Weights (B, B) of neighbours in time; having arrived already has none, nor have days near the promise."""
+    timed = len(BIN_EDGES_HOURS)
     weights = np.eye(bins)
-    weights[1:, 1:] = gaussian_smoother(bins - 1, deviation)
+    weights[1:timed, 1:timed] = gaussian_smoother(timed - 1, deviation)
     return weights
 
 

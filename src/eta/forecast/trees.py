@@ -14,10 +14,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.forecast.activity import active_hours, added_near_promise
+from eta.forecast.activity import NEAR_PROMISE, active_hours, active_hours_on
 
 #: Rows that go down a tree side by side: while one waits for memory, the others step.
 _BLOCK = 128
+_FIRST_NEAR, _NEAR, _DAY = int(NEAR_PROMISE[0]), len(NEAR_PROMISE), 86_400_000_000
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -125,13 +126,14 @@ def _leaves(forest, rows):  # type: ignore[no-untyped-def]  # compiled
 
 
 @njit(cache=True)
-def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrived, smoother, rate, ridge, cap):  # type: ignore[no-untyped-def]  # compiled
+def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrives_in, timed, smoother, rate, ridge, cap):  # type: ignore[no-untyped-def]  # compiled
     """Log-hazards (L, B) that the leaves add, tree by tree, each to what the trees before it made of the rows.
 
-    Row i is at risk in bins 0 to ``last_bin[i]`` for ``exposure[i]`` (N, B) each and arrives in the last of them where
-    ``arrived[i]``. Expected arrivals are m = exposure exp(score); a leaf takes the share ``rate`` of a Newton step of
-    the Poisson likelihood, v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap, with g the sum over its rows of
-    (arrived - m), h that of m, and K a smoother (B, B) over bins. ``score`` (N, B) starts as the base and is used up.
+    Row i is at risk in bins 0 to ``last_bin[i]``, and in those from ``timed`` on, for ``exposure[i]`` (N, B) each and arrives
+    in the bin ``arrives_in[i]``, or in none if that is below 0. Expected arrivals are m = exposure exp(score); a leaf takes
+    the share ``rate`` of a Newton step of the Poisson likelihood, v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap, with
+    g the sum over its rows of (arrived - m), h that of m, and K a smoother (B, B) over bins. ``score`` (N, B) starts as the
+    base and is used up.
     """
     bins = score.shape[1]
     values = np.zeros((leaf_count, bins), dtype=np.float32)
@@ -141,10 +143,13 @@ def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrived, smoother, r
         for i in range(len(last_bin)):
             at = leaf[tree, i]
             lowest, highest = min(lowest, at), max(highest, at)
-            for b in range(last_bin[i] + 1):
-                expected = exposure[i, b] * np.exp(score[i, b])
-                gradient[at, b] += (1.0 if arrived[i] and b == last_bin[i] else 0.0) - expected
-                curvature[at, b] += expected
+            if arrives_in[i] >= 0:
+                gradient[at, arrives_in[i]] += 1.0
+            for first, end in ((0, last_bin[i] + 1), (timed, bins)):
+                for b in range(first, end):
+                    expected = exposure[i, b] * np.exp(score[i, b])
+                    gradient[at, b] -= expected
+                    curvature[at, b] += expected
         for at in range(lowest, highest + 1):
             for b in range(bins):
                 g, h = 0.0, 0.0
@@ -154,8 +159,9 @@ def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrived, smoother, r
                 values[at, b] = min(max(rate * g / (h + ridge), -cap), cap)
         for i in range(len(last_bin)):
             at = leaf[tree, i]
-            for b in range(last_bin[i] + 1):
-                score[i, b] += values[at, b]
+            for first, end in ((0, last_bin[i] + 1), (timed, bins)):
+                for b in range(first, end):
+                    score[i, b] += values[at, b]
     return values
 
 
@@ -164,14 +170,16 @@ def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, t
     """Hazards (N, K + 1) summed up to each of K steps (in microseconds from the row's start on its clock).
 
     First comes that of having arrived already, exp(base + leaves) of bin 0. The hazard of a step is exp(base + leaves) of
-    its bin, times the active hours that pass in it, near the promise included, times exp(theta decay): ``theta`` (N, A) is the row's at each age,
+    its bin, times the active hours that pass in it, times exp(theta decay); hours of the days ``NEAR_PROMISE`` are of the last
+    bins, one a day, where the clocks show the promise. ``theta`` (N, A) is the row's at each age,
     ``decay`` (A, K) what is left of it at each step. The share ``aging`` is of the age which the row will have in the
     ``middle`` (K,) of the step, the rest of its age now: hours open over usual hours, both (N,) in ``open_for``, parted by
     ``age_edges`` (A - 1,).
     """
     elapsed, usual = open_for
-    passed, start, promise, near = clocks
+    passed, start, promise = clocks
     trees, leaf, bins = len(forest[0]), forest[-1], len(base)
+    first_near = bins - _NEAR if len(promise) else bins
     result = np.empty((len(rows), len(steps) + 1))
     score, at = np.empty((_BLOCK, bins), dtype=np.float32), np.empty(_BLOCK, dtype=np.uint32)
     cells, width = rows.ravel(), np.uint64(rows.shape[1])
@@ -205,10 +213,23 @@ def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, t
                     while age < len(age_edges) and elapsed[i] + middle[k] >= age_edges[age] * usual[i]:
                         age += 1
                     factor = np.exp((1.0 - aging) * theta[i, now] * decay[now, k] + aging * theta[i, age] * decay[age, k])
-                active = after - before
-                if len(near) > 0:
-                    active += added_near_promise(passed, start[i] + (steps[k - 1] if k > 0 else 0), start[i] + steps[k], promise[i], near)
-                total += own[bin_of_step[k]] * active * factor
+                active, begun = after - before, start[i] + (steps[k - 1] if k > 0 else 0)
+                for b in range(first_near, bins):
+                    there = active_hours_on(passed, begun, start[i] + steps[k], promise[i] + (b - first_near + _FIRST_NEAR) * _DAY)
+                    total += own[b] * there * factor
+                    active -= there
+                total += own[bin_of_step[k]] * max(active, 0.0) * factor
                 result[i, k + 1] = total
                 before = after
+    return result
+
+
+@njit(cache=True)
+def active_hours_near_promise(passed, start, promise, steps):  # type: ignore[no-untyped-def]  # compiled
+    """Active hours (N, K - 1, P) between steps (N, K), in microseconds from the row's start on its clock, on each of the days ``NEAR_PROMISE``."""
+    result = np.zeros((len(start), steps.shape[1] - 1, _NEAR))
+    for i in range(len(start)):
+        for k in range(steps.shape[1] - 1):
+            for j in range(_NEAR):
+                result[i, k, j] = active_hours_on(passed, start[i] + steps[i, k], start[i] + steps[i, k + 1], promise[i] + (j + _FIRST_NEAR) * _DAY)
     return result
