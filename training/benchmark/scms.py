@@ -4,7 +4,8 @@ On 1 January of each year every model learns what was known then; the shipments 
 scheduled date, if that day falls in the year, are judged by CRPS over 60 days (with the 95 % interval, over weeks, of the difference from
 ``gbm``) and by the AUC of being late. ``law`` is
 the distribution of delivered minus scheduled of the two years before; ``gbm`` is LightGBM, quantiles for the curve and a
-classifier for being late. ``eta`` learns at the moments it always learns at and near the promise, ``eta-ahead`` at the judged one alone.
+classifier for being late. ``eta`` learns at the moments it always learns at and near the promise, ``eta-ahead`` at the judged one alone;
+``eta-firm`` is ``eta`` with ``FIRM`` leaves, which suit shipments whose promise says much and no others: shown, and not what counts.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from eta.journey.timeline import Timelines
 
 FOLDER = Path(os.environ.get("ETA_DATA") or Path(__file__).parents[3] / "shared" / "data") / "scms"
 YEARS = range(2009, 2016)
+#: Leaves that follow what they see sooner.
+FIRM: Mapping[str, Any] = {"leaf_rate": 0.2, "ridge": 5.0}
 #: How far back the law of all shipments looks.
 LAW_YEARS = 2
 LEVELS = np.array([0.02, 0.05, *np.arange(0.1, 0.95, 0.05), 0.95, 0.98])
@@ -110,8 +113,9 @@ def forecasts(timelines: Timelines, ahead: Snapshots, known: Outcomes, judged: N
     learned = examples(ahead, known)
     lessons = examples(snapshots_to_learn(timelines, known.known_through, near_promise=True), known)
     said = dict(peers(learned, asked, limit, in_time[np.flatnonzero(ahead.moments.as_of < known.known_through)]))
-    for name, lesson in {"eta": lessons, "eta-ahead": learned}.items():
-        curves = HazardModel(uses_promise=True).fit(lesson).predict_curves(asked)
+    settings: Mapping[str, tuple[Examples, Mapping[str, Any]]] = {"eta": (lessons, {}), "eta-firm": (lessons, FIRM), "eta-ahead": (learned, {})}
+    for name, (lesson, parameters) in settings.items():
+        curves = HazardModel(uses_promise=True, **parameters).fit(lesson).predict_curves(asked)
         said[name] = curves, 1.0 - curves.cdf_at(limit)
     return said
 
