@@ -30,7 +30,7 @@ from eta.forecast.hazard import HazardModel
 from eta.forecast.never_share import NeverShare
 from eta.journey.columns import Labels
 from eta.journey.features import features
-from eta.journey.habits import HabitHistory, Habits
+from eta.journey.habits import Habits
 from eta.journey.snapshots import Outcomes, examples, snapshots_open_at, snapshots_to_learn
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
@@ -227,7 +227,7 @@ def test_a_parcel_is_scored_at_the_age_it_is_watched_at(world: tuple[Timelines, 
     # Those who never arrive stay about as many: what comes later would move what comes now.
     model.never_share_ = NeverShare.as_told()
     instant = to_instant(START + timedelta(days=80))
-    watched = model.watch(snapshots_open_at(timelines, HabitHistory.of_all(timelines), instant, 10_000), instant + DAY)
+    watched = model.watch(snapshots_open_at(timelines, instant, 10_000), instant + DAY)
     seen = features(timelines, Moments(watched.row, np.full(len(watched.row), instant)), Habits())
     before = model.predict_curves(seen).cdf[:, 1]
     for age in range(len(AGES)):

@@ -135,7 +135,8 @@ def test_what_is_told_on_a_day_counts_from_the_next_midnight_on() -> None:
 def test_a_version_is_told_at_midnight_what_a_replay_is_told(change: Change) -> None:
     timelines = world(change)
     history = HabitHistory.of_all(timelines)
-    for days in (1, 30, 77):
+    # Midnight in UTC, and at three in the morning, which is midnight elsewhere.
+    for days in (1, 30, 77, 77.125):
         moments = Moments.all_at(timelines, to_instant(START + timedelta(days=days)))
         kept = Habits.from_json(history.at(moments.as_of[0]).to_json())
         assert np.array_equal(kept.of(timelines, moments), history.of(timelines, moments))
@@ -149,6 +150,22 @@ def test_a_parcel_tells_nothing_of_itself() -> None:
         others = (frame[frame["shipment_id"] != timelines.shipment_id[own]] for frame in (shipments, events))
         of_others = HabitHistory.of_all(Timelines.from_frames(*others)).at(bought.as_of[0].astype("datetime64[D]"))
         assert np.array_equal(of_others.of(timelines, bought), HabitHistory.of_all(timelines).of(timelines, bought))
+
+
+def test_a_hand_over_that_is_told_late_does_not_take_back_what_was_known() -> None:
+    """Sorted five days after the shop's others leave, which tells that it has left; that it was accepted is told a month later."""
+    shipments, events = frames()
+    slow = events["shipment_id"].isin(shipments.loc[shipments["origin_postcode"] == SLOW_SHOP, "shipment_id"]) & (events["event_code"] == "accepted")
+    is_sorted = events[slow].assign(event_code="sorted", **{name: events.loc[slow, name] + timedelta(days=5) for name in ("occurred_at", "received_at")})
+    told = pd.concat([events.assign(received_at=events["received_at"].where(~slow, events["received_at"] + timedelta(days=30))), is_sorted], ignore_index=True)
+    at = START + timedelta(days=20)
+    then = told[told["received_at"] < pd.Timestamp(at)]
+    known, replayed = (
+        HabitHistory.of_all(Timelines.from_frames(shipments[shipments["shipment_id"].isin(each["shipment_id"])], each)).at(to_instant(at)).handling
+        for each in (then, told)
+    )
+    assert known[f"AT|{SLOW_SHOP}"] > 0.3
+    assert replayed == pytest.approx(known)
 
 
 def test_of_a_parcel_that_has_left_the_shops_habit_says_nothing() -> None:

@@ -18,8 +18,8 @@ from eta.service.supposed_parcels import CarrierService, supposed
 LANE = Shipment(
     shipment_id="lane",
     order_id="lane",
-    origin=Place(country="DE", region="BE", latitude=52.5, longitude=13.4),
-    destination=Place(country="US", region="CA", latitude=34.1, longitude=-118.2),
+    origin=Place(country="DE", region="BE", postcode="10115", latitude=52.5, longitude=13.4),
+    destination=Place(country="US", region="CA", postcode="90012", latitude=34.1, longitude=-118.2),
     ordered_at=datetime(2026, 3, 6, 12, tzinfo=UTC),
     weight_kg=1.2,
 )
@@ -46,8 +46,10 @@ def test_a_supposed_parcel_is_like_one_that_was_recorded(is_handed_over: bool) -
     instants = [np.array([to_instant(at) for at in times]) for times in (ordered, handed_over)]
     parcels = supposed(LANE, SERVICES, np.array(WHICH), instants[0], instants[1] if is_handed_over else None)
 
-    expected = features(recorded, moments, Habits(), fold(recorded, moments))
-    found = features(parcels.timelines, parcels.moments, Habits(), parcels.states)
+    known = Habits({"DE|10115": 0.5}, {"DE|101": 0.3}, {"US|90": 0.2})
+    expected = features(recorded, moments, known, fold(recorded, moments))
+    found = features(parcels.timelines, parcels.moments, known, parcels.states)
+    assert set(expected.numbers["origin_habit"]) == {0.3}
     for name, labels in expected.labels.items():
         assert found.labels[name].texts().tolist() == labels.texts().tolist(), name
     for name, values in expected.numbers.items():

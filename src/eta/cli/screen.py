@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -90,9 +91,10 @@ def print_promises(result: Mapping[str, Any]) -> None:
         )
     out.print(table)
     if late := result["late_costs_days"]:
-        out.print(
-            escape(f"On the last day a late parcel counted for {late:.0f} days; to promise like that: [costs] with late = {late:.0f} in the policy file.")
-        )
+        # Three digits, rounded up: the rate is kept.
+        step = 10.0 ** (floor(log10(late)) - 2)
+        told = f"{ceil(late / step) * step:g}"
+        out.print(escape(f"On the last day a late parcel counted for {told} days; to promise like that: [costs] with late = {told} in the policy file."))
 
 
 #: Of ranges that do not hold, and of moments that have less than a line's worth to say, this many lines are printed.

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,14 @@ class _Past:
     calibration: Calibration
 
 
+class _Quoted(NamedTuple):
+    """Chances (N, ``QUOTED_DAYS``) of orders of one day, and for how many orders each of them stands, (N,)."""
+
+    ordered_at: np.datetime64
+    chances: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
 @dataclass(eq=False)
 class _Run:
     """One model, or one law, on its way through the days."""
@@ -97,8 +106,8 @@ class _Run:
     fitted: ArrivalModel | None = None
     follower: Follower | None = None
     past: list[_Past] = field(default_factory=list)
-    #: The chances of the days that might have been promised, by day of the order.
-    quoted: list[NDArray[np.float64]] = field(default_factory=list)
+    #: Of the orders of each day, sampled, the chances of the days that might have been promised; and for how many each one stands.
+    quoted: list[_Quoted] = field(default_factory=list)
     policy: PromisePolicy | None = None
 
     def fit(self, lessons: Snapshots, known: Outcomes) -> None:
@@ -122,12 +131,15 @@ class _Run:
         self.fitted.drift_ = self.follower.drift(known)
         self.fit_seconds += time.perf_counter() - began
 
-    def choose_policy(self, promise: PromisePolicy | float | None) -> None:
+    def choose_policy(self, promise: PromisePolicy | float | None, today: np.datetime64) -> None:
         """The policy itself, or that with which orders of the last days would, by the laws they were told, have kept a rate."""
-        self.quoted = self.quoted[-QUOTED_FOR_DAYS:]
-        if isinstance(promise, float):
-            promise = PromisePolicy(on_time_rate=None, costs=costs_of_rate(np.concatenate(self.quoted), promise)) if self.quoted else None
-        self.policy = promise
+        if not isinstance(promise, float):
+            self.policy = promise
+            return
+        self.quoted = [each for each in self.quoted if each.ordered_at >= today - QUOTED_FOR_DAYS * DAY]
+        if self.quoted:
+            chances, weight = (np.concatenate([getattr(each, part) for each in self.quoted]) for part in ("chances", "weight"))
+            self.policy = PromisePolicy(on_time_rate=None, costs=costs_of_rate(chances, weight, promise))
 
     def calibration(self, snapshots: Snapshots, known: Outcomes) -> Calibration:
         """What is known of the forecasts of the last ``PAST_DAYS``."""
@@ -214,7 +226,7 @@ def replay(
                 if run.refits_daily:
                     run.fit(purchases, known)
                 run.follow(midnights, known)
-                run.choose_policy(promise)
+                run.choose_policy(promise, known.known_through)
                 _forecast(run, timelines, snapshots, judged, np.flatnonzero(of_day == number), calibrates)
             done += 1
     progress("replayed", total, total)
@@ -232,11 +244,14 @@ def replay(
 
 
 def shops_rate(timelines: Timelines, start: datetime, end: datetime) -> float | None:
-    """The share of delivered orders of ``start <= ordered < end`` (aware) that kept their promise, as known at the end of the data; None if none had one."""
+    """The share of delivered orders of ``start <= ordered < end`` (aware) that kept their promise, as known at the end of the data.
+
+    None if none had one; at most 0.99, for no promise is sure.
+    """
     states = fold(timelines, Moments.all_at(timelines, timelines.received_at.max()))
     arrived_on = local_dates(states.arrived_at, timelines.zone.codes, timelines.zone.names)
     judged = (states.ordered_at >= to_instant(start)) & (states.ordered_at < to_instant(end)) & ~np.isnat(arrived_on) & ~np.isnat(timelines.promised_on)
-    return float((arrived_on <= timelines.promised_on)[judged].mean()) if judged.any() else None
+    return float(min((arrived_on <= timelines.promised_on)[judged].mean(), 0.99)) if judged.any() else None
 
 
 def _forecast(
@@ -304,7 +319,8 @@ def _promise_days(run: _Run, curves: Curves, asked: Snapshots, zone: Labels, tru
     told, as_of, zone = curves.take(bought), asked.moments.as_of[bought], zone.take(bought)
     ordered_on = truth["as_of_on"].to_numpy().astype("datetime64[D]")[bought]
     lots = np.argsort(_lots(asked.take(bought)).to_numpy(), kind="stable")[:MOST_QUOTED]
-    run.quoted.append(chances_of_days(told.take(lots), as_of[lots], ordered_on[lots], QUOTED_DAYS, zone.take(lots)))
+    chances = chances_of_days(told.take(lots), as_of[lots], ordered_on[lots], QUOTED_DAYS, zone.take(lots))
+    run.quoted.append(_Quoted(as_of.min(), chances, np.full(len(lots), len(bought) / len(lots))))
     if run.policy is not None:
         promised_on = run.policy.dates(told, as_of, zone)
         days[bought] = np.where(np.isnat(promised_on), QUOTED_DAYS - 1.0, (promised_on - ordered_on) / DAY)

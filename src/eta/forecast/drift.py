@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -28,7 +27,6 @@ from eta.calendars.local import DAY, hours_between
 from eta.domain.errors import ModelCorrupted
 from eta.domain.vocabulary import ARRIVAL_CODES
 from eta.journey.columns import Labels, combinations
-from eta.journey.habits import HabitHistory
 from eta.journey.snapshots import Outcomes, Snapshots, snapshots_open_at
 from eta.journey.timeline import EVENT_CODES, Timelines
 
@@ -260,12 +258,8 @@ class Midnights:
     def open_at(self, start: np.datetime64) -> Snapshots:
         """The parcels whose day, from ``start``, is watched."""
         if start not in self._open:
-            self._open[start] = snapshots_open_at(self.timelines, self._habits, start, MOST_WATCHED)
+            self._open[start] = snapshots_open_at(self.timelines, start, MOST_WATCHED)
         return self._open[start]
-
-    @cached_property
-    def _habits(self) -> HabitHistory:
-        return HabitHistory.of_all(self.timelines)
 
     def forget(self, before: np.datetime64) -> None:
         """Lets go of midnights that are too old to matter."""

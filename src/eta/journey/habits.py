@@ -7,15 +7,16 @@ is known more widely (empirical Bayes; Efron and Morris 1975): to nothing, or to
 
 What a parcel differs by follows from what was told before its day, and a moment is told of parcels before its day alone
 (ordered target statistics; Prokhorenkova et al. 2018). So no parcel tells of itself, what is learned from is like what is
-asked about, and the past can be replayed.
+asked about, and the past can be replayed. Only who looks back from a later day, for the flags of parcels in flight, does so with the
+habits of that day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -84,8 +85,14 @@ class HabitHistory:
     _destination: _Differences
 
     @classmethod
-    def of_all(cls, timelines: Timelines) -> Self:
-        """From all shipments; what a moment is told of them is a matter of days alone."""
+    def of_all(cls, timelines: Timelines) -> HabitHistory:
+        """From all shipments, once for the same timelines; what a moment is told of them is a matter of days alone."""
+        if (known := _HISTORIES.get(timelines)) is None:
+            _HISTORIES[timelines] = known = cls._of_all(timelines)
+        return known
+
+    @classmethod
+    def _of_all(cls, timelines: Timelines) -> Self:
         handled, arrived = _handling(timelines), _transit(timelines)
         return cls(
             _Differences.of(timelines, ORIGIN_POSTAL, handled, HANDLING_HALF_LIFE_DAYS, HANDLING_PRIOR, (None,)),
@@ -103,8 +110,12 @@ class HabitHistory:
         return result
 
     def at(self, as_of: np.datetime64) -> Habits:
-        """What was known at one moment (UTC)."""
+        """What was known when the day (UTC) of a moment began."""
         return Habits(*(habit.at(as_of) for habit in (self._handling, self._origin, self._destination)))
+
+
+#: Those of timelines that are still in use.
+_HISTORIES: WeakKeyDictionary[Timelines, HabitHistory] = WeakKeyDictionary()
 
 
 class _Told(NamedTuple):
@@ -143,9 +154,9 @@ class _Differences:
         return habit
 
     def at(self, as_of: np.datetime64) -> dict[str, float]:
-        """The habit of every group that anything was told of before a moment (UTC)."""
+        """The habit of every group that anything was told of before the day (UTC) of a moment."""
         places = np.arange(len(self.levels[0]), dtype=np.int32)
-        day = np.full(len(places), as_of.astype("datetime64[us]").astype(np.int64) / _DAY)
+        day = np.full(len(places), as_of.astype("datetime64[D]").astype(np.float64))
         habit, result = np.zeros(len(places)), dict[str, float]()
         for level in self.levels:
             total, count = self._told(level, places, day)
@@ -162,8 +173,7 @@ class _Differences:
 
 def _handling(timelines: Timelines) -> _Told:
     """How much longer hand-overs took than all did in those days."""
-    told = timelines.first_told(HANDOVER_CODES)
-    moments = _in_order(np.where(np.isnat(told), timelines.first_told(FACILITY_CODES), told))
+    moments = _in_order(timelines.first_told(HANDOVER_CODES | FACILITY_CODES))
     states = fold(timelines, moments)
     day = moments.as_of.view(np.int64) / _DAY
     return _Told(moments.row, day, _beyond_level(day, _log_days(states.ordered_at, states.handed_over_at)))
@@ -246,7 +256,6 @@ def _whole(place: str) -> tuple[str, ...]:
     return (place,)
 
 
-@lru_cache(maxsize=100_000)
 def _areas(place: str) -> tuple[str, ...]:
     """The areas that a place lies in, narrowest first."""
     return tuple(area for length in reversed(AREA_LENGTHS) if (area := _beginning(place, length)))
@@ -254,5 +263,7 @@ def _areas(place: str) -> tuple[str, ...]:
 
 def _by_name(places: Labels, groups: Callable[[str], tuple[str, ...]], known: Mapping[str, float]) -> NDArray[np.float64]:
     """The habit of each place, (N,): that of the narrowest of its groups that is known, 0 if none is."""
-    habits = [next((known[group] for group in groups(name) if group in known), 0.0) for name in places.names]
-    return np.array([*habits, 0.0])[places.codes]
+    # Of all places named only those of the rows are looked up.
+    codes, which = np.unique(places.codes, return_inverse=True)
+    habits = [0.0 if code == MISSING else next((known[group] for group in groups(places.names[code]) if group in known), 0.0) for code in codes.tolist()]
+    return np.array(habits)[which]

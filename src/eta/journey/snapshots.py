@@ -142,7 +142,7 @@ def snapshots_to_learn(timelines: Timelines, until: np.datetime64, *, near_promi
         return _open_snapshots(timelines, moments, kinds)
     is_open, late = _is_open(timelines, moments), _moments_near_promise(timelines, until)
     both = Moments(np.concatenate([moments.row[is_open], late.row]), np.concatenate([moments.as_of[is_open], late.as_of]))
-    return _snapshots(timelines, both, np.concatenate([kinds[is_open], np.full(len(late), NEAR_PROMISE, dtype=object)]), HabitHistory.of_all(timelines))
+    return _snapshots(timelines, both, np.concatenate([kinds[is_open], np.full(len(late), NEAR_PROMISE, dtype=object)]))
 
 
 def _moments_near_promise(timelines: Timelines, until: np.datetime64) -> Moments:
@@ -167,19 +167,19 @@ def snapshots_to_judge(timelines: Timelines, start: np.datetime64, end: np.datet
     return _open_snapshots(timelines, Moments(row[wanted], as_of[wanted]), kind[wanted])
 
 
-def snapshots_open_at(timelines: Timelines, habits: HabitHistory, as_of: np.datetime64, most: int) -> Snapshots:
+def snapshots_open_at(timelines: Timelines, as_of: np.datetime64, most: int) -> Snapshots:
     """Every parcel open at a moment; of more than ``most`` an even sample, the same parcels from day to day."""
     everything = Moments.all_at(timelines, as_of)
     open_at = everything.take(_is_open(timelines, everything))
     if len(open_at) > most:
         share = np.uint64(most / len(open_at) * 2**32)
         open_at = open_at.take(timelines.parcel[open_at.row] % np.uint64(2**32) < share)
-    return _snapshots(timelines, open_at, np.full(len(open_at), "daily", dtype=object), habits)
+    return _snapshots(timelines, open_at, np.full(len(open_at), "daily", dtype=object))
 
 
 def _open_snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_]) -> Snapshots:
     is_open = _is_open(timelines, moments)
-    return _snapshots(timelines, moments.take(is_open), kind[is_open], HabitHistory.of_all(timelines))
+    return _snapshots(timelines, moments.take(is_open), kind[is_open])
 
 
 def _is_open(timelines: Timelines, moments: Moments) -> NDArray[np.bool_]:
@@ -188,5 +188,5 @@ def _is_open(timelines: Timelines, moments: Moments) -> NDArray[np.bool_]:
     return states.is_open & (moments.as_of - states.ordered_at <= EXPIRED_AFTER)
 
 
-def _snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_], habits: HabitHistory) -> Snapshots:
-    return Snapshots(moments, timelines.parcel[moments.row], kind, features(timelines, moments, habits))
+def _snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_]) -> Snapshots:
+    return Snapshots(moments, timelines.parcel[moments.row], kind, features(timelines, moments, HabitHistory.of_all(timelines)))

@@ -194,7 +194,7 @@ def _curves(served: Answering | None, known: Features) -> Curves:
 def _were_expected_late(
     timelines: Timelines, served: Answering | None, moments: Moments, on_time: NDArray[np.float64], policy: DelayPolicy
 ) -> NDArray[np.bool_]:
-    """Whether the promise was expected to be missed a day before, (M,): each day as was known that morning."""
+    """Whether the promise was expected to be missed a day before, (M,): each day by the scans known that morning, with what the version knows now."""
     result = np.zeros(len(moments), dtype=bool)
     # A chance that is not said today was not said before.
     told = (on_time >= 0.0).nonzero()[0]

@@ -49,6 +49,8 @@ def simulate_promise(
         NothingToLearn: if nothing had arrived before ``start``, or no order can be judged.
     """
     promise = policy or shops_rate(timelines, start, end)
+    if promise is None:
+        raise NothingToLearn("no delivered order of those days had a promise; simulate other days, or give a policy")
     replayed = replay(timelines, {_MODEL: make}, start=start, end=end, refit=refit, promise=promise, warm_up_months=warm_up_months, progress=progress)
     last = replayed.policies[_MODEL]
     return figures_of_promises(replayed.judged, replayed.forecasts[_MODEL]) | {
