@@ -181,7 +181,7 @@ def replay(
     until ``forecast_until``, from which calibrations alone are learned. ``laws`` are judged beside the models and never
     fitted. ``promise`` chooses the day that each model would have promised to orders: a policy, or a rate. With a rate
     promises are those of least expected cost, where a late parcel costs so much that orders of the last ``QUOTED_FOR_DAYS``
-    would have kept it.
+    would have kept it, those that never come counted as missed.
 
     Raises:
         NothingToLearn: if no parcel had arrived before ``start``, or no moment falls within the days.
@@ -246,12 +246,12 @@ def replay(
 def shops_rate(timelines: Timelines, start: datetime, end: datetime) -> float | None:
     """The share of delivered orders of ``start <= ordered < end`` (aware) that kept their promise, as known at the end of the data.
 
-    None if none had one; at most 0.99, for no promise is sure.
+    None if none had one.
     """
     states = fold(timelines, Moments.all_at(timelines, timelines.received_at.max()))
     arrived_on = local_dates(states.arrived_at, timelines.zone.codes, timelines.zone.names)
     judged = (states.ordered_at >= to_instant(start)) & (states.ordered_at < to_instant(end)) & ~np.isnat(arrived_on) & ~np.isnat(timelines.promised_on)
-    return float(min((arrived_on <= timelines.promised_on)[judged].mean(), 0.99)) if judged.any() else None
+    return float((arrived_on <= timelines.promised_on)[judged].mean()) if judged.any() else None
 
 
 def _forecast(
