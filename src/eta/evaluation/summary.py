@@ -145,7 +145,7 @@ def _ranked(delivered: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
 
 
 def _promise_scores(delivered: Mapping[str, NDArray[np.float64]]) -> Row:
-    """The promise the model would have made at purchase, at a level chosen on the past, beside the shop's own."""
+    """The promises that the model would have made at purchase, beside the shop's own."""
     made = (delivered["is_purchase"] == 1.0) & ~np.isnan(delivered["promise_days"]) & ~np.isnan(delivered["promised_days"])
     if not made.any():
         return {"on_time_share": None, "promised_days_mean": None, "days_saved_equal_on_time": None}

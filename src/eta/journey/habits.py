@@ -263,7 +263,10 @@ def _areas(place: str) -> tuple[str, ...]:
 
 def _by_name(places: Labels, groups: Callable[[str], tuple[str, ...]], known: Mapping[str, float]) -> NDArray[np.float64]:
     """The habit of each place, (N,): that of the narrowest of its groups that is known, 0 if none is."""
-    # Of all places named only those of the rows are looked up.
-    codes, which = np.unique(places.codes, return_inverse=True)
-    habits = [0.0 if code == MISSING else next((known[group] for group in groups(places.names[code]) if group in known), 0.0) for code in codes.tolist()]
-    return np.array(habits)[which]
+    habits = np.zeros(len(places.names) + 1)
+    is_asked = np.zeros(len(habits), dtype=bool)
+    is_asked[places.codes] = True
+    # Of all places named only those of the rows are looked up; a missing one is the last, and has no habit.
+    for code in np.flatnonzero(is_asked[:-1]).tolist():
+        habits[code] = next((known[group] for group in groups(places.names[code]) if group in known), 0.0)
+    return habits[places.codes]
