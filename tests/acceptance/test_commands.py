@@ -686,7 +686,7 @@ def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) 
     own = figures(told)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "days saved" in said
-    assert {"total", "by_segment", "policy", "from", "to", "refit", "data", "eta_version"} == own.keys()
+    assert {"total", "by_segment", "policy", "late_costs_days", "from", "to", "refit", "data", "eta_version"} == own.keys()
     file.write_text('version = "early"\non_time_rate = 0.6\n[bounds]\nlatest_days = 50\n', encoding="utf-8")
     ran_well(*asked, "--policy", file, models=models)
     early = figures(told)

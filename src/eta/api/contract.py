@@ -86,7 +86,7 @@ SHIPMENT_REQUESTS: dict[str, Any] = {
         "destination_address": _DESTINATION,
         "weight": {"value": 850, "unit": "g"},
         "order_time": "2026-05-14T10:00:00+02:00",
-        "order_promised_delivery_date": "2026-05-22",
+        "order_promised_delivery_date": "2026-05-21",
     }
 }
 
