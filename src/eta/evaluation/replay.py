@@ -133,11 +133,10 @@ class _Run:
 
     def choose_policy(self, promise: PromisePolicy | float | None, today: np.datetime64) -> None:
         """The policy itself, or that with which orders of the last days would, by the laws they were told, have kept a rate."""
+        self.quoted = [each for each in self.quoted if each.ordered_at >= today - QUOTED_FOR_DAYS * DAY]
         if not isinstance(promise, float):
             self.policy = promise
-            return
-        self.quoted = [each for each in self.quoted if each.ordered_at >= today - QUOTED_FOR_DAYS * DAY]
-        if self.quoted:
+        elif self.quoted:
             chances, weight = (np.concatenate([getattr(each, part) for each in self.quoted]) for part in ("chances", "weight"))
             self.policy = PromisePolicy(on_time_rate=None, costs=costs_of_rate(chances, weight, promise))
 
