@@ -12,8 +12,7 @@ from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import to_instant
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.forecast.activity import HOLIDAY_GUESS, HOURS_A_WEEK, LEAST, Activity, is_holiday
-from eta.forecast.trees import active_hours_near_promise
+from eta.forecast.activity import HOLIDAY_GUESS, HOURS_A_WEEK, LEAST, Activity, exposure_near_promise, is_holiday
 from eta.journey.columns import Labels
 from eta.journey.features import Features, features
 from eta.journey.habits import Habits
@@ -210,7 +209,7 @@ def near(question: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Active hours between hours (K,), on each of the days ``NEAR_PROMISE``, of one parcel."""
     clocks = BY_DAY.clocks(question, sees_promise=True)
     steps = np.rint(hours * 3.6e9).astype(np.int64)[None, :]
-    return np.asarray(active_hours_near_promise(clocks.passed, clocks.start, clocks.promise, steps)[0])
+    return np.asarray(exposure_near_promise(clocks.passed, clocks.start, clocks.promise, steps)[0])
 
 
 def test_hours_near_the_promise_are_those_of_the_days_about_it() -> None:

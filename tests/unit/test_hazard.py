@@ -234,8 +234,9 @@ def test_the_promised_day_is_a_bin_of_its_own_whenever_one_asks(sees_promise: Ha
     inside = still & (hours[:, :-1] >= begins) & (hours[:, 1:] <= begins + 24.0)
     outside = still & ((hours[:, 1:] <= begins) | (hours[:, :-1] >= begins + 24.0))
     assert inside.sum() > 20
+    # Log-hazards are float32: the log of 4 is added to them within that.
     assert steps[inside] == pytest.approx(4 * usual[inside], rel=1e-5)
-    assert steps[outside] == pytest.approx(usual[outside], rel=1e-5)
+    assert steps[outside] == pytest.approx(usual[outside], rel=1e-6)
 
 
 def test_a_lane_whose_parcels_come_on_the_promised_day_is_told_so_at_the_purchase() -> None:

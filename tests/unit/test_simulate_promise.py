@@ -1,12 +1,18 @@
 """What a policy would have promised, in figures that can be counted by hand."""
 
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from eta.domain.errors import NothingToLearn
 from eta.evaluation.picture import draw_promises
-from eta.service.simulate_promise import figures_of_promises
+from eta.evaluation.replay import Refit
+from eta.forecast.base import ArrivalModel
+from eta.journey.timeline import Timelines
+from eta.service.simulate_promise import figures_of_promises, simulate_promise
+from journeys import START, parcels
 
 
 def orders(count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -55,6 +61,19 @@ def test_without_an_order_to_judge_there_is_nothing_to_tell() -> None:
     judged, forecasts = orders()
     with pytest.raises(NothingToLearn, match="simulate other days"):
         figures_of_promises(judged, forecasts.assign(promise_days=np.nan))
+
+
+def test_without_a_promise_and_a_policy_nothing_is_replayed() -> None:
+    """The shop promised nothing, so there is no rate to keep: that is said before a model is made."""
+    shipments, events = parcels(50, days=30)
+    timelines = Timelines.from_frames(shipments.assign(promised_on=None), events)
+
+    def make() -> ArrivalModel:
+        raise AssertionError("a model was made")
+
+    start, end = START + timedelta(days=10), START + timedelta(days=20)
+    with pytest.raises(NothingToLearn, match="give a policy"):
+        simulate_promise(timelines, make, source="tabular", start=start, end=end, last_day="", refit=Refit.MONTH, policy=None)
 
 
 def test_the_picture_is_drawn_of_what_was_told() -> None:

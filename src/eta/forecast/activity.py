@@ -39,6 +39,7 @@ CARRIER_PRIOR = 5.0
 HOLIDAY_GUESS, HOLIDAY_WEIGHT = 0.3, 20.0
 #: Days from the promised one, itself included, that count as near it.
 NEAR_PROMISE = np.arange(-3, 4)
+_FIRST_NEAR, _NEAR = int(NEAR_PROMISE[0]), len(NEAR_PROMISE)
 #: Where the promised day begins on the clock of a row without a promise: after all else.
 _NEVER = np.iinfo(np.int64).max // 2
 
@@ -144,10 +145,22 @@ def active_hours(passed, at):  # type: ignore[no-untyped-def]  # compiled
 
 
 @njit(cache=True)
-def active_hours_on(passed, first, last, begins):  # type: ignore[no-untyped-def]  # compiled
-    """Active hours from ``first`` to ``last`` on the clock that are of the day which ``begins`` there."""
+def active_hours_near_promise(passed, first, last, promise, number):  # type: ignore[no-untyped-def]  # compiled
+    """Active hours from ``first`` to ``last`` on the clock that are of the day ``NEAR_PROMISE[number]``, where the promised one begins at ``promise``."""
+    begins = promise + (number + _FIRST_NEAR) * _DAY
     start, end = max(first, begins), min(last, begins + _DAY)
     return active_hours(passed, end) - active_hours(passed, start) if start < end else 0.0
+
+
+@njit(cache=True)
+def exposure_near_promise(passed, start, promise, steps):  # type: ignore[no-untyped-def]  # compiled
+    """The same (N, K - 1, P) between steps (N, K), in microseconds from the row's start on its clock, on each of the P days."""
+    result = np.zeros((len(start), steps.shape[1] - 1, _NEAR))
+    for i in range(len(start)):
+        for k in range(steps.shape[1] - 1):
+            for number in range(_NEAR):
+                result[i, k, number] = active_hours_near_promise(passed, start[i] + steps[i, k], start[i] + steps[i, k + 1], promise[i], number)
+    return result
 
 
 @njit(cache=True)

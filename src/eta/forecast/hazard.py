@@ -25,14 +25,14 @@ from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import DAY
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted
-from eta.forecast.activity import MICROSECONDS_AN_HOUR, NEAR_PROMISE, Activity, promised_day
+from eta.forecast.activity import MICROSECONDS_AN_HOUR, NEAR_PROMISE, Activity, exposure_near_promise, promised_day
 from eta.forecast.base import HORIZON_DAYS, Arrays, Estimator
 from eta.forecast.calibration import STAGES, Calibration, Passed, stages
 from eta.forecast.design import Design, log_time_left
 from eta.forecast.drift import AGE_EDGES, AGES, AGING, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
 from eta.forecast.label_means import LabelMeans
 from eta.forecast.never_share import NeverShare
-from eta.forecast.trees import Forest, active_hours_near_promise, cumulative_hazards, fit_leaves
+from eta.forecast.trees import Forest, cumulative_hazards, fit_leaves
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
 from eta.journey.snapshots import Examples, Snapshots
 
@@ -292,7 +292,7 @@ class HazardModel(Estimator):
             return exposure, last_bin, arrives_in
         steps = np.rint(edges * MICROSECONDS_AN_HOUR).astype(np.int64)
         clocks = self.activity_.clocks(examples.features, sees_promise=True)
-        near = active_hours_near_promise(clocks.passed, clocks.start, clocks.promise, steps)
+        near = exposure_near_promise(clocks.passed, clocks.start, clocks.promise, steps)
         exposure[:, 1:] = np.maximum(exposure[:, 1:] - near.sum(axis=2), 0.0)
         arrives_on = (examples.features.local_as_of + steps[:, -1].astype("timedelta64[us]")).astype("datetime64[D]")
         # NaN without a promise.

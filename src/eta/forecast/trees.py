@@ -14,11 +14,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.forecast.activity import NEAR_PROMISE, active_hours, active_hours_on
+from eta.forecast.activity import NEAR_PROMISE, active_hours, active_hours_near_promise
 
 #: Rows that go down a tree side by side: while one waits for memory, the others step.
 _BLOCK = 128
-_FIRST_NEAR, _NEAR, _DAY = int(NEAR_PROMISE[0]), len(NEAR_PROMISE), 86_400_000_000
+_NEAR = len(NEAR_PROMISE)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -215,21 +215,10 @@ def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, t
                     factor = np.exp((1.0 - aging) * theta[i, now] * decay[now, k] + aging * theta[i, age] * decay[age, k])
                 active, begun = after - before, start[i] + (steps[k - 1] if k > 0 else 0)
                 for b in range(first_near, bins):
-                    there = active_hours_on(passed, begun, start[i] + steps[k], promise[i] + (b - first_near + _FIRST_NEAR) * _DAY)
+                    there = active_hours_near_promise(passed, begun, start[i] + steps[k], promise[i], b - first_near)
                     total += own[b] * there * factor
                     active -= there
                 total += own[bin_of_step[k]] * max(active, 0.0) * factor
                 result[i, k + 1] = total
                 before = after
-    return result
-
-
-@njit(cache=True)
-def active_hours_near_promise(passed, start, promise, steps):  # type: ignore[no-untyped-def]  # compiled
-    """Active hours (N, K - 1, P) between steps (N, K), in microseconds from the row's start on its clock, on each of the days ``NEAR_PROMISE``."""
-    result = np.zeros((len(start), steps.shape[1] - 1, _NEAR))
-    for i in range(len(start)):
-        for k in range(steps.shape[1] - 1):
-            for j in range(_NEAR):
-                result[i, k, j] = active_hours_on(passed, start[i] + steps[i, k], start[i] + steps[i, k + 1], promise[i] + (j + _FIRST_NEAR) * _DAY)
     return result
