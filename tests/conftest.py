@@ -39,7 +39,9 @@ def postgres() -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture(params=KINDS)
-def store_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]) -> Iterator[str]:
+def store_url(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]
+) -> Iterator[str]:
     """The URL of an empty store, of each kind in turn."""
     if request.param == "postgresql":
         require_postgres()
@@ -48,7 +50,9 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable
 
 
 @pytest.fixture(params=KINDS[1:])
-def durable_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]) -> Iterator[str]:
+def durable_url(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]
+) -> Iterator[str]:
     """The same of each kind that outlives its process."""
     if request.param == "postgresql":
         require_postgres()

@@ -31,13 +31,75 @@ JSON_HEADERS = {"content-type": "application/json"}
 
 #: JSON texts, most of them no value that any field wants.
 POISONS = [
-    *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "1e308", "-0.0", "0", "-1", "5e-324", "true", "null", "{}", "[]", '""'),
-    *("9223372036854775807", "9223372036854775808", "-9223372036854775809", "9007199254740993", "9" * 5000, "0." + "1" * 5000, "1." + "0" * 100_000),
-    *(r'"\ud800"', r'"\udc00x"', r'"\u0000"', r'"a\u0000b"', r'"\ud83d\ude00"', '"\\u202e"', '"NaN"', '"Infinity"', '"' + "x" * 70_000 + '"'),
-    *('"0001-01-01T00:00:00"', '"0001-01-01T00:00:00Z"', '"9999-12-31T23:59:59Z"', '"9999-12-31T23:59:59-01:00"', '"9999-12-31"', '"0000-00-00"'),
-    *('"2026-05-20T24:00:00Z"', '"2026-05-20T23:59:60Z"', '"2026-05-20T10:00:00"', '"2026-05-20T10:00:00+14:00"', '"2026-05-20T10:00:00-14:00"'),
-    *('"2026-05-20T10:00:00+14:01"', '"2026-05-20T10:00:00+99:99"', '"1970-01-01T00:00:00Z"', '"2100-12-31T23:59:59.999999Z"', '"2026-02-29"', '"2100-12-31"'),
-    *('"1970-01-01"', '"2026-W21-3"', '"20260520"', '"2026-05-20T10:00:00,5Z"', '"\uff12\uff10\uff12\uff16-05-20"', '"2026-05-20T10:00:00Z\\n"'),
+    *(
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "1e308",
+        "-0.0",
+        "0",
+        "-1",
+        "5e-324",
+        "true",
+        "null",
+        "{}",
+        "[]",
+        '""',
+    ),
+    *(
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "9007199254740993",
+        "9" * 5000,
+        "0." + "1" * 5000,
+        "1." + "0" * 100_000,
+    ),
+    *(
+        r'"\ud800"',
+        r'"\udc00x"',
+        r'"\u0000"',
+        r'"a\u0000b"',
+        r'"\ud83d\ude00"',
+        '"\\u202e"',
+        '"NaN"',
+        '"Infinity"',
+        '"' + "x" * 70_000 + '"',
+    ),
+    *(
+        '"0001-01-01T00:00:00"',
+        '"0001-01-01T00:00:00Z"',
+        '"9999-12-31T23:59:59Z"',
+        '"9999-12-31T23:59:59-01:00"',
+        '"9999-12-31"',
+        '"0000-00-00"',
+    ),
+    *(
+        '"2026-05-20T24:00:00Z"',
+        '"2026-05-20T23:59:60Z"',
+        '"2026-05-20T10:00:00"',
+        '"2026-05-20T10:00:00+14:00"',
+        '"2026-05-20T10:00:00-14:00"',
+    ),
+    *(
+        '"2026-05-20T10:00:00+14:01"',
+        '"2026-05-20T10:00:00+99:99"',
+        '"1970-01-01T00:00:00Z"',
+        '"2100-12-31T23:59:59.999999Z"',
+        '"2026-02-29"',
+        '"2100-12-31"',
+    ),
+    *(
+        '"1970-01-01"',
+        '"2026-W21-3"',
+        '"20260520"',
+        '"2026-05-20T10:00:00,5Z"',
+        '"\uff12\uff10\uff12\uff16-05-20"',
+        '"2026-05-20T10:00:00Z\\n"',
+    ),
     *(
         '"AT"',
         '"XX"',
@@ -63,8 +125,34 @@ POISONS = [
 
 #: Bodies that are wrong as a whole.
 BODIES = [
-    *(b"", b" ", b"null", b"[]", b"1", b'"x"', b"NaN", b"{", b"}", b"{}", b'{"a":1}x', b"\xff\xfe", b"\xef\xbb\xbf{}", b'{"\xff": 1}', b"'{}'", b"{a: 1}"),
-    *(b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"x":"' + b"[" * 50_000 + b'"}', b'"\\', b"\x00", b"{}\x00", b"9" * 5000),
+    *(
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b"1",
+        b'"x"',
+        b"NaN",
+        b"{",
+        b"}",
+        b"{}",
+        b'{"a":1}x',
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+        b'{"\xff": 1}',
+        b"'{}'",
+        b"{a: 1}",
+    ),
+    *(
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"x":"' + b"[" * 50_000 + b'"}',
+        b'"\\',
+        b"\x00",
+        b"{}\x00",
+        b"9" * 5000,
+    ),
     b"{" + b",".join(b'"k%d":1' % number for number in range(50_000)) + b"}",
 ]
 
@@ -95,7 +183,13 @@ class Sent(NamedTuple):
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The paths of all values in a JSON value."""
     yield path
-    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items: Any = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for name, child in items:
         yield from places(child, (*path, name))
 
@@ -117,7 +211,18 @@ def damaged(chance: random.Random, content: bytes) -> bytes:
     """Some bytes cut out, doubled or changed."""
     start = chance.randrange(len(content) + 1)
     end = min(len(content), start + chance.randrange(1, 40))
-    middle = chance.choice([b"", content[start:end] * 2, chance.randbytes(end - start), b"\x00", b"\xf0\x9f", b'"', b"[", b"}"])
+    middle = chance.choice(
+        [
+            b"",
+            content[start:end] * 2,
+            chance.randbytes(end - start),
+            b"\x00",
+            b"\xf0\x9f",
+            b'"',
+            b"[",
+            b"}",
+        ]
+    )
     return content[:start] + middle + content[end:]
 
 
@@ -133,7 +238,13 @@ def requests(seed: int, count: int) -> Iterator[Sent]:
         elif kind < 0.25:
             content = damaged(chance, json.dumps(body).encode())
         headers = chance.choice(HEADERS) if chance.random() < 0.1 else JSON_HEADERS
-        method = chance.choice(["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]) if chance.random() < 0.05 else "PATCH" if "shp_" in path else "POST"
+        method = (
+            chance.choice(["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
+            if chance.random() < 0.05
+            else "PATCH"
+            if "shp_" in path
+            else "POST"
+        )
         if chance.random() < 0.05:
             path = chance.choice(
                 [
@@ -161,15 +272,26 @@ def faults_of(status: int, content_type: str, content: bytes) -> list[str]:
     if status >= 500:
         return [f"{status}"]
     if status < 400:
-        return _faults_of_an_answer(content) if content_type == "application/json" and content else []
+        return (
+            _faults_of_an_answer(content) if content_type == "application/json" and content else []
+        )
     if content_type != "application/problem+json":
         return [f"{status} is {content_type}"]
     if not content:  # HEAD
         return []
     told = json.loads(content)
-    wrong = [] if told["status"] == status and set(told) == {"type", "title", "status", "detail", "instance", "errors"} else ["no problem"]
+    wrong = (
+        []
+        if told["status"] == status
+        and set(told) == {"type", "title", "status", "detail", "instance", "errors"}
+        else ["no problem"]
+    )
     if status == 422 and not (
-        told["errors"] and all(error["loc"][0] in ("body", "query", "path", "header") and ";" in error["msg"] for error in told["errors"])
+        told["errors"]
+        and all(
+            error["loc"][0] in ("body", "query", "path", "header") and ";" in error["msg"]
+            for error in told["errors"]
+        )
     ):
         wrong.append("a 422 names no field or no mend")
     return wrong if content.isascii() else [*wrong, "echoes what is not ASCII"]

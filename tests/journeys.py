@@ -18,7 +18,13 @@ PLACES = (
 )
 
 
-def shipment(number: int, *, ordered_at: datetime = START, carrier: str | None = "post", promised_on: date | None = None) -> Shipment:
+def shipment(
+    number: int,
+    *,
+    ordered_at: datetime = START,
+    carrier: str | None = "post",
+    promised_on: date | None = None,
+) -> Shipment:
     return Shipment(
         shipment_id=f"s{number:03d}",
         order_id=f"o{number:03d}",
@@ -32,12 +38,21 @@ def shipment(number: int, *, ordered_at: datetime = START, carrier: str | None =
     )
 
 
-def scan(number: int, code: EventCode, hours: float, *, late_hours: float = 0.0, place: str | None = None) -> TrackingEvent:
+def scan(
+    number: int, code: EventCode, hours: float, *, late_hours: float = 0.0, place: str | None = None
+) -> TrackingEvent:
     at = START + timedelta(hours=hours)
-    return TrackingEvent(shipment_id=f"s{number:03d}", event_code=code, occurred_at=at, received_at=at + timedelta(hours=late_hours), place=place)
+    return TrackingEvent(
+        shipment_id=f"s{number:03d}",
+        event_code=code,
+        occurred_at=at,
+        received_at=at + timedelta(hours=late_hours),
+        place=place,
+    )
 
 
-#: Few distinct times, so that ties, duplicates and receipts at the very moment asked about are common.
+#: Few distinct times, so that ties, duplicates and receipts at the very moment asked about are
+#: common.
 _hours = st.integers(0, 40).map(lambda step: step * 6.0)
 
 
@@ -63,11 +78,13 @@ def scans(draw: st.DrawFn, shipments: int) -> list[TrackingEvent]:
 moments = _hours.map(lambda hours: START + timedelta(hours=hours))
 
 
-def parcels(count: int, *, seed: int = 0, days: int = 120, known_through_days: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def parcels(
+    count: int, *, seed: int = 0, days: int = 120, known_through_days: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Frames of parcels that are handed over at noon the day after the order and then arrive, at 2 to 6 in the afternoon.
 
-    Every day each parcel still on its way arrives with probability 1/2 on the near lane and 1/6 on the far one; one in
-    fifty never arrives. Nothing is told after ``known_through_days``.
+    Every day each parcel still on its way arrives with probability 1/2 on the near lane and 1/6 on
+    the far one; one in fifty never arrives. Nothing is told after ``known_through_days``.
     """
     random = np.random.default_rng(seed)
     number = np.arange(count)
@@ -75,7 +92,11 @@ def parcels(count: int, *, seed: int = 0, days: int = 120, known_through_days: i
     is_far = random.random(count) < 0.5
     handed_over = (ordered.normalize() + pd.Timedelta(days=1, hours=12)).as_unit("us")
     waited = random.geometric(np.where(is_far, 1 / 6, 1 / 2))
-    arrived = handed_over.normalize() + pd.to_timedelta(waited, unit="D") + pd.to_timedelta(14 + 4 * random.random(count), unit="h")
+    arrived = (
+        handed_over.normalize()
+        + pd.to_timedelta(waited, unit="D")
+        + pd.to_timedelta(14 + 4 * random.random(count), unit="h")
+    )
     shipments = pd.DataFrame(
         {
             "shipment_id": [f"p{n:05d}" for n in number],
@@ -90,13 +111,21 @@ def parcels(count: int, *, seed: int = 0, days: int = 120, known_through_days: i
         }
     )
     scans = [
-        pd.DataFrame({"shipment_id": shipments["shipment_id"], "event_code": code, "occurred_at": at})
-        for code, at in (("order_created", ordered), ("accepted", handed_over), ("delivered", arrived))
+        pd.DataFrame(
+            {"shipment_id": shipments["shipment_id"], "event_code": code, "occurred_at": at}
+        )
+        for code, at in (
+            ("order_created", ordered),
+            ("accepted", handed_over),
+            ("delivered", arrived),
+        )
     ]
     events = pd.concat([*scans[:2], scans[2][random.random(count) > 0.02]], ignore_index=True)
     events["occurred_at"] = events["occurred_at"].astype("datetime64[us, UTC]")
     events["received_at"] = events["occurred_at"]
     if known_through_days is not None:
-        events = events[events["received_at"] <= pd.Timestamp(START) + pd.Timedelta(days=known_through_days)]
+        events = events[
+            events["received_at"] <= pd.Timestamp(START) + pd.Timedelta(days=known_through_days)
+        ]
         shipments = shipments[shipments["shipment_id"].isin(events["shipment_id"])]
     return shipments, events

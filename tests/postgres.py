@@ -17,7 +17,9 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 def programs() -> Path | None:
     """The folder of PostgreSQL's programs, if it is installed."""
-    found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])) or [Path(path) for path in [shutil.which("initdb")] if path]
+    found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])) or [
+        Path(path) for path in [shutil.which("initdb")] if path
+    ]
     return found[-1].parent if found else None
 
 
@@ -30,9 +32,28 @@ def cluster() -> Iterator[str]:
         folder, port = Path(name), _spare_port()
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
-        _run(binaries / "initdb", "-D", folder / "data", "-U", "eta", "--auth=trust", "--encoding=UTF8", "--no-sync")
+        _run(
+            binaries / "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "eta",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-sync",
+        )
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-        _run(binaries / "pg_ctl", "-D", folder / "data", "-o", options, "-l", folder / "log", "-w", "start")
+        _run(
+            binaries / "pg_ctl",
+            "-D",
+            folder / "data",
+            "-o",
+            options,
+            "-l",
+            folder / "log",
+            "-w",
+            "start",
+        )
         try:
             yield f"postgresql://eta@127.0.0.1:{port}/postgres"
         finally:
@@ -41,8 +62,18 @@ def cluster() -> Iterator[str]:
 
 def _run(*command: object) -> None:
     # The server refuses to run as root.
-    prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    subprocess.run([*prefix, *map(str, command)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+    prefix = (
+        ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        if os.geteuid() == 0
+        else []
+    )
+    subprocess.run(
+        [*prefix, *map(str, command)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
 
 
 def _spare_port() -> int:

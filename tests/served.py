@@ -45,9 +45,21 @@ def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
     instant = to_instant(as_of)
     timelines, lessons = learned_from(count, days)
     model = HazardModel(trees=10, leaves=6, leaf_rows=20).fit(lessons)
-    laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95)
-    facts, files = pack(model, HabitHistory.of_all(timelines).at(instant), laws, Support.learn(lessons), Handling(), Dependence())
-    facts |= {"data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)}, "check": None}
+    laws = StageLaws.learn(
+        timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95
+    )
+    facts, files = pack(
+        model,
+        HabitHistory.of_all(timelines).at(instant),
+        laws,
+        Support.learn(lessons),
+        Handling(),
+        Dependence(),
+    )
+    facts |= {
+        "data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)},
+        "check": None,
+    }
     return Registry(folder).save(facts, files, as_of)
 
 
@@ -55,7 +67,9 @@ def learned_from(count: int, days: int) -> tuple[Timelines, Examples]:
     """Made-up parcels, and what is learned from them ``days`` after their start."""
     timelines = Timelines.from_frames(*parcels(count, days=90, known_through_days=days))
     instant = to_instant(START + timedelta(days=days))
-    return timelines, examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
+    return timelines, examples(
+        snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant)
+    )
 
 
 def save_medians(folder: Path, *, count: int = 600, days: int = DAYS) -> LaneMedians:
@@ -69,17 +83,32 @@ class FixedModel:
     """The same law for everybody: half arrive within four days of being asked about, 95 % within sixteen."""
 
     def predict_curves(self, features: Features) -> Curves:
-        return Curves.on_grid(np.array([0.0, 48.0, 96.0, 240.0, 384.0]), np.tile([0.0, 0.2, 0.5, 0.85, 0.95], (len(features), 1)))
+        return Curves.on_grid(
+            np.array([0.0, 48.0, 96.0, 240.0, 384.0]),
+            np.tile([0.0, 0.2, 0.5, 0.85, 0.95], (len(features), 1)),
+        )
 
 
 def fixed(parcels_seen: int) -> Current:
     """What serves where the numbers must not change with the forecast: a law, what is usual, and parcels behind it."""
     usual = Usual(30.0, 150.0)
     support = Support(
-        {rung: {} for rung in LADDER[:-1]} | {LADDER[-1]: {f"{origin}>{destination}": parcels_seen for origin in COUNTRIES for destination in COUNTRIES}}
+        {rung: {} for rung in LADDER[:-1]}
+        | {
+            LADDER[-1]: {
+                f"{origin}>{destination}": parcels_seen
+                for origin in COUNTRIES
+                for destination in COUNTRIES
+            }
+        }
     )
     served = ServedModel(
-        "2026.05.10-0123456789ab", cast("HazardModel", FixedModel()), Habits(), StageLaws({"": usual}, usual, {"": usual}), support, Handling()
+        "2026.05.10-0123456789ab",
+        cast("HazardModel", FixedModel()),
+        Habits(),
+        StageLaws({"": usual}, usual, {"": usual}),
+        support,
+        Handling(),
     )
     return Current(served, datetime(2026, 5, 10, tzinfo=UTC), promoted=served.version)
 

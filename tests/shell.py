@@ -51,6 +51,11 @@ def ran_well(*arguments: object, models: Path) -> str:
 def execute(*arguments: object, models: Path, **env: str) -> Ran:
     """Runs the installed command."""
     ended = subprocess.run(
-        [EXECUTABLE, *map(str, arguments)], env={**os.environ, "ETA_MODELS": str(models), **env}, cwd=models.parent, capture_output=True, text=True, check=False
+        [EXECUTABLE, *map(str, arguments)],
+        env={**os.environ, "ETA_MODELS": str(models), **env},
+        cwd=models.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return Ran(ended.returncode, ended.stdout, ended.stderr)

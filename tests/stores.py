@@ -84,16 +84,31 @@ def registration(number: int, **facts: object) -> Registration:
         **facts,
     }
     shipment = Shipment(**values)
-    return Registration(shipment=shipment, external_id=f"A-{number}", tracking_number=f"{number:08d}")
+    return Registration(
+        shipment=shipment, external_id=f"A-{number}", tracking_number=f"{number:08d}"
+    )
 
 
 def register(store: SqlStore, wanted: Registration, tenant: str = TENANT) -> Registered:
     return store.write(register_shipments, Registering(tenant, wanted))
 
 
-def scan(number: int, code: EventCode = EventCode.ACCEPTED, *, hours_ago: float = 24.0, carrier: str = "post", place: str | None = None) -> Report:
+def scan(
+    number: int,
+    code: EventCode = EventCode.ACCEPTED,
+    *,
+    hours_ago: float = 24.0,
+    carrier: str = "post",
+    place: str | None = None,
+) -> Report:
     """A scan of the carrier's number."""
-    return Report(event_code=code, carrier=carrier, tracking_number=f"{number:08d}", occurred_at=NOW - timedelta(hours=hours_ago), place=place)
+    return Report(
+        event_code=code,
+        carrier=carrier,
+        tracking_number=f"{number:08d}",
+        occurred_at=NOW - timedelta(hours=hours_ago),
+        place=place,
+    )
 
 
 def record(store: SqlStore, *reports: Report, tenant: str = TENANT) -> list[Recorded]:
@@ -102,8 +117,14 @@ def record(store: SqlStore, *reports: Report, tenant: str = TENANT) -> list[Reco
     return answers  # type: ignore[return-value]  # checked
 
 
-def known(store: SqlStore, shipment_id: str, as_of: datetime | None = None, tenant: str = TENANT) -> Known | None:
+def known(
+    store: SqlStore, shipment_id: str, as_of: datetime | None = None, tenant: str = TENANT
+) -> Known | None:
     """What was known of a shipment."""
     at = as_of or store.as_of()
-    found = store.read(lambda session: known_at(session, tenant, session.shipments(tenant, "shipment_id", [shipment_id]), at))
+    found = store.read(
+        lambda session: known_at(
+            session, tenant, session.shipments(tenant, "shipment_id", [shipment_id]), at
+        )
+    )
     return found[0] if found else None

@@ -38,12 +38,21 @@ class Tenant:
         """The answer, with ids by the order in which they were given."""
 
         def own(match: re.Match[str]) -> str:
-            return self.ids[int(match[1])] if int(match[1]) < len(self.ids) else f"shp_{int(match[1]):024x}"
+            return (
+                self.ids[int(match[1])]
+                if int(match[1]) < len(self.ids)
+                else f"shp_{int(match[1]):024x}"
+            )
 
-        sent = re.sub(r"#(\d+)", own, path), re.sub(r"#(\d+)", own, json.dumps(body)) if body is not None else None
+        sent = (
+            re.sub(r"#(\d+)", own, path),
+            re.sub(r"#(\d+)", own, json.dumps(body)) if body is not None else None,
+        )
         headers = {"X-API-Key": KEYS[self.name], "Content-Type": "application/json"}
         answered = self.client.request(method, sent[0], content=sent[1], headers=headers)
-        return answered.status_code, _ID.sub(self._ordinal, _MICROSECONDS.sub("", _in_order(answered.text)))
+        return answered.status_code, _ID.sub(
+            self._ordinal, _MICROSECONDS.sub("", _in_order(answered.text))
+        )
 
     def _ordinal(self, match: re.Match[str]) -> str:
         if match[0] not in self.ids:
@@ -62,7 +71,10 @@ def _in_order(text: str) -> str:
 
 def application(folder: Path, clock: Clock) -> Any:
     """A service that knows both tenants, with a memory of its own."""
-    keys = {hashlib.sha256(key.encode()).hexdigest(): Caller(name, frozenset(Scope), name) for name, key in KEYS.items()}
+    keys = {
+        hashlib.sha256(key.encode()).hexdigest(): Caller(name, frozenset(Scope), name)
+        for name, key in KEYS.items()
+    }
     return create_app(Settings(models=folder / "models", api_keys=keys), clock=clock)
 
 
@@ -72,10 +84,14 @@ def crossed(folder: Path, seed: int, steps: int) -> int:
     asked = [(chance.choice(list(KEYS)), *_request(chance)) for _ in range(steps)]
     together = _answers(folder / "both", asked, list(KEYS))
     alone = {name: iter(_answers(folder / name, asked, [name])) for name in KEYS}
-    return sum(answer != next(alone[name]) for (name, *_), answer in zip(asked, together, strict=True))
+    return sum(
+        answer != next(alone[name]) for (name, *_), answer in zip(asked, together, strict=True)
+    )
 
 
-def _answers(folder: Path, asked: list[tuple[str, str, str, Any]], who: list[str]) -> list[tuple[int, str]]:
+def _answers(
+    folder: Path, asked: list[tuple[str, str, str, Any]], who: list[str]
+) -> list[tuple[int, str]]:
     """The answers to some tenants' requests; each is asked at the same time in any company."""
     clock, answers = Clock(), []
     with TestClient(application(folder, clock)) as client:
@@ -98,16 +114,39 @@ def _request(chance: random.Random) -> tuple[str, str, Any]:
         "destination_address": _ADDRESS,
         "order_time": "2026-05-18T10:00:00Z",
     }
-    named = chance.choice([{"external_id": f"A-{number}"}, {"carrier_code": "post", "tracking_number": f"{number:06d}"}, {"shipment_id": some_id}])
-    event = {**named, "event_code": chance.choice(["accepted", "sorted", "delivered"]), "occurred_at": f"2026-05-19T{chance.randrange(24):02d}:00:00Z"}
-    estimate = {"origin_address": _ADDRESS, "destination_address": _ADDRESS, "order_time": "2026-05-18T10:00:00Z", "is_shown": True}
+    named = chance.choice(
+        [
+            {"external_id": f"A-{number}"},
+            {"carrier_code": "post", "tracking_number": f"{number:06d}"},
+            {"shipment_id": some_id},
+        ]
+    )
+    event = {
+        **named,
+        "event_code": chance.choice(["accepted", "sorted", "delivered"]),
+        "occurred_at": f"2026-05-19T{chance.randrange(24):02d}:00:00Z",
+    }
+    estimate = {
+        "origin_address": _ADDRESS,
+        "destination_address": _ADDRESS,
+        "order_time": "2026-05-18T10:00:00Z",
+        "is_shown": True,
+    }
     return chance.choice(
         [
             ("POST", "/v1/shipments", shipment),
             ("POST", "/v1/shipments", {**shipment, "estimate_id": some_id}),
-            ("POST", "/v1/events", {"events": [event, {**event, "occurred_at": "2020-01-01T00:00:00Z"}]}),
+            (
+                "POST",
+                "/v1/events",
+                {"events": [event, {**event, "occurred_at": "2020-01-01T00:00:00Z"}]},
+            ),
             ("POST", "/v1/events", {"events": [event]}),
-            ("PATCH", f"/v1/shipments/{some_id}", {"carrier_code": chance.choice(["post", "other"])}),
+            (
+                "PATCH",
+                f"/v1/shipments/{some_id}",
+                {"carrier_code": chance.choice(["post", "other"])},
+            ),
             ("GET", f"/v1/shipments/{some_id}", None),
             ("GET", f"/v1/shipments?ids={some_id},#1,#2", None),
             ("GET", f"/v1/shipments?external_ids=A-{number},A-{(number + 1) % 4}", None),
@@ -123,7 +162,10 @@ def _request(chance: random.Random) -> tuple[str, str, Any]:
 def unlocked(folder: Path) -> tuple[int, int]:
     """How many requests without the right key were made, of every operation, and how many of them were let in."""
     narrow = {scope: f"a key that opens {scope}" for scope in Scope}
-    keys = {hashlib.sha256(key.encode()).hexdigest(): Caller("north", frozenset({scope}), scope) for scope, key in narrow.items()}
+    keys = {
+        hashlib.sha256(key.encode()).hexdigest(): Caller("north", frozenset({scope}), scope)
+        for scope, key in narrow.items()
+    }
     app = create_app(Settings(models=folder / "models", api_keys=keys), clock=Clock())
     asked = let_in = 0
     with TestClient(app) as client:
@@ -131,7 +173,12 @@ def unlocked(folder: Path) -> tuple[int, int]:
             for scope, key in [(None, ""), (None, "no key of ours"), *narrow.items()]:
                 if scope is not None and scope == needed:
                     continue
-                answered = client.request(method, path, content="{}", headers={"X-API-Key": key, "Content-Type": "application/json"})
+                answered = client.request(
+                    method,
+                    path,
+                    content="{}",
+                    headers={"X-API-Key": key, "Content-Type": "application/json"},
+                )
                 asked += 1
                 let_in += answered.status_code not in ({401} if scope is None else {403})
     return asked, let_in

@@ -48,27 +48,55 @@ def rooms_imported(path: Path) -> Iterator[str]:
 def test_imports_point_downward(path: Path) -> None:
     here = room_of(path)
     assert here in FLOOR, f"new room {here}: give it a floor"
-    wrong = {room for room in rooms_imported(path) if room in FLOOR and room != here and FLOOR[room] >= FLOOR[here]}
+    wrong = {
+        room
+        for room in rooms_imported(path)
+        if room in FLOOR and room != here and FLOOR[room] >= FLOOR[here]
+    }
     assert not wrong, f"{here} must not import {sorted(wrong)}"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) == "domain"], ids=module)
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if room_of(path) == "domain"], ids=module
+)
 def test_the_domain_needs_the_standard_library_alone(path: Path) -> None:
     imported = {
         name.split(".")[0]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
     }
-    assert imported <= {"eta", "collections", "dataclasses", "datetime", "enum", "math", "types", "typing", "__future__"}
+    assert imported <= {
+        "eta",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "math",
+        "types",
+        "typing",
+        "__future__",
+    }
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) not in EDGES], ids=module)
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if room_of(path) not in EDGES], ids=module
+)
 def test_the_clock_and_the_environment_are_read_at_the_edges_only(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute):
-            assert not (isinstance(node.value, ast.Name) and node.value.id == "os" and node.attr in {"environ", "getenv"}), (
-                f"line {node.lineno}: the environment"
-            )
+            assert not (
+                isinstance(node.value, ast.Name)
+                and node.value.id == "os"
+                and node.attr in {"environ", "getenv"}
+            ), f"line {node.lineno}: the environment"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             # perf_counter measures how long we took; it never tells what day it is.
-            assert node.func.attr not in CLOCKS, f"line {node.lineno}: {node.func.attr}() reads the clock"
+            assert node.func.attr not in CLOCKS, (
+                f"line {node.lineno}: {node.func.attr}() reads the clock"
+            )

@@ -18,7 +18,17 @@ from eta import bootstrap, settings
 from eta.cli import app
 from eta.delays import DelayPolicy
 from eta.domain import vocabulary
-from eta.domain.vocabulary import PHASE_OF, STATUS_OF, DelayState, EventCode, Phase, ReasonCode, ReasonParty, Status, TimezoneSource
+from eta.domain.vocabulary import (
+    PHASE_OF,
+    STATUS_OF,
+    DelayState,
+    EventCode,
+    Phase,
+    ReasonCode,
+    ReasonParty,
+    Status,
+    TimezoneSource,
+)
 from eta.evaluation import coverage, summary, truth_check
 from eta.evaluation.scores import PINBALL_LEVELS
 from eta.forecast.hazard import HazardModel
@@ -28,7 +38,10 @@ from eta.journey.snapshots import MOMENTS
 from eta.service import backtest_models, score_parcels
 
 ROOT = Path(__file__).parents[1]
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {"model": HazardModel().get_params(), "delays": asdict(DelayPolicy())}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "model": HazardModel().get_params(),
+    "delays": asdict(DelayPolicy()),
+}
 ROLES: Mapping[str, Collection[EventCode]] = {
     "hand-over": vocabulary.HANDOVER_CODES,
     "facility": vocabulary.FACILITY_CODES,
@@ -41,16 +54,27 @@ ROLES: Mapping[str, Collection[EventCode]] = {
 
 def sections(document: str) -> dict[str, str]:
     """The text under each heading, without that of lower headings."""
-    _, *parts = re.split(r"^#+ (.+)$", (ROOT / document).read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {heading.replace("`", ""): text for heading, text in zip(parts[::2], parts[1::2], strict=True)}
+    _, *parts = re.split(
+        r"^#+ (.+)$", (ROOT / document).read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    return {
+        heading.replace("`", ""): text
+        for heading, text in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
-GLOSSARY, COMMANDS, DEPENDENCIES = (sections(f"docs/{name}.md") for name in ("glossary", "commands", "dependencies"))
+GLOSSARY, COMMANDS, DEPENDENCIES = (
+    sections(f"docs/{name}.md") for name in ("glossary", "commands", "dependencies")
+)
 
 
 def rows(section: str) -> list[list[str]]:
     """The cells, without backticks, of table rows that start with a code."""
-    return [[cell.strip(" `") for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line.startswith("| `")]
+    return [
+        [cell.strip(" `") for cell in line.strip("|").split(" | ")]
+        for line in section.splitlines()
+        if line.startswith("| `")
+    ]
 
 
 def first_cells(section: str) -> list[str]:
@@ -71,13 +95,22 @@ def keys(module: ModuleType) -> set[str]:
     """The texts that are keys of the dicts a module spells out: columns and figures."""
     tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
     found = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
-    return {key.value for key in found if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+    return {
+        key.value for key in found if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    }
 
 
-@pytest.mark.parametrize(("path", "command"), [pytest.param(*found, id=found[0]) for found in commands(typer.main.get_command(app), "eta")])
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [pytest.param(*found, id=found[0]) for found in commands(typer.main.get_command(app), "eta")],
+)
 def test_every_command_and_option_is_documented_and_no_other(path: str, command: Any) -> None:
-    options = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
-    assert {cell.split()[0] for cell in first_cells(COMMANDS[path]) if cell.startswith("--")} == options
+    options = {
+        name for parameter in command.params for name in parameter.opts if name.startswith("--")
+    }
+    assert {
+        cell.split()[0] for cell in first_cells(COMMANDS[path]) if cell.startswith("--")
+    } == options
 
 
 def test_every_name_in_the_environment_is_documented_and_no_other() -> None:
@@ -89,8 +122,16 @@ def test_every_column_of_a_score_is_documented_and_no_other() -> None:
 
 
 def test_every_figure_of_a_backtest_is_documented() -> None:
-    documented = {code for heading in ("Figures of a backtest", "Ranges that do not hold", "Against the truth") for code in codes(COMMANDS[heading])}
-    of_ranges = {f"{figure}_{each.name}" for figure in ("coverage_censored", "low", "high", "holds") for each in coverage.RANGES}
+    documented = {
+        code
+        for heading in ("Figures of a backtest", "Ranges that do not hold", "Against the truth")
+        for code in codes(COMMANDS[heading])
+    }
+    of_ranges = {
+        f"{figure}_{each.name}"
+        for figure in ("coverage_censored", "low", "high", "holds")
+        for each in coverage.RANGES
+    }
     of_levels = {f"pinball_{level * 100:.0f}_days" for level in PINBALL_LEVELS}
     written = keys(summary) | keys(backtest_models) | keys(coverage) | keys(truth_check)
     assert written | of_ranges | of_levels | {*MOMENTS, *summary.SEGMENTS} <= documented
@@ -98,11 +139,15 @@ def test_every_figure_of_a_backtest_is_documented() -> None:
 
 def test_every_model_and_source_is_documented_and_no_other() -> None:
     assert set(first_cells(COMMANDS["Models to compare"])) == set(bootstrap.models({}))
-    assert {heading.removeprefix("Source ") for heading in COMMANDS if heading.startswith("Source ")} == set(bootstrap.SOURCES)
+    assert {
+        heading.removeprefix("Source ") for heading in COMMANDS if heading.startswith("Source ")
+    } == set(bootstrap.SOURCES)
 
 
 def test_the_columns_of_the_quarantine_are_documented() -> None:
-    assert tuple(first_cells(COMMANDS["Quarantine"])[: len(QUARANTINE_COLUMNS)]) == QUARANTINE_COLUMNS
+    assert (
+        tuple(first_cells(COMMANDS["Quarantine"])[: len(QUARANTINE_COLUMNS)]) == QUARANTINE_COLUMNS
+    )
 
 
 @pytest.mark.parametrize("section", DEFAULTS)
@@ -126,13 +171,20 @@ def test_the_example_configuration_holds_exactly_the_defaults() -> None:
         ("Time zone sources", TimezoneSource),
     ],
 )
-def test_every_word_of_the_vocabulary_is_in_the_glossary_and_no_other(heading: str, words: type[StrEnum]) -> None:
+def test_every_word_of_the_vocabulary_is_in_the_glossary_and_no_other(
+    heading: str, words: type[StrEnum]
+) -> None:
     assert sorted(first_cells(GLOSSARY[heading])) == sorted(words)
 
 
 def test_the_glossary_says_what_each_event_code_sets_and_counts_as() -> None:
     expected = [
-        [code, STATUS_OF.get(code, "-"), PHASE_OF.get(code, "-"), ", ".join(role for role, members in ROLES.items() if code in members) or "-"]
+        [
+            code,
+            STATUS_OF.get(code, "-"),
+            PHASE_OF.get(code, "-"),
+            ", ".join(role for role, members in ROLES.items() if code in members) or "-",
+        ]
         for code in EventCode
     ]
     assert rows(GLOSSARY["Event codes"]) == expected
@@ -146,8 +198,14 @@ def test_the_glossary_lists_the_moments_and_the_support_ladder() -> None:
 def test_every_dependency_is_explained_and_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = project["dependency-groups"]
-    optional = [requirement for extra in project["project"]["optional-dependencies"].values() for requirement in extra]
-    of_node = json.loads((ROOT / "tests" / "clients" / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    optional = [
+        requirement
+        for extra in project["project"]["optional-dependencies"].values()
+        for requirement in extra
+    ]
+    of_node = json.loads((ROOT / "tests" / "clients" / "package.json").read_text(encoding="utf-8"))[
+        "devDependencies"
+    ]
     wanted = {
         "Runtime": [*project["project"]["dependencies"], *optional],
         "Development": groups["dev"],

@@ -8,7 +8,12 @@ from typing import Any
 
 from eta.calendars.holidays import LIBRARY, Holidays
 from eta.forecast.base import ArrivalModel
-from eta.forecast.baselines import HistoryBaseline, PromiseBaseline, PromiseRatioBaseline, SurvivalBaseline
+from eta.forecast.baselines import (
+    HistoryBaseline,
+    PromiseBaseline,
+    PromiseRatioBaseline,
+    SurvivalBaseline,
+)
 from eta.forecast.boosted import BoostedMedianBaseline, BoostedQuantilesBaseline
 from eta.forecast.hazard import HazardModel
 from eta.ingest.base import Imported
@@ -18,7 +23,12 @@ from eta.ingest.scms import read_scms
 from eta.ingest.tabular import read_tabular
 
 #: Readers of data, by the name of the source.
-SOURCES: Mapping[str, Callable[[Path], Imported]] = {"tabular": read_tabular, "olist": read_olist, "cargo2000": read_cargo2000, "scms": read_scms}
+SOURCES: Mapping[str, Callable[[Path], Imported]] = {
+    "tabular": read_tabular,
+    "olist": read_olist,
+    "cargo2000": read_cargo2000,
+    "scms": read_scms,
+}
 
 #: Parameters of baselines, by the name they go by in reports.
 _BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {
@@ -32,7 +42,10 @@ _BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {
 }
 
 #: Baselines that take a while to fit: compared where they are named.
-_BOOSTED: Mapping[str, Callable[[], ArrivalModel]] = {"B5": BoostedMedianBaseline, "B6": BoostedQuantilesBaseline}
+_BOOSTED: Mapping[str, Callable[[], ArrivalModel]] = {
+    "B5": BoostedMedianBaseline,
+    "B6": BoostedQuantilesBaseline,
+}
 
 #: What a replay compares unless it is told otherwise.
 USUAL_MODELS = (*_BASELINES, "eta")
@@ -40,12 +53,18 @@ USUAL_MODELS = (*_BASELINES, "eta")
 RIVALS: Mapping[str, Callable[[], ArrivalModel]] = {"B4": _BASELINES["B4"]}
 
 
-def models(parameters: Mapping[str, Any], holidays: Holidays = LIBRARY) -> dict[str, Callable[[], ArrivalModel]]:
+def models(
+    parameters: Mapping[str, Any], holidays: Holidays = LIBRARY
+) -> dict[str, Callable[[], ArrivalModel]]:
     """Every model by name; ``parameters`` and ``holidays`` are those of ``eta`` and its variants."""
     return {
         **_BASELINES,
         **_BOOSTED,
         "eta": lambda: HazardModel(**parameters).observing(holidays),
-        "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}).observing(holidays),
-        "eta-delivered-only": lambda: HazardModel(**{**parameters, "keeps_censored": False}).observing(holidays),
+        "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}).observing(
+            holidays
+        ),
+        "eta-delivered-only": lambda: HazardModel(
+            **{**parameters, "keeps_censored": False}
+        ).observing(holidays),
     }

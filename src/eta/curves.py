@@ -25,10 +25,10 @@ class InvalidCurve(EtaError):
 class Curves:
     """N distribution functions of the hours left, linear between knots.
 
-    ``hours`` and ``cdf`` have shape (N, K); either may be (1, K) when all rows share it. Two knots at the same hour
-    are a jump. ``cdf[:, -1]`` may stay below 1: the rest arrives after the last knot or never. ``waited_hours``
-    (N,) conditions each row on not having arrived by then, exactly: every answer is about T - waited given
-    T > waited.
+    ``hours`` and ``cdf`` have shape (N, K); either may be (1, K) when all rows share it. Two knots
+    at the same hour are a jump. ``cdf[:, -1]`` may stay below 1: the rest arrives after the last
+    knot or never. ``waited_hours`` (N,) conditions each row on not having arrived by then, exactly:
+    every answer is about T - waited given T > waited.
 
     Example:
         >>> curves = Curves.on_grid([0, 24, 48], [[0.0, 0.5, 0.9]])
@@ -52,7 +52,9 @@ class Curves:
     @classmethod
     def on_grid(cls, hours: ArrayLike, cdf: ArrayLike) -> Curves:
         """Curves (N, K) over one grid of hours (K,)."""
-        return cls.of(np.asarray(hours, dtype=np.float64)[None, :], np.asarray(cdf, dtype=np.float64))
+        return cls.of(
+            np.asarray(hours, dtype=np.float64)[None, :], np.asarray(cdf, dtype=np.float64)
+        )
 
     @classmethod
     def of(cls, hours: Floats, cdf: Floats) -> Curves:
@@ -63,18 +65,23 @@ class Curves:
     def from_quantiles(cls, levels: ArrayLike, hours: ArrayLike, *, longest_hours: float) -> Curves:
         """Curves through the quantiles ``hours`` (N, K) at ``levels`` (K,), with linear tails.
 
-        The lower tail starts at 0 hours, the upper one ends at ``longest_hours`` or at the last quantile if that is
-        later.
+        The lower tail starts at 0 hours, the upper one ends at ``longest_hours`` or at the last
+        quantile if that is later.
         """
         quantiles = np.maximum(np.asarray(hours, dtype=np.float64), 0.0)
         ends = np.maximum(quantiles[:, -1:], longest_hours)
         knots = np.concatenate([np.zeros_like(ends), quantiles, ends], axis=1)
-        return cls.of(knots, np.concatenate([[0.0], np.asarray(levels, dtype=np.float64), [1.0]])[None, :])
+        return cls.of(
+            knots, np.concatenate([[0.0], np.asarray(levels, dtype=np.float64), [1.0]])[None, :]
+        )
 
     @classmethod
     def at_once(cls, hours: ArrayLike) -> Curves:
         """Certain arrival after ``hours`` (N,)."""
-        return cls.of(np.repeat(np.asarray(hours, dtype=np.float64)[:, None], 2, axis=1), np.array([[0.0, 1.0]]))
+        return cls.of(
+            np.repeat(np.asarray(hours, dtype=np.float64)[:, None], 2, axis=1),
+            np.array([[0.0, 1.0]]),
+        )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Curves]) -> Curves:
@@ -115,7 +122,8 @@ class Curves:
     def quantile(self, level: ArrayLike) -> Floats:
         """The fewest hours by which the parcel has arrived with probability ``level`` (from below), shape (N,).
 
-        Infinite where the parcel does not arrive within the knots with that probability. ``level`` is (N,) or a number.
+        Infinite where the parcel does not arrive within the knots with that probability. ``level``
+        is (N,) or a number.
         """
         return self.quantile_table(np.asarray(level, dtype=np.float64).reshape(-1, 1))[:, 0]
 
@@ -143,19 +151,26 @@ class Curves:
     def _given_open(reached: Floats, start: Floats) -> Floats:
         """(F - F_start) / (1 - F_start); 1 where the parcel had certainly arrived by the start."""
         still_open = 1.0 - start
-        return np.divide(reached - start, still_open, out=np.ones_like(reached), where=still_open > _CERTAIN)
+        return np.divide(
+            reached - start, still_open, out=np.ones_like(reached), where=still_open > _CERTAIN
+        )
 
 
 def kaplan_meier(
-    hours: NDArray[np.float64], arrived: NDArray[np.bool_], groups: NDArray[np.integer], count: int, grid: NDArray[np.float64]
+    hours: NDArray[np.float64],
+    arrived: NDArray[np.bool_],
+    groups: NDArray[np.integer],
+    count: int,
+    grid: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Product-limit estimate (Kaplan and Meier 1958) of P(T <= t), shape (count, K), on a grid (K,) that starts at 0.
 
-    A time within a step of the grid counts at the end of the step; who is censored in a step is at risk up to its
-    start.
+    A time within a step of the grid counts at the end of the step; who is censored in a step is at
+    risk up to its start.
     """
     step = np.clip(np.searchsorted(grid, hours, side="left"), 1, len(grid))
-    # A censored time leaves in the step in which it falls, before the arrivals of that step are counted.
+    # A censored time leaves in the step in which it falls, before the arrivals of that step are
+    # counted.
     shape = (count, len(grid) + 1)
     leaving = np.zeros(shape)
     np.add.at(leaving, (groups, step), 1.0)
@@ -187,7 +202,12 @@ def _law_at(hours, cdf, at):  # type: ignore[no-untyped-def]  # compiled
     if after == 0:
         return 0.0
     left, right = after - 1, min(after, len(hours) - 1)
-    h0, h1, f0, f1 = np.float64(hours[left]), np.float64(hours[right]), np.float64(cdf[left]), np.float64(cdf[right])
+    h0, h1, f0, f1 = (
+        np.float64(hours[left]),
+        np.float64(hours[right]),
+        np.float64(cdf[left]),
+        np.float64(cdf[right]),
+    )
     return f0 + ((at - h0) / (h1 - h0) if h1 > h0 else 0.0) * (f1 - f0)
 
 
@@ -203,7 +223,9 @@ def probability_at(hours, cdf, waited, start, asked):  # type: ignore[no-untyped
     if np.isnan(asked):
         return np.nan
     still_open = 1.0 - start
-    return (_law_at(hours, cdf, waited + asked) - start) / still_open if still_open > _CERTAIN else 1.0
+    return (
+        (_law_at(hours, cdf, waited + asked) - start) / still_open if still_open > _CERTAIN else 1.0
+    )
 
 
 @njit(cache=True)
@@ -214,7 +236,12 @@ def quantile_at(hours, cdf, waited, start, level):  # type: ignore[no-untyped-de
     if right == len(cdf):
         return np.inf
     left = max(right - 1, 0)
-    h0, h1, low, high = np.float64(hours[left]), np.float64(hours[right]), np.float64(cdf[left]), np.float64(cdf[right])
+    h0, h1, low, high = (
+        np.float64(hours[left]),
+        np.float64(hours[right]),
+        np.float64(cdf[left]),
+        np.float64(cdf[right]),
+    )
     share = min(max((target - low) / (high - low), 0.0), 1.0) if high > low else 1.0
     return max(h0 + share * (h1 - h0) - waited, 0.0)
 

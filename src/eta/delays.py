@@ -1,8 +1,8 @@
 """When to warn, why, and on what evidence.
 
-A flag is decided from three things: the chance to miss the promise, whether the promise has passed, and a silence longer
-than nearly all parcels of that stage keep. It is raised at one probability and withdrawn at a lower one, so that it does
-not flicker.
+A flag is decided from three things: the chance to miss the promise, whether the promise has passed,
+and a silence longer than nearly all parcels of that stage keep. It is raised at one probability and
+withdrawn at a lower one, so that it does not flicker.
 """
 
 from __future__ import annotations
@@ -34,9 +34,18 @@ _PARTIES = np.array([None, *(str(party) for party in ReasonParty)], dtype=object
 _KINDS = np.array([None, "silence", "handling", "transit"], dtype=object)
 _, _AT_RISK, _PREDICTED_LATE, _STALLED, _OVERDUE, _CLEARED = range(len(_STATES))
 _HANDOVER_DELAY, _CARRIER_DELAY, _OFF_RADAR, _UNKNOWN_REASON = (
-    1 + list(ReasonCode).index(reason) for reason in (ReasonCode.HANDOVER_DELAY, ReasonCode.CARRIER_DELAY, ReasonCode.OFF_RADAR, ReasonCode.UNKNOWN)
+    1 + list(ReasonCode).index(reason)
+    for reason in (
+        ReasonCode.HANDOVER_DELAY,
+        ReasonCode.CARRIER_DELAY,
+        ReasonCode.OFF_RADAR,
+        ReasonCode.UNKNOWN,
+    )
 )
-_CARRIER, _MERCHANT, _UNKNOWN_PARTY = (1 + list(ReasonParty).index(party) for party in (ReasonParty.CARRIER, ReasonParty.MERCHANT, ReasonParty.UNKNOWN))
+_CARRIER, _MERCHANT, _UNKNOWN_PARTY = (
+    1 + list(ReasonParty).index(party)
+    for party in (ReasonParty.CARRIER, ReasonParty.MERCHANT, ReasonParty.UNKNOWN)
+)
 _, _SILENCE, _HANDLING, _TRANSIT = range(len(_KINDS))
 _AT_SHOP = PHASES.index(Phase.ORDER_HANDLING)
 _NAT = np.iinfo(np.int64).min
@@ -61,9 +70,17 @@ class DelayPolicy:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.risk_at <= self.clear_at <= self.raise_at < 1.0:
-            raise InvalidValue("clear_at", f"{self.clear_at} is out of order", "keep 0 < risk_at <= clear_at <= raise_at < 1")
+            raise InvalidValue(
+                "clear_at",
+                f"{self.clear_at} is out of order",
+                "keep 0 < risk_at <= clear_at <= raise_at < 1",
+            )
         if not 0.5 < self.silence_level < 1.0:
-            raise InvalidValue("silence_level", f"{self.silence_level} is no level for a warning", "choose one between 0.5 and 1")
+            raise InvalidValue(
+                "silence_level",
+                f"{self.silence_level} is no level for a warning",
+                "choose one between 0.5 and 1",
+            )
 
 
 @dataclass(frozen=True)
@@ -81,8 +98,8 @@ _NEVER = Usual(np.inf, np.inf)
 class StageLaws:
     """What is usual, open parcels included (Kaplan-Meier).
 
-    ``silence`` is keyed by the code of the last scan, ``transit`` by the destination's region; the empty key is the law
-    of all.
+    ``silence`` is keyed by the code of the last scan, ``transit`` by the destination's region; the
+    empty key is the law of all.
     """
 
     silence: Mapping[str, Usual]
@@ -90,15 +107,39 @@ class StageLaws:
     transit: Mapping[str, Usual]
 
     @classmethod
-    def learn(cls, timelines: Timelines, states: States, known_through: np.datetime64, *, level: float, at_least: int = 30) -> StageLaws:
+    def learn(
+        cls,
+        timelines: Timelines,
+        states: States,
+        known_through: np.datetime64,
+        *,
+        level: float,
+        at_least: int = 30,
+    ) -> StageLaws:
         """From all that was known at ``known_through``; ``states`` are those of all shipments at that moment."""
         silence_hours, has_ended, code = _silences(timelines, states, known_through)
-        handling, handled, _ = _spans(states.ordered_at, states.handed_over_at, states.given_up_at, known_through)
-        transit, arrived, rows = _spans(states.handed_over_at, states.arrived_at, states.given_up_at, known_through)
+        handling, handled, _ = _spans(
+            states.ordered_at, states.handed_over_at, states.given_up_at, known_through
+        )
+        transit, arrived, rows = _spans(
+            states.handed_over_at, states.arrived_at, states.given_up_at, known_through
+        )
         destination = timelines.texts["destination"].take(rows)
         return cls(
-            _usual(silence_hours, has_ended, Labels(code.astype(np.int32), EVENT_CODES), level, at_least),
-            _usual(handling, handled, Labels(np.full(len(handling), -1, dtype=np.int32), ()), level, at_least)[_ALL],
+            _usual(
+                silence_hours,
+                has_ended,
+                Labels(code.astype(np.int32), EVENT_CODES),
+                level,
+                at_least,
+            ),
+            _usual(
+                handling,
+                handled,
+                Labels(np.full(len(handling), -1, dtype=np.int32), ()),
+                level,
+                at_least,
+            )[_ALL],
             _usual(transit, arrived, destination, level, at_least),
         )
 
@@ -113,17 +154,24 @@ class StageLaws:
         return np.array([(law.p50_hours, law.upper_hours) for law in usual])
 
     @cached_property
-    def transit_hours(self) -> tuple[tuple[dict[str, float], dict[str, float]], tuple[float, float]]:
+    def transit_hours(
+        self,
+    ) -> tuple[tuple[dict[str, float], dict[str, float]], tuple[float, float]]:
         """The usual hours in transit, half and nearly all, by destination, and those of all."""
         of_all = self.transit.get(_ALL, _NEVER)
-        by_destination = {name: law.p50_hours for name, law in self.transit.items()}, {name: law.upper_hours for name, law in self.transit.items()}
+        by_destination = (
+            {name: law.p50_hours for name, law in self.transit.items()},
+            {name: law.upper_hours for name, law in self.transit.items()},
+        )
         return by_destination, (of_all.p50_hours, of_all.upper_hours)
 
     def to_json(self) -> dict[str, object]:
         """Plain numbers; ``None`` for an infinite one."""
 
         def finite(usual: Usual) -> dict[str, float | None]:
-            return {name: value if np.isfinite(value) else None for name, value in asdict(usual).items()}
+            return {
+                name: value if np.isfinite(value) else None for name, value in asdict(usual).items()
+            }
 
         return {
             "silence": {key: finite(usual) for key, usual in self.silence.items()},
@@ -136,7 +184,9 @@ class StageLaws:
         """The inverse of ``to_json``."""
 
         def usual(stored: Mapping[str, float | None]) -> Usual:
-            return Usual(**{name: np.inf if value is None else value for name, value in stored.items()})
+            return Usual(
+                **{name: np.inf if value is None else value for name, value in stored.items()}
+            )
 
         return cls(
             {key: usual(stored) for key, stored in values["silence"].items()},
@@ -225,11 +275,15 @@ def decide(
 
 
 @njit(cache=True)
-def are_expected_late(on_time_probability, was_expected_late, raise_at, clear_at, promise_end, as_of):  # type: ignore[no-untyped-def]  # compiled
+def are_expected_late(  # type: ignore[no-untyped-def]  # compiled
+    on_time_probability, was_expected_late, raise_at, clear_at, promise_end, as_of
+):
     """Which promises of N parcels are expected to be missed, (N,); times are microseconds."""
     result = np.empty(len(as_of), dtype=np.bool_)
     for i in range(len(as_of)):
-        result[i] = promise_end[i] > as_of[i] and _is_expected_late(on_time_probability[i], was_expected_late[i], raise_at, clear_at)
+        result[i] = promise_end[i] > as_of[i] and _is_expected_late(
+            on_time_probability[i], was_expected_late[i], raise_at, clear_at
+        )
     return result
 
 
@@ -260,7 +314,9 @@ def _decide(  # type: ignore[no-untyped-def]  # compiled
     for i in range(len(as_of)):
         p_late = 1.0 - on_time_probability[i]
         is_overdue = promise_end[i] != _NAT and promise_end[i] <= as_of[i]
-        is_late = not is_overdue and _is_expected_late(on_time_probability[i], was_expected_late[i], raise_at, clear_at)
+        is_late = not is_overdue and _is_expected_late(
+            on_time_probability[i], was_expected_late[i], raise_at, clear_at
+        )
         silent, is_at_shop = _hours(last_scan[i], as_of[i]), phase[i] == _AT_SHOP
         is_stalled, is_at_risk = silent > silence[i, 1], p_late >= risk_at
         if is_overdue:
@@ -283,12 +339,24 @@ def _decide(  # type: ignore[no-untyped-def]  # compiled
         if is_stalled:
             kind, observed, p50, upper = _SILENCE, silent, silence[i, 0], silence[i, 1]
         elif is_at_shop:
-            kind, observed, p50, upper = _HANDLING, _hours(ordered[i], as_of[i]), handling[0], handling[1]
+            kind, observed, p50, upper = (
+                _HANDLING,
+                _hours(ordered[i], as_of[i]),
+                handling[0],
+                handling[1],
+            )
         else:
-            kind, observed, p50, upper = _TRANSIT, _hours(handed_over[i], as_of[i]), transit[0, i], transit[1, i]
+            kind, observed, p50, upper = (
+                _TRANSIT,
+                _hours(handed_over[i], as_of[i]),
+                transit[0, i],
+                transit[1, i],
+            )
         if observed > p50:
             codes[3, i], hours[1, i], hours[2, i], hours[3, i] = kind, observed, p50, upper
-            codes[1, i] = _HANDOVER_DELAY if is_at_shop else _OFF_RADAR if is_stalled else _CARRIER_DELAY
+            codes[1, i] = (
+                _HANDOVER_DELAY if is_at_shop else _OFF_RADAR if is_stalled else _CARRIER_DELAY
+            )
             codes[2, i] = _MERCHANT if is_at_shop else _CARRIER
         else:
             codes[1, i], codes[2, i] = _UNKNOWN_REASON, _UNKNOWN_PARTY
@@ -301,15 +369,27 @@ def _hours(start, end):  # type: ignore[no-untyped-def]  # compiled
     return 0.0 if start == _NAT else (end - start) / 3_600_000_000
 
 
-def _usual(hours: NDArray[np.float64], ended: NDArray[np.bool_], key: Labels, level: float, at_least: int) -> dict[str, Usual]:
+def _usual(
+    hours: NDArray[np.float64], ended: NDArray[np.bool_], key: Labels, level: float, at_least: int
+) -> dict[str, Usual]:
     """The usual times of all (empty key) and of every key with ``at_least`` parcels."""
     count = len(key.names)
     groups = np.concatenate([np.full(len(hours), count), key.codes[key.codes >= 0]])
     of_key = key.codes >= 0
-    laws = kaplan_meier(np.concatenate([hours, hours[of_key]]), np.concatenate([ended, ended[of_key]]), groups, count + 1, _GRID_HOURS)
+    laws = kaplan_meier(
+        np.concatenate([hours, hours[of_key]]),
+        np.concatenate([ended, ended[of_key]]),
+        groups,
+        count + 1,
+        _GRID_HOURS,
+    )
     sizes = np.bincount(groups, minlength=count + 1)
     names = [*key.names, _ALL]
-    return {str(names[i]): Usual(_first_hour(laws[i], 0.5), _first_hour(laws[i], level)) for i in range(count + 1) if sizes[i] >= at_least or i == count}
+    return {
+        str(names[i]): Usual(_first_hour(laws[i], 0.5), _first_hour(laws[i], level))
+        for i in range(count + 1)
+        if sizes[i] >= at_least or i == count
+    }
 
 
 def _first_hour(law: NDArray[np.float64], level: float) -> float:
@@ -317,7 +397,9 @@ def _first_hour(law: NDArray[np.float64], level: float) -> float:
     return float(_GRID_HOURS[reached[0]]) if len(reached) else np.inf
 
 
-def _silences(timelines: Timelines, states: States, known_through: np.datetime64) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int16]]:
+def _silences(
+    timelines: Timelines, states: States, known_through: np.datetime64
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int16]]:
     """For each scan known and not final: hours from it to the next scan told, whether that came, and the scan's code."""
     owner = timelines.scans.owner()
     known = np.flatnonzero(timelines.received_at <= known_through)
@@ -339,5 +421,7 @@ def _spans(
     """Hours from start to end where it has started, censored where it has not ended, with the rows meant."""
     rows = np.flatnonzero(~np.isnat(start))
     ended = ~np.isnat(end[rows])
-    until = np.where(ended, end[rows], np.where(np.isnat(given_up[rows]), known_through, given_up[rows]))
+    until = np.where(
+        ended, end[rows], np.where(np.isnat(given_up[rows]), known_through, given_up[rows])
+    )
     return np.maximum(hours_between(start[rows], until), 0.0), ended, rows

@@ -1,7 +1,8 @@
 """Model versions in folders: written whole or not at all, checked before anything is opened.
 
-A version's folder holds data files and, written last, ``manifest.json`` with the SHA-256 of each. The name of the folder
-ends with a digest of the manifest, so that no byte of either can change unseen. Nothing in a version is ever executed.
+A version's folder holds data files and, written last, ``manifest.json`` with the SHA-256 of each.
+The name of the folder ends with a digest of the manifest, so that no byte of either can change
+unseen. Nothing in a version is ever executed.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Registry:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(self, facts: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime) -> str:
+    def save(
+        self, facts: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime
+    ) -> str:
         """Writes a version and returns its name; the same content is the same version.
 
         Args:
@@ -58,9 +61,20 @@ class Registry:
             files: the content of each data file, by name.
             data_through: the moment up to which the model has learned, aware.
         """
-        hashes = {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in sorted(files.items())}
+        hashes = {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in sorted(files.items())
+        }
         facts = {**facts, "data": {**facts.get("data", {}), "through": data_through.isoformat()}}
-        manifest = json.dumps({"format": FORMAT, **facts, "files": hashes}, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+        manifest = (
+            json.dumps(
+                {"format": FORMAT, **facts, "files": hashes},
+                indent=1,
+                sort_keys=True,
+                allow_nan=False,
+            ).encode()
+            + b"\n"
+        )
         name = f"{data_through:%Y.%m.%d}-{_digest(manifest)}"
         self._folder.mkdir(parents=True, exist_ok=True)
         if (self._folder / name).exists():
@@ -92,7 +106,9 @@ class Registry:
         """
         folder = self._folder / name
         if not _NAME.fullmatch(name) or not folder.is_dir():
-            raise ModelNotFound(f"there is no model version {name!r} in {self._folder}; `eta models list` shows those there are")
+            raise ModelNotFound(
+                f"there is no model version {name!r} in {self._folder}; `eta models list` shows those there are"
+            )
         manifest = self._manifest(folder)
         files = {}
         for file, expected in manifest["files"].items():
@@ -103,7 +119,9 @@ class Registry:
             except OSError:
                 raise ModelCorrupted(f"model version {name}: {file} is missing") from None
             if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-                raise ModelCorrupted(f"model version {name}: {file} differs from its manifest; nothing of it was opened")
+                raise ModelCorrupted(
+                    f"model version {name}: {file} differs from its manifest; nothing of it was opened"
+                )
             files[file] = content
         return Version(name, manifest, files)
 
@@ -111,7 +129,11 @@ class Registry:
         """All versions, the one that learned furthest first; unfinished ones are not versions."""
         if not self._folder.is_dir():
             return []
-        found = [folder for folder in self._folder.iterdir() if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file()]
+        found = [
+            folder
+            for folder in self._folder.iterdir()
+            if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file()
+        ]
         return [folder.name for folder in sorted(found, key=self._order, reverse=True)]
 
     def promoted(self) -> str | None:
@@ -147,7 +169,11 @@ class Registry:
 
     def save_beside(self, file: str, values: Mapping[str, Any]) -> None:
         """Writes plain values into a file beside the versions, whole or not at all; it outlives any of them."""
-        envelope = {"format": _BESIDE_FORMAT, "sha256": hashlib.sha256(_plain(values)).hexdigest(), "values": values}
+        envelope = {
+            "format": _BESIDE_FORMAT,
+            "sha256": hashlib.sha256(_plain(values)).hexdigest(),
+            "values": values,
+        }
         write_atomically(self._folder / file, _plain(envelope) + b"\n")
 
     def load_beside(self, file: str) -> dict[str, Any] | None:
@@ -162,7 +188,9 @@ class Registry:
                 raise ModelCorrupted(f"{path} is too large to be ours; delete it, and train again")
             envelope = json.loads(path.read_bytes())
             found, digest, values = envelope["format"], envelope["sha256"], envelope["values"]
-            is_sound = isinstance(values, dict) and hashlib.sha256(_plain(values)).hexdigest() == digest
+            is_sound = (
+                isinstance(values, dict) and hashlib.sha256(_plain(values)).hexdigest() == digest
+            )
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -170,33 +198,45 @@ class Registry:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise ModelCorrupted(f"{path} is no file of ours; delete it, and train again") from None
         if found != _BESIDE_FORMAT:
-            raise ModelCorrupted(f"{path}: format {found} is not ours ({_BESIDE_FORMAT}); train again")
+            raise ModelCorrupted(
+                f"{path}: format {found} is not ours ({_BESIDE_FORMAT}); train again"
+            )
         if not is_sound:
             raise ModelCorrupted(f"{path} differs from the digest in it; train again")
         return dict(values)
 
     def _order(self, folder: Path) -> tuple[float, str]:
         try:
-            return datetime.fromisoformat(self._manifest(folder)["data"]["through"]).timestamp(), folder.name
+            return datetime.fromisoformat(
+                self._manifest(folder)["data"]["through"]
+            ).timestamp(), folder.name
         except ModelCorrupted:
             # By the date in its name: it will be refused by name when it is asked for.
-            return datetime.strptime(folder.name[:10] + " +0000", "%Y.%m.%d %z").timestamp(), folder.name
+            return datetime.strptime(
+                folder.name[:10] + " +0000", "%Y.%m.%d %z"
+            ).timestamp(), folder.name
 
     def _manifest(self, folder: Path) -> dict[str, Any]:
         path = folder / MANIFEST
         try:
             if path.stat().st_size > _LARGEST_MANIFEST:
-                raise ModelCorrupted(f"model version {folder.name}: its manifest is too large to be one")
+                raise ModelCorrupted(
+                    f"model version {folder.name}: its manifest is too large to be one"
+                )
             content = path.read_bytes()
         except OSError:
-            raise ModelCorrupted(f"model version {folder.name}: it has no manifest, it was never finished") from None
+            raise ModelCorrupted(
+                f"model version {folder.name}: it has no manifest, it was never finished"
+            ) from None
         if not folder.name.endswith(_digest(content)):
             raise ModelCorrupted(f"model version {folder.name}: its manifest was changed")
         manifest: dict[str, Any] = json.loads(content)
         if not {"format", "data", "files"} <= manifest.keys():
             raise ModelCorrupted(f"model version {folder.name}: its manifest is not one of ours")
         if manifest["format"] != FORMAT:
-            raise ModelCorrupted(f"model version {folder.name}: format {manifest['format']} is not ours ({FORMAT}); train it again")
+            raise ModelCorrupted(
+                f"model version {folder.name}: format {manifest['format']} is not ours ({FORMAT}); train it again"
+            )
         return manifest
 
     def _history(self) -> list[str]:
@@ -208,10 +248,14 @@ class Registry:
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError):
-            raise ModelCorrupted(f"{self._folder / _PROMOTED} cannot be read; delete it and promote a version again") from None
+            raise ModelCorrupted(
+                f"{self._folder / _PROMOTED} cannot be read; delete it and promote a version again"
+            ) from None
 
     def _set_history(self, history: list[str]) -> None:
-        write_atomically(self._folder / _PROMOTED, json.dumps({"history": history}, indent=1).encode() + b"\n")
+        write_atomically(
+            self._folder / _PROMOTED, json.dumps({"history": history}, indent=1).encode() + b"\n"
+        )
 
 
 def write_atomically(path: Path, content: bytes) -> None:

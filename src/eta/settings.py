@@ -36,7 +36,10 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 _TENANT = re.compile("[A-Za-z0-9_-]{1,64}")
 _RATE = re.compile("([0-9]{1,9})/(second|minute|hour|day)")
 #: What stands in examples until somebody puts a key of their own there.
-_PLACEHOLDERS = frozenset(hashlib.sha256(key).hexdigest() for key in (b"", b"KEY", b"key", b"changeme", b"changethis", b"secret", b"test"))
+_PLACEHOLDERS = frozenset(
+    hashlib.sha256(key).hexdigest()
+    for key in (b"", b"KEY", b"key", b"changeme", b"changethis", b"secret", b"test")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,9 @@ class Settings:
         """Settings of an environment.
 
         Raises:
-            InvalidSetting: for a name that starts with ``ETA_`` and is none of ours, so that no misspelling is silent; for
-                a key that is no digest, or that of a placeholder; for a calendar file that cannot be read as one.
+            InvalidSetting: for a name that starts with ``ETA_`` and is none of ours, so that no
+                misspelling is silent; for a key that is no digest, or that of a placeholder; for a
+                calendar file that cannot be read as one.
         """
         unknown = sorted(name for name in env if name.startswith("ETA_") and name not in NAMES)
         if unknown:
@@ -73,8 +77,12 @@ class Settings:
             database_url=env.get("ETA_DATABASE_URL") or "sqlite:eta.sqlite",
             rate_limit=_rate(env.get("ETA_RATE_LIMIT") or DEFAULT_RATE),
             keep_days=_days(env.get("ETA_KEEP_DAYS") or None),
-            holidays=read_setting("ETA_CALENDAR", calendar, Holidays.from_toml) if (calendar := env.get("ETA_CALENDAR")) else LIBRARY,
-            promise_policy=read_setting("ETA_PROMISE_POLICY", policy, PromisePolicy.from_toml) if (policy := env.get("ETA_PROMISE_POLICY")) else USUAL_POLICY,
+            holidays=read_setting("ETA_CALENDAR", calendar, Holidays.from_toml)
+            if (calendar := env.get("ETA_CALENDAR"))
+            else LIBRARY,
+            promise_policy=read_setting("ETA_PROMISE_POLICY", policy, PromisePolicy.from_toml)
+            if (policy := env.get("ETA_PROMISE_POLICY"))
+            else USUAL_POLICY,
             is_demo=_switch(env, "ETA_DEMO"),
         )
 
@@ -85,7 +93,9 @@ class Settings:
             InvalidSetting: if there are neither keys nor the demo.
         """
         if not (self.api_keys or self.is_demo):
-            raise InvalidSetting("ETA_API_KEYS holds no keys; set it, or serve the demo on loopback with ETA_DEMO=1 or --demo")
+            raise InvalidSetting(
+                "ETA_API_KEYS holds no keys; set it, or serve the demo on loopback with ETA_DEMO=1 or --demo"
+            )
 
 
 def is_loopback(host: str) -> bool:
@@ -105,13 +115,19 @@ def _keys(text: str) -> dict[str, Caller]:
         digest = digest.lower()
         # A key itself, put here by mistake, is not repeated.
         if not _DIGEST.fullmatch(digest):
-            raise InvalidSetting("ETA_API_KEYS holds something else than SHA-256 digests; write `printf %s KEY | sha256sum` for each key")
+            raise InvalidSetting(
+                "ETA_API_KEYS holds something else than SHA-256 digests; write `printf %s KEY | sha256sum` for each key"
+            )
         if digest in _PLACEHOLDERS:
-            raise InvalidSetting("ETA_API_KEYS holds the digest of a placeholder; choose a key of your own")
+            raise InvalidSetting(
+                "ETA_API_KEYS holds the digest of a placeholder; choose a key of your own"
+            )
         if digest in keys:
             raise InvalidSetting("ETA_API_KEYS holds a key twice; give each tenant keys of its own")
         if tenant and not _TENANT.fullmatch(tenant):
-            raise InvalidSetting(f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _")
+            raise InvalidSetting(
+                f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
+            )
         keys[digest] = Caller(tenant or DEFAULT_TENANT, _scopes(scopes), digest[:12])
     return keys
 
@@ -120,14 +136,18 @@ def _scopes(text: str) -> frozenset[Scope]:
     names = [name for name in text.split("+") if name]
     unknown = [name for name in names if name not in set(Scope)]
     if unknown:
-        raise InvalidSetting(f"ETA_API_KEYS names the scope {unknown[0]!r}; there are {', '.join(Scope)}")
+        raise InvalidSetting(
+            f"ETA_API_KEYS names the scope {unknown[0]!r}; there are {', '.join(Scope)}"
+        )
     return frozenset(map(Scope, names)) or frozenset(Scope)
 
 
 def _rate(text: str) -> str:
     found = _RATE.fullmatch(text)
     if not found or int(found[1]) == 0:
-        raise InvalidSetting("ETA_RATE_LIMIT is no rate; write one such as 1000/second, /minute, /hour or /day")
+        raise InvalidSetting(
+            "ETA_RATE_LIMIT is no rate; write one such as 1000/second, /minute, /hour or /day"
+        )
     return text
 
 
@@ -146,7 +166,9 @@ def read_setting(name: str, path: str, parse: Callable[[str], T]) -> T:
     try:
         return parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidSetting(f"{name} names {path}: {error.strerror}; name a TOML file that can be read") from None
+        raise InvalidSetting(
+            f"{name} names {path}: {error.strerror}; name a TOML file that can be read"
+        ) from None
     except UnicodeDecodeError:
         raise InvalidSetting(f"{name} names {path}: it is no text; write it in UTF-8") from None
     except InvalidSetting as error:

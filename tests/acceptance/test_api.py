@@ -23,7 +23,11 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from pydantic import BaseModel
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from eta.api import serving
 from eta.api.app import create_app
@@ -45,7 +49,10 @@ pytestmark = pytest.mark.xdist_group("api")
 GOLDEN = Path(__file__).parents[1] / "golden" / "api"
 CASES = sorted(path.name.removesuffix(".in.json") for path in GOLDEN.glob("*.in.json"))
 WITH_KEY = {"X-API-Key": KEY}
-ADDRESSES = {"origin_address": {"country": "AT", "state": "9"}, "destination_address": {"country": "AT", "state": "8"}}
+ADDRESSES = {
+    "origin_address": {"country": "AT", "state": "9"},
+    "destination_address": {"country": "AT", "state": "8"},
+}
 ESTIMATE = {**ADDRESSES, "order_time": "2026-05-20T11:30:00+02:00"}
 
 
@@ -62,7 +69,10 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def clients(registries: dict[str, Path]) -> Iterator[dict[str, TestClient]]:
     """A caller without a key for each registry."""
-    opened = {name: TestClient(application(folder), raise_server_exceptions=False) for name, folder in registries.items()}
+    opened = {
+        name: TestClient(application(folder), raise_server_exceptions=False)
+        for name, folder in registries.items()
+    }
     for client in opened.values():
         client.__enter__()
     yield opened
@@ -107,7 +117,10 @@ def wait_for(client: TestClient, version: str | None) -> Any:
 @pytest.fixture(scope="module")
 def golden_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, TestClient]]:
     """Callers of services whose model is a fixed law, one with hardly a parcel behind it, or none."""
-    opened = {name: TestClient(application(tmp_path_factory.mktemp("no") / "models")) for name in ("full", "tiny", "empty")}
+    opened = {
+        name: TestClient(application(tmp_path_factory.mktemp("no") / "models"))
+        for name in ("full", "tiny", "empty")
+    }
     for name, client in opened.items():
         client.__enter__()
         if name != "empty":
@@ -115,7 +128,10 @@ def golden_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
             state_of(client).serving.current = current
             state_of(client).serving.versions = (
                 serving.Known(str(current.version), current.data_through, 1234),
-                serving.Known("2026.04.30-ba9876543210", refused="model version 2026.04.30-ba9876543210: its manifest was changed"),
+                serving.Known(
+                    "2026.04.30-ba9876543210",
+                    refused="model version 2026.04.30-ba9876543210: its manifest was changed",
+                ),
             )
     yield opened
     for client in opened.values():
@@ -123,13 +139,25 @@ def golden_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_whole_bodies_are_those_of_the_golden_files(case: str, golden_clients: dict[str, TestClient]) -> None:
+def test_whole_bodies_are_those_of_the_golden_files(
+    case: str, golden_clients: dict[str, TestClient]
+) -> None:
     asked = json.loads((GOLDEN / f"{case}.in.json").read_text(encoding="utf-8"))
     name, keys = asked.get("registry", "full"), {} if asked.get("without_key") else WITH_KEY
-    answered = golden_clients[name].request(asked.get("method", "POST"), asked["path"], json=asked.get("body"), headers={**keys, **asked.get("headers", {})})
-    told = {"status": answered.status_code, "content_type": answered.headers["content-type"], "body": answered.json()}
+    answered = golden_clients[name].request(
+        asked.get("method", "POST"),
+        asked["path"],
+        json=asked.get("body"),
+        headers={**keys, **asked.get("headers", {})},
+    )
+    told = {
+        "status": answered.status_code,
+        "content_type": answered.headers["content-type"],
+        "body": answered.json(),
+    }
     golden = GOLDEN / f"{case}.out.json"
-    # `UPDATE_GOLDEN=1 python -m pytest -n 0 tests/acceptance/test_api.py` writes them anew, to be read before they are committed.
+    # `UPDATE_GOLDEN=1 python -m pytest -n 0 tests/acceptance/test_api.py` writes them anew, to be
+    # read before they are committed.
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     assert told == json.loads(golden.read_text(encoding="utf-8"))
@@ -138,11 +166,15 @@ def test_whole_bodies_are_those_of_the_golden_files(case: str, golden_clients: d
 def examples(client: TestClient) -> Iterator[tuple[str, str, Any]]:
     for path, methods in client.get("/openapi.json").json()["paths"].items():
         if "post" in methods:
-            for name, example in methods["post"]["requestBody"]["content"]["application/json"]["examples"].items():
+            for name, example in methods["post"]["requestBody"]["content"]["application/json"][
+                "examples"
+            ].items():
                 yield path, name, example["value"]
 
 
-def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(client: TestClient) -> None:
+def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(
+    client: TestClient,
+) -> None:
     kinds: dict[str, type[BaseModel]] = {
         "/v1/estimates": Estimates,
         "/v1/order-estimates": OrderEstimate,
@@ -157,23 +189,37 @@ def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(cl
         answered = client.post(path, json=body, headers=WITH_KEY)
         assert answered.status_code in (200, 201), answered.text
         kinds[path].model_validate_json(answered.text)
-        assert path not in ("/v1/estimates", "/v1/score") or any(result.get("estimated_delivery_date") for result in answered.json()["results"])
+        assert path not in ("/v1/estimates", "/v1/score") or any(
+            result.get("estimated_delivery_date") for result in answered.json()["results"]
+        )
         assert path != "/v1/order-estimates" or answered.json()["last"]["estimated_delivery_date"]
 
 
 def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -> None:
     document = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-    routes = {f"{method.upper()} {path}" for path, methods in client.get("/openapi.json").json()["paths"].items() for method in methods}
-    assert {*routes, "GET /openapi.json"} == set(re.findall(r"^\| `([A-Z]+ /\S+)` \|", document, flags=re.MULTILINE))
+    routes = {
+        f"{method.upper()} {path}"
+        for path, methods in client.get("/openapi.json").json()["paths"].items()
+        for method in methods
+    }
+    assert {*routes, "GET /openapi.json"} == set(
+        re.findall(r"^\| `([A-Z]+ /\S+)` \|", document, flags=re.MULTILINE)
+    )
     sent = re.findall(
-        r"curl -s http://127\.0\.0\.1:8000(\S+) -H 'Content-Type: application/json' -d '(.+?)'\n```\n\n```json\n(.+?)\n```", document, flags=re.DOTALL
+        r"curl -s http://127\.0\.0\.1:8000(\S+) -H 'Content-Type: application/json' -d '(.+?)'\n```\n\n```json\n(.+?)\n```",
+        document,
+        flags=re.DOTALL,
     )
     assert len(sent) == 8
     for path, body, told in sent:
         answered = client.post(path, content=body, headers={**JSON_HEADERS, **WITH_KEY})
         assert (answered.status_code == 422) == ('"status": 422,\n "detail"' in told)
         assert shape(answered.json()) == shape(json.loads(told))
-    looked = re.findall(r"curl -s '?http://127\.0\.0\.1:8000([^\s']+)'?\n```\n\n```json\n(.+?)\n```", document, flags=re.DOTALL)
+    looked = re.findall(
+        r"curl -s '?http://127\.0\.0\.1:8000([^\s']+)'?\n```\n\n```json\n(.+?)\n```",
+        document,
+        flags=re.DOTALL,
+    )
     assert len(looked) == 3
     for path, told in looked:
         headers = {} if '"status": 401' in told else WITH_KEY
@@ -188,12 +234,30 @@ def shape(told: Any) -> Any:
 
 
 def test_every_result_says_all_that_is_promised(client: TestClient) -> None:
-    (result,) = post(client, "/v1/estimates", {**ESTIMATE, "carriers": [{"carrier_code": "post"}], "order_promised_delivery_date": "2026-06-01"})["results"]
-    assert result["estimated_delivery_date_min"] <= result["estimated_delivery_date"] <= result["estimated_delivery_date_max"]
+    (result,) = post(
+        client,
+        "/v1/estimates",
+        {
+            **ESTIMATE,
+            "carriers": [{"carrier_code": "post"}],
+            "order_promised_delivery_date": "2026-06-01",
+        },
+    )["results"]
+    assert (
+        result["estimated_delivery_date_min"]
+        <= result["estimated_delivery_date"]
+        <= result["estimated_delivery_date_max"]
+    )
     assert 0.0 < result["promise"]["on_time_probability"] < 1.0
-    assert result["delay"]["probability"] == pytest.approx(1.0 - result["promise"]["on_time_probability"], abs=1e-4)
+    assert result["delay"]["probability"] == pytest.approx(
+        1.0 - result["promise"]["on_time_probability"], abs=1e-4
+    )
     assert result["delivery_date_confidence"] >= 0.5
-    percentiles = [days for name, days in result["time_in_transit"].items() if name != "unit" and days is not None]
+    percentiles = [
+        days
+        for name, days in result["time_in_transit"].items()
+        if name != "unit" and days is not None
+    ]
     assert percentiles == sorted(percentiles)
     assert (result["degraded"], result["basis"]["abstained"]) == (False, False)
     assert result["basis"]["level"].startswith("service+lane")
@@ -201,7 +265,10 @@ def test_every_result_says_all_that_is_promised(client: TestClient) -> None:
 
 
 def test_a_higher_confidence_never_narrows_the_window(client: TestClient) -> None:
-    told = [post(client, "/v1/estimates", {**ESTIMATE, "confidence_level": level})["results"][0] for level in (0.5, 0.8, 0.95)]
+    told = [
+        post(client, "/v1/estimates", {**ESTIMATE, "confidence_level": level})["results"][0]
+        for level in (0.5, 0.8, 0.95)
+    ]
     for narrow, wide in pairwise(told):
         assert wide["estimated_delivery_date_min"] <= narrow["estimated_delivery_date_min"]
         assert (wide["estimated_delivery_date_max"] or "9") >= narrow["estimated_delivery_date_max"]
@@ -218,34 +285,68 @@ def test_one_answer_alone_is_its_answer_in_any_batch_to_the_byte(client: TestCli
     together = client.post("/v1/score", json=body, headers=WITH_KEY).text
     first = len(shipments) // 8
     for number, shipment in enumerate(shipments[:first]):
-        alone = client.post("/v1/score", json={**body, "shipments": [shipment]}, headers=WITH_KEY).text
-        result = re.sub(r'(?<="shipments",)0\b', str(number), alone[alone.index('"results":[') + len('"results":[') : -2])
+        alone = client.post(
+            "/v1/score", json={**body, "shipments": [shipment]}, headers=WITH_KEY
+        ).text
+        result = re.sub(
+            r'(?<="shipments",)0\b',
+            str(number),
+            alone[alone.index('"results":[') + len('"results":[') : -2],
+        )
         assert result in together
 
 
 def test_an_estimate_says_what_the_score_of_an_order_just_placed_says(client: TestClient) -> None:
-    (estimate,) = post(client, "/v1/estimates", {**ESTIMATE, "carriers": [{"carrier_code": "post"}]})["results"]
-    (score,) = post(client, "/v1/score", {"as_of": ESTIMATE["order_time"], "shipments": [{**ESTIMATE, "carrier_code": "post"}]})["results"]
-    dates = {"estimated_delivery_date", "estimated_delivery_date_min", "estimated_delivery_date_max", "time_in_transit", "delivery_date_confidence", "promise"}
+    (estimate,) = post(
+        client, "/v1/estimates", {**ESTIMATE, "carriers": [{"carrier_code": "post"}]}
+    )["results"]
+    (score,) = post(
+        client,
+        "/v1/score",
+        {"as_of": ESTIMATE["order_time"], "shipments": [{**ESTIMATE, "carrier_code": "post"}]},
+    )["results"]
+    dates = {
+        "estimated_delivery_date",
+        "estimated_delivery_date_min",
+        "estimated_delivery_date_max",
+        "time_in_transit",
+        "delivery_date_confidence",
+        "promise",
+    }
     assert {name for name in score if score[name] != estimate.get(name)} - {"shipment_id"} <= dates
-    # Its law lies between those of the times of day before and after the order, and no order before it may look slower.
+    # Its law lies between those of the times of day before and after the order, and no order before
+    # it may look slower.
     for name in ("estimated_delivery_date", "estimated_delivery_date_min"):
         assert 0 <= (date.fromisoformat(estimate[name]) - date.fromisoformat(score[name])).days <= 1
 
 
 def test_a_wanted_date_is_a_chance_and_a_later_one_a_higher_chance(client: TestClient) -> None:
     days = [f"2026-05-{day}" for day in (10, 21, 24, 28)]
-    chances = [post(client, "/v1/estimates", {**ESTIMATE, "desired_delivery_date": day})["results"][0]["desired_delivery_probability"] for day in days]
+    chances = [
+        post(client, "/v1/estimates", {**ESTIMATE, "desired_delivery_date": day})["results"][0][
+            "desired_delivery_probability"
+        ]
+        for day in days
+    ]
     assert chances == sorted(chances)
     assert chances[0] == 0.0 < chances[1] < chances[-1] < 1.0
 
 
 def test_many_shipments_get_one_entry_each_in_order(client: TestClient) -> None:
-    shipments = [{**ESTIMATE, "shipment_id": f"{number}", "weight": {"value": number % 7, "unit": "kg"}} for number in range(5000)]
-    told = post(client, "/v1/score", {"as_of": "2026-05-21T08:00:00Z", "shipments": shipments})["results"]
+    shipments = [
+        {**ESTIMATE, "shipment_id": f"{number}", "weight": {"value": number % 7, "unit": "kg"}}
+        for number in range(5000)
+    ]
+    told = post(client, "/v1/score", {"as_of": "2026-05-21T08:00:00Z", "shipments": shipments})[
+        "results"
+    ]
     assert [entry["shipment_id"] for entry in told] == [f"{number}" for number in range(5000)]
-    assert [number for number, entry in enumerate(told) if "problem" in entry] == list(range(0, 5000, 7))
-    refused = client.post("/v1/score", json={"shipments": [*shipments, shipments[0]]}, headers=WITH_KEY)
+    assert [number for number, entry in enumerate(told) if "problem" in entry] == list(
+        range(0, 5000, 7)
+    )
+    refused = client.post(
+        "/v1/score", json={"shipments": [*shipments, shipments[0]]}, headers=WITH_KEY
+    )
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["loc"] == ["body", "shipments"]
 
@@ -253,7 +354,10 @@ def test_many_shipments_get_one_entry_each_in_order(client: TestClient) -> None:
 def test_when_too_many_large_batches_wait_the_next_is_asked_to_come_again() -> None:
     async def crowd() -> list[object]:
         workers, gate = Workers(), threading.Event()
-        asked = [asyncio.create_task(workers.run(lambda: gate.wait(10), 1000)) for _ in range(LONGEST_QUEUE + 2)]
+        asked = [
+            asyncio.create_task(workers.run(lambda: gate.wait(10), 1000))
+            for _ in range(LONGEST_QUEUE + 2)
+        ]
         await asyncio.sleep(0.05)
         assert await workers.run(lambda: "at once", 1) == "at once"
         gate.set()
@@ -269,25 +373,55 @@ def test_when_too_many_large_batches_wait_the_next_is_asked_to_come_again() -> N
 
 def test_a_model_of_too_few_parcels_abstains(clients: dict[str, TestClient]) -> None:
     (result,) = post(clients["tiny"], "/v1/estimates", ESTIMATE)["results"]
-    assert (result["confidence_code"], result["basis"]["abstained"], result["degraded"]) == ("too_little_support", True, False)
-    assert (result["estimated_delivery_date"], result["promise"], result["time_in_transit"]["percentile_50"]) == (None, None, None)
+    assert (result["confidence_code"], result["basis"]["abstained"], result["degraded"]) == (
+        "too_little_support",
+        True,
+        False,
+    )
+    assert (
+        result["estimated_delivery_date"],
+        result["promise"],
+        result["time_in_transit"]["percentile_50"],
+    ) == (None, None, None)
 
 
 PIECE = {"origin_address": ADDRESSES["origin_address"], "carrier_code": "post"}
-ORDER = {"destination_address": ADDRESSES["destination_address"], "order_time": ESTIMATE["order_time"], "desired_delivery_date": "2026-05-25"}
+ORDER = {
+    "destination_address": ADDRESSES["destination_address"],
+    "order_time": ESTIMATE["order_time"],
+    "desired_delivery_date": "2026-05-25",
+}
 
 
 def test_a_piece_of_an_order_is_told_what_its_estimate_is(client: TestClient) -> None:
     pickup = {"estimated_pickup": {"order_cutoff_time": "15:00"}}
-    told = post(client, "/v1/order-estimates", {**ORDER, "pieces": [{**PIECE, **pickup, "delivery_days": [1, 3]}, PIECE]})
-    for piece, more, service in zip(told["pieces"], (pickup, {}), ({"delivery_days": [1, 3]}, {}), strict=True):
-        asked = {**ESTIMATE, **more, "desired_delivery_date": "2026-05-25", "carriers": [{"carrier_code": "post", **service}]}
+    told = post(
+        client,
+        "/v1/order-estimates",
+        {**ORDER, "pieces": [{**PIECE, **pickup, "delivery_days": [1, 3]}, PIECE]},
+    )
+    for piece, more, service in zip(
+        told["pieces"], (pickup, {}), ({"delivery_days": [1, 3]}, {}), strict=True
+    ):
+        asked = {
+            **ESTIMATE,
+            **more,
+            "desired_delivery_date": "2026-05-25",
+            "carriers": [{"carrier_code": "post", **service}],
+        }
         assert piece == post(client, "/v1/estimates", asked)["results"][0]
 
 
 def test_an_order_is_complete_no_sooner_than_any_of_its_pieces(client: TestClient) -> None:
-    told = post(client, "/v1/order-estimates", {**ORDER, "pieces": [{**PIECE, "package_count": 2}, {**PIECE, "carrier_code": "other"}]})
-    chances = [each["desired_delivery_probability"] for each in (told["last"], told["pieces"][0], told["first"])]
+    told = post(
+        client,
+        "/v1/order-estimates",
+        {**ORDER, "pieces": [{**PIECE, "package_count": 2}, {**PIECE, "carrier_code": "other"}]},
+    )
+    chances = [
+        each["desired_delivery_probability"]
+        for each in (told["last"], told["pieces"][0], told["first"])
+    ]
     assert chances == sorted(chances)
     assert chances[0] < chances[2]
     for end in ("first", "last"):
@@ -298,7 +432,9 @@ def test_an_order_is_complete_no_sooner_than_any_of_its_pieces(client: TestClien
 
 
 @pytest.mark.parametrize(("name", "code"), [("empty", "no_model"), ("tiny", "too_little_support")])
-def test_an_order_that_cannot_be_answered_says_why(name: str, code: str, golden_clients: dict[str, TestClient]) -> None:
+def test_an_order_that_cannot_be_answered_says_why(
+    name: str, code: str, golden_clients: dict[str, TestClient]
+) -> None:
     told = post(golden_clients[name], "/v1/order-estimates", {**ORDER, "pieces": [PIECE, PIECE]})
     assert (told["code"], told["first"], told["last"]) == (code, None, None)
     assert told["dependence"] == {"correlation": None, "learned_from_pairs": None}
@@ -306,9 +442,22 @@ def test_an_order_that_cannot_be_answered_says_why(name: str, code: str, golden_
     assert [piece["confidence_code"] for piece in told["pieces"]] == [code] * 2
 
 
-@pytest.mark.parametrize("pieces", [[], [PIECE] * 21, [{**PIECE, "price": 3.0}], [{**PIECE, "package_count": 0}], [{"carrier_code": "post"}]])
-def test_an_order_of_no_pieces_or_too_many_or_strange_ones_is_refused(client: TestClient, pieces: list[Any]) -> None:
-    answered = client.post("/v1/order-estimates", json={**ORDER, "pieces": pieces}, headers=WITH_KEY)
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [PIECE] * 21,
+        [{**PIECE, "price": 3.0}],
+        [{**PIECE, "package_count": 0}],
+        [{"carrier_code": "post"}],
+    ],
+)
+def test_an_order_of_no_pieces_or_too_many_or_strange_ones_is_refused(
+    client: TestClient, pieces: list[Any]
+) -> None:
+    answered = client.post(
+        "/v1/order-estimates", json={**ORDER, "pieces": pieces}, headers=WITH_KEY
+    )
     assert answered.status_code == 422
     assert answered.json()["errors"][0]["loc"][:2] == ["body", "pieces"]
 
@@ -318,18 +467,35 @@ def test_no_shipments_get_no_results(client: TestClient) -> None:
 
 
 def test_scans_told_after_the_moment_change_no_byte(client: TestClient) -> None:
-    asked = {"as_of": "2026-05-20T08:00:00Z", "shipments": [{**ESTIMATE, "order_time": "2026-05-18T08:00:00Z"}]}
-    later = {"event_code": "delivered", "occurred_at": "2026-05-19T10:00:00Z", "received_at": "2026-05-20T08:00:01Z"}
-    assert post(client, "/v1/score", asked) == post(client, "/v1/score", {**asked, "shipments": [{**asked["shipments"][0], "events": [later]}]})  # type: ignore[dict-item]
+    asked = {
+        "as_of": "2026-05-20T08:00:00Z",
+        "shipments": [{**ESTIMATE, "order_time": "2026-05-18T08:00:00Z"}],
+    }
+    later = {
+        "event_code": "delivered",
+        "occurred_at": "2026-05-19T10:00:00Z",
+        "received_at": "2026-05-20T08:00:01Z",
+    }
+    assert post(client, "/v1/score", asked) == post(
+        client,
+        "/v1/score",
+        {**asked, "shipments": [{**asked["shipments"][0], "events": [later]}]},  # type: ignore[dict-item]
+    )
 
 
-def test_no_hostile_request_is_a_server_error_and_every_refusal_is_a_problem(client: TestClient) -> None:
+def test_no_hostile_request_is_a_server_error_and_every_refusal_is_a_problem(
+    client: TestClient,
+) -> None:
     faults = []
     for sent in requests(seed=7, count=400):
-        answered = client.request(sent.method, sent.path, content=sent.content, headers={**sent.headers, **WITH_KEY})
+        answered = client.request(
+            sent.method, sent.path, content=sent.content, headers={**sent.headers, **WITH_KEY}
+        )
         faults += [
             (fault, sent.method, sent.path, sent.content[:300])
-            for fault in faults_of(answered.status_code, answered.headers.get("content-type", ""), answered.content)
+            for fault in faults_of(
+                answered.status_code, answered.headers.get("content-type", ""), answered.content
+            )
         ]
     assert faults == []
 
@@ -342,14 +508,30 @@ def contract(registries: dict[str, Path]) -> Any:
 
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
-def test_requests_made_from_the_contract_are_answered_by_the_contract(contract: Any, mode: schemathesis.GenerationMode) -> None:
-    checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+def test_requests_made_from_the_contract_are_answered_by_the_contract(
+    contract: Any, mode: schemathesis.GenerationMode
+) -> None:
+    checks = [
+        not_a_server_error,
+        status_code_conformance,
+        content_type_conformance,
+        response_schema_conformance,
+    ]
     operations = [found.ok() for found in contract.get_all_operations()]
     # A request without a body cannot be wrong.
-    for operation in (one for one in operations if one.body or mode is schemathesis.GenerationMode.POSITIVE):
+    for operation in (
+        one for one in operations if one.body or mode is schemathesis.GenerationMode.POSITIVE
+    ):
         cases = operation.as_strategy(generation_mode=mode)
 
-        @settings(max_examples=40, derandomize=True, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=40,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
         @given(case=cases)
         def check(case: Any) -> None:
             case.call_and_validate(headers=WITH_KEY, checks=checks)
@@ -358,10 +540,28 @@ def test_requests_made_from_the_contract_are_answered_by_the_contract(contract: 
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"X-API-Key": "wrong"}, {"X-API-Key": ""}, {"Authorization": f"Basic {KEY}"}, {"Authorization": "Bearer"}, {"X-API-Key": KEY + "x"}]
+    "headers",
+    [
+        {},
+        {"X-API-Key": "wrong"},
+        {"X-API-Key": ""},
+        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": "Bearer"},
+        {"X-API-Key": KEY + "x"},
+    ],
 )
-@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/estimates"), ("POST", "/v1/order-estimates"), ("POST", "/v1/score"), ("GET", "/v1/models")])
-def test_without_a_key_of_ours_nothing_is_told(client: TestClient, method: str, path: str, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/estimates"),
+        ("POST", "/v1/order-estimates"),
+        ("POST", "/v1/score"),
+        ("GET", "/v1/models"),
+    ],
+)
+def test_without_a_key_of_ours_nothing_is_told(
+    client: TestClient, method: str, path: str, headers: dict[str, str]
+) -> None:
     answered = client.request(method, path, content=b"{", headers={**JSON_HEADERS, **headers})
     assert answered.status_code == 401
     assert answered.headers["www-authenticate"] == "Bearer"
@@ -370,9 +570,16 @@ def test_without_a_key_of_ours_nothing_is_told(client: TestClient, method: str, 
 
 @pytest.mark.parametrize(
     "headers",
-    [{"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}, {"Authorization": f"bearer  {KEY}"}, {"X-API-Key": "wrong", "Authorization": f"Bearer {KEY}"}],
+    [
+        {"X-API-Key": KEY},
+        {"Authorization": f"Bearer {KEY}"},
+        {"Authorization": f"bearer  {KEY}"},
+        {"X-API-Key": "wrong", "Authorization": f"Bearer {KEY}"},
+    ],
 )
-def test_a_key_of_ours_opens_the_door_in_either_header(client: TestClient, headers: dict[str, str]) -> None:
+def test_a_key_of_ours_opens_the_door_in_either_header(
+    client: TestClient, headers: dict[str, str]
+) -> None:
     assert client.get("/v1/models", headers=headers).status_code == 200
 
 
@@ -417,7 +624,12 @@ def test_the_demo_answers_on_loopback_only(registries: dict[str, Path]) -> None:
     ],
 )
 def test_serving_without_keys_beyond_loopback_refuses_to_start(
-    arguments: list[str], env: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    env: dict[str, str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("ETA_MODELS", str(tmp_path))
     for name in ("ETA_DEMO", "ETA_API_KEYS"):
@@ -430,11 +642,16 @@ def test_serving_without_keys_beyond_loopback_refuses_to_start(
     assert "secret" not in said
 
 
-def test_the_command_serves_and_stops_when_told(registries: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_serves_and_stops_when_told(
+    registries: dict[str, Path], tmp_path: Path
+) -> None:
     env = {**os.environ, "ETA_MODELS": str(registries["full"]), "ETA_API_KEYS": ""}
     command = [str(Path(sys.executable).with_name("eta")), "serve", "--demo", "--port", "0"]
     log = tmp_path / "log"
-    with log.open("wb") as out, subprocess.Popen(command, env=env, stdout=out, stderr=out, cwd=tmp_path) as server:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, env=env, stdout=out, stderr=out, cwd=tmp_path) as server,
+    ):
         try:
             for _ in range(600):
                 if "running on http://127.0.0.1:" in log.read_text():
@@ -453,11 +670,20 @@ def test_the_newest_sound_version_serves_until_one_is_promoted(models: Path) -> 
     spoil(models, newest)
     with TestClient(application(models)) as client:
         told = client.get("/readyz").json()
-        assert (told["model_version"], told["promoted"], told["status"]) == (middle, None, "degraded")
+        assert (told["model_version"], told["promoted"], told["status"]) == (
+            middle,
+            None,
+            "degraded",
+        )
         assert newest in told["details"][0]
     registry.promote(oldest)
     with TestClient(application(models)) as client:
-        assert client.get("/readyz").json() == {"status": "ready", "model_version": oldest, "promoted": oldest, "details": []}
+        assert client.get("/readyz").json() == {
+            "status": "ready",
+            "model_version": oldest,
+            "promoted": oldest,
+            "details": [],
+        }
 
 
 @pytest.mark.usefixtures("quick")
@@ -483,14 +709,19 @@ def test_a_corrupted_promotion_leaves_the_old_version_serving_and_shows(models: 
         page = client.get("/metrics").text
         assert 'eta_model_loads_total{outcome="refused"} 1.0' in page
         assert "eta_model_degraded 1.0" in page
-        assert {entry["version"]: bool(entry["refused"]) for entry in client.get("/v1/models", headers=WITH_KEY).json()["results"]}[newest]
+        assert {
+            entry["version"]: bool(entry["refused"])
+            for entry in client.get("/v1/models", headers=WITH_KEY).json()["results"]
+        }[newest]
         (models / "promoted.json").write_text("{")
         threading.Event().wait(0.3)
         assert client.post("/v1/estimates", json=ESTIMATE, headers=WITH_KEY).text == before
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_first_version_is_picked_up_without_a_restart(registries: dict[str, Path], tmp_path: Path) -> None:
+def test_a_first_version_is_picked_up_without_a_restart(
+    registries: dict[str, Path], tmp_path: Path
+) -> None:
     models = tmp_path / "models"
     with TestClient(application(models)) as client:
         assert client.get("/readyz").json()["status"] == "degraded"
@@ -532,7 +763,9 @@ def test_answers_during_promotions_are_each_exactly_one_versions(models: Path) -
     assert set(seen) == set(names)
 
 
-def test_what_nobody_foresaw_is_a_bare_500(client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_nobody_foresaw_is_a_bare_500(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def fails() -> Any:
         raise RuntimeError("a secret of ours")
 

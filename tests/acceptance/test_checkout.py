@@ -41,9 +41,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(models: Path) -> Iterator[TestClient]:
-    keys = {hashlib.sha256(key.encode()).hexdigest(): Caller(tenant) for key, tenant in ((KEY, "default"), (OTHER_KEY, "other"))}
+    keys = {
+        hashlib.sha256(key.encode()).hexdigest(): Caller(tenant)
+        for key, tenant in ((KEY, "default"), (OTHER_KEY, "other"))
+    }
     policy = PromisePolicy(version="of the house", on_time_rate=0.7)
-    with TestClient(create_app(Settings(models=models, api_keys=keys, promise_policy=policy), clock=lambda: NOW)) as opened:
+    with TestClient(
+        create_app(Settings(models=models, api_keys=keys, promise_policy=policy), clock=lambda: NOW)
+    ) as opened:
         yield opened
 
 
@@ -58,16 +63,26 @@ def ask(client: TestClient, **more: Any) -> dict[str, Any]:
 def problems(client: TestClient, **more: Any) -> list[tuple[str, str]]:
     answered = client.post("/v1/estimates", json={**ORDER, **more}, headers=WITH_KEY)
     assert answered.status_code == 422, answered.text
-    return [(".".join(map(str, error["loc"][1:])), error["msg"]) for error in answered.json()["errors"]]
+    return [
+        (".".join(map(str, error["loc"][1:])), error["msg"]) for error in answered.json()["errors"]
+    ]
 
 
 def test_with_a_cut_off_there_is_a_countdown_and_a_day_of_shipping(client: TestClient) -> None:
     (told,) = ask(client, estimated_pickup=PICKUP)["results"]
     assert told["cutoff"] == {"order_by": "2026-05-19T15:00:00+02:00", "minutes_left": 210}
     assert told["ship_on_date"] == "2026-05-19"
-    (late,) = ask(client, estimated_pickup=PICKUP, order_time="2026-05-19T15:00:00+02:00")["results"]
-    assert (late["cutoff"]["order_by"], late["ship_on_date"]) == ("2026-05-20T15:00:00+02:00", "2026-05-20")
-    (slow,) = ask(client, estimated_pickup={**PICKUP, "order_processing_time": {"unit": "business_days", "value": 3}})["results"]
+    (late,) = ask(client, estimated_pickup=PICKUP, order_time="2026-05-19T15:00:00+02:00")[
+        "results"
+    ]
+    assert (late["cutoff"]["order_by"], late["ship_on_date"]) == (
+        "2026-05-20T15:00:00+02:00",
+        "2026-05-20",
+    )
+    (slow,) = ask(
+        client,
+        estimated_pickup={**PICKUP, "order_processing_time": {"unit": "business_days", "value": 3}},
+    )["results"]
     assert slow["ship_on_date"] == "2026-05-22"
     assert slow["estimated_delivery_date"] > told["estimated_delivery_date"]
     (plain,) = ask(client)["results"]
@@ -80,7 +95,10 @@ def test_the_answer_may_be_kept_until_the_cut_off(client: TestClient) -> None:
 
     assert headers(estimated_pickup=PICKUP)["cache-control"] == "private, max-age=12600"
     assert headers()["cache-control"] == "private, max-age=60"
-    first, again, later = (headers(estimated_pickup=PICKUP, order_time=f"2026-05-19T{at}+02:00")["etag"] for at in ("11:30:00", "12:00:00", "16:00:00"))
+    first, again, later = (
+        headers(estimated_pickup=PICKUP, order_time=f"2026-05-19T{at}+02:00")["etag"]
+        for at in ("11:30:00", "12:00:00", "16:00:00")
+    )
     # Days are counted from the order; until the cut-off all that is shown stays.
     assert first == again
     assert first != later
@@ -88,9 +106,15 @@ def test_the_answer_may_be_kept_until_the_cut_off(client: TestClient) -> None:
 
 def test_the_clock_can_be_put_elsewhere_for_a_try(client: TestClient) -> None:
     body = {name: value for name, value in ORDER.items() if name != "order_time"}
-    tried = client.post("/v1/estimates", json={**body, "now_override": "2026-05-19T11:30:00+02:00"}, headers=WITH_KEY).json()
+    tried = client.post(
+        "/v1/estimates",
+        json={**body, "now_override": "2026-05-19T11:30:00+02:00"},
+        headers=WITH_KEY,
+    ).json()
     assert tried == ask(client)
-    assert problems(client, now_override="2026-05-19T11:30:00+02:00", is_shown=True)[0][1].startswith("what is tried is not shown")
+    assert problems(client, now_override="2026-05-19T11:30:00+02:00", is_shown=True)[0][
+        1
+    ].startswith("what is tried is not shown")
 
 
 def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient) -> None:
@@ -100,7 +124,14 @@ def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient)
     ours = promise()
     assert (ours["is_ours"], ours["policy"]) == (True, "of the house")
     assert ours["on_time_probability"] >= 0.7
-    later, capped, cheap = (promise(draft=draft) for draft in ({"on_time_rate": 0.85}, {"on_time_rate": 0.85, "latest_days": 2}, {"costs": {"late": 0.5}}))
+    later, capped, cheap = (
+        promise(draft=draft)
+        for draft in (
+            {"on_time_rate": 0.85},
+            {"on_time_rate": 0.85, "latest_days": 2},
+            {"costs": {"late": 0.5}},
+        )
+    )
     assert later["date"] > ours["date"] > cheap["date"]
     assert (later["policy"], capped["date"]) == (None, "2026-05-21")
     assert capped["on_time_probability"] < 0.85
@@ -112,28 +143,55 @@ def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient)
     ("more", "field", "said"),
     [
         ({"draft": {}}, "draft", "both on_time_rate and costs, or neither"),
-        ({"draft": {"on_time_rate": 0.9, "earliest_days": 9, "latest_days": 3}}, "draft", "earliest_days <= latest_days"),
+        (
+            {"draft": {"on_time_rate": 0.9, "earliest_days": 9, "latest_days": 3}},
+            "draft",
+            "earliest_days <= latest_days",
+        ),
         ({"draft": {"costs": {"day": 1}}}, "draft", "late or late_day above 0"),
         ({"draft": {"on_time_rate": 0.2}}, "draft.on_time_rate", "0.5"),
         ({"estimated_pickup": {}}, "estimated_pickup.order_cutoff_time", "it"),
-        ({"estimated_pickup": {**PICKUP, "business_days": []}}, "estimated_pickup.business_days", "1"),
-        ({"estimated_pickup": {**PICKUP, "business_days": [1, 1]}}, "estimated_pickup.business_days", "twice"),
-        ({"estimated_pickup": {**PICKUP, "business_days": [8]}}, "estimated_pickup.business_days.0", "7"),
-        ({"estimated_pickup": {**PICKUP, "order_cutoff_time": "24:00"}}, "estimated_pickup.order_cutoff_time", "17:00"),
+        (
+            {"estimated_pickup": {**PICKUP, "business_days": []}},
+            "estimated_pickup.business_days",
+            "1",
+        ),
+        (
+            {"estimated_pickup": {**PICKUP, "business_days": [1, 1]}},
+            "estimated_pickup.business_days",
+            "twice",
+        ),
+        (
+            {"estimated_pickup": {**PICKUP, "business_days": [8]}},
+            "estimated_pickup.business_days.0",
+            "7",
+        ),
+        (
+            {"estimated_pickup": {**PICKUP, "order_cutoff_time": "24:00"}},
+            "estimated_pickup.order_cutoff_time",
+            "17:00",
+        ),
         (
             {"estimated_pickup": {**PICKUP, "order_processing_time": {"unit": "business_days"}}},
             "estimated_pickup.order_processing_time",
             "either value or chances",
         ),
         (
-            {"estimated_pickup": {**PICKUP, "order_processing_time": {"unit": "business_days", "chances": [0.5]}}},
+            {
+                "estimated_pickup": {
+                    **PICKUP,
+                    "order_processing_time": {"unit": "business_days", "chances": [0.5]},
+                }
+            },
             "estimated_pickup.order_processing_time",
             "add up to 1",
         ),
         ({"carriers": [{"delivery_days": [0]}]}, "carriers.0.delivery_days.0", "1"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name_with_the_mend(client: TestClient, more: dict[str, Any], field: str, said: str) -> None:
+def test_what_cannot_be_is_refused_by_name_with_the_mend(
+    client: TestClient, more: dict[str, Any], field: str, said: str
+) -> None:
     ((named, told),) = problems(client, **more)
     assert named == field
     assert said in told
@@ -141,14 +199,22 @@ def test_what_cannot_be_is_refused_by_name_with_the_mend(client: TestClient, mor
 
 def test_a_service_never_seen_on_the_lane_is_compared_with_a_warning(client: TestClient) -> None:
     carriers = [{"carrier_code": "post"}, {"carrier_code": "unheard-of"}]
-    assert [(each["code"], each["path"]) for each in ask(client, carriers=carriers)["messages"]] == [("choice_not_seen", "carriers[1]")]
+    assert [
+        (each["code"], each["path"]) for each in ask(client, carriers=carriers)["messages"]
+    ] == [("choice_not_seen", "carriers[1]")]
     assert ask(client, carriers=carriers[1:])["messages"] == []
 
 
 def test_delivery_days_of_a_carrier_are_kept(client: TestClient) -> None:
     for weekday in range(1, 8):
-        (told,) = ask(client, carriers=[{"carrier_code": "post", "delivery_days": [weekday]}])["results"]
-        for name in ("estimated_delivery_date", "estimated_delivery_date_min", "estimated_delivery_date_max"):
+        (told,) = ask(client, carriers=[{"carrier_code": "post", "delivery_days": [weekday]}])[
+            "results"
+        ]
+        for name in (
+            "estimated_delivery_date",
+            "estimated_delivery_date_min",
+            "estimated_delivery_date_max",
+        ):
             assert told[name] is None or date.fromisoformat(told[name]).isoweekday() == weekday
 
 
@@ -157,38 +223,72 @@ def test_what_was_shown_can_be_read_again_by_its_tenant_alone(client: TestClient
     path = f"/v1/estimates/{shown['id']}"
     answered = client.get(path, headers=WITH_KEY)
     assert answered.json() == shown
-    assert client.get(path, headers={**WITH_KEY, "If-None-Match": answered.headers["etag"]}).status_code == 304
+    assert (
+        client.get(
+            path, headers={**WITH_KEY, "If-None-Match": answered.headers["etag"]}
+        ).status_code
+        == 304
+    )
     assert client.get(path, headers={**WITH_KEY, "If-None-Match": '"other"'}).status_code == 200
     assert "immutable" in answered.headers["cache-control"]
-    for stranger in (client.get(path, headers={"X-API-Key": OTHER_KEY}), client.get("/v1/estimates/est_0", headers=WITH_KEY)):
+    for stranger in (
+        client.get(path, headers={"X-API-Key": OTHER_KEY}),
+        client.get("/v1/estimates/est_0", headers=WITH_KEY),
+    ):
         assert stranger.status_code == 404
         assert stranger.headers["cache-control"] == "no-store"
 
 
 def test_search_engines_are_told_of_handling_and_transit(client: TestClient) -> None:
-    shown = ask(client, is_shown=True, estimated_pickup={**PICKUP, "order_processing_time": {"unit": "business_days", "value": 2}})
+    shown = ask(
+        client,
+        is_shown=True,
+        estimated_pickup={**PICKUP, "order_processing_time": {"unit": "business_days", "value": 2}},
+    )
     answered = client.get(f"/v1/estimates/{shown['id']}/schema-org", headers=WITH_KEY)
     ShippingDeliveryTimes.model_validate_json(answered.text)
     ((told,), (result,)) = answered.json()["results"], shown["results"]
     said = told["shipping_delivery_time"]
-    transit = [(date.fromisoformat(result[f"estimated_delivery_date_{end}"]) - date(2026, 5, 21)).days for end in ("min", "max")]
+    transit = [
+        (date.fromisoformat(result[f"estimated_delivery_date_{end}"]) - date(2026, 5, 21)).days
+        for end in ("min", "max")
+    ]
     assert said == {
         "@context": "https://schema.org",
         "@type": "ShippingDeliveryTime",
-        "handlingTime": {"@type": "QuantitativeValue", "minValue": 0, "maxValue": 2, "unitCode": "DAY"},
+        "handlingTime": {
+            "@type": "QuantitativeValue",
+            "minValue": 0,
+            "maxValue": 2,
+            "unitCode": "DAY",
+        },
         "cutoffTime": "15:00:00+02:00",
-        "transitTime": {"@type": "QuantitativeValue", "minValue": max(transit[0], 0), "maxValue": transit[1], "unitCode": "DAY"},
+        "transitTime": {
+            "@type": "QuantitativeValue",
+            "minValue": max(transit[0], 0),
+            "maxValue": transit[1],
+            "unitCode": "DAY",
+        },
     }
-    plain = client.get(f"/v1/estimates/{ask(client, is_shown=True)['id']}/schema-org", headers=WITH_KEY).json()["results"][0]["shipping_delivery_time"]
+    plain = client.get(
+        f"/v1/estimates/{ask(client, is_shown=True)['id']}/schema-org", headers=WITH_KEY
+    ).json()["results"][0]["shipping_delivery_time"]
     assert plain.keys() == {"@context", "@type", "transitTime"}
 
 
 def test_a_policy_file_in_the_environment_is_the_one_in_force(tmp_path: Path) -> None:
     file = tmp_path / "promise.toml"
     file.write_text('version = "2026-11"\non_time_rate = 0.95\n', encoding="utf-8")
-    assert Settings.from_env({"ETA_PROMISE_POLICY": str(file)}).promise_policy == PromisePolicy(version="2026-11", on_time_rate=0.95)
+    assert Settings.from_env({"ETA_PROMISE_POLICY": str(file)}).promise_policy == PromisePolicy(
+        version="2026-11", on_time_rate=0.95
+    )
     file.write_text("on_time_rate = 0.95", encoding="utf-8")
-    with pytest.raises(InvalidSetting, match=r"ETA_PROMISE_POLICY names .*promise.toml: the promise policy has no version"):
+    with pytest.raises(
+        InvalidSetting,
+        match=r"ETA_PROMISE_POLICY names .*promise.toml: the promise policy has no version",
+    ):
         Settings.from_env({"ETA_PROMISE_POLICY": str(file)})
-    with pytest.raises(InvalidSetting, match=r"ETA_PROMISE_POLICY names nowhere\.toml: No such file"):
+    with pytest.raises(
+        InvalidSetting, match=r"ETA_PROMISE_POLICY names nowhere\.toml: No such file"
+    ):
         Settings.from_env({"ETA_PROMISE_POLICY": "nowhere.toml"})

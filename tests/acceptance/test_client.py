@@ -76,7 +76,11 @@ def an_example(requests: dict[str, Any]) -> Any:
 def operations() -> dict[str, tuple[str, str]]:
     """The method and path of every operation of the contract."""
     paths = create_app(Settings(models=Path("models"), is_demo=True)).openapi()["paths"]
-    return {operation["operationId"]: (verb.upper(), path) for path, methods in paths.items() for verb, operation in methods.items()}
+    return {
+        operation["operationId"]: (verb.upper(), path)
+        for path, methods in paths.items()
+        for verb, operation in methods.items()
+    }
 
 
 def test_every_operation_has_a_method_of_its_name_and_no_other() -> None:
@@ -88,13 +92,18 @@ def test_every_method_asks_its_route(eta: Client) -> None:
     assert eta.livez() == {"status": "alive"}
     assert eta.readyz()["model_version"] == fixed(400).version
     assert eta.models()["serves"] == fixed(400).version
-    assert eta.estimates(an_example(contract.ESTIMATE_REQUESTS))["results"][0]["estimated_delivery_date"]
+    assert eta.estimates(an_example(contract.ESTIMATE_REQUESTS))["results"][0][
+        "estimated_delivery_date"
+    ]
     shown = eta.estimates(cast("Any", {**an_example(contract.ESTIMATE_REQUESTS), "is_shown": True}))
     assert shown["id"]
     assert eta.estimate(shown["id"])["results"] == shown["results"]
     assert eta.estimate_schema_org(shown["id"])["results"]
     assert eta.order_estimates(an_example(contract.ORDER_ESTIMATE_REQUESTS))["last"]
-    assert eta.ship_by(an_example(contract.SHIP_BY_REQUESTS))["results"][0]["code"] in ("ok", "too_late")
+    assert eta.ship_by(an_example(contract.SHIP_BY_REQUESTS))["results"][0]["code"] in (
+        "ok",
+        "too_late",
+    )
     scored = eta.score(an_example(contract.SCORE_REQUESTS))["results"]
     assert ["problem" in result for result in scored] == [False, True]
     registered = eta.register(an_example(contract.SHIPMENT_REQUESTS))
@@ -115,8 +124,18 @@ def test_every_method_asks_its_route(eta: Client) -> None:
     assert eta.erase_by_number(external_id="A-1001")["shipments"] == 1
     eta.metrics()
     families = text_string_to_metric_families(eta.metrics())
-    samples = [sample.labels for family in families if family.name == "eta_http_requests" for sample in family.samples if sample.value]
-    assert set(operations().values()) <= {(labels["method"], labels["route"]) for labels in samples if labels["status"] in ("200", "201")}
+    samples = [
+        sample.labels
+        for family in families
+        if family.name == "eta_http_requests"
+        for sample in family.samples
+        if sample.value
+    ]
+    assert set(operations().values()) <= {
+        (labels["method"], labels["route"])
+        for labels in samples
+        if labels["status"] in ("200", "201")
+    }
 
 
 def test_a_connection_is_kept(eta: Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -127,23 +146,37 @@ def test_a_connection_is_kept(eta: Client, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_a_refusal_names_the_field_and_the_mend(eta: Client) -> None:
-    wrong = cast("Any", {"origin_address": {"country": "at"}, "destination_address": {"country": "AT"}})
-    with pytest.raises(Refused, match=r"^422: .*body\.origin_address\.country: the country is no ISO 3166-1 code") as caught:
+    wrong = cast(
+        "Any", {"origin_address": {"country": "at"}, "destination_address": {"country": "AT"}}
+    )
+    with pytest.raises(
+        Refused, match=r"^422: .*body\.origin_address\.country: the country is no ISO 3166-1 code"
+    ) as caught:
         eta.estimates(wrong)
     assert caught.value.status == 422
-    assert [error["loc"] for error in caught.value.problem["errors"]] == [["body", "origin_address", "country"]]
+    assert [error["loc"] for error in caught.value.problem["errors"]] == [
+        ["body", "origin_address", "country"]
+    ]
     copied = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own
     assert (copied.status, copied.problem) == (422, caught.value.problem)
 
 
 def test_the_same_idempotency_key_gets_the_same_answer(eta: Client) -> None:
-    nameless = {name: value for name, value in an_example(contract.SHIPMENT_REQUESTS).items() if name not in ("external_id", "tracking_number")}
-    told = [eta.register(cast("Any", nameless), idempotency_key=key)["id"] for key in ("one", "one", "two")]
+    nameless = {
+        name: value
+        for name, value in an_example(contract.SHIPMENT_REQUESTS).items()
+        if name not in ("external_id", "tracking_number")
+    }
+    told = [
+        eta.register(cast("Any", nameless), idempotency_key=key)["id"]
+        for key in ("one", "one", "two")
+    ]
     assert told[0] == told[1] != told[2]
     assert eta.register(cast("Any", nameless))["id"] != eta.register(cast("Any", nameless))["id"]
 
 
-# What a service that fails says: a status with headers and a body; nothing at all is a connection that breaks.
+# What a service that fails says: a status with headers and a body; nothing at all is a connection
+# that breaks.
 Answer = tuple[int, dict[str, str], bytes] | None
 JSON = {"Content-Type": "application/json"}
 ALIVE: Answer = (200, JSON, b'{"status": "alive"}')
@@ -202,8 +235,14 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_it_comes_back_when_it_is_told_to(status: int, failing: Failing, waits: list[float]) -> None:
-    failing.answers = [(status, {"Retry-After": "7"}, b""), (status, {"Retry-After": "90000"}, b""), ALIVE]
+def test_it_comes_back_when_it_is_told_to(
+    status: int, failing: Failing, waits: list[float]
+) -> None:
+    failing.answers = [
+        (status, {"Retry-After": "7"}, b""),
+        (status, {"Retry-After": "90000"}, b""),
+        ALIVE,
+    ]
     with Client(failing.url) as eta:
         assert eta.livez() == {"status": "alive"}
     assert waits == [7, 30]
@@ -231,7 +270,9 @@ def test_an_id_is_one_part_of_the_path(failing: Failing) -> None:
     assert [path for _, path, _ in failing.seen] == ["/v1/shipments/..%2Fshp_1%3Fx%3D1%23%C3%BC"]
 
 
-def test_a_question_that_was_refused_for_now_is_asked_again(failing: Failing, waits: list[float]) -> None:
+def test_a_question_that_was_refused_for_now_is_asked_again(
+    failing: Failing, waits: list[float]
+) -> None:
     failing.answers = [(503, {"Retry-After": "1"}, b""), (200, JSON, b'{"results": []}')]
     with Client(failing.url) as eta:
         assert eta.estimates(an_example(contract.ESTIMATE_REQUESTS))["results"] == []
@@ -240,13 +281,21 @@ def test_a_question_that_was_refused_for_now_is_asked_again(failing: Failing, wa
 
 CALLS: dict[str, tuple[Callable[[Client], object], Answer]] = {
     "register": (lambda eta: eta.register(an_example(contract.SHIPMENT_REQUESTS)), REGISTERED),
-    "correct": (lambda eta: eta.correct("shp_1", {"carrier_code": None}), (200, JSON, b'{"object": "Registered", "id": "shp_1", "is_new": false}')),
-    "record": (lambda eta: eta.record(an_example(contract.EVENT_REQUESTS)), (200, JSON, b'{"object": "EventResults", "results": []}')),
+    "correct": (
+        lambda eta: eta.correct("shp_1", {"carrier_code": None}),
+        (200, JSON, b'{"object": "Registered", "id": "shp_1", "is_new": false}'),
+    ),
+    "record": (
+        lambda eta: eta.record(an_example(contract.EVENT_REQUESTS)),
+        (200, JSON, b'{"object": "EventResults", "results": []}'),
+    ),
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_what_is_told_is_told_again_under_one_key(call: str, failing: Failing, waits: list[float]) -> None:
+def test_what_is_told_is_told_again_under_one_key(
+    call: str, failing: Failing, waits: list[float]
+) -> None:
     ask, answer = CALLS[call]
     failing.answers = [None, (429, {"Retry-After": "2"}, b""), answer, answer]
     with Client(failing.url) as eta:
@@ -256,11 +305,18 @@ def test_what_is_told_is_told_again_under_one_key(call: str, failing: Failing, w
     assert (len(keys), len(set(keys[:3])), keys[3] in keys[:3], waits) == (4, 1, False, [2])
 
 
-@pytest.mark.parametrize("broken", [None, (200, {**JSON, "Content-Length": "500"}, b'{"results": [')], ids=["before", "midway"])
+@pytest.mark.parametrize(
+    "broken",
+    [None, (200, {**JSON, "Content-Length": "500"}, b'{"results": [')],
+    ids=["before", "midway"],
+)
 def test_what_may_have_been_done_is_not_done_twice(broken: Answer, failing: Failing) -> None:
     failing.answers = [broken]
     with Client(failing.url) as eta:
-        for ask in (lambda: eta.erase("shp_1"), lambda: eta.estimates(an_example(contract.ESTIMATE_REQUESTS))):
+        for ask in (
+            lambda: eta.erase("shp_1"),
+            lambda: eta.estimates(an_example(contract.ESTIMATE_REQUESTS)),
+        ):
             failing.seen.clear()
             with pytest.raises(Unreachable, match="/v1/"):
                 ask()
@@ -268,7 +324,10 @@ def test_what_may_have_been_done_is_not_done_twice(broken: Answer, failing: Fail
 
 
 def test_a_service_that_says_nothing_is_given_up_in_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent, Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05, retries=1) as eta:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05, retries=1) as eta,
+    ):
         began = time.monotonic()
         with pytest.raises(Unreachable, match="timed out"):
             eta.livez()
@@ -288,19 +347,33 @@ def test_what_lies_between_may_refuse_in_its_own_words(failing: Failing) -> None
         for status, headers, body, title in (
             (502, {"Content-Type": "text/html"}, b"<h1>no</h1>", "Bad Gateway"),
             (307, {"Location": "http://elsewhere.invalid/"}, b"", "Temporary Redirect"),
-            (403, {"Content-Type": "application/problem+json"}, b'{"title": "Members only"}', "Members only"),
+            (
+                403,
+                {"Content-Type": "application/problem+json"},
+                b'{"title": "Members only"}',
+                "Members only",
+            ),
         ):
             failing.answers = [(status, headers, body)]
             with pytest.raises(Refused) as caught:
                 eta.livez()
-            assert (caught.value.status, caught.value.problem["title"], caught.value.problem["errors"]) == (status, title, [])
+            assert (
+                caught.value.status,
+                caught.value.problem["title"],
+                caught.value.problem["errors"],
+            ) == (status, title, [])
         failing.answers = [(200, {"Content-Type": "text/html"}, b"<h1>welcome</h1>")]
         with pytest.raises(Unreachable, match="not the service"):
             eta.livez()
     assert {path for _, path, _ in failing.seen} == {"/behind/a/proxy/livez"}
 
 
-def test_the_key_is_sent_and_shown_nowhere(failing: Failing, waits: list[float], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_key_is_sent_and_shown_nowhere(
+    failing: Failing,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     secret = "eta_0123456789abcdef"  # noqa: S105  # nobody's
     failing.answers = [(429, {}, b""), None, (503, {}, b"")]
     with caplog.at_level(logging.DEBUG), Client(failing.url, secret) as eta:
@@ -309,7 +382,14 @@ def test_the_key_is_sent_and_shown_nowhere(failing: Failing, waits: list[float],
         failing.answers = [None]
         with pytest.raises(Unreachable) as unreachable:
             eta.models()
-        shown = [repr(eta), str(eta), repr(refused.value), repr(unreachable.value), str(unreachable.value), str(unreachable.value.__cause__)]
+        shown = [
+            repr(eta),
+            str(eta),
+            repr(refused.value),
+            repr(unreachable.value),
+            str(unreachable.value),
+            str(unreachable.value.__cause__),
+        ]
     assert {headers["Authorization"] for _, _, headers in failing.seen} == {f"Bearer {secret}"}
     assert caplog.messages
     assert waits
@@ -323,7 +403,9 @@ def test_a_key_that_can_be_none_is_refused_unseen(key: str) -> None:
     assert "cret" not in str(caught.value)
 
 
-def test_the_example_runs_as_written(service: tuple[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_runs_as_written(
+    service: tuple[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL)
     monkeypatch.setattr(service[1].state, "gate", Gate({}, is_demo=True))
     exec(example.replace("http://127.0.0.1:8000", service[0]), {})  # noqa: S102  # our own, as a reader would run it
@@ -333,8 +415,18 @@ def test_the_example_runs_as_written(service: tuple[str, Any], monkeypatch: pyte
 
 
 def test_the_client_starts_without_the_service() -> None:
-    done = subprocess.run([sys.executable, "-c", "import json, sys, eta.client; print(json.dumps(list(sys.modules)))"], capture_output=True, check=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import json, sys, eta.client; print(json.dumps(list(sys.modules)))",
+        ],
+        capture_output=True,
+        check=True,
+    )
     loaded = set(json.loads(done.stdout))
     assert "urllib3" in loaded
-    assert {name for name in loaded if name.startswith("eta.")} == {f"eta.client{name}" for name in ("", ".calls", ".client", ".types")}
+    assert {name for name in loaded if name.startswith("eta.")} == {
+        f"eta.client{name}" for name in ("", ".calls", ".client", ".types")
+    }
     assert not loaded & {"numpy", "pandas", "numba", "fastapi", "pydantic"}

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.xdist_group("commands")
 on_real_orders = pytest.mark.xdist_group("real orders")
 
 EARLY, LATE, REAL_DAY = "2018-03-15", "2018-04-15", "2018-05-15"
-#: So early that there are no days on which a new version could check itself, which takes most of the time.
+#: So early that there are no days on which a new version could check itself, which takes most of
+#: the time.
 QUICK = "2017-10-20"
 
 
@@ -42,8 +43,18 @@ FIGURES = words(
     "model moment n n_censored mae_days median_ae_days bias_days crps_days crps_censored_days coverage_80 coverage_90 coverage_dates_80 late_auc"
     " late_ap on_time_share promised_days_mean days_saved_equal_on_time pinball_50_days pinball_80_days pinball_90_days pinball_95_days pit_deciles"
 )
-FIGURES_OF_A_WHOLE_REPLAY = {"late_auc_month_mean", "late_ece", "late_slope", "fit_seconds", "predict_seconds"}
-FIGURES_OF_RANGES = {f"{figure}_{name}" for figure in ("coverage_censored", "low", "high", "holds") for name in ("80", "90", "dates_80")}
+FIGURES_OF_A_WHOLE_REPLAY = {
+    "late_auc_month_mean",
+    "late_ece",
+    "late_slope",
+    "fit_seconds",
+    "predict_seconds",
+}
+FIGURES_OF_RANGES = {
+    f"{figure}_{name}"
+    for figure in ("coverage_censored", "low", "high", "holds")
+    for name in ("80", "90", "dates_80")
+}
 FIGURES_OF_PIT = words("pit_deciles_low pit_deciles_high")
 #: Told beyond what is documented.
 EXTRA = {"n_late"}
@@ -52,14 +63,28 @@ EXTRA = {"n_late"}
 def score(data: Path, day: str, models: Path, name: str = "scores.csv") -> Path:
     """Scores into files beside the registry and returns the path of the first."""
     out = models.with_name(name)
-    ran_well("score", data, "--source", "olist", "--as-of", day, "--out", out, "--json", out.with_suffix(".json"), models=models)
+    ran_well(
+        "score",
+        data,
+        "--source",
+        "olist",
+        "--as-of",
+        day,
+        "--out",
+        out,
+        "--json",
+        out.with_suffix(".json"),
+        models=models,
+    )
     return out
 
 
 def train(data: Path, day: str, models: Path, *options: object) -> tuple[str, Any]:
     """What training said, and what it wrote for machines."""
     told = models.with_name("trained.json")
-    said = ran_well("train", data, "--source", "olist", "--as-of", day, "--json", told, *options, models=models)
+    said = ran_well(
+        "train", data, "--source", "olist", "--as-of", day, "--json", told, *options, models=models
+    )
     return said, figures(told)
 
 
@@ -73,7 +98,11 @@ def figures(path: Path) -> Any:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def versions(models: Path) -> list[str]:
@@ -131,7 +160,18 @@ def backtest(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     models = tmp_path_factory.mktemp("backtest") / "models"
     told = models.with_name("figures.json")
     days = ("--from", "2018-02-01", "--to", "2018-03-31", "--models", "B0,B4,eta")
-    said = ran_well("backtest", orders, "--source", "olist", *days, "--json", told, "--pictures", models.with_name("pictures"), models=models)
+    said = ran_well(
+        "backtest",
+        orders,
+        "--source",
+        "olist",
+        *days,
+        "--json",
+        told,
+        "--pictures",
+        models.with_name("pictures"),
+        models=models,
+    )
     assert not models.exists()
     for name in ("pit.png", "coverage.png"):
         assert (models.with_name("pictures") / name).read_bytes().startswith(b"\x89PNG")
@@ -144,7 +184,11 @@ def test_the_installed_command_tells_its_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [(["--help"], "train backtest score models --version"), (["models", "--help"], "list show promote rollback compare")]
+    ("arguments", "words"),
+    [
+        (["--help"], "train backtest score models --version"),
+        (["models", "--help"], "list show promote rollback compare"),
+    ],
 )
 def test_help_names_every_command(arguments: list[str], words: str, empty: Path) -> None:
     told = ran_well(*arguments, models=empty)
@@ -158,30 +202,47 @@ def test_training_writes_a_version_and_says_how_to_make_it_serve(trained: Traine
     assert f"`eta models promote {trained.early}` makes it serve" in trained.said
 
 
-def test_training_leaves_the_lane_medians_of_the_same_parcels_beside_the_versions(trained: Trained) -> None:
+def test_training_leaves_the_lane_medians_of_the_same_parcels_beside_the_versions(
+    trained: Trained,
+) -> None:
     medians = kept_medians(Registry(trained.models))
     assert medians is not None
     late = Registry(trained.models).load(trained.late)
     assert medians.data_through == late.data_through
     counted = json.loads(late.files["support.json"])["calendar_only"]
-    assert {countries: law.parcels for countries, law in medians.laws["calendar_only"].items()} == counted
+    assert {
+        countries: law.parcels for countries, law in medians.laws["calendar_only"].items()
+    } == counted
     assert counted
 
 
 def test_a_new_version_tells_how_it_did_against_a_rival_on_earlier_days(trained: Trained) -> None:
     check = trained.told["check"]
-    assert {(row["model"], row["moment"]) for row in check["rows"]} == {(model, moment) for model in ("eta", "B4") for moment in ("purchase", "in_flight")}
+    assert {(row["model"], row["moment"]) for row in check["rows"]} == {
+        (model, moment) for model in ("eta", "B4") for moment in ("purchase", "in_flight")
+    }
     assert check["from"] < check["to"] < EARLY
 
 
-def test_without_a_moment_training_learns_from_all_of_the_data(orders: Path, empty: Path, tmp_path: Path) -> None:
+def test_without_a_moment_training_learns_from_all_of_the_data(
+    orders: Path, empty: Path, tmp_path: Path
+) -> None:
     known = as_known_on(orders, tmp_path / "known", QUICK)
-    ran_well("train", known, "--source", "olist", "--json", empty.with_name("told.json"), models=empty)
-    told = pd.Timestamp(figures(empty.with_name("told.json"))["data"]["through"]).tz_convert("America/Sao_Paulo")
-    assert told.strftime("%Y-%m-%d %H:%M:%S") == read(known / ORDERS)[list(STATUS_OF_STAMP)].to_numpy().max()
+    ran_well(
+        "train", known, "--source", "olist", "--json", empty.with_name("told.json"), models=empty
+    )
+    told = pd.Timestamp(figures(empty.with_name("told.json"))["data"]["through"]).tz_convert(
+        "America/Sao_Paulo"
+    )
+    assert (
+        told.strftime("%Y-%m-%d %H:%M:%S")
+        == read(known / ORDERS)[list(STATUS_OF_STAMP)].to_numpy().max()
+    )
 
 
-def test_the_same_data_make_the_same_version_byte_for_byte_in_another_process_and_registry(orders: Path, trained: Trained, empty: Path) -> None:
+def test_the_same_data_make_the_same_version_byte_for_byte_in_another_process_and_registry(
+    orders: Path, trained: Trained, empty: Path
+) -> None:
     ran = execute("train", orders, "--source", "olist", "--as-of", EARLY, models=empty)
     assert ran.status == 0, ran.err
     assert versions(empty) == [trained.early]
@@ -213,26 +274,38 @@ def test_scores_in_parquet_say_what_those_in_csv_say(orders: Path, models: Path)
         expected, table = pd.read_csv(one), pd.read_parquet(other)
         assert list(table.columns) == list(expected.columns)
         assert list(table["order_id"]) == list(expected["order_id"])
-    assert list(pd.read_parquet(out)["delay_probability"]) == pytest.approx(list(pd.read_csv(as_text)["delay_probability"]))
+    assert list(pd.read_parquet(out)["delay_probability"]) == pytest.approx(
+        list(pd.read_csv(as_text)["delay_probability"])
+    )
 
 
 def test_scoring_again_writes_the_same_bytes_and_trains_nothing(orders: Path, models: Path) -> None:
     before = files(models)
-    assert score(orders, EARLY, models).read_bytes() == score(orders, EARLY, models, "again.csv").read_bytes()
+    assert (
+        score(orders, EARLY, models).read_bytes()
+        == score(orders, EARLY, models, "again.csv").read_bytes()
+    )
     assert files(models) == before
 
 
 @pytest.mark.parametrize("day", [QUICK, EARLY])
-def test_what_happened_later_changes_no_byte_of_a_score(orders: Path, tmp_path: Path, day: str) -> None:
+def test_what_happened_later_changes_no_byte_of_a_score(
+    orders: Path, tmp_path: Path, day: str
+) -> None:
     known = as_known_on(orders, tmp_path / "known", day)
     (tmp_path / "then").mkdir()
     (tmp_path / "now").mkdir()
-    then, now = score(known, day, tmp_path / "then" / "models"), score(orders, day, tmp_path / "now" / "models")
+    then, now = (
+        score(known, day, tmp_path / "then" / "models"),
+        score(orders, day, tmp_path / "now" / "models"),
+    )
     assert len(read(known / ORDERS)) < len(read(orders / ORDERS))
     assert files(then.parent) == files(now.parent)
 
 
-def test_given_up_orders_stay_in_flight_until_the_end_of_the_data(orders: Path, models: Path) -> None:
+def test_given_up_orders_stay_in_flight_until_the_end_of_the_data(
+    orders: Path, models: Path
+) -> None:
     table = read(orders / ORDERS)
     given_up = set(table.loc[table["order_status"].isin(["canceled", "unavailable"]), "order_id"])
     lost = set(table.loc[table["order_status"].eq("shipped"), "order_id"])
@@ -242,62 +315,123 @@ def test_given_up_orders_stay_in_flight_until_the_end_of_the_data(orders: Path, 
     assert set(ids(after) + ids(beside(after))) == lost
 
 
-@pytest.mark.parametrize(("day", "served"), [(EARLY, "early"), ("2018-04-14", "early"), (LATE, "late"), ("2018-05-20", "late")])
-def test_a_score_uses_the_newest_version_that_had_not_learned_beyond_its_moment(orders: Path, trained: Trained, models: Path, day: str, served: str) -> None:
-    assert figures(score(orders, day, models).with_suffix(".json"))["model_version"] == getattr(trained, served)
+@pytest.mark.parametrize(
+    ("day", "served"),
+    [(EARLY, "early"), ("2018-04-14", "early"), (LATE, "late"), ("2018-05-20", "late")],
+)
+def test_a_score_uses_the_newest_version_that_had_not_learned_beyond_its_moment(
+    orders: Path, trained: Trained, models: Path, day: str, served: str
+) -> None:
+    assert figures(score(orders, day, models).with_suffix(".json"))["model_version"] == getattr(
+        trained, served
+    )
     assert versions(models) == [trained.early, trained.late]
 
 
-def test_a_score_trains_a_version_when_none_had_learned_so_little(orders: Path, trained: Trained, models: Path) -> None:
+def test_a_score_trains_a_version_when_none_had_learned_so_little(
+    orders: Path, trained: Trained, models: Path
+) -> None:
     told = figures(score(orders, QUICK, models).with_suffix(".json"))
     assert told["model_version"].startswith(QUICK.replace("-", "."))
     assert versions(models) == sorted([told["model_version"], trained.early, trained.late])
 
 
 def test_a_moment_with_an_offset_is_taken_as_it_is(orders: Path, models: Path) -> None:
-    assert score(orders, f"{EARLY}T05:00:00+02:00", models).read_bytes() == score(orders, EARLY, models, "again.csv").read_bytes()
+    assert (
+        score(orders, f"{EARLY}T05:00:00+02:00", models).read_bytes()
+        == score(orders, EARLY, models, "again.csv").read_bytes()
+    )
 
 
-def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(orders: Path, models: Path, tmp_path: Path) -> None:
+def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(
+    orders: Path, models: Path, tmp_path: Path
+) -> None:
     parcel = min(open_orders(orders, EARLY) - open_orders(orders, "2018-02-15"))
     formula = shutil.copytree(orders, tmp_path / "formula")
     for path in formula.iterdir():
         path.write_bytes(path.read_bytes().replace(parcel.encode(), b"=1+1"))
     assert "'=1+1" in ids(score(formula, EARLY, models))
-    assert "=1+1" in set(pd.read_parquet(score(formula, EARLY, models, "scores.parquet"))["order_id"])
+    assert "=1+1" in set(
+        pd.read_parquet(score(formula, EARLY, models, "scores.parquet"))["order_id"]
+    )
 
 
-def test_rejected_rows_are_counted_by_reason_and_written_down(orders: Path, models: Path, tmp_path: Path) -> None:
+def test_rejected_rows_are_counted_by_reason_and_written_down(
+    orders: Path, models: Path, tmp_path: Path
+) -> None:
     spoilt, rejected = shutil.copytree(orders, tmp_path / "spoilt"), tmp_path / "rejected.csv"
     with (spoilt / ORDERS).open("a", encoding="utf-8") as file:
-        file.write("half a line\nand another\n" + (orders / ORDERS).read_text(encoding="utf-8").splitlines()[1] + "\n")
-    ran = run("score", spoilt, "--source", "olist", "--as-of", EARLY, "--quarantine", rejected, models=models)
+        file.write(
+            "half a line\nand another\n"
+            + (orders / ORDERS).read_text(encoding="utf-8").splitlines()[1]
+            + "\n"
+        )
+    ran = run(
+        "score",
+        spoilt,
+        "--source",
+        "olist",
+        "--as-of",
+        EARLY,
+        "--quarantine",
+        rejected,
+        models=models,
+    )
     assert ran.status == 0
     assert re.search(r"rejected\s+2\s+wrong_number_of_fields", ran.err)
     assert re.search(r"rejected\s+1\s+order_id_comes_twice", ran.err)
-    assert sorted(read(rejected)["reason"]) == ["order_id_comes_twice", "wrong_number_of_fields", "wrong_number_of_fields"]
+    assert sorted(read(rejected)["reason"]) == [
+        "order_id_comes_twice",
+        "wrong_number_of_fields",
+        "wrong_number_of_fields",
+    ]
     assert {"half a line", "and another"} < set(read(rejected)["content"])
 
 
 def test_a_backtest_tells_every_documented_figure(backtest: Any) -> None:
-    assert set(backtest) == words("eta_version data from to refit rows differences by_month by_segment failing truth")
-    assert (backtest["eta_version"], backtest["from"], backtest["to"], backtest["refit"]) == (__version__, "2018-02-01", "2018-03-31", "month")
+    assert set(backtest) == words(
+        "eta_version data from to refit rows differences by_month by_segment failing truth"
+    )
+    assert (backtest["eta_version"], backtest["from"], backtest["to"], backtest["refit"]) == (
+        __version__,
+        "2018-02-01",
+        "2018-03-31",
+        "month",
+    )
     assert set(backtest["data"]) == {"source", "sha256"}
-    assert {frozenset(row.keys() - EXTRA) for row in backtest["rows"]} == {frozenset(FIGURES | FIGURES_OF_A_WHOLE_REPLAY | FIGURES_OF_RANGES | FIGURES_OF_PIT)}
-    assert {frozenset(row) for row in backtest["differences"]} == {frozenset({"model", "against", "moment", "metric", "mean", "low", "high"})}
+    assert {frozenset(row.keys() - EXTRA) for row in backtest["rows"]} == {
+        frozenset(FIGURES | FIGURES_OF_A_WHOLE_REPLAY | FIGURES_OF_RANGES | FIGURES_OF_PIT)
+    }
+    assert {frozenset(row) for row in backtest["differences"]} == {
+        frozenset({"model", "against", "moment", "metric", "mean", "low", "high"})
+    }
     own = EXTRA | FIGURES_OF_A_WHOLE_REPLAY
-    assert {frozenset(row.keys() - own) for row in backtest["by_month"]} == {frozenset(FIGURES | {"month"})}
-    assert {frozenset(row.keys() - own) for row in backtest["by_segment"]} == {frozenset(FIGURES | FIGURES_OF_RANGES | {"segment", "value"})}
+    assert {frozenset(row.keys() - own) for row in backtest["by_month"]} == {
+        frozenset(FIGURES | {"month"})
+    }
+    assert {frozenset(row.keys() - own) for row in backtest["by_segment"]} == {
+        frozenset(FIGURES | FIGURES_OF_RANGES | {"segment", "value"})
+    }
     assert backtest["truth"] is None
 
 
 def test_a_backtest_tells_of_every_model_at_every_moment(backtest: Any) -> None:
     rows = [(row["model"], row["moment"]) for row in backtest["rows"]]
-    assert sorted(rows) == sorted((model, moment) for model in ("B0", "B4", "eta") for moment in MOMENTS)
-    differences = [(row["model"], row["against"], row["moment"], row["metric"]) for row in backtest["differences"]]
+    assert sorted(rows) == sorted(
+        (model, moment) for model in ("B0", "B4", "eta") for moment in MOMENTS
+    )
+    differences = [
+        (row["model"], row["against"], row["moment"], row["metric"])
+        for row in backtest["differences"]
+    ]
     metrics = {metric for *_, metric in differences}
     assert {"crps_days", "mae_days"} <= metrics
-    assert sorted(differences) == sorted(("eta", other, moment, metric) for other in ("B0", "B4") for moment in MOMENTS for metric in metrics)
+    assert sorted(differences) == sorted(
+        ("eta", other, moment, metric)
+        for other in ("B0", "B4")
+        for moment in MOMENTS
+        for metric in metrics
+    )
 
 
 def test_a_figure_that_cannot_be_had_is_null(backtest: Any) -> None:
@@ -310,17 +444,27 @@ def test_a_figure_that_cannot_be_had_is_null(backtest: Any) -> None:
 
 def test_the_months_and_moments_of_a_backtest_add_up(backtest: Any) -> None:
     for row in backtest["rows"]:
-        months = [month for month in backtest["by_month"] if (month["model"], month["moment"]) == (row["model"], row["moment"])]
+        months = [
+            month
+            for month in backtest["by_month"]
+            if (month["model"], month["moment"]) == (row["model"], row["moment"])
+        ]
         assert {month["month"] for month in months} <= {"2018-02", "2018-03"}
         for count in ("n", "n_censored"):
             assert sum(month[count] for month in months) == row[count]
     counts = {row["moment"]: row["n"] for row in backtest["rows"] if row["model"] == "eta"}
-    assert counts["in_flight"] == sum(n for moment, n in counts.items() if moment not in ("purchase", "in_flight"))
+    assert counts["in_flight"] == sum(
+        n for moment, n in counts.items() if moment not in ("purchase", "in_flight")
+    )
 
 
 def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
     crps = {(row["model"], row["moment"]): row["crps_days"] for row in backtest["rows"]}
-    gap = next(row for row in backtest["differences"] if (row["against"], row["moment"], row["metric"]) == ("B4", "purchase", "crps_days"))
+    gap = next(
+        row
+        for row in backtest["differences"]
+        if (row["against"], row["moment"], row["metric"]) == ("B4", "purchase", "crps_days")
+    )
     assert gap["mean"] == pytest.approx(crps["eta", "purchase"] - crps["B4", "purchase"])
     assert gap["low"] < gap["mean"] < gap["high"]
 
@@ -329,27 +473,68 @@ def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
     ("command", "message"),
     [
         ("train DATA --source nowhere", r"--source: 'nowhere' is no source; choose from .*olist"),
-        ("train nowhere --source olist", r"nowhere/olist_orders_dataset\.csv does not exist; name the folder that holds olist_orders_dataset\.csv"),
+        (
+            "train nowhere --source olist",
+            r"nowhere/olist_orders_dataset\.csv does not exist; name the folder that holds olist_orders_dataset\.csv",
+        ),
         ("train DATA --source olist --as-of soon", r"--as-of: 'soon' is no date; write 2018-05-15"),
-        ("train DATA --source olist --as-of 2018-02-30", r"--as-of: '2018-02-30' is no date; write 2018-05-15"),
-        ("train DATA --source olist --as-of 2010-01-01", r".*no parcels from which a model could learn"),
-        ("score DATA --source olist --as-of 2018-03-15T08:00:00", r"--as-of: .* no offset from UTC; write it as 2018-05-15T08:00:00-03:00"),
-        ("score DATA --source olist --as-of 2018-03-15_08:00:00", r"--as-of: .* no offset from UTC; write it as 2018-05-15T08:00:00-03:00"),
+        (
+            "train DATA --source olist --as-of 2018-02-30",
+            r"--as-of: '2018-02-30' is no date; write 2018-05-15",
+        ),
+        (
+            "train DATA --source olist --as-of 2010-01-01",
+            r".*no parcels from which a model could learn",
+        ),
+        (
+            "score DATA --source olist --as-of 2018-03-15T08:00:00",
+            r"--as-of: .* no offset from UTC; write it as 2018-05-15T08:00:00-03:00",
+        ),
+        (
+            "score DATA --source olist --as-of 2018-03-15_08:00:00",
+            r"--as-of: .* no offset from UTC; write it as 2018-05-15T08:00:00-03:00",
+        ),
         ("train DATA --source olist --config .", r"\.: Is a directory"),
-        ("score DATA --source olist --as-of 2018-03-15 --out scores.txt", r"--out: scores\.txt names no format; end it with \.csv or \.parquet"),
-        ("score DATA --source olist --as-of 2018-03-15 --model ../x", r"there is no model version '\.\./x' .*`eta models list`"),
-        ("backtest DATA --source olist --from May --to 2018-03-31", r"--from: 'May' is no date; write it as 2018-05-15"),
-        ("backtest DATA --source olist --from 2018-03-01 --to 2018-03-32", r"--to: '2018-03-32' is no date; write it as 2018-05-15"),
-        ("backtest DATA --source olist --from 2018-03-02 --to 2018-03-01", r"--to: 2018-03-01 is before 2018-03-02; give a later day"),
-        ("backtest DATA --source olist --from 2018-03-01 --to 2018-03-02 --models eta,prophet", r"--models: 'prophet' is no model; choose from .*eta"),
-        ("backtest DATA --source olist --from 2010-03-01 --to 2010-03-02", r"no parcel had arrived by 2010-03-01; start the replay later"),
-        ("models show 2018.03.15-000000000000", r"there is no model version '2018\.03\.15-000000000000'"),
+        (
+            "score DATA --source olist --as-of 2018-03-15 --out scores.txt",
+            r"--out: scores\.txt names no format; end it with \.csv or \.parquet",
+        ),
+        (
+            "score DATA --source olist --as-of 2018-03-15 --model ../x",
+            r"there is no model version '\.\./x' .*`eta models list`",
+        ),
+        (
+            "backtest DATA --source olist --from May --to 2018-03-31",
+            r"--from: 'May' is no date; write it as 2018-05-15",
+        ),
+        (
+            "backtest DATA --source olist --from 2018-03-01 --to 2018-03-32",
+            r"--to: '2018-03-32' is no date; write it as 2018-05-15",
+        ),
+        (
+            "backtest DATA --source olist --from 2018-03-02 --to 2018-03-01",
+            r"--to: 2018-03-01 is before 2018-03-02; give a later day",
+        ),
+        (
+            "backtest DATA --source olist --from 2018-03-01 --to 2018-03-02 --models eta,prophet",
+            r"--models: 'prophet' is no model; choose from .*eta",
+        ),
+        (
+            "backtest DATA --source olist --from 2010-03-01 --to 2010-03-02",
+            r"no parcel had arrived by 2010-03-01; start the replay later",
+        ),
+        (
+            "models show 2018.03.15-000000000000",
+            r"there is no model version '2018\.03\.15-000000000000'",
+        ),
         ("models promote latest", r"there is no model version 'latest'"),
         ("models rollback", r"no version served before"),
         ("models compare first second", r"there is no model version 'first'"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_it_and_its_mend(orders: Path, models: Path, command: str, message: str) -> None:
+def test_a_mistake_is_one_line_that_names_it_and_its_mend(
+    orders: Path, models: Path, command: str, message: str
+) -> None:
     before = files(models.parent)
     ran = run(*(orders if word == "DATA" else word for word in command.split()), models=models)
     assert ran.status == 2
@@ -361,9 +546,14 @@ def test_a_mistake_is_one_line_that_names_it_and_its_mend(orders: Path, models: 
 
 
 @pytest.mark.parametrize("rest", ["", "half a line\n"])
-def test_data_without_one_usable_order_are_an_error(orders: Path, empty: Path, tmp_path: Path, rest: str) -> None:
+def test_data_without_one_usable_order_are_an_error(
+    orders: Path, empty: Path, tmp_path: Path, rest: str
+) -> None:
     hollow = shutil.copytree(orders, tmp_path / "hollow")
-    (hollow / ORDERS).write_text((orders / ORDERS).read_text(encoding="utf-8").splitlines()[0] + "\n" + rest, encoding="utf-8")
+    (hollow / ORDERS).write_text(
+        (orders / ORDERS).read_text(encoding="utf-8").splitlines()[0] + "\n" + rest,
+        encoding="utf-8",
+    )
     ran = run("train", hollow, "--source", "olist", models=empty)
     assert (ran.status, ran.errors) == (2, [f"error: {hollow} holds no orders"])
 
@@ -374,9 +564,20 @@ def test_a_misspelt_setting_is_refused_in_one_line_by_the_installed_command(mode
     assert re.fullmatch(r"error: ETA_MODLES is no setting; there are ETA_MODELS, .*\n", ran.err)
 
 
-@pytest.mark.parametrize("command", ["train DATA --source olist", "score DATA --source olist --as-of 2018-03-15", "models promote x"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train DATA --source olist",
+        "score DATA --source olist --as-of 2018-03-15",
+        "models promote x",
+    ],
+)
 def test_no_command_runs_with_a_misspelt_setting(orders: Path, empty: Path, command: str) -> None:
-    ran = run(*(orders if word == "DATA" else word for word in command.split()), models=empty, ETA_MODLES="x")
+    ran = run(
+        *(orders if word == "DATA" else word for word in command.split()),
+        models=empty,
+        ETA_MODLES="x",
+    )
     assert (ran.status, len(ran.errors)) == (2, 1)
     assert files(empty.parent) == {}
 
@@ -388,16 +589,23 @@ def test_no_command_runs_with_a_misspelt_setting(orders: Path, empty: Path, comm
         ("trees = 5\n", r"\[trees\] is no section"),
         ("[model]\ntres = 5\n", r"tres is no setting of \[model\]; there are .*trees"),
         ("[delays]\nraise = 0.5\n", r"raise is no setting of \[delays\]; there are .*raise_at"),
-        ("[delays]\nraise_at = 0.1\n", r"clear_at: 0\.3 is out of order; keep 0 < risk_at <= clear_at <= raise_at < 1"),
+        (
+            "[delays]\nraise_at = 0.1\n",
+            r"clear_at: 0\.3 is out of order; keep 0 < risk_at <= clear_at <= raise_at < 1",
+        ),
         ("trees: 5\n", r"is no TOML"),
         (None, r"does not exist"),
     ],
 )
-def test_a_mistake_in_the_configuration_is_named(orders: Path, models: Path, content: str | None, message: str) -> None:
+def test_a_mistake_in_the_configuration_is_named(
+    orders: Path, models: Path, content: str | None, message: str
+) -> None:
     config = models.with_name("config.toml")
     if content is not None:
         config.write_text(content)
-    ran = run("score", orders, "--source", "olist", "--as-of", EARLY, "--config", config, models=models)
+    ran = run(
+        "score", orders, "--source", "olist", "--as-of", EARLY, "--config", config, models=models
+    )
     assert ran.status == 2
     (error,) = ran.errors
     assert re.search(message, error)
@@ -422,26 +630,53 @@ def test_the_configuration_decides_the_model(orders: Path, empty: Path) -> None:
         "backtest DATA --source olist --from 2018-03-10 --to 2018-03-12 --refit never --models eta",
     ],
 )
-def test_the_calendar_file_counts_wherever_a_model_learns_or_forecasts(orders: Path, models: Path, command: str) -> None:
-    wednesdays = ", ".join(str(day.date()) for day in pd.date_range("2017-01-04", "2018-12-31", freq="7D"))
+def test_the_calendar_file_counts_wherever_a_model_learns_or_forecasts(
+    orders: Path, models: Path, command: str
+) -> None:
+    wednesdays = ", ".join(
+        str(day.date()) for day in pd.date_range("2017-01-04", "2018-12-31", freq="7D")
+    )
     calendar = models.with_name("calendar.toml")
-    calendar.write_text(f'version = "1"\n[[places]]\ncountry = "BR"\nclosed = [{wednesdays}]\n', encoding="utf-8")
+    calendar.write_text(
+        f'version = "1"\n[[places]]\ncountry = "BR"\nclosed = [{wednesdays}]\n', encoding="utf-8"
+    )
     told: list[tuple[str, bytes]] = []
     for environment in ({}, {"ETA_CALENDAR": ""}, {"ETA_CALENDAR": str(calendar)}):
         folder = shutil.copytree(models, models.with_name(f"run{len(told)}") / "models")
-        words = [orders if word == "DATA" else folder.parent / word if word == "scores.csv" else word for word in command.split()]
+        words = [
+            orders if word == "DATA" else folder.parent / word if word == "scores.csv" else word
+            for word in command.split()
+        ]
         ran = run(*words, "--json", folder.with_name("told.json"), models=folder, **environment)
         assert ran.status == 0, ran.err
-        known = re.sub(r'"(fit|predict)_seconds": [0-9.e-]+', "", folder.with_name("told.json").read_text(encoding="utf-8"))
+        known = re.sub(
+            r'"(fit|predict)_seconds": [0-9.e-]+',
+            "",
+            folder.with_name("told.json").read_text(encoding="utf-8"),
+        )
         scores = folder.with_name("scores.csv")
         told.append((known, scores.read_bytes() if scores.exists() else b""))
     assert told[0] == told[1] != told[2]
 
 
-def test_a_calendar_file_that_cannot_be_used_ends_the_command_in_one_line(orders: Path, models: Path) -> None:
-    ran = execute("score", orders, "--source", "olist", "--as-of", EARLY, models=models, ETA_CALENDAR="no-such-file.toml")
+def test_a_calendar_file_that_cannot_be_used_ends_the_command_in_one_line(
+    orders: Path, models: Path
+) -> None:
+    ran = execute(
+        "score",
+        orders,
+        "--source",
+        "olist",
+        "--as-of",
+        EARLY,
+        models=models,
+        ETA_CALENDAR="no-such-file.toml",
+    )
     assert ran.status == 2
-    assert ran.err == "error: ETA_CALENDAR names no-such-file.toml: No such file or directory; name a TOML file that can be read\n"
+    assert (
+        ran.err
+        == "error: ETA_CALENDAR names no-such-file.toml: No such file or directory; name a TOML file that can be read\n"
+    )
 
 
 def test_the_configuration_decides_when_to_warn(orders: Path, models: Path) -> None:
@@ -449,23 +684,51 @@ def test_the_configuration_decides_when_to_warn(orders: Path, models: Path) -> N
     on_track = []
     for risk in (0.001, 0.25):
         config.write_text(f"[delays]\nrisk_at = {risk}\n")
-        ran_well("score", orders, "--source", "olist", "--as-of", EARLY, "--config", config, "--json", told, models=models)
+        ran_well(
+            "score",
+            orders,
+            "--source",
+            "olist",
+            "--as-of",
+            EARLY,
+            "--config",
+            config,
+            "--json",
+            told,
+            models=models,
+        )
         on_track.append(figures(told)["delay_states"].get("on_track", 0))
     assert on_track[0] < on_track[1]
 
 
 @pytest.mark.parametrize("file", ["arrays.npz", "stages.json", "support.json", "manifest.json"])
-def test_a_corrupted_version_is_refused_by_name_and_scores_nothing(orders: Path, trained: Trained, models: Path, file: str) -> None:
+def test_a_corrupted_version_is_refused_by_name_and_scores_nothing(
+    orders: Path, trained: Trained, models: Path, file: str
+) -> None:
     spoil(models, trained.early, file)
     out = models.with_name("scores.csv")
-    ran = run("score", orders, "--source", "olist", "--as-of", EARLY, "--model", trained.early, "--out", out, models=models)
+    ran = run(
+        "score",
+        orders,
+        "--source",
+        "olist",
+        "--as-of",
+        EARLY,
+        "--model",
+        trained.early,
+        "--out",
+        out,
+        models=models,
+    )
     assert ran.status == 2
     (error,) = ran.errors
     assert error.startswith(f"error: model version {trained.early}: ")
     assert not out.exists()
 
 
-def test_a_score_says_that_it_refused_a_corrupted_version_and_uses_the_last_good_one(orders: Path, trained: Trained, models: Path) -> None:
+def test_a_score_says_that_it_refused_a_corrupted_version_and_uses_the_last_good_one(
+    orders: Path, trained: Trained, models: Path
+) -> None:
     spoil(models, trained.late)
     out = models.with_name("told.json")
     ran = run("score", orders, "--source", "olist", "--as-of", LATE, "--json", out, models=models)
@@ -479,15 +742,32 @@ def test_a_version_is_promoted_and_rolled_back(trained: Trained, models: Path) -
     for command in (["promote", trained.early], ["promote", trained.late], ["rollback"]):
         ran_well("models", *command, models=models)
         ran_well("models", "list", "--json", told, models=models)
-        assert [row["version"] for row in figures(told)["versions"]] == [trained.late, trained.early]
-        assert figures(told)["serves"] in [row["version"] for row in figures(told)["versions"] if row["serves"]]
+        assert [row["version"] for row in figures(told)["versions"]] == [
+            trained.late,
+            trained.early,
+        ]
+        assert figures(told)["serves"] in [
+            row["version"] for row in figures(told)["versions"] if row["serves"]
+        ]
         serving.append(figures(told)["serves"])
     assert serving == [trained.early, trained.late, trained.early]
 
 
-def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(orders: Path, trained: Trained, models: Path, tmp_path: Path) -> None:
+def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(
+    orders: Path, trained: Trained, models: Path, tmp_path: Path
+) -> None:
     ran_well("models", "promote", trained.early, models=models)
-    said = ran_well("update", orders, "--source", "olist", "--as-of", LATE, "--json", tmp_path / "update.json", models=models)
+    said = ran_well(
+        "update",
+        orders,
+        "--source",
+        "olist",
+        "--as-of",
+        LATE,
+        "--json",
+        tmp_path / "update.json",
+        models=models,
+    )
     told = figures(tmp_path / "update.json")
     assert told["from"] == trained.early
     assert told["serves"]
@@ -500,21 +780,39 @@ def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(
     assert trained.early in ran_well("models", "rollback", models=models)
 
 
-def test_an_update_of_a_version_that_does_not_serve_leaves_what_serves(orders: Path, trained: Trained, models: Path) -> None:
+def test_an_update_of_a_version_that_does_not_serve_leaves_what_serves(
+    orders: Path, trained: Trained, models: Path
+) -> None:
     ran_well("models", "promote", trained.late, models=models)
-    ran_well("update", orders, "--source", "olist", "--as-of", LATE, "--model", trained.early, models=models)
+    ran_well(
+        "update",
+        orders,
+        "--source",
+        "olist",
+        "--as-of",
+        LATE,
+        "--model",
+        trained.early,
+        models=models,
+    )
     assert json.loads((models / "promoted.json").read_bytes())["history"][-1] == trained.late
 
 
-def test_an_update_keeps_to_the_source_of_the_version(trained: Trained, models: Path, tmp_path: Path) -> None:
+def test_an_update_keeps_to_the_source_of_the_version(
+    trained: Trained, models: Path, tmp_path: Path
+) -> None:
     run("simulate", tmp_path / "other", "--shipments", 100, models=models)
     ran = run("update", tmp_path / "other", "--model", trained.early, models=models)
     assert ran.status == 2
     assert "was trained on olist" in " ".join(ran.err.split())
 
 
-def test_a_version_that_follows_no_drift_is_not_updated(orders: Path, empty: Path, tmp_path: Path) -> None:
-    (tmp_path / "still.toml").write_text("[model]\ntrees = 5\nfollows_drift = false\n", encoding="utf-8")
+def test_a_version_that_follows_no_drift_is_not_updated(
+    orders: Path, empty: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "still.toml").write_text(
+        "[model]\ntrees = 5\nfollows_drift = false\n", encoding="utf-8"
+    )
     train(orders, QUICK, empty, "--config", tmp_path / "still.toml")
     ran = run("update", orders, "--source", "olist", "--model", "newest", models=empty)
     assert ran.status == 2
@@ -529,13 +827,17 @@ def test_a_version_that_follows_no_drift_is_not_updated(orders: Path, empty: Pat
         (["--as-of", "2019-06-01", "--model", "newest"], "nothing was received"),
     ],
 )
-def test_an_update_needs_a_version_that_had_not_learned_more(orders: Path, models: Path, options: list[str], said: str) -> None:
+def test_an_update_needs_a_version_that_had_not_learned_more(
+    orders: Path, models: Path, options: list[str], said: str
+) -> None:
     ran = run("update", orders, "--source", "olist", *options, models=models)
     assert ran.status == 2
     assert said in " ".join(ran.err.split())
 
 
-def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(trained: Trained, models: Path) -> None:
+def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(
+    trained: Trained, models: Path
+) -> None:
     ran_well("models", "promote", trained.early, models=models)
     spoil(models, trained.late)
     ran = run("models", "promote", trained.late, models=models)
@@ -544,7 +846,10 @@ def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(trained: Train
     told = models.with_name("told.json")
     assert "refused" in ran_well("models", "list", "--json", told, models=models)
     assert figures(told)["serves"] == trained.early
-    assert [set(row) for row in figures(told)["versions"]] == [{"version", "refused"}, {"version", "data", "serves"}]
+    assert [set(row) for row in figures(told)["versions"]] == [
+        {"version", "refused"},
+        {"version", "data", "serves"},
+    ]
 
 
 def test_a_version_shows_what_it_is_made_of(trained: Trained, models: Path) -> None:
@@ -564,7 +869,9 @@ def test_two_versions_are_compared_by_their_own_checks(trained: Trained, models:
 
 
 @pytest.mark.parametrize("writes", [0, 2, 4])
-def test_training_interrupted_while_it_writes_leaves_no_version(orders: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+def test_training_interrupted_while_it_writes_leaves_no_version(
+    orders: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
     done = iter(range(writes))
 
     def sync(_: int) -> None:
@@ -577,7 +884,9 @@ def test_training_interrupted_while_it_writes_leaves_no_version(orders: Path, em
     assert files(empty.parent) == {}
 
 
-def test_a_score_interrupted_while_it_writes_leaves_the_old_file(orders: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_score_interrupted_while_it_writes_leaves_the_old_file(
+    orders: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def sync(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -585,7 +894,12 @@ def test_a_score_interrupted_while_it_writes_leaves_the_old_file(orders: Path, m
     out.write_text("what was scored yesterday")
     before = files(models.parent)
     monkeypatch.setattr(os, "fsync", sync)
-    assert run("score", orders, "--source", "olist", "--as-of", EARLY, "--out", out, models=models).status == 130
+    assert (
+        run(
+            "score", orders, "--source", "olist", "--as-of", EARLY, "--out", out, models=models
+        ).status
+        == 130
+    )
     assert files(models.parent) == before
 
 
@@ -594,10 +908,19 @@ def listen_to_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_the_installed_command_is_interrupted_without_a_traceback_or_a_version(orders: Path, empty: Path) -> None:
+def test_the_installed_command_is_interrupted_without_a_traceback_or_a_version(
+    orders: Path, empty: Path
+) -> None:
     command: list[str | Path] = [EXECUTABLE, "train", orders, "--source", "olist", "--as-of", EARLY]
     environment = {**os.environ, "ETA_MODELS": str(empty)}
-    with subprocess.Popen(command, env=environment, cwd=empty.parent, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_interrupts) as process:
+    with subprocess.Popen(
+        command,
+        env=environment,
+        cwd=empty.parent,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen_to_interrupts,
+    ) as process:
         assert process.stderr is not None
         # It has read its data and goes on to train.
         first = process.stderr.readline()
@@ -619,12 +942,17 @@ class Scored(NamedTuple):
 @pytest.fixture(scope="module")
 def scored(eta_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Scored:
     known = as_known_on(eta_data / "olist", tmp_path_factory.mktemp("known"), REAL_DAY)
-    then, now = (score(data, REAL_DAY, tmp_path_factory.mktemp("scored") / "models") for data in (known, eta_data / "olist"))
+    then, now = (
+        score(data, REAL_DAY, tmp_path_factory.mktemp("scored") / "models")
+        for data in (known, eta_data / "olist")
+    )
     return Scored(then, now)
 
 
 @on_real_orders
-def test_what_happened_later_changes_no_byte_of_real_scores_nor_of_the_version(scored: Scored) -> None:
+def test_what_happened_later_changes_no_byte_of_real_scores_nor_of_the_version(
+    scored: Scored,
+) -> None:
     assert len(versions(scored.now.with_name("models"))) == 1
     assert files(scored.then.parent) == files(scored.now.parent)
 
@@ -640,17 +968,32 @@ def test_every_real_open_parcel_is_scored_once(scored: Scored, eta_data: Path) -
 
 
 @on_real_orders
-def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(eta_data: Path, tmp_path: Path) -> None:
+def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(
+    eta_data: Path, tmp_path: Path
+) -> None:
     told = tmp_path / "figures.json"
     days = ("--from", "2018-01-01", "--to", "2018-01-31", "--models", "eta,eta-delivered-only")
-    ran_well("backtest", eta_data / "olist", "--source", "olist", *days, "--json", told, models=tmp_path / "models")
+    ran_well(
+        "backtest",
+        eta_data / "olist",
+        "--source",
+        "olist",
+        *days,
+        "--json",
+        told,
+        models=tmp_path / "models",
+    )
     rows = {row["model"]: row for row in figures(told)["rows"] if row["moment"] == "purchase"}
     eta, delivered_only = rows["eta"], rows["eta-delivered-only"]
     assert eta["n"] == delivered_only["n"] > 2_000
     # Calibration gives back most of what that costs, not all.
     assert delivered_only["coverage_90"] < eta["coverage_90"] - 0.005
     assert delivered_only["crps_censored_days"] > eta["crps_censored_days"] + 0.1
-    (gap,) = (row for row in figures(told)["differences"] if (row["moment"], row["metric"]) == ("purchase", "crps_censored_days"))
+    (gap,) = (
+        row
+        for row in figures(told)["differences"]
+        if (row["moment"], row["metric"]) == ("purchase", "crps_censored_days")
+    )
     assert gap["high"] < 0.0
 
 
@@ -664,7 +1007,9 @@ def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(eta_
         ("[delays]\nraise_at = 0.1", r"clear_at: .* out of order"),
     ],
 )
-def test_a_setting_of_the_wrong_kind_is_one_line(orders: Path, empty: Path, tmp_path: Path, settings: str, message: str) -> None:
+def test_a_setting_of_the_wrong_kind_is_one_line(
+    orders: Path, empty: Path, tmp_path: Path, settings: str, message: str
+) -> None:
     config = tmp_path / "train.toml"
     config.write_text(settings, encoding="utf-8")
     ran = run("train", orders, "--source", "olist", "--config", config, models=empty)
@@ -673,21 +1018,51 @@ def test_a_setting_of_the_wrong_kind_is_one_line(orders: Path, empty: Path, tmp_
     assert "Traceback" not in ran.err
 
 
-def test_a_version_that_knows_more_than_the_morning_asked_about_says_so(orders: Path, models: Path) -> None:
-    ran = run("score", orders, "--source", "olist", "--as-of", EARLY, "--model", "newest", models=models)
+def test_a_version_that_knows_more_than_the_morning_asked_about_says_so(
+    orders: Path, models: Path
+) -> None:
+    ran = run(
+        "score", orders, "--source", "olist", "--as-of", EARLY, "--model", "newest", models=models
+    )
     assert ran.status == 0
     assert "has learned beyond" in ran.err
 
 
 def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) -> None:
-    told, picture, file, models = (tmp_path / name for name in ("figures.json", "promises.png", "promise.toml", "models"))
-    asked = ("promise", "simulate", orders, "--source", "olist", "--from", "2018-03-01", "--to", "2018-03-31", "--json", told)
+    told, picture, file, models = (
+        tmp_path / name for name in ("figures.json", "promises.png", "promise.toml", "models")
+    )
+    asked = (
+        "promise",
+        "simulate",
+        orders,
+        "--source",
+        "olist",
+        "--from",
+        "2018-03-01",
+        "--to",
+        "2018-03-31",
+        "--json",
+        told,
+    )
     said = ran_well(*asked, "--picture", picture, models=models)
     own = figures(told)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "days saved" in said
-    assert {"total", "by_segment", "policy", "late_costs_days", "from", "to", "refit", "data", "eta_version"} == own.keys()
-    file.write_text('version = "early"\non_time_rate = 0.6\n[bounds]\nlatest_days = 50\n', encoding="utf-8")
+    assert {
+        "total",
+        "by_segment",
+        "policy",
+        "late_costs_days",
+        "from",
+        "to",
+        "refit",
+        "data",
+        "eta_version",
+    } == own.keys()
+    file.write_text(
+        'version = "early"\non_time_rate = 0.6\n[bounds]\nlatest_days = 50\n', encoding="utf-8"
+    )
     ran_well(*asked, "--policy", file, models=models)
     early = figures(told)
     assert (own["policy"], early["policy"]) == (None, "early")
@@ -701,11 +1076,28 @@ def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) 
     ("more", "message"),
     [
         (("--policy", "nowhere.toml"), r"--policy names nowhere\.toml: No such file or directory"),
-        (("--picture", "promises.gif"), r"--picture: 'promises\.gif'|promises\.gif names no format"),
+        (
+            ("--picture", "promises.gif"),
+            r"--picture: 'promises\.gif'|promises\.gif names no format",
+        ),
         (("--to", "2018-02-01"), r"--to"),
     ],
 )
-def test_a_promise_that_cannot_be_tried_is_refused_in_one_line(orders: Path, empty: Path, more: tuple[str, str], message: str) -> None:
-    ran = run("promise", "simulate", orders, "--source", "olist", "--from", "2018-03-01", "--to", "2018-03-31", *more, models=empty)
+def test_a_promise_that_cannot_be_tried_is_refused_in_one_line(
+    orders: Path, empty: Path, more: tuple[str, str], message: str
+) -> None:
+    ran = run(
+        "promise",
+        "simulate",
+        orders,
+        "--source",
+        "olist",
+        "--from",
+        "2018-03-01",
+        "--to",
+        "2018-03-31",
+        *more,
+        models=empty,
+    )
     assert ran.status == 2
     assert re.search(message, ran.err)

@@ -51,15 +51,45 @@ def kept(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
-def test_a_history_is_recorded_once_and_learned_from_like_its_source(simulated: Path, kept: Path) -> None:
+def test_a_history_is_recorded_once_and_learned_from_like_its_source(
+    simulated: Path, kept: Path
+) -> None:
     again = ran_well("ingest", simulated, models=kept)
     assert "800 shipments_known" in " ".join(again.split())
     assert "events_stored" not in again
     for data, name in ((str(simulated), "source"), ("store:", "store")):
-        ran_well("backtest", data, "--from", "2025-11-10", "--to", "2025-11-12", "--models", "B1,B4", "--json", kept / f"{name}.json", models=kept)
-    from_source, from_store = (json.loads((kept / f"{name}.json").read_text(encoding="utf-8"))["rows"] for name in ("source", "store"))
-    figures = ("model", "moment", "n", "n_censored", "mae_days", "crps_days", "crps_censored_days", "coverage_80", "late_auc")
-    judged = [[[row[name] for name in figures] for row in rows if row["model"] != "oracle"] for rows in (from_source, from_store)]
+        ran_well(
+            "backtest",
+            data,
+            "--from",
+            "2025-11-10",
+            "--to",
+            "2025-11-12",
+            "--models",
+            "B1,B4",
+            "--json",
+            kept / f"{name}.json",
+            models=kept,
+        )
+    from_source, from_store = (
+        json.loads((kept / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+        for name in ("source", "store")
+    )
+    figures = (
+        "model",
+        "moment",
+        "n",
+        "n_censored",
+        "mae_days",
+        "crps_days",
+        "crps_censored_days",
+        "coverage_80",
+        "late_auc",
+    )
+    judged = [
+        [[row[name] for name in figures] for row in rows if row["model"] != "oracle"]
+        for rows in (from_source, from_store)
+    ]
     assert judged[0] == judged[1]
     assert judged[0]
     ran_well("train", "store:", "--as-of", "2025-11-20", models=kept / "models")
@@ -67,10 +97,21 @@ def test_a_history_is_recorded_once_and_learned_from_like_its_source(simulated: 
 
 def test_a_history_gives_dates_before_anything_was_trained(simulated: Path, kept: Path) -> None:
     germany = {"country": "DE"}
-    asked = {"carriers": [{"carrier_code": "rhinefast"}], "origin_address": germany, "destination_address": germany, "order_time": "2025-12-01T10:00:00+01:00"}
+    asked = {
+        "carriers": [{"carrier_code": "rhinefast"}],
+        "origin_address": germany,
+        "destination_address": germany,
+        "order_time": "2025-12-01T10:00:00+01:00",
+    }
     with TestClient(application(kept)) as client:
-        (told,) = client.post("/v1/estimates", json=asked, headers={"X-API-Key": KEY}).json()["results"]
-    assert (told["degraded"], told["model_version"], told["basis"]["level"]) == (True, None, "calendar_only")
+        (told,) = client.post("/v1/estimates", json=asked, headers={"X-API-Key": KEY}).json()[
+            "results"
+        ]
+    assert (told["degraded"], told["model_version"], told["basis"]["level"]) == (
+        True,
+        None,
+        "calendar_only",
+    )
     assert "2025-12-01" < told["estimated_delivery_date"] < "2025-12-10"
     Registry(kept).save({}, {}, datetime(2025, 11, 1, tzinfo=UTC))
     (kept / LANE_MEDIANS).write_bytes(b"those of a training")
@@ -80,8 +121,14 @@ def test_a_history_gives_dates_before_anything_was_trained(simulated: Path, kept
 
 def test_an_export_holds_what_came_in(simulated: Path, kept: Path) -> None:
     ran_well("export", kept / "out", models=kept)
-    for table, key in (("shipments", ["shipment_id"]), ("events", ["shipment_id", "event_code", "occurred_at"])):
-        before, after = (pd.read_parquet(folder / f"{table}.parquet").drop_duplicates(key).sort_values(key) for folder in (simulated, kept / "out"))
+    for table, key in (
+        ("shipments", ["shipment_id"]),
+        ("events", ["shipment_id", "event_code", "occurred_at"]),
+    ):
+        before, after = (
+            pd.read_parquet(folder / f"{table}.parquet").drop_duplicates(key).sort_values(key)
+            for folder in (simulated, kept / "out")
+        )
         assert after[key].to_numpy().tolist() == before[key].to_numpy().tolist()
     assert (kept / "out" / "events.parquet").stat().st_size > 0
 
@@ -95,8 +142,17 @@ def test_a_copy_fills_an_empty_store(kept: Path) -> None:
         refusal(run("restore", kept / "copy.sqlite", models=kept, ETA_DATABASE_URL=other))
         == "error: the store holds something already; restore into an empty one"
     )
-    assert refusal(run("backup", kept / "copy.sqlite", models=kept)).endswith("is there already; name a new file")
-    assert refusal(run("restore", kept / "nowhere.sqlite", models=kept, ETA_DATABASE_URL=f"sqlite:{kept / 'third.sqlite'}")).startswith("error: ")
+    assert refusal(run("backup", kept / "copy.sqlite", models=kept)).endswith(
+        "is there already; name a new file"
+    )
+    assert refusal(
+        run(
+            "restore",
+            kept / "nowhere.sqlite",
+            models=kept,
+            ETA_DATABASE_URL=f"sqlite:{kept / 'third.sqlite'}",
+        )
+    ).startswith("error: ")
 
 
 def test_a_shipment_is_erased_by_the_shops_number(simulated: Path, kept: Path) -> None:
@@ -108,7 +164,9 @@ def test_a_shipment_is_erased_by_the_shops_number(simulated: Path, kept: Path) -
 
 
 def test_while_a_service_writes_nobody_else_does_and_all_may_read(kept: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as service:
         assert service.stdout
         assert service.stdin
         assert service.stdout.readline() == "open\n"
@@ -129,17 +187,25 @@ def test_a_key_is_shown_once_with_the_entry_that_knows_it(tmp_path: Path) -> Non
     assert key != run("key", models=tmp_path).out.split()[0]
     # Nothing between colons is a picture.
     assert ":gift:read" in run("key", "--tenant", "gift", "--scope", "read", models=tmp_path).out
-    assert "ETA_API_KEYS names the tenant" in refusal(run("key", "--tenant", "a b", models=tmp_path))
+    assert "ETA_API_KEYS names the tenant" in refusal(
+        run("key", "--tenant", "a b", models=tmp_path)
+    )
 
 
 def test_a_service_that_cannot_open_its_store_says_so_in_one_line(kept: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as service:
         assert service.stdout
         assert service.stdin
         assert service.stdout.readline() == "open\n"
-        assert "another process writes" in refusal(execute("serve", "--demo", "--port", "0", models=kept))
+        assert "another process writes" in refusal(
+            execute("serve", "--demo", "--port", "0", models=kept)
+        )
         service.stdin.close()
-    assert "holds something" not in refusal(run("export", kept / "nothing", "--tenant", "nobody", models=kept))
+    assert "holds something" not in refusal(
+        run("export", kept / "nothing", "--tenant", "nobody", models=kept)
+    )
 
 
 def refusal(ran: Ran) -> str:

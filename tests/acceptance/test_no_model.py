@@ -29,7 +29,11 @@ from served import KEY, NOW, application, save_medians, save_model
 pytestmark = pytest.mark.xdist_group("api")
 
 WITH_KEY = {"X-API-Key": KEY}
-NEAR = {"origin_address": {"country": "AT", "state": "9"}, "destination_address": {"country": "AT", "state": "1"}, "carrier_code": "post"}
+NEAR = {
+    "origin_address": {"country": "AT", "state": "9"},
+    "destination_address": {"country": "AT", "state": "1"},
+    "carrier_code": "post",
+}
 ORDERED = "2026-05-20T09:30:00+02:00"
 SCORED_AT = "2026-05-20T08:00:00Z"
 
@@ -71,7 +75,10 @@ def client(medians_alone: Path) -> Iterator[TestClient]:
 
 def score(client: TestClient, *shipments: dict[str, Any]) -> list[dict[str, Any]]:
     """The results, which keep the contract."""
-    body = {"as_of": SCORED_AT, "shipments": [{"order_time": ORDERED, **shipment} for shipment in shipments]}
+    body = {
+        "as_of": SCORED_AT,
+        "shipments": [{"order_time": ORDERED, **shipment} for shipment in shipments],
+    }
     answered = client.post("/v1/score", json=body, headers=WITH_KEY)
     assert answered.status_code == 200, answered.text
     Scores.model_validate_json(answered.text)
@@ -96,15 +103,32 @@ def spoil(path: Path) -> None:
 
 def test_without_a_version_the_medians_answer_and_say_so(client: TestClient) -> None:
     (result,) = score(client, NEAR)
-    assert (result["degraded"], result["confidence_code"], result["model_version"]) == (True, "no_model", None)
-    assert result["estimated_delivery_date_min"] <= result["estimated_delivery_date"] <= result["estimated_delivery_date_max"]
+    assert (result["degraded"], result["confidence_code"], result["model_version"]) == (
+        True,
+        "no_model",
+        None,
+    )
+    assert (
+        result["estimated_delivery_date_min"]
+        <= result["estimated_delivery_date"]
+        <= result["estimated_delivery_date_max"]
+    )
     assert "2026-05-20" < result["estimated_delivery_date"] < "2026-05-27"
     assert result["promise"]["is_ours"]
     assert result["promise"]["on_time_probability"] >= 0.9
-    assert result["basis"] == {"level": "service+lane", "n_effective": result["basis"]["n_effective"], "data_through": "2026-05-10", "abstained": False}
+    assert result["basis"] == {
+        "level": "service+lane",
+        "n_effective": result["basis"]["n_effective"],
+        "data_through": "2026-05-10",
+        "abstained": False,
+    }
     assert result["basis"]["n_effective"] >= 30
     told = client.get("/readyz").json()
-    assert (told["status"], told["model_version"], told["details"]) == ("degraded", None, ["there is no model version"])
+    assert (told["status"], told["model_version"], told["details"]) == (
+        "degraded",
+        None,
+        ["there is no model version"],
+    )
 
 
 def test_a_score_says_degraded_as_a_whole(client: TestClient) -> None:
@@ -115,7 +139,10 @@ def test_a_score_says_degraded_as_a_whole(client: TestClient) -> None:
 def test_a_parcel_in_flight_is_shown_no_day_that_has_passed(client: TestClient) -> None:
     for days in (0, 2, 4, 8):
         (result,) = score(client, {**NEAR, "order_time": (NOW - timedelta(days=days)).isoformat()})
-        assert result["estimated_delivery_date"] is None or result["estimated_delivery_date"] >= "2026-05-20"
+        assert (
+            result["estimated_delivery_date"] is None
+            or result["estimated_delivery_date"] >= "2026-05-20"
+        )
 
 
 @pytest.mark.parametrize(
@@ -126,17 +153,36 @@ def test_a_parcel_in_flight_is_shown_no_day_that_has_passed(client: TestClient) 
         ({"service_code": "overnight"}, "lane"),
         ({"weight": None}, "service+lane"),
         ({"weight": {"value": 1000, "unit": "kg"}}, "service+lane"),
-        ({"destination_address": {"country": "AT", "state": "1", "postal_code": "0"}}, "service+lane"),
-        ({"destination_address": {"country": "AT", "state": "1", "postal_code": "ZZ-99 7"}}, "service+lane"),
+        (
+            {"destination_address": {"country": "AT", "state": "1", "postal_code": "0"}},
+            "service+lane",
+        ),
+        (
+            {"destination_address": {"country": "AT", "state": "1", "postal_code": "ZZ-99 7"}},
+            "service+lane",
+        ),
         ({"destination_address": {"country": "AT"}}, "calendar_only"),
         ({"destination_address": {"country": "AT", "state": "XX"}}, "calendar_only"),
         ({"destination_address": {"country": "JP", "postal_code": "100-0001"}}, "none"),
-        ({"origin_address": {"country": "ZZ"}, "destination_address": {"country": "ZZ", "state": "1"}}, "none"),
+        (
+            {
+                "origin_address": {"country": "ZZ"},
+                "destination_address": {"country": "ZZ", "state": "1"},
+            },
+            "none",
+        ),
     ],
 )
-def test_lanes_of_which_little_is_known_climb_the_rungs_or_have_no_dates(client: TestClient, lane: dict[str, Any], level: str) -> None:
+def test_lanes_of_which_little_is_known_climb_the_rungs_or_have_no_dates(
+    client: TestClient, lane: dict[str, Any], level: str
+) -> None:
     (result,) = score(client, {**NEAR, **lane})
-    assert (result["basis"]["level"], result["confidence_code"], result["degraded"], result["basis"]["abstained"]) == (level, "no_model", True, False)
+    assert (
+        result["basis"]["level"],
+        result["confidence_code"],
+        result["degraded"],
+        result["basis"]["abstained"],
+    ) == (level, "no_model", True, False)
     assert (result["estimated_delivery_date"] is None) == (level == "none")
     assert (result["basis"]["n_effective"] >= 30) == (level != "none")
     assert level in (*RUNGS, "none")
@@ -144,7 +190,12 @@ def test_lanes_of_which_little_is_known_climb_the_rungs_or_have_no_dates(client:
 
 def test_medians_flag_nothing_but_a_promise_that_has_passed(client: TestClient) -> None:
     lost = {**NEAR, "order_time": "2026-05-10T08:00:00Z"}
-    coming, passed, silent = score(client, {**NEAR, "order_promised_delivery_date": "2026-05-20"}, {**lost, "order_promised_delivery_date": "2026-05-13"}, lost)
+    coming, passed, silent = score(
+        client,
+        {**NEAR, "order_promised_delivery_date": "2026-05-20"},
+        {**lost, "order_promised_delivery_date": "2026-05-13"},
+        lost,
+    )
     # It will almost certainly be late, and no flag says so.
     assert coming["promise"]["on_time_probability"] < 0.1
     assert (coming["delay"]["state"], coming["delay"]["probability"]) == ("on_track", None)
@@ -153,7 +204,9 @@ def test_medians_flag_nothing_but_a_promise_that_has_passed(client: TestClient) 
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_version_that_breaks_leaves_the_medians_and_one_that_comes_takes_over(models: Path, sound: Path) -> None:
+def test_a_version_that_breaks_leaves_the_medians_and_one_that_comes_takes_over(
+    models: Path, sound: Path
+) -> None:
     (name,) = Registry(models).names()
     spoil(models / name / "arrays.npz")
     with TestClient(application(models)) as client:
@@ -164,7 +217,11 @@ def test_a_version_that_breaks_leaves_the_medians_and_one_that_comes_takes_over(
         shutil.copytree(sound / name, models / name)
         wait_until(lambda: client.get("/readyz").json()["model_version"] == name)
         (result,) = score(client, NEAR)
-        assert (result["degraded"], result["confidence_code"], result["model_version"]) == (False, "ok", name)
+        assert (result["degraded"], result["confidence_code"], result["model_version"]) == (
+            False,
+            "ok",
+            name,
+        )
 
 
 @pytest.mark.usefixtures("quick")
@@ -172,13 +229,17 @@ def test_other_medians_are_taken_up_and_broken_ones_are_not(medians_alone: Path)
     with TestClient(application(medians_alone)) as client:
         (before,) = score(client, NEAR)
         fewer = save_medians(medians_alone, count=300)
-        wait_until(lambda: score(client, NEAR)[0]["basis"]["n_effective"] < before["basis"]["n_effective"])
+        wait_until(
+            lambda: score(client, NEAR)[0]["basis"]["n_effective"] < before["basis"]["n_effective"]
+        )
         (after,) = score(client, NEAR)
         spoil(medians_alone / LANE_MEDIANS)
         wait_until(lambda: len(client.get("/readyz").json()["details"]) == 2)
         assert "differs from the digest in it" in client.get("/readyz").json()["details"][1]
         assert score(client, NEAR) == [after]
-        assert fewer.laws["service+lane"]["post|?|AT-9>AT-1"].parcels == after["basis"]["n_effective"]
+        assert (
+            fewer.laws["service+lane"]["post|?|AT-9>AT-1"].parcels == after["basis"]["n_effective"]
+        )
         (medians_alone / LANE_MEDIANS).unlink()
         wait_until(lambda: score(client, NEAR)[0]["estimated_delivery_date"] is None)
         assert len(client.get("/readyz").json()["details"]) == 1
@@ -195,7 +256,9 @@ def test_broken_medians_are_told_while_a_version_serves(models: Path) -> None:
 
 
 def test_a_shipment_that_is_followed_has_dates_without_a_model(client: TestClient) -> None:
-    registered = client.post("/v1/shipments", json={"external_id": "A1", "order_time": ORDERED, **NEAR}, headers=WITH_KEY)
+    registered = client.post(
+        "/v1/shipments", json={"external_id": "A1", "order_time": ORDERED, **NEAR}, headers=WITH_KEY
+    )
     assert registered.status_code == 201, registered.text
     told = client.get(f"/v1/shipments/{registered.json()['id']}", headers=WITH_KEY).json()
     assert (told["forecast"]["degraded"], told["forecast"]["model_version"]) == (True, None)
@@ -206,8 +269,17 @@ def test_a_shipment_that_is_followed_has_dates_without_a_model(client: TestClien
 def just_ordered(current: Current) -> Answer:
     """What is said of an order the moment it is placed."""
     origin, destination = Place(country="AT", region="9"), Place(country="AT", region="1")
-    shipment = Shipment(shipment_id="s", order_id="o", origin=origin, destination=destination, ordered_at=NOW, carrier="post")
-    (answer,) = score_shipments([shipment], [ordered(shipment)], current.answering, NOW, policy=DelayPolicy(), terms=Terms())
+    shipment = Shipment(
+        shipment_id="s",
+        order_id="o",
+        origin=origin,
+        destination=destination,
+        ordered_at=NOW,
+        carrier="post",
+    )
+    (answer,) = score_shipments(
+        [shipment], [ordered(shipment)], current.answering, NOW, policy=DelayPolicy(), terms=Terms()
+    )
     return answer
 
 
@@ -217,7 +289,11 @@ def test_the_medians_stand_in_for_a_model_that_serves(sound: Path) -> None:
     current = watched.current
     assert current.served is current.answering
     without = current.without_model()
-    assert (without.version, without.is_degraded, str(without.learned_on)) == (None, True, "2026-05-10")
+    assert (without.version, without.is_degraded, str(without.learned_on)) == (
+        None,
+        True,
+        "2026-05-10",
+    )
     model, medians = just_ordered(current), just_ordered(without)
     assert (model.code, medians.code) == (AnswerCode.OK, AnswerCode.NO_MODEL)
     assert model.estimated_on is not None
@@ -231,13 +307,23 @@ def test_of_a_registry_without_anything_nothing_is_said(tmp_path: Path) -> None:
     watched.look()
     assert (watched.current.answering, watched.current.fallback) == (None, None)
     answer = just_ordered(watched.current)
-    assert (answer.code, answer.estimated_on, answer.support_level, answer.support_parcels) == (AnswerCode.NO_MODEL, None, "none", 0)
+    assert (answer.code, answer.estimated_on, answer.support_level, answer.support_parcels) == (
+        AnswerCode.NO_MODEL,
+        None,
+        "none",
+        0,
+    )
 
 
 def estimate(client: TestClient, **lane: Any) -> dict[str, Any]:
     """An answer, which keeps the contract."""
     carrier = {"carrier_code": lane.pop("carrier_code", NEAR["carrier_code"])}
-    body = {"order_time": ORDERED, **{name: value for name, value in NEAR.items() if name != "carrier_code"}, **lane, "carriers": [carrier]}
+    body = {
+        "order_time": ORDERED,
+        **{name: value for name, value in NEAR.items() if name != "carrier_code"},
+        **lane,
+        "carriers": [carrier],
+    }
     answered = client.post("/v1/estimates", json=body, headers=WITH_KEY)
     assert answered.status_code == 200, answered.text
     Estimates.model_validate_json(answered.text)
@@ -245,7 +331,9 @@ def estimate(client: TestClient, **lane: Any) -> dict[str, Any]:
     return told
 
 
-def test_an_estimate_without_a_version_says_what_the_score_of_such_an_order_says(client: TestClient) -> None:
+def test_an_estimate_without_a_version_says_what_the_score_of_such_an_order_says(
+    client: TestClient,
+) -> None:
     told = estimate(client)
     assert (told["degraded"], told["model_version"]) == (True, None)
     body = {"as_of": ORDERED, "shipments": [{"order_time": ORDERED, **NEAR}]}
@@ -253,11 +341,20 @@ def test_an_estimate_without_a_version_says_what_the_score_of_such_an_order_says
     (result,) = told["results"]
     own = {name for name in result if result[name] != scored.get(name)}
     # Its law lies between those of the times of day before and after the order.
-    assert own <= {"desired_delivery_probability", "cutoff", "ship_on_date", "time_in_transit", "delivery_date_confidence", "promise"}
+    assert own <= {
+        "desired_delivery_probability",
+        "cutoff",
+        "ship_on_date",
+        "time_in_transit",
+        "delivery_date_confidence",
+        "promise",
+    }
     assert result["estimated_delivery_date"]
 
 
-def test_a_model_over_its_time_budget_is_answered_for_by_the_medians(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_over_its_time_budget_is_answered_for_by_the_medians(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     released = threading.Event()
 
     def slow(lane: Shipment, services: Any, served: Any, **terms: Any) -> Any:
@@ -270,7 +367,11 @@ def test_a_model_over_its_time_budget_is_answered_for_by_the_medians(sound: Path
         assert estimate(client)["model_version"] == version
         monkeypatch.setattr("eta.api.checkout.quote_delivery", slow)
         told = estimate(client)
-        assert (told["degraded"], told["model_version"], told["results"][0]["confidence_code"]) == (True, None, "no_model")
+        assert (told["degraded"], told["model_version"], told["results"][0]["confidence_code"]) == (
+            True,
+            None,
+            "no_model",
+        )
         assert told["results"][0]["model_version"] is None
         assert told["results"][0]["estimated_delivery_date"]
         assert client.get("/readyz").json()["status"] == "ready"

@@ -21,7 +21,12 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SHELL = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 ANSWERS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)]
 REQUESTS = [
-    (route, json.loads(body)) for route, body in re.findall(r"127\.0\.0\.1:8000(/v1/(?:estimates|score)) .*?-d '(.*?)'\n", "".join(SHELL), flags=re.DOTALL)
+    (route, json.loads(body))
+    for route, body in re.findall(
+        r"127\.0\.0\.1:8000(/v1/(?:estimates|score)) .*?-d '(.*?)'\n",
+        "".join(SHELL),
+        flags=re.DOTALL,
+    )
 ]
 #: The commands that register a shipment, tell a scan of it, and ask.
 RECORDED = next(block for block in SHELL if "/v1/events" in block)
@@ -32,7 +37,14 @@ pytestmark = pytest.mark.xdist_group("readme")
 def run(command: str, folder: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ETA_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S607  # as a reader would
+    done = subprocess.run(
+        ["bash", "-c", command],  # noqa: S607  # as a reader would
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
 
@@ -44,7 +56,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, run("eta demo --picture forecast.png", folder)
 
 
-def test_the_demo_shows_the_comparison_and_parcels_with_their_curves(shown: tuple[Path, str]) -> None:
+def test_the_demo_shows_the_comparison_and_parcels_with_their_curves(
+    shown: tuple[Path, str],
+) -> None:
     folder, printed = shown
     assert "oracle" in printed
     assert "parcels in flight" in printed
@@ -58,7 +72,11 @@ def test_every_notebook_runs(shown: tuple[Path, str], monkeypatch: pytest.Monkey
     monkeypatch.chdir(shown[0] / "notebooks")
     monkeypatch.setenv("MPLBACKEND", "agg")
     for notebook in NOTEBOOKS:
-        cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+        cells = [
+            cell
+            for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+            if cell["cell_type"] == "code"
+        ]
         known: dict[str, Any] = {}
         for cell in cells:
             exec("".join(cell["source"]), known)  # noqa: S102  # our own cells, as a reader would run them
@@ -84,35 +102,53 @@ def test_the_commands_run_as_written(shown: tuple[Path, str], tmp_path: Path) ->
     assert json.loads((folder / "backtest.json").read_text(encoding="utf-8"))["data"]["simulated"]
 
 
-def test_a_shipment_is_remembered_as_the_readme_shows(shown: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_shipment_is_remembered_as_the_readme_shows(
+    shown: tuple[Path, str], tmp_path: Path
+) -> None:
     folder = shutil.copytree(shown[0], tmp_path / "copy")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ETA_")}
     command = [str(Path(sys.executable).with_name("eta")), "serve", "--demo", "--port", str(port)]
-    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.DEVNULL
+    ) as server:
         try:
             run(f"until curl -fs http://127.0.0.1:{port}/readyz; do sleep 0.1; done", folder)
             printed = run(RECORDED.replace(":8000", f":{port}"), folder)
         finally:
             server.terminate()
     told = json.loads(printed[printed.index('{"object":"Shipments"') :])["results"][0]
-    assert (told["external_id"], told["tracking_number"], told["forecast"]["status"]) == ("A-1002", "RF1002", "in_transit")
+    assert (told["external_id"], told["tracking_number"], told["forecast"]["status"]) == (
+        "A-1002",
+        "RF1002",
+        "in_transit",
+    )
     assert [entry["event_code"] for entry in told["journey"]] == ["order_created", "accepted"]
     assert told["forecast"]["estimated_delivery_date"]
     assert (folder / "eta.sqlite").is_file()
 
 
-@pytest.mark.parametrize(("request_", "said"), list(zip(REQUESTS, ANSWERS, strict=True)), ids=["estimates", "score"])
-def test_an_answer_has_what_the_readme_shows_of_it(shown: tuple[Path, str], request_: tuple[str, Any], said: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("request_", "said"), list(zip(REQUESTS, ANSWERS, strict=True)), ids=["estimates", "score"]
+)
+def test_an_answer_has_what_the_readme_shows_of_it(
+    shown: tuple[Path, str], request_: tuple[str, Any], said: dict[str, Any]
+) -> None:
     folder, _ = shown
-    with TestClient(create_app(Settings(models=folder / "models", is_demo=True)), base_url="http://127.0.0.1") as client:
+    with TestClient(
+        create_app(Settings(models=folder / "models", is_demo=True)), base_url="http://127.0.0.1"
+    ) as client:
         answer = client.post(request_[0], json=request_[1])
     assert answer.status_code == 200
     first = answer.json()["results"][0]
     assert first["degraded"] is False
-    dates = {name: value for name, value in said.items() if name.startswith("estimated_delivery_date") or name.endswith("_code")}
+    dates = {
+        name: value
+        for name, value in said.items()
+        if name.startswith("estimated_delivery_date") or name.endswith("_code")
+    }
     assert {name: first[name] for name in dates} == dates
     assert said.keys() <= first.keys()
     for name, part in said.items():

@@ -38,7 +38,12 @@ SHIPMENT: dict[str, Any] = {
     "order_time": "2026-05-18T10:00:00+02:00",
     "order_promised_delivery_date": "2026-05-22",
 }
-SCAN = {"carrier_code": "post", "tracking_number": "ab1234", "event_code": "accepted", "occurred_at": "2026-05-19T09:30:00+05:30"}
+SCAN = {
+    "carrier_code": "post",
+    "tracking_number": "ab1234",
+    "event_code": "accepted",
+    "occurred_at": "2026-05-19T09:30:00+05:30",
+}
 
 
 @pytest.fixture
@@ -75,22 +80,47 @@ def look(client: TestClient, shipment_id: str, **asked: str) -> Any:
     return answered.json()
 
 
-def test_a_shipment_is_followed_from_its_order_to_its_arrival(client: TestClient, clock: Clock) -> None:
+def test_a_shipment_is_followed_from_its_order_to_its_arrival(
+    client: TestClient, clock: Clock
+) -> None:
     shipment_id = register(client)
     first = look(client, shipment_id)
-    assert (first["forecast"]["status"], first["forecast"]["confidence_code"]) == ("pre_transit", "ok")
-    assert first["forecast"]["promise"] == {"date": "2026-05-22", "is_ours": False, "policy": None, "on_time_probability": pytest.approx(0.3, abs=0.2)}
+    assert (first["forecast"]["status"], first["forecast"]["confidence_code"]) == (
+        "pre_transit",
+        "ok",
+    )
+    assert first["forecast"]["promise"] == {
+        "date": "2026-05-22",
+        "is_ours": False,
+        "policy": None,
+        "on_time_probability": pytest.approx(0.3, abs=0.2),
+    }
     clock.pass_hours(5)
-    assert [entry["status"] for entry in tell(client, SCAN, {**SCAN, "event_code": "sorted", "occurred_at": "2026-05-20T12:00:00Z"})] == ["stored", "stored"]
+    assert [
+        entry["status"]
+        for entry in tell(
+            client, SCAN, {**SCAN, "event_code": "sorted", "occurred_at": "2026-05-20T12:00:00Z"}
+        )
+    ] == ["stored", "stored"]
     second = look(client, shipment_id)
     assert (second["forecast"]["status"], second["last_scan_age_hours"]) == ("in_transit", 1.0)
-    assert datetime.fromisoformat(second["expected_next_scan_by"]) == datetime(2026, 5, 20, 12, tzinfo=UTC) + timedelta(hours=150)
+    assert datetime.fromisoformat(second["expected_next_scan_by"]) == datetime(
+        2026, 5, 20, 12, tzinfo=UTC
+    ) + timedelta(hours=150)
     clock.pass_hours(24)
     tell(client, {**SCAN, "event_code": "delivered", "occurred_at": "2026-05-21T11:00:00Z"})
     third = look(client, shipment_id)
-    assert (third["forecast"]["status"], third["forecast"]["estimated_delivery_date"]) == ("delivered", "2026-05-21")
+    assert (third["forecast"]["status"], third["forecast"]["estimated_delivery_date"]) == (
+        "delivered",
+        "2026-05-21",
+    )
     assert [revision["cause"] for revision in third["revisions"]] == ["first", "scan", "scan"]
-    assert [entry["event_code"] for entry in third["journey"]] == ["order_created", "accepted", "sorted", "delivered"]
+    assert [entry["event_code"] for entry in third["journey"]] == [
+        "order_created",
+        "accepted",
+        "sorted",
+        "delivered",
+    ]
 
 
 def test_a_past_moment_is_answered_as_it_was(client: TestClient, clock: Clock) -> None:
@@ -104,7 +134,12 @@ def test_a_past_moment_is_answered_as_it_was(client: TestClient, clock: Clock) -
     for before in answered:
         again = look(client, shipment_id, as_of=before["as_of"])
         assert {**again, "revisions": before["revisions"]} == before
-    assert client.get(f"/v1/shipments/{shipment_id}", params={"as_of": "2026-05-01T00:00:00Z"}).status_code == 404
+    assert (
+        client.get(
+            f"/v1/shipments/{shipment_id}", params={"as_of": "2026-05-01T00:00:00Z"}
+        ).status_code
+        == 404
+    )
     future = client.get(f"/v1/shipments/{shipment_id}", params={"as_of": "2027-01-01T00:00:00Z"})
     assert (future.status_code, future.json()["errors"][0]["loc"]) == (422, ["query", "as_of"])
 
@@ -114,52 +149,136 @@ def test_a_flag_is_raised_once_and_ends(client: TestClient, clock: Clock) -> Non
     clock.pass_hours(1)
     for _ in range(3):
         told = look(client, shipment_id)
-    assert [(flag["state"], flag["ended_at"]) for flag in told["flags"]] == [("predicted_late", None)]
+    assert [(flag["state"], flag["ended_at"]) for flag in told["flags"]] == [
+        ("predicted_late", None)
+    ]
     assert len(told["revisions"]) == 1
     clock.pass_hours(48)
-    assert [flag["state"] for flag in look(client, shipment_id)["flags"]] == ["predicted_late", "overdue"]
+    assert [flag["state"] for flag in look(client, shipment_id)["flags"]] == [
+        "predicted_late",
+        "overdue",
+    ]
     tell(client, {**SCAN, "event_code": "delivered", "occurred_at": "2026-05-21T12:00:00Z"})
     flags = look(client, shipment_id)["flags"]
     assert all(flag["ended_at"] for flag in flags)
-    assert datetime.fromisoformat(flags[0]["ended_at"]) == datetime.fromisoformat(flags[1]["raised_at"])
+    assert datetime.fromisoformat(flags[0]["ended_at"]) == datetime.fromisoformat(
+        flags[1]["raised_at"]
+    )
 
 
 @pytest.mark.parametrize(
     ("fields", "occurred_at", "source", "is_ambiguous"),
     [
-        ({"occurred_at": "2026-05-19T09:30:00+05:30"}, "2026-05-19T09:30:00+05:30", "carrier_offset", False),
-        ({"occurred_local": "2026-05-19T09:30:00", "timezone": "Asia/Kolkata"}, "2026-05-19T09:30:00+05:30", "declared", False),
-        # The clocks of Vienna went forward at 2 on 29 March 2026, and those of Havana back at 1 on 2 November 2025.
-        ({"occurred_local": "2026-03-29T02:30:00", "timezone": "Europe/Vienna"}, "2026-03-29T03:00:00+02:00", "declared", True),
-        ({"occurred_local": "2025-11-02T00:30:00", "timezone": "America/Havana"}, "2025-11-02T00:30:00-04:00", "declared", True),
-        ({"occurred_local": "2026-05-19T09:30:00", "country": "AU", "state": "SA"}, "2026-05-19T09:30:00+09:30", "region", False),
-        ({"occurred_local": "2026-05-19T09:30:00", "country": "FR"}, "2026-05-19T09:30:00+02:00", "country_default", False),
-        ({"occurred_local": "2026-05-19T09:30:00", "country": "US"}, "2026-05-19T09:30:00-04:00", "country_default", True),
+        (
+            {"occurred_at": "2026-05-19T09:30:00+05:30"},
+            "2026-05-19T09:30:00+05:30",
+            "carrier_offset",
+            False,
+        ),
+        (
+            {"occurred_local": "2026-05-19T09:30:00", "timezone": "Asia/Kolkata"},
+            "2026-05-19T09:30:00+05:30",
+            "declared",
+            False,
+        ),
+        # The clocks of Vienna went forward at 2 on 29 March 2026, and those of Havana back at 1 on
+        # 2 November 2025.
+        (
+            {"occurred_local": "2026-03-29T02:30:00", "timezone": "Europe/Vienna"},
+            "2026-03-29T03:00:00+02:00",
+            "declared",
+            True,
+        ),
+        (
+            {"occurred_local": "2025-11-02T00:30:00", "timezone": "America/Havana"},
+            "2025-11-02T00:30:00-04:00",
+            "declared",
+            True,
+        ),
+        (
+            {"occurred_local": "2026-05-19T09:30:00", "country": "AU", "state": "SA"},
+            "2026-05-19T09:30:00+09:30",
+            "region",
+            False,
+        ),
+        (
+            {"occurred_local": "2026-05-19T09:30:00", "country": "FR"},
+            "2026-05-19T09:30:00+02:00",
+            "country_default",
+            False,
+        ),
+        (
+            {"occurred_local": "2026-05-19T09:30:00", "country": "US"},
+            "2026-05-19T09:30:00-04:00",
+            "country_default",
+            True,
+        ),
         # Handed over in Austria, delivered in Brazil.
-        ({"occurred_local": "2026-05-19T09:30:00"}, "2026-05-19T09:30:00+02:00", "country_default", False),
-        ({"occurred_local": "2026-05-19T09:30:00", "event_code": "delivered"}, "2026-05-19T09:30:00-03:00", "region", False),
+        (
+            {"occurred_local": "2026-05-19T09:30:00"},
+            "2026-05-19T09:30:00+02:00",
+            "country_default",
+            False,
+        ),
+        (
+            {"occurred_local": "2026-05-19T09:30:00", "event_code": "delivered"},
+            "2026-05-19T09:30:00-03:00",
+            "region",
+            False,
+        ),
     ],
 )
 def test_a_time_is_kept_as_it_was_sent_and_says_where_its_zone_is_from(
     client: TestClient, fields: dict[str, str], occurred_at: str, source: str, is_ambiguous: bool
 ) -> None:
     shipment_id = register(client)
-    event = {name: value for name, value in {**SCAN, **fields}.items() if name != "occurred_at" or "occurred_at" in fields}
+    event = {
+        name: value
+        for name, value in {**SCAN, **fields}.items()
+        if name != "occurred_at" or "occurred_at" in fields
+    }
     tell(client, event)
-    told = next(entry for entry in look(client, shipment_id)["journey"] if entry["event_code"] != "order_created")
-    assert (told["occurred_at"], told["timezone_source"], told["time_ambiguous"]) == (occurred_at, source, is_ambiguous)
+    told = next(
+        entry
+        for entry in look(client, shipment_id)["journey"]
+        if entry["event_code"] != "order_created"
+    )
+    assert (told["occurred_at"], told["timezone_source"], told["time_ambiguous"]) == (
+        occurred_at,
+        source,
+        is_ambiguous,
+    )
     assert told["occurred_local"] == occurred_at[:19]
 
 
-def test_a_local_time_of_a_number_nobody_registered_is_read_in_utc_and_marked(client: TestClient) -> None:
-    tell(client, {"carrier_code": "post", "tracking_number": "ab1234", "event_code": "accepted", "occurred_local": "2026-05-19T09:30:00"})
+def test_a_local_time_of_a_number_nobody_registered_is_read_in_utc_and_marked(
+    client: TestClient,
+) -> None:
+    tell(
+        client,
+        {
+            "carrier_code": "post",
+            "tracking_number": "ab1234",
+            "event_code": "accepted",
+            "occurred_local": "2026-05-19T09:30:00",
+        },
+    )
     told = look(client, register(client))["journey"][1]
-    assert (told["occurred_at"], told["timezone_source"], told["time_ambiguous"]) == ("2026-05-19T09:30:00Z", "assumed_utc", True)
+    assert (told["occurred_at"], told["timezone_source"], told["time_ambiguous"]) == (
+        "2026-05-19T09:30:00Z",
+        "assumed_utc",
+        True,
+    )
 
 
-@given(st.datetimes(WALL - timedelta(days=12_000), WALL + timedelta(days=8_000)), st.sampled_from(ZONES))
+@given(
+    st.datetimes(WALL - timedelta(days=12_000), WALL + timedelta(days=8_000)),
+    st.sampled_from(ZONES),
+)
 @settings(max_examples=200, deadline=None)
-def test_a_local_time_is_the_first_moment_at_which_the_clock_shows_it_or_later(wall: datetime, zone: str) -> None:
+def test_a_local_time_is_the_first_moment_at_which_the_clock_shows_it_or_later(
+    wall: datetime, zone: str
+) -> None:
     moment, is_ambiguous = wall_to_instant(wall, zone)
     assert moment.replace(tzinfo=None) >= wall
     if not is_ambiguous:
@@ -168,14 +287,39 @@ def test_a_local_time_is_the_first_moment_at_which_the_clock_shows_it_or_later(w
     assert before.replace(tzinfo=None) < wall or is_ambiguous
 
 
-def test_lines_of_json_are_recorded_and_bad_ones_are_told_by_their_number(client: TestClient) -> None:
+def test_lines_of_json_are_recorded_and_bad_ones_are_told_by_their_number(
+    client: TestClient,
+) -> None:
     register(client)
-    lines = [json.dumps(SCAN), "", '{"event_code": "sorted"', json.dumps({**SCAN, "event_code": "teleported"}), json.dumps({**SCAN, "event_code": "sorted"})]
-    answered = client.post("/v1/events", content="\n".join(lines), headers={"Content-Type": "application/x-ndjson"})
+    lines = [
+        json.dumps(SCAN),
+        "",
+        '{"event_code": "sorted"',
+        json.dumps({**SCAN, "event_code": "teleported"}),
+        json.dumps({**SCAN, "event_code": "sorted"}),
+    ]
+    answered = client.post(
+        "/v1/events", content="\n".join(lines), headers={"Content-Type": "application/x-ndjson"}
+    )
     results = answered.json()["results"]
-    assert [entry.get("status", entry.get("problem", {}).get("status")) for entry in results] == ["stored", 422, 422, "stored"]
-    assert [error["loc"] for entry in results[1:3] for error in entry["problem"]["errors"]] == [["body", "events", 1], ["body", "events", 2, "event_code"]]
-    assert client.post("/v1/shipments", content=json.dumps(SHIPMENT), headers={"Content-Type": "application/x-ndjson"}).status_code == 415
+    assert [entry.get("status", entry.get("problem", {}).get("status")) for entry in results] == [
+        "stored",
+        422,
+        422,
+        "stored",
+    ]
+    assert [error["loc"] for entry in results[1:3] for error in entry["problem"]["errors"]] == [
+        ["body", "events", 1],
+        ["body", "events", 2, "event_code"],
+    ]
+    assert (
+        client.post(
+            "/v1/shipments",
+            content=json.dumps(SHIPMENT),
+            headers={"Content-Type": "application/x-ndjson"},
+        ).status_code
+        == 415
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,13 +330,27 @@ def test_lines_of_json_are_recorded_and_bad_ones_are_told_by_their_number(client
         ({"carrier_code": None}, ["body", "events", 0], "carrier_missing"),
         ({"occurred_at": None}, ["body", "events", 0], "when"),
         ({"occurred_local": "2026-05-19T09:30:00"}, ["body", "events", 0], "when"),
-        ({"occurred_at": "2026-05-19T09:30:00"}, ["body", "events", 0, "occurred_at"], "offset_missing"),
-        ({"occurred_at": None, "occurred_local": "2026-05-19T09:30:00Z"}, ["body", "events", 0, "occurred_local"], "offset_forbidden"),
+        (
+            {"occurred_at": "2026-05-19T09:30:00"},
+            ["body", "events", 0, "occurred_at"],
+            "offset_missing",
+        ),
+        (
+            {"occurred_at": None, "occurred_local": "2026-05-19T09:30:00Z"},
+            ["body", "events", 0, "occurred_local"],
+            "offset_forbidden",
+        ),
         ({"timezone": "Europe/Atlantis"}, ["body", "events", 0, "timezone"], "timezone"),
-        ({"received_at": "2026-05-19T09:30:00Z"}, ["body", "events", 0, "received_at"], "extra_forbidden"),
+        (
+            {"received_at": "2026-05-19T09:30:00Z"},
+            ["body", "events", 0, "received_at"],
+            "extra_forbidden",
+        ),
     ],
 )
-def test_a_scan_that_cannot_be_used_names_its_field(client: TestClient, change: dict[str, Any], loc: list[Any], type_: str) -> None:
+def test_a_scan_that_cannot_be_used_names_its_field(
+    client: TestClient, change: dict[str, Any], loc: list[Any], type_: str
+) -> None:
     event = {name: value for name, value in {**SCAN, **change}.items() if value is not None}
     (problem,) = (entry["problem"] for entry in tell(client, event))
     assert (problem["errors"][0]["loc"], problem["errors"][0]["type"]) == (loc, type_)
@@ -201,46 +359,100 @@ def test_a_scan_that_cannot_be_used_names_its_field(client: TestClient, change: 
 def test_the_same_key_gets_the_same_bytes_and_does_nothing_again(client: TestClient) -> None:
     headers = {"Idempotency-Key": "order-1"}
     first, again = (client.post("/v1/shipments", json=SHIPMENT, headers=headers) for _ in range(2))
-    assert (first.status_code, first.content) == (again.status_code, again.content) == (201, again.content)
-    other = client.post("/v1/shipments", json={**SHIPMENT, "external_id": "A-2", "tracking_number": "2"}, headers=headers)
-    assert (other.status_code, other.json()["errors"][0]["loc"]) == (422, ["header", "Idempotency-Key"])
-    assert client.post("/v1/shipments", json=SHIPMENT, headers={"Idempotency-Key": "with blanks"}).status_code == 422
+    assert (
+        (first.status_code, first.content)
+        == (again.status_code, again.content)
+        == (201, again.content)
+    )
+    other = client.post(
+        "/v1/shipments",
+        json={**SHIPMENT, "external_id": "A-2", "tracking_number": "2"},
+        headers=headers,
+    )
+    assert (other.status_code, other.json()["errors"][0]["loc"]) == (
+        422,
+        ["header", "Idempotency-Key"],
+    )
+    assert (
+        client.post(
+            "/v1/shipments", json=SHIPMENT, headers={"Idempotency-Key": "with blanks"}
+        ).status_code
+        == 422
+    )
 
 
 def test_an_answer_with_a_problem_in_it_is_made_anew(client: TestClient) -> None:
-    body = {"events": [{"external_id": "A-1", "event_code": "sorted", "occurred_at": "2026-05-19T09:30:00Z"}]}
-    before = client.post("/v1/events", json=body, headers={"Idempotency-Key": "k"}).json()["results"][0]
+    body = {
+        "events": [
+            {"external_id": "A-1", "event_code": "sorted", "occurred_at": "2026-05-19T09:30:00Z"}
+        ]
+    }
+    before = client.post("/v1/events", json=body, headers={"Idempotency-Key": "k"}).json()[
+        "results"
+    ][0]
     assert before["problem"]["status"] == 404
     register(client)
-    assert client.post("/v1/events", json=body, headers={"Idempotency-Key": "k"}).json()["results"][0]["status"] == "stored"
+    assert (
+        client.post("/v1/events", json=body, headers={"Idempotency-Key": "k"}).json()["results"][0][
+            "status"
+        ]
+        == "stored"
+    )
 
 
 def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: TestClient) -> None:
     register(client)
     for change, said in (
         ({"weight": {"value": 1, "unit": "kg"}}, "another weight; correct it with PATCH"),
-        ({"order_time": "2026-05-18T11:00:00+02:00", "carrier_code": "other"}, "another carrier_code, order_time; delete it"),
+        (
+            {"order_time": "2026-05-18T11:00:00+02:00", "carrier_code": "other"},
+            "another carrier_code, order_time; delete it",
+        ),
     ):
         answered = client.post("/v1/shipments", json={**SHIPMENT, **change})
-        assert (answered.status_code, said in answered.json()["detail"]) == (409, True), answered.text
-    late = client.post("/v1/shipments", json={**SHIPMENT, "external_id": "A-9", "tracking_number": "9", "order_time": "2027-05-18T11:00:00+02:00"})
+        assert (answered.status_code, said in answered.json()["detail"]) == (409, True), (
+            answered.text
+        )
+    late = client.post(
+        "/v1/shipments",
+        json={
+            **SHIPMENT,
+            "external_id": "A-9",
+            "tracking_number": "9",
+            "order_time": "2027-05-18T11:00:00+02:00",
+        },
+    )
     assert (late.status_code, late.json()["errors"][0]["loc"]) == (422, ["body", "order_time"])
     # The same instant, the same number, written otherwise.
-    again = client.post("/v1/shipments", json={**SHIPMENT, "order_time": "2026-05-18T08:00:00Z", "tracking_number": " ab1234 "})
+    again = client.post(
+        "/v1/shipments",
+        json={**SHIPMENT, "order_time": "2026-05-18T08:00:00Z", "tracking_number": " ab1234 "},
+    )
     assert again.status_code == 200
 
 
 def test_what_is_put_aside_is_told_as_it_was_sent(client: TestClient) -> None:
     tell(client, {**SCAN, "occurred_at": "2020-01-01T00:00:00Z", "carrier_event_code": "X1"})
     (entry,) = client.get("/v1/quarantine").json()["results"]
-    assert (entry["carrier_code"], entry["tracking_number"], entry["shipment_id"]) == ("post", "AB1234", None)
+    assert (entry["carrier_code"], entry["tracking_number"], entry["shipment_id"]) == (
+        "post",
+        "AB1234",
+        None,
+    )
     assert (entry["carrier_event_code"], entry["reason"]) == ("X1", "too_far_in_the_past")
 
 
 def test_keys_sent_at_once_do_the_work_once(client: TestClient) -> None:
     answers: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(client.post("/v1/shipments", json=SHIPMENT, headers={"Idempotency-Key": "k"}).content)) for _ in range(8)
+        threading.Thread(
+            target=lambda: answers.append(
+                client.post(
+                    "/v1/shipments", json=SHIPMENT, headers={"Idempotency-Key": "k"}
+                ).content
+            )
+        )
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -250,26 +462,45 @@ def test_keys_sent_at_once_do_the_work_once(client: TestClient) -> None:
 
 
 def test_pages_hold_every_shipment_once(client: TestClient) -> None:
-    ids = {register(client, external_id=f"A-{number}", tracking_number=f"N{number}") for number in range(23)}
+    ids = {
+        register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
+        for number in range(23)
+    }
     tell(client, *({**SCAN, "tracking_number": f"n{number}"} for number in range(0, 23, 2)))
-    for params, expected in (({}, 23), ({"status": "in_transit"}, 12), ({"status": "delivered"}, 0)):
+    for params, expected in (
+        ({}, 23),
+        ({"status": "in_transit"}, 12),
+        ({"status": "delivered"}, 0),
+    ):
         seen, cursor = list[str](), None
         while True:
-            told = client.get("/v1/shipments", params={"limit": 5, **params, **({"cursor": cursor} if cursor else {})}).json()
+            told = client.get(
+                "/v1/shipments",
+                params={"limit": 5, **params, **({"cursor": cursor} if cursor else {})},
+            ).json()
             seen += [each["id"] for each in told["results"]]
             cursor = told["next_cursor"]
             if cursor is None:
                 break
         assert len(seen) == len(set(seen)) == expected
         assert set(seen) <= ids
-    past = client.get("/v1/shipments", params={"external_ids": "A-3", "as_of": "2026-05-01T00:00:00Z"}).json()
+    past = client.get(
+        "/v1/shipments", params={"external_ids": "A-3", "as_of": "2026-05-01T00:00:00Z"}
+    ).json()
     assert (past["as_of"], past["results"]) == ("2026-05-01T00:00:00Z", [])
-    named = client.get("/v1/shipments", params={"external_ids": "A-3,A-4,nobody's"}).json()["results"]
+    named = client.get("/v1/shipments", params={"external_ids": "A-3,A-4,nobody's"}).json()[
+        "results"
+    ]
     assert sorted(each["external_id"] for each in named) == ["A-3", "A-4"]
 
 
-def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(client: TestClient, app: FastAPI, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = {register(client, external_id=f"A-{number}", tracking_number=f"N{number}") for number in range(6)}
+def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(
+    client: TestClient, app: FastAPI, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {
+        register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
+        for number in range(6)
+    }
     before = app.state.store.as_of()
     clock.pass_hours(1)
     for number in range(6, 12):
@@ -277,7 +508,9 @@ def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(client: T
     monkeypatch.setattr(app.state.store, "as_of", lambda: before)
     seen, cursor = set[str](), None
     for _ in range(7):
-        told = client.get("/v1/shipments", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        told = client.get(
+            "/v1/shipments", params={"limit": 2, **({"cursor": cursor} if cursor else {})}
+        ).json()
         seen |= {each["id"] for each in told["results"]}
         cursor = told["next_cursor"]
         if cursor is None:
@@ -321,18 +554,32 @@ def test_no_byte_of_a_cursor_can_be_changed(client: TestClient) -> None:
 def test_a_correction_takes_facts_away_and_says_what_cannot_be(client: TestClient) -> None:
     shipment_id = register(client, weight={"value": 2, "unit": "kg"})
     patch = f"/v1/shipments/{shipment_id}"
-    assert client.patch(patch, json={"weight": None, "service_code": "express", "order_promised_delivery_date": None}).status_code == 200
+    assert (
+        client.patch(
+            patch,
+            json={"weight": None, "service_code": "express", "order_promised_delivery_date": None},
+        ).status_code
+        == 200
+    )
     told = look(client, shipment_id)
     assert (told["service_code"], told["forecast"]["promise"]["is_ours"]) == ("express", True)
     assert client.patch(patch, json={"weight": {"value": 0, "unit": "g"}}).status_code == 422
-    assert client.patch("/v1/shipments/shp_nobody", json={"service_code": "express"}).status_code == 404
+    assert (
+        client.patch("/v1/shipments/shp_nobody", json={"service_code": "express"}).status_code
+        == 404
+    )
     other = register(client, external_id="A-2", tracking_number="77")
-    assert client.patch(f"/v1/shipments/{other}", json={"tracking_number": "AB1234"}).status_code == 409
+    assert (
+        client.patch(f"/v1/shipments/{other}", json={"tracking_number": "AB1234"}).status_code
+        == 409
+    )
 
 
 def test_who_asks_too_often_waits(tmp_path: Path, clock: Clock) -> None:
     keys = {"0" * 64: Caller(name="one")}
-    with TestClient(create_app(Settings(models=tmp_path, api_keys=keys, rate_limit="1/second"), clock=clock)) as client:
+    with TestClient(
+        create_app(Settings(models=tmp_path, api_keys=keys, rate_limit="1/second"), clock=clock)
+    ) as client:
         assert client.get("/v1/models").status_code == 401
     app = create_app(Settings(models=tmp_path, is_demo=True, rate_limit="3/hour"), clock=clock)
     with TestClient(app, base_url="http://127.0.0.1") as client:
@@ -341,15 +588,23 @@ def test_who_asks_too_often_waits(tmp_path: Path, clock: Clock) -> None:
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 3_601
 
 
-def test_more_than_can_be_worked_on_is_refused_and_scans_last(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_can_be_worked_on_is_refused_and_scans_last(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(admission.MOST_AT_ONCE, "read", 0)
     answered = client.get("/v1/shipments")
     assert (answered.status_code, answered.headers["Retry-After"]) == (503, "1")
     register(client)
-    assert admission.MOST_AT_ONCE["ingest"] > admission.MOST_AT_ONCE["checkout"] > admission.MOST_AT_ONCE["score"]
+    assert (
+        admission.MOST_AT_ONCE["ingest"]
+        > admission.MOST_AT_ONCE["checkout"]
+        > admission.MOST_AT_ONCE["score"]
+    )
 
 
-def test_what_cannot_be_stored_is_refused_and_what_is_known_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_stored_is_refused_and_what_is_known_is_told(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shipment_id = register(client)
 
     def broken(*_: Any) -> Any:
@@ -364,40 +619,85 @@ def test_what_cannot_be_stored_is_refused_and_what_is_known_is_told(client: Test
     assert look(client, shipment_id)["forecast"]["status"] == "pre_transit"
     assert "eta_answers_unkept_total 1.0" in client.get("/metrics").text
     assert client.get("/livez").status_code == 200
-    assert client.post("/v1/estimates", json={"origin_address": PLACE, "destination_address": PLACE}).status_code == 200
+    assert (
+        client.post(
+            "/v1/estimates", json={"origin_address": PLACE, "destination_address": PLACE}
+        ).status_code
+        == 200
+    )
     monkeypatch.undo()
     assert [entry["status"] for entry in tell(client, SCAN)] == ["stored"]
     assert client.get("/readyz").status_code == 200
 
 
 def test_an_estimate_that_is_shown_becomes_the_promise(client: TestClient) -> None:
-    asked = {"origin_address": PLACE, "destination_address": SHIPMENT["destination_address"], "carriers": [{"carrier_code": "post"}], "is_shown": True}
+    asked = {
+        "origin_address": PLACE,
+        "destination_address": SHIPMENT["destination_address"],
+        "carriers": [{"carrier_code": "post"}],
+        "is_shown": True,
+    }
     told = client.post("/v1/estimates", json=asked).json()
-    without = {name: value for name, value in SHIPMENT.items() if name != "order_promised_delivery_date"}
+    without = {
+        name: value for name, value in SHIPMENT.items() if name != "order_promised_delivery_date"
+    }
     answered = client.post("/v1/shipments", json={**without, "estimate_id": told["id"]})
-    assert look(client, answered.json()["id"])["forecast"]["promise"]["date"] == told["results"][0]["promise"]["date"]
-    refused = client.post("/v1/shipments", json={**without, "external_id": "A-2", "tracking_number": "2", "estimate_id": "est_nobody"})
-    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["body", "estimate_id"])
+    assert (
+        look(client, answered.json()["id"])["forecast"]["promise"]["date"]
+        == told["results"][0]["promise"]["date"]
+    )
+    refused = client.post(
+        "/v1/shipments",
+        json={**without, "external_id": "A-2", "tracking_number": "2", "estimate_id": "est_nobody"},
+    )
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (
+        422,
+        ["body", "estimate_id"],
+    )
 
 
-def test_the_log_tells_nothing_of_anybody(client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_tells_nothing_of_anybody(
+    client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     canary = "canary0815"
     caplog.set_level("DEBUG")
     monkeypatch.setattr("eta.service.record_events._doubt", lambda _: 1 / 0)
     register(client, external_id=canary, tracking_number=canary)
-    answered = client.post("/v1/events", json={"events": [{**SCAN, "tracking_number": canary, "place": canary, "carrier_event_code": canary}]})
+    answered = client.post(
+        "/v1/events",
+        json={
+            "events": [
+                {**SCAN, "tracking_number": canary, "place": canary, "carrier_event_code": canary}
+            ]
+        },
+    )
     assert answered.status_code == 500
     assert canary not in answered.text
-    lines = [record.getMessage() + str(record.exc_info and record.exc_info[1]) for record in caplog.records if record.name.startswith(("eta", "uvicorn"))]
+    lines = [
+        record.getMessage() + str(record.exc_info and record.exc_info[1])
+        for record in caplog.records
+        if record.name.startswith(("eta", "uvicorn"))
+    ]
     assert lines
     assert not [line for line in lines if canary in line.lower()]
 
 
-@pytest.mark.parametrize(("path", "methods"), [("/v1/shipments", "DELETE, GET, POST"), ("/v1/shipments/shp_0", "DELETE, GET, PATCH"), ("/livez", "GET")])
-def test_a_method_that_a_path_does_not_know_is_told_those_it_does(client: TestClient, path: str, methods: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/shipments", "DELETE, GET, POST"),
+        ("/v1/shipments/shp_0", "DELETE, GET, PATCH"),
+        ("/livez", "GET"),
+    ],
+)
+def test_a_method_that_a_path_does_not_know_is_told_those_it_does(
+    client: TestClient, path: str, methods: str
+) -> None:
     answered = client.put(path)
     assert (answered.status_code, answered.headers["Allow"]) == (405, methods)
 
 
 def test_now_is_the_clocks(client: TestClient) -> None:
-    assert datetime.fromisoformat(look(client, register(client))["as_of"]) - NOW < timedelta(seconds=1)
+    assert datetime.fromisoformat(look(client, register(client))["as_of"]) - NOW < timedelta(
+        seconds=1
+    )

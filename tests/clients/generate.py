@@ -33,13 +33,24 @@ def contract() -> dict[str, Any]:
 def python_type(schema: dict[str, Any]) -> str:
     """The type of a parameter or a body."""
     if "anyOf" in schema:
-        return " | ".join(python_type(each) for each in schema["anyOf"] if each.get("type") != "null")
-    return f"types.{schema['$ref'].rsplit('/', 1)[1]}" if "$ref" in schema else TYPES[schema["type"]]
+        return " | ".join(
+            python_type(each) for each in schema["anyOf"] if each.get("type") != "null"
+        )
+    return (
+        f"types.{schema['$ref'].rsplit('/', 1)[1]}" if "$ref" in schema else TYPES[schema["type"]]
+    )
 
 
 def content(facts: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """The type and schema of what a body or an answer holds."""
-    return next(((kind, found["schema"]) for kind, found in facts.get("content", {}).items() if "schema" in found), (None, {}))
+    return next(
+        (
+            (kind, found["schema"])
+            for kind, found in facts.get("content", {}).items()
+            if "schema" in found
+        ),
+        (None, {}),
+    )
 
 
 def method(verb: str, path: str, operation: dict[str, Any]) -> str:
@@ -49,16 +60,28 @@ def method(verb: str, path: str, operation: dict[str, Any]) -> str:
     query = [each for each in parameters if each["in"] == "query"]
     responses = {int(status): content(told) for status, told in operation["responses"].items()}
     kind, schema = responses[min(responses)]
-    answers = [status for status, told in responses.items() if status < 300 or (kind and told == responses[min(responses)])]
+    answers = [
+        status
+        for status, told in responses.items()
+        if status < 300 or (kind and told == responses[min(responses)])
+    ]
     returned = python_type(schema) if kind else "None"
     taken = ["self", *(f"{each['name']}: {python_type(each['schema'])}" for each in places)]
-    sent = [f'"{verb.upper()}"', re.sub(r"{(\w+)}", r"{part(\1)}", f'f"{path}"' if places else f'"{path}"')]
+    sent = [
+        f'"{verb.upper()}"',
+        re.sub(r"{(\w+)}", r"{part(\1)}", f'f"{path}"' if places else f'"{path}"'),
+    ]
     if "requestBody" in operation:
         taken.append(f"body: {python_type(content(operation['requestBody'])[1])}")
         sent.append("body=body")
-    named = [f"{each['name']}: {python_type(each['schema'])}{'' if each.get('required') else ' | None = None'}" for each in query]
+    named = [
+        f"{each['name']}: {python_type(each['schema'])}{'' if each.get('required') else ' | None = None'}"
+        for each in query
+    ]
     if query:
-        sent.append("query={" + ", ".join(f'"{each["name"]}": {each["name"]}' for each in query) + "}")
+        sent.append(
+            "query={" + ", ".join(f'"{each["name"]}": {each["name"]}' for each in query) + "}"
+        )
     if any(each["name"] == "Idempotency-Key" for each in parameters):
         named.append("idempotency_key: str | None = None")
         sent.append("idempotency_key=idempotency_key or new_key()")
@@ -74,14 +97,23 @@ def method(verb: str, path: str, operation: dict[str, Any]) -> str:
 
 def client(document: dict[str, Any]) -> str:
     """A module with a method for every operation."""
-    methods = [method(verb, path, operation) for path, operations in document["paths"].items() for verb, operation in operations.items()]
+    methods = [
+        method(verb, path, operation)
+        for path, operations in document["paths"].items()
+        for verb, operation in operations.items()
+    ]
     head = f"{HEADER.format('One method an operation.')}\n\nfrom eta.client import types\nfrom eta.client.calls import Calls, new_key, part\n\n\n"
-    return f'{head}class Client(Calls):\n    """The service, one method an operation."""\n\n' + "\n".join(methods)
+    return (
+        f'{head}class Client(Calls):\n    """The service, one method an operation."""\n\n'
+        + "\n".join(methods)
+    )
 
 
 def run(*command: str | Path) -> None:
     """Runs a tool that must succeed; what it says is shown if it does not."""
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{command[0]}: {done.stdout}{done.stderr}")
 
@@ -96,16 +128,42 @@ def generate(folder: Path) -> dict[str, bytes]:
         "--use-schema-description --use-field-description --use-single-line-docstring --disable-timestamp --disable-warnings --formatters=builtin"
     )
     header = HEADER.format("What is sent and answered, as JSON.")
-    run(TOOLS / "bin" / "datamodel-codegen", *options.split(), f"--custom-file-header={header}", "--input", source, "--output", folder / "types.py")
+    run(
+        TOOLS / "bin" / "datamodel-codegen",
+        *options.split(),
+        f"--custom-file-header={header}",
+        "--input",
+        source,
+        "--output",
+        folder / "types.py",
+    )
     # Of dicts that nothing extends, checkers tell a result from a refusal by `"problem" in result`.
     types = (
-        (folder / "types.py").read_text(encoding="utf-8").replace("\nclass ", "\n@final\nclass ").replace("from typing import ", "from typing import final, ")
+        (folder / "types.py")
+        .read_text(encoding="utf-8")
+        .replace("\nclass ", "\n@final\nclass ")
+        .replace("from typing import ", "from typing import final, ")
     )
     (folder / "types.py").write_text(types, encoding="utf-8")
-    run(HERE / "ruff", "check", "--fix", "--quiet", "--ignore=E501", "--config=pyproject.toml", folder)
+    run(
+        HERE / "ruff",
+        "check",
+        "--fix",
+        "--quiet",
+        "--ignore=E501",
+        "--config=pyproject.toml",
+        folder,
+    )
     run(HERE / "ruff", "format", "--quiet", "--config=pyproject.toml", folder)
     options = "--default-non-nullable=false --root-types --root-types-no-schema-prefix"
-    run(*NODE, TOOLS / "node_modules" / "openapi-typescript" / "bin" / "cli.js", source, *options.split(), "--output", folder / "eta.d.ts")
+    run(
+        *NODE,
+        TOOLS / "node_modules" / "openapi-typescript" / "bin" / "cli.js",
+        source,
+        *options.split(),
+        "--output",
+        folder / "eta.d.ts",
+    )
     return {name: (folder / name).read_bytes() for name in ("types.py", "client.py", "eta.d.ts")}
 
 
@@ -117,7 +175,12 @@ def check_examples(folder: Path) -> None:
         (folder / f"example.{language}").write_text(example, encoding="utf-8")
     run(HERE / "mypy", "--config-file=pyproject.toml", folder / "example.python")
     options = "--noEmit --strict --target es2022 --lib es2022,dom --module esnext --moduleResolution bundler"
-    run(*NODE, TOOLS / "node_modules" / "typescript" / "bin" / "tsc", *options.split(), folder / "example.ts")
+    run(
+        *NODE,
+        TOOLS / "node_modules" / "typescript" / "bin" / "tsc",
+        *options.split(),
+        folder / "example.ts",
+    )
 
 
 def main(*, is_check: bool) -> None:
@@ -128,7 +191,9 @@ def main(*, is_check: bool) -> None:
             if not is_check:
                 (CLIENT / file).write_bytes(text)
             elif (CLIENT / file).read_bytes() != text:
-                sys.exit(f"src/eta/client/{file} is not what the contract gives: run `make client` and commit what it writes")
+                sys.exit(
+                    f"src/eta/client/{file} is not what the contract gives: run `make client` and commit what it writes"
+                )
         check_examples(Path(name))
 
 

@@ -16,7 +16,17 @@ import psycopg
 import pytest
 
 from eta.calendars.local import microseconds
-from eta.domain.errors import Conflict, InvalidValue, KeyReused, NotRecorded, RegisteredOtherwise, StoreBusy, StoreLocked, StoreRejected, StoreUnavailable
+from eta.domain.errors import (
+    Conflict,
+    InvalidValue,
+    KeyReused,
+    NotRecorded,
+    RegisteredOtherwise,
+    StoreBusy,
+    StoreLocked,
+    StoreRejected,
+    StoreUnavailable,
+)
 from eta.domain.vocabulary import EventCode
 from eta.service import record_events as recording
 from eta.service.answer_once import KEPT_FOR, Asking, Said, answer_once
@@ -26,7 +36,12 @@ from eta.service.fold_states import states_of
 from eta.service.keep_store import Erasing, Retaining, erase_shipments, let_go_of_the_old
 from eta.service.quote_delivery import Showing, keep_estimates
 from eta.service.record_events import Outcome, Recorded, Report, Told, record_events
-from eta.service.register_shipments import Correcting, Registering, correct_shipments, register_shipments
+from eta.service.register_shipments import (
+    Correcting,
+    Registering,
+    correct_shipments,
+    register_shipments,
+)
 from eta.service.tell_shipments import Issuing, issue_forecasts
 from eta.store import store as stores
 from eta.store.records import StoredForecast
@@ -34,7 +49,19 @@ from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
 from eta.store.store import SqlStore, engine_of, open_store
 from eta.store.tables import MIGRATIONS, TABLES, migrate
-from stores import NOW, TENANT, Clock, a_store, a_url, known, record, register, registration, require_postgres, scan
+from stores import (
+    NOW,
+    TENANT,
+    Clock,
+    a_store,
+    a_url,
+    known,
+    record,
+    register,
+    registration,
+    require_postgres,
+    scan,
+)
 
 pytestmark = pytest.mark.xdist_group("stores")
 
@@ -49,7 +76,10 @@ JOURNEY = (
 
 def everything(store: SqlStore) -> dict[str, list[str]]:
     with store.snapshot() as session:
-        return {table: sorted(map(repr, session._connection.rows(f"SELECT * FROM {table}"))) for table in TABLES}  # noqa: S608, SLF001  # type: ignore[misc]
+        return {
+            table: sorted(map(repr, session._connection.rows(f"SELECT * FROM {table}")))  # noqa: S608, SLF001  # type: ignore[misc]
+            for table in TABLES
+        }
 
 
 def status(store: SqlStore, shipment_id: str) -> str | None:
@@ -83,7 +113,9 @@ def test_what_was_told_of_a_number_before_it_was_registered_counts(store: SqlSto
     assert early.shipment_id is None
     shipment_id = register(store, registration(1)).shipment_id
     assert status(store, shipment_id) == "out_for_delivery"
-    assert record(store, scan(1, EventCode.OUT_FOR_DELIVERY))[0] == Recorded(Outcome.DUPLICATE, early.event_id, shipment_id)
+    assert record(store, scan(1, EventCode.OUT_FOR_DELIVERY))[0] == Recorded(
+        Outcome.DUPLICATE, early.event_id, shipment_id
+    )
 
 
 def test_a_scan_of_no_shipment_is_refused_alone(store: SqlStore) -> None:
@@ -107,14 +139,23 @@ def test_a_shipment_is_registered_once(store: SqlStore) -> None:
     with pytest.raises(InvalidValue, match="48 hours"):
         register(store, registration(5, ordered_at=NOW + timedelta(hours=49)))
     nameless = register(store, replace(registration(2), external_id=None))
-    assert register(store, replace(registration(2), external_id=None, tracking_number="0000 0002")).shipment_id == nameless.shipment_id
+    assert (
+        register(
+            store, replace(registration(2), external_id=None, tracking_number="0000 0002")
+        ).shipment_id
+        == nameless.shipment_id
+    )
 
 
-def test_a_number_that_comes_again_after_months_is_another_parcels(store: SqlStore, clock: Clock) -> None:
+def test_a_number_that_comes_again_after_months_is_another_parcels(
+    store: SqlStore, clock: Clock
+) -> None:
     old = register(store, replace(registration(1), external_id=None)).shipment_id
     record(store, scan(1, EventCode.DELIVERED))
     clock.pass_hours(93 * 24)
-    new = register(store, replace(registration(1, ordered_at=clock.now), external_id=None)).shipment_id
+    new = register(
+        store, replace(registration(1, ordered_at=clock.now), external_id=None)
+    ).shipment_id
     assert new != old
     assert status(store, new) == "pre_transit"
     record(store, replace(scan(1), occurred_at=clock.now))
@@ -127,11 +168,18 @@ def test_a_scan_of_a_number_given_again_is_the_new_parcels(store: SqlStore, cloc
     clock.pass_hours(100 * 24)
     fresh = replace(scan(1), occurred_at=clock.now)
     # Told before the new one is registered, and the last one of the old told again.
-    assert [answer.shipment_id for answer in record(store, fresh, scan(1, EventCode.DELIVERED))] == [None, old]
-    new = register(store, replace(registration(1, ordered_at=clock.now), external_id="A-2")).shipment_id
+    assert [
+        answer.shipment_id for answer in record(store, fresh, scan(1, EventCode.DELIVERED))
+    ] == [None, old]
+    new = register(
+        store, replace(registration(1, ordered_at=clock.now), external_id="A-2")
+    ).shipment_id
     assert (status(store, old), status(store, new)) == ("delivered", "in_transit")
     again = record(store, scan(1, EventCode.DELIVERED), fresh)
-    assert [(answer.outcome, answer.shipment_id) for answer in again] == [(Outcome.DUPLICATE, old), (Outcome.DUPLICATE, new)]
+    assert [(answer.outcome, answer.shipment_id) for answer in again] == [
+        (Outcome.DUPLICATE, old),
+        (Outcome.DUPLICATE, new),
+    ]
 
 
 def test_a_parcel_that_is_still_on_its_way_keeps_its_number(store: SqlStore, clock: Clock) -> None:
@@ -144,7 +192,10 @@ def test_a_parcel_that_is_still_on_its_way_keeps_its_number(store: SqlStore, clo
 def test_a_number_that_somebody_told_of_long_ago_starts_anew(store: SqlStore, clock: Clock) -> None:
     record(store, scan(1, EventCode.DELIVERED))
     clock.pass_hours(150 * 24)
-    assert status(store, register(store, registration(1, ordered_at=clock.now)).shipment_id) == "pre_transit"
+    assert (
+        status(store, register(store, registration(1, ordered_at=clock.now)).shipment_id)
+        == "pre_transit"
+    )
 
 
 def test_a_number_has_one_bearer_whatever_was_corrected(store: SqlStore, clock: Clock) -> None:
@@ -162,14 +213,19 @@ def test_a_number_has_one_bearer_whatever_was_corrected(store: SqlStore, clock: 
 
 def test_what_is_told_of_a_shipment_stays_with_it_whatever_its_number(store: SqlStore) -> None:
     shipment_id = register(store, registration(1)).shipment_id
-    packed = Report(event_code=EventCode.ORDER_PACKED, external_id="A-1", occurred_at=NOW - timedelta(hours=30))
+    packed = Report(
+        event_code=EventCode.ORDER_PACKED, external_id="A-1", occurred_at=NOW - timedelta(hours=30)
+    )
     record(store, packed, scan(1))
     by_id, by_number = (
         replace(scan(1), carrier=None, tracking_number=None, shipment_id=shipment_id),
         replace(packed, external_id=None, carrier="post", tracking_number="1"),
     )
     assert [answer.outcome for answer in record(store, by_id, packed)] == [Outcome.DUPLICATE] * 2
-    assert record(store, replace(by_number, tracking_number="00000001"))[0].outcome is Outcome.DUPLICATE
+    assert (
+        record(store, replace(by_number, tracking_number="00000001"))[0].outcome
+        is Outcome.DUPLICATE
+    )
     store.write(correct_shipments, Correcting(TENANT, shipment_id, {"tracking_number": "99"}))
     told = known(store, shipment_id)
     assert told
@@ -191,7 +247,9 @@ def test_a_scan_told_of_both_its_number_and_its_shipment_is_one(store: SqlStore)
 
 
 def test_a_local_time_is_the_same_scan_whatever_zone_it_was_read_in(store: SqlStore) -> None:
-    local = replace(scan(1), occurred_at=None, occurred_local=(NOW - timedelta(hours=9)).replace(tzinfo=None))
+    local = replace(
+        scan(1), occurred_at=None, occurred_local=(NOW - timedelta(hours=9)).replace(tzinfo=None)
+    )
     record(store, local)
     shipment_id = register(store, registration(1)).shipment_id
     assert record(store, local)[0].outcome is Outcome.DUPLICATE
@@ -200,7 +258,9 @@ def test_a_local_time_is_the_same_scan_whatever_zone_it_was_read_in(store: SqlSt
     assert told.state.scan_count == 2
 
 
-def test_a_clock_that_was_ahead_for_a_while_does_not_make_scans_old(store: SqlStore, clock: Clock) -> None:
+def test_a_clock_that_was_ahead_for_a_while_does_not_make_scans_old(
+    store: SqlStore, clock: Clock
+) -> None:
     register(store, registration(1))
     clock.pass_hours(500 * 24)
     register(store, registration(2))
@@ -208,10 +268,14 @@ def test_a_clock_that_was_ahead_for_a_while_does_not_make_scans_old(store: SqlSt
     assert record(store, scan(1))[0].outcome is Outcome.STORED
 
 
-def test_one_parcel_has_only_so_many_scans(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_parcel_has_only_so_many_scans(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recording, "MOST_SCANS", 5)
     answers = record(store, *(scan(1, EventCode.INFO, hours_ago=hours) for hours in range(8)))
-    assert [answer.outcome for answer in answers] == [Outcome.STORED] * 5 + [Outcome.QUARANTINED] * 3
+    assert [answer.outcome for answer in answers] == [Outcome.STORED] * 5 + [
+        Outcome.QUARANTINED
+    ] * 3
     assert answers[-1].reason == "too_many_scans"
 
 
@@ -225,7 +289,10 @@ def test_a_corrected_carrier_changes_what_counts_and_not_what_was_known(store: S
     assert now
     assert then
     assert (now.state.status, then.state.status) == ("in_transit", "delivered")
-    assert (now.registration.shipment.carrier, then.registration.shipment.carrier) == ("other", "post")
+    assert (now.registration.shipment.carrier, then.registration.shipment.carrier) == (
+        "other",
+        "post",
+    )
     assert len(now.versions) == 2
     # And back again: the scans of the first carrier count once more.
     store.write(correct_shipments, Correcting(TENANT, shipment_id, {"carrier": "post"}))
@@ -242,14 +309,24 @@ def test_a_correction_is_refused_where_it_cannot_be(store: SqlStore) -> None:
         store.write(correct_shipments, Correcting(TENANT, one, {"weight_kg": 5_000.0}))
 
 
-@pytest.mark.parametrize(("hours", "reason"), [(401 * 24.0, "too_far_in_the_past"), (-49.0, "too_far_in_the_future")])
-def test_a_scan_that_cannot_be_right_is_kept_apart(store: SqlStore, hours: float, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("hours", "reason"), [(401 * 24.0, "too_far_in_the_past"), (-49.0, "too_far_in_the_future")]
+)
+def test_a_scan_that_cannot_be_right_is_kept_apart(
+    store: SqlStore, hours: float, reason: str
+) -> None:
     shipment_id = register(store, registration(1)).shipment_id
     [answer] = record(store, scan(1, EventCode.DELIVERED, hours_ago=hours))
     assert (answer.outcome, answer.reason) == (Outcome.QUARANTINED, reason)
     assert status(store, shipment_id) == "pre_transit"
-    assert [row.event_id for row in store.read(lambda session: session.quarantined(TENANT, "", 9))] == [answer.event_id]
-    assert store.read(lambda session: session.counts(TENANT)) == {"shipments": 1, "events": 1, "quarantine": 1}
+    assert [
+        row.event_id for row in store.read(lambda session: session.quarantined(TENANT, "", 9))
+    ] == [answer.event_id]
+    assert store.read(lambda session: session.counts(TENANT)) == {
+        "shipments": 1,
+        "events": 1,
+        "quarantine": 1,
+    }
 
 
 def test_each_change_of_status_is_told_once_to_the_outbox(store: SqlStore) -> None:
@@ -265,7 +342,9 @@ def test_each_change_of_status_is_told_once_to_the_outbox(store: SqlStore) -> No
 def test_what_was_answered_as_of_a_moment_stays_true_of_it(store: SqlStore, clock: Clock) -> None:
     ids = [register(store, registration(number)).shipment_id for number in range(3)]
     random_ = random.Random(7)
-    reports = [scan(number, code, hours_ago=hours) for number in range(3) for code, hours in JOURNEY]
+    reports = [
+        scan(number, code, hours_ago=hours) for number in range(3) for code, hours in JOURNEY
+    ]
     random_.shuffle(reports)
     answered = []
     for report in reports:
@@ -302,15 +381,24 @@ def test_states_are_those_that_the_log_comes_to(store: SqlStore) -> None:
     random_ = random.Random(3)
     for number in range(20):
         register(store, registration(number))
-    reports = [scan(number, code, hours_ago=hours + random_.random()) for number in range(20) for code, hours in JOURNEY]
+    reports = [
+        scan(number, code, hours_ago=hours + random_.random())
+        for number in range(20)
+        for code, hours in JOURNEY
+    ]
     random_.shuffle(reports)
     for start in range(0, 70, 7):
         record(store, *reports[start : start + 7])
     with store.snapshot() as session:
         shipments = session.all_shipments(TENANT)
-        written = {state.shipment_id: state for state in session.states(TENANT, (each.shipment_id for each in shipments))}
+        written = {
+            state.shipment_id: state
+            for state in session.states(TENANT, (each.shipment_id for each in shipments))
+        }
         again = states_of(shipments, session.all_events(TENANT), microseconds(store.as_of()))
-    assert {state.shipment_id: state._replace(as_of=0) for state in again} == {name: state._replace(as_of=0) for name, state in written.items()}
+    assert {state.shipment_id: state._replace(as_of=0) for state in again} == {
+        name: state._replace(as_of=0) for name, state in written.items()
+    }
 
 
 def test_a_write_that_fails_is_undone_and_takes_nobody_with_it(store: SqlStore) -> None:
@@ -324,7 +412,9 @@ def test_a_write_that_fails_is_undone_and_takes_nobody_with_it(store: SqlStore) 
     assert (futures[0].result(), futures[2].result()) == (12, 14)
     with pytest.raises(RuntimeError):
         futures[1].result()
-    assert {each.external_id for each in store.read(lambda session: session.all_shipments(TENANT))} == {"A-12", "A-14"}
+    assert {
+        each.external_id for each in store.read(lambda session: session.all_shipments(TENANT))
+    } == {"A-12", "A-14"}
 
 
 def test_more_than_can_wait_is_refused(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,7 +426,14 @@ def test_more_than_can_wait_is_refused(store: SqlStore, monkeypatch: pytest.Monk
 
 def test_a_reply_is_given_again_with_its_key(store: SqlStore, clock: Clock) -> None:
     def asking(number: int, digest: str = "d") -> Asking:
-        return Asking(TENANT, "key", digest, register_shipments, Registering(TENANT, registration(number)), lambda done: Said(201, done.shipment_id))
+        return Asking(
+            TENANT,
+            "key",
+            digest,
+            register_shipments,
+            Registering(TENANT, registration(number)),
+            lambda done: Said(201, done.shipment_id),
+        )
 
     first = store.write(answer_once, asking(1))
     assert store.write(answer_once, asking(1)) == first
@@ -350,7 +447,9 @@ def test_a_reply_is_given_again_with_its_key(store: SqlStore, clock: Clock) -> N
 def test_the_date_that_was_shown_becomes_the_promise(store: SqlStore) -> None:
     answer = '{"results": [{"carrier_code": "post", "service_code": null, "promise": {"date": "2026-05-29"}}]}'
     estimate_id = store.write(keep_estimates, Showing(TENANT, NOW, None, answer))
-    told = known(store, register(store, replace(registration(1), estimate_id=estimate_id)).shipment_id)
+    told = known(
+        store, register(store, replace(registration(1), estimate_id=estimate_id)).shipment_id
+    )
     assert told
     assert str(told.registration.shipment.promised_on) == "2026-05-29"
     # The same again is the same shipment.
@@ -362,16 +461,36 @@ def test_the_date_that_was_shown_becomes_the_promise(store: SqlStore) -> None:
 
 
 def test_what_is_erased_is_nowhere_any_more(store: SqlStore) -> None:
-    keep, go = register(store, registration(1)).shipment_id, register(store, registration(77777777)).shipment_id
-    record(store, scan(1), scan(77777777), scan(77777777, hours_ago=9_999.0), scan(77777777, carrier="other"))
+    keep, go = (
+        register(store, registration(1)).shipment_id,
+        register(store, registration(77777777)).shipment_id,
+    )
+    record(
+        store,
+        scan(1),
+        scan(77777777),
+        scan(77777777, hours_ago=9_999.0),
+        scan(77777777, carrier="other"),
+    )
     store.write(correct_shipments, Correcting(TENANT, go, {"carrier": "other"}))
     said = Asking(
-        TENANT, "key", "d", register_shipments, Registering(TENANT, registration(77777777, carrier="other")), lambda done: Said(200, f'"{done.shipment_id}"')
+        TENANT,
+        "key",
+        "d",
+        register_shipments,
+        Registering(TENANT, registration(77777777, carrier="other")),
+        lambda done: Said(200, f'"{done.shipment_id}"'),
     )
     store.write(answer_once, said)
     assert store.write(erase_shipments, Erasing(TENANT, "external_id", "A-77777777")) == 1
     # A reply that may be given again holds our id alone, and goes after its 72 hours.
-    assert not [row for table, rows in everything(store).items() if table != "replies" for row in rows if go in row or "77777777" in row]
+    assert not [
+        row
+        for table, rows in everything(store).items()
+        if table != "replies"
+        for row in rows
+        if go in row or "77777777" in row
+    ]
     assert status(store, keep) == "in_transit"
     assert store.write(erase_shipments, Erasing(TENANT, "external_id", "A-77777777")) == 0
     assert register(store, registration(77777777)).is_new
@@ -403,8 +522,23 @@ def test_what_nobody_registered_is_let_go_of_too(store: SqlStore, clock: Clock) 
 
 
 def test_an_answer_about_what_was_erased_meanwhile_is_not_kept(store: SqlStore) -> None:
-    answer = json.dumps(dict.fromkeys(("code", "status", "estimated_on", "earliest_on", "latest_on", "promise_on", "delay_reason", "delay_probability")))
-    forecast = StoredForecast("shp_gone", 1, None, json.dumps({**json.loads(answer), "delay_state": "overdue"}))
+    answer = json.dumps(
+        dict.fromkeys(
+            (
+                "code",
+                "status",
+                "estimated_on",
+                "earliest_on",
+                "latest_on",
+                "promise_on",
+                "delay_reason",
+                "delay_probability",
+            )
+        )
+    )
+    forecast = StoredForecast(
+        "shp_gone", 1, None, json.dumps({**json.loads(answer), "delay_state": "overdue"})
+    )
     store.write(issue_forecasts, Issuing(TENANT, [forecast]))
     assert not any(everything(store).values())
 
@@ -417,7 +551,9 @@ def test_what_nobody_has_heard_of_for_long_is_let_go_of(store: SqlStore, clock: 
     clock.pass_hours(100)
     assert store.write(let_go_of_the_old, Retaining(None)) == 0
     assert store.write(let_go_of_the_old, Retaining(150 * 3_600_000_000)) == 1
-    assert [each.shipment_id for each in store.read(lambda session: session.all_shipments(TENANT))] == [two]
+    assert [
+        each.shipment_id for each in store.read(lambda session: session.all_shipments(TENANT))
+    ] == [two]
 
 
 def test_what_was_written_is_there_after_a_restart(durable_url: str, clock: Clock) -> None:
@@ -431,11 +567,19 @@ def test_what_was_written_is_there_after_a_restart(durable_url: str, clock: Cloc
         assert store.as_of() >= last
 
 
-def test_a_copy_made_meanwhile_is_whole_and_fills_any_store(durable_url: str, clock: Clock, tmp_path: Path, postgres: Callable[[], str]) -> None:
+def test_a_copy_made_meanwhile_is_whole_and_fills_any_store(
+    durable_url: str, clock: Clock, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
     with a_store(durable_url, clock) as store:
         for number in range(30):
             register(store, registration(number))
-        waiting = [store.submit(record_events, Told(TENANT, [scan(number, code, hours_ago=hours) for code, hours in JOURNEY])) for number in range(30)]
+        waiting = [
+            store.submit(
+                record_events,
+                Told(TENANT, [scan(number, code, hours_ago=hours) for code, hours in JOURNEY]),
+            )
+            for number in range(30)
+        ]
         back_up(engine_of(durable_url), tmp_path / "copy.sqlite")
         for future in waiting:
             future.result()
@@ -460,7 +604,8 @@ def test_a_copy_made_meanwhile_is_whole_and_fills_any_store(durable_url: str, cl
     with a_url("sqlite", tmp_path / "early", postgres) as url:
         restore(engine_of(url), tmp_path / "copy.sqlite")
         with a_store(url, clock) as store:
-            # All that was acknowledged before the copy began, and of each batch after it all or nothing.
+            # All that was acknowledged before the copy began, and of each batch after it all or
+            # nothing.
             assert len(store.read(lambda session: session.all_shipments(TENANT))) == 30
             told = store.read(lambda session: session.all_events(TENANT))
             assert len(told) % len(JOURNEY) == 0
@@ -470,8 +615,12 @@ def test_what_is_exported_is_what_was_told(store: SqlStore) -> None:
     register(store, registration(1, weight_kg=2.5))
     record(store, *[scan(1, code, hours_ago=hours) for code, hours in JOURNEY], scan(2))
     exported = store.read(lambda session: export_store(session, TENANT))
-    assert exported.shipments[["shipment_id", "weight_kg", "destination_region"]].to_numpy().tolist() == [["A-1", 2.5, "8"]]
-    assert sorted(exported.events["event_code"]) == sorted(["order_created", *(code.value for code, _ in JOURNEY)])
+    assert exported.shipments[
+        ["shipment_id", "weight_kg", "destination_region"]
+    ].to_numpy().tolist() == [["A-1", 2.5, "8"]]
+    assert sorted(exported.events["event_code"]) == sorted(
+        ["order_created", *(code.value for code, _ in JOURNEY)]
+    )
     assert exported.notes["events_of_no_shipment"] == 1
 
 
@@ -479,9 +628,18 @@ class Killed(BaseException):
     """The process dies here."""
 
 
-def test_a_migration_killed_at_any_statement_begins_anew(durable_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_killed_at_any_statement_begins_anew(
+    durable_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = engine_of(durable_url)
-    migrations = (*MIGRATIONS, ("ALTER TABLE estimates ADD COLUMN note TEXT", "CREATE TABLE notes (note TEXT)", "INSERT INTO notes VALUES ('made')"))
+    migrations = (
+        *MIGRATIONS,
+        (
+            "ALTER TABLE estimates ADD COLUMN note TEXT",
+            "CREATE TABLE notes (note TEXT)",
+            "INSERT INTO notes VALUES ('made')",
+        ),
+    )
     statements = 3 + sum(map(len, migrations)) + 3 * len(migrations)
     deaths = 0
     for last in range(statements):
@@ -523,15 +681,22 @@ def test_a_second_process_may_not_write_to_a_file(tmp_path: Path, clock: Clock) 
         register(store, registration(1))
 
 
-def test_every_commit_to_a_file_is_synced_and_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
+def test_every_commit_to_a_file_is_synced_and_what_is_deleted_is_overwritten(
+    tmp_path: Path,
+) -> None:
     connection = SqliteEngine(tmp_path / "eta.sqlite").writer()
-    assert [connection.rows(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "secure_delete")] == [[("wal",)], [(2,)], [(1,)]]
+    assert [
+        connection.rows(f"PRAGMA {name}")
+        for name in ("journal_mode", "synchronous", "secure_delete")
+    ] == [[("wal",)], [(2,)], [(1,)]]
     connection.close()
     assert (tmp_path / "eta.sqlite").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("fate", ["deleted", "replaced", "moved"])
-def test_nothing_is_acknowledged_into_a_file_that_nobody_will_find(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, fate: str) -> None:
+def test_nothing_is_acknowledged_into_a_file_that_nobody_will_find(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
     monkeypatch.setattr(stores, "TRY_AGAIN_AFTER", 0.05)
     file = tmp_path / "eta.sqlite"
     store = open_store(f"sqlite:{file}", clock)
@@ -543,7 +708,10 @@ def test_nothing_is_acknowledged_into_a_file_that_nobody_will_find(tmp_path: Pat
         with pytest.raises(StoreUnavailable):
             record(store, scan(1))
     assert not store.can_write
-    assert (file.exists(), file.exists() and file.stat().st_size) == (fate == "replaced", 0 if fate == "replaced" else False)
+    assert (file.exists(), file.exists() and file.stat().st_size) == (
+        fate == "replaced",
+        0 if fate == "replaced" else False,
+    )
     if fate == "moved":
         away.rename(file)
         assert record(store, scan(1))[0].outcome is Outcome.STORED
@@ -561,7 +729,9 @@ def test_a_log_without_its_database_is_not_given_to_another(tmp_path: Path, cloc
     open_store(f"sqlite:{tmp_path / 'eta.sqlite'}", clock).close()
 
 
-def test_who_has_written_nothing_lately_finds_out_whether_it_could(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_written_nothing_lately_finds_out_whether_it_could(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert store.try_out() is None
     monkeypatch.setattr(stores, "TRY_OUT_AFTER", 0.0)
     tried = store.try_out()
@@ -569,12 +739,26 @@ def test_who_has_written_nothing_lately_finds_out_whether_it_could(store: SqlSto
     assert tried.result(10) is None
 
 
-def test_two_processes_write_to_postgresql_together(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
+def test_two_processes_write_to_postgresql_together(
+    postgres: Callable[[], str], tmp_path: Path, clock: Clock
+) -> None:
     require_postgres()
-    with a_url("postgresql", tmp_path, postgres) as url, a_store(url, clock) as one, a_store(url, clock) as two:
+    with (
+        a_url("postgresql", tmp_path, postgres) as url,
+        a_store(url, clock) as one,
+        a_store(url, clock) as two,
+    ):
         shipment_id = register(one, registration(1)).shipment_id
-        reports = [scan(1, code, hours_ago=hours + minutes / 60) for code, hours in JOURNEY for minutes in range(20)]
-        futures = [each.submit(record_events, Told(TENANT, [report])) for report in reports for each in (one, two)]
+        reports = [
+            scan(1, code, hours_ago=hours + minutes / 60)
+            for code, hours in JOURNEY
+            for minutes in range(20)
+        ]
+        futures = [
+            each.submit(record_events, Told(TENANT, [report]))
+            for report in reports
+            for each in (one, two)
+        ]
         outcomes = [future.result()[0].outcome for future in futures]  # type: ignore[union-attr]
         assert outcomes.count(Outcome.STORED) == outcomes.count(Outcome.DUPLICATE) == len(reports)
         told = known(two, shipment_id)
@@ -582,42 +766,66 @@ def test_two_processes_write_to_postgresql_together(postgres: Callable[[], str],
         assert (told.state.status, told.state.scan_count) == ("delivered", 1 + len(reports))
         state = one.read(lambda session: session.states(TENANT, [shipment_id]))[0]
         assert state.scan_count == 1 + len(reports)
-        # A clock that is behind does not make knowledge older than what another process knew before.
+        # A clock that is behind does not make knowledge older than what another process knew
+        # before.
         last = microseconds(one.as_of())
         with a_store(url, Clock(NOW - timedelta(hours=5))) as behind:
             clock.pass_hours(1)
             record(one, scan(1, EventCode.INFO, hours_ago=1))
             record(behind, scan(1, EventCode.INFO, hours_ago=2))
-        received = {event.occurred_at: event.received_at for event in one.read(lambda session: session.all_events(TENANT)) if event.event_code == "info"}
-        assert last < received[microseconds(NOW - timedelta(hours=1))] < received[microseconds(NOW - timedelta(hours=2))]
+        received = {
+            event.occurred_at: event.received_at
+            for event in one.read(lambda session: session.all_events(TENANT))
+            if event.event_code == "info"
+        }
+        assert (
+            last
+            < received[microseconds(NOW - timedelta(hours=1))]
+            < received[microseconds(NOW - timedelta(hours=2))]
+        )
 
 
-def test_a_server_that_was_restarted_is_asked_again(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
+def test_a_server_that_was_restarted_is_asked_again(
+    postgres: Callable[[], str], tmp_path: Path, clock: Clock
+) -> None:
     require_postgres()
     with a_url("postgresql", tmp_path, postgres) as url, a_store(url, clock) as store:
         shipment_id = register(store, registration(1)).shipment_id
         assert known(store, shipment_id)
         with psycopg.connect(postgres(), autocommit=True) as connection:
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (url.rpartition("/")[2],))
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                (url.rpartition("/")[2],),
+            )
         assert known(store, shipment_id)
         assert record(store, scan(1))[0].outcome is Outcome.STORED
         assert store.can_write
 
 
-def test_processes_that_start_at_once_make_the_tables_once(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
+def test_processes_that_start_at_once_make_the_tables_once(
+    postgres: Callable[[], str], tmp_path: Path, clock: Clock
+) -> None:
     require_postgres()
     with a_url("postgresql", tmp_path, postgres) as url, ThreadPoolExecutor(4) as pool:
         for store in pool.map(lambda _: SqlStore(engine_of(url), clock), range(4)):
             store.close()
 
 
-def test_what_another_process_acknowledged_is_known_whatever_the_clocks_say(postgres: Callable[[], str], tmp_path: Path, clock: Clock) -> None:
+def test_what_another_process_acknowledged_is_known_whatever_the_clocks_say(
+    postgres: Callable[[], str], tmp_path: Path, clock: Clock
+) -> None:
     require_postgres()
-    with a_url("postgresql", tmp_path, postgres) as url, a_store(url, clock) as one, a_store(url, Clock(NOW - timedelta(hours=1))) as behind:
+    with (
+        a_url("postgresql", tmp_path, postgres) as url,
+        a_store(url, clock) as one,
+        a_store(url, Clock(NOW - timedelta(hours=1))) as behind,
+    ):
         assert known(behind, register(one, registration(1)).shipment_id)
 
 
-def test_a_full_disk_refuses_what_is_told_and_answers_what_is_asked(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_refuses_what_is_told_and_answers_what_is_asked(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stores, "TRY_AGAIN_AFTER", 0.05)
     engine = SqliteEngine(tmp_path / "eta.sqlite")
     store = SqlStore(engine, clock)

@@ -17,21 +17,39 @@ modest = settings(max_examples=150, deadline=None)
 def curves(draw: st.DrawFn) -> Curves:
     """Up to four rows; whole hours, so that jumps and flat stretches are common; often some never arrive."""
     count, knots = draw(st.integers(1, 4)), draw(KNOTS)
-    hours = draw(st.lists(st.lists(st.integers(0, 100), min_size=knots, max_size=knots), min_size=count, max_size=count))
-    cdf = draw(st.lists(st.lists(st.integers(0, 16), min_size=knots, max_size=knots), min_size=count, max_size=count))
-    return Curves.of(np.sort(np.array(hours, dtype=np.float64), axis=1), np.sort(np.array(cdf), axis=1) / 16.0)
+    hours = draw(
+        st.lists(
+            st.lists(st.integers(0, 100), min_size=knots, max_size=knots),
+            min_size=count,
+            max_size=count,
+        )
+    )
+    cdf = draw(
+        st.lists(
+            st.lists(st.integers(0, 16), min_size=knots, max_size=knots),
+            min_size=count,
+            max_size=count,
+        )
+    )
+    return Curves.of(
+        np.sort(np.array(hours, dtype=np.float64), axis=1), np.sort(np.array(cdf), axis=1) / 16.0
+    )
 
 
 @modest
 @given(curves(), WAITS, LEVELS, LEVELS)
-def test_a_later_level_is_never_an_earlier_date(curve: Curves, waited: float, one: float, other: float) -> None:
+def test_a_later_level_is_never_an_earlier_date(
+    curve: Curves, waited: float, one: float, other: float
+) -> None:
     later = curve.remaining_after(waited)
     assert (later.quantile(max(one, other)) >= later.quantile(min(one, other))).all()
 
 
 @modest
 @given(curves(), WAITS, st.floats(0, 200), st.floats(0, 200))
-def test_a_probability_lies_within_0_and_1_and_never_falls(curve: Curves, waited: float, one: float, other: float) -> None:
+def test_a_probability_lies_within_0_and_1_and_never_falls(
+    curve: Curves, waited: float, one: float, other: float
+) -> None:
     later = curve.remaining_after(waited)
     early, late = later.cdf_at(min(one, other)), later.cdf_at(max(one, other))
     assert ((early >= 0) & (early <= late + 1e-12) & (late <= 1 + 1e-12)).all()
@@ -39,18 +57,28 @@ def test_a_probability_lies_within_0_and_1_and_never_falls(curve: Curves, waited
 
 @modest
 @given(curves(), WAITS, LEVELS)
-def test_by_the_quantile_the_level_is_reached_and_not_before(curve: Curves, waited: float, level: float) -> None:
+def test_by_the_quantile_the_level_is_reached_and_not_before(
+    curve: Curves, waited: float, level: float
+) -> None:
     later = curve.remaining_after(waited)
     hours = later.quantile(level)
     found = np.isfinite(hours)
     assert (later.cdf_at(np.where(found, hours + 1e-6, 0.0))[found] >= level - 1e-9).all()
-    assert (later.cdf_at(np.where(found, hours - 1e-6, 0.0))[found & (hours > 1e-6)] <= level + 1e-9).all()
+    assert (
+        later.cdf_at(np.where(found, hours - 1e-6, 0.0))[found & (hours > 1e-6)] <= level + 1e-9
+    ).all()
     assert (1.0 - later.never[~found] <= level + 1e-9).all()
 
 
 @modest
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.lists(st.integers(1, 50), min_size=5, max_size=5), LEVELS)
-def test_on_a_rising_curve_probability_and_quantile_undo_each_other(steps: list[int], rises: list[int], level: float) -> None:
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=5),
+    st.lists(st.integers(1, 50), min_size=5, max_size=5),
+    LEVELS,
+)
+def test_on_a_rising_curve_probability_and_quantile_undo_each_other(
+    steps: list[int], rises: list[int], level: float
+) -> None:
     hours = np.concatenate([[0.0], np.cumsum(steps)])
     cdf = np.concatenate([[0.0], np.cumsum(rises[: len(steps)])]) / sum(rises[: len(steps)])
     curve = Curves.on_grid(hours, cdf[None])
@@ -67,15 +95,22 @@ def test_waiting_no_time_changes_nothing(curve: Curves, level: float, hours: flo
 
 @modest
 @given(curves(), st.integers(0, 120), st.integers(0, 120), LEVELS, st.floats(0, 200))
-def test_waiting_twice_is_waiting_for_the_sum(curve: Curves, first: int, second: int, level: float, hours: float) -> None:
-    twice, once = curve.remaining_after(first).remaining_after(second), curve.remaining_after(first + second)
+def test_waiting_twice_is_waiting_for_the_sum(
+    curve: Curves, first: int, second: int, level: float, hours: float
+) -> None:
+    twice, once = (
+        curve.remaining_after(first).remaining_after(second),
+        curve.remaining_after(first + second),
+    )
     assert np.array_equal(twice.quantile(level), once.quantile(level))
     assert np.array_equal(twice.cdf_at(hours), once.cdf_at(hours))
 
 
 @modest
 @given(curves(), WAITS, st.floats(0, 200))
-def test_what_is_left_after_waiting_is_bayes_rule_exactly(curve: Curves, waited: float, hours: float) -> None:
+def test_what_is_left_after_waiting_is_bayes_rule_exactly(
+    curve: Curves, waited: float, hours: float
+) -> None:
     # Who has not waited has not ruled out what may happen at once.
     start = curve.cdf_at(waited) if waited > 0 else np.zeros(len(curve))
     assume((start < 1).all())
@@ -85,7 +120,9 @@ def test_what_is_left_after_waiting_is_bayes_rule_exactly(curve: Curves, waited:
 
 @modest
 @given(curves(), WAITS, st.floats(0, 200))
-def test_the_knots_from_now_describe_the_same_law(curve: Curves, waited: float, hours: float) -> None:
+def test_the_knots_from_now_describe_the_same_law(
+    curve: Curves, waited: float, hours: float
+) -> None:
     later = curve.remaining_after(waited)
     assume((curve.cdf_at(waited) < 1).all())
     knots, cdf = later.knots()
@@ -104,10 +141,15 @@ def test_never_is_what_the_knots_leave_over(curve: Curves, waited: float) -> Non
 
 @modest
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 2)), max_size=20))
-def test_kaplan_meier_is_a_law_and_the_count_of_arrivals_where_none_is_censored(parcels: list[tuple[int, bool, int]]) -> None:
+def test_kaplan_meier_is_a_law_and_the_count_of_arrivals_where_none_is_censored(
+    parcels: list[tuple[int, bool, int]],
+) -> None:
     grid = np.arange(0.0, 11.0)
     hours = np.array([h for h, _, _ in parcels], dtype=np.float64)
-    arrived, groups = np.array([a for _, a, _ in parcels], dtype=bool), np.array([g for _, _, g in parcels], dtype=np.int64)
+    arrived, groups = (
+        np.array([a for _, a, _ in parcels], dtype=bool),
+        np.array([g for _, _, g in parcels], dtype=np.int64),
+    )
     result = kaplan_meier(hours, arrived, groups, 3, grid)
     Curves.on_grid(grid, result)
     for group in range(3):

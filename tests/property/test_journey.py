@@ -41,23 +41,38 @@ def of_nobody(_timelines: Timelines) -> TellsHabits:
 
 def as_bytes(states: States, seen: Features) -> dict[str, bytes]:
     numbers = {f"number {name}": values.tobytes() for name, values in seen.numbers.items()}
-    labels = {f"label {name}": repr(labels.texts().tolist()).encode() for name, labels in seen.labels.items()}
-    known = {name: repr(values.texts().tolist()).encode() if isinstance(values, Labels) else values.tobytes() for name, values in vars(states).items()}
+    labels = {
+        f"label {name}": repr(labels.texts().tolist()).encode()
+        for name, labels in seen.labels.items()
+    }
+    known = {
+        name: repr(values.texts().tolist()).encode()
+        if isinstance(values, Labels)
+        else values.tobytes()
+        for name, values in vars(states).items()
+    }
     return {**known, **numbers, **labels, "local": seen.local_as_of.tobytes()}
 
 
 @given(scans(4), moments, st.data())
 @settings(max_examples=60, deadline=None)
-def test_what_is_received_later_changes_no_byte(events: list[TrackingEvent], as_of: datetime, data: st.DataObject) -> None:
+def test_what_is_received_later_changes_no_byte(
+    events: list[TrackingEvent], as_of: datetime, data: st.DataObject
+) -> None:
     known = [event for event in events if event.received_at <= as_of]
     # Whatever the future brings, and however early it claims to have happened.
-    later = [replace(event, received_at=as_of + timedelta(hours=data.draw(st.integers(1, 99)))) for event in data.draw(scans(4))]
+    later = [
+        replace(event, received_at=as_of + timedelta(hours=data.draw(st.integers(1, 99))))
+        for event in data.draw(scans(4))
+    ]
     assert as_bytes(*as_known(known, as_of)) == as_bytes(*as_known([*events, *later], as_of))
 
 
 @given(scans(4), moments, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_order_and_repetition_change_no_byte(events: list[TrackingEvent], as_of: datetime, random: object) -> None:
+def test_order_and_repetition_change_no_byte(
+    events: list[TrackingEvent], as_of: datetime, random: object
+) -> None:
     shuffled = [*events, *events[::2]]
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
     assert as_bytes(*as_known(shuffled, as_of)) == as_bytes(*as_known(events, as_of))
@@ -70,26 +85,48 @@ def test_a_batch_equals_its_parts(events: list[TrackingEvent], as_of: datetime) 
     for row, one in enumerate(SHIPMENTS):
         own = [event for event in events if event.shipment_id == one.shipment_id]
         rows = np.array([row])
-        assert as_bytes(*as_known(own, as_of, [one], of_nobody)) == as_bytes(states.take(rows), seen.take(rows))
+        assert as_bytes(*as_known(own, as_of, [one], of_nobody)) == as_bytes(
+            states.take(rows), seen.take(rows)
+        )
 
 
 @given(scans(3), moments)
 @settings(max_examples=60, deadline=None)
-def test_examples_of_a_day_are_what_that_day_would_have_given(events: list[TrackingEvent], as_of: datetime) -> None:
+def test_examples_of_a_day_are_what_that_day_would_have_given(
+    events: list[TrackingEvent], as_of: datetime
+) -> None:
     def lessons(told: list[TrackingEvent]) -> list[tuple[object, ...]]:
         timelines = Timelines.from_records(SHIPMENTS, told)
-        learned = examples(snapshots_to_learn(timelines, to_instant(as_of)), Outcomes.at(timelines, to_instant(as_of)))
+        learned = examples(
+            snapshots_to_learn(timelines, to_instant(as_of)),
+            Outcomes.at(timelines, to_instant(as_of)),
+        )
         numbers = np.column_stack(list(learned.features.numbers.values()))
-        return list(zip(learned.row, learned.as_of, learned.kind, learned.hours, learned.arrived, map(bytes, np.ascontiguousarray(numbers)), strict=True))
+        return list(
+            zip(
+                learned.row,
+                learned.as_of,
+                learned.kind,
+                learned.hours,
+                learned.arrived,
+                map(bytes, np.ascontiguousarray(numbers)),
+                strict=True,
+            )
+        )
 
     assert lessons(events) == lessons([event for event in events if event.received_at <= as_of])
 
 
 @given(scans(1), moments)
 @settings(max_examples=60, deadline=None)
-def test_the_fold_agrees_with_a_plain_reading_of_the_rules(events: list[TrackingEvent], as_of: datetime) -> None:
+def test_the_fold_agrees_with_a_plain_reading_of_the_rules(
+    events: list[TrackingEvent], as_of: datetime
+) -> None:
     codes = list(EventCode)
-    known = sorted({event.occurred_at: event for event in events if event.received_at <= as_of}.values(), key=lambda event: event.occurred_at)
+    known = sorted(
+        {event.occurred_at: event for event in events if event.received_at <= as_of}.values(),
+        key=lambda event: event.occurred_at,
+    )
     status = Status.UNKNOWN
     for event in known:
         if event.event_code in STATUS_OF:
@@ -100,7 +137,9 @@ def test_the_fold_agrees_with_a_plain_reading_of_the_rules(events: list[Tracking
     folded = fold(timelines, Moments.all_at(timelines, to_instant(as_of)))
     assert STATUSES[folded.status[0]] is status
     assert folded.scan_count[0] == len(known)
-    assert codes[folded.last_code[0]] is known[-1].event_code if known else folded.last_code[0] == -1
+    assert (
+        codes[folded.last_code[0]] is known[-1].event_code if known else folded.last_code[0] == -1
+    )
 
 
 def states_of(*events: TrackingEvent, hours: float = 240.0) -> States:
@@ -127,7 +166,10 @@ def test_a_status_follows_the_scans(codes: list[str], expected: Status) -> None:
 
 
 def test_the_same_scan_from_two_sources_is_one_scan_known_from_the_earlier() -> None:
-    early, late = scan(0, EventCode.ACCEPTED, 5, late_hours=1), scan(0, EventCode.ACCEPTED, 5, late_hours=9)
+    early, late = (
+        scan(0, EventCode.ACCEPTED, 5, late_hours=1),
+        scan(0, EventCode.ACCEPTED, 5, late_hours=9),
+    )
     assert states_of(late, early, hours=7).scan_count[0] == 1
     assert states_of(late, early, hours=20).scan_count[0] == 1
 
@@ -145,12 +187,23 @@ def test_a_delivery_after_the_return_began_is_no_arrival() -> None:
 
 
 def test_the_carrier_has_the_parcel_from_its_first_facility_scan_if_nobody_said_so_before() -> None:
-    assert states_of(scan(0, EventCode.SORTED, 12)).handed_over_at[0] == to_instant(START + timedelta(hours=12))
-    assert states_of(scan(0, EventCode.SORTED, 12), scan(0, EventCode.PICKED_UP, 14)).handed_over_at[0] == to_instant(START + timedelta(hours=14))
+    assert states_of(scan(0, EventCode.SORTED, 12)).handed_over_at[0] == to_instant(
+        START + timedelta(hours=12)
+    )
+    assert states_of(
+        scan(0, EventCode.SORTED, 12), scan(0, EventCode.PICKED_UP, 14)
+    ).handed_over_at[0] == to_instant(START + timedelta(hours=14))
 
 
 def test_silence_is_learned_from_only_while_it_lasts() -> None:
-    timelines = Timelines.from_records(SHIPMENTS[:1], [scan(0, EventCode.ORDER_CREATED, 0), scan(0, EventCode.ACCEPTED, 40), scan(0, EventCode.DELIVERED, 400)])
+    timelines = Timelines.from_records(
+        SHIPMENTS[:1],
+        [
+            scan(0, EventCode.ORDER_CREATED, 0),
+            scan(0, EventCode.ACCEPTED, 40),
+            scan(0, EventCode.DELIVERED, 400),
+        ],
+    )
     learned = snapshots_to_learn(timelines, to_instant(START + timedelta(hours=600)))
     silent_hours = learned.features.numbers["silence_days"][learned.kind == "silence"] * 24
     assert (silent_hours < 360).all()

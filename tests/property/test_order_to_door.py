@@ -41,7 +41,8 @@ PLACES = [
     Place(country="JP"),
     Place(country="DE", region="BY"),
 ]
-#: About steps of daylight saving, a leap day, the turn of the year, and public holidays at both ends.
+#: About steps of daylight saving, a leap day, the turn of the year, and public holidays at both
+#: ends.
 TIMES = st.one_of(
     st.sampled_from(
         [
@@ -55,20 +56,41 @@ TIMES = st.one_of(
             datetime(2026, 4, 30, 21, tzinfo=UTC),
         ]
     ),
-    st.timedeltas(timedelta(0), timedelta(days=365)).map(lambda passed: datetime(2026, 1, 1, tzinfo=UTC) + passed),
+    st.timedeltas(timedelta(0), timedelta(days=365)).map(
+        lambda passed: datetime(2026, 1, 1, tzinfo=UTC) + passed
+    ),
 )
 GAPS = st.one_of(
-    st.sampled_from([timedelta(seconds=1), timedelta(hours=6), timedelta(days=1), timedelta(days=3)]), st.timedeltas(timedelta(0), timedelta(days=8))
+    st.sampled_from(
+        [timedelta(seconds=1), timedelta(hours=6), timedelta(days=1), timedelta(days=3)]
+    ),
+    st.timedeltas(timedelta(0), timedelta(days=8)),
 )
-WEEKDAYS = st.lists(st.integers(1, 7), min_size=1, max_size=7, unique=True).map(lambda days: tuple(sorted(days)))
+WEEKDAYS = st.lists(st.integers(1, 7), min_size=1, max_size=7, unique=True).map(
+    lambda days: tuple(sorted(days))
+)
 WAREHOUSES = st.builds(
     Warehouse,
     cutoff=st.sampled_from([time(0), time(2, 30), time(12), time(15), time(23, 59)]),
     weekdays=WEEKDAYS,
-    handling=st.one_of(st.none(), st.sampled_from([(1.0,), (0.0, 1.0), (0.6, 0.3, 0.1), (0.0, 0.0, 0.5, 0.5)])),
+    handling=st.one_of(
+        st.none(), st.sampled_from([(1.0,), (0.0, 1.0), (0.6, 0.3, 0.1), (0.0, 0.0, 0.5, 0.5)])
+    ),
 )
-SERVICES = st.builds(CarrierService, carrier=st.sampled_from(["post", None]), service_level=st.none(), delivery_weekdays=st.one_of(st.none(), WEEKDAYS))
-CALENDARS = st.sampled_from([LIBRARY, Holidays.from_toml('version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-12-24, 2026-05-04]\n')])
+SERVICES = st.builds(
+    CarrierService,
+    carrier=st.sampled_from(["post", None]),
+    service_level=st.none(),
+    delivery_weekdays=st.one_of(st.none(), WEEKDAYS),
+)
+CALENDARS = st.sampled_from(
+    [
+        LIBRARY,
+        Holidays.from_toml(
+            'version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-12-24, 2026-05-04]\n'
+        ),
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +100,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
 
 
 def lane(origin: Place, destination: Place, ordered_at: datetime) -> Shipment:
-    return Shipment(shipment_id="lane", order_id="lane", origin=origin, destination=destination, ordered_at=ordered_at, weight_kg=1.0)
+    return Shipment(
+        shipment_id="lane",
+        order_id="lane",
+        origin=origin,
+        destination=destination,
+        ordered_at=ordered_at,
+        weight_kg=1.0,
+    )
 
 
 @settings(max_examples=120, deadline=None)
@@ -90,7 +119,13 @@ def lane(origin: Place, destination: Place, ordered_at: datetime) -> Shipment:
     service=SERVICES,
     warehouse=st.one_of(st.none(), WAREHOUSES),
     holidays=CALENDARS,
-    policy=st.sampled_from([PromisePolicy(on_time_rate=0.6), PromisePolicy(on_time_rate=0.8), PromisePolicy(on_time_rate=0.5, latest_days=9)]),
+    policy=st.sampled_from(
+        [
+            PromisePolicy(on_time_rate=0.6),
+            PromisePolicy(on_time_rate=0.8),
+            PromisePolicy(on_time_rate=0.5, latest_days=9),
+        ]
+    ),
 )
 def test_a_later_order_is_never_told_an_earlier_day(
     served: ServedModel,
@@ -106,7 +141,13 @@ def test_a_later_order_is_never_told_an_earlier_day(
     def ask(ordered_at: datetime) -> Quote:
         terms = Terms(promise=policy)
         return quote_delivery(
-            lane(origin, destination, ordered_at), [service], served, policy=DelayPolicy(), terms=terms, warehouse=warehouse, holidays=holidays
+            lane(origin, destination, ordered_at),
+            [service],
+            served,
+            policy=DelayPolicy(),
+            terms=terms,
+            warehouse=warehouse,
+            holidays=holidays,
         )[0]
 
     early, late = ask(at), ask(at + gap)
@@ -122,24 +163,46 @@ def test_a_later_order_is_never_told_an_earlier_day(
     if early.order_by is not None and late.order_by is not None:
         assert early.order_by <= late.order_by
         if at + gap < early.order_by:
-            assert (late.answer.promise_on, late.answer.earliest_on, late.handover_on) == (early.answer.promise_on, early.answer.earliest_on, early.handover_on)
+            assert (late.answer.promise_on, late.answer.earliest_on, late.handover_on) == (
+                early.answer.promise_on,
+                early.answer.earliest_on,
+                early.handover_on,
+            )
 
 
 @settings(max_examples=80, deadline=None)
-@given(origin=st.sampled_from(PLACES), destination=st.sampled_from(PLACES[:4]), at=TIMES, service=SERVICES, warehouse=st.one_of(st.none(), WAREHOUSES))
+@given(
+    origin=st.sampled_from(PLACES),
+    destination=st.sampled_from(PLACES[:4]),
+    at=TIMES,
+    service=SERVICES,
+    warehouse=st.one_of(st.none(), WAREHOUSES),
+)
 def test_a_window_holds_its_date_and_a_higher_confidence_is_never_earlier(
-    served: ServedModel, origin: Place, destination: Place, at: datetime, service: CarrierService, warehouse: Warehouse | None
+    served: ServedModel,
+    origin: Place,
+    destination: Place,
+    at: datetime,
+    service: CarrierService,
+    warehouse: Warehouse | None,
 ) -> None:
     asked = lane(origin, destination, at)
     ordered_on = at.astimezone(ZoneInfo(zone_of(destination.country, destination.region)[0])).date()
     before = None
     for level in (0.5, 0.7, 0.9, 0.97):
         terms = Terms(coverage=level, promise=PromisePolicy(on_time_rate=level))
-        answer = quote_delivery(asked, [service], served, policy=DelayPolicy(), terms=terms, warehouse=warehouse)[0].answer
+        answer = quote_delivery(
+            asked, [service], served, policy=DelayPolicy(), terms=terms, warehouse=warehouse
+        )[0].answer
         if answer.estimated_on is None:
             continue
         assert answer.earliest_on is not None
-        assert ordered_on <= answer.earliest_on <= answer.estimated_on <= (answer.latest_on or date.max)
+        assert (
+            ordered_on
+            <= answer.earliest_on
+            <= answer.estimated_on
+            <= (answer.latest_on or date.max)
+        )
         days = [left for left in answer.days_left.values() if left is not None]
         assert days == sorted(days)
         if answer.promise_on is not None:
@@ -150,16 +213,35 @@ def test_a_window_holds_its_date_and_a_higher_confidence_is_never_earlier(
 
 
 @settings(max_examples=60, deadline=None)
-@given(at=TIMES, weekdays=WEEKDAYS, wanted=st.integers(0, 20), warehouse=st.one_of(st.none(), WAREHOUSES))
+@given(
+    at=TIMES,
+    weekdays=WEEKDAYS,
+    wanted=st.integers(0, 20),
+    warehouse=st.one_of(st.none(), WAREHOUSES),
+)
 def test_dates_fall_on_days_on_which_the_carrier_delivers(
-    served: ServedModel, at: datetime, weekdays: tuple[int, ...], wanted: int, warehouse: Warehouse | None
+    served: ServedModel,
+    at: datetime,
+    weekdays: tuple[int, ...],
+    wanted: int,
+    warehouse: Warehouse | None,
 ) -> None:
-    asked, service = lane(PLACES[0], PLACES[1], at), CarrierService(carrier="post", delivery_weekdays=weekdays)
+    asked, service = (
+        lane(PLACES[0], PLACES[1], at),
+        CarrierService(carrier="post", delivery_weekdays=weekdays),
+    )
     delivers = DeliveryDays("BR", "SP", weekdays)
     wanted_on = at.date() + timedelta(days=wanted)
 
     def ask(day: date) -> Answer:
-        return quote_delivery(asked, [service], served, policy=DelayPolicy(), terms=Terms(wanted_on=day), warehouse=warehouse)[0].answer
+        return quote_delivery(
+            asked,
+            [service],
+            served,
+            policy=DelayPolicy(),
+            terms=Terms(wanted_on=day),
+            warehouse=warehouse,
+        )[0].answer
 
     answer = ask(wanted_on)
     for day in (answer.earliest_on, answer.estimated_on, answer.latest_on, answer.promise_on):
@@ -190,12 +272,20 @@ class Wavering:
     warehouse=st.one_of(st.none(), WAREHOUSES),
 )
 def test_even_a_wavering_model_tells_a_later_order_no_earlier_day(
-    served: ServedModel, seed: int, origin: Place, destination: Place, at: datetime, gap: timedelta, warehouse: Warehouse | None
+    served: ServedModel,
+    seed: int,
+    origin: Place,
+    destination: Place,
+    at: datetime,
+    gap: timedelta,
+    warehouse: Warehouse | None,
 ) -> None:
     wavering = replace(served, model=cast("HazardModel", Wavering(seed)))
 
     def ask(ordered_at: datetime) -> OrderLaws:
-        return order_laws(lane(origin, destination, ordered_at), [CarrierService()], warehouse, wavering)
+        return order_laws(
+            lane(origin, destination, ordered_at), [CarrierService()], warehouse, wavering
+        )
 
     early, late = ask(at), ask(at + gap)
     zone = ZoneInfo(zone_of(destination.country, destination.region)[0])
@@ -203,5 +293,8 @@ def test_even_a_wavering_model_tells_a_later_order_no_earlier_day(
     for number in range(20):
         end = datetime.combine(first + timedelta(days=number + 1), time(), zone)
         hours = [(end.timestamp() - asked.timestamp()) / 3600.0 for asked in (at, at + gap)]
-        before, after = (float(laws.curves.cdf_at([max(left, 0.0)])[0]) if left > 0 else 0.0 for laws, left in zip((early, late), hours, strict=True))
+        before, after = (
+            float(laws.curves.cdf_at([max(left, 0.0)])[0]) if left > 0 else 0.0
+            for laws, left in zip((early, late), hours, strict=True)
+        )
         assert after <= before + 1e-9, (number, before, after)

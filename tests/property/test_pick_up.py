@@ -22,22 +22,49 @@ from eta.calendars.zones import REGION_ZONES, zone_of
 DAY, MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 #: The library knows the holidays of some countries for these years only.
 FIRST, LAST = date(2016, 1, 1), date(2031, 12, 31)
-COUNTRIES = sorted({line[:2] for line in (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8").splitlines() if not line.startswith("#")})
+COUNTRIES = sorted(
+    {
+        line[:2]
+        for line in (files("tzdata") / "zoneinfo" / "zone.tab")
+        .read_text(encoding="utf-8")
+        .splitlines()
+        if not line.startswith("#")
+    }
+)
 #: Every place whose zone is known; clocks of some go back over midnight, or change by half an hour.
-PLACES = [*((country, None) for country in COUNTRIES), *REGION_ZONES, ("DE", "BY"), ("DE", "BE"), ("AT", "9"), ("XX", None)]
+PLACES = [
+    *((country, None) for country in COUNTRIES),
+    *REGION_ZONES,
+    ("DE", "BY"),
+    ("DE", "BE"),
+    ("AT", "9"),
+    ("XX", None),
+]
 
 places = st.sampled_from(PLACES)
 weekdays = st.sets(st.integers(1, 7), min_size=1).map(lambda days: tuple(sorted(days)))
 #: Mostly at night, when clocks change.
-cutoffs = st.one_of(st.times(), st.integers(0, 16).map(lambda quarter: time(quarter // 4, quarter % 4 * 15)), st.just(time(23, 30)))
+cutoffs = st.one_of(
+    st.times(),
+    st.integers(0, 16).map(lambda quarter: time(quarter // 4, quarter % 4 * 15)),
+    st.just(time(23, 30)),
+)
 days = st.dates(FIRST, LAST)
 
 
 @cache
 def days_of_change(zone: str) -> tuple[date, ...]:
     """The days, in UTC, on which the clocks of a zone change; leap days where they never do."""
-    noon = [datetime(FIRST.year, 1, 1, 12, tzinfo=UTC) + number * DAY for number in range((LAST - FIRST).days)]
-    found = [other.date() for one, other in pairwise(noon) if one.astimezone(ZoneInfo(zone)).utcoffset() != other.astimezone(ZoneInfo(zone)).utcoffset()]
+    noon = [
+        datetime(FIRST.year, 1, 1, 12, tzinfo=UTC) + number * DAY
+        for number in range((LAST - FIRST).days)
+    ]
+    found = [
+        other.date()
+        for one, other in pairwise(noon)
+        if one.astimezone(ZoneInfo(zone)).utcoffset()
+        != other.astimezone(ZoneInfo(zone)).utcoffset()
+    ]
     return tuple(found) or (date(2020, 2, 29), date(2028, 2, 29))
 
 
@@ -50,9 +77,22 @@ def shops(draw: st.DrawFn) -> PickUp:
 @st.composite
 def moments(draw: st.DrawFn, zone: str) -> datetime:
     """A moment by the clocks of a zone, as often as not near a change of clocks, a leap day or the turn of a year."""
-    day = draw(st.one_of(days, st.sampled_from(days_of_change(zone)), st.sampled_from([date(2024, 2, 29), date(2028, 2, 29), date(2026, 12, 31)])))
-    second = draw(st.one_of(st.integers(-2 * 86_400, 2 * 86_400), st.integers(-200, 200).map(lambda quarter: quarter * 900)))
-    return (datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=second)).astimezone(ZoneInfo(zone))
+    day = draw(
+        st.one_of(
+            days,
+            st.sampled_from(days_of_change(zone)),
+            st.sampled_from([date(2024, 2, 29), date(2028, 2, 29), date(2026, 12, 31)]),
+        )
+    )
+    second = draw(
+        st.one_of(
+            st.integers(-2 * 86_400, 2 * 86_400),
+            st.integers(-200, 200).map(lambda quarter: quarter * 900),
+        )
+    )
+    return (
+        datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=second)
+    ).astimezone(ZoneInfo(zone))
 
 
 @cache
@@ -60,11 +100,17 @@ def public_holidays(country: str | None, region: str | None) -> frozenset[date]:
     if country not in holidays.list_supported_countries():
         return frozenset()
     subdivision = region if region in holidays.list_supported_countries()[country] else None
-    return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=range(FIRST.year - 2, LAST.year + 3)))
+    return frozenset(
+        holidays.country_holidays(
+            country, subdiv=subdivision, years=range(FIRST.year - 2, LAST.year + 3)
+        )
+    )
 
 
 def is_pick_up_day(pick_up: PickUp, day: date) -> bool:
-    return day.isoweekday() in pick_up.weekdays and day not in public_holidays(pick_up.country, pick_up.region)
+    return day.isoweekday() in pick_up.weekdays and day not in public_holidays(
+        pick_up.country, pick_up.region
+    )
 
 
 def utc(moment: datetime) -> datetime:
@@ -82,7 +128,11 @@ def first_instant(day: date, cutoff: time, zone: str) -> datetime:
     # Skipped: the clocks change between the two.
     while other - one > MICROSECOND:
         middle = one + (other - one) // 2
-        one, other = (middle, other) if middle.astimezone(ZoneInfo(zone)).replace(tzinfo=None) < wall else (one, middle)
+        one, other = (
+            (middle, other)
+            if middle.astimezone(ZoneInfo(zone)).replace(tzinfo=None) < wall
+            else (one, middle)
+        )
     return other
 
 
@@ -99,7 +149,11 @@ def check_order(pick_up: PickUp, ordered_at: datetime) -> None:
     assert is_pick_up_day(pick_up, ready_on)
     # No earlier pick-up day would have done: all their cut-offs had passed.
     start = ordered_at.astimezone(ZoneInfo(pick_up.zone)).date() - 2 * DAY
-    assert all(utc(ordered_at) >= first_instant(day, pick_up.cutoff, pick_up.zone) for day in days_between(start, ready_on) if is_pick_up_day(pick_up, day))
+    assert all(
+        utc(ordered_at) >= first_instant(day, pick_up.cutoff, pick_up.zone)
+        for day in days_between(start, ready_on)
+        if is_pick_up_day(pick_up, day)
+    )
     # The same day and the same cut-off until just before it, and then another.
     assert pick_up.ready_on(utc(order_by) - MICROSECOND) == ready_on
     assert utc(pick_up.order_by(utc(order_by) - MICROSECOND)) == utc(order_by)
@@ -108,15 +162,21 @@ def check_order(pick_up: PickUp, ordered_at: datetime) -> None:
 
 @given(shops(), st.data())
 @settings(max_examples=300, deadline=None)
-def test_an_order_counts_for_the_first_pick_up_day_whose_cut_off_is_still_to_come(pick_up: PickUp, data: st.DataObject) -> None:
+def test_an_order_counts_for_the_first_pick_up_day_whose_cut_off_is_still_to_come(
+    pick_up: PickUp, data: st.DataObject
+) -> None:
     check_order(pick_up, data.draw(moments(pick_up.zone)))
 
 
 @pytest.mark.parametrize("cutoff", [time(0), time(2, 30), time(14)])
-def test_it_does_so_in_every_country_at_the_end_of_a_year_on_leap_days_and_when_clocks_change(cutoff: time) -> None:
+def test_it_does_so_in_every_country_at_the_end_of_a_year_on_leap_days_and_when_clocks_change(
+    cutoff: time,
+) -> None:
     assert len(PLACES) > 300
     for country, region in PLACES:
-        pick_up = PickUp(country=country, region=region, cutoff=cutoff, weekdays=(1, 2, 3, 4, 5, 6, 7))
+        pick_up = PickUp(
+            country=country, region=region, cutoff=cutoff, weekdays=(1, 2, 3, 4, 5, 6, 7)
+        )
         for day in (date(2026, 12, 31), date(2028, 2, 29), *days_of_change(pick_up.zone)[-2:]):
             check_order(pick_up, datetime(day.year, day.month, day.day, 1, 10, tzinfo=UTC))
 
@@ -124,24 +184,37 @@ def test_it_does_so_in_every_country_at_the_end_of_a_year_on_leap_days_and_when_
 @given(shops(), st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_later_order_is_never_ready_earlier(pick_up: PickUp, data: st.DataObject) -> None:
-    one, other = sorted((data.draw(moments(pick_up.zone)), data.draw(moments(pick_up.zone))), key=utc)
-    near = utc(one) + timedelta(minutes=data.draw(st.one_of(st.integers(0, 90), st.integers(0, 4_000))))
+    one, other = sorted(
+        (data.draw(moments(pick_up.zone)), data.draw(moments(pick_up.zone))), key=utc
+    )
+    near = utc(one) + timedelta(
+        minutes=data.draw(st.one_of(st.integers(0, 90), st.integers(0, 4_000)))
+    )
     for later in (other, near):
         assert pick_up.ready_on(one) <= pick_up.ready_on(later)
         assert utc(pick_up.order_by(one)) <= utc(pick_up.order_by(later))
         # An order before the cut-off that was named is in time for the same day.
-        assert (utc(later) < utc(pick_up.order_by(one))) <= (pick_up.ready_on(later) == pick_up.ready_on(one))
+        assert (utc(later) < utc(pick_up.order_by(one))) <= (
+            pick_up.ready_on(later) == pick_up.ready_on(one)
+        )
 
 
 @given(shops(), days, st.integers(0, 12), st.integers(0, 4))
 @settings(max_examples=200, deadline=None)
-def test_hand_overs_follow_each_other_on_pick_up_days_with_none_between(pick_up: PickUp, ready_on: date, first: int, more: int) -> None:
+def test_hand_overs_follow_each_other_on_pick_up_days_with_none_between(
+    pick_up: PickUp, ready_on: date, first: int, more: int
+) -> None:
     handed_over_on = pick_up.handover_on(ready_on, first)
     assert is_pick_up_day(pick_up, handed_over_on)
     # The day itself is the first of them, or the next one is.
-    assert sum(is_pick_up_day(pick_up, day) for day in days_between(ready_on, handed_over_on)) == first
+    assert (
+        sum(is_pick_up_day(pick_up, day) for day in days_between(ready_on, handed_over_on)) == first
+    )
     handovers = pick_up.handovers(ready_on, first, first + more)
-    expected = [first_instant(pick_up.handover_on(ready_on, number), pick_up.cutoff, pick_up.zone) for number in range(first, first + more + 1)]
+    expected = [
+        first_instant(pick_up.handover_on(ready_on, number), pick_up.cutoff, pick_up.zone)
+        for number in range(first, first + more + 1)
+    ]
     assert [utc(moment) for moment in handovers] == expected
     assert all(utc(one) < utc(other) for one, other in pairwise(handovers))
 
@@ -150,13 +223,27 @@ def test_hand_overs_follow_each_other_on_pick_up_days_with_none_between(pick_up:
 def delivery_days(draw: st.DrawFn) -> DeliveryDays:
     """Delivery days of a place, as often as not with days that its calendar file closes or opens."""
     country, region = draw(places)
-    own = draw(st.dictionaries(st.dates(date(2025, 12, 20), date(2027, 1, 10)), st.booleans(), max_size=20))
-    return DeliveryDays(country, region, draw(weekdays), draw(st.sampled_from([LIBRARY, Holidays("own", {(country, region): own})])))
+    own = draw(
+        st.dictionaries(st.dates(date(2025, 12, 20), date(2027, 1, 10)), st.booleans(), max_size=20)
+    )
+    return DeliveryDays(
+        country,
+        region,
+        draw(weekdays),
+        draw(st.sampled_from([LIBRARY, Holidays("own", {(country, region): own})])),
+    )
 
 
-@given(delivery_days(), st.lists(st.one_of(days, st.dates(date(2025, 12, 20), date(2027, 1, 10))), min_size=1, max_size=12))
+@given(
+    delivery_days(),
+    st.lists(
+        st.one_of(days, st.dates(date(2025, 12, 20), date(2027, 1, 10))), min_size=1, max_size=12
+    ),
+)
 @settings(max_examples=300, deadline=None)
-def test_what_arrives_by_the_last_delivery_day_before_a_day_is_delivered_by_that_day_and_nothing_else(delivery: DeliveryDays, asked: list[date]) -> None:
+def test_what_arrives_by_the_last_delivery_day_before_a_day_is_delivered_by_that_day_and_nothing_else(
+    delivery: DeliveryDays, asked: list[date]
+) -> None:
     dates = np.array([*asked, "NaT"], dtype="datetime64[D]")
     after, before = delivery.next(dates), delivery.last(dates)
     assert np.array_equal(after[:, None] <= dates, dates[:, None] <= before)
@@ -172,7 +259,12 @@ def test_what_arrives_by_the_last_delivery_day_before_a_day_is_delivered_by_that
 @given(shops(), places, weekdays, st.integers(0, 5), st.integers(0, 240), st.data())
 @settings(max_examples=200, deadline=None)
 def test_nobody_hands_over_on_a_holiday_here_or_delivers_on_one_there(
-    pick_up: PickUp, there: tuple[str, str | None], delivers: tuple[int, ...], handling: int, transit: int, data: st.DataObject
+    pick_up: PickUp,
+    there: tuple[str, str | None],
+    delivers: tuple[int, ...],
+    handling: int,
+    transit: int,
+    data: st.DataObject,
 ) -> None:
     zone = zone_of(*there)[0]
 
@@ -181,18 +273,29 @@ def test_nobody_hands_over_on_a_holiday_here_or_delivers_on_one_there(
         (handed_over_at,) = pick_up.handovers(ready_on, handling, handling)
         assert handed_over_at.date() not in public_holidays(pick_up.country, pick_up.region)
         arrived_at = np.array([to_instant(handed_over_at) + np.timedelta64(transit, "h")])
-        found = DeliveryDays(*there, delivers).next(local_dates(arrived_at, np.array([0]), (zone,)))[0].item()
+        found = (
+            DeliveryDays(*there, delivers)
+            .next(local_dates(arrived_at, np.array([0]), (zone,)))[0]
+            .item()
+        )
         assert found.isoweekday() in delivers
         assert found not in public_holidays(*there)
         assert found >= arrived_at[0].item().replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date()
         return found
 
-    one, other = sorted((data.draw(moments(pick_up.zone)), data.draw(moments(pick_up.zone))), key=utc)
+    one, other = sorted(
+        (data.draw(moments(pick_up.zone)), data.draw(moments(pick_up.zone))), key=utc
+    )
     assert delivered_on(one) <= delivered_on(other)
 
 
 @given(places, st.integers(2006, 2030), st.integers(1, 4))
 @settings(max_examples=100, deadline=None)
-def test_the_holidays_of_a_year_do_not_depend_on_the_years_asked_for_with_it(there: tuple[str, str | None], year: int, more: int) -> None:
-    alone, among = LIBRARY.dates(*there, year, year), LIBRARY.dates(*there, year - more, year + more)
+def test_the_holidays_of_a_year_do_not_depend_on_the_years_asked_for_with_it(
+    there: tuple[str, str | None], year: int, more: int
+) -> None:
+    alone, among = (
+        LIBRARY.dates(*there, year, year),
+        LIBRARY.dates(*there, year - more, year + more),
+    )
     assert np.array_equal(alone, among[among.astype("datetime64[Y]") == np.datetime64(str(year))])

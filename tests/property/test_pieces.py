@@ -24,16 +24,21 @@ def orders(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @st.composite
 def dependences(draw: st.DrawFn) -> Dependence:
     same = draw(st.one_of(st.sampled_from([0.0, MOST, 1.0]), st.floats(0.0, MOST)))
-    return Dependence(same=same, other=same * draw(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0))))
+    return Dependence(
+        same=same, other=same * draw(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0)))
+    )
 
 
 @given(orders(), dependences())
-def test_they_are_laws_between_independence_and_moving_as_one(order: tuple[np.ndarray, np.ndarray, np.ndarray], dependence: Dependence) -> None:
+def test_they_are_laws_between_independence_and_moving_as_one(
+    order: tuple[np.ndarray, np.ndarray, np.ndarray], dependence: Dependence
+) -> None:
     chances, count, _ = order
     first, last = any_by(*order, dependence), all_by(*order, dependence)
     assert (np.diff(first) >= 0.0).all()
     assert (np.diff(last) >= 0.0).all()
-    # The first is no later than any parcel and the last no earlier, to the bit: so are dates read from them.
+    # The first is no later than any parcel and the last no earlier, to the bit: so are dates read
+    # from them.
     assert (first >= chances.max(axis=0)).all()
     assert (last <= chances.min(axis=0)).all()
     assert (last >= np.prod(chances ** count[:, None], axis=0) - 1e-12).all()
@@ -43,7 +48,9 @@ def test_they_are_laws_between_independence_and_moving_as_one(order: tuple[np.nd
 
 
 @given(orders(), dependences(), dependences())
-def test_the_more_they_share_the_nearer_first_and_last_are(order: tuple[np.ndarray, np.ndarray, np.ndarray], one: Dependence, another: Dependence) -> None:
+def test_the_more_they_share_the_nearer_first_and_last_are(
+    order: tuple[np.ndarray, np.ndarray, np.ndarray], one: Dependence, another: Dependence
+) -> None:
     less = Dependence(same=min(one.same, another.same), other=min(one.other, another.other))
     more = Dependence(same=max(one.same, another.same), other=max(one.other, another.other))
     # Slepian (1962).
@@ -52,7 +59,9 @@ def test_the_more_they_share_the_nearer_first_and_last_are(order: tuple[np.ndarr
 
 
 @given(orders(), dependences(), st.randoms(use_true_random=False))
-def test_the_order_of_the_pieces_does_not_matter(order: tuple[np.ndarray, np.ndarray, np.ndarray], dependence: Dependence, random: object) -> None:
+def test_the_order_of_the_pieces_does_not_matter(
+    order: tuple[np.ndarray, np.ndarray, np.ndarray], dependence: Dependence, random: object
+) -> None:
     shuffled = np.arange(len(order[0]))
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # a random.Random
     chances, count, sender = order

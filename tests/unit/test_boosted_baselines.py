@@ -27,7 +27,11 @@ from eta.journey.timeline import Timelines
 START, DAYS = datetime(2025, 1, 1, 9, tzinfo=UTC), 150
 END = START + timedelta(days=DAYS)
 Made = Callable[[], BoostedMedianBaseline | BoostedQuantilesBaseline]
-each_model = pytest.mark.parametrize("make", [lambda: BoostedMedianBaseline(trees=40), lambda: BoostedQuantilesBaseline(trees=40)], ids=["B5", "B6"])
+each_model = pytest.mark.parametrize(
+    "make",
+    [lambda: BoostedMedianBaseline(trees=40), lambda: BoostedQuantilesBaseline(trees=40)],
+    ids=["B5", "B6"],
+)
 
 
 def made_up(count: int = 900, seed: int = 5) -> Timelines:
@@ -51,11 +55,19 @@ def made_up(count: int = 900, seed: int = 5) -> Timelines:
                 destination=place,
             )
         )
-        happened = {EventCode.ORDER_CREATED: 0.0, EventCode.ACCEPTED: days / 3, EventCode.DELIVERED: np.inf if rng.random() < 0.02 else days}
+        happened = {
+            EventCode.ORDER_CREATED: 0.0,
+            EventCode.ACCEPTED: days / 3,
+            EventCode.DELIVERED: np.inf if rng.random() < 0.02 else days,
+        }
         for code, after in happened.items():
             if np.isfinite(after):
                 moment = at + timedelta(days=after)
-                scans.append(TrackingEvent(shipment_id=name, event_code=code, occurred_at=moment, received_at=moment))
+                scans.append(
+                    TrackingEvent(
+                        shipment_id=name, event_code=code, occurred_at=moment, received_at=moment
+                    )
+                )
     return Timelines.from_records(shipments, scans)
 
 
@@ -78,7 +90,9 @@ def known(lines: Timelines, days: float) -> Examples:
 def arrived(lines: Timelines, first: float, last: float) -> Examples:
     """Parcels asked about between two days and delivered by the end."""
     found = known(lines, DAYS)
-    asked = (found.as_of >= to_instant(START + timedelta(days=first))) & (found.as_of < to_instant(START + timedelta(days=last)))
+    asked = (found.as_of >= to_instant(START + timedelta(days=first))) & (
+        found.as_of < to_instant(START + timedelta(days=last))
+    )
     return found.take(np.flatnonzero(asked & found.arrived))
 
 
@@ -104,14 +118,18 @@ def test_before_it_was_fitted_it_says_so(make: Made, lessons: Examples) -> None:
 
 
 @each_model
-def test_without_an_arrival_of_a_parcel_seen_at_its_purchase_there_is_nothing_to_learn(make: Made, lessons: Examples) -> None:
+def test_without_an_arrival_of_a_parcel_seen_at_its_purchase_there_is_nothing_to_learn(
+    make: Made, lessons: Examples
+) -> None:
     for rows in (~lessons.arrived, lessons.kind != PURCHASE, np.zeros(len(lessons), dtype=bool)):
         with pytest.raises(NothingToLearn):
             make().fit(lessons.take(np.flatnonzero(rows)))
 
 
 @each_model
-def test_quantiles_do_not_cross_and_nobody_arrives_before_now(make: Made, lessons: Examples) -> None:
+def test_quantiles_do_not_cross_and_nobody_arrives_before_now(
+    make: Made, lessons: Examples
+) -> None:
     found = quantiles(make().fit(lessons).predict_curves(lessons.features))
     assert (np.diff(found, axis=1) >= 0).all()
     assert (found >= 0).all()
@@ -119,7 +137,9 @@ def test_quantiles_do_not_cross_and_nobody_arrives_before_now(make: Made, lesson
 
 
 @each_model
-def test_the_same_lessons_give_the_same_curves_to_the_last_bit(make: Made, lessons: Examples) -> None:
+def test_the_same_lessons_give_the_same_curves_to_the_last_bit(
+    make: Made, lessons: Examples
+) -> None:
     once, again = (make().fit(lessons).predict_curves(lessons.features) for _ in range(2))
     assert np.array_equal(once.hours, again.hours)
     assert np.array_equal(once.cdf, again.cdf)
@@ -130,11 +150,15 @@ def test_a_row_is_answered_alike_alone_and_in_company(make: Made, lessons: Examp
     model = make().fit(lessons)
     together = quantiles(model.predict_curves(lessons.features))
     for row in (0, 7, 100):
-        assert np.array_equal(quantiles(model.predict_curves(lessons.features.take(np.array([row])))), together[[row]])
+        assert np.array_equal(
+            quantiles(model.predict_curves(lessons.features.take(np.array([row])))), together[[row]]
+        )
 
 
 @each_model
-def test_one_thread_fits_and_one_answers(make: Made, lessons: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_fits_and_one_answers(
+    make: Made, lessons: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads: list[object] = []
     train, predict = lightgbm.train, lightgbm.Booster.predict
 
@@ -158,7 +182,10 @@ def test_one_thread_fits_and_one_answers(make: Made, lessons: Examples, monkeypa
 def test_it_is_far_better_than_one_law_for_all(make: Made, moment: str, lines: Timelines) -> None:
     then, asked = known(lines, 110), arrived(lines, 110, 135)
     asked = asked.take(np.flatnonzero((asked.kind == PURCHASE) == (moment == "purchase")))
-    own, constant = (crps_days(model.fit(then).predict_curves(asked.features), asked.hours).mean() for model in (make(), HistoryBaseline()))
+    own, constant = (
+        crps_days(model.fit(then).predict_curves(asked.features), asked.hours).mean()
+        for model in (make(), HistoryBaseline())
+    )
     assert own < 0.6 * constant
 
 
@@ -167,7 +194,9 @@ def test_a_promise_changes_nothing(make: Made, lessons: Examples) -> None:
     assert PROMISE_COLUMN not in NUMBER_COLUMNS
     without = lessons.take(np.arange(len(lessons)))
     without.features.numbers[PROMISE_COLUMN] = np.full(len(lessons), np.nan)
-    first, second = (quantiles(make().fit(each).predict_curves(each.features)) for each in (lessons, without))
+    first, second = (
+        quantiles(make().fit(each).predict_curves(each.features)) for each in (lessons, without)
+    )
     assert np.array_equal(first, second)
 
 
@@ -180,14 +209,19 @@ def test_nothing_asked_is_nothing_answered(make: Made, lessons: Examples) -> Non
 @each_model
 def test_a_single_arrival_is_enough(make: Made, lessons: Examples) -> None:
     one = lessons.take(np.flatnonzero(lessons.arrived & (lessons.kind == PURCHASE))[:1])
-    assert make().fit(one).predict_curves(one.features).quantile(0.5) == pytest.approx(one.hours, rel=0.05)
+    assert make().fit(one).predict_curves(one.features).quantile(0.5) == pytest.approx(
+        one.hours, rel=0.05
+    )
 
 
 def test_b5s_law_is_that_of_errors_made_on_later_days_than_were_learned(lines: Timelines) -> None:
-    # From day 75 on everything takes three times as long: a booster of what was known 75 days before the end knows only
-    # the first half, and its errors on days 75 to 120 are what the law must show, not the small ones of hindsight.
+    # From day 75 on everything takes three times as long: a booster of what was known 75 days
+    # before the end knows only the first half, and its errors on days 75 to 120 are what the law
+    # must show, not the small ones of hindsight.
     lessons = known(lines, DAYS)
-    slow = lessons.as_of >= to_instant(START + timedelta(days=DAYS - BoostedMedianBaseline.JUDGED_DAYS[0]))
+    slow = lessons.as_of >= to_instant(
+        START + timedelta(days=DAYS - BoostedMedianBaseline.JUDGED_DAYS[0])
+    )
     lessons.hours[slow] *= 3.0
     model = BoostedMedianBaseline(trees=40).fit(lessons)
     assert np.median(model.errors_[:, 100]) > 3.0
@@ -198,7 +232,9 @@ def test_b6_ends_at_the_longest_time_learned_from(lessons: Examples) -> None:
     assert curves.quantile(1.0) == pytest.approx(lessons.hours[lessons.arrived].max())
 
 
-def test_labels_are_valued_without_the_parcels_own_fold_to_learn_and_with_all_to_forecast(lessons: Examples) -> None:
+def test_labels_are_valued_without_the_parcels_own_fold_to_learn_and_with_all_to_forecast(
+    lessons: Examples,
+) -> None:
     design, rows = Design.learn(lessons, 20.0)
     asked = design.rows(lessons.features)
     numbers = len(NUMBER_COLUMNS)

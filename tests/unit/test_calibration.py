@@ -25,11 +25,17 @@ Hazards = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 DAY = 0.2
 
 
-def learned(told: Hazards, open_until: Hazards | None = None, stage: int = 0, prior: float = 10.0) -> Calibration:
+def learned(
+    told: Hazards, open_until: Hazards | None = None, stage: int = 0, prior: float = 10.0
+) -> Calibration:
     """From parcels that arrive at H ``told`` and whose days have H ``DAY``; from then on that of ``open_until`` nothing is known."""
     came = np.ones(len(told), dtype=bool) if open_until is None else told <= open_until
     day = np.floor(told / DAY) * DAY
-    since, until = (day, day + DAY) if open_until is None else (np.where(came, day, open_until), np.where(came, day + DAY, open_until))
+    since, until = (
+        (day, day + DAY)
+        if open_until is None
+        else (np.where(came, day, open_until), np.where(came, day + DAY, open_until))
+    )
     return Calibration.learn(Passed(since, until, came, np.full(len(told), stage)), prior)
 
 
@@ -44,7 +50,9 @@ def test_after_calibration_ranges_hold_as_often_as_they_say(shape: float) -> Non
     # H**shape is exponential: the laws told are too narrow, right, or too wide.
     told = np.random.default_rng(1).exponential(size=40_000) ** (1 / shape)
     first, later = told[:20_000], told[20_000:]
-    assert shares_within(learned(first).of(later[:, None], np.zeros(len(later), dtype=int))[:, 0]) == pytest.approx([0.5, 0.8, 0.9], abs=0.025)
+    assert shares_within(
+        learned(first).of(later[:, None], np.zeros(len(later), dtype=int))[:, 0]
+    ) == pytest.approx([0.5, 0.8, 0.9], abs=0.025)
 
 
 def test_parcels_still_open_count_for_as_long_as_they_were_open() -> None:
@@ -52,7 +60,8 @@ def test_parcels_still_open_count_for_as_long_as_they_were_open() -> None:
     told, seen = random.exponential(size=40_000) * 1.5, random.exponential(size=40_000) * 2.0
     # What is seen, is seen day by day.
     slopes = learned(told, np.ceil(seen / DAY) * DAY).slopes[0]
-    # Half as long again as told, all along; few are seen so long that the last stretches are believed.
+    # Half as long again as told, all along; few are seen so long that the last stretches are
+    # believed.
     assert slopes[:10] == pytest.approx(np.full(10, 1 / 1.5), abs=0.06)
 
 
@@ -72,7 +81,9 @@ def test_without_forecasts_the_laws_stay_as_they_are_and_few_move_them_little() 
     slopes=st.lists(st.floats(0.05, 20.0), min_size=len(STARTS), max_size=len(STARTS)),
     hazards=st.lists(st.floats(0.0, 50.0), min_size=2, max_size=20),
 )
-def test_calibration_never_turns_time_back_and_can_be_undone(slopes: list[float], hazards: list[float]) -> None:
+def test_calibration_never_turns_time_back_and_can_be_undone(
+    slopes: list[float], hazards: list[float]
+) -> None:
     calibration = Calibration(np.array([slopes, slopes[::-1]] * (len(STAGES) // 2)))
     rows = np.array([sorted(hazards)] * len(STAGES))
     stage = np.arange(len(STAGES))
@@ -90,11 +101,19 @@ def test_a_calibration_of_other_stages_is_refused() -> None:
 def test_an_arrival_is_placed_within_its_local_day() -> None:
     # Asked about at noon; the chance to have arrived grows by 1 % an hour.
     timelines = Timelines.from_records([shipment(0)], [scan(0, EventCode.ORDER_CREATED, 0.0)])
-    asked = features(timelines, Moments(np.zeros(5, dtype=np.int64), np.full(5, to_instant(START.replace(hour=11)))), Habits())
+    asked = features(
+        timelines,
+        Moments(np.zeros(5, dtype=np.int64), np.full(5, to_instant(START.replace(hour=11)))),
+        Habits(),
+    )
     assert asked.numbers["local_hour"].tolist() == [12.0] * 5
     curves = Curves.on_grid([0.0, 100.0], np.tile([0.0, 1.0], (5, 1)))
-    # Before it was asked, in 5 hours, in 20 hours; open for 20 hours; arrived beyond all that is forecast.
-    hours, arrived = np.array([0.0, 5.0, 20.0, 20.0, 24.0 * 61]), np.array([True, True, True, False, True])
+    # Before it was asked, in 5 hours, in 20 hours; open for 20 hours; arrived beyond all that is
+    # forecast.
+    hours, arrived = (
+        np.array([0.0, 5.0, 20.0, 20.0, 24.0 * 61]),
+        np.array([True, True, True, False, True]),
+    )
     passed = Passed.of(curves, asked, hours, arrived)
     assert passed.arrived.tolist() == [True, True, True, False, False]
     assert -np.expm1(-passed.since) == pytest.approx([0.0, 0.0, 0.12, 0.2, 1.0], abs=1e-6)
@@ -103,10 +122,19 @@ def test_an_arrival_is_placed_within_its_local_day() -> None:
 
 def test_who_crosses_a_border_is_calibrated_apart() -> None:
     timelines = Timelines.from_records(
-        [shipment(number) for number in range(4)], [scan(3, EventCode.ACCEPTED, 1.0), *(scan(n, EventCode.ORDER_CREATED, 0.0) for n in range(4))]
+        [shipment(number) for number in range(4)],
+        [
+            scan(3, EventCode.ACCEPTED, 1.0),
+            *(scan(n, EventCode.ORDER_CREATED, 0.0) for n in range(4)),
+        ],
     )
     moments = Moments.all_at(timelines, to_instant(START + timedelta(hours=2)))
-    assert {STAGES[stage] for stage in stages(features(timelines, Moments.all_at(timelines, to_instant(START)), Habits()))} == {"purchase", "purchase_abroad"}
+    assert {
+        STAGES[stage]
+        for stage in stages(
+            features(timelines, Moments.all_at(timelines, to_instant(START)), Habits())
+        )
+    } == {"purchase", "purchase_abroad"}
     # Vienna to Vienna, Sao Paulo to Sao Paulo, Vienna to California, Sao Paulo to Japan.
     assert [STAGES[stage] for stage in stages(features(timelines, moments, Habits()))] == [
         "before_handover",
@@ -117,6 +145,15 @@ def test_who_crosses_a_border_is_calibrated_apart() -> None:
 
 
 def test_of_whom_nothing_was_told_for_a_while_is_calibrated_apart() -> None:
-    timelines = Timelines.from_records([shipment(1)], [scan(1, EventCode.ORDER_CREATED, 0.0), scan(1, EventCode.ACCEPTED, 1.0)])
-    moments = Moments(np.zeros(3, dtype=np.int64), np.array([to_instant(START + timedelta(hours=hours)) for hours in (1.0, 7.0, 7.1)]))
-    assert [STAGES[stage] for stage in stages(features(timelines, moments, Habits()))] == ["on_the_way", "on_the_way", "silent"]
+    timelines = Timelines.from_records(
+        [shipment(1)], [scan(1, EventCode.ORDER_CREATED, 0.0), scan(1, EventCode.ACCEPTED, 1.0)]
+    )
+    moments = Moments(
+        np.zeros(3, dtype=np.int64),
+        np.array([to_instant(START + timedelta(hours=hours)) for hours in (1.0, 7.0, 7.1)]),
+    )
+    assert [STAGES[stage] for stage in stages(features(timelines, moments, Habits()))] == [
+        "on_the_way",
+        "on_the_way",
+        "silent",
+    ]

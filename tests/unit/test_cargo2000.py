@@ -47,7 +47,15 @@ OUTBOUND: Leg = {
     "hops": 1,
 }
 #: What a second flight adds to a leg.
-SECOND: Leg = {"dep_2_p": 40, "dep_2_e": 50, "dep_2_place": 902, "rcf_2_p": 60, "rcf_2_e": 70, "rcf_2_place": 903, "hops": 2}
+SECOND: Leg = {
+    "dep_2_p": 40,
+    "dep_2_e": 50,
+    "dep_2_place": 902,
+    "rcf_2_p": 60,
+    "rcf_2_e": 70,
+    "rcf_2_place": 903,
+    "hops": 2,
+}
 
 
 def chain(outbound: Leg = OUTBOUND, *inbound: Leg, **cells: object) -> dict[str, object]:
@@ -55,7 +63,11 @@ def chain(outbound: Leg = OUTBOUND, *inbound: Leg, **cells: object) -> dict[str,
     inbound = inbound or (INBOUND,)
     legs = {**dict(zip(LEGS, inbound, strict=False)), "o": outbound}
     row: dict[str, object] = dict.fromkeys(COLUMNS, 0)
-    row |= {f"{leg}_{name}": value for leg, cells_of_leg in legs.items() for name, value in cells_of_leg.items()}
+    row |= {
+        f"{leg}_{name}": value
+        for leg, cells_of_leg in legs.items()
+        for name, value in cells_of_leg.items()
+    }
     return row | {"legs": len(inbound)} | cells
 
 
@@ -66,7 +78,13 @@ def read(folder: Path, *rows: Mapping[str, object]) -> Imported:
 
 def numbered(count: int) -> list[dict[str, object]]:
     """Chains whose outbound legs are planned longer and longer."""
-    return [chain({**OUTBOUND, "legid": 100 + number, "dlv_p": 800 + 37 * number}, {**INBOUND, "legid": 5000 + number}) for number in range(count)]
+    return [
+        chain(
+            {**OUTBOUND, "legid": 100 + number, "dlv_p": 800 + 37 * number},
+            {**INBOUND, "legid": 5000 + number},
+        )
+        for number in range(count)
+    ]
 
 
 def scans(imported: Imported, shipment_id: str = "31") -> pd.DataFrame:
@@ -81,7 +99,9 @@ def moment(imported: Imported, code: str, column: str = "occurred_at") -> pd.Tim
 
 def minutes_after_booking(imported: Imported, shipment_id: str = "31") -> dict[str, int]:
     at = scans(imported, shipment_id)["occurred_at"]
-    return {str(code): round((when - at["booking"]).total_seconds() / 60) for code, when in at.items()}
+    return {
+        str(code): round((when - at["booking"]).total_seconds() / 60) for code, when in at.items()
+    }
 
 
 def test_the_outbound_leg_is_the_shipment_and_each_of_its_steps_a_scan(tmp_path: Path) -> None:
@@ -95,7 +115,13 @@ def test_the_outbound_leg_is_the_shipment_and_each_of_its_steps_a_scan(tmp_path:
         "o_dlv": "delivered",
     }
     passed = minutes_after_booking(imported)
-    assert {code: passed[code] for code in outbound.index} == {"booking": 0, "o_rcs": 250, "o_dep_1": 330, "o_rcf_1": 700, "o_dlv": 1500}
+    assert {code: passed[code] for code in outbound.index} == {
+        "booking": 0,
+        "o_rcs": 250,
+        "o_dep_1": 330,
+        "o_rcf_1": 700,
+        "o_dlv": 1500,
+    }
     assert dict(outbound["place"].dropna()) == {"o_dep_1": "700", "o_rcf_1": "902"}
 
 
@@ -111,15 +137,26 @@ def test_inbound_legs_end_at_the_booking_and_are_learned_with_it(tmp_path: Path)
     slow = {**INBOUND, "legid": 12, "dlv_e": 160}
     imported = read(tmp_path, chain(OUTBOUND, INBOUND, slow))
     passed = minutes_after_booking(imported)
-    assert {code: at for code, at in passed.items() if code.startswith("i1")} == {"i1_rcs": -410, "i1_dep_1": -340, "i1_rcf_1": -160, "i1_dlv": -100}
+    assert {code: at for code, at in passed.items() if code.startswith("i1")} == {
+        "i1_rcs": -410,
+        "i1_dep_1": -340,
+        "i1_rcf_1": -160,
+        "i1_dlv": -100,
+    }
     assert passed["i2_dlv"] == 0
     inbound = scans(imported).filter(regex="^i", axis=0)
     assert set(inbound["event_code"]) == {"info"}
-    assert (inbound["received_at"].dt.tz_localize(None) == moment(imported, "booking", "received_at")).all()
-    assert imported.shipments[["package_count", "has_several_origins"]].to_numpy().tolist() == [[2, True]]
+    assert (
+        inbound["received_at"].dt.tz_localize(None) == moment(imported, "booking", "received_at")
+    ).all()
+    assert imported.shipments[["package_count", "has_several_origins"]].to_numpy().tolist() == [
+        [2, True]
+    ]
 
 
-def test_an_inbound_delivery_is_nobodys_arrival_and_nothing_is_known_before_the_booking(tmp_path: Path) -> None:
+def test_an_inbound_delivery_is_nobodys_arrival_and_nothing_is_known_before_the_booking(
+    tmp_path: Path,
+) -> None:
     imported = read(tmp_path, chain())
     timelines = Timelines.from_frames(imported.shipments, imported.events)
     booked_at = np.datetime64(moment(imported, "booking", "received_at"), "us")
@@ -130,16 +167,26 @@ def test_an_inbound_delivery_is_nobodys_arrival_and_nothing_is_known_before_the_
     assert lessons.kind[np.argmin(lessons.moments.as_of)] == PURCHASE
     judged = snapshots_to_judge(timelines, np.datetime64("2000-01-01"), np.datetime64("2002-01-01"))
     # The hand-over is the check-in of the outbound leg, not that of an inbound one.
-    assert judged.features.numbers["handling_days"][list(judged.kind).index("handover")] == pytest.approx(250 / 1440)
+    assert judged.features.numbers["handling_days"][
+        list(judged.kind).index("handover")
+    ] == pytest.approx(250 / 1440)
 
 
-@pytest.mark.parametrize(("effective", "is_late"), [(800 - 60, False), (800 - 59, True), (800, True), (1, False)])
-def test_late_by_the_promised_day_is_longer_than_planned_by_a_minute(tmp_path: Path, effective: int, is_late: bool) -> None:
+@pytest.mark.parametrize(
+    ("effective", "is_late"), [(800 - 60, False), (800 - 59, True), (800, True), (1, False)]
+)
+def test_late_by_the_promised_day_is_longer_than_planned_by_a_minute(
+    tmp_path: Path, effective: int, is_late: bool
+) -> None:
     imported = read(tmp_path, chain({**OUTBOUND, "dlv_e": effective}))
-    assert (moment(imported, "o_dlv").normalize() > imported.shipments["promised_on"].iloc[0]) == is_late
+    assert (
+        moment(imported, "o_dlv").normalize() > imported.shipments["promised_on"].iloc[0]
+    ) == is_late
 
 
-def test_the_order_of_the_file_is_the_order_of_days_and_plans_end_a_minute_before_midnight(tmp_path: Path) -> None:
+def test_the_order_of_the_file_is_the_order_of_days_and_plans_end_a_minute_before_midnight(
+    tmp_path: Path,
+) -> None:
     imported = read(tmp_path, *numbered(2 * ROWS_A_DAY + 1))
     booked = imported.shipments["ordered_at"]
     first = booked.dt.normalize() - pd.Timestamp("2001-01-01", tz="UTC")
@@ -147,7 +194,9 @@ def test_the_order_of_the_file_is_the_order_of_days_and_plans_end_a_minute_befor
     planned = pd.Series([1440 + 37 * number for number in range(len(booked))])
     planned_end = booked + pd.to_timedelta(planned, unit="min")
     assert (planned_end.dt.strftime("%H:%M") == "23:59").all()
-    assert (planned_end.dt.tz_localize(None).dt.normalize() == imported.shipments["promised_on"]).all()
+    assert (
+        planned_end.dt.tz_localize(None).dt.normalize() == imported.shipments["promised_on"]
+    ).all()
     assert imported.notes["synthetic_times"] == len(imported.events)
     assert imported.events["is_received_at_assumed"].all()
 
@@ -172,7 +221,9 @@ def test_the_order_of_the_file_is_the_order_of_days_and_plans_end_a_minute_befor
         ({"o_dlv_e": 1_100_000}, "longer_than_two_years"),
     ],
 )
-def test_a_row_that_cannot_be_right_is_put_aside_and_moves_no_other(tmp_path: Path, cells: dict[str, object], reason: str) -> None:
+def test_a_row_that_cannot_be_right_is_put_aside_and_moves_no_other(
+    tmp_path: Path, cells: dict[str, object], reason: str
+) -> None:
     rows = numbered(5)
     before = read(tmp_path, *rows)
     imported = read(tmp_path, *rows[:3], {**rows[3], **cells}, rows[4])
@@ -192,11 +243,18 @@ def test_what_cannot_be_read_is_named_by_its_column(tmp_path: Path) -> None:
 def test_a_step_that_is_not_there_may_be_written_in_three_ways(tmp_path: Path, absent: str) -> None:
     row = chain()
     before = read(tmp_path, row)
-    pd.testing.assert_frame_equal(read(tmp_path, {name: absent if value == 0 else value for name, value in row.items()}).events, before.events)
+    pd.testing.assert_frame_equal(
+        read(
+            tmp_path, {name: absent if value == 0 else value for name, value in row.items()}
+        ).events,
+        before.events,
+    )
 
 
 def test_a_route_with_a_gap_is_kept_and_counted(tmp_path: Path) -> None:
-    imported = read(tmp_path, chain({**OUTBOUND, **SECOND, "dep_2_place": 999}, {**INBOUND, "rcf_1_place": 701}))
+    imported = read(
+        tmp_path, chain({**OUTBOUND, **SECOND, "dep_2_place": 999}, {**INBOUND, "rcf_1_place": 701})
+    )
     assert imported.rejected() == {}
     assert imported.notes["legs_that_change_airport_between_flights"] == 1
     assert imported.notes["inbound_legs_that_end_elsewhere"] == 1
@@ -207,13 +265,27 @@ def test_a_route_with_a_gap_is_kept_and_counted(tmp_path: Path) -> None:
     [
         pytest.param(lambda content: b"\xef\xbb\xbf" + content, id="byte order mark"),
         pytest.param(lambda content: content.replace(b"\n", b"\r\n"), id="Windows line ends"),
-        pytest.param(lambda content: content.replace(b"\n", b"\r"), id="line ends of old Macintoshes"),
-        pytest.param(lambda content: content.replace(b",", b'","').replace(b"\n", b'"\n"').join([b'"', b""])[:-1], id="quotes"),
+        pytest.param(
+            lambda content: content.replace(b"\n", b"\r"), id="line ends of old Macintoshes"
+        ),
+        pytest.param(
+            lambda content: (
+                content.replace(b",", b'","').replace(b"\n", b'"\n"').join([b'"', b""])[:-1]
+            ),
+            id="quotes",
+        ),
         pytest.param(lambda content: content.removesuffix(b"\n"), id="no last line end"),
-        pytest.param(lambda content: content.replace(b"legs\n", b'legs,"a\nremark"\n', 1).replace(b",1\n", b',1,"two\nlines"\n'), id="a column more"),
+        pytest.param(
+            lambda content: content.replace(b"legs\n", b'legs,"a\nremark"\n', 1).replace(
+                b",1\n", b',1,"two\nlines"\n'
+            ),
+            id="a column more",
+        ),
     ],
 )
-def test_how_the_file_is_written_down_does_not_matter(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+def test_how_the_file_is_written_down_does_not_matter(
+    tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
     before = read(tmp_path, *numbered(30))
     (tmp_path / FILE).write_bytes(change((tmp_path / FILE).read_bytes()))
     after = read_cargo2000(tmp_path / FILE)
@@ -248,7 +320,14 @@ def test_every_real_chain_is_read(eta_data: Path) -> None:
     assert len(imported.shipments) == 3_942
     milestones = imported.events[imported.events["raw_code"].notna()]
     assert len(milestones) == 56_082
-    assert len(milestones.assign(leg=milestones["raw_code"].str.partition("_")[0]).drop_duplicates(["shipment_id", "leg"])) == 11_874
+    assert (
+        len(
+            milestones.assign(leg=milestones["raw_code"].str.partition("_")[0]).drop_duplicates(
+                ["shipment_id", "leg"]
+            )
+        )
+        == 11_874
+    )
     assert imported.events["event_code"].value_counts().to_dict() == {
         "info": 36_572,
         "linehaul_departed": 5_813,
@@ -266,7 +345,9 @@ def test_every_real_chain_is_read(eta_data: Path) -> None:
         "legs_that_change_airport_between_flights": 3,
         "inbound_legs_that_end_elsewhere": 0,
     }
-    delivered = imported.events[imported.events["event_code"] == "delivered"].merge(imported.shipments, on="shipment_id")
+    delivered = imported.events[imported.events["event_code"] == "delivered"].merge(
+        imported.shipments, on="shipment_id"
+    )
     late = delivered["occurred_at"].dt.tz_localize(None).dt.normalize() > delivered["promised_on"]
     assert late.mean() == pytest.approx(0.2803, abs=1e-4)
     assert late.tail(len(late) // 4 + 1).mean() == pytest.approx(0.3306, abs=1e-4)

@@ -11,8 +11,14 @@ from eta.journey.segments import NOWHERE, Segments, pick_times
 RUNS = Segments.of_counts(np.array([2, 0, 3, 0]))
 
 
-@pytest.mark.parametrize("texts", [["b", None, "a", "", "b"], pd.Series(["b", np.nan, "a", "", "b"], dtype=object)], ids=["a list", "a column"])
-def test_labels_are_codes_into_sorted_names_and_empty_texts_are_missing(texts: list[str | None] | pd.Series) -> None:
+@pytest.mark.parametrize(
+    "texts",
+    [["b", None, "a", "", "b"], pd.Series(["b", np.nan, "a", "", "b"], dtype=object)],
+    ids=["a list", "a column"],
+)
+def test_labels_are_codes_into_sorted_names_and_empty_texts_are_missing(
+    texts: list[str | None] | pd.Series,
+) -> None:
     labels = Labels.of(texts)
     assert labels.names == ("a", "b")
     assert labels.codes.tolist() == [1, MISSING, 0, MISSING, 1]
@@ -34,16 +40,25 @@ def test_taken_labels_keep_names_that_no_longer_occur() -> None:
 
 
 def test_a_text_without_a_number_gets_that_of_a_missing_one() -> None:
-    assert Labels.of(["a", "b", None]).translate({"a": 1.5, "c": 9.0}, missing=-7.0).tolist() == [1.5, -7.0, -7.0]
+    assert Labels.of(["a", "b", None]).translate({"a": 1.5, "c": 9.0}, missing=-7.0).tolist() == [
+        1.5,
+        -7.0,
+        -7.0,
+    ]
     assert Labels.of([None]).translate({"a": 1.5}, missing=-7.0).tolist() == [-7.0]
 
 
 @pytest.mark.parametrize("count", [0, 3, 5_000])
 def test_numbers_are_looked_up_alike_for_few_texts_and_for_many(count: int) -> None:
     texts = [("a", None, "b", "c")[number % 4] for number in range(count)]
-    found = looked_up((Labels.of(texts), Labels.of(texts[::-1])), ({"a": 1.5, "b": 2.5}, {"c": 3.5}), (-7.0, -8.0))
+    found = looked_up(
+        (Labels.of(texts), Labels.of(texts[::-1])), ({"a": 1.5, "b": 2.5}, {"c": 3.5}), (-7.0, -8.0)
+    )
     first, second = {"a": 1.5, "b": 2.5}, {"c": 3.5}
-    assert found.tolist() == [[first.get(str(text), -7.0) for text in texts], [second.get(str(text), -8.0) for text in texts[::-1]]]
+    assert found.tolist() == [
+        [first.get(str(text), -7.0) for text in texts],
+        [second.get(str(text), -8.0) for text in texts[::-1]],
+    ]
 
 
 def pairs(left: str | None, right: str | None) -> tuple[str | None, str | None]:
@@ -54,7 +69,12 @@ def pairs(left: str | None, right: str | None) -> tuple[str | None, str | None]:
     ("left", "right", "joined", "either"),
     [
         (["BR", "BR", "AT"], ["SP", "RJ", "9"], ["BR-SP", "BR-RJ", "AT-9"], ["BR", "BR", "AT"]),
-        (["BR", None, "AT", None], ["SP", "RJ", None, None], ["BR-SP", None, None, None], ["BR", "RJ", "AT", None]),
+        (
+            ["BR", None, "AT", None],
+            ["SP", "RJ", None, None],
+            ["BR-SP", None, None, None],
+            ["BR", "RJ", "AT", None],
+        ),
         ([None, None], ["SP", "RJ"], [None, None], ["SP", "RJ"]),
         ([], [], [], []),
         (["a", "a-b"], ["b-c", "c"], ["a-b-c", "a-b-c"], ["a", "a-b"]),
@@ -62,10 +82,16 @@ def pairs(left: str | None, right: str | None) -> tuple[str | None, str | None]:
     ids=["both known", "some missing", "left unknown", "nothing", "two ways to one text"],
 )
 def test_derived_texts_follow_from_those_of_their_row(
-    left: list[str | None], right: list[str | None], joined: list[str | None], either: list[str | None]
+    left: list[str | None],
+    right: list[str | None],
+    joined: list[str | None],
+    either: list[str | None],
 ) -> None:
     found = derived([Labels.of(left), Labels.of(right)], pairs, ("joined", "either"))
-    assert {name: labels.texts().tolist() for name, labels in found.items()} == {"joined": joined, "either": either}
+    assert {name: labels.texts().tolist() for name, labels in found.items()} == {
+        "joined": joined,
+        "either": either,
+    }
     assert list(found["joined"].names) == sorted({text for text in joined if text})
 
 
@@ -86,7 +112,9 @@ def test_combinations_are_numbered_as_they_first_occur() -> None:
         codes = random.integers(-1, 9, (3, rows)).astype(np.int32)
         group, first = combinations([Labels(own, tuple("abcdefghi")) for own in codes])
         seen: dict[tuple[int, ...], int] = {}
-        assert group.tolist() == [seen.setdefault(tuple(row), len(seen)) for row in codes.T.tolist()]
+        assert group.tolist() == [
+            seen.setdefault(tuple(row), len(seen)) for row in codes.T.tolist()
+        ]
         assert [tuple(row) for row in codes.T[first].tolist()] == list(seen)
 
 
@@ -105,4 +133,8 @@ def test_runs_without_rows_hold_nothing(counts: list[int]) -> None:
 def test_nowhere_has_no_time() -> None:
     times = np.array(["2018-01-01", "2018-01-02"], dtype="datetime64[us]")
     picked = pick_times(times, np.array([1, NOWHERE, 0]))
-    assert np.array_equal(picked, np.array(["2018-01-02", "NaT", "2018-01-01"], dtype="datetime64[us]"), equal_nan=True)
+    assert np.array_equal(
+        picked,
+        np.array(["2018-01-02", "NaT", "2018-01-01"], dtype="datetime64[us]"),
+        equal_nan=True,
+    )

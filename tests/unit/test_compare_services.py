@@ -54,9 +54,20 @@ def test_who_abstains_is_not_compared() -> None:
     assert (told.fastest, told.safest, told.cheapest) == (None, None, None)
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(9, 20), st.sampled_from([None, 3.0, 5.0])), min_size=1, max_size=8))
-def test_the_best_are_never_beaten_in_what_they_are_best_in(services: list[tuple[int, int, float | None]]) -> None:
-    answers, prices = [answer(estimated, latest) for estimated, latest, _ in services], [price for _, _, price in services]
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 9), st.integers(9, 20), st.sampled_from([None, 3.0, 5.0])),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_the_best_are_never_beaten_in_what_they_are_best_in(
+    services: list[tuple[int, int, float | None]],
+) -> None:
+    answers, prices = (
+        [answer(estimated, latest) for estimated, latest, _ in services],
+        [price for _, _, price in services],
+    )
     told = compare_services(answers, prices)
     assert told.fastest is not None
     assert services[told.fastest][0] == min(estimated for estimated, _, _ in services)

@@ -16,22 +16,45 @@ WITH_JUMP = Curves.on_grid([0, 10, 10, 20], [[0.0, 0.0, 0.5, 1.0]])
 @pytest.mark.parametrize(
     ("curve", "hours", "probability"),
     [
-        *((TWO_DAYS, hours, probability) for hours, probability in [(0, 0.0), (12, 0.25), (24, 0.5), (36, 0.7), (48, 0.9), (1e6, 0.9)]),
-        *((WITH_JUMP, hours, probability) for hours, probability in [(9.999, 0.0), (10, 0.5), (15, 0.75), (20, 1.0)]),
+        *(
+            (TWO_DAYS, hours, probability)
+            for hours, probability in [
+                (0, 0.0),
+                (12, 0.25),
+                (24, 0.5),
+                (36, 0.7),
+                (48, 0.9),
+                (1e6, 0.9),
+            ]
+        ),
+        *(
+            (WITH_JUMP, hours, probability)
+            for hours, probability in [(9.999, 0.0), (10, 0.5), (15, 0.75), (20, 1.0)]
+        ),
     ],
 )
-def test_the_probability_is_linear_between_knots_and_has_jumped_at_a_jump(curve: Curves, hours: float, probability: float) -> None:
+def test_the_probability_is_linear_between_knots_and_has_jumped_at_a_jump(
+    curve: Curves, hours: float, probability: float
+) -> None:
     assert curve.cdf_at(hours) == pytest.approx([probability])
 
 
 @pytest.mark.parametrize(
     ("curve", "level", "hours"),
     [
-        *((TWO_DAYS, level, hours) for level, hours in [(0.25, 12), (0.5, 24), (0.7, 36), (0.9, 48), (0.91, np.inf)]),
-        *((WITH_JUMP, level, hours) for level, hours in [(0.01, 10), (0.5, 10), (0.75, 15), (1.0, 20)]),
+        *(
+            (TWO_DAYS, level, hours)
+            for level, hours in [(0.25, 12), (0.5, 24), (0.7, 36), (0.9, 48), (0.91, np.inf)]
+        ),
+        *(
+            (WITH_JUMP, level, hours)
+            for level, hours in [(0.01, 10), (0.5, 10), (0.75, 15), (1.0, 20)]
+        ),
     ],
 )
-def test_a_quantile_is_the_fewest_hours_that_reach_the_level(curve: Curves, level: float, hours: float) -> None:
+def test_a_quantile_is_the_fewest_hours_that_reach_the_level(
+    curve: Curves, level: float, hours: float
+) -> None:
     assert curve.quantile(level) == pytest.approx([hours])
 
 
@@ -100,18 +123,27 @@ def test_a_certain_arrival_has_one_date_at_every_level() -> None:
 
 
 def test_batches_put_together_answer_like_each_of_them() -> None:
-    parts = [TWO_DAYS.remaining_after(12.0), Curves.of(np.array([[0.0, 5.0, 50.0], [1.0, 6.0, 60.0]]), np.array([[0.0, 0.1, 1.0]]))]
+    parts = [
+        TWO_DAYS.remaining_after(12.0),
+        Curves.of(np.array([[0.0, 5.0, 50.0], [1.0, 6.0, 60.0]]), np.array([[0.0, 0.1, 1.0]])),
+    ]
     whole = Curves.concatenate(parts)
     assert len(whole) == 3
-    assert whole.quantile(0.6) == pytest.approx(np.concatenate([part.quantile(0.6) for part in parts]))
+    assert whole.quantile(0.6) == pytest.approx(
+        np.concatenate([part.quantile(0.6) for part in parts])
+    )
     assert whole.cdf_at(7.0) == pytest.approx(np.concatenate([part.cdf_at(7.0) for part in parts]))
     assert whole.never == pytest.approx(np.concatenate([part.never for part in parts]))
 
 
-@pytest.mark.parametrize("rows", [np.array([2, 0, 2]), np.array([True, False, True])], ids=["positions", "mask"])
+@pytest.mark.parametrize(
+    "rows", [np.array([2, 0, 2]), np.array([True, False, True])], ids=["positions", "mask"]
+)
 @pytest.mark.parametrize("has_own_hours", [True, False])
 @pytest.mark.parametrize("has_own_cdf", [True, False])
-def test_taken_rows_answer_as_they_did_before(rows: NDArray[np.int64], has_own_hours: bool, has_own_cdf: bool) -> None:
+def test_taken_rows_answer_as_they_did_before(
+    rows: NDArray[np.int64], has_own_hours: bool, has_own_cdf: bool
+) -> None:
     hours = np.array([[0.0, 10.0], [0.0, 20.0], [5.0, 30.0]])[: 3 if has_own_hours else 1]
     cdf = np.array([[0.0, 0.9], [0.1, 0.8], [0.2, 1.0]])[: 3 if has_own_cdf else 1]
     curves = Curves(hours, cdf, np.array([0.0, 3.0, 6.0]))
@@ -132,7 +164,15 @@ def test_taken_rows_answer_as_they_did_before(rows: NDArray[np.int64], has_own_h
         ([0.0, np.nan, 2.0], [0.0, 0.5, 1.0]),
         ([0.0, 1.0, np.inf], [0.0, 0.5, 1.0]),
     ],
-    ids=["the cdf falls", "hours go back", "above one", "below zero", "probability unknown", "hours unknown", "hours infinite"],
+    ids=[
+        "the cdf falls",
+        "hours go back",
+        "above one",
+        "below zero",
+        "probability unknown",
+        "hours unknown",
+        "hours infinite",
+    ],
 )
 def test_what_is_no_distribution_is_refused(hours: list[float], cdf: list[float]) -> None:
     with pytest.raises(InvalidCurve):
@@ -144,16 +184,27 @@ def test_crossing_quantiles_are_refused() -> None:
         Curves.from_quantiles([0.5, 0.9], [[20.0, 10.0]], longest_hours=100.0)
 
 
-def law(hours: list[float], arrived: list[bool], groups: list[int], count: int, grid: list[float]) -> NDArray[np.float64]:
-    return kaplan_meier(np.array(hours), np.array(arrived, dtype=bool), np.array(groups, dtype=np.int64), count, np.array(grid))
+def law(
+    hours: list[float], arrived: list[bool], groups: list[int], count: int, grid: list[float]
+) -> NDArray[np.float64]:
+    return kaplan_meier(
+        np.array(hours),
+        np.array(arrived, dtype=bool),
+        np.array(groups, dtype=np.int64),
+        count,
+        np.array(grid),
+    )
 
 
 def test_without_censoring_kaplan_meier_counts_arrivals() -> None:
-    assert law([1, 2, 2, 4], [True] * 4, [0] * 4, 1, [0, 1, 2, 3, 4]) == pytest.approx(np.array([[0, 0.25, 0.75, 0.75, 1.0]]))
+    assert law([1, 2, 2, 4], [True] * 4, [0] * 4, 1, [0, 1, 2, 3, 4]) == pytest.approx(
+        np.array([[0, 0.25, 0.75, 0.75, 1.0]])
+    )
 
 
 def test_kaplan_meier_with_censoring_as_computed_by_hand() -> None:
-    # At risk 5, 3 (one of 4 was lost from sight before), 2 and 0: S = 4/5, 4/5 x 2/3, 4/5 x 2/3 x 1/2, then unchanged.
+    # At risk 5, 3 (one of 4 was lost from sight before), 2 and 0: S = 4/5, 4/5 x 2/3, 4/5 x 2/3 x
+    # 1/2, then unchanged.
     result = law([1, 2, 2, 3, 4], [True, True, False, True, False], [0] * 5, 1, [0, 1, 2, 3, 4])
     assert result == pytest.approx(np.array([[0, 1 / 5, 1 - 8 / 15, 1 - 4 / 15, 1 - 4 / 15]]))
 
@@ -166,11 +217,15 @@ def test_an_open_parcel_raises_the_odds_of_a_late_arrival() -> None:
 
 
 def test_a_time_within_a_step_counts_at_its_end_and_one_at_zero_in_the_first() -> None:
-    assert law([0.0, 1.2], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(np.array([[0, 0.5, 1.0]]))
+    assert law([0.0, 1.2], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(
+        np.array([[0, 0.5, 1.0]])
+    )
 
 
 def test_an_arrival_after_the_grid_was_at_risk_all_along() -> None:
-    assert law([1, 99], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(np.array([[0, 0.5, 0.5]]))
+    assert law([1, 99], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(
+        np.array([[0, 0.5, 0.5]])
+    )
 
 
 def test_groups_do_not_touch_each_other_and_an_empty_one_says_nothing() -> None:
@@ -205,8 +260,17 @@ def test_no_rows_are_no_curves() -> None:
 
 
 def test_tables_hold_what_is_read_one_by_one() -> None:
-    curves = Curves.on_grid([0, 10, 20], [[0.0, 0.5, 0.9], [0.1, 0.2, 1.0]]).remaining_after([0.0, 12.0])
+    curves = Curves.on_grid([0, 10, 20], [[0.0, 0.5, 0.9], [0.1, 0.2, 1.0]]).remaining_after(
+        [0.0, 12.0]
+    )
     levels, hours = np.array([[0.1, 0.5, 0.95]]), np.array([[1.0, 8.0], [3.0, np.nan]])
-    assert np.array_equal(curves.quantile_table(levels), np.column_stack([curves.quantile(level) for level in levels[0]]))
-    assert np.array_equal(curves.cdf_table(hours), np.column_stack([curves.cdf_at(own) for own in hours.T]), equal_nan=True)
+    assert np.array_equal(
+        curves.quantile_table(levels),
+        np.column_stack([curves.quantile(level) for level in levels[0]]),
+    )
+    assert np.array_equal(
+        curves.cdf_table(hours),
+        np.column_stack([curves.cdf_at(own) for own in hours.T]),
+        equal_nan=True,
+    )
     assert np.isnan(curves.cdf_at(np.nan)).all()

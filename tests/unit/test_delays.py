@@ -16,7 +16,11 @@ from eta.journey.timeline import Timelines
 from journeys import START, scan, shipment
 
 NOW = START + timedelta(hours=100)
-LAWS = StageLaws(silence={"": Usual(10, 48), "accepted": Usual(20, 60)}, handling=Usual(24, 72), transit={"": Usual(50, 90), "AT-9": Usual(20, 40)})
+LAWS = StageLaws(
+    silence={"": Usual(10, 48), "accepted": Usual(20, 60)},
+    handling=Usual(24, 72),
+    transit={"": Usual(50, 90), "AT-9": Usual(20, 40)},
+)
 POLICY = DelayPolicy()
 
 
@@ -31,7 +35,14 @@ def flag(
     scans = [scan(0, code, 100 - hours_ago) for code, hours_ago in codes_at]
     timelines = Timelines.from_records([shipment(0)], scans)
     as_of = np.array([to_instant(NOW)])
-    end = np.array([np.datetime64("NaT") if promise_in_hours is None else to_instant(NOW + timedelta(hours=promise_in_hours))], dtype="datetime64[us]")
+    end = np.array(
+        [
+            np.datetime64("NaT")
+            if promise_in_hours is None
+            else to_instant(NOW + timedelta(hours=promise_in_hours))
+        ],
+        dtype="datetime64[us]",
+    )
     return decide(
         np.array([np.nan if promise_in_hours is None else 1 - p_late]),
         fold(timelines, Moments.all_at(timelines, as_of[0])),
@@ -61,7 +72,9 @@ def on_its_way(hours_ago: float = 30.0) -> tuple[tuple[EventCode, float], ...]:
         (0.10, True, "cleared"),
     ],
 )
-def test_a_flag_is_raised_at_one_threshold_and_withdrawn_at_a_lower(p_late: float, was_expected_late: bool, state: str) -> None:
+def test_a_flag_is_raised_at_one_threshold_and_withdrawn_at_a_lower(
+    p_late: float, was_expected_late: bool, state: str
+) -> None:
     decided = flag(p_late, *on_its_way(), was_expected_late=was_expected_late)
     assert decided.state.tolist() == [state]
     assert decided.is_raised.tolist() == [state == "predicted_late"]
@@ -81,8 +94,16 @@ def test_a_promise_that_ends_now_has_passed() -> None:
 def test_a_long_silence_is_a_stall_with_its_evidence() -> None:
     decided = flag(0.1, *on_its_way(hours_ago=61))
     assert decided.state.tolist() == ["stalled"]
-    assert (decided.reason_code[0], decided.reason_party[0], decided.evidence_kind[0]) == ("off_radar", "carrier", "silence")
-    assert (decided.observed_hours[0], decided.expected_p50_hours[0], decided.expected_upper_hours[0]) == (61.0, 20.0, 60.0)
+    assert (decided.reason_code[0], decided.reason_party[0], decided.evidence_kind[0]) == (
+        "off_radar",
+        "carrier",
+        "silence",
+    )
+    assert (
+        decided.observed_hours[0],
+        decided.expected_p50_hours[0],
+        decided.expected_upper_hours[0],
+    ) == (61.0, 20.0, 60.0)
 
 
 def test_a_silence_as_long_as_nearly_all_keep_is_no_stall() -> None:
@@ -91,14 +112,24 @@ def test_a_silence_as_long_as_nearly_all_keep_is_no_stall() -> None:
 
 def test_a_parcel_still_at_the_shop_is_the_shops_delay() -> None:
     decided = flag(0.6, (EventCode.ORDER_CREATED, 40.0))
-    assert (decided.reason_code[0], decided.reason_party[0], decided.evidence_kind[0]) == ("handover_delay", "merchant", "handling")
+    assert (decided.reason_code[0], decided.reason_party[0], decided.evidence_kind[0]) == (
+        "handover_delay",
+        "merchant",
+        "handling",
+    )
 
 
 def test_the_usual_transit_is_that_of_the_destination() -> None:
-    here, elsewhere = (flag(0.6, *on_its_way(hours_ago=30), destination=place) for place in ("AT-9", "BR-SP"))
+    here, elsewhere = (
+        flag(0.6, *on_its_way(hours_ago=30), destination=place) for place in ("AT-9", "BR-SP")
+    )
     assert (here.reason_code[0], here.expected_upper_hours[0]) == ("carrier_delay", 40.0)
     # Not slow by the law of all: the promise was tight, and nobody is blamed.
-    assert (elsewhere.reason_code[0], elsewhere.reason_party[0], elsewhere.evidence_kind[0]) == ("unknown", "unknown", None)
+    assert (elsewhere.reason_code[0], elsewhere.reason_party[0], elsewhere.evidence_kind[0]) == (
+        "unknown",
+        "unknown",
+        None,
+    )
 
 
 def test_without_a_promise_only_silence_is_told() -> None:
@@ -109,10 +140,23 @@ def test_without_a_promise_only_silence_is_told() -> None:
 
 def test_a_parcel_on_track_has_no_reason() -> None:
     decided = flag(0.1, *on_its_way())
-    assert (decided.reason_code[0], decided.reason_party[0], decided.evidence_kind[0]) == (None, None, None)
+    assert (decided.reason_code[0], decided.reason_party[0], decided.evidence_kind[0]) == (
+        None,
+        None,
+        None,
+    )
 
 
-@pytest.mark.parametrize("thresholds", [{"raise_at": 0.2}, {"clear_at": 0.6}, {"risk_at": 0.0}, {"raise_at": 1.0}, {"silence_level": 0.4}])
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        {"raise_at": 0.2},
+        {"clear_at": 0.6},
+        {"risk_at": 0.0},
+        {"raise_at": 1.0},
+        {"silence_level": 0.4},
+    ],
+)
 def test_a_policy_out_of_order_is_refused(thresholds: dict[str, float]) -> None:
     with pytest.raises(InvalidValue, match=r"keep|choose"):
         DelayPolicy(**thresholds)
@@ -122,10 +166,18 @@ def laws_of(handover_hours: NDArray[np.float64], *, known_through_hours: float) 
     """What is usual among parcels ordered at 0 and handed over after so many hours, if that is known."""
     shipments = [shipment(number) for number in range(len(handover_hours))]
     scans = [scan(number, EventCode.ORDER_CREATED, 0) for number in range(len(handover_hours))]
-    scans += [scan(number, EventCode.ACCEPTED, hours) for number, hours in enumerate(handover_hours)]
+    scans += [
+        scan(number, EventCode.ACCEPTED, hours) for number, hours in enumerate(handover_hours)
+    ]
     timelines = Timelines.from_records(shipments, scans)
     through = to_instant(START + timedelta(hours=known_through_hours))
-    return StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, through)), through, level=0.95, at_least=10)
+    return StageLaws.learn(
+        timelines,
+        fold(timelines, Moments.all_at(timelines, through)),
+        through,
+        level=0.95,
+        at_least=10,
+    )
 
 
 def test_usual_times_are_those_of_the_parcels() -> None:

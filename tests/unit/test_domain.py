@@ -34,11 +34,28 @@ def place(**changes: Any) -> Place:
 
 
 def shipment(**changes: Any) -> Shipment:
-    return Shipment(**{"shipment_id": "s", "order_id": "o", "origin": place(), "destination": place(), "ordered_at": NOON, **changes})
+    return Shipment(
+        **{
+            "shipment_id": "s",
+            "order_id": "o",
+            "origin": place(),
+            "destination": place(),
+            "ordered_at": NOON,
+            **changes,
+        }
+    )
 
 
 def event(**changes: Any) -> TrackingEvent:
-    return TrackingEvent(**{"shipment_id": "s", "event_code": EventCode.SORTED, "occurred_at": NOON, "received_at": NOON, **changes})
+    return TrackingEvent(
+        **{
+            "shipment_id": "s",
+            "event_code": EventCode.SORTED,
+            "occurred_at": NOON,
+            "received_at": NOON,
+            **changes,
+        }
+    )
 
 
 def test_a_shipment_needs_no_more_than_its_ends_and_the_time_of_the_order() -> None:
@@ -55,14 +72,24 @@ def test_a_size_that_cannot_be_is_refused_by_name(field: str, value: float) -> N
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("weight_kg", MAX_WEIGHT_KG * 1.001), ("price", -0.01), ("price", float("nan")), ("price", float("inf")), ("package_count", 0), ("package_count", -3)],
+    [
+        ("weight_kg", MAX_WEIGHT_KG * 1.001),
+        ("price", -0.01),
+        ("price", float("nan")),
+        ("price", float("inf")),
+        ("package_count", 0),
+        ("package_count", -3),
+    ],
 )
 def test_what_no_parcel_has_is_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(InvalidValue, match=f"^{field}: "):
         shipment(**{field: value})
 
 
-@pytest.mark.parametrize(("field", "value"), [("weight_kg", MAX_WEIGHT_KG), ("weight_kg", 0.001), ("price", 0.0), ("package_count", 40)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("weight_kg", MAX_WEIGHT_KG), ("weight_kg", 0.001), ("price", 0.0), ("package_count", 40)],
+)
 def test_values_at_the_edge_are_taken(field: str, value: float) -> None:
     assert getattr(shipment(**{field: value}), field) == value
 
@@ -75,7 +102,14 @@ def test_a_country_is_two_capital_letters(country: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("latitude", 90.1), ("latitude", -90.1), ("latitude", float("nan")), ("longitude", 180.1), ("longitude", -180.1), ("longitude", float("nan"))],
+    [
+        ("latitude", 90.1),
+        ("latitude", -90.1),
+        ("latitude", float("nan")),
+        ("longitude", 180.1),
+        ("longitude", -180.1),
+        ("longitude", float("nan")),
+    ],
 )
 def test_a_coordinate_off_the_globe_is_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(InvalidValue, match=f"^{field}: "):
@@ -83,7 +117,9 @@ def test_a_coordinate_off_the_globe_is_refused_by_name(field: str, value: float)
 
 
 @pytest.mark.parametrize(("latitude", "longitude"), [(90.0, 180.0), (-90.0, -180.0), (0.0, 0.0)])
-def test_the_poles_the_date_line_and_the_origin_are_on_the_globe(latitude: float, longitude: float) -> None:
+def test_the_poles_the_date_line_and_the_origin_are_on_the_globe(
+    latitude: float, longitude: float
+) -> None:
     assert Place(country="BR", latitude=latitude, longitude=longitude).latitude == latitude
 
 
@@ -100,7 +136,9 @@ def test_a_scan_without_an_offset_is_refused_by_the_fields_name(field: str) -> N
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize(("value", "field"), [(place(), "country"), (shipment(), "weight_kg"), (event(), "occurred_at")])
+@pytest.mark.parametrize(
+    ("value", "field"), [(place(), "country"), (shipment(), "weight_kg"), (event(), "occurred_at")]
+)
 def test_facts_do_not_change(value: object, field: str) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, field, None)
@@ -113,7 +151,11 @@ def test_the_message_of_an_error_is_its_docstring_or_its_own() -> None:
     assert issubclass(InvalidValue, EtaError)
 
 
-ENUMS = [word for word in vars(vocabulary).values() if isinstance(word, type) and issubclass(word, StrEnum) and word is not StrEnum]
+ENUMS = [
+    word
+    for word in vars(vocabulary).values()
+    if isinstance(word, type) and issubclass(word, StrEnum) and word is not StrEnum
+]
 
 
 @pytest.mark.parametrize("words", ENUMS)
@@ -122,12 +164,18 @@ def test_words_are_spelt_like_their_names_and_are_unique(words: type[StrEnum]) -
     assert [word.value for word in words] == [name.lower() for name in words.__members__]
 
 
-#: The rule of the product's vocabulary, code by code name; every code that it does not name is a scan in transit.
+#: The rule of the product's vocabulary, code by code name; every code that it does not name is a
+#: scan in transit.
 STATUS_BY_RULE = {
-    **dict.fromkeys(["order_created", "order_approved", "order_packed", "label_created", "manifest_received"], Status.PRE_TRANSIT),
+    **dict.fromkeys(
+        ["order_created", "order_approved", "order_packed", "label_created", "manifest_received"],
+        Status.PRE_TRANSIT,
+    ),
     **dict.fromkeys(["held", "import_customs_held"], Status.ON_HOLD),
     **dict.fromkeys(["return_started", "return_delivered"], Status.RETURN_TO_SENDER),
-    **dict.fromkeys(["delivery_scheduled", "delivery_rescheduled", "redirected", "damaged", "info"], None),
+    **dict.fromkeys(
+        ["delivery_scheduled", "delivery_rescheduled", "redirected", "damaged", "info"], None
+    ),
     "picked_up_by_recipient": Status.DELIVERED,
     **{status.value: status for status in Status},
 }
@@ -149,8 +197,14 @@ def test_every_clock_is_started_by_some_scan() -> None:
 @pytest.mark.parametrize(
     ("codes", "phases"),
     [
-        ({code for code, status in STATUS_OF.items() if status is Status.PRE_TRANSIT}, {Phase.ORDER_HANDLING}),
-        ({code for code, status in STATUS_OF.items() if status is Status.DELIVERED}, {Phase.POST_DELIVERY}),
+        (
+            {code for code, status in STATUS_OF.items() if status is Status.PRE_TRANSIT},
+            {Phase.ORDER_HANDLING},
+        ),
+        (
+            {code for code, status in STATUS_OF.items() if status is Status.DELIVERED},
+            {Phase.POST_DELIVERY},
+        ),
         (HANDOVER_CODES, {Phase.FIRST_MILE}),
         (FACILITY_CODES, {Phase.LINEHAUL}),
         (ARRIVAL_CODES, {Phase.LAST_MILE, Phase.POST_DELIVERY}),
@@ -168,7 +222,9 @@ def test_clocks_start_in_the_order_in_which_codes_are_declared() -> None:
 
 def test_an_arrival_is_an_attempt_or_a_delivery() -> None:
     delivered = {code for code, status in STATUS_OF.items() if status is Status.DELIVERED}
-    assert delivered | {EventCode.DELIVERY_ATTEMPTED, EventCode.AVAILABLE_FOR_PICKUP} == ARRIVAL_CODES
+    assert (
+        delivered | {EventCode.DELIVERY_ATTEMPTED, EventCode.AVAILABLE_FOR_PICKUP} == ARRIVAL_CODES
+    )
     assert delivered < FINAL_CODES
 
 
@@ -184,7 +240,12 @@ def test_the_first_possession_and_the_first_facility_are_told_apart() -> None:
 
 
 def test_a_plain_delivery_is_no_exception() -> None:
-    assert not EXCEPTION_CODES & {EventCode.DELIVERED, EventCode.PICKED_UP_BY_RECIPIENT, EventCode.AVAILABLE_FOR_PICKUP, EventCode.INFO}
+    assert not EXCEPTION_CODES & {
+        EventCode.DELIVERED,
+        EventCode.PICKED_UP_BY_RECIPIENT,
+        EventCode.AVAILABLE_FOR_PICKUP,
+        EventCode.INFO,
+    }
 
 
 @pytest.mark.parametrize("table", [STATUS_OF, PHASE_OF])

@@ -19,14 +19,36 @@ SERVED = fixed(400).served
 ORDERED = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def ask(wanted_on: date, level: float = 0.5, *, origin: str = "AT", destination: str = "BR", at: time = time(17), ordered_at: datetime = ORDERED) -> ShipBy:
-    lane = Shipment(shipment_id="lane", order_id="lane", origin=Place(country=origin), destination=Place(country=destination), ordered_at=ordered_at)
-    return find_ship_by(lane, [CarrierService(carrier="post")], SERVED, wanted_on=wanted_on, level=level, handover=at)[0]
+def ask(
+    wanted_on: date,
+    level: float = 0.5,
+    *,
+    origin: str = "AT",
+    destination: str = "BR",
+    at: time = time(17),
+    ordered_at: datetime = ORDERED,
+) -> ShipBy:
+    lane = Shipment(
+        shipment_id="lane",
+        order_id="lane",
+        origin=Place(country=origin),
+        destination=Place(country=destination),
+        ordered_at=ordered_at,
+    )
+    return find_ship_by(
+        lane,
+        [CarrierService(carrier="post")],
+        SERVED,
+        wanted_on=wanted_on,
+        level=level,
+        handover=at,
+    )[0]
 
 
 def test_the_latest_hand_over_with_the_chance_asked_for_is_the_answer() -> None:
     told = ask(date(2026, 5, 20))
-    # Four days before the end of the 20th in Sao Paulo, which is 5 in the morning of the 21st in Vienna.
+    # Four days before the end of the 20th in Sao Paulo, which is 5 in the morning of the 21st in
+    # Vienna.
     assert told.handover_at is not None
     assert told.handover_at.isoformat() == "2026-05-16T17:00:00+02:00"
     assert told.probability is not None
@@ -44,26 +66,50 @@ def test_where_no_day_is_early_enough_that_is_said_with_the_chances() -> None:
 
 
 def test_without_a_model_or_enough_parcels_no_day_is_named() -> None:
-    lane = Shipment(shipment_id="lane", order_id="lane", origin=Place(country="AT"), destination=Place(country="AT"), ordered_at=ORDERED)
+    lane = Shipment(
+        shipment_id="lane",
+        order_id="lane",
+        origin=Place(country="AT"),
+        destination=Place(country="AT"),
+        ordered_at=ORDERED,
+    )
     terms = {"wanted_on": date(2026, 5, 20), "level": 0.5, "handover": time(17)}
-    for served, code in ((None, ShipByCode.NO_MODEL), (fixed(3).served, ShipByCode.TOO_LITTLE_SUPPORT)):
+    for served, code in (
+        (None, ShipByCode.NO_MODEL),
+        (fixed(3).served, ShipByCode.TOO_LITTLE_SUPPORT),
+    ):
         (told,) = find_ship_by(lane, [CarrierService()], served, **terms)  # type: ignore[arg-type]  # of several types
         assert (told.code, told.handover_at, told.chances) == (code, None, ())
 
 
 def test_a_hand_over_in_the_hour_that_clocks_skip_is_after_it() -> None:
     told = ask(date(2026, 4, 2), at=time(2, 30), ordered_at=datetime(2026, 3, 28, tzinfo=UTC))
-    skipped = next(each.handover_at for each in told.chances if each.handover_at.date() == date(2026, 3, 29))
+    skipped = next(
+        each.handover_at for each in told.chances if each.handover_at.date() == date(2026, 3, 29)
+    )
     assert skipped.isoformat() == "2026-03-29T03:00:00+02:00"
 
 
-@given(st.integers(0, 60), st.sampled_from(["AT", "BR", "US", "DE"]), st.sampled_from(["AT", "BR", "US", "DE"]), st.floats(0.5, 0.9))
+@given(
+    st.integers(0, 60),
+    st.sampled_from(["AT", "BR", "US", "DE"]),
+    st.sampled_from(["AT", "BR", "US", "DE"]),
+    st.floats(0.5, 0.9),
+)
 @settings(max_examples=40, deadline=None)
-def test_a_later_day_or_a_lower_chance_is_never_an_earlier_hand_over(days: int, origin: str, destination: str, level: float) -> None:
+def test_a_later_day_or_a_lower_chance_is_never_an_earlier_hand_over(
+    days: int, origin: str, destination: str, level: float
+) -> None:
     wanted = date(2026, 5, 2) + timedelta(days=days)
-    told = [ask(day, each, origin=origin, destination=destination) for day, each in ((wanted, 0.9), (wanted, level), (wanted + timedelta(days=1), level))]
+    told = [
+        ask(day, each, origin=origin, destination=destination)
+        for day, each in ((wanted, 0.9), (wanted, level), (wanted + timedelta(days=1), level))
+    ]
     moments = [each.handover_at or datetime.min.replace(tzinfo=UTC) for each in told]
     assert moments == sorted(moments)
     for each in told:
         assert len(each.chances) <= LOOK_BACK_DAYS + 2
-        assert all(chance.handover_at >= ORDERED and 0.0 <= chance.probability <= 1.0 for chance in each.chances)
+        assert all(
+            chance.handover_at >= ORDERED and 0.0 <= chance.probability <= 1.0
+            for chance in each.chances
+        )

@@ -18,19 +18,38 @@ AS_OF = datetime(2026, 5, 1, tzinfo=UTC)
 MONDAY = datetime(2026, 3, 9, tzinfo=UTC)
 
 
-def learned(journeys: list[tuple[datetime, datetime]], origin: Place | None = None, holidays: Holidays | None = None) -> Handling:
+def learned(
+    journeys: list[tuple[datetime, datetime]],
+    origin: Place | None = None,
+    holidays: Holidays | None = None,
+) -> Handling:
     shipments, events = [], []
     for number, (ordered_at, handed_over_at) in enumerate(journeys):
         known = Shipment(
-            shipment_id=f"{number:04d}", order_id="o", origin=origin or Place(country="AT", region="9"), destination=Place(country="AT"), ordered_at=ordered_at
+            shipment_id=f"{number:04d}",
+            order_id="o",
+            origin=origin or Place(country="AT", region="9"),
+            destination=Place(country="AT"),
+            ordered_at=ordered_at,
         )
         shipments.append(known)
-        for code, at in ((EventCode.ORDER_CREATED, ordered_at), (EventCode.ACCEPTED, handed_over_at)):
-            events.append(TrackingEvent(shipment_id=known.shipment_id, event_code=code, occurred_at=at, received_at=at))
+        for code, at in (
+            (EventCode.ORDER_CREATED, ordered_at),
+            (EventCode.ACCEPTED, handed_over_at),
+        ):
+            events.append(
+                TrackingEvent(
+                    shipment_id=known.shipment_id, event_code=code, occurred_at=at, received_at=at
+                )
+            )
     timelines = Timelines.from_records(shipments, events)
     instant = to_instant(AS_OF)
     states = fold(timelines, Moments.all_at(timelines, instant))
-    return Handling.learn(timelines, states, instant, holidays) if holidays else Handling.learn(timelines, states, instant)
+    return (
+        Handling.learn(timelines, states, instant, holidays)
+        if holidays
+        else Handling.learn(timelines, states, instant)
+    )
 
 
 def law(handling: Handling, cutoff_hour: float = 24.0, origin: str | None = "AT-9") -> list[float]:
@@ -61,7 +80,9 @@ def test_an_order_after_the_cut_off_counts_for_the_next_day() -> None:
 
 def test_holidays_of_the_origin_are_no_working_days() -> None:
     ordered, handed = MONDAY + timedelta(hours=9), MONDAY + timedelta(days=2, hours=9)
-    closed = Holidays.from_toml('version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-03-10]\n')
+    closed = Holidays.from_toml(
+        'version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-03-10]\n'
+    )
     assert law(learned([(ordered, handed)] * 50)) == pytest.approx([0, 0, 1, 0])
     assert law(learned([(ordered, handed)] * 50, holidays=closed)) == pytest.approx([0, 1, 0, 0])
 

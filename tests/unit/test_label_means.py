@@ -22,23 +22,37 @@ def seen(count: int, **labels: list[str | None]) -> Features:
     shipments, events = parcels(count)
     timelines = Timelines.from_frames(shipments, events)
     plain = features(timelines, Moments.all_at(timelines, to_instant(START)), Habits())
-    return Features({**plain.labels, **{name: Labels.of(texts) for name, texts in labels.items()}}, plain.numbers, plain.local_as_of, plain.calendar)
+    return Features(
+        {**plain.labels, **{name: Labels.of(texts) for name, texts in labels.items()}},
+        plain.numbers,
+        plain.local_as_of,
+        plain.calendar,
+    )
 
 
 def test_a_label_is_shrunk_to_the_mean_of_all_by_the_prior() -> None:
     known = seen(4, lane=["a", "a", "b", None])
     learned = LabelMeans.learn(known, np.array([1.0, 3.0, 8.0, 4.0]), np.full(4, True), prior=2.0)
     # The mean of all is 4.
-    assert learned.encode(known)[:, LANE] == pytest.approx([(4 + 8) / 4, (4 + 8) / 4, (8 + 8) / 3, 4.0])
+    assert learned.encode(known)[:, LANE] == pytest.approx(
+        [(4 + 8) / 4, (4 + 8) / 4, (8 + 8) / 3, 4.0]
+    )
 
 
 def test_a_label_never_seen_is_worth_its_base() -> None:
-    learned = LabelMeans.learn(seen(3, lane=["a", "a", "b"]), np.array([1.0, 3.0, 8.0]), np.full(3, True), prior=2.0)
+    learned = LabelMeans.learn(
+        seen(3, lane=["a", "a", "b"]), np.array([1.0, 3.0, 8.0]), np.full(3, True), prior=2.0
+    )
     assert learned.encode(seen(1, lane=["c"]))[0, LANE] == pytest.approx(4.0)
 
 
 def test_a_service_on_a_new_lane_is_worth_what_both_say_apart() -> None:
-    known = seen(4, lane=["a", "b", "a", "b"], service=["x", "x", "y", "y"], service_lane=["xa", "xb", "ya", None])
+    known = seen(
+        4,
+        lane=["a", "b", "a", "b"],
+        service=["x", "x", "y", "y"],
+        service_lane=["xa", "xb", "ya", None],
+    )
     learned = LabelMeans.learn(known, np.array([1.0, 2.0, 5.0, 6.0]), np.full(4, True), prior=1.0)
     values = learned.encode(known)
     mean, lane, service = 3.5, values[3, LANE], values[3, LABEL_COLUMNS.index("service")]
@@ -46,8 +60,15 @@ def test_a_service_on_a_new_lane_is_worth_what_both_say_apart() -> None:
 
 
 def test_a_place_is_valued_by_scans_and_a_route_by_purchases_alone() -> None:
-    known = seen(4, lane=["a", "a", "a", "a"], place=[None, "hub", "hub", "depot"], place_lane=[None, "hub|x", "hub|y", "depot|x"])
-    learned = LabelMeans.learn(known, np.array([8.0, 4.0, 4.0, 1.0]), np.array([True, False, False, False]), prior=1.0)
+    known = seen(
+        4,
+        lane=["a", "a", "a", "a"],
+        place=[None, "hub", "hub", "depot"],
+        place_lane=[None, "hub|x", "hub|y", "depot|x"],
+    )
+    learned = LabelMeans.learn(
+        known, np.array([8.0, 4.0, 4.0, 1.0]), np.array([True, False, False, False]), prior=1.0
+    )
     values = learned.encode(known)
     assert values[0, LANE] == pytest.approx(8.0)
     # The mean over scans is 3.

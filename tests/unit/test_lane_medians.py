@@ -18,12 +18,26 @@ from eta.calendars.local import DAY, local_dates, to_instant
 from eta.domain.errors import ModelCorrupted
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.forecast.lane_medians import LEVELS, MARGIN_HOURS, MARGIN_SHARE, RUNGS, LaneLaw, LaneMedians
+from eta.forecast.lane_medians import (
+    LEVELS,
+    MARGIN_HOURS,
+    MARGIN_SHARE,
+    RUNGS,
+    LaneLaw,
+    LaneMedians,
+)
 from eta.forecast.support import LANE
 from eta.journey.columns import MISSING, Labels
 from eta.journey.features import Features, features
 from eta.journey.habits import Habits
-from eta.journey.snapshots import PURCHASE, Examples, Outcomes, examples, snapshots_to_judge, snapshots_to_learn
+from eta.journey.snapshots import (
+    PURCHASE,
+    Examples,
+    Outcomes,
+    examples,
+    snapshots_to_judge,
+    snapshots_to_learn,
+)
 from eta.journey.state import Moments
 from eta.journey.timeline import Timelines
 from eta.promise import dates_at
@@ -35,7 +49,9 @@ from served import DAYS, learned_from
 
 KNOWN_AT = START + timedelta(days=100)
 VIENNA, GRAZ, LINZ = (Place(country="AT", region=region) for region in ("9", "6", "4"))
-EVEN = LaneLaw(parcels=50, reached=0.98, last_days=20.0, days=tuple(10.0 * level for level in LEVELS))
+EVEN = LaneLaw(
+    parcels=50, reached=0.98, last_days=20.0, days=tuple(10.0 * level for level in LEVELS)
+)
 
 
 def parcel(
@@ -53,19 +69,37 @@ def parcel(
     at = KNOWN_AT - timedelta(days=age_days)
     ends = Place(country=destination.country, region=destination.region, postcode=postcode)
     shipment = Shipment(
-        shipment_id=f"s{number:04d}", order_id="o", origin=origin, destination=ends, ordered_at=at, carrier=carrier, service_level="eco", weight_kg=weight_kg
+        shipment_id=f"s{number:04d}",
+        order_id="o",
+        origin=origin,
+        destination=ends,
+        ordered_at=at,
+        carrier=carrier,
+        service_level="eco",
+        weight_kg=weight_kg,
     )
-    scans = [(EventCode.ORDER_CREATED, at)] + ([(EventCode.DELIVERED, at + timedelta(days=days))] if days is not None else [])
-    return shipment, [TrackingEvent(shipment_id=shipment.shipment_id, event_code=code, occurred_at=then, received_at=then) for code, then in scans]
+    scans = [(EventCode.ORDER_CREATED, at)] + (
+        [(EventCode.DELIVERED, at + timedelta(days=days))] if days is not None else []
+    )
+    return shipment, [
+        TrackingEvent(
+            shipment_id=shipment.shipment_id, event_code=code, occurred_at=then, received_at=then
+        )
+        for code, then in scans
+    ]
 
 
 def timelines_of(parcels: Sequence[tuple[Shipment, list[TrackingEvent]]]) -> Timelines:
-    return Timelines.from_records([shipment for shipment, _ in parcels], [scan for _, scans in parcels for scan in scans])
+    return Timelines.from_records(
+        [shipment for shipment, _ in parcels], [scan for _, scans in parcels for scan in scans]
+    )
 
 
 def learn(parcels: Sequence[tuple[Shipment, list[TrackingEvent]]]) -> LaneMedians:
     timelines, instant = timelines_of(parcels), to_instant(KNOWN_AT)
-    return LaneMedians.learn(examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant)))
+    return LaneMedians.learn(
+        examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
+    )
 
 
 def asked(*parcels: tuple[Shipment, list[TrackingEvent]], after_days: float = 0.0) -> Features:
@@ -83,8 +117,12 @@ def law(medians: LaneMedians, rung: str = LANE) -> LaneLaw:
 def test_slow_parcels_on_their_way_count_and_fresh_ones_do_not() -> None:
     arrived = [parcel(number, days=2.0) for number in range(40)]
     median = LEVELS.index(0.5)
-    slow = law(learn(arrived + [parcel(100 + number, days=None, age_days=10.0) for number in range(60)]))
-    fresh = law(learn(arrived + [parcel(100 + number, days=None, age_days=1.0) for number in range(60)]))
+    slow = law(
+        learn(arrived + [parcel(100 + number, days=None, age_days=10.0) for number in range(60)])
+    )
+    fresh = law(
+        learn(arrived + [parcel(100 + number, days=None, age_days=1.0) for number in range(60)])
+    )
     # Of a hundred, forty came within two days, and of the rest none within ten.
     assert (slow.parcels, slow.reached, slow.last_days) == (40, 0.4, 2.0)
     # Within a step of six hours nothing is known of when they came.
@@ -93,7 +131,14 @@ def test_slow_parcels_on_their_way_count_and_fresh_ones_do_not() -> None:
 
 
 def test_more_than_half_slow_have_no_median_date() -> None:
-    medians = learn([parcel(number, days=2.0 if number < 40 else None, age_days=50.0 if number < 40 else 10.0) for number in range(100)])
+    medians = learn(
+        [
+            parcel(
+                number, days=2.0 if number < 40 else None, age_days=50.0 if number < 40 else 10.0
+            )
+            for number in range(100)
+        ]
+    )
     curves = medians.predict_curves(asked(parcel(0, days=None)))
     assert curves.quantile(0.3)[0] < 100.0
     assert curves.quantile(0.5)[0] == np.inf
@@ -146,18 +191,39 @@ def without_origin(known: Features) -> Features:
 
 
 def test_a_parcel_from_nobody_knows_where_is_told_what_those_from_anywhere_take() -> None:
-    medians = learn([parcel(number, days=2.0, origin=VIENNA if number % 2 else Place(country="DE")) for number in range(80)])
-    levels, counts = medians.of(without_origin(asked(parcel(0, days=None), parcel(1, days=None, destination=Place(country="JP")))))
-    assert list(zip(levels.tolist(), counts.tolist(), strict=True)) == [(RUNGS[-1], 80), (RUNGS[-1], 0)]
+    medians = learn(
+        [
+            parcel(number, days=2.0, origin=VIENNA if number % 2 else Place(country="DE"))
+            for number in range(80)
+        ]
+    )
+    levels, counts = medians.of(
+        without_origin(
+            asked(parcel(0, days=None), parcel(1, days=None, destination=Place(country="JP")))
+        )
+    )
+    assert list(zip(levels.tolist(), counts.tolist(), strict=True)) == [
+        (RUNGS[-1], 80),
+        (RUNGS[-1], 0),
+    ]
 
 
 def test_parcels_of_which_no_lane_is_known_are_no_lane() -> None:
-    timelines = timelines_of([parcel(number, days=2.0, destination=GRAZ if number % 2 else Place(country="JP")) for number in range(80)])
+    timelines = timelines_of(
+        [
+            parcel(number, days=2.0, destination=GRAZ if number % 2 else Place(country="JP"))
+            for number in range(80)
+        ]
+    )
     instant = to_instant(KNOWN_AT)
     bought = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
     medians = LaneMedians.learn(replace(bought, features=without_origin(bought.features)))
     service, lane, countries = RUNGS
-    assert (medians.laws[service], medians.laws[lane], sorted(medians.laws[countries])) == ({}, {}, ["?>AT", "?>JP"])
+    assert (medians.laws[service], medians.laws[lane], sorted(medians.laws[countries])) == (
+        {},
+        {},
+        ["?>AT", "?>JP"],
+    )
 
 
 def test_an_answer_is_the_same_alone_and_among_others() -> None:
@@ -178,15 +244,22 @@ def test_dates_are_later_than_learned_by_the_margin_from_the_median_on() -> None
     for level, days in zip(LEVELS, EVEN.days, strict=True):
         learned = days * 24.0
         added = curves.quantile(level)[0] - learned
-        assert added == pytest.approx(min(level / 0.5, 1.0) * (MARGIN_SHARE * learned + MARGIN_HOURS))
+        assert added == pytest.approx(
+            min(level / 0.5, 1.0) * (MARGIN_SHARE * learned + MARGIN_HOURS)
+        )
         assert added > 0.0
 
 
 def test_a_parcel_in_flight_is_told_what_is_left_given_that_it_has_not_come() -> None:
-    before, after = (only(EVEN).predict_curves(asked(parcel(0, days=None), after_days=days)) for days in (0.0, 6.0))
+    before, after = (
+        only(EVEN).predict_curves(asked(parcel(0, days=None), after_days=days))
+        for days in (0.0, 6.0)
+    )
     gone = before.cdf_at(144.0)[0]
     # 0.5 of those that had not come by then.
-    assert after.quantile(0.5)[0] == pytest.approx(before.quantile(gone + 0.5 * (1.0 - gone))[0] - 144.0)
+    assert after.quantile(0.5)[0] == pytest.approx(
+        before.quantile(gone + 0.5 * (1.0 - gone))[0] - 144.0
+    )
 
 
 def test_of_a_parcel_older_than_all_that_came_nothing_is_known() -> None:
@@ -214,17 +287,30 @@ def test_of_simulated_parcels_bought_later_more_come_by_the_days_shown_than_is_s
     timelines = Timelines.from_frames(world.shipments, world.events)
     end = timelines.received_at.max()
     start = end - 16 * 7 * DAY
-    medians = LaneMedians.learn(examples(snapshots_to_learn(timelines, start), Outcomes.at(timelines, start)))
-    bought = examples(snapshots_to_judge(timelines, start, start + 8 * 7 * DAY), Outcomes.at(timelines, end))
-    bought = bought.take(np.flatnonzero((bought.kind == PURCHASE) & (medians.of(bought.features)[1] > 0)))
+    medians = LaneMedians.learn(
+        examples(snapshots_to_learn(timelines, start), Outcomes.at(timelines, start))
+    )
+    bought = examples(
+        snapshots_to_judge(timelines, start, start + 8 * 7 * DAY), Outcomes.at(timelines, end)
+    )
+    bought = bought.take(
+        np.flatnonzero((bought.kind == PURCHASE) & (medians.of(bought.features)[1] > 0))
+    )
     assert len(bought) > 500
     zone = timelines.zone.take(bought.row)
     days = dates_at(medians.predict_curves(bought.features), (0.1, 0.5, 0.9), bought.as_of, zone)
-    arrived_on = local_dates(bought.as_of + (bought.hours * 3.6e9).astype("timedelta64[us]"), zone.codes, zone.names)
+    arrived_on = local_dates(
+        bought.as_of + (bought.hours * 3.6e9).astype("timedelta64[us]"), zone.codes, zone.names
+    )
     # What never came was late, whatever day was shown.
     by_first, by_median, by_last = ((bought.arrived & (arrived_on <= day)).mean() for day in days.T)
     within = (bought.arrived & (arrived_on >= days[:, 0]) & (arrived_on <= days[:, 2])).mean()
-    assert (by_median >= 0.6, by_last >= 0.92, within >= 0.85, by_first <= 0.3) == (True, True, True, True), (by_median, by_last, within, by_first)
+    assert (by_median >= 0.6, by_last >= 0.92, within >= 0.85, by_first <= 0.3) == (
+        True,
+        True,
+        True,
+        True,
+    ), (by_median, by_last, within, by_first)
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +326,9 @@ def test_what_was_kept_is_what_is_read(lessons: Examples, tmp_path: Path) -> Non
     read = kept_medians(registry)
     assert read is not None
     assert (read.laws, read.data_through) == (medians.laws, medians.data_through)
-    assert read.predict_curves(lessons.features).quantile(0.9) == pytest.approx(medians.predict_curves(lessons.features).quantile(0.9), rel=0, abs=0)
+    assert read.predict_curves(lessons.features).quantile(0.9) == pytest.approx(
+        medians.predict_curves(lessons.features).quantile(0.9), rel=0, abs=0
+    )
     keep_medians(registry, read)
     assert (tmp_path / "models" / LANE_MEDIANS).read_bytes() == content
     assert registry.names() == []
@@ -256,7 +344,15 @@ def test_a_file_with_any_changed_byte_is_refused(lessons: Examples, tmp_path: Pa
         path.write_bytes(changed)
         with pytest.raises(ModelCorrupted):
             kept_medians(registry)
-    for content in (b"", sound[: len(sound) // 2], b"[]", b"{}", b"null", b"[" * 100_000, b'{"format": 1, "sha256": "", "values": []}'):
+    for content in (
+        b"",
+        sound[: len(sound) // 2],
+        b"[]",
+        b"{}",
+        b"null",
+        b"[" * 100_000,
+        b'{"format": 1, "sha256": "", "values": []}',
+    ):
         path.write_bytes(content)
         with pytest.raises(ModelCorrupted, match="train again"):
             kept_medians(registry)
@@ -309,4 +405,9 @@ def test_what_are_no_laws_is_refused(values: dict[str, Any]) -> None:
 
 def test_they_need_no_library_that_fits_models() -> None:
     code = "import sys, eta.forecast.lane_medians; print(sorted({'lightgbm', 'sklearn', 'eta.forecast.trees'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

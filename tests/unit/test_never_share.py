@@ -56,7 +56,9 @@ def test_shares_are_never_told_further_apart_than_the_laws_do() -> None:
 def test_parcels_that_are_open_for_a_little_while_are_not_taken_for_lost() -> None:
     told = around(0.02, 0.7)
     # A tenth is still open.
-    assert shares(learned(told, np.full(COUNT, 0.02), open_for=9.0), told).mean() == pytest.approx(0.02, abs=0.004)
+    assert shares(learned(told, np.full(COUNT, 0.02), open_for=9.0), told).mean() == pytest.approx(
+        0.02, abs=0.004
+    )
 
 
 def test_a_stage_says_nothing_about_the_other_and_few_parcels_say_little() -> None:
@@ -72,9 +74,13 @@ def test_a_stage_says_nothing_about_the_other_and_few_parcels_say_little() -> No
     slope=st.floats(0.0, 1.0),
     steps=st.lists(st.floats(0.0, 20.0), min_size=2, max_size=20),
 )
-def test_a_law_never_turns_back_and_keeps_the_shape_of_those_that_arrive(intercept: float, slope: float, steps: list[float]) -> None:
+def test_a_law_never_turns_back_and_keeps_the_shape_of_those_that_arrive(
+    intercept: float, slope: float, steps: list[float]
+) -> None:
     hazards = np.cumsum([1e-3, *steps])[None, :]
-    now = NeverShare(np.tile([intercept, slope], (len(STAGES), 1))).of(hazards, np.zeros(1, dtype=np.int64))
+    now = NeverShare(np.tile([intercept, slope], (len(STAGES), 1))).of(
+        hazards, np.zeros(1, dtype=np.int64)
+    )
     assert np.isfinite(now).all()
     assert (now >= -1e-9).all()
     assert (np.diff(now) >= -1e-9).all()

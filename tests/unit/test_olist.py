@@ -12,12 +12,30 @@ from eta.domain.errors import SourceRejected
 from eta.domain.vocabulary import EventCode
 from eta.ingest.base import Imported
 from eta.ingest.olist import EVENT_OF_STAMP, ZONE, read_olist
-from olist_files import CUSTOMERS, FILES, ITEMS, ORDERS, PLACES, PRODUCTS, PURCHASED, SELLERS, STATUS_OF_STAMP, read, write_olist
+from olist_files import (
+    CUSTOMERS,
+    FILES,
+    ITEMS,
+    ORDERS,
+    PLACES,
+    PRODUCTS,
+    PURCHASED,
+    SELLERS,
+    STATUS_OF_STAMP,
+    read,
+    write_olist,
+)
 
 Cells = Mapping[str, object]
 
 #: Faults that cost a whole order; the others cost a value or a line of another file.
-COST_AN_ORDER = {"wrong_number_of_fields", "no_order_id", "order_id_comes_twice", "no_purchase_time", "unreadable_order_purchase_timestamp"}
+COST_AN_ORDER = {
+    "wrong_number_of_fields",
+    "no_order_id",
+    "order_id_comes_twice",
+    "no_purchase_time",
+    "unreadable_order_purchase_timestamp",
+}
 
 #: The small data hold a product that weighs nothing.
 WEIGHTLESS = {"unusable_product_weight_g": 1}
@@ -46,15 +64,61 @@ SMALL: dict[str, list[Cells]] = {
         },
     ],
     ITEMS: [
-        {"order_id": "o1", "order_item_id": 1, "product_id": "p1", "seller_id": "s1", "shipping_limit_date": "", "price": 10.5, "freight_value": 1},
-        {"order_id": "o2", "order_item_id": 1, "product_id": "p1", "seller_id": "s1", "shipping_limit_date": "", "price": 20, "freight_value": 1},
+        {
+            "order_id": "o1",
+            "order_item_id": 1,
+            "product_id": "p1",
+            "seller_id": "s1",
+            "shipping_limit_date": "",
+            "price": 10.5,
+            "freight_value": 1,
+        },
+        {
+            "order_id": "o2",
+            "order_item_id": 1,
+            "product_id": "p1",
+            "seller_id": "s1",
+            "shipping_limit_date": "",
+            "price": 20,
+            "freight_value": 1,
+        },
     ],
     PRODUCTS: [
-        {"product_id": "p1", "product_weight_g": 1500, "product_length_cm": 30, "product_height_cm": 10, "product_width_cm": 20},
-        {"product_id": "p2", "product_weight_g": 250, "product_length_cm": 16, "product_height_cm": 5, "product_width_cm": 40},
-        {"product_id": "weightless", "product_weight_g": "", "product_length_cm": 16, "product_height_cm": 5, "product_width_cm": 11},
-        {"product_id": "zero", "product_weight_g": 0, "product_length_cm": 16, "product_height_cm": 5, "product_width_cm": 11},
-        {"product_id": "anvil", "product_weight_g": 1_000_001, "product_length_cm": 16, "product_height_cm": 5, "product_width_cm": 11},
+        {
+            "product_id": "p1",
+            "product_weight_g": 1500,
+            "product_length_cm": 30,
+            "product_height_cm": 10,
+            "product_width_cm": 20,
+        },
+        {
+            "product_id": "p2",
+            "product_weight_g": 250,
+            "product_length_cm": 16,
+            "product_height_cm": 5,
+            "product_width_cm": 40,
+        },
+        {
+            "product_id": "weightless",
+            "product_weight_g": "",
+            "product_length_cm": 16,
+            "product_height_cm": 5,
+            "product_width_cm": 11,
+        },
+        {
+            "product_id": "zero",
+            "product_weight_g": 0,
+            "product_length_cm": 16,
+            "product_height_cm": 5,
+            "product_width_cm": 11,
+        },
+        {
+            "product_id": "anvil",
+            "product_weight_g": 1_000_001,
+            "product_length_cm": 16,
+            "product_height_cm": 5,
+            "product_width_cm": 11,
+        },
     ],
     CUSTOMERS: [
         {"customer_id": "c1", "customer_zip_code_prefix": "01001", "customer_state": "SP"},
@@ -65,8 +129,16 @@ SMALL: dict[str, list[Cells]] = {
         {"seller_id": "s2", "seller_zip_code_prefix": "01001", "seller_state": "SP"},
     ],
     PLACES: [
-        {"geolocation_zip_code_prefix": "01001", "geolocation_lat": -23.5, "geolocation_lng": -46.6},
-        {"geolocation_zip_code_prefix": "30110", "geolocation_lat": -19.9, "geolocation_lng": -43.9},
+        {
+            "geolocation_zip_code_prefix": "01001",
+            "geolocation_lat": -23.5,
+            "geolocation_lng": -46.6,
+        },
+        {
+            "geolocation_zip_code_prefix": "30110",
+            "geolocation_lat": -19.9,
+            "geolocation_lng": -43.9,
+        },
         {"geolocation_zip_code_prefix": "69005", "geolocation_lat": -3.1, "geolocation_lng": -60.0},
     ],
 }
@@ -84,7 +156,16 @@ def order(number: int = 0, **cells: object) -> Cells:
 
 
 def items(*lines: tuple[object, str, str], order_id: str = "o1") -> list[Cells]:
-    return [{**SMALL[ITEMS][0], "order_id": order_id, "order_item_id": number, "product_id": product, "seller_id": seller} for number, product, seller in lines]
+    return [
+        {
+            **SMALL[ITEMS][0],
+            "order_id": order_id,
+            "order_item_id": number,
+            "product_id": product,
+            "seller_id": seller,
+        }
+        for number, product, seller in lines
+    ]
 
 
 def parcel(imported: Imported, order_id: str = "o1") -> pd.Series:
@@ -95,7 +176,13 @@ def scans(imported: Imported, order_id: str = "o1") -> dict[str, str]:
     """Event code -> moment in UTC, of one order."""
     events = imported.events[imported.events["shipment_id"] == order_id]
     assert events["event_code"].is_unique
-    return dict(zip(events["event_code"].astype(str), events["occurred_at"].dt.tz_convert("UTC").dt.strftime("%Y-%m-%d %H:%M:%S"), strict=True))
+    return dict(
+        zip(
+            events["event_code"].astype(str),
+            events["occurred_at"].dt.tz_convert("UTC").dt.strftime("%Y-%m-%d %H:%M:%S"),
+            strict=True,
+        )
+    )
 
 
 def edit(folder: Path, file: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
@@ -103,8 +190,14 @@ def edit(folder: Path, file: str, change: Callable[[list[bytes]], list[bytes]]) 
     (folder / file).write_bytes(b"\n".join(change((folder / file).read_bytes().split(b"\n"))))
 
 
-def replaced(number: int, line: bytes | Callable[[bytes], bytes]) -> Callable[[list[bytes]], list[bytes]]:
-    return lambda lines: [*lines[:number], line(lines[number]) if callable(line) else line, *lines[number + 1 :]]
+def replaced(
+    number: int, line: bytes | Callable[[bytes], bytes]
+) -> Callable[[list[bytes]], list[bytes]]:
+    return lambda lines: [
+        *lines[:number],
+        line(lines[number]) if callable(line) else line,
+        *lines[number + 1 :],
+    ]
 
 
 def field(number: int, value: bytes) -> Callable[[bytes], bytes]:
@@ -145,7 +238,9 @@ def test_the_stamps_of_an_order_are_its_scans_in_the_declared_zone(tmp_path: Pat
     assert scans(imported, "o2") == {"order_created": "2018-03-02 11:00:00"}
 
 
-def test_every_scan_is_marked_as_received_when_it_happened_for_want_of_better(tmp_path: Path) -> None:
+def test_every_scan_is_marked_as_received_when_it_happened_for_want_of_better(
+    tmp_path: Path,
+) -> None:
     events = small(tmp_path).events
     assert events["received_at"].equals(events["occurred_at"])
     assert events["is_received_at_assumed"].all()
@@ -169,10 +264,15 @@ def test_summer_time_is_told_from_winter_time(tmp_path: Path, wall: str, utc: st
     ("wall", "utc"),
     [
         ("2018-02-17 23:30:00", "2018-02-18 01:30:00"),  # comes twice: the first
-        ("2017-10-15 00:30:00", "2017-10-15 03:00:00"),  # never came: the first moment after the gap
+        (
+            "2017-10-15 00:30:00",
+            "2017-10-15 03:00:00",
+        ),  # never came: the first moment after the gap
     ],
 )
-def test_a_purchase_at_a_time_that_comes_twice_or_never_is_kept_and_counted(tmp_path: Path, wall: str, utc: str) -> None:
+def test_a_purchase_at_a_time_that_comes_twice_or_never_is_kept_and_counted(
+    tmp_path: Path, wall: str, utc: str
+) -> None:
     imported = small(tmp_path, orders=[order(), order(1, **{PURCHASED: wall})])
     assert scans(imported, "o2")["order_created"] == utc
     assert parcel(imported, "o2")["ordered_at"] == pd.Timestamp(utc, tz="UTC")
@@ -181,21 +281,54 @@ def test_a_purchase_at_a_time_that_comes_twice_or_never_is_kept_and_counted(tmp_
 
 
 def test_the_promise_is_a_date(tmp_path: Path) -> None:
-    imported = small(tmp_path, orders=[order(order_estimated_delivery_date="2018-03-20 17:00:00"), order(1, order_estimated_delivery_date="")])
+    imported = small(
+        tmp_path,
+        orders=[
+            order(order_estimated_delivery_date="2018-03-20 17:00:00"),
+            order(1, order_estimated_delivery_date=""),
+        ],
+    )
     assert parcel(imported)["promised_on"] == pd.Timestamp("2018-03-20")
     assert pd.isna(parcel(imported, "o2")["promised_on"])
 
 
 def test_a_parcel_goes_from_its_seller_to_its_customer(tmp_path: Path) -> None:
     found = parcel(small(tmp_path), "o2")
-    assert list(found[["origin_country", "origin_region", "origin_postcode", "origin_latitude", "origin_longitude"]]) == ["BR", "MG", "30110", -19.9, -43.9]
-    assert list(found[["destination_country", "destination_region", "destination_postcode", "destination_latitude"]]) == ["BR", "AM", "69005", -3.1]
+    assert list(
+        found[
+            [
+                "origin_country",
+                "origin_region",
+                "origin_postcode",
+                "origin_latitude",
+                "origin_longitude",
+            ]
+        ]
+    ) == ["BR", "MG", "30110", -19.9, -43.9]
+    assert list(
+        found[
+            [
+                "destination_country",
+                "destination_region",
+                "destination_postcode",
+                "destination_latitude",
+            ]
+        ]
+    ) == ["BR", "AM", "69005", -3.1]
     assert not found["has_several_origins"]
 
 
-def test_an_order_of_several_sellers_is_marked_and_leaves_from_the_seller_of_its_first_item(tmp_path: Path) -> None:
+def test_an_order_of_several_sellers_is_marked_and_leaves_from_the_seller_of_its_first_item(
+    tmp_path: Path,
+) -> None:
     # The number of the item decides, as a number, and not the place of its line.
-    imported = small(tmp_path, items=[*items((10, "p1", "s1"), (2, "p2", "s2")), *items((1, "p1", "s1"), (2, "p2", "s1"), order_id="o2")])
+    imported = small(
+        tmp_path,
+        items=[
+            *items((10, "p1", "s1"), (2, "p2", "s2")),
+            *items((1, "p1", "s1"), (2, "p2", "s1"), order_id="o2"),
+        ],
+    )
     assert parcel(imported)["origin_region"] == "SP"
     assert parcel(imported)["has_several_origins"]
     assert not parcel(imported, "o2")["has_several_origins"]
@@ -211,8 +344,13 @@ def test_the_items_of_an_order_are_stacked_into_one_parcel(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("product", ["weightless", "zero", "unknown"])
-def test_a_weight_that_one_item_lacks_is_missing_for_the_whole_parcel(tmp_path: Path, product: str) -> None:
-    imported = small(tmp_path, items=[*items((1, "p1", "s1"), (2, product, "s1")), *items((1, "p1", "s1"), order_id="o2")])
+def test_a_weight_that_one_item_lacks_is_missing_for_the_whole_parcel(
+    tmp_path: Path, product: str
+) -> None:
+    imported = small(
+        tmp_path,
+        items=[*items((1, "p1", "s1"), (2, product, "s1")), *items((1, "p1", "s1"), order_id="o2")],
+    )
     assert pd.isna(parcel(imported)["weight_kg"])
     assert parcel(imported, "o2")["weight_kg"] == 1.5
     assert imported.notes["no_weight"] == 1
@@ -234,9 +372,14 @@ def test_an_order_without_items_is_kept_without_an_origin(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("status", ["canceled", "unavailable"])
-def test_the_wait_for_a_given_up_order_ends_at_the_end_of_the_data(tmp_path: Path, status: str) -> None:
+def test_the_wait_for_a_given_up_order_ends_at_the_end_of_the_data(
+    tmp_path: Path, status: str
+) -> None:
     imported = small(tmp_path, orders=[order(), order(1, order_status=status)])
-    assert scans(imported, "o2") == {"order_created": "2018-03-02 11:00:00", "cancelled": scans(imported)["delivered"]}
+    assert scans(imported, "o2") == {
+        "order_created": "2018-03-02 11:00:00",
+        "cancelled": scans(imported)["delivered"],
+    }
     assert imported.notes["given_up_at_end_of_data"] == 1
 
 
@@ -244,10 +387,15 @@ def test_the_wait_for_a_given_up_order_ends_at_the_end_of_the_data(tmp_path: Pat
     "cells",
     [
         {"order_status": "canceled", "order_delivered_customer_date": "2018-03-09 00:00:00"},
-        *({"order_status": status} for status in ("shipped", "invoiced", "processing", "delivered", "", "Canceled ")),
+        *(
+            {"order_status": status}
+            for status in ("shipped", "invoiced", "processing", "delivered", "", "Canceled ")
+        ),
     ],
 )
-def test_no_other_order_is_given_up_and_no_delivered_one(tmp_path: Path, cells: dict[str, str]) -> None:
+def test_no_other_order_is_given_up_and_no_delivered_one(
+    tmp_path: Path, cells: dict[str, str]
+) -> None:
     imported = small(tmp_path, orders=[order(), order(1, **cells)])
     assert EventCode.CANCELLED not in set(imported.events["event_code"])
     assert imported.notes["given_up_at_end_of_data"] == 0
@@ -255,15 +403,27 @@ def test_no_other_order_is_given_up_and_no_delivered_one(tmp_path: Path, cells: 
 
 def test_a_place_is_the_median_of_its_points(tmp_path: Path) -> None:
     points = [(-23.50, -46.60), (-23.52, -46.64), (48.85, 2.35)]  # the last one is in Paris
-    rows: list[Cells] = [{"geolocation_zip_code_prefix": "01001", "geolocation_lat": lat, "geolocation_lng": lng} for lat, lng in points]
+    rows: list[Cells] = [
+        {"geolocation_zip_code_prefix": "01001", "geolocation_lat": lat, "geolocation_lng": lng}
+        for lat, lng in points
+    ]
     found = parcel(small(tmp_path, geolocation=rows))
     assert list(found[["destination_latitude", "destination_longitude"]]) == [-23.50, -46.60]
     assert pd.isna(found["origin_latitude"])
 
 
-@pytest.mark.parametrize("point", [("", "-46.0"), ("x", "-46.0"), ("-23.5", "y"), ("-91.0", "-46.0"), ("-23.5", "181.0")])
+@pytest.mark.parametrize(
+    "point", [("", "-46.0"), ("x", "-46.0"), ("-23.5", "y"), ("-91.0", "-46.0"), ("-23.5", "181.0")]
+)
 def test_a_point_that_is_nowhere_moves_no_place(tmp_path: Path, point: tuple[str, str]) -> None:
-    rows = [*SMALL[PLACES], {"geolocation_zip_code_prefix": "01001", "geolocation_lat": point[0], "geolocation_lng": point[1]}]
+    rows = [
+        *SMALL[PLACES],
+        {
+            "geolocation_zip_code_prefix": "01001",
+            "geolocation_lat": point[0],
+            "geolocation_lng": point[1],
+        },
+    ]
     assert parcel(small(tmp_path, geolocation=rows))["destination_latitude"] == -23.5
 
 
@@ -287,7 +447,11 @@ def test_a_missing_file_is_named(forty: Path, file: str) -> None:
     ],
 )
 def test_a_missing_column_is_named_with_its_file(forty: Path, file: str, column: str) -> None:
-    edit(forty, file, replaced(0, lambda header: header.replace(column.encode(), b"something_else", 1)))
+    edit(
+        forty,
+        file,
+        replaced(0, lambda header: header.replace(column.encode(), b"something_else", 1)),
+    )
     with pytest.raises(SourceRejected, match=f"{re.escape(file)}.*{column}"):
         read_olist(forty)
 
@@ -309,7 +473,9 @@ def test_a_file_that_is_no_such_csv_is_named(forty: Path, content: bytes) -> Non
         pytest.param(lambda content: content.removesuffix(b"\n"), id="no last line end"),
     ],
 )
-def test_how_the_files_are_written_down_does_not_matter(forty: Path, before: Imported, change: Callable[[bytes], bytes]) -> None:
+def test_how_the_files_are_written_down_does_not_matter(
+    forty: Path, before: Imported, change: Callable[[bytes], bytes]
+) -> None:
     for path in forty.iterdir():
         path.write_bytes(change(path.read_bytes()))
     after = read_olist(forty)
@@ -322,10 +488,20 @@ def test_how_the_files_are_written_down_does_not_matter(forty: Path, before: Imp
     ("stamp", "value"),
     [
         *((stamp, b"yesterday") for stamp in (*EVENT_OF_STAMP, "order_estimated_delivery_date")),
-        *(("order_approved_at", value) for value in (b"2018-02-30 10:00:00", b"2018-03-01", b"1519862400", b"2018-03-01T10:00:00-03:00")),
+        *(
+            ("order_approved_at", value)
+            for value in (
+                b"2018-02-30 10:00:00",
+                b"2018-03-01",
+                b"1519862400",
+                b"2018-03-01T10:00:00-03:00",
+            )
+        ),
     ],
 )
-def test_an_unreadable_stamp_is_put_aside_as_it_was_written_and_costs_only_itself(forty: Path, before: Imported, stamp: str, value: bytes) -> None:
+def test_an_unreadable_stamp_is_put_aside_as_it_was_written_and_costs_only_itself(
+    forty: Path, before: Imported, stamp: str, value: bytes
+) -> None:
     edit(forty, ORDERS, replaced(3, field(list(read(forty / ORDERS).columns).index(stamp), value)))
     imported = read_olist(forty)
     spoilt = read(forty / ORDERS)["order_id"][2]
@@ -336,21 +512,37 @@ def test_an_unreadable_stamp_is_put_aside_as_it_was_written_and_costs_only_itsel
     if stamp == PURCHASED:
         assert spoilt not in set(imported.shipments["shipment_id"])
     else:
-        assert set(scans(before, spoilt)) - set(scans(imported, spoilt)) == {code.value for code in lost}
+        assert set(scans(before, spoilt)) - set(scans(imported, spoilt)) == {
+            code.value for code in lost
+        }
     others = before.events[before.events["shipment_id"] != spoilt].reset_index(drop=True)
-    pd.testing.assert_frame_equal(imported.events[imported.events["shipment_id"] != spoilt].reset_index(drop=True), others)
+    pd.testing.assert_frame_equal(
+        imported.events[imported.events["shipment_id"] != spoilt].reset_index(drop=True), others
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        pytest.param(lambda lines: [*lines[:4], lines[3], *lines[4:]], "order_id_comes_twice", id="twice"),
+        pytest.param(
+            lambda lines: [*lines[:4], lines[3], *lines[4:]], "order_id_comes_twice", id="twice"
+        ),
         pytest.param(replaced(3, field(0, b'""')), "no_order_id", id="no id"),
         pytest.param(replaced(3, field(3, b"")), "no_purchase_time", id="no purchase time"),
-        pytest.param(replaced(3, field(3, b"noon")), "unreadable_order_purchase_timestamp", id="unreadable purchase time"),
+        pytest.param(
+            replaced(3, field(3, b"noon")),
+            "unreadable_order_purchase_timestamp",
+            id="unreadable purchase time",
+        ),
         pytest.param(replaced(3, b"too,few"), "wrong_number_of_fields", id="too few fields"),
-        pytest.param(replaced(3, lambda line: line + b",,"), "wrong_number_of_fields", id="too many fields"),
-        pytest.param(replaced(3, lambda line: line.replace(b",", b'"', 1)), "wrong_number_of_fields", id="a stray quote"),
+        pytest.param(
+            replaced(3, lambda line: line + b",,"), "wrong_number_of_fields", id="too many fields"
+        ),
+        pytest.param(
+            replaced(3, lambda line: line.replace(b",", b'"', 1)),
+            "wrong_number_of_fields",
+            id="a stray quote",
+        ),
     ],
 )
 def test_a_spoilt_order_is_counted_by_its_reason_and_the_rest_survive(
@@ -364,19 +556,28 @@ def test_a_spoilt_order_is_counted_by_its_reason_and_the_rest_survive(
     kept = set(imported.shipments["shipment_id"])
     assert len(kept) == len(imported.shipments)
     assert kept <= set(before.shipments["shipment_id"])
-    pd.testing.assert_frame_equal(imported.events, before.events[before.events["shipment_id"].isin(kept)].reset_index(drop=True))
+    pd.testing.assert_frame_equal(
+        imported.events,
+        before.events[before.events["shipment_id"].isin(kept)].reset_index(drop=True),
+    )
 
 
 def test_the_first_of_two_rows_of_one_order_counts(forty: Path, before: Imported) -> None:
-    edit(forty, ORDERS, lambda lines: [*lines[:-1], field(3, b"2018-01-01 00:00:00")(lines[1]), b""])
+    edit(
+        forty, ORDERS, lambda lines: [*lines[:-1], field(3, b"2018-01-01 00:00:00")(lines[1]), b""]
+    )
     imported = read_olist(forty)
     assert imported.rejected() == {"order_id_comes_twice": 1}
     pd.testing.assert_frame_equal(imported.events, before.events)
     assert "2018-01-01 00:00:00" in imported.quarantine["content"].item()
 
 
-@pytest.mark.parametrize(("file", "key"), [(PRODUCTS, "product_id"), (CUSTOMERS, "customer_id"), (SELLERS, "seller_id")])
-def test_a_row_that_comes_twice_multiplies_no_parcel(forty: Path, before: Imported, file: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "key"), [(PRODUCTS, "product_id"), (CUSTOMERS, "customer_id"), (SELLERS, "seller_id")]
+)
+def test_a_row_that_comes_twice_multiplies_no_parcel(
+    forty: Path, before: Imported, file: str, key: str
+) -> None:
     edit(forty, file, lambda lines: [*lines[:-1], lines[1], b""])
     imported = read_olist(forty)
     pd.testing.assert_frame_equal(imported.shipments, before.shipments)
@@ -384,7 +585,9 @@ def test_a_row_that_comes_twice_multiplies_no_parcel(forty: Path, before: Import
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_line_with_a_wrong_number_of_fields_is_put_aside_as_it_stands(forty: Path, before: Imported, file: str) -> None:
+def test_a_line_with_a_wrong_number_of_fields_is_put_aside_as_it_stands(
+    forty: Path, before: Imported, file: str
+) -> None:
     edit(forty, file, lambda lines: [*lines[:2], b"half a line", *lines[2:]])
     imported = read_olist(forty)
     assert imported.rejected() == {"wrong_number_of_fields": 1}
@@ -399,12 +602,24 @@ def test_an_item_of_no_order_is_counted(forty: Path) -> None:
 
 
 def test_no_order_is_lost_unseen_however_spoilt_the_file(forty: Path) -> None:
-    edit(forty, ORDERS, lambda lines: [*lines[:6], b"x", lines[5], *lines[6:-1], b"", b",,,,,,,", b""])
-    for number, change in {8: field(0, b""), 9: field(3, b""), 10: field(3, b"x"), 11: field(6, b"x"), 12: lambda line: line + b","}.items():
+    edit(
+        forty,
+        ORDERS,
+        lambda lines: [*lines[:6], b"x", lines[5], *lines[6:-1], b"", b",,,,,,,", b""],
+    )
+    for number, change in {
+        8: field(0, b""),
+        9: field(3, b""),
+        10: field(3, b"x"),
+        11: field(6, b"x"),
+        12: lambda line: line + b",",
+    }.items():
         edit(forty, ORDERS, replaced(number, change))
     rows_in_file = sum(1 for line in (forty / ORDERS).read_bytes().splitlines() if line) - 1
     imported = read_olist(forty)
-    costly = imported.quarantine[(imported.quarantine["file"] == ORDERS) & imported.quarantine["reason"].isin(COST_AN_ORDER)]
+    costly = imported.quarantine[
+        (imported.quarantine["file"] == ORDERS) & imported.quarantine["reason"].isin(COST_AN_ORDER)
+    ]
     assert len(costly) == 7
     assert len(imported.shipments) + len(costly) == rows_in_file
 
@@ -413,7 +628,10 @@ def test_made_up_orders_have_the_oddities_of_real_ones(orders: Path) -> None:
     imported = read_olist(orders)
     assert len(imported.shipments) == 600
     assert imported.rejected() == {}
-    assert all(imported.notes[note] for note in ("several_origins", "no_items", "no_weight", "given_up_at_end_of_data"))
+    assert all(
+        imported.notes[note]
+        for note in ("several_origins", "no_items", "no_weight", "given_up_at_end_of_data")
+    )
     assert imported.shipments["destination_region"].nunique() == 7
     assert set(STATUS_OF_STAMP) == set(EVENT_OF_STAMP)
 
@@ -421,13 +639,19 @@ def test_made_up_orders_have_the_oddities_of_real_ones(orders: Path) -> None:
 def test_every_real_order_is_read_or_rejected(eta_data: Path) -> None:
     imported = read_olist(eta_data / "olist")
     assert imported.rejected() == {}
-    assert set(imported.shipments["shipment_id"]) == set(read(eta_data / "olist" / ORDERS)["order_id"])
+    assert set(imported.shipments["shipment_id"]) == set(
+        read(eta_data / "olist" / ORDERS)["order_id"]
+    )
     assert len(imported.shipments) == 31_839
     assert imported.notes["several_origins"] == 374
 
 
-@pytest.mark.parametrize("stamp", ["9999-01-01 00:00:00", "2019-12-31 00:00:00", "2001-01-01 00:00:00"])
-def test_a_stamp_far_from_the_purchase_is_put_aside_and_the_order_kept(tmp_path: Path, stamp: str) -> None:
+@pytest.mark.parametrize(
+    "stamp", ["9999-01-01 00:00:00", "2019-12-31 00:00:00", "2001-01-01 00:00:00"]
+)
+def test_a_stamp_far_from_the_purchase_is_put_aside_and_the_order_kept(
+    tmp_path: Path, stamp: str
+) -> None:
     imported = small(tmp_path, orders=[order(), order(1, order_delivered_customer_date=stamp)])
     assert "delivered" not in scans(imported, "o2")
     assert imported.rejected()["far_from_purchase_order_delivered_customer_date"] == 1

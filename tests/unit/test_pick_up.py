@@ -192,8 +192,12 @@ def briefly(day: date) -> str:
     return f"{day:%a %d %b}"
 
 
-def vienna(weekdays: str = MON_FRI, holidays: Holidays = LIBRARY, cutoff: time = time(14)) -> PickUp:
-    return PickUp(country="AT", region="9", cutoff=cutoff, weekdays=days(weekdays), holidays=holidays)
+def vienna(
+    weekdays: str = MON_FRI, holidays: Holidays = LIBRARY, cutoff: time = time(14)
+) -> PickUp:
+    return PickUp(
+        country="AT", region="9", cutoff=cutoff, weekdays=days(weekdays), holidays=holidays
+    )
 
 
 def dates(*texts: str) -> np.ndarray:
@@ -208,15 +212,31 @@ def test_there_are_fifty_cases_of_six_countries_with_names_of_their_own() -> Non
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_order_reaches_the_door_on_the_day_that_a_calendar_on_the_wall_says(case: Case) -> None:
     country, region = place(case.warehouse)
-    pick_up = PickUp(country=country, region=region, cutoff=time.fromisoformat(case.cutoff), weekdays=days(case.weekdays))
+    pick_up = PickUp(
+        country=country,
+        region=region,
+        cutoff=time.fromisoformat(case.cutoff),
+        weekdays=days(case.weekdays),
+    )
     ready_on = pick_up.ready_on(at(case.ordered_at))
     handover_on = pick_up.handover_on(ready_on, case.handling)
     (handed_over_at,) = pick_up.handovers(ready_on, case.handling, case.handling)
     zone = zone_of(*place(case.destination))[0]
-    arrived_on = local_dates(np.array([to_instant(handed_over_at) + np.timedelta64(case.transit, "D")]), np.array([0]), (zone,))
-    delivered_on = DeliveryDays(*place(case.destination), days(case.delivers)).next(arrived_on)[0].item()
+    arrived_on = local_dates(
+        np.array([to_instant(handed_over_at) + np.timedelta64(case.transit, "D")]),
+        np.array([0]),
+        (zone,),
+    )
+    delivered_on = (
+        DeliveryDays(*place(case.destination), days(case.delivers)).next(arrived_on)[0].item()
+    )
     order_by = pick_up.order_by(at(case.ordered_at))
-    assert (told(ready_on), order_by.isoformat()[11:], briefly(handover_on), briefly(delivered_on)) == case[6:9] + case[12:]
+    assert (
+        told(ready_on),
+        order_by.isoformat()[11:],
+        briefly(handover_on),
+        briefly(delivered_on),
+    ) == case[6:9] + case[12:]
     assert order_by.date() == ready_on
     assert handover_on <= delivered_on < handover_on + timedelta(days=14)
 
@@ -224,8 +244,14 @@ def test_an_order_reaches_the_door_on_the_day_that_a_calendar_on_the_wall_says(c
 def test_hand_overs_are_at_the_cut_off_of_one_pick_up_day_after_another() -> None:
     # Friday the 23rd; winter time begins on the 25th, and the 26th is a holiday.
     found = vienna().handovers(date(2026, 10, 23), 0, 2)
-    assert [moment.isoformat() for moment in found] == ["2026-10-23T14:00:00+02:00", "2026-10-27T14:00:00+01:00", "2026-10-28T14:00:00+01:00"]
-    assert [moment.isoformat() for moment in vienna().handovers(date(2026, 10, 23), 2, 2)] == ["2026-10-28T14:00:00+01:00"]
+    assert [moment.isoformat() for moment in found] == [
+        "2026-10-23T14:00:00+02:00",
+        "2026-10-27T14:00:00+01:00",
+        "2026-10-28T14:00:00+01:00",
+    ]
+    assert [moment.isoformat() for moment in vienna().handovers(date(2026, 10, 23), 2, 2)] == [
+        "2026-10-28T14:00:00+01:00"
+    ]
 
 
 def test_days_are_counted_from_the_next_pick_up_day_where_the_first_is_none() -> None:
@@ -235,11 +261,16 @@ def test_days_are_counted_from_the_next_pick_up_day_where_the_first_is_none() ->
 
 def test_a_country_with_several_zones_and_no_region_has_its_usual_one() -> None:
     assert PickUp(country="US", cutoff=time(16), weekdays=(1,)).zone == "America/New_York"
-    assert PickUp(country="US", region="CA", cutoff=time(16), weekdays=(1,)).zone == "America/Los_Angeles"
+    assert (
+        PickUp(country="US", region="CA", cutoff=time(16), weekdays=(1,)).zone
+        == "America/Los_Angeles"
+    )
 
 
 def test_the_calendar_file_closes_and_opens_the_warehouse() -> None:
-    own = Holidays.from_toml('version = "1"\n[[places]]\ncountry = "AT"\nregion = "9"\nclosed = [2026-12-07]\nopen = [2026-12-08]\n')
+    own = Holidays.from_toml(
+        'version = "1"\n[[places]]\ncountry = "AT"\nregion = "9"\nclosed = [2026-12-07]\nopen = [2026-12-08]\n'
+    )
     friday = at("2026-12-04T15:00:00+01:00")
     assert told(vienna().ready_on(friday)) == "Mon 2026-12-07"
     assert told(vienna(holidays=own).ready_on(friday)) == "Tue 2026-12-08"
@@ -247,15 +278,27 @@ def test_the_calendar_file_closes_and_opens_the_warehouse() -> None:
 
 def test_delivery_days_before_and_after_keep_the_shape_and_what_is_not_known() -> None:
     delivery = DeliveryDays("DE", "BY", days(MON_FRI))
-    asked = dates("2026-06-04", "NaT", "2026-06-05", "2026-06-06").reshape(2, 2)  # Corpus Christi, Friday, Saturday
-    assert np.array_equal(delivery.next(asked), dates("2026-06-05", "NaT", "2026-06-05", "2026-06-08").reshape(2, 2), equal_nan=True)
-    assert np.array_equal(delivery.last(asked), dates("2026-06-03", "NaT", "2026-06-05", "2026-06-05").reshape(2, 2), equal_nan=True)
+    asked = dates("2026-06-04", "NaT", "2026-06-05", "2026-06-06").reshape(
+        2, 2
+    )  # Corpus Christi, Friday, Saturday
+    assert np.array_equal(
+        delivery.next(asked),
+        dates("2026-06-05", "NaT", "2026-06-05", "2026-06-08").reshape(2, 2),
+        equal_nan=True,
+    )
+    assert np.array_equal(
+        delivery.last(asked),
+        dates("2026-06-03", "NaT", "2026-06-05", "2026-06-05").reshape(2, 2),
+        equal_nan=True,
+    )
     assert np.isnat(delivery.next(dates("NaT"))).all()
     assert delivery.last(dates()).tolist() == []
 
 
 def test_a_place_in_a_country_that_nobody_knows_has_no_holidays() -> None:
-    assert DeliveryDays(None, None, days(MON_FRI)).next(dates("2026-12-25", "2026-12-26")).tolist() == [date(2026, 12, 25), date(2026, 12, 28)]
+    assert DeliveryDays(None, None, days(MON_FRI)).next(
+        dates("2026-12-25", "2026-12-26")
+    ).tolist() == [date(2026, 12, 25), date(2026, 12, 28)]
 
 
 @pytest.mark.parametrize("weekdays", [(), (0,), (1, 8), (-1,)])
@@ -267,7 +310,10 @@ def test_impossible_weekdays_are_refused(weekdays: tuple[int, ...]) -> None:
 
 
 def test_a_cut_off_with_an_offset_is_refused() -> None:
-    with pytest.raises(InvalidValue, match=r"^cutoff: it has an offset from UTC; write a time of the warehouse's own clocks, such as 14:00$"):
+    with pytest.raises(
+        InvalidValue,
+        match=r"^cutoff: it has an offset from UTC; write a time of the warehouse's own clocks, such as 14:00$",
+    ):
         vienna(cutoff=time(14, tzinfo=UTC))
 
 
@@ -288,16 +334,27 @@ def test_impossible_numbers_of_days_are_refused() -> None:
 
 
 def closed(first: date, number: int) -> Holidays:
-    return Holidays("closed", {("AT", None): {first + timedelta(days=day): True for day in range(number)}})
+    return Holidays(
+        "closed", {("AT", None): {first + timedelta(days=day): True for day in range(number)}}
+    )
 
 
 @pytest.mark.parametrize(("number", "is_found"), [(400, True), (401, False), (4000, False)])
-def test_a_place_that_is_closed_for_more_than_400_days_has_no_next_day(number: int, is_found: bool) -> None:
+def test_a_place_that_is_closed_for_more_than_400_days_has_no_next_day(
+    number: int, is_found: bool
+) -> None:
     first = date(2026, 11, 24)
     # Work goes on the day after, unless that is too far away.
-    pick_up, delivery = vienna(DAILY, closed(first, number)), DeliveryDays("AT", "9", days(DAILY), closed(first, number))
+    pick_up, delivery = (
+        vienna(DAILY, closed(first, number)),
+        DeliveryDays("AT", "9", days(DAILY), closed(first, number)),
+    )
     if is_found:
-        assert pick_up.ready_on(at("2026-11-24T08:00:00+01:00")) == first + timedelta(days=number) == delivery.next(dates("2026-11-24"))[0].item()
+        assert (
+            pick_up.ready_on(at("2026-11-24T08:00:00+01:00"))
+            == first + timedelta(days=number)
+            == delivery.next(dates("2026-11-24"))[0].item()
+        )
         assert delivery.last(dates("2026-11-24") + number - 1).tolist() == [date(2026, 11, 23)]
         return
     message = r"^weekdays: AT-9 has none of them open for more than 400 days; give other weekdays, or open days in the calendar file$"
@@ -312,5 +369,6 @@ def test_a_place_that_is_closed_for_more_than_400_days_has_no_next_day(number: i
 
 
 def test_a_long_count_of_weekly_pick_ups_is_no_closed_warehouse() -> None:
-    # 100 weeks and six: on the way are Easter and Whit Monday and 1 November 2027, Easter Monday, 1 May and Whit Monday 2028.
+    # 100 weeks and six: on the way are Easter and Whit Monday and 1 November 2027, Easter Monday, 1
+    # May and Whit Monday 2028.
     assert told(vienna("1").handover_on(date(2026, 11, 23), 100)) == "Mon 2028-12-04"

@@ -20,7 +20,9 @@ ONE, SENDER = np.ones(3, dtype=np.int64), np.array([7, 7, 3])
 KINDS = [(0.3, 0.3), (0.6, 0.0), (0.6, 0.2), (0.95, 0.95), (0.95, 0.1)]
 
 
-def both(chances: np.ndarray, count: np.ndarray, sender: np.ndarray, same: float, other: float) -> tuple[np.ndarray, np.ndarray]:
+def both(
+    chances: np.ndarray, count: np.ndarray, sender: np.ndarray, same: float, other: float
+) -> tuple[np.ndarray, np.ndarray]:
     dependence = Dependence(same=same, other=other)
     return any_by(chances, count, sender, dependence), all_by(chances, count, sender, dependence)
 
@@ -40,7 +42,11 @@ def test_parcels_that_move_as_one_arrive_as_the_slowest_and_the_fastest_do() -> 
 @pytest.mark.parametrize("correlation", [0.999, 1.0 - 1e-9, np.nextafter(1.0, 0.0)])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_nearly_one_is_near_one(correlation: float, share: float) -> None:
-    for kind in zip(both(CHANCES, ONE, SENDER, correlation, share * correlation), both(CHANCES, ONE, SENDER, 1.0, share), strict=True):
+    for kind in zip(
+        both(CHANCES, ONE, SENDER, correlation, share * correlation),
+        both(CHANCES, ONE, SENDER, 1.0, share),
+        strict=True,
+    ):
         np.testing.assert_allclose(*kind, atol=0.02)
 
 
@@ -57,7 +63,9 @@ def test_laws_that_hardly_rise_do_not_fall() -> None:
 def test_senders_whose_parcels_move_as_one_count_once_each() -> None:
     first, last = both(CHANCES, ONE, SENDER, 1.0, 0.0)
     np.testing.assert_allclose(last, CHANCES[:2].min(axis=0) * CHANCES[2], atol=1e-12)
-    np.testing.assert_allclose(first, 1.0 - (1.0 - CHANCES[:2].max(axis=0)) * (1.0 - CHANCES[2]), atol=1e-12)
+    np.testing.assert_allclose(
+        first, 1.0 - (1.0 - CHANCES[:2].max(axis=0)) * (1.0 - CHANCES[2]), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("same", "other"), KINDS)
@@ -65,12 +73,20 @@ def test_orders_that_are_drawn_arrive_as_often(same: float, other: float) -> Non
     random = np.random.default_rng(5)
     draws = 400_000
     shared, within, own = (random.standard_normal((draws, columns)) for columns in (1, 2, 3))
-    scores = np.sqrt(other) * shared + np.sqrt(same - other) * within[:, [0, 0, 1]] + np.sqrt(1.0 - same) * own
+    scores = (
+        np.sqrt(other) * shared
+        + np.sqrt(same - other) * within[:, [0, 0, 1]]
+        + np.sqrt(1.0 - same) * own
+    )
     arrived = scores[:, :, None] <= normal_scores(CHANCES)
     first, last = both(CHANCES, ONE, SENDER, same, other)
     # Four standard errors.
-    np.testing.assert_allclose(last, arrived.all(axis=1).mean(axis=0), atol=4 * 0.5 / np.sqrt(draws))
-    np.testing.assert_allclose(first, arrived.any(axis=1).mean(axis=0), atol=4 * 0.5 / np.sqrt(draws))
+    np.testing.assert_allclose(
+        last, arrived.all(axis=1).mean(axis=0), atol=4 * 0.5 / np.sqrt(draws)
+    )
+    np.testing.assert_allclose(
+        first, arrived.any(axis=1).mean(axis=0), atol=4 * 0.5 / np.sqrt(draws)
+    )
 
 
 def test_two_parcels_at_their_medians_are_what_sheppard_found() -> None:
@@ -90,13 +106,16 @@ def test_a_single_parcel_keeps_its_law_to_the_bit(same: float, other: float) -> 
 
 @pytest.mark.parametrize(("same", "other"), KINDS)
 def test_parcels_that_are_alike_may_be_counted(same: float, other: float) -> None:
-    apart = both(CHANCES[[0, 0, 0, 2]], np.ones(4, dtype=np.int64), SENDER[[0, 0, 0, 2]], same, other)
+    apart = both(
+        CHANCES[[0, 0, 0, 2]], np.ones(4, dtype=np.int64), SENDER[[0, 0, 0, 2]], same, other
+    )
     counted = both(CHANCES[[0, 2]], np.array([3, 1]), SENDER[[0, 2]], same, other)
     np.testing.assert_allclose(counted, apart, atol=1e-12)
 
 
 def test_a_high_correlation_and_many_parcels_stay_exact() -> None:
-    # Twenty alike at 0.95: the factor's step is steep, where fixed nodes go wrong. Given z, the last is a power of one Phi.
+    # Twenty alike at 0.95: the factor's step is steep, where fixed nodes go wrong. Given z, the
+    # last is a power of one Phi.
     law = np.linspace(0.01, 0.99, 50)[None]
     _, last = both(law, np.array([20]), np.zeros(1, dtype=np.int64), 0.95, 0.95)
     z = np.linspace(-8.0, 8.0, 8001)
@@ -109,11 +128,17 @@ def _phi(score: float) -> float:
     return NormalDist().cdf(score)
 
 
-def drawn(places: int, same: float, other: float, *, seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def drawn(
+    places: int, same: float, other: float, *, seed: int = 3
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """PIT, place and sender of four parcels a place, two of each of its two senders."""
     random = np.random.default_rng(seed)
     shared, within, own = (random.standard_normal((places, columns)) for columns in (1, 2, 4))
-    scores = np.sqrt(other) * shared + np.sqrt(same - other) * within[:, [0, 0, 1, 1]] + np.sqrt(1.0 - same) * own
+    scores = (
+        np.sqrt(other) * shared
+        + np.sqrt(same - other) * within[:, [0, 0, 1, 1]]
+        + np.sqrt(1.0 - same) * own
+    )
     pit = np.vectorize(_phi)(scores)
     return pit.ravel(), np.repeat(np.arange(places), 4), np.tile([5, 5, 2, 2], places)
 
@@ -149,13 +174,21 @@ def test_few_pairs_are_shrunk_to_what_is_assumed() -> None:
 @pytest.mark.parametrize("pit", [[], [np.nan, np.nan], [0.4]])
 def test_without_pairs_what_is_assumed_stays(pit: list[float]) -> None:
     count = len(pit)
-    assert Dependence.learn(np.array(pit), np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)) == Dependence()
+    assert (
+        Dependence.learn(
+            np.array(pit), np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        )
+        == Dependence()
+    )
 
 
 def test_what_is_learned_stays_within_bounds() -> None:
     one = np.zeros(4_000, dtype=np.int64)
     twins = np.repeat(np.random.default_rng(1).random(40_000), 2)
-    assert Dependence.learn(twins, np.arange(80_000) // 2, np.zeros(80_000, dtype=np.int64)).same == MOST
+    assert (
+        Dependence.learn(twins, np.arange(80_000) // 2, np.zeros(80_000, dtype=np.int64)).same
+        == MOST
+    )
     opposed = np.tile([0.01, 0.99], 2_000)
     assert 0.0 <= Dependence.learn(opposed, np.arange(4_000) // 2, one).same < 0.05
 
@@ -164,7 +197,11 @@ def test_others_share_no_more_than_parcels_of_one_sender() -> None:
     twins = np.repeat(np.random.default_rng(1).random(300), 2)
     learned = Dependence.learn(twins, np.arange(600) // 2, np.tile([0, 1], 300))
     # 300 pairs at 1 and the two assumptions.
-    assert learned.other == learned.same == pytest.approx((300 + 2 * PRIOR * PRIOR_PAIRS) / (300 + 2 * PRIOR_PAIRS), abs=0.01)
+    assert (
+        learned.other
+        == learned.same
+        == pytest.approx((300 + 2 * PRIOR * PRIOR_PAIRS) / (300 + 2 * PRIOR_PAIRS), abs=0.01)
+    )
     assert (learned.same_pairs, learned.other_pairs) == (0, 300)
 
 
@@ -174,7 +211,9 @@ def test_the_correlation_of_an_order_is_that_of_its_pairs() -> None:
     assert dependence.between(np.array([4]), np.array([3])) == (0.5, 30)
     assert dependence.between(np.array([4, 9]), np.array([1, 1])) == (0.1, 70)
     # One pair within, two across.
-    assert dependence.between(np.array([4, 9, 4]), np.array([1, 1, 1])) == pytest.approx(((0.5 + 0.1 + 0.1) / 3, 100))
+    assert dependence.between(np.array([4, 9, 4]), np.array([1, 1, 1])) == pytest.approx(
+        ((0.5 + 0.1 + 0.1) / 3, 100)
+    )
 
 
 def test_it_is_written_and_read() -> None:

@@ -38,17 +38,29 @@ def test_a_date_is_the_local_day_by_whose_end_the_parcel_has_arrived() -> None:
     curves = Curves.on_grid([0, 10, 30, 60], [[0.0, 0.5, 0.9, 0.95]])
     read = dates_at(curves, (0.05, 0.5, 0.9, 0.96), AS_OF, VIENNA)
     # After 1 hour, 10 hours and 30 hours; the last level is never reached.
-    assert np.array_equal(read[0], dates("2018-03-23", "2018-03-24", "2018-03-25", "NaT"), equal_nan=True)
+    assert np.array_equal(
+        read[0], dates("2018-03-23", "2018-03-24", "2018-03-25", "NaT"), equal_nan=True
+    )
     assert date_at(curves, 0.5, AS_OF, VIENNA) == dates("2018-03-24")
     shown = windows(curves, AS_OF, VIENNA, coverage=0.8)
-    assert [str(day[0]) for day in (shown.earliest_on, shown.median_on, shown.latest_on)] == ["2018-03-24", "2018-03-24", "2018-03-25"]
+    assert [str(day[0]) for day in (shown.earliest_on, shown.median_on, shown.latest_on)] == [
+        "2018-03-24",
+        "2018-03-24",
+        "2018-03-25",
+    ]
 
 
-@pytest.mark.parametrize(("day", "hours"), [("2018-03-23", 2), ("2018-03-24", 26), ("2018-03-25", 49), ("2018-03-22", 0)])
+@pytest.mark.parametrize(
+    ("day", "hours"), [("2018-03-23", 2), ("2018-03-24", 26), ("2018-03-25", 49), ("2018-03-22", 0)]
+)
 def test_the_chance_of_a_day_is_that_of_the_hours_until_it_ends(day: str, hours: float) -> None:
     curves = Curves.on_grid([0, 60], [[0.0, 0.9]])
-    assert probability_by_day(curves, AS_OF, dates(day)[:, None], VIENNA) == pytest.approx(np.array([[0.9 * hours / 60]]))
-    assert probability_by(curves, AS_OF, day_ends(dates(day), VIENNA.codes, VIENNA.names)) == pytest.approx([0.9 * hours / 60])
+    assert probability_by_day(curves, AS_OF, dates(day)[:, None], VIENNA) == pytest.approx(
+        np.array([[0.9 * hours / 60]])
+    )
+    assert probability_by(
+        curves, AS_OF, day_ends(dates(day), VIENNA.codes, VIENNA.names)
+    ) == pytest.approx([0.9 * hours / 60])
 
 
 def test_without_a_date_there_is_no_chance() -> None:
@@ -61,9 +73,15 @@ def test_each_parcel_reads_its_own_curve_in_its_own_zone() -> None:
     zone = Labels.of(["Asia/Tokyo", "Europe/Vienna", "Asia/Tokyo"])
     at = np.repeat(AS_OF, 3)
     curves = Curves.at_once([1.0, 1.0, 30.0])
-    assert np.array_equal(date_at(curves, 0.5, at, zone), dates("2018-03-24", "2018-03-23", "2018-03-25"))
+    assert np.array_equal(
+        date_at(curves, 0.5, at, zone), dates("2018-03-24", "2018-03-23", "2018-03-25")
+    )
     days = np.array([["2018-03-23", "2018-03-24"]] * 3, dtype="datetime64[D]")
-    assert probability_by_day(curves, at, days, zone).tolist() == [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
+    assert probability_by_day(curves, at, days, zone).tolist() == [
+        [0.0, 1.0],
+        [1.0, 1.0],
+        [0.0, 0.0],
+    ]
 
 
 @given(
@@ -71,15 +89,21 @@ def test_each_parcel_reads_its_own_curve_in_its_own_zone() -> None:
     st.integers(0, 24 * 60 - 1),
     st.sampled_from(["Europe/Vienna", "America/Sao_Paulo", "Pacific/Apia", "UTC"]),
 )
-def test_curves_of_days_say_of_each_day_what_they_were_made_of(chances: list[float], minute: int, zone: str) -> None:
+def test_curves_of_days_say_of_each_day_what_they_were_made_of(
+    chances: list[float], minute: int, zone: str
+) -> None:
     told = np.array([sorted(chances)])
     where, first_on = Labels.of([zone]), dates("2018-03-24")
     as_of = day_starts(first_on, where.codes, where.names) + np.timedelta64(minute, "m")
     curves = curves_of_days(told, as_of, first_on, where)
-    assert chances_of_days(curves, as_of, first_on, told.shape[1], where) == pytest.approx(told, abs=1e-12)
+    assert chances_of_days(curves, as_of, first_on, told.shape[1], where) == pytest.approx(
+        told, abs=1e-12
+    )
     for chance in told[0][told[0] > 0]:
         # Of days with the same chance the first.
-        assert date_at(curves, chance, as_of, where)[0] == first_on[0] + int(np.searchsorted(told[0], chance))
+        assert date_at(curves, chance, as_of, where)[0] == first_on[0] + int(
+            np.searchsorted(told[0], chance)
+        )
 
 
 LAW = Curves.on_grid([0, 24 * 2, 24 * 4, 24 * 10], [[0.0, 0.5, 0.9, 0.98]])
@@ -93,7 +117,13 @@ def promised(**policy: Any) -> int | None:
 
 
 def test_a_target_rate_is_the_earliest_day_that_reaches_it() -> None:
-    assert [promised(on_time_rate=rate) for rate in (0.51, 0.6, 0.89, 0.95, 0.99)] == [2, 2, 3, 7, None]
+    assert [promised(on_time_rate=rate) for rate in (0.51, 0.6, 0.89, 0.95, 0.99)] == [
+        2,
+        2,
+        3,
+        7,
+        None,
+    ]
 
 
 def steps(*chances: tuple[int, float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -104,9 +134,16 @@ def steps(*chances: tuple[int, float]) -> np.ndarray[tuple[int], np.dtype[np.flo
     return table
 
 
-def days_at(costs: PromiseCosts, chances: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def days_at(
+    costs: PromiseCosts, chances: np.ndarray[Any, np.dtype[np.float64]]
+) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The days of least expected cost, by trying all of them."""
-    return np.array([min(range(QUOTED_DAYS), key=lambda day: costs.day * day + costs.late * (1.0 - own[day])) for own in chances])
+    return np.array(
+        [
+            min(range(QUOTED_DAYS), key=lambda day: costs.day * day + costs.late * (1.0 - own[day]))
+            for own in chances
+        ]
+    )
 
 
 def test_no_day_is_spent_where_it_adds_little() -> None:
@@ -120,7 +157,9 @@ def test_no_day_is_spent_where_it_adds_little() -> None:
     assert days_at(costs_of_rate(chances, once, 0.95), chances).tolist() == [11, 2] * 5
 
 
-def test_who_never_comes_has_missed_the_promise_and_orders_count_as_often_as_they_stand_for() -> None:
+def test_who_never_comes_has_missed_the_promise_and_orders_count_as_often_as_they_stand_for() -> (
+    None
+):
     """One in ten never comes; of those that do 8 in 9 are there on the first day, and all on the second."""
     chances = np.array([steps((1, 0.8), (2, 0.9)), steps((1, 0.9))])
     alone = np.array([1.0, 0.0])
@@ -132,13 +171,26 @@ def test_who_never_comes_has_missed_the_promise_and_orders_count_as_often_as_the
     assert days_at(costs_of_rate(chances, np.array([1.0, 9.0]), 0.88), chances)[0] == 1
 
 
-@given(st.lists(st.lists(st.floats(0.0, 1.0), min_size=QUOTED_DAYS, max_size=QUOTED_DAYS), min_size=1, max_size=6), st.floats(0.5, 0.99))
-def test_orders_together_keep_the_rate_and_with_less_would_not(drawn: list[list[float]], rate: float) -> None:
+@given(
+    st.lists(
+        st.lists(st.floats(0.0, 1.0), min_size=QUOTED_DAYS, max_size=QUOTED_DAYS),
+        min_size=1,
+        max_size=6,
+    ),
+    st.floats(0.5, 0.99),
+)
+def test_orders_together_keep_the_rate_and_with_less_would_not(
+    drawn: list[list[float]], rate: float
+) -> None:
     chances = np.sort(np.array(drawn), axis=1)
     costs = costs_of_rate(chances, np.ones(len(chances)), rate)
 
     def kept(late: float) -> float:
-        return float(np.take_along_axis(chances, days_at(PromiseCosts(late=late), chances)[:, None], axis=1).mean())
+        return float(
+            np.take_along_axis(
+                chances, days_at(PromiseCosts(late=late), chances)[:, None], axis=1
+            ).mean()
+        )
 
     wanted = min(rate, 0.99 * chances[:, -1].mean())
     # Where no cost that is looked at is enough, the dearest is taken.
@@ -153,26 +205,43 @@ def test_bounds_hold_whatever_the_law_says() -> None:
     assert promised(on_time_rate=None, costs=PromiseCosts(late=1000.0), latest_days=6) == 6
 
 
-@pytest.mark.parametrize("costs", [PromiseCosts(late=10.0), PromiseCosts(late_day=3.0), PromiseCosts(late=2.0, late_day=1.0, day=0.2), PromiseCosts(late=0.1)])
+@pytest.mark.parametrize(
+    "costs",
+    [
+        PromiseCosts(late=10.0),
+        PromiseCosts(late_day=3.0),
+        PromiseCosts(late=2.0, late_day=1.0, day=0.2),
+        PromiseCosts(late=0.1),
+    ],
+)
 def test_costs_choose_the_day_on_which_least_is_expected_to_be_lost(costs: PromiseCosts) -> None:
     # Days of arrival drawn from the law; what never comes is as late as the horizon.
     level = (np.arange(20_000) + 0.5) / 20_000
-    hours = np.where(level < 0.98, LAW.quantile_table(np.minimum(level, 0.98)[None, :])[0], 61 * 24.0)
+    hours = np.where(
+        level < 0.98, LAW.quantile_table(np.minimum(level, 0.98)[None, :])[0], 61 * 24.0
+    )
     took = np.ceil(hours / 24.0) - 1
-    lost = [costs.day * day + (costs.late * (took > day) + costs.late_day * np.maximum(took - day, 0)).mean() for day in range(61)]
+    lost = [
+        costs.day * day
+        + (costs.late * (took > day) + costs.late_day * np.maximum(took - day, 0)).mean()
+        for day in range(61)
+    ]
     assert promised(on_time_rate=None, costs=costs) == int(np.argmin(lost))
 
 
 def test_dearer_lateness_never_promises_an_earlier_day() -> None:
-    days = [promised(on_time_rate=None, costs=PromiseCosts(late=late)) or 0 for late in (0.1, 1, 3, 10, 30, 100, 1000)]
+    days = [
+        promised(on_time_rate=None, costs=PromiseCosts(late=late)) or 0
+        for late in (0.1, 1, 3, 10, 30, 100, 1000)
+    ]
     assert days == sorted(days)
     assert days[0] < days[-1]
 
 
 def test_a_policy_file_is_read() -> None:
-    assert PromisePolicy.from_toml('version = "2026-11"\non_time_rate = 0.95\n[bounds]\nearliest_days = 1\nlatest_days = 30\n') == PromisePolicy(
-        version="2026-11", on_time_rate=0.95, earliest_days=1, latest_days=30
-    )
+    assert PromisePolicy.from_toml(
+        'version = "2026-11"\non_time_rate = 0.95\n[bounds]\nearliest_days = 1\nlatest_days = 30\n'
+    ) == PromisePolicy(version="2026-11", on_time_rate=0.95, earliest_days=1, latest_days=30)
     costs = PromisePolicy.from_toml('version = "1"\n[costs]\nlate = 10\nday = 0.5\n').costs
     assert costs == PromiseCosts(late=10.0, day=0.5)
 
@@ -182,7 +251,10 @@ def test_a_policy_file_is_read() -> None:
     [
         ("on_time_rate = 0.9", "no version"),
         ('version = "1"', "both on_time_rate and costs, or neither"),
-        ('version = "1"\non_time_rate = 0.9\n[costs]\nlate = 1', "both on_time_rate and costs, or neither"),
+        (
+            'version = "1"\non_time_rate = 0.9\n[costs]\nlate = 1',
+            "both on_time_rate and costs, or neither",
+        ),
         ('version = "1"\non_time_rate = 1.5', "0.5 to 0.99"),
         ('version = "1"\non_time_rate = nan', "0.5 to 0.99"),
         ('version = "1"\non_time_rate = "high"', "no number"),
@@ -190,7 +262,10 @@ def test_a_policy_file_is_read() -> None:
         ('version = "1"\n[costs]\nday = 1', "late or late_day above 0"),
         ('version = "1"\n[costs]\nlate = -1', "out of range"),
         ('version = "1"\n[costs]\nlate = inf', "out of range"),
-        ('version = "1"\non_time_rate = 0.9\n[bounds]\nearliest_days = 9\nlatest_days = 3', "earliest_days <= latest_days"),
+        (
+            'version = "1"\non_time_rate = 0.9\n[bounds]\nearliest_days = 9\nlatest_days = 3',
+            "earliest_days <= latest_days",
+        ),
         ('version = "1"\non_time_rate = 0.9\n[bounds]\nlatest_days = 2.5', "no whole number"),
         ('version = "1"\non_time_rate = 0.9\nbounds = 3', "no table"),
         ("version = ", "cannot be read"),

@@ -36,7 +36,11 @@ def save(registry: Registry, days: int = 0) -> str:
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its content."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def flip(path: Path, position: int, mask: int = 0xFF) -> None:
@@ -49,7 +53,9 @@ def forbidden(*_: object, **__: object) -> Any:
     raise AssertionError("a file that fails its check was opened")
 
 
-def syncs_until_done(monkeypatch: pytest.MonkeyPatch, error: BaseException, act: Callable[[], object]) -> Iterator[None]:
+def syncs_until_done(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, act: Callable[[], object]
+) -> Iterator[None]:
     """Yields after every attempt at an act that is cut off at its first, second, ... write to the disk, until it is not."""
     for allowed in range(20):
         calls = iter(range(20))
@@ -79,21 +85,38 @@ def test_a_version_comes_back_as_it_was_saved(registry: Registry, folder: Path) 
     assert version.files == FILES
     assert version.data_through == THROUGH
     assert version.manifest["parameters"] == FACTS["parameters"]
-    assert version.manifest["data"] == {"source": "olist", "examples": 3, "through": THROUGH.isoformat()}
+    assert version.manifest["data"] == {
+        "source": "olist",
+        "examples": 3,
+        "through": THROUGH.isoformat(),
+    }
     assert set(version.manifest["files"]) == set(FILES)
 
 
-def test_the_same_content_is_the_same_version_byte_for_byte_in_any_registry(registry: Registry, folder: Path, tmp_path: Path) -> None:
+def test_the_same_content_is_the_same_version_byte_for_byte_in_any_registry(
+    registry: Registry, folder: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
-    names = {save(registry), save(registry), Registry(other).save(dict(reversed(FACTS.items())), dict(reversed(FILES.items())), THROUGH)}
+    names = {
+        save(registry),
+        save(registry),
+        Registry(other).save(dict(reversed(FACTS.items())), dict(reversed(FILES.items())), THROUGH),
+    }
     assert len(names) == 1
     assert snapshot(folder) == snapshot(other)
 
 
 @pytest.mark.parametrize(
-    ("facts", "files", "days"), [({**FACTS, "kind": "other"}, FILES, 0), (FACTS, {**FILES, "stages.json": b'{"a": 2}\n'}, 0), (FACTS, FILES, 1)]
+    ("facts", "files", "days"),
+    [
+        ({**FACTS, "kind": "other"}, FILES, 0),
+        (FACTS, {**FILES, "stages.json": b'{"a": 2}\n'}, 0),
+        (FACTS, FILES, 1),
+    ],
 )
-def test_other_content_is_another_version(registry: Registry, facts: dict[str, Any], files: dict[str, bytes], days: int) -> None:
+def test_other_content_is_another_version(
+    registry: Registry, facts: dict[str, Any], files: dict[str, bytes], days: int
+) -> None:
     names = {save(registry), registry.save(facts, files, THROUGH + timedelta(days=days))}
     assert len(names) == 2
     assert set(registry.names()) == names
@@ -102,13 +125,17 @@ def test_other_content_is_another_version(registry: Registry, facts: dict[str, A
 def test_the_version_that_learned_furthest_comes_first(registry: Registry) -> None:
     middle, last, first = save(registry, 1), save(registry, 400), save(registry)
     # The same day in two zones: the moment decides, not the text.
-    later_the_same_day = registry.save(FACTS, FILES, datetime.fromisoformat("2018-05-15T23:00:00-03:00"))
+    later_the_same_day = registry.save(
+        FACTS, FILES, datetime.fromisoformat("2018-05-15T23:00:00-03:00")
+    )
     assert registry.names() == [last, middle, later_the_same_day, first]
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x20, 0xFF])
 @pytest.mark.parametrize("file", [MANIFEST, *FILES])
-def test_every_flipped_byte_is_refused(registry: Registry, folder: Path, file: str, mask: int) -> None:
+def test_every_flipped_byte_is_refused(
+    registry: Registry, folder: Path, file: str, mask: int
+) -> None:
     name = save(registry)
     path = folder / name / file
     for position in range(path.stat().st_size):
@@ -119,7 +146,9 @@ def test_every_flipped_byte_is_refused(registry: Registry, folder: Path, file: s
     assert registry.load(name).files == FILES
 
 
-def test_a_changed_manifest_is_refused_before_it_is_read_as_anything(registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_manifest_is_refused_before_it_is_read_as_anything(
+    registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = save(registry)
     flip(folder / name / MANIFEST, 5)
     monkeypatch.setattr(json, "loads", forbidden)
@@ -129,7 +158,9 @@ def test_a_changed_manifest_is_refused_before_it_is_read_as_anything(registry: R
 
 @pytest.mark.parametrize("file", [MANIFEST, *FILES])
 @pytest.mark.parametrize("length", [None, 0, 1, -1])
-def test_a_missing_or_truncated_file_is_refused(registry: Registry, folder: Path, file: str, length: int | None) -> None:
+def test_a_missing_or_truncated_file_is_refused(
+    registry: Registry, folder: Path, file: str, length: int | None
+) -> None:
     name = save(registry)
     path = folder / name / file
     content = path.read_bytes()
@@ -163,14 +194,18 @@ def test_saving_again_mends_a_corrupted_version(registry: Registry, folder: Path
     assert registry.load(name).files == FILES
 
 
-def test_what_was_never_finished_is_no_version_and_disturbs_nothing(registry: Registry, folder: Path) -> None:
+def test_what_was_never_finished_is_no_version_and_disturbs_nothing(
+    registry: Registry, folder: Path
+) -> None:
     serving = save(registry)
     registry.promote(serving)
     unfinished = folder / ".unfinished-k2j4h5"
     unfinished.mkdir()
     for file, content in snapshot(folder / serving).items():
         (unfinished / file).write_bytes(content)
-    without_manifest = Registry(folder.parent / "other").save(FACTS, FILES, THROUGH + timedelta(days=1))
+    without_manifest = Registry(folder.parent / "other").save(
+        FACTS, FILES, THROUGH + timedelta(days=1)
+    )
     (folder / without_manifest).mkdir()
     (folder / without_manifest / "arrays.npz").write_bytes(FILES["arrays.npz"][:3])
     (folder / "notes.txt").write_text("not a version")
@@ -186,7 +221,11 @@ def test_what_was_never_finished_is_no_version_and_disturbs_nothing(registry: Re
     assert registry.names() == [without_manifest, serving]
 
 
-@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()], ids=["full disk", "interrupt"])
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no space left on device"), KeyboardInterrupt()],
+    ids=["full disk", "interrupt"],
+)
 def test_a_save_cut_off_anywhere_leaves_a_whole_version_or_none(
     registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -202,7 +241,11 @@ def test_a_save_cut_off_anywhere_leaves_a_whole_version_or_none(
     assert len(registry.names()) == 2
 
 
-@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()], ids=["full disk", "interrupt"])
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no space left on device"), KeyboardInterrupt()],
+    ids=["full disk", "interrupt"],
+)
 def test_a_promotion_cut_off_anywhere_leaves_the_old_version_or_the_new_one_serving(
     registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -224,7 +267,9 @@ def test_nothing_serves_until_a_version_is_promoted(registry: Registry) -> None:
     assert registry.promoted() is None
 
 
-def test_rollback_returns_step_by_step_to_the_first_version_promoted(registry: Registry, folder: Path) -> None:
+def test_rollback_returns_step_by_step_to_the_first_version_promoted(
+    registry: Registry, folder: Path
+) -> None:
     first, second, third = save(registry), save(registry, 1), save(registry, 2)
     for name in (first, third, third, second):
         registry.promote(name)
@@ -236,7 +281,9 @@ def test_rollback_returns_step_by_step_to_the_first_version_promoted(registry: R
     assert registry.promoted() == first
 
 
-def test_a_corrupted_version_is_not_promoted_and_the_last_good_one_serves_on(registry: Registry, folder: Path) -> None:
+def test_a_corrupted_version_is_not_promoted_and_the_last_good_one_serves_on(
+    registry: Registry, folder: Path
+) -> None:
     good, bad = save(registry), save(registry, 1)
     registry.promote(good)
     flip(folder / bad / "arrays.npz", 3)
@@ -256,14 +303,31 @@ def test_there_is_no_rollback_to_a_corrupted_version(registry: Registry, folder:
     assert registry.promoted() == good
 
 
-def test_a_corrupted_version_keeps_its_place_in_the_list_and_hides_no_other(registry: Registry, folder: Path) -> None:
+def test_a_corrupted_version_keeps_its_place_in_the_list_and_hides_no_other(
+    registry: Registry, folder: Path
+) -> None:
     oldest, middle, newest = save(registry), save(registry, 1), save(registry, 2)
     flip(folder / middle / MANIFEST, 3)
     assert registry.names() == [newest, middle, oldest]
 
 
-@pytest.mark.parametrize("name", ["../2018.05.15-0123456789ab", "../x", "/etc", ".", "..", "", "x", "2018.05.15-0123456789ab", "2018.05.15-0123456789ab\n"])
-def test_names_that_are_no_versions_are_refused(registry: Registry, folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../2018.05.15-0123456789ab",
+        "../x",
+        "/etc",
+        ".",
+        "..",
+        "",
+        "x",
+        "2018.05.15-0123456789ab",
+        "2018.05.15-0123456789ab\n",
+    ],
+)
+def test_names_that_are_no_versions_are_refused(
+    registry: Registry, folder: Path, name: str
+) -> None:
     sound = save(Registry(folder.parent))
     serving = save(registry)
     registry.promote(serving)
@@ -275,15 +339,21 @@ def test_names_that_are_no_versions_are_refused(registry: Registry, folder: Path
     assert registry.promoted() == serving
 
 
-@pytest.mark.parametrize("file", ["../secret.json", "/etc/hostname", "sub/secret.json", "SECRET.json"])
-def test_a_version_that_names_files_elsewhere_is_refused(registry: Registry, folder: Path, file: str) -> None:
+@pytest.mark.parametrize(
+    "file", ["../secret.json", "/etc/hostname", "sub/secret.json", "SECRET.json"]
+)
+def test_a_version_that_names_files_elsewhere_is_refused(
+    registry: Registry, folder: Path, file: str
+) -> None:
     secret = b"{}"
     (folder / "sub").mkdir(parents=True)
     for path in (folder / "secret.json", folder / "sub" / "secret.json"):
         path.write_bytes(secret)
     # We write no such version; somebody else might, with every digest right.
     hashes = {file: {"sha256": hashlib.sha256(secret).hexdigest(), "bytes": len(secret)}}
-    manifest = json.dumps({"format": FORMAT, "data": {"through": THROUGH.isoformat()}, "files": hashes}).encode()
+    manifest = json.dumps(
+        {"format": FORMAT, "data": {"through": THROUGH.isoformat()}, "files": hashes}
+    ).encode()
     name = f"2018.05.15-{hashlib.sha256(manifest).hexdigest()[:12]}"
     (folder / name / "sub").mkdir(parents=True)
     for path in (folder / name / "sub" / "secret.json", folder / name / "SECRET.json"):
@@ -293,21 +363,34 @@ def test_a_version_that_names_files_elsewhere_is_refused(registry: Registry, fol
         registry.load(name)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b'{"history": 5}', b'{"history": null}', b"\xff\xfe\x00"])
-def test_a_corrupted_record_of_promotions_is_a_clear_error(registry: Registry, folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"{}", b'{"history": 5}', b'{"history": null}', b"\xff\xfe\x00"],
+)
+def test_a_corrupted_record_of_promotions_is_a_clear_error(
+    registry: Registry, folder: Path, content: bytes
+) -> None:
     name = save(registry)
     registry.promote(name)
     record = next(path for path in folder.iterdir() if path.is_file())
     record.write_bytes(content)
-    with pytest.raises(ModelCorrupted, match=re.escape(str(record)) + ".*delete it and promote a version again"):
+    with pytest.raises(
+        ModelCorrupted, match=re.escape(str(record)) + ".*delete it and promote a version again"
+    ):
         registry.promoted()
     record.unlink()
     registry.promote(name)
     assert registry.promoted() == name
 
 
-@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()], ids=["full disk", "interrupt"])
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no space left on device"), KeyboardInterrupt()],
+    ids=["full disk", "interrupt"],
+)
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     path = tmp_path / "new" / "scores.csv"
     write_atomically(path, b"old")
     for _ in syncs_until_done(monkeypatch, error, lambda: write_atomically(path, b"new")):

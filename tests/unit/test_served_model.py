@@ -30,7 +30,15 @@ def make(**parameters: Any) -> HazardModel:
 def train(folder: Path, frames: tuple[pd.DataFrame, pd.DataFrame], *, days: int) -> ServedModel:
     """What was learned ``days`` after the start."""
     registry = Registry(folder)
-    name = train_model(Timelines.from_frames(*frames), registry, as_of=START + timedelta(days=days), source="test", make=make, rivals={}, policy=DelayPolicy())
+    name = train_model(
+        Timelines.from_frames(*frames),
+        registry,
+        as_of=START + timedelta(days=days),
+        source="test",
+        make=make,
+        rivals={},
+        policy=DelayPolicy(),
+    )
     return ServedModel.unpack(registry.load(name), make, LIBRARY)
 
 
@@ -42,23 +50,43 @@ def test_a_version_learns_from_its_check_how_parcels_go_together(tmp_path: Path)
     assert alone.same < 0.27
     # Every parcel has a twin that shares its fate.
     twins = [frame.assign(shipment_id=frame["shipment_id"] + "b") for frame in (shipments, events)]
-    paired = train(tmp_path / "paired", (pd.concat([shipments, twins[0]]), pd.concat([events, twins[1]])), days=100).pieces
+    paired = train(
+        tmp_path / "paired",
+        (pd.concat([shipments, twins[0]]), pd.concat([events, twins[1]])),
+        days=100,
+    ).pieces
     assert paired.same_pairs > alone.same_pairs
     assert paired.same > 0.33
 
 
 def test_a_version_that_could_not_check_itself_assumes(tmp_path: Path) -> None:
-    assert train(tmp_path, parcels(400, days=50, known_through_days=50), days=50).pieces == Dependence()
+    assert (
+        train(tmp_path, parcels(400, days=50, known_through_days=50), days=50).pieces
+        == Dependence()
+    )
 
 
-def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_is_refused(
+    tmp_path: Path,
+) -> None:
     frames = parcels(400, days=50, known_through_days=50)
     train(tmp_path, frames, days=50)
     registry = Registry(tmp_path)
     version = registry.load(registry.names()[0])
-    other = replace(version, files={**version.files, PIECES: b'{"same": 0.5, "other": 0.25, "same_pairs": 7, "other_pairs": 8}'})
-    assert ServedModel.unpack(other, make, LIBRARY).pieces == Dependence(same=0.5, other=0.25, same_pairs=7, other_pairs=8)
+    other = replace(
+        version,
+        files={
+            **version.files,
+            PIECES: b'{"same": 0.5, "other": 0.25, "same_pairs": 7, "other_pairs": 8}',
+        },
+    )
+    assert ServedModel.unpack(other, make, LIBRARY).pieces == Dependence(
+        same=0.5, other=0.25, same_pairs=7, other_pairs=8
+    )
     for part in version.files:
-        lacking = replace(version, files={name: content for name, content in version.files.items() if name != part})
+        lacking = replace(
+            version,
+            files={name: content for name, content in version.files.items() if name != part},
+        )
         with pytest.raises(ModelCorrupted, match=f"lacks '{part}'; train it again"):
             ServedModel.unpack(lacking, make, LIBRARY)

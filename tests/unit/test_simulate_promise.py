@@ -52,7 +52,10 @@ def test_days_and_shares_are_those_of_delivered_orders_with_a_promise() -> None:
 
 def test_segments_add_up_to_the_whole_and_small_ones_are_left_out() -> None:
     told = figures_of_promises(*orders(160))
-    sums = {name: sum(row["n"] for row in told["by_segment"] if row["segment"] == name) for name in ("month", "destination_region", "weight_band", "carrier")}
+    sums = {
+        name: sum(row["n"] for row in told["by_segment"] if row["segment"] == name)
+        for name in ("month", "destination_region", "weight_band", "carrier")
+    }
     assert set(sums.values()) == {told["total"]["n"]}
     assert {row["segment"] for row in figures_of_promises(*orders(20))["by_segment"]} == set()
 
@@ -73,12 +76,24 @@ def test_without_a_promise_and_a_policy_nothing_is_replayed() -> None:
 
     start, end = START + timedelta(days=10), START + timedelta(days=20)
     with pytest.raises(NothingToLearn, match="give a policy"):
-        simulate_promise(timelines, make, source="tabular", start=start, end=end, last_day="", refit=Refit.MONTH, policy=None)
+        simulate_promise(
+            timelines,
+            make,
+            source="tabular",
+            start=start,
+            end=end,
+            last_day="",
+            refit=Refit.MONTH,
+            policy=None,
+        )
 
 
 def test_the_picture_is_drawn_of_what_was_told() -> None:
     told = figures_of_promises(*orders(160))
-    months, regions = ([row for row in told["by_segment"] if row["segment"] == name] for name in ("month", "destination_region"))
+    months, regions = (
+        [row for row in told["by_segment"] if row["segment"] == name]
+        for name in ("month", "destination_region")
+    )
     assert draw_promises(months, regions, "a policy").startswith(b"\x89PNG")
     text = draw_promises(months, regions, "the policy 2026-11", "svg").decode()
     assert "<svg" in text

@@ -25,7 +25,14 @@ from eta.simulation.network import CARRIERS, CITIES
 from eta.simulation.scenario import DEFAULT, Scenario
 from eta.simulation.simulate import Simulated, simulate
 from eta.simulation.stages import ARRIVAL, FIRST_OF_CARRIER, NAMES, STAGES
-from eta.simulation.truth import EVENTS_FILE, SCENARIO_FILE, SHIPMENTS_FILE, Truth, parquet, weighted_curves
+from eta.simulation.truth import (
+    EVENTS_FILE,
+    SCENARIO_FILE,
+    SHIPMENTS_FILE,
+    Truth,
+    parquet,
+    weighted_curves,
+)
 
 pytestmark = pytest.mark.xdist_group("simulation")
 
@@ -63,7 +70,9 @@ def purchases(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[
 def in_flight(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[np.datetime64]]:
     """Moments at which a parcel had truly not arrived: chosen by the hour of the world, not by anything that was told."""
     random = np.random.default_rng(2)
-    as_of = np.datetime64("2025-01-10", "us") + (random.random(150 * count) * 340 * 24 * 3600).astype("timedelta64[s]")
+    as_of = np.datetime64("2025-01-10", "us") + (
+        random.random(150 * count) * 340 * 24 * 3600
+    ).astype("timedelta64[s]")
     rows = random.integers(0, PARCELS, len(as_of))
     since = (as_of - instants(world.shipments["ordered_at"])[rows]) / np.timedelta64(1, "h")
     kept = np.flatnonzero((since > 0) & (since < 30 * 24))
@@ -71,17 +80,31 @@ def in_flight(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[
     return rows[kept], as_of[kept]
 
 
-def still_waited_for(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[np.datetime64]]:
+def still_waited_for(
+    world: Simulated, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.datetime64]]:
     """Moments at which nothing that ends the wait had been told, among numbers that show their own parcel."""
     random = np.random.default_rng(3)
-    events = world.events[world.events["event_code"].isin([*map(str, ARRIVAL_CODES), "lost", "cancelled", "return_started"])]
-    ended = events.groupby("shipment_id")["received_at"].min().reindex(world.shipments["shipment_id"])
-    over_at = np.where(ended.isna(), np.datetime64("2100-01-01", "us"), instants(ended.reset_index(drop=True)))
-    as_of = np.datetime64("2025-01-10", "us") + (random.random(150 * count) * 340 * 24 * 3600).astype("timedelta64[s]")
+    events = world.events[
+        world.events["event_code"].isin(
+            [*map(str, ARRIVAL_CODES), "lost", "cancelled", "return_started"]
+        )
+    ]
+    ended = (
+        events.groupby("shipment_id")["received_at"].min().reindex(world.shipments["shipment_id"])
+    )
+    over_at = np.where(
+        ended.isna(), np.datetime64("2100-01-01", "us"), instants(ended.reset_index(drop=True))
+    )
+    as_of = np.datetime64("2025-01-10", "us") + (
+        random.random(150 * count) * 340 * 24 * 3600
+    ).astype("timedelta64[s]")
     rows = random.integers(0, PARCELS, len(as_of))
     since = (as_of - instants(world.shipments["ordered_at"])[rows]) / np.timedelta64(1, "h")
     is_own = world.truth.journeys["wrong_number"].ne("foreign").to_numpy()[rows]
-    kept = np.flatnonzero((since > 0) & (since < 30 * 24) & (over_at[rows] > as_of) & is_own)[:count]
+    kept = np.flatnonzero((since > 0) & (since < 30 * 24) & (over_at[rows] > as_of) & is_own)[
+        :count
+    ]
     return rows[kept], as_of[kept]
 
 
@@ -95,7 +118,10 @@ def transforms(curves: Curves, left: NDArray[np.float64]) -> NDArray[np.float64]
 
 def binomial_band(n: int, p: float, outside: float) -> tuple[int, int]:
     """The narrowest counts outside which an exact binomial falls, on either side, with at most ``outside`` / 2."""
-    terms = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log(1 - p) for k in range(n + 1)]
+    terms = [
+        lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log(1 - p)
+        for k in range(n + 1)
+    ]
     cdf = np.cumsum(np.exp(terms))
     return int(np.searchsorted(cdf, outside / 2)), int(np.searchsorted(cdf, 1 - outside / 2))
 
@@ -112,11 +138,17 @@ def outside_band(values: NDArray[np.float64], checks: int) -> list[str]:
 
 
 def digest(*frames: pd.DataFrame) -> str:
-    return hashlib.sha256("".join(frame.to_csv(index=False, lineterminator="\n") for frame in frames).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(frame.to_csv(index=False, lineterminator="\n") for frame in frames).encode()
+    ).hexdigest()
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() -> None:
-    first, again, other = simulate(shipments=300), simulate(shipments=300), simulate(shipments=300, seed=1)
+    first, again, other = (
+        simulate(shipments=300),
+        simulate(shipments=300),
+        simulate(shipments=300, seed=1),
+    )
     for frame in ("shipments", "events"):
         assert parquet(getattr(first, frame)) == parquet(getattr(again, frame))
         assert parquet(getattr(first, frame)) != parquet(getattr(other, frame))
@@ -126,7 +158,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() -> N
 def test_the_default_scenario_is_frozen() -> None:
     small = simulate(shipments=200)
     assert DEFAULT.version == "2026.1"
-    assert digest(small.shipments, small.events) == GOLDEN, "the default scenario has changed: give it a new version, and this test its new digest"
+    assert digest(small.shipments, small.events) == GOLDEN, (
+        "the default scenario has changed: give it a new version, and this test its new digest"
+    )
 
 
 def test_a_scenario_survives_its_file_and_refuses_what_is_no_share() -> None:
@@ -151,11 +185,18 @@ def test_there_are_carriers_services_and_countries_enough(world: Simulated) -> N
     assert all(len(carrier.services) >= 2 for carrier in CARRIERS)
     assert set(world.shipments["carrier"]) == {carrier.name for carrier in CARRIERS}
     assert set(world.shipments["destination_country"]) == {"DE", "AT", "FR", "PL", "US", "BR"}
-    assert {zone_of(city.country, city.region)[0] for city in CITIES} >= {"America/Los_Angeles", "America/Manaus", "Europe/Vienna"}
+    assert {zone_of(city.country, city.region)[0] for city in CITIES} >= {
+        "America/Los_Angeles",
+        "America/Manaus",
+        "Europe/Vienna",
+    }
 
 
 def test_parcels_take_as_long_as_parcels_do(world: Simulated) -> None:
-    days = pd.Series(hours(world.shipments["ordered_at"], world.truth.journeys["first_attempt_at"])) / 24.0
+    days = (
+        pd.Series(hours(world.shipments["ordered_at"], world.truth.journeys["first_attempt_at"]))
+        / 24.0
+    )
     crosses = world.shipments["origin_country"] != world.shipments["destination_country"]
     assert 0.15 < crosses.mean() < 0.25
     assert 2.0 < days[~crosses].median() < 3.2
@@ -165,7 +206,14 @@ def test_parcels_take_as_long_as_parcels_do(world: Simulated) -> None:
 def test_promises_are_padded_and_broken_now_and_then(world: Simulated) -> None:
     arrived = world.truth.journeys["first_attempt_at"]
     zones = Labels.of(
-        [zone_of(country, region)[0] for country, region in zip(world.shipments["destination_country"], world.shipments["destination_region"], strict=True)]
+        [
+            zone_of(country, region)[0]
+            for country, region in zip(
+                world.shipments["destination_country"],
+                world.shipments["destination_region"],
+                strict=True,
+            )
+        ]
     )
     known = arrived.notna().to_numpy()
     on = local_dates(instants(arrived[known]), zones.codes[known], zones.names)
@@ -198,16 +246,29 @@ def test_scans_are_told_after_they_happened_but_for_wrong_clocks(world: Simulate
     assert 0 < is_early.mean() < DEFAULT.wrong_clock
     assert lag[is_early].min() >= -6.0
     assert lag.quantile(0.95) >= 12.0
-    assert lag[world.events["raw_code"].eq("ORD")].max() == 0.0 or world.events["raw_code"].eq("ORD").sum() > PARCELS
+    assert (
+        lag[world.events["raw_code"].eq("ORD")].max() == 0.0
+        or world.events["raw_code"].eq("ORD").sum() > PARCELS
+    )
     content = ["shipment_id", "raw_code", "occurred_at", "place"]
-    assert world.events.duplicated(content).mean() == pytest.approx(DEFAULT.told_twice / (1 + DEFAULT.told_twice), rel=0.15)
+    assert world.events.duplicated(content).mean() == pytest.approx(
+        DEFAULT.told_twice / (1 + DEFAULT.told_twice), rel=0.15
+    )
 
 
 def test_carriers_miss_as_many_scans_as_they_are_known_for(world: Simulated) -> None:
-    own = world.truth.journeys["wrong_number"].isna() & (world.shipments["origin_country"] == world.shipments["destination_country"])
+    own = world.truth.journeys["wrong_number"].isna() & (
+        world.shipments["origin_country"] == world.shipments["destination_country"]
+    )
     told = world.events[world.events["raw_code"].eq("IHA")]["shipment_id"].unique()
     came = world.truth.journeys["entered_inbound_at"].notna() & own
-    missed = 1.0 - world.shipments["shipment_id"].isin(told)[came].groupby(world.shipments["carrier"][came]).mean()
+    missed = (
+        1.0
+        - world.shipments["shipment_id"]
+        .isin(told)[came]
+        .groupby(world.shipments["carrier"][came])
+        .mean()
+    )
     n = came.groupby(world.shipments["carrier"]).sum()
     for carrier in CARRIERS:
         low, high = binomial_band(int(n[carrier.name]), carrier.missing, 0.001)
@@ -216,20 +277,42 @@ def test_carriers_miss_as_many_scans_as_they_are_known_for(world: Simulated) -> 
 
 def test_a_wrong_number_tells_nothing_or_of_another_parcel(world: Simulated) -> None:
     journeys, events = world.truth.journeys, world.events
-    shops = {stage.raw for stage in STAGES[:FIRST_OF_CARRIER]} | {"END-cancelled", "END-lost", "END-return_started"}
-    silent = events[events["shipment_id"].isin(journeys.loc[journeys["wrong_number"].eq("silent"), "shipment_id"])]
+    shops = {stage.raw for stage in STAGES[:FIRST_OF_CARRIER]} | {
+        "END-cancelled",
+        "END-lost",
+        "END-return_started",
+    }
+    silent = events[
+        events["shipment_id"].isin(
+            journeys.loc[journeys["wrong_number"].eq("silent"), "shipment_id"]
+        )
+    ]
     assert set(silent["raw_code"]) <= shops
-    foreign = events[events["shipment_id"].isin(journeys.loc[journeys["wrong_number"].eq("foreign"), "shipment_id"]) & ~events["raw_code"].isin(shops)]
+    foreign = events[
+        events["shipment_id"].isin(
+            journeys.loc[journeys["wrong_number"].eq("foreign"), "shipment_id"]
+        )
+        & ~events["raw_code"].isin(shops)
+    ]
     content = ["raw_code", "occurred_at", "received_at", "place"]
-    elsewhere = events[~events["shipment_id"].isin(foreign["shipment_id"])].merge(foreign[content].drop_duplicates(), on=content)
+    elsewhere = events[~events["shipment_id"].isin(foreign["shipment_id"])].merge(
+        foreign[content].drop_duplicates(), on=content
+    )
     assert len(elsewhere) > 0.9 * len(foreign)
 
 
 def test_nothing_is_delivered_on_sundays_holidays_or_at_night(world: Simulated) -> None:
     arrived = world.truth.journeys["first_attempt_at"]
-    vienna = arrived[world.shipments["destination_region"].eq("9") & arrived.notna()].dt.tz_convert("Europe/Vienna")
+    vienna = arrived[world.shipments["destination_region"].eq("9") & arrived.notna()].dt.tz_convert(
+        "Europe/Vienna"
+    )
     assert (vienna.dt.day_of_week < 6).all()
-    assert not vienna.dt.date.isin([pd.Timestamp(day).date() for day in ("2025-05-01", "2025-12-25", "2025-12-26", "2025-08-15")]).any()
+    assert not vienna.dt.date.isin(
+        [
+            pd.Timestamp(day).date()
+            for day in ("2025-05-01", "2025-12-25", "2025-12-26", "2025-08-15")
+        ]
+    ).any()
     hour = vienna.dt.hour + vienna.dt.minute / 60
     assert hour.between(8.5, 19.5).all()
 
@@ -246,21 +329,33 @@ def test_a_hubs_days_resemble_the_day_before_and_are_modest(truth: Truth) -> Non
 def test_parcels_of_a_crowded_hub_wait_together(truth: Truth) -> None:
     """The mean log stay of a hub's days follows the hub's congestion one to one."""
     inbound = NAMES.index("inbound")
-    rows = np.flatnonzero(np.isfinite(truth.entered[:, inbound + 1]) & np.isfinite(truth.entered[:, inbound]))
+    rows = np.flatnonzero(
+        np.isfinite(truth.entered[:, inbound + 1]) & np.isfinite(truth.entered[:, inbound])
+    )
     entered = truth.entered[rows, inbound]
-    stays = truth.clocks.between(truth.parcels.clock[rows, inbound], entered[:, None], truth.entered[rows, inbound + 1][:, None])[:, 0]
+    stays = truth.clocks.between(
+        truth.parcels.clock[rows, inbound],
+        entered[:, None],
+        truth.entered[rows, inbound + 1][:, None],
+    )[:, 0]
     surprise = np.log(stays / truth.parcels.median[rows, inbound])
     column = truth.days.column(entered)
-    expected = truth.days.congestion[truth.parcels.hub[rows, inbound], column] + truth.days.peak[column]
+    expected = (
+        truth.days.congestion[truth.parcels.hub[rows, inbound], column] + truth.days.peak[column]
+    )
     slope = np.cov(surprise, expected)[0, 1] / expected.var()
     assert slope == pytest.approx(1.0, abs=0.15)
     # Log-logistic: the logarithm of a stay is logistic.
-    assert (surprise - expected).std() == pytest.approx(STAGES[inbound].spread * np.pi / np.sqrt(3), rel=0.03)
+    assert (surprise - expected).std() == pytest.approx(
+        STAGES[inbound].spread * np.pi / np.sqrt(3), rel=0.03
+    )
 
 
 def test_the_hidden_law_is_calibrated_at_purchase(world: Simulated, truth: Truth) -> None:
     rows, as_of = purchases(world, 3000)
-    assert not outside_band(transforms(truth.hidden_law(rows, as_of), truth.hours_left(rows, as_of)), 1)
+    assert not outside_band(
+        transforms(truth.hidden_law(rows, as_of), truth.hours_left(rows, as_of)), 1
+    )
 
 
 def test_the_hidden_law_is_calibrated_in_every_stage(world: Simulated, truth: Truth) -> None:
@@ -285,18 +380,28 @@ def test_the_bands_have_teeth(world: Simulated, truth: Truth) -> None:
     """A law that is a tenth too slow is caught."""
     rows, as_of = purchases(world, 3000)
     law = truth.hidden_law(rows, as_of)
-    assert outside_band(transforms(Curves.of(law.hours * 1.1, law.cdf), truth.hours_left(rows, as_of)), 1)
+    assert outside_band(
+        transforms(Curves.of(law.hours * 1.1, law.cdf), truth.hours_left(rows, as_of)), 1
+    )
 
 
 def test_what_is_hidden_is_worth_little_beside_what_is_seen(world: Simulated, truth: Truth) -> None:
     """The best that a parcel's last scan allows comes within 15 % of the hidden law's CRPS, at purchase and in flight."""
     timelines = Timelines.from_frames(world.shipments, world.events)
-    judged = snapshots_to_judge(timelines, np.datetime64("2025-03-01", "us"), np.datetime64("2025-04-05", "us"))
+    judged = snapshots_to_judge(
+        timelines, np.datetime64("2025-03-01", "us"), np.datetime64("2025-04-05", "us")
+    )
     for kinds in ((PURCHASE,), IN_FLIGHT):
-        row, as_of = judged.moments.row[np.isin(judged.kind, kinds)], judged.moments.as_of[np.isin(judged.kind, kinds)]
+        row, as_of = (
+            judged.moments.row[np.isin(judged.kind, kinds)],
+            judged.moments.as_of[np.isin(judged.kind, kinds)],
+        )
         left = truth.hours_left(row, as_of)
         arrives = np.isfinite(left)
-        hidden, seen = (crps_days(law(row[arrives], as_of[arrives]), left[arrives]).mean() for law in (truth.hidden_law, truth.seen_law))
+        hidden, seen = (
+            crps_days(law(row[arrives], as_of[arrives]), left[arrives]).mean()
+            for law in (truth.hidden_law, truth.seen_law)
+        )
         assert len(row) > 1000
         assert hidden <= seen <= 1.15 * hidden
 
@@ -308,7 +413,9 @@ def test_an_answer_does_not_depend_on_the_batch(world: Simulated, truth: Truth) 
         for number in (0, 7, 29):
             alone = law(rows[number : number + 1], as_of[number : number + 1])
             for level in (0.1, 0.5, 0.9):
-                assert alone.quantile(level)[0] == pytest.approx(together.quantile(level)[number], rel=1e-9)
+                assert alone.quantile(level)[0] == pytest.approx(
+                    together.quantile(level)[number], rel=1e-9
+                )
 
 
 def test_who_is_lost_is_known_to_be_lost_and_who_has_arrived_to_have_arrived(truth: Truth) -> None:
@@ -326,9 +433,15 @@ def test_no_moments_have_no_law(truth: Truth) -> None:
 
 def test_the_truth_survives_its_files(tmp_path: Path) -> None:
     small = simulate(shipments=300)
-    for name, content in {SHIPMENTS_FILE: parquet(small.shipments), EVENTS_FILE: parquet(small.events), **small.truth.files()}.items():
+    for name, content in {
+        SHIPMENTS_FILE: parquet(small.shipments),
+        EVENTS_FILE: parquet(small.events),
+        **small.truth.files(),
+    }.items():
         (tmp_path / name).write_bytes(content)
-    (tmp_path / SCENARIO_FILE).write_text(json.dumps({"scenario": DEFAULT.to_json()}), encoding="utf-8")
+    (tmp_path / SCENARIO_FILE).write_text(
+        json.dumps({"scenario": DEFAULT.to_json()}), encoding="utf-8"
+    )
     loaded = Truth.load(tmp_path)
     rows, as_of = np.arange(300), instants(small.shipments["ordered_at"]) + np.timedelta64(30, "h")
     for name in ("hidden_law", "seen_law"):
@@ -356,9 +469,16 @@ def test_times_spread_like_those_of_real_orders(world: Simulated, eta_data: Path
     Levels are not compared: Olist's parcels are all Brazilian and take three times as long.
     """
     orders = pd.read_csv(eta_data / "olist" / "olist_orders_dataset.csv")
-    bought, taken, delivered = (pd.to_datetime(orders[f"order_{name}"]) for name in ("purchase_timestamp", "delivered_carrier_date", "delivered_customer_date"))
+    bought, taken, delivered = (
+        pd.to_datetime(orders[f"order_{name}"])
+        for name in ("purchase_timestamp", "delivered_carrier_date", "delivered_customer_date")
+    )
     journeys, ordered = world.truth.journeys, world.shipments["ordered_at"]
-    ours = {"start": ordered, "taken": journeys["entered_collected_at"], "end": journeys["first_attempt_at"]}
+    ours = {
+        "start": ordered,
+        "taken": journeys["entered_collected_at"],
+        "end": journeys["first_attempt_at"],
+    }
     theirs = {"start": bought, "taken": taken, "end": delivered}
     for first, last in (("start", "taken"), ("taken", "end"), ("start", "end")):
         real, simulated = (spread_of(hours(times[first], times[last])) for times in (theirs, ours))
@@ -368,11 +488,19 @@ def test_times_spread_like_those_of_real_orders(world: Simulated, eta_data: Path
 def test_stages_spread_like_those_of_real_freight(truth: Truth, eta_data: Path) -> None:
     """Compared with Cargo 2000: the deviation of the logarithm of moves between hubs, and of stays that people decide.
 
-    Moves are theirs from departure to receipt, ours across the border; stays theirs of hand-over and delivery, ours of
-    packing and of customs. A network of its own is not a copy: within a factor of 1.6.
+    Moves are theirs from departure to receipt, ours across the border; stays theirs of hand-over
+    and delivery, ours of packing and of customs. A network of its own is not a copy: within a
+    factor of 1.6.
     """
     log = pd.read_csv(eta_data / "cargo2000" / "c2k_data_comma.csv", na_values="?")
-    pairs = (("i1_rcf_1_e", "abroad"), ("o_rcf_1_e", "abroad"), ("i1_rcs_e", "ordered"), ("i1_dlv_e", "border"), ("o_rcs_e", "ordered"), ("o_dlv_e", "border"))
+    pairs = (
+        ("i1_rcf_1_e", "abroad"),
+        ("o_rcf_1_e", "abroad"),
+        ("i1_rcs_e", "ordered"),
+        ("i1_dlv_e", "border"),
+        ("o_rcs_e", "ordered"),
+        ("o_dlv_e", "border"),
+    )
     for column, name in pairs:
         number = NAMES.index(name)
         entered = truth.entered[:, number]

@@ -29,7 +29,10 @@ _json = st.recursive(
     | st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('abc[]{}"\\é', max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text('abc[]{}"\\é', max_size=5), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -43,7 +46,9 @@ def refused(content: bytes | str) -> list[tuple[list[str | int], str]]:
 
 
 @given(_json, st.booleans())
-def test_sound_json_is_loaded_as_the_standard_library_loads_it(value: Any, ascii_only: bool) -> None:
+def test_sound_json_is_loaded_as_the_standard_library_loads_it(
+    value: Any, ascii_only: bool
+) -> None:
     assert load(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
@@ -79,17 +84,29 @@ def test_sound_json_is_loaded_as_the_standard_library_loads_it(value: Any, ascii
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_what_readers_of_json_disagree_on_is_refused_by_name(content: bytes | str, loc: list[str | int], type_: str) -> None:
+def test_what_readers_of_json_disagree_on_is_refused_by_name(
+    content: bytes | str, loc: list[str | int], type_: str
+) -> None:
     assert refused(content) == [(loc, type_)]
 
 
 def test_every_fault_is_told_at_once_but_not_thousands() -> None:
-    assert [loc[1] for loc, _ in refused(r'{"a": NaN, "b": 1e400, "c": "\u0000"}')] == ["a", "b", "c"]
+    assert [loc[1] for loc, _ in refused(r'{"a": NaN, "b": 1e400, "c": "\u0000"}')] == [
+        "a",
+        "b",
+        "c",
+    ]
     assert len(refused("[" + ",".join(["NaN"] * 5000) + "]")) == 100
 
 
 @pytest.mark.parametrize(
-    "content", [r'{"a": "[[[{{{\\\"[[["}', "[" * DEEPEST + "]" * DEEPEST, r'{"a": "\ud83d\ude00"}', '{"a": 9007199254740991, "b": 1e-400}']
+    "content",
+    [
+        r'{"a": "[[[{{{\\\"[[["}',
+        "[" * DEEPEST + "]" * DEEPEST,
+        r'{"a": "\ud83d\ude00"}',
+        '{"a": 9007199254740991, "b": 1e-400}',
+    ],
 )
 def test_brackets_in_texts_and_pairs_of_surrogates_are_sound(content: str) -> None:
     assert load(content.encode()) == json.loads(content)
@@ -140,7 +157,10 @@ def test_a_time_that_is_none_is_refused(value: object, type_: str) -> None:
     assert error_of(Moment, value) == type_
 
 
-@given(st.text(max_size=30) | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", fullmatch=True))
+@given(
+    st.text(max_size=30)
+    | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", fullmatch=True)
+)
 def test_any_text_is_a_moment_within_range_or_is_refused(text: str) -> None:
     try:
         moment = TypeAdapter(Moment).validate_python(text)
@@ -189,7 +209,10 @@ def test_good_values_pass() -> None:
     assert TypeAdapter(Number).validate_python(3) == 3.0
 
 
-@pytest.mark.parametrize(("value", "unit", "kg"), [(500, "g", 0.5), (2, "kg", 2.0), (1, "lb", 0.45359237), (16, "oz", 0.45359237)])
+@pytest.mark.parametrize(
+    ("value", "unit", "kg"),
+    [(500, "g", 0.5), (2, "kg", 2.0), (1, "lb", 0.45359237), (16, "oz", 0.45359237)],
+)
 def test_weights_are_kilograms_whatever_their_unit(value: float, unit: Any, kg: float) -> None:
     assert Weight(value=value, unit=unit).kg == pytest.approx(kg, rel=1e-12)
 
@@ -219,7 +242,9 @@ class Answered:
         self.status, self.headers, self.body, self.asked = 0, {}, b"", 0  # type: ignore[var-annotated]
 
 
-def call(app: FastAPI, chunks: list[bytes], *, breaks_off: bool = False, **headers: str) -> Answered:
+def call(
+    app: FastAPI, chunks: list[bytes], *, breaks_off: bool = False, **headers: str
+) -> Answered:
     """Sends a body in pieces, as a client without a Content-Length does."""
     answered = Answered()
 
@@ -227,18 +252,29 @@ def call(app: FastAPI, chunks: list[bytes], *, breaks_off: bool = False, **heade
         answered.asked += 1
         index = answered.asked - 1
         return (
-            {"type": "http.request", "body": chunks[index], "more_body": breaks_off or index + 1 < len(chunks)}
+            {
+                "type": "http.request",
+                "body": chunks[index],
+                "more_body": breaks_off or index + 1 < len(chunks),
+            }
             if index < len(chunks)
             else {"type": "http.disconnect"}
         )
 
     async def send(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            answered.status, answered.headers = message["status"], {name.decode(): value.decode() for name, value in message["headers"]}
+            answered.status, answered.headers = (
+                message["status"],
+                {name.decode(): value.decode() for name, value in message["headers"]},
+            )
         else:
             answered.body += message.get("body", b"")
 
-    sent = {"content-type": "application/json", "x-api-key": KEY, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    sent = {
+        "content-type": "application/json",
+        "x-api-key": KEY,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -264,7 +300,11 @@ def app(tmp_path: Path) -> FastAPI:
 
 
 def is_problem(answered: Answered, status: int) -> bool:
-    return answered.status == status and answered.headers["content-type"] == "application/problem+json" and json.loads(answered.body)["status"] == status
+    return (
+        answered.status == status
+        and answered.headers["content-type"] == "application/problem+json"
+        and json.loads(answered.body)["status"] == status
+    )
 
 
 def test_a_body_without_a_length_is_cut_off_at_the_limit(app: FastAPI) -> None:
@@ -289,14 +329,31 @@ def test_a_compressed_body_is_refused_unread(app: FastAPI, coding: str) -> None:
     assert answered.asked == 0
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "application/json; charset=utf-16", "application/jsonp", "application/problem+json"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "",
+        "text/plain",
+        "application/json; charset=utf-16",
+        "application/jsonp",
+        "application/problem+json",
+    ],
+)
 def test_only_json_in_utf8_is_read(app: FastAPI, kind: str) -> None:
     answered = call(app, [b"{}"], content_type=kind)
     assert is_problem(answered, 415)
     assert answered.asked == 0
 
 
-@pytest.mark.parametrize("kind", ["application/json", "Application/JSON", 'application/json; charset="UTF-8"', "application/json;charset=utf-8"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "Application/JSON",
+        'application/json; charset="UTF-8"',
+        "application/json;charset=utf-8",
+    ],
+)
 def test_json_is_read_however_its_type_is_spelt(app: FastAPI, kind: str) -> None:
     assert is_problem(call(app, [b"{}"], content_type=kind, content_encoding="identity"), 422)
 

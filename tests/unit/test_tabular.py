@@ -34,10 +34,17 @@ SHIPMENT = {
     "ordered_at": "2026-03-01T10:00:00+01:00",
     "promised_on": "2026-03-07",
 }
-EVENT = {"shipment_id": "a", "event_code": "accepted", "occurred_at": "2026-03-02T09:00:00Z", "received_at": "2026-03-02T09:30:00Z"}
+EVENT = {
+    "shipment_id": "a",
+    "event_code": "accepted",
+    "occurred_at": "2026-03-02T09:00:00Z",
+    "received_at": "2026-03-02T09:30:00Z",
+}
 
 
-def imported(folder: Path, shipments: list[dict[str, Any]], events: list[dict[str, Any]]) -> Imported:
+def imported(
+    folder: Path, shipments: list[dict[str, Any]], events: list[dict[str, Any]]
+) -> Imported:
     pd.DataFrame(shipments).to_csv(folder / "shipments.csv", index=False)
     pd.DataFrame(events).to_csv(folder / "events.csv", index=False)
     return read_tabular(folder)
@@ -67,7 +74,10 @@ def test_parquet_and_csv_say_the_same(simulated: Path, tmp_path: Path) -> None:
 
 def test_what_was_simulated_is_what_is_read(simulated: Path) -> None:
     world = simulate(shipments=1500)
-    written, straight = read_tabular(simulated), Timelines.from_frames(world.shipments, world.events)
+    written, straight = (
+        read_tabular(simulated),
+        Timelines.from_frames(world.shipments, world.events),
+    )
     assert digest(written) == straight.digest(straight.received_at.max())
     assert written.notes["received_before_occurred"] > 0
     assert written.notes["unmapped_event_codes"] == 0
@@ -84,22 +94,36 @@ def test_one_row_of_each_kind_is_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["occurred_at", "received_at"])
-def test_a_time_without_an_offset_is_put_aside_by_the_name_of_its_field(tmp_path: Path, field: str) -> None:
+def test_a_time_without_an_offset_is_put_aside_by_the_name_of_its_field(
+    tmp_path: Path, field: str
+) -> None:
     read = imported(tmp_path, [SHIPMENT], [EVENT, EVENT | {field: "2026-03-02T11:00:00"}])
     assert read.rejected() == {f"naive_{field}": 1}
     assert read.events["event_code"].tolist() == ["accepted", "order_created"]
 
 
-@pytest.mark.parametrize(("file", "field"), [("shipments", "ordered_at"), ("events", "occurred_at"), ("events", "received_at")])
-def test_a_file_of_times_without_offsets_is_refused_by_the_name_of_the_field(tmp_path: Path, file: str, field: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [("shipments", "ordered_at"), ("events", "occurred_at"), ("events", "received_at")],
+)
+def test_a_file_of_times_without_offsets_is_refused_by_the_name_of_the_field(
+    tmp_path: Path, file: str, field: str
+) -> None:
     naive = {field: "2026-03-02 11:00:00"}
     with pytest.raises(NaiveTime, match=field):
-        imported(tmp_path, [SHIPMENT | (naive if file == "shipments" else {})], [EVENT | (naive if file == "events" else {})])
+        imported(
+            tmp_path,
+            [SHIPMENT | (naive if file == "shipments" else {})],
+            [EVENT | (naive if file == "events" else {})],
+        )
 
 
 def test_a_parquet_column_without_a_zone_is_refused_by_its_name(tmp_path: Path) -> None:
     pd.DataFrame([SHIPMENT]).to_parquet(tmp_path / "shipments.parquet")
-    times = {name: pd.to_datetime([EVENT[name]], utc=True).tz_localize(None) for name in ("occurred_at", "received_at")}
+    times = {
+        name: pd.to_datetime([EVENT[name]], utc=True).tz_localize(None)
+        for name in ("occurred_at", "received_at")
+    }
     pd.DataFrame([EVENT]).assign(**times).to_parquet(tmp_path / "events.parquet")
     with pytest.raises(NaiveTime, match="occurred_at"):
         read_tabular(tmp_path)
@@ -114,7 +138,9 @@ def test_a_parquet_column_without_a_zone_is_refused_by_its_name(tmp_path: Path) 
         ({"shipment_id": "b", "destination_country": None}, "no_destination_country"),
     ],
 )
-def test_a_shipment_that_cannot_be_used_is_put_aside(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+def test_a_shipment_that_cannot_be_used_is_put_aside(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
     read = imported(tmp_path, [SHIPMENT, SHIPMENT | change], [EVENT])
     assert read.rejected() == {reason: 1}
     assert read.quarantine[["file", "row"]].values.tolist() == [["shipments.csv", 1]]
@@ -135,8 +161,14 @@ def test_a_shipment_that_cannot_be_used_is_put_aside(tmp_path: Path, change: dic
         ({"ordered_at": "yesterday"}, "unreadable_ordered_at"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_put_aside_and_its_shipment_stays(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
-    read = imported(tmp_path, [SHIPMENT, SHIPMENT | {"shipment_id": "b"} | change], [EVENT, EVENT | {"shipment_id": "b"}])
+def test_a_value_that_cannot_be_used_is_put_aside_and_its_shipment_stays(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    read = imported(
+        tmp_path,
+        [SHIPMENT, SHIPMENT | {"shipment_id": "b"} | change],
+        [EVENT, EVENT | {"shipment_id": "b"}],
+    )
     assert read.rejected() == {reason: 1}
     assert read.shipments["shipment_id"].tolist() == ["a", "b"]
     assert len(Timelines.from_frames(read.shipments, read.events)) == 2
@@ -152,21 +184,31 @@ def test_a_value_that_cannot_be_used_is_put_aside_and_its_shipment_stays(tmp_pat
         ({"received_at": "soon"}, "unreadable_received_at"),
     ],
 )
-def test_an_event_that_cannot_be_used_is_put_aside_once(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+def test_an_event_that_cannot_be_used_is_put_aside_once(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
     read = imported(tmp_path, [SHIPMENT], [EVENT, EVENT | change])
     assert read.rejected() == {reason: 1}
     assert len(read.events) == 2
 
 
-def test_an_unknown_code_becomes_info_is_counted_and_stays_a_scan_of_its_own(tmp_path: Path) -> None:
-    read = imported(tmp_path, [SHIPMENT], [EVENT, EVENT | {"event_code": "beamed_up"}, EVENT | {"event_code": "beamed_down"}])
+def test_an_unknown_code_becomes_info_is_counted_and_stays_a_scan_of_its_own(
+    tmp_path: Path,
+) -> None:
+    read = imported(
+        tmp_path,
+        [SHIPMENT],
+        [EVENT, EVENT | {"event_code": "beamed_up"}, EVENT | {"event_code": "beamed_down"}],
+    )
     assert read.notes["unmapped_event_codes"] == 2
     assert read.events["event_code"].tolist()[:3] == ["accepted", "info", "info"]
     assert Timelines.from_frames(read.shipments, read.events).scans.counts.tolist() == [4]
 
 
 def test_a_missing_time_of_receipt_is_assumed_and_counted(tmp_path: Path) -> None:
-    read = imported(tmp_path, [SHIPMENT], [EVENT, EVENT | {"event_code": "delivered", "received_at": None}])
+    read = imported(
+        tmp_path, [SHIPMENT], [EVENT, EVENT | {"event_code": "delivered", "received_at": None}]
+    )
     assert read.notes["received_at_assumed"] == 1
     delivered = read.events[read.events["event_code"].eq("delivered")].iloc[0]
     assert delivered["received_at"] == delivered["occurred_at"]
@@ -182,7 +224,11 @@ def test_a_lacking_column_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
         read_tabular(tmp_path)
     with pytest.raises(SourceRejected, match="received_at"):
-        imported(tmp_path, [SHIPMENT], [{name: value for name, value in EVENT.items() if name != "received_at"}])
+        imported(
+            tmp_path,
+            [SHIPMENT],
+            [{name: value for name, value in EVENT.items() if name != "received_at"}],
+        )
     pd.DataFrame([SHIPMENT]).to_parquet(tmp_path / "shipments.parquet")
     with pytest.raises(SourceRejected, match="both"):
         read_tabular(tmp_path)
@@ -199,7 +245,9 @@ def test_every_source_of_the_shell_starts_with_ours() -> None:
     assert next(iter(bootstrap.SOURCES)) == "tabular"
 
 
-def test_the_oracle_is_judged_beside_the_models_and_the_figures_are_marked_as_simulated(simulated: Path) -> None:
+def test_the_oracle_is_judged_beside_the_models_and_the_figures_are_marked_as_simulated(
+    simulated: Path,
+) -> None:
     read = read_tabular(simulated)
     timelines = Timelines.from_frames(read.shipments, read.events)
     result = backtest_models(
@@ -214,7 +262,9 @@ def test_the_oracle_is_judged_beside_the_models_and_the_figures_are_marked_as_si
     )
     assert result["data"]["simulated"] is True
     for moment in ("purchase", "in_flight"):
-        score = {row["model"]: row["crps_days"] for row in result["rows"] if row["moment"] == moment}
+        score = {
+            row["model"]: row["crps_days"] for row in result["rows"] if row["moment"] == moment
+        }
         assert score[ORACLE] < 0.8 * score["B4"]
 
 
@@ -237,11 +287,34 @@ def ends_well() -> Iterator[None]:
 def test_the_shell_writes_the_same_folder_twice(tmp_path: Path) -> None:
     for name in ("first", "second"):
         with ends_well():
-            main(["simulate", str(tmp_path / name), "--shipments", "200", "--seed", "7", "--json", str(tmp_path / f"{name}.json")])
+            main(
+                [
+                    "simulate",
+                    str(tmp_path / name),
+                    "--shipments",
+                    "200",
+                    "--seed",
+                    "7",
+                    "--json",
+                    str(tmp_path / f"{name}.json"),
+                ]
+            )
     files = sorted(path.name for path in (tmp_path / "first").iterdir())
-    assert files == ["events.parquet", "scenario.json", "shipments.parquet", "truth_hubs.parquet", "truth_journeys.parquet", "truth_weather.parquet"]
+    assert files == [
+        "events.parquet",
+        "scenario.json",
+        "shipments.parquet",
+        "truth_hubs.parquet",
+        "truth_journeys.parquet",
+        "truth_weather.parquet",
+    ]
     for file in files:
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
     figures = json.loads((tmp_path / "first.json").read_text(encoding="utf-8"))
     assert figures == json.loads((tmp_path / "first" / "scenario.json").read_text(encoding="utf-8"))
-    assert (figures["shipments"], figures["seed"], figures["scenario"]["version"], figures["simulated"]) == (200, 7, DEFAULT.version, True)
+    assert (
+        figures["shipments"],
+        figures["seed"],
+        figures["scenario"]["version"],
+        figures["simulated"],
+    ) == (200, 7, DEFAULT.version, True)

@@ -19,7 +19,9 @@ def released() -> Iterator[threading.Event]:
     event.set()
 
 
-def within(seconds: float, work: Callable[[], str], released: threading.Event) -> tuple[str, str, str]:
+def within(
+    seconds: float, work: Callable[[], str], released: threading.Event
+) -> tuple[str, str, str]:
     """What two callers get one after the other, the second as soon as the first is told, and a third once the thread is idle."""
 
     async def ask() -> tuple[str, str, str]:
@@ -28,7 +30,9 @@ def within(seconds: float, work: Callable[[], str], released: threading.Event) -
             first = await workers.run_within(seconds, work, lambda: "medians")
             second = await workers.run_within(60.0, lambda: "model", lambda: "medians")
             released.set()
-            while (third := await workers.run_within(5.0, lambda: "model", lambda: "medians")) == "medians":
+            while (
+                third := await workers.run_within(5.0, lambda: "model", lambda: "medians")
+            ) == "medians":
                 await asyncio.sleep(0.01)
             return first, second, third
         finally:
@@ -42,7 +46,9 @@ def test_an_answer_in_time_is_the_models(released: threading.Event) -> None:
     assert within(5.0, lambda: "model", released) == ("model", "model", "model")
 
 
-def test_over_the_budget_the_other_answers_and_who_comes_next_does_not_wait(released: threading.Event) -> None:
+def test_over_the_budget_the_other_answers_and_who_comes_next_does_not_wait(
+    released: threading.Event,
+) -> None:
     def slow() -> str:
         released.wait(15.0)
         return "model, too late"
@@ -58,7 +64,9 @@ def test_a_wait_for_those_before_does_not_count() -> None:
             threading.Event().wait(0.05)
             return "model"
 
-        told = await asyncio.gather(*(workers.run_within(1.0, work, lambda: "medians") for _ in range(30)))
+        told = await asyncio.gather(
+            *(workers.run_within(1.0, work, lambda: "medians") for _ in range(30))
+        )
         workers.close()
         return list(told)
 
@@ -74,7 +82,9 @@ def test_a_fault_is_no_delay(released: threading.Event) -> None:
         within(5.0, fails, released)
 
 
-def test_a_caller_that_goes_away_holds_nobody_up(released: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_caller_that_goes_away_holds_nobody_up(
+    released: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
     async def leave() -> str:
         workers = Workers()
 

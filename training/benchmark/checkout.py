@@ -1,9 +1,10 @@
 """Claim: what a checkout shows is true as often as it says, and no request breaks it.
 
-Simulated parcels of the default scenario: a version is trained as of one day; then every order of the days after it is quoted
-as a checkout would, with the drift learned anew each midnight, and what was said is compared with what came true. Ship-by is
-asked about hand-overs that took place. Requests are made from the contract and poisoned. With real orders in `$ETA_DATA`, the
-promise policy is replayed on them.
+Simulated parcels of the default scenario: a version is trained as of one day; then every order of
+the days after it is quoted as a checkout would, with the drift learned anew each midnight, and what
+was said is compared with what came true. Ship-by is asked about hand-overs that took place.
+Requests are made from the contract and poisoned. With real orders in `$ETA_DATA`, the promise
+policy is replayed on them.
 """
 
 from __future__ import annotations
@@ -65,7 +66,18 @@ LEVELS, SHIP_BYS = (0.7, 0.9), 1_500
 #: Days of an order that a customer may wish for.
 WISHES = np.arange(1, 15)
 TENTHS, SURE = 10, 0.95
-SCORES = ("moment", "n", "mae_days", "crps_days", "crps_censored_days", "coverage_80", "coverage_90", "coverage_dates_80", "late_auc", "late_auc_month_mean")
+SCORES = (
+    "moment",
+    "n",
+    "mae_days",
+    "crps_days",
+    "crps_censored_days",
+    "coverage_80",
+    "coverage_90",
+    "coverage_dates_80",
+    "late_auc",
+    "late_auc_month_mean",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +102,26 @@ class World:
             )
             for end in ("origin", "destination")
         }
-        sizes = {name: float(told[name]) for name in ("weight_kg", "length_cm", "width_cm", "height_cm", "price")}
-        lane = Shipment(shipment_id="lane", order_id="lane", ordered_at=told["ordered_at"].to_pydatetime(), **ends, **sizes)
+        sizes = {
+            name: float(told[name])
+            for name in ("weight_kg", "length_cm", "width_cm", "height_cm", "price")
+        }
+        lane = Shipment(
+            shipment_id="lane",
+            order_id="lane",
+            ordered_at=told["ordered_at"].to_pydatetime(),
+            **ends,
+            **sizes,
+        )
         return lane, CarrierService(carrier=told["carrier"], service_level=told["service_level"])
 
     def arrived_on(self, rows: NDArray[np.int64]) -> NDArray[np.datetime64]:
         """Local days of arrival; NaT where none is known."""
-        return local_dates(self.outcomes.arrived_at[rows], self.timelines.zone.codes[rows], self.timelines.zone.names)
+        return local_dates(
+            self.outcomes.arrived_at[rows],
+            self.timelines.zone.codes[rows],
+            self.timelines.zone.names,
+        )
 
 
 def main() -> int:
@@ -150,9 +175,20 @@ def make_world(folder: Path, shipments: int) -> World:
     imported = bootstrap.SOURCES["tabular"](folder)
     timelines = Timelines.from_frames(imported.shipments, imported.events)
     registry = Registry(folder / "models")
-    version = train_model(timelines, registry, as_of=FIRST, source="tabular", make=HazardModel, rivals=bootstrap.RIVALS, policy=DelayPolicy(), progress=say)
+    version = train_model(
+        timelines,
+        registry,
+        as_of=FIRST,
+        source="tabular",
+        make=HazardModel,
+        rivals=bootstrap.RIVALS,
+        policy=DelayPolicy(),
+        progress=say,
+    )
     served = ServedModel.unpack(registry.load(version), HazardModel, LIBRARY)
-    frame = imported.shipments.set_index("shipment_id").loc[list(timelines.shipment_id)].reset_index()
+    frame = (
+        imported.shipments.set_index("shipment_id").loc[list(timelines.shipment_id)].reset_index()
+    )
     return World(frame, timelines, Outcomes.at(timelines, timelines.received_at.max()), served)
 
 
@@ -179,11 +215,19 @@ def quoted(world: World, rows: NDArray[np.int64]) -> pd.DataFrame:
     return pd.DataFrame([each for each in entries if each])
 
 
-def entry(world: World, lane: Shipment, service: CarrierService, random: np.random.Generator, arrived_on: np.datetime64) -> dict[str, Any] | None:
+def entry(
+    world: World,
+    lane: Shipment,
+    service: CarrierService,
+    random: np.random.Generator,
+    arrived_on: np.datetime64,
+) -> dict[str, Any] | None:
     """One order: a day that its customer wished for, the chance that was told, and the dates that were shown."""
     on = lane.ordered_at.astimezone(UTC).date()
     wanted_on = on + timedelta(days=int(random.choice(WISHES)))
-    (quote,) = quote_delivery(lane, [service], world.served, policy=DelayPolicy(), terms=Terms(wanted_on=wanted_on))
+    (quote,) = quote_delivery(
+        lane, [service], world.served, policy=DelayPolicy(), terms=Terms(wanted_on=wanted_on)
+    )
     answer = quote.answer
     if answer.code is not AnswerCode.OK or not answer.latest_on or not answer.earliest_on:
         return None
@@ -194,30 +238,48 @@ def entry(world: World, lane: Shipment, service: CarrierService, random: np.rand
         "true": came is not None and came <= wanted_on,
         "in_window": came is not None and answer.earliest_on <= came <= answer.latest_on,
         "promise": answer.on_time_probability if answer.is_promise_ours else None,
-        "kept": None if answer.promise_on is None else came is not None and came <= answer.promise_on,
+        "kept": None
+        if answer.promise_on is None
+        else came is not None and came <= answer.promise_on,
         "promised_days": None if answer.promise_on is None else (answer.promise_on - on).days,
         "contains": answer.earliest_on <= (answer.estimated_on or date.max) <= answer.latest_on,
-        "before_order": answer.earliest_on < lane.ordered_at.astimezone(UTC).date() - timedelta(days=1),
+        "before_order": answer.earliest_on
+        < lane.ordered_at.astimezone(UTC).date() - timedelta(days=1),
     }
 
 
 def parts(said: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """All orders, those at home and those across a border."""
     crosses = said["crosses"].to_numpy(dtype=bool)
-    yield from (("all", np.ones(len(said), dtype=bool)), ("at_home", ~crosses), ("across_the_border", crosses))
+    yield from (
+        ("all", np.ones(len(said), dtype=bool)),
+        ("at_home", ~crosses),
+        ("across_the_border", crosses),
+    )
 
 
 def judged(said: pd.DataFrame) -> dict[str, Any]:
     """How stated chances compare with the shares that came true, in tenths of the parcels; the band is family-wise over all of them."""
-    stated, true = said["stated"].to_numpy(dtype=np.float64), said["true"].to_numpy(dtype=np.float64)
+    stated, true = (
+        said["stated"].to_numpy(dtype=np.float64),
+        said["true"].to_numpy(dtype=np.float64),
+    )
     tenth = (np.argsort(np.argsort(stated, kind="stable"), kind="stable") * TENTHS) // len(stated)
     entries = []
     for number in range(TENTHS):
         own = tenth == number
         # Bonferroni's bound over the tenths of all three parts.
-        low, high = exact_interval(float(true[own].sum()), float(own.sum()), confidence=1.0 - (1.0 - SURE) / (3 * TENTHS))
+        low, high = exact_interval(
+            float(true[own].sum()), float(own.sum()), confidence=1.0 - (1.0 - SURE) / (3 * TENTHS)
+        )
         entries.append(
-            {"stated": float(stated[own].mean()), "true": float(true[own].mean()), "low": low, "high": high, "in_band": bool(low <= stated[own].mean() <= high)}
+            {
+                "stated": float(stated[own].mean()),
+                "true": float(true[own].mean()),
+                "low": low,
+                "high": high,
+                "in_band": bool(low <= stated[own].mean() <= high),
+            }
         )
     slope = float(np.polyfit(stated, true, 1)[0])
     errors = [abs(each["stated"] - each["true"]) for each in entries]
@@ -262,7 +324,9 @@ def ship_bys(world: World, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
             if (found := latest_for(world, int(row), at, level)) is not None:
                 met.append(bool(arrived_on[row] <= np.datetime64(found[0], "D")))
                 stated.append(found[1])
-        low, high = exact_interval(float(sum(met)), float(len(met)), confidence=1.0 - (1.0 - SURE) / len(LEVELS))
+        low, high = exact_interval(
+            float(sum(met)), float(len(met)), confidence=1.0 - (1.0 - SURE) / len(LEVELS)
+        )
         results.append(
             {
                 "asked": level,
@@ -277,12 +341,16 @@ def ship_bys(world: World, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
     return results
 
 
-def latest_for(world: World, row: int, handed_over_at: datetime, level: float) -> tuple[date, float] | None:
+def latest_for(
+    world: World, row: int, handed_over_at: datetime, level: float
+) -> tuple[date, float] | None:
     """The first day for which ship-by names the very day on which the parcel was handed over, and its chance; None if there is none."""
     lane, service = world.order(row)
     day = timedelta(days=1)
     for wanted_on in (handed_over_at.date() + number * day for number in range(1, 12)):
-        zone_time = handed_over_at.astimezone(local_zone(lane)).time().replace(second=0, microsecond=0)
+        zone_time = (
+            handed_over_at.astimezone(local_zone(lane)).time().replace(second=0, microsecond=0)
+        )
         (answer,) = find_ship_by(
             replace(lane, ordered_at=min(lane.ordered_at, handed_over_at - timedelta(minutes=1))),
             [service],
@@ -310,23 +378,39 @@ def refused(folder: Path, count: int) -> dict[str, Any]:
     save_model(folder)
     statuses: Counter[int] = Counter()
     faults: list[str] = []
-    poisoned = (sent for sent in requests(20260522, 20 * count) if sent.path.startswith("/v1/estimates"))
+    poisoned = (
+        sent for sent in requests(20260522, 20 * count) if sent.path.startswith("/v1/estimates")
+    )
     random = Random(20260523)  # noqa: S311  # a seed is the point
     with TestClient(application(folder), raise_server_exceptions=False) as client:
         for number in track(range(count), "requests", total=count):
             if number % 2:
                 sent = next(poisoned)
-                answered = client.request(sent.method, sent.path, content=sent.content, headers={**sent.headers, "X-API-Key": KEY})
-                found = faults_of(answered.status_code, answered.headers.get("content-type", ""), answered.content)
+                answered = client.request(
+                    sent.method,
+                    sent.path,
+                    content=sent.content,
+                    headers={**sent.headers, "X-API-Key": KEY},
+                )
+                found = faults_of(
+                    answered.status_code, answered.headers.get("content-type", ""), answered.content
+                )
             else:
-                answered = client.post("/v1/estimates", json=odd_request(random), headers={"X-API-Key": KEY})
+                answered = client.post(
+                    "/v1/estimates", json=odd_request(random), headers={"X-API-Key": KEY}
+                )
                 found = [] if answered.status_code == 200 else [f"refused: {answered.text[:300]}"]
             if answered.status_code == 200 and answered.content:
                 found += contradictions(answered.json())
             statuses[answered.status_code] += 1
             faults += [f"request {number}: {fault}" for fault in found]
     errors = sum(total for status, total in statuses.items() if status >= 500)
-    return {"asked": count, "statuses": {str(status): statuses[status] for status in sorted(statuses)}, "server_errors": errors, "faults": faults[:20]}
+    return {
+        "asked": count,
+        "statuses": {str(status): statuses[status] for status in sorted(statuses)},
+        "server_errors": errors,
+        "faults": faults[:20],
+    }
 
 
 def odd_request(random: Random) -> dict[str, Any]:
@@ -334,38 +418,71 @@ def odd_request(random: Random) -> dict[str, Any]:
 
     def place() -> dict[str, Any]:
         country, regions = random.choice(
-            [("AT", "98"), ("DE", ["BY", "BE"]), ("US", ["CA", "HI"]), ("BR", ["SP", "AM"]), ("NZ", [None]), ("XK", [None]), ("IN", [None])]
+            [
+                ("AT", "98"),
+                ("DE", ["BY", "BE"]),
+                ("US", ["CA", "HI"]),
+                ("BR", ["SP", "AM"]),
+                ("NZ", [None]),
+                ("XK", [None]),
+                ("IN", [None]),
+            ]
         )
-        told = {"country": country, "state": random.choice(list(regions)), "postal_code": random.choice([None, "1010", "A1 B-2", "0"])}
+        told = {
+            "country": country,
+            "state": random.choice(list(regions)),
+            "postal_code": random.choice([None, "1010", "A1 B-2", "0"]),
+        }
         return {name: value for name, value in told.items() if value is not None}
 
     def weekdays() -> list[int]:
         return random.sample(range(1, 8), random.randint(1, 7))
 
-    carriers: list[dict[str, Any]] = [{"carrier_code": random.choice(["post", "other", "unheard-of"])} for _ in range(random.randint(1, 5))]
+    carriers: list[dict[str, Any]] = [
+        {"carrier_code": random.choice(["post", "other", "unheard-of"])}
+        for _ in range(random.randint(1, 5))
+    ]
     for carrier in carriers:
         if random.random() < 0.3:
             carrier["delivery_days"] = weekdays()
         if random.random() < 0.3:
             carrier["price"] = random.choice([0, 4.5, 1e9])
-    at = datetime(1995 + random.randrange(40), 1, 1, tzinfo=UTC) + timedelta(minutes=random.randrange(366 * 24 * 60))
+    at = datetime(1995 + random.randrange(40), 1, 1, tzinfo=UTC) + timedelta(
+        minutes=random.randrange(366 * 24 * 60)
+    )
     near = datetime(2026, 5, 11, tzinfo=UTC) + timedelta(minutes=random.randrange(60 * 24 * 60))
-    order_time = random.choice([at, near, near, near]).astimezone(timezone(timedelta(hours=random.randint(-12, 14))))
-    body: dict[str, Any] = {"origin_address": place(), "destination_address": place(), "carriers": carriers, "order_time": order_time.isoformat()}
+    order_time = random.choice([at, near, near, near]).astimezone(
+        timezone(timedelta(hours=random.randint(-12, 14)))
+    )
+    body: dict[str, Any] = {
+        "origin_address": place(),
+        "destination_address": place(),
+        "carriers": carriers,
+        "order_time": order_time.isoformat(),
+    }
     if random.random() < 0.5:
         body["weight"] = {"value": random.choice([0.001, 1, 40, 999]), "unit": "kg"}
     if random.random() < 0.5:
-        pickup: dict[str, Any] = {"order_cutoff_time": random.choice(["00:00", "02:30", "15:00", "23:59"]), "business_days": weekdays()}
+        pickup: dict[str, Any] = {
+            "order_cutoff_time": random.choice(["00:00", "02:30", "15:00", "23:59"]),
+            "business_days": weekdays(),
+        }
         if random.random() < 0.7:
             law = random.choice([{"value": random.randint(0, 30)}, {"chances": [0.5, 0.3, 0.2]}])
             pickup["order_processing_time"] = {"unit": "business_days", **law}
         body["estimated_pickup"] = pickup
     if random.random() < 0.3:
         body["draft"] = random.choice(
-            [{"on_time_rate": 0.99}, {"costs": {"late": 10}}, {"costs": {"late_day": 2, "day": 0.5}, "earliest_days": 2, "latest_days": 20}]
+            [
+                {"on_time_rate": 0.99},
+                {"costs": {"late": 10}},
+                {"costs": {"late_day": 2, "day": 0.5}, "earliest_days": 2, "latest_days": 20},
+            ]
         )
     if random.random() < 0.3:
-        body["desired_delivery_date"] = (order_time.date() + timedelta(days=random.randint(-3, 30))).isoformat()
+        body["desired_delivery_date"] = (
+            order_time.date() + timedelta(days=random.randint(-3, 30))
+        ).isoformat()
     return body | {"confidence_level": random.choice([0.5, 0.8, 0.99])}
 
 
@@ -373,17 +490,30 @@ def contradictions(answered: dict[str, Any]) -> list[str]:
     """What an answer says against itself."""
     found = []
     for result in answered["results"]:
-        days = [value for name, value in result["time_in_transit"].items() if name.startswith("percentile_") and value is not None]
+        days = [
+            value
+            for name, value in result["time_in_transit"].items()
+            if name.startswith("percentile_") and value is not None
+        ]
         if days != sorted(days) or (days and days[0] < 0):
             found.append(f"percentiles cross: {days}")
-        ordered_on = datetime.fromisoformat(answered["as_of"]).astimezone(ZoneInfo(result["timezone"])).date().isoformat()
+        ordered_on = (
+            datetime.fromisoformat(answered["as_of"])
+            .astimezone(ZoneInfo(result["timezone"]))
+            .date()
+            .isoformat()
+        )
         dates = [result[f"estimated_delivery_date{end}"] for end in ("_min", "", "_max")]
         known = [each for each in dates if each]
         if known != sorted(known):
             found.append(f"the window does not hold its date: {dates}")
         if known and known[0] < ordered_on:
             found.append(f"a date before the order: {known[0]} < {ordered_on}")
-        if result["promise"] and result["promise"]["is_ours"] and result["promise"]["date"] < ordered_on:
+        if (
+            result["promise"]
+            and result["promise"]["is_ours"]
+            and result["promise"]["date"] < ordered_on
+        ):
             found.append("a promise before the order")
         if result["cutoff"] and result["cutoff"]["minutes_left"] < 0:
             found.append("a cut-off that is over")
@@ -399,12 +529,33 @@ def replay_of_real_orders() -> dict[str, Any] | None:
     timelines = Timelines.from_frames(imported.shipments, imported.events)
     zone = ZoneInfo(imported.zone)
     start, end = datetime(2018, 1, 1, tzinfo=zone), datetime(2018, 7, 1, tzinfo=zone)
-    replayed = replay(timelines, {"eta": HazardModel}, start=start, end=end, refit=Refit.MONTH, promise=shops_rate(timelines, start, end), progress=say)
+    replayed = replay(
+        timelines,
+        {"eta": HazardModel},
+        start=start,
+        end=end,
+        refit=Refit.MONTH,
+        promise=shops_rate(timelines, start, end),
+        progress=say,
+    )
     figures = figures_of_promises(replayed.judged, replayed.forecasts["eta"])
     summary = summarise(replayed)
-    rows = [{name: row[name] for name in SCORES} for row in summary["rows"] if row["moment"] in ("purchase", "in_flight")]
-    months = [{name: row[name] for name in ("month", *SCORES)} for row in summary["by_month"] if row["moment"] in ("purchase", "in_flight")]
-    return {**figures["total"], "by_segment": figures["by_segment"], "forecast": rows, "forecast_by_month": months}
+    rows = [
+        {name: row[name] for name in SCORES}
+        for row in summary["rows"]
+        if row["moment"] in ("purchase", "in_flight")
+    ]
+    months = [
+        {name: row[name] for name in ("month", *SCORES)}
+        for row in summary["by_month"]
+        if row["moment"] in ("purchase", "in_flight")
+    ]
+    return {
+        **figures["total"],
+        "by_segment": figures["by_segment"],
+        "forecast": rows,
+        "forecast_by_month": months,
+    }
 
 
 def say(what: str, done: int, total: int) -> None:

@@ -1,7 +1,8 @@
 """How long estimates take under load: sent on time by another process than the one that answers, whether or not answers are back.
 
-First as many as the server can answer, then half as many a second, evenly spread. Each wait counts from the moment at which
-the request was due (an open loop: who is slow must not slow those who ask).
+First as many as the server can answer, then half as many a second, evenly spread. Each wait counts
+from the moment at which the request was due (an open loop: who is slow must not slow those who
+ask).
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ def _server(models: Path) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = {**os.environ, "ETA_MODELS": str(models), "ETA_DATABASE_URL": "memory:", "ETA_DEMO": "1", "ETA_RATE_LIMIT": "1000000/second"}
+    env = {
+        **os.environ,
+        "ETA_MODELS": str(models),
+        "ETA_DATABASE_URL": "memory:",
+        "ETA_DEMO": "1",
+        "ETA_RATE_LIMIT": "1000000/second",
+    }
     command = [str(Path(sys.executable).with_name("eta")), "serve", "--port", str(port)]
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:  # noqa: S603  # our own command
         try:
@@ -69,7 +76,9 @@ class _Connection:
         told = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         if b" 200 " not in told.partition(b"\r\n")[0]:
             raise RuntimeError(told.decode())
-        await self._reader.readexactly(int(told.split(b"content-length: ")[1].partition(b"\r\n")[0]))
+        await self._reader.readexactly(
+            int(told.split(b"content-length: ")[1].partition(b"\r\n")[0])
+        )
 
 
 async def _connections(port: int, count: int) -> list[_Connection]:

@@ -1,7 +1,7 @@
 """Claim: no request, however hostile, is answered by a server error, and every refusal is a problem that names its field.
 
-Known poisons in every field and seeded damage (``tests/hostile.py``), and requests that Schemathesis makes from the
-contract, good and bad, against the application itself.
+Known poisons in every field and seeded damage (``tests/hostile.py``), and requests that
+Schemathesis makes from the contract, good and bad, against the application itself.
 """
 
 from __future__ import annotations
@@ -20,14 +20,23 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from rich.progress import track
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from hostile import faults_of, requests  # beside the tests, which share it
 from served import KEY, application, save_model
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
 WITH_KEY = {"X-API-Key": KEY}
 
 
@@ -35,7 +44,12 @@ def main() -> int:
     """Runs both and prints the verdict."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--contract", type=int, default=500, help="requests an operation and kind that Schemathesis makes")
+    parser.add_argument(
+        "--contract",
+        type=int,
+        default=500,
+        help="requests an operation and kind that Schemathesis makes",
+    )
     parser.add_argument("--seed", type=int, default=20260520)
     asked = parser.parse_args()
     started = perf_counter()
@@ -65,13 +79,22 @@ def poison(folder: Path, seed: int, count: int) -> tuple[Counter[int], list[str]
     faults: list[str] = []
     slowest = 0.0
     with TestClient(application(folder), raise_server_exceptions=False) as client:
-        for number, sent in enumerate(track(requests(seed, count), "hostile requests", total=count)):
+        for number, sent in enumerate(
+            track(requests(seed, count), "hostile requests", total=count)
+        ):
             started = perf_counter()
-            answered = client.request(sent.method, sent.path, content=sent.content, headers={**sent.headers, **WITH_KEY})
+            answered = client.request(
+                sent.method, sent.path, content=sent.content, headers={**sent.headers, **WITH_KEY}
+            )
             slowest = max(slowest, perf_counter() - started)
             statuses[answered.status_code] += 1
-            found = faults_of(answered.status_code, answered.headers.get("content-type", ""), answered.content)
-            faults += [f"request {number}: {fault}: {sent.method} {sent.path} {sent.content[:200]!r}" for fault in found]
+            found = faults_of(
+                answered.status_code, answered.headers.get("content-type", ""), answered.content
+            )
+            faults += [
+                f"request {number}: {fault}: {sent.method} {sent.path} {sent.content[:200]!r}"
+                for fault in found
+            ]
     return statuses, faults, slowest
 
 
@@ -86,7 +109,14 @@ def contract(folder: Path, count: int) -> int:
             if mode is schemathesis.GenerationMode.NEGATIVE and not operation.body:
                 continue
 
-            @settings(max_examples=count, derandomize=True, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+            @settings(
+                max_examples=count,
+                derandomize=True,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
             @given(case=operation.as_strategy(generation_mode=mode))
             def check(case: Any) -> None:
                 nonlocal answered

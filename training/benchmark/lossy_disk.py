@@ -1,8 +1,9 @@
 """A disk that loses what was not synced: SQLite writes to real files through it, and it knows what a power cut would leave.
 
-Each file has a durable image, to which writes come when the file is synced. At a cut every sector of 512 bytes written
-since may or may not have reached the disk, each for itself: writes are torn, reordered and lost. What SQLite calls may
-also be made to fail from the n-th write on, as they do when a process dies or a disk is full.
+Each file has a durable image, to which writes come when the file is synced. At a cut every sector
+of 512 bytes written since may or may not have reached the disk, each for itself: writes are torn,
+reordered and lost. What SQLite calls may also be made to fail from the n-th write on, as they do
+when a process dies or a disk is full.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class Disk(apsw.VFS):
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         if path is not None and path not in self.durable:
             file = Path(path)
-            self.durable[path], self.pending[path] = bytearray(file.read_bytes() if file.exists() else b""), []
+            self.durable[path], self.pending[path] = (
+                bytearray(file.read_bytes() if file.exists() else b""),
+                [],
+            )
         return _File(self, name, flags, path)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802  # SQLite's name
@@ -83,7 +87,9 @@ class Disk(apsw.VFS):
 
 
 class _File(apsw.VFSFile):
-    def __init__(self, disk: Disk, name: apsw.URIFilename | str | None, flags: list[int], path: str | None) -> None:
+    def __init__(
+        self, disk: Disk, name: apsw.URIFilename | str | None, flags: list[int], path: str | None
+    ) -> None:
         super().__init__("unix", name, flags)
         self._disk, self._path = disk, path
 

@@ -2,13 +2,17 @@
 
 Six experiments, each against the product as it is installed:
 
-* stream: simulated shipments pushed through HTTP late, twice and in disorder; at random moments the states and forecasts
-  told must equal, to the last bit, those of the batch path for the same moment, computed afterwards from the log.
-* kills: `kill -9` of a server under load, again and again, on SQLite and PostgreSQL; what was acknowledged must be there once.
-* cuts: power cuts on a disk that loses, tears and reorders what was not synced; the control, synchronous = NORMAL, must lose.
+* stream: simulated shipments pushed through HTTP late, twice and in disorder; at random moments the
+  states and forecasts told must equal, to the last bit, those of the batch path for the same
+  moment, computed afterwards from the log.
+* kills: `kill -9` of a server under load, again and again, on SQLite and PostgreSQL; what was
+  acknowledged must be there once.
+* cuts: power cuts on a disk that loses, tears and reorders what was not synced; the control,
+  synchronous = NORMAL, must lose.
 * crashes: the process dies at each single write to the disk, of one ingestion and of one migration.
 * full: a full disk refuses what is told, answers what is asked, and goes on once there is room.
-* tenants: two tenants' requests interleaved; each must be answered as if it were alone, and nobody without the right key.
+* tenants: two tenants' requests interleaved; each must be answered as if it were alone, and nobody
+  without the right key.
 
 The last line is one JSON object.
 """
@@ -41,8 +45,12 @@ PARTS = {
 
 def main() -> int:
     """Runs the experiments and prints the verdict."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default=",".join(PARTS), help="which experiments, comma-separated")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), help="which experiments, comma-separated"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="1 is the claim; less is quicker")
     asked = parser.parse_args()
     started, verdict = perf_counter(), {"proof": "memory", "ok": True}

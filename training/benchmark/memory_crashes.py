@@ -26,14 +26,24 @@ from served import KEY, application
 from stores import NOW, TENANT, Clock, registration, scan
 
 CUTS, CONTROL_CUTS = 200, 40
-MORE: Migration = ("ALTER TABLE estimates ADD COLUMN note TEXT", "CREATE TABLE notes (note TEXT)", "INSERT INTO notes VALUES ('made')")
+MORE: Migration = (
+    "ALTER TABLE estimates ADD COLUMN note TEXT",
+    "CREATE TABLE notes (note TEXT)",
+    "INSERT INTO notes VALUES ('made')",
+)
 
 
 def run_cuts(folder: Path, scale: float) -> dict[str, Any]:
     """Cuts the power at a random write, with every commit synced and, as a control, without."""
-    full, normal = (_cuts(folder / mode, mode, max(int(count * scale), 3)) for mode, count in (("FULL", CUTS), ("NORMAL", CONTROL_CUTS)))
+    full, normal = (
+        _cuts(folder / mode, mode, max(int(count * scale), 3))
+        for mode, count in (("FULL", CUTS), ("NORMAL", CONTROL_CUTS))
+    )
     return {
-        "ok": full["lost"] == 0 and full["corrupt"] == 0 and full["half"] == 0 and normal["lost"] > 0,
+        "ok": full["lost"] == 0
+        and full["corrupt"] == 0
+        and full["half"] == 0
+        and normal["lost"] > 0,
         "cuts": full["cuts"],
         "cut_acknowledged": full["acknowledged"],
         "cut_lost": full["lost"],
@@ -51,7 +61,9 @@ def _cuts(folder: Path, synchronous: str, count: int) -> dict[str, int]:
         chance = random.Random(f"{synchronous} {number}")  # noqa: S311  # a seed is the point
         disk.durable, disk.pending, disk.operations, disk.lives = {}, {}, 0, None
         place = folder / str(number)
-        store = SqlStore(SqliteEngine(place / "eta.sqlite", synchronous=synchronous, vfs=disk.name), Clock())
+        store = SqlStore(
+            SqliteEngine(place / "eta.sqlite", synchronous=synchronous, vfs=disk.name), Clock()
+        )
         disk.lives = disk.operations + chance.randrange(1, chance.choice((300, 1_500, 6_000)))
         acknowledged = _told_until_it_breaks(store, chance)
         disk.cut(place / "left", chance)
@@ -71,10 +83,13 @@ def _told_until_it_breaks(store: SqlStore, chance: random.Random) -> set[str]:
     number = 0
     while store.can_write:
         number += 1
-        waiting: list[Future[Any]] = [store.submit(register_shipments, Registering(TENANT, registration(number)))]
+        waiting: list[Future[Any]] = [
+            store.submit(register_shipments, Registering(TENANT, registration(number)))
+        ]
         for _ in range(chance.randrange(1, 8)):
             reports = [
-                scan(chance.randrange(number) + 1, code, hours_ago=chance.random() * 300) for code in chance.sample(list(EventCode), chance.randrange(1, 5))
+                scan(chance.randrange(number) + 1, code, hours_ago=chance.random() * 300)
+                for code in chance.sample(list(EventCode), chance.randrange(1, 5))
             ]
             waiting.append(store.submit(record_events, Told(TENANT, reports)))
         for future in waiting:
@@ -83,7 +98,11 @@ def _told_until_it_breaks(store: SqlStore, chance: random.Random) -> set[str]:
             except EtaError:
                 return acknowledged
             if not isinstance(answers, Registered):
-                acknowledged |= {answer.event_id for answer in answers if isinstance(answer, Recorded) and answer.outcome == "stored"}
+                acknowledged |= {
+                    answer.event_id
+                    for answer in answers
+                    if isinstance(answer, Recorded) and answer.outcome == "stored"
+                }
     return acknowledged
 
 
@@ -97,7 +116,11 @@ def _found(file: Path) -> tuple[set[str], bool, bool]:
         with store.snapshot() as session:
             is_sound = session._connection.rows("PRAGMA integrity_check") == [("ok",)]  # noqa: SLF001  # SQLite's own word for it
             events = session.all_events(TENANT)
-            return {event.event_id for event in events}, is_sound, _is_half(session, {event.subject for event in events})
+            return (
+                {event.event_id for event in events},
+                is_sound,
+                _is_half(session, {event.subject for event in events}),
+            )
     finally:
         store.close()
 
@@ -110,11 +133,22 @@ def _is_half(session: Session, told: set[str]) -> bool:
     statuses, announced = session.statuses(TENANT, (each.shipment_id for each in shipments)), {}
     for row in session.outbox(TENANT):
         announced[row[2]] = row[4]
-    counts = {state.shipment_id: state.scan_count for state in session.states(TENANT, (each.shipment_id for each in shipments))}
+    counts = {
+        state.shipment_id: state.scan_count
+        for state in session.states(TENANT, (each.shipment_id for each in shipments))
+    }
     events = session.all_events(TENANT)
     for shipment in shipments:
-        own = {(event.event_code, event.occurred_at) for event in events if event.subject in shipment.subjects}
-        if counts.get(shipment.shipment_id) != len(own) or f'"status": "{statuses[shipment.shipment_id]}"' not in announced.get(shipment.shipment_id, ""):
+        own = {
+            (event.event_code, event.occurred_at)
+            for event in events
+            if event.subject in shipment.subjects
+        }
+        if counts.get(shipment.shipment_id) != len(
+            own
+        ) or f'"status": "{statuses[shipment.shipment_id]}"' not in announced.get(
+            shipment.shipment_id, ""
+        ):
             return True
     return False
 
@@ -143,9 +177,17 @@ def _each_write_of_an_ingestion(disk: Disk, folder: Path) -> tuple[int, int, int
         store.write(register_shipments, Registering(TENANT, registration(1)))
         disk.lives = disk.operations + point
         reports = [scan(1, code, hours_ago=hours) for hours, code in enumerate(EventCode)]
-        reports.append(Report(event_code=EventCode.SORTED, carrier="post", tracking_number="99", occurred_at=NOW))
+        reports.append(
+            Report(
+                event_code=EventCode.SORTED, carrier="post", tracking_number="99", occurred_at=NOW
+            )
+        )
         try:
-            told = {answer.event_id for answer in store.write(record_events, Told(TENANT, reports)) if isinstance(answer, Recorded)}
+            told = {
+                answer.event_id
+                for answer in store.write(record_events, Told(TENANT, reports))
+                if isinstance(answer, Recorded)
+            }
         except EtaError:
             told = set()
         is_over = disk.operations < disk.lives
@@ -216,14 +258,30 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
         "order_time": "2026-05-18T10:00:00Z",
     }
     acknowledged, refusals, unhelpful = [], 0, 0
-    on_disk = patch.object(api, "open_store", lambda _, clock: SqlStore(SqliteEngine(folder / "eta.sqlite", vfs=disk.name), clock))
-    with on_disk, patch.object(stores, "TRY_AGAIN_AFTER", 0.2), TestClient(application(folder / "models")) as client:
+    on_disk = patch.object(
+        api,
+        "open_store",
+        lambda _, clock: SqlStore(SqliteEngine(folder / "eta.sqlite", vfs=disk.name), clock),
+    )
+    with (
+        on_disk,
+        patch.object(stores, "TRY_AGAIN_AFTER", 0.2),
+        TestClient(application(folder / "models")) as client,
+    ):
         client.headers["X-API-Key"] = KEY
         shipment_id = client.post("/v1/shipments", json=sent).json()["id"]
 
         def tell(number: int) -> int:
             nonlocal unhelpful
-            body = {"events": [{**event, "occurred_at": f"2026-05-19T{number // 60 % 24:02d}:{number % 60:02d}:00Z", "place": str(number)}]}
+            body = {
+                "events": [
+                    {
+                        **event,
+                        "occurred_at": f"2026-05-19T{number // 60 % 24:02d}:{number % 60:02d}:00Z",
+                        "place": str(number),
+                    }
+                ]
+            }
             answered = client.post("/v1/events", json=body)
             if answered.status_code == 200:
                 acknowledged.append(answered.json()["results"][0]["event_id"])
@@ -235,7 +293,9 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
             tell(number)
         disk.is_full = True
         refusals = sum(tell(1_000 + number) == 503 for number in range(50))
-        reads = sum(client.get(f"/v1/shipments/{shipment_id}").status_code == 200 for _ in range(20))
+        reads = sum(
+            client.get(f"/v1/shipments/{shipment_id}").status_code == 200 for _ in range(20)
+        )
         unready = client.get("/readyz").status_code
         alive = client.get("/livez").status_code
         disk.is_full = False
@@ -244,4 +304,10 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
         journey = client.get(f"/v1/shipments/{shipment_id}").json()["journey"]
     lost = len(set(acknowledged) - {entry["event_id"] for entry in journey})
     is_right = (refusals, reads, unready, alive, ready) == (50, 20, 503, 200, 200)
-    return {"ok": is_right and lost == unhelpful == 0, "full_refused": refusals, "full_read": reads, "full_lost": lost, "full_tries_until_back": again}
+    return {
+        "ok": is_right and lost == unhelpful == 0,
+        "full_refused": refusals,
+        "full_read": reads,
+        "full_lost": lost,
+        "full_tries_until_back": again,
+    }

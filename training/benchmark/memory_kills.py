@@ -27,7 +27,14 @@ KILLS = {"sqlite": 100, "postgresql": 30}
 CALLERS = 8
 SHIPMENTS = 100
 TENANT = "default"
-CODES = ("accepted", "sorted", "arrived_at_facility", "departed_facility", "out_for_delivery", "info")
+CODES = (
+    "accepted",
+    "sorted",
+    "arrived_at_facility",
+    "departed_facility",
+    "out_for_delivery",
+    "info",
+)
 
 
 class Callers:
@@ -37,7 +44,9 @@ class Callers:
         self._address, self._acknowledged = address, acknowledged
         self.in_flight, self.answers, self.wrong = 0, 0, 0
         self._lock, self._is_over = threading.Lock(), threading.Event()
-        self._threads = [threading.Thread(target=self._tell, args=(number,)) for number in range(CALLERS)]
+        self._threads = [
+            threading.Thread(target=self._tell, args=(number,)) for number in range(CALLERS)
+        ]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -51,7 +60,9 @@ class Callers:
 
     def _tell(self, seed: int) -> None:
         chance = random.Random(f"{seed} {perf_counter()}")  # noqa: S311  # no two cycles alike
-        with httpx2.Client(base_url=self._address, headers={"X-API-Key": KEY}, timeout=10) as client:
+        with httpx2.Client(
+            base_url=self._address, headers={"X-API-Key": KEY}, timeout=10
+        ) as client:
             before: list[dict[str, Any]] = []
             while not self._is_over.is_set():
                 events = [_event(chance) for _ in range(chance.choice((1, 1, 1, 5, 20)))]
@@ -77,7 +88,9 @@ class Callers:
             content = f"{event['tracking_number']} {event['event_code']} {event['occurred_at']}"
             self.wrong += result["status"] not in ("stored", "duplicate")
             # The same scan has the same id, before and after any death.
-            self.wrong += self._acknowledged.setdefault(content, result["event_id"]) != result["event_id"]
+            self.wrong += (
+                self._acknowledged.setdefault(content, result["event_id"]) != result["event_id"]
+            )
 
 
 def _event(chance: random.Random) -> dict[str, Any]:
@@ -97,7 +110,11 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
         on_postgres = _kill(folder, url, "postgresql", scale)
     both = (on_sqlite, on_postgres)
     return {
-        "ok": all(each["lost"] == each["doubled"] == each["wrong"] == each["states_wrong"] == 0 and each["open"] >= 0.8 * each["kills"] for each in both),
+        "ok": all(
+            each["lost"] == each["doubled"] == each["wrong"] == each["states_wrong"] == 0
+            and each["open"] >= 0.8 * each["kills"]
+            for each in both
+        ),
         "kills_sqlite": on_sqlite["kills"],
         "kills_postgresql": on_postgres["kills"],
         "kills_with_open_requests": sum(each["open"] for each in both),
@@ -134,7 +151,14 @@ def _kill(folder: Path, url: str, kind: str, scale: float) -> dict[str, Any]:
     found, doubled, states_wrong = _found(url)
     lost = len(set(acknowledged.values()) - found)
     waits.sort()
-    figures = {"kills": kills, "open": is_open, "acknowledged": len(acknowledged), "lost": lost, "doubled": doubled, "wrong": wrong}
+    figures = {
+        "kills": kills,
+        "open": is_open,
+        "acknowledged": len(acknowledged),
+        "lost": lost,
+        "doubled": doubled,
+        "wrong": wrong,
+    }
     return {**figures, "states_wrong": states_wrong, "ready_p50": round(waits[len(waits) // 2], 2)}
 
 
@@ -160,8 +184,15 @@ def _register(address: str) -> None:
     with httpx2.Client(base_url=address, headers={"X-API-Key": KEY}) as client:
         # Half of the numbers are of shipments that somebody registered.
         for number in range(0, SHIPMENTS, 2):
-            sent = {"carrier_code": "post", "tracking_number": f"{number:08d}", "origin_address": place, "destination_address": place}
-            client.post("/v1/shipments", json={**sent, "order_time": datetime.now(UTC).isoformat()}).raise_for_status()
+            sent = {
+                "carrier_code": "post",
+                "tracking_number": f"{number:08d}",
+                "origin_address": place,
+                "destination_address": place,
+            }
+            client.post(
+                "/v1/shipments", json={**sent, "order_time": datetime.now(UTC).isoformat()}
+            ).raise_for_status()
 
 
 def _found(url: str) -> tuple[set[str], int, int]:
@@ -171,8 +202,18 @@ def _found(url: str) -> tuple[set[str], int, int]:
         with store.snapshot() as session:
             events, shipments = session.all_events(TENANT), session.all_shipments(TENANT)
             contents = {(event.subject, event.event_code, event.occurred_at) for event in events}
-            written = {state.shipment_id: state._replace(as_of=0) for state in session.states(TENANT, (each.shipment_id for each in shipments))}
-            again = {state.shipment_id: state._replace(as_of=0) for state in states_of(shipments, events, 2**62)}
-            return {event.event_id for event in events}, len(events) - len(contents), sum(written.get(name) != state for name, state in again.items())
+            written = {
+                state.shipment_id: state._replace(as_of=0)
+                for state in session.states(TENANT, (each.shipment_id for each in shipments))
+            }
+            again = {
+                state.shipment_id: state._replace(as_of=0)
+                for state in states_of(shipments, events, 2**62)
+            }
+            return (
+                {event.event_id for event in events},
+                len(events) - len(contents),
+                sum(written.get(name) != state for name, state in again.items()),
+            )
     finally:
         store.close()

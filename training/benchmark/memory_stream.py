@@ -46,7 +46,14 @@ from stores import Clock
 
 SHIPMENTS, MOMENTS, ASKED = 20_000, 100, 25
 TENANT = "default"
-_TIMES = ("ordered_at", "approved_at", "handed_over_at", "last_scan_at", "arrived_at", "given_up_at")
+_TIMES = (
+    "ordered_at",
+    "approved_at",
+    "handed_over_at",
+    "last_scan_at",
+    "arrived_at",
+    "given_up_at",
+)
 
 
 @dataclass(frozen=True)
@@ -66,14 +73,27 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     imported = read_tabular(folder / "data")
     _learn(folder / "models", imported.shipments, imported.events)
     clock = Clock(imported.events["received_at"].min().to_pydatetime())
-    app = create_app(Settings(models=folder / "models", database_url=f"sqlite:{folder / 'eta.sqlite'}", is_demo=True, rate_limit="1000000/second"), clock=clock)
+    app = create_app(
+        Settings(
+            models=folder / "models",
+            database_url=f"sqlite:{folder / 'eta.sqlite'}",
+            is_demo=True,
+            rate_limit="1000000/second",
+        ),
+        clock=clock,
+    )
     with _serving(app) as address, httpx2.Client(base_url=address, timeout=60) as client:
         sent, seen = _push(client, app, clock, imported.shipments, imported.events, MOMENTS)
         recorded = app.state.store.read(lambda session: export_store(session, TENANT))
         current = app.state.serving.current
     timelines = Timelines.from_frames(recorded.shipments, recorded.events)
-    states_equal = sum(_states_agree(timelines, moment) for moment in track(seen, "comparing states"))
-    forecasts = [_forecasts_agree(recorded.shipments, recorded.events, moment, current) for moment in track(seen, "comparing forecasts")]
+    states_equal = sum(
+        _states_agree(timelines, moment) for moment in track(seen, "comparing states")
+    )
+    forecasts = [
+        _forecasts_agree(recorded.shipments, recorded.events, moment, current)
+        for moment in track(seen, "comparing forecasts")
+    ]
     return {
         "ok": states_equal == len(seen) and all(equal == asked for equal, asked in forecasts),
         "stream_shipments": shipments,
@@ -94,8 +114,17 @@ def _learn(models: Path, shipments: pd.DataFrame, events: pd.DataFrame) -> None:
     instant = to_instant(as_of)
     lessons = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
     model = HazardModel(trees=30).fit(lessons)
-    laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95)
-    facts, files = pack(model, HabitHistory.of_all(timelines).at(instant), laws, Support.learn(lessons), Handling(), Dependence())
+    laws = StageLaws.learn(
+        timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95
+    )
+    facts, files = pack(
+        model,
+        HabitHistory.of_all(timelines).at(instant),
+        laws,
+        Support.learn(lessons),
+        Handling(),
+        Dependence(),
+    )
     data = {"source": "simulated", "sha256": timelines.digest(instant), "examples": len(lessons)}
     registry = Registry(models)
     registry.promote(registry.save({**facts, "data": data, "check": None}, files, as_of))
@@ -119,7 +148,14 @@ def _serving(app: FastAPI) -> Iterator[str]:
         thread.join()
 
 
-def _push(client: httpx2.Client, app: FastAPI, clock: Clock, shipments: pd.DataFrame, events: pd.DataFrame, moments: int) -> tuple[int, list[Seen]]:
+def _push(
+    client: httpx2.Client,
+    app: FastAPI,
+    clock: Clock,
+    shipments: pd.DataFrame,
+    events: pd.DataFrame,
+    moments: int,
+) -> tuple[int, list[Seen]]:
     chance = random.Random(5)  # noqa: S311  # a seed is the point
     to_tell = _told(shipments, events, chance)
     stops = set(chance.sample(range(len(to_tell)), moments))
@@ -155,7 +191,9 @@ def _push(client: httpx2.Client, app: FastAPI, clock: Clock, shipments: pd.DataF
     return sent, seen
 
 
-def _told(shipments: pd.DataFrame, events: pd.DataFrame, chance: random.Random) -> list[tuple[datetime, dict[str, Any], dict[str, Any] | None]]:
+def _told(
+    shipments: pd.DataFrame, events: pd.DataFrame, chance: random.Random
+) -> list[tuple[datetime, dict[str, Any], dict[str, Any] | None]]:
     """What is sent, and when: orders, and scans up to a day later than they were received, a tenth of them again."""
     told: list[tuple[datetime, dict[str, Any], dict[str, Any] | None]] = []
     rows = {row["shipment_id"]: row for row in shipments.to_dict("records")}
@@ -168,8 +206,17 @@ def _told(shipments: pd.DataFrame, events: pd.DataFrame, chance: random.Random) 
             told.append((received, _shipment(row, event["occurred_at"]), None))
             continue
         by_number = row["tracking_number"] and chance.random() < 0.7
-        named = {"carrier_code": row["carrier"], "tracking_number": row["tracking_number"]} if by_number else {"external_id": row["shipment_id"]}
-        scan = {**named, "event_code": event["event_code"], "occurred_at": event["occurred_at"].isoformat(), "place": _text(event["place"])}
+        named = (
+            {"carrier_code": row["carrier"], "tracking_number": row["tracking_number"]}
+            if by_number
+            else {"external_id": row["shipment_id"]}
+        )
+        scan = {
+            **named,
+            "event_code": event["event_code"],
+            "occurred_at": event["occurred_at"].isoformat(),
+            "place": _text(event["place"]),
+        }
         sent = {name: value for name, value in scan.items() if value is not None}
         told.append((received + timedelta(hours=24 * chance.random()), row, sent))
         if chance.random() < 0.1:
@@ -177,14 +224,28 @@ def _told(shipments: pd.DataFrame, events: pd.DataFrame, chance: random.Random) 
     # Whoever names a shipment by the shop's own number has registered it before.
     ordered = {sent["external_id"]: at for at, sent, event in told if event is None}
     return sorted(
-        ((max(at, ordered[event["external_id"]]) if event and "external_id" in event else at, sent, event) for at, sent, event in told),
+        (
+            (
+                max(at, ordered[event["external_id"]]) if event and "external_id" in event else at,
+                sent,
+                event,
+            )
+            for at, sent, event in told
+        ),
         key=lambda each: (each[0], each[2] is not None),
     )
 
 
 def _shipment(row: dict[str, Any], ordered_at: pd.Timestamp) -> dict[str, Any]:
     ends = {
-        f"{end}_address": {theirs: _text(row[f"{end}_{ours}"]) for theirs, ours in (("country", "country"), ("state", "region"), ("postal_code", "postcode"))}
+        f"{end}_address": {
+            theirs: _text(row[f"{end}_{ours}"])
+            for theirs, ours in (
+                ("country", "country"),
+                ("state", "region"),
+                ("postal_code", "postcode"),
+            )
+        }
         for end in ("origin", "destination")
     }
     sent = {
@@ -194,7 +255,9 @@ def _shipment(row: dict[str, Any], ordered_at: pd.Timestamp) -> dict[str, Any]:
         "tracking_number": row["tracking_number"],
         "order_time": ordered_at.isoformat(),
         "weight": None if pd.isna(row["weight_kg"]) else {"value": row["weight_kg"], "unit": "kg"},
-        "order_promised_delivery_date": None if pd.isna(row["promised_on"]) else str(row["promised_on"])[:10],
+        "order_promised_delivery_date": None
+        if pd.isna(row["promised_on"])
+        else str(row["promised_on"])[:10],
         **ends,
     }
     return {name: value for name, value in sent.items() if value is not None}
@@ -210,28 +273,50 @@ def _look(client: httpx2.Client, app: FastAPI, external_ids: list[str]) -> Seen:
     as_of = store.as_of()
     with store.snapshot() as session:
         shipments = {each.shipment_id: each.external_id for each in session.all_shipments(TENANT)}
-        states = {str(shipments[state.shipment_id]): _comparable(state) for state in session.states(TENANT, shipments)}
+        states = {
+            str(shipments[state.shipment_id]): _comparable(state)
+            for state in session.states(TENANT, shipments)
+        }
     answered = client.get("/v1/shipments", params={"external_ids": ",".join(external_ids)})
     answered.raise_for_status()
     told = answered.json()
-    return Seen(as_of, states, datetime.fromisoformat(told["as_of"]), {each["external_id"]: each["forecast"] for each in told["results"]})
+    return Seen(
+        as_of,
+        states,
+        datetime.fromisoformat(told["as_of"]),
+        {each["external_id"]: each["forecast"] for each in told["results"]},
+    )
 
 
 def _comparable(state: StoredState) -> tuple[Any, ...]:
     times = tuple(getattr(state, name) for name in _TIMES)
-    return (state.status, state.phase, bool(state.is_open), state.last_code, state.place, state.place_code, times, state.scan_count, state.exception_count)
+    return (
+        state.status,
+        state.phase,
+        bool(state.is_open),
+        state.last_code,
+        state.place,
+        state.place_code,
+        times,
+        state.scan_count,
+        state.exception_count,
+    )
 
 
 def _states_agree(timelines: Timelines, seen: Seen) -> bool:
     """The states that the batch path folds from the whole log for that moment are those that were stored then."""
     states = fold(timelines, Moments.all_at(timelines, to_instant(seen.as_of)))
     columns = [getattr(states, name).astype("datetime64[us]") for name in _TIMES]
-    times = [[None if np.isnat(time) else int(time.astype(np.int64)) for time in column] for column in columns]
+    times = [
+        [None if np.isnat(time) else int(time.astype(np.int64)) for time in column]
+        for column in columns
+    ]
     places, codes = states.place.texts(), (*EVENT_CODES, None)
     for row, name in enumerate(timelines.shipment_id):
         if not states.is_known[row] or name not in seen.states:
             if states.is_known[row] and name not in seen.states:
-                # Told of by a number that nobody had registered: known to the log, not yet a shipment.
+                # Told of by a number that nobody had registered: known to the log, not yet a
+                # shipment.
                 continue
             if name in seen.states:
                 return False
@@ -252,14 +337,29 @@ def _states_agree(timelines: Timelines, seen: Seen) -> bool:
     return True
 
 
-def _forecasts_agree(shipments: pd.DataFrame, events: pd.DataFrame, seen: Seen, current: Any) -> tuple[int, int]:
+def _forecasts_agree(
+    shipments: pd.DataFrame, events: pd.DataFrame, seen: Seen, current: Any
+) -> tuple[int, int]:
     """How many forecasts that were told are those of the batch path, and how many were told."""
     ids = list(seen.told)
-    timelines = Timelines.from_frames(shipments[shipments["shipment_id"].isin(ids)], events[events["shipment_id"].isin(ids)])
-    answers = score_timelines(timelines, current.served, seen.told_as_of.astimezone(UTC), policy=DelayPolicy(), terms=Terms())
-    carriers, services = timelines.texts["carrier"].texts(), timelines.texts["service_level"].texts()
+    timelines = Timelines.from_frames(
+        shipments[shipments["shipment_id"].isin(ids)], events[events["shipment_id"].isin(ids)]
+    )
+    answers = score_timelines(
+        timelines,
+        current.served,
+        seen.told_as_of.astimezone(UTC),
+        policy=DelayPolicy(),
+        terms=Terms(),
+    )
+    carriers, services = (
+        timelines.texts["carrier"].texts(),
+        timelines.texts["service_level"].texts(),
+    )
     batch = {
         name: json.loads(to_json(to_fields(answer, current, Terms(), carrier, service)))
-        for name, answer, carrier, service in zip(timelines.shipment_id, answers, carriers, services, strict=True)
+        for name, answer, carrier, service in zip(
+            timelines.shipment_id, answers, carriers, services, strict=True
+        )
     }
     return sum(batch[name] == told for name, told in seen.told.items()), len(seen.told)

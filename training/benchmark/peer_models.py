@@ -1,6 +1,7 @@
 """Other libraries' ways to the law of the time left, each an ``ArrivalModel`` of the same matrix that ``eta`` sees.
 
-All but SurvivalBoost learn from parcels that arrived and give 13 quantiles. Each runs on one thread with a fixed seed.
+All but SurvivalBoost learn from parcels that arrived and give 13 quantiles. Each runs on one thread
+with a fixed seed.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ class QuantilePeer(Peer):
 
     def _curves(self, rows: NDArray[np.float32]) -> Curves:
         """Sorted quantiles, linear between them."""
-        return Curves.from_quantiles(LEVELS, 24.0 * np.sort(self._quantiles(rows), axis=1), longest_hours=self.longest_hours)
+        return Curves.from_quantiles(
+            LEVELS, 24.0 * np.sort(self._quantiles(rows), axis=1), longest_hours=self.longest_hours
+        )
 
     def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         """Learns from rows (M, F) and the days they had left."""
@@ -135,7 +138,10 @@ class LightGBMQuantiles(Boosters):
     library: ClassVar[str] = "lightgbm"
 
     def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
-        self.models = [self.booster(objective="quantile", alpha=level).fit(rows, days) for level in QUANTILE_LEVELS]
+        self.models = [
+            self.booster(objective="quantile", alpha=level).fit(rows, days)
+            for level in QUANTILE_LEVELS
+        ]
 
     def _quantiles(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.column_stack([model.predict(rows) for model in self.models])
@@ -154,7 +160,8 @@ class CatBoostQuantiles(QuantilePeer):
 
     def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         self.model = CatBoostRegressor(
-            loss_function="MultiQuantile:alpha=" + ",".join(str(level) for level in QUANTILE_LEVELS),
+            loss_function="MultiQuantile:alpha="
+            + ",".join(str(level) for level in QUANTILE_LEVELS),
             iterations=self.iterations,
             learning_rate=self.rate,
             depth=self.depth,
@@ -279,7 +286,8 @@ class Calibrated(Boosters):
 class ConformalLaw(Calibrated):
     """crepes: a conformal predictive system around LightGBM's median, by bins of the forecast (Boström et al. 2021).
 
-    With ``is_scaled`` errors are measured in units of their expected size, which a second booster learns.
+    With ``is_scaled`` errors are measured in units of their expected size, which a second booster
+    learns.
     """
 
     library: ClassVar[str] = "crepes"
@@ -290,21 +298,36 @@ class ConformalLaw(Calibrated):
         held_out, taught = self.held_out, ~self.held_out
         self.median = self.booster(objective="l1").fit(rows[taught], days[taught])
         if self.is_scaled:
-            self.size = self.booster(objective="l2").fit(rows[taught], np.abs(days[taught] - self._median(rows[taught])))
+            self.size = self.booster(objective="l2").fit(
+                rows[taught], np.abs(days[taught] - self._median(rows[taught]))
+            )
         forecast = self._median(rows[held_out])
         self.edges = np.unique(np.quantile(forecast, np.linspace(0.0, 1.0, self.bins + 1)[1:-1]))
-        self.system = ConformalPredictiveSystem().fit(days[held_out] - forecast, **self._groups(rows[held_out], forecast), seed=SEED)
+        self.system = ConformalPredictiveSystem().fit(
+            days[held_out] - forecast, **self._groups(rows[held_out], forecast), seed=SEED
+        )
 
     def _quantiles(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         forecast = self._median(rows)
-        found = self.system.predict_percentiles(forecast, **self._groups(rows, forecast), higher_percentiles=(100.0 * LEVELS).tolist(), y_min=0.0)
+        found = self.system.predict_percentiles(
+            forecast,
+            **self._groups(rows, forecast),
+            higher_percentiles=(100.0 * LEVELS).tolist(),
+            y_min=0.0,
+        )
         return np.asarray(found, dtype=np.float64)
 
     def _median(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray(self.median.predict(rows), dtype=np.float64)
 
-    def _groups(self, rows: NDArray[np.float32], forecast: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-        size = {"sigmas": np.maximum(np.asarray(self.size.predict(rows)), 0.1)} if self.is_scaled else {}
+    def _groups(
+        self, rows: NDArray[np.float32], forecast: NDArray[np.float64]
+    ) -> dict[str, NDArray[Any]]:
+        size = (
+            {"sigmas": np.maximum(np.asarray(self.size.predict(rows)), 0.1)}
+            if self.is_scaled
+            else {}
+        )
         return {**size, "bins": np.digitize(forecast, self.edges)}
 
 
@@ -316,19 +339,30 @@ class ConformalQuantiles(Calibrated):
 
     def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         held_out, taught = self.held_out, ~self.held_out
-        models = [self.booster(objective="quantile", alpha=level).fit(rows[taught], days[taught]) for level in QUANTILE_LEVELS]
+        models = [
+            self.booster(objective="quantile", alpha=level).fit(rows[taught], days[taught])
+            for level in QUANTILE_LEVELS
+        ]
         middle = len(models) // 2
         self.median = models[middle]
         self.ranges = [
-            ConformalizedQuantileRegressor([low, high, self.median], confidence_level=round(1.0 - 2.0 * level, 9), prefit=True).conformalize(
-                rows[held_out], days[held_out]
+            ConformalizedQuantileRegressor(
+                [low, high, self.median], confidence_level=round(1.0 - 2.0 * level, 9), prefit=True
+            ).conformalize(rows[held_out], days[held_out])
+            for level, low, high in zip(
+                QUANTILE_LEVELS[:middle], models[:middle], models[:middle:-1], strict=True
             )
-            for level, low, high in zip(QUANTILE_LEVELS[:middle], models[:middle], models[:middle:-1], strict=True)
         ]
 
     def _quantiles(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         ends = [found.predict_interval(rows)[1][:, :, 0] for found in self.ranges]
-        return np.column_stack([*(end[:, 0] for end in ends), self.median.predict(rows), *(end[:, 1] for end in reversed(ends))])
+        return np.column_stack(
+            [
+                *(end[:, 0] for end in ends),
+                self.median.predict(rows),
+                *(end[:, 1] for end in reversed(ends)),
+            ]
+        )
 
 
 class _SeededSurvivalBoost(SurvivalBoost):
@@ -353,10 +387,22 @@ class SurvivalLaw(Peer):
     censoring: str = "kaplan-meier"
 
     #: Hours at which it is asked.
-    GRID: ClassVar[NDArray[np.float64]] = 24.0 * np.concatenate([np.arange(0.0, 8.0, 0.5), np.arange(8.0, 16.0), np.arange(16.0, 31.0, 2.0), [37, 44, 51, 60]])
+    GRID: ClassVar[NDArray[np.float64]] = 24.0 * np.concatenate(
+        [
+            np.arange(0.0, 8.0, 0.5),
+            np.arange(8.0, 16.0),
+            np.arange(16.0, 31.0, 2.0),
+            [37, 44, 51, 60],
+        ]
+    )
 
     def _learn(self, rows: NDArray[np.float32], examples: Examples) -> None:
-        self.edges = [np.unique(np.nanquantile(column, np.linspace(0.0, 1.0, 250))) if np.isfinite(column).any() else np.zeros(0) for column in rows.T]
+        self.edges = [
+            np.unique(np.nanquantile(column, np.linspace(0.0, 1.0, 250)))
+            if np.isfinite(column).any()
+            else np.zeros(0)
+            for column in rows.T
+        ]
         hours = np.minimum(examples.hours, 24.0 * HORIZON_DAYS)
         self.model = _SeededSurvivalBoost(
             n_iter=self.iterations,
@@ -367,7 +413,14 @@ class SurvivalLaw(Peer):
             ipcw_strategy=self.censoring,
             show_progressbar=False,
             random_state=SEED,
-        ).fit(self._binned(rows), {"event": (examples.arrived & (examples.hours <= hours)).astype(np.int64), "duration": hours}, times=self.GRID)
+        ).fit(
+            self._binned(rows),
+            {
+                "event": (examples.arrived & (examples.hours <= hours)).astype(np.int64),
+                "duration": hours,
+            },
+            times=self.GRID,
+        )
 
     def _curves(self, rows: NDArray[np.float32]) -> Curves:
         arrived = 1.0 - self.model.predict_survival_function(self._binned(rows), times=self.GRID)
@@ -376,7 +429,10 @@ class SurvivalLaw(Peer):
 
     def _binned(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """The bins in which its trees would see the rows anyway: with weights they look for them anew for every tree, at ten times the price."""
-        bins = [np.where(np.isnan(column), np.nan, np.digitize(column, edges)) for column, edges in zip(rows.T, self.edges, strict=True)]
+        bins = [
+            np.where(np.isnan(column), np.nan, np.digitize(column, edges))
+            for column, edges in zip(rows.T, self.edges, strict=True)
+        ]
         return np.column_stack(bins).astype(np.float32)
 
     def _kept(self, examples: Examples) -> NDArray[np.int64]:
@@ -406,7 +462,12 @@ _BOOSTERS: Mapping[str, Sequence[Any]] = {
 #: What trials are drawn from.
 SPACES: Mapping[type[Peer], Mapping[str, Sequence[Any]]] = {
     LightGBMQuantiles: _BOOSTERS,
-    CatBoostQuantiles: {"iterations": (150, 300, 450), "rate": (0.05, 0.1, 0.2), "depth": (4, 6, 7), "ridge": (1.0, 3.0, 10.0)},
+    CatBoostQuantiles: {
+        "iterations": (150, 300, 450),
+        "rate": (0.05, 0.1, 0.2),
+        "depth": (4, 6, 7),
+        "ridge": (1.0, 3.0, 10.0),
+    },
     XGBoostQuantiles: {
         "rounds": (100, 150, 250),
         "rate": (0.03, 0.05, 0.1, 0.15),
@@ -422,7 +483,12 @@ SPACES: Mapping[type[Peer], Mapping[str, Sequence[Any]]] = {
         "leaf_rows": (30, 60, 120, 240),
         "ridge": (0.0, 1.0, 10.0),
     },
-    ForestQuantiles: {"trees": (50, 100), "leaf_rows": (5, 10, 20, 40, 80), "column_share": (0.2, 0.33, 0.5, 0.8), "row_share": (0.2, 0.4, 0.6, 0.8)},
+    ForestQuantiles: {
+        "trees": (50, 100),
+        "leaf_rows": (5, 10, 20, 40, 80),
+        "column_share": (0.2, 0.33, 0.5, 0.8),
+        "row_share": (0.2, 0.4, 0.6, 0.8),
+    },
     ConformalLaw: {**_BOOSTERS, "bins": (1, 5, 10, 20), "is_scaled": (True, False)},
     ConformalQuantiles: _BOOSTERS,
     SurvivalLaw: {

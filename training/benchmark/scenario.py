@@ -1,8 +1,9 @@
 """How close `eta` comes to the best anyone could do on the default scenario, and whether its ranges are right.
 
-Simulates the default scenario, replays the last months but one with a monthly refit, and prints one JSON object: the ratio
-of `eta`'s CRPS to the oracle's, that of its average precision on late parcels, and every range that does not hold in some
-segment (`failing` of the backtest: exact binomial, family-wise 95 %). Simulated results.
+Simulates the default scenario, replays the last months but one with a monthly refit, and prints one
+JSON object: the ratio of `eta`'s CRPS to the oracle's, that of its average precision on late
+parcels, and every range that does not hold in some segment (`failing` of the backtest: exact
+binomial, family-wise 95 %). Simulated results.
 """
 
 from __future__ import annotations
@@ -49,24 +50,54 @@ def main() -> None:
             progress=say,
         )
     row = {(row["model"], row["moment"]): row for row in result["rows"]}
-    judged = [row for part in ("rows", "by_segment") for row in result[part] if row["model"] == "eta" and row["moment"] in MOMENTS]
-    outside = [entry for entry in result["failing"] if entry["model"] == "eta" and entry["moment"] in MOMENTS]
+    judged = [
+        row
+        for part in ("rows", "by_segment")
+        for row in result[part]
+        if row["model"] == "eta" and row["moment"] in MOMENTS
+    ]
+    outside = [
+        entry
+        for entry in result["failing"]
+        if entry["model"] == "eta" and entry["moment"] in MOMENTS
+    ]
     figures: dict[str, Any] = {
         "simulated": True,
-        "crps_ratio": {moment: row["eta", moment]["crps_days"] / row["oracle", moment]["crps_days"] for moment in MOMENTS},
-        # The least that is possible for who sees scans alone.
-        "crps_ratio_of_the_law_of_the_scans": {moment: row["seen", moment]["crps_days"] / row["oracle", moment]["crps_days"] for moment in MOMENTS},
-        # Over all parcels, also those that no scan ever tells to have arrived: the laws of the network expect them to be there.
-        "crps_ratio_of_all_parcels_to_the_law_of_the_scans": {
-            moment: row["eta", moment]["crps_censored_days"] / row["seen", moment]["crps_censored_days"] for moment in MOMENTS
+        "crps_ratio": {
+            moment: row["eta", moment]["crps_days"] / row["oracle", moment]["crps_days"]
+            for moment in MOMENTS
         },
-        "late_ap_ratio_of_the_law_of_the_scans": {moment: row["seen", moment]["late_ap"] / row["oracle", moment]["late_ap"] for moment in MOMENTS},
-        "late_ap_ratio": {moment: row["eta", moment]["late_ap"] / row["oracle", moment]["late_ap"] for moment in MOMENTS},
-        "coverage": {moment: {name: row["eta", moment][name] for name in COVERAGE} for moment in MOMENTS},
+        # The least that is possible for who sees scans alone.
+        "crps_ratio_of_the_law_of_the_scans": {
+            moment: row["seen", moment]["crps_days"] / row["oracle", moment]["crps_days"]
+            for moment in MOMENTS
+        },
+        # Over all parcels, also those that no scan ever tells to have arrived: the laws of the
+        # network expect them to be there.
+        "crps_ratio_of_all_parcels_to_the_law_of_the_scans": {
+            moment: row["eta", moment]["crps_censored_days"]
+            / row["seen", moment]["crps_censored_days"]
+            for moment in MOMENTS
+        },
+        "late_ap_ratio_of_the_law_of_the_scans": {
+            moment: row["seen", moment]["late_ap"] / row["oracle", moment]["late_ap"]
+            for moment in MOMENTS
+        },
+        "late_ap_ratio": {
+            moment: row["eta", moment]["late_ap"] / row["oracle", moment]["late_ap"]
+            for moment in MOMENTS
+        },
+        "coverage": {
+            moment: {name: row["eta", moment][name] for name in COVERAGE} for moment in MOMENTS
+        },
         "judged": sum(row["holds_80"] is not None for row in judged),
         "outside": [{name: entry[name] for name in SHOWN} for entry in outside],
     }
-    ok = max(figures["crps_ratio"].values()) <= 1.15 and min(figures["late_ap_ratio"].values()) >= 0.85 and not outside
+    ok = (
+        max(figures["crps_ratio"].values()) <= 1.15
+        and min(figures["late_ap_ratio"].values()) >= 0.85
+        and not outside
+    )
     sys.stdout.write(json.dumps({"proof": "scenario", "ok": ok, **figures}) + "\n")
 
 

@@ -1,9 +1,10 @@
 """How fast it is, as ratios of CPU time measured in one run, so that they hold on any machine.
 
-Simulates parcels, fits a model, and sets each part against a yardstick that does the least one could do: an estimate over
-HTTP against a route that answers nothing, whole curves against LightGBM's single numbers, a fit against LightGBM's. Parts and
-yardsticks take turns, and medians are compared, so that a busy machine slows both. Requests go straight into the
-application, without a socket: only CPU is meant. One thread everywhere. Simulated parcels.
+Simulates parcels, fits a model, and sets each part against a yardstick that does the least one
+could do: an estimate over HTTP against a route that answers nothing, whole curves against
+LightGBM's single numbers, a fit against LightGBM's. Parts and yardsticks take turns, and medians
+are compared, so that a busy machine slows both. Requests go straight into the application, without
+a socket: only CPU is meant. One thread everywhere. Simulated parcels.
 
 A new row is one more function in ``ROWS``. The last line printed is one JSON object.
 """
@@ -105,7 +106,11 @@ class World:
             "num_threads": 1,
             "verbosity": -1,
         }
-        return lightgbm.train(parameters, lightgbm.Dataset(self.matrix(self.lessons.features), self.values), num_boost_round=trees)
+        return lightgbm.train(
+            parameters,
+            lightgbm.Dataset(self.matrix(self.lessons.features), self.values),
+            num_boost_round=trees,
+        )
 
     @cached_property
     def forecaster(self) -> lightgbm.Booster:
@@ -122,7 +127,10 @@ def estimate(world: World) -> Figures:
     registry = Registry(world.folder / "models")
     served = ServedModel.unpack(registry.load(registry.names()[0]), HazardModel, LIBRARY)
     asked = EstimateRequest.model_validate_json(body)
-    lane, services = asked.to_shipment("lane", AS_OF), [carrier.to_service() for carrier in asked.carriers]
+    lane, services = (
+        asked.to_shipment("lane", AS_OF),
+        [carrier.to_service() for carrier in asked.carriers],
+    )
     numbers = iter(np.random.default_rng(1).integers(0, len(rows), 1_000_000).tolist())
 
     def point_forecasts() -> None:
@@ -138,7 +146,9 @@ def estimate(world: World) -> Figures:
             "bare": lambda: bare("/v1/nothing", body),
             "laws": lambda: order_laws(lane, services, None, served),
         }
-        cpu = {name: np.median(seconds) for name, seconds in in_turns(tasks, world.requests).items()}
+        cpu = {
+            name: np.median(seconds) for name, seconds in in_turns(tasks, world.requests).items()
+        }
     return {
         "estimate": cpu["estimate"] / (cpu["nothing"] + cpu["point"]),
         "estimate_us": 1e6 * cpu["estimate"],
@@ -153,9 +163,16 @@ def estimate_batch(world: World) -> Figures:
     """Fifty carrier services in one request against one of them: CPU each."""
     one, many = (_estimate_of(world, count) for count in (1, 50))
     with _caller(_application(world)) as app:
-        cpu = in_turns({"one": lambda: app("/v1/estimates", one), "many": lambda: app("/v1/estimates", many)}, world.requests)
+        cpu = in_turns(
+            {"one": lambda: app("/v1/estimates", one), "many": lambda: app("/v1/estimates", many)},
+            world.requests,
+        )
     single, batch = (float(np.median(cpu[name])) for name in ("one", "many"))
-    return {"batch_item_to_single": batch / 50 / single, "single_us": 1e6 * single, "batch_item_us": 1e6 * batch / 50}
+    return {
+        "batch_item_to_single": batch / 50 / single,
+        "single_us": 1e6 * single,
+        "batch_item_us": 1e6 * batch / 50,
+    }
 
 
 def under_load(world: World) -> Figures:
@@ -166,12 +183,17 @@ def under_load(world: World) -> Figures:
 def one_parcel(world: World) -> Figures:
     """One parcel in flight, from columns over features to its curve."""
     chosen = np.random.default_rng(2).integers(0, len(world.snapshots), 1_000_000)
-    moments, rows = world.snapshots.moments, world.matrix(world.snapshots.features.take(chosen[:1_000]))
+    moments, rows = (
+        world.snapshots.moments,
+        world.matrix(world.snapshots.features.take(chosen[:1_000])),
+    )
     numbers = iter(range(len(chosen)))
 
     def curve() -> None:
         number = next(numbers)
-        world.model.predict_curves(features(world.timelines, moments.take(chosen[number : number + 1]), world.habits))
+        world.model.predict_curves(
+            features(world.timelines, moments.take(chosen[number : number + 1]), world.habits)
+        )
 
     def point() -> None:
         number = next(numbers) % len(rows)
@@ -190,24 +212,46 @@ def one_parcel(world: World) -> Figures:
 def many_parcels(world: World) -> Figures:
     """Parcels in flight by the hundred thousand: columns in, twenty points of each curve out, against one point forecast each."""
     chosen = np.random.default_rng(3).integers(0, len(world.snapshots), world.rows)
-    moments, rows = world.snapshots.moments.take(chosen), world.matrix(world.snapshots.features.take(chosen))
+    moments, rows = (
+        world.snapshots.moments.take(chosen),
+        world.matrix(world.snapshots.features.take(chosen)),
+    )
 
     def curves() -> None:
         for start in range(0, world.rows, 50_000):
             part = moments.take(np.arange(start, min(start + 50_000, world.rows)))
-            world.model.predict_curves(features(world.timelines, part, world.habits)).quantile_table(LEVELS[None, :])
+            world.model.predict_curves(
+                features(world.timelines, part, world.habits)
+            ).quantile_table(LEVELS[None, :])
 
     cpu = {
-        name: np.median(seconds) for name, seconds in in_turns({"curves": curves, "point": lambda: world.forecaster.predict(rows, num_threads=1)}, 3).items()
+        name: np.median(seconds)
+        for name, seconds in in_turns(
+            {"curves": curves, "point": lambda: world.forecaster.predict(rows, num_threads=1)}, 3
+        ).items()
     }
-    return {"many_to_point": cpu["curves"] / cpu["point"], "million_seconds": cpu["curves"] * 1e6 / world.rows}
+    return {
+        "many_to_point": cpu["curves"] / cpu["point"],
+        "million_seconds": cpu["curves"] * 1e6 / world.rows,
+    }
 
 
 def fit(world: World) -> Figures:
     """A fit of whole distributions, against one fit of a point forecast with as many trees and leaves."""
-    seconds = in_turns({"fit": lambda: HazardModel().fit(world.lessons), "point": lambda: world.point(world.model.trees)}, 2, warm=False)
+    seconds = in_turns(
+        {
+            "fit": lambda: HazardModel().fit(world.lessons),
+            "point": lambda: world.point(world.model.trees),
+        },
+        2,
+        warm=False,
+    )
     cpu = {name: np.median(own) for name, own in seconds.items()}
-    return {"fit_to_point": cpu["fit"] / cpu["point"], "fit_seconds": cpu["fit"], "fit_rows": float(len(world.lessons))}
+    return {
+        "fit_to_point": cpu["fit"] / cpu["point"],
+        "fit_seconds": cpu["fit"],
+        "fit_rows": float(len(world.lessons)),
+    }
 
 
 ROWS: Mapping[str, Callable[[World], Figures]] = {
@@ -223,23 +267,40 @@ ROWS: Mapping[str, Callable[[World], Figures]] = {
 }
 #: What is reached for, and in which words it is printed.
 REACHED_FOR = {
-    "estimate": (1.0, "estimate over 5 services / (a route that answers nothing + 5 point forecasts)"),
+    "estimate": (
+        1.0,
+        "estimate over 5 services / (a route that answers nothing + 5 point forecasts)",
+    ),
     "batch_item_to_single": (0.25, "one of 50 services in a request / a request for one service"),
     "load_p99_to_p50": (5.0, "estimates at half of saturation, 99th percentile / median"),
     "nothing_to_bare_starlette": (None, "a route that answers nothing / bare Starlette"),
     "one_parcel_to_point": (None, "one parcel, columns to curve / one point forecast"),
     "one_parcel_p99_to_p50": (3.0, "one parcel, 99th percentile / median"),
     "many_to_point": (0.5, "many parcels, columns to 20 points / one point forecast each"),
-    "scan_rate_to_nothing": (0.55, "rate of single scans, synced / a route of the same server that answers nothing, 32 at once"),
-    "batch_rate_to_bare": (0.6, "rate of batches of 100, synced / bare sqlite3 with the same table"),
+    "scan_rate_to_nothing": (
+        0.55,
+        "rate of single scans, synced / a route of the same server that answers nothing, 32 at once",
+    ),
+    "batch_rate_to_bare": (
+        0.6,
+        "rate of batches of 100, synced / bare sqlite3 with the same table",
+    ),
     "batch_http_rate_to_bare": (None, "the same over HTTP, 8 at once"),
-    "rebuilt_per_cpu_second": (50_000.0, "scans folded anew into states, read and written, a CPU-second"),
-    "ready_seconds": (2.0, "seconds from the start of a server with a million scans until it is ready"),
+    "rebuilt_per_cpu_second": (
+        50_000.0,
+        "scans folded anew into states, read and written, a CPU-second",
+    ),
+    "ready_seconds": (
+        2.0,
+        "seconds from the start of a server with a million scans until it is ready",
+    ),
     "fit_to_point": (1.3, "fit of whole distributions / fit of a point forecast"),
 }
 
 
-def in_turns(tasks: Mapping[str, Task], rounds: int, *, warm: bool = True) -> dict[str, NDArray[np.float64]]:
+def in_turns(
+    tasks: Mapping[str, Task], rounds: int, *, warm: bool = True
+) -> dict[str, NDArray[np.float64]]:
     """CPU seconds (rounds,) of each task; they take turns, so that what slows the machine slows all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds // 10 + 1 if warm else 0):
@@ -261,7 +322,9 @@ def _make(folder: Path, shipments: int, rows: int, requests: int) -> World:
     snapshots = snapshots_to_learn(timelines, as_of)
     lessons = examples(snapshots, Outcomes.at(timelines, as_of))
     model = HazardModel().fit(lessons)
-    laws = StageLaws.learn(timelines, fold(timelines, Moments.all_at(timelines, as_of)), as_of, level=0.95)
+    laws = StageLaws.learn(
+        timelines, fold(timelines, Moments.all_at(timelines, as_of)), as_of, level=0.95
+    )
     habits = HabitHistory.of_all(timelines).at(as_of)
     facts, files = pack(model, habits, laws, Support.learn(lessons), Handling(), Dependence())
     Registry(folder / "models").save({**facts, "data": {"examples": len(lessons)}}, files, AS_OF)
@@ -269,10 +332,15 @@ def _make(folder: Path, shipments: int, rows: int, requests: int) -> World:
 
 
 def _estimate_of(world: World, count: int = SERVICES) -> bytes:
-    carriers, services = (world.timelines.texts[name].texts() for name in ("carrier", "service_level"))
+    carriers, services = (
+        world.timelines.texts[name].texts() for name in ("carrier", "service_level")
+    )
     pairs = sorted({pair for pair in zip(carriers, services, strict=True) if None not in pair})
     asked = {
-        "carriers": [{"carrier_code": carrier, "service_code": service} for carrier, service in islice(cycle(pairs), count)],
+        "carriers": [
+            {"carrier_code": carrier, "service_code": service}
+            for carrier, service in islice(cycle(pairs), count)
+        ],
         "origin_address": {"country": "DE", "state": "BE", "postal_code": "10115"},
         "destination_address": {"country": "DE", "state": "BY", "postal_code": "80331"},
         "weight": {"value": 1.2, "unit": "kg"},
@@ -284,7 +352,12 @@ def _estimate_of(world: World, count: int = SERVICES) -> bytes:
 def _application(world: World) -> FastAPI:
     """The product's application, and beside its routes one that does all but answer."""
     digest = hashlib.sha256(KEY.encode()).hexdigest()
-    app = create_app(Settings(models=world.folder / "models", api_keys={digest: Caller()}, rate_limit="1000000/second"), clock=lambda: AS_OF)
+    app = create_app(
+        Settings(
+            models=world.folder / "models", api_keys={digest: Caller()}, rate_limit="1000000/second"
+        ),
+        clock=lambda: AS_OF,
+    )
     routes = APIRouter(prefix="/v1", route_class=StrictRoute)
 
     async def nothing(request: Request, body: EstimateRequest) -> Response:  # noqa: ARG001  # read and checked like that of an estimate
@@ -306,7 +379,11 @@ def _bare() -> Starlette:
 @contextmanager
 def _caller(app: FastAPI | Starlette) -> Iterator[Callable[[str, bytes], None]]:
     """Sends bodies straight into a started application; an answer other than 200 ends the run."""
-    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"x-api-key", KEY.encode())]
+    headers = [
+        (b"host", b"localhost"),
+        (b"content-type", b"application/json"),
+        (b"x-api-key", KEY.encode()),
+    ]
 
     async def post(path: str, body: bytes) -> None:
         statuses = []
@@ -350,7 +427,12 @@ def _caller(app: FastAPI | Starlette) -> Iterator[Callable[[str, bytes], None]]:
 def main() -> None:
     """Measures every row and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shipments", type=int, default=20_000, help="simulated shipments; ten times as many snapshots are learned from")
+    parser.add_argument(
+        "--shipments",
+        type=int,
+        default=20_000,
+        help="simulated shipments; ten times as many snapshots are learned from",
+    )
     parser.add_argument("--rows", type=int, default=200_000, help="parcels scored at once")
     parser.add_argument("--requests", type=int, default=1_000)
     parser.add_argument("--only", choices=ROWS, nargs="*", default=list(ROWS))
@@ -366,7 +448,10 @@ def main() -> None:
     for name, (most, words) in REACHED_FOR.items():
         if name in figures:
             print(f"{figures[name]:8.2f}  {'' if most is None else f'reach {most:g}':10}  {words}")  # noqa: T201  # the table
-    rounded = {name: round(float(value), 3) if isinstance(value, float) else value for name, value in figures.items()}
+    rounded = {
+        name: round(float(value), 3) if isinstance(value, float) else value
+        for name, value in figures.items()
+    }
     print(json.dumps({**rounded, "seconds": round(perf_counter() - started, 1)}))  # noqa: T201  # the figures
 
 

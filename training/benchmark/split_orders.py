@@ -1,13 +1,16 @@
 """Whether the ranges of the first and the last parcel hold, of orders that travel as several.
 
-Simulates the default scenario, trains as of 1 September, and makes orders of the parcels bought in the two months after: two or three
-bought within two hours for one city, with one carrier or with several, each parcel in one order at most. Their laws are those of
-estimates; how they go together is what the version learned. Prints one JSON object: how often ranges by dates hold, how long they are,
-and the ranked probability score in days, beside those of parcels that share nothing, as much as is assumed without learning, and
-everything. A parcel that never arrives is in no range that has a latest day.
+Simulates the default scenario, trains as of 1 September, and makes orders of the parcels bought in
+the two months after: two or three bought within two hours for one city, with one carrier or with
+several, each parcel in one order at most. Their laws are those of estimates; how they go together
+is what the version learned. Prints one JSON object: how often ranges by dates hold, how long they
+are, and the ranked probability score in days, beside those of parcels that share nothing, as much
+as is assumed without learning, and everything. A parcel that never arrives is in no range that has
+a latest day.
 
-Dates may cover more than they say. `ok` says that none of the learned ranges covers less (exact binomial, family-wise 95 %), in all
-orders and in each kind, and that over all orders the score of both ends is within a thousandth of the best. Simulated results.
+Dates may cover more than they say. `ok` says that none of the learned ranges covers less (exact
+binomial, family-wise 95 %), in all orders and in each kind, and that over all orders the score of
+both ends is within a thousandth of the best. Simulated results.
 """
 
 from __future__ import annotations
@@ -57,7 +60,8 @@ PLACE = ("country", "region", "postcode", "latitude", "longitude")
 
 #: Rows of the shipments, and whether one carrier has them all.
 Order = tuple[list[int], bool]
-#: The local day of an order, (1,), the chances of its parcels by each day from then on, (P, DAYS), and who sends them, (P,).
+#: The local day of an order, (1,), the chances of its parcels by each day from then on, (P, DAYS),
+#: and who sends them, (P,).
 Known = tuple[Dates, NDArray[np.float64], NDArray[np.int64]]
 
 
@@ -69,23 +73,71 @@ def main() -> None:
         imported = bootstrap.SOURCES["tabular"](folder)
         timelines = Timelines.from_frames(imported.shipments, imported.events)
         registry = Registry(folder / "models")
-        version = train_model(timelines, registry, as_of=LEARNED, source="tabular", make=HazardModel, rivals={}, policy=DelayPolicy(), progress=say)
+        version = train_model(
+            timelines,
+            registry,
+            as_of=LEARNED,
+            source="tabular",
+            make=HazardModel,
+            rivals={},
+            policy=DelayPolicy(),
+            progress=say,
+        )
         served = ServedModel.unpack(registry.load(version), HazardModel, LIBRARY)
     # As the rows of the timelines are.
     shipments = imported.shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
     orders = list(made_of(shipments))
-    known = [order_known(shipments, timelines, served, rows, number, len(orders)) for number, (rows, _) in enumerate(orders)]
+    known = [
+        order_known(shipments, timelines, served, rows, number, len(orders))
+        for number, (rows, _) in enumerate(orders)
+    ]
     arrived_at = Outcomes.at(timelines, timelines.received_at.max()).arrived_at
-    dependences = {"learned": served.pieces, "none": Dependence(same=0.0, other=0.0), "assumed": Dependence(), "one": Dependence(same=1.0, other=1.0)}
-    rows = list(summary(pd.concat([judge(name, each, orders, known, arrived_at, timelines) for name, each in dependences.items()])))
-    ok = len(orders) >= 2_000 and all(row["holds"] for row in rows if row["dependence"] == "learned") and all(is_best(rows, end) for end in ENDS)
+    dependences = {
+        "learned": served.pieces,
+        "none": Dependence(same=0.0, other=0.0),
+        "assumed": Dependence(),
+        "one": Dependence(same=1.0, other=1.0),
+    }
+    rows = list(
+        summary(
+            pd.concat(
+                [
+                    judge(name, each, orders, known, arrived_at, timelines)
+                    for name, each in dependences.items()
+                ]
+            )
+        )
+    )
+    ok = (
+        len(orders) >= 2_000
+        and all(row["holds"] for row in rows if row["dependence"] == "learned")
+        and all(is_best(rows, end) for end in ENDS)
+    )
     of_learned = {name: round(value, 4) for name, value in served.pieces.to_json().items()}
-    sys.stdout.write(json.dumps({"proof": "split_orders", "ok": ok, "simulated": True, "orders": len(orders), "learned": of_learned, "rows": rows}) + "\n")
+    sys.stdout.write(
+        json.dumps(
+            {
+                "proof": "split_orders",
+                "ok": ok,
+                "simulated": True,
+                "orders": len(orders),
+                "learned": of_learned,
+                "rows": rows,
+            }
+        )
+        + "\n"
+    )
 
 
 def made_of(shipments: pd.DataFrame) -> Iterator[Order]:
     """Orders, disjoint, of parcels bought in the judged months."""
-    at = shipments["ordered_at"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    at = (
+        shipments["ordered_at"]
+        .dt.tz_convert("UTC")
+        .dt.tz_localize(None)
+        .to_numpy()
+        .astype("datetime64[us]")
+    )
     carrier = shipments["carrier"].to_numpy()
     city = (shipments["destination_country"] + "-" + shipments["destination_region"]).to_numpy()
     judged = np.flatnonzero((at >= to_instant(LEARNED)) & (at < to_instant(END)))
@@ -97,9 +149,17 @@ def made_of(shipments: pd.DataFrame) -> Iterator[Order]:
                 continue
             order = [int(first)]
             for other in judged[place + 1 :]:
-                if city[other] != city[first] or at[other] - at[first] > WITHIN or len(order) == size:
+                if (
+                    city[other] != city[first]
+                    or at[other] - at[first] > WITHIN
+                    or len(order) == size
+                ):
                     break
-                fits = carrier[other] == carrier[first] if is_one_carrier else carrier[other] not in carrier[order]
+                fits = (
+                    carrier[other] == carrier[first]
+                    if is_one_carrier
+                    else carrier[other] not in carrier[order]
+                )
                 if free[other] and fits:
                     order.append(int(other))
             if len(order) == size:
@@ -107,43 +167,103 @@ def made_of(shipments: pd.DataFrame) -> Iterator[Order]:
                 yield order, is_one_carrier
 
 
-def order_known(shipments: pd.DataFrame, timelines: Timelines, served: ServedModel, rows: list[int], number: int, total: int) -> Known:
+def order_known(
+    shipments: pd.DataFrame,
+    timelines: Timelines,
+    served: ServedModel,
+    rows: list[int],
+    number: int,
+    total: int,
+) -> Known:
     """What is known of the parcels of an order when each is bought: their laws are those of an estimate."""
     say("asking for laws", number, total)
     zone = timelines.zone.take(np.array(rows[:1]))
     told = shipments.iloc[rows].to_dict("records")
-    first_on = local_dates(np.array([to_instant(told[0]["ordered_at"].to_pydatetime())]), zone.codes, zone.names)
-    chances, senders = [], [f"{each['origin_country']}-{each['origin_region']} {each['carrier']}" for each in told]
+    first_on = local_dates(
+        np.array([to_instant(told[0]["ordered_at"].to_pydatetime())]), zone.codes, zone.names
+    )
+    chances, senders = (
+        [],
+        [f"{each['origin_country']}-{each['origin_region']} {each['carrier']}" for each in told],
+    )
     for each in told:
-        origin, destination = (Place(**{part: each[f"{end}_{part}"] for part in PLACE}) for end in ("origin", "destination"))
+        origin, destination = (
+            Place(**{part: each[f"{end}_{part}"] for part in PLACE})
+            for end in ("origin", "destination")
+        )
         at = each["ordered_at"].to_pydatetime()
-        facts = {name: each[name] for name in ("weight_kg", "length_cm", "width_cm", "height_cm", "price")}
-        lane = Shipment(shipment_id="lane", order_id="lane", origin=origin, destination=destination, ordered_at=at, **facts)
-        law = order_laws(lane, [CarrierService(carrier=each["carrier"], service_level=each["service_level"])], None, served).curves
+        facts = {
+            name: each[name]
+            for name in ("weight_kg", "length_cm", "width_cm", "height_cm", "price")
+        }
+        lane = Shipment(
+            shipment_id="lane",
+            order_id="lane",
+            origin=origin,
+            destination=destination,
+            ordered_at=at,
+            **facts,
+        )
+        law = order_laws(
+            lane,
+            [CarrierService(carrier=each["carrier"], service_level=each["service_level"])],
+            None,
+            served,
+        ).curves
         chances.append(chances_of_days(law, np.array([to_instant(at)]), first_on, DAYS, zone)[0])
     return first_on, np.array(chances), np.array([senders.index(sender) for sender in senders])
 
 
-def judge(name: str, dependence: Dependence, orders: list[Order], known: list[Known], arrived_at: NDArray[np.datetime64], timelines: Timelines) -> pd.DataFrame:
+def judge(
+    name: str,
+    dependence: Dependence,
+    orders: list[Order],
+    known: list[Known],
+    arrived_at: NDArray[np.datetime64],
+    timelines: Timelines,
+) -> pd.DataFrame:
     """One row an order and end: whether its ranges held, how many days they are long, and the ranked probability score."""
     first_row = np.array([rows[0] for rows, _ in orders])
-    zone, first_on = timelines.zone.take(first_row), np.concatenate([first for first, _, _ in known])
+    zone, first_on = (
+        timelines.zone.take(first_row),
+        np.concatenate([first for first, _, _ in known]),
+    )
     as_of = day_starts(first_on, zone.codes, zone.names)
     frames = []
     for end, made in ENDS.items():
-        law = np.array([made(chances, np.ones(len(chances), dtype=np.int64), sender, dependence) for _, chances, sender in known])
+        law = np.array(
+            [
+                made(chances, np.ones(len(chances), dtype=np.int64), sender, dependence)
+                for _, chances, sender in known
+            ]
+        )
         never = np.datetime64("9999-01-01", "us")
-        times = [np.where(np.isnat(arrived_at[rows]), never, arrived_at[rows]) for rows, _ in orders]
+        times = [
+            np.where(np.isnat(arrived_at[rows]), never, arrived_at[rows]) for rows, _ in orders
+        ]
         came = np.array([each.max() if end == "last" else each.min() for each in times])
-        came_on = local_dates(np.where(came == never, np.datetime64("NaT"), came), zone.codes, zone.names)
+        came_on = local_dates(
+            np.where(came == never, np.datetime64("NaT"), came), zone.codes, zone.names
+        )
         curves = curves_of_days(law, as_of, first_on, zone)
-        frame = pd.DataFrame({"dependence": name, "end": end, "kind": [NAMES[is_one_carrier] for _, is_one_carrier in orders]})
+        frame = pd.DataFrame(
+            {
+                "dependence": name,
+                "end": end,
+                "kind": [NAMES[is_one_carrier] for _, is_one_carrier in orders],
+            }
+        )
         # Ranked probability score over the days (Epstein 1969).
-        frame["rps_days"] = ((law - (first_on[:, None] + np.arange(DAYS) >= came_on[:, None])) ** 2).sum(axis=1)
+        frame["rps_days"] = (
+            (law - (first_on[:, None] + np.arange(DAYS) >= came_on[:, None])) ** 2
+        ).sum(axis=1)
         for level in LEVELS:
             shown = windows(curves, as_of, zone, coverage=level)
             is_late = ~np.isnat(shown.latest_on) & (np.isnat(came_on) | (came_on > shown.latest_on))
-            frame[f"late_{level * 100:.0f}"], frame[f"early_{level * 100:.0f}"] = is_late, came_on < shown.earliest_on
+            frame[f"late_{level * 100:.0f}"], frame[f"early_{level * 100:.0f}"] = (
+                is_late,
+                came_on < shown.earliest_on,
+            )
             # NaN without a latest day.
             frame[f"days_{level * 100:.0f}"] = (shown.latest_on - shown.earliest_on) / DAY + 1
         frames.append(frame)
@@ -171,14 +291,24 @@ def summary(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 _, high = exact_interval(float(covered.sum()), len(own), confidence=confidence)
                 row["holds"] &= high is not None and high >= level
                 row |= {f"coverage_dates_{name}": round(float(covered.mean()), 4)}
-                row |= {f"{what}_{name}": round(float(own[f"{what}_{name}"].mean()), 4) for what in ("early", "late")}
-                row |= {f"days_median_{name}": float(own[f"days_{name}"].median()), f"endless_{name}": round(float(own[f"days_{name}"].isna().mean()), 4)}
+                row |= {
+                    f"{what}_{name}": round(float(own[f"{what}_{name}"].mean()), 4)
+                    for what in ("early", "late")
+                }
+                row |= {
+                    f"days_median_{name}": float(own[f"days_{name}"].median()),
+                    f"endless_{name}": round(float(own[f"days_{name}"].isna().mean()), 4),
+                }
             yield row
 
 
 def is_best(rows: list[dict[str, Any]], end: str) -> bool:
     """What was learned scores as well as any other dependence, but for a thousandth."""
-    score = {row["dependence"]: row["rps_days"] for row in rows if row["end"] == end and row["kind"] == "all"}
+    score = {
+        row["dependence"]: row["rps_days"]
+        for row in rows
+        if row["end"] == end and row["kind"] == "all"
+    }
     return bool(score["learned"] <= 1.001 * min(score.values()))
 
 

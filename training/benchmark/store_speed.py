@@ -39,7 +39,13 @@ from eta.store.store import SqlStore, open_store
 NOW = datetime(2026, 5, 20, 8, tzinfo=UTC)
 TENANT = "default"
 SHIPMENTS, BATCH, AT_ONCE = 10_000, 100, 32
-CODES = (EventCode.ACCEPTED, EventCode.SORTED, EventCode.ARRIVED_AT_FACILITY, EventCode.OUT_FOR_DELIVERY, EventCode.DELIVERED)
+CODES = (
+    EventCode.ACCEPTED,
+    EventCode.SORTED,
+    EventCode.ARRIVED_AT_FACILITY,
+    EventCode.OUT_FOR_DELIVERY,
+    EventCode.DELIVERED,
+)
 
 Figures = dict[str, float]
 
@@ -50,7 +56,12 @@ def single_scans(folder: Path, *, rounds: int = 20) -> Figures:
     _register(url)
     bodies = (json.dumps({"events": [scan]}).encode() for scan in _scans())
     with _server(folder, url) as (port, pid):
-        seconds: dict[str, list[float]] = {"events": [], "nothing": [], "events_cpu": [], "nothing_cpu": []}
+        seconds: dict[str, list[float]] = {
+            "events": [],
+            "nothing": [],
+            "events_cpu": [],
+            "nothing_cpu": [],
+        }
         for number in range(rounds + 2):
             for name in ("events", "nothing"):
                 sent = [next(bodies) for _ in range(AT_ONCE * 16)]
@@ -71,7 +82,12 @@ def single_scans(folder: Path, *, rounds: int = 20) -> Figures:
 
 def application() -> FastAPI:
     """What the server process serves: the product's application, and beside its routes one that does all but record."""
-    settings = Settings(models=Path("none"), database_url=os.environ["STORE_SPEED_URL"], is_demo=True, rate_limit="1000000/second")
+    settings = Settings(
+        models=Path("none"),
+        database_url=os.environ["STORE_SPEED_URL"],
+        is_demo=True,
+        rate_limit="1000000/second",
+    )
     app = create_app(settings, clock=lambda: NOW)
     routes = APIRouter(prefix="/v1", route_class=StrictRoute)
 
@@ -89,7 +105,18 @@ def _server(folder: Path, url: str) -> Iterator[tuple[int, int]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "store_speed:application", "--port", str(port), "--no-access-log", "--log-level", "error"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "store_speed:application",
+        "--port",
+        str(port),
+        "--no-access-log",
+        "--log-level",
+        "error",
+    ]
     env = {**os.environ, "STORE_SPEED_URL": url, "PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(command, env=env, cwd=folder) as process:  # noqa: S603  # our own command
         try:
@@ -120,7 +147,11 @@ async def _over_sockets(port: int, path: str, bodies: list[bytes]) -> None:
             answered = await reader.readuntil(b"\r\n\r\n")
             if not answered.startswith(b"HTTP/1.1 200"):
                 raise SystemExit(f"{path} answered {answered[:40]!r}")
-            length = next(line for line in answered.lower().split(b"\r\n") if line.startswith(b"content-length"))
+            length = next(
+                line
+                for line in answered.lower().split(b"\r\n")
+                if line.startswith(b"content-length")
+            )
             await reader.readexactly(int(length.partition(b":")[2]))
         writer.close()
 
@@ -169,12 +200,22 @@ def batches(folder: Path, *, rounds: int = 100) -> Figures:
     }
 
 
-def _batches_over_http(folder: Path, url: str, scans: Iterator[dict[str, Any]], rounds: int) -> float:
-    app = create_app(Settings(models=folder / "none", database_url=url, is_demo=True, rate_limit="1000000/second"), clock=lambda: NOW)
+def _batches_over_http(
+    folder: Path, url: str, scans: Iterator[dict[str, Any]], rounds: int
+) -> float:
+    app = create_app(
+        Settings(
+            models=folder / "none", database_url=url, is_demo=True, rate_limit="1000000/second"
+        ),
+        clock=lambda: NOW,
+    )
 
     async def measure() -> float:
         async with app.router.lifespan_context(app):
-            bodies = [json.dumps({"events": [next(scans) for _ in range(BATCH)]}).encode() for _ in range(rounds)]
+            bodies = [
+                json.dumps({"events": [next(scans) for _ in range(BATCH)]}).encode()
+                for _ in range(rounds)
+            ]
             started = perf_counter()
             await _at_once([_post(app, "/v1/events", body) for body in bodies], 8)
             return (perf_counter() - started) / (rounds * BATCH)
@@ -229,7 +270,10 @@ def _seconds_to_start(folder: Path, url: str) -> float:
 def _fill(session: Session, items: Any) -> list[None]:
     for first, last, each in items:
         facts = json.dumps(_registration(0).to_facts())
-        rows = [StoredShipment(f"shp_{number:024x}", None, f"{number}|post|1", facts, 1, 1) for number in range(first, last)]
+        rows = [
+            StoredShipment(f"shp_{number:024x}", None, f"{number}|post|1", facts, 1, 1)
+            for number in range(first, last)
+        ]
         session.put_shipments(TENANT, rows)
         start = 1_779_000_000_000_000
         session.add_events(
@@ -256,19 +300,31 @@ def _fill(session: Session, items: Any) -> list[None]:
 
 
 def _rebuild(session: Session, items: Any) -> list[None]:
-    session.put_states(TENANT, states_of(session.all_shipments(TENANT), session.all_events(TENANT), session.stamp))
+    session.put_states(
+        TENANT, states_of(session.all_shipments(TENANT), session.all_events(TENANT), session.stamp)
+    )
     return [None] * len(items)
 
 
 def _registration(number: int) -> Registration:
     place = Place(country="AT", region="9")
-    shipment = Shipment(shipment_id="", order_id="", origin=place, destination=place, ordered_at=NOW - timedelta(days=5), carrier="post")
+    shipment = Shipment(
+        shipment_id="",
+        order_id="",
+        origin=place,
+        destination=place,
+        ordered_at=NOW - timedelta(days=5),
+        carrier="post",
+    )
     return Registration(shipment=shipment, tracking_number=f"{number:08d}")
 
 
 def _register(url: str) -> None:
     store: SqlStore = open_store(url, lambda: NOW)
-    for future in [store.submit(register_shipments, Registering(TENANT, _registration(number))) for number in range(SHIPMENTS)]:
+    for future in [
+        store.submit(register_shipments, Registering(TENANT, _registration(number)))
+        for number in range(SHIPMENTS)
+    ]:
         future.result()
     store.close()
 
@@ -320,9 +376,27 @@ async def _at_once(posts: list[Callable[[], Awaitable[None]]], most: int) -> Non
 
 
 def _post(app: FastAPI, path: str, body: bytes) -> Callable[[], Awaitable[None]]:
-    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http", "path": path, "raw_path": path.encode()}
-    scope |= {"root_path": "", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 50_000), "server": ("127.0.0.1", 8_000)}
+    headers = [
+        (b"host", b"127.0.0.1"),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+    }
+    scope |= {
+        "root_path": "",
+        "query_string": b"",
+        "headers": headers,
+        "client": ("127.0.0.1", 50_000),
+        "server": ("127.0.0.1", 8_000),
+    }
 
     async def post() -> None:
         statuses = []

@@ -1,7 +1,7 @@
 """Claim: while versions are promoted, every request is answered, and every answer is exactly one version's.
 
-A server process under load from several connections; this process promotes versions in turn. Every answer must equal,
-to the byte, the answer that the version it names gives when it serves alone.
+A server process under load from several connections; this process promotes versions in turn. Every
+answer must equal, to the byte, the answer that the version it names gives when it serves alone.
 """
 
 from __future__ import annotations
@@ -92,11 +92,17 @@ def main() -> int:
         versions = [save_model(folder, days=days) for days in (DAYS - 20, DAYS - 10, DAYS)]
         expected = alone(folder, versions)
         with serving(folder) as address, Load(address, expected, asked.callers) as load:
-            promotions, taken_up, is_last_served = promote(folder, versions, asked.promotions, asked.seconds, address)
+            promotions, taken_up, is_last_served = promote(
+                folder, versions, asked.promotions, asked.seconds, address
+            )
     load.waits.sort()
     verdict = {
         "proof": "swaps",
-        "ok": load.failed == 0 and load.mixed == 0 and 2 * taken_up >= promotions == asked.promotions and is_last_served and set(load.answers) == set(versions),
+        "ok": load.failed == 0
+        and load.mixed == 0
+        and 2 * taken_up >= promotions == asked.promotions
+        and is_last_served
+        and set(load.answers) == set(versions),
         "promotions": promotions,
         "taken_up": taken_up,
         "seconds": asked.seconds,
@@ -131,8 +137,15 @@ class serving:  # noqa: N801  # used like a function
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
-        env = {**os.environ, "ETA_MODELS": str(folder), "ETA_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest()}
-        self._command, self._env = [str(Path(sys.executable).with_name("eta")), "serve", "--port", str(self._port)], env
+        env = {
+            **os.environ,
+            "ETA_MODELS": str(folder),
+            "ETA_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest(),
+        }
+        self._command, self._env = (
+            [str(Path(sys.executable).with_name("eta")), "serve", "--port", str(self._port)],
+            env,
+        )
 
     def __enter__(self) -> str:
         self._process = subprocess.Popen(self._command, env=self._env, stderr=subprocess.DEVNULL)  # noqa: S603  # our own command
@@ -151,12 +164,14 @@ class serving:  # noqa: N801  # used like a function
         self._process.wait(timeout=20)
 
 
-def promote(folder: Path, versions: list[str], count: int, seconds: float, address: str) -> tuple[int, int, bool]:
+def promote(
+    folder: Path, versions: list[str], count: int, seconds: float, address: str
+) -> tuple[int, int, bool]:
     """Promotes evenly over the time given.
 
     Returns:
-        How many promotions were made, how many the server took up before the next (it looks twice a second), and whether
-        the last one serves in the end.
+        How many promotions were made, how many the server took up before the next (it looks twice a
+        second), and whether the last one serves in the end.
     """
     registry, started, taken_up = Registry(folder), perf_counter(), 0
     with httpx2.Client(base_url=address, timeout=30) as client:

@@ -1,6 +1,7 @@
 """How much is taken on: so much from one key in a time, and so much of one kind at once.
 
-What matters most is refused last: scans before checkouts, checkouts before scores, scores before reading.
+What matters most is refused last: scans before checkouts, checkouts before scores, scores before
+reading.
 """
 
 from __future__ import annotations
@@ -35,13 +36,26 @@ class Admission:
         """Takes a request on.
 
         Raises:
-            Refused: 429 if the key asks too often, 503 if too much of the kind is at work; both say when to try again.
+            Refused: 429 if the key asks too often, 503 if too much of the kind is at work; both say
+                when to try again.
         """
         if not self._limiter.hit(self._limit, caller.name):
-            wait = max(int(self._limiter.get_window_stats(self._limit, caller.name).reset_time - time()) + 1, 1)
-            raise Refused(429, f"the key asks more often than {self._limit}; wait, or send more in one request", headers={"Retry-After": str(wait)})
+            wait = max(
+                int(self._limiter.get_window_stats(self._limit, caller.name).reset_time - time())
+                + 1,
+                1,
+            )
+            raise Refused(
+                429,
+                f"the key asks more often than {self._limit}; wait, or send more in one request",
+                headers={"Retry-After": str(wait)},
+            )
         if self._at_work[kind] >= MOST_AT_ONCE[kind]:
-            raise Refused(503, f"too many requests of the kind {kind} are at work; try again", headers={"Retry-After": "1"})
+            raise Refused(
+                503,
+                f"too many requests of the kind {kind} are at work; try again",
+                headers={"Retry-After": "1"},
+            )
         self._at_work[kind] += 1
         try:
             yield

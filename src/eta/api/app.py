@@ -1,22 +1,20 @@
 """The application.
 
-POST   /v1/estimates              dates for one lane and several carrier services, before anything is bought
-GET    /v1/estimates/{id}         dates as they were shown; /schema-org says the same to search engines
-POST   /v1/order-estimates        the same of an order that travels as several parcels: when the first and the last of them arrive
-POST   /v1/ship-by                the latest hand-over that brings a parcel by a wanted day
-POST   /v1/score                  dates and delay flags of shipments told whole; nothing is kept
-POST   /v1/shipments              registers a shipment that is to be followed
-GET    /v1/shipments              recorded shipments, by their ids or page by page
-GET    /v1/shipments/{id}         one of them: its journey, its forecast, and what was said of it before
-PATCH  /v1/shipments/{id}         corrects what was registered
-DELETE /v1/shipments/{id}         erases it; DELETE /v1/shipments?external_id= does so by the shop's number
-POST   /v1/events                 records scans
-GET    /v1/quarantine             scans that cannot be right
-GET    /v1/models                 the versions there are, and which one serves
-GET    /livez                     the event loop turns
-GET    /readyz                    what serves, and what is not as it should be
-GET    /metrics                   counters for Prometheus
-GET    /openapi.json              the contract
+POST   /v1/estimates              dates for one lane and several carrier services, before anything
+is bought GET    /v1/estimates/{id}         dates as they were shown; /schema-org says the same to
+search engines POST   /v1/order-estimates        the same of an order that travels as several
+parcels: when the first and the last of them arrive POST   /v1/ship-by                the latest
+hand-over that brings a parcel by a wanted day POST   /v1/score                  dates and delay
+flags of shipments told whole; nothing is kept POST   /v1/shipments              registers a
+shipment that is to be followed GET    /v1/shipments              recorded shipments, by their ids
+or page by page GET    /v1/shipments/{id}         one of them: its journey, its forecast, and what
+was said of it before PATCH  /v1/shipments/{id}         corrects what was registered DELETE
+/v1/shipments/{id}         erases it; DELETE /v1/shipments?external_id= does so by the shop's number
+POST   /v1/events                 records scans GET    /v1/quarantine             scans that cannot
+be right GET    /v1/models                 the versions there are, and which one serves GET
+/livez                     the event loop turns GET    /readyz                    what serves, and
+what is not as it should be GET    /metrics                   counters for Prometheus GET
+/openapi.json              the contract
 """
 
 from __future__ import annotations
@@ -75,7 +73,9 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     )
     app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
-    app.state.serving = Serving(settings.models, lambda outcome: metrics.loads.labels(outcome).inc(), settings.holidays)
+    app.state.serving = Serving(
+        settings.models, lambda outcome: metrics.loads.labels(outcome).inc(), settings.holidays
+    )
     app.state.metrics, app.state.clock = metrics, clock
     app.router.route_class = StrictRoute
     app.include_router(checkout)
@@ -102,14 +102,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Nothing is asked before the registry has been read once; then it is watched."""
     serving: Serving = app.state.serving
     settings: Settings = app.state.settings
-    app.state.store = store = await asyncio.to_thread(open_store, settings.database_url, app.state.clock)
+    app.state.store = store = await asyncio.to_thread(
+        open_store, settings.database_url, app.state.clock
+    )
     app.state.readers, app.state.written = Readers(store), Written()
     # Scans do not wait behind scores.
     app.state.workers, app.state.parsers, app.state.quotes = Workers(), Workers(), Workers()
     await asyncio.to_thread(serving.try_to_look)
-    # What stands after the start stays: a collection of garbage need not look through it while a caller waits.
+    # What stands after the start stays: a collection of garbage need not look through it while a
+    # caller waits.
     gc.freeze()
-    tasks = [asyncio.create_task(serving.watch()), asyncio.create_task(retain(store, app.state.written, settings.keep_days))]
+    tasks = [
+        asyncio.create_task(serving.watch()),
+        asyncio.create_task(retain(store, app.state.written, settings.keep_days)),
+    ]
     try:
         yield
     finally:

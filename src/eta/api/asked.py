@@ -10,7 +10,23 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from eta.api.fields import LONGEST_ID, ClockTime, Code, Country, Day, Id, Moment, Number, PostalCode, Region, ScanCode, Share, Strict, Text, Weekdays
+from eta.api.fields import (
+    LONGEST_ID,
+    ClockTime,
+    Code,
+    Country,
+    Day,
+    Id,
+    Moment,
+    Number,
+    PostalCode,
+    Region,
+    ScanCode,
+    Share,
+    Strict,
+    Text,
+    Weekdays,
+)
 from eta.api.problems import FieldError, field_errors
 from eta.domain.errors import InvalidSetting
 from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment, TrackingEvent
@@ -23,7 +39,9 @@ from eta.service.supposed_parcels import CarrierService, ordered
 MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES, MOST_PIECES = 5_000, 200, 50, 20
 
 #: Factors to kilograms; the pound and the ounce are international avoirdupois, exact by definition.
-KG_IN: Mapping[str, float] = MappingProxyType({"g": 0.001, "kg": 1.0, "lb": 0.45359237, "oz": 0.028349523125})
+KG_IN: Mapping[str, float] = MappingProxyType(
+    {"g": 0.001, "kg": 1.0, "lb": 0.45359237, "oz": 0.028349523125}
+)
 CM_IN: Mapping[str, float] = MappingProxyType({"cm": 1.0, "in": 2.54})
 
 
@@ -31,7 +49,9 @@ class Address(Strict):
     """One end of a route: no names and no streets."""
 
     country: Country
-    state: Annotated[Region | None, Field(description="The country's own short form, such as `CA`.")] = None
+    state: Annotated[
+        Region | None, Field(description="The country's own short form, such as `CA`.")
+    ] = None
     city: Annotated[Text | None, Field(description="Accepted and not used.")] = None
     postal_code: PostalCode | None = None
     latitude: Annotated[Number, Field(ge=-90, le=90)] | None = None
@@ -39,7 +59,13 @@ class Address(Strict):
 
     def to_place(self) -> Place:
         """In our words."""
-        return Place(country=self.country, region=self.state, postcode=self.postal_code, latitude=self.latitude, longitude=self.longitude)
+        return Place(
+            country=self.country,
+            region=self.state,
+            postcode=self.postal_code,
+            latitude=self.latitude,
+            longitude=self.longitude,
+        )
 
 
 class Weight(Strict):
@@ -61,7 +87,10 @@ def is_parcel(weight: Weight) -> Weight:
         PydanticCustomError: if not.
     """
     if not 0.0 < weight.kg <= MAX_WEIGHT_KG:
-        raise PydanticCustomError("weight_out_of_range", "the weight is no parcel's; send a value above 0 and up to 1000 kg")
+        raise PydanticCustomError(
+            "weight_out_of_range",
+            "the weight is no parcel's; send a value above 0 and up to 1000 kg",
+        )
     return weight
 
 
@@ -81,14 +110,29 @@ class Parcel(Strict):
     destination_address: Address
     weight: Annotated[Weight, AfterValidator(is_parcel)] | None = None
     dimensions: Dimensions | None = None
-    order_value: Annotated[Annotated[Number, Field(ge=0, le=1e9)] | None, Field(description="In the currency the model learned from.")] = None
+    order_value: Annotated[
+        Annotated[Number, Field(ge=0, le=1e9)] | None,
+        Field(description="In the currency the model learned from."),
+    ] = None
     package_count: Annotated[int, Field(ge=1, le=1_000)] = 1
-    order_promised_delivery_date: Annotated[Day | None, Field(description="The local day by whose end delivery was promised.")] = None
+    order_promised_delivery_date: Annotated[
+        Day | None, Field(description="The local day by whose end delivery was promised.")
+    ] = None
 
-    def to_shipment(self, shipment_id: str, ordered_at: Moment, carrier: str | None = None, service_level: str | None = None) -> Shipment:
+    def to_shipment(
+        self,
+        shipment_id: str,
+        ordered_at: Moment,
+        carrier: str | None = None,
+        service_level: str | None = None,
+    ) -> Shipment:
         """In our words."""
         sizes = self.dimensions
-        length, width, height = (size * CM_IN[sizes.unit] for size in (sizes.length, sizes.width, sizes.height)) if sizes else (None, None, None)
+        length, width, height = (
+            (size * CM_IN[sizes.unit] for size in (sizes.length, sizes.width, sizes.height))
+            if sizes
+            else (None, None, None)
+        )
         return Shipment(
             shipment_id=shipment_id,
             order_id=shipment_id,
@@ -112,8 +156,14 @@ class ServiceAsked(Strict):
 
     carrier_code: Code | None = None
     service_code: Code | None = None
-    delivery_days: Annotated[Weekdays | None, Field(description="On which it delivers, but for holidays; default: as it was learned.")] = None
-    pickup_days: Annotated[Weekdays | None, Field(description="On which it picks up; default: `business_days` of `estimated_pickup`.")] = None
+    delivery_days: Annotated[
+        Weekdays | None,
+        Field(description="On which it delivers, but for holidays; default: as it was learned."),
+    ] = None
+    pickup_days: Annotated[
+        Weekdays | None,
+        Field(description="On which it picks up; default: `business_days` of `estimated_pickup`."),
+    ] = None
 
     def to_service(self) -> CarrierService:
         """In our words."""
@@ -128,17 +178,31 @@ class ServiceAsked(Strict):
 class CarrierAsked(ServiceAsked):
     """One of the services to compare; leave out what the shop does not choose."""
 
-    price: Annotated[Annotated[Number, Field(ge=0, le=1e9)] | None, Field(description="In one currency for all; only compared.")] = None
+    price: Annotated[
+        Annotated[Number, Field(ge=0, le=1e9)] | None,
+        Field(description="In one currency for all; only compared."),
+    ] = None
 
 
 class ProcessingTime(Strict):
     """How long an order is handled before it can be picked up."""
 
     unit: Literal["business_days"]
-    value: Annotated[int | None, Field(ge=0, le=MOST_HANDLING_DAYS, description="Pick-up days after the one for which the order counts.")] = None
+    value: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=MOST_HANDLING_DAYS,
+            description="Pick-up days after the one for which the order counts.",
+        ),
+    ] = None
     chances: Annotated[
         list[Annotated[Number, Field(ge=0, le=1)]] | None,
-        Field(min_length=1, max_length=MOST_HANDLING_DAYS + 1, description="P(0 days), P(1 day), ... in the place of one value."),
+        Field(
+            min_length=1,
+            max_length=MOST_HANDLING_DAYS + 1,
+            description="P(0 days), P(1 day), ... in the place of one value.",
+        ),
     ] = None
 
     @property
@@ -154,29 +218,45 @@ def is_one_law(told: ProcessingTime) -> ProcessingTime:
         PydanticCustomError: if not.
     """
     if (told.value is None) == (told.chances is None):
-        raise PydanticCustomError("processing_time", "the time is told twice, or not at all; send either value or chances")
+        raise PydanticCustomError(
+            "processing_time", "the time is told twice, or not at all; send either value or chances"
+        )
     if told.chances is not None and abs(sum(told.chances) - 1.0) > 0.01:
-        raise PydanticCustomError("processing_time", "the chances do not add up to 1; send one for each number of days, from 0 on")
+        raise PydanticCustomError(
+            "processing_time",
+            "the chances do not add up to 1; send one for each number of days, from 0 on",
+        )
     return told
 
 
 class EstimatedPickup(Strict):
     """When an order is handed over: by the clocks of the origin, on working days that are no holidays there."""
 
-    order_cutoff_time: Annotated[ClockTime, Field(description="An order placed before it counts for the same pick-up day. Parcels are picked up then.")]
+    order_cutoff_time: Annotated[
+        ClockTime,
+        Field(
+            description="An order placed before it counts for the same pick-up day. Parcels are picked up then."
+        ),
+    ]
     business_days: Annotated[Weekdays, Field(description="Pick-up days.")] = [1, 2, 3, 4, 5]  # noqa: RUF012  # pydantic copies it
     order_processing_time: Annotated[ProcessingTime, AfterValidator(is_one_law)] | None = None
 
     def to_warehouse(self) -> Warehouse:
         """In our words."""
         handling = self.order_processing_time
-        return Warehouse(cutoff=self.order_cutoff_time, weekdays=tuple(self.business_days), handling=handling.law if handling else None)
+        return Warehouse(
+            cutoff=self.order_cutoff_time,
+            weekdays=tuple(self.business_days),
+            handling=handling.law if handling else None,
+        )
 
 
 class Costs(Strict):
     """What it costs, in any one unit."""
 
-    late: Annotated[Number, Field(ge=0, le=1e9, description="Of each parcel that comes late.")] = 0.0
+    late: Annotated[Number, Field(ge=0, le=1e9, description="Of each parcel that comes late.")] = (
+        0.0
+    )
     late_day: Annotated[Number, Field(ge=0, le=1e9, description="Of each day it is late.")] = 0.0
     day: Annotated[Number, Field(gt=0, le=1e9, description="Of each day later promised.")] = 1.0
 
@@ -196,7 +276,12 @@ class Draft(Strict):
             InvalidSetting: if it is no policy.
         """
         costs = PromiseCosts(**self.costs.model_dump()) if self.costs else None
-        return PromisePolicy(on_time_rate=self.on_time_rate, costs=costs, earliest_days=self.earliest_days, latest_days=self.latest_days)
+        return PromisePolicy(
+            on_time_rate=self.on_time_rate,
+            costs=costs,
+            earliest_days=self.earliest_days,
+            latest_days=self.latest_days,
+        )
 
 
 def is_policy(draft: Draft) -> Draft:
@@ -215,22 +300,46 @@ def is_policy(draft: Draft) -> Draft:
 class EstimateRequest(Parcel):
     """One lane, several carrier services."""
 
-    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [CarrierAsked()]  # noqa: RUF012  # pydantic copies it
-    order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
-    estimated_pickup: Annotated[EstimatedPickup | None, Field(description="When parcels are handed over; default: as it was learned.")] = None
-    confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
-    desired_delivery_date: Annotated[Day | None, Field(description="The local day by which the customer wants it.")] = None
-    is_shown: Annotated[bool, Field(description="The dates are shown to a customer: keep them, and name them by an `id`.")] = False
-    draft: Annotated[
-        Annotated[Draft, AfterValidator(is_policy)] | None, Field(description="A promise policy to try in the place of the one in force; nothing is kept.")
+    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
+        CarrierAsked()
+    ]
+    order_time: Annotated[
+        Moment | None, Field(description="When the order is placed; default: now.")
     ] = None
-    now_override: Annotated[Moment | None, Field(description="Answer as if it were this time; nothing is kept.")] = None
+    estimated_pickup: Annotated[
+        EstimatedPickup | None,
+        Field(description="When parcels are handed over; default: as it was learned."),
+    ] = None
+    confidence_level: Annotated[
+        Share, Field(description="P(the arrival is within the window).")
+    ] = 0.8
+    desired_delivery_date: Annotated[
+        Day | None, Field(description="The local day by which the customer wants it.")
+    ] = None
+    is_shown: Annotated[
+        bool,
+        Field(
+            description="The dates are shown to a customer: keep them, and name them by an `id`."
+        ),
+    ] = False
+    draft: Annotated[
+        Annotated[Draft, AfterValidator(is_policy)] | None,
+        Field(
+            description="A promise policy to try in the place of the one in force; nothing is kept."
+        ),
+    ] = None
+    now_override: Annotated[
+        Moment | None, Field(description="Answer as if it were this time; nothing is kept.")
+    ] = None
 
     @model_validator(mode="after")
     def is_shown_or_tried(self) -> Self:
         """Raises PydanticCustomError if what is only tried is to be shown."""
         if self.is_shown and (self.draft or self.now_override):
-            raise PydanticCustomError("tried_not_shown", "what is tried is not shown to a customer; leave out is_shown, or draft and now_override")
+            raise PydanticCustomError(
+                "tried_not_shown",
+                "what is tried is not shown to a customer; leave out is_shown, or draft and now_override",
+            )
         return self
 
 
@@ -238,16 +347,33 @@ class PieceAsked(ServiceAsked):
     """A parcel of an order, or several that are alike."""
 
     origin_address: Address
-    weight: Annotated[Annotated[Weight, AfterValidator(is_parcel)] | None, Field(description="Of one parcel.")] = None
+    weight: Annotated[
+        Annotated[Weight, AfterValidator(is_parcel)] | None, Field(description="Of one parcel.")
+    ] = None
     dimensions: Annotated[Dimensions | None, Field(description="Of one parcel.")] = None
-    package_count: Annotated[int, Field(ge=1, le=1_000, description="So many such parcels, each of which travels alone.")] = 1
-    estimated_pickup: Annotated[EstimatedPickup | None, Field(description="When parcels are handed over; default: as it was learned.")] = None
+    package_count: Annotated[
+        int, Field(ge=1, le=1_000, description="So many such parcels, each of which travels alone.")
+    ] = 1
+    estimated_pickup: Annotated[
+        EstimatedPickup | None,
+        Field(description="When parcels are handed over; default: as it was learned."),
+    ] = None
 
     def to_piece(self, destination: Address, ordered_at: Moment) -> Piece:
         """In our words."""
-        parcel = Parcel(origin_address=self.origin_address, destination_address=destination, weight=self.weight, dimensions=self.dimensions)
+        parcel = Parcel(
+            origin_address=self.origin_address,
+            destination_address=destination,
+            weight=self.weight,
+            dimensions=self.dimensions,
+        )
         warehouse = self.estimated_pickup.to_warehouse() if self.estimated_pickup else None
-        return Piece(lane=parcel.to_shipment("piece", ordered_at), service=self.to_service(), warehouse=warehouse, parcels=self.package_count)
+        return Piece(
+            lane=parcel.to_shipment("piece", ordered_at),
+            service=self.to_service(),
+            warehouse=warehouse,
+            parcels=self.package_count,
+        )
 
 
 class OrderEstimateRequest(Strict):
@@ -255,19 +381,35 @@ class OrderEstimateRequest(Strict):
 
     destination_address: Address
     pieces: Annotated[list[PieceAsked], Field(min_length=1, max_length=MOST_PIECES)]
-    order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
-    confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
-    desired_delivery_date: Annotated[Day | None, Field(description="The local day by which the customer wants it.")] = None
+    order_time: Annotated[
+        Moment | None, Field(description="When the order is placed; default: now.")
+    ] = None
+    confidence_level: Annotated[
+        Share, Field(description="P(the arrival is within the window).")
+    ] = 0.8
+    desired_delivery_date: Annotated[
+        Day | None, Field(description="The local day by which the customer wants it.")
+    ] = None
 
 
 class ShipByRequest(Parcel):
     """One lane, several carrier services, and the day by which it is wanted."""
 
-    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [CarrierAsked()]  # noqa: RUF012  # pydantic copies it
-    order_time: Annotated[Moment | None, Field(description="When the order is placed; default: now.")] = None
-    desired_delivery_date: Annotated[Day, Field(description="The local day at the destination by which it is wanted.")]
-    probability: Annotated[Share, Field(description="P(arrival on or before that day) that the hand-over must have.")] = 0.9
-    handover_time: Annotated[ClockTime, Field(description="When the carrier takes parcels, by the clocks of the origin.")] = time(17)
+    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
+        CarrierAsked()
+    ]
+    order_time: Annotated[
+        Moment | None, Field(description="When the order is placed; default: now.")
+    ] = None
+    desired_delivery_date: Annotated[
+        Day, Field(description="The local day at the destination by which it is wanted.")
+    ]
+    probability: Annotated[
+        Share, Field(description="P(arrival on or before that day) that the hand-over must have.")
+    ] = 0.9
+    handover_time: Annotated[
+        ClockTime, Field(description="When the carrier takes parcels, by the clocks of the origin.")
+    ] = time(17)
 
 
 class EventTold(Strict):
@@ -275,7 +417,9 @@ class EventTold(Strict):
 
     event_code: ScanCode
     occurred_at: Moment
-    received_at: Annotated[Moment | None, Field(description="When it became known; default: when it happened.")] = None
+    received_at: Annotated[
+        Moment | None, Field(description="When it became known; default: when it happened.")
+    ] = None
     carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
     place: Annotated[Text | None, Field(description="Where, without a street.")] = None
 
@@ -303,7 +447,9 @@ class ShipmentTold(Parcel):
 
     def to_records(self, shipment_id: str) -> tuple[Shipment, list[TrackingEvent]]:
         """In our words: the shipment and its scans, the order among them."""
-        shipment = self.to_shipment(shipment_id, self.order_time, self.carrier_code, self.service_code)
+        shipment = self.to_shipment(
+            shipment_id, self.order_time, self.carrier_code, self.service_code
+        )
         events = [event.to_event(shipment_id) for event in self.events]
         if not any(event.event_code is EventCode.ORDER_CREATED for event in events):
             events.append(ordered(shipment))
@@ -317,11 +463,15 @@ class Rejected:
         self.shipment_id, self.errors = shipment_id, errors
 
 
-def _or_rejected(value: object, validate: Callable[[object], ShipmentTold]) -> ShipmentTold | Rejected:
+def _or_rejected(
+    value: object, validate: Callable[[object], ShipmentTold]
+) -> ShipmentTold | Rejected:
     try:
         return validate(value)
     except ValidationError as error:
-        return Rejected(_number_of(value), field_errors(error.errors(include_url=False, include_input=False)))
+        return Rejected(
+            _number_of(value), field_errors(error.errors(include_url=False, include_input=False))
+        )
 
 
 def _number_of(value: object) -> str | None:
@@ -333,6 +483,12 @@ def _number_of(value: object) -> str | None:
 class ScoreRequest(Strict):
     """Shipments told whole; nothing of them is kept."""
 
-    as_of: Annotated[Moment | None, Field(description="Answer with what was known then; default: now.")] = None
-    confidence_level: Annotated[Share, Field(description="P(the arrival is within the window).")] = 0.8
-    shipments: Annotated[list[Annotated[ShipmentTold, WrapValidator(_or_rejected)]], Field(max_length=MOST_SHIPMENTS)]
+    as_of: Annotated[
+        Moment | None, Field(description="Answer with what was known then; default: now.")
+    ] = None
+    confidence_level: Annotated[
+        Share, Field(description="P(the arrival is within the window).")
+    ] = 0.8
+    shipments: Annotated[
+        list[Annotated[ShipmentTold, WrapValidator(_or_rejected)]], Field(max_length=MOST_SHIPMENTS)
+    ]

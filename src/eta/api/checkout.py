@@ -44,87 +44,163 @@ from eta.settings import Settings
 
 #: Seconds for which dates hold where no cut-off is declared.
 HOLD_SECONDS = 60
-#: What changes from one moment to the next while the dates stay; within a text the quotes would be escaped.
+#: What changes from one moment to the next while the dates stay; within a text the quotes would be
+#: escaped.
 _VOLATILE = re.compile(rb'"(?:as_of|minutes_left|id)":(?:"[^"]*"|[^,}]*)')
 
 checkout = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
 
-@checkout.post("/estimates", response_model=Estimates, responses=problems(*OF_BODIES), openapi_extra=contract.ESTIMATES)
+@checkout.post(
+    "/estimates",
+    response_model=Estimates,
+    responses=problems(*OF_BODIES),
+    openapi_extra=contract.ESTIMATES,
+)
 async def estimates(request: Request, body: EstimateRequest) -> Response:
     """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
     state = request.app.state
     current: Current = state.serving.current
     settings: Settings = state.settings
     promise = body.draft.to_policy() if body.draft else settings.promise_policy
-    terms = Terms(coverage=body.confidence_level, promise=promise, wanted_on=body.desired_delivery_date)
+    terms = Terms(
+        coverage=body.confidence_level, promise=promise, wanted_on=body.desired_delivery_date
+    )
     lane = body.to_shipment("lane", body.order_time or body.now_override or state.clock())
     services = [carrier.to_service() for carrier in body.carriers]
     warehouse = body.estimated_pickup.to_warehouse() if body.estimated_pickup else None
 
     def quote(answering: Current) -> tuple[list[Quote], Current]:
-        told = quote_delivery(lane, services, answering.answering, policy=DelayPolicy(), terms=terms, warehouse=warehouse, holidays=settings.holidays)
+        told = quote_delivery(
+            lane,
+            services,
+            answering.answering,
+            policy=DelayPolicy(),
+            terms=terms,
+            warehouse=warehouse,
+            holidays=settings.holidays,
+        )
         return told, answering
 
     if current.served and current.fallback:
-        quotes, current = await state.quotes.run_within(ESTIMATE_SECONDS, partial(quote, current), partial(quote, current.without_model()))
+        quotes, current = await state.quotes.run_within(
+            ESTIMATE_SECONDS, partial(quote, current), partial(quote, current.without_model())
+        )
     else:
         quotes, current = await state.workers.run(partial(quote, current), len(services))
     state.metrics.count_answers(quote.answer.code for quote in quotes)
-    comparison = compare_services([quote.answer for quote in quotes], [carrier.price for carrier in body.carriers])
+    comparison = compare_services(
+        [quote.answer for quote in quotes], [carrier.price for carrier in body.carriers]
+    )
     results = [
-        to_estimate(quote, current, terms, service.carrier, service.service_level, lane.ordered_at) for quote, service in zip(quotes, services, strict=True)
+        to_estimate(quote, current, terms, service.carrier, service.service_level, lane.ordered_at)
+        for quote, service in zip(quotes, services, strict=True)
     ]
     answered = reply("Estimate", lane.ordered_at, current, results)
     answered |= {"comparison": to_comparison(comparison), "messages": to_messages(comparison)}
     if body.is_shown:
-        shown = Showing(request.state.caller.tenant, lane.ordered_at, current.version, to_json(answered).decode())
+        shown = Showing(
+            request.state.caller.tenant,
+            lane.ordered_at,
+            current.version,
+            to_json(answered).decode(),
+        )
         answered["id"] = await state.written.result(state.store.submit(keep_estimates, shown))
     return _cached(answered, _seconds_left(quotes, lane.ordered_at, current))
 
 
-@checkout.post("/order-estimates", response_model=OrderEstimate, responses=problems(*OF_BODIES), openapi_extra=contract.ORDER_ESTIMATES)
+@checkout.post(
+    "/order-estimates",
+    response_model=OrderEstimate,
+    responses=problems(*OF_BODIES),
+    openapi_extra=contract.ORDER_ESTIMATES,
+)
 async def order_estimates(request: Request, body: OrderEstimateRequest) -> Response:
     """Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece."""
     state, current = request.app.state, request.app.state.serving.current
     settings: Settings = state.settings
-    terms = Terms(coverage=body.confidence_level, promise=settings.promise_policy, wanted_on=body.desired_delivery_date)
+    terms = Terms(
+        coverage=body.confidence_level,
+        promise=settings.promise_policy,
+        wanted_on=body.desired_delivery_date,
+    )
     ordered_at = body.order_time or state.clock()
     pieces = [piece.to_piece(body.destination_address, ordered_at) for piece in body.pieces]
-    work = partial(quote_order, pieces, current.answering, policy=DelayPolicy(), terms=terms, holidays=settings.holidays)
+    work = partial(
+        quote_order,
+        pieces,
+        current.answering,
+        policy=DelayPolicy(),
+        terms=terms,
+        holidays=settings.holidays,
+    )
     quote = await state.workers.run(work, len(pieces))
     state.metrics.count_answers(each.answer.code for each in quote.quotes)
     results = [
-        to_estimate(each, current, terms, piece.service.carrier, piece.service.service_level, ordered_at)
+        to_estimate(
+            each, current, terms, piece.service.carrier, piece.service.service_level, ordered_at
+        )
         for each, piece in zip(quote.quotes, pieces, strict=True)
     ]
-    return _cached(to_order_estimate(quote, results, ordered_at, current, terms), _seconds_left(quote.quotes, ordered_at, current))
+    return _cached(
+        to_order_estimate(quote, results, ordered_at, current, terms),
+        _seconds_left(quote.quotes, ordered_at, current),
+    )
 
 
-@checkout.get("/estimates/{estimate_id}", response_model=Estimates, responses=problems(*OF_READING, 404), openapi_extra=contract.SHOWN)
+@checkout.get(
+    "/estimates/{estimate_id}",
+    response_model=Estimates,
+    responses=problems(*OF_READING, 404),
+    openapi_extra=contract.SHOWN,
+)
 async def estimate(request: Request, estimate_id: Id) -> Response:
     """An estimate as it was shown."""
     return _unchanged_or(request, await _kept(request, estimate_id))
 
 
-@checkout.get("/estimates/{estimate_id}/schema-org", response_model=ShippingDeliveryTimes, responses=problems(*OF_READING, 404), openapi_extra=contract.SHOWN)
+@checkout.get(
+    "/estimates/{estimate_id}/schema-org",
+    response_model=ShippingDeliveryTimes,
+    responses=problems(*OF_READING, 404),
+    openapi_extra=contract.SHOWN,
+)
 async def estimate_schema_org(request: Request, estimate_id: Id) -> Response:
     """The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates."""
     return _unchanged_or(request, to_schema_org(await _kept(request, estimate_id)))
 
 
-@checkout.post("/ship-by", response_model=ShipBys, responses=problems(*OF_BODIES), openapi_extra=contract.SHIP_BY)
+@checkout.post(
+    "/ship-by",
+    response_model=ShipBys,
+    responses=problems(*OF_BODIES),
+    openapi_extra=contract.SHIP_BY,
+)
 async def ship_by(request: Request, body: ShipByRequest) -> Response:
     """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
     state, current = request.app.state, request.app.state.serving.current
     lane = body.to_shipment("lane", body.order_time or state.clock())
     services = [carrier.to_service() for carrier in body.carriers]
     wanted_on, level, handover = body.desired_delivery_date, body.probability, body.handover_time
-    work = partial(find_ship_by, lane, services, current.served, wanted_on=wanted_on, level=level, handover=handover, holidays=state.settings.holidays)
+    work = partial(
+        find_ship_by,
+        lane,
+        services,
+        current.served,
+        wanted_on=wanted_on,
+        level=level,
+        handover=handover,
+        holidays=state.settings.holidays,
+    )
     told = await state.workers.run(work, len(services) * LOOK_BACK_DAYS)
-    results = [to_ship_by(answer, service.carrier, service.service_level) for answer, service in zip(told, services, strict=True)]
+    results = [
+        to_ship_by(answer, service.carrier, service.service_level)
+        for answer, service in zip(told, services, strict=True)
+    ]
     state.metrics.count_answers(answer.code for answer in told)
-    return Response(to_json(reply("ShipBy", lane.ordered_at, current, results)), media_type="application/json")
+    return Response(
+        to_json(reply("ShipBy", lane.ordered_at, current, results)), media_type="application/json"
+    )
 
 
 async def _kept(request: Request, estimate_id: str) -> dict[str, Any]:
@@ -134,7 +210,9 @@ async def _kept(request: Request, estimate_id: str) -> dict[str, Any]:
         NotRecorded: if there is none.
     """
     tenant = request.state.caller.tenant
-    answer = await request.app.state.readers.ask(lambda session: session.estimate(tenant, estimate_id))
+    answer = await request.app.state.readers.ask(
+        lambda session: session.estimate(tenant, estimate_id)
+    )
     if answer is None:
         raise NotRecorded("there is no such estimate")
     return {**json.loads(answer), "id": estimate_id}
@@ -144,14 +222,21 @@ def _seconds_left(quotes: Sequence[Quote], ordered_at: datetime, current: Curren
     """For how long an order would be told the same; 0 where no model answers."""
     if current.is_degraded:
         return 0
-    return min(int((quote.order_by - ordered_at).total_seconds()) if quote.order_by else HOLD_SECONDS for quote in quotes)
+    return min(
+        int((quote.order_by - ordered_at).total_seconds()) if quote.order_by else HOLD_SECONDS
+        for quote in quotes
+    )
 
 
 def _cached(answered: Mapping[str, object], seconds: int) -> Response:
     """An answer that says for how long it holds, and whose tag changes with its dates alone."""
     kept = f"private, max-age={seconds}" if seconds else "no-store"
     content = to_json(answered)
-    return Response(content, media_type="application/json", headers={"Cache-Control": kept, "ETag": _tag(content)})
+    return Response(
+        content,
+        media_type="application/json",
+        headers={"Cache-Control": kept, "ETag": _tag(content)},
+    )
 
 
 def _unchanged_or(request: Request, answered: Mapping[str, object]) -> Response:

@@ -35,8 +35,17 @@ ORDER_ESTIMATE_REQUESTS: dict[str, Any] = {
         "order_time": "2026-05-20T11:30:00+02:00",
         "desired_delivery_date": "2026-05-29",
         "pieces": [
-            {"carrier_code": "post", "origin_address": _ORIGIN, "weight": {"value": 1.2, "unit": "kg"}, "package_count": 2},
-            {"carrier_code": "other", "origin_address": {"country": "AT", "state": "6"}, "estimated_pickup": {"order_cutoff_time": "15:00"}},
+            {
+                "carrier_code": "post",
+                "origin_address": _ORIGIN,
+                "weight": {"value": 1.2, "unit": "kg"},
+                "package_count": 2,
+            },
+            {
+                "carrier_code": "other",
+                "origin_address": {"country": "AT", "state": "6"},
+                "estimated_pickup": {"order_cutoff_time": "15:00"},
+            },
         ],
     }
 }
@@ -93,16 +102,33 @@ SHIPMENT_REQUESTS: dict[str, Any] = {
 EVENT_REQUESTS: dict[str, Any] = {
     "two scans, one of them without an offset": {
         "events": [
-            {"carrier_code": "post", "tracking_number": "1234567890", "event_code": "accepted", "occurred_at": "2026-05-15T12:00:00+02:00"},
-            {"external_id": "A-1001", "event_code": "sorted", "occurred_local": "2026-05-15T21:40:00", "timezone": "Europe/Vienna", "place": "Wien"},
+            {
+                "carrier_code": "post",
+                "tracking_number": "1234567890",
+                "event_code": "accepted",
+                "occurred_at": "2026-05-15T12:00:00+02:00",
+            },
+            {
+                "external_id": "A-1001",
+                "event_code": "sorted",
+                "occurred_local": "2026-05-15T21:40:00",
+                "timezone": "Europe/Vienna",
+                "place": "Wien",
+            },
         ]
     }
 }
 
-CORRECTION_REQUESTS: dict[str, Any] = {"another carrier has it": {"carrier_code": "other", "service_code": "express"}}
+CORRECTION_REQUESTS: dict[str, Any] = {
+    "another carrier has it": {"carrier_code": "other", "service_code": "express"}
+}
 
-#: How a caller is known, for the contract alone: the door itself asks for the key, before it reads a body.
-SECURITY_SCHEMES: dict[str, Any] = {"APIKeyHeader": {"in": "header", "name": "X-API-Key", "type": "apiKey"}, "HTTPBearer": {"scheme": "bearer", "type": "http"}}
+#: How a caller is known, for the contract alone: the door itself asks for the key, before it reads
+#: a body.
+SECURITY_SCHEMES: dict[str, Any] = {
+    "APIKeyHeader": {"in": "header", "name": "X-API-Key", "type": "apiKey"},
+    "HTTPBearer": {"scheme": "bearer", "type": "http"},
+}
 _KEYS: dict[str, Any] = {"security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
 
 
@@ -128,7 +154,9 @@ OF_BODIES = (400, 408, 413, 415, *OF_READING)
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of a route."""
     schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _REFUSED[status], "content": schema} for status in sorted(statuses)}
+    return {
+        status: {"description": _REFUSED[status], "content": schema} for status in sorted(statuses)
+    }
 
 
 def _needs(scope: Scope, kind: Kind, **facts: Any) -> dict[str, Any]:
@@ -136,7 +164,13 @@ def _needs(scope: Scope, kind: Kind, **facts: Any) -> dict[str, Any]:
 
 
 def _body(requests: dict[str, Any]) -> dict[str, Any]:
-    return {"content": {"application/json": {"examples": {name: {"value": value} for name, value in requests.items()}}}}
+    return {
+        "content": {
+            "application/json": {
+                "examples": {name: {"value": value} for name, value in requests.items()}
+            }
+        }
+    }
 
 
 _KEY_HEADER = {
@@ -153,9 +187,15 @@ SHOWN = _needs(Scope.ESTIMATE, "read")
 SHIP_BY = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(SHIP_BY_REQUESTS))
 SCORE = _needs(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))
 MODELS = _needs(Scope.READ, "read")
-REGISTER = _needs(Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_REQUESTS), parameters=[_KEY_HEADER])
-RECORD = _needs(Scope.INGEST, "ingest", requestBody=_body(EVENT_REQUESTS), parameters=[_KEY_HEADER]) | {LINES: "events"}
-CORRECT = _needs(Scope.INGEST, "ingest", requestBody=_body(CORRECTION_REQUESTS), parameters=[_KEY_HEADER])
+REGISTER = _needs(
+    Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_REQUESTS), parameters=[_KEY_HEADER]
+)
+RECORD = _needs(
+    Scope.INGEST, "ingest", requestBody=_body(EVENT_REQUESTS), parameters=[_KEY_HEADER]
+) | {LINES: "events"}
+CORRECT = _needs(
+    Scope.INGEST, "ingest", requestBody=_body(CORRECTION_REQUESTS), parameters=[_KEY_HEADER]
+)
 READ = _needs(Scope.READ, "read")
 ERASE = _needs(Scope.ADMIN, "ingest")
 LOOK = _needs(Scope.ADMIN, "read")

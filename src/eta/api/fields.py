@@ -8,7 +8,15 @@ from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from eta.domain.vocabulary import EventCode
@@ -40,21 +48,39 @@ def _moment(value: object) -> datetime:
 def _kept_moment(value: object) -> datetime:
     found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
     if not found:
-        raise PydanticCustomError("datetime_format", "the time cannot be read; write it as " + _EXAMPLE)
+        raise PydanticCustomError(
+            "datetime_format", "the time cannot be read; write it as " + _EXAMPLE
+        )
     if not found["offset"]:
-        raise PydanticCustomError("offset_missing", "the time has no offset from UTC; write it as " + _EXAMPLE)
-    offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0)) * (-1 if found["sign"] == "-" else 1)
+        raise PydanticCustomError(
+            "offset_missing", "the time has no offset from UTC; write it as " + _EXAMPLE
+        )
+    offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0)) * (
+        -1 if found["sign"] == "-" else 1
+    )
     day = _day(found["day"])
-    wall = datetime(day.year, day.month, day.day, int(found["hour"]), int(found["minute"]), int(found["second"]), tzinfo=UTC)
+    wall = datetime(
+        day.year,
+        day.month,
+        day.day,
+        int(found["hour"]),
+        int(found["minute"]),
+        int(found["second"]),
+        tzinfo=UTC,
+    )
     moment = wall + timedelta(microseconds=int((found["part"] or "0")[:6].ljust(6, "0"))) - offset
     if not (FIRST <= moment < END and abs(offset) <= timedelta(hours=14)):
-        raise PydanticCustomError("date_out_of_range", "the time is outside 1970 to 2100; mend the year or the offset")
+        raise PydanticCustomError(
+            "date_out_of_range", "the time is outside 1970 to 2100; mend the year or the offset"
+        )
     return moment.astimezone(timezone(offset))
 
 
 def _local_moment(value: object) -> datetime:
     if isinstance(value, str) and (found := _MOMENT.fullmatch(value)) and found["offset"]:
-        raise PydanticCustomError("offset_forbidden", "a local time has no offset from UTC; send it as occurred_at")
+        raise PydanticCustomError(
+            "offset_forbidden", "a local time has no offset from UTC; send it as occurred_at"
+        )
     return _moment(f"{value}Z" if isinstance(value, str) else value).replace(tzinfo=None)
 
 
@@ -66,7 +92,9 @@ def _clock_time(value: object) -> time:
 
 def _zone(value: object) -> object:
     if not (isinstance(value, str) and value in _zones()):
-        raise PydanticCustomError("timezone", "there is no such time zone; write an IANA name, such as Europe/Vienna")
+        raise PydanticCustomError(
+            "timezone", "there is no such time zone; write an IANA name, such as Europe/Vienna"
+        )
     return value
 
 
@@ -81,27 +109,38 @@ def _day(value: object) -> date:
             raise ValueError
         day = date.fromisoformat(value)
     except ValueError:
-        raise PydanticCustomError("date_format", "the date cannot be read; write it as 2026-03-02") from None
+        raise PydanticCustomError(
+            "date_format", "the date cannot be read; write it as 2026-03-02"
+        ) from None
     if not FIRST.year <= day.year < END.year:
-        raise PydanticCustomError("date_out_of_range", "the date is outside 1970 to 2100; mend the year")
+        raise PydanticCustomError(
+            "date_out_of_range", "the date is outside 1970 to 2100; mend the year"
+        )
     return day
 
 
 def _each_once(value: list[int]) -> list[int]:
     if len(set(value)) < len(value):
-        raise PydanticCustomError("weekdays", "a day of the week comes twice; send each once, 1 (Monday) to 7")
+        raise PydanticCustomError(
+            "weekdays", "a day of the week comes twice; send each once, 1 (Monday) to 7"
+        )
     return sorted(value)
 
 
 def _event_code(value: object) -> EventCode:
     if not (isinstance(value, str) and value in _EVENT_CODES):
-        raise PydanticCustomError("event_code", "there is no such event code; use one of the vocabulary, or info")
+        raise PydanticCustomError(
+            "event_code", "there is no such event code; use one of the vocabulary, or info"
+        )
     return _EVENT_CODES[value]
 
 
 def _country(value: object) -> object:
     if not (isinstance(value, str) and re.fullmatch("[A-Z]{2}", value)):
-        raise PydanticCustomError("country_code", "the country is no ISO 3166-1 code; write two capital letters, such as AT")
+        raise PydanticCustomError(
+            "country_code",
+            "the country is no ISO 3166-1 code; write two capital letters, such as AT",
+        )
     return value
 
 
@@ -116,31 +155,94 @@ def _schema(**facts: Any) -> WithJsonSchema:
 
 
 #: An instant, RFC 3339 with an offset; kept in UTC.
-Moment = Annotated[datetime, BeforeValidator(_moment), _schema(format="date-time", description="RFC 3339 with an offset, 1970 to 2100.", examples=[_EXAMPLE])]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    _schema(
+        format="date-time",
+        description="RFC 3339 with an offset, 1970 to 2100.",
+        examples=[_EXAMPLE],
+    ),
+]
 #: The same, with its offset kept.
 KeptMoment = Annotated[
-    datetime, BeforeValidator(_kept_moment), _schema(format="date-time", description="RFC 3339 with an offset, 1970 to 2100.", examples=[_EXAMPLE])
+    datetime,
+    BeforeValidator(_kept_moment),
+    _schema(
+        format="date-time",
+        description="RFC 3339 with an offset, 1970 to 2100.",
+        examples=[_EXAMPLE],
+    ),
 ]
 #: A wall-clock time.
 LocalMoment = Annotated[
-    datetime, BeforeValidator(_local_moment), _schema(description="A wall-clock time without an offset, 1970 to 2100.", examples=["2026-03-02T15:04:00"])
+    datetime,
+    BeforeValidator(_local_moment),
+    _schema(
+        description="A wall-clock time without an offset, 1970 to 2100.",
+        examples=["2026-03-02T15:04:00"],
+    ),
 ]
-ClockTime = Annotated[time, BeforeValidator(_clock_time), _schema(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", description="A time of day.", examples=["17:00"])]
-Zone = Annotated[str, BeforeValidator(_zone), _schema(description="IANA name of a time zone.", examples=["Europe/Vienna"])]
+ClockTime = Annotated[
+    time,
+    BeforeValidator(_clock_time),
+    _schema(
+        pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", description="A time of day.", examples=["17:00"]
+    ),
+]
+Zone = Annotated[
+    str,
+    BeforeValidator(_zone),
+    _schema(description="IANA name of a time zone.", examples=["Europe/Vienna"]),
+]
 #: A local calendar date.
-Day = Annotated[date, BeforeValidator(_day), _schema(format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"])]
+Day = Annotated[
+    date,
+    BeforeValidator(_day),
+    _schema(
+        format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"]
+    ),
+]
 #: ISO weekdays, 1 (Monday) to 7.
-Weekdays = Annotated[list[Annotated[int, Field(ge=1, le=7)]], Field(min_length=1, max_length=7), AfterValidator(_each_once)]
-Country = Annotated[str, BeforeValidator(_country), _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"])]
+Weekdays = Annotated[
+    list[Annotated[int, Field(ge=1, le=7)]],
+    Field(min_length=1, max_length=7),
+    AfterValidator(_each_once),
+]
+Country = Annotated[
+    str,
+    BeforeValidator(_country),
+    _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"]),
+]
 #: A short code without blanks at its ends.
-Code = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$")]
+Code = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
+    ),
+]
 Region = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,3}$")]
 PostalCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,15}$")]
-TrackingNumber = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,62}[A-Za-z0-9])?$")]
-IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+TrackingNumber = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,62}[A-Za-z0-9])?$"
+    ),
+]
+IdempotencyKey = Annotated[
+    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
+]
 Text = Annotated[str, StringConstraints(max_length=200)]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Id = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 #: A finite number; bounds are given where it is used.
 Number = Annotated[float, BeforeValidator(_no_true), Field(strict=True, allow_inf_nan=False)]
 Share = Annotated[Number, Field(ge=0.5, le=0.99)]
-ScanCode = Annotated[EventCode, BeforeValidator(_event_code), _schema(enum=list(_EVENT_CODES), description="What happened.", examples=["accepted"])]
+ScanCode = Annotated[
+    EventCode,
+    BeforeValidator(_event_code),
+    _schema(enum=list(_EVENT_CODES), description="What happened.", examples=["accepted"]),
+]

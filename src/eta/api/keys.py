@@ -38,7 +38,8 @@ def authorise(request: Request, scope: Scope | None) -> Caller:
     """Whoever asks, if they may.
 
     Raises:
-        Refused: 401 without a key of ours, 403 for a key without the scope, or in demo mode from beyond this machine.
+        Refused: 401 without a key of ours, 403 for a key without the scope, or in demo mode from
+            beyond this machine.
     """
     # Not the URL's path: that is put together with what the caller says the host is.
     if scope is None and not request.scope["path"].startswith(f"{PROTECTED}/"):
@@ -46,11 +47,17 @@ def authorise(request: Request, scope: Scope | None) -> Caller:
     gate: Gate = request.app.state.gate
     if gate.is_demo:
         if not is_loopback((request.scope.get("server") or ("",))[0]):
-            raise Refused(403, "demo mode answers on loopback only; set ETA_API_KEYS and serve without --demo")
+            raise Refused(
+                403, "demo mode answers on loopback only; set ETA_API_KEYS and serve without --demo"
+            )
         return Caller()
     caller = gate.caller(_presented(request))
     if caller is None:
-        raise Refused(401, "no valid API key; send Authorization: Bearer KEY or X-API-Key: KEY", headers={"WWW-Authenticate": "Bearer"})
+        raise Refused(
+            401,
+            "no valid API key; send Authorization: Bearer KEY or X-API-Key: KEY",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
     if scope and scope not in caller.scopes:
         raise Refused(403, f"the key lacks the scope {scope}; use one that has it")
     return caller

@@ -10,7 +10,14 @@ from time import perf_counter
 from typing import Any
 
 from fastapi import Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
 from eta.api.problems import problem, to_response
 
@@ -31,13 +38,38 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("eta_http_requests", "Requests answered.", ("route", "method", "status"), registry=self.registry)
-        self.seconds = Histogram("eta_http_request_seconds", "Seconds until an answer was sent.", ("route",), registry=self.registry)
-        self.answers = Counter("eta_answers", "Results told, by code.", ("code",), registry=self.registry)
-        self.unkept = Counter("eta_answers_unkept", "Answers given that could not be kept.", registry=self.registry)
-        self.loads = Counter("eta_model_loads", "Versions loaded and refused.", ("outcome",), registry=self.registry)
-        self.serves = Gauge("eta_model_serves", "1 for the version that serves.", ("version",), registry=self.registry)
-        self.is_degraded = Gauge("eta_model_degraded", "1 while no model answers, or another than was promoted.", registry=self.registry)
+        self.requests = Counter(
+            "eta_http_requests",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "eta_http_request_seconds",
+            "Seconds until an answer was sent.",
+            ("route",),
+            registry=self.registry,
+        )
+        self.answers = Counter(
+            "eta_answers", "Results told, by code.", ("code",), registry=self.registry
+        )
+        self.unkept = Counter(
+            "eta_answers_unkept", "Answers given that could not be kept.", registry=self.registry
+        )
+        self.loads = Counter(
+            "eta_model_loads", "Versions loaded and refused.", ("outcome",), registry=self.registry
+        )
+        self.serves = Gauge(
+            "eta_model_serves",
+            "1 for the version that serves.",
+            ("version",),
+            registry=self.registry,
+        )
+        self.is_degraded = Gauge(
+            "eta_model_degraded",
+            "1 while no model answers, or another than was promoted.",
+            registry=self.registry,
+        )
 
     def count_answers(self, codes: Iterable[str]) -> None:
         """Counts the results of one request."""
@@ -72,18 +104,32 @@ class Observed:
                 status = message["status"]
                 told = list(message.get("headers", ()))
                 named = {name for name, _ in told}
-                message["headers"] = [*told, *(header for header in _HEADERS.items() if header[0] not in named)]
+                message["headers"] = [
+                    *told,
+                    *(header for header in _HEADERS.items() if header[0] not in named),
+                ]
             await send(message)
 
         try:
             await self.app(scope, receive, count)
         except Exception as error:
-            # The caller learns nothing of our inside, and the log nothing of the body, which an error may repeat.
+            # The caller learns nothing of our inside, and the log nothing of the body, which an
+            # error may repeat.
             stack = traceback.format_tb(error.__traceback__)
-            log.error("a request failed: %s", type(error).__name__, extra={"action": "request_failed", "route": _route(scope), "stack": stack})
+            log.error(
+                "a request failed: %s",
+                type(error).__name__,
+                extra={"action": "request_failed", "route": _route(scope), "stack": stack},
+            )
             if status:
                 raise
-            await to_response(problem(500, "something went wrong here; try again, and tell us if it stays", scope["path"]))(scope, receive, count)
+            await to_response(
+                problem(
+                    500,
+                    "something went wrong here; try again, and tell us if it stays",
+                    scope["path"],
+                )
+            )(scope, receive, count)
         finally:
             self.metrics.requests.labels(_route(scope), _method(scope), str(status)).inc()
             self.metrics.seconds.labels(_route(scope)).observe(perf_counter() - started)
@@ -96,4 +142,8 @@ def _route(scope: Scope) -> str:
 
 def _method(scope: Scope) -> str:
     method = str(scope["method"])
-    return method if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} else "other"
+    return (
+        method
+        if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+        else "other"
+    )

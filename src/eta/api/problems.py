@@ -19,7 +19,16 @@ from fastapi.exceptions import HTTPException, RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from eta.domain.errors import Conflict, EtaError, InvalidValue, KeyReused, NotRecorded, RegisteredOtherwise, StoreBusy, StoreUnavailable
+from eta.domain.errors import (
+    Conflict,
+    EtaError,
+    InvalidValue,
+    KeyReused,
+    NotRecorded,
+    RegisteredOtherwise,
+    StoreBusy,
+    StoreUnavailable,
+)
 
 BAD_FIELD = "a field cannot be used; errors name it and the mend"
 MEDIA_TYPE = "application/problem+json"
@@ -27,9 +36,13 @@ MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 100
 _LONGEST_NAME = 64
 
-#: Names of statuses (RFC 9110), which the standard library words differently from one version to the next.
+#: Names of statuses (RFC 9110), which the standard library words differently from one version to
+#: the next.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
-_DETAILS = {404: "there is no such path; /openapi.json lists those there are", 405: "the path does not know this method; see Allow"}
+_DETAILS = {
+    404: "there is no such path; /openapi.json lists those there are",
+    405: "the path does not know this method; see Allow",
+}
 
 #: What our facts are called at the door.
 _FIELD_OF = {
@@ -44,7 +57,16 @@ _FIELD_OF = {
     **dict.fromkeys(("length_cm", "width_cm", "height_cm"), "dimensions"),
 }
 #: What a correction may say.
-CORRECTABLE = frozenset({"carrier_code", "service_code", "tracking_number", "weight", "dimensions", "order_promised_delivery_date"})
+CORRECTABLE = frozenset(
+    {
+        "carrier_code",
+        "service_code",
+        "tracking_number",
+        "weight",
+        "dimensions",
+        "order_promised_delivery_date",
+    }
+)
 
 #: pydantic's findings in our words, each with its mend; what is in braces are our own bounds.
 _MENDS = {
@@ -93,7 +115,14 @@ class Problem(BaseModel):
 class Refused(HTTPException):
     """A request that goes no further."""
 
-    def __init__(self, status: int, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(status, detail, dict(headers or {}))
         self.errors = list(errors)
 
@@ -105,22 +134,41 @@ def unprocessable(loc: Sequence[str | int], type_: str, msg: str) -> Refused:
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
     """Errors of pydantic without the values that caused them."""
-    return [FieldError(loc=shown(error["loc"]), msg=_mend(error), type=error["type"]) for error in islice(errors, MOST_ERRORS)]
+    return [
+        FieldError(loc=shown(error["loc"]), msg=_mend(error), type=error["type"])
+        for error in islice(errors, MOST_ERRORS)
+    ]
 
 
 def _mend(error: Mapping[str, Any]) -> str:
-    return _MENDS[error["type"]].format(**error.get("ctx", {})) if error["type"] in _MENDS else str(error["msg"])
+    return (
+        _MENDS[error["type"]].format(**error.get("ctx", {}))
+        if error["type"] in _MENDS
+        else str(error["msg"])
+    )
 
 
 def shown(loc: Sequence[str | int]) -> list[str | int]:
     """A path whose names, which may be anybody's, are plain ASCII and short."""
-    return [part if isinstance(part, int) else part.encode("unicode_escape", "backslashreplace").decode("ascii")[:_LONGEST_NAME] for part in loc]
+    return [
+        part
+        if isinstance(part, int)
+        else part.encode("unicode_escape", "backslashreplace").decode("ascii")[:_LONGEST_NAME]
+        for part in loc
+    ]
 
 
 def problem(status: int, detail: str, instance: str, errors: Sequence[FieldError] = ()) -> Problem:
     """The value behind every refusal."""
     path = quote(instance, safe="/-._~")[:200]
-    return Problem(type="about:blank", title=_TITLES.get(status, HTTPStatus(status).phrase), status=status, detail=detail, instance=path, errors=list(errors))
+    return Problem(
+        type="about:blank",
+        title=_TITLES.get(status, HTTPStatus(status).phrase),
+        status=status,
+        detail=detail,
+        instance=path,
+        errors=list(errors),
+    )
 
 
 def to_response(value: Problem, headers: Mapping[str, str] | None = None) -> Response:
@@ -131,7 +179,14 @@ def to_response(value: Problem, headers: Mapping[str, str] | None = None) -> Res
 def _methods(app: FastAPI, path: str) -> list[str]:
     """All methods that a path knows."""
     templates = app.openapi()["paths"].items()
-    return sorted({method.upper() for template, known in templates if re.fullmatch(re.sub(r"{[^/}]+}", "[^/]+", template), path) for method in known})
+    return sorted(
+        {
+            method.upper()
+            for template, known in templates
+            if re.fullmatch(re.sub(r"{[^/}]+}", "[^/]+", template), path)
+            for method in known
+        }
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -139,22 +194,46 @@ def install(app: FastAPI) -> None:
 
     async def refused(request: Request, error: StarletteHTTPException) -> Response:
         errors = error.errors if isinstance(error, Refused) else []
-        detail = str(error.detail) if isinstance(error, Refused) else _DETAILS.get(error.status_code, str(error.detail))
+        detail = (
+            str(error.detail)
+            if isinstance(error, Refused)
+            else _DETAILS.get(error.status_code, str(error.detail))
+        )
         # The framework names the methods of the first route that fits.
-        headers = {"Allow": ", ".join(_methods(app, request.scope["path"]))} if error.status_code == 405 else error.headers
+        headers = (
+            {"Allow": ", ".join(_methods(app, request.scope["path"]))}
+            if error.status_code == 405
+            else error.headers
+        )
         return to_response(problem(error.status_code, detail, request.url.path, errors), headers)
 
     async def invalid_body(request: Request, error: RequestValidationError) -> Response:
         return to_response(problem(422, BAD_FIELD, request.url.path, field_errors(error.errors())))
 
     async def invalid_value(request: Request, error: InvalidValue) -> Response:
-        errors = [FieldError(loc=["body", _FIELD_OF.get(error.field, error.field)], msg=f"the value cannot be right; {error.mend}", type="invalid_value")]
+        errors = [
+            FieldError(
+                loc=["body", _FIELD_OF.get(error.field, error.field)],
+                msg=f"the value cannot be right; {error.mend}",
+                type="invalid_value",
+            )
+        ]
         return to_response(problem(422, BAD_FIELD, request.url.path, errors))
 
     async def is_registered_otherwise(request: Request, error: RegisteredOtherwise) -> Response:
         names = sorted({_FIELD_OF.get(name, name) for name in error.fields})
-        mend = "correct it with PATCH" if CORRECTABLE.issuperset(names) else "delete it and register it anew, or send what was sent before"
-        return to_response(problem(409, f"shipment {error.shipment_id} is registered with another {', '.join(names)}; {mend}", request.url.path))
+        mend = (
+            "correct it with PATCH"
+            if CORRECTABLE.issuperset(names)
+            else "delete it and register it anew, or send what was sent before"
+        )
+        return to_response(
+            problem(
+                409,
+                f"shipment {error.shipment_id} is registered with another {', '.join(names)}; {mend}",
+                request.url.path,
+            )
+        )
 
     async def contradicts(request: Request, error: EtaError) -> Response:
         return to_response(problem(409, str(error), request.url.path))
@@ -170,8 +249,15 @@ def install(app: FastAPI) -> None:
         # Callers that come back all at once would only be refused again.
         wait = {"Retry-After": str(1 + secrets.randbelow(5))}
         # What is wrong is for the log alone.
-        detail = "too much waits already" if isinstance(error, StoreBusy) else "nothing can be stored or read at the moment"
-        return to_response(problem(503, f"{detail}; nothing of this was recorded; try again", request.url.path), wait)
+        detail = (
+            "too much waits already"
+            if isinstance(error, StoreBusy)
+            else "nothing can be stored or read at the moment"
+        )
+        return to_response(
+            problem(503, f"{detail}; nothing of this was recorded; try again", request.url.path),
+            wait,
+        )
 
     table: dict[type[Exception], Any] = {
         StarletteHTTPException: refused,

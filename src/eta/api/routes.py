@@ -30,17 +30,26 @@ v1 = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 probes = APIRouter(route_class=StrictRoute, tags=["probes"])
 
 
-@v1.post("/score", response_model=Scores, responses=problems(*OF_BODIES), openapi_extra=contract.SCORE)
+@v1.post(
+    "/score", response_model=Scores, responses=problems(*OF_BODIES), openapi_extra=contract.SCORE
+)
 async def score(request: Request, body: ScoreRequest) -> Response:
     """Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem."""
     state, current = request.app.state, _current(request)
     as_of = body.as_of or state.clock()
-    results = await state.workers.run(lambda: _results(body, current, as_of, state.settings.promise_policy, request.url.path), len(body.shipments))
+    results = await state.workers.run(
+        lambda: _results(body, current, as_of, state.settings.promise_policy, request.url.path),
+        len(body.shipments),
+    )
     state.metrics.count_answers(str(entry.get("confidence_code", "refused")) for entry in results)
-    return await state.workers.run(lambda: _json(reply("Scores", as_of, current, results)), len(results))
+    return await state.workers.run(
+        lambda: _json(reply("Scores", as_of, current, results)), len(results)
+    )
 
 
-@v1.get("/models", response_model=Models, responses=problems(*OF_READING), openapi_extra=contract.MODELS)
+@v1.get(
+    "/models", response_model=Models, responses=problems(*OF_READING), openapi_extra=contract.MODELS
+)
 async def models(request: Request) -> Response:
     """The versions there are, the one that learned furthest first, and which one serves."""
     serving: Serving = request.app.state.serving
@@ -65,7 +74,11 @@ async def livez() -> Response:
     return _json(Liveness())
 
 
-@probes.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Scans cannot be stored."}})
+@probes.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "Scans cannot be stored."}},
+)
 async def readyz(request: Request) -> Response:
     """What serves, and what is not as it should be; without a model the service still answers, and says `degraded`."""
     store, current = request.app.state.store, _current(request)
@@ -74,18 +87,33 @@ async def readyz(request: Request) -> Response:
             await asyncio.wait_for(request.app.state.written.result(tried), TRY_OUT_SECONDS)
     can_write = store.can_write
     is_ready = not (current.is_degraded or current.faults)
-    status: Literal["ready", "degraded", "unavailable"] = "unavailable" if not can_write else "ready" if is_ready else "degraded"
+    status: Literal["ready", "degraded", "unavailable"] = (
+        "unavailable" if not can_write else "ready" if is_ready else "degraded"
+    )
     details = [*([] if can_write else ["scans cannot be stored at the moment"]), *current.faults]
-    answered = _json(Readiness(status=status, model_version=current.version, promoted=current.promoted, details=details))
+    answered = _json(
+        Readiness(
+            status=status, model_version=current.version, promoted=current.promoted, details=details
+        )
+    )
     answered.status_code = 200 if can_write else 503
     return answered
 
 
-@probes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+@probes.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     """Counters for Prometheus."""
     current = _current(request)
-    return cast(Response, request.app.state.metrics.page(current.version, is_degraded=current.is_degraded or bool(current.faults)))
+    return cast(
+        Response,
+        request.app.state.metrics.page(
+            current.version, is_degraded=current.is_degraded or bool(current.faults)
+        ),
+    )
 
 
 def _current(request: Request) -> Current:
@@ -94,7 +122,9 @@ def _current(request: Request) -> Current:
     return serving.current
 
 
-def _results(body: ScoreRequest, current: Current, as_of: datetime, promise: PromisePolicy, path: str) -> list[dict[str, object]]:
+def _results(
+    body: ScoreRequest, current: Current, as_of: datetime, promise: PromisePolicy, path: str
+) -> list[dict[str, object]]:
     told = cast("list[ShipmentTold | Rejected]", body.shipments)
     shipments: list[Shipment] = []
     events: list[TrackingEvent] = []
@@ -104,17 +134,37 @@ def _results(body: ScoreRequest, current: Current, as_of: datetime, promise: Pro
             shipments.append(shipment)
             events += scans
     terms = Terms(coverage=body.confidence_level, promise=promise)
-    answers = iter(score_shipments(shipments, events, current.answering, as_of, policy=DelayPolicy(), terms=terms))
-    return [_refusal(item, number, path) if isinstance(item, Rejected) else _result(item, next(answers), current, terms) for number, item in enumerate(told)]
+    answers = iter(
+        score_shipments(
+            shipments, events, current.answering, as_of, policy=DelayPolicy(), terms=terms
+        )
+    )
+    return [
+        _refusal(item, number, path)
+        if isinstance(item, Rejected)
+        else _result(item, next(answers), current, terms)
+        for number, item in enumerate(told)
+    ]
 
 
-def _result(item: ShipmentTold, answer: Answer, current: Current, terms: Terms) -> dict[str, object]:
-    return {**to_fields(answer, current, terms, item.carrier_code, item.service_code), "shipment_id": item.shipment_id}
+def _result(
+    item: ShipmentTold, answer: Answer, current: Current, terms: Terms
+) -> dict[str, object]:
+    return {
+        **to_fields(answer, current, terms, item.carrier_code, item.service_code),
+        "shipment_id": item.shipment_id,
+    }
 
 
 def _refusal(item: Rejected, number: int, path: str) -> dict[str, object]:
-    errors = [error.model_copy(update={"loc": ["body", "shipments", number, *error.loc]}) for error in item.errors]
-    return {"shipment_id": item.shipment_id, "problem": problem(422, "the shipment cannot be used", path, errors)}
+    errors = [
+        error.model_copy(update={"loc": ["body", "shipments", number, *error.loc]})
+        for error in item.errors
+    ]
+    return {
+        "shipment_id": item.shipment_id,
+        "problem": problem(422, "the shipment cannot be used", path, errors),
+    }
 
 
 def _json(told: object) -> Response:

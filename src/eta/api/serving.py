@@ -1,8 +1,8 @@
 """The model that serves: one immutable reference, swapped off the event loop when the registry changes.
 
-A request takes the reference once and answers with it, so that every answer is exactly one version's. A version is
-loaded, checked byte by byte and tried before it is swapped in; one that fails leaves the old one serving. The lane
-medians beside the versions answer where none can.
+A request takes the reference once and answers with it, so that every answer is exactly one
+version's. A version is loaded, checked byte by byte and tried before it is swapped in; one that
+fails leaves the old one serving. The lane medians beside the versions answer where none can.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from eta.forecast.lane_medians import LaneMedians
 from eta.registry import Registry, Version
 from eta.service.quote_delivery import quote_delivery
 from eta.service.score_shipments import Terms
-from eta.service.served_model import LANE_MEDIANS, Answering, ServedMedians, ServedModel, kept_medians
+from eta.service.served_model import (
+    LANE_MEDIANS,
+    Answering,
+    ServedMedians,
+    ServedModel,
+    kept_medians,
+)
 from eta.service.supposed_parcels import CarrierService
 
 #: Seconds between two looks at the registry.
@@ -65,7 +71,9 @@ class Current:
     @property
     def learned_on(self) -> date | None:
         """The day, in UTC, up to which what answers has learned."""
-        through = self.fallback.data_through if self.fallback and not self.served else self.data_through
+        through = (
+            self.fallback.data_through if self.fallback and not self.served else self.data_through
+        )
         return through.astimezone(UTC).date() if through else None
 
     @property
@@ -121,7 +129,9 @@ class Serving:
     def look(self) -> None:
         """Reads the registry if it has changed, and swaps the reference if another version should serve."""
         seen = _signature(self.folder)
-        if seen == self._seen and not (self._refused and monotonic() - self._looked_at > AGAIN_AFTER):
+        if seen == self._seen and not (
+            self._refused and monotonic() - self._looked_at > AGAIN_AFTER
+        ):
             return
         self._looked_at = monotonic()
         self._refused.clear()
@@ -132,10 +142,15 @@ class Serving:
         if promoted or not faults:
             chosen = self._choose(registry, promoted, names)
         else:
-            chosen = replace(self.current if self.current.served else self._choose(registry, None, names), faults=faults)
+            chosen = replace(
+                self.current if self.current.served else self._choose(registry, None, names),
+                faults=faults,
+            )
         # In one step: no request may see a version without what stands in for it.
         _, fallback, fault = self._medians
-        self.current = replace(chosen, fallback=fallback, faults=(*chosen.faults, fault) if fault else chosen.faults)
+        self.current = replace(
+            chosen, fallback=fallback, faults=(*chosen.faults, fault) if fault else chosen.faults
+        )
         self.versions = tuple(self._known(registry, name) for name in names)
         self._seen = seen
 
@@ -158,8 +173,19 @@ class Serving:
                 return replace(wanted, promoted=promoted)
             if self.current.served:
                 return replace(self.current, promoted=promoted, faults=self._faults())
-        found = next((loaded for name in names if name != promoted and (loaded := self._load(registry, name))), Current())
-        return replace(found, promoted=promoted, faults=self._faults() or (() if found.served else ("there is no model version",)))
+        found = next(
+            (
+                loaded
+                for name in names
+                if name != promoted and (loaded := self._load(registry, name))
+            ),
+            Current(),
+        )
+        return replace(
+            found,
+            promoted=promoted,
+            faults=self._faults() or (() if found.served else ("there is no model version",)),
+        )
 
     def _load(self, registry: Registry, name: str) -> Current | None:
         """The version, checked and tried; None if it cannot serve, with the reason noted."""
@@ -167,10 +193,16 @@ class Serving:
             return replace(self.current, faults=())
         try:
             version = registry.load(name)
-            current = Current(ServedModel.unpack(version, HazardModel, self.holidays), version.data_through)
+            current = Current(
+                ServedModel.unpack(version, HazardModel, self.holidays), version.data_through
+            )
             _try(current, version)
         except Exception as error:  # noqa: BLE001  # whatever a version does, the old one serves on
-            self._refused[name] = str(error) if isinstance(error, EtaError) else f"model version {name} cannot answer: {type(error).__name__}"
+            self._refused[name] = (
+                str(error)
+                if isinstance(error, EtaError)
+                else f"model version {name} cannot answer: {type(error).__name__}"
+            )
             log.warning("%s", self._refused[name], extra={"action": "model_refused"})
             self.on_load("refused")
             return None
@@ -188,7 +220,9 @@ class Serving:
                 version = registry.load(name)
             except EtaError as error:
                 return Known(name, refused=str(error))
-            self._sound[name] = Known(name, version.data_through, version.manifest["data"].get("examples"))
+            self._sound[name] = Known(
+                name, version.data_through, version.manifest["data"].get("examples")
+            )
         return self._sound[name]
 
 
@@ -215,7 +249,13 @@ def _stat(path: Path) -> tuple[int, int, int] | None:
 
 def _try(current: Current, version: Version) -> None:
     """One estimate, which must not fail; it also loads what the first request would have waited for."""
-    lane = Shipment(shipment_id="trial", order_id="trial", origin=Place(country="AT"), destination=Place(country="AT"), ordered_at=version.data_through)
+    lane = Shipment(
+        shipment_id="trial",
+        order_id="trial",
+        origin=Place(country="AT"),
+        destination=Place(country="AT"),
+        ordered_at=version.data_through,
+    )
     quote_delivery(lane, [CarrierService()], current.served, policy=DelayPolicy(), terms=Terms())
 
 

@@ -33,7 +33,12 @@ class EventResult(Reply):
 
     status: Outcome
     event_id: str
-    shipment_id: Annotated[str | None, Field(description="Null as long as no shipment bears the number; then it counts for the one that will.")]
+    shipment_id: Annotated[
+        str | None,
+        Field(
+            description="Null as long as no shipment bears the number; then it counts for the one that will."
+        ),
+    ]
     reason: Annotated[str | None, Field(description="Why it was put aside.")]
 
 
@@ -56,8 +61,17 @@ class JourneyEvent(Reply):
     event_id: str
     event_code: str
     carrier_event_code: str | None
-    occurred_at: Annotated[datetime, Field(description="With the offset that was sent, or that of the zone it was read in.")]
-    occurred_local: Annotated[datetime, Field(description="The clock on the wall where it happened.", json_schema_extra={"format": "local-date-time"})]
+    occurred_at: Annotated[
+        datetime,
+        Field(description="With the offset that was sent, or that of the zone it was read in."),
+    ]
+    occurred_local: Annotated[
+        datetime,
+        Field(
+            description="The clock on the wall where it happened.",
+            json_schema_extra={"format": "local-date-time"},
+        ),
+    ]
     timezone_source: str
     time_ambiguous: bool
     received_at: Annotated[datetime, Field(description="When we knew of it.")]
@@ -112,7 +126,10 @@ class Shipment(Reply):
     changed_at: datetime
     as_of: datetime
     last_scan_age_hours: float | None
-    expected_next_scan_by: Annotated[datetime | None, Field(description="When nearly all parcels of its stage have been scanned again.")]
+    expected_next_scan_by: Annotated[
+        datetime | None,
+        Field(description="When nearly all parcels of its stage have been scanned again."),
+    ]
     forecast: Result
     journey: Annotated[list[JourneyEvent], Field(description="In the order in which it happened.")]
     revisions: list[Revision]
@@ -128,7 +145,9 @@ class Shipments(Reply):
     model_version: str | None
     degraded: bool
     results: list[Shipment]
-    next_cursor: Annotated[str | None, Field(description="Send it as `cursor` for the next page; null after the last.")]
+    next_cursor: Annotated[
+        str | None, Field(description="Send it as `cursor` for the next page; null after the last.")
+    ]
 
 
 class Erased(Reply):
@@ -142,7 +161,10 @@ class QuarantinedEvent(Reply):
     """A scan that cannot be right, of a shipment or of a carrier's number."""
 
     event_id: str
-    reason: Annotated[str, Field(description="`too_far_in_the_past`, `too_far_in_the_future` or `too_many_scans`.")]
+    reason: Annotated[
+        str,
+        Field(description="`too_far_in_the_past`, `too_far_in_the_future` or `too_many_scans`."),
+    ]
     received_at: datetime
     shipment_id: str | None
     carrier_code: str | None
@@ -161,7 +183,9 @@ class Quarantine(Reply):
     next_cursor: str | None
 
 
-def shipment(telling: Telling, current: Current, as_of: datetime, terms: Terms) -> dict[str, object]:
+def shipment(
+    telling: Telling, current: Current, as_of: datetime, terms: Terms
+) -> dict[str, object]:
     """The fields of a ``Shipment``, in their order."""
     known = telling.known
     facts = known.registration.shipment
@@ -175,11 +199,16 @@ def shipment(telling: Telling, current: Current, as_of: datetime, terms: Terms) 
         "created_at": from_microseconds(known.stored.created_at),
         "changed_at": from_microseconds(known.versions[-1].known_at),
         "as_of": as_of,
-        "last_scan_age_hours": None if telling.last_scan_age_hours is None else round(telling.last_scan_age_hours, 2),
+        "last_scan_age_hours": None
+        if telling.last_scan_age_hours is None
+        else round(telling.last_scan_age_hours, 2),
         "expected_next_scan_by": telling.expected_next_scan_by,
         "forecast": to_fields(telling.answer, current, terms, facts.carrier, facts.service_level),
         "journey": [_journey(event) for event in known.events],
-        "revisions": [_revision(forecast, cause) for forecast, cause in zip(known.forecasts, causes(known.forecasts), strict=True)],
+        "revisions": [
+            _revision(forecast, cause)
+            for forecast, cause in zip(known.forecasts, causes(known.forecasts), strict=True)
+        ],
         "flags": [_flag(flag, as_of) for flag in known.flags],
         "versions": [_version(version) for version in known.versions],
     }
@@ -187,12 +216,21 @@ def shipment(telling: Telling, current: Current, as_of: datetime, terms: Terms) 
 
 def event_result(recorded: Recorded) -> dict[str, object]:
     """The fields of an ``EventResult``."""
-    return {"status": recorded.outcome.value, "event_id": recorded.event_id, "shipment_id": recorded.shipment_id, "reason": recorded.reason}
+    return {
+        "status": recorded.outcome.value,
+        "event_id": recorded.event_id,
+        "shipment_id": recorded.shipment_id,
+        "reason": recorded.reason,
+    }
 
 
 def quarantine(rows: Sequence[Quarantined], cursor: str | None) -> dict[str, object]:
     """The fields of a ``Quarantine``."""
-    return {"object": "Quarantine", "results": [_put_aside(row) for row in rows], "next_cursor": cursor}
+    return {
+        "object": "Quarantine",
+        "results": [_put_aside(row) for row in rows],
+        "next_cursor": cursor,
+    }
 
 
 def _put_aside(row: Quarantined) -> dict[str, object]:
@@ -214,7 +252,9 @@ def _put_aside(row: Quarantined) -> dict[str, object]:
 
 
 def _journey(event: StoredEvent) -> dict[str, object]:
-    at = from_microseconds(event.occurred_at).astimezone(timezone(timedelta(minutes=event.offset_minutes)))
+    at = from_microseconds(event.occurred_at).astimezone(
+        timezone(timedelta(minutes=event.offset_minutes))
+    )
     return {
         "event_id": event.event_id,
         "event_code": event.event_code,

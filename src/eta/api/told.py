@@ -16,7 +16,14 @@ from eta.service.compare_services import Comparison
 from eta.service.find_ship_by import ShipBy, ShipByCode
 from eta.service.quote_delivery import Quote
 from eta.service.quote_order import End, OrderQuote
-from eta.service.score_shipments import DELIVERED_LATE, PERCENTILES, Answer, AnswerCode, DelayAnswer, Terms
+from eta.service.score_shipments import (
+    DELIVERED_LATE,
+    PERCENTILES,
+    Answer,
+    AnswerCode,
+    DelayAnswer,
+    Terms,
+)
 
 #: Answers without dates for want of evidence, and those for want of a model.
 _ABSTAINED, _DEGRADED = AnswerCode.TOO_LITTLE_SUPPORT, AnswerCode.NO_MODEL
@@ -51,7 +58,12 @@ class Promise(Reply):
 
     date: date
     is_ours: Annotated[bool, Field(description="We propose it; nobody has promised it yet.")]
-    policy: Annotated[str | None, Field(description="Version of the policy that chose it; null for a promise that was given, a draft, and the default.")]
+    policy: Annotated[
+        str | None,
+        Field(
+            description="Version of the policy that chose it; null for a promise that was given, a draft, and the default."
+        ),
+    ]
     on_time_probability: Probability | None
 
 
@@ -67,10 +79,23 @@ class Evidence(Reply):
 class Delay(Reply):
     """The delay flag; `state` is null where no arrival is waited for."""
 
-    state: Annotated[str | None, Field(json_schema_extra={"enum": [*(str(state) for state in DelayState), DELIVERED_LATE, None]})]
-    probability: Annotated[Probability | None, Field(description="P(late); null without a promise.")]
-    baseline: Annotated[Literal["promise"] | None, Field(description="What late is measured against.")]
-    lead_time_hours: Annotated[float | None, Field(description="Hours until the promised day ends.")]
+    state: Annotated[
+        str | None,
+        Field(
+            json_schema_extra={
+                "enum": [*(str(state) for state in DelayState), DELIVERED_LATE, None]
+            }
+        ),
+    ]
+    probability: Annotated[
+        Probability | None, Field(description="P(late); null without a promise.")
+    ]
+    baseline: Annotated[
+        Literal["promise"] | None, Field(description="What late is measured against.")
+    ]
+    lead_time_hours: Annotated[
+        float | None, Field(description="Hours until the promised day ends.")
+    ]
     reason_code: str | None
     reason_party: str | None
     evidence: list[Evidence]
@@ -79,8 +104,15 @@ class Delay(Reply):
 class Basis(Reply):
     """What stands behind the answer."""
 
-    level: Annotated[str, Field(description="The rung of support, `observed` for an arrival, `none` where nothing is answered.")]
-    n_effective: Annotated[int, Field(description="Parcels that arrived, learned from on that rung.")]
+    level: Annotated[
+        str,
+        Field(
+            description="The rung of support, `observed` for an arrival, `none` where nothing is answered."
+        ),
+    ]
+    n_effective: Annotated[
+        int, Field(description="Parcels that arrived, learned from on that rung.")
+    ]
     data_through: date | None
     abstained: bool
 
@@ -98,8 +130,12 @@ class Result(Reply):
     timezone: str
     timezone_source: str
     time_in_transit: TimeInTransit
-    confidence_level: Annotated[float, Field(description="P(min <= arrival <= max) is at least this.")]
-    delivery_date_confidence: Annotated[Probability | None, Field(description="P(arrival on or before the estimated date).")]
+    confidence_level: Annotated[
+        float, Field(description="P(min <= arrival <= max) is at least this.")
+    ]
+    delivery_date_confidence: Annotated[
+        Probability | None, Field(description="P(arrival on or before the estimated date).")
+    ]
     confidence_code: AnswerCode
     promise: Promise | None
     delay: Delay
@@ -125,17 +161,27 @@ class Cutoff(Reply):
     """Until when an order is told the same dates."""
 
     order_by: Annotated[datetime, Field(description="By the clocks of the origin.")]
-    minutes_left: Annotated[int, Field(ge=0, description="Whole minutes from the order until then.")]
+    minutes_left: Annotated[
+        int, Field(ge=0, description="Whole minutes from the order until then.")
+    ]
 
 
 class EstimatedResult(Result):
     """One answer about a carrier service."""
 
-    ship_on_date: Annotated[date | None, Field(description="The local day at the origin on which it is most likely handed over; only with `estimated_pickup`.")]
+    ship_on_date: Annotated[
+        date | None,
+        Field(
+            description="The local day at the origin on which it is most likely handed over; only with `estimated_pickup`."
+        ),
+    ]
     cutoff: Annotated[Cutoff | None, Field(description="Only with `estimated_pickup`.")]
 
     desired_delivery_probability: Annotated[
-        Probability | None, Field(description="P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains.")
+        Probability | None,
+        Field(
+            description="P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains."
+        ),
     ]
 
 
@@ -150,7 +196,12 @@ class ServiceComparison(Reply):
     """Places in `results`, null where no answer has what is compared."""
 
     fastest: Annotated[int | None, Field(description="The earliest median date.")]
-    safest: Annotated[int | None, Field(description="The highest chance by the desired date, else the earliest end of the window.")]
+    safest: Annotated[
+        int | None,
+        Field(
+            description="The highest chance by the desired date, else the earliest end of the window."
+        ),
+    ]
     cheapest: Annotated[int | None, Field(description="The lowest price.")]
     dominated: list[Dominated]
 
@@ -173,7 +224,12 @@ class Estimates(Reply):
     results: list[EstimatedResult]
     comparison: ServiceComparison
     messages: list[Message]
-    id: Annotated[str | None, Field(description="Names the estimate when the shipment is registered; only with `is_shown`.")] = None
+    id: Annotated[
+        str | None,
+        Field(
+            description="Names the estimate when the shipment is registered; only with `is_shown`."
+        ),
+    ] = None
 
 
 class OrderEnd(Reply):
@@ -182,15 +238,30 @@ class OrderEnd(Reply):
     estimated_delivery_date: Annotated[date | None, Field(description="The median date.")]
     estimated_delivery_date_min: date | None
     estimated_delivery_date_max: date | None
-    delivery_date_confidence: Annotated[Probability | None, Field(description="P(arrival on or before the estimated date).")]
-    desired_delivery_probability: Annotated[Probability | None, Field(description="P(arrival on or before `desired_delivery_date`); null without one.")]
+    delivery_date_confidence: Annotated[
+        Probability | None, Field(description="P(arrival on or before the estimated date).")
+    ]
+    desired_delivery_probability: Annotated[
+        Probability | None,
+        Field(description="P(arrival on or before `desired_delivery_date`); null without one."),
+    ]
 
 
 class PiecesDependence(Reply):
     """How likely what holds up one parcel is to hold up another."""
 
-    correlation: Annotated[float | None, Field(ge=0.0, le=1.0, description="Of the normal scores of two parcels, on average; null for a single one.")]
-    learned_from_pairs: Annotated[int | None, Field(ge=0, description="Pairs of past parcels behind it; 0 where it is assumed.")]
+    correlation: Annotated[
+        float | None,
+        Field(
+            ge=0.0,
+            le=1.0,
+            description="Of the normal scores of two parcels, on average; null for a single one.",
+        ),
+    ]
+    learned_from_pairs: Annotated[
+        int | None,
+        Field(ge=0, description="Pairs of past parcels behind it; 0 where it is assumed."),
+    ]
 
 
 class OrderEstimate(Reply):
@@ -200,8 +271,15 @@ class OrderEstimate(Reply):
     as_of: datetime
     model_version: str | None
     degraded: bool
-    code: Annotated[AnswerCode, Field(description="Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date.")]
-    confidence_level: Annotated[float, Field(description="P(min <= arrival <= max) is at least this.")]
+    code: Annotated[
+        AnswerCode,
+        Field(
+            description="Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date."
+        ),
+    ]
+    confidence_level: Annotated[
+        float, Field(description="P(min <= arrival <= max) is at least this.")
+    ]
     first: OrderEnd | None
     last: Annotated[OrderEnd | None, Field(description="Then the order is complete.")]
     dependence: PiecesDependence
@@ -222,9 +300,14 @@ class ShippingDeliveryTime(Reply):
 
     context: Annotated[Literal["https://schema.org"], Field(alias="@context")]
     type: Annotated[Literal["ShippingDeliveryTime"], Field(alias="@type")]
-    handlingTime: Annotated[DayRange | None, Field(description="Only where the hand-over is declared.")] = None  # noqa: N815  # schema.org's name
+    handlingTime: Annotated[  # noqa: N815  # schema.org's name
+        DayRange | None, Field(description="Only where the hand-over is declared.")
+    ] = None
     transitTime: DayRange  # noqa: N815  # schema.org's name
-    cutoffTime: Annotated[str | None, Field(description="A time of day with its offset; only where a cut-off is declared.")] = None  # noqa: N815  # schema.org's name
+    cutoffTime: Annotated[  # noqa: N815  # schema.org's name
+        str | None,
+        Field(description="A time of day with its offset; only where a cut-off is declared."),
+    ] = None
 
 
 class ServiceDeliveryTime(Reply):
@@ -256,9 +339,14 @@ class ShipByResult(Reply):
     carrier_code: str | None
     service_code: str | None
     code: ShipByCode
-    ship_by: Annotated[datetime | None, Field(description="By the clocks of the origin; null with a `code` that says why.")]
+    ship_by: Annotated[
+        datetime | None,
+        Field(description="By the clocks of the origin; null with a `code` that says why."),
+    ]
     probability: Probability | None
-    chances: Annotated[list[HandoverChance], Field(description="Of every day that was looked at, earliest first.")]
+    chances: Annotated[
+        list[HandoverChance], Field(description="Of every day that was looked at, earliest first.")
+    ]
 
 
 class ShipBys(Reply):
@@ -285,7 +373,9 @@ class ModelEntry(Reply):
     """One version of the registry."""
 
     version: str
-    data_through: Annotated[datetime | None, Field(description="The moment up to which it has learned.")]
+    data_through: Annotated[
+        datetime | None, Field(description="The moment up to which it has learned.")
+    ]
     examples: int | None
     is_serving: bool
     is_promoted: bool
@@ -304,7 +394,10 @@ class Models(Reply):
 class Readiness(Reply):
     """What the service can do now."""
 
-    status: Annotated[Literal["ready", "degraded", "unavailable"], Field(description="`unavailable`, a 503, only while scans cannot be stored.")]
+    status: Annotated[
+        Literal["ready", "degraded", "unavailable"],
+        Field(description="`unavailable`, a 503, only while scans cannot be stored."),
+    ]
     model_version: str | None
     promoted: str | None
     details: Annotated[list[str], Field(description="What is not as it should be.")]
@@ -316,9 +409,17 @@ class Liveness(Reply):
     status: Literal["alive"] = "alive"
 
 
-def reply(kind: str, as_of: datetime, current: Current, results: list[dict[str, object]]) -> dict[str, object]:
+def reply(
+    kind: str, as_of: datetime, current: Current, results: list[dict[str, object]]
+) -> dict[str, object]:
     """The fields of ``Estimates`` and ``Scores``, in their order."""
-    return {"object": kind, "as_of": as_of, "model_version": current.version, "degraded": current.is_degraded, "results": results}
+    return {
+        "object": kind,
+        "as_of": as_of,
+        "model_version": current.version,
+        "degraded": current.is_degraded,
+        "results": results,
+    }
 
 
 def to_ship_by(answer: ShipBy, carrier: str | None, service_level: str | None) -> dict[str, object]:
@@ -329,15 +430,26 @@ def to_ship_by(answer: ShipBy, carrier: str | None, service_level: str | None) -
         "code": answer.code,
         "ship_by": answer.handover_at,
         "probability": _rounded(answer.probability),
-        "chances": [{"handover_at": each.handover_at, "probability": _rounded(each.probability)} for each in answer.chances],
+        "chances": [
+            {"handover_at": each.handover_at, "probability": _rounded(each.probability)}
+            for each in answer.chances
+        ],
     }
 
 
 def to_schema_org(answered: Mapping[str, Any]) -> dict[str, object]:
     """The fields of ``ShippingDeliveryTimes`` from those of an ``Estimates``, as JSON has them."""
-    times = [(result, _delivery_time(result, answered["as_of"])) for result in answered["results"] if result["estimated_delivery_date_max"]]
+    times = [
+        (result, _delivery_time(result, answered["as_of"]))
+        for result in answered["results"]
+        if result["estimated_delivery_date_max"]
+    ]
     results = [
-        {"carrier_code": result["carrier_code"], "service_code": result["service_code"], "shipping_delivery_time": delivery_time}
+        {
+            "carrier_code": result["carrier_code"],
+            "service_code": result["service_code"],
+            "shipping_delivery_time": delivery_time,
+        }
         for result, delivery_time in times
     ]
     return {"object": "ShippingDeliveryTimes", "id": answered["id"], "results": results}
@@ -349,12 +461,23 @@ def _delivery_time(result: Mapping[str, Any], as_of: str) -> dict[str, object]:
     ordered_on = ordered_at.astimezone(ZoneInfo(result["timezone"])).date()
     start, handling = ordered_on, {}
     if result["ship_on_date"]:
-        start, cutoff = date.fromisoformat(result["ship_on_date"]), datetime.fromisoformat(result["cutoff"]["order_by"])
+        start, cutoff = (
+            date.fromisoformat(result["ship_on_date"]),
+            datetime.fromisoformat(result["cutoff"]["order_by"]),
+        )
         days = (start - ordered_at.astimezone(cutoff.tzinfo).date()).days
-        handling = {"handlingTime": _days(0, max(days, 0)), "cutoffTime": cutoff.timetz().isoformat()}
+        handling = {
+            "handlingTime": _days(0, max(days, 0)),
+            "cutoffTime": cutoff.timetz().isoformat(),
+        }
     ends = (date.fromisoformat(result[f"estimated_delivery_date_{end}"]) for end in ("min", "max"))
     transit = {"transitTime": _days(*(max((end - start).days, 0) for end in ends))}
-    return {"@context": "https://schema.org", "@type": "ShippingDeliveryTime", **handling, **transit}
+    return {
+        "@context": "https://schema.org",
+        "@type": "ShippingDeliveryTime",
+        **handling,
+        **transit,
+    }
 
 
 def _days(fewest: int, most: int) -> dict[str, object]:
@@ -364,18 +487,40 @@ def _days(fewest: int, most: int) -> dict[str, object]:
 def to_comparison(comparison: Comparison) -> dict[str, object]:
     """The fields of a ``ServiceComparison``."""
     dominated = [{"index": index, "by": by} for index, by in comparison.dominated]
-    return {"fastest": comparison.fastest, "safest": comparison.safest, "cheapest": comparison.cheapest, "dominated": dominated}
+    return {
+        "fastest": comparison.fastest,
+        "safest": comparison.safest,
+        "cheapest": comparison.cheapest,
+        "dominated": dominated,
+    }
 
 
 def to_messages(comparison: Comparison) -> list[dict[str, object]]:
     """The fields of each ``Message``."""
     text = "few or no parcels like this went with this service on this lane: what it would do there is not known from them, so compare it with care"
-    return [{"code": "choice_not_seen", "text": text, "path": f"carriers[{index}]"} for index in comparison.unseen]
+    return [
+        {"code": "choice_not_seen", "text": text, "path": f"carriers[{index}]"}
+        for index in comparison.unseen
+    ]
 
 
-def to_estimate(quote: Quote, current: Current, terms: Terms, carrier: str | None, service_level: str | None, ordered_at: datetime) -> dict[str, object]:
+def to_estimate(
+    quote: Quote,
+    current: Current,
+    terms: Terms,
+    carrier: str | None,
+    service_level: str | None,
+    ordered_at: datetime,
+) -> dict[str, object]:
     """The fields of an ``EstimatedResult``."""
-    cutoff = None if quote.order_by is None else {"order_by": quote.order_by, "minutes_left": int((quote.order_by - ordered_at).total_seconds() // 60)}
+    cutoff = (
+        None
+        if quote.order_by is None
+        else {
+            "order_by": quote.order_by,
+            "minutes_left": int((quote.order_by - ordered_at).total_seconds() // 60),
+        }
+    )
     return {
         **to_fields(quote.answer, current, terms, carrier, service_level),
         "ship_on_date": quote.handover_on,
@@ -384,7 +529,13 @@ def to_estimate(quote: Quote, current: Current, terms: Terms, carrier: str | Non
     }
 
 
-def to_order_estimate(quote: OrderQuote, results: list[dict[str, object]], as_of: datetime, current: Current, terms: Terms) -> dict[str, object]:
+def to_order_estimate(
+    quote: OrderQuote,
+    results: list[dict[str, object]],
+    as_of: datetime,
+    current: Current,
+    terms: Terms,
+) -> dict[str, object]:
     """The fields of an ``OrderEstimate``, in its order."""
     return {
         "object": "OrderEstimate",
@@ -395,7 +546,10 @@ def to_order_estimate(quote: OrderQuote, results: list[dict[str, object]], as_of
         "confidence_level": terms.coverage,
         "first": _end(quote.first),
         "last": _end(quote.last),
-        "dependence": {"correlation": _rounded(quote.correlation), "learned_from_pairs": quote.learned_from_pairs},
+        "dependence": {
+            "correlation": _rounded(quote.correlation),
+            "learned_from_pairs": quote.learned_from_pairs,
+        },
         "pieces": results,
     }
 
@@ -412,7 +566,9 @@ def _end(end: End | None) -> dict[str, object] | None:
     }
 
 
-def to_fields(answer: Answer, current: Current, terms: Terms, carrier: str | None, service_level: str | None) -> dict[str, object]:
+def to_fields(
+    answer: Answer, current: Current, terms: Terms, carrier: str | None, service_level: str | None
+) -> dict[str, object]:
     """The fields of a ``Result``, in its order."""
     return {
         "carrier_code": carrier,
@@ -424,7 +580,10 @@ def to_fields(answer: Answer, current: Current, terms: Terms, carrier: str | Non
         "estimated_delivery_date_max": answer.latest_on,
         "timezone": answer.timezone,
         "timezone_source": answer.timezone_source.value,
-        "time_in_transit": {"unit": "calendar_days", **{_PERCENTILE[percent]: days for percent, days in answer.days_left.items()}},
+        "time_in_transit": {
+            "unit": "calendar_days",
+            **{_PERCENTILE[percent]: days for percent, days in answer.days_left.items()},
+        },
         "confidence_level": terms.coverage,
         "delivery_date_confidence": _rounded(answer.confidence),
         "confidence_code": answer.code,
@@ -445,7 +604,12 @@ def _promise(answer: Answer, terms: Terms) -> dict[str, object] | None:
     if answer.promise_on is None:
         return None
     policy = terms.promise.version if answer.is_promise_ours else None
-    return {"date": answer.promise_on, "is_ours": answer.is_promise_ours, "policy": policy, "on_time_probability": _rounded(answer.on_time_probability)}
+    return {
+        "date": answer.promise_on,
+        "is_ours": answer.is_promise_ours,
+        "policy": policy,
+        "on_time_probability": _rounded(answer.on_time_probability),
+    }
 
 
 def _delay(delay: DelayAnswer) -> dict[str, object]:
@@ -458,7 +622,9 @@ def _delay(delay: DelayAnswer) -> dict[str, object]:
     return {
         "state": delay.state,
         "probability": _rounded(delay.probability),
-        "baseline": None if delay.probability is None and delay.lead_time_hours is None else "promise",
+        "baseline": None
+        if delay.probability is None and delay.lead_time_hours is None
+        else "promise",
         "lead_time_hours": _rounded(delay.lead_time_hours, 2),
         "reason_code": delay.reason_code,
         "reason_party": delay.reason_party,

@@ -18,7 +18,8 @@ from eta.store.store import Store
 SMALL = 20
 #: Large batches that may wait.
 LONGEST_QUEUE = 8
-#: Seconds that a model may take over an estimate before the lane medians answer in its place: somebody waits at a checkout.
+#: Seconds that a model may take over an estimate before the lane medians answer in its place:
+#: somebody waits at a checkout.
 ESTIMATE_SECONDS = 0.25
 
 #: Seconds between two erasures of what is old.
@@ -48,18 +49,25 @@ class Workers:
         if parcels <= SMALL:
             return work()
         if self._waiting > LONGEST_QUEUE:
-            raise Refused(503, "too many large batches wait; try again, or send smaller ones", headers={"Retry-After": "5"})
+            raise Refused(
+                503,
+                "too many large batches wait; try again, or send smaller ones",
+                headers={"Retry-After": "5"},
+            )
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._waiting -= 1
 
-    async def run_within(self, seconds: float, work: Callable[[], T], otherwise: Callable[[], T]) -> T:
+    async def run_within(
+        self, seconds: float, work: Callable[[], T], otherwise: Callable[[], T]
+    ) -> T:
         """The result of ``work``, or that of ``otherwise`` where it takes longer than ``seconds``.
 
-        One work follows the other, and a wait for those before does not count. Nothing can stop work that was given up: until it
-        has ended, whoever comes gets ``otherwise`` at once. What ``work`` raises is raised, for a fault is no delay.
+        One work follows the other, and a wait for those before does not count. Nothing can stop
+        work that was given up: until it has ended, whoever comes gets ``otherwise`` at once. What
+        ``work`` raises is raised, for a fault is no delay.
         """
         async with self._turn:
             if self._timed and not self._timed.done():
@@ -116,7 +124,10 @@ class Readers:
     """Threads that wait for the store, so that the event loop does not."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._pool = store, ThreadPoolExecutor(max_workers=4, thread_name_prefix="eta-reader")
+        self._store, self._pool = (
+            store,
+            ThreadPoolExecutor(max_workers=4, thread_name_prefix="eta-reader"),
+        )
 
     async def ask(self, question: Callable[[Session], T]) -> T:
         """The answer of one snapshot."""
@@ -136,8 +147,15 @@ async def retain(store: Store, written: Written, keep_days: int | None) -> None:
     kept_for = None if keep_days is None else keep_days * 86_400_000_000
     while True:
         try:
-            while await written.result(store.submit(let_go_of_the_old, Retaining(kept_for))) == AT_ONCE:
+            while (
+                await written.result(store.submit(let_go_of_the_old, Retaining(kept_for)))
+                == AT_ONCE
+            ):
                 await asyncio.sleep(0.1)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
-            log.error("what is old could not be erased: %s", type(error).__name__, extra={"action": "retention_failed"})
+            log.error(
+                "what is old could not be erased: %s",
+                type(error).__name__,
+                extra={"action": "retention_failed"},
+            )
         await asyncio.sleep(RETAIN_EVERY)

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-#: Clocks are read from the time zone database between these; before and after them they stand as at the end.
+#: Clocks are read from the time zone database between these; before and after them they stand as at
+#: the end.
 _FIRST, _LAST = datetime(1969, 12, 1, tzinfo=UTC), datetime(2111, 1, 1, tzinfo=UTC)
 #: No zone has moved its clocks there and back within so short a time since 1970.
 _STEP = timedelta(days=7)
@@ -26,8 +27,9 @@ _NAT, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 class Clocks:
     """The stretches over which the clocks of Z zones keep their distance from UTC; all times in microseconds.
 
-    Zone z has the stretches ``first[z]:first[z + 1]``. Each begins at an instant ``begins``, runs ``ahead`` of UTC, and
-    by its end clocks have ``shown`` a time of day, as if wall clocks were UTC; a step back does not lower that.
+    Zone z has the stretches ``first[z]:first[z + 1]``. Each begins at an instant ``begins``, runs
+    ``ahead`` of UTC, and by its end clocks have ``shown`` a time of day, as if wall clocks were
+    UTC; a step back does not lower that.
     """
 
     first: NDArray[np.int64]
@@ -41,7 +43,11 @@ class Clocks:
         """The clocks of the zones with these IANA names."""
         zones = [_stretches(name) for name in names]
         first = np.cumsum([0, *(len(zone) for zone in zones)], dtype=np.int64)
-        begins, ahead = np.array([stretch for zone in zones for stretch in zone], dtype=np.int64).reshape(-1, 2).T.copy()
+        begins, ahead = (
+            np.array([stretch for zone in zones for stretch in zone], dtype=np.int64)
+            .reshape(-1, 2)
+            .T.copy()
+        )
         shown = np.full(len(begins), _NEVER)
         shown[:-1] = begins[1:] + ahead[:-1]
         for start, end in pairwise(first):
@@ -87,7 +93,11 @@ def _ahead(at: datetime, zone: ZoneInfo) -> timedelta:
 def wall_at(at, zone, first, begins, ahead):  # type: ignore[no-untyped-def]  # compiled
     """What the clocks of one zone show at one instant."""
     start, end = first[zone], first[zone + 1]
-    return _NAT if at == _NAT else at + ahead[start + np.searchsorted(begins[start:end], at, side="right") - 1]
+    return (
+        _NAT
+        if at == _NAT
+        else at + ahead[start + np.searchsorted(begins[start:end], at, side="right") - 1]
+    )
 
 
 @njit(cache=True)
@@ -95,7 +105,8 @@ def instant_at(wall, zone, first, begins, ahead, shown):  # type: ignore[no-unty
     """The first instant at which the clocks of one zone show a time or a later one."""
     if wall == _NAT:
         return _NAT
-    # The first stretch in which clocks get beyond that time: after a gap it begins later than the time asked for.
+    # The first stretch in which clocks get beyond that time: after a gap it begins later than the
+    # time asked for.
     start, end = first[zone], first[zone + 1]
     stretch = start + min(np.searchsorted(shown[start:end], wall, side="right"), end - start - 1)
     return max(wall - ahead[stretch], begins[stretch])

@@ -27,13 +27,16 @@ _PLACE_KEYS = ("country", "region", "closed", "open")
 class Holidays:
     """The days that are holidays at each place: the library's, but where ``places`` says otherwise.
 
-    ``places`` has, by country and region (None for the whole country), days that are holidays (True) or are not (False). A
-    region's days count before its country's, and those before the library's.
+    ``places`` has, by country and region (None for the whole country), days that are holidays
+    (True) or are not (False). A region's days count before its country's, and those before the
+    library's.
     """
 
     #: What the calendar file calls itself; None where there is no file.
     version: str | None = None
-    places: Mapping[tuple[str, str | None], Mapping[date, bool]] = field(default_factory=dict, hash=False)
+    places: Mapping[tuple[str, str | None], Mapping[date, bool]] = field(
+        default_factory=dict, hash=False
+    )
 
     @classmethod
     def from_toml(cls, text: str) -> Holidays:
@@ -49,8 +52,9 @@ class Holidays:
             open = [2026-12-08]     # none, although the library says so
 
         Raises:
-            InvalidSetting: if the text is no TOML, has an unknown key, no version, an impossible place, a day that is no
-                date, a day both open and closed, or the same place twice. It names the place and the mend.
+            InvalidSetting: if the text is no TOML, has an unknown key, no version, an impossible
+                place, a day that is no date, a day both open and closed, or the same place twice.
+                It names the place and the mend.
         """
         try:
             values = tomllib.loads(text)
@@ -58,27 +62,44 @@ class Holidays:
             raise InvalidSetting(f"the calendar is no TOML: {error}") from None
         _refuse_unknown(values, ("version", "places"), "the calendar")
         version = values.get("version")
-        if not (isinstance(version, str) and version.strip() and version.isprintable() and len(version) <= _LONGEST_VERSION):
-            raise InvalidSetting(f'the calendar has no version; write one of 1 to {_LONGEST_VERSION} characters, such as version = "2026-11"')
+        if not (
+            isinstance(version, str)
+            and version.strip()
+            and version.isprintable()
+            and len(version) <= _LONGEST_VERSION
+        ):
+            raise InvalidSetting(
+                f'the calendar has no version; write one of 1 to {_LONGEST_VERSION} characters, such as version = "2026-11"'
+            )
         entries = values.get("places", [])
         if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
-            raise InvalidSetting("the calendar's places are no list of tables; start each with [[places]]")
+            raise InvalidSetting(
+                "the calendar's places are no list of tables; start each with [[places]]"
+            )
         places: dict[tuple[str, str | None], Mapping[date, bool]] = {}
         for number, entry in enumerate(entries, start=1):
             place = _place(entry, f"place {number} of the calendar")
             if place in places:
-                raise InvalidSetting(f"{_named(place)} is in the calendar twice; put all its days into one entry")
+                raise InvalidSetting(
+                    f"{_named(place)} is in the calendar twice; put all its days into one entry"
+                )
             places[place] = _days(entry, _named(place))
         return cls(version, places)
 
     @lru_cache(maxsize=10_000)  # noqa: B019  # there are few calendars, and each is kept as long as the program runs
-    def dates(self, country: str | None, region: str | None, first_year: int, last_year: int) -> NDArray[np.datetime64]:
+    def dates(
+        self, country: str | None, region: str | None, first_year: int, last_year: int
+    ) -> NDArray[np.datetime64]:
         """Sorted ``datetime64[D]`` holidays of a place, for reading only; none where nobody knows the country.
 
         A region that the library does not list has its country's holidays.
         """
         days = _library_days(country, region, first_year, last_year)
-        own = {**self.places.get((country, None), {}), **self.places.get((country, region), {})} if country else {}
+        own = (
+            {**self.places.get((country, None), {}), **self.places.get((country, region), {})}
+            if country
+            else {}
+        )
         for day, is_holiday in own.items():
             if is_holiday and first_year <= day.year <= last_year:
                 days.add(day)
@@ -93,22 +114,37 @@ class Holidays:
 LIBRARY = Holidays()
 
 
-def _library_days(country: str | None, region: str | None, first_year: int, last_year: int) -> set[date]:
+def _library_days(
+    country: str | None, region: str | None, first_year: int, last_year: int
+) -> set[date]:
     supported = holidays.list_supported_countries()
     if country not in supported:
         return set()
     subdivision = region if region in supported[country] else None
-    return set(holidays.country_holidays(country, subdiv=subdivision, years=range(first_year, last_year + 1)))
+    return set(
+        holidays.country_holidays(
+            country, subdiv=subdivision, years=range(first_year, last_year + 1)
+        )
+    )
 
 
 def _place(entry: Mapping[str, Any], where: str) -> tuple[str, str | None]:
     country, region = entry.get("country"), entry.get("region")
     if not (isinstance(country, str) and _COUNTRY.fullmatch(country)):
-        raise InvalidSetting(f'{where} has no country; write its ISO 3166-1 code in two capital letters, such as country = "AT"')
-    if zone_of(country, None)[1] is TimezoneSource.ASSUMED_UTC and country not in holidays.list_supported_countries():
-        raise InvalidSetting(f"{where}: there is no country {country}; write its ISO 3166-1 code, such as AT")
+        raise InvalidSetting(
+            f'{where} has no country; write its ISO 3166-1 code in two capital letters, such as country = "AT"'
+        )
+    if (
+        zone_of(country, None)[1] is TimezoneSource.ASSUMED_UTC
+        and country not in holidays.list_supported_countries()
+    ):
+        raise InvalidSetting(
+            f"{where}: there is no country {country}; write its ISO 3166-1 code, such as AT"
+        )
     if not (region is None or (isinstance(region, str) and _REGION.fullmatch(region))):
-        raise InvalidSetting(f'{where}, {country}: {region!r} is no region; write the country\'s own short form, such as region = "9", or leave it out')
+        raise InvalidSetting(
+            f'{where}, {country}: {region!r} is no region; write the country\'s own short form, such as region = "9", or leave it out'
+        )
     _refuse_unknown(entry, _PLACE_KEYS, f"{_named((country, region))} in the calendar")
     return country, region
 
@@ -119,20 +155,28 @@ def _days(entry: Mapping[str, Any], place: str) -> dict[date, bool]:
     for key, is_holiday in (("closed", True), ("open", False)):
         told = entry.get(key, [])
         if not isinstance(told, list):
-            raise InvalidSetting(f"{key} of {place} in the calendar is no list; write {key} = [2026-12-08]")
+            raise InvalidSetting(
+                f"{key} of {place} in the calendar is no list; write {key} = [2026-12-08]"
+            )
         for day in told:
             # A date with a time of day is a date to Python too.
             if type(day) is not date:
-                raise InvalidSetting(f"{key} of {place} in the calendar holds {day!r}, which is no date; write it without quotes, as 2026-12-08")
+                raise InvalidSetting(
+                    f"{key} of {place} in the calendar holds {day!r}, which is no date; write it without quotes, as 2026-12-08"
+                )
             if days.setdefault(day, is_holiday) is not is_holiday:
-                raise InvalidSetting(f"{place} is both open and closed on {day} in the calendar; leave the day in one of the two lists")
+                raise InvalidSetting(
+                    f"{place} is both open and closed on {day} in the calendar; leave the day in one of the two lists"
+                )
     return days
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise InvalidSetting(f"{where} has the unknown key {unknown[0]!r}; there are {', '.join(known)}")
+        raise InvalidSetting(
+            f"{where} has the unknown key {unknown[0]!r}; there are {', '.join(known)}"
+        )
 
 
 def _named(place: tuple[str, str | None]) -> str:

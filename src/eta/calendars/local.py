@@ -1,7 +1,8 @@
 """Between instants and wall clocks, for many places at once.
 
-Instants are ``datetime64[us]`` in UTC; wall-clock times are ``datetime64[us]`` without a zone and never leave a function
-under a name that could be taken for an instant. Zones come as integer codes into a tuple of IANA names.
+Instants are ``datetime64[us]`` in UTC; wall-clock times are ``datetime64[us]`` without a zone and
+never leave a function under a name that could be taken for an instant. Zones come as integer codes
+into a tuple of IANA names.
 """
 
 from collections.abc import Sequence
@@ -22,10 +23,17 @@ HOUR = np.timedelta64(1, "h")
 DAY = np.timedelta64(1, "D")
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-_INSTANT, _DATE, _INTEGER, _CODE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]"), np.dtype(np.int64), np.dtype(np.int32)
+_INSTANT, _DATE, _INTEGER, _CODE = (
+    np.dtype("datetime64[us]"),
+    np.dtype("datetime64[D]"),
+    np.dtype(np.int64),
+    np.dtype(np.int32),
+)
 
 
-def hours_between(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> NDArray[np.float64]:
+def hours_between(
+    start: NDArray[np.datetime64], end: NDArray[np.datetime64]
+) -> NDArray[np.float64]:
     """Hours from ``start`` to ``end``; NaN where either is missing."""
     return (end - start) / HOUR
 
@@ -62,7 +70,12 @@ def midnight(day: str, zone: str) -> datetime:
 
 def wall_clock(at: Instants, zones: Codes, names: Sequence[str]) -> NDArray[np.datetime64]:
     """Local wall-clock times, shaped as the instants ``at``, (N,) or (N, K), in zones ``names[zones]``, (N,)."""
-    return Clocks.of(tuple(names)).walls(_table(at), zones.astype(_CODE, copy=False)).view(_INSTANT).reshape(at.shape)
+    return (
+        Clocks.of(tuple(names))
+        .walls(_table(at), zones.astype(_CODE, copy=False))
+        .view(_INSTANT)
+        .reshape(at.shape)
+    )
 
 
 def local_dates(at: Instants, zones: Codes, names: Sequence[str]) -> Dates:
@@ -73,9 +86,15 @@ def local_dates(at: Instants, zones: Codes, names: Sequence[str]) -> Dates:
 def day_starts(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
     """The first instant of each local calendar date, shaped as ``dates``, (N,) or (N, K).
 
-    Where clocks skip midnight, the day starts at the first time that exists; where midnight comes twice, at the first.
+    Where clocks skip midnight, the day starts at the first time that exists; where midnight comes
+    twice, at the first.
     """
-    return Clocks.of(tuple(names)).instants(_table(dates), zones.astype(_CODE, copy=False)).view(_INSTANT).reshape(dates.shape)
+    return (
+        Clocks.of(tuple(names))
+        .instants(_table(dates), zones.astype(_CODE, copy=False))
+        .view(_INSTANT)
+        .reshape(dates.shape)
+    )
 
 
 def day_ends(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
@@ -86,11 +105,13 @@ def day_ends(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
 def declared_zone_to_utc(wall: pd.Series, zone: str) -> tuple[pd.Series, pd.Series]:
     """Instants of wall-clock times whose source declares its zone, and which of them are ambiguous.
 
-    Times that come twice a year are taken as the first of the two, times that are skipped as the first after the gap;
-    both are marked.
+    Times that come twice a year are taken as the first of the two, times that are skipped as the
+    first after the gap; both are marked.
     """
     twice = wall.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
-    first = wall.dt.tz_localize(zone, ambiguous=np.ones(len(wall), dtype=bool), nonexistent="shift_forward")
+    first = wall.dt.tz_localize(
+        zone, ambiguous=np.ones(len(wall), dtype=bool), nonexistent="shift_forward"
+    )
     skipped = first.dt.tz_localize(None) != wall
     return first.dt.tz_convert("UTC"), wall.notna() & (twice.isna() | skipped)
 
@@ -98,7 +119,8 @@ def declared_zone_to_utc(wall: pd.Series, zone: str) -> tuple[pd.Series, pd.Seri
 def wall_to_instant(wall: datetime, zone: str) -> tuple[datetime, bool]:
     """The moment, aware and in the zone, of one wall-clock time (naive), and whether it is ambiguous.
 
-    A time that comes twice is taken as the first of the two, one that is skipped as the first after the gap.
+    A time that comes twice is taken as the first of the two, one that is skipped as the first after
+    the gap.
     """
     first, second = (wall.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1))
     if first.utcoffset() == second.utcoffset():

@@ -20,12 +20,13 @@ from eta.domain.errors import InvalidValue, NaiveTime
 class PickUp:
     """When a warehouse takes in orders and hands parcels to the carrier, by its own clocks.
 
-    A pick-up day is one of ``weekdays`` and no holiday of the place. On it orders are taken in until the cut-off, and
-    parcels are handed over at that time. A cut-off that clocks skip is the first instant after the gap; one that comes
-    twice is the first of the two.
+    A pick-up day is one of ``weekdays`` and no holiday of the place. On it orders are taken in
+    until the cut-off, and parcels are handed over at that time. A cut-off that clocks skip is the
+    first instant after the gap; one that comes twice is the first of the two.
 
     Raises:
-        InvalidValue: if there are no weekdays, one is not from 1 to 7, or the cut-off has an offset.
+        InvalidValue: if there are no weekdays, one is not from 1 to 7, or the cut-off has an
+            offset.
     """
 
     country: str
@@ -38,7 +39,11 @@ class PickUp:
 
     def __post_init__(self) -> None:
         if self.cutoff.tzinfo is not None:
-            raise InvalidValue("cutoff", "it has an offset from UTC", "write a time of the warehouse's own clocks, such as 14:00")
+            raise InvalidValue(
+                "cutoff",
+                "it has an offset from UTC",
+                "write a time of the warehouse's own clocks, such as 14:00",
+            )
         self._days  # noqa: B018  # refuses weekdays that cannot be
 
     @property
@@ -73,7 +78,8 @@ class PickUp:
         """The day ``days`` pick-up days after ``ready_on``, or after the next pick-up day where that is none.
 
         Raises:
-            InvalidValue: if ``days`` is below 0, or the warehouse is closed for longer than 400 days on the way.
+            InvalidValue: if ``days`` is below 0, or the warehouse is closed for longer than 400
+                days on the way.
         """
         return self._later(ready_on, _counted(days))
 
@@ -81,11 +87,18 @@ class PickUp:
         """The hand-overs ``first`` to ``last`` (included) pick-up days after ``ready_on``, aware and in the warehouse's zone.
 
         Raises:
-            InvalidValue: if ``first`` is below 0 or above ``last``, or the warehouse is closed for longer than 400 days on the way.
+            InvalidValue: if ``first`` is below 0 or above ``last``, or the warehouse is closed for
+                longer than 400 days on the way.
         """
         if first > last:
-            raise InvalidValue("days", f"the fewest, {first}, are more than the most, {last}", "give the fewest first")
-        days = self._days.later(np.array(ready_on, dtype="datetime64[D]"), np.arange(_counted(first), last + 1))
+            raise InvalidValue(
+                "days",
+                f"the fewest, {first}, are more than the most, {last}",
+                "give the fewest first",
+            )
+        days = self._days.later(
+            np.array(ready_on, dtype="datetime64[D]"), np.arange(_counted(first), last + 1)
+        )
         return [self._cutoff_on(day) for day in days.tolist()]
 
     @cached_property
@@ -96,7 +109,8 @@ class PickUp:
         """The first pick-up day whose cut-off is still to come, and that cut-off."""
         if ordered_at.tzinfo is None:
             raise NaiveTime("ordered_at")
-        # Instants are compared: times of one zone would be compared as its clocks show them, and an hour comes twice.
+        # Instants are compared: times of one zone would be compared as its clocks show them, and an
+        # hour comes twice.
         instant = ordered_at.astimezone(UTC)
         ready_on = self._later(instant.astimezone(ZoneInfo(self.zone)).date(), 0)
         while (order_by := self._cutoff_on(ready_on)).astimezone(UTC) <= instant:
@@ -113,5 +127,7 @@ class PickUp:
 
 def _counted(days: int) -> int:
     if days < 0:
-        raise InvalidValue("days", f"{days} is below 0", "give a number of pick-up days, or 0 for the same day")
+        raise InvalidValue(
+            "days", f"{days} is below 0", "give a number of pick-up days, or 0 for the same day"
+        )
     return days

@@ -36,10 +36,16 @@ class WorkingDays:
 
     def __post_init__(self) -> None:
         if not self.weekdays:
-            raise InvalidValue("weekdays", "there are none", "give at least one, from 1 (Monday) to 7")
+            raise InvalidValue(
+                "weekdays", "there are none", "give at least one, from 1 (Monday) to 7"
+            )
         for weekday in self.weekdays:
             if weekday not in range(1, _WEEK + 1):
-                raise InvalidValue("weekdays", f"{weekday!r} is no day of the week", "give days from 1 (Monday) to 7")
+                raise InvalidValue(
+                    "weekdays",
+                    f"{weekday!r} is no day of the week",
+                    "give days from 1 (Monday) to 7",
+                )
 
     def next(self, dates: Dates) -> Dates:
         """The first working day on or after each of ``dates``, ``datetime64[D]`` of any shape; NaT stays NaT.
@@ -67,13 +73,20 @@ class WorkingDays:
         """
         return self._moved(dates, count, "forward")
 
-    def _moved(self, dates: Dates, count: int | NDArray[np.int64], roll: Literal["forward", "backward"]) -> Dates:
+    def _moved(
+        self, dates: Dates, count: int | NDArray[np.int64], roll: Literal["forward", "backward"]
+    ) -> Dates:
         if not dates.size or np.isnat(dates).all():
             return dates
         # Were the place open every week, ``count`` days would take no longer than as many weeks.
         most = MOST_CLOSED_DAYS + _WEEK * np.asarray(count)
-        first, last = (int(day.astype(_YEAR).astype(int)) + _FIRST_YEAR for day in (np.nanmin(dates) - most.max(), np.nanmax(dates) + most.max()))
-        moved = np.busday_offset(dates, count, roll=roll, busdaycal=_business_days(self, first, last))
+        first, last = (
+            int(day.astype(_YEAR).astype(int)) + _FIRST_YEAR
+            for day in (np.nanmin(dates) - most.max(), np.nanmax(dates) + most.max())
+        )
+        moved = np.busday_offset(
+            dates, count, roll=roll, busdaycal=_business_days(self, first, last)
+        )
         if (np.abs(moved - dates) > most.astype(_DAYS)).any():
             place = f"{self.country}-{self.region}" if self.region else self.country
             raise InvalidValue(
@@ -94,4 +107,6 @@ class DeliveryDays(WorkingDays):
 @lru_cache(maxsize=10_000)
 def _business_days(days: WorkingDays, first_year: int, last_year: int) -> np.busdaycalendar:
     weekmask = [weekday in days.weekdays for weekday in range(1, _WEEK + 1)]
-    return np.busdaycalendar(weekmask, days.holidays.dates(days.country, days.region, first_year, last_year))
+    return np.busdaycalendar(
+        weekmask, days.holidays.dates(days.country, days.region, first_year, last_year)
+    )

@@ -1,7 +1,7 @@
 """The time zone of a place, and where the answer comes from.
 
-Regions are listed for the large countries whose parcels cross zones at home; for the other countries the zone of
-the capital or of most people stands in, and the answer says so.
+Regions are listed for the large countries whose parcels cross zones at home; for the other
+countries the zone of the capital or of most people stands in, and the answer says so.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,12 @@ _AUSTRALIA = {
 REGION_ZONES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         (country, region): zone
-        for country, zones in {"BR": _BRAZIL, "US": _UNITED_STATES, "CA": _CANADA, "AU": _AUSTRALIA}.items()
+        for country, zones in {
+            "BR": _BRAZIL,
+            "US": _UNITED_STATES,
+            "CA": _CANADA,
+            "AU": _AUSTRALIA,
+        }.items()
         for zone, regions in zones.items()
         for region in regions.split()
     }
@@ -108,11 +113,15 @@ COUNTRY_ZONES: Mapping[str, str] = MappingProxyType(
 def _only_zones() -> Mapping[str, str]:
     """Country code -> zone for the countries that have one zone, from the time zone database's own list."""
     zones: dict[str, list[str]] = {}
-    for line in (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8").splitlines():
+    for line in (
+        (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8").splitlines()
+    ):
         if not line.startswith("#"):
             country, _, zone = line.split("\t")[:3]
             zones.setdefault(country, []).append(zone)
-    return MappingProxyType({country: names[0] for country, names in zones.items() if len(names) == 1})
+    return MappingProxyType(
+        {country: names[0] for country, names in zones.items() if len(names) == 1}
+    )
 
 
 @lru_cache(maxsize=10_000)

@@ -39,7 +39,14 @@ from eta.cli.screen import (
     progress_bar,
 )
 from eta.delays import DelayPolicy
-from eta.domain.errors import EtaError, InvalidSetting, InvalidValue, ModelCorrupted, ModelNotFound, SourceRejected
+from eta.domain.errors import (
+    EtaError,
+    InvalidSetting,
+    InvalidValue,
+    ModelCorrupted,
+    ModelNotFound,
+    SourceRejected,
+)
 from eta.evaluation.picture import draw_coverage, draw_forecasts, draw_pit, draw_promises
 from eta.evaluation.replay import Refit
 from eta.forecast.hazard import HazardModel
@@ -59,31 +66,62 @@ from eta.settings import Settings, is_loopback, read_setting
 from eta.simulation.scenario import DEFAULT as DEFAULT_SCENARIO
 
 app = typer.Typer(
-    name="eta", help="Delivery dates that people can trust.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    name="eta",
+    help="Delivery dates that people can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-models_app = typer.Typer(help="The registry: what there is, what serves, and back again.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(
+    help="The registry: what there is, what serves, and back again.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(models_app, name="models")
-promise_app = typer.Typer(help="The promise: which day to promise, tried on past orders.", no_args_is_help=True, rich_markup_mode=None)
+promise_app = typer.Typer(
+    help="The promise: which day to promise, tried on past orders.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(promise_app, name="promise")
 add_commands(app)
 
-Data = Annotated[Path, typer.Argument(help="Folder of the data, or `store:` for what the service has recorded.", show_default=False)]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of the data, or `store:` for what the service has recorded.",
+        show_default=False,
+    ),
+]
 Source = Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")]
 SOURCE = "tabular"
-Config = Annotated[Path | None, typer.Option(help="TOML file with [model] and [delays]; see training/train.toml.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the same figures to this file.")]
-Quarantine = Annotated[Path, typer.Option(help="Where rejected rows are written, if there are any.")]
+Config = Annotated[
+    Path | None, typer.Option(help="TOML file with [model] and [delays]; see training/train.toml.")
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the same figures to this file.")
+]
+Quarantine = Annotated[
+    Path, typer.Option(help="Where rejected rows are written, if there are any.")
+]
 QUARANTINE = Path("quarantine.csv")
 #: Seconds that requests at work have to end when the server is told to stop.
 GRACE_SECONDS = 8
 NEWEST = "newest"
-Version = Annotated[str, typer.Argument(help=f"Name of a version, or {NEWEST}.", show_default=False)]
+Version = Annotated[
+    str, typer.Argument(help=f"Name of a version, or {NEWEST}.", show_default=False)
+]
 
 
 @app.command()
 def demo(
-    data: Annotated[Path, typer.Option(help="Folder of the simulated parcels; made if it is not there.")] = Path("models/demo"),
-    picture: Annotated[Path | None, typer.Option(help="Draw forecasts and what came true into this .png or .svg.")] = None,
+    data: Annotated[
+        Path, typer.Option(help="Folder of the simulated parcels; made if it is not there.")
+    ] = Path("models/demo"),
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw forecasts and what came true into this .png or .svg.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """The product in a minute: simulate, train, replay a week, and look at parcels on their way."""
@@ -109,15 +147,23 @@ def demo(
 
 @app.command()
 def simulate(
-    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)
+    ],
     shipments: Annotated[int, typer.Option(min=1, help="How many parcels.")] = 20_000,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same parcels.")] = DEFAULT_SCENARIO.seed,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed gives the same parcels.")
+    ] = DEFAULT_SCENARIO.seed,
     json_file: JsonFile = None,
 ) -> None:
     """Write simulated shipments and events, with the truth behind them, as Parquet."""
     with progress_bar() as progress:
-        figures = simulate_parcels(folder, DEFAULT_SCENARIO, shipments=shipments, seed=seed, progress=progress)
-    out.print(f"wrote {figures['shipments']:,} simulated shipments and {figures['events']:,} events to {escape(str(folder))}")
+        figures = simulate_parcels(
+            folder, DEFAULT_SCENARIO, shipments=shipments, seed=seed, progress=progress
+        )
+    out.print(
+        f"wrote {figures['shipments']:,} simulated shipments and {figures['events']:,} events to {escape(str(folder))}"
+    )
     _write_json(json_file, figures)
 
 
@@ -125,7 +171,10 @@ def simulate(
 def train(
     data: Data,
     source: Source = SOURCE,
-    as_of: Annotated[str | None, typer.Option(help="Learn from what was known at this date or time; default: all of it.")] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Learn from what was known at this date or time; default: all of it."),
+    ] = None,
     config: Config = None,
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
@@ -138,7 +187,9 @@ def train(
     name = _train(timelines, settings, moment, source, parameters, policy)
     manifest = Registry(settings.models).load(name).manifest
     print_check(manifest)
-    out.print(f"version [bold]{name}[/] is in {escape(str(settings.models))}; `eta models promote {name}` makes it serve")
+    out.print(
+        f"version [bold]{name}[/] is in {escape(str(settings.models))}; `eta models promote {name}` makes it serve"
+    )
     _write_json(json_file, {"version": name, **manifest})
 
 
@@ -146,8 +197,13 @@ def train(
 def update(
     data: Data,
     source: Source = SOURCE,
-    as_of: Annotated[str | None, typer.Option(help="Use what was known at this date or time; default: all of it.")] = None,
-    model: Annotated[str | None, typer.Option(help="Version to start from; default: the one that serves.")] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Use what was known at this date or time; default: all of it."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Version to start from; default: the one that serves.")
+    ] = None,
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
@@ -160,11 +216,30 @@ def update(
     imported, timelines = _read(data, source, quarantine)
     moment = _moment(as_of, imported.zone) if as_of else _utc(timelines.received_at.max())
     with progress_bar() as progress:
-        updated = update_model(timelines, registry, name, as_of=moment, source=source, make=HazardModel, holidays=settings.holidays, progress=progress)
+        updated = update_model(
+            timelines,
+            registry,
+            name,
+            as_of=moment,
+            source=source,
+            make=HazardModel,
+            holidays=settings.holidays,
+            progress=progress,
+        )
     drift = ServedModel.unpack(registry.load(updated), HazardModel, settings.holidays).model.drift_
     print_drift(drift)
-    out.print(f"version [bold]{updated}[/] is {name} as of {moment.isoformat()}{'; it serves' if registry.promoted() == updated else ''}")
-    _write_json(json_file, {"version": updated, "from": name, "serves": registry.promoted() == updated, "drift": drift.to_json()})
+    out.print(
+        f"version [bold]{updated}[/] is {name} as of {moment.isoformat()}{'; it serves' if registry.promoted() == updated else ''}"
+    )
+    _write_json(
+        json_file,
+        {
+            "version": updated,
+            "from": name,
+            "serves": registry.promoted() == updated,
+            "drift": drift.to_json(),
+        },
+    )
 
 
 @app.command()
@@ -174,9 +249,14 @@ def backtest(
     last: Annotated[str, typer.Option("--to", help="Last day to judge.")],
     source: Source = SOURCE,
     refit: Annotated[Refit, typer.Option(help="How often `eta` is fitted again.")] = Refit.MONTH,
-    models: Annotated[str, typer.Option(help="Models to compare, comma-separated.")] = ",".join(bootstrap.USUAL_MODELS),
+    models: Annotated[str, typer.Option(help="Models to compare, comma-separated.")] = ",".join(
+        bootstrap.USUAL_MODELS
+    ),
     config: Config = None,
-    pictures: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw pit.png and coverage.png into this folder.")] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw pit.png and coverage.png into this folder."),
+    ] = None,
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
@@ -186,7 +266,9 @@ def backtest(
     names = [name.strip() for name in models.split(",")]
     for name in names:
         if name not in known:
-            raise InvalidValue("--models", f"{name!r} is no model", f"choose from {', '.join(known)}")
+            raise InvalidValue(
+                "--models", f"{name!r} is no model", f"choose from {', '.join(known)}"
+            )
     imported, timelines = _read(data, source, quarantine)
     start, end = _span(first, last, imported.zone)
     with progress_bar() as progress:
@@ -216,22 +298,43 @@ def backtest(
 @app.command()
 def score(
     data: Data,
-    as_of: Annotated[str, typer.Option(help="The moment: a date (00:00 in the source's zone) or a time with an offset.")],
+    as_of: Annotated[
+        str,
+        typer.Option(
+            help="The moment: a date (00:00 in the source's zone) or a time with an offset."
+        ),
+    ],
     source: Source = SOURCE,
-    model: Annotated[str | None, typer.Option(help="Version to use; default: the newest that had not learned beyond --as-of.")] = None,
-    out_file: Annotated[Path | None, typer.Option("--out", help="One row a parcel, .csv or .parquet; expired parcels beside it.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Version to use; default: the newest that had not learned beyond --as-of."
+        ),
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="One row a parcel, .csv or .parquet; expired parcels beside it."
+        ),
+    ] = None,
     config: Config = None,
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
     """Windows and delay flags of all parcels in flight."""
     if out_file and out_file.suffix not in (".csv", ".parquet"):
-        raise InvalidValue("--out", f"{out_file.name} names no format", "end it with .csv or .parquet")
+        raise InvalidValue(
+            "--out", f"{out_file.name} names no format", "end it with .csv or .parquet"
+        )
     settings, parameters, policy = _configure(config)
     imported, timelines = _read(data, source, quarantine)
     moment = _moment(as_of, imported.zone)
     registry = Registry(settings.models)
-    served = _newest(registry, moment, settings.holidays) if model is None else _chosen(registry, model, moment, settings.holidays)
+    served = (
+        _newest(registry, moment, settings.holidays)
+        if model is None
+        else _chosen(registry, model, moment, settings.holidays)
+    )
     if served is None:
         err.print(f"no version had learned by {moment.isoformat()} and no further: training one")
         trained = registry.load(_train(timelines, settings, moment, source, parameters, policy))
@@ -247,15 +350,25 @@ def score(
         _write_table(expired_file, scored.expired)
         out.print(f"wrote {escape(str(out_file))} and {escape(str(expired_file))}")
     states = scored.in_flight["delay_state"].value_counts().sort_index()
-    figures = {"as_of": moment.isoformat(), "model_version": served.version, "in_flight": len(scored.in_flight), "expired": len(scored.expired)}
-    _write_json(json_file, {**figures, "delay_states": {str(state): int(count) for state, count in states.items()}})
+    figures = {
+        "as_of": moment.isoformat(),
+        "model_version": served.version,
+        "in_flight": len(scored.in_flight),
+        "expired": len(scored.expired),
+    }
+    _write_json(
+        json_file,
+        {**figures, "delay_states": {str(state): int(count) for state, count in states.items()}},
+    )
 
 
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
-    demo: Annotated[bool, typer.Option("--demo", help="Ask for no keys; on loopback only.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Ask for no keys; on loopback only.")
+    ] = False,
 ) -> None:
     """Answer over HTTP; a version promoted meanwhile is picked up without a restart."""
     if demo:
@@ -264,7 +377,11 @@ def serve(
     settings = Settings.from_env(os.environ)
     settings.require_callers()
     if settings.is_demo and not is_loopback(host):
-        raise InvalidValue("--host", "the demo asks for no keys and listens on loopback only", "leave it out, or set ETA_API_KEYS and serve without the demo")
+        raise InvalidValue(
+            "--host",
+            "the demo asks for no keys and listens on loopback only",
+            "leave it out, or set ETA_API_KEYS and serve without the demo",
+        )
     # What keeps the store from being opened is said here in one line, before the server starts.
     open_own_store().close()
     import uvicorn  # of no use to the other commands, and slow to import
@@ -287,18 +404,31 @@ def promise_simulate(
     first: Annotated[str, typer.Option("--from", help="First day of the orders.")],
     last: Annotated[str, typer.Option("--to", help="Last day of the orders.")],
     source: Source = SOURCE,
-    policy: Annotated[Path | None, typer.Option(help="TOML file of the promise policy; default: that keeps the shop's own on-time rate.")] = None,
-    refit: Annotated[Refit, typer.Option(help="How often the model is fitted again.")] = Refit.MONTH,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of the promise policy; default: that keeps the shop's own on-time rate."
+        ),
+    ] = None,
+    refit: Annotated[
+        Refit, typer.Option(help="How often the model is fitted again.")
+    ] = Refit.MONTH,
     config: Config = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the promises into this .png or .svg.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the promises into this .png or .svg.")
+    ] = None,
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
     """Replay a promise policy on past orders: days promised, kept and saved, beside what was promised."""
     settings, parameters, _ = _configure(config)
     if picture and picture.suffix not in (".png", ".svg"):
-        raise InvalidValue("--picture", f"{picture.name} names no format", "end it with .png or .svg")
-    chosen = None if policy is None else read_setting("--policy", str(policy), PromisePolicy.from_toml)
+        raise InvalidValue(
+            "--picture", f"{picture.name} names no format", "end it with .png or .svg"
+        )
+    chosen = (
+        None if policy is None else read_setting("--policy", str(policy), PromisePolicy.from_toml)
+    )
     imported, timelines = _read(data, source, quarantine)
     start, end = _span(first, last, imported.zone)
     with progress_bar() as progress:
@@ -315,9 +445,16 @@ def promise_simulate(
         )
     print_promises(result)
     if picture:
-        months, regions = ([row for row in result["by_segment"] if row["segment"] == name] for name in ("month", "destination_region"))
-        named = f"the policy {chosen.version}" if chosen else "a policy at the shop's own on-time rate"
-        write_atomically(picture, draw_promises(months, regions, named, picture.suffix.removeprefix(".")))
+        months, regions = (
+            [row for row in result["by_segment"] if row["segment"] == name]
+            for name in ("month", "destination_region")
+        )
+        named = (
+            f"the policy {chosen.version}" if chosen else "a policy at the shop's own on-time rate"
+        )
+        write_atomically(
+            picture, draw_promises(months, regions, named, picture.suffix.removeprefix("."))
+        )
         out.print(f"drew {escape(str(picture))}")
     _write_json(json_file, {name: value for name, value in result.items() if name != "orders"})
 
@@ -337,7 +474,11 @@ def list_models(json_file: JsonFile = None) -> None:
             rows.append({"version": name, "refused": str(error)})
             continue
         table.add_row(
-            name, manifest["data"]["through"], f"{manifest['data']['examples']:,}", figure(checked(manifest, "crps_days")), "yes" if name == serving else ""
+            name,
+            manifest["data"]["through"],
+            f"{manifest['data']['examples']:,}",
+            figure(checked(manifest, "crps_days")),
+            "yes" if name == serving else "",
         )
         rows.append({"version": name, "data": manifest["data"], "serves": name == serving})
     out.print(table)
@@ -375,12 +516,26 @@ def compare(version: Version, other: Version, json_file: JsonFile = None) -> Non
     registry = _registry()
     version, other = _named(registry, version), _named(registry, other)
     manifests = {name: registry.load(name).manifest for name in (version, other)}
-    metrics = ("n", "mae_days", "crps_days", "crps_censored_days", "coverage_80", "coverage_90", "late_auc", "late_ap")
+    metrics = (
+        "n",
+        "mae_days",
+        "crps_days",
+        "crps_censored_days",
+        "coverage_80",
+        "coverage_90",
+        "late_auc",
+        "late_ap",
+    )
     table = Table("figure, at purchase", version, other)
-    days = {name: manifest["check"] and f"{manifest['check']['from']} to {manifest['check']['to']}" for name, manifest in manifests.items()}
+    days = {
+        name: manifest["check"] and f"{manifest['check']['from']} to {manifest['check']['to']}"
+        for name, manifest in manifests.items()
+    }
     table.add_row("judged on", *(days[name] or "no earlier days" for name in manifests))
     for metric in metrics:
-        table.add_row(metric, *(figure(checked(manifest, metric)) for manifest in manifests.values()))
+        table.add_row(
+            metric, *(figure(checked(manifest, metric)) for manifest in manifests.values())
+        )
     out.print(table)
     _write_json(json_file, {name: manifest["check"] for name, manifest in manifests.items()})
 
@@ -404,7 +559,11 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Delivery dates that people can trust."""
 
 
@@ -419,16 +578,25 @@ def _configure(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPoli
         raise InvalidSetting(f"{config} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{config} is no TOML: {error}") from None
-    defaults: dict[str, dict[str, Any]] = {"model": HazardModel().get_params(), "delays": asdict(DelayPolicy())}
+    defaults: dict[str, dict[str, Any]] = {
+        "model": HazardModel().get_params(),
+        "delays": asdict(DelayPolicy()),
+    }
     for section, entries in values.items():
         if section not in defaults or not isinstance(entries, dict):
-            raise InvalidSetting(f"{config}: [{section}] is no section; there are [model] and [delays]")
+            raise InvalidSetting(
+                f"{config}: [{section}] is no section; there are [model] and [delays]"
+            )
         for name, value in entries.items():
             if name not in defaults[section]:
-                raise InvalidSetting(f"{config}: {name} is no setting of [{section}]; there are {', '.join(sorted(defaults[section]))}")
+                raise InvalidSetting(
+                    f"{config}: {name} is no setting of [{section}]; there are {', '.join(sorted(defaults[section]))}"
+                )
             kind = type(defaults[section][name])
             if type(value) is not kind and not (kind is float and type(value) is int):
-                raise InvalidSetting(f"{config}: {name} of [{section}] must be {kind.__name__}, such as {defaults[section][name]}")
+                raise InvalidSetting(
+                    f"{config}: {name} of [{section}] must be {kind.__name__}, such as {defaults[section][name]}"
+                )
     return settings, values.get("model", {}), DelayPolicy(**values.get("delays", {}))
 
 
@@ -450,7 +618,14 @@ def _read(data: Path, source: str, quarantine: Path) -> tuple[Imported, Timeline
     return imported, timelines
 
 
-def _train(timelines: Timelines, settings: Settings, moment: datetime, source: str, parameters: Mapping[str, Any], policy: DelayPolicy) -> str:
+def _train(
+    timelines: Timelines,
+    settings: Settings,
+    moment: datetime,
+    source: str,
+    parameters: Mapping[str, Any],
+    policy: DelayPolicy,
+) -> str:
     with progress_bar() as progress:
         return train_model(
             timelines,
@@ -479,7 +654,9 @@ def _newest(registry: Registry, moment: datetime, holidays: Holidays) -> ServedM
 def _chosen(registry: Registry, name: str, moment: datetime, holidays: Holidays) -> ServedModel:
     version = registry.load(_named(registry, name))
     if version.data_through > moment:
-        err.print(f"[yellow]note:[/] {version.name} has learned beyond {moment.isoformat()}: these answers know more than that morning did")
+        err.print(
+            f"[yellow]note:[/] {version.name} has learned beyond {moment.isoformat()}: these answers know more than that morning did"
+        )
     return ServedModel.unpack(version, HazardModel, holidays)
 
 
@@ -496,15 +673,22 @@ def _moment(text: str, zone: str) -> datetime:
     try:
         moment = midnight(text, zone)
     except ValueError:
-        raise InvalidValue("--as-of", f"{text!r} is no date", "write 2018-05-15 or 2018-05-15T08:00:00-03:00") from None
+        raise InvalidValue(
+            "--as-of", f"{text!r} is no date", "write 2018-05-15 or 2018-05-15T08:00:00-03:00"
+        ) from None
     if len(text) > len("2018-05-15") and datetime.fromisoformat(text).tzinfo is None:
-        raise InvalidValue("--as-of", f"{text!r} has no offset from UTC", "write it as 2018-05-15T08:00:00-03:00")
+        raise InvalidValue(
+            "--as-of", f"{text!r} has no offset from UTC", "write it as 2018-05-15T08:00:00-03:00"
+        )
     return moment
 
 
 def _midnight(text: str, field: str, zone: str) -> datetime:
     try:
-        return midnight(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=None).date().isoformat(), zone)  # noqa: DTZ007  # a date alone
+        return midnight(
+            datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=None).date().isoformat(),  # noqa: DTZ007  # a date alone
+            zone,
+        )
     except ValueError:
         raise InvalidValue(field, f"{text!r} is no date", "write it as 2018-05-15") from None
 
@@ -523,11 +707,28 @@ def _utc(instant: np.datetime64) -> datetime:
 
 def _draw(folder: Path, result: Mapping[str, Any], model: str) -> None:
     """The pictures of a backtest: of ``model`` and of the baseline with the lowest CRPS at purchase."""
-    rivals = [row for row in result["rows"] if row["moment"] == "purchase" and row["model"] not in (model, ORACLE) and not row["model"].startswith(REFERENCE)]
-    best = [row["model"] for row in sorted((row for row in rivals if row["crps_days"] is not None), key=lambda row: row["crps_days"])[:1]]
+    rivals = [
+        row
+        for row in result["rows"]
+        if row["moment"] == "purchase"
+        and row["model"] not in (model, ORACLE)
+        and not row["model"].startswith(REFERENCE)
+    ]
+    best = [
+        row["model"]
+        for row in sorted(
+            (row for row in rivals if row["crps_days"] is not None),
+            key=lambda row: row["crps_days"],
+        )[:1]
+    ]
     is_simulated = "simulated" in result["data"]
-    write_atomically(folder / "pit.png", draw_pit(result["rows"], [model, *best], is_simulated=is_simulated))
-    write_atomically(folder / "coverage.png", draw_coverage(result["rows"], result["by_segment"], model, is_simulated=is_simulated))
+    write_atomically(
+        folder / "pit.png", draw_pit(result["rows"], [model, *best], is_simulated=is_simulated)
+    )
+    write_atomically(
+        folder / "coverage.png",
+        draw_coverage(result["rows"], result["by_segment"], model, is_simulated=is_simulated),
+    )
     out.print(f"drew pit.png and coverage.png into {escape(str(folder))}")
 
 
@@ -543,6 +744,15 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
         text = table.select_dtypes(include=["object", "string"]).columns
         # A spreadsheet runs a cell that starts like a formula.
         safe = table.assign(
-            **{name: table[name].map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell) for name in text}
+            **{
+                name: table[name].map(
+                    lambda cell: (
+                        f"'{cell}"
+                        if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell
+                        else cell
+                    )
+                )
+                for name in text
+            }
         )
         write_atomically(path, safe.to_csv(index=False, lineterminator="\n").encode())

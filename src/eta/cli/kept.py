@@ -46,7 +46,9 @@ def read_data(data: Path, source: str) -> Imported:
     if str(data).startswith(STORE):
         return _recorded(str(data).removeprefix(STORE) or DEFAULT_TENANT)
     if source not in bootstrap.SOURCES:
-        raise InvalidValue("--source", f"{source!r} is no source", f"choose from {', '.join(bootstrap.SOURCES)}")
+        raise InvalidValue(
+            "--source", f"{source!r} is no source", f"choose from {', '.join(bootstrap.SOURCES)}"
+        )
     return bootstrap.SOURCES[source](data)
 
 
@@ -63,7 +65,9 @@ def _recorded(tenant: str) -> Imported:
 
 def ingest(
     data: Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)],
-    source: Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")] = "tabular",
+    source: Annotated[
+        str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")
+    ] = "tabular",
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Record the shipments and scans of a source, with the times at which they had become known there."""
@@ -87,12 +91,20 @@ def _stand_in(tenant: str) -> None:
     if registry.names():
         return
     recorded = _recorded(tenant)
-    if not recorded.events.empty and (groups := learn_medians(Timelines.from_frames(recorded.shipments, recorded.events), registry)):
-        out.print(f"estimates have dates by the medians of {groups:,} lanes and other groups, and say `degraded`, until `eta train` has made a version")
+    if not recorded.events.empty and (
+        groups := learn_medians(
+            Timelines.from_frames(recorded.shipments, recorded.events), registry
+        )
+    ):
+        out.print(
+            f"estimates have dates by the medians of {groups:,} lanes and other groups, and say `degraded`, until `eta train` has made a version"
+        )
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)
+    ],
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Write what is recorded as `shipments.parquet` and `events.parquet`, which every command reads."""
@@ -101,17 +113,28 @@ def export(
         raise NotRecorded(f"there are no shipments of the tenant {tenant}")
     for name, frame in (("shipments", recorded.shipments), ("events", recorded.events)):
         write_atomically(folder / f"{name}.parquet", frame.to_parquet(index=False))
-    out.print(f"wrote {len(recorded.shipments):,} shipments and {len(recorded.events):,} events to {escape(str(folder))}")
+    out.print(
+        f"wrote {len(recorded.shipments):,} shipments and {len(recorded.events):,} events to {escape(str(folder))}"
+    )
 
 
-def backup(file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)]) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
+) -> None:
     """Copy all that is recorded into one file, while the service runs."""
     with progress_bar() as progress:
         counts = back_up(engine_of(_url()), file, progress)
-    out.print(f"copied {counts['shipments']:,} shipments and {counts['events']:,} events to {escape(str(file))}")
+    out.print(
+        f"copied {counts['shipments']:,} shipments and {counts['events']:,} events to {escape(str(file))}"
+    )
 
 
-def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `eta backup` wrote.", show_default=False)]) -> None:
+def restore(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A file that `eta backup` wrote.", show_default=False),
+    ],
+) -> None:
     """Fill an empty store, of either database, from a copy."""
     with progress_bar() as progress:
         counts = restore_store(engine_of(_url()), file, progress)
@@ -119,7 +142,12 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file th
 
 
 def erase(
-    external_id: Annotated[list[str], typer.Argument(metavar="EXTERNAL_ID...", help="The shop's own numbers.", show_default=False)],
+    external_id: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EXTERNAL_ID...", help="The shop's own numbers.", show_default=False
+        ),
+    ],
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Erase shipments with all that was told and said of them."""
@@ -139,7 +167,9 @@ def erase(
 
 def key(
     tenant: Tenant = DEFAULT_TENANT,
-    scope: Annotated[list[Scope], typer.Option(help="What the key opens; give it once for each scope.")] = list(Scope),  # noqa: B006  # typer copies it
+    scope: Annotated[
+        list[Scope], typer.Option(help="What the key opens; give it once for each scope.")
+    ] = list(Scope),  # noqa: B006  # typer copies it
 ) -> None:
     """Make an API key, and the entry by which `ETA_API_KEYS` knows it."""
     if not tenant:

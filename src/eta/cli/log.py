@@ -16,7 +16,11 @@ class UtcJsonFormatter(JsonFormatter):
     def formatTime(self, record: LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # logging's name
         """When it was logged."""
         del datefmt
-        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
 
 
 LOGGING: dict[str, Any] = {
@@ -31,6 +35,12 @@ LOGGING: dict[str, Any] = {
             "rename_fields": {"asctime": "at", "levelname": "level", "name": "logger"},
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "json",
+            "stream": "ext://sys.stderr",
+        }
+    },
     "root": {"level": "INFO", "handlers": ["stderr"]},
 }

@@ -30,7 +30,10 @@ class Refused(Exception):
         self.status, self.problem = status, problem
 
     def __str__(self) -> str:
-        told = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in self.problem["errors"]]
+        told = [
+            f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+            for error in self.problem["errors"]
+        ]
         return f"{self.status}: {'; '.join([self.problem['detail'], *told])}"
 
 
@@ -45,13 +48,18 @@ class Calls:
         url: where the service is, such as ``https://eta.example``.
         key: the key; none for the demo.
         timeout: seconds to wait for a connection, and for each part of an answer.
-        retries: how often a call is tried again: after 429 and 503 when the service says so, and after a broken connection where nothing can be done twice.
+        retries: how often a call is tried again: after 429 and 503 when the service says so, and
+            after a broken connection where nothing can be done twice.
     """
 
-    def __init__(self, url: str, key: str | None = None, *, timeout: float = 5.0, retries: int = 3) -> None:
+    def __init__(
+        self, url: str, key: str | None = None, *, timeout: float = 5.0, retries: int = 3
+    ) -> None:
         if key is not None and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", key):
             # Further down the refusal would show the key.
-            raise ValueError("the key holds what no key can, such as a line break at its end; leave it out")
+            raise ValueError(
+                "the key holds what no key can, such as a line break at its end; leave it out"
+            )
         self._path = (parse_url(url).path or "").rstrip("/")
         self._retry = Retry(
             retries,
@@ -64,7 +72,9 @@ class Calls:
             retry_after_max=_LONGEST_WAIT,
         )
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._pool = connection_from_url(url, timeout=timeout, headers=headers, maxsize=_CONNECTIONS)
+        self._pool = connection_from_url(
+            url, timeout=timeout, headers=headers, maxsize=_CONNECTIONS
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -98,9 +108,15 @@ class Calls:
             answered = self._pool.request(
                 method,
                 self._path + path,
-                fields={name: str(value) for name, value in (query or {}).items() if value is not None} or None,
+                fields={
+                    name: str(value) for name, value in (query or {}).items() if value is not None
+                }
+                or None,
                 json=body,
-                headers={**self._pool.headers, **({"Idempotency-Key": idempotency_key} if idempotency_key else {})},
+                headers={
+                    **self._pool.headers,
+                    **({"Idempotency-Key": idempotency_key} if idempotency_key else {}),
+                },
                 retries=self._retry.new(
                     status_forcelist=later,
                     respect_retry_after_header=later == _LATER,

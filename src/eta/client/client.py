@@ -35,9 +35,17 @@ class Client(Calls):
         """The versions there are, the one that learned furthest first, and which one serves."""
         return self._ask("GET", "/v1/models")
 
-    def register(self, body: types.ShipmentSent, *, idempotency_key: str | None = None) -> types.Registered:
+    def register(
+        self, body: types.ShipmentSent, *, idempotency_key: str | None = None
+    ) -> types.Registered:
         """Registers a shipment: 201 if it was not there, 200 if it was, with the same facts, 409 if it was with others."""
-        return self._ask("POST", "/v1/shipments", body=body, idempotency_key=idempotency_key or new_key(), answers=(200, 201))
+        return self._ask(
+            "POST",
+            "/v1/shipments",
+            body=body,
+            idempotency_key=idempotency_key or new_key(),
+            answers=(200, 201),
+        )
 
     def shipments(
         self,
@@ -51,16 +59,32 @@ class Client(Calls):
     ) -> types.Shipments:
         """Shipments by their ids, in no order, or page by page; those that are not there are left out."""
         return self._ask(
-            "GET", "/v1/shipments", query={"ids": ids, "external_ids": external_ids, "status": status, "as_of": as_of, "limit": limit, "cursor": cursor}
+            "GET",
+            "/v1/shipments",
+            query={
+                "ids": ids,
+                "external_ids": external_ids,
+                "status": status,
+                "as_of": as_of,
+                "limit": limit,
+                "cursor": cursor,
+            },
         )
 
     def erase_by_number(self, *, external_id: str) -> types.Erased:
         """Erases the shipment with the shop's own number, with all that was told and said of it."""
         return self._ask("DELETE", "/v1/shipments", query={"external_id": external_id})
 
-    def correct(self, shipment_id: str, body: types.CorrectionSent, *, idempotency_key: str | None = None) -> types.Registered:
+    def correct(
+        self, shipment_id: str, body: types.CorrectionSent, *, idempotency_key: str | None = None
+    ) -> types.Registered:
         """Says something else of a shipment from now on; what was said before stays on record."""
-        return self._ask("PATCH", f"/v1/shipments/{part(shipment_id)}", body=body, idempotency_key=idempotency_key or new_key())
+        return self._ask(
+            "PATCH",
+            f"/v1/shipments/{part(shipment_id)}",
+            body=body,
+            idempotency_key=idempotency_key or new_key(),
+        )
 
     def shipment(self, shipment_id: str, *, as_of: str | None = None) -> types.Shipment:
         """A shipment: its journey, its forecast, and what was said of it before."""
@@ -70,11 +94,17 @@ class Client(Calls):
         """Erases a shipment with all that was told and said of it."""
         return self._ask("DELETE", f"/v1/shipments/{part(shipment_id)}")
 
-    def record(self, body: types.EventsSent, *, idempotency_key: str | None = None) -> types.EventResults:
+    def record(
+        self, body: types.EventsSent, *, idempotency_key: str | None = None
+    ) -> types.EventResults:
         """Records scans, told in any order, late or again: one entry each, in order. JSON, or one scan a line (`application/x-ndjson`)."""
-        return self._ask("POST", "/v1/events", body=body, idempotency_key=idempotency_key or new_key())
+        return self._ask(
+            "POST", "/v1/events", body=body, idempotency_key=idempotency_key or new_key()
+        )
 
-    def quarantine(self, *, limit: int | None = None, cursor: str | None = None) -> types.Quarantine:
+    def quarantine(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> types.Quarantine:
         """Scans that cannot be right: they count for nothing."""
         return self._ask("GET", "/v1/quarantine", query={"limit": limit, "cursor": cursor})
 

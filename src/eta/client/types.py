@@ -20,7 +20,16 @@ class Address(TypedDict):
     longitude: NotRequired[float | None]
 
 
-AnswerCode: TypeAlias = Literal["ok", "may_never_arrive", "too_little_support", "no_model", "expired", "arrived", "no_arrival_expected", "not_known_yet"]
+AnswerCode: TypeAlias = Literal[
+    "ok",
+    "may_never_arrive",
+    "too_little_support",
+    "no_model",
+    "expired",
+    "arrived",
+    "no_arrival_expected",
+    "not_known_yet",
+]
 """Why an answer is as it is."""
 
 
@@ -645,7 +654,18 @@ class CorrectionSent(TypedDict):
 class Delay(TypedDict):
     """The delay flag; `state` is null where no arrival is waited for."""
 
-    state: Literal["on_track", "at_risk", "predicted_late", "stalled", "overdue", "cleared", "delivered_late"] | None
+    state: (
+        Literal[
+            "on_track",
+            "at_risk",
+            "predicted_late",
+            "stalled",
+            "overdue",
+            "cleared",
+            "delivered_late",
+        ]
+        | None
+    )
     probability: float | None
     """P(late); null without a promise."""
     baseline: Literal["promise"] | None

@@ -20,7 +20,9 @@ class NaiveTime(InvalidValue):
     """A datetime came without an offset from UTC."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(field, "the time has no offset from UTC", "write it as 2018-05-15T08:00:00-03:00")
+        super().__init__(
+            field, "the time has no offset from UTC", "write it as 2018-05-15T08:00:00-03:00"
+        )
 
 
 class SourceRejected(EtaError):

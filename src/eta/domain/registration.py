@@ -31,7 +31,11 @@ class Registration:
 
     def __post_init__(self) -> None:
         if self.tracking_number and not self.shipment.carrier:
-            raise InvalidValue("carrier", "a tracking number is one carrier's", "send carrier_code with tracking_number")
+            raise InvalidValue(
+                "carrier",
+                "a tracking number is one carrier's",
+                "send carrier_code with tracking_number",
+            )
 
     @property
     def carrier_number(self) -> str | None:
@@ -40,24 +44,45 @@ class Registration:
 
     def to_facts(self) -> dict[str, Any]:
         """Plain values, nothing that is not known."""
-        facts = {name: value for name, value in vars(self.shipment).items() if name != "shipment_id"}
-        facts |= {end: {name: value for name, value in vars(facts[end]).items() if value is not None} for end in _ENDS}
+        facts = {
+            name: value for name, value in vars(self.shipment).items() if name != "shipment_id"
+        }
+        facts |= {
+            end: {name: value for name, value in vars(facts[end]).items() if value is not None}
+            for end in _ENDS
+        }
         facts |= {
             "ordered_at": self.shipment.ordered_at.astimezone(UTC).isoformat(),
             "promised_on": self.shipment.promised_on and self.shipment.promised_on.isoformat(),
         }
-        facts |= {"tracking_number": self.tracking_number and _bare(self.tracking_number), "estimate_id": self.estimate_id}
+        facts |= {
+            "tracking_number": self.tracking_number and _bare(self.tracking_number),
+            "estimate_id": self.estimate_id,
+        }
         return {name: value for name, value in facts.items() if value is not None}
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any], shipment_id: str, external_id: str | None) -> Registration:
+    def from_facts(
+        cls, facts: Mapping[str, Any], shipment_id: str, external_id: str | None
+    ) -> Registration:
         """What ``to_facts`` wrote."""
-        values = {name: value for name, value in facts.items() if name not in ("tracking_number", "estimate_id")}
-        values |= {end: Place(**facts[end]) for end in _ENDS} | {"ordered_at": datetime.fromisoformat(facts["ordered_at"])}
+        values = {
+            name: value
+            for name, value in facts.items()
+            if name not in ("tracking_number", "estimate_id")
+        }
+        values |= {end: Place(**facts[end]) for end in _ENDS} | {
+            "ordered_at": datetime.fromisoformat(facts["ordered_at"])
+        }
         if "promised_on" in facts:
             values["promised_on"] = date.fromisoformat(facts["promised_on"])
         shipment = Shipment(**{**values, "shipment_id": shipment_id})
-        return cls(shipment=shipment, external_id=external_id, tracking_number=facts.get("tracking_number"), estimate_id=facts.get("estimate_id"))
+        return cls(
+            shipment=shipment,
+            external_id=external_id,
+            tracking_number=facts.get("tracking_number"),
+            estimate_id=facts.get("estimate_id"),
+        )
 
 
 def carrier_number(carrier: str | None, tracking_number: str | None) -> str | None:

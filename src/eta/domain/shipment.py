@@ -27,12 +27,25 @@ class Place:
     longitude: float | None = None
 
     def __post_init__(self) -> None:
-        if not (len(self.country) == 2 and self.country.isascii() and self.country.isalpha() and self.country.isupper()):
-            raise InvalidValue("country", f"{self.country!r} is not a country code", "use two capital letters, such as BR")
+        if not (
+            len(self.country) == 2
+            and self.country.isascii()
+            and self.country.isalpha()
+            and self.country.isupper()
+        ):
+            raise InvalidValue(
+                "country",
+                f"{self.country!r} is not a country code",
+                "use two capital letters, such as BR",
+            )
         for field, bound in (("latitude", 90.0), ("longitude", 180.0)):
             value = getattr(self, field)
             if value is not None and not -bound <= value <= bound:
-                raise InvalidValue(field, f"{value!r} is off the globe", f"use degrees between -{bound:g} and {bound:g}")
+                raise InvalidValue(
+                    field,
+                    f"{value!r} is off the globe",
+                    f"use degrees between -{bound:g} and {bound:g}",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +82,25 @@ class Shipment:
         for field in ("weight_kg", "length_cm", "width_cm", "height_cm"):
             value = getattr(self, field)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise InvalidValue(field, f"{value!r} is not a size", "give a number above 0, or leave it out")
+                raise InvalidValue(
+                    field, f"{value!r} is not a size", "give a number above 0, or leave it out"
+                )
         if self.weight_kg is not None and self.weight_kg > MAX_WEIGHT_KG:
-            raise InvalidValue("weight_kg", f"{self.weight_kg!r} is no parcel", f"give kilograms up to {MAX_WEIGHT_KG:g}")
+            raise InvalidValue(
+                "weight_kg",
+                f"{self.weight_kg!r} is no parcel",
+                f"give kilograms up to {MAX_WEIGHT_KG:g}",
+            )
         if self.price is not None and not (math.isfinite(self.price) and self.price >= 0):
-            raise InvalidValue("price", f"{self.price!r} is not a price", "give a number of at least 0, or leave it out")
+            raise InvalidValue(
+                "price",
+                f"{self.price!r} is not a price",
+                "give a number of at least 0, or leave it out",
+            )
         if self.package_count < 1:
-            raise InvalidValue("package_count", f"{self.package_count!r} packages cannot travel", "give at least 1")
+            raise InvalidValue(
+                "package_count", f"{self.package_count!r} packages cannot travel", "give at least 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

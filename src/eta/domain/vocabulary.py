@@ -1,6 +1,7 @@
 """The words of a parcel's life: what happened, where it stands, which clock runs, why it is late.
 
-Every table here is literal. An unknown carrier code becomes ``EventCode.INFO``, which changes no status.
+Every table here is literal. An unknown carrier code becomes ``EventCode.INFO``, which changes no
+status.
 """
 
 from collections.abc import Mapping
@@ -158,21 +159,44 @@ PHASE_OF: Mapping[EventCode, Phase] = MappingProxyType(
     }
 )
 
-#: The carrier has the parcel from the first of these on; failing them, from the first facility scan.
+#: The carrier has the parcel from the first of these on; failing them, from the first facility
+#: scan.
 HANDOVER_CODES = frozenset({_E.PICKED_UP, _E.DROPPED_OFF, _E.ACCEPTED})
-FACILITY_CODES = frozenset({_E.ARRIVED_AT_FACILITY, _E.DEPARTED_FACILITY, _E.SORTED, _E.LINEHAUL_DEPARTED, _E.LINEHAUL_ARRIVED})
+FACILITY_CODES = frozenset(
+    {
+        _E.ARRIVED_AT_FACILITY,
+        _E.DEPARTED_FACILITY,
+        _E.SORTED,
+        _E.LINEHAUL_DEPARTED,
+        _E.LINEHAUL_ARRIVED,
+    }
+)
 
-#: What is predicted: the first of these is the arrival (the first delivery attempt where it is known).
-ARRIVAL_CODES = frozenset({_E.DELIVERY_ATTEMPTED, _E.AVAILABLE_FOR_PICKUP, _E.PICKED_UP_BY_RECIPIENT, _E.DELIVERED})
+#: What is predicted: the first of these is the arrival (the first delivery attempt where it is
+#: known).
+ARRIVAL_CODES = frozenset(
+    {_E.DELIVERY_ATTEMPTED, _E.AVAILABLE_FOR_PICKUP, _E.PICKED_UP_BY_RECIPIENT, _E.DELIVERED}
+)
 
 #: After the first of these no later scan changes the status.
-FINAL_CODES = frozenset({_E.DELIVERED, _E.PICKED_UP_BY_RECIPIENT, _E.RETURN_DELIVERED, _E.CANCELLED})
+FINAL_CODES = frozenset(
+    {_E.DELIVERED, _E.PICKED_UP_BY_RECIPIENT, _E.RETURN_DELIVERED, _E.CANCELLED}
+)
 
 #: These end the wait for an arrival without one.
 GIVEN_UP_CODES = frozenset({_E.CANCELLED, _E.RETURN_STARTED, _E.RETURN_DELIVERED})
 
 #: Something went wrong, whatever the parcel's status.
-EXCEPTION_CODES = frozenset({_E.IMPORT_CUSTOMS_HELD, _E.DELIVERY_RESCHEDULED, _E.DELIVERY_ATTEMPTED, _E.HELD, _E.DAMAGED, _E.RETURN_STARTED})
+EXCEPTION_CODES = frozenset(
+    {
+        _E.IMPORT_CUSTOMS_HELD,
+        _E.DELIVERY_RESCHEDULED,
+        _E.DELIVERY_ATTEMPTED,
+        _E.HELD,
+        _E.DAMAGED,
+        _E.RETURN_STARTED,
+    }
+)
 
 
 class DelayState(StrEnum):

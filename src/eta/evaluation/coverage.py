@@ -13,7 +13,8 @@ from eta.evaluation.intervals import CONFIDENCE, exact_interval, week_bootstrap
 
 Row = dict[str, Any]
 
-#: Fewer delivered parcels do not show whether a range holds: of independent ones, and of those of so many weeks.
+#: Fewer delivered parcels do not show whether a range holds: of independent ones, and of those of
+#: so many weeks.
 INDEPENDENT_ENOUGH = 500
 PARCELS_ENOUGH, WEEKS_ENOUGH = 100, 8
 #: The whole of a moment, and the segment that has one state of the network and so no interval.
@@ -37,8 +38,8 @@ RANGES = (Range("80", 0.8), Range("90", 0.9), Range("dates_80", 0.8, may_cover_m
 class Part:
     """The parcels of one segment at one moment, with the columns ``parcel``, ``arrived``, ``week`` and, for each range, ``held_<range>``.
 
-    ``held`` is the share of a parcel that a range covers: 0 or 1 once it has arrived; while it has not, the probability
-    the forecast gave to the range, given that the parcel is still open.
+    ``held`` is the share of a parcel that a range covers: 0 or 1 once it has arrived; while it has
+    not, the probability the forecast gave to the range, given that the parcel is still open.
     """
 
     segment: str
@@ -49,25 +50,44 @@ class Part:
 def judge(parts: Sequence[Part], *, is_simulated: bool, seed: int = 0) -> list[Row]:
     """For each part, all of one model and one moment, the coverage of each range, its interval, and whether the range holds.
 
-    ``coverage_censored_<range>`` is the mean of ``held`` over all parcels. ``low_<range>`` to ``high_<range>`` is its interval:
-    of 95 % by weeks, or exact binomial on simulated parcels, there so wide that all intervals of right ranges hold
-    together with 95 % (Bonferroni). ``holds_<range>`` says whether the level lies in the interval; dates may also cover
-    more. It is None where fewer than 500 simulated parcels were delivered, or 100 in 8 weeks; for a segment that is all
-    of the moment, which is judged as a whole; and for a week: all of its parcels meet the same weather and the same
-    crowded hubs, so that they are one observation and not many.
+    ``coverage_censored_<range>`` is the mean of ``held`` over all parcels. ``low_<range>`` to
+    ``high_<range>`` is its interval: of 95 % by weeks, or exact binomial on simulated parcels,
+    there so wide that all intervals of right ranges hold together with 95 % (Bonferroni).
+    ``holds_<range>`` says whether the level lies in the interval; dates may also cover more. It is
+    None where fewer than 500 simulated parcels were delivered, or 100 in 8 weeks; for a segment
+    that is all of the moment, which is judged as a whole; and for a week: all of its parcels meet
+    the same weather and the same crowded hubs, so that they are one observation and not many.
     """
     whole = next((len(part.parcels) for part in parts if part.segment == ALL), None)
-    judged = [part.segment != WEEK and (part.segment == ALL or len(part.parcels) != whole) and _is_enough(part.parcels, is_simulated) for part in parts]
+    judged = [
+        part.segment != WEEK
+        and (part.segment == ALL or len(part.parcels) != whole)
+        and _is_enough(part.parcels, is_simulated)
+        for part in parts
+    ]
     confidence = 1.0 - (1.0 - CONFIDENCE) / max(len(RANGES) * sum(judged), 1)
     rows = []
     for part, is_judged in zip(parts, judged, strict=True):
         row: Row = {}
         for each in RANGES:
             held = part.parcels[f"held_{each.name}"]
-            low, high = (None, None) if part.segment == WEEK else _interval(part.parcels, held, is_simulated, confidence, seed)
-            holds = None if low is None or high is None or not is_judged else high >= each.level and (each.may_cover_more or low <= each.level)
+            low, high = (
+                (None, None)
+                if part.segment == WEEK
+                else _interval(part.parcels, held, is_simulated, confidence, seed)
+            )
+            holds = (
+                None
+                if low is None or high is None or not is_judged
+                else high >= each.level and (each.may_cover_more or low <= each.level)
+            )
             coverage = None if held.isna().all() else float(held.mean())
-            row |= {f"coverage_censored_{each.name}": coverage, f"low_{each.name}": low, f"high_{each.name}": high, f"holds_{each.name}": holds}
+            row |= {
+                f"coverage_censored_{each.name}": coverage,
+                f"low_{each.name}": low,
+                f"high_{each.name}": high,
+                f"holds_{each.name}": holds,
+            }
         rows.append(row)
     return rows
 
@@ -99,10 +119,14 @@ def _is_enough(parcels: pd.DataFrame, is_simulated: bool) -> bool:
     arrived = parcels["arrived"]
     if is_simulated:
         return bool(arrived.sum() >= INDEPENDENT_ENOUGH)
-    return bool(arrived.sum() >= PARCELS_ENOUGH and parcels.loc[arrived, "week"].nunique() >= WEEKS_ENOUGH)
+    return bool(
+        arrived.sum() >= PARCELS_ENOUGH and parcels.loc[arrived, "week"].nunique() >= WEEKS_ENOUGH
+    )
 
 
-def _interval(parcels: pd.DataFrame, held: pd.Series, is_simulated: bool, confidence: float, seed: int) -> tuple[float | None, float | None]:
+def _interval(
+    parcels: pd.DataFrame, held: pd.Series, is_simulated: bool, confidence: float, seed: int
+) -> tuple[float | None, float | None]:
     known = held.dropna()
     if known.empty:
         return None, None
@@ -110,16 +134,22 @@ def _interval(parcels: pd.DataFrame, held: pd.Series, is_simulated: bool, confid
         count = len(known) / _design_effect(known, parcels.loc[known.index, "parcel"])
         return exact_interval(float(known.mean()) * count, count, confidence=confidence)
     weeks = known.groupby(parcels.loc[known.index, "week"], observed=True).agg(["sum", "count"])
-    return week_bootstrap(weeks["sum"].to_numpy(dtype=np.float64), weeks["count"].to_numpy(dtype=np.float64), seed)
+    return week_bootstrap(
+        weeks["sum"].to_numpy(dtype=np.float64), weeks["count"].to_numpy(dtype=np.float64), seed
+    )
 
 
 def _design_effect(held: pd.Series, parcel: pd.Series) -> float:
     """How many moments count as one because parcels are in ``held`` at several: 1 if none is.
 
-    sum over parcels of (sum of r)^2 / sum of r^2, with r the deviations from the mean. Dividing the count by it before
-    the exact interval is taken is Korn and Graubard (1998).
+    sum over parcels of (sum of r)^2 / sum of r^2, with r the deviations from the mean. Dividing the
+    count by it before the exact interval is taken is Korn and Graubard (1998).
     """
     gap = held - held.mean()
     squares = float((gap**2).sum())
     by_parcel = gap.groupby(parcel).sum()
-    return max(float((by_parcel**2).sum()) / squares, 1.0) if squares > 0 else len(held) / max(len(by_parcel), 1)
+    return (
+        max(float((by_parcel**2).sum()) / squares, 1.0)
+        if squares > 0
+        else len(held) / max(len(by_parcel), 1)
+    )

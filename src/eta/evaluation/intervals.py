@@ -11,12 +11,15 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 
-def exact_interval(hits: float, count: float, *, confidence: float = CONFIDENCE) -> tuple[float | None, float | None]:
+def exact_interval(
+    hits: float, count: float, *, confidence: float = CONFIDENCE
+) -> tuple[float | None, float | None]:
     """The exact interval of a binomial share: every share whose own test would not refuse ``hits`` of ``count``.
 
-    low = B^-1(a/2; x, n - x + 1) and high = B^-1(1 - a/2; x + 1, n - x), with B the beta distribution function and
-    a = 1 - confidence. A share p lies in it just when x lies within the central binomial band around n p. ``hits`` need
-    not be whole: parcels that have not arrived count in part, which varies less than a coin and so errs on the safe side.
+    low = B^-1(a/2; x, n - x + 1) and high = B^-1(1 - a/2; x + 1, n - x), with B the beta
+    distribution function and a = 1 - confidence. A share p lies in it just when x lies within the
+    central binomial band around n p. ``hits`` need not be whole: parcels that have not arrived
+    count in part, which varies less than a coin and so errs on the safe side.
 
     Reference:
         Clopper and Pearson (1934).
@@ -31,10 +34,13 @@ def exact_interval(hits: float, count: float, *, confidence: float = CONFIDENCE)
     return low, high
 
 
-def week_bootstrap(sums: NDArray[np.floating], counts: NDArray[np.floating], seed: int) -> tuple[float | None, float | None]:
+def week_bootstrap(
+    sums: NDArray[np.floating], counts: NDArray[np.floating], seed: int
+) -> tuple[float | None, float | None]:
     """The 95 % interval of ``sum(sums) / sum(counts)`` when whole weeks, (W,), are drawn with replacement.
 
-    Orders of one week share the state of the network, so weeks and not orders are the sample (block bootstrap, Kunsch 1989).
+    Orders of one week share the state of the network, so weeks and not orders are the sample (block
+    bootstrap, Kunsch 1989).
     """
     if len(sums) < 2:
         return None, None
@@ -48,4 +54,8 @@ def week_bootstrap(sums: NDArray[np.floating], counts: NDArray[np.floating], see
 @lru_cache(maxsize=64)
 def _weeks_drawn(weeks: int, seed: int) -> NDArray[np.float64]:
     """How often each week is drawn, (resamples, weeks); the same for every figure, so that figures can be compared."""
-    return np.random.default_rng(seed).multinomial(weeks, np.full(weeks, 1.0 / weeks), size=RESAMPLES).astype(np.float64)
+    return (
+        np.random.default_rng(seed)
+        .multinomial(weeks, np.full(weeks, 1.0 / weeks), size=RESAMPLES)
+        .astype(np.float64)
+    )

@@ -36,16 +36,34 @@ _VERDICTS: Mapping[bool | None, tuple[str, str]] = {
 def draw_forecasts(forecasts: pd.DataFrame, kind: str) -> bytes:
     """A picture (``png`` or ``svg``) of ranges and of what came true, in days from the order.
 
-    ``forecasts`` has the columns ``low``, ``median``, ``high`` (the 80 % range) and ``came_true``, one row a parcel.
+    ``forecasts`` has the columns ``low``, ``median``, ``high`` (the 80 % range) and ``came_true``,
+    one row a parcel.
     """
     figure = _figure(9.6, 4.2)
     axes = figure.subplots()
     ranked = forecasts.sort_values(["median", "high"], kind="stable").reset_index(drop=True)
     is_inside = ranked["came_true"].between(ranked["low"], ranked["high"])
-    axes.vlines(ranked.index, ranked["low"], ranked["high"], color=_PALE, linewidth=3.2, label="80 % range, said at purchase")
+    axes.vlines(
+        ranked.index,
+        ranked["low"],
+        ranked["high"],
+        color=_PALE,
+        linewidth=3.2,
+        label="80 % range, said at purchase",
+    )
     axes.plot(ranked.index, ranked["median"], color=_BLUE, linewidth=1.6, label="median")
-    for wanted, colour, name in ((is_inside, _GREEN, "came true within the range"), (~is_inside, _RED, "came true outside")):
-        axes.scatter(ranked.index[wanted], ranked.loc[wanted, "came_true"], s=11, color=colour, zorder=3, label=f"{name} ({wanted.sum()})")
+    for wanted, colour, name in (
+        (is_inside, _GREEN, "came true within the range"),
+        (~is_inside, _RED, "came true outside"),
+    ):
+        axes.scatter(
+            ranked.index[wanted],
+            ranked.loc[wanted, "came_true"],
+            s=11,
+            color=colour,
+            zorder=3,
+            label=f"{name} ({wanted.sum()})",
+        )
     axes.set(
         xlabel=f"{len(ranked)} simulated parcels, by median",
         ylabel="days from order to first attempt",
@@ -57,7 +75,9 @@ def draw_forecasts(forecasts: pd.DataFrame, kind: str) -> bytes:
     return _drawn(figure, kind)
 
 
-def draw_pit(rows: Sequence[Row], models: Sequence[str], *, is_simulated: bool, kind: str = "png") -> bytes:
+def draw_pit(
+    rows: Sequence[Row], models: Sequence[str], *, is_simulated: bool, kind: str = "png"
+) -> bytes:
     """A picture of the ``pit_deciles`` of ``models``, one below the other, at purchase and in flight."""
     figure = _figure(9.6, 1.4 + 2.6 * len(models))
     grid = figure.subplots(len(models), len(DRAWN_MOMENTS), squeeze=False, sharey=True)
@@ -92,21 +112,53 @@ def _histogram(axes: Axes, row: Row | None, name: str) -> None:
     if row["pit_deciles_low"] is not None:
         low, high = (100.0 * np.array(row[f"pit_deciles_{end}"]) for end in ("low", "high"))
         axes.vlines(middle, low, high, color=_BLUE, linewidth=1.8, zorder=3)
-    axes.set_title(f"{row['n']:,} parcels, and {row['n_censored']:,} not arrived", loc="right", fontsize=8, color=_GREY)
+    axes.set_title(
+        f"{row['n']:,} parcels, and {row['n_censored']:,} not arrived",
+        loc="right",
+        fontsize=8,
+        color=_GREY,
+    )
 
 
-def draw_coverage(rows: Sequence[Row], by_segment: Sequence[Row], model: str, *, is_simulated: bool, kind: str = "png") -> bytes:
+def draw_coverage(
+    rows: Sequence[Row],
+    by_segment: Sequence[Row],
+    model: str,
+    *,
+    is_simulated: bool,
+    kind: str = "png",
+) -> bytes:
     """A picture of how often the 80 % and 90 % ranges of ``model`` hold in each segment, at purchase and in flight."""
-    wanted = [{**row, "segment": ALL, "value": ALL} for row in rows if row["model"] == model and row["moment"] in DRAWN_MOMENTS]
-    wanted += [row for row in by_segment if row["model"] == model and row["moment"] in DRAWN_MOMENTS and row["segment"] != WEEK]
+    wanted = [
+        {**row, "segment": ALL, "value": ALL}
+        for row in rows
+        if row["model"] == model and row["moment"] in DRAWN_MOMENTS
+    ]
+    wanted += [
+        row
+        for row in by_segment
+        if row["model"] == model and row["moment"] in DRAWN_MOMENTS and row["segment"] != WEEK
+    ]
     places = list(_places(wanted))
     height = {place: -number for number, place in enumerate(places) if place is not None}
     figure = _figure(9.6, 1.9 + 0.19 * len(places))
-    for axes, (moment, name) in zip(figure.subplots(1, len(DRAWN_MOMENTS), sharex=True, sharey=True), DRAWN_MOMENTS.items(), strict=True):
-        part = [row for row in wanted if row["moment"] == moment and (row["segment"], row["value"]) in height]
+    for axes, (moment, name) in zip(
+        figure.subplots(1, len(DRAWN_MOMENTS), sharex=True, sharey=True),
+        DRAWN_MOMENTS.items(),
+        strict=True,
+    ):
+        part = [
+            row
+            for row in wanted
+            if row["moment"] == moment and (row["segment"], row["value"]) in height
+        ]
         _dots(axes, part, [height[row["segment"], row["value"]] for row in part])
         axes.set_title(name, loc="left", fontsize=10)
-        axes.set_yticks(list(height.values()), ["all parcels" if place[0] == ALL else place[1] for place in height], fontsize=7.5)
+        axes.set_yticks(
+            list(height.values()),
+            ["all parcels" if place[0] == ALL else place[1] for place in height],
+            fontsize=7.5,
+        )
         axes.set(ylim=(-len(places) + 0.2, 0.8), xlabel="% of parcels within the range")
         axes.yaxis.grid(visible=True, color="#eeeeee", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -116,9 +168,21 @@ def draw_coverage(rows: Sequence[Row], by_segment: Sequence[Row], model: str, *,
     for segment in dict.fromkeys(place[0] for place in height):
         if segment != ALL:
             top = max(at for (name, _), at in height.items() if name == segment)
-            to_the_left: dict[str, Any] = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+            to_the_left: dict[str, Any] = {
+                "xytext": (-4, 0),
+                "textcoords": "offset points",
+                "ha": "right",
+                "va": "center",
+            }
             place = (0.0, top + 0.85)
-            first.annotate(segment.replace("_", " "), place, xycoords=("axes fraction", "data"), fontsize=7.5, fontweight="bold", **to_the_left)
+            first.annotate(
+                segment.replace("_", " "),
+                place,
+                xycoords=("axes fraction", "data"),
+                fontsize=7.5,
+                fontweight="bold",
+                **to_the_left,
+            )
     _legend(figure)
     figure.suptitle(
         f"Do the ranges of {model} hold? Share of parcels within the 80 % range (dots) and the 90 % range (squares)\n"
@@ -130,18 +194,39 @@ def draw_coverage(rows: Sequence[Row], by_segment: Sequence[Row], model: str, *,
     return _drawn(figure, kind)
 
 
-def draw_promises(months: Sequence[Row], regions: Sequence[Row], policy: str, kind: str = "png") -> bytes:
+def draw_promises(
+    months: Sequence[Row], regions: Sequence[Row], policy: str, kind: str = "png"
+) -> bytes:
     """A picture of promises, ours beside the shop's: days and shares on time by month, and days saved by region.
 
     Rows are those of ``figures_of_promises``.
     """
     figure = _figure(9.6, 2.6 + 0.2 * max(len(regions), 8))
     grid = figure.add_gridspec(2, 2)
-    days, shares, saved = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[:, 1])
+    days, shares, saved = (
+        figure.add_subplot(grid[0, 0]),
+        figure.add_subplot(grid[1, 0]),
+        figure.add_subplot(grid[:, 1]),
+    )
     at = np.arange(len(months))
-    for axes, column, factor, name in ((days, "promised_days_mean", 1.0, "mean days promised"), (shares, "on_time_share", 100.0, "% on time")):
-        axes.plot(at, [factor * row[f"shop_{column}"] for row in months], color=_GREY, marker="o", label="the shop's promise")
-        axes.plot(at, [factor * row[column] for row in months], color=_BLUE, marker="o", label="the policy's")
+    for axes, column, factor, name in (
+        (days, "promised_days_mean", 1.0, "mean days promised"),
+        (shares, "on_time_share", 100.0, "% on time"),
+    ):
+        axes.plot(
+            at,
+            [factor * row[f"shop_{column}"] for row in months],
+            color=_GREY,
+            marker="o",
+            label="the shop's promise",
+        )
+        axes.plot(
+            at,
+            [factor * row[column] for row in months],
+            color=_BLUE,
+            marker="o",
+            label="the policy's",
+        )
         axes.set_xticks(at, [row["value"] for row in months], fontsize=7.5)
         axes.set_title(name, loc="left", fontsize=10)
     days.set_ylim(bottom=0)
@@ -150,14 +235,23 @@ def draw_promises(months: Sequence[Row], regions: Sequence[Row], policy: str, ki
     places = np.arange(len(ranked))
     for place, row in zip(places, ranked, strict=True):
         if row["days_saved_low"] is not None:
-            saved.hlines(place, row["days_saved_low"], row["days_saved_high"], color=_PALE, linewidth=3.2)
+            saved.hlines(
+                place, row["days_saved_low"], row["days_saved_high"], color=_PALE, linewidth=3.2
+            )
     saved.scatter([row["days_saved"] for row in ranked], places, s=16, color=_BLUE, zorder=3)
     saved.axvline(0.0, color=_GREY, linewidth=0.8)
     saved.set_yticks(places, [f"{row['value']} ({row['n']:,})" for row in ranked], fontsize=7.5)
-    saved.set_title("days saved by region (orders), 95 % interval over weeks", loc="left", fontsize=10)
+    saved.set_title(
+        "days saved by region (orders), 95 % interval over weeks", loc="left", fontsize=10
+    )
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"What {policy} would have promised, beside what was promised", x=0.01, ha="left", fontsize=10)
+    figure.suptitle(
+        f"What {policy} would have promised, beside what was promised",
+        x=0.01,
+        ha="left",
+        fontsize=10,
+    )
     return _drawn(figure, kind)
 
 
@@ -168,7 +262,9 @@ def _places(rows: Sequence[Row]) -> Iterator[tuple[str, str] | None]:
         place = row["segment"], row["value"]
         size[place] = max(size.get(place, 0), row["n"])
     for segment in dict.fromkeys(row["segment"] for row in rows):
-        values = sorted((place for place in size if place[0] == segment), key=lambda place: _rank(place[1]))
+        values = sorted(
+            (place for place in size if place[0] == segment), key=lambda place: _rank(place[1])
+        )
         largest = set(sorted(values, key=lambda place: -size[place])[:MOST_VALUES])
         if segment != ALL:
             yield None
@@ -191,15 +287,34 @@ def _dots(axes: Axes, rows: Sequence[Row], height: Sequence[int]) -> None:
             if row[f"coverage_censored_{name}"] is None:
                 continue
             if row[f"low_{name}"] is not None:
-                axes.hlines(at + lift, 100.0 * row[f"low_{name}"], 100.0 * row[f"high_{name}"], color=colour, linewidth=1.1, zorder=2)
-            axes.plot(100.0 * row[f"coverage_censored_{name}"], at + lift, marker=marker, markersize=3.4, color=colour, zorder=3)
+                axes.hlines(
+                    at + lift,
+                    100.0 * row[f"low_{name}"],
+                    100.0 * row[f"high_{name}"],
+                    color=colour,
+                    linewidth=1.1,
+                    zorder=2,
+                )
+            axes.plot(
+                100.0 * row[f"coverage_censored_{name}"],
+                at + lift,
+                marker=marker,
+                markersize=3.4,
+                color=colour,
+                zorder=3,
+            )
 
 
 def _legend(figure: Figure) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=colour, marker="o", markersize=4, linewidth=1.1, label=name) for colour, name in _VERDICTS.values()]
-    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), frameon=False, fontsize=8)
+    handles = [
+        Line2D([], [], color=colour, marker="o", markersize=4, linewidth=1.1, label=name)
+        for colour, name in _VERDICTS.values()
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower right", ncols=len(handles), frameon=False, fontsize=8
+    )
 
 
 def _about(is_simulated: bool, *, together: bool = False) -> str:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from eta.evaluation.coverage import ALL, RANGES, WEEK, Part, Row, failing, judge
 from eta.evaluation.intervals import exact_interval, week_bootstrap
 from eta.evaluation.replay import Replay
-from eta.evaluation.scores import PINBALL_LEVELS, late_calibration, pit_deciles, ranking, share_within
+from eta.evaluation.scores import (
+    PINBALL_LEVELS,
+    late_calibration,
+    pit_deciles,
+    ranking,
+    share_within,
+)
 from eta.journey.snapshots import IN_FLIGHT, MOMENTS, PURCHASE
 
 IN_FLIGHT_UNION = "in_flight"
@@ -36,33 +42,74 @@ DIFFERENCE_METRICS = ("mae_days", "crps_days", "crps_censored_days")
 _PINBALL = tuple(f"pinball_{level * 100:.0f}_days" for level in PINBALL_LEVELS)
 #: What scores are made of, and what coverage is made of.
 _NUMBERS = (
-    *("error_days", "crps_days", "crps_censored_days", "covered_80", "covered_90", "dates_covered_80", *_PINBALL, "pit_from", "pit_to"),
-    *("is_late", "is_promise_open", "late_probability", "is_purchase", "promise_days", "promised_days", "took_days"),
+    *(
+        "error_days",
+        "crps_days",
+        "crps_censored_days",
+        "covered_80",
+        "covered_90",
+        "dates_covered_80",
+        *_PINBALL,
+        "pit_from",
+        "pit_to",
+    ),
+    *(
+        "is_late",
+        "is_promise_open",
+        "late_probability",
+        "is_purchase",
+        "promise_days",
+        "promised_days",
+        "took_days",
+    ),
 )
 _HELD = tuple(f"held_{each.name}" for each in RANGES)
 #: What only a whole row has.
-_OF_WHOLE = {"late_auc_month_mean": None, "late_ece": None, "late_slope": None, "fit_seconds": None, "predict_seconds": None}
+_OF_WHOLE = {
+    "late_auc_month_mean": None,
+    "late_ece": None,
+    "late_slope": None,
+    "fit_seconds": None,
+    "predict_seconds": None,
+}
 
 
-def summarise(replay: Replay, *, reference: str | None = None, is_simulated: bool = False, seed: int = 0) -> dict[str, list[Row]]:
+def summarise(
+    replay: Replay, *, reference: str | None = None, is_simulated: bool = False, seed: int = 0
+) -> dict[str, list[Row]]:
     """``rows``, ``differences`` of ``reference`` against every other model, ``by_month``, ``by_segment`` and ``failing``.
 
-    Rows judge delivered parcels; what has ``censored`` in its name judges all of them up to the end of what is known.
-    ``is_simulated`` says that parcels are independent of each other, so that intervals of coverage are exact. A figure
-    that cannot be had is None.
+    Rows judge delivered parcels; what has ``censored`` in its name judges all of them up to the end
+    of what is known. ``is_simulated`` says that parcels are independent of each other, so that
+    intervals of coverage are exact. A figure that cannot be had is None.
     """
     groups, judged = list(_moments(replay.judged)), _compact(replay.judged)
     rows, by_month, by_segment = [], [], []
     for model, forecasts in replay.forecasts.items():
         table = pd.concat([judged, forecasts], axis=1)
-        table = table.assign(**_held(table))[[*_NUMBERS, *_HELD, *judged.select_dtypes("category"), "arrived", "parcel"]]
+        table = table.assign(**_held(table))[
+            [*_NUMBERS, *_HELD, *judged.select_dtypes("category"), "arrived", "parcel"]
+        ]
         for moment, wanted in groups:
             part = table[wanted]
             key = {"model": model, "moment": moment}
-            months = [{"month": month, **key, **_scores(of_month), **_OF_WHOLE} for month, of_month in part.groupby("month", sort=True, observed=True)]
-            ranked = [entry["late_auc"] for entry in months if entry["n_late"] >= LATE_ENOUGH and entry["late_auc"] is not None]
+            months = [
+                {"month": month, **key, **_scores(of_month), **_OF_WHOLE}
+                for month, of_month in part.groupby("month", sort=True, observed=True)
+            ]
+            ranked = [
+                entry["late_auc"]
+                for entry in months
+                if entry["n_late"] >= LATE_ENOUGH and entry["late_auc"] is not None
+            ]
             whole, *bands = judge(parts := list(_parts(part)), is_simulated=is_simulated, seed=seed)
-            row = {**key, **_scores(part), **whole, **_pit_band(part, is_simulated, seed), **_late_calibration(part)}
+            row = {
+                **key,
+                **_scores(part),
+                **whole,
+                **_pit_band(part, is_simulated, seed),
+                **_late_calibration(part),
+            }
             row |= {
                 "late_auc_month_mean": float(np.mean(ranked)) if ranked else None,
                 "fit_seconds": replay.fit_seconds[model],
@@ -71,11 +118,28 @@ def summarise(replay: Replay, *, reference: str | None = None, is_simulated: boo
             rows.append(row)
             by_month += months
             by_segment += [
-                {"segment": each.segment, "value": each.value, **key, **_scores(each.parcels), **_OF_WHOLE, **band}
+                {
+                    "segment": each.segment,
+                    "value": each.value,
+                    **key,
+                    **_scores(each.parcels),
+                    **_OF_WHOLE,
+                    **band,
+                }
                 for each, band in zip(parts[1:], bands, strict=True)
             ]
-    differences = [] if reference is None or reference not in replay.forecasts else list(_differences(replay, reference, groups, seed))
-    return {"rows": rows, "differences": differences, "by_month": by_month, "by_segment": by_segment, "failing": failing([*rows, *by_segment])}
+    differences = (
+        []
+        if reference is None or reference not in replay.forecasts
+        else list(_differences(replay, reference, groups, seed))
+    )
+    return {
+        "rows": rows,
+        "differences": differences,
+        "by_month": by_month,
+        "by_segment": by_segment,
+        "failing": failing([*rows, *by_segment]),
+    }
 
 
 def _compact(judged: pd.DataFrame) -> pd.DataFrame:
@@ -91,7 +155,10 @@ def _compact(judged: pd.DataFrame) -> pd.DataFrame:
 def _held(table: pd.DataFrame) -> dict[str, NDArray[np.floating]]:
     """The share of each parcel that each range covers; see ``coverage.Part``."""
     start, end = table["pit_from"].to_numpy(), table["pit_to"].to_numpy()
-    held = {f"held_{level}": share_within(start, end, 0.5 - level / 200, 0.5 + level / 200) for level in (80, 90)}
+    held = {
+        f"held_{level}": share_within(start, end, 0.5 - level / 200, 0.5 + level / 200)
+        for level in (80, 90)
+    }
     # Whole days hold a parcel that is not there yet with at least the probability that hours do.
     held["held_dates_80"] = np.where(table["arrived"], table["dates_covered_80"], held["held_80"])
     return held
@@ -141,12 +208,20 @@ def _scores(part: pd.DataFrame) -> Row:
 
 def _ranked(delivered: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
     """Those of which it is asked whether they come late: the promised day is not over yet."""
-    return ~np.isnan(delivered["is_late"]) & (delivered["is_promise_open"] == 1.0) & ~np.isnan(delivered["late_probability"])
+    return (
+        ~np.isnan(delivered["is_late"])
+        & (delivered["is_promise_open"] == 1.0)
+        & ~np.isnan(delivered["late_probability"])
+    )
 
 
 def _promise_scores(delivered: Mapping[str, NDArray[np.float64]]) -> Row:
     """The promises that the model would have made at purchase, beside the shop's own."""
-    made = (delivered["is_purchase"] == 1.0) & ~np.isnan(delivered["promise_days"]) & ~np.isnan(delivered["promised_days"])
+    made = (
+        (delivered["is_purchase"] == 1.0)
+        & ~np.isnan(delivered["promise_days"])
+        & ~np.isnan(delivered["promised_days"])
+    )
     if not made.any():
         return {"on_time_share": None, "promised_days_mean": None, "days_saved_equal_on_time": None}
     promise = delivered["promise_days"][made]
@@ -173,24 +248,39 @@ def _pit_band(part: pd.DataFrame, is_simulated: bool, seed: int) -> Row:
     if known.empty:
         return {"pit_deciles_low": None, "pit_deciles_high": None}
     count = np.asarray(known.groupby("week", observed=True).size(), dtype=np.float64)
-    weeks = [pit_deciles(week["pit_from"].to_numpy(), week["pit_to"].to_numpy()) for _, week in known.groupby("week", observed=True)]
+    weeks = [
+        pit_deciles(week["pit_from"].to_numpy(), week["pit_to"].to_numpy())
+        for _, week in known.groupby("week", observed=True)
+    ]
     inside = count[:, None] * np.array(weeks)
     if is_simulated:
-        intervals = [exact_interval(float(total), float(count.sum())) for total in inside.sum(axis=0)]
+        intervals = [
+            exact_interval(float(total), float(count.sum())) for total in inside.sum(axis=0)
+        ]
     else:
         intervals = [week_bootstrap(column, count, seed) for column in inside.T]
     low, high = ([interval[end] for interval in intervals] for end in (0, 1))
-    return {"pit_deciles_low": None if None in low else low, "pit_deciles_high": None if None in high else high}
+    return {
+        "pit_deciles_low": None if None in low else low,
+        "pit_deciles_high": None if None in high else high,
+    }
 
 
 def _late_calibration(part: pd.DataFrame) -> Row:
-    delivered = {name: part.loc[part["arrived"], name].to_numpy(dtype=np.float64) for name in ("is_late", "is_promise_open", "late_probability")}
+    delivered = {
+        name: part.loc[part["arrived"], name].to_numpy(dtype=np.float64)
+        for name in ("is_late", "is_promise_open", "late_probability")
+    }
     late = _ranked(delivered)
-    error, slope = late_calibration(delivered["is_late"][late] == 1.0, delivered["late_probability"][late])
+    error, slope = late_calibration(
+        delivered["is_late"][late] == 1.0, delivered["late_probability"][late]
+    )
     return {"late_ece": error, "late_slope": slope}
 
 
-def _differences(replay: Replay, model: str, groups: list[tuple[str, NDArray[np.bool_]]], seed: int) -> Iterator[Row]:
+def _differences(
+    replay: Replay, model: str, groups: list[tuple[str, NDArray[np.bool_]]], seed: int
+) -> Iterator[Row]:
     """Mean of the model's score less the other's on the same parcels: below 0 is better."""
     for other, against in replay.forecasts.items():
         if other == model:
@@ -198,11 +288,19 @@ def _differences(replay: Replay, model: str, groups: list[tuple[str, NDArray[np.
         own = replay.forecasts[model]
         for moment, wanted in groups:
             for metric in DIFFERENCE_METRICS:
-                rows = wanted if metric == "crps_censored_days" else wanted & replay.judged["arrived"].to_numpy()
+                rows = (
+                    wanted
+                    if metric == "crps_censored_days"
+                    else wanted & replay.judged["arrived"].to_numpy()
+                )
                 column = "error_days" if metric == "mae_days" else metric
                 gap = (own[column].abs() - against[column].abs())[rows]
                 weeks = gap.groupby(replay.judged["week"][rows]).agg(["sum", "count"])
-                low, high = week_bootstrap(weeks["sum"].to_numpy(dtype=np.float64), weeks["count"].to_numpy(dtype=np.float64), seed)
+                low, high = week_bootstrap(
+                    weeks["sum"].to_numpy(dtype=np.float64),
+                    weeks["count"].to_numpy(dtype=np.float64),
+                    seed,
+                )
                 yield {
                     "model": model,
                     "against": other,

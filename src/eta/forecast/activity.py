@@ -1,8 +1,9 @@
 """When deliveries happen: hours of the week and holidays at the destination.
 
-A parcel's clock runs in *active hours*: an hour of the wall clock counts as many active hours as its share of deliveries
-says, so that nights, Sundays and holidays pass almost without chance of delivery. Forecasts are made in active hours and
-read in hours of the clock; the calendar of the target day thus enters every bin without a tree being asked for it.
+A parcel's clock runs in *active hours*: an hour of the wall clock counts as many active hours as
+its share of deliveries says, so that nights, Sundays and holidays pass almost without chance of
+delivery. Forecasts are made in active hours and read in hours of the clock; the calendar of the
+target day thus enters every bin without a tree being asked for it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ HOURS_A_WEEK = 168
 MICROSECONDS_AN_HOUR = 3_600_000_000
 _DAY = 24 * MICROSECONDS_AN_HOUR
 _EXACT = 2.0**20
-#: Sheets of active hours begin every so many days and reach beyond the last horizon of a row that starts on their last day.
+#: Sheets of active hours begin every so many days and reach beyond the last horizon of a row that
+#: starts on their last day.
 _STRETCH_DAYS = 32
 _SHEET_DAYS = _STRETCH_DAYS + 64
 _STRETCH, _SHEET_HOURS = _STRETCH_DAYS * 24 * MICROSECONDS_AN_HOUR, _SHEET_DAYS * 24 + 1
@@ -33,7 +35,8 @@ _MOST_SHEETS = 4096
 _Key = tuple[int, int, str | None]
 #: No hour is ever quite dead: 1/50 of an average one.
 LEAST = 0.02
-#: A carrier's own profile counts against that of all carriers like this many deliveries an hour of the week.
+#: A carrier's own profile counts against that of all carriers like this many deliveries an hour of
+#: the week.
 CARRIER_PRIOR = 5.0
 #: What a holiday is worth before any evidence, and how many deliveries that opinion weighs.
 HOLIDAY_GUESS, HOLIDAY_WEIGHT = 0.3, 20.0
@@ -56,14 +59,19 @@ class Activity:
     holiday_factor: float
     #: Which days are holidays.
     holidays: Holidays = LIBRARY
-    #: The sheets and where each of them is, in one pair: another thread sees the old one or the new.
-    _sheets: list[tuple[dict[_Key, int], NDArray[np.float64]]] = field(default_factory=lambda: [({}, np.empty((0, _SHEET_HOURS)))], init=False, repr=False)
+    #: The sheets and where each of them is, in one pair: another thread sees the old one or the
+    #: new.
+    _sheets: list[tuple[dict[_Key, int], NDArray[np.float64]]] = field(
+        default_factory=lambda: [({}, np.empty((0, _SHEET_HOURS)))], init=False, repr=False
+    )
 
     @classmethod
     def learn(cls, examples: Examples, *, holidays: Holidays = LIBRARY) -> Activity:
         """From one arrival a parcel."""
         arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
-        at = arrived.features.local_as_of + (arrived.hours * 3_600_000_000).astype("timedelta64[us]")
+        at = arrived.features.local_as_of + (arrived.hours * 3_600_000_000).astype(
+            "timedelta64[us]"
+        )
         on_holiday = is_holiday(at.astype("datetime64[D]"), arrived.features.calendar, holidays)
         hour = _hour_of_week(at)
         overall = _profile(np.bincount(hour[~on_holiday], minlength=HOURS_A_WEEK) + 1.0)
@@ -74,7 +82,9 @@ class Activity:
             if own.any():
                 carriers.append(name)
                 rows.append(_profile(own + CARRIER_PRIOR * overall))
-        holiday_factor = _holiday_factor(at.astype("datetime64[D]"), arrived.features.calendar, holidays)
+        holiday_factor = _holiday_factor(
+            at.astype("datetime64[D]"), arrived.features.calendar, holidays
+        )
         return cls(tuple(carriers), np.vstack([*rows, overall]), holiday_factor, holidays)
 
     def clocks(self, features: Features, *, sees_promise: bool = False) -> Clocks:
@@ -82,24 +92,49 @@ class Activity:
         start = features.local_as_of.astype(np.int64)
         carrier, calendar = features.labels["carrier"], features.calendar
         row = {name: number for number, name in enumerate(self.carriers)}
-        profile = np.array([*(row.get(name, len(self.carriers)) for name in carrier.names), len(self.carriers)])[carrier.codes]
-        # One sheet serves all rows of a carrier and a calendar that start in the same stretch of days.
+        profile = np.array(
+            [*(row.get(name, len(self.carriers)) for name in carrier.names), len(self.carriers)]
+        )[carrier.codes]
+        # One sheet serves all rows of a carrier and a calendar that start in the same stretch of
+        # days.
         stretch = start // _STRETCH
         earliest = stretch.min(initial=0)
-        which, first = combinations([Labels((stretch - earliest).astype(np.int32), ()), Labels(profile.astype(np.int32), ()), calendar])
-        keys = [(int(stretch[i]), int(profile[i]), calendar.names[calendar.codes[i]] if calendar.codes[i] >= 0 else None) for i in first]
+        which, first = combinations(
+            [
+                Labels((stretch - earliest).astype(np.int32), ()),
+                Labels(profile.astype(np.int32), ()),
+                calendar,
+            ]
+        )
+        keys = [
+            (
+                int(stretch[i]),
+                int(profile[i]),
+                calendar.names[calendar.codes[i]] if calendar.codes[i] >= 0 else None,
+            )
+            for i in first
+        ]
         places, sheets = self._with_sheets(keys)
         sheet = np.array([places[key] for key in keys], dtype=np.int64)[which]
         on_sheet = start - stretch * _STRETCH + sheet * (_SHEET_HOURS * MICROSECONDS_AN_HOUR)
-        return Clocks(sheets.ravel(), on_sheet, _promise_starts(features, start, on_sheet) if sees_promise else np.empty(0, dtype=np.int64))
+        return Clocks(
+            sheets.ravel(),
+            on_sheet,
+            _promise_starts(features, start, on_sheet)
+            if sees_promise
+            else np.empty(0, dtype=np.int64),
+        )
 
     def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
         """Active hours, (N, K), that pass from ``as_of`` until ``hours``, (K,) or (N, K), later; at most 62 days later.
 
-        Steps of daylight saving are ignored. A row's answer does not depend on its company, to the last bit.
+        Steps of daylight saving are ignored. A row's answer does not depend on its company, to the
+        last bit.
         """
         clocks = self.clocks(features)
-        steps = np.broadcast_to(np.rint(hours * MICROSECONDS_AN_HOUR).astype(np.int64), (len(features), hours.shape[-1]))
+        steps = np.broadcast_to(
+            np.rint(hours * MICROSECONDS_AN_HOUR).astype(np.int64), (len(features), hours.shape[-1])
+        )
         return np.asarray(_elapsed(clocks.passed, clocks.start, steps))
 
     def _with_sheets(self, keys: Sequence[_Key]) -> tuple[dict[_Key, int], NDArray[np.float64]]:
@@ -117,10 +152,19 @@ class Activity:
     def _new_sheet(self, stretch: int, profile: int, calendar: str | None) -> NDArray[np.float64]:
         """Active hours passed since the stretch began, at the start of each hour of ``_SHEET_DAYS`` days and at their end."""
         days = np.datetime64(stretch * _STRETCH_DAYS, "D") + np.arange(_SHEET_DAYS)
-        week = self.profile[profile][(24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)]
+        week = self.profile[profile][
+            (24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)
+        ]
         names = (calendar,) if calendar else ()
-        week[is_holiday(days, Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names), self.holidays)] *= self.holiday_factor
-        # Whole multiples of a power of two add up without rounding, whatever day the sheet starts on.
+        week[
+            is_holiday(
+                days,
+                Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names),
+                self.holidays,
+            )
+        ] *= self.holiday_factor
+        # Whole multiples of a power of two add up without rounding, whatever day the sheet starts
+        # on.
         rate = np.rint(np.maximum(week, LEAST) * _EXACT).ravel() / _EXACT
         return np.concatenate([[0.0], np.cumsum(rate)])
 
@@ -141,7 +185,9 @@ class Clocks:
 def active_hours(passed, at):  # type: ignore[no-untyped-def]  # compiled
     """Active hours that the table shows at a position in microseconds."""
     hour = at // MICROSECONDS_AN_HOUR
-    return passed[hour] + (at - hour * MICROSECONDS_AN_HOUR) / MICROSECONDS_AN_HOUR * (passed[hour + 1] - passed[hour])
+    return passed[hour] + (at - hour * MICROSECONDS_AN_HOUR) / MICROSECONDS_AN_HOUR * (
+        passed[hour + 1] - passed[hour]
+    )
 
 
 @njit(cache=True)
@@ -159,7 +205,9 @@ def exposure_near_promise(passed, start, promise, steps):  # type: ignore[no-unt
     for i in range(len(start)):
         for k in range(steps.shape[1] - 1):
             for number in range(_NEAR):
-                result[i, k, number] = active_hours_near_promise(passed, start[i] + steps[i, k], start[i] + steps[i, k + 1], promise[i], number)
+                result[i, k, number] = active_hours_near_promise(
+                    passed, start[i] + steps[i, k], start[i] + steps[i, k + 1], promise[i], number
+                )
     return result
 
 
@@ -173,7 +221,9 @@ def _elapsed(passed, start, steps):  # type: ignore[no-untyped-def]  # compiled
     return result
 
 
-def _promise_starts(features: Features, start: NDArray[np.int64], on_sheet: NDArray[np.int64]) -> NDArray[np.int64]:
+def _promise_starts(
+    features: Features, start: NDArray[np.int64], on_sheet: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Where the promised day begins, (N,), on clocks that show ``on_sheet`` (N,) at the local time ``start`` (N,)."""
     day = promised_day(features)
     return np.where(np.isnat(day), _NEVER, day.astype(np.int64) * _DAY - start + on_sheet)
@@ -188,7 +238,9 @@ def promised_day(features: Features) -> NDArray[np.datetime64]:
     return np.where(np.isnan(left), np.datetime64("NaT"), noon.astype("datetime64[D]"))
 
 
-def is_holiday(dates: NDArray[np.datetime64], calendar: Labels, holidays: Holidays) -> NDArray[np.bool_]:
+def is_holiday(
+    dates: NDArray[np.datetime64], calendar: Labels, holidays: Holidays
+) -> NDArray[np.bool_]:
     """Whether each local date is a holiday in its ``country-region``, shape (N,)."""
     result = np.zeros(len(dates), dtype=bool)
     if not len(dates):
@@ -198,7 +250,10 @@ def is_holiday(dates: NDArray[np.datetime64], calendar: Labels, holidays: Holida
         rows = np.flatnonzero(calendar.codes == code)
         if len(rows):
             country, _, region = name.partition("-")
-            result[rows] = np.isin(dates[rows], holidays.dates(country, region or None, int(years.min()), int(years.max())))
+            result[rows] = np.isin(
+                dates[rows],
+                holidays.dates(country, region or None, int(years.min()), int(years.max())),
+            )
     return result
 
 
@@ -219,7 +274,16 @@ def _holiday_factor(dates: NDArray[np.datetime64], calendar: Labels, calendars: 
         first, last = own.min(), own.max()
         daily = np.bincount((own - first).astype(np.int64))
         days = np.arange(first + 7, last - 6)
-        holidays = (days[is_holiday(days, Labels(np.zeros(len(days), dtype=np.int32), (calendar.names[code],)), calendars)] - first).astype(np.int64)
+        holidays = (
+            days[
+                is_holiday(
+                    days,
+                    Labels(np.zeros(len(days), dtype=np.int32), (calendar.names[code],)),
+                    calendars,
+                )
+            ]
+            - first
+        ).astype(np.int64)
         seen += daily[holidays].sum()
         usual += (daily[holidays - 7] + daily[holidays + 7]).sum() / 2
     return float((seen + HOLIDAY_GUESS * HOLIDAY_WEIGHT) / (usual + HOLIDAY_WEIGHT))

@@ -24,7 +24,8 @@ HORIZON_DAYS = 60
 class ArrivalModel(Protocol):
     """A forecast in scikit-learn's manner: parameters in, ``fit``, then curves out."""
 
-    #: Refitted every midnight in replay and service, on what was known then, because that costs next to nothing.
+    #: Refitted every midnight in replay and service, on what was known then, because that costs
+    #: next to nothing.
     refits_daily: ClassVar[bool]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -51,7 +52,8 @@ class ArrivalModel(Protocol):
 class Estimator:
     """The parameters of an estimator, as scikit-learn wants them (its ``clone`` and searches take it for one of theirs).
 
-    Its own ``BaseEstimator`` does the same and takes a second to import, which every start of the service would wait for.
+    Its own ``BaseEstimator`` does the same and takes a second to import, which every start of the
+    service would wait for.
     """
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002  # scikit-learn asks with it; ours hold no estimators
@@ -66,7 +68,9 @@ class Estimator:
         """
         for name, value in parameters.items():
             if name not in self.get_params():
-                raise InvalidValue(name, "there is no such parameter", f"use one of {', '.join(self.get_params())}")
+                raise InvalidValue(
+                    name, "there is no such parameter", f"use one of {', '.join(self.get_params())}"
+                )
             setattr(self, name, value)
         return self
 
@@ -74,7 +78,12 @@ class Estimator:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
 
 
-def group_quantiles(values: NDArray[np.float64], groups: NDArray[np.integer], count: int, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+def group_quantiles(
+    values: NDArray[np.float64],
+    groups: NDArray[np.integer],
+    count: int,
+    levels: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Quantiles (count, K) at ``levels`` (K,) of the values of each group; NaN rows for empty groups.
 
     Linear between order statistics (Hyndman and Fan's type 7, as in ``numpy.quantile``).

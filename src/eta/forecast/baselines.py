@@ -1,8 +1,9 @@
 """The simple forecasts that every model has to beat, for ever.
 
-T is the time from order to arrival, W the time from order to the first instant of the promised day, D the midnight of
-the day of the forecast. Medians and laws are of outcomes known at D. In flight, B0 to B3 subtract the time elapsed and
-never promise less than half a day; B4 conditions its law on the parcel still being open.
+T is the time from order to arrival, W the time from order to the first instant of the promised day,
+D the midnight of the day of the forecast. Medians and laws are of outcomes known at D. In flight,
+B0 to B3 subtract the time elapsed and never promise less than half a day; B4 conditions its law on
+the parcel still being open.
 """
 
 from __future__ import annotations
@@ -66,11 +67,19 @@ class PromiseBaseline(_FromPurchase):
 class HistoryBaseline(_FromPurchase):
     """B1: the law of T of all parcels that had arrived by D; by lane where a lane has ``at_least`` of them.
 
-    B2: the same of those that arrived in the last ``last_days`` only, lanes shrunk quantile by quantile to the law of
+    B2: the same of those that arrived in the last ``last_days`` only, lanes shrunk quantile by
+        quantile to the law of
     all with the weight of ``shrinkage`` parcels.
     """
 
-    def __init__(self, *, by_lane: bool = False, last_days: float | None = None, shrinkage: float = 0.0, at_least: int = 5) -> None:
+    def __init__(
+        self,
+        *,
+        by_lane: bool = False,
+        last_days: float | None = None,
+        shrinkage: float = 0.0,
+        at_least: int = 5,
+    ) -> None:
         self.by_lane = by_lane
         self.last_days = last_days
         self.shrinkage = shrinkage
@@ -82,9 +91,15 @@ class HistoryBaseline(_FromPurchase):
         law = np.quantile(_hours_from_order(arrived), LEVELS)
         own = group_quantiles(_hours_from_order(arrived), lanes.codes, len(lanes.names), LEVELS)
         count = np.bincount(lanes.codes, minlength=len(lanes.names))[:, None]
-        shrunk = (count * own + self.shrinkage * law) / (count + self.shrinkage) if self.shrinkage else own
+        shrunk = (
+            (count * own + self.shrinkage * law) / (count + self.shrinkage)
+            if self.shrinkage
+            else own
+        )
         own = np.where(count >= self.at_least, shrunk, law)
-        self.laws_ = _LanePick({name: row for row, name in enumerate(lanes.names)}, np.vstack([own, law]))
+        self.laws_ = _LanePick(
+            {name: row for row, name in enumerate(lanes.names)}, np.vstack([own, law])
+        )
 
     def _predict(self, features: Features) -> Curves:
         return _left(self.laws_.of(_lanes(features.labels["lane"], by_lane=self.by_lane)), features)
@@ -93,7 +108,8 @@ class HistoryBaseline(_FromPurchase):
 class PromiseRatioBaseline(_FromPurchase):
     """B3: W times the law of T/W of the parcels that arrived in the last ``last_days``, by bucket of W.
 
-    A bucket with under ``at_least`` parcels takes the ratios of all; a parcel without a promise the law of T.
+    A bucket with under ``at_least`` parcels takes the ratios of all; a parcel without a promise the
+    law of T.
     """
 
     EDGES_DAYS: ClassVar[tuple[float, ...]] = (14.0, 20.0, 26.0, 32.0)
@@ -112,7 +128,10 @@ class PromiseRatioBaseline(_FromPurchase):
             return
         recent = _recent(promised, self.last_days)
         window = promise_hours(recent.features)
-        ratio, bucket = _hours_from_order(recent) / window, np.digitize(window / 24.0, self.EDGES_DAYS)
+        ratio, bucket = (
+            _hours_from_order(recent) / window,
+            np.digitize(window / 24.0, self.EDGES_DAYS),
+        )
         own = group_quantiles(ratio, bucket, len(self.EDGES_DAYS) + 1, LEVELS)
         enough = np.bincount(bucket, minlength=len(own))[:, None] >= self.at_least
         self.ratios_ = np.where(enough, own, np.quantile(ratio, LEVELS))
@@ -127,7 +146,8 @@ class PromiseRatioBaseline(_FromPurchase):
 class SurvivalBaseline(_FromPurchase):
     """B4: Kaplan-Meier's law of T by lane, open parcels included, given that the parcel is still open.
 
-    On a grid of half days up to half a year. A lane with under ``at_least`` parcels takes the law of all.
+    On a grid of half days up to half a year. A lane with under ``at_least`` parcels takes the law
+    of all.
     """
 
     GRID_HOURS: ClassVar[NDArray[np.float64]] = np.arange(0.0, 181.0 * 24.0, 12.0)
@@ -137,10 +157,25 @@ class SurvivalBaseline(_FromPurchase):
 
     def _learn(self, purchases: Examples) -> None:
         lanes = _lanes(purchases.features.labels["lane"], by_lane=True)
-        own = kaplan_meier(_hours_from_order(purchases), purchases.arrived, lanes.codes, len(lanes.names), self.GRID_HOURS)
-        law = kaplan_meier(_hours_from_order(purchases), purchases.arrived, np.zeros(len(purchases), dtype=np.int64), 1, self.GRID_HOURS)
+        own = kaplan_meier(
+            _hours_from_order(purchases),
+            purchases.arrived,
+            lanes.codes,
+            len(lanes.names),
+            self.GRID_HOURS,
+        )
+        law = kaplan_meier(
+            _hours_from_order(purchases),
+            purchases.arrived,
+            np.zeros(len(purchases), dtype=np.int64),
+            1,
+            self.GRID_HOURS,
+        )
         enough = np.bincount(lanes.codes, minlength=len(lanes.names))[:, None] >= self.at_least
-        self.laws_ = _LanePick({name: row for row, name in enumerate(lanes.names)}, np.vstack([np.where(enough, own, law), law]))
+        self.laws_ = _LanePick(
+            {name: row for row, name in enumerate(lanes.names)},
+            np.vstack([np.where(enough, own, law), law]),
+        )
 
     def _predict(self, features: Features) -> Curves:
         cdf = self.laws_.of(_lanes(features.labels["lane"], by_lane=True))
@@ -179,7 +214,10 @@ def _lanes(lane: Labels, *, by_lane: bool) -> Labels:
     if not by_lane:
         return Labels(np.zeros(len(lane), dtype=np.int32), (_NO_LANE,))
     used, codes = np.unique(lane.codes, return_inverse=True)
-    return Labels(codes.astype(np.int32), tuple(_NO_LANE if code == MISSING else lane.names[code] for code in used))
+    return Labels(
+        codes.astype(np.int32),
+        tuple(_NO_LANE if code == MISSING else lane.names[code] for code in used),
+    )
 
 
 class _LanePick:
@@ -189,7 +227,9 @@ class _LanePick:
         self.row_of, self.table = row_of, table
 
     def of(self, lanes: Labels) -> NDArray[np.float64]:
-        rows = np.array([self.row_of.get(name, len(self.table) - 1) for name in lanes.names], dtype=np.int64)
+        rows = np.array(
+            [self.row_of.get(name, len(self.table) - 1) for name in lanes.names], dtype=np.int64
+        )
         return self.table[rows[lanes.codes]]
 
 

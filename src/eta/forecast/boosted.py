@@ -1,7 +1,7 @@
 """Baselines that take boosted trees: what a good analyst would build from LightGBM as it comes.
 
-They learn from the same moments and columns as ``eta``, without the promise, but, as is usual, from parcels that arrived
-alone. They are refitted at each origin and know nothing of the days since.
+They learn from the same moments and columns as ``eta``, without the promise, but, as is usual, from
+parcels that arrived alone. They are refitted at each origin and know nothing of the days since.
 """
 
 from __future__ import annotations
@@ -90,22 +90,27 @@ class _Boosted(Estimator):
         """The design, and the rows that arrived with the days they had left."""
         design, rows = Design.learn(examples, self.label_prior)
         arrived = np.flatnonzero(examples.arrived)
-        # Bins are made once for all boosters; that no column may be dropped for small leaves is settled with them.
+        # Bins are made once for all boosters; that no column may be dropped for small leaves is
+        # settled with them.
         parameters = {"min_data_in_leaf": self.leaf_rows, "num_threads": 1, "verbosity": -1}
         import lightgbm  # as above
 
-        return design, lightgbm.Dataset(rows[arrived], label=examples.hours[arrived] / 24.0, params=parameters)
+        return design, lightgbm.Dataset(
+            rows[arrived], label=examples.hours[arrived] / 24.0, params=parameters
+        )
 
 
 class BoostedMedianBaseline(_Boosted):
     """B5: the median days left (L1 loss), and around it the law of its past errors, floored at 0.
 
-    Errors are out of time: those made, on moments 75 to 30 days before D, by a booster that knew what was known before
-    those days. They are kept by fifths of the forecast, since the error of a long forecast is larger. Without
-    enough such moments they are out of fold: those on a fifth of the parcels.
+    Errors are out of time: those made, on moments 75 to 30 days before D, by a booster that knew
+    what was known before those days. They are kept by fifths of the forecast, since the error of a
+    long forecast is larger. Without enough such moments they are out of fold: those on a fifth of
+    the parcels.
     """
 
-    #: First and last of the days before D whose forecasts are judged; the last lie back far enough to have arrived.
+    #: First and last of the days before D whose forecasts are judged; the last lie back far enough
+    #: to have arrived.
     JUDGED_DAYS: ClassVar[tuple[int, int]] = (75, 30)
     #: Fewer errors than these make no law.
     ENOUGH: ClassVar[int] = 200
@@ -150,7 +155,10 @@ class BoostedMedianBaseline(_Boosted):
         is_held_out = examples.parcel % np.uint64(FOLDS) == 0
         for early, judged in (
             (_known_by(examples, first), examples.take(np.flatnonzero(is_late & examples.arrived))),
-            (examples.take(np.flatnonzero(~is_held_out)), examples.take(np.flatnonzero(is_held_out & examples.arrived))),
+            (
+                examples.take(np.flatnonzero(~is_held_out)),
+                examples.take(np.flatnonzero(is_held_out & examples.arrived)),
+            ),
         ):
             if len(judged) >= self.ENOUGH and (early.arrived & (early.kind == PURCHASE)).any():
                 return early, judged
@@ -169,7 +177,10 @@ class BoostedQuantilesBaseline(_Boosted):
         """
         self.design_, dataset = self._dataset(examples)
         self.longest_hours_ = float(examples.hours[examples.arrived].max())
-        self.boosters_ = [self._boost(dataset, {"objective": "quantile", "alpha": level}) for level in QUANTILE_LEVELS]
+        self.boosters_ = [
+            self._boost(dataset, {"objective": "quantile", "alpha": level})
+            for level in QUANTILE_LEVELS
+        ]
         return self
 
     def predict_curves(self, features: Features) -> Curves:
@@ -182,7 +193,9 @@ class BoostedQuantilesBaseline(_Boosted):
             raise NotFitted()
         rows = self.design_.rows(features)
         days = np.column_stack([_days(booster, rows) for booster in self.boosters_])
-        return Curves.from_quantiles(QUANTILE_LEVELS, 24.0 * np.sort(days, axis=1), longest_hours=self.longest_hours_)
+        return Curves.from_quantiles(
+            QUANTILE_LEVELS, 24.0 * np.sort(days, axis=1), longest_hours=self.longest_hours_
+        )
 
 
 def _days(booster: lightgbm.Booster, rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -195,4 +208,9 @@ def _known_by(examples: Examples, moment: np.datetime64) -> Examples:
     """The examples as they stood at an earlier moment; an arrival counts as known from when it happened."""
     known = examples.take(np.flatnonzero(examples.as_of < moment))
     seen_hours = (moment - known.as_of) / np.timedelta64(1, "h")
-    return replace(known, hours=np.minimum(known.hours, seen_hours), arrived=known.arrived & (known.hours <= seen_hours), known_through=moment)
+    return replace(
+        known,
+        hours=np.minimum(known.hours, seen_hours),
+        arrived=known.arrived & (known.hours <= seen_hours),
+        known_through=moment,
+    )

@@ -1,17 +1,20 @@
 """How fast the network runs these days, against what a model learned from its whole history.
 
-Every midnight the arrivals of the last weeks are set against those that the model expected of the parcels then open:
+Every midnight the arrivals of the last weeks are set against those that the model expected of the
+parcels then open:
 
-    log-hazard today = log-hazard learned + theta,     theta_g = log(observed_g / expected_g), shrunk
+    log-hazard today = log-hazard learned + theta,     theta_g = log(observed_g / expected_g),
+    shrunk
 
-theta is a Poisson regression with ridge penalties on nested segments (all; age; age within carrier and within
-destination), weighted by how long ago a day was. It is the maximum-likelihood form of a level shift in a piecewise
-exponential model. Parcels that have been open for longer than is usual are segments of their own: what is stuck says
-nothing about what moves. The further ahead, the less today's level counts: theta decays by the day.
+theta is a Poisson regression with ridge penalties on nested segments (all; age; age within carrier
+and within destination), weighted by how long ago a day was. It is the maximum-likelihood form of a
+level shift in a piecewise exponential model. Parcels that have been open for longer than is usual
+are segments of their own: what is stuck says nothing about what moves. The further ahead, the less
+today's level counts: theta decays by the day.
 
-How soon a day is forgotten depends on what the last days show: where the usual memory foretold them much worse than a
-short one, the network has changed, and what was before counts little (dynamic model averaging; Raftery, Karny and
-Ettler 2010).
+How soon a day is forgotten depends on what the last days show: where the usual memory foretold them
+much worse than a short one, the network has changed, and what was before counts little (dynamic
+model averaging; Raftery, Karny and Ettler 2010).
 """
 
 from __future__ import annotations
@@ -30,14 +33,17 @@ from eta.journey.columns import Labels, combinations
 from eta.journey.snapshots import Outcomes, Snapshots, snapshots_open_at
 from eta.journey.timeline import EVENT_CODES, Timelines
 
-#: How long a parcel has been open, in shares of the time that parcels like it usually take, and what that is called.
+#: How long a parcel has been open, in shares of the time that parcels like it usually take, and
+#: what that is called.
 AGES = ("fresh", "under_way", "overdue", "stuck")
 AGE_EDGES = (0.5, 1.0, 2.0)
 #: What is left of theta a day further ahead, by age.
 DECAY_A_DAY = np.array([0.97, 0.97, 0.9, 0.8])
-#: The share of theta that is of the age a parcel will have by then; the rest is of its age now: who is late stays late.
+#: The share of theta that is of the age a parcel will have by then; the rest is of its age now: who
+#: is late stays late.
 AGING = 0.3
-#: Days of evidence, and the days after which one counts half: usually, and where the network has changed.
+#: Days of evidence, and the days after which one counts half: usually, and where the network has
+#: changed.
 HISTORY_DAYS, HALF_LIVES_DAYS = 32, np.array([8.0, 2.0])
 #: The last days that tell which, and the log-odds of the usual one before they do.
 TELLING_DAYS, USUAL_LOG_ODDS = 6, 4.0
@@ -51,7 +57,8 @@ MOST_WATCHED = 20_000
 WATCH_HOURS = np.arange(0.0, 25.0, 6.0)
 #: Where so long nothing at all was received, silence says nothing of how fast the network runs.
 NOTHING_TOLD_FOR = np.timedelta64(3, "D")
-#: How far log-hazards are believed to stray (variances): those of all parcels and of an age, and those of a group.
+#: How far log-hazards are believed to stray (variances): those of all parcels and of an age, and
+#: those of a group.
 VARIANCE, GROUP_VARIANCE = 0.05, 0.033
 #: Days before a fit that tell what the model is off by all along: so many, so many days apart.
 PAST_DAYS, PAST_EVERY_DAYS = 30, 9
@@ -70,7 +77,8 @@ _TOLD_AFTER = np.timedelta64(10, "D")
 class Drift:
     """theta by age, shape (A,) each: of all parcels, and what a group adds to it by column and text; with standard errors.
 
-    ``share`` (A,) is what the model was off by before, all along; ``as_of`` (UTC) is when all this was so.
+    ``share`` (A,) is what the model was off by before, all along; ``as_of`` (UTC) is when all this
+    was so.
     """
 
     as_of: np.datetime64
@@ -83,9 +91,18 @@ class Drift:
     @classmethod
     def none(cls, as_of: np.datetime64 = _NEVER, share: NDArray[np.float64] | None = None) -> Self:
         """The network runs as it was learned to."""
-        return cls(as_of, np.ones(len(AGES)) if share is None else share, np.zeros(len(AGES)), np.full(len(AGES), np.inf), {}, {})
+        return cls(
+            as_of,
+            np.ones(len(AGES)) if share is None else share,
+            np.zeros(len(AGES)),
+            np.full(len(AGES), np.inf),
+            {},
+            {},
+        )
 
-    def of(self, labels: Mapping[str, Labels], local_as_of: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    def of(
+        self, labels: Mapping[str, Labels], local_as_of: NDArray[np.datetime64]
+    ) -> NDArray[np.float64]:
         """What theta is, (N, A), of parcels with such labels (N,) at every age; at a later local time (N,) less is left of it.
 
         Whole days count, so that the hour of a zone or of a question does not matter.
@@ -107,8 +124,14 @@ class Drift:
             "ages": list(AGES),
             "theta": self.theta.tolist(),
             "error": [value if np.isfinite(value) else None for value in self.error.tolist()],
-            "groups": {column: {name: values.tolist() for name, values in sorted(groups.items())} for column, groups in self.groups.items()},
-            "group_errors": {column: {name: values.tolist() for name, values in sorted(groups.items())} for column, groups in self.group_errors.items()},
+            "groups": {
+                column: {name: values.tolist() for name, values in sorted(groups.items())}
+                for column, groups in self.groups.items()
+            },
+            "group_errors": {
+                column: {name: values.tolist() for name, values in sorted(groups.items())}
+                for column, groups in self.group_errors.items()
+            },
         }
 
     @classmethod
@@ -119,9 +142,15 @@ class Drift:
             ModelCorrupted: if it is of other ages than ours.
         """
         if values["ages"] != list(AGES):
-            raise ModelCorrupted(f"the drift is of the ages {values['ages']}; train the model again")
+            raise ModelCorrupted(
+                f"the drift is of the ages {values['ages']}; train the model again"
+            )
         groups, errors = (
-            {column: {name: np.array(each) for name, each in named.items()} for column, named in values[part].items()} for part in ("groups", "group_errors")
+            {
+                column: {name: np.array(each) for name, each in named.items()}
+                for column, named in values[part].items()
+            }
+            for part in ("groups", "group_errors")
         )
         return cls(
             np.datetime64(values["as_of"].removesuffix("Z"), "us"),
@@ -155,7 +184,9 @@ class Watch:
         arrived_at = outcomes.arrived_at[self.row]
         left = np.where(np.isnat(arrived_at), self.end, arrived_at)
         observed = (arrived_at <= self.end).astype(np.float64)
-        hours = np.maximum(hours_between(np.full(len(left), self.start), np.minimum(left, self.end)), 0.0)
+        hours = np.maximum(
+            hours_between(np.full(len(left), self.start), np.minimum(left, self.end)), 0.0
+        )
         step = np.clip((hours // WATCH_HOURS[1]).astype(np.int64), 0, len(WATCH_HOURS) - 2)
         rows, share = np.arange(len(hours)), hours / WATCH_HOURS[1] - step
         expected = self.hazards[rows, step] * (1.0 - share) + self.hazards[rows, step + 1] * share
@@ -193,15 +224,21 @@ def learn_share(tallies: Sequence[Tally]) -> NDArray[np.float64]:
     tallies = [tally for tally in tallies if len(tally.age)]
     if not tallies:
         return np.ones(len(AGES))
-    age, observed, expected = (np.concatenate([getattr(tally, part) for tally in tallies]) for part in ("age", "observed", "expected"))
+    age, observed, expected = (
+        np.concatenate([getattr(tally, part) for tally in tallies])
+        for part in ("age", "observed", "expected")
+    )
     seen, hoped = np.bincount(age, observed, len(AGES)), np.bincount(age, expected, len(AGES))
     return (seen + SHARE_PRIOR) / (hoped + SHARE_PRIOR)
 
 
-def learn_drift(tallies: Sequence[Tally], as_of: np.datetime64, told: Told, share: NDArray[np.float64]) -> Drift:
+def learn_drift(
+    tallies: Sequence[Tally], as_of: np.datetime64, told: Told, share: NDArray[np.float64]
+) -> Drift:
     """The drift at ``as_of`` from the days before it, beyond the ``share`` (A,) that the model is off by all along.
 
-    ``told`` gives the share of a day's arrivals that has been told so many days after its end, for a late scan is no slow parcel.
+    ``told`` gives the share of a day's arrivals that has been told so many days after its end, for
+    a late scan is no slow parcel.
     """
     tallies = [tally for tally in tallies if tally.end <= as_of and len(tally.age)]
     if not tallies:
@@ -212,18 +249,40 @@ def learn_drift(tallies: Sequence[Tally], as_of: np.datetime64, told: Told, shar
     hoped = np.array([np.bincount(tally.age, tally.expected, len(AGES)) for tally in tallies])
     weight = _weights(days_ago, seen, hoped * complete[:, None] * share)
     age = np.concatenate([tally.age for tally in tallies])
-    observed = np.concatenate([each * tally.observed for each, tally in zip(weight, tallies, strict=True)])
-    expected = np.concatenate([each * tally.expected for each, tally in zip(weight * complete, tallies, strict=True)])
+    observed = np.concatenate(
+        [each * tally.observed for each, tally in zip(weight, tallies, strict=True)]
+    )
+    expected = np.concatenate(
+        [each * tally.expected for each, tally in zip(weight * complete, tallies, strict=True)]
+    )
     expected *= share[age]
-    columns = {column: _joined([tally.labels[column] for tally in tallies]) for column in DRIFT_LABELS}
-    # Codes count from 1; each group has one segment an age, and a missing text has no level of its own.
-    segments = [np.zeros(len(age), dtype=np.int64), age, *((labels.codes.astype(np.int64) + 1) * len(AGES) + age for labels in columns.values())]
+    columns = {
+        column: _joined([tally.labels[column] for tally in tallies]) for column in DRIFT_LABELS
+    }
+    # Codes count from 1; each group has one segment an age, and a missing text has no level of its
+    # own.
+    segments = [
+        np.zeros(len(age), dtype=np.int64),
+        age,
+        *((labels.codes.astype(np.int64) + 1) * len(AGES) + age for labels in columns.values()),
+    ]
     # A penalty is one over the variance of what it holds back (Gaussian prior).
-    of_groups = [np.repeat([np.inf, 1.0 / GROUP_VARIANCE], [len(AGES), len(labels.names) * len(AGES)]) for labels in columns.values()]
-    theta, error = _regress(segments, [np.array([1.0 / VARIANCE]), np.full(len(AGES), 1.0 / VARIANCE), *of_groups], observed, expected)
+    of_groups = [
+        np.repeat([np.inf, 1.0 / GROUP_VARIANCE], [len(AGES), len(labels.names) * len(AGES)])
+        for labels in columns.values()
+    ]
+    theta, error = _regress(
+        segments,
+        [np.array([1.0 / VARIANCE]), np.full(len(AGES), 1.0 / VARIANCE), *of_groups],
+        observed,
+        expected,
+    )
     groups = [
         {
-            column: {name: values.reshape(-1, len(AGES))[code + 1] for code, name in enumerate(labels.names)}
+            column: {
+                name: values.reshape(-1, len(AGES))[code + 1]
+                for code, name in enumerate(labels.names)
+            }
             for (column, labels), values in zip(columns.items(), each[2:], strict=True)
         }
         for each in (theta, error)
@@ -231,14 +290,19 @@ def learn_drift(tallies: Sequence[Tally], as_of: np.datetime64, told: Told, shar
     return Drift(as_of, share, theta[0] + theta[1], np.hypot(error[0], error[1]), *groups)
 
 
-def _weights(days_ago: NDArray[np.float64], observed: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+def _weights(
+    days_ago: NDArray[np.float64], observed: NDArray[np.float64], expected: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """How much each day (D,) counts, by the arrivals of each age, (D, A): the mean of both memories, by how likely each is.
 
-    Likely is a memory with which the level of the days before makes the arrivals of a telling day likely (Poisson). Days differ
-    for more reasons than chance: all that they tell is divided by the dispersion that is usual of them.
+    Likely is a memory with which the level of the days before makes the arrivals of a telling day
+    likely (Poisson). Days differ for more reasons than chance: all that they tell is divided by the
+    dispersion that is usual of them.
     """
     earlier = days_ago - days_ago[:, None]
-    memory = np.where(earlier > 0.0, 0.5 ** (np.maximum(earlier, 0.0) / HALF_LIVES_DAYS[:, None, None]), 0.0)
+    memory = np.where(
+        earlier > 0.0, 0.5 ** (np.maximum(earlier, 0.0) / HALF_LIVES_DAYS[:, None, None]), 0.0
+    )
     theta = np.log((memory @ observed + 1.0 / VARIANCE) / (memory @ expected + 1.0 / VARIANCE))
     foretold = expected * np.exp(theta)
     dispersion = ((observed - foretold[0]) ** 2 / np.maximum(foretold[0], 1.0)).mean(axis=1)
@@ -276,14 +340,21 @@ class Follower:
     share: NDArray[np.float64] | None = None
     _watches: dict[np.datetime64, Watch] = field(default_factory=dict)
 
-    def drift(self, outcomes: Outcomes, progress: Callable[[int, int], None] = lambda *_: None) -> Drift:
+    def drift(
+        self, outcomes: Outcomes, progress: Callable[[int, int], None] = lambda *_: None
+    ) -> Drift:
         """The drift at ``outcomes.known_through`` (UTC), from the days of 24 hours before it as they were known.
 
         None where nothing was received in the last ``NOTHING_TOLD_FOR``: that is no slowness.
         """
         as_of, timelines = outcomes.known_through, self.midnights.timelines
         if self.share is None:
-            self.share = learn_share([self._watch(as_of - number * PAST_EVERY_DAYS * DAY).tally(outcomes) for number in range(PAST_DAYS, 0, -1)])
+            self.share = learn_share(
+                [
+                    self._watch(as_of - number * PAST_EVERY_DAYS * DAY).tally(outcomes)
+                    for number in range(PAST_DAYS, 0, -1)
+                ]
+            )
         if is_silent(timelines, as_of):
             return Drift.none(as_of, self.share)
         starts = [as_of - number * DAY for number in range(HISTORY_DAYS, 0, -1)]
@@ -292,7 +363,12 @@ class Follower:
             self._watches[start] = self._watches.get(start) or self._watch(start)
         self._watches = {start: self._watches[start] for start in starts}
         self.midnights.forget(starts[0])
-        return learn_drift([watch.tally(outcomes) for watch in self._watches.values()], as_of, told_by(timelines, as_of), self.share)
+        return learn_drift(
+            [watch.tally(outcomes) for watch in self._watches.values()],
+            as_of,
+            told_by(timelines, as_of),
+            self.share,
+        )
 
     def _watch(self, start: np.datetime64) -> Watch:
         return self.model.watch(self.midnights.open_at(start), start + DAY)
@@ -307,12 +383,19 @@ def is_silent(timelines: Timelines, as_of: np.datetime64) -> bool:
 def told_by(timelines: Timelines, as_of: np.datetime64) -> Told:
     """The share of a day's arrivals that is told so many days after the day's end, as known at ``as_of``."""
     arrival = np.isin(timelines.event_code, [EVENT_CODES.index(code) for code in ARRIVAL_CODES])
-    settled = arrival & (timelines.received_at <= as_of) & (timelines.occurred_at <= as_of - _TOLD_AFTER)
+    settled = (
+        arrival & (timelines.received_at <= as_of) & (timelines.occurred_at <= as_of - _TOLD_AFTER)
+    )
     lag_days = (timelines.received_at[settled] - timelines.occurred_at[settled]) / DAY
 
     def share(days: NDArray[np.float64]) -> NDArray[np.float64]:
         # Arrivals spread evenly over a day had between `days` and `days + 1` to be told.
-        return np.array([np.clip(day + 1.0 - lag_days, 0.0, 1.0).mean() if len(lag_days) else 1.0 for day in days])
+        return np.array(
+            [
+                np.clip(day + 1.0 - lag_days, 0.0, 1.0).mean() if len(lag_days) else 1.0
+                for day in days
+            ]
+        )
 
     return share
 
@@ -321,16 +404,22 @@ def _joined(parts: Sequence[Labels]) -> Labels:
     """The labels of several batches, over the names of all."""
     names = tuple(sorted({name for part in parts for name in part.names}))
     position = {name: float(code) for code, name in enumerate(names)}
-    return Labels(np.concatenate([part.translate(position, -1.0) for part in parts]).astype(np.int32), names)
+    return Labels(
+        np.concatenate([part.translate(position, -1.0) for part in parts]).astype(np.int32), names
+    )
 
 
 def _regress(
-    segments: Sequence[NDArray[np.int64]], penalties: Sequence[NDArray[np.float64]], observed: NDArray[np.float64], expected: NDArray[np.float64]
+    segments: Sequence[NDArray[np.int64]],
+    penalties: Sequence[NDArray[np.float64]],
+    observed: NDArray[np.float64],
+    expected: NDArray[np.float64],
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """Poisson regression of ``observed`` (N,) with offset log ``expected`` and ridge penalties, with standard errors.
 
-    ``segments`` has the segment (N,) of each row by factor, ``penalties`` those of a factor's segments. Each sweep takes
-    one Newton step of every factor in turn, given the others (backfitting; Hastie and Tibshirani 1990).
+    ``segments`` has the segment (N,) of each row by factor, ``penalties`` those of a factor's
+    segments. Each sweep takes one Newton step of every factor in turn, given the others
+    (backfitting; Hastie and Tibshirani 1990).
     """
     cell = np.zeros(len(observed), dtype=np.int64)
     for segment, penalty in zip(segments, penalties, strict=True):
@@ -341,10 +430,20 @@ def _regress(
     theta, error = ([np.zeros(len(penalty)) for penalty in penalties] for _ in range(2))
     for _ in range(_SWEEPS):
         for number, (level, penalty) in enumerate(zip(levels, penalties, strict=True)):
-            fitted = hoped * np.exp(sum((each[own] for each, own in zip(theta, levels, strict=True)), np.zeros(len(hoped))))
+            fitted = hoped * np.exp(
+                sum(
+                    (each[own] for each, own in zip(theta, levels, strict=True)),
+                    np.zeros(len(hoped)),
+                )
+            )
             curvature = np.bincount(level, fitted, len(penalty)) + penalty
             # An endless penalty holds a segment at 0.
             held = np.where(np.isinf(penalty), 0.0, penalty) * theta[number]
-            theta[number] = np.clip(theta[number] + (np.bincount(level, seen - fitted, len(penalty)) - held) / curvature, -CAP, CAP)
+            theta[number] = np.clip(
+                theta[number]
+                + (np.bincount(level, seen - fitted, len(penalty)) - held) / curvature,
+                -CAP,
+                CAP,
+            )
             error[number] = 1.0 / np.sqrt(curvature)
     return theta, error

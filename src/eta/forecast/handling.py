@@ -31,17 +31,28 @@ _WEEKMASK = "1111100"
 class Handling:
     """Orders by origin, hour of the local day, and working days from the day of the order to that of the hand-over.
 
-    ``counts`` has an array (24, ``MOST_DAYS`` + 1) an origin ("country-region"), and one of all under "". Orders placed on a
-    day off count for the hour 0 of the next working day.
+    ``counts`` has an array (24, ``MOST_DAYS`` + 1) an origin ("country-region"), and one of all
+    under "". Orders placed on a day off count for the hour 0 of the next working day.
     """
 
     counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @classmethod
-    def learn(cls, timelines: Timelines, states: States, as_of: np.datetime64, holidays: Holidays = LIBRARY) -> Handling:
+    def learn(
+        cls,
+        timelines: Timelines,
+        states: States,
+        as_of: np.datetime64,
+        holidays: Holidays = LIBRARY,
+    ) -> Handling:
         """From what was known of all shipments at ``as_of`` (UTC)."""
         ordered, handed = states.ordered_at, states.handed_over_at
-        taken = ~np.isnat(handed) & (handed >= ordered) & (ordered <= as_of - _SETTLED) & (ordered > as_of - _SETTLED - _HISTORY)
+        taken = (
+            ~np.isnat(handed)
+            & (handed >= ordered)
+            & (ordered <= as_of - _SETTLED)
+            & (ordered > as_of - _SETTLED - _HISTORY)
+        )
         origin = timelines.texts["origin"]
         counts = {_ALL: np.zeros((24, MOST_DAYS + 1), dtype=np.int64)}
         for code in np.unique(origin.codes[taken & (origin.codes >= 0)]).tolist():
@@ -50,11 +61,18 @@ class Handling:
             zone, here = (zone_of(country, region or None)[0],), np.zeros(len(rows), dtype=np.int32)
             wall = wall_clock(ordered[rows], here, zone)
             on, handed_on = wall.astype("datetime64[D]"), local_dates(handed[rows], here, zone)
-            years = (int(on.min().astype("datetime64[Y]").astype(int)) + 1970, int(handed_on.max().astype("datetime64[Y]").astype(int)) + 1970)
+            years = (
+                int(on.min().astype("datetime64[Y]").astype(int)) + 1970,
+                int(handed_on.max().astype("datetime64[Y]").astype(int)) + 1970,
+            )
             working = np.busdaycalendar(_WEEKMASK, holidays.dates(country, region or None, *years))
             first = np.busday_offset(on, 0, roll="forward", busdaycal=working)
             hour = np.where(first == on, wall.astype("datetime64[h]").astype(np.int64) % 24, 0)
-            days = np.busday_count(first, np.busday_offset(handed_on, 0, roll="forward", busdaycal=working), busdaycal=working)
+            days = np.busday_count(
+                first,
+                np.busday_offset(handed_on, 0, roll="forward", busdaycal=working),
+                busdaycal=working,
+            )
             own = np.zeros((24, MOST_DAYS + 1), dtype=np.int64)
             np.add.at(own, (hour, np.clip(days, 0, MOST_DAYS)), 1)
             counts[name] = own

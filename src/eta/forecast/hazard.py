@@ -1,16 +1,18 @@
 """The arrival law as a hazard: how fast, bin by bin, parcels still open arrive.
 
-One forest is grown for a point forecast of the log of the time left; it gives the structure only. Every leaf then holds a
-vector of log-hazards to add, one a bin, fitted to the rows at risk in the bin (piecewise exponential model, Friedman 1982;
-with boosted trees, Bender et al. 2020). Parcels still open count as at risk until the last moment they were known to be
-open, so that a slow parcel is never mistaken for a missing one.
+One forest is grown for a point forecast of the log of the time left; it gives the structure only.
+Every leaf then holds a vector of log-hazards to add, one a bin, fitted to the rows at risk in the
+bin (piecewise exponential model, Friedman 1982; with boosted trees, Bender et al. 2020). Parcels
+still open count as at risk until the last moment they were known to be open, so that a slow parcel
+is never mistaken for a missing one.
 
-Some parcels have arrived already and their last scan is yet to be told. They are a bin before all others, without width,
-that every row passes once.
+Some parcels have arrived already and their last scan is yet to be told. They are a bin before all
+others, without width, that every row passes once.
 
-Time at risk is counted in active hours (``activity``), so the calendar of the target day enters every bin, and hours
-within it, without a tree being asked. Where the promise is seen, the days near it are bins of their own, whenever one asks:
-on the promised day itself many more arrive than on the days beside it.
+Time at risk is counted in active hours (``activity``), so the calendar of the target day enters
+every bin, and hours within it, without a tree being asked. Where the promise is seen, the days near
+it are bins of their own, whenever one asks: on the promised day itself many more arrive than on the
+days beside it.
 """
 
 from __future__ import annotations
@@ -25,25 +27,52 @@ from eta.calendars.holidays import LIBRARY, Holidays
 from eta.calendars.local import DAY
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted
-from eta.forecast.activity import MICROSECONDS_AN_HOUR, NEAR_PROMISE, Activity, exposure_near_promise, promised_day
+from eta.forecast.activity import (
+    MICROSECONDS_AN_HOUR,
+    NEAR_PROMISE,
+    Activity,
+    exposure_near_promise,
+    promised_day,
+)
 from eta.forecast.base import HORIZON_DAYS, Arrays, Estimator
 from eta.forecast.calibration import STAGES, Calibration, Passed, stages
 from eta.forecast.design import Design, log_time_left
-from eta.forecast.drift import AGE_EDGES, AGES, AGING, DECAY_A_DAY, DRIFT_LABELS, WATCH_HOURS, Drift, Watch
+from eta.forecast.drift import (
+    AGE_EDGES,
+    AGES,
+    AGING,
+    DECAY_A_DAY,
+    DRIFT_LABELS,
+    WATCH_HOURS,
+    Drift,
+    Watch,
+)
 from eta.forecast.label_means import LabelMeans
 from eta.forecast.never_share import NeverShare
 from eta.forecast.trees import Forest, cumulative_hazards, fit_leaves
 from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
 from eta.journey.snapshots import Examples, Snapshots
 
-#: Edges of the hazard's bins, in hours from ``as_of``; before them is the bin of those that have arrived already.
-BIN_EDGES_HOURS = 24.0 * np.array([0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18, 20, 22, 24, 27, 30, 37, 44, 51, HORIZON_DAYS])
+#: Edges of the hazard's bins, in hours from ``as_of``; before them is the bin of those that have
+#: arrived already.
+BIN_EDGES_HOURS = 24.0 * np.array(
+    [0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18, 20, 22, 24, 27, 30, 37, 44, 51, HORIZON_DAYS]
+)
 #: Knots of the curves: every edge, and enough between them for the hours of a day to show.
-KNOTS_HOURS = np.concatenate([np.arange(0.0, 7 * 24, 6), np.arange(7 * 24, 14 * 24, 12), np.arange(14 * 24, 24 * HORIZON_DAYS + 1, 24)])
-#: Examples of each stage from which the shape of the fitted laws is learned, and arrivals' worth of trust, in each stretch of it, that it is right.
+KNOTS_HOURS = np.concatenate(
+    [
+        np.arange(0.0, 7 * 24, 6),
+        np.arange(7 * 24, 14 * 24, 12),
+        np.arange(14 * 24, 24 * HORIZON_DAYS + 1, 24),
+    ]
+)
+#: Examples of each stage from which the shape of the fitted laws is learned, and arrivals' worth of
+#: trust, in each stretch of it, that it is right.
 MOST_IN_SAMPLE, IN_SAMPLE_PRIOR = 12_000, 50.0
 #: The stages of which that is done.
-SHAPED = tuple(number for number, stage in enumerate(STAGES) if not stage.startswith("before_handover"))
+SHAPED = tuple(
+    number for number, stage in enumerate(STAGES) if not stage.startswith("before_handover")
+)
 
 
 class HazardModel(Estimator):
@@ -66,7 +95,8 @@ class HazardModel(Estimator):
     """
 
     refits_daily: ClassVar[bool] = False
-    #: Which days are holidays; the shop's own calendar, so none of the parameters that a version keeps.
+    #: Which days are holidays; the shop's own calendar, so none of the parameters that a version
+    #: keeps.
     holidays: Holidays = LIBRARY
 
     def __init__(
@@ -117,7 +147,9 @@ class HazardModel(Estimator):
         exposure, last_bin, arrives_in = self._exposure(kept)
         arrivals = np.bincount(arrives_in[arrives_in >= 0], minlength=exposure.shape[1])
         # Half an arrival in a thousand active hours keeps a bin that nobody reached finite.
-        self.base_ = np.log((arrivals + 0.5) / (exposure.sum(axis=0, dtype=np.float64) + 1000.0)).astype(np.float32)
+        self.base_ = np.log(
+            (arrivals + 0.5) / (exposure.sum(axis=0, dtype=np.float64) + 1000.0)
+        ).astype(np.float32)
         self.values_ = fit_leaves(
             np.tile(self.base_, (len(kept), 1)),
             self.forest_.leaves(rows),
@@ -159,9 +191,18 @@ class HazardModel(Estimator):
         elapsed, usual = self._open_for(features, labels)
         age = (elapsed[:, None] >= usual[:, None] * AGE_EDGES).sum(axis=1)
         start = snapshots.moments.as_of[0] if len(snapshots) else end
-        return Watch(start, end, snapshots.moments.row, age, {column: features.labels[column] for column in DRIFT_LABELS}, hazards)
+        return Watch(
+            start,
+            end,
+            snapshots.moments.row,
+            age,
+            {column: features.labels[column] for column in DRIFT_LABELS},
+            hazards,
+        )
 
-    def _open_for(self, features: Features, labels: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _open_for(
+        self, features: Features, labels: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Hours, (N,), that each parcel has been open, and those, at least one, that one of its service on its lane usually takes.
 
         Where either is not known, NaN, a parcel is as fresh as any.
@@ -171,14 +212,27 @@ class HazardModel(Estimator):
 
     def _drifting(self, features: Features) -> NDArray[np.float64]:
         """Hazards (N, K) summed up to ``KNOTS_HOURS``, as learned and as fast as the network runs these days."""
-        return self._hazards(features, self.design_.valued(features), KNOTS_HOURS, self.drift_.of(features.labels, features.local_as_of))
+        return self._hazards(
+            features,
+            self.design_.valued(features),
+            KNOTS_HOURS,
+            self.drift_.of(features.labels, features.local_as_of),
+        )
 
     def _curves(self, hazards: NDArray[np.float64], stage: NDArray[np.int64]) -> Curves:
         """The laws of hazards (N, K) at the stages (N,), as they count."""
-        counted = self.calibration_.of(self.in_sample_.of(self.never_share_.of(hazards, stage), stage), stage)
+        counted = self.calibration_.of(
+            self.in_sample_.of(self.never_share_.of(hazards, stage), stage), stage
+        )
         return Curves.on_grid(KNOTS_HOURS, -np.expm1(-counted))
 
-    def _hazards(self, features: Features, labels: NDArray[np.float64], hours: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _hazards(
+        self,
+        features: Features,
+        labels: NDArray[np.float64],
+        hours: NDArray[np.float64],
+        theta: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
         """Hazards (N, K) summed up to ``hours`` (K,), which start at 0, with drift theta (N, A)."""
         clocks = self.activity_.clocks(features, sees_promise=self.uses_promise)
         middle = (hours[1:] + hours[:-1]) / 2.0
@@ -209,8 +263,19 @@ class HazardModel(Estimator):
             "activity.profile": self.activity_.profile,
             "activity.holiday_factor": np.array(self.activity_.holiday_factor),
         }
-        calibrations = {"never_share": self.never_share_.lines, "in_sample": self.in_sample_.slopes, "calibration": self.calibration_.slopes}
-        return {"base": self.base_, "values": self.values_, **calibrations, **forest, **activity, **labels}
+        calibrations = {
+            "never_share": self.never_share_.lines,
+            "in_sample": self.in_sample_.slopes,
+            "calibration": self.calibration_.slopes,
+        }
+        return {
+            "base": self.base_,
+            "values": self.values_,
+            **calibrations,
+            **forest,
+            **activity,
+            **labels,
+        }
 
     def restore(self, arrays: Arrays) -> Self:
         """Takes the place of ``fit`` with what ``to_arrays`` gave.
@@ -219,24 +284,51 @@ class HazardModel(Estimator):
             ModelCorrupted: if that is of other stages than ours.
         """
         self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.none()
-        self.in_sample_, self.calibration_ = (Calibration.of_slopes(arrays[name]) for name in ("in_sample", "calibration"))
+        self.in_sample_, self.calibration_ = (
+            Calibration.of_slopes(arrays[name]) for name in ("in_sample", "calibration")
+        )
         self.never_share_ = NeverShare.of_lines(arrays["never_share"])
-        self.forest_ = Forest(**{name.removeprefix("forest."): values for name, values in arrays.items() if name.startswith("forest.")})
+        self.forest_ = Forest(
+            **{
+                name.removeprefix("forest."): values
+                for name, values in arrays.items()
+                if name.startswith("forest.")
+            }
+        )
         self.activity_ = Activity(
             tuple(str(name) for name in arrays["activity.carriers"]),
             arrays["activity.profile"],
             float(arrays["activity.holiday_factor"]),
             self.holidays,
         )
-        against = _labels_of_arrays("against_promise", arrays, self.label_prior) if self.uses_promise else None
-        self.design_ = Design(_labels_of_arrays("label", arrays, self.label_prior), self._columns(), against)
+        against = (
+            _labels_of_arrays("against_promise", arrays, self.label_prior)
+            if self.uses_promise
+            else None
+        )
+        self.design_ = Design(
+            _labels_of_arrays("label", arrays, self.label_prior), self._columns(), against
+        )
         return self
 
     def _check_parameters(self) -> None:
-        least = {"trees": 1, "leaves": 2, "leaf_rows": 1, "smoothing_bins": 0, "seed": 0, "label_prior": 0}
+        least = {
+            "trees": 1,
+            "leaves": 2,
+            "leaf_rows": 1,
+            "smoothing_bins": 0,
+            "seed": 0,
+            "label_prior": 0,
+        }
         for name, value in self.get_params().items():
-            if value < least.get(name, 0) or (name not in least and not isinstance(value, bool) and value <= 0):
-                raise InvalidValue(name, f"{value!r} is out of range", f"give at least {least[name]}" if name in least else "give a number above 0")
+            if value < least.get(name, 0) or (
+                name not in least and not isinstance(value, bool) and value <= 0
+            ):
+                raise InvalidValue(
+                    name,
+                    f"{value!r} is out of range",
+                    f"give at least {least[name]}" if name in least else "give a number above 0",
+                )
 
     def _columns(self) -> tuple[str, ...]:
         return (*NUMBER_COLUMNS, PROMISE_COLUMN) if self.uses_promise else NUMBER_COLUMNS
@@ -255,50 +347,72 @@ class HazardModel(Estimator):
             "num_threads": 1,
             "verbosity": -1,
         }
-        # Best thresholds first, then random ones: trees that differ more from each other make a better mean (Geurts et al. 2006).
+        # Best thresholds first, then random ones: trees that differ more from each other make a
+        # better mean (Geurts et al. 2006).
         known = lightgbm.Dataset(rows, label=time_left, free_raw_data=False)
         booster = lightgbm.train(parameters, known, num_boost_round=(self.trees + 1) // 2)
         if self.trees > 1:
-            booster = lightgbm.train({**parameters, "extra_trees": True}, known, num_boost_round=self.trees // 2, init_model=booster)
+            booster = lightgbm.train(
+                {**parameters, "extra_trees": True},
+                known,
+                num_boost_round=self.trees // 2,
+                init_model=booster,
+            )
         return Forest.from_lightgbm(booster.dump_model())
 
     def _calibrate_in_sample(self, examples: Examples) -> None:
         """Leaves that are smoothed and shrunk end short of the shape that parcels show: what is left is learned apart, stage by stage.
 
-        So is how far laws may be apart in the share that never arrives. But for parcels that wait at the shop: the moments at
-        which they are learned from are no more like those at which they are asked about.
+        So is how far laws may be apart in the share that never arrives. But for parcels that wait
+        at the shop: the moments at which they are learned from are no more like those at which they
+        are asked about.
         """
         stage, random = stages(examples.features), np.random.default_rng(self.seed)
-        rows = np.concatenate([random.permutation(np.flatnonzero(stage == each))[:MOST_IN_SAMPLE] for each in SHAPED])
+        rows = np.concatenate(
+            [random.permutation(np.flatnonzero(stage == each))[:MOST_IN_SAMPLE] for each in SHAPED]
+        )
         sample, stage = examples.take(rows), stage[rows]
         hazards = self._drifting(sample.features)
 
         def passed() -> Passed:
-            return Passed.of(self._curves(hazards, stage), sample.features, sample.hours, sample.arrived)
+            return Passed.of(
+                self._curves(hazards, stage), sample.features, sample.hours, sample.arrived
+            )
 
         self.never_share_ = NeverShare.learn(hazards[:, -1], passed())
         self.in_sample_ = Calibration.learn(passed(), IN_SAMPLE_PRIOR)
 
-    def _exposure(self, examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+    def _exposure(
+        self, examples: Examples
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
         """Active hours at risk in each bin (M, B), the last bin (M,) at risk but for those near the promise, and that of the arrival, -1 without one."""
         until = np.minimum(examples.hours, BIN_EDGES_HOURS[-1])
         edges = np.minimum(BIN_EDGES_HOURS, until[:, None])
-        exposure = np.diff(self.activity_.elapsed(examples.features, edges), axis=1, prepend=-1.0).astype(np.float32)
-        # When within the first bin, which has no clock, is not known: half of it (the actuarial life table).
+        exposure = np.diff(
+            self.activity_.elapsed(examples.features, edges), axis=1, prepend=-1.0
+        ).astype(np.float32)
+        # When within the first bin, which has no clock, is not known: half of it (the actuarial
+        # life table).
         exposure[examples.arrived & (until <= 0.0), 0] = 0.5
         last_bin = np.searchsorted(BIN_EDGES_HOURS, until, side="left").astype(np.int32)
-        arrives_in = np.where(examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1]), last_bin, -1).astype(np.int32)
+        arrives_in = np.where(
+            examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1]), last_bin, -1
+        ).astype(np.int32)
         if not self.uses_promise:
             return exposure, last_bin, arrives_in
         steps = np.rint(edges * MICROSECONDS_AN_HOUR).astype(np.int64)
         clocks = self.activity_.clocks(examples.features, sees_promise=True)
         near = exposure_near_promise(clocks.passed, clocks.start, clocks.promise, steps)
         exposure[:, 1:] = np.maximum(exposure[:, 1:] - near.sum(axis=2), 0.0)
-        arrives_on = (examples.features.local_as_of + steps[:, -1].astype("timedelta64[us]")).astype("datetime64[D]")
+        arrives_on = (
+            examples.features.local_as_of + steps[:, -1].astype("timedelta64[us]")
+        ).astype("datetime64[D]")
         # NaN without a promise.
         after = (arrives_on - promised_day(examples.features)) / DAY
         is_near = (arrives_in > 0) & (after >= NEAR_PROMISE[0]) & (after <= NEAR_PROMISE[-1])
-        arrives_in[is_near] = len(BIN_EDGES_HOURS) + after[is_near].astype(np.int32) - NEAR_PROMISE[0]
+        arrives_in[is_near] = (
+            len(BIN_EDGES_HOURS) + after[is_near].astype(np.int32) - NEAR_PROMISE[0]
+        )
         return np.hstack([exposure, near.sum(axis=1).astype(np.float32)]), last_bin, arrives_in
 
 
@@ -312,15 +426,32 @@ def _arrays_of_labels(prefix: str, means: LabelMeans) -> dict[str, NDArray[Any]]
             ("counts", means.counts[column].values(), np.float64),
         )
     }
-    return {f"{prefix}_means": np.array([means.means[column] for column in LABEL_COLUMNS]), **columns}
+    return {
+        f"{prefix}_means": np.array([means.means[column] for column in LABEL_COLUMNS]),
+        **columns,
+    }
 
 
 def _labels_of_arrays(prefix: str, arrays: Arrays, prior: float) -> LabelMeans:
-    names = {column: [str(name) for name in arrays[f"{prefix}.{column}.names"]] for column in LABEL_COLUMNS}
+    names = {
+        column: [str(name) for name in arrays[f"{prefix}.{column}.names"]]
+        for column in LABEL_COLUMNS
+    }
     sums, counts = (
-        {column: dict(zip(names[column], arrays[f"{prefix}.{column}.{part}"].tolist(), strict=True)) for column in LABEL_COLUMNS} for part in ("sums", "counts")
+        {
+            column: dict(
+                zip(names[column], arrays[f"{prefix}.{column}.{part}"].tolist(), strict=True)
+            )
+            for column in LABEL_COLUMNS
+        }
+        for part in ("sums", "counts")
     )
-    return LabelMeans(sums, counts, dict(zip(LABEL_COLUMNS, arrays[f"{prefix}_means"].tolist(), strict=True)), prior)
+    return LabelMeans(
+        sums,
+        counts,
+        dict(zip(LABEL_COLUMNS, arrays[f"{prefix}_means"].tolist(), strict=True)),
+        prior,
+    )
 
 
 def _smoother(bins: int, deviation: float) -> NDArray[np.float64]:

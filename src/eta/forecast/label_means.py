@@ -1,9 +1,10 @@
 """Labels as numbers: how long parcels of a carrier, a service, a lane or at a place usually take, shrunk to what is known more widely.
 
-A label's value is (sum + k base) / (count + k), with k parcels' worth of trust in the base (empirical Bayes; Efron and
-Morris 1975). The base is the mean of all parcels; for a service on a lane it is what the service and the lane say apart,
-for a place on the way to a destination what the place says. A label never seen is worth its base. A row to learn from is
-valued without the parcels of its own fold, or the forest would read its own answer in rare labels.
+A label's value is (sum + k base) / (count + k), with k parcels' worth of trust in the base
+(empirical Bayes; Efron and Morris 1975). The base is the mean of all parcels; for a service on a
+lane it is what the service and the lane say apart, for a place on the way to a destination what the
+place says. A label never seen is worth its base. A row to learn from is valued without the parcels
+of its own fold, or the forest would read its own answer in rare labels.
 """
 
 from __future__ import annotations
@@ -34,7 +35,13 @@ class LabelMeans:
     prior: float
 
     @classmethod
-    def learn(cls, features: Features, values: NDArray[np.float64], is_purchase: NDArray[np.bool_], prior: float) -> LabelMeans:
+    def learn(
+        cls,
+        features: Features,
+        values: NDArray[np.float64],
+        is_purchase: NDArray[np.bool_],
+        prior: float,
+    ) -> LabelMeans:
         """From log times (N,) of purchases, one a parcel, and of scans.
 
         What is known at its purchase is valued by that alone, a place by every scan at it.
@@ -46,9 +53,13 @@ class LabelMeans:
             means[column] = float(values[rows].mean()) if len(rows) else 0.0
             known = rows[labels.codes[rows] >= 0]
             count = np.bincount(labels.codes[known], minlength=len(labels.names)).astype(np.float64)
-            total = np.bincount(labels.codes[known], weights=values[known], minlength=len(labels.names))
+            total = np.bincount(
+                labels.codes[known], weights=values[known], minlength=len(labels.names)
+            )
             seen = np.flatnonzero(count)
-            sums[column], counts[column] = ({labels.names[code]: float(each[code]) for code in seen} for each in (total, count))
+            sums[column], counts[column] = (
+                {labels.names[code]: float(each[code]) for code in seen} for each in (total, count)
+            )
         return cls(sums, counts, means, prior)
 
     def encode(self, features: Features) -> NDArray[np.float64]:
@@ -68,14 +79,22 @@ class LabelMeans:
         tables: list[Mapping[str, float]] = []
         unseen = []
         for column in _ALONE:
-            names, counts = list(self.counts[column]), np.array([*self.counts[column].values(), 0.0])
+            names, counts = (
+                list(self.counts[column]),
+                np.array([*self.counts[column].values(), 0.0]),
+            )
             sums = np.array([*(self.sums[column][name] for name in names), 0.0])
             # Without a prior a label never seen is worth nothing that is known.
             with np.errstate(invalid="ignore"):
-                *values, other = ((sums + self.prior * self.means[column]) / (counts + self.prior)).tolist()
+                *values, other = (
+                    (sums + self.prior * self.means[column]) / (counts + self.prior)
+                ).tolist()
             tables.append(dict(zip(names, values, strict=True)))
             unseen.append(other)
-        return [*tables, *(part[pair] for pair in _PARENTS for part in (self.sums, self.counts))], [*unseen, *(0.0 for _ in range(2 * len(_PARENTS)))]
+        return [*tables, *(part[pair] for pair in _PARENTS for part in (self.sums, self.counts))], [
+            *unseen,
+            *(0.0 for _ in range(2 * len(_PARENTS))),
+        ]
 
 
 def encode_out_of_fold(
@@ -94,5 +113,7 @@ def encode_out_of_fold(
         others, rows = np.flatnonzero(seen_fold != number), np.flatnonzero(fold == number)
         # With a single parcel there are no others: it is worth itself.
         others = others if is_purchase[others].any() else np.arange(len(values))
-        result[rows] = LabelMeans.learn(seen.take(others), values[others], is_purchase[others], prior).encode(features.take(rows))
+        result[rows] = LabelMeans.learn(
+            seen.take(others), values[others], is_purchase[others], prior
+        ).encode(features.take(rows))
     return result

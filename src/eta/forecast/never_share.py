@@ -1,12 +1,13 @@
 """The share of parcels that never arrive, shrunk to that of their stage.
 
-What is left of a law at its end is the share that never arrives, and the product of all its bins: the surer the first of
-them, the smaller the share. But parcels are lost, sent back or called off by laws of their own, whatever their lane (a
-mixture cure model: Boag 1949, Farewell 1982). So the logit of the share is put on a line of the law's own, learned by
-expectation and maximisation, for of a parcel still open nobody knows which kind it is; the law of those that arrive keeps its shape.
+What is left of a law at its end is the share that never arrives, and the product of all its bins:
+the surer the first of them, the smaller the share. But parcels are lost, sent back or called off by
+laws of their own, whatever their lane (a mixture cure model: Boag 1949, Farewell 1982). So the
+logit of the share is put on a line of the law's own, learned by expectation and maximisation, for
+of a parcel still open nobody knows which kind it is; the law of those that arrive keeps its shape.
 
-A line is only ever flatter than the laws: that parcels which never came are told apart better than the laws say is
-hindsight of the fit, which has seen them.
+A line is only ever flatter than the laws: that parcels which never came are told apart better than
+the laws say is hindsight of the fit, which has seen them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from numpy.typing import NDArray
 from eta.domain.errors import ModelCorrupted
 from eta.forecast.calibration import STAGES, Passed
 
-#: What holds a slope at 1: as much as 1,000 parcels whose shares of about a hundredth differ by one logit.
+#: What holds a slope at 1: as much as 1,000 parcels whose shares of about a hundredth differ by one
+#: logit.
 PRIOR = 10.0
 ROUNDS = 25
 #: An H at the end beyond which nobody is expected to be left: no logit is larger, nor its opposite.
@@ -47,7 +49,9 @@ class NeverShare:
             ModelCorrupted: if it is of other stages than ours.
         """
         if lines.shape != (len(STAGES), 2):
-            raise ModelCorrupted("the share that never arrives is of other stages than ours; train the model again")
+            raise ModelCorrupted(
+                "the share that never arrives is of other stages than ours; train the model again"
+            )
         return cls(lines)
 
     @classmethod
@@ -65,7 +69,9 @@ class NeverShare:
         """H (N, K) at the stages (N,) with the share as it counts; the last of each row is its end."""
         intercept, slope = self.lines[stage].T
         is_moved = (intercept != 0.0) | (slope != 1.0)
-        return np.asarray(_with_share(hazards, _chance(intercept + slope * _logit(hazards[:, -1])), is_moved))
+        return np.asarray(
+            _with_share(hazards, _chance(intercept + slope * _logit(hazards[:, -1])), is_moved)
+        )
 
 
 def _line(end: NDArray[np.float64], passed: Passed) -> tuple[float, float]:
@@ -78,9 +84,13 @@ def _line(end: NDArray[np.float64], passed: Passed) -> tuple[float, float]:
     line, held = np.array([middle, 1.0]), np.diag([0.0, PRIOR])
     for _ in range(ROUNDS):
         share = _chance(known @ line)
-        never = np.where(passed.arrived, 0.0, share / np.maximum(share + (1.0 - share) * later, _LEAST))
+        never = np.where(
+            passed.arrived, 0.0, share / np.maximum(share + (1.0 - share) * later, _LEAST)
+        )
         curvature = (known.T * (share * (1.0 - share))) @ known + held
-        step = np.linalg.solve(curvature + _LEAST * np.eye(2), known.T @ (never - share) - held @ (line - [0.0, 1.0]))
+        step = np.linalg.solve(
+            curvature + _LEAST * np.eye(2), known.T @ (never - share) - held @ (line - [0.0, 1.0])
+        )
         line = np.maximum(line + np.clip(step, -1.0, 1.0), [-_MOST, 0.0])
     return float(line[0] - line[1] * middle), float(line[1])
 

@@ -1,15 +1,18 @@
 """When the first and the last parcel of an order arrive, if what holds up one is likely to hold up the others.
 
-Parcels for one place share the day, hubs and weather. Each keeps its own law; a Gaussian copula (Li 2000) with one factor that
-all parcels share, and a second one of those from one origin with one carrier, says how they go together. Given the factors parcels
-are independent, and chances are means of products (Vasicek 1987). With F_i the chance of parcel i to have arrived by a day, r the
+Parcels for one place share the day, hubs and weather. Each keeps its own law; a Gaussian copula (Li
+2000) with one factor that all parcels share, and a second one of those from one origin with one
+carrier, says how they go together. Given the factors parcels are independent, and chances are means
+of products (Vasicek 1987). With F_i the chance of parcel i to have arrived by a day, r the
 correlation within a group g of one origin and carrier, and s that of other parcels:
 
-    P(all) = E_z prod_g E_w prod_{i in g} Phi((Phi^-1(F_i) - sqrt(s) z - sqrt(r - s) w) / sqrt(1 - r))
+    P(all) = E_z prod_g E_w prod_{i in g} Phi((Phi^-1(F_i) - sqrt(s) z - sqrt(r - s) w) / sqrt(1 -
+    r))
 
-The copula is symmetric, so P(none) is the same of 1 - F_i. A mean over a factor is a sum over evenly spaced values: the trapezoidal rule
-converges geometrically where an analytic function vanishes at both ends (Trefethen and Weideman 2014), and unlike Gauss and Hermite's nodes
-these can be as narrow as a high correlation makes the step of Phi.
+The copula is symmetric, so P(none) is the same of 1 - F_i. A mean over a factor is a sum over
+evenly spaced values: the trapezoidal rule converges geometrically where an analytic function
+vanishes at both ends (Trefethen and Weideman 2014), and unlike Gauss and Hermite's nodes these can
+be as narrow as a high correlation makes the step of Phi.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ MOST = 0.95
 _FURTHEST_SCORE = 4.0
 #: Beyond so many deviations a factor hardly ever lies.
 _REACH = 6.5
-#: Values of a factor lie no further apart than this, nor than so many widths of the step of Phi; but for correlations very near 1 also no nearer.
+#: Values of a factor lie no further apart than this, nor than so many widths of the step of Phi;
+#: but for correlations very near 1 also no nearer.
 _WIDEST_STEP, _WIDTHS, _NARROWEST_STEP = 0.5, 0.6, 0.04
 _NORMAL = NormalDist()
 _ROOT_HALF = sqrt(0.5)
@@ -55,15 +59,18 @@ class Dependence:
     def learn(cls, pit: Floats, place: Ints, sender: Ints) -> Dependence:
         """From parcels whose law was at ``pit`` (N,), the chance of having arrived by then, when they arrived.
 
-        Parcels that share a number of ``place`` (N,) were bought on one day for one place; such that share one of ``sender`` (N,), too,
-        came from one origin with one carrier. The normal scores, at a mean of 0 and a variance of 1, give a mean product of the pairs of each
-        place (the intraclass correlation, Fisher 1925); a place counts for as many pairs as it holds that have no parcel in common.
-        Shrunk to ``PRIOR`` and within 0 and ``MOST``. Others share no more than parcels of one sender do: where it seems that they do, both
-        are pooled (Ayer et al. 1955).
+        Parcels that share a number of ``place`` (N,) were bought on one day for one place; such
+        that share one of ``sender`` (N,), too, came from one origin with one carrier. The normal
+        scores, at a mean of 0 and a variance of 1, give a mean product of the pairs of each place
+        (the intraclass correlation, Fisher 1925); a place counts for as many pairs as it holds that
+        have no parcel in common. Shrunk to ``PRIOR`` and within 0 and ``MOST``. Others share no
+        more than parcels of one sender do: where it seems that they do, both are pooled (Ayer et
+        al. 1955).
         """
         known = ~np.isnan(pit)
         scores = np.clip(normal_scores(pit[known]), -_FURTHEST_SCORE, _FURTHEST_SCORE)
-        # Laws that are too early, late, wide or narrow for all parcels alike are put right elsewhere.
+        # Laws that are too early, late, wide or narrow for all parcels alike are put right
+        # elsewhere.
         spread = float(scores.std()) if len(scores) else 0.0
         scores = (scores - scores.mean()) / spread if spread > 0.0 else np.zeros(len(scores))
         same, same_pairs = _of_senders(scores, place[known], sender[known])
@@ -78,12 +85,17 @@ class Dependence:
 
         ``count`` (P,) parcels each come from the ``sender`` (P,).
         """
-        total, own = int(count.sum()), np.bincount(np.unique(sender, return_inverse=True)[1], weights=count)
+        total, own = (
+            int(count.sum()),
+            np.bincount(np.unique(sender, return_inverse=True)[1], weights=count),
+        )
         within = float((own * (own - 1)).sum()) / 2.0
         across = total * (total - 1) / 2.0 - within
         if total == 1:
             return None
-        return (self.same * within + self.other * across) / (within + across), self.same_pairs * (within > 0) + self.other_pairs * (across > 0)
+        return (self.same * within + self.other * across) / (within + across), self.same_pairs * (
+            within > 0
+        ) + self.other_pairs * (across > 0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -99,7 +111,8 @@ def all_by(chances: Floats, count: Ints, sender: Ints, dependence: Dependence) -
     """P(all parcels of an order have arrived), (D,), on days by which each has with ``chances`` (P, D), which do not fall.
 
     Exact to 0.00001 for correlations up to ``MOST`` and 1, to 0.01 between those.
-    Row p stands for ``count`` (P,) parcels of the ``sender`` (P,), a number for an origin and a carrier. It is at most the least of the chances.
+    Row p stands for ``count`` (P,) parcels of the ``sender`` (P,), a number for an origin and a
+    carrier. It is at most the least of the chances.
     """
     return np.maximum.accumulate(_joint(chances, count, sender, dependence))
 
@@ -109,28 +122,42 @@ def any_by(chances: Floats, count: Ints, sender: Ints, dependence: Dependence) -
     open_still, greatest = 1.0 - chances, chances.max(axis=0)
     none = _joint(open_still, count, sender, dependence)
     # To the bit, which 1 - (1 - F) is not.
-    return np.maximum.accumulate(np.where(none < open_still.min(axis=0), np.maximum(1.0 - none, greatest), greatest))
+    return np.maximum.accumulate(
+        np.where(none < open_still.min(axis=0), np.maximum(1.0 - none, greatest), greatest)
+    )
 
 
 def normal_scores(chances: Floats) -> Floats:
     """Phi^-1 of chances, as they are shaped; infinite for 0 and 1."""
-    inner = [_NORMAL.inv_cdf(chance) if 0.0 < chance < 1.0 else (np.inf if chance > 0.5 else -np.inf) for chance in chances.ravel().tolist()]
+    inner = [
+        _NORMAL.inv_cdf(chance) if 0.0 < chance < 1.0 else (np.inf if chance > 0.5 else -np.inf)
+        for chance in chances.ravel().tolist()
+    ]
     return np.array(inner, dtype=np.float64).reshape(chances.shape)
 
 
 def _of_senders(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
     """The correlation of pairs of one place and sender, and how many there are."""
     _, group = np.unique(np.column_stack([place, sender]), axis=0, return_inverse=True)
-    sums, squares, counts = (np.bincount(group, weights=each) for each in (scores, scores**2, np.ones(len(scores))))
+    sums, squares, counts = (
+        np.bincount(group, weights=each) for each in (scores, scores**2, np.ones(len(scores)))
+    )
     return _shrunk((sums**2 - squares) / 2.0, counts * (counts - 1) / 2.0, np.floor(counts / 2.0))
 
 
 def _of_others(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
     """The same of one place and two senders."""
     both, group = np.unique(np.column_stack([place, sender]), axis=0, return_inverse=True)
-    sums, counts = (np.bincount(group, weights=each, minlength=len(both)) for each in (scores, np.ones(len(scores))))
+    sums, counts = (
+        np.bincount(group, weights=each, minlength=len(both))
+        for each in (scores, np.ones(len(scores)))
+    )
     _, of = np.unique(both[:, 0], return_inverse=True)
-    total, parcels, most = np.bincount(of, weights=sums), np.bincount(of, weights=counts), np.zeros(of.max(initial=-1) + 1)
+    total, parcels, most = (
+        np.bincount(of, weights=sums),
+        np.bincount(of, weights=counts),
+        np.zeros(of.max(initial=-1) + 1),
+    )
     np.maximum.at(most, of, counts)
     products = (total**2 - np.bincount(of, weights=sums**2)) / 2.0
     pairs = (parcels**2 - np.bincount(of, weights=counts**2)) / 2.0
@@ -153,14 +180,28 @@ def _joint(chances: Floats, count: Ints, sender: Ints, dependence: Dependence) -
     if dependence.same >= 1.0:
         # Parcels of one sender are one.
         senders, group = np.unique(sender, return_inverse=True)
-        least_of = np.array([chances[group == number].min(axis=0) for number in range(len(senders))])
-        return _joint(least_of, np.ones(len(senders), dtype=np.int64), senders, Dependence(same=dependence.other, other=dependence.other))
+        least_of = np.array(
+            [chances[group == number].min(axis=0) for number in range(len(senders))]
+        )
+        return _joint(
+            least_of,
+            np.ones(len(senders), dtype=np.int64),
+            senders,
+            Dependence(same=dependence.other, other=dependence.other),
+        )
     order = np.argsort(sender, kind="stable")
     _, first = np.unique(sender[order], return_index=True)
     ends = np.append(first[1:], len(order))
-    is_alone = np.array([count[order][start:end].sum() == 1 for start, end in zip(first, ends, strict=True)])
-    # Where there is one sender, both factors are shared by all; one that a single parcel has is its own.
-    shared, within = (dependence.same, 0.0) if len(first) == 1 else (dependence.other, dependence.same - dependence.other)
+    is_alone = np.array(
+        [count[order][start:end].sum() == 1 for start, end in zip(first, ends, strict=True)]
+    )
+    # Where there is one sender, both factors are shared by all; one that a single parcel has is its
+    # own.
+    shared, within = (
+        (dependence.same, 0.0)
+        if len(first) == 1
+        else (dependence.other, dependence.same - dependence.other)
+    )
     within = 0.0 if is_alone.all() else within
     inner = np.where(is_alone, 0.0, within)
     outer_values, outer_weights = _values(shared, 1.0 - shared - within)
@@ -202,7 +243,10 @@ def _mean_products(scores, count, first, ends, outer, outer_weights, inner, inne
                 for m in range(len(inner_weights)):
                     part = 1.0
                     for i in range(first[g], ends[g]):
-                        part *= (0.5 * erfc(-_ROOT_HALF * (scores[i, d] - outer[k] - inner[g, m]) / own[g])) ** count[i]
+                        part *= (
+                            0.5
+                            * erfc(-_ROOT_HALF * (scores[i, d] - outer[k] - inner[g, m]) / own[g])
+                        ) ** count[i]
                     mean += inner_weights[m] * part
                 product *= mean
             result[d] += outer_weights[k] * product

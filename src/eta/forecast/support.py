@@ -14,7 +14,8 @@ from eta.journey.features import Features
 from eta.journey.route import UNNAMED
 from eta.journey.snapshots import PURCHASE, Examples
 
-#: From the narrowest group of like parcels to the widest; even the last two are of one pair of countries.
+#: From the narrowest group of like parcels to the widest; even the last two are of one pair of
+#: countries.
 LADDER = ("service+lane+weight", "service+lane", "carrier+zone", "carrier", "calendar_only")
 _OF_COUNTRIES = LADDER[-2:]
 #: Parcels of one lane with any service: no rung of the ladder, for a model sees more than a lane.
@@ -43,14 +44,21 @@ class Support:
             group_of = groups(*texts)
             for rung in LADDER:
                 counts[rung][group_of[rung]] = counts[rung].get(group_of[rung], 0) + count
-        return cls({rung: _with_any_origin(count) if rung in _OF_COUNTRIES else count for rung, count in counts.items()})
+        return cls(
+            {
+                rung: _with_any_origin(count) if rung in _OF_COUNTRIES else count
+                for rung, count in counts.items()
+            }
+        )
 
     def of(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
         """The narrowest rung of ``LADDER``, (N,), with at least ``ENOUGH`` parcels, and how many it has; else the widest."""
         combination, likes = alike(features)
         found = [self._climb(*texts) for texts in likes]
         levels = np.array([level for level, _ in found], dtype=object)
-        return levels[combination], np.array([count for _, count in found], dtype=np.int64)[combination]
+        return levels[combination], np.array([count for _, count in found], dtype=np.int64)[
+            combination
+        ]
 
     @cached_property
     def _climb(self) -> Callable[..., tuple[str, int]]:
@@ -70,7 +78,9 @@ def alike(features: Features) -> tuple[NDArray[np.int64], list[tuple[str, ...]]]
     weight = features.numbers["weight_kg"]
     # NaN sorts last, behind the heaviest.
     band = _BANDS_BELOW_KG.searchsorted(weight, side="right") + np.isnan(weight)
-    places = (features.labels[name] for name in ("carrier", "service", "lane", "origin", "destination"))
+    places = (
+        features.labels[name] for name in ("carrier", "service", "lane", "origin", "destination")
+    )
     sources = [*places, Labels(band.astype(np.int32), _WEIGHT_BANDS)]
     combination, first = combinations(sources)
     return combination, list(_texts(sources, first))
@@ -78,16 +88,36 @@ def alike(features: Features) -> tuple[NDArray[np.int64], list[tuple[str, ...]]]
 
 def _texts(sources: Sequence[Labels], rows: NDArray[np.int64]) -> Iterator[tuple[str, ...]]:
     """The texts of some rows, ``UNNAMED`` where one is missing."""
-    return zip(*([UNNAMED if code == MISSING else labels.names[code] for code in labels.codes[rows].tolist()] for labels in sources), strict=True)
+    return zip(
+        *(
+            [
+                UNNAMED if code == MISSING else labels.names[code]
+                for code in labels.codes[rows].tolist()
+            ]
+            for labels in sources
+        ),
+        strict=True,
+    )
 
 
-def groups(carrier: str, service: str, lane: str, origin: str, destination: str, weight: str) -> dict[str, str]:
+def groups(
+    carrier: str, service: str, lane: str, origin: str, destination: str, weight: str
+) -> dict[str, str]:
     """The group of such parcels, by rung of ``LADDER`` and for ``LANE``; what is not known is a group of its own.
 
     AT-9 counts as AT among countries: what is known of one country says nothing about another.
     """
-    service_lane, countries = f"{service}|{lane}", f"{origin.partition('-')[0]}>{destination.partition('-')[0]}"
-    of_rung = (f"{service_lane}|{weight}", service_lane, f"{carrier}|{destination}", f"{carrier}|{countries}", countries)
+    service_lane, countries = (
+        f"{service}|{lane}",
+        f"{origin.partition('-')[0]}>{destination.partition('-')[0]}",
+    )
+    of_rung = (
+        f"{service_lane}|{weight}",
+        service_lane,
+        f"{carrier}|{destination}",
+        f"{carrier}|{countries}",
+        countries,
+    )
     return {**dict(zip(LADDER, of_rung, strict=True)), LANE: lane}
 
 

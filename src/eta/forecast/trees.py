@@ -1,7 +1,8 @@
 """A forest as flat arrays, and vectors of log-hazards in its leaves.
 
-LightGBM finds the structure; what the leaves hold, and how they are read, is ours. The loops are compiled by numba and
-run on one thread, in the order of the rows, so that the same data give the same bytes.
+LightGBM finds the structure; what the leaves hold, and how they are read, is ours. The loops are
+compiled by numba and run on one thread, in the order of the rows, so that the same data give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Forest:
     """T binary trees over float32 features.
 
-    Node k of the flat arrays goes to ``child[k]`` where ``x[feature[k]] <= threshold[k]``, or where x is NaN and
-    ``nan_goes_left[k]``, else to the node after that one. ``leaf[k]`` is the number of a leaf among all leaves, or -1; a
-    leaf's child is the leaf itself. ``root`` (T,) are the first nodes, ``depth`` (T,) the steps that lead to any leaf.
+    Node k of the flat arrays goes to ``child[k]`` where ``x[feature[k]] <= threshold[k]``, or where
+    x is NaN and ``nan_goes_left[k]``, else to the node after that one. ``leaf[k]`` is the number of
+    a leaf among all leaves, or -1; a leaf's child is the leaf itself. ``root`` (T,) are the first
+    nodes, ``depth`` (T,) the steps that lead to any leaf.
     """
 
     root: NDArray[np.uint32]
@@ -56,9 +58,21 @@ class Forest:
                     continue
                 threshold = float(node["threshold"])
                 # Without NaN in training LightGBM reads a NaN as 0.
-                nan_goes_left = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0.0
+                nan_goes_left = (
+                    bool(node["default_left"])
+                    if node["missing_type"] == "NaN"
+                    else threshold >= 0.0
+                )
                 # Its children come after all that wait already.
-                nodes.append((int(node["split_feature"]), _rounded_down(threshold), nan_goes_left, at + 1 + len(waiting), -1))
+                nodes.append(
+                    (
+                        int(node["split_feature"]),
+                        _rounded_down(threshold),
+                        nan_goes_left,
+                        at + 1 + len(waiting),
+                        -1,
+                    )
+                )
                 waiting += [(node["left_child"], level + 1), (node["right_child"], level + 1)]
             depths.append(depth)
         feature, thresholds, nan, child, leaf = zip(*nodes, strict=True)
@@ -84,7 +98,15 @@ class Forest:
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """The arrays, as compiled code takes them."""
-        return self.root, self.depth, self.feature, self.threshold, self.nan_goes_left, self.child, self.leaf
+        return (
+            self.root,
+            self.depth,
+            self.feature,
+            self.threshold,
+            self.nan_goes_left,
+            self.child,
+            self.leaf,
+        )
 
 
 def _rounded_down(value: float) -> np.float32:
@@ -126,14 +148,17 @@ def _leaves(forest, rows):  # type: ignore[no-untyped-def]  # compiled
 
 
 @njit(cache=True)
-def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrives_in, timed, smoother, rate, ridge, cap):  # type: ignore[no-untyped-def]  # compiled
+def fit_leaves(  # type: ignore[no-untyped-def]  # compiled
+    score, leaf, leaf_count, exposure, last_bin, arrives_in, timed, smoother, rate, ridge, cap
+):
     """Log-hazards (L, B) that the leaves add, tree by tree, each to what the trees before it made of the rows.
 
-    Row i is at risk in bins 0 to ``last_bin[i]``, and in those from ``timed`` on, for ``exposure[i]`` (N, B) each and arrives
-    in the bin ``arrives_in[i]``, or in none if that is below 0. Expected arrivals are m = exposure exp(score); a leaf takes
-    the share ``rate`` of a Newton step of the Poisson likelihood, v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap, with
-    g the sum over its rows of (arrived - m), h that of m, and K a smoother (B, B) over bins. ``score`` (N, B) starts as the
-    base and is used up.
+    Row i is at risk in bins 0 to ``last_bin[i]``, and in those from ``timed`` on, for
+    ``exposure[i]`` (N, B) each and arrives in the bin ``arrives_in[i]``, or in none if that is
+    below 0. Expected arrivals are m = exposure exp(score); a leaf takes the share ``rate`` of a
+    Newton step of the Poisson likelihood, v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap,
+    with g the sum over its rows of (arrived - m), h that of m, and K a smoother (B, B) over bins.
+    ``score`` (N, B) starts as the base and is used up.
     """
     bins = score.shape[1]
     values = np.zeros((leaf_count, bins), dtype=np.float32)
@@ -166,14 +191,29 @@ def fit_leaves(score, leaf, leaf_count, exposure, last_bin, arrives_in, timed, s
 
 
 @njit(cache=True)
-def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, theta, middle, decay, open_for, age_edges, aging):  # type: ignore[no-untyped-def]  # compiled
+def cumulative_hazards(  # type: ignore[no-untyped-def]  # compiled
+    forest,
+    rows,
+    base,
+    values,
+    bin_of_step,
+    clocks,
+    steps,
+    theta,
+    middle,
+    decay,
+    open_for,
+    age_edges,
+    aging,
+):
     """Hazards (N, K + 1) summed up to each of K steps (in microseconds from the row's start on its clock).
 
-    First comes that of having arrived already, exp(base + leaves) of bin 0. The hazard of a step is exp(base + leaves) of
-    its bin, times the active hours that pass in it, times exp(theta decay); hours of the days ``NEAR_PROMISE`` are of the last
-    bins, one a day, where the clocks show the promise. ``theta`` (N, A) is the row's at each age,
-    ``decay`` (A, K) what is left of it at each step. The share ``aging`` is of the age which the row will have in the
-    ``middle`` (K,) of the step, the rest of its age now: hours open over usual hours, both (N,) in ``open_for``, parted by
+    First comes that of having arrived already, exp(base + leaves) of bin 0. The hazard of a step is
+    exp(base + leaves) of its bin, times the active hours that pass in it, times exp(theta decay);
+    hours of the days ``NEAR_PROMISE`` are of the last bins, one a day, where the clocks show the
+    promise. ``theta`` (N, A) is the row's at each age, ``decay`` (A, K) what is left of it at each
+    step. The share ``aging`` is of the age which the row will have in the ``middle`` (K,) of the
+    step, the rest of its age now: hours open over usual hours, both (N,) in ``open_for``, parted by
     ``age_edges`` (A - 1,).
     """
     elapsed, usual = open_for
@@ -210,12 +250,19 @@ def cumulative_hazards(forest, rows, base, values, bin_of_step, clocks, steps, t
                 after = active_hours(passed, start[i] + steps[k])
                 factor = 1.0
                 if drifts:
-                    while age < len(age_edges) and elapsed[i] + middle[k] >= age_edges[age] * usual[i]:
+                    while (
+                        age < len(age_edges) and elapsed[i] + middle[k] >= age_edges[age] * usual[i]
+                    ):
                         age += 1
-                    factor = np.exp((1.0 - aging) * theta[i, now] * decay[now, k] + aging * theta[i, age] * decay[age, k])
+                    factor = np.exp(
+                        (1.0 - aging) * theta[i, now] * decay[now, k]
+                        + aging * theta[i, age] * decay[age, k]
+                    )
                 active, begun = after - before, start[i] + (steps[k - 1] if k > 0 else 0)
                 for b in range(first_near, bins):
-                    there = active_hours_near_promise(passed, begun, start[i] + steps[k], promise[i], b - first_near)
+                    there = active_hours_near_promise(
+                        passed, begun, start[i] + steps[k], promise[i], b - first_near
+                    )
                     total += own[b] * there * factor
                     active -= there
                 total += own[bin_of_step[k]] * max(active, 0.0) * factor

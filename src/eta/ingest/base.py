@@ -33,7 +33,10 @@ class Imported:
 
     def rejected(self) -> dict[str, int]:
         """How many rows were rejected, by reason."""
-        return {str(reason): int(count) for reason, count in self.quarantine["reason"].value_counts().sort_index().items()}
+        return {
+            str(reason): int(count)
+            for reason, count in self.quarantine["reason"].value_counts().sort_index().items()
+        }
 
 
 class Quarantine:
@@ -46,11 +49,17 @@ class Quarantine:
         """Puts rows of a file aside; their index is their number among the rows that could be read, 0 the first."""
         if len(rows):
             content = rows.astype("str").fillna("").agg(",".join, axis=1)
-            self._parts.append(pd.DataFrame({"file": file, "row": rows.index, "reason": reason, "content": content}))
+            self._parts.append(
+                pd.DataFrame(
+                    {"file": file, "row": rows.index, "reason": reason, "content": content}
+                )
+            )
 
     def frame(self) -> pd.DataFrame:
         """All that was put aside."""
-        return pd.concat([pd.DataFrame(columns=list(QUARANTINE_COLUMNS)), *self._parts], ignore_index=True)
+        return pd.concat(
+            [pd.DataFrame(columns=list(QUARANTINE_COLUMNS)), *self._parts], ignore_index=True
+        )
 
 
 def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.DataFrame:
@@ -70,16 +79,27 @@ def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.D
         table = pyarrow.csv.read_csv(
             path,
             read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=put_aside),
+            parse_options=pyarrow.csv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=put_aside
+            ),
             convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=True, null_values=[""]
+                include_columns=list(columns),
+                column_types=dict.fromkeys(columns, pa.string()),
+                strings_can_be_null=True,
+                null_values=[""],
             ),
         )
     except FileNotFoundError:
-        raise SourceRejected(f"{path} does not exist; name the folder that holds {path.name}") from None
+        raise SourceRejected(
+            f"{path} does not exist; name the folder that holds {path.name}"
+        ) from None
     except KeyError as error:
-        raise SourceRejected(f"{path.name} lacks a column: {error.args[0]}; it should have {', '.join(columns)}") from None
+        raise SourceRejected(
+            f"{path.name} lacks a column: {error.args[0]}; it should have {', '.join(columns)}"
+        ) from None
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceRejected(f"{path.name} cannot be read as CSV: {error}") from None
-    quarantine.add(path.name, "wrong_number_of_fields", pd.DataFrame({"line": pd.Series(bad, dtype="str")}))
+    quarantine.add(
+        path.name, "wrong_number_of_fields", pd.DataFrame({"line": pd.Series(bad, dtype="str")})
+    )
     return table.to_pandas(types_mapper={pa.string(): pd.StringDtype(na_value=float("nan"))}.get)

@@ -1,14 +1,16 @@
 """Importer of the Cargo 2000 air-freight log (``c2k_data_comma.csv``).
 
-One row is a transport chain: up to three inbound legs bring consignments to a hub, one outbound leg takes them on
-together. A leg is checked in (``rcs``), flies one to three times (``dep``, ``rcf``) and is delivered (``dlv``); each of
-these steps has a planned and an effective duration in minutes, counted from the step before it.
+One row is a transport chain: up to three inbound legs bring consignments to a hub, one outbound leg
+takes them on together. A leg is checked in (``rcs``), flies one to three times (``dep``, ``rcf``)
+and is delivered (``dlv``); each of these steps has a planned and an effective duration in minutes,
+counted from the step before it.
 
-**All times are synthetic**: the log has durations and no dates. The outbound leg is the shipment, booked when the last
-inbound leg has ended. ``ROWS_A_DAY`` rows of the file are booked on each day from ``EPOCH`` on, so that the order of the
-file is the order of days; within its day a booking stands at the minute that puts the planned end of the outbound leg
-at 23:59 UTC. So "after the promised day" is "longer than planned" to the minute. Milestones of inbound legs are
-``info``: they happened before the booking, are learned with it, and their deliveries are nobody's arrival.
+**All times are synthetic**: the log has durations and no dates. The outbound leg is the shipment,
+booked when the last inbound leg has ended. ``ROWS_A_DAY`` rows of the file are booked on each day
+from ``EPOCH`` on, so that the order of the file is the order of days; within its day a booking
+stands at the minute that puts the planned end of the outbound leg at 23:59 UTC. So "after the
+promised day" is "longer than planned" to the minute. Milestones of inbound legs are ``info``: they
+happened before the booking, are learned with it, and their deliveries are nobody's arrival.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from eta.ingest.base import Imported, Quarantine, read_csv
 ZONE = "UTC"
 FILE = "c2k_data_comma.csv"
 
-#: The first day of the synthetic times, a Monday, and how many bookings each day has: 3,942 rows make 165 days.
+#: The first day of the synthetic times, a Monday, and how many bookings each day has: 3,942 rows
+#: make 165 days.
 EPOCH, ROWS_A_DAY = np.datetime64("2001-01-01", "D"), 24
 
 #: A leg's code in the names of columns; the last one is the outbound leg.
@@ -38,7 +41,8 @@ STEPS = ("rcs", "dep_1", "rcf_1", "dep_2", "rcf_2", "dep_3", "rcf_3", "dlv")
 PLACED = STEPS[1:-1]
 MAX_HOPS = 3
 
-#: What a step of the outbound leg is; ``rcf`` after its last flight is the arrival at the airport of delivery.
+#: What a step of the outbound leg is; ``rcf`` after its last flight is the arrival at the airport
+#: of delivery.
 EVENT_OF_STEP: Mapping[str, EventCode] = MappingProxyType(
     {
         "rcs": EventCode.ACCEPTED,
@@ -52,7 +56,9 @@ EVENT_OF_STEP: Mapping[str, EventCode] = MappingProxyType(
 INBOUND_EVENT = EventCode.INFO
 
 #: How often the outbound leg is to change planes, by its number of flights.
-SERVICE_OF_HOPS: Mapping[int, str] = MappingProxyType({1: "direct", 2: "one_transfer", 3: "two_transfers"})
+SERVICE_OF_HOPS: Mapping[int, str] = MappingProxyType(
+    {1: "direct", 2: "one_transfer", 3: "two_transfers"}
+)
 
 #: ISO 3166 leaves ZZ to its users: the airports are numbers, and no country is known.
 NO_COUNTRY = "ZZ"
@@ -66,7 +72,12 @@ _MINUTE, _DAY_MINUTES = np.timedelta64(1, "m"), 24 * 60
 
 
 def _columns(leg: str) -> list[str]:
-    return [f"{leg}_legid", *(f"{leg}_{step}_{kind}" for step in STEPS for kind in ("p", "e")), *(f"{leg}_{step}_place" for step in PLACED), f"{leg}_hops"]
+    return [
+        f"{leg}_legid",
+        *(f"{leg}_{step}_{kind}" for step in STEPS for kind in ("p", "e")),
+        *(f"{leg}_{step}_place" for step in PLACED),
+        f"{leg}_hops",
+    ]
 
 
 #: Every column that is read.
@@ -77,8 +88,9 @@ COLUMNS = (*(column for leg in LEGS for column in _columns(leg)), "legs")
 class _Chains:
     """N chains of four legs; a leg or a step that is not there holds 0.
 
-    ``row`` (N,) is the number of the chain's row in the file. ``planned`` and ``effective`` (N, 4, 8) are minutes,
-    ``place`` (N, 4, 6) airports, ``leg_id`` and ``hops`` (N, 4); ``inbound`` (N,) is the file's own count of inbound legs.
+    ``row`` (N,) is the number of the chain's row in the file. ``planned`` and ``effective`` (N, 4,
+    8) are minutes, ``place`` (N, 4, 6) airports, ``leg_id`` and ``hops`` (N, 4); ``inbound`` (N,)
+    is the file's own count of inbound legs.
     """
 
     row: NDArray[np.int64]
@@ -94,7 +106,13 @@ class _Chains:
         """The chains of a frame of whole numbers with ``COLUMNS``."""
 
         def by_leg(ends: list[str]) -> NDArray[np.int64]:
-            return np.stack([numbers[[f"{leg}_{end}" for end in ends]].to_numpy(dtype=np.int64) for leg in LEGS], axis=1)
+            return np.stack(
+                [
+                    numbers[[f"{leg}_{end}" for end in ends]].to_numpy(dtype=np.int64)
+                    for leg in LEGS
+                ],
+                axis=1,
+            )
 
         return cls(
             row=numbers.index.to_numpy(dtype=np.int64),
@@ -114,7 +132,9 @@ class _Chains:
     def end_place(self) -> NDArray[np.int64]:
         """The airport, (N, 4), where each leg's last flight ends; 0 without a leg."""
         last = np.maximum(2 * self.hops - 1, 0)
-        return np.where(self.hops > 0, np.take_along_axis(self.place, last[..., None], axis=2)[..., 0], 0)
+        return np.where(
+            self.hops > 0, np.take_along_axis(self.place, last[..., None], axis=2)[..., 0], 0
+        )
 
 
 def read_cargo2000(source: Path) -> Imported:
@@ -141,14 +161,23 @@ def read_cargo2000(source: Path) -> Imported:
             "carrier": None,
             "service_level": pd.Series(chains.hops[:, _OUTBOUND]).map(SERVICE_OF_HOPS),
             "ordered_at": pd.DatetimeIndex(booked_at).tz_localize("UTC"),
-            "promised_on": (booked_at + planned * _MINUTE).astype("datetime64[D]").astype("datetime64[s]"),
+            "promised_on": (booked_at + planned * _MINUTE)
+            .astype("datetime64[D]")
+            .astype("datetime64[s]"),
             "package_count": chains.inbound,
             "has_several_origins": several,
         }
     )
     events = _events(chains, shipment_id, booked_at)
-    used, here, onward = chains.hops[:, :_OUTBOUND] > 0, chains.end_place()[:, :_OUTBOUND], chains.place[:, _OUTBOUND, :1]
-    transfers = [(chains.hops > hop) & (chains.place[..., 2 * hop - 1] != chains.place[..., 2 * hop]) for hop in (1, 2)]
+    used, here, onward = (
+        chains.hops[:, :_OUTBOUND] > 0,
+        chains.end_place()[:, :_OUTBOUND],
+        chains.place[:, _OUTBOUND, :1],
+    )
+    transfers = [
+        (chains.hops > hop) & (chains.place[..., 2 * hop - 1] != chains.place[..., 2 * hop])
+        for hop in (1, 2)
+    ]
     notes = {
         "synthetic_times": len(events),
         "received_at_assumed": len(events),
@@ -170,7 +199,11 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
     bad = unreadable.any(axis=1)
     # What is wrong is named by its column, or nobody finds it among a hundred.
     fields = [
-        " ".join(f"{name}={text}" for name, text, is_wrong in zip(texts.columns, row, wrong, strict=True) if is_wrong)
+        " ".join(
+            f"{name}={text}"
+            for name, text, is_wrong in zip(texts.columns, row, wrong, strict=True)
+            if is_wrong
+        )
         for row, wrong in zip(texts[bad].to_numpy(), unreadable[bad].to_numpy(), strict=True)
     ]
     quarantine.add(path.name, "no_whole_number", texts.loc[bad, ["o_legid"]].assign(fields=fields))
@@ -190,7 +223,9 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
         "o_legid_comes_twice": numbers["o_legid"].duplicated().to_numpy(),
         "legs_are_not_those_counted": has_leg[:, :_OUTBOUND].sum(axis=1) != chains.inbound,
         "milestones_are_not_those_of_the_hops": ~matches,
-        "longer_than_two_years": (np.maximum(chains.planned, chains.effective) > _LONGEST).any(axis=(1, 2)),
+        "longer_than_two_years": (np.maximum(chains.planned, chains.effective) > _LONGEST).any(
+            axis=(1, 2)
+        ),
     }
     good = np.ones(len(texts), dtype=bool)
     for reason, is_bad in reasons.items():
@@ -199,7 +234,9 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
     return _Chains.of(numbers[good])
 
 
-def _events(chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArray[np.datetime64]) -> pd.DataFrame:
+def _events(
+    chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArray[np.datetime64]
+) -> pd.DataFrame:
     """The booking of every chain, and its milestones."""
     passed = np.cumsum(chains.effective, axis=2)
     # Inbound legs start together; the one that takes longest ends with the booking.
@@ -215,12 +252,19 @@ def _events(chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArra
             "event_code": _codes(chains, chain, leg, step),
             "occurred_at": happened,
             "received_at": np.where(leg == _OUTBOUND, happened, booked_at[chain]),
-            "raw_code": np.array([[f"{name}_{each}" for each in STEPS] for name in LEGS], dtype=object)[leg, step],
+            "raw_code": np.array(
+                [[f"{name}_{each}" for each in STEPS] for name in LEGS], dtype=object
+            )[leg, step],
             "place": pd.Series(at_place.astype(str)).where(at_place > 0, None),
         }
     )
     bookings = pd.DataFrame(
-        {"shipment_id": shipment_id, "event_code": EventCode.ORDER_CREATED.value, "occurred_at": booked_at, "received_at": booked_at}
+        {
+            "shipment_id": shipment_id,
+            "event_code": EventCode.ORDER_CREATED.value,
+            "occurred_at": booked_at,
+            "received_at": booked_at,
+        }
     ).assign(raw_code=None, place=None)
     events = pd.concat([bookings, milestones], ignore_index=True)
     for column in ("occurred_at", "received_at"):
@@ -228,9 +272,13 @@ def _events(chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArra
     return events.assign(is_received_at_assumed=True)
 
 
-def _codes(chains: _Chains, chain: NDArray[np.int64], leg: NDArray[np.int64], step: NDArray[np.int64]) -> NDArray[np.object_]:
+def _codes(
+    chains: _Chains, chain: NDArray[np.int64], leg: NDArray[np.int64], step: NDArray[np.int64]
+) -> NDArray[np.object_]:
     """The event code of each milestone."""
-    outbound = np.array([EVENT_OF_STEP[step.partition("_")[0]].value for step in STEPS], dtype=object)[step]
+    outbound = np.array(
+        [EVENT_OF_STEP[step.partition("_")[0]].value for step in STEPS], dtype=object
+    )[step]
     is_last_flight = step == 2 * chains.hops[chain, leg]
     codes = np.where(is_last_flight, EVENT_OF_STEP["last rcf"].value, outbound)
     return np.where(leg == _OUTBOUND, codes, INBOUND_EVENT.value)

@@ -1,9 +1,10 @@
 """Importer of our own columns: a folder with ``shipments`` and ``events``, each as ``.parquet`` or ``.csv``.
 
-Columns are those of ``journey.timeline`` (``SHIPMENT_COLUMNS``, ``EVENT_COLUMNS``): the first four of each are needed, and
-both countries. Times carry an offset from UTC, dates are ISO dates. Bare dates elsewhere are read in UTC. Rows that cannot
-be used are put aside with a reason; a value that cannot be read, where the row can do without it, is put aside alone. A
-time without an offset says nothing: its row is put aside, and a file with no other times in that column is refused.
+Columns are those of ``journey.timeline`` (``SHIPMENT_COLUMNS``, ``EVENT_COLUMNS``): the first four
+of each are needed, and both countries. Times carry an offset from UTC, dates are ISO dates. Bare
+dates elsewhere are read in UTC. Rows that cannot be used are put aside with a reason; a value that
+cannot be read, where the row can do without it, is put aside alone. A time without an offset says
+nothing: its row is put aside, and a file with no other times in that column is refused.
 """
 
 from __future__ import annotations
@@ -67,20 +68,41 @@ def read_tabular(folder: Path) -> Imported:
     """
     quarantine, notes = Quarantine(), dict[str, int]()
     shipments_file, events_file = _find(folder, SHIPMENTS), _find(folder, EVENTS)
-    shipments = _shipments(_read(shipments_file, SHIPMENT_COLUMNS, quarantine, notes), shipments_file.name, quarantine)
-    events = _events(_read(events_file, EVENT_COLUMNS, quarantine, notes), events_file.name, shipments["shipment_id"], quarantine, notes)
-    return Imported("tabular", ZONE, shipments, _with_orders(shipments, events, notes), quarantine.frame(), notes)
+    shipments = _shipments(
+        _read(shipments_file, SHIPMENT_COLUMNS, quarantine, notes), shipments_file.name, quarantine
+    )
+    events = _events(
+        _read(events_file, EVENT_COLUMNS, quarantine, notes),
+        events_file.name,
+        shipments["shipment_id"],
+        quarantine,
+        notes,
+    )
+    return Imported(
+        "tabular",
+        ZONE,
+        shipments,
+        _with_orders(shipments, events, notes),
+        quarantine.frame(),
+        notes,
+    )
 
 
 def _find(folder: Path, name: str) -> Path:
-    found = [path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.is_file()]
+    found = [
+        path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.is_file()
+    ]
     if len(found) != 1:
         problem = "holds both" if found else "holds neither"
-        raise SourceRejected(f"{folder} {problem} {name}.parquet {'and' if found else 'nor'} {name}.csv; it should hold one of them")
+        raise SourceRejected(
+            f"{folder} {problem} {name}.parquet {'and' if found else 'nor'} {name}.csv; it should hold one of them"
+        )
     return found[0]
 
 
-def _read(path: Path, columns: Sequence[str], quarantine: Quarantine, notes: dict[str, int]) -> pd.DataFrame:
+def _read(
+    path: Path, columns: Sequence[str], quarantine: Quarantine, notes: dict[str, int]
+) -> pd.DataFrame:
     """The columns that the file has; its index is the row's number in the file."""
     has = _header(path)
     for name in sorted(set(has) - set(columns)):
@@ -88,17 +110,23 @@ def _read(path: Path, columns: Sequence[str], quarantine: Quarantine, notes: dic
     wanted = [name for number, name in enumerate(columns) if number < 4 or name in has]
     for name in wanted:
         if name not in has:
-            raise SourceRejected(f"{path.name} lacks a column: {name}; it should have {', '.join(columns[:4])}")
+            raise SourceRejected(
+                f"{path.name} lacks a column: {name}; it should have {', '.join(columns[:4])}"
+            )
     if path.suffix == ".csv":
         return read_csv(path, wanted, quarantine)
-    return pyarrow.parquet.read_table(path, columns=wanted, use_threads=False).to_pandas(ignore_metadata=True)
+    return pyarrow.parquet.read_table(path, columns=wanted, use_threads=False).to_pandas(
+        ignore_metadata=True
+    )
 
 
 def _header(path: Path) -> list[str]:
     try:
         if path.suffix == ".parquet":
             return list(pyarrow.parquet.read_schema(path).names)
-        with pyarrow.csv.open_csv(path, read_options=pyarrow.csv.ReadOptions(use_threads=False)) as reader:
+        with pyarrow.csv.open_csv(
+            path, read_options=pyarrow.csv.ReadOptions(use_threads=False)
+        ) as reader:
             return list(reader.schema.names)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceRejected(f"{path.name} cannot be read: {error}") from None
@@ -124,29 +152,54 @@ def _shipments(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.Dat
     if "promised_on" in frame:
         frame = frame.assign(promised_on=_dates(frame, "promised_on", file, quarantine))
     if "has_several_origins" in frame:
-        frame = frame.assign(has_several_origins=_flags(frame, "has_several_origins", file, quarantine))
+        frame = frame.assign(
+            has_several_origins=_flags(frame, "has_several_origins", file, quarantine)
+        )
     return frame.reset_index(drop=True)
 
 
-def _events(frame: pd.DataFrame, file: str, shipment_id: pd.Series, quarantine: Quarantine, notes: dict[str, int]) -> pd.DataFrame:
+def _events(
+    frame: pd.DataFrame,
+    file: str,
+    shipment_id: pd.Series,
+    quarantine: Quarantine,
+    notes: dict[str, int],
+) -> pd.DataFrame:
     frame = _with_texts(frame)
     stray = ~frame["shipment_id"].isin(shipment_id)
     quarantine.add(file, "event_of_no_shipment", frame[stray])
     frame = frame[~stray]
     untold = frame["received_at"].isna()
-    parsed = frame.assign(occurred_at=_times(frame, "occurred_at", file, quarantine), received_at=_times(frame, "received_at", file, quarantine))
+    parsed = frame.assign(
+        occurred_at=_times(frame, "occurred_at", file, quarantine),
+        received_at=_times(frame, "received_at", file, quarantine),
+    )
     absent = frame["occurred_at"].isna()
     quarantine.add(file, "no_occurred_at", frame[absent])
     # A time that was there and could not be read has been put aside with its reason already.
     frame = parsed[parsed["occurred_at"].notna() & (parsed["received_at"].notna() | untold)]
     assumed = frame["received_at"].isna()
-    flags = _flags(frame, "is_received_at_assumed", file, quarantine) if "is_received_at_assumed" in frame else False
-    frame = frame.assign(received_at=frame["received_at"].fillna(frame["occurred_at"]), is_received_at_assumed=assumed | flags)
+    flags = (
+        _flags(frame, "is_received_at_assumed", file, quarantine)
+        if "is_received_at_assumed" in frame
+        else False
+    )
+    frame = frame.assign(
+        received_at=frame["received_at"].fillna(frame["occurred_at"]),
+        is_received_at_assumed=assumed | flags,
+    )
     code = frame["event_code"].astype("str")
     unmapped = ~code.isin([str(known) for known in EventCode])
-    raw = frame["raw_code"] if "raw_code" in frame else pd.Series(None, index=frame.index, dtype=object)
+    raw = (
+        frame["raw_code"]
+        if "raw_code" in frame
+        else pd.Series(None, index=frame.index, dtype=object)
+    )
     # What the sender wrote is kept, so that two unknown codes stay two scans.
-    frame = frame.assign(event_code=code.where(~unmapped, EventCode.INFO.value), raw_code=raw.where(raw.notna() | ~unmapped, code))
+    frame = frame.assign(
+        event_code=code.where(~unmapped, EventCode.INFO.value),
+        raw_code=raw.where(raw.notna() | ~unmapped, code),
+    )
     notes |= {
         "received_at_assumed": int(assumed.sum()),
         "unmapped_event_codes": int(unmapped.sum()),
@@ -155,11 +208,15 @@ def _events(frame: pd.DataFrame, file: str, shipment_id: pd.Series, quarantine: 
     return frame.reset_index(drop=True)
 
 
-def _with_orders(shipments: pd.DataFrame, events: pd.DataFrame, notes: dict[str, int]) -> pd.DataFrame:
+def _with_orders(
+    shipments: pd.DataFrame, events: pd.DataFrame, notes: dict[str, int]
+) -> pd.DataFrame:
     """Events with an ``order_created`` for each shipment that says when it was ordered and has none, known at once."""
     if "ordered_at" not in shipments:
         return events
-    has_one = shipments["shipment_id"].isin(events.loc[events["event_code"].eq(EventCode.ORDER_CREATED.value), "shipment_id"])
+    has_one = shipments["shipment_id"].isin(
+        events.loc[events["event_code"].eq(EventCode.ORDER_CREATED.value), "shipment_id"]
+    )
     untold = shipments[~has_one & shipments["ordered_at"].notna()]
     notes["order_created_from_ordered_at"] = len(untold)
     if not len(untold):
@@ -182,16 +239,28 @@ def _with_texts(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame.columns.intersection([*_TEXTS, *_COUNTRIES, "event_code"]):
         column = frame[name]
         if not pd.api.types.is_string_dtype(column):
-            column = column.where(column.notna(), None).map(str, na_action="ignore").astype(pd.StringDtype(na_value=np.nan))
+            column = (
+                column.where(column.notna(), None)
+                .map(str, na_action="ignore")
+                .astype(pd.StringDtype(na_value=np.nan))
+            )
         texts[name] = column.where(column != "", None)
     return frame.assign(**texts)
 
 
-def _number(frame: pd.DataFrame, name: str, low: float, high: float, file: str, quarantine: Quarantine) -> pd.Series:
+def _number(
+    frame: pd.DataFrame, name: str, low: float, high: float, file: str, quarantine: Quarantine
+) -> pd.Series:
     numbers = pd.to_numeric(frame[name], errors="coerce").astype(np.float64)
-    quarantine.add(file, f"unreadable_{name}", _value(frame, name, numbers.isna() & frame[name].notna()))
+    quarantine.add(
+        file, f"unreadable_{name}", _value(frame, name, numbers.isna() & frame[name].notna())
+    )
     is_size = low == 0.0 and name not in _MAY_BE_ZERO
-    bad = numbers.notna() & ~(np.isfinite(numbers) & (numbers <= high) & ((numbers > low) if is_size else (numbers >= low)))
+    bad = numbers.notna() & ~(
+        np.isfinite(numbers)
+        & (numbers <= high)
+        & ((numbers > low) if is_size else (numbers >= low))
+    )
     quarantine.add(file, f"impossible_{name}", _value(frame, name, bad))
     return numbers.where(~bad)
 
@@ -205,8 +274,13 @@ def _times(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) ->
         raise NaiveTime(name)
     text = column.astype(pd.StringDtype(na_value=np.nan)).str.strip()
     naive = text.notna() & ~text.str.contains(_OFFSET, regex=True).fillna(False).astype(bool)
-    parsed = pd.to_datetime(text.where(~naive), format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
-    looks_naive = naive & pd.to_datetime(text.where(naive), format="ISO8601", utc=True, errors="coerce").notna()
+    parsed = pd.to_datetime(text.where(~naive), format="ISO8601", utc=True, errors="coerce").astype(
+        "datetime64[us, UTC]"
+    )
+    looks_naive = (
+        naive
+        & pd.to_datetime(text.where(naive), format="ISO8601", utc=True, errors="coerce").notna()
+    )
     if len(text) and looks_naive.sum() == text.notna().sum() > 0:
         raise NaiveTime(name)
     quarantine.add(file, f"naive_{name}", frame[looks_naive])
@@ -226,8 +300,16 @@ def _dates(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) ->
 
 
 def _flags(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) -> pd.Series:
-    text = frame[name].map(str, na_action="ignore").astype(pd.StringDtype(na_value=np.nan)).str.strip().str.lower()
-    quarantine.add(file, f"unreadable_{name}", _value(frame, name, text.notna() & ~text.isin(list(_FLAGS))))
+    text = (
+        frame[name]
+        .map(str, na_action="ignore")
+        .astype(pd.StringDtype(na_value=np.nan))
+        .str.strip()
+        .str.lower()
+    )
+    quarantine.add(
+        file, f"unreadable_{name}", _value(frame, name, text.notna() & ~text.isin(list(_FLAGS)))
+    )
     return text.map(_FLAGS).eq(True)
 
 

@@ -12,7 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 MISSING = -1
-#: Up to so many texts are remembered together: the services of a shop, and its lanes, are the same in request after request.
+#: Up to so many texts are remembered together: the services of a shop, and its lanes, are the same
+#: in request after request.
 FEW = 64
 
 
@@ -27,7 +28,9 @@ class Labels:
     def of(cls, texts: Sequence[str | None] | pd.Series) -> Labels:
         """Labels of texts; empty and missing texts are ``MISSING``."""
         if isinstance(texts, pd.Series):
-            codes, names = pd.factorize(pd.Series(texts, dtype="str").replace("", np.nan), sort=True)
+            codes, names = pd.factorize(
+                pd.Series(texts, dtype="str").replace("", np.nan), sort=True
+            )
             return cls(codes.astype(np.int32), tuple(names))
         return _few(tuple(texts)) if len(texts) <= FEW else _labels(texts)
 
@@ -41,7 +44,10 @@ class Labels:
     def texts(self) -> NDArray[np.object_]:
         """The texts themselves, None where missing."""
         if len(self) <= FEW:
-            return np.array([None if code == MISSING else self.names[code] for code in self.codes.tolist()], dtype=object)
+            return np.array(
+                [None if code == MISSING else self.names[code] for code in self.codes.tolist()],
+                dtype=object,
+            )
         return np.array([*self.names, None], dtype=object)[self.codes]
 
     def translate(self, values: Mapping[str, float], missing: float) -> NDArray[np.float64]:
@@ -49,16 +55,28 @@ class Labels:
         return np.array(_numbers(self, values, missing))
 
 
-def looked_up(labels: Sequence[Labels], values: Sequence[Mapping[str, float]], missing: Sequence[float]) -> NDArray[np.float64]:
+def looked_up(
+    labels: Sequence[Labels], values: Sequence[Mapping[str, float]], missing: Sequence[float]
+) -> NDArray[np.float64]:
     """The numbers, (C, N), of C labels of N rows each in C tables, ``missing`` for texts that are missing or not in them."""
-    return np.array([_numbers(own, table, other) for own, table, other in zip(labels, values, missing, strict=True)])
+    return np.array(
+        [
+            _numbers(own, table, other)
+            for own, table, other in zip(labels, values, missing, strict=True)
+        ]
+    )
 
 
-def _numbers(labels: Labels, values: Mapping[str, float], missing: float) -> list[float] | NDArray[np.float64]:
+def _numbers(
+    labels: Labels, values: Mapping[str, float], missing: float
+) -> list[float] | NDArray[np.float64]:
     """Asked for text by text where there are few, else name by name."""
     names = labels.names
     if len(labels) <= FEW:
-        return [missing if code == MISSING else values.get(names[code], missing) for code in labels.codes.tolist()]
+        return [
+            missing if code == MISSING else values.get(names[code], missing)
+            for code in labels.codes.tolist()
+        ]
     return np.array([*(values.get(name, missing) for name in names), missing])[labels.codes]
 
 
@@ -72,7 +90,9 @@ def _labels(texts: Sequence[str | None]) -> Labels:
 _few = lru_cache(maxsize=10_000)(_labels)
 
 
-def derived(sources: Sequence[Labels], derive: Callable[..., Sequence[str | None]], names: Sequence[str]) -> dict[str, Labels]:
+def derived(
+    sources: Sequence[Labels], derive: Callable[..., Sequence[str | None]], names: Sequence[str]
+) -> dict[str, Labels]:
     """Labels, by name, of texts that follow from others; ``derive`` is asked once for every combination that occurs.
 
     Args:
@@ -110,7 +130,10 @@ def _combinations(codes):  # type: ignore[no-untyped-def]  # compiled
     while size < 2 * codes.shape[1]:
         size *= 2
     slots = np.full(size, -1, dtype=np.int64)
-    group, first = np.empty(codes.shape[1], dtype=np.int64), np.empty(codes.shape[1], dtype=np.int64)
+    group, first = (
+        np.empty(codes.shape[1], dtype=np.int64),
+        np.empty(codes.shape[1], dtype=np.int64),
+    )
     count = 0
     for i in range(codes.shape[1]):
         mixed = np.uint64(0)

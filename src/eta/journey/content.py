@@ -1,7 +1,7 @@
 """Hashes of what was told: the same for one scan as for ten million, in any company and in any run.
 
-Texts are hashed by SipHash (``pandas.util.hash_array``), a scan by mixing the hashes of its parts as pandas mixes those of
-a row's columns.
+Texts are hashed by SipHash (``pandas.util.hash_array``), a scan by mixing the hashes of its parts
+as pandas mixes those of a row's columns.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ def text_hash(text: str) -> int:
 def scan_hashes(what, occurred, place):  # type: ignore[no-untyped-def]  # compiled
     """The hash (E,) of scans: hashes of what the carrier said and of where, and when, in microseconds; 64-bit integers.
 
-    The numbers are those of ``pandas.util.hash_pandas_object``: an integer is scrambled by the finaliser of splitmix64
-    (Steele, Lea and Flood 2014), parts are combined like the items of a Python tuple.
+    The numbers are those of ``pandas.util.hash_pandas_object``: an integer is scrambled by the
+    finaliser of splitmix64 (Steele, Lea and Flood 2014), parts are combined like the items of a
+    Python tuple.
     """
     result = np.empty(len(what), dtype=np.uint64)
     for i in range(len(what)):

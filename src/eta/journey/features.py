@@ -1,7 +1,7 @@
 """The columns a model sees: one function for training, replay and serving.
 
-Every value depends on the shipment's own facts, on scans received by ``as_of`` and, for the habits of places, on those of
-other shipments received before its day; durations come from when things
+Every value depends on the shipment's own facts, on scans received by ``as_of`` and, for the habits
+of places, on those of other shipments received before its day; durations come from when things
 happened, clipped at ``as_of`` because carriers' clocks run fast at times.
 """
 
@@ -20,9 +20,11 @@ from eta.journey.route import UNNAMED
 from eta.journey.state import Moments, States, fold
 from eta.journey.timeline import EVENT_CODES, MEASURES, Timelines
 
-#: Texts of a shipment that a model may use; ``service`` is "carrier|service level", ``service_lane`` "carrier|service level|lane".
+#: Texts of a shipment that a model may use; ``service`` is "carrier|service level",
+#: ``service_lane`` "carrier|service level|lane".
 ROUTE_COLUMNS = ("carrier", "service", "origin", "destination", "lane", "service_lane")
-#: Texts of its journey so far: "carrier|event code|place" of the last scan that says where it was, and that with the destination.
+#: Texts of its journey so far: "carrier|event code|place" of the last scan that says where it was,
+#: and that with the destination.
 PLACE_COLUMNS = ("place", "place_lane")
 LABEL_COLUMNS = (*ROUTE_COLUMNS, *PLACE_COLUMNS)
 _JOURNEY_COLUMNS = (
@@ -41,7 +43,8 @@ _JOURNEY_COLUMNS = (
     "origin_hour",
     "promise_left_days",
 )
-#: Days until the promised local day begins: what only a model of delays, never one that sets promises, may see.
+#: Days until the promised local day begins: what only a model of delays, never one that sets
+#: promises, may see.
 PROMISE_COLUMN = _JOURNEY_COLUMNS[-1]
 #: Numbers that a model may use; NaN is "not known".
 NUMBER_COLUMNS = (*MEASURES, *HABITS, *_JOURNEY_COLUMNS[:-1])
@@ -75,7 +78,9 @@ class Features:
         )
 
 
-def features(timelines: Timelines, moments: Moments, habits: TellsHabits, states: States | None = None) -> Features:
+def features(
+    timelines: Timelines, moments: Moments, habits: TellsHabits, states: States | None = None
+) -> Features:
     """The features (M,) of ``moments``, with what is known of their places; ``states`` spares a second fold where the caller has them."""
     known = fold(timelines, moments) if states is None else states
     row, as_of = moments.row, moments.as_of
@@ -83,7 +88,9 @@ def features(timelines: Timelines, moments: Moments, habits: TellsHabits, states
     journey = _journey_numbers(
         as_of.view(np.int64),
         local.view(np.int64),
-        wall_clock(as_of, timelines.texts["origin_zone"].codes[row], timelines.texts["origin_zone"].names).view(np.int64),
+        wall_clock(
+            as_of, timelines.texts["origin_zone"].codes[row], timelines.texts["origin_zone"].names
+        ).view(np.int64),
         promise_starts(timelines, row).view(np.int64),
         known.ordered_at.view(np.int64),
         known.handed_over_at.view(np.int64),
@@ -98,8 +105,15 @@ def features(timelines: Timelines, moments: Moments, habits: TellsHabits, states
     # Of a parcel that has left, the shop's habit says nothing any more.
     handling = np.where(np.isnat(known.handed_over_at), handling, np.nan)
     return Features(
-        {name: timelines.texts[name].take(row) for name in ROUTE_COLUMNS} | _places(timelines, row, known),
-        dict(zip((*MEASURES, *HABITS, *_JOURNEY_COLUMNS), (*timelines.measures[:, row], handling, *transit, *journey), strict=True)),
+        {name: timelines.texts[name].take(row) for name in ROUTE_COLUMNS}
+        | _places(timelines, row, known),
+        dict(
+            zip(
+                (*MEASURES, *HABITS, *_JOURNEY_COLUMNS),
+                (*timelines.measures[:, row], handling, *transit, *journey),
+                strict=True,
+            )
+        ),
         local,
         timelines.texts["destination"].take(row),
     )
@@ -118,7 +132,9 @@ def _places(timelines: Timelines, row: NDArray[np.integer], known: States) -> di
     return derived(sources, _place_names, PLACE_COLUMNS)
 
 
-def _place_names(carrier: str | None, code: str | None, place: str | None, destination: str | None) -> tuple[str | None, str | None]:
+def _place_names(
+    carrier: str | None, code: str | None, place: str | None, destination: str | None
+) -> tuple[str | None, str | None]:
     if place is None:
         return None, None
     here = f"{carrier or UNNAMED}|{code}|{place}"
@@ -136,13 +152,33 @@ def promise_ends(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.d
 
 
 @njit(cache=True)
-def _journey_numbers(as_of, local, at_origin, promise, ordered, handed_over, last_scan, approved, phase, last_code, scans, exceptions):  # type: ignore[no-untyped-def]  # compiled
+def _journey_numbers(  # type: ignore[no-untyped-def]  # compiled
+    as_of,
+    local,
+    at_origin,
+    promise,
+    ordered,
+    handed_over,
+    last_scan,
+    approved,
+    phase,
+    last_code,
+    scans,
+    exceptions,
+):
     """``_JOURNEY_COLUMNS`` in their order, (14, M), of M states; times are microseconds, 1970-01-01 was a Thursday."""
     result = np.empty((14, len(as_of)))
     for i in range(len(as_of)):
         result[0, i], result[1, i] = phase[i], last_code[i]
-        result[2, i], result[3, i], result[4, i] = _since(ordered[i], as_of[i]), _since(handed_over[i], as_of[i]), _since(last_scan[i], as_of[i])
-        result[5, i], result[6, i] = _since(ordered[i], approved[i]), _since(ordered[i], handed_over[i])
+        result[2, i], result[3, i], result[4, i] = (
+            _since(ordered[i], as_of[i]),
+            _since(handed_over[i], as_of[i]),
+            _since(last_scan[i], as_of[i]),
+        )
+        result[5, i], result[6, i] = (
+            _since(ordered[i], approved[i]),
+            _since(ordered[i], handed_over[i]),
+        )
         result[7, i], result[8, i] = scans[i], exceptions[i]
         result[9, i] = (local[i] // _DAY + 3) % 7
         result[10, i] = local[i] % _DAY / _HOUR

@@ -46,12 +46,24 @@ def route_of(
     destination_region: str | None,
 ) -> Route:
     """The route of a shipment with these facts."""
-    origin, destination = place_name(origin_country, origin_region), place_name(destination_country, destination_region)
+    origin, destination = (
+        place_name(origin_country, origin_region),
+        place_name(destination_country, destination_region),
+    )
     lane = f"{origin}>{destination}" if origin and destination else None
     service = f"{carrier or UNNAMED}|{service_level or UNNAMED}"
     zone, source = zone_of(destination_country, destination_region)
     origin_zone = zone_of(origin_country, origin_region)[0] if origin_country else zone
-    return Route(origin, destination, lane, service, f"{service}|{lane}" if lane else None, zone, str(source), origin_zone)
+    return Route(
+        origin,
+        destination,
+        lane,
+        service,
+        f"{service}|{lane}" if lane else None,
+        zone,
+        str(source),
+        origin_zone,
+    )
 
 
 def postal_name(country: str | None, postcode: str | None) -> str | None:
@@ -65,7 +77,9 @@ def place_name(country: str | None, region: str | None) -> str | None:
     return f"{country}-{region}" if country and region else country or None
 
 
-def great_circle_km(latitude: ArrayLike, longitude: ArrayLike, to_latitude: ArrayLike, to_longitude: ArrayLike) -> NDArray[np.float64]:
+def great_circle_km(
+    latitude: ArrayLike, longitude: ArrayLike, to_latitude: ArrayLike, to_longitude: ArrayLike
+) -> NDArray[np.float64]:
     """Great-circle distance of points in degrees (haversine formula, Sinnott 1984)."""
     points = np.broadcast_arrays(latitude, longitude, to_latitude, to_longitude)
     return distances_km(np.array(points, dtype=np.float64).reshape(4, -1)).reshape(points[0].shape)
@@ -77,6 +91,9 @@ def distances_km(points):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty(points.shape[1])
     for i in range(len(result)):
         a, b = np.radians(points[0, i]), np.radians(points[2, i])
-        half = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(np.radians(points[3, i] - points[1, i]) / 2) ** 2
+        half = (
+            np.sin((b - a) / 2) ** 2
+            + np.cos(a) * np.cos(b) * np.sin(np.radians(points[3, i] - points[1, i]) / 2) ** 2
+        )
         result[i] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
     return result

@@ -21,10 +21,12 @@ DAYS_AFTER_HANDOVER = (1, 3, 7, 14, 21)
 IN_FLIGHT = (HANDOVER, *(f"day_{days}" for days in DAYS_AFTER_HANDOVER))
 MOMENTS = (PURCHASE, *IN_FLIGHT)
 
-#: Days of silence at which a model also learns, each stretched or shrunk by up to a third from gap to gap.
+#: Days of silence at which a model also learns, each stretched or shrunk by up to a third from gap
+#: to gap.
 SILENT_DAYS = (1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 23.0, 33.0, 47.0)
 
-#: Days before the promised day at which a model that sees the promise also learns from parcels by then expired.
+#: Days before the promised day at which a model that sees the promise also learns from parcels by
+#: then expired.
 DAYS_BEFORE_PROMISE = (30, 14, 7, 3, 0)
 
 #: Parcels open for longer than this are expired: listed apart, no longer forecast.
@@ -46,7 +48,9 @@ class Snapshots:
 
     def take(self, rows: NDArray[np.integer]) -> Snapshots:
         """Some of the snapshots."""
-        return Snapshots(self.moments.take(rows), self.parcel[rows], self.kind[rows], self.features.take(rows))
+        return Snapshots(
+            self.moments.take(rows), self.parcel[rows], self.kind[rows], self.features.take(rows)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +63,19 @@ class Outcomes:
     @classmethod
     def at(cls, timelines: Timelines, known_through: np.datetime64) -> Outcomes:
         """The outcomes known at a moment."""
-        return cls(known_through, fold(timelines, Moments.all_at(timelines, known_through)).arrived_at)
+        return cls(
+            known_through, fold(timelines, Moments.all_at(timelines, known_through)).arrived_at
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Snapshots with what had become of them by ``known_through``.
 
-    ``hours`` (M,) leads to the arrival where ``arrived``, else to ``known_through``: such rows are censored, never dropped. So
-    a parcel that is given up stays at risk for ever without arriving, and the law is that of being there at all, not of
-    what would be if none were lost (the subdistribution hazard of Fine and Gray 1999).
+    ``hours`` (M,) leads to the arrival where ``arrived``, else to ``known_through``: such rows are
+    censored, never dropped. So a parcel that is given up stays at risk for ever without arriving,
+    and the law is that of being there at all, not of what would be if none were lost (the
+    subdistribution hazard of Fine and Gray 1999).
     """
 
     features: Features
@@ -106,32 +113,43 @@ def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
     arrived = ~np.isnat(arrived_at)
     end = np.where(arrived, arrived_at, outcomes.known_through)
     hours = np.maximum(hours_between(as_of, end), 0.0)
-    return Examples(known.features, known.kind, row, known.parcel, as_of, hours, arrived, outcomes.known_through)
+    return Examples(
+        known.features, known.kind, row, known.parcel, as_of, hours, arrived, outcomes.known_through
+    )
 
 
-def snapshots_to_learn(timelines: Timelines, until: np.datetime64, *, near_promise: bool = False) -> Snapshots:
+def snapshots_to_learn(
+    timelines: Timelines, until: np.datetime64, *, near_promise: bool = False
+) -> Snapshots:
     """The purchase, every scan, and moments of silence, before ``until`` (UTC).
 
-    With ``near_promise`` also ``DAYS_BEFORE_PROMISE``, of parcels that were open then though expired: who orders further
-    ahead than parcels expire is else never learned from when the promised day comes. These moments are chosen by the promise:
-    for a model that sees it, alone.
+    With ``near_promise`` also ``DAYS_BEFORE_PROMISE``, of parcels that were open then though
+    expired: who orders further ahead than parcels expire is else never learned from when the
+    promised day comes. These moments are chosen by the promise: for a model that sees it, alone.
 
-    What a moment shows depends on scans received by then alone, so a model trained as of an earlier day takes the
-    ``examples`` before that day and learns exactly what it would have learned on it.
+    What a moment shows depends on scans received by then alone, so a model trained as of an earlier
+    day takes the ``examples`` before that day and learns exactly what it would have learned on it.
     """
     owner = timelines.scans.owner()
     order = np.lexsort((timelines.event_hash, timelines.received_at, owner))
     owner, at, code = owner[order], timelines.received_at[order], timelines.event_code[order]
-    kind = np.where(code == EVENT_CODES.index(EventCode.ORDER_CREATED), PURCHASE, SCAN).astype(object)
+    kind = np.where(code == EVENT_CODES.index(EventCode.ORDER_CREATED), PURCHASE, SCAN).astype(
+        object
+    )
     next_at = np.full(len(at), np.datetime64("9999-01-01"), dtype=at.dtype)
     same = owner[1:] == owner[:-1]
     next_at[:-1][same] = at[1:][same]
 
     stretch = 2 / 3 + (timelines.event_hash[order] >> np.uint64(11)) / 2**53 * (2 / 3)
-    silent_at = at[:, None] + (np.outer(stretch, SILENT_DAYS) * 86_400_000_000).astype("timedelta64[us]")
+    silent_at = at[:, None] + (np.outer(stretch, SILENT_DAYS) * 86_400_000_000).astype(
+        "timedelta64[us]"
+    )
     scan, point = np.nonzero(silent_at < np.minimum(next_at, until)[:, None])
     told = at < until
-    rows, times = np.concatenate([owner[told], owner[scan]]), np.concatenate([at[told], silent_at[scan, point]])
+    rows, times = (
+        np.concatenate([owner[told], owner[scan]]),
+        np.concatenate([at[told], silent_at[scan, point]]),
+    )
     kinds = np.concatenate([kind[told], np.full(len(scan), SILENCE, dtype=object)])
     # Two scans told at once are one moment.
     order = np.lexsort((kinds != PURCHASE, times, rows))
@@ -141,14 +159,23 @@ def snapshots_to_learn(timelines: Timelines, until: np.datetime64, *, near_promi
     if not near_promise:
         return _open_snapshots(timelines, moments, kinds)
     is_open, late = _is_open(timelines, moments), _moments_near_promise(timelines, until)
-    both = Moments(np.concatenate([moments.row[is_open], late.row]), np.concatenate([moments.as_of[is_open], late.as_of]))
-    return _snapshots(timelines, both, np.concatenate([kinds[is_open], np.full(len(late), NEAR_PROMISE, dtype=object)]))
+    both = Moments(
+        np.concatenate([moments.row[is_open], late.row]),
+        np.concatenate([moments.as_of[is_open], late.as_of]),
+    )
+    return _snapshots(
+        timelines,
+        both,
+        np.concatenate([kinds[is_open], np.full(len(late), NEAR_PROMISE, dtype=object)]),
+    )
 
 
 def _moments_near_promise(timelines: Timelines, until: np.datetime64) -> Moments:
     """``DAYS_BEFORE_PROMISE``, before ``until``, of parcels that were open then though expired."""
     row = np.repeat(np.arange(len(timelines)), len(DAYS_BEFORE_PROMISE))
-    moments = Moments(row, promise_starts(timelines, row) - np.tile(DAYS_BEFORE_PROMISE, len(timelines)) * DAY)
+    moments = Moments(
+        row, promise_starts(timelines, row) - np.tile(DAYS_BEFORE_PROMISE, len(timelines)) * DAY
+    )
     # NaT, without a promise, is before nothing.
     moments = moments.take(moments.as_of < until)
     states = fold(timelines, moments)
@@ -189,4 +216,9 @@ def _is_open(timelines: Timelines, moments: Moments) -> NDArray[np.bool_]:
 
 
 def _snapshots(timelines: Timelines, moments: Moments, kind: NDArray[np.object_]) -> Snapshots:
-    return Snapshots(moments, timelines.parcel[moments.row], kind, features(timelines, moments, HabitHistory.of_all(timelines)))
+    return Snapshots(
+        moments,
+        timelines.parcel[moments.row],
+        kind,
+        features(timelines, moments, HabitHistory.of_all(timelines)),
+    )

@@ -29,12 +29,23 @@ STATUSES = tuple(Status)
 PHASES = tuple(Phase)
 
 _LEAVES_AS_IS = -1
-_STATUS = np.array([STATUSES.index(STATUS_OF[code]) if code in STATUS_OF else _LEAVES_AS_IS for code in EVENT_CODES], dtype=np.int8)
-_PHASE = np.array([PHASES.index(PHASE_OF[code]) if code in PHASE_OF else _LEAVES_AS_IS for code in EVENT_CODES], dtype=np.int8)
+_STATUS = np.array(
+    [
+        STATUSES.index(STATUS_OF[code]) if code in STATUS_OF else _LEAVES_AS_IS
+        for code in EVENT_CODES
+    ],
+    dtype=np.int8,
+)
+_PHASE = np.array(
+    [PHASES.index(PHASE_OF[code]) if code in PHASE_OF else _LEAVES_AS_IS for code in EVENT_CODES],
+    dtype=np.int8,
+)
 _UNKNOWN, _AT_SHOP = STATUSES.index(Status.UNKNOWN), PHASES.index(Phase.ORDER_HANDLING)
 
 #: What a scan can be, one bit each.
-_ORDER, _APPROVAL, _HANDOVER, _FACILITY, _ARRIVAL, _GIVEN_UP, _FINAL, _EXCEPTION = (1 << bit for bit in range(8))
+_ORDER, _APPROVAL, _HANDOVER, _FACILITY, _ARRIVAL, _GIVEN_UP, _FINAL, _EXCEPTION = (
+    1 << bit for bit in range(8)
+)
 
 
 def _roles() -> NDArray[np.int64]:
@@ -49,7 +60,10 @@ def _roles() -> NDArray[np.int64]:
         _FINAL: FINAL_CODES,
         _EXCEPTION: EXCEPTION_CODES,
     }
-    return np.array([sum(role for role, codes in members.items() if code in codes) for code in EVENT_CODES], dtype=np.int64)
+    return np.array(
+        [sum(role for role, codes in members.items() if code in codes) for code in EVENT_CODES],
+        dtype=np.int64,
+    )
 
 
 _ROLES = _roles()
@@ -94,7 +108,8 @@ class States:
     last_scan_at: NDArray[np.datetime64]
     #: Position of the last scan's code in ``EVENT_CODES``, or -1.
     last_code: NDArray[np.int16]
-    #: Where the parcel was when that was last told, and the position of the code it was told with, or -1.
+    #: Where the parcel was when that was last told, and the position of the code it was told with,
+    #: or -1.
     place: Labels
     place_code: NDArray[np.int16]
     #: The first delivery attempt, else the delivery.
@@ -119,8 +134,8 @@ class States:
 def fold(timelines: Scans, moments: Moments) -> States:
     """The states (M,) of ``moments``: scans with ``received_at <= as_of`` and nothing else.
 
-    Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after ``lost`` that
-    sets a status revives a shipment.
+    Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after
+    ``lost`` that sets a status revives a shipment.
     """
     status, phase, last_code, place, place_code, counts, times, is_open = _fold(
         timelines.scans.starts,
@@ -134,7 +149,9 @@ def fold(timelines: Scans, moments: Moments) -> States:
         _STATUS,
         _PHASE,
     )
-    ordered_at, approved_at, handed_over_at, last_scan_at, arrived_at, given_up_at = times.view(_INSTANT)
+    ordered_at, approved_at, handed_over_at, last_scan_at, arrived_at, given_up_at = times.view(
+        _INSTANT
+    )
     return States(
         status=status,
         phase=phase,
@@ -156,8 +173,15 @@ def fold(timelines: Scans, moments: Moments) -> States:
 @njit(cache=True)
 def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_status, starts_phase):  # type: ignore[no-untyped-def]  # compiled
     """Status, phase, last code, last place and its code (M,), counts (2, M) of scans and exceptions, times (6, M) in microseconds, and is open (M,)."""
-    status, phase = np.full(len(row), _UNKNOWN, dtype=np.int8), np.full(len(row), _AT_SHOP, dtype=np.int8)
-    last_code, last_place, place_code = np.full(len(row), -1, dtype=np.int16), np.full(len(row), -1, dtype=np.int32), np.full(len(row), -1, dtype=np.int16)
+    status, phase = (
+        np.full(len(row), _UNKNOWN, dtype=np.int8),
+        np.full(len(row), _AT_SHOP, dtype=np.int8),
+    )
+    last_code, last_place, place_code = (
+        np.full(len(row), -1, dtype=np.int16),
+        np.full(len(row), -1, dtype=np.int32),
+        np.full(len(row), -1, dtype=np.int16),
+    )
     counts, times = np.zeros((2, len(row)), dtype=np.int64), np.full((6, len(row)), _NAT)
     is_open = np.zeros(len(row), dtype=np.bool_)
     for i in range(len(row)):
@@ -185,7 +209,10 @@ def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_statu
                 arrived, given_up = scan if own & _ARRIVAL else -1, scan if own & _GIVEN_UP else -1
         if last >= 0:
             last_code[i], is_open[i] = code[last], arrived < 0 and given_up < 0
-        ordered, handed_over = ordered if ordered >= 0 else first, handed_over if handed_over >= 0 else at_facility
+        ordered, handed_over = (
+            ordered if ordered >= 0 else first,
+            handed_over if handed_over >= 0 else at_facility,
+        )
         for n, scan in enumerate((ordered, approved, handed_over, last, arrived, given_up)):
             if scan >= 0:
                 times[n, i] = occurred[scan]

@@ -23,7 +23,8 @@ from eta.journey.content import scan_hashes, text_hash, text_hashes
 from eta.journey.route import Route, distances_km, postal_name, route_of
 from eta.journey.segments import NOWHERE, Segments, pick_times
 
-#: Columns of a frame of shipments; a source may leave out all but the first four and the two countries.
+#: Columns of a frame of shipments; a source may leave out all but the first four and the two
+#: countries.
 SHIPMENT_COLUMNS = (
     "shipment_id",
     "order_id",
@@ -49,7 +50,15 @@ SHIPMENT_COLUMNS = (
     "package_count",
     "has_several_origins",
 )
-EVENT_COLUMNS = ("shipment_id", "event_code", "occurred_at", "received_at", "is_received_at_assumed", "raw_code", "place")
+EVENT_COLUMNS = (
+    "shipment_id",
+    "event_code",
+    "occurred_at",
+    "received_at",
+    "is_received_at_assumed",
+    "raw_code",
+    "place",
+)
 
 #: Event codes in order of declaration; columns hold positions in this tuple.
 EVENT_CODES = tuple(EventCode)
@@ -57,11 +66,22 @@ EVENT_CODES = tuple(EventCode)
 Times = NDArray[np.datetime64]
 
 #: What a route follows from.
-_ROUTE_COLUMNS = ("carrier", "service_level", "origin_country", "origin_region", "destination_country", "destination_region")
+_ROUTE_COLUMNS = (
+    "carrier",
+    "service_level",
+    "origin_country",
+    "origin_region",
+    "destination_country",
+    "destination_region",
+)
 _TEXT_COLUMNS = (*_ROUTE_COLUMNS, "origin_postcode", "destination_postcode")
-#: The texts of where a parcel is sent from and to, as ``route.postal_name`` says it, and what they follow from.
+#: The texts of where a parcel is sent from and to, as ``route.postal_name`` says it, and what they
+#: follow from.
 ORIGIN_POSTAL, DESTINATION_POSTAL = "origin_postal", "destination_postal"
-_POSTAL = {ORIGIN_POSTAL: ("origin_country", "origin_postcode"), DESTINATION_POSTAL: ("destination_country", "destination_postcode")}
+_POSTAL = {
+    ORIGIN_POSTAL: ("origin_country", "origin_postcode"),
+    DESTINATION_POSTAL: ("destination_country", "destination_postcode"),
+}
 _NUMBER_COLUMNS = (
     "origin_latitude",
     "origin_longitude",
@@ -106,7 +126,14 @@ _POSITION = {code.value: position for position, code in enumerate(EVENT_CODES)}
 
 def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
     """Reads the columns of a ``Shipment``, whose two ends are values of their own."""
-    return attrgetter(*(column.replace("_", ".", 1) if column.startswith(("origin_", "destination_")) else column for column in columns))
+    return attrgetter(
+        *(
+            column.replace("_", ".", 1)
+            if column.startswith(("origin_", "destination_"))
+            else column
+            for column in columns
+        )
+    )
 
 
 _texts_of, _numbers_of = _fields(_TEXT_COLUMNS), _fields(_NUMBER_COLUMNS)
@@ -129,9 +156,10 @@ class ScansTold(NamedTuple):
 class Scans:
     """The E scans of N shipments.
 
-    The scans of shipment i are the rows ``scans.starts[i]:scans.starts[i + 1]``, sorted by ``occurred_at``, then by the
-    declared order of codes, then by ``event_hash``. The same scan told several times is one scan, known from its
-    earliest ``received_at``. Instants are ``datetime64[us]`` in UTC.
+    The scans of shipment i are the rows ``scans.starts[i]:scans.starts[i + 1]``, sorted by
+    ``occurred_at``, then by the declared order of codes, then by ``event_hash``. The same scan told
+    several times is one scan, known from its earliest ``received_at``. Instants are
+    ``datetime64[us]`` in UTC.
     """
 
     scans: Segments
@@ -202,7 +230,8 @@ class Timelines(Scans):
         """Timelines of frames with ``SHIPMENT_COLUMNS`` and ``EVENT_COLUMNS``.
 
         Raises:
-            InvalidValue: if a needed column is missing, an id comes twice, or an event belongs to no shipment.
+            InvalidValue: if a needed column is missing, an id comes twice, or an event belongs to
+                no shipment.
             NaiveTime: if a time column has no zone.
         """
         shipments = _with_columns(shipments, SHIPMENT_COLUMNS, needed=SHIPMENT_COLUMNS[:4])
@@ -220,15 +249,25 @@ class Timelines(Scans):
             order_id=shipments["order_id"].to_numpy(dtype=object),
             texts=texts
             | derived([texts[name] for name in _ROUTE_COLUMNS], route_of, Route._fields)
-            | {name: derived([texts[part] for part in parts], _postal_names, (name,))[name] for name, parts in _POSTAL.items()},
-            numbers=np.array([pd.to_numeric(shipments[name]).to_numpy(dtype=np.float64) for name in _NUMBER_COLUMNS]),
+            | {
+                name: derived([texts[part] for part in parts], _postal_names, (name,))[name]
+                for name, parts in _POSTAL.items()
+            },
+            numbers=np.array(
+                [
+                    pd.to_numeric(shipments[name]).to_numpy(dtype=np.float64)
+                    for name in _NUMBER_COLUMNS
+                ]
+            ),
             promised_on=pd.to_datetime(shipments["promised_on"]).to_numpy().astype(_DATE),
             has_several_origins=shipments["has_several_origins"].eq(True).to_numpy(dtype=bool),
             **_told_once(_of_frame(owner.astype(np.int64), events), len(shipments)),
         )
 
     @classmethod
-    def from_records(cls, shipments: Sequence[Shipment], events: Iterable[TrackingEvent]) -> Timelines:
+    def from_records(
+        cls, shipments: Sequence[Shipment], events: Iterable[TrackingEvent]
+    ) -> Timelines:
         """Timelines of single records: the same columns, hence the same answers.
 
         Raises:
@@ -237,17 +276,34 @@ class Timelines(Scans):
         shipments = sorted(shipments, key=attrgetter("shipment_id"))
         row_of = {shipment.shipment_id: row for row, shipment in enumerate(shipments)}
         if len(row_of) < len(shipments):
-            raise _twice(next(shipment.shipment_id for row, shipment in enumerate(shipments) if row_of[shipment.shipment_id] != row))
+            raise _twice(
+                next(
+                    shipment.shipment_id
+                    for row, shipment in enumerate(shipments)
+                    if row_of[shipment.shipment_id] != row
+                )
+            )
         texts = [_texts_of(shipment) for shipment in shipments]
-        texts = [(*own, *route_of(*own[: len(_ROUTE_COLUMNS)]), *(postal_name(*parts(own)) for parts in _POSTAL_PARTS)) for own in texts]
-        numbers = np.array([_numbers_of(shipment) for shipment in shipments], dtype=np.float64).reshape(-1, len(_NUMBER_COLUMNS))
+        texts = [
+            (
+                *own,
+                *route_of(*own[: len(_ROUTE_COLUMNS)]),
+                *(postal_name(*parts(own)) for parts in _POSTAL_PARTS),
+            )
+            for own in texts
+        ]
+        numbers = np.array(
+            [_numbers_of(shipment) for shipment in shipments], dtype=np.float64
+        ).reshape(-1, len(_NUMBER_COLUMNS))
         return cls(
             shipment_id=np.array(list(row_of), dtype=object),
             order_id=np.array([shipment.order_id for shipment in shipments], dtype=object),
             texts=Table(texts, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL)),
             numbers=np.ascontiguousarray(numbers.T),
             promised_on=np.array([shipment.promised_on for shipment in shipments], dtype=_DATE),
-            has_several_origins=np.array([shipment.has_several_origins for shipment in shipments], dtype=bool),
+            has_several_origins=np.array(
+                [shipment.has_several_origins for shipment in shipments], dtype=bool
+            ),
             **_told_once(_of_records(row_of, list(events)), len(shipments)),
         )
 
@@ -265,7 +321,8 @@ class Timelines(Scans):
 class _Told(NamedTuple):
     """Scans as they were told, (E,) each: in any order, some of them several times.
 
-    Content alone makes a scan: what the carrier said happened, when and where; never who told us or when.
+    Content alone makes a scan: what the carrier said happened, when and where; never who told us or
+    when.
     """
 
     owner: NDArray[np.int64]
@@ -282,18 +339,34 @@ class _Told(NamedTuple):
 def _of_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _Told:
     code = pd.Index(EVENT_CODES).get_indexer(pd.Index(events["event_code"]))
     if (code < 0).any():
-        raise InvalidValue("event_code", f"{events['event_code'].iloc[int(np.argmin(code))]!r} is no event code", "use one of the vocabulary, or info")
+        raise InvalidValue(
+            "event_code",
+            f"{events['event_code'].iloc[int(np.argmin(code))]!r} is no event code",
+            "use one of the vocabulary, or info",
+        )
     occurred, received = _utc(events["occurred_at"]), _utc(events["received_at"])
     if np.isnat(occurred).any() or np.isnat(received).any():
         raise InvalidValue("occurred_at", "an event has no time", "leave the event out")
     raw, place = Labels.of(events["raw_code"]), Labels.of(events["place"])
-    what = text_hashes([*raw.names, *map(str, EVENT_CODES)])[np.where(raw.codes == MISSING, code + len(raw.names), raw.codes)]
+    what = text_hashes([*raw.names, *map(str, EVENT_CODES)])[
+        np.where(raw.codes == MISSING, code + len(raw.names), raw.codes)
+    ]
     where = text_hashes([*place.names, ""])[place.codes]
-    return _Told(owner, code.astype(np.int64), occurred.view(np.int64), received.view(np.int64), what.view(np.int64), where.view(np.int64), place)
+    return _Told(
+        owner,
+        code.astype(np.int64),
+        occurred.view(np.int64),
+        received.view(np.int64),
+        what.view(np.int64),
+        where.view(np.int64),
+        place,
+    )
 
 
 def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _Told:
-    stranger = next((event.shipment_id for event in events if event.shipment_id not in row_of), None)
+    stranger = next(
+        (event.shipment_id for event in events if event.shipment_id not in row_of), None
+    )
     if stranger is not None:
         raise _of_no_shipment(stranger)
     return _of_told(
@@ -310,16 +383,24 @@ def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _
 
 def _of_told(told: ScansTold) -> _Told:
     code = [_POSITION[name] for name in told.event_code]
-    what = [text_hash(raw or name) for raw, name in zip(told.raw_code, told.event_code, strict=True)]
+    what = [
+        text_hash(raw or name) for raw, name in zip(told.raw_code, told.event_code, strict=True)
+    ]
     where = [text_hash(place or "") for place in told.place]
-    owner, codes, occurred, received, whats, wheres = np.array([told.owner, code, told.occurred, told.received, what, where], dtype=np.int64)
+    owner, codes, occurred, received, whats, wheres = np.array(
+        [told.owner, code, told.occurred, told.received, what, where], dtype=np.int64
+    )
     return _Told(owner, codes, occurred, received, whats, wheres, Labels.of(told.place))
 
 
 def _told_once(told: _Told, shipments: int) -> dict[str, Any]:
     """The columns of the scans: in order, each scan once, known from when it was first told."""
     event_hash = scan_hashes(told.what, told.occurred, told.where)
-    scan = np.arange(len(told.owner)) if _is_in_order(told.owner, told.occurred) else _in_order(told, event_hash)
+    scan = (
+        np.arange(len(told.owner))
+        if _is_in_order(told.owner, told.occurred)
+        else _in_order(told, event_hash)
+    )
     return {
         "scans": Segments.of_counts(np.bincount(told.owner[scan], minlength=shipments)),
         "event_code": told.code[scan].astype(np.int16),
@@ -334,9 +415,13 @@ def _in_order(told: _Told, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The rows of the scans, sorted, each as it was told first."""
     first = np.lexsort((told.received, event_hash, told.owner))
     is_first = np.ones(len(first), dtype=bool)
-    is_first[1:] = (np.diff(told.owner[first]) != 0) | (event_hash[first][1:] != event_hash[first][:-1])
+    is_first[1:] = (np.diff(told.owner[first]) != 0) | (
+        event_hash[first][1:] != event_hash[first][:-1]
+    )
     scan = first[is_first]
-    return scan[np.lexsort((event_hash[scan], told.code[scan], told.occurred[scan], told.owner[scan]))]
+    return scan[
+        np.lexsort((event_hash[scan], told.code[scan], told.occurred[scan], told.owner[scan]))
+    ]
 
 
 @njit(cache=True)
@@ -344,7 +429,9 @@ def _is_in_order(owner, occurred):  # type: ignore[no-untyped-def]  # compiled
     """Each scan happened after the one before it, or to a later shipment: sorted already, and none told twice."""
     is_in_order = True
     for i in range(1, len(owner)):
-        is_in_order &= owner[i] > owner[i - 1] or (owner[i] == owner[i - 1] and occurred[i] > occurred[i - 1])
+        is_in_order &= owner[i] > owner[i - 1] or (
+            owner[i] == owner[i - 1] and occurred[i] > occurred[i - 1]
+        )
     return is_in_order
 
 
@@ -366,10 +453,14 @@ def _twice(shipment_id: str) -> InvalidValue:
 
 
 def _of_no_shipment(shipment_id: str) -> InvalidValue:
-    return InvalidValue("shipment_id", f"an event names {shipment_id!r}, which is no shipment", "add the shipment")
+    return InvalidValue(
+        "shipment_id", f"an event names {shipment_id!r}, which is no shipment", "add the shipment"
+    )
 
 
-def _with_columns(frame: pd.DataFrame, columns: Sequence[str], *, needed: Sequence[str]) -> pd.DataFrame:
+def _with_columns(
+    frame: pd.DataFrame, columns: Sequence[str], *, needed: Sequence[str]
+) -> pd.DataFrame:
     for name in needed:
         if name not in frame.columns:
             raise InvalidValue(name, "the column is missing", "add it")

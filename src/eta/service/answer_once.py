@@ -52,5 +52,8 @@ def _answer(session: Session, asked: Asking) -> Said | EtaError:
         return done
     said = asked.say(done)
     if said.is_kept:
-        session.add_replies(asked.tenant, [StoredReply(asked.key, asked.digest, said.status, said.body, session.stamp)])
+        session.add_replies(
+            asked.tenant,
+            [StoredReply(asked.key, asked.digest, said.status, said.body, session.stamp)],
+        )
     return said

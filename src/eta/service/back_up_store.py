@@ -1,6 +1,7 @@
 """A copy of all that is recorded, made while the service runs, and a store made from a copy.
 
-The copy is a SQLite file whatever the store is, so a copy also moves a store from one database to the other.
+The copy is a SQLite file whatever the store is, so a copy also moves a store from one database to
+the other.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Progress = Callable[[str, int, int], None]
 def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
     """Copies one snapshot into a file that is there whole or not at all; the rows of each table.
 
-    Every write that was acknowledged before is in it, and of those acknowledged meanwhile, either all up to one or none.
+    Every write that was acknowledged before is in it, and of those acknowledged meanwhile, either
+    all up to one or none.
 
     Raises:
         StoreUnavailable: if the store cannot be read.
@@ -108,8 +110,15 @@ def _copy(source: Connection, target: Connection, progress: Progress) -> dict[st
     source.begin(writes=False)
     target.begin(writes=True)
     try:
-        known_through, number, secret = source.rows("SELECT known_through, number, secret FROM clock")[0]
-        target.rows("UPDATE clock SET known_through = ?, number = ?, secret = ?", known_through, number, secret)
+        known_through, number, secret = source.rows(
+            "SELECT known_through, number, secret FROM clock"
+        )[0]
+        target.rows(
+            "UPDATE clock SET known_through = ?, number = ?, secret = ?",
+            known_through,
+            number,
+            secret,
+        )
         for table in TABLES:
             total = source.rows(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608  # names of ours
             counts[table] = 0

@@ -70,7 +70,9 @@ def _truth(data: Path, timelines: Timelines) -> tuple[Truth, NDArray[np.int64]] 
     truth = Truth.load(data)
     rows = truth.rows(timelines.shipment_id)
     if (rows < 0).any():
-        raise SourceRejected(f"{data} holds shipments of which {JOURNEYS_FILE} knows nothing; simulate anew, or take {JOURNEYS_FILE} away")
+        raise SourceRejected(
+            f"{data} holds shipments of which {JOURNEYS_FILE} knows nothing; simulate anew, or take {JOURNEYS_FILE} away"
+        )
     return truth, rows
 
 
@@ -90,20 +92,37 @@ def backtest_models(
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= as_of < end``, both aware midnights, ready for JSON.
 
-    Promises are compared at the shop's own on-time rate over the judged days, and chosen on the days before each of them,
-    ``warm_up_months`` before ``start`` included. ``laws`` are judged beside the models; where the oracle is one of them,
-    the data are marked as simulated, and all models are compared with its law and with ``seen_law``.
+    Promises are compared at the shop's own on-time rate over the judged days, and chosen on the
+    days before each of them, ``warm_up_months`` before ``start`` included. ``laws`` are judged
+    beside the models; where the oracle is one of them, the data are marked as simulated, and all
+    models are compared with its law and with ``seen_law``.
 
     Raises:
         NothingToLearn: if nothing had arrived before ``start``, or nothing was in flight.
     """
     promise = shops_rate(timelines, start, end)
-    replayed = replay(timelines, models, start=start, end=end, refit=refit, promise=promise, laws=laws, warm_up_months=warm_up_months, progress=progress)
+    replayed = replay(
+        timelines,
+        models,
+        start=start,
+        end=end,
+        refit=refit,
+        promise=promise,
+        laws=laws,
+        warm_up_months=warm_up_months,
+        progress=progress,
+    )
     is_simulated = ORACLE in laws
-    true_laws = {name: law for name, law in ((SEEN, seen_law), (ORACLE, laws.get(ORACLE))) if law is not None}
+    true_laws = {
+        name: law for name, law in ((SEEN, seen_law), (ORACLE, laws.get(ORACLE))) if law is not None
+    }
     return {
         "eta_version": __version__,
-        "data": {"source": source, "sha256": timelines.digest(timelines.received_at.max()), **({"simulated": True} if is_simulated else {})},
+        "data": {
+            "source": source,
+            "sha256": timelines.digest(timelines.received_at.max()),
+            **({"simulated": True} if is_simulated else {}),
+        },
         "from": str(start.date()),
         "to": last_day,
         "refit": str(refit),

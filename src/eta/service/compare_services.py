@@ -26,7 +26,8 @@ class Comparison:
     cheapest: int | None
     #: Answers with one that is no later, no less safe and no dearer, and better in one of these.
     dominated: tuple[tuple[int, int], ...]
-    #: Answers that rest on other services or other lanes, while several are compared: past choices do not overlap there.
+    #: Answers that rest on other services or other lanes, while several are compared: past choices
+    #: do not overlap there.
     unseen: tuple[int, ...] = ()
 
 
@@ -50,8 +51,16 @@ def compare_services(answers: Sequence[Answer], prices: Sequence[float | None]) 
         _first(dated, speed),
         _first(dated, safety),
         _first(priced, price),
-        tuple((number, other) for number in dated if (other := _better(number, dated, answers, prices)) is not None),
-        tuple(number for number, answer in enumerate(answers) if len(answers) > 1 and answer.support_level not in _OF_THE_SERVICE),
+        tuple(
+            (number, other)
+            for number in dated
+            if (other := _better(number, dated, answers, prices)) is not None
+        ),
+        tuple(
+            number
+            for number, answer in enumerate(answers)
+            if len(answers) > 1 and answer.support_level not in _OF_THE_SERVICE
+        ),
     )
 
 
@@ -59,7 +68,9 @@ def _first(numbers: Sequence[int], key: Callable[[int], Any]) -> int | None:
     return min(numbers, key=key) if numbers else None
 
 
-def _better(number: int, dated: Sequence[int], answers: Sequence[Answer], prices: Sequence[float | None]) -> int | None:
+def _better(
+    number: int, dated: Sequence[int], answers: Sequence[Answer], prices: Sequence[float | None]
+) -> int | None:
     """An answer that is at least as good in all that is known of both, and better in something."""
     for other in dated:
         if (prices[number] is None) != (prices[other] is None):
@@ -73,4 +84,9 @@ def _better(number: int, dated: Sequence[int], answers: Sequence[Answer], prices
 def _merits(answer: Answer, price: float | None) -> tuple[Any, ...]:
     """The less, the better."""
     chance = answer.wanted_probability
-    return answer.estimated_on or date.max, answer.latest_on or date.max, 0.0 if chance is None else -chance, price or 0.0
+    return (
+        answer.estimated_on or date.max,
+        answer.latest_on or date.max,
+        0.0 if chance is None else -chance,
+        price or 0.0,
+    )

@@ -68,51 +68,82 @@ def find_ship_by(
 ) -> list[ShipBy]:
     """One answer a carrier service, in the order given, for an order placed at ``lane.ordered_at``.
 
-    Hand-overs are looked at day by day at the wall-clock time ``handover`` of the origin, from the order to the wanted
-    local day at the destination; of services that say on which days they pick up, on those alone. A later one need not
-    have a lower chance: a weekend may lie between. The latest with a chance of ``level`` is the answer.
+    Hand-overs are looked at day by day at the wall-clock time ``handover`` of the origin, from the
+    order to the wanted local day at the destination; of services that say on which days they pick
+    up, on those alone. A later one need not have a lower chance: a weekend may lie between. The
+    latest with a chance of ``level`` is the answer.
     """
     moments = _handovers(lane.origin, lane.ordered_at, wanted_on, handover)
     if served is None or not moments:
-        return [ShipBy(ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL, None, None, ())] * len(services)
+        return [
+            ShipBy(ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL, None, None, ())
+        ] * len(services)
     delivered_on = [_last_delivery(service, lane, wanted_on, holidays) for service in services]
     which = np.repeat(np.arange(len(services)), len(moments))
     at = np.tile(np.array([to_instant(at) for at in moments]), len(services))
     parcels = supposed(lane, services, which, np.full(len(at), to_instant(lane.ordered_at)), at)
-    forecasts = forecast_open(parcels.timelines, served, parcels.moments, parcels.states, DelayPolicy())
+    forecasts = forecast_open(
+        parcels.timelines, served, parcels.moments, parcels.states, DelayPolicy()
+    )
     days = np.array(delivered_on, dtype="datetime64[D]")[which, None]
-    chances = probability_by_day(forecasts.curves, at, days, forecasts.zone)[:, 0].reshape(len(services), -1)
+    chances = probability_by_day(forecasts.curves, at, days, forecasts.zone)[:, 0].reshape(
+        len(services), -1
+    )
     supported = np.asarray(forecasts.is_supported.reshape(len(services), -1).all(axis=1)).tolist()
     return [
-        _answer(_picked_up(service, lane.origin, zip(moments, own, strict=True), holidays), level, is_supported=enough)
+        _answer(
+            _picked_up(service, lane.origin, zip(moments, own, strict=True), holidays),
+            level,
+            is_supported=enough,
+        )
         for service, own, enough in zip(services, chances.tolist(), supported, strict=True)
     ]
 
 
-def _last_delivery(service: CarrierService, lane: Shipment, wanted_on: date, holidays: Holidays) -> np.datetime64:
+def _last_delivery(
+    service: CarrierService, lane: Shipment, wanted_on: date, holidays: Holidays
+) -> np.datetime64:
     """The last day, up to the wanted one, on which the service delivers."""
     day = np.array([wanted_on], dtype="datetime64[D]")
     weekdays = service.delivery_weekdays
-    return (DeliveryDays(lane.destination.country, lane.destination.region, weekdays, holidays).last(day) if weekdays else day)[0]
+    return (
+        DeliveryDays(lane.destination.country, lane.destination.region, weekdays, holidays).last(
+            day
+        )
+        if weekdays
+        else day
+    )[0]
 
 
-def _picked_up(service: CarrierService, origin: Place, told: Iterable[tuple[datetime, float]], holidays: Holidays) -> list[Chance]:
+def _picked_up(
+    service: CarrierService,
+    origin: Place,
+    told: Iterable[tuple[datetime, float]],
+    holidays: Holidays,
+) -> list[Chance]:
     """The hand-overs of days on which the service picks up."""
     chances = [Chance(at, chance) for at, chance in told]
     if service.pickup_weekdays is None:
         return chances
     days = np.array([each.handover_at.date() for each in chances], dtype="datetime64[D]")
-    is_open = WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays).next(days) == days
+    is_open = (
+        WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays).next(days)
+        == days
+    )
     return [chance for chance, wanted in zip(chances, is_open.tolist(), strict=True) if wanted]
 
 
-def _handovers(origin: Place, ordered_at: datetime, wanted_on: date, handover: time) -> list[datetime]:
+def _handovers(
+    origin: Place, ordered_at: datetime, wanted_on: date, handover: time
+) -> list[datetime]:
     zone, _ = zone_of(origin.country, origin.region)
     first = ordered_at.astimezone(ZoneInfo(zone)).date()
     # The origin's clocks may be a day ahead of the destination's.
     last = wanted_on + timedelta(days=1)
     days = [last - timedelta(days=back) for back in range(LOOK_BACK_DAYS + 1, -1, -1)]
-    moments = [wall_to_instant(datetime.combine(day, handover), zone)[0] for day in days if day >= first]
+    moments = [
+        wall_to_instant(datetime.combine(day, handover), zone)[0] for day in days if day >= first
+    ]
     return [at for at in moments if at >= ordered_at]
 
 

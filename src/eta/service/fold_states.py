@@ -13,12 +13,20 @@ from eta.store.records import StoredEvent, StoredShipment, StoredState
 from eta.store.session import Session
 
 _NAT = np.iinfo(np.int64).min
-_STATUSES, _PHASES = tuple(status.value for status in STATUSES), tuple(phase.value for phase in PHASES)
+_STATUSES, _PHASES = (
+    tuple(status.value for status in STATUSES),
+    tuple(phase.value for phase in PHASES),
+)
 _CODES = (*(code.value for code in EVENT_CODES), None)
 UPDATED = "shipment.updated"
 
 
-def refold(session: Session, tenant: str, shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]) -> None:
+def refold(
+    session: Session,
+    tenant: str,
+    shipments: Sequence[StoredShipment],
+    events: Iterable[StoredEvent],
+) -> None:
     """Writes the states of shipments, of which ``events`` are all there are, and tells the outbox of each status that changed."""
     if not shipments:
         return
@@ -26,14 +34,32 @@ def refold(session: Session, tenant: str, shipments: Sequence[StoredShipment], e
     before = session.statuses(tenant, (each.shipment_id for each in shipments))
     session.put_states(tenant, states)
     changed = [state for state in states if before.get(state.shipment_id) != state.status]
-    session.add_outbox(tenant, ((UPDATED, state.shipment_id, _payload(state, before.get(state.shipment_id))) for state in changed))
+    session.add_outbox(
+        tenant,
+        (
+            (UPDATED, state.shipment_id, _payload(state, before.get(state.shipment_id)))
+            for state in changed
+        ),
+    )
 
 
-def states_of(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent], as_of: int) -> list[StoredState]:
+def states_of(
+    shipments: Sequence[StoredShipment], events: Iterable[StoredEvent], as_of: int
+) -> list[StoredState]:
     """The states (N,) of shipments at a moment, in microseconds; the fold is that of training and replay."""
     scans = Scans.of(scans_told(shipments, events), len(shipments))
-    states = fold(scans, Moments(np.arange(len(shipments)), np.full(len(shipments), np.datetime64(as_of, "us"))))
-    times = (states.ordered_at, states.approved_at, states.handed_over_at, states.last_scan_at, states.arrived_at, states.given_up_at)
+    states = fold(
+        scans,
+        Moments(np.arange(len(shipments)), np.full(len(shipments), np.datetime64(as_of, "us"))),
+    )
+    times = (
+        states.ordered_at,
+        states.approved_at,
+        states.handed_over_at,
+        states.last_scan_at,
+        states.arrived_at,
+        states.given_up_at,
+    )
     columns = (
         [shipment.shipment_id for shipment in shipments],
         [as_of] * len(shipments),
@@ -43,7 +69,10 @@ def states_of(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]
         [_CODES[code] for code in states.last_code.tolist()],
         states.place.texts().tolist(),
         [_CODES[code] for code in states.place_code.tolist()],
-        *([None if time == _NAT else time for time in column.view(np.int64).tolist()] for column in times),
+        *(
+            [None if time == _NAT else time for time in column.view(np.int64).tolist()]
+            for column in times
+        ),
         states.scan_count.tolist(),
         states.exception_count.tolist(),
     )
@@ -52,7 +81,9 @@ def states_of(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]
 
 def scans_told(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]) -> ScansTold:
     """The scans of shipments as columns for the journey; an event of a subject that none of them has is left out."""
-    row_of = {subject: row for row, shipment in enumerate(shipments) for subject in shipment.subjects}
+    row_of = {
+        subject: row for row, shipment in enumerate(shipments) for subject in shipment.subjects
+    }
     own = [event for event in events if event.subject in row_of]
     return ScansTold(
         [row_of[event.subject] for event in own],

@@ -24,7 +24,9 @@ AT_ONCE = 1_000
 Progress = Callable[[str, int, int], None]
 
 
-def ingest_source(imported: Imported, store: Store, tenant: str, progress: Progress = lambda *_: None) -> dict[str, int]:
+def ingest_source(
+    imported: Imported, store: Store, tenant: str, progress: Progress = lambda *_: None
+) -> dict[str, int]:
     """Records all of it, and returns how much; told again, nothing is recorded twice. The source's ids are kept as ``external_id``.
 
     Interrupted, what was recorded stays, and telling it all again completes it.
@@ -34,7 +36,10 @@ def ingest_source(imported: Imported, store: Store, tenant: str, progress: Progr
     first = events.groupby("shipment_id")["occurred_at"].min()
     for start in range(0, len(shipments), AT_ONCE):
         progress("shipments", start, len(shipments))
-        asked = [Registering(tenant, _registration(row, first), is_history=True) for row in _rows(shipments.iloc[start : start + AT_ONCE])]
+        asked = [
+            Registering(tenant, _registration(row, first), is_history=True)
+            for row in _rows(shipments.iloc[start : start + AT_ONCE])
+        ]
         for future in [store.submit(register_shipments, each) for each in asked]:
             counts[_registered(future.result())] += 1
     progress("shipments", len(shipments), len(shipments))
@@ -42,8 +47,12 @@ def ingest_source(imported: Imported, store: Store, tenant: str, progress: Progr
     for start in range(0, len(events), AT_ONCE):
         progress("events", start, len(events))
         reports = [_report(row) for row in _rows(events.iloc[start : start + AT_ONCE])]
-        for answer in store.submit(record_events, Told(tenant, reports), weight=len(reports)).result():
-            counts[f"events_{answer.outcome}" if isinstance(answer, Recorded) else "events_refused"] += 1
+        for answer in store.submit(
+            record_events, Told(tenant, reports), weight=len(reports)
+        ).result():
+            counts[
+                f"events_{answer.outcome}" if isinstance(answer, Recorded) else "events_refused"
+            ] += 1
     progress("events", len(events), len(events))
     return dict(counts)
 
@@ -55,19 +64,31 @@ def _rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _registration(row: Mapping[str, Any], first: pd.Series) -> Registration:
-    values: dict[str, Any] = {name: value for name, value in row.items() if name in SHIPMENT_COLUMNS}
+    values: dict[str, Any] = {
+        name: value for name, value in row.items() if name in SHIPMENT_COLUMNS
+    }
     ends: dict[str, Any] = {
-        end: Place(**{name.removeprefix(f"{end}_"): values.pop(name) for name in list(values) if name.startswith(f"{end}_")})
+        end: Place(
+            **{
+                name.removeprefix(f"{end}_"): values.pop(name)
+                for name in list(values)
+                if name.startswith(f"{end}_")
+            }
+        )
         for end in ("origin", "destination")
     }
     ordered_at = values.pop("ordered_at", None) or first.get(values["shipment_id"])
     if ordered_at is None:
-        raise EtaError(f"shipment {values['shipment_id']} has neither ordered_at nor a scan; add one of them")
+        raise EtaError(
+            f"shipment {values['shipment_id']} has neither ordered_at nor a scan; add one of them"
+        )
     if "promised_on" in values:
         values["promised_on"] = pd.Timestamp(values["promised_on"]).date()
     if "package_count" in values:
         values["package_count"] = int(values["package_count"])
-    shipment = Shipment(**ends, **{**values, "ordered_at": pd.Timestamp(ordered_at).to_pydatetime(warn=False)})
+    shipment = Shipment(
+        **ends, **{**values, "ordered_at": pd.Timestamp(ordered_at).to_pydatetime(warn=False)}
+    )
     return Registration(shipment=shipment, external_id=shipment.shipment_id)
 
 

@@ -47,6 +47,10 @@ def let_go_of_the_old(session: Session, asked: Sequence[Retaining]) -> list[int 
         old = session.unheard_of(session.stamp - each.kept_for, AT_ONCE) if each.kept_for else {}
         for tenant, shipments in old.items():
             session.erase(tenant, shipments)
-        numbers = session.forget_what_nobody_registered(session.stamp - each.kept_for, AT_ONCE) if each.kept_for else 0
+        numbers = (
+            session.forget_what_nobody_registered(session.stamp - each.kept_for, AT_ONCE)
+            if each.kept_for
+            else 0
+        )
         counts.append(max(sum(map(len, old.values())), numbers))
     return counts

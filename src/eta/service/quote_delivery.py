@@ -26,11 +26,14 @@ class Quote:
     """What is said about one carrier service."""
 
     answer: Answer
-    #: The cut-off up to which orders are told the same, aware and in the warehouse's zone; None where none is declared.
+    #: The cut-off up to which orders are told the same, aware and in the warehouse's zone; None
+    #: where none is declared.
     order_by: datetime | None = None
-    #: The day, by the clocks of the origin, on which it will most likely have been handed over; None where that is not declared.
+    #: The day, by the clocks of the origin, on which it will most likely have been handed over;
+    #: None where that is not declared.
     handover_on: date | None = None
-    #: The laws of all services that were asked about, as of the order, and which row is that of this one; None without a model.
+    #: The laws of all services that were asked about, as of the order, and which row is that of
+    #: this one; None without a model.
     laws: Curves | None = None
     row: int = 0
 
@@ -52,16 +55,27 @@ def quote_delivery(
 ) -> list[Quote]:
     """One quote a carrier service, in the order given, as of ``lane.ordered_at``.
 
-    Each is the answer about a shipment whose only scan is its order, with the law of ``order_laws``.
+    Each is the answer about a shipment whose only scan is its order, with the law of
+    ``order_laws``.
 
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
     laws = order_laws(lane, services, warehouse, served, holidays) if served else None
-    answers = score_timelines(timelines_of(lane, services), served, lane.ordered_at, policy=policy, terms=terms, curves=laws.curves if laws else None)
+    answers = score_timelines(
+        timelines_of(lane, services),
+        served,
+        lane.ordered_at,
+        policy=policy,
+        terms=terms,
+        curves=laws.curves if laws else None,
+    )
     if laws is None:
         return [Quote(answer) for answer in answers]
-    return [Quote(*told, laws.curves, row) for row, told in enumerate(zip(answers, laws.order_by, laws.handover_on, strict=True))]
+    return [
+        Quote(*told, laws.curves, row)
+        for row, told in enumerate(zip(answers, laws.order_by, laws.handover_on, strict=True))
+    ]
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,8 @@ def keep_estimates(session: Session, shown: Sequence[Showing]) -> list[str | Eta
     ids = list[str | EtaError]()
     for each in shown:
         estimate_id = session.new_id("est")
-        session.add_estimate(each.tenant, estimate_id, microseconds(each.as_of), each.model_version, each.answer)
+        session.add_estimate(
+            each.tenant, estimate_id, microseconds(each.as_of), each.model_version, each.answer
+        )
         ids.append(estimate_id)
     return ids

@@ -58,12 +58,20 @@ class OrderQuote:
     quotes: Sequence[Quote]
     first: End | None = None
     last: End | None = None
-    #: Mean over the pairs of parcels, and the pairs from which it was learned; None of a single parcel, and without a model.
+    #: Mean over the pairs of parcels, and the pairs from which it was learned; None of a single
+    #: parcel, and without a model.
     correlation: float | None = None
     learned_from_pairs: int | None = None
 
 
-def quote_order(pieces: Sequence[Piece], served: Answering | None, *, policy: DelayPolicy, terms: Terms, holidays: Holidays = LIBRARY) -> OrderQuote:
+def quote_order(
+    pieces: Sequence[Piece],
+    served: Answering | None,
+    *,
+    policy: DelayPolicy,
+    terms: Terms,
+    holidays: Holidays = LIBRARY,
+) -> OrderQuote:
     """The quote of each piece, and those of the first and the last of all their parcels, as of the order.
 
     Raises:
@@ -71,7 +79,10 @@ def quote_order(pieces: Sequence[Piece], served: Answering | None, *, policy: De
     """
     quotes = _quotes(pieces, served, policy, terms, holidays)
     codes = {quote.answer.code for quote in quotes}
-    missing = next((code for code in (AnswerCode.NO_MODEL, AnswerCode.TOO_LITTLE_SUPPORT) if code in codes), None)
+    missing = next(
+        (code for code in (AnswerCode.NO_MODEL, AnswerCode.TOO_LITTLE_SUPPORT) if code in codes),
+        None,
+    )
     # The lane medians know the parcels of a lane, and not how they go together.
     if missing or not isinstance(served, ServedModel):
         return OrderQuote(missing or AnswerCode.NO_MODEL, quotes)
@@ -84,13 +95,27 @@ def quote_order(pieces: Sequence[Piece], served: Answering | None, *, policy: De
     count, sender = np.array([piece.parcels for piece in pieces]), _senders(pieces)
     joint = np.stack([made(chances, count, sender, served.pieces) for made in (any_by, all_by)])
     both = np.zeros(2, dtype=np.int64)
-    curves = curves_of_days(np.clip(joint, 0.0, 1.0), instant[both], ordered_on[both], zone.take(both))
+    curves = curves_of_days(
+        np.clip(joint, 0.0, 1.0), instant[both], ordered_on[both], zone.take(both)
+    )
     first, last = _ends(curves, instant[both], zone.take(both), terms)
     found = served.pieces.between(sender, count)
-    return OrderQuote(AnswerCode.OK if last.estimated_on else AnswerCode.MAY_NEVER_ARRIVE, quotes, first, last, *(found or ()))
+    return OrderQuote(
+        AnswerCode.OK if last.estimated_on else AnswerCode.MAY_NEVER_ARRIVE,
+        quotes,
+        first,
+        last,
+        *(found or ()),
+    )
 
 
-def _quotes(pieces: Sequence[Piece], served: Answering | None, policy: DelayPolicy, terms: Terms, holidays: Holidays) -> list[Quote]:
+def _quotes(
+    pieces: Sequence[Piece],
+    served: Answering | None,
+    policy: DelayPolicy,
+    terms: Terms,
+    holidays: Holidays,
+) -> list[Quote]:
     """One quote a piece: those that differ in their service alone are asked about at once."""
     alike: dict[tuple[Shipment, Warehouse | None], list[int]] = {}
     for number, piece in enumerate(pieces):
@@ -98,14 +123,25 @@ def _quotes(pieces: Sequence[Piece], served: Answering | None, policy: DelayPoli
     told: dict[int, Quote] = {}
     for (lane, warehouse), numbers in alike.items():
         services = [pieces[number].service for number in numbers]
-        found = quote_delivery(lane, services, served, policy=policy, terms=terms, warehouse=warehouse, holidays=holidays)
+        found = quote_delivery(
+            lane,
+            services,
+            served,
+            policy=policy,
+            terms=terms,
+            warehouse=warehouse,
+            holidays=holidays,
+        )
         told |= dict(zip(numbers, found, strict=True))
     return [told[number] for number in range(len(pieces))]
 
 
 def _senders(pieces: Sequence[Piece]) -> NDArray[np.int64]:
     """A number for each origin and carrier, (P,)."""
-    keys = [(piece.lane.origin.country, piece.lane.origin.region, piece.service.carrier) for piece in pieces]
+    keys = [
+        (piece.lane.origin.country, piece.lane.origin.region, piece.service.carrier)
+        for piece in pieces
+    ]
     return np.array([keys.index(key) for key in keys], dtype=np.int64)
 
 
@@ -113,4 +149,7 @@ def _ends(curves: Curves, as_of: NDArray[np.datetime64], zone: Labels, terms: Te
     dates = dates_at(curves, window_levels(terms.coverage), as_of, zone)
     wanted_on = np.full(len(curves), np.datetime64(terms.wanted_on, "D"))
     chances = probability_by_day(curves, as_of, np.column_stack([dates[:, 1], wanted_on]), zone)
-    return [End(*days, *(None if np.isnan(chance) else chance for chance in own)) for days, own in zip(dates.tolist(), chances.tolist(), strict=True)]
+    return [
+        End(*days, *(None if np.isnan(chance) else chance for chance in own))
+        for days, own in zip(dates.tolist(), chances.tolist(), strict=True)
+    ]

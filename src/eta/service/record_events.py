@@ -23,7 +23,8 @@ from eta.store.session import Session
 _HOUR = 3_600_000_000
 #: A scan that happened longer ago than this when it was told, or so much later, cannot be right.
 OLDEST, NEWEST = 400 * 24 * _HOUR, 48 * _HOUR
-#: A number that comes again after so long is another parcel's: carriers give numbers again. 92 days are three months.
+#: A number that comes again after so long is another parcel's: carriers give numbers again. 92 days
+#: are three months.
 NUMBER_IS_OURS_FOR = 92 * 24 * _HOUR
 #: Scans that one parcel may have.
 MOST_SCANS = 1_000
@@ -43,8 +44,8 @@ class Outcome(StrEnum):
 class Report:
     """A scan as it is told: of a shipment by our id or the shop's, or of a carrier's number.
 
-    ``occurred_at`` is aware; ``occurred_local`` is a wall-clock time whose zone is the one declared, else that of the
-    place, else that of the end of the route where such scans are made.
+    ``occurred_at`` is aware; ``occurred_local`` is a wall-clock time whose zone is the one
+    declared, else that of the place, else that of the end of the route where such scans are made.
     """
 
     event_code: EventCode
@@ -90,7 +91,13 @@ def record_events(session: Session, batches: Sequence[Told]) -> list[list[Record
     for number, batch in enumerate(batches):
         of_tenant[batch.tenant].append(number)
     for tenant, numbers in of_tenant.items():
-        told = iter(_record(session, tenant, [report for number in numbers for report in batches[number].reports]))
+        told = iter(
+            _record(
+                session,
+                tenant,
+                [report for number in numbers for report in batches[number].reports],
+            )
+        )
         for number in numbers:
             answers[number] = [next(told) for _ in batches[number].reports]
     return answers
@@ -99,18 +106,45 @@ def record_events(session: Session, batches: Sequence[Told]) -> list[list[Record
 def _record(session: Session, tenant: str, reports: Sequence[Report]) -> list[Recorded | EtaError]:
     numbers = [carrier_number(report.carrier, report.tracking_number) for report in reports]
     bearers = session.trackings(tenant, _given(numbers))
-    ids = [*_given(report.shipment_id for report in reports), *_given(each.shipment_id for each in bearers.values())]
+    ids = [
+        *_given(report.shipment_id for report in reports),
+        *_given(each.shipment_id for each in bearers.values()),
+    ]
     by_id = {each.shipment_id: each for each in session.shipments(tenant, "shipment_id", ids)}
-    by_external = {each.external_id: each for each in session.shipments(tenant, "external_id", _given(report.external_id for report in reports))}
-    earlier = {each.carrier_number: earlier_tracking(each) for each in bearers.values() if each.generation > 1}
-    by_tracking = {each.tracking: each for each in session.shipments(tenant, "tracking", earlier.values())}
-    shipments = {each.shipment_id: each for each in (*by_id.values(), *by_external.values(), *by_tracking.values())}
-    subjects = {*(subject for each in shipments.values() for subject in each.subjects), *(each.tracking for each in bearers.values()), *earlier.values()}
+    by_external = {
+        each.external_id: each
+        for each in session.shipments(
+            tenant, "external_id", _given(report.external_id for report in reports)
+        )
+    }
+    earlier = {
+        each.carrier_number: earlier_tracking(each)
+        for each in bearers.values()
+        if each.generation > 1
+    }
+    by_tracking = {
+        each.tracking: each for each in session.shipments(tenant, "tracking", earlier.values())
+    }
+    shipments = {
+        each.shipment_id: each
+        for each in (*by_id.values(), *by_external.values(), *by_tracking.values())
+    }
+    subjects = {
+        *(subject for each in shipments.values() for subject in each.subjects),
+        *(each.tracking for each in bearers.values()),
+        *earlier.values(),
+    }
     events = session.events(tenant, subjects)
     known, numbered = _Known(shipments.values(), events), _Numbers(session, tenant, bearers)
     new, answers, apart = list[StoredEvent](), list[Recorded | EtaError](), list[Quarantined]()
     for report, number in zip(reports, numbers, strict=True):
-        shipment = by_id.get(report.shipment_id) if report.shipment_id else by_external.get(report.external_id) if report.external_id else None
+        shipment = (
+            by_id.get(report.shipment_id)
+            if report.shipment_id
+            else by_external.get(report.external_id)
+            if report.external_id
+            else None
+        )
         if shipment is None and number is None:
             answers.append(NotRecorded("there is no such shipment; register it first"))
             continue
@@ -133,13 +167,26 @@ def _record(session: Session, tenant: str, reports: Sequence[Report]) -> list[Re
             known.add(event)
             new.append(event)
         elif outcome is Outcome.QUARANTINED:
-            apart.append(Quarantined(event.event_id, event.subject, str(reason), json.dumps(event._asdict()), session.stamp))
+            apart.append(
+                Quarantined(
+                    event.event_id,
+                    event.subject,
+                    str(reason),
+                    json.dumps(event._asdict()),
+                    session.stamp,
+                )
+            )
         answers.append(Recorded(outcome, same or event.event_id, shipment_id, reason))
     numbered.write()
     session.add_events(tenant, new)
     session.quarantine(tenant, apart)
     changed = {event.subject for event in new}
-    refold(session, tenant, [each for each in shipments.values() if changed.intersection(each.subjects)], [*events, *new])
+    refold(
+        session,
+        tenant,
+        [each for each in shipments.values() if changed.intersection(each.subjects)],
+        [*events, *new],
+    )
     return answers
 
 
@@ -168,16 +215,25 @@ class _Known:
         return "too_many_scans" if self._counts[event.subject] >= MOST_SCANS else None
 
     def _key(self, event: StoredEvent) -> tuple[str, str, int, str | None]:
-        return self._whose.get(event.subject, event.subject), event.raw_code or event.event_code, event.occurred_at, event.place or None
+        return (
+            self._whose.get(event.subject, event.subject),
+            event.raw_code or event.event_code,
+            event.occurred_at,
+            event.place or None,
+        )
 
 
 class _Numbers:
     """The parcels that bear carriers' numbers, and those that scans of this transaction are the first to tell of."""
 
-    def __init__(self, session: Session, tenant: str, bearers: Mapping[str, StoredTracking]) -> None:
+    def __init__(
+        self, session: Session, tenant: str, bearers: Mapping[str, StoredTracking]
+    ) -> None:
         self._session, self._tenant = session, tenant
         self._bearers, self._new = dict(bearers), dict[str, StoredTracking]()
-        old = {each.shipment_id for each in bearers.values() if each.shipment_id and self._is_old(each)}
+        old = {
+            each.shipment_id for each in bearers.values() if each.shipment_id and self._is_old(each)
+        }
         self._open = {state.shipment_id for state in session.states(tenant, old) if state.is_open}
 
     def bearer(self, number: str) -> StoredTracking:
@@ -191,7 +247,9 @@ class _Numbers:
     def next(self, number: str) -> StoredTracking:
         """The next parcel to bear a number, which nobody has registered yet."""
         if number not in self._new:
-            self._new[number] = next_tracking(number, self._bearers.get(number), self._session.stamp)
+            self._new[number] = next_tracking(
+                number, self._bearers.get(number), self._session.stamp
+            )
         return self._new[number]
 
     def write(self) -> None:
@@ -206,7 +264,9 @@ def earlier_tracking(bearer: StoredTracking) -> str:
     return f"{bearer.carrier_number}|{bearer.generation - 1}"
 
 
-def next_tracking(number: str, before: StoredTracking | None, since: int, shipment_id: str | None = None) -> StoredTracking:
+def next_tracking(
+    number: str, before: StoredTracking | None, since: int, shipment_id: str | None = None
+) -> StoredTracking:
     """The next parcel to bear a carrier's number."""
     generation = before.generation + 1 if before else 1
     return StoredTracking(f"{number}|{generation}", number, generation, since, shipment_id)
@@ -216,12 +276,16 @@ def _given(texts: Iterable[str | None]) -> list[str]:
     return [text for text in texts if text]
 
 
-def _event(report: Report, subject: str, shipment: StoredShipment | None, session: Session) -> StoredEvent:
+def _event(
+    report: Report, subject: str, shipment: StoredShipment | None, session: Session
+) -> StoredEvent:
     moment, source, is_ambiguous = _moment(report, shipment)
     occurred = microseconds(moment)
     # A wall-clock time is known again by what the clock showed, whatever zone it is read in.
     sent = report.occurred_local.isoformat() if report.occurred_local else str(occurred)
-    content = "\x1f".join((subject, report.raw_code or report.event_code.value, sent, report.place or ""))
+    content = "\x1f".join(
+        (subject, report.raw_code or report.event_code.value, sent, report.place or "")
+    )
     return StoredEvent(
         subject,
         f"evt_{blake2b(content.encode(), digest_size=12).hexdigest()}",
@@ -233,11 +297,15 @@ def _event(report: Report, subject: str, shipment: StoredShipment | None, sessio
         source.value,
         int(is_ambiguous),
         int(report.is_received_at_assumed),
-        min(microseconds(report.received_at), session.stamp) if report.received_at else session.stamp,
+        min(microseconds(report.received_at), session.stamp)
+        if report.received_at
+        else session.stamp,
     )
 
 
-def _moment(report: Report, shipment: StoredShipment | None) -> tuple[datetime, TimezoneSource, bool]:
+def _moment(
+    report: Report, shipment: StoredShipment | None
+) -> tuple[datetime, TimezoneSource, bool]:
     """When it happened, where its zone comes from, and whether that leaves a doubt."""
     if report.occurred_at:
         return report.occurred_at, TimezoneSource.CARRIER_OFFSET, False
@@ -246,10 +314,14 @@ def _moment(report: Report, shipment: StoredShipment | None) -> tuple[datetime, 
     if report.timezone:
         moment, is_ambiguous = wall_to_instant(report.occurred_local, report.timezone)
         return moment, TimezoneSource.DECLARED, is_ambiguous
-    country, region = (report.country, report.region) if report.country else _end(report.event_code, shipment)
+    country, region = (
+        (report.country, report.region) if report.country else _end(report.event_code, shipment)
+    )
     zone, source = zone_of(country, region)
     moment, is_ambiguous = wall_to_instant(report.occurred_local, zone)
-    is_guessed = source is TimezoneSource.ASSUMED_UTC or (source is TimezoneSource.COUNTRY_DEFAULT and not has_one_zone(country))
+    is_guessed = source is TimezoneSource.ASSUMED_UTC or (
+        source is TimezoneSource.COUNTRY_DEFAULT and not has_one_zone(country)
+    )
     return moment, source, is_ambiguous or is_guessed
 
 
@@ -258,7 +330,10 @@ def _end(code: EventCode, shipment: StoredShipment | None) -> tuple[str | None, 
     if shipment is None:
         return None, None
     facts: Mapping[str, Mapping[str, str]] = json.loads(shipment.facts)
-    is_at_origin = code in HANDOVER_CODES or PHASE_OF.get(code) in (Phase.ORDER_HANDLING, Phase.FIRST_MILE)
+    is_at_origin = code in HANDOVER_CODES or PHASE_OF.get(code) in (
+        Phase.ORDER_HANDLING,
+        Phase.FIRST_MILE,
+    )
     end = facts["origin" if is_at_origin else "destination"]
     return end["country"], end.get("region")
 

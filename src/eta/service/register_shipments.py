@@ -25,7 +25,8 @@ class Registering:
 
     tenant: str
     registration: Registration
-    #: When it was ordered is told by a scan of its own, with the time at which that had become known.
+    #: When it was ordered is told by a scan of its own, with the time at which that had become
+    #: known.
     is_history: bool = False
 
 
@@ -46,10 +47,13 @@ class Correcting:
     changes: Mapping[str, Any]
 
 
-def register_shipments(session: Session, asked: Sequence[Registering]) -> list[Registered | EtaError]:
+def register_shipments(
+    session: Session, asked: Sequence[Registering]
+) -> list[Registered | EtaError]:
     """Registers shipments together, in order; the same again is the same shipment.
 
-    Answers ``RegisteredOtherwise`` where the shipment is there with other facts, ``InvalidValue`` where there is no such estimate.
+    Answers ``RegisteredOtherwise`` where the shipment is there with other facts, ``InvalidValue``
+    where there is no such estimate.
     """
     answers: dict[int, Registered | EtaError] = {}
     of_tenant = defaultdict[str, list[int]](list)
@@ -65,8 +69,8 @@ def register_shipments(session: Session, asked: Sequence[Registering]) -> list[R
 def correct_shipments(session: Session, asked: Sequence[Correcting]) -> list[Registered | EtaError]:
     """Corrects shipments one after the other; scans told of another number count from now on, or no longer.
 
-    Answers ``NotRecorded`` where there is no such shipment, ``Conflict`` where another one bears the number, ``InvalidValue``
-    where a fact cannot be.
+    Answers ``NotRecorded`` where there is no such shipment, ``Conflict`` where another one bears
+    the number, ``InvalidValue`` where a fact cannot be.
     """
     return [_correct(session, each) for each in asked]
 
@@ -74,20 +78,35 @@ def correct_shipments(session: Session, asked: Sequence[Correcting]) -> list[Reg
 class _Registrar:
     """Registers shipments of one tenant; written at the end."""
 
-    def __init__(self, session: Session, tenant: str, registrations: Sequence[Registration]) -> None:
+    def __init__(
+        self, session: Session, tenant: str, registrations: Sequence[Registration]
+    ) -> None:
         self._session, self._tenant = session, tenant
         external = [each.external_id for each in registrations if each.external_id]
         numbers = [number for each in registrations if (number := each.carrier_number)]
         self._bearers = session.trackings(tenant, numbers)
         borne = (each.shipment_id for each in self._bearers.values() if each.shipment_id)
-        self._by_id = {each.shipment_id: each for each in session.shipments(tenant, "shipment_id", borne)}
-        self._by_external = {str(each.external_id): each for each in session.shipments(tenant, "external_id", external)}
-        self._new, self._trackings, self._orders = list[StoredShipment](), list[StoredTracking](), list[StoredEvent]()
+        self._by_id = {
+            each.shipment_id: each for each in session.shipments(tenant, "shipment_id", borne)
+        }
+        self._by_external = {
+            str(each.external_id): each
+            for each in session.shipments(tenant, "external_id", external)
+        }
+        self._new, self._trackings, self._orders = (
+            list[StoredShipment](),
+            list[StoredTracking](),
+            list[StoredEvent](),
+        )
 
     def register(self, asked: Registering) -> Registered | EtaError:
         wanted = asked.registration
         if microseconds(wanted.shipment.ordered_at) > self._session.now + NEWEST:
-            return InvalidValue("ordered_at", "the order is placed more than 48 hours from now", "mend the time of the order")
+            return InvalidValue(
+                "ordered_at",
+                "the order is placed more than 48 hours from now",
+                "mend the time of the order",
+            )
         found, number = self._found(wanted), wanted.carrier_number
         try:
             wanted = _with_promise(self._session, self._tenant, wanted)
@@ -100,7 +119,14 @@ class _Registrar:
             return RegisteredOtherwise(found.shipment_id, differing)
         shipment_id, stamp = self._session.new_id("shp"), self._session.stamp
         tracking = bear(number, self._bearers.get(number), shipment_id, stamp) if number else None
-        stored = StoredShipment(shipment_id, wanted.external_id, tracking.tracking if tracking else None, json.dumps(wanted.to_facts()), stamp, stamp)
+        stored = StoredShipment(
+            shipment_id,
+            wanted.external_id,
+            tracking.tracking if tracking else None,
+            json.dumps(wanted.to_facts()),
+            stamp,
+            stamp,
+        )
         self._new.append(stored)
         if not asked.is_history:
             self._orders.append(_ordered(stored, wanted.shipment.ordered_at, self._session.stamp))
@@ -122,12 +148,17 @@ class _Registrar:
 
     def _found(self, wanted: Registration) -> StoredShipment | None:
         if wanted.external_id:
-            # The shop's own number decides; the same carrier's number under another one is a conflict, told as such.
+            # The shop's own number decides; the same carrier's number under another one is a
+            # conflict, told as such.
             found = self._by_external.get(wanted.external_id)
             if found:
                 return found
         bearer = self._bearers.get(wanted.carrier_number or "")
-        return self._by_id.get(bearer.shipment_id or "") if bearer and is_borne(bearer, self._session.stamp) else None
+        return (
+            self._by_id.get(bearer.shipment_id or "")
+            if bearer and is_borne(bearer, self._session.stamp)
+            else None
+        )
 
 
 def is_borne(bearer: StoredTracking, stamp: int) -> bool:
@@ -135,9 +166,15 @@ def is_borne(bearer: StoredTracking, stamp: int) -> bool:
     return bearer.shipment_id is not None and stamp - bearer.since < NUMBER_IS_OURS_FOR
 
 
-def bear(number: str, bearer: StoredTracking | None, shipment_id: str, stamp: int) -> StoredTracking:
+def bear(
+    number: str, bearer: StoredTracking | None, shipment_id: str, stamp: int
+) -> StoredTracking:
     """The shipment as the bearer of a number that no other one bears: of what was told of it lately, else as the next parcel."""
-    if bearer and (bearer.shipment_id in (None, shipment_id)) and stamp - bearer.since < NUMBER_IS_OURS_FOR:
+    if (
+        bearer
+        and (bearer.shipment_id in (None, shipment_id))
+        and stamp - bearer.since < NUMBER_IS_OURS_FOR
+    ):
         return bearer._replace(shipment_id=shipment_id, since=stamp)
     return next_tracking(number, bearer, stamp, shipment_id)
 
@@ -161,13 +198,26 @@ def _with_promise(session: Session, tenant: str, wanted: Registration) -> Regist
         return wanted
     answer = session.estimate(tenant, wanted.estimate_id)
     if answer is None:
-        raise InvalidValue("estimate_id", f"{wanted.estimate_id} is no estimate that was shown", "send the id of one asked for with is_shown")
+        raise InvalidValue(
+            "estimate_id",
+            f"{wanted.estimate_id} is no estimate that was shown",
+            "send the id of one asked for with is_shown",
+        )
     service = (wanted.shipment.carrier, wanted.shipment.service_level)
-    shown = {(result["carrier_code"], result["service_code"]): result["promise"] for result in json.loads(answer)["results"]}
+    shown = {
+        (result["carrier_code"], result["service_code"]): result["promise"]
+        for result in json.loads(answer)["results"]
+    }
     promise = shown.get(service)
     if promise is None:
-        raise InvalidValue("estimate_id", "the estimate has no date for this carrier and service", "send the service that was chosen, or the date itself")
-    return replace(wanted, shipment=replace(wanted.shipment, promised_on=date.fromisoformat(promise["date"])))
+        raise InvalidValue(
+            "estimate_id",
+            "the estimate has no date for this carrier and service",
+            "send the service that was chosen, or the date itself",
+        )
+    return replace(
+        wanted, shipment=replace(wanted.shipment, promised_on=date.fromisoformat(promise["date"]))
+    )
 
 
 def _ordered(shipment: StoredShipment, ordered_at: datetime, stamp: int) -> StoredEvent:
@@ -192,7 +242,11 @@ def _correct(session: Session, asked: Correcting) -> Registered | EtaError:
     found = next(iter(session.shipments(tenant, "shipment_id", [asked.shipment_id])), None)
     if found is None:
         return NotRecorded("there is no such shipment")
-    facts = {name: value for name, value in {**json.loads(found.facts), **asked.changes}.items() if value is not None}
+    facts = {
+        name: value
+        for name, value in {**json.loads(found.facts), **asked.changes}.items()
+        if value is not None
+    }
     try:
         wanted = Registration.from_facts(facts, found.shipment_id, found.external_id)
     except InvalidValue as error:
@@ -205,7 +259,9 @@ def _correct(session: Session, asked: Correcting) -> Registered | EtaError:
         bearers = session.trackings(tenant, (each for each in (number, before) if each))
         bearer = bearers.get(number or "")
         if bearer and is_borne(bearer, session.stamp) and bearer.shipment_id != found.shipment_id:
-            return Conflict(f"shipment {bearer.shipment_id} bears that number already; correct or delete that one first")
+            return Conflict(
+                f"shipment {bearer.shipment_id} bears that number already; correct or delete that one first"
+            )
         given_up = bearers.get(before or "")
         if given_up and given_up.shipment_id == found.shipment_id:
             session.put_trackings(tenant, [given_up._replace(shipment_id=None)])

@@ -26,9 +26,11 @@ from eta.journey.timeline import Timelines
 from eta.promise import Windows, dates_at, probability_by, window_levels
 from eta.service.served_model import Answering, ServedModel, is_model
 
-#: Flags are decided once a day from so many days before: a flag's memory is what the journey itself shows.
+#: Flags are decided once a day from so many days before: a flag's memory is what the journey itself
+#: shows.
 LOOK_BACK_DAYS = 7
-#: With fewer parcels than this, even on the widest rung, we abstain: no date and no probability is said.
+#: With fewer parcels than this, even on the widest rung, we abstain: no date and no probability is
+#: said.
 FLOOR = ENOUGH
 
 #: Mornings looked back at in one go.
@@ -84,18 +86,27 @@ def split_open(states: States, as_of: np.datetime64) -> tuple[NDArray[np.int64],
 
 
 def forecast_open(
-    timelines: Timelines, served: Answering | None, moments: Moments, states: States, policy: DelayPolicy, curves: Curves | None = None
+    timelines: Timelines,
+    served: Answering | None,
+    moments: Moments,
+    states: States,
+    policy: DelayPolicy,
+    curves: Curves | None = None,
 ) -> Forecasts:
     """The forecasts of moments at which parcels are open, each the same in any company, to the last bit.
 
     ``curves`` are the laws of the moments, where the caller has better ones than the model's.
 
-    Without a model the only flag left is that of a promise that has passed. Lane medians do not look at scans, and their
-    margin makes every parcel look later than it is: flags raised by their chances would mostly be false. Without them
-    nothing has support, and there are no dates.
+    Without a model the only flag left is that of a promise that has passed. Lane medians do not
+    look at scans, and their margin makes every parcel look later than it is: flags raised by their
+    chances would mostly be false. Without them nothing has support, and there are no dates.
     """
     known = _features(served, timelines, moments, states)
-    level, count = served.support.of(known) if served else (np.full(len(known), LADDER[-1], dtype=object), np.zeros(len(known), dtype=np.int64))
+    level, count = (
+        served.support.of(known)
+        if served
+        else (np.full(len(known), LADDER[-1], dtype=object), np.zeros(len(known), dtype=np.int64))
+    )
     curves = _curves(served, known) if curves is None else curves
     promise_end = promise_ends(timelines, moments.row)
     on_time = np.where(count >= FLOOR, probability_by(curves, moments.as_of, promise_end), np.nan)
@@ -111,14 +122,24 @@ def forecast_open(
         was_expected_late=_were_expected_late(timelines, served, moments, warning, policy),
     )
     zone, as_of_on = timelines.zone.take(moments.row), known.local_as_of.astype("datetime64[D]")
-    return Forecasts(moments, states, zone, as_of_on, curves, promise_end, on_time, delays, level, count)
+    return Forecasts(
+        moments, states, zone, as_of_on, curves, promise_end, on_time, delays, level, count
+    )
 
 
-def score_parcels(timelines: Timelines, served: ServedModel, as_of: np.datetime64, *, policy: DelayPolicy, coverage: float = 0.8) -> Scored:
+def score_parcels(
+    timelines: Timelines,
+    served: ServedModel,
+    as_of: np.datetime64,
+    *,
+    policy: DelayPolicy,
+    coverage: float = 0.8,
+) -> Scored:
     """One row a parcel open at ``as_of`` (UTC), sorted by shipment.
 
-    The window is the range of local days at the destination that holds the arrival with probability ``coverage``. A
-    parcel that was already late to be told about is still one row: nothing that is open is left out.
+    The window is the range of local days at the destination that holds the arrival with probability
+    ``coverage``. A parcel that was already late to be told about is still one row: nothing that is
+    open is left out.
     """
     everything = Moments.all_at(timelines, as_of)
     states = fold(timelines, everything)
@@ -150,13 +171,18 @@ def score_parcels(timelines: Timelines, served: ServedModel, as_of: np.datetime6
         }
     )
     apart = pd.DataFrame(
-        {**_identity(timelines, expired, states.take(expired), everything.as_of[expired]), "promised_on": _days(timelines.promised_on[expired])}
+        {
+            **_identity(timelines, expired, states.take(expired), everything.as_of[expired]),
+            "promised_on": _days(timelines.promised_on[expired]),
+        }
     )
     apart["status"] = "expired"
     return Scored(in_flight, apart)
 
 
-def _identity(timelines: Timelines, rows: NDArray[np.int64], states: States, as_of: NDArray[np.datetime64]) -> dict[str, Any]:
+def _identity(
+    timelines: Timelines, rows: NDArray[np.int64], states: States, as_of: NDArray[np.datetime64]
+) -> dict[str, Any]:
     return {
         "order_id": timelines.order_id[rows],
         "shipment_id": timelines.shipment_id[rows],
@@ -181,18 +207,28 @@ def _finite(hours: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(hours), hours, np.nan)
 
 
-def _features(served: Answering | None, timelines: Timelines, moments: Moments, states: States) -> Features:
+def _features(
+    served: Answering | None, timelines: Timelines, moments: Moments, states: States
+) -> Features:
     """The features of moments, with what is known of their places."""
     return features(timelines, moments, served.habits if served else Habits(), states)
 
 
 def _curves(served: Answering | None, known: Features) -> Curves:
     """The curves of what answers; of nothing, curves on which nothing ever arrives."""
-    return served.model.predict_curves(known) if served else Curves.on_grid([0.0, 1.0], np.zeros((len(known), 2)))
+    return (
+        served.model.predict_curves(known)
+        if served
+        else Curves.on_grid([0.0, 1.0], np.zeros((len(known), 2)))
+    )
 
 
 def _were_expected_late(
-    timelines: Timelines, served: Answering | None, moments: Moments, on_time: NDArray[np.float64], policy: DelayPolicy
+    timelines: Timelines,
+    served: Answering | None,
+    moments: Moments,
+    on_time: NDArray[np.float64],
+    policy: DelayPolicy,
 ) -> NDArray[np.bool_]:
     """Whether the promise was expected to be missed a day before, (M,): each day by the scans known that morning, with what the version knows now."""
     result = np.zeros(len(moments), dtype=bool)
@@ -205,11 +241,16 @@ def _were_expected_late(
     return result
 
 
-def _look_back(timelines: Timelines, served: Answering | None, moments: Moments, policy: DelayPolicy) -> NDArray[np.bool_]:
+def _look_back(
+    timelines: Timelines, served: Answering | None, moments: Moments, policy: DelayPolicy
+) -> NDArray[np.bool_]:
     """The same, step by step from ``LOOK_BACK_DAYS`` before."""
     days = np.arange(LOOK_BACK_DAYS, 0, -1)
     count = len(moments)
-    earlier = Moments(np.tile(moments.row, len(days)), np.tile(moments.as_of, len(days)) - np.repeat(days, count) * DAY)
+    earlier = Moments(
+        np.tile(moments.row, len(days)),
+        np.tile(moments.as_of, len(days)) - np.repeat(days, count) * DAY,
+    )
     states = fold(timelines, earlier)
     asked = np.flatnonzero(states.is_open)
     result = np.zeros(count, dtype=bool)
@@ -218,9 +259,20 @@ def _look_back(timelines: Timelines, served: Answering | None, moments: Moments,
     then = earlier.take(asked)
     curves = _curves(served, _features(served, timelines, then, states.take(asked)))
     ends = promise_ends(timelines, then.row)
-    on_time, ends, at = probability_by(curves, then.as_of, ends), ends.view(np.int64), then.as_of.view(np.int64)
+    on_time, ends, at = (
+        probability_by(curves, then.as_of, ends),
+        ends.view(np.int64),
+        then.as_of.view(np.int64),
+    )
     day, parcel = np.divmod(asked, count)
     for start, end in pairwise(np.searchsorted(day, np.arange(len(days) + 1))):
         own = parcel[start:end]
-        result[own] = are_expected_late(on_time[start:end], result[own], policy.raise_at, policy.clear_at, ends[start:end], at[start:end])
+        result[own] = are_expected_late(
+            on_time[start:end],
+            result[own],
+            policy.raise_at,
+            policy.clear_at,
+            ends[start:end],
+            at[start:end],
+        )
     return result

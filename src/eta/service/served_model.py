@@ -96,21 +96,30 @@ class ServedModel:
     pieces: Dependence = field(default_factory=Dependence)
 
     @classmethod
-    def unpack(cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays) -> ServedModel:
+    def unpack(
+        cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays
+    ) -> ServedModel:
         """The model of a checked version, which keeps these holidays.
 
         Raises:
-            ModelCorrupted: if the version was learned from other columns than ours, or lacks a part.
+            ModelCorrupted: if the version was learned from other columns than ours, or lacks a
+                part.
         """
         if version.manifest["columns"] != columns():
-            raise ModelCorrupted(f"model version {version.name} was learned from other columns; train it again")
+            raise ModelCorrupted(
+                f"model version {version.name} was learned from other columns; train it again"
+            )
         try:
             return cls._of_parts(version, make, holidays)
         except KeyError as error:
-            raise ModelCorrupted(f"model version {version.name} lacks {error}; train it again") from None
+            raise ModelCorrupted(
+                f"model version {version.name} lacks {error}; train it again"
+            ) from None
 
     @classmethod
-    def _of_parts(cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays) -> ServedModel:
+    def _of_parts(
+        cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays
+    ) -> ServedModel:
         with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         model = make(**version.manifest["parameters"]).observing(holidays).restore(arrays)
@@ -157,7 +166,12 @@ def kept_medians(registry: Registry) -> LaneMedians | None:
 
 
 def pack(
-    model: HazardModel, habits: Habits, laws: StageLaws, support: Support, handling: Handling, pieces: Dependence
+    model: HazardModel,
+    habits: Habits,
+    laws: StageLaws,
+    support: Support,
+    handling: Handling,
+    pieces: Dependence,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Facts for the manifest and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()

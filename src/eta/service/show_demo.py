@@ -34,7 +34,8 @@ from eta.service.train_model import train_model
 from eta.simulation.scenario import Scenario
 
 SHIPMENTS = 20_000
-#: The demo trains as of this day of the scenario, replays the week before it and scores the parcels then in flight.
+#: The demo trains as of this day of the scenario, replays the week before it and scores the parcels
+#: then in flight.
 DAY = 330
 WEEK = 7
 #: Local days for which a parcel's chances are drawn, and flags of which one parcel each is shown.
@@ -52,7 +53,8 @@ class Demo:
     backtest: Mapping[str, Any]
     in_flight: pd.DataFrame
     expired: pd.DataFrame
-    #: One row of ``in_flight`` for each flag that occurs, with the chance of arrival on each of ``DRAWN_DAYS`` local days.
+    #: One row of ``in_flight`` for each flag that occurs, with the chance of arrival on each of
+    #: ``DRAWN_DAYS`` local days.
     examples: list[tuple[pd.Series, NDArray[np.float64]]]
     #: Ranges said at purchase and what came true, for a picture.
     drawn: pd.DataFrame
@@ -81,7 +83,16 @@ def show_demo(
     timelines = Timelines.from_frames(imported.shipments, imported.events)
     as_of = midnight(scenario.first_day.isoformat(), imported.zone) + timedelta(days=DAY)
     policy = DelayPolicy()
-    version = train_model(timelines, registry, as_of=as_of, source=imported.source, make=make, rivals={}, policy=policy, progress=progress)
+    version = train_model(
+        timelines,
+        registry,
+        as_of=as_of,
+        source=imported.source,
+        make=make,
+        rivals={},
+        policy=policy,
+        progress=progress,
+    )
     registry.promote(version)
     backtest = backtest_models(
         timelines,
@@ -113,21 +124,44 @@ def _drawn(timelines: Timelines, served: ServedModel, as_of: datetime) -> pd.Dat
     """The first parcels bought after the model had learned: nothing of them was known to it."""
     start = to_instant(as_of)
     asked = snapshots_to_judge(timelines, start, start + 2 * DAY_LONG)
-    bought = examples(asked.take(np.flatnonzero(asked.kind == PURCHASE)), Outcomes.at(timelines, timelines.received_at.max()))
+    bought = examples(
+        asked.take(np.flatnonzero(asked.kind == PURCHASE)),
+        Outcomes.at(timelines, timelines.received_at.max()),
+    )
     bought = bought.take(np.flatnonzero(bought.arrived)[:DRAWN_PARCELS])
     curves = served.model.predict_curves(bought.features)
-    days = {name: curves.quantile(level) / 24.0 for name, level in (("low", 0.1), ("median", 0.5), ("high", 0.9))}
+    days = {
+        name: curves.quantile(level) / 24.0
+        for name, level in (("low", 0.1), ("median", 0.5), ("high", 0.9))
+    }
     return pd.DataFrame({**days, "came_true": bought.hours / 24.0})
 
 
 def _examples(
-    timelines: Timelines, served: ServedModel, as_of: np.datetime64, in_flight: pd.DataFrame, policy: DelayPolicy
+    timelines: Timelines,
+    served: ServedModel,
+    as_of: np.datetime64,
+    in_flight: pd.DataFrame,
+    policy: DelayPolicy,
 ) -> list[tuple[pd.Series, NDArray[np.float64]]]:
-    chosen = [in_flight.index[in_flight["delay_state"].eq(state)][0] for state in SHOWN if in_flight["delay_state"].eq(state).any()]
-    rows = np.searchsorted(timelines.shipment_id, in_flight.loc[chosen, "shipment_id"].to_numpy(dtype=object))
+    chosen = [
+        in_flight.index[in_flight["delay_state"].eq(state)][0]
+        for state in SHOWN
+        if in_flight["delay_state"].eq(state).any()
+    ]
+    rows = np.searchsorted(
+        timelines.shipment_id, in_flight.loc[chosen, "shipment_id"].to_numpy(dtype=object)
+    )
     moments = Moments(rows, np.full(len(rows), as_of, dtype="datetime64[us]"))
     forecasts = forecast_open(timelines, served, moments, fold(timelines, moments), policy)
     today = local_dates(moments.as_of, forecasts.zone.codes, forecasts.zone.names)
-    by_day = [probability_by(forecasts.curves, moments.as_of, day_ends(today + day, forecasts.zone.codes, forecasts.zone.names)) for day in range(DRAWN_DAYS)]
+    by_day = [
+        probability_by(
+            forecasts.curves,
+            moments.as_of,
+            day_ends(today + day, forecasts.zone.codes, forecasts.zone.names),
+        )
+        for day in range(DRAWN_DAYS)
+    ]
     chances = np.diff(np.column_stack(by_day), axis=1, prepend=0.0)
     return [(in_flight.loc[row], chances[number]) for number, row in enumerate(chosen)]

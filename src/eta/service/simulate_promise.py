@@ -40,18 +40,30 @@ def simulate_promise(
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= ordered < end``, both aware midnights, ready for JSON; ``orders`` is a table of them.
 
-    Without a ``policy`` promises are compared at the shop's own on-time rate over those orders. That target is all that is
-    taken from the days to come; whether it is reached is up to laws learned on the past. ``late_costs_days`` is then what a
-    late parcel counted for on the last day.
-    Judged are delivered orders that had a promise, each on its whole local days; intervals are of whole weeks.
+    Without a ``policy`` promises are compared at the shop's own on-time rate over those orders.
+    That target is all that is taken from the days to come; whether it is reached is up to laws
+    learned on the past. ``late_costs_days`` is then what a late parcel counted for on the last day.
+    Judged are delivered orders that had a promise, each on its whole local days; intervals are of
+    whole weeks.
 
     Raises:
         NothingToLearn: if nothing had arrived before ``start``, or no order can be judged.
     """
     promise = policy or shops_rate(timelines, start, end)
     if promise is None:
-        raise NothingToLearn("no delivered order of those days had a promise; simulate other days, or give a policy")
-    replayed = replay(timelines, {_MODEL: make}, start=start, end=end, refit=refit, promise=promise, warm_up_months=warm_up_months, progress=progress)
+        raise NothingToLearn(
+            "no delivered order of those days had a promise; simulate other days, or give a policy"
+        )
+    replayed = replay(
+        timelines,
+        {_MODEL: make},
+        start=start,
+        end=end,
+        refit=refit,
+        promise=promise,
+        warm_up_months=warm_up_months,
+        progress=progress,
+    )
     last = replayed.policies[_MODEL]
     return figures_of_promises(replayed.judged, replayed.forecasts[_MODEL]) | {
         "eta_version": __version__,
@@ -75,22 +87,42 @@ def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[s
         shop_days=judged["promised_days"].astype(np.float64),
         took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
     )
-    orders = table[judged["moment"].eq(PURCHASE) & judged["arrived"] & table["promise_days"].notna() & table["shop_days"].notna()]
+    orders = table[
+        judged["moment"].eq(PURCHASE)
+        & judged["arrived"]
+        & table["promise_days"].notna()
+        & table["shop_days"].notna()
+    ]
     if orders.empty:
-        raise NothingToLearn("no delivered order had a promise, or none was judged before; simulate other days")
+        raise NothingToLearn(
+            "no delivered order had a promise, or none was judged before; simulate other days"
+        )
     by_segment = [
         {"segment": segment, "value": str(value), **_figures(own)}
         for segment in SEGMENTS
         for value, own in orders.groupby(segment, sort=True, observed=True)
         if len(own) >= ENOUGH
     ]
-    return {"total": _figures(orders), "by_segment": by_segment, "orders": orders.reset_index(drop=True)}
+    return {
+        "total": _figures(orders),
+        "by_segment": by_segment,
+        "orders": orders.reset_index(drop=True),
+    }
 
 
 def _figures(orders: pd.DataFrame) -> dict[str, Any]:
-    ours, shops, took = (orders[name].to_numpy(dtype=np.float64) for name in ("promise_days", "shop_days", "took_days"))
-    saved = orders.assign(saved=shops - ours).groupby("week", observed=True)["saved"].agg(["sum", "count"])
-    low, high = week_bootstrap(saved["sum"].to_numpy(dtype=np.float64), saved["count"].to_numpy(dtype=np.float64), 0)
+    ours, shops, took = (
+        orders[name].to_numpy(dtype=np.float64)
+        for name in ("promise_days", "shop_days", "took_days")
+    )
+    saved = (
+        orders.assign(saved=shops - ours)
+        .groupby("week", observed=True)["saved"]
+        .agg(["sum", "count"])
+    )
+    low, high = week_bootstrap(
+        saved["sum"].to_numpy(dtype=np.float64), saved["count"].to_numpy(dtype=np.float64), 0
+    )
     mean = float(shops.mean())
     return {
         "n": len(orders),

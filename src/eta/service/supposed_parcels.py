@@ -41,11 +41,20 @@ def ordered(shipment: Shipment) -> TrackingEvent:
     return _scan(shipment, EventCode.ORDER_CREATED)
 
 
-def timelines_of(lane: Shipment, services: Sequence[CarrierService], *, handed_over: bool = False) -> Timelines:
+def timelines_of(
+    lane: Shipment, services: Sequence[CarrierService], *, handed_over: bool = False
+) -> Timelines:
     """One shipment a service, in their order, ordered at ``lane.ordered_at``, and handed over at that moment too where that is asked for."""
     facts = vars(lane)
     shipments = [
-        Shipment(**{**facts, "shipment_id": f"{number:06d}", "carrier": service.carrier, "service_level": service.service_level})
+        Shipment(
+            **{
+                **facts,
+                "shipment_id": f"{number:06d}",
+                "carrier": service.carrier,
+                "service_level": service.service_level,
+            }
+        )
         for number, service in enumerate(services)
     ]
     events = [ordered(shipment) for shipment in shipments]
@@ -55,7 +64,11 @@ def timelines_of(lane: Shipment, services: Sequence[CarrierService], *, handed_o
 
 
 def supposed(
-    lane: Shipment, services: Sequence[CarrierService], which: NDArray[np.int64], ordered_at: Instants, handed_over_at: Instants | None = None
+    lane: Shipment,
+    services: Sequence[CarrierService],
+    which: NDArray[np.int64],
+    ordered_at: Instants,
+    handed_over_at: Instants | None = None,
 ) -> Supposed:
     """Parcels of the services ``which`` (M,), ordered and, where that is given, handed over then, (M,) each."""
     timelines = timelines_of(lane, services, handed_over=handed_over_at is not None)
@@ -69,4 +82,6 @@ def supposed(
 
 def _scan(shipment: Shipment, code: EventCode) -> TrackingEvent:
     at = shipment.ordered_at
-    return TrackingEvent(shipment_id=shipment.shipment_id, event_code=code, occurred_at=at, received_at=at)
+    return TrackingEvent(
+        shipment_id=shipment.shipment_id, event_code=code, occurred_at=at, received_at=at
+    )

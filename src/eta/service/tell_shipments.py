@@ -19,11 +19,20 @@ from eta.domain.vocabulary import DelayState, EventCode
 from eta.service.fold_states import states_of
 from eta.service.score_shipments import Answer, Terms, score_shipments
 from eta.service.served_model import Answering
-from eta.store.records import StoredEvent, StoredFlag, StoredForecast, StoredShipment, StoredState, StoredVersion
+from eta.store.records import (
+    StoredEvent,
+    StoredFlag,
+    StoredForecast,
+    StoredShipment,
+    StoredState,
+    StoredVersion,
+)
 from eta.store.session import Session
 
 #: Flags that stand until the state is another one.
-RAISED = frozenset({DelayState.PREDICTED_LATE.value, DelayState.STALLED.value, DelayState.OVERDUE.value})
+RAISED = frozenset(
+    {DelayState.PREDICTED_LATE.value, DelayState.STALLED.value, DelayState.OVERDUE.value}
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,8 @@ class Telling:
     answer: Answer
     #: Hours since the last scan happened, None before the first.
     last_scan_age_hours: float | None
-    #: When nearly all parcels of its stage have been scanned again; None where no scan is waited for.
+    #: When nearly all parcels of its stage have been scanned again; None where no scan is waited
+    #: for.
     expected_next_scan_by: datetime | None
 
 
@@ -66,21 +76,37 @@ class Issuing:
     forecasts: Sequence[StoredForecast]
 
 
-def known_at(session: Session, tenant: str, shipments: Sequence[StoredShipment], as_of: datetime) -> list[Known]:
+def known_at(
+    session: Session, tenant: str, shipments: Sequence[StoredShipment], as_of: datetime
+) -> list[Known]:
     """What was known of shipments at a moment; those that nobody had registered by then are left out."""
     instant, ids = microseconds(as_of), [each.shipment_id for each in shipments]
-    versions = _by_shipment(version for version in session.versions(tenant, ids) if version.known_at <= instant)
-    then = [_as_in(shipment, versions[shipment.shipment_id][-1]) for shipment in shipments if versions[shipment.shipment_id]]
-    told = [event for event in session.events(tenant, (subject for each in then for subject in each.subjects)) if event.received_at <= instant]
+    versions = _by_shipment(
+        version for version in session.versions(tenant, ids) if version.known_at <= instant
+    )
+    then = [
+        _as_in(shipment, versions[shipment.shipment_id][-1])
+        for shipment in shipments
+        if versions[shipment.shipment_id]
+    ]
+    told = [
+        event
+        for event in session.events(tenant, (subject for each in then for subject in each.subjects))
+        if event.received_at <= instant
+    ]
     of_subject = defaultdict[str, list[StoredEvent]](list)
     for event in told:
         of_subject[event.subject].append(event)
-    forecasts = _by_shipment(forecast for forecast in session.forecasts(tenant, ids) if forecast.as_of <= instant)
+    forecasts = _by_shipment(
+        forecast for forecast in session.forecasts(tenant, ids) if forecast.as_of <= instant
+    )
     flags = _by_shipment(flag for flag in session.flags(tenant, ids) if flag.raised_at <= instant)
     return [
         Known(
             shipment,
-            Registration.from_facts(json.loads(shipment.facts), shipment.shipment_id, shipment.external_id),
+            Registration.from_facts(
+                json.loads(shipment.facts), shipment.shipment_id, shipment.external_id
+            ),
             state,
             _each_once(event for subject in shipment.subjects for event in of_subject[subject]),
             versions[shipment.shipment_id],
@@ -91,12 +117,25 @@ def known_at(session: Session, tenant: str, shipments: Sequence[StoredShipment],
     ]
 
 
-def tell_shipments(known: Sequence[Known], served: Answering | None, as_of: datetime, *, policy: DelayPolicy, terms: Terms) -> list[Telling]:
+def tell_shipments(
+    known: Sequence[Known],
+    served: Answering | None,
+    as_of: datetime,
+    *,
+    policy: DelayPolicy,
+    terms: Terms,
+) -> list[Telling]:
     """One telling a shipment, in order: the same answers as from ``score_shipments``, which makes them."""
     records = [each.to_records() for each in known]
-    shipments, events = [shipment for shipment, _ in records], [event for _, scans in records for event in scans]
+    shipments, events = (
+        [shipment for shipment, _ in records],
+        [event for _, scans in records for event in scans],
+    )
     answers = score_shipments(shipments, events, served, as_of, policy=policy, terms=terms)
-    return [Telling(each, answer, *_silence(each.state, served, as_of)) for each, answer in zip(known, answers, strict=True)]
+    return [
+        Telling(each, answer, *_silence(each.state, served, as_of))
+        for each, answer in zip(known, answers, strict=True)
+    ]
 
 
 def with_news(telling: Telling, as_of: int, model_version: str | None) -> Telling:
@@ -107,8 +146,14 @@ def with_news(telling: Telling, as_of: int, model_version: str | None) -> Tellin
         return telling
     shipment_id = known.stored.shipment_id
     forecast = StoredForecast(shipment_id, as_of, model_version, json.dumps(answer))
-    changed = {flag.raised_at: flag for flag in (*known.flags, *_flags(known.flags, answer, shipment_id, as_of))}
-    return replace(telling, known=replace(known, forecasts=[*known.forecasts, forecast], flags=list(changed.values())))
+    changed = {
+        flag.raised_at: flag
+        for flag in (*known.flags, *_flags(known.flags, answer, shipment_id, as_of))
+    }
+    return replace(
+        telling,
+        known=replace(known, forecasts=[*known.forecasts, forecast], flags=list(changed.values())),
+    )
 
 
 def issue_forecasts(session: Session, asked: Sequence[Issuing]) -> list[EtaError | None]:
@@ -117,15 +162,25 @@ def issue_forecasts(session: Session, asked: Sequence[Issuing]) -> list[EtaError
         forecasts, flags = list[StoredForecast](), list[StoredFlag]()
         # Somebody else may have been answered meanwhile.
         ids = [forecast.shipment_id for forecast in each.forecasts]
-        before = {forecast.shipment_id: forecast for forecast in session.forecasts(each.tenant, ids)}
+        before = {
+            forecast.shipment_id: forecast for forecast in session.forecasts(each.tenant, ids)
+        }
         raised = _by_shipment(session.flags(each.tenant, ids))
-        there = {shipment.shipment_id for shipment in session.shipments(each.tenant, "shipment_id", ids)}
+        there = {
+            shipment.shipment_id for shipment in session.shipments(each.tenant, "shipment_id", ids)
+        }
         for forecast in each.forecasts:
             last, answer = before.get(forecast.shipment_id), json.loads(forecast.answer)
             # It may have been erased meanwhile.
-            if forecast.shipment_id in there and is_news(answer, last) and (last is None or last.as_of < forecast.as_of):
+            if (
+                forecast.shipment_id in there
+                and is_news(answer, last)
+                and (last is None or last.as_of < forecast.as_of)
+            ):
                 forecasts.append(forecast)
-                flags += _flags(raised[forecast.shipment_id], answer, forecast.shipment_id, forecast.as_of)
+                flags += _flags(
+                    raised[forecast.shipment_id], answer, forecast.shipment_id, forecast.as_of
+                )
         session.add_forecasts(each.tenant, forecasts)
         session.put_flags(each.tenant, flags)
     return [None] * len(asked)
@@ -152,7 +207,16 @@ def to_revision(telling: Telling, model_version: str | None) -> dict[str, Any]:
 
 
 #: Another value of one of these makes another answer.
-_NEWS = ("code", "status", "estimated_on", "earliest_on", "latest_on", "promise_on", "delay_state", "delay_reason")
+_NEWS = (
+    "code",
+    "status",
+    "estimated_on",
+    "earliest_on",
+    "latest_on",
+    "promise_on",
+    "delay_state",
+    "delay_reason",
+)
 
 
 def is_news(answer: Mapping[str, Any], before: StoredForecast | None) -> bool:
@@ -163,7 +227,9 @@ def is_news(answer: Mapping[str, Any], before: StoredForecast | None) -> bool:
 def causes(forecasts: Sequence[StoredForecast]) -> list[str]:
     """Why each answer differs from the one before: ``first``, ``correction``, ``scan``, ``model`` or ``time``."""
     answers = [json.loads(forecast.answer) for forecast in forecasts]
-    return ["first", *(_cause(before, after) for before, after in pairwise(answers))][: len(answers)]
+    return ["first", *(_cause(before, after) for before, after in pairwise(answers))][
+        : len(answers)
+    ]
 
 
 def _cause(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -195,7 +261,9 @@ def _each_once(events: Iterable[StoredEvent]) -> list[StoredEvent]:
     """Scans in order; one told of the shipment and again of its number is one, known from when it was first told."""
     first: dict[tuple[str, int, str | None], StoredEvent] = {}
     for event in sorted(events, key=lambda each: each.received_at):
-        first.setdefault((event.raw_code or event.event_code, event.occurred_at, event.place or None), event)
+        first.setdefault(
+            (event.raw_code or event.event_code, event.occurred_at, event.place or None), event
+        )
     return sorted(first.values(), key=_in_order)
 
 
@@ -213,7 +281,9 @@ def _by_shipment(rows: Iterable[Any]) -> defaultdict[str, list[Any]]:
     return found
 
 
-def _silence(state: StoredState, served: Answering | None, as_of: datetime) -> tuple[float | None, datetime | None]:
+def _silence(
+    state: StoredState, served: Answering | None, as_of: datetime
+) -> tuple[float | None, datetime | None]:
     if state.last_scan_at is None:
         return None, None
     last = from_microseconds(state.last_scan_at)
@@ -225,14 +295,24 @@ def _silence(state: StoredState, served: Answering | None, as_of: datetime) -> t
     return age, last + timedelta(hours=upper) if upper < float("inf") else None
 
 
-def _flags(flags: Sequence[StoredFlag], answer: Mapping[str, Any], shipment_id: str, at: int) -> list[StoredFlag]:
+def _flags(
+    flags: Sequence[StoredFlag], answer: Mapping[str, Any], shipment_id: str, at: int
+) -> list[StoredFlag]:
     """The flags that an answer changes: one that ends, one that is raised."""
     standing = next((flag for flag in flags if flag.ended_at is None), None)
     state = answer["delay_state"]
     if standing and standing.state == state:
         return []
     ended = [standing._replace(ended_at=at)] if standing else []
-    raised = [StoredFlag(shipment_id, at, state, answer["delay_reason"], answer["delay_probability"], None)] if state in RAISED else []
+    raised = (
+        [
+            StoredFlag(
+                shipment_id, at, state, answer["delay_reason"], answer["delay_probability"], None
+            )
+        ]
+        if state in RAISED
+        else []
+    )
     return [*ended, *raised]
 
 

@@ -28,8 +28,8 @@ from eta.journey.timeline import Timelines
 from eta.registry import Registry
 from eta.service.served_model import keep_medians, pack
 
-#: A version is checked on the moments of so many days, all of them at least that long before it learned, so that
-#: nearly all of the parcels have arrived and slow ones are not left out.
+#: A version is checked on the moments of so many days, all of them at least that long before it
+#: learned, so that nearly all of the parcels have arrived and slow ones are not left out.
 CHECK_DAYS = 28
 _CHECKED_MOMENTS = ("purchase", "in_flight")
 _TIMES = ("fit_seconds", "predict_seconds")
@@ -66,7 +66,14 @@ def train_model(
     progress("checking against earlier days", 4, 5)
     check, model.calibration_, pieces = _check(timelines, as_of, make, rivals)
     habits = HabitHistory.of_all(timelines).at(instant)
-    facts, files = pack(model, habits, laws, Support.learn(lessons), Handling.learn(timelines, states, instant, model.holidays), pieces)
+    facts, files = pack(
+        model,
+        habits,
+        laws,
+        Support.learn(lessons),
+        Handling.learn(timelines, states, instant, model.holidays),
+        pieces,
+    )
     facts |= {
         "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
         "check": check,
@@ -79,25 +86,41 @@ def train_model(
 
 
 def _check(
-    timelines: Timelines, as_of: datetime, make: Callable[[], HazardModel], rivals: Mapping[str, Callable[[], ArrivalModel]]
+    timelines: Timelines,
+    as_of: datetime,
+    make: Callable[[], HazardModel],
+    rivals: Mapping[str, Callable[[], ArrivalModel]],
 ) -> tuple[dict[str, Any] | None, Calibration, Dependence]:
     """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days.
 
-    On the same days it learns how parcels for one place go together; on those and all later ones, what shape its laws should have had.
+    On the same days it learns how parcels for one place go together; on those and all later ones,
+    what shape its laws should have had.
     """
     midnight = as_of.replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = midnight - timedelta(days=2 * CHECK_DAYS), midnight - timedelta(days=CHECK_DAYS)
     models: dict[str, Callable[[], ArrivalModel]] = {**rivals, "eta": make}
     try:
         replayed = replay(
-            timelines, models, start=start, end=end, refit=Refit.NEVER, known_through=to_instant(as_of), forecast_until=midnight, warm_up_months=0
+            timelines,
+            models,
+            start=start,
+            end=end,
+            refit=Refit.NEVER,
+            known_through=to_instant(as_of),
+            forecast_until=midnight,
+            warm_up_months=0,
         )
     except NothingToLearn:
         return None, Calibration.none(), Dependence()
     summary = summarise(replayed, reference="eta")
-    kept = {part: [row for row in summary[part] if row["moment"] in _CHECKED_MOMENTS] for part in ("rows", "differences", "by_segment")}
+    kept = {
+        part: [row for row in summary[part] if row["moment"] in _CHECKED_MOMENTS]
+        for part in ("rows", "differences", "by_segment")
+    }
     # Clock times would make two trainings on the same data differ.
-    kept["rows"] = [{name: value for name, value in row.items() if name not in _TIMES} for row in kept["rows"]]
+    kept["rows"] = [
+        {name: value for name, value in row.items() if name not in _TIMES} for row in kept["rows"]
+    ]
     kept["by_segment"] = [row for row in kept["by_segment"] if row["model"] == "eta"]
     check = {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **kept}
     return check, replayed.calibrations["eta"], _dependence(timelines, replayed)
@@ -108,8 +131,14 @@ def _dependence(timelines: Timelines, replayed: Replay) -> Dependence:
     bought = replayed.judged["moment"].eq(PURCHASE).to_numpy()
     judged, forecasts = replayed.judged[bought], replayed.forecasts["eta"][bought]
     row = np.searchsorted(timelines.shipment_id, judged["shipment_id"].to_numpy(dtype=object))
-    origin, carrier, destination = (timelines.texts[name].codes[row].astype(np.int64) for name in ("origin", "carrier", "destination"))
+    origin, carrier, destination = (
+        timelines.texts[name].codes[row].astype(np.int64)
+        for name in ("origin", "carrier", "destination")
+    )
     day = judged["as_of_on"].to_numpy().astype("datetime64[D]").astype(np.int64)
     pit = forecasts[["pit_from", "pit_to"]].to_numpy(dtype=np.float64).mean(axis=1)
-    place, sender = (np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1] for columns in ((day, destination), (origin, carrier)))
+    place, sender = (
+        np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1]
+        for columns in ((day, destination), (origin, carrier))
+    )
     return Dependence.learn(pit, place, sender)

@@ -32,32 +32,58 @@ def update_model(
 ) -> str:
     """A version like ``name`` with drift and habits as of ``as_of`` (aware); returns the new version's name.
 
-    If ``name`` serves, the new version serves in its place: it is the same model, told of the last days.
+    If ``name`` serves, the new version serves in its place: it is the same model, told of the last
+    days.
 
     Raises:
-        InvalidValue: if the version had learned beyond ``as_of``, was trained on another source or not to follow drift, or
-            nothing was received in the days before.
+        InvalidValue: if the version had learned beyond ``as_of``, was trained on another source or
+            not to follow drift, or nothing was received in the days before.
         ModelNotFound: if there is no such version.
         ModelCorrupted: if it does not match its manifest.
     """
     version = registry.load(name)
     if version.data_through > as_of:
-        raise InvalidValue("as_of", f"version {name} has learned through {version.data_through.isoformat()}", "give a later moment, or an earlier version")
+        raise InvalidValue(
+            "as_of",
+            f"version {name} has learned through {version.data_through.isoformat()}",
+            "give a later moment, or an earlier version",
+        )
     fitted = version.manifest["data"]
     if fitted["source"] != source:
-        raise InvalidValue("source", f"version {name} was trained on {fitted['source']}", f"give --source {fitted['source']}, or another version")
+        raise InvalidValue(
+            "source",
+            f"version {name} was trained on {fitted['source']}",
+            f"give --source {fitted['source']}, or another version",
+        )
     model = ServedModel.unpack(version, make, holidays).model
     if not model.follows_drift:
-        raise InvalidValue("model", f"version {name} was trained not to follow drift", "train one with follows_drift = true")
+        raise InvalidValue(
+            "model",
+            f"version {name} was trained not to follow drift",
+            "train one with follows_drift = true",
+        )
     follower = Follower(model, Midnights(timelines), share=model.drift_.share)
     instant = to_instant(as_of)
     if is_silent(timelines, instant):
-        raise InvalidValue("as_of", "nothing was received in the days before it", "bring newer data, or give a moment that they reach")
-    model.drift_ = follower.drift(Outcomes.at(timelines, instant), lambda done, total: progress("watching the last days", done, total))
-    facts: dict[str, Any] = {part: value for part, value in version.manifest.items() if part not in ("format", "files")}
+        raise InvalidValue(
+            "as_of",
+            "nothing was received in the days before it",
+            "bring newer data, or give a moment that they reach",
+        )
+    model.drift_ = follower.drift(
+        Outcomes.at(timelines, instant),
+        lambda done, total: progress("watching the last days", done, total),
+    )
+    facts: dict[str, Any] = {
+        part: value for part, value in version.manifest.items() if part not in ("format", "files")
+    }
     first = version.manifest.get("updated", {"fitted": name, "fitted_through": fitted["through"]})
     facts["updated"] = {**first, "sha256": timelines.digest(instant)}
-    updated = registry.save(facts, {**version.files, **pack_daily(model, HabitHistory.of_all(timelines).at(instant))}, as_of)
+    updated = registry.save(
+        facts,
+        {**version.files, **pack_daily(model, HabitHistory.of_all(timelines).at(instant))},
+        as_of,
+    )
     if registry.promoted() == name:
         registry.promote(updated)
     return updated

@@ -1,7 +1,8 @@
 """Clocks that stand still while a place is closed.
 
-Instants are hours since 00:00 UTC of the scenario's first day. Every city has one clock of each kind; a clock counts the
-hours of its opening times, which are local and end at nights, weekends and public holidays.
+Instants are hours since 00:00 UTC of the scenario's first day. Every city has one clock of each
+kind; a clock counts the hours of its opening times, which are local and end at nights, weekends and
+public holidays.
 """
 
 from __future__ import annotations
@@ -80,8 +81,13 @@ class Clocks:
         for city in CITIES:
             zone = zone_of(city.country, city.region)[0]
             years = dates.astype("datetime64[Y]").astype(int) + 1970
-            is_holiday = np.isin(dates, LIBRARY.dates(city.country, city.region, int(years.min()), int(years.max())))
-            midnight = hours_between(start.astype("datetime64[us]"), day_starts(dates, np.zeros(len(dates), dtype=np.int64), (zone,)))
+            is_holiday = np.isin(
+                dates, LIBRARY.dates(city.country, city.region, int(years.min()), int(years.max()))
+            )
+            midnight = hours_between(
+                start.astype("datetime64[us]"),
+                day_starts(dates, np.zeros(len(dates), dtype=np.int64), (zone,)),
+            )
             for opening in OPENINGS.values():
                 is_open = np.isin(weekday, opening.weekdays) & ~is_holiday
                 opens.append(midnight + opening.start)

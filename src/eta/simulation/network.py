@@ -79,14 +79,32 @@ CITIES = (
     City("BR", "AM", "Manaus", "69", -3.12, -60.02, 0.2),
 )
 #: Share of each country in what is sent; also in what is bought abroad.
-COUNTRY_WEIGHTS: Mapping[str, float] = MappingProxyType({"DE": 0.3, "AT": 0.12, "FR": 0.16, "PL": 0.12, "US": 0.18, "BR": 0.12})
+COUNTRY_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"DE": 0.3, "AT": 0.12, "FR": 0.16, "PL": 0.12, "US": 0.18, "BR": 0.12}
+)
 #: No customs between these.
 CUSTOMS_UNION = frozenset({"DE", "AT", "FR", "PL"})
 
 CARRIERS = (
-    Carrier("rhinefast", ("DE", "AT", "FR"), {"express": 0.6, "standard": 0.95, "economy": 1.35}, True, 0.03, 0.12, 0.05),
+    Carrier(
+        "rhinefast",
+        ("DE", "AT", "FR"),
+        {"express": 0.6, "standard": 0.95, "economy": 1.35},
+        True,
+        0.03,
+        0.12,
+        0.05,
+    ),
     Carrier("alpenpost", ("AT", "DE"), {"priority": 0.8, "standard": 1.05}, True, 0.04, 0.15, 0.10),
-    Carrier("hexapost", ("FR",), {"express": 0.65, "standard": 1.0, "economy": 1.5}, True, 0.06, 0.20, 0.08),
+    Carrier(
+        "hexapost",
+        ("FR",),
+        {"express": 0.65, "standard": 1.0, "economy": 1.5},
+        True,
+        0.06,
+        0.20,
+        0.08,
+    ),
     Carrier("wislapak", ("PL", "DE"), {"standard": 0.9, "locker": 1.0}, False, 0.04, 0.10, 0.30),
     Carrier("unionline", ("US",), {"ground": 1.0, "two_day": 0.6}, False, 0.02, 0.10, 0.03),
     Carrier("prairie", ("US",), {"ground": 1.15, "saver": 1.5}, True, 0.07, 0.25, 0.04),
@@ -94,7 +112,16 @@ CARRIERS = (
     Carrier("bandeira", ("BR",), {"standard": 1.2, "economy": 1.6}, False, 0.10, 0.30, 0.10),
 )
 #: Who takes a parcel over once it has crossed the border.
-PARTNERS: Mapping[str, str] = MappingProxyType({"DE": "rhinefast", "AT": "alpenpost", "FR": "hexapost", "PL": "wislapak", "US": "unionline", "BR": "azulog"})
+PARTNERS: Mapping[str, str] = MappingProxyType(
+    {
+        "DE": "rhinefast",
+        "AT": "alpenpost",
+        "FR": "hexapost",
+        "PL": "wislapak",
+        "US": "unionline",
+        "BR": "azulog",
+    }
+)
 
 #: Months in which the weather is bad more often.
 NORTHERN_WINTER, SOUTHERN_RAINS = (12, 1, 2), (12, 1, 2, 3)

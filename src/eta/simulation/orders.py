@@ -15,13 +15,16 @@ from eta.simulation.scenario import Scenario
 from eta.simulation.stages import Floats, Ints, Parcels
 
 #: Orders by local hour of the day and by weekday from Monday on.
-_BY_HOUR = np.array([2, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7, 8, 9, 9, 7, 4], dtype=np.float64)
+_BY_HOUR = np.array(
+    [2, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7, 8, 9, 9, 7, 4], dtype=np.float64
+)
 _BY_WEEKDAY = np.array([1.1, 1.05, 1.0, 1.0, 0.95, 0.85, 1.05])
 _CHRISTMAS_SALES = 1.5
 _COUNTRIES = tuple(COUNTRY_WEIGHTS)
 _ZONES = tuple(sorted({zone_of(city.country, city.region)[0] for city in CITIES}))
 _ZONE = np.array([_ZONES.index(zone_of(city.country, city.region)[0]) for city in CITIES])
-#: The shop's promise: so many days, and so many per day of the rule of thumb, rounded up, then the next working day.
+#: The shop's promise: so many days, and so many per day of the rule of thumb, rounded up, then the
+#: next working day.
 PROMISE_DAYS, PROMISE_PAD = 1.3, 1.45
 
 
@@ -30,13 +33,21 @@ def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator)
     origin, destination = _routes(scenario, shipments, random)
     ordered = _order_times(scenario, destination, random)
     by_time = np.argsort(ordered.to_numpy(), kind="stable")
-    origin, destination, ordered = origin[by_time], destination[by_time], ordered.iloc[by_time].reset_index(drop=True)
+    origin, destination, ordered = (
+        origin[by_time],
+        destination[by_time],
+        ordered.iloc[by_time].reset_index(drop=True),
+    )
     carrier, service = _services(origin, random)
     weight_kg = np.exp(0.2 + 1.0 * random.standard_normal(shipments)).clip(0.05, 30.0).round(2)
     side_cm = np.cbrt(weight_kg * 4000.0 * np.exp(0.4 * random.standard_normal(shipments)))
     shape = np.exp(0.3 * random.standard_normal((2, shipments)))
     number = pd.Series(np.arange(shipments)).astype("str").str.zfill(7)
-    ends = {f"{end}_{name}": values for end, city in (("origin", origin), ("destination", destination)) for name, values in _place(city, end, random).items()}
+    ends = {
+        f"{end}_{name}": values
+        for end, city in (("origin", origin), ("destination", destination))
+        for name, values in _place(city, end, random).items()
+    }
     columns = {
         "shipment_id": "sim" + number,
         "order_id": "ord" + number,
@@ -91,11 +102,17 @@ def _order_times(scenario: Scenario, destination: Ints, random: np.random.Genera
     """Instants, (N,), aware: shoppers keep the hours of their own zone."""
     first = np.datetime64(scenario.first_day, "D")
     days = first + np.arange(scenario.days)
-    rate = _BY_WEEKDAY[(days.astype(np.int64) + 3) % 7] * np.where([_is_sale(day) for day in days.tolist()], _CHRISTMAS_SALES, 1.0)
+    rate = _BY_WEEKDAY[(days.astype(np.int64) + 3) % 7] * np.where(
+        [_is_sale(day) for day in days.tolist()], _CHRISTMAS_SALES, 1.0
+    )
     day = random.choice(scenario.days, len(destination), p=rate / rate.sum())
     hour = random.choice(24, len(destination), p=_BY_HOUR / _BY_HOUR.sum())
     second = random.integers(0, 3600, len(destination))
-    wall = pd.Series((days[day].astype("datetime64[s]") + (hour * 3600 + second).astype("timedelta64[s]")).astype("datetime64[us]"))
+    wall = pd.Series(
+        (
+            days[day].astype("datetime64[s]") + (hour * 3600 + second).astype("timedelta64[s]")
+        ).astype("datetime64[us]")
+    )
     ordered = pd.Series(pd.NaT, index=wall.index, dtype="datetime64[us, UTC]")
     for number, zone in enumerate(_ZONES):
         rows = _ZONE[destination] == number
@@ -112,16 +129,27 @@ def _services(origin: Ints, random: np.random.Generator) -> tuple[np.ndarray, np
     carrier, service = np.empty(len(origin), dtype=object), np.empty(len(origin), dtype=object)
     country = np.array([city.country for city in CITIES], dtype=object)[origin]
     for name in _COUNTRIES:
-        offers = [(carrier.name, level) for carrier in CARRIERS if name in carrier.countries for level in carrier.services]
+        offers = [
+            (carrier.name, level)
+            for carrier in CARRIERS
+            if name in carrier.countries
+            for level in carrier.services
+        ]
         rows = np.flatnonzero(country == name)
         chosen = random.integers(0, len(offers), len(rows))
-        carrier[rows], service[rows] = (np.array(values, dtype=object)[chosen] for values in zip(*offers, strict=True))
+        carrier[rows], service[rows] = (
+            np.array(values, dtype=object)[chosen] for values in zip(*offers, strict=True)
+        )
     return carrier, service
 
 
 def _place(city: Ints, end: str, random: np.random.Generator) -> dict[str, np.ndarray | Floats]:
     """The columns of one end; the points lie around their city."""
-    scatter = 0.2 * random.standard_normal((2, len(city))) if end == "destination" else np.zeros((2, len(city)))
+    scatter = (
+        0.2 * random.standard_normal((2, len(city)))
+        if end == "destination"
+        else np.zeros((2, len(city)))
+    )
     return {
         "country": np.array([city.country for city in CITIES], dtype=object)[city],
         "region": np.array([city.region for city in CITIES], dtype=object)[city],

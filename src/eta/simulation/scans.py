@@ -15,7 +15,8 @@ from eta.simulation.scenario import Scenario, instants
 from eta.simulation.stages import ARRIVAL, FIRST_OF_CARRIER, NAMES, PLACES, Floats, Ints, Parcels
 from eta.simulation.travel import Bools
 
-#: Hours until a scan is told, at once or with the night's batch: median and spread of log-logistic laws.
+#: Hours until a scan is told, at once or with the night's batch: median and spread of log-logistic
+#: laws.
 AT_ONCE, IN_BATCH = (0.2, 0.4), (14.0, 0.25)
 #: By how many hours a wrong clock is off.
 _CLOCK_ERRORS = np.array([-6.0, -2.0, -1.0, 1.0, 2.0, 5.0])
@@ -30,8 +31,8 @@ _TAKES_OVER = NAMES.index("partner")
 class Happening:
     """One kind of thing that happened to parcels ``rows`` (R,) at instants ``at`` (R,), as the carrier codes it.
 
-    ``stage`` is the stage that starts, the arrival, or later than the arrival; 0 is also for word that reaches the shop
-    at once and never goes missing.
+    ``stage`` is the stage that starts, the arrival, or later than the arrival; 0 is also for word
+    that reaches the shop at once and never goes missing.
     """
 
     stage: int
@@ -47,7 +48,11 @@ def missing_share(parcels: Parcels, stage: int, scenario: Scenario) -> Floats:
     """P(the scan is never told), (N,)."""
     if stage < FIRST_OF_CARRIER:
         return np.zeros(len(parcels))
-    return _MISSING[_teller(parcels, stage)] if stage < ARRIVAL else np.full(len(parcels), scenario.arrival_missing)
+    return (
+        _MISSING[_teller(parcels, stage)]
+        if stage < ARRIVAL
+        else np.full(len(parcels), scenario.arrival_missing)
+    )
 
 
 def slow_share(parcels: Parcels, stage: int) -> Floats:
@@ -65,7 +70,14 @@ def _teller(parcels: Parcels, stage: int) -> Ints:
     return parcels.carrier if stage < _TAKES_OVER else parcels.last_carrier
 
 
-def tell(happenings: Sequence[Happening], parcels: Parcels, shipment_id: np.ndarray, wrong_number: np.ndarray, scenario: Scenario, seed: int) -> pd.DataFrame:
+def tell(
+    happenings: Sequence[Happening],
+    parcels: Parcels,
+    shipment_id: np.ndarray,
+    wrong_number: np.ndarray,
+    scenario: Scenario,
+    seed: int,
+) -> pd.DataFrame:
     """Events in ``EVENT_COLUMNS``, sorted by ``received_at``.
 
     Args:
@@ -77,13 +89,19 @@ def tell(happenings: Sequence[Happening], parcels: Parcels, shipment_id: np.ndar
         seed: of the habits.
     """
     random = np.random.default_rng([seed, 2])
-    scans = pd.concat([_told(number, what, parcels, scenario, random) for number, what in enumerate(happenings)], ignore_index=True)
+    scans = pd.concat(
+        [_told(number, what, parcels, scenario, random) for number, what in enumerate(happenings)],
+        ignore_index=True,
+    )
     scans = _with_wrong_numbers(scans, wrong_number, random)
     again = scans[random.random(len(scans)) < scenario.told_twice]
     later = _AGAIN + lag_hours(random.random(len(again)) < 0.5, _open(random.random(len(again))))
     scans = pd.concat([scans, again.assign(received=again["received"] + later)], ignore_index=True)
     scans = scans.sort_values(["received", "row", "stage"], kind="stable").reset_index(drop=True)
-    codes, raws = np.array([str(code) for code in EVENT_CODES], dtype=object), np.array([what.raw for what in happenings], dtype=object)
+    codes, raws = (
+        np.array([str(code) for code in EVENT_CODES], dtype=object),
+        np.array([what.raw for what in happenings], dtype=object),
+    )
     columns = {
         "shipment_id": shipment_id[scans["row"]],
         "event_code": codes[scans["code"]],
@@ -96,21 +114,39 @@ def tell(happenings: Sequence[Happening], parcels: Parcels, shipment_id: np.ndar
     return pd.DataFrame({name: columns[name] for name in EVENT_COLUMNS})
 
 
-def _told(number: int, what: Happening, parcels: Parcels, scenario: Scenario, random: np.random.Generator) -> pd.DataFrame:
+def _told(
+    number: int, what: Happening, parcels: Parcels, scenario: Scenario, random: np.random.Generator
+) -> pd.DataFrame:
     """The scans of one kind that are told at all, before anything else goes wrong; times to the second."""
     of_shop = what.stage < FIRST_OF_CARRIER
-    share, slow = missing_share(parcels, what.stage, scenario)[what.rows], slow_share(parcels, what.stage)[what.rows]
+    share, slow = (
+        missing_share(parcels, what.stage, scenario)[what.rows],
+        slow_share(parcels, what.stage)[what.rows],
+    )
     kept = random.random(len(what.rows)) >= share
     occurred = np.floor(what.at * 3600.0 + 1e-3) / 3600.0
-    lag = np.zeros(len(kept)) if of_shop else lag_hours(random.random(len(kept)) < slow, _open(random.random(len(kept))))
+    lag = (
+        np.zeros(len(kept))
+        if of_shop
+        else lag_hours(random.random(len(kept)) < slow, _open(random.random(len(kept))))
+    )
     received = np.ceil((occurred + lag) * 3600.0 - 1e-3) / 3600.0
     is_off = (random.random(len(kept)) < scenario.wrong_clock) & (not of_shop)
     error = np.where(is_off, random.choice(_CLOCK_ERRORS, len(kept)), 0.0)
-    columns = {"row": what.rows, "occurred": occurred + error, "received": received, "place": what.place}
-    return pd.DataFrame({name: values[kept] for name, values in columns.items()}).assign(stage=what.stage, code=EVENT_CODES.index(what.code), what=number)
+    columns = {
+        "row": what.rows,
+        "occurred": occurred + error,
+        "received": received,
+        "place": what.place,
+    }
+    return pd.DataFrame({name: values[kept] for name, values in columns.items()}).assign(
+        stage=what.stage, code=EVENT_CODES.index(what.code), what=number
+    )
 
 
-def _with_wrong_numbers(scans: pd.DataFrame, wrong_number: np.ndarray, random: np.random.Generator) -> pd.DataFrame:
+def _with_wrong_numbers(
+    scans: pd.DataFrame, wrong_number: np.ndarray, random: np.random.Generator
+) -> pd.DataFrame:
     """Takes the carrier's scans of wrong numbers away; a foreign number shows those of a parcel bought a little later."""
     is_wrong = pd.notna(wrong_number)
     of_carrier = scans["stage"] >= FIRST_OF_CARRIER
@@ -118,7 +154,12 @@ def _with_wrong_numbers(scans: pd.DataFrame, wrong_number: np.ndarray, random: n
     foreign = np.flatnonzero(wrong_number == "foreign")
     donor = (foreign + random.integers(1, 50, len(foreign))) % len(wrong_number)
     pairs = pd.DataFrame({"row": donor, "owner": foreign})
-    borrowed = scans[of_carrier & scans["row"].isin(donor)].merge(pairs, on="row", how="inner").assign(row=lambda frame: frame["owner"]).drop(columns="owner")
+    borrowed = (
+        scans[of_carrier & scans["row"].isin(donor)]
+        .merge(pairs, on="row", how="inner")
+        .assign(row=lambda frame: frame["owner"])
+        .drop(columns="owner")
+    )
     return pd.concat([kept, borrowed], ignore_index=True)
 
 

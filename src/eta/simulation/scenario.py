@@ -31,14 +31,17 @@ class Scenario:
     #: Log of a hub's congestion: a stationary AR(1) by UTC day.
     congestion_deviation: float = 0.15
     congestion_memory: float = 0.9
-    #: A region's weather is a hidden Gaussian AR(1) by UTC day; a day is bad where it passes the season's threshold.
+    #: A region's weather is a hidden Gaussian AR(1) by UTC day; a day is bad where it passes the
+    #: season's threshold.
     weather_memory: float = 0.6
     bad_weather: float = 0.03
     bad_weather_in_season: float = 0.10
-    #: How much longer trucks and tours take on a day of bad weather, and hubs in the weeks before Christmas.
+    #: How much longer trucks and tours take on a day of bad weather, and hubs in the weeks before
+    #: Christmas.
     weather_factor: float = 1.6
     peak_factor: float = 1.15
-    #: From this UTC day on every stage takes so many times as long: what nobody could have learned before.
+    #: From this UTC day on every stage takes so many times as long: what nobody could have learned
+    #: before.
     slow_from: date | None = None
     slow_factor: float = 1.0
     #: A parcel leaves for the wrong hub.
@@ -58,7 +61,9 @@ class Scenario:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if isinstance(value, float) and not name.endswith("factor") and not 0 <= value < 1:
-                raise InvalidValue(name, f"{value!r} is no share", "give a number from 0 up to, but not, 1")
+                raise InvalidValue(
+                    name, f"{value!r} is no share", "give a number from 0 up to, but not, 1"
+                )
         if self.days < 1:
             raise InvalidValue("days", f"{self.days!r} days hold no order", "give at least 1")
 
@@ -69,12 +74,20 @@ class Scenario:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "first_day": self.first_day.isoformat(), "slow_from": self.slow_from and self.slow_from.isoformat()}
+        return {
+            **asdict(self),
+            "first_day": self.first_day.isoformat(),
+            "slow_from": self.slow_from and self.slow_from.isoformat(),
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Scenario:
         """The scenario that ``to_json`` wrote."""
-        days = {name: value and date.fromisoformat(value) for name, value in values.items() if name in ("first_day", "slow_from")}
+        days = {
+            name: value and date.fromisoformat(value)
+            for name, value in values.items()
+            if name in ("first_day", "slow_from")
+        }
         return cls(**{**values, **days})
 
 
@@ -85,9 +98,17 @@ def instants(hours: NDArray[np.float64], scenario: Scenario) -> pd.Series:
     """Aware instants, to the microsecond, of hours (N,) since 00:00 UTC of the scenario's first day; NaN and infinity are NaT."""
     known = np.isfinite(hours)
     passed = np.rint(np.where(known, hours, 0.0) * 3.6e9).astype(np.int64).astype("timedelta64[us]")
-    return pd.Series(pd.DatetimeIndex(np.where(known, to_instant(scenario.start) + passed, np.datetime64("NaT", "us")), tz="UTC"))
+    return pd.Series(
+        pd.DatetimeIndex(
+            np.where(known, to_instant(scenario.start) + passed, np.datetime64("NaT", "us")),
+            tz="UTC",
+        )
+    )
 
 
 def hours_since(times: pd.Series, scenario: Scenario) -> NDArray[np.float64]:
     """Hours (N,) from 00:00 UTC of the scenario's first day to aware instants; NaN for NaT."""
-    return (times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]") - to_instant(scenario.start)) / np.timedelta64(1, "h")
+    return (
+        times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+        - to_instant(scenario.start)
+    ) / np.timedelta64(1, "h")

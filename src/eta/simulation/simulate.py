@@ -15,7 +15,20 @@ from eta.simulation.network import CARRIERS, CITIES
 from eta.simulation.orders import draw_orders, promise
 from eta.simulation.scans import Happening, tell
 from eta.simulation.scenario import DEFAULT, Scenario, hours_since, instants
-from eta.simulation.stages import ARRIVAL, HUBS, LINEHAUL, NAMES, PLACES, REDIRECTED, STAGES, STRAYED, Floats, Ints, Parcels, Where
+from eta.simulation.stages import (
+    ARRIVAL,
+    HUBS,
+    LINEHAUL,
+    NAMES,
+    PLACES,
+    REDIRECTED,
+    STAGES,
+    STRAYED,
+    Floats,
+    Ints,
+    Parcels,
+    Where,
+)
 from eta.simulation.travel import END_DELAY, END_TOLD, Bools, SeededDraws, Start, end_delay, travel
 from eta.simulation.truth import Truth
 
@@ -57,7 +70,13 @@ class _Journeys:
         return ~np.isnan(self.entered[:, STRAYED])
 
 
-def simulate(scenario: Scenario = DEFAULT, *, shipments: int, seed: int | None = None, progress: Progress = lambda *_: None) -> Simulated:
+def simulate(
+    scenario: Scenario = DEFAULT,
+    *,
+    shipments: int,
+    seed: int | None = None,
+    progress: Progress = lambda *_: None,
+) -> Simulated:
     """Simulates ``shipments`` parcels; the same scenario, number and seed (the scenario's by default) give the same bytes."""
     seed = scenario.seed if seed is None else seed
     random = np.random.default_rng([seed, 0])
@@ -67,11 +86,23 @@ def simulate(scenario: Scenario = DEFAULT, *, shipments: int, seed: int | None =
     frame["promised_on"] = promise(frame, parcels)
     progress("moving parcels", 1, 4)
     clocks, days = Clocks.build(scenario.first_day, scenario.days), Days.draw(scenario, seed)
-    journeys = _move(parcels, clocks, days, hours_since(frame["ordered_at"], scenario), seed, random)
-    happenings = [*_on_the_way(parcels, journeys, seed), *_after_arrival(frame, parcels, clocks, journeys, scenario, random)]
+    journeys = _move(
+        parcels, clocks, days, hours_since(frame["ordered_at"], scenario), seed, random
+    )
+    happenings = [
+        *_on_the_way(parcels, journeys, seed),
+        *_after_arrival(frame, parcels, clocks, journeys, scenario, random),
+    ]
     progress("telling scans", 2, 4)
     wrong_number = _wrong_numbers(shipments, scenario, random)
-    events = tell(happenings, parcels, frame["shipment_id"].to_numpy(dtype=object), wrong_number, scenario, seed)
+    events = tell(
+        happenings,
+        parcels,
+        frame["shipment_id"].to_numpy(dtype=object),
+        wrong_number,
+        scenario,
+        seed,
+    )
     progress("writing down the truth", 3, 4)
     written = _written_down(frame, parcels, journeys, happenings, wrong_number, scenario)
     truth = Truth.of(scenario, frame, events, written, days)
@@ -79,8 +110,18 @@ def simulate(scenario: Scenario = DEFAULT, *, shipments: int, seed: int | None =
     return Simulated(frame, events, truth)
 
 
-def _move(parcels: Parcels, clocks: Clocks, days: Days, ordered: Floats, seed: int, random: np.random.Generator) -> _Journeys:
-    entered, swallowed_in = np.full((len(parcels), len(STAGES) + 1), np.nan), np.full(len(parcels), -1)
+def _move(
+    parcels: Parcels,
+    clocks: Clocks,
+    days: Days,
+    ordered: Floats,
+    seed: int,
+    random: np.random.Generator,
+) -> _Journeys:
+    entered, swallowed_in = (
+        np.full((len(parcels), len(STAGES) + 1), np.nan),
+        np.full(len(parcels), -1),
+    )
     for step in travel(parcels, clocks, days, SeededDraws(seed), Start.at_order(ordered)):
         taken = step.taken[:, 0]
         entered[step.rows[taken], step.stage] = step.entered[taken, 0]
@@ -93,7 +134,10 @@ def _stray_cities(parcels: Parcels, random: np.random.Generator) -> Ints:
     result = np.empty(len(parcels), dtype=np.int64)
     for city in range(len(CITIES)):
         rows = np.flatnonzero(parcels.destination == city)
-        result[rows] = random.choice([other for other in np.flatnonzero(_COUNTRY[city] == _COUNTRY) if other != city], len(rows))
+        result[rows] = random.choice(
+            [other for other in np.flatnonzero(_COUNTRY[city] == _COUNTRY) if other != city],
+            len(rows),
+        )
     return result
 
 
@@ -114,13 +158,34 @@ def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[Happen
         place = _places(parcels, journeys, number)
         is_redirected = journeys.strayed[rows] & (number == LINEHAUL)
         for raw, some in ((stage.raw, rows[~is_redirected]), (REDIRECTED, rows[is_redirected])):
-            told.append(Happening(number, stage.code, raw, some, journeys.entered[some, number], place[some]))
+            told.append(
+                Happening(
+                    number, stage.code, raw, some, journeys.entered[some, number], place[some]
+                )
+            )
         if stage.swallowed:
             rows = np.flatnonzero(journeys.swallowed_in == number)
             draws = SeededDraws(seed)
-            rows = rows[draws.uniform(number, END_TOLD, rows)[:, 0] < stage.end_told] if len(rows) else rows
-            delay = end_delay(stage, draws.uniform(number, END_DELAY, rows)[:, 0]) if len(rows) else np.empty(0)
-            told.append(Happening(0, stage.end_code, f"END-{stage.end_code.value}", rows, journeys.entered[rows, number] + delay, place[rows]))
+            rows = (
+                rows[draws.uniform(number, END_TOLD, rows)[:, 0] < stage.end_told]
+                if len(rows)
+                else rows
+            )
+            delay = (
+                end_delay(stage, draws.uniform(number, END_DELAY, rows)[:, 0])
+                if len(rows)
+                else np.empty(0)
+            )
+            told.append(
+                Happening(
+                    0,
+                    stage.end_code,
+                    f"END-{stage.end_code.value}",
+                    rows,
+                    journeys.entered[rows, number] + delay,
+                    place[rows],
+                )
+            )
     return told
 
 
@@ -142,26 +207,44 @@ def _places(parcels: Parcels, journeys: _Journeys, number: int) -> Ints:
         crosses = ~np.isnan(journeys.entered[:, NAMES.index("partner")])
         city = np.where(crosses, parcels.gateway_in, parcels.origin)
         city = np.where(journeys.strayed & (number == LINEHAUL), journeys.stray_city, city)
-    hub = stage.hub or {"to_border": "outbound", "to_depot": "inbound", "tour": "depot"}.get(stage.name, "outbound" if number >= STRAYED else "gateway")
+    hub = stage.hub or {"to_border": "outbound", "to_depot": "inbound", "tour": "depot"}.get(
+        stage.name, "outbound" if number >= STRAYED else "gateway"
+    )
     return city * len(HUBS) + HUBS.index(hub)
 
 
 def _after_arrival(
-    frame: pd.DataFrame, parcels: Parcels, clocks: Clocks, journeys: _Journeys, scenario: Scenario, random: np.random.Generator
+    frame: pd.DataFrame,
+    parcels: Parcels,
+    clocks: Clocks,
+    journeys: _Journeys,
+    scenario: Scenario,
+    random: np.random.Generator,
 ) -> list[Happening]:
     """First attempts by their outcome, and what became of parcels that were not delivered by them."""
     rows = np.flatnonzero(~np.isnan(journeys.entered[:, ARRIVAL]))
     at = journeys.entered[rows, ARRIVAL]
     door = parcels.destination * len(HUBS) + HUBS.index("depot")
-    counter = np.where(frame["service_level"].eq("locker"), _LOCKER_SHARE, _COUNTER[parcels.last_carrier])[rows]
+    counter = np.where(
+        frame["service_level"].eq("locker"), _LOCKER_SHARE, _COUNTER[parcels.last_carrier]
+    )[rows]
     chance = random.random(len(rows))
-    to_counter, failed = chance < counter, (chance >= counter) & (random.random(len(rows)) < scenario.failed_attempt)
+    to_counter, failed = (
+        chance < counter,
+        (chance >= counter) & (random.random(len(rows)) < scenario.failed_attempt),
+    )
 
     def told(stage: int, code: EventCode, raw: str, some: Ints, times: Floats) -> Happening:
         return Happening(stage, code, raw, some, times, door[some])
 
     result = [
-        told(ARRIVAL, EventCode.DELIVERED, "DLV", rows[~to_counter & ~failed], at[~to_counter & ~failed]),
+        told(
+            ARRIVAL,
+            EventCode.DELIVERED,
+            "DLV",
+            rows[~to_counter & ~failed],
+            at[~to_counter & ~failed],
+        ),
         told(ARRIVAL, EventCode.AVAILABLE_FOR_PICKUP, "CNT", rows[to_counter], at[to_counter]),
         told(ARRIVAL, EventCode.DELIVERY_ATTEMPTED, "ATT", rows[failed], at[failed]),
     ]
@@ -172,13 +255,29 @@ def _after_arrival(
         again = random.random(len(waiting)) < scenario.failed_attempt
         result += [
             told(_AFTER_ARRIVAL, EventCode.OUT_FOR_DELIVERY, f"OFD{attempt}", waiting, loaded),
-            told(_AFTER_ARRIVAL, EventCode.DELIVERED, f"DLV{attempt}", waiting[~again], since[~again]),
-            told(_AFTER_ARRIVAL, EventCode.DELIVERY_ATTEMPTED, f"ATT{attempt}", waiting[again], since[again]),
+            told(
+                _AFTER_ARRIVAL, EventCode.DELIVERED, f"DLV{attempt}", waiting[~again], since[~again]
+            ),
+            told(
+                _AFTER_ARRIVAL,
+                EventCode.DELIVERY_ATTEMPTED,
+                f"ATT{attempt}",
+                waiting[again],
+                since[again],
+            ),
         ]
         waiting, since = waiting[again], since[again]
     on_counter, left = rows[to_counter], random.random(int(to_counter.sum())) < _LEFT_ON_COUNTER
     fetched = at[to_counter] + _ON_COUNTER * _spread(random, len(on_counter))
-    result.append(told(_AFTER_ARRIVAL, EventCode.PICKED_UP_BY_RECIPIENT, "FET", on_counter[~left], fetched[~left]))
+    result.append(
+        told(
+            _AFTER_ARRIVAL,
+            EventCode.PICKED_UP_BY_RECIPIENT,
+            "FET",
+            on_counter[~left],
+            fetched[~left],
+        )
+    )
     back = np.concatenate([waiting, on_counter[left]])
     sent_back = np.concatenate([since + 24.0, at[to_counter][left] + _DAYS_ON_COUNTER * 24.0])
     returned = sent_back + _WAY_BACK * _spread(random, len(back))
@@ -189,7 +288,15 @@ def _after_arrival(
     ]
 
 
-def _runs(parcels: Parcels, clocks: Clocks, rows: Ints, begun: Floats, kind: str, median: float, random: np.random.Generator) -> Floats:
+def _runs(
+    parcels: Parcels,
+    clocks: Clocks,
+    rows: Ints,
+    begun: Floats,
+    kind: str,
+    median: float,
+    random: np.random.Generator,
+) -> Floats:
     """When a clock of the destinations has run for a while, (R,)."""
     clock = parcels.destination[rows] * len(KINDS) + KINDS.index(kind)
     return clocks.after(clock, begun[:, None], (median * _spread(random, len(rows)))[:, None])[:, 0]
@@ -202,19 +309,44 @@ def _spread(random: np.random.Generator, count: int) -> Floats:
 
 
 def _written_down(
-    frame: pd.DataFrame, parcels: Parcels, journeys: _Journeys, happenings: list[Happening], wrong_number: np.ndarray, scenario: Scenario
+    frame: pd.DataFrame,
+    parcels: Parcels,
+    journeys: _Journeys,
+    happenings: list[Happening],
+    wrong_number: np.ndarray,
+    scenario: Scenario,
 ) -> pd.DataFrame:
     """The truth, one row a shipment: when and where each stage was entered, and what went wrong."""
     names = np.array([*PLACES, None], dtype=object)
-    entered = {f"entered_{name}_at": instants(journeys.entered[:, number], scenario) for number, name in enumerate(NAMES)}
+    entered = {
+        f"entered_{name}_at": instants(journeys.entered[:, number], scenario)
+        for number, name in enumerate(NAMES)
+    }
     place = {
-        f"place_{name}": pd.Categorical(names[np.where(np.isnan(journeys.entered[:, number]), -1, _places(parcels, journeys, number))], categories=PLACES)
+        f"place_{name}": pd.Categorical(
+            names[
+                np.where(
+                    np.isnan(journeys.entered[:, number]), -1, _places(parcels, journeys, number)
+                )
+            ],
+            categories=PLACES,
+        )
         for number, name in enumerate(NAMES)
         if number >= NAMES.index("outbound")
     }
-    codes = np.array([stage.end_code.value if stage.swallowed else None for stage in STAGES] + [None], dtype=object)
-    failed = sum(np.bincount(what.rows, minlength=len(frame)) for what in happenings if what.code is EventCode.DELIVERY_ATTEMPTED)
-    is_returned = np.isin(np.arange(len(frame)), np.concatenate([what.rows for what in happenings if what.code is EventCode.RETURN_STARTED]))
+    codes = np.array(
+        [stage.end_code.value if stage.swallowed else None for stage in STAGES] + [None],
+        dtype=object,
+    )
+    failed = sum(
+        np.bincount(what.rows, minlength=len(frame))
+        for what in happenings
+        if what.code is EventCode.DELIVERY_ATTEMPTED
+    )
+    is_returned = np.isin(
+        np.arange(len(frame)),
+        np.concatenate([what.rows for what in happenings if what.code is EventCode.RETURN_STARTED]),
+    )
     return pd.DataFrame(
         {
             "shipment_id": frame["shipment_id"],

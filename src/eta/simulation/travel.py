@@ -1,7 +1,7 @@
 """The one generative process: how parcels move on, many futures at once.
 
-The simulator runs it with one future and the world's own days; the laws run it with many futures and days drawn from the
-world's law. There is no second description of a journey.
+The simulator runs it with one future and the world's own days; the laws run it with many futures
+and days drawn from the world's law. There is no second description of a journey.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Draws(Protocol):
 class Surroundings(Protocol):
     """Hubs and weather."""
 
-    def log_factor(self, parcels: Parcels, stage: int, rows: Ints, entered: Floats, draws: Draws) -> Floats:
+    def log_factor(
+        self, parcels: Parcels, stage: int, rows: Ints, entered: Floats, draws: Draws
+    ) -> Floats:
         """Log of how much longer the stage takes for parcels ``rows`` that enter at ``entered`` (R, M)."""
         ...
 
@@ -77,7 +79,8 @@ class Start:
 class Step:
     """One stage of parcels ``rows`` (R,) in M futures, (R, M) each; ``stage`` may be the arrival.
 
-    ``weight`` is the probability of what was known of the first stage, 1 for parcels that did not start here.
+    ``weight`` is the probability of what was known of the first stage, 1 for parcels that did not
+    start here.
     """
 
     stage: int
@@ -88,45 +91,76 @@ class Step:
     weight: Floats
 
 
-def travel(parcels: Parcels, clocks: Clocks, surroundings: Surroundings, draws: Draws, start: Start) -> Iterator[Step]:
+def travel(
+    parcels: Parcels, clocks: Clocks, surroundings: Surroundings, draws: Draws, start: Start
+) -> Iterator[Step]:
     """The stages in order, up to the arrival; a parcel that is swallowed enters no further stage (``entered`` is infinite)."""
     at = np.repeat(start.entered[:, None], draws.futures, axis=1)
     strayed = np.zeros(at.shape, dtype=bool)
     for number, stage in enumerate(STAGES):
-        rows = np.flatnonzero((start.stage <= number) & ((parcels.fork[:, number] > 0) | (start.stage == number)))
+        rows = np.flatnonzero(
+            (start.stage <= number) & ((parcels.fork[:, number] > 0) | (start.stage == number))
+        )
         if not len(rows):
             continue
         entered, is_first = at[rows], (start.stage[rows] == number)[:, None]
-        taken = np.isfinite(entered) & (is_first | (strayed[rows] if number == ASTRAY else _forks(parcels, number, rows, draws)))
+        taken = np.isfinite(entered) & (
+            is_first | (strayed[rows] if number == ASTRAY else _forks(parcels, number, rows, draws))
+        )
         if number == STRAYED:
             strayed[rows] = taken
         if not taken.any():
             continue
-        median = parcels.median[rows, number][:, None] * np.exp(surroundings.log_factor(parcels, number, rows, entered, draws))
-        left, weight = _ends(parcels.clock[rows, number], clocks, entered, median, number, rows, start, draws)
+        median = parcels.median[rows, number][:, None] * np.exp(
+            surroundings.log_factor(parcels, number, rows, entered, draws)
+        )
+        left, weight = _ends(
+            parcels.clock[rows, number], clocks, entered, median, number, rows, start, draws
+        )
         swallowed = np.zeros(taken.shape, dtype=bool)
         if stage.swallowed:
             swallowed = taken & ~is_first & (draws.uniform(number, SWALLOW, rows) < stage.swallowed)
         at[rows] = np.where(swallowed, np.inf, np.where(taken, left, entered))
         yield Step(number, rows, entered, taken, swallowed, weight)
     every = np.arange(len(parcels))
-    yield Step(len(STAGES), every, at, np.isfinite(at), np.zeros(at.shape, dtype=bool), np.ones(at.shape))
+    yield Step(
+        len(STAGES), every, at, np.isfinite(at), np.zeros(at.shape, dtype=bool), np.ones(at.shape)
+    )
 
 
 def _forks(parcels: Parcels, stage: int, rows: Ints, draws: Draws) -> Bools:
     """Whether parcels that have come that far enter the stage, (R, M) or (R, 1)."""
     chance = parcels.fork[rows, stage][:, None]
-    return np.ones(chance.shape, dtype=bool) if (chance == 1.0).all() else draws.uniform(stage, FORK, rows) < chance
+    return (
+        np.ones(chance.shape, dtype=bool)
+        if (chance == 1.0).all()
+        else draws.uniform(stage, FORK, rows) < chance
+    )
 
 
-def _ends(clock: Ints, clocks: Clocks, entered: Floats, median: Floats, stage: int, rows: Ints, start: Start, draws: Draws) -> tuple[Floats, Floats]:
+def _ends(
+    clock: Ints,
+    clocks: Clocks,
+    entered: Floats,
+    median: Floats,
+    stage: int,
+    rows: Ints,
+    start: Start,
+    draws: Draws,
+) -> tuple[Floats, Floats]:
     """When a stage ends, and the probability of what is known of it, (R, M) each."""
     spread = STAGES[stage].spread
     tail, weight = draws.uniform(stage, DURATION, rows), np.ones(entered.shape)
-    first = np.flatnonzero(start.stage[rows] == stage) if start.first is not First.NOTHING else np.empty(0, dtype=np.int64)
+    first = (
+        np.flatnonzero(start.stage[rows] == stage)
+        if start.first is not First.NOTHING
+        else np.empty(0, dtype=np.int64)
+    )
     known_at = np.broadcast_to(start.known_at[rows[first]][:, None], (len(first), entered.shape[1]))
     if len(first):
-        longer = _tail(clocks.between(clock[first], entered[first], known_at), median[first], spread)
+        longer = _tail(
+            clocks.between(clock[first], entered[first], known_at), median[first], spread
+        )
         if start.first is First.ENDS_AFTER:
             tail[first], weight[first] = tail[first] * longer, longer
         else:
@@ -175,9 +209,10 @@ class SeededDraws:
 class MomentDraws:
     """M futures of R moments, the same whatever other moments are asked about.
 
-    Each dimension is a fixed permutation of M evenly spaced numbers, moved around the circle by a number that a hash of
-    the moment's ``key`` (R,) and the dimension gives (Cranley and Patterson 1976): every number is uniform, numbers of
-    different dimensions are independent, and M of them fill the unit interval evenly.
+    Each dimension is a fixed permutation of M evenly spaced numbers, moved around the circle by a
+    number that a hash of the moment's ``key`` (R,) and the dimension gives (Cranley and Patterson
+    1976): every number is uniform, numbers of different dimensions are independent, and M of them
+    fill the unit interval evenly.
     """
 
     key: NDArray[np.uint64]
@@ -187,7 +222,9 @@ class MomentDraws:
         """Numbers in (0, 1)."""
         salt = np.uint64((stage * 97 + what + 1) * 0x9E3779B97F4A7C15 % 2**64)
         shift = (_mixed(self.key[rows] ^ salt) >> np.uint64(11)).astype(np.float64) / 2.0**53
-        return np.clip((_evenly(self.futures, stage, what) + shift[:, None]) % 1.0, 1e-12, 1.0 - 1e-12)
+        return np.clip(
+            (_evenly(self.futures, stage, what) + shift[:, None]) % 1.0, 1e-12, 1.0 - 1e-12
+        )
 
 
 @cache

@@ -1,7 +1,8 @@
 """What a database must offer, and the SQL that both of ours understand.
 
-Statements are written once, with ``?`` for a value and ``IN ??`` for a list of values (``Many``). Instants are whole
-microseconds since 1970 in UTC, so that nothing is rounded or shifted on the way in or out.
+Statements are written once, with ``?`` for a value and ``IN ??`` for a list of values (``Many``).
+Instants are whole microseconds since 1970 in UTC, so that nothing is rounded or shifted on the way
+in or out.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Engine(Protocol):
 
     #: What comes after the columns of a table that is read in the order of its key.
     clustered: str
-    #: A statement by which processes that change tables take turns, if beginning to write is not enough.
+    #: A statement by which processes that change tables take turns, if beginning to write is not
+    #: enough.
     turns: str | None
     #: Several processes may write.
     is_shared: bool

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 _PATIENCE_S = 10
 #: Seconds that one statement may take.
 _LONGEST_S = 30
-#: A server that is gone without a word is noticed after about so long, in seconds and, the last, milliseconds.
-_TCP: dict[str, Any] = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+#: A server that is gone without a word is noticed after about so long, in seconds and, the last,
+#: milliseconds.
+_TCP: dict[str, Any] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 class PostgresConnection:
@@ -48,7 +54,9 @@ class PostgresConnection:
 
     def begin(self, *, writes: bool) -> None:
         """Begins a transaction."""
-        self._connection.execute("BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._connection.execute(
+            "BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        )
 
     def commit(self) -> None:
         """Ends the transaction; when this returns, what was written is on the server's disk."""
@@ -84,7 +92,9 @@ class PostgresEngine:
         try:
             import psycopg  # only who uses PostgreSQL needs it
         except ImportError:
-            raise InvalidSetting("ETA_DATABASE_URL names PostgreSQL, whose driver is not installed; install eta[postgresql]") from None
+            raise InvalidSetting(
+                "ETA_DATABASE_URL names PostgreSQL, whose driver is not installed; install eta[postgresql]"
+            ) from None
         self._psycopg, self._url = psycopg, url
 
     def writer(self) -> PostgresConnection:
@@ -94,14 +104,18 @@ class PostgresEngine:
             StoreUnavailable: if the server does not answer.
         """
         try:
-            connection = self._psycopg.connect(self._url, autocommit=True, connect_timeout=_PATIENCE_S, **_TCP)
+            connection = self._psycopg.connect(
+                self._url, autocommit=True, connect_timeout=_PATIENCE_S, **_TCP
+            )
             # An answer means that it is on the disk, whatever the server's default.
             connection.execute("SET synchronous_commit = on")
             connection.execute(f"SET lock_timeout = '{_PATIENCE_S}s'")
             connection.execute(f"SET statement_timeout = '{_LONGEST_S}s'")
         except self._psycopg.Error as error:
             # The message of libpq may hold the address, never the password.
-            raise StoreUnavailable(f"PostgreSQL does not answer: {str(error).splitlines()[0]}") from None
+            raise StoreUnavailable(
+                f"PostgreSQL does not answer: {str(error).splitlines()[0]}"
+            ) from None
         return PostgresConnection(connection)
 
     def reader(self) -> PostgresConnection:
@@ -118,7 +132,12 @@ class PostgresEngine:
     def is_outage(self, error: Exception) -> bool:
         """Whether the server, its disk or the way to it is to blame."""
         # A server that may only be read, as after a failover, is an internal error to the driver.
-        return isinstance(error, self._psycopg.OperationalError | self._psycopg.InterfaceError | self._psycopg.InternalError)
+        return isinstance(
+            error,
+            self._psycopg.OperationalError
+            | self._psycopg.InterfaceError
+            | self._psycopg.InternalError,
+        )
 
     def close(self) -> None:
         """Nothing is held."""

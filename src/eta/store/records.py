@@ -11,7 +11,8 @@ class StoredShipment(NamedTuple):
     shipment_id: str
     #: The shop's own number.
     external_id: str | None
-    #: The number under which the carrier tells of it, told apart from an earlier parcel that bore it.
+    #: The number under which the carrier tells of it, told apart from an earlier parcel that bore
+    #: it.
     tracking: str | None
     #: JSON.
     facts: str

@@ -8,10 +8,31 @@ from operator import itemgetter
 from typing import TypeVar
 
 from eta.store.engine import Connection, Many, Row
-from eta.store.records import Quarantined, StoredEvent, StoredFlag, StoredForecast, StoredReply, StoredShipment, StoredState, StoredTracking, StoredVersion
+from eta.store.records import (
+    Quarantined,
+    StoredEvent,
+    StoredFlag,
+    StoredForecast,
+    StoredReply,
+    StoredShipment,
+    StoredState,
+    StoredTracking,
+    StoredVersion,
+)
 from eta.store.tables import OF_SHIPMENTS, OF_SUBJECTS
 
-T = TypeVar("T", StoredShipment, StoredTracking, StoredVersion, StoredEvent, StoredState, StoredForecast, StoredFlag, StoredReply, Quarantined)
+T = TypeVar(
+    "T",
+    StoredShipment,
+    StoredTracking,
+    StoredVersion,
+    StoredEvent,
+    StoredState,
+    StoredForecast,
+    StoredFlag,
+    StoredReply,
+    Quarantined,
+)
 
 
 def _columns(kind: type[T]) -> str:
@@ -31,11 +52,16 @@ def _select(table: str, kind: type[T], where: str) -> str:
     return f"SELECT {_columns(kind)} FROM {table} WHERE tenant = ? AND {where}"  # noqa: S608  # names of ours
 
 
-_SHIPMENTS = {column: _select("shipments", StoredShipment, f"{column} IN ??") for column in ("shipment_id", "external_id", "tracking")}
+_SHIPMENTS = {
+    column: _select("shipments", StoredShipment, f"{column} IN ??")
+    for column in ("shipment_id", "external_id", "tracking")
+}
 _TRACKINGS = _select("trackings", StoredTracking, "carrier_number IN ?? ORDER BY generation")
 _EVENTS = _select("events", StoredEvent, "subject IN ??")
 _STATES = _select("states", StoredState, "shipment_id IN ??")
-_VERSIONS = _select("shipment_versions", StoredVersion, "shipment_id IN ?? ORDER BY shipment_id, known_at")
+_VERSIONS = _select(
+    "shipment_versions", StoredVersion, "shipment_id IN ?? ORDER BY shipment_id, known_at"
+)
 _FORECASTS = _select("forecasts", StoredForecast, "shipment_id IN ?? ORDER BY shipment_id, as_of")
 _FLAGS = _select("flags", StoredFlag, "shipment_id IN ?? ORDER BY shipment_id, raised_at")
 _REPLIES = _select("replies", StoredReply, "idempotency_key IN ??")
@@ -46,7 +72,10 @@ _QUARANTINED = _select(
     "event_id > ? AND NOT EXISTS (SELECT 1 FROM events WHERE events.tenant = quarantine.tenant AND events.subject = quarantine.subject"
     " AND events.event_id = quarantine.event_id) ORDER BY event_id LIMIT ?",
 )
-_PUT_SHIPMENT, _PUT_STATE = _upsert("shipments", StoredShipment, ("shipment_id",)), _upsert("states", StoredState, ("shipment_id",))
+_PUT_SHIPMENT, _PUT_STATE = (
+    _upsert("shipments", StoredShipment, ("shipment_id",)),
+    _upsert("states", StoredState, ("shipment_id",)),
+)
 _PUT_TRACKING = _upsert("trackings", StoredTracking, ("tracking",))
 _PUT_FLAG = _upsert("flags", StoredFlag, ("shipment_id", "raised_at"))
 _PUT_VERSION = _upsert("shipment_versions", StoredVersion, ("shipment_id", "known_at"))
@@ -62,8 +91,22 @@ _id = itemgetter(0)
 class Session:
     """One transaction; ``stamp`` is when what it writes becomes known, ``now`` what the clock says; both are 0 where it only reads."""
 
-    def __init__(self, connection: Connection, *, stamp: int = 0, now: int = 0, number: int = 0, secret: str = "") -> None:
-        self._connection, self.stamp, self.now, self.number, self._secret = connection, stamp, now, number, secret
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        stamp: int = 0,
+        now: int = 0,
+        number: int = 0,
+        secret: str = "",
+    ) -> None:
+        self._connection, self.stamp, self.now, self.number, self._secret = (
+            connection,
+            stamp,
+            now,
+            number,
+            secret,
+        )
 
     def new_id(self, prefix: str) -> str:
         """An id that nobody can guess and that never comes again."""
@@ -76,15 +119,25 @@ class Session:
 
     def trackings(self, tenant: str, carrier_numbers: Iterable[str]) -> dict[str, StoredTracking]:
         """The parcel that bears each number of a carrier, or was the last to bear it."""
-        return {found.carrier_number: found for found in self._found(StoredTracking, _TRACKINGS, tenant, carrier_numbers)}
+        return {
+            found.carrier_number: found
+            for found in self._found(StoredTracking, _TRACKINGS, tenant, carrier_numbers)
+        }
 
-    def page(self, tenant: str, after: str, limit: int, *, status: str | None = None) -> list[StoredShipment]:
+    def page(
+        self, tenant: str, after: str, limit: int, *, status: str | None = None
+    ) -> list[StoredShipment]:
         """Shipments in the order of their ids, after one of them; with ``status``, those whose state has it."""
         columns = ", ".join(f"shipments.{name}" for name in StoredShipment._fields)
         join = "JOIN states USING (tenant, shipment_id) " if status else ""
         where = "AND status = ? " if status else ""
         sql = f"SELECT {columns} FROM shipments {join}WHERE tenant = ? AND shipment_id > ? {where}ORDER BY shipment_id LIMIT ?"  # noqa: S608  # names of ours
-        return [StoredShipment._make(row) for row in self._connection.rows(sql, tenant, after, *([status] if status else []), limit)]
+        return [
+            StoredShipment._make(row)
+            for row in self._connection.rows(
+                sql, tenant, after, *([status] if status else []), limit
+            )
+        ]
 
     def all_shipments(self, tenant: str) -> list[StoredShipment]:
         """Every shipment of a tenant."""
@@ -110,7 +163,13 @@ class Session:
 
     def statuses(self, tenant: str, shipment_ids: Iterable[str]) -> dict[str, str]:
         """The status of each shipment that has a state."""
-        return dict(self._connection.rows("SELECT shipment_id, status FROM states WHERE tenant = ? AND shipment_id IN ??", tenant, Many(list(shipment_ids))))
+        return dict(
+            self._connection.rows(
+                "SELECT shipment_id, status FROM states WHERE tenant = ? AND shipment_id IN ??",
+                tenant,
+                Many(list(shipment_ids)),
+            )
+        )
 
     def forecasts(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredForecast]:
         """Forecasts as they were issued, oldest first."""
@@ -122,16 +181,24 @@ class Session:
 
     def estimate(self, tenant: str, estimate_id: str) -> str | None:
         """The answer, JSON, that was given as an estimate."""
-        found = self._connection.rows("SELECT answer FROM estimates WHERE tenant = ? AND estimate_id = ?", tenant, estimate_id)
+        found = self._connection.rows(
+            "SELECT answer FROM estimates WHERE tenant = ? AND estimate_id = ?", tenant, estimate_id
+        )
         return found[0][0] if found else None
 
     def replies(self, tenant: str, keys: Iterable[str]) -> dict[str, StoredReply]:
         """Replies that were given under idempotency keys."""
-        return {found.idempotency_key: found for found in self._found(StoredReply, _REPLIES, tenant, keys)}
+        return {
+            found.idempotency_key: found
+            for found in self._found(StoredReply, _REPLIES, tenant, keys)
+        }
 
     def quarantined(self, tenant: str, after: str, limit: int) -> list[Quarantined]:
         """Scans that cannot be right, in the order of their ids."""
-        return [Quarantined._make(row) for row in self._connection.rows(_QUARANTINED, tenant, after, limit)]
+        return [
+            Quarantined._make(row)
+            for row in self._connection.rows(_QUARANTINED, tenant, after, limit)
+        ]
 
     def known_through(self) -> int:
         """When the last transaction before this one became known."""
@@ -139,16 +206,20 @@ class Session:
 
     def counts(self, tenant: str) -> dict[str, int]:
         """How many shipments, scans and quarantined scans there are."""
-        return {
-            table: self._connection.rows(f"SELECT count(*) FROM {table} WHERE tenant = ?", tenant)[0][0]  # noqa: S608  # names of ours
-            for table in ("shipments", "events", "quarantine")
-        }
+        counts = {}
+        for table in ("shipments", "events", "quarantine"):
+            query = f"SELECT count(*) FROM {table} WHERE tenant = ?"  # noqa: S608  # names of ours
+            counts[table] = self._connection.rows(query, tenant)[0][0]
+        return counts
 
     def put_shipments(self, tenant: str, shipments: Iterable[StoredShipment]) -> None:
         """Shipments as they are now, and as versions known from now on."""
         rows = list(shipments)
         self._connection.many(_PUT_SHIPMENT, [(tenant, *row) for row in rows])
-        self._connection.many(_PUT_VERSION, [(tenant, row.shipment_id, self.stamp, row.tracking, row.facts) for row in rows])
+        self._connection.many(
+            _PUT_VERSION,
+            [(tenant, row.shipment_id, self.stamp, row.tracking, row.facts) for row in rows],
+        )
 
     def put_trackings(self, tenant: str, trackings: Iterable[StoredTracking]) -> None:
         """Who bears which number now."""
@@ -167,9 +238,14 @@ class Session:
         """Answers as they are given."""
         self._connection.many(_ADD_FORECAST, [(tenant, *forecast) for forecast in forecasts])
 
-    def add_estimate(self, tenant: str, estimate_id: str, as_of: int, model_version: str | None, answer: str) -> None:
+    def add_estimate(
+        self, tenant: str, estimate_id: str, as_of: int, model_version: str | None, answer: str
+    ) -> None:
         """An estimate as it is shown."""
-        self._connection.many("INSERT INTO estimates VALUES (?, ?, ?, ?, ?)", [(tenant, estimate_id, as_of, model_version, answer)])
+        self._connection.many(
+            "INSERT INTO estimates VALUES (?, ?, ?, ?, ?)",
+            [(tenant, estimate_id, as_of, model_version, answer)],
+        )
 
     def put_flags(self, tenant: str, flags: Iterable[StoredFlag]) -> None:
         """Flags that were raised, or that end."""
@@ -177,13 +253,19 @@ class Session:
 
     def add_outbox(self, tenant: str, entries: Iterable[tuple[str, str, str]]) -> None:
         """What subscribers are to hear of: type, shipment and payload (JSON) each."""
-        rows = [(self.number + place, tenant, kind, shipment_id, self.stamp, payload) for place, (kind, shipment_id, payload) in enumerate(entries, start=1)]
+        rows = [
+            (self.number + place, tenant, kind, shipment_id, self.stamp, payload)
+            for place, (kind, shipment_id, payload) in enumerate(entries, start=1)
+        ]
         self.number += len(rows)
         self._connection.many("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def outbox(self, tenant: str) -> list[Row]:
         """Number, type, shipment, time and payload of what subscribers are to hear of, in order."""
-        return self._connection.rows("SELECT number, type, shipment_id, created_at, payload FROM outbox WHERE tenant = ? ORDER BY number", tenant)
+        return self._connection.rows(
+            "SELECT number, type, shipment_id, created_at, payload FROM outbox WHERE tenant = ? ORDER BY number",
+            tenant,
+        )
 
     def add_replies(self, tenant: str, replies: Iterable[StoredReply]) -> None:
         """Replies that are to be given again."""
@@ -214,7 +296,11 @@ class Session:
 
     def _found(self, kind: type[T], sql: str, tenant: str, values: Iterable[str]) -> list[T]:
         asked = list(dict.fromkeys(values))
-        return [kind._make(row) for row in self._connection.rows(sql, tenant, Many(asked))] if asked else []
+        return (
+            [kind._make(row) for row in self._connection.rows(sql, tenant, Many(asked))]
+            if asked
+            else []
+        )
 
     def erase(self, tenant: str, shipments: Sequence[StoredShipment]) -> None:
         """Takes shipments away with all that was told and said of them; replies hold nothing but ids and go in time.
@@ -223,18 +309,36 @@ class Session:
         """
         ids = [each.shipment_id for each in shipments]
         borne = {version.tracking for version in self.versions(tenant, ids) if version.tracking}
-        others = self._connection.rows("SELECT tracking, shipment_id FROM shipment_versions WHERE tenant = ? AND tracking IN ??", tenant, Many(list(borne)))
+        others = self._connection.rows(
+            "SELECT tracking, shipment_id FROM shipment_versions WHERE tenant = ? AND tracking IN ??",
+            tenant,
+            Many(list(borne)),
+        )
         own = borne - {tracking for tracking, shipment_id in others if shipment_id not in ids}
         for table in OF_SHIPMENTS:
-            self._connection.rows(f"DELETE FROM {table} WHERE tenant = ? AND shipment_id IN ??", tenant, Many(ids))  # noqa: S608  # names of ours
-        self._connection.rows("UPDATE trackings SET shipment_id = NULL WHERE tenant = ? AND shipment_id IN ??", tenant, Many(ids))
+            self._connection.rows(
+                f"DELETE FROM {table} WHERE tenant = ? AND shipment_id IN ??",  # noqa: S608  # names of ours
+                tenant,
+                Many(ids),
+            )
+        self._connection.rows(
+            "UPDATE trackings SET shipment_id = NULL WHERE tenant = ? AND shipment_id IN ??",
+            tenant,
+            Many(ids),
+        )
         self.forget(tenant, [*ids, *own])
 
     def forget(self, tenant: str, subjects: Sequence[str]) -> None:
         """Takes away what was told of subjects, and the numbers among them."""
         for table in OF_SUBJECTS:
-            self._connection.rows(f"DELETE FROM {table} WHERE tenant = ? AND subject IN ??", tenant, Many(subjects))  # noqa: S608  # names of ours
-        self._connection.rows("DELETE FROM trackings WHERE tenant = ? AND tracking IN ??", tenant, Many(subjects))
+            self._connection.rows(
+                f"DELETE FROM {table} WHERE tenant = ? AND subject IN ??",  # noqa: S608  # names of ours
+                tenant,
+                Many(subjects),
+            )
+        self._connection.rows(
+            "DELETE FROM trackings WHERE tenant = ? AND tracking IN ??", tenant, Many(subjects)
+        )
 
     def forget_what_nobody_registered(self, before: int, limit: int) -> int:
         """Takes away scans of some numbers that nobody has registered, of which nothing was told since a moment; how many numbers.

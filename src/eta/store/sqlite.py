@@ -1,7 +1,8 @@
 """SQLite, in a file or in memory, by the build of SQLite that ``apsw`` brings.
 
-The interpreter's own SQLite may be one of those (3.7.0 to 3.51.2) in which two connections that write or checkpoint one
-WAL at the same moment can corrupt it; ours is newer, and only one connection ever does either. Readers cannot.
+The interpreter's own SQLite may be one of those (3.7.0 to 3.51.2) in which two connections that
+write or checkpoint one WAL at the same moment can corrupt it; ours is newer, and only one
+connection ever does either. Readers cannot.
 """
 
 from __future__ import annotations
@@ -23,11 +24,20 @@ from eta.store.engine import Many, Row
 
 #: Milliseconds that a connection waits for another one's lock.
 _PATIENCE_MS = 10_000
-#: Pages of the write-ahead log (4 KiB each) from which it is worked off when nobody waits, and even while callers do.
+#: Pages of the write-ahead log (4 KiB each) from which it is worked off when nobody waits, and even
+#: while callers do.
 _LONG_LOG, _LONGEST_LOG = 1_000, 16_384
 #: What a writer keeps of the file in memory.
 _CACHE_KIB = 65_536
-_OUTAGES = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError, apsw.CorruptError, apsw.NotADBError)
+_OUTAGES = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.BusyError,
+    apsw.ReadOnlyError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+)
 
 
 class SqliteConnection:
@@ -58,10 +68,13 @@ class SqliteConnection:
         """Begins a transaction.
 
         Raises:
-            StoreUnavailable: if it would write to a file that was moved or deleted: nobody would find it again.
+            StoreUnavailable: if it would write to a file that was moved or deleted: nobody would
+                find it again.
         """
         if writes and self._has_moved():
-            raise StoreUnavailable("the database file was moved, replaced or deleted while it was in use")
+            raise StoreUnavailable(
+                "the database file was moved, replaced or deleted while it was in use"
+            )
         self._connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     def _has_moved(self) -> bool:
@@ -94,9 +107,15 @@ class SqliteConnection:
             self._pages = pages
             return apsw.SQLITE_OK
 
-        # Setting a hook of our own takes SQLite's, which would work the log off within a commit, away.
+        # Setting a hook of our own takes SQLite's, which would work the log off within a commit,
+        # away.
         self._connection.set_wal_hook(note)
-        for setting in ("journal_mode = WAL", f"synchronous = {synchronous}", "secure_delete = ON", f"cache_size = -{_CACHE_KIB}"):
+        for setting in (
+            "journal_mode = WAL",
+            f"synchronous = {synchronous}",
+            "secure_delete = ON",
+            f"cache_size = -{_CACHE_KIB}",
+        ):
             self.rows(f"PRAGMA {setting}")
 
     def close(self) -> None:
@@ -112,16 +131,21 @@ def _translated(sql: str) -> str:
 class SqliteEngine:
     """A file, or memory where ``path`` is None; at most one process writes to a file.
 
-    ``synchronous`` and ``vfs`` are for experiments with power cuts: anything but FULL may lose what was acknowledged.
+    ``synchronous`` and ``vfs`` are for experiments with power cuts: anything but FULL may lose what
+    was acknowledged.
     """
 
     clustered = "WITHOUT ROWID"
     turns: str | None = None
     is_shared = False
 
-    def __init__(self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
+    def __init__(
+        self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None
+    ) -> None:
         self._path, self._synchronous = path, synchronous
-        self._database, self._uses_vfs = (str(path), vfs) if path else (f"file:/eta-{secrets.token_hex(8)}?vfs=memdb", None)
+        self._database, self._uses_vfs = (
+            (str(path), vfs) if path else (f"file:/eta-{secrets.token_hex(8)}?vfs=memdb", None)
+        )
         self._lock: int | None = None
         self._inode = 0
         # A database in memory lives as long as a connection to it does.
@@ -138,7 +162,11 @@ class SqliteEngine:
         try:
             self._hold()
             self._is_the_same()
-            connection = SqliteConnection(self._database, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI, self._uses_vfs)
+            connection = SqliteConnection(
+                self._database,
+                apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI,
+                self._uses_vfs,
+            )
             connection.prepare_to_write(synchronous=self._synchronous)
         except (apsw.Error, OSError) as error:
             raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from None
@@ -150,7 +178,11 @@ class SqliteEngine:
         Raises:
             StoreUnavailable: if there is no such file.
         """
-        access = apsw.SQLITE_OPEN_READONLY if self._path else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        access = (
+            apsw.SQLITE_OPEN_READONLY
+            if self._path
+            else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        )
         try:
             return SqliteConnection(self._database, access | apsw.SQLITE_OPEN_URI, self._uses_vfs)
         except apsw.Error as error:
@@ -176,7 +208,9 @@ class SqliteEngine:
     def _is_the_same(self) -> None:
         """A new file in the place of the one that was opened holds nothing of what was acknowledged, and may not get its log."""
         if self._path and (not self._path.exists() or self._path.stat().st_ino != self._inode):
-            raise StoreUnavailable(f"{self._path} was moved, replaced or deleted while it was in use; put it back, or start again")
+            raise StoreUnavailable(
+                f"{self._path} was moved, replaced or deleted while it was in use; put it back, or start again"
+            )
 
     def _hold(self) -> None:
         if self._path is None or self._lock is not None:
@@ -193,7 +227,9 @@ class SqliteEngine:
         self._lock = lock
         log = self._path.with_name(f"{self._path.name}-wal")
         if not self._path.exists() and log.exists() and log.stat().st_size:
-            raise StoreRejected(f"{log} is the log of a database that is not there; put {self._path.name} back, or take the log away with what it holds")
+            raise StoreRejected(
+                f"{log} is the log of a database that is not there; put {self._path.name} back, or take the log away with what it holds"
+            )
         # Nobody else on the machine reads what customers ordered.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         self._inode = self._path.stat().st_ino

@@ -1,10 +1,11 @@
 """The store: one thread writes, several read, and it is always known what was known when.
 
-What waits to be written is committed together: many callers share one sync of the disk, and each is answered only after
-it. All that is written in a transaction becomes known at one instant, its stamp. Stamps only grow, and none is at or
-before a moment that a reader has been given as "now": what is answered as of a moment stays true of that moment. With
-several processes on PostgreSQL this holds within each of them; between them, up to the length of a commit and the
-difference of their clocks.
+What waits to be written is committed together: many callers share one sync of the disk, and each is
+answered only after it. All that is written in a transaction becomes known at one instant, its
+stamp. Stamps only grow, and none is at or before a moment that a reader has been given as "now":
+what is answered as of a moment stays true of that moment. With several processes on PostgreSQL this
+holds within each of them; between them, up to the length of a commit and the difference of their
+clocks.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Store(Protocol):
     def submit(self, work: Work[I, T], item: I, *, weight: int = 1) -> Future[T]:
         """Has an item written; the result is there once it is durable.
 
-        The future raises what the work answered as an error, or ``StoreUnavailable``; then nothing was written.
+        The future raises what the work answered as an error, or ``StoreUnavailable``; then nothing
+        was written.
 
         Raises:
             StoreBusy: if too much waits already.
@@ -172,7 +174,9 @@ class SqlStore:
     @property
     def can_write(self) -> bool:
         """Whether the last attempt to write came through, and the one under way does not take for ever."""
-        return self._can_write and not (self._at_work_since and monotonic() - self._at_work_since > SLOWEST)
+        return self._can_write and not (
+            self._at_work_since and monotonic() - self._at_work_since > SLOWEST
+        )
 
     @property
     def secret(self) -> bytes:
@@ -214,7 +218,9 @@ class SqlStore:
             StoreBusy: if too much waits already.
             StoreUnavailable: if the store is being closed.
         """
-        return self.submit(_nothing, None) if monotonic() - self._written_at > TRY_OUT_AFTER else None
+        return (
+            self.submit(_nothing, None) if monotonic() - self._written_at > TRY_OUT_AFTER else None
+        )
 
     def write(self, work: Work[I, T], item: I) -> T:
         """Has an item written, and waits for it."""
@@ -230,7 +236,8 @@ class SqlStore:
             with self.snapshot() as session:
                 return ask(session)
         except StoreUnavailable:
-            # The connections that wait may all be those of a server that was restarted: one more, with a new one.
+            # The connections that wait may all be those of a server that was restarted: one more,
+            # with a new one.
             self._drop_readers()
             with self.snapshot() as session:
                 return ask(session)
@@ -258,7 +265,12 @@ class SqlStore:
             is_sound = not self._engine.is_outage(error) and not isinstance(error, StoreUnavailable)
             if not self._engine.is_outage(error):
                 raise
-            log.error("the store cannot be read: %s: %s", type(error).__name__, error, extra={"action": "store_unreadable"})
+            log.error(
+                "the store cannot be read: %s: %s",
+                type(error).__name__,
+                error,
+                extra={"action": "store_unreadable"},
+            )
             raise StoreUnavailable("the store cannot be read at the moment") from error
         finally:
             if connection is not None and is_sound:
@@ -280,7 +292,8 @@ class SqlStore:
         with self._wake:
             self._is_closing = True
             self._wake.notify()
-        # A database that is gone without a word is not waited for: what was not written was not acknowledged.
+        # A database that is gone without a word is not waited for: what was not written was not
+        # acknowledged.
         self._thread.join(timeout=SLOWEST)
         # The writer is closed last: the last one out works the log off, and readers cannot.
         self._drop_readers()
@@ -301,7 +314,9 @@ class SqlStore:
                     self._engine.tidy(self._connection, is_idle=not self._waiting)
                 except Exception as error:
                     if not self._engine.is_outage(error):
-                        log.exception("the store could not be tidied", extra={"action": "store_untidy"})
+                        log.exception(
+                            "the store could not be tidied", extra={"action": "store_untidy"}
+                        )
 
     def _take(self) -> list[_Job] | None:
         """What waits, as much as one transaction bears; nothing if it is time to see whether writing is possible again; None at the end."""
@@ -329,7 +344,12 @@ class SqlStore:
         except Exception as error:  # noqa: BLE001  # the callers hear of it
             if self._is_outage(error):
                 if self._can_write:
-                    log.error("nothing can be stored: %s: %s", type(error).__name__, error, extra={"action": "store_unavailable"})
+                    log.error(
+                        "nothing can be stored: %s: %s",
+                        type(error).__name__,
+                        error,
+                        extra={"action": "store_unavailable"},
+                    )
                 self._can_write = False
                 self._let_go()
                 for job in jobs:
@@ -340,7 +360,11 @@ class SqlStore:
             else:
                 # Not what the database says of it, which may repeat what was to be written.
                 stack = traceback.format_tb(error.__traceback__)
-                log.error("a write failed: %s", type(error).__name__, extra={"action": "write_failed", "stack": stack})
+                log.error(
+                    "a write failed: %s",
+                    type(error).__name__,
+                    extra={"action": "write_failed", "stack": stack},
+                )
                 jobs[0].result.set_exception(error)
             return
         if not self._can_write:
@@ -373,7 +397,16 @@ class SqlStore:
                 connection = self._connection = self._engine.writer()
             connection.begin(writes=True)
             stamp, number = connection.rows(_TAKE_TURN, stamp, stamp)[0]
-            session, results = Session(connection, stamp=stamp, now=self._knowledge.by_the_clock(), number=number, secret=self._secret), list[Any]()
+            session, results = (
+                Session(
+                    connection,
+                    stamp=stamp,
+                    now=self._knowledge.by_the_clock(),
+                    number=number,
+                    secret=self._secret,
+                ),
+                list[Any](),
+            )
             for work, group in groupby(jobs, key=lambda job: job.work):
                 results += work(session, [job.item for job in group])
             if session.number != number:
@@ -425,4 +458,6 @@ def engine_of(url: str) -> Engine:
         return SqliteEngine(Path(url.removeprefix("sqlite:")))
     if url.startswith(("postgresql://", "postgres://")):
         return PostgresEngine(url)
-    raise InvalidSetting("ETA_DATABASE_URL names no database; write sqlite:PATH, postgresql://USER@HOST/NAME, or memory: to forget at the end")
+    raise InvalidSetting(
+        "ETA_DATABASE_URL names no database; write sqlite:PATH, postgresql://USER@HOST/NAME, or memory: to forget at the end"
+    )

@@ -1,7 +1,7 @@
 """The tables, as migrations that only go forward.
 
-Each migration is one transaction that ends by saying how far the tables have come: killed at any statement, it never
-was, and the next start begins it anew.
+Each migration is one transaction that ends by saying how far the tables have come: killed at any
+statement, it never was, and the next start begins it anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ Migration = tuple[str, ...]
 
 MIGRATIONS: tuple[Migration, ...] = (
     (
-        # One row. Whoever writes updates it first, so that writers take turns and the times of knowledge only grow.
+        # One row. Whoever writes updates it first, so that writers take turns and the times of
+        # knowledge only grow.
         "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), known_through BIGINT NOT NULL, number BIGINT NOT NULL, secret TEXT NOT NULL)",
         "INSERT INTO clock VALUES (1, 0, 0, ?)",
         # What the shop says of a shipment, as it is now; `facts` is JSON.
@@ -26,7 +27,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             created_at BIGINT NOT NULL, changed_at BIGINT NOT NULL, PRIMARY KEY (tenant, shipment_id))""",
         "CREATE UNIQUE INDEX shipments_external_id ON shipments (tenant, external_id)",
         "CREATE UNIQUE INDEX shipments_tracking ON shipments (tenant, tracking)",
-        # The parcels that have borne a carrier's number, one after the other; without a shipment as long as nobody has registered it.
+        # The parcels that have borne a carrier's number, one after the other; without a shipment as
+        # long as nobody has registered it.
         """CREATE TABLE trackings (
             tenant TEXT NOT NULL, tracking TEXT NOT NULL, carrier_number TEXT NOT NULL, generation INTEGER NOT NULL, since BIGINT NOT NULL, shipment_id TEXT,
             PRIMARY KEY (tenant, tracking))""",
@@ -36,7 +38,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             tenant TEXT NOT NULL, shipment_id TEXT NOT NULL, known_at BIGINT NOT NULL, tracking TEXT, facts TEXT NOT NULL,
             PRIMARY KEY (tenant, shipment_id, known_at)) {clustered}""",
         "CREATE INDEX shipment_versions_tracking ON shipment_versions (tenant, tracking)",
-        # Scans. The subject is a carrier's number, or a shipment for what is told of it without one. Nothing is ever changed here.
+        # Scans. The subject is a carrier's number, or a shipment for what is told of it without
+        # one. Nothing is ever changed here.
         """CREATE TABLE events (
             tenant TEXT NOT NULL, subject TEXT NOT NULL, event_id TEXT NOT NULL, event_code TEXT NOT NULL, raw_code TEXT, place TEXT,
             occurred_at BIGINT NOT NULL, offset_minutes INTEGER NOT NULL, timezone_source TEXT NOT NULL, is_ambiguous INTEGER NOT NULL,
@@ -72,13 +75,27 @@ MIGRATIONS: tuple[Migration, ...] = (
 )
 
 #: Every table, in an order in which they can be filled.
-TABLES = ("shipments", "trackings", "shipment_versions", "events", "states", "forecasts", "estimates", "flags", "outbox", "replies", "quarantine")
+TABLES = (
+    "shipments",
+    "trackings",
+    "shipment_versions",
+    "events",
+    "states",
+    "forecasts",
+    "estimates",
+    "flags",
+    "outbox",
+    "replies",
+    "quarantine",
+)
 #: Tables that name a shipment, and those that name what a scan is told of.
 OF_SUBJECTS = ("events", "quarantine")
 OF_SHIPMENTS = ("shipments", "shipment_versions", "states", "forecasts", "flags", "outbox")
 
 
-def migrate(connection: Connection, engine: Engine, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(
+    connection: Connection, engine: Engine, migrations: Sequence[Migration] = MIGRATIONS
+) -> None:
     """Brings the tables up to date; a store of a newer version is left alone.
 
     Raises:
@@ -93,7 +110,9 @@ def migrate(connection: Connection, engine: Engine, migrations: Sequence[Migrati
             connection.rows("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")
             done = connection.rows("SELECT coalesce(max(number), 0) FROM migrations")[0][0]
             if done > len(migrations):
-                raise StoreRejected(f"the store was written by a newer version ({done} migrations, known are {len(migrations)}); install that version")
+                raise StoreRejected(
+                    f"the store was written by a newer version ({done} migrations, known are {len(migrations)}); install that version"
+                )
             if done < number:
                 for statement in statements:
                     values = (secrets.token_hex(32),) if "?" in statement else ()
