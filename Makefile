@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 # Competitors of the model are heavy: they live apart, and only `make prove NAME=peers` needs them.
 PEERS := .venv-peers
-PEERS_LOCK := training/benchmark/requirements.lock
+PEERS_LOCK := training/benchmarks/requirements.lock
 # What writes the clients in src/eta/client from the contract: Node and two generators. Only `make client` and `make check` need it.
 CLIENTS := .venv-clients
 CLIENTS_LOCK := tests/clients/requirements.lock
@@ -57,12 +57,14 @@ serve: $(READY) ## start the API on loopback, without keys
 	$(VENV)/bin/eta serve --demo
 
 bench: $(READY) ## measure how fast it is, as ratios of CPU time in one run; the figures in JSON come last
-	$(VENV)/bin/python training/benchmark/speed.py
+	$(VENV)/bin/python training/benchmarks/speed.py
 
 prove: $(READY) $(if $(filter peers,$(NAME)),$(PEERS)/.ready) ## run the experiment NAME behind a claim, or all of them; each ends with its verdict in JSON
 	for name in $(or $(NAME),hostile swaps memory slowdown scenario checkout split_orders); do \
-		case $$name in peers) export PYTHONPATH=src OMP_NUM_THREADS=1 python=$(PEERS)/bin/python;; *) python=$(VENV)/bin/python;; esac; \
-		$$python training/benchmark/$$name.py || exit 1; \
+		case $$name in \
+			peers) export PYTHONPATH=src OMP_NUM_THREADS=1; $(PEERS)/bin/python training/benchmarks/peers.py;; \
+			*) $(VENV)/bin/python training/experiments/$$name.py;; \
+		esac || exit 1; \
 	done
 
 $(PEERS)/.ready: $(PEERS_LOCK) | $(READY)

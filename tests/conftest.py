@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from eta.store.store import SqlStore
-from olist_files import write_olist
-from postgres import cluster
-from stores import KINDS, Clock, a_store, a_url, require_postgres
+from support.olist_files import write_olist
+from support.postgres import cluster
+from support.store import KINDS, Clock, a_store, a_url, require_postgres
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import typer
 
 from eta import bootstrap, settings
 from eta.cli import app
+from eta.datasets.base import QUARANTINE_COLUMNS
 from eta.delays import DelayPolicy
 from eta.domain import vocabulary
 from eta.domain.vocabulary import (
@@ -29,13 +30,14 @@ from eta.domain.vocabulary import (
     Status,
     TimezoneSource,
 )
-from eta.evaluation import coverage, summary, truth_check
-from eta.evaluation.scores import PINBALL_LEVELS
-from eta.forecast.hazard import HazardModel
+from eta.evaluation import coverage, summary
+from eta.evaluation import oracle_comparison as truth_check
+from eta.evaluation.metrics import PINBALL_LEVELS
+from eta.forecast.hazard.model import HazardModel
 from eta.forecast.support import LADDER
-from eta.ingest.base import QUARANTINE_COLUMNS
 from eta.journey.snapshots import MOMENTS
-from eta.service import backtest_models, score_parcels
+from eta.service.analysis import backtest as backtest_models
+from eta.service.scoring import score_dataset as score_parcels
 
 ROOT = Path(__file__).parents[1]
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {

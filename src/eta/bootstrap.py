@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from eta.calendars.holidays import LIBRARY, Holidays
+from eta.datasets.base import Imported
+from eta.datasets.cargo2000 import read_cargo2000
+from eta.datasets.olist import read_olist
+from eta.datasets.scms import read_scms
+from eta.datasets.tabular import read_tabular
 from eta.forecast.base import ArrivalModel
-from eta.forecast.baselines import (
+from eta.forecast.baselines.boosted import BoostedMedianBaseline, BoostedQuantilesBaseline
+from eta.forecast.baselines.simple import (
     HistoryBaseline,
     PromiseBaseline,
     PromiseRatioBaseline,
     SurvivalBaseline,
 )
-from eta.forecast.boosted import BoostedMedianBaseline, BoostedQuantilesBaseline
-from eta.forecast.hazard import HazardModel
-from eta.ingest.base import Imported
-from eta.ingest.cargo2000 import read_cargo2000
-from eta.ingest.olist import read_olist
-from eta.ingest.scms import read_scms
-from eta.ingest.tabular import read_tabular
+from eta.forecast.hazard.model import HazardModel
 
 #: Readers of data, by the name of the source.
 SOURCES: Mapping[str, Callable[[Path], Imported]] = {

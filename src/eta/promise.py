@@ -8,125 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.clocks import Clocks, instant_at, wall_at
-from eta.calendars.local import Dates, Instants, day_ends, local_dates
-from eta.curves import Curves, probability_at, quantile_at, row_of, start_of
+from eta.calendars.local_time import Dates, Instants, local_dates
+from eta.curves import Curves
 from eta.domain.errors import InvalidSetting
-from eta.journey.columns import Labels
+from eta.journey.categories import Labels
+from eta.local_dates import chances_of_days, dates_at
 
-_DATE, _NAT = np.dtype("datetime64[D]"), np.iinfo(np.int64).min
-#: In microseconds.
-_HOUR, _DAY = 3_600_000_000, 86_400_000_000
-_HOURS = np.timedelta64(1, "h")
-#: A second.
-_MOMENT_HOURS = 1.0 / 3600.0
 #: No promise reaches further: the end of what is forecast.
 _MOST_DAYS = 60
+
 #: Days that may be promised, that of the order included.
 QUOTED_DAYS = _MOST_DAYS + 1
+
 #: The costs of a late parcel, in days, between which one is looked for, and how often their range
 #: is halved.
 _CHEAPEST, _DEAREST, _HALVINGS = 1.0, 1e4, 20
 _MOST_KEPT = 0.99
-
-
-@dataclass(frozen=True, eq=False)
-class Windows:
-    """Dates, (N,) each, of N parcels; NaT where the parcel may well never arrive."""
-
-    earliest_on: Dates
-    median_on: Dates
-    latest_on: Dates
-
-
-def windows(curves: Curves, as_of: Instants, zone: Labels, *, coverage: float) -> Windows:
-    """The days of the central range of probability ``coverage`` and of the median.
-
-    The parcel arrives between the first and the last day, both included, with at least that
-    probability if the curve is right: whole days only widen the range.
-    """
-    return Windows(*dates_at(curves, window_levels(coverage), as_of, zone).T)
-
-
-def window_levels(coverage: float) -> tuple[float, float, float]:
-    """The levels of the ends and the middle of a central range."""
-    return (1.0 - coverage) / 2.0, 0.5, (1.0 + coverage) / 2.0
-
-
-def date_at(curves: Curves, level: float, as_of: Instants, zone: Labels) -> Dates:
-    """``dates_at`` for one level, (N,)."""
-    return dates_at(curves, (level,), as_of, zone)[:, 0]
-
-
-def dates_at(curves: Curves, levels: Sequence[float], as_of: Instants, zone: Labels) -> Dates:
-    """The local days, (N, L), by whose end the parcel has arrived with probabilities ``levels`` or more; NaT if none has."""
-    clocks = Clocks.of(zone.names)
-    days = _days(
-        curves.hours,
-        curves.cdf,
-        curves.waited_hours,
-        np.array(levels),
-        as_of.view(np.int64),
-        zone.codes,
-        clocks.first,
-        clocks.begins,
-        clocks.ahead,
-    )
-    return days.view(_DATE)
-
-
-def probability_by_day(
-    curves: Curves, as_of: Instants, dates: Dates, zone: Labels
-) -> NDArray[np.float64]:
-    """P(arrived on or before the local ``dates``), (N, L) as they are; NaN without a date."""
-    clocks = Clocks.of(zone.names)
-    return _chances_by_day(
-        curves.hours,
-        curves.cdf,
-        curves.waited_hours,
-        as_of.view(np.int64),
-        dates.view(np.int64),
-        zone.codes,
-        clocks.first,
-        clocks.begins,
-        clocks.ahead,
-        clocks.shown,
-    )
-
-
-def probability_by(curves: Curves, as_of: Instants, ends: Instants) -> NDArray[np.float64]:
-    """P(arrived before the instants ``ends``), shaped as they are, (N,) or (N, L); 0 where they are past, NaN where there are none."""
-    until = ends if ends.ndim == 2 else ends[:, None]
-    return _chances(
-        curves.hours, curves.cdf, curves.waited_hours, as_of.view(np.int64), until.view(np.int64)
-    ).reshape(ends.shape)
-
-
-def chances_of_days(
-    curves: Curves, as_of: Instants, first_on: Dates, days: int, zone: Labels
-) -> NDArray[np.float64]:
-    """P(arrived on or before) the ``days`` local days from ``first_on`` (N,) on, (N, days)."""
-    return probability_by_day(curves, as_of, first_on[:, None] + np.arange(days), zone)
-
-
-def curves_of_days(
-    chances: NDArray[np.float64], as_of: Instants, first_on: Dates, zone: Labels
-) -> Curves:
-    """The curves of which that is read: by the end of the local days from ``first_on`` (N,) on, ``chances`` (N, D) have arrived.
-
-    Within a day arrivals are spread evenly. The first day must not be over by ``as_of`` (N,).
-    """
-    count, days = chances.shape
-    ends = day_ends(first_on[:, None] + np.arange(days), zone.codes, zone.names)
-    hours = np.maximum((ends - as_of[:, None]) / _HOURS, 0.0)
-    # All have arrived a moment before midnight, so that midnight is not taken for a time of the
-    # next day.
-    knots = np.stack([np.maximum(hours - _MOMENT_HOURS, 0.0), hours], axis=2).reshape(count, -1)
-    zeros = np.zeros((count, 1))
-    return Curves.of(np.hstack([zeros, knots]), np.hstack([zeros, np.repeat(chances, 2, axis=1)]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,62 +198,3 @@ def _numbers(values: object, what: str, keys: Sequence[str], kind: type) -> dict
                 f"{key} of the promise policy is no {'whole number' if kind is int else 'number'}"
             )
     return {key: kind(value) for key, value in values.items()}
-
-
-@njit(cache=True)
-def _days(hours, cdf, waited, levels, as_of, zones, first, begins, ahead):  # type: ignore[no-untyped-def]  # compiled
-    """Days since 1970, (N, L); times are microseconds."""
-    result = np.empty((len(waited), len(levels)), dtype=np.int64)
-    for i in range(len(waited)):
-        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
-        start = start_of(own_hours, own_cdf, waited[i])
-        for k in range(len(levels)):
-            left = quantile_at(own_hours, own_cdf, waited[i], start, levels[k])
-            if left == np.inf:
-                result[i, k] = _NAT
-            else:
-                result[i, k] = (
-                    wall_at(
-                        as_of[i] + np.int64(np.rint(left * _HOUR)), zones[i], first, begins, ahead
-                    )
-                    // _DAY
-                )
-    return result
-
-
-@njit(cache=True)
-def _chances(hours, cdf, waited, as_of, ends):  # type: ignore[no-untyped-def]  # compiled
-    result = np.empty(ends.shape)
-    for i in range(len(waited)):
-        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
-        start = start_of(own_hours, own_cdf, waited[i])
-        for k in range(ends.shape[1]):
-            result[i, k] = _chance(own_hours, own_cdf, waited[i], start, as_of[i], ends[i, k])
-    return result
-
-
-@njit(cache=True)
-def _chances_by_day(hours, cdf, waited, as_of, days, zones, first, begins, ahead, shown):  # type: ignore[no-untyped-def]  # compiled
-    """Of days since 1970, each of which ends as the next one starts."""
-    result = np.empty(days.shape)
-    for i in range(len(waited)):
-        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
-        start = start_of(own_hours, own_cdf, waited[i])
-        for k in range(days.shape[1]):
-            end = (
-                _NAT
-                if days[i, k] == _NAT
-                else instant_at((days[i, k] + 1) * _DAY, zones[i], first, begins, ahead, shown)
-            )
-            result[i, k] = _chance(own_hours, own_cdf, waited[i], start, as_of[i], end)
-    return result
-
-
-@njit(cache=True)
-def _chance(hours, cdf, waited, start, as_of, end):  # type: ignore[no-untyped-def]  # compiled
-    if end == _NAT:
-        return np.nan
-    # What arrives at midnight arrives on the next day.
-    return (
-        probability_at(hours, cdf, waited, start, (end - 1 - as_of) / _HOUR) if end > as_of else 0.0
-    )

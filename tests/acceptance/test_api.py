@@ -29,7 +29,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from eta.api import serving
 from eta.api.app import create_app
 from eta.api.problems import Refused
 from eta.api.shown import EventResults, Registered
@@ -38,10 +37,11 @@ from eta.api.workers import LONGEST_QUEUE, Workers
 from eta.calendars.holidays import LIBRARY, Holidays
 from eta.cli import main
 from eta.domain.errors import InvalidSetting
-from eta.registry import Registry, write_atomically
+from eta.model import hot_swap as serving
+from eta.model.registry import Registry, write_atomically
 from eta.settings import Settings
-from hostile import JSON_HEADERS, faults_of, requests
-from served import DAYS, KEY, application, fixed, save_model
+from support.hostile_requests import JSON_HEADERS, faults_of, requests
+from support.model_app import DAYS, KEY, application, fixed, save_model
 
 # One process keeps the models and compiled loops.
 pytestmark = pytest.mark.xdist_group("api")

@@ -15,7 +15,7 @@ from eta.domain.access import Caller
 from eta.domain.errors import InvalidSetting
 from eta.promise import PromisePolicy
 from eta.settings import Settings
-from served import KEY, NOW, save_model
+from support.model_app import KEY, NOW, save_model
 
 # One process keeps the model and compiled loops.
 pytestmark = pytest.mark.xdist_group("api")

@@ -29,7 +29,7 @@ from eta.api.keys import Gate
 from eta.client import Client, Refused, Unreachable
 from eta.client.calls import Calls
 from eta.settings import Settings
-from served import KEY, application, fixed
+from support.model_app import KEY, application, fixed
 
 # One process keeps the compiled loops.
 pytestmark = pytest.mark.xdist_group("api")

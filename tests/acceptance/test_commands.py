@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from eta import __version__
-from eta.registry import Registry
-from eta.service.served_model import kept_medians
-from olist_files import ORDERS, STATUS_OF_STAMP, as_known_on, open_orders, read
-from shell import EXECUTABLE, Ran, execute, ran_well, run
+from eta.model.fallback import kept_medians
+from eta.model.registry import Registry
+from support.cli import EXECUTABLE, Ran, execute, ran_well, run
+from support.olist_files import ORDERS, STATUS_OF_STAMP, as_known_on, open_orders, read
 
 # The versions trained once for all of these tests live in one process.
 pytestmark = pytest.mark.xdist_group("commands")

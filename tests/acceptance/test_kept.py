@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
-from eta.registry import Registry
-from eta.service.served_model import LANE_MEDIANS
+from eta.model.fallback import LANE_MEDIANS
+from eta.model.registry import Registry
 from eta.settings import Settings
-from served import KEY, application
-from shell import Ran, execute, ran_well, run
+from support.cli import Ran, execute, ran_well, run
+from support.model_app import KEY, application
 
 #: Holds the store open until its input ends, as a service does.
 SERVICE = """

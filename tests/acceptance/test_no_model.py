@@ -12,18 +12,19 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from eta.api import serving
-from eta.api.serving import Current, Serving
 from eta.api.told import Estimates, Scores
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
-from eta.forecast.lane_medians import RUNGS
-from eta.registry import Registry
-from eta.service.quote_delivery import quote_delivery
-from eta.service.score_shipments import Answer, AnswerCode, Terms, score_shipments
-from eta.service.served_model import LANE_MEDIANS
-from eta.service.supposed_parcels import ordered
-from served import KEY, NOW, application, save_medians, save_model
+from eta.forecast.baselines.lane_quantiles import RUNGS
+from eta.model import hot_swap as serving
+from eta.model.fallback import LANE_MEDIANS
+from eta.model.hot_swap import Current, Serving
+from eta.model.registry import Registry
+from eta.service.estimates.estimate_delivery import quote_delivery, smoke_test
+from eta.service.estimates.hypothetical_shipments import ordered
+from eta.service.scoring.assessment import Answer, AnswerCode, Terms
+from eta.service.scoring.score_shipments import score_shipments
+from support.model_app import KEY, NOW, application, save_medians, save_model
 
 # One process keeps the models and compiled loops.
 pytestmark = pytest.mark.xdist_group("api")
@@ -284,7 +285,7 @@ def just_ordered(current: Current) -> Answer:
 
 
 def test_the_medians_stand_in_for_a_model_that_serves(sound: Path) -> None:
-    watched = Serving(sound)
+    watched = Serving(sound, smoke_test)
     watched.look()
     current = watched.current
     assert current.served is current.answering
@@ -303,7 +304,7 @@ def test_the_medians_stand_in_for_a_model_that_serves(sound: Path) -> None:
 
 
 def test_of_a_registry_without_anything_nothing_is_said(tmp_path: Path) -> None:
-    watched = Serving(tmp_path / "models")
+    watched = Serving(tmp_path / "models", smoke_test)
     watched.look()
     assert (watched.current.answering, watched.current.fallback) == (None, None)
     answer = just_ordered(watched.current)

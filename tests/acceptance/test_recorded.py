@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from eta.api import admission
 from eta.api.app import create_app
-from eta.calendars.local import wall_to_instant
+from eta.calendars.local_time import wall_to_instant
 from eta.domain.access import Caller
 from eta.domain.errors import StoreUnavailable
 from eta.settings import Settings
 from eta.store.store import SqlStore
-from served import fixed
-from stores import NOW, Clock
+from support.model_app import fixed
+from support.store import NOW, Clock
 
 # One process keeps the models and compiled loops.
 pytestmark = pytest.mark.xdist_group("api")
@@ -661,7 +661,7 @@ def test_the_log_tells_nothing_of_anybody(
 ) -> None:
     canary = "canary0815"
     caplog.set_level("DEBUG")
-    monkeypatch.setattr("eta.service.record_events._doubt", lambda _: 1 / 0)
+    monkeypatch.setattr("eta.service.tracking.record_events._doubt", lambda _: 1 / 0)
     register(client, external_id=canary, tracking_number=canary)
     answered = client.post(
         "/v1/events",

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from eta.calendars.local import microseconds
+from eta.calendars.local_time import microseconds
 from eta.domain.errors import (
     Conflict,
     InvalidValue,
@@ -28,28 +28,28 @@ from eta.domain.errors import (
     StoreUnavailable,
 )
 from eta.domain.vocabulary import EventCode
-from eta.service import record_events as recording
-from eta.service.answer_once import KEPT_FOR, Asking, Said, answer_once
-from eta.service.back_up_store import back_up, restore
-from eta.service.export_store import export_store
-from eta.service.fold_states import states_of
-from eta.service.keep_store import Erasing, Retaining, erase_shipments, let_go_of_the_old
-from eta.service.quote_delivery import Showing, keep_estimates
-from eta.service.record_events import Outcome, Recorded, Report, Told, record_events
-from eta.service.register_shipments import (
+from eta.service.estimates.estimate_delivery import Showing, keep_estimates
+from eta.service.storage.backup import back_up, restore
+from eta.service.storage.export import export_store
+from eta.service.storage.idempotency import KEPT_FOR, Asking, Said, answer_once
+from eta.service.storage.retention import Erasing, Retaining, erase_shipments, let_go_of_the_old
+from eta.service.tracking import record_events as recording
+from eta.service.tracking.forecast_history import Issuing, issue_forecasts
+from eta.service.tracking.record_events import Outcome, Recorded, Report, Told, record_events
+from eta.service.tracking.register_shipments import (
     Correcting,
     Registering,
     correct_shipments,
     register_shipments,
 )
-from eta.service.tell_shipments import Issuing, issue_forecasts
+from eta.service.tracking.shipment_states import states_of
 from eta.store import store as stores
+from eta.store.migrations import MIGRATIONS, TABLES, migrate
 from eta.store.records import StoredForecast
 from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
 from eta.store.store import SqlStore, engine_of, open_store
-from eta.store.tables import MIGRATIONS, TABLES, migrate
-from stores import (
+from support.store import (
     NOW,
     TENANT,
     Clock,

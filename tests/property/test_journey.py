@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eta.calendars.local import to_instant
+from eta.calendars.local_time import to_instant
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import FINAL_CODES, STATUS_OF, EventCode, Status
-from eta.journey.columns import Labels
+from eta.journey.categories import Labels
+from eta.journey.examples import Outcomes, examples
 from eta.journey.features import Features, features
-from eta.journey.habits import HabitHistory, Habits, TellsHabits
-from eta.journey.snapshots import Outcomes, examples, snapshots_to_learn
+from eta.journey.place_effects import HabitHistory, Habits, TellsHabits
+from eta.journey.snapshots import snapshots_to_learn
 from eta.journey.state import STATUSES, Moments, States, fold
-from eta.journey.timeline import Timelines
-from journeys import START, moments, scan, scans, shipment
+from eta.journey.timelines import Timelines
+from support.journeys import START, moments, scan, scans, shipment
 
 SHIPMENTS = [shipment(number) for number in range(4)]
 

@@ -18,15 +18,15 @@ from eta.calendars.zones import zone_of
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
-from eta.forecast.hazard import HazardModel
+from eta.forecast.hazard.model import HazardModel
+from eta.model.bundle import ServedModel
+from eta.model.registry import Registry
 from eta.promise import PromisePolicy
-from eta.registry import Registry
-from eta.service.order_to_door import OrderLaws, Warehouse, order_laws
-from eta.service.quote_delivery import Quote, quote_delivery
-from eta.service.score_shipments import Answer, Terms
-from eta.service.served_model import ServedModel
-from eta.service.supposed_parcels import CarrierService
-from served import save_model
+from eta.service.estimates.estimate_delivery import Quote, quote_delivery
+from eta.service.estimates.hypothetical_shipments import CarrierService
+from eta.service.estimates.order_to_delivery import OrderLaws, Warehouse, order_laws
+from eta.service.scoring.assessment import Answer, Terms
+from support.model_app import save_model
 
 # One process keeps the compiled loops.
 pytestmark = pytest.mark.xdist_group("api")

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eta.calendars.holidays import LIBRARY, Holidays
-from eta.calendars.local import local_dates, to_instant
-from eta.calendars.pick_up import PickUp
+from eta.calendars.local_time import local_dates, to_instant
+from eta.calendars.pickup_calendar import PickUp
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zones import REGION_ZONES, zone_of
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eta.forecast.pieces import MOST, Dependence, all_by, any_by
+from eta.forecast.order_dependence import MOST, Dependence, all_by, any_by
 
 #: Means over the factors are that exact.
 ROUNDING = 1e-5

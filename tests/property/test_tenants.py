@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenants import crossed, unlocked
+from support.tenants import crossed, unlocked
 
 pytestmark = pytest.mark.xdist_group("stores")
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eta.curves import Curves, InvalidCurve, kaplan_meier
-from eta.evaluation.scores import crps_days
+from eta.evaluation.metrics import crps_days
 
 #: Half has arrived after a day, nine tenths after two, one tenth later or never.
 TWO_DAYS = Curves.on_grid([0, 24, 48], [[0.0, 0.5, 0.9]])

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eta.calendars.local import to_instant
-from eta.delays import DelayPolicy, Delays, StageLaws, Usual, decide
+from eta.calendars.local_time import to_instant
+from eta.delays import DelayPolicy, Delays, decide
 from eta.domain.errors import InvalidValue
 from eta.domain.vocabulary import EventCode
-from eta.journey.columns import Labels
+from eta.journey.categories import Labels
 from eta.journey.state import Moments, fold
-from eta.journey.timeline import Timelines
-from journeys import START, scan, shipment
+from eta.journey.timelines import Timelines
+from eta.stage_durations import StageLaws, Usual
+from support.journeys import START, scan, shipment
 
 NOW = START + timedelta(hours=100)
 LAWS = StageLaws(

@@ -7,16 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eta.calendars.local import day_ends, day_starts
+from eta.calendars.local_time import day_ends, day_starts
 from eta.curves import Curves
 from eta.domain.errors import InvalidSetting
-from eta.journey.columns import Labels
-from eta.promise import (
-    QUOTED_DAYS,
-    PromiseCosts,
-    PromisePolicy,
+from eta.journey.categories import Labels
+from eta.local_dates import (
     chances_of_days,
-    costs_of_rate,
     curves_of_days,
     date_at,
     dates_at,
@@ -24,6 +20,7 @@ from eta.promise import (
     probability_by_day,
     windows,
 )
+from eta.promise import QUOTED_DAYS, PromiseCosts, PromisePolicy, costs_of_rate
 
 VIENNA = Labels.of(["Europe/Vienna"])
 #: 22:00 of a Friday in Vienna, two days before its clocks go forward.

@@ -24,7 +24,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import FastAPI
@@ -39,8 +39,9 @@ from eta.api.metrics import Metrics, Observed
 from eta.api.problems import install
 from eta.api.recorded import recorded
 from eta.api.routes import probes, v1
-from eta.api.serving import Serving, now
 from eta.api.workers import Readers, Workers, Written, retain
+from eta.model.hot_swap import Serving
+from eta.service.estimates.estimate_delivery import smoke_test
 from eta.settings import Settings
 from eta.store.store import open_store
 
@@ -52,7 +53,11 @@ def from_environment() -> FastAPI:
     return create_app(Settings.from_env(os.environ))
 
 
-def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastAPI:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> FastAPI:
     """The application over a registry.
 
     Raises:
@@ -74,7 +79,10 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
     app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
     app.state.gate = Gate(settings.api_keys, settings.is_demo)
     app.state.serving = Serving(
-        settings.models, lambda outcome: metrics.loads.labels(outcome).inc(), settings.holidays
+        settings.models,
+        smoke_test,
+        lambda outcome: metrics.loads.labels(outcome).inc(),
+        settings.holidays,
     )
     app.state.metrics, app.state.clock = metrics, clock
     app.router.route_class = StrictRoute

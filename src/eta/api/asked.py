@@ -32,9 +32,9 @@ from eta.domain.errors import InvalidSetting
 from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.promise import PromiseCosts, PromisePolicy
-from eta.service.order_to_door import MOST_HANDLING_DAYS, Warehouse
-from eta.service.quote_order import Piece
-from eta.service.supposed_parcels import CarrierService, ordered
+from eta.service.estimates.estimate_order import Piece
+from eta.service.estimates.hypothetical_shipments import CarrierService, ordered
+from eta.service.estimates.order_to_delivery import MOST_HANDLING_DAYS, Warehouse
 
 MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES, MOST_PIECES = 5_000, 200, 50, 20
 

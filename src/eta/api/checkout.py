@@ -18,7 +18,6 @@ from eta.api.asked import EstimateRequest, OrderEstimateRequest, ShipByRequest
 from eta.api.contract import OF_BODIES, OF_READING, problems
 from eta.api.door import StrictRoute
 from eta.api.fields import Id
-from eta.api.serving import Current
 from eta.api.told import (
     Estimates,
     OrderEstimate,
@@ -35,11 +34,12 @@ from eta.api.told import (
 from eta.api.workers import ESTIMATE_SECONDS
 from eta.delays import DelayPolicy
 from eta.domain.errors import NotRecorded
-from eta.service.compare_services import compare_services
-from eta.service.find_ship_by import LOOK_BACK_DAYS, find_ship_by
-from eta.service.quote_delivery import Quote, Showing, keep_estimates, quote_delivery
-from eta.service.quote_order import quote_order
-from eta.service.score_shipments import Terms
+from eta.model.hot_swap import Current
+from eta.service.estimates.compare_services import compare_services
+from eta.service.estimates.estimate_delivery import Quote, Showing, keep_estimates, quote_delivery
+from eta.service.estimates.estimate_order import quote_order
+from eta.service.estimates.find_ship_by import LOOK_BACK_DAYS, find_ship_by
+from eta.service.scoring.assessment import Terms
 from eta.settings import Settings
 
 #: Seconds for which dates hold where no cut-off is declared.

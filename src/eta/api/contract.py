@@ -130,8 +130,6 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "HTTPBearer": {"scheme": "bearer", "type": "http"},
 }
 _KEYS: dict[str, Any] = {"security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
-
-
 _REFUSED: dict[int, str] = {
     400: "The connection broke.",
     401: "No valid key.",

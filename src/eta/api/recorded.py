@@ -21,31 +21,25 @@ from eta.api.door import StrictRoute
 from eta.api.fields import Id, IdempotencyKey, Moment
 from eta.api.problems import FieldError, problem, unprocessable
 from eta.api.sent import CorrectionSent, EventSent, EventsSent, ShipmentSent
-from eta.api.serving import Current
 from eta.api.told import reply
-from eta.calendars.local import microseconds
+from eta.calendars.local_time import microseconds
 from eta.delays import DelayPolicy
 from eta.domain.access import Caller
 from eta.domain.errors import EtaError, NotRecorded, StoreBusy, StoreUnavailable
 from eta.domain.vocabulary import Status
-from eta.service.answer_once import Asking, Said, answer_once
-from eta.service.keep_store import Erasing, erase_shipments
-from eta.service.record_events import Recorded, Told, record_events
-from eta.service.register_shipments import (
+from eta.model.hot_swap import Current
+from eta.service.scoring.assessment import Terms
+from eta.service.storage.idempotency import Asking, Said, answer_once
+from eta.service.storage.retention import Erasing, erase_shipments
+from eta.service.tracking.forecast_history import Issuing, issue_forecasts, with_news
+from eta.service.tracking.read_shipments import Telling, known_at, tell_shipments
+from eta.service.tracking.record_events import Recorded, Told, record_events
+from eta.service.tracking.register_shipments import (
     Correcting,
     Registered,
     Registering,
     correct_shipments,
     register_shipments,
-)
-from eta.service.score_shipments import Terms
-from eta.service.tell_shipments import (
-    Issuing,
-    Telling,
-    issue_forecasts,
-    known_at,
-    tell_shipments,
-    with_news,
 )
 from eta.store.records import StoredForecast, StoredShipment
 from eta.store.session import Session

@@ -15,13 +15,14 @@ from eta.api.asked import Rejected, ScoreRequest, ShipmentTold
 from eta.api.contract import OF_BODIES, OF_READING, problems
 from eta.api.door import StrictRoute
 from eta.api.problems import problem
-from eta.api.serving import Current, Serving
 from eta.api.told import Liveness, ModelEntry, Models, Readiness, Scores, reply, to_fields
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError
 from eta.domain.shipment import Shipment, TrackingEvent
+from eta.model.hot_swap import Current, Serving
 from eta.promise import PromisePolicy
-from eta.service.score_shipments import Answer, Terms, score_shipments
+from eta.service.scoring.assessment import Answer, Terms
+from eta.service.scoring.score_shipments import score_shipments
 
 #: A probe that finds nothing written lately has nothing written, and waits so long for it.
 TRY_OUT_SECONDS = 2.0

@@ -26,7 +26,7 @@ from eta.api.fields import (
 )
 from eta.api.problems import field_errors
 from eta.domain.registration import Registration
-from eta.service.record_events import Report
+from eta.service.tracking.record_events import Report
 
 MOST_EVENTS_AT_ONCE = 5_000
 

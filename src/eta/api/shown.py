@@ -10,13 +10,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from eta.api.problems import Problem
-from eta.api.serving import Current
 from eta.api.told import Probability, Reply, Result, to_fields
-from eta.calendars.local import from_microseconds
+from eta.calendars.local_time import from_microseconds
 from eta.domain.registration import Registration
-from eta.service.record_events import Outcome, Recorded
-from eta.service.score_shipments import Terms
-from eta.service.tell_shipments import Telling, causes
+from eta.model.hot_swap import Current
+from eta.service.scoring.assessment import Terms
+from eta.service.tracking.forecast_history import causes
+from eta.service.tracking.read_shipments import Telling
+from eta.service.tracking.record_events import Outcome, Recorded
 from eta.store.records import Quarantined, StoredEvent, StoredFlag, StoredForecast, StoredVersion
 
 

@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from eta.api.problems import Problem
-from eta.api.serving import Current
 from eta.domain.vocabulary import DelayState
-from eta.service.compare_services import Comparison
-from eta.service.find_ship_by import ShipBy, ShipByCode
-from eta.service.quote_delivery import Quote
-from eta.service.quote_order import End, OrderQuote
-from eta.service.score_shipments import (
+from eta.model.hot_swap import Current
+from eta.service.estimates.compare_services import Comparison
+from eta.service.estimates.estimate_delivery import Quote
+from eta.service.estimates.estimate_order import End, OrderQuote
+from eta.service.estimates.find_ship_by import ShipBy, ShipByCode
+from eta.service.scoring.assessment import (
     DELIVERED_LATE,
     PERCENTILES,
     Answer,

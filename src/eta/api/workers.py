@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from eta.api.problems import Refused
-from eta.service.keep_store import AT_ONCE, Retaining, let_go_of_the_old
+from eta.service.storage.retention import AT_ONCE, Retaining, let_go_of_the_old
 from eta.store.session import Session
 from eta.store.store import Store
 

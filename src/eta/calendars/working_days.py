@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.holidays import LIBRARY, Holidays
-from eta.calendars.local import Dates
+from eta.calendars.local_time import Dates
 from eta.domain.errors import InvalidValue
 
 #: A place that is closed for longer has a mistake in its calendar.

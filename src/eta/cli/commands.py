@@ -20,10 +20,10 @@ from rich.table import Table
 
 from eta import __version__, bootstrap
 from eta.calendars.holidays import Holidays
-from eta.calendars.local import midnight, to_instant
-from eta.cli.kept import add_commands, open_own_store, read_data
+from eta.calendars.local_time import midnight, to_instant
 from eta.cli.log import LOGGING
-from eta.cli.screen import (
+from eta.cli.store import add_commands, open_own_store, read_data
+from eta.cli.tables import (
     checked,
     err,
     figure,
@@ -38,6 +38,7 @@ from eta.cli.screen import (
     print_truth,
     progress_bar,
 )
+from eta.datasets.base import Imported
 from eta.delays import DelayPolicy
 from eta.domain.errors import (
     EtaError,
@@ -47,21 +48,20 @@ from eta.domain.errors import (
     ModelNotFound,
     SourceRejected,
 )
-from eta.evaluation.picture import draw_coverage, draw_forecasts, draw_pit, draw_promises
-from eta.evaluation.replay import Refit
-from eta.forecast.hazard import HazardModel
-from eta.ingest.base import Imported
-from eta.journey.timeline import Timelines
+from eta.evaluation.backtest import Refit
+from eta.forecast.hazard.model import HazardModel
+from eta.journey.timelines import Timelines
+from eta.model.bundle import ServedModel
+from eta.model.registry import Registry, write_atomically
+from eta.model.train import train_model
+from eta.model.update import update_model
 from eta.promise import PromisePolicy
-from eta.registry import Registry, write_atomically
-from eta.service.backtest_models import ORACLE, REFERENCE, backtest_models, oracle_of, seen_law_of
-from eta.service.score_parcels import score_parcels
-from eta.service.served_model import ServedModel
-from eta.service.show_demo import show_demo
-from eta.service.simulate_parcels import simulate_parcels
-from eta.service.simulate_promise import simulate_promise
-from eta.service.train_model import train_model
-from eta.service.update_model import update_model
+from eta.report.plots import draw_coverage, draw_forecasts, draw_pit, draw_promises
+from eta.service.analysis.backtest import ORACLE, REFERENCE, backtest_models, oracle_of, seen_law_of
+from eta.service.analysis.demo import show_demo
+from eta.service.analysis.simulate_data import simulate_parcels
+from eta.service.analysis.simulate_promise import simulate_promise
+from eta.service.scoring.score_dataset import score_parcels
 from eta.settings import Settings, is_loopback, read_setting
 from eta.simulation.scenario import DEFAULT as DEFAULT_SCENARIO
 

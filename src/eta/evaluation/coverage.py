@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eta.evaluation.intervals import CONFIDENCE, exact_interval, week_bootstrap
+from eta.evaluation.confidence_intervals import CONFIDENCE, exact_interval, week_bootstrap
 
 Row = dict[str, Any]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eta.evaluation.backtest import Replay
+from eta.evaluation.confidence_intervals import exact_interval, week_bootstrap
 from eta.evaluation.coverage import ALL, RANGES, WEEK, Part, Row, failing, judge
-from eta.evaluation.intervals import exact_interval, week_bootstrap
-from eta.evaluation.replay import Replay
-from eta.evaluation.scores import (
+from eta.evaluation.metrics import (
     PINBALL_LEVELS,
     late_calibration,
     pit_deciles,

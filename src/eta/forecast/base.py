@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue
+from eta.journey.examples import Examples
 from eta.journey.features import Features
-from eta.journey.snapshots import Examples
 
 #: Named arrays of a fitted model; with ``get_params()`` they are all there is to keep.
 Arrays = Mapping[str, NDArray[Any]]

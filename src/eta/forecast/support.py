@@ -9,10 +9,11 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.journey.columns import MISSING, Labels, combinations
+from eta.journey.categories import MISSING, Labels, combinations
+from eta.journey.examples import Examples
 from eta.journey.features import Features
 from eta.journey.route import UNNAMED
-from eta.journey.snapshots import PURCHASE, Examples
+from eta.journey.snapshots import PURCHASE
 
 #: From the narrowest group of like parcels to the widest; even the last two are of one pair of
 #: countries.

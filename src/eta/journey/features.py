@@ -13,12 +13,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.local import day_ends, day_starts, wall_clock
-from eta.journey.columns import Labels, derived
-from eta.journey.habits import HABITS, TellsHabits
+from eta.calendars.local_time import day_ends, day_starts, wall_clock
+from eta.journey.categories import Labels, derived
+from eta.journey.place_effects import HABITS, TellsHabits
 from eta.journey.route import UNNAMED
 from eta.journey.state import Moments, States, fold
-from eta.journey.timeline import EVENT_CODES, MEASURES, Timelines
+from eta.journey.timelines import EVENT_CODES, MEASURES, Timelines
 
 #: Texts of a shipment that a model may use; ``service`` is "carrier|service level",
 #: ``service_lane`` "carrier|service level|lane".

@@ -22,8 +22,8 @@ from eta.domain.vocabulary import (
     Phase,
     Status,
 )
-from eta.journey.columns import Labels
-from eta.journey.timeline import EVENT_CODES, Scans, Timelines
+from eta.journey.categories import Labels
+from eta.journey.timelines import EVENT_CODES, Scans, Timelines
 
 STATUSES = tuple(Status)
 PHASES = tuple(Phase)

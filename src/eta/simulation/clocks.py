@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.calendars.holidays import LIBRARY
-from eta.calendars.local import day_starts, hours_between
+from eta.calendars.local_time import day_starts, hours_between
 from eta.calendars.zones import zone_of
 from eta.simulation.network import CITIES
 

@@ -7,9 +7,9 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from eta.calendars.local import declared_zone_to_utc, local_dates
+from eta.calendars.local_time import declared_zone_to_utc, local_dates
 from eta.calendars.zones import zone_of
-from eta.journey.timeline import SHIPMENT_COLUMNS
+from eta.journey.timelines import SHIPMENT_COLUMNS
 from eta.simulation.network import CARRIERS, CITIES, COUNTRY_WEIGHTS
 from eta.simulation.scenario import Scenario
 from eta.simulation.stages import Floats, Ints, Parcels

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.local import to_instant
+from eta.calendars.local_time import to_instant
 from eta.domain.errors import InvalidValue
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 from eta.domain.vocabulary import EventCode
 from eta.simulation.clocks import KINDS, Clocks
 from eta.simulation.days import Days
+from eta.simulation.emit_events import Happening, tell
 from eta.simulation.network import CARRIERS, CITIES
 from eta.simulation.orders import draw_orders, promise
-from eta.simulation.scans import Happening, tell
 from eta.simulation.scenario import DEFAULT, Scenario, hours_since, instants
 from eta.simulation.stages import (
     ARRIVAL,

@@ -22,8 +22,6 @@ Bools = NDArray[np.bool_]
 
 #: What is drawn for a stage.
 FORK, SWALLOW, DURATION, DAY_RADIUS, DAY_ANGLE, MISSING, SLOW, LAG, END_TOLD, END_DELAY = range(10)
-
-
 _END_SPREAD = 0.3
 
 

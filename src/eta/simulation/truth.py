@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.local import to_instant
+from eta.calendars.local_time import to_instant
 from eta.curves import Curves
 from eta.simulation.clocks import DAYS_BEFORE, Clocks
 from eta.simulation.days import Ahead, Days
 from eta.simulation.network import CITIES
+from eta.simulation.observed_silence import Silence
 from eta.simulation.scenario import Scenario, hours_since
-from eta.simulation.silence import Silence
 from eta.simulation.stages import (
     ARRIVAL,
     LINEHAUL,

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import TypeVar
 
 from eta.store.engine import Connection, Many, Row
+from eta.store.migrations import OF_SHIPMENTS, OF_SUBJECTS
 from eta.store.records import (
     Quarantined,
     StoredEvent,
@@ -19,7 +20,6 @@ from eta.store.records import (
     StoredTracking,
     StoredVersion,
 )
-from eta.store.tables import OF_SHIPMENTS, OF_SUBJECTS
 
 T = TypeVar(
     "T",
@@ -83,8 +83,6 @@ _ADD_EVENT = _insert("events", StoredEvent)
 _ADD_FORECAST = f"{_insert('forecasts', StoredForecast)} ON CONFLICT DO NOTHING"
 _ADD_REPLY = _upsert("replies", StoredReply, ("idempotency_key",))
 _ADD_QUARANTINED = f"{_insert('quarantine', Quarantined)} ON CONFLICT DO NOTHING"
-
-
 _id = itemgetter(0)
 
 

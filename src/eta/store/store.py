@@ -24,30 +24,33 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
-from eta.calendars.local import from_microseconds, microseconds
+from eta.calendars.local_time import from_microseconds
 from eta.domain.errors import EtaError, InvalidSetting, StoreBusy, StoreUnavailable
+from eta.store.commit_clock import CommitClock
 from eta.store.engine import Connection, Engine
+from eta.store.migrations import migrate
 from eta.store.postgres import PostgresEngine
 from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
-from eta.store.tables import migrate
 
 #: Scans and the like that may wait to be written.
 LONGEST_QUEUE = 50_000
+
 #: At most so many are written in one transaction, so that nobody waits long.
 LARGEST_TRANSACTION = 5_000
+
 #: Seconds between two tries to write while the database cannot be written to and nobody asks.
 TRY_AGAIN_AFTER = 1.0
+
 #: Seconds for which a write that came through says that the next one will.
 TRY_OUT_AFTER = 5.0
+
 #: Seconds after which a write that has not come through counts as one that does not.
 SLOWEST = 6.0
 
 #: Writers take turns at this row; whoever has it knows later than all before.
 _TAKE_TURN = "UPDATE clock SET known_through = CASE WHEN known_through < ? THEN ? ELSE known_through + 1 END WHERE id = 1 RETURNING known_through, number"
-
 log = logging.getLogger(__name__)
-
 I = TypeVar("I")  # noqa: E741  # an item
 T = TypeVar("T")
 
@@ -103,43 +106,6 @@ class _Job:
     result: Future[Any]
 
 
-class _Knowledge:
-    """The instants at which things become known, and those as of which they are told, in microseconds."""
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock, self._lock = clock, threading.Lock()
-        self._last, self._in_flight, self._learned = 0, 0, 0
-
-    def by_the_clock(self) -> int:
-        """What the clock says."""
-        return microseconds(self._clock())
-
-    def begin(self) -> int:
-        """The earliest stamp of a transaction that begins."""
-        with self._lock:
-            self._last = self._in_flight = max(microseconds(self._clock()), self._last + 1)
-            return self._in_flight
-
-    def end(self, stamp: int) -> None:
-        """The transaction is over, and what it wrote can be read."""
-        with self._lock:
-            self._last, self._in_flight = max(self._last, stamp), 0
-
-    def learn(self, known_through: int) -> None:
-        """What another process has written can be read."""
-        with self._lock:
-            self._learned = max(self._learned, known_through)
-            self._last = max(self._last, known_through)
-
-    def as_of(self) -> int:
-        """Now, or just before the transaction that is under way."""
-        with self._lock:
-            if self._in_flight:
-                return max(self._in_flight - 1, self._learned)
-            self._last = max(self._last, microseconds(self._clock()))
-            return self._last
-
-
 class SqlStore:
     """A store over an engine.
 
@@ -150,7 +116,7 @@ class SqlStore:
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
-        self._engine, self._knowledge = engine, _Knowledge(clock)
+        self._engine, self._knowledge = engine, CommitClock(clock)
         self._connection: Connection | None = None
         try:
             self._connection = connection = engine.writer()

@@ -1,0 +1,136 @@
+"""Between instants and wall clocks, for many places at once.
+
+Instants are ``datetime64[us]`` in UTC; wall-clock times are ``datetime64[us]`` without a zone and
+never leave a function under a name that could be taken for an instant. Zones come as integer codes
+into a tuple of IANA names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eta.calendars.zone_offsets import Clocks
+
+Instants = NDArray[np.datetime64]
+Dates = NDArray[np.datetime64]
+Codes = NDArray[np.integer]
+HOUR = np.timedelta64(1, "h")
+DAY = np.timedelta64(1, "D")
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_INSTANT, _DATE, _INTEGER, _CODE = (
+    np.dtype("datetime64[us]"),
+    np.dtype("datetime64[D]"),
+    np.dtype(np.int64),
+    np.dtype(np.int32),
+)
+
+
+def hours_between(
+    start: NDArray[np.datetime64], end: NDArray[np.datetime64]
+) -> NDArray[np.float64]:
+    """Hours from ``start`` to ``end``; NaN where either is missing."""
+    return (end - start) / HOUR
+
+
+def to_instant(moment: datetime) -> np.datetime64:
+    """An aware datetime as ``datetime64[us]`` in UTC."""
+    return np.datetime64(microseconds(moment), "us")
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds from 1970-01-01 in UTC to an aware moment."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(count: int) -> datetime:
+    """The moment, in UTC, so many microseconds after 1970-01-01."""
+    return _EPOCH + timedelta(microseconds=count)
+
+
+def offset_minutes(moment: datetime) -> int:
+    """Whole minutes that the clocks of an aware moment are ahead of UTC."""
+    return int((moment.utcoffset() or timedelta()).total_seconds() // 60)
+
+
+def midnight(day: str, zone: str) -> datetime:
+    """The aware first instant of an ISO date in ``zone``; a full ISO time with an offset is taken as it is.
+
+    Raises:
+        ValueError: if ``day`` is neither a date nor a time.
+    """
+    moment = datetime.fromisoformat(day)
+    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
+
+
+def wall_clock(at: Instants, zones: Codes, names: Sequence[str]) -> NDArray[np.datetime64]:
+    """Local wall-clock times, shaped as the instants ``at``, (N,) or (N, K), in zones ``names[zones]``, (N,)."""
+    return (
+        Clocks.of(tuple(names))
+        .walls(_table(at), zones.astype(_CODE, copy=False))
+        .view(_INSTANT)
+        .reshape(at.shape)
+    )
+
+
+def local_dates(at: Instants, zones: Codes, names: Sequence[str]) -> Dates:
+    """Local calendar dates ``datetime64[D]``, shaped as ``at``, (N,) or (N, K)."""
+    return wall_clock(at, zones, names).astype(_DATE)
+
+
+def day_starts(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
+    """The first instant of each local calendar date, shaped as ``dates``, (N,) or (N, K).
+
+    Where clocks skip midnight, the day starts at the first time that exists; where midnight comes
+    twice, at the first.
+    """
+    return (
+        Clocks.of(tuple(names))
+        .instants(_table(dates), zones.astype(_CODE, copy=False))
+        .view(_INSTANT)
+        .reshape(dates.shape)
+    )
+
+
+def day_ends(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
+    """The first instant after each local calendar date, shaped as ``dates``, (N,) or (N, K)."""
+    return day_starts(dates + DAY, zones, names)
+
+
+def declared_zone_to_utc(wall: pd.Series, zone: str) -> tuple[pd.Series, pd.Series]:
+    """Instants of wall-clock times whose source declares its zone, and which of them are ambiguous.
+
+    Times that come twice a year are taken as the first of the two, times that are skipped as the
+    first after the gap; both are marked.
+    """
+    twice = wall.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
+    first = wall.dt.tz_localize(
+        zone, ambiguous=np.ones(len(wall), dtype=bool), nonexistent="shift_forward"
+    )
+    skipped = first.dt.tz_localize(None) != wall
+    return first.dt.tz_convert("UTC"), wall.notna() & (twice.isna() | skipped)
+
+
+def wall_to_instant(wall: datetime, zone: str) -> tuple[datetime, bool]:
+    """The moment, aware and in the zone, of one wall-clock time (naive), and whether it is ambiguous.
+
+    A time that comes twice is taken as the first of the two, one that is skipped as the first after
+    the gap.
+    """
+    first, second = (wall.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first, False
+    micros = np.array([[microseconds(wall.replace(tzinfo=UTC))]])
+    instant = Clocks.of((zone,)).instants(micros, np.zeros(1, dtype=_CODE))
+    return from_microseconds(int(instant.ravel()[0])).astimezone(ZoneInfo(zone)), True
+
+
+def _table(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Microseconds, (N, K), of times (N,) or (N, K)."""
+    whole = np.ascontiguousarray(times.astype(_INSTANT, copy=False)).view(_INTEGER)
+    return whole if whole.ndim == 2 else whole[:, None]

@@ -1,0 +1,133 @@
+"""From an order to the hand-over: cut-offs and pick-up days by a warehouse's own clocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.local_time import wall_to_instant
+from eta.calendars.working_days import WorkingDays
+from eta.calendars.zones import zone_of
+from eta.domain.errors import InvalidValue, NaiveTime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickUp:
+    """When a warehouse takes in orders and hands parcels to the carrier, by its own clocks.
+
+    A pick-up day is one of ``weekdays`` and no holiday of the place. On it orders are taken in
+    until the cut-off, and parcels are handed over at that time. A cut-off that clocks skip is the
+    first instant after the gap; one that comes twice is the first of the two.
+
+    Raises:
+        InvalidValue: if there are no weekdays, one is not from 1 to 7, or the cut-off has an
+            offset.
+    """
+
+    country: str
+    region: str | None = None
+    #: An order placed before it counts for the same pick-up day; at or after it, for the next one.
+    cutoff: time
+    #: ISO weekdays, 1 (Monday) to 7, on which the carrier picks up.
+    weekdays: tuple[int, ...]
+    holidays: Holidays = LIBRARY
+
+    def __post_init__(self) -> None:
+        if self.cutoff.tzinfo is not None:
+            raise InvalidValue(
+                "cutoff",
+                "it has an offset from UTC",
+                "write a time of the warehouse's own clocks, such as 14:00",
+            )
+        self._days  # noqa: B018  # refuses weekdays that cannot be
+
+    @property
+    def zone(self) -> str:
+        """The IANA name of the zone whose clocks count; where a country has several and no region is given, its usual one."""
+        return zone_of(self.country, self.region)[0]
+
+    def ready_on(self, ordered_at: datetime) -> date:
+        """The pick-up day for which an order counts; never earlier for a later order.
+
+        Args:
+            ordered_at: aware.
+
+        Raises:
+            NaiveTime: if the time has no offset.
+            InvalidValue: if no pick-up day comes within 400 days.
+        """
+        return self._taken_in(ordered_at)[0]
+
+    def order_by(self, ordered_at: datetime) -> datetime:
+        """The next cut-off of a pick-up day after ``ordered_at``, aware and in the warehouse's zone.
+
+        Orders from now until just before it have the same ``ready_on``.
+
+        Raises:
+            NaiveTime: if the time has no offset.
+            InvalidValue: if no pick-up day comes within 400 days.
+        """
+        return self._taken_in(ordered_at)[1]
+
+    def handover_on(self, ready_on: date, days: int) -> date:
+        """The day ``days`` pick-up days after ``ready_on``, or after the next pick-up day where that is none.
+
+        Raises:
+            InvalidValue: if ``days`` is below 0, or the warehouse is closed for longer than 400
+                days on the way.
+        """
+        return self._later(ready_on, _counted(days))
+
+    def handovers(self, ready_on: date, first: int, last: int) -> list[datetime]:
+        """The hand-overs ``first`` to ``last`` (included) pick-up days after ``ready_on``, aware and in the warehouse's zone.
+
+        Raises:
+            InvalidValue: if ``first`` is below 0 or above ``last``, or the warehouse is closed for
+                longer than 400 days on the way.
+        """
+        if first > last:
+            raise InvalidValue(
+                "days",
+                f"the fewest, {first}, are more than the most, {last}",
+                "give the fewest first",
+            )
+        days = self._days.later(
+            np.array(ready_on, dtype="datetime64[D]"), np.arange(_counted(first), last + 1)
+        )
+        return [self._cutoff_on(day) for day in days.tolist()]
+
+    @cached_property
+    def _days(self) -> WorkingDays:
+        return WorkingDays(self.country, self.region, self.weekdays, self.holidays)
+
+    def _taken_in(self, ordered_at: datetime) -> tuple[date, datetime]:
+        """The first pick-up day whose cut-off is still to come, and that cut-off."""
+        if ordered_at.tzinfo is None:
+            raise NaiveTime("ordered_at")
+        # Instants are compared: times of one zone would be compared as its clocks show them, and an
+        # hour comes twice.
+        instant = ordered_at.astimezone(UTC)
+        ready_on = self._later(instant.astimezone(ZoneInfo(self.zone)).date(), 0)
+        while (order_by := self._cutoff_on(ready_on)).astimezone(UTC) <= instant:
+            ready_on = self._later(ready_on, 1)
+        return ready_on, order_by
+
+    def _later(self, day: date, count: int) -> date:
+        found: date = self._days.later(np.array(day, dtype="datetime64[D]"), count).tolist()
+        return found
+
+    def _cutoff_on(self, day: date) -> datetime:
+        return wall_to_instant(datetime.combine(day, self.cutoff), self.zone)[0]
+
+
+def _counted(days: int) -> int:
+    if days < 0:
+        raise InvalidValue(
+            "days", f"{days} is below 0", "give a number of pick-up days, or 0 for the same day"
+        )
+    return days

@@ -1,0 +1,1 @@
+"""Readers of history, one file a layout."""

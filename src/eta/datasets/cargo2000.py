@@ -1,0 +1,287 @@
+"""Importer of the Cargo 2000 air-freight log (``c2k_data_comma.csv``).
+
+One row is a transport chain: up to three inbound legs bring consignments to a hub, one outbound leg
+takes them on together. A leg is checked in (``rcs``), flies one to three times (``dep``, ``rcf``)
+and is delivered (``dlv``); each of these steps has a planned and an effective duration in minutes,
+counted from the step before it.
+
+**All times are synthetic**: the log has durations and no dates. The outbound leg is the shipment,
+booked when the last inbound leg has ended. ``ROWS_A_DAY`` rows of the file are booked on each day
+from ``EPOCH`` on, so that the order of the file is the order of days; within its day a booking
+stands at the minute that puts the planned end of the outbound leg at 23:59 UTC. So "after the
+promised day" is "longer than planned" to the minute. Milestones of inbound legs are ``info``: they
+happened before the booking, are learned with it, and their deliveries are nobody's arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eta.datasets.base import Imported, Quarantine, read_csv
+from eta.domain.vocabulary import EventCode
+
+ZONE = "UTC"
+FILE = "c2k_data_comma.csv"
+
+#: The first day of the synthetic times, a Monday, and how many bookings each day has: 3,942 rows
+#: make 165 days.
+EPOCH, ROWS_A_DAY = np.datetime64("2001-01-01", "D"), 24
+
+#: A leg's code in the names of columns; the last one is the outbound leg.
+LEGS = ("i1", "i2", "i3", "o")
+STEPS = ("rcs", "dep_1", "rcf_1", "dep_2", "rcf_2", "dep_3", "rcf_3", "dlv")
+
+#: Steps that have a place: an airport's number.
+PLACED = STEPS[1:-1]
+MAX_HOPS = 3
+
+#: What a step of the outbound leg is; ``rcf`` after its last flight is the arrival at the airport
+#: of delivery.
+EVENT_OF_STEP: Mapping[str, EventCode] = MappingProxyType(
+    {
+        "rcs": EventCode.ACCEPTED,
+        "dep": EventCode.LINEHAUL_DEPARTED,
+        "rcf": EventCode.LINEHAUL_ARRIVED,
+        "last rcf": EventCode.ARRIVED_AT_DELIVERY_DEPOT,
+        "dlv": EventCode.DELIVERED,
+    }
+)
+
+#: What every step of an inbound leg is.
+INBOUND_EVENT = EventCode.INFO
+
+#: How often the outbound leg is to change planes, by its number of flights.
+SERVICE_OF_HOPS: Mapping[int, str] = MappingProxyType(
+    {1: "direct", 2: "one_transfer", 3: "two_transfers"}
+)
+
+#: ISO 3166 leaves ZZ to its users: the airports are numbers, and no country is known.
+NO_COUNTRY = "ZZ"
+
+#: How a step that a leg does not have is written.
+_ABSENT = ("", "0", "?")
+_OUTBOUND = len(LEGS) - 1
+
+#: No step takes longer than two years.
+_LONGEST = 2 * 366 * 24 * 60
+_MINUTE, _DAY_MINUTES = np.timedelta64(1, "m"), 24 * 60
+
+
+def _columns(leg: str) -> list[str]:
+    return [
+        f"{leg}_legid",
+        *(f"{leg}_{step}_{kind}" for step in STEPS for kind in ("p", "e")),
+        *(f"{leg}_{step}_place" for step in PLACED),
+        f"{leg}_hops",
+    ]
+
+
+#: Every column that is read.
+COLUMNS = (*(column for leg in LEGS for column in _columns(leg)), "legs")
+
+
+@dataclass(frozen=True, eq=False)
+class _Chains:
+    """N chains of four legs; a leg or a step that is not there holds 0.
+
+    ``row`` (N,) is the number of the chain's row in the file. ``planned`` and ``effective`` (N, 4,
+    8) are minutes, ``place`` (N, 4, 6) airports, ``leg_id`` and ``hops`` (N, 4); ``inbound`` (N,)
+    is the file's own count of inbound legs.
+    """
+
+    row: NDArray[np.int64]
+    leg_id: NDArray[np.int64]
+    planned: NDArray[np.int64]
+    effective: NDArray[np.int64]
+    place: NDArray[np.int64]
+    hops: NDArray[np.int64]
+    inbound: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, numbers: pd.DataFrame) -> _Chains:
+        """The chains of a frame of whole numbers with ``COLUMNS``."""
+
+        def by_leg(ends: list[str]) -> NDArray[np.int64]:
+            return np.stack(
+                [
+                    numbers[[f"{leg}_{end}" for end in ends]].to_numpy(dtype=np.int64)
+                    for leg in LEGS
+                ],
+                axis=1,
+            )
+
+        return cls(
+            row=numbers.index.to_numpy(dtype=np.int64),
+            leg_id=by_leg(["legid"])[..., 0],
+            planned=by_leg([f"{step}_p" for step in STEPS]),
+            effective=by_leg([f"{step}_e" for step in STEPS]),
+            place=by_leg([f"{step}_place" for step in PLACED]),
+            hops=by_leg(["hops"])[..., 0],
+            inbound=numbers["legs"].to_numpy(dtype=np.int64),
+        )
+
+    def has_step(self) -> NDArray[np.bool_]:
+        """Which steps, (N, 4, 8), each leg has by its number of flights."""
+        flight = np.array([0, 1, 1, 2, 2, 3, 3, 0])
+        return (self.hops[..., None] > 0) & (self.hops[..., None] >= flight)
+
+    def end_place(self) -> NDArray[np.int64]:
+        """The airport, (N, 4), where each leg's last flight ends; 0 without a leg."""
+        last = np.maximum(2 * self.hops - 1, 0)
+        return np.where(
+            self.hops > 0, np.take_along_axis(self.place, last[..., None], axis=2)[..., 0], 0
+        )
+
+
+def read_cargo2000(source: Path) -> Imported:
+    """Reads ``c2k_data_comma.csv``, named itself or by its folder. Instants are synthetic, in UTC.
+
+    Raises:
+        SourceRejected: if the file is absent, is no CSV or lacks a column.
+    """
+    quarantine = Quarantine()
+    chains = _chains(source / FILE if source.is_dir() else source, quarantine)
+    planned = chains.planned[:, _OUTBOUND].sum(axis=1)
+    days = (EPOCH + chains.row // ROWS_A_DAY).astype("datetime64[us]")
+    booked_at = days + ((_DAY_MINUTES - 1 - planned) % _DAY_MINUTES) * _MINUTE
+    shipment_id = chains.leg_id[:, _OUTBOUND].astype(str).astype(object)
+    several = chains.inbound > 1
+    shipments = pd.DataFrame(
+        {
+            "shipment_id": shipment_id,
+            "order_id": shipment_id,
+            "origin_country": NO_COUNTRY,
+            "origin_region": chains.place[:, _OUTBOUND, 0].astype(str),
+            "destination_country": NO_COUNTRY,
+            "destination_region": chains.end_place()[:, _OUTBOUND].astype(str),
+            "carrier": None,
+            "service_level": pd.Series(chains.hops[:, _OUTBOUND]).map(SERVICE_OF_HOPS),
+            "ordered_at": pd.DatetimeIndex(booked_at).tz_localize("UTC"),
+            "promised_on": (booked_at + planned * _MINUTE)
+            .astype("datetime64[D]")
+            .astype("datetime64[s]"),
+            "package_count": chains.inbound,
+            "has_several_origins": several,
+        }
+    )
+    events = _events(chains, shipment_id, booked_at)
+    used, here, onward = (
+        chains.hops[:, :_OUTBOUND] > 0,
+        chains.end_place()[:, :_OUTBOUND],
+        chains.place[:, _OUTBOUND, :1],
+    )
+    transfers = [
+        (chains.hops > hop) & (chains.place[..., 2 * hop - 1] != chains.place[..., 2 * hop])
+        for hop in (1, 2)
+    ]
+    notes = {
+        "synthetic_times": len(events),
+        "received_at_assumed": len(events),
+        "inbound_milestones_as_info": int((events["event_code"] == INBOUND_EVENT.value).sum()),
+        "several_inbound_legs": int(several.sum()),
+        "legs_that_change_airport_between_flights": int(np.logical_or(*transfers).sum()),
+        "inbound_legs_that_end_elsewhere": int((used & (here != onward)).sum()),
+    }
+    return Imported("cargo2000", ZONE, shipments, events, quarantine.frame(), notes)
+
+
+def _chains(path: Path, quarantine: Quarantine) -> _Chains:
+    """The rows that can be used; every other one is put aside, for the first reason that holds."""
+    texts = read_csv(path, COLUMNS, quarantine)
+    texts = texts.fillna("").apply(lambda column: column.str.strip())
+    is_absent = texts.isin(_ABSENT)
+    is_number = texts.apply(lambda column: column.str.fullmatch(r"[0-9]{1,9}")).astype(bool)
+    unreadable = ~(is_absent | is_number)
+    bad = unreadable.any(axis=1)
+    # What is wrong is named by its column, or nobody finds it among a hundred.
+    fields = [
+        " ".join(
+            f"{name}={text}"
+            for name, text, is_wrong in zip(texts.columns, row, wrong, strict=True)
+            if is_wrong
+        )
+        for row, wrong in zip(texts[bad].to_numpy(), unreadable[bad].to_numpy(), strict=True)
+    ]
+    quarantine.add(path.name, "no_whole_number", texts.loc[bad, ["o_legid"]].assign(fields=fields))
+    texts, is_absent = texts[~bad], is_absent[~bad]
+    numbers = texts.mask(is_absent, "0").astype(np.int64)
+    chains = _Chains.of(numbers)
+    has_step, has_leg = chains.has_step(), chains.leg_id > 0
+    matches = (
+        ((chains.hops > 0) == has_leg).all(axis=1)
+        & (chains.hops <= MAX_HOPS).all(axis=1)
+        & ((chains.planned > 0) == has_step).all(axis=(1, 2))
+        & ((chains.effective > 0) == has_step).all(axis=(1, 2))
+        & ((chains.place > 0) == has_step[..., 1:-1]).all(axis=(1, 2))
+    )
+    reasons = {
+        "no_o_legid": ~has_leg[:, _OUTBOUND],
+        "o_legid_comes_twice": numbers["o_legid"].duplicated().to_numpy(),
+        "legs_are_not_those_counted": has_leg[:, :_OUTBOUND].sum(axis=1) != chains.inbound,
+        "milestones_are_not_those_of_the_hops": ~matches,
+        "longer_than_two_years": (np.maximum(chains.planned, chains.effective) > _LONGEST).any(
+            axis=(1, 2)
+        ),
+    }
+    good = np.ones(len(texts), dtype=bool)
+    for reason, is_bad in reasons.items():
+        quarantine.add(path.name, reason, texts[good & is_bad])
+        good &= ~is_bad
+    return _Chains.of(numbers[good])
+
+
+def _events(
+    chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArray[np.datetime64]
+) -> pd.DataFrame:
+    """The booking of every chain, and its milestones."""
+    passed = np.cumsum(chains.effective, axis=2)
+    # Inbound legs start together; the one that takes longest ends with the booking.
+    passed[:, :_OUTBOUND] -= passed[:, :_OUTBOUND, -1].max(axis=1)[:, None, None]
+    chain, leg, step = np.nonzero(chains.has_step())
+    place = np.zeros((*chains.leg_id.shape, len(STEPS)), dtype=np.int64)
+    place[..., 1:-1] = chains.place
+    at_place = place[chain, leg, step]
+    happened = booked_at[chain] + passed[chain, leg, step] * _MINUTE
+    milestones = pd.DataFrame(
+        {
+            "shipment_id": shipment_id[chain],
+            "event_code": _codes(chains, chain, leg, step),
+            "occurred_at": happened,
+            "received_at": np.where(leg == _OUTBOUND, happened, booked_at[chain]),
+            "raw_code": np.array(
+                [[f"{name}_{each}" for each in STEPS] for name in LEGS], dtype=object
+            )[leg, step],
+            "place": pd.Series(at_place.astype(str)).where(at_place > 0, None),
+        }
+    )
+    bookings = pd.DataFrame(
+        {
+            "shipment_id": shipment_id,
+            "event_code": EventCode.ORDER_CREATED.value,
+            "occurred_at": booked_at,
+            "received_at": booked_at,
+        }
+    ).assign(raw_code=None, place=None)
+    events = pd.concat([bookings, milestones], ignore_index=True)
+    for column in ("occurred_at", "received_at"):
+        events[column] = events[column].astype("datetime64[us]").dt.tz_localize("UTC")
+    return events.assign(is_received_at_assumed=True)
+
+
+def _codes(
+    chains: _Chains, chain: NDArray[np.int64], leg: NDArray[np.int64], step: NDArray[np.int64]
+) -> NDArray[np.object_]:
+    """The event code of each milestone."""
+    outbound = np.array(
+        [EVENT_OF_STEP[step.partition("_")[0]].value for step in STEPS], dtype=object
+    )[step]
+    is_last_flight = step == 2 * chains.hops[chain, leg]
+    codes = np.where(is_last_flight, EVENT_OF_STEP["last rcf"].value, outbound)
+    return np.where(leg == _OUTBOUND, codes, INBOUND_EVENT.value)

@@ -1,0 +1,1 @@
+"""Simple models that the hazard model must beat."""

@@ -1,1 +1,0 @@
-"""Importers, one file a source."""

@@ -1,0 +1,1 @@
+"""The life of a model: train, bundle, update, registry, hot swap, fallback."""

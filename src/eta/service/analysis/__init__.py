@@ -1,0 +1,1 @@
+"""Backtests, promise simulations, simulated data and the demo."""

@@ -1,0 +1,77 @@
+"""Writes a simulated world as a folder that every command reads, with the truth beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eta import __version__
+from eta.model.registry import write_atomically
+from eta.simulation.scenario import Scenario
+from eta.simulation.simulate import Progress, simulate
+from eta.simulation.truth import EVENTS_FILE, SCENARIO_FILE, SHIPMENTS_FILE, parquet
+
+
+def simulate_parcels(
+    folder: Path,
+    scenario: Scenario,
+    *,
+    shipments: int,
+    seed: int | None = None,
+    progress: Progress = lambda *_: None,
+) -> dict[str, Any]:
+    """Simulates parcels into a folder and returns what was written in figures.
+
+    Each file is written whole or not at all; the scenario comes last and says that the folder is
+    complete.
+    """
+    scenario_file = folder / SCENARIO_FILE
+    simulated = simulate(scenario, shipments=shipments, seed=seed, progress=progress)
+    files = {
+        SHIPMENTS_FILE: parquet(simulated.shipments),
+        EVENTS_FILE: parquet(simulated.events),
+        **simulated.truth.files(),
+    }
+    # What stands there from an earlier run is no truth of the new files.
+    scenario_file.unlink(missing_ok=True)
+    for number, (name, content) in enumerate(files.items()):
+        progress(f"writing {name}", number, len(files))
+        write_atomically(folder / name, content)
+    journeys = simulated.truth.journeys
+    figures = {
+        "simulated": True,
+        "eta_version": __version__,
+        "scenario": scenario.to_json(),
+        "seed": scenario.seed if seed is None else seed,
+        "shipments": len(simulated.shipments),
+        "events": len(simulated.events),
+        "cross_border_share": float(
+            np.mean(
+                simulated.shipments["origin_country"] != simulated.shipments["destination_country"]
+            )
+        ),
+        "misrouted_share": float(journeys["is_misrouted"].mean()),
+        "lost_share": float(journeys["is_lost"].mean()),
+        "wrong_number_share": float(journeys["wrong_number"].notna().mean()),
+    }
+    write_atomically(scenario_file, json.dumps(figures, indent=1, allow_nan=False).encode() + b"\n")
+    progress("written", len(files), len(files))
+    return figures
+
+
+def is_simulated(folder: Path, scenario: Scenario, shipments: int) -> bool:
+    """Whether the folder holds, complete, just these parcels of the scenario's own seed."""
+    try:
+        figures = json.loads((folder / SCENARIO_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    wanted = {
+        "eta_version": __version__,
+        "scenario": scenario.to_json(),
+        "seed": scenario.seed,
+        "shipments": shipments,
+    }
+    return {name: figures.get(name) for name in wanted} == wanted

@@ -1,0 +1,1 @@
+"""Estimates before the purchase."""

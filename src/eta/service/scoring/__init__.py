@@ -1,0 +1,1 @@
+"""Forecasts and delay flags of shipments in flight."""

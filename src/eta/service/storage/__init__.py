@@ -1,0 +1,1 @@
+"""Import, export, backup, retention and idempotency."""

@@ -1,0 +1,137 @@
+"""A copy of all that is recorded, made while the service runs, and a store made from a copy.
+
+The copy is a SQLite file whatever the store is, so a copy also moves a store from one database to
+the other.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from eta.domain.errors import StoreRejected, StoreUnavailable
+from eta.store.engine import Connection, Engine, named_outages
+from eta.store.migrations import TABLES, migrate
+from eta.store.sqlite import SqliteEngine
+
+#: Rows copied at once.
+AT_ONCE = 5_000
+Progress = Callable[[str, int, int], None]
+
+
+def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
+    """Copies one snapshot into a file that is there whole or not at all; the rows of each table.
+
+    Every write that was acknowledged before is in it, and of those acknowledged meanwhile, either
+    all up to one or none.
+
+    Raises:
+        StoreUnavailable: if the store cannot be read.
+        StoreRejected: if the file is there already.
+    """
+    if file.exists():
+        raise StoreRejected(f"{file} is there already; name a new file")
+    part = file.with_name(f".{file.name}.part")
+    _remove(part)
+    try:
+        with named_outages(engine):
+            counts = _copy_into(engine, part, progress)
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(file)
+        folder = os.open(file.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    finally:
+        _remove(part)
+    return counts
+
+
+def _copy_into(engine: Engine, part: Path, progress: Progress) -> dict[str, int]:
+    target_engine = SqliteEngine(part)
+    source, target = engine.reader(), target_engine.writer()
+    try:
+        migrate(target, target_engine)
+        return _copy(source, target, progress)
+    finally:
+        target.close()
+        source.close()
+        target_engine.close()
+
+
+def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
+    """Fills an empty store from a copy, in one transaction; the rows of each table.
+
+    Raises:
+        StoreRejected: if the store holds anything already, or the file is no copy.
+        StoreLocked, StoreUnavailable: if the store cannot be written.
+    """
+    if not file.is_file():
+        raise StoreRejected(f"{file} does not exist; name a file that `eta backup` wrote")
+    target = engine.writer()
+    try:
+        migrate(target, engine)
+        for table in TABLES:
+            if target.rows(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608  # names of ours
+                raise StoreRejected("the store holds something already; restore into an empty one")
+        # The file itself is only read: what SQLite would write beside it goes beside a copy.
+        with_log = file.with_name(f".{file.name}.restoring")
+        os.close(os.open(with_log, os.O_CREAT | os.O_WRONLY, 0o600))
+        source_engine = SqliteEngine(with_log)
+        try:
+            shutil.copyfile(file, with_log)
+            source = source_engine.writer()
+        except StoreUnavailable:
+            _remove(with_log)
+            raise StoreRejected(f"{file} is no copy that `eta backup` wrote") from None
+        try:
+            if not source.rows("SELECT 1 FROM sqlite_master WHERE name = 'clock'"):
+                raise StoreRejected(f"{file} is no copy that `eta backup` wrote")
+            migrate(source, source_engine)
+            counts = _copy(source, target, progress)
+            # Ids that were given out after the copy was made are never given to others.
+            target.rows("UPDATE clock SET secret = ?", secrets.token_hex(32))
+            return counts
+        finally:
+            source.close()
+            source_engine.close()
+            _remove(with_log)
+    finally:
+        target.close()
+        engine.close()
+
+
+def _copy(source: Connection, target: Connection, progress: Progress) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    source.begin(writes=False)
+    target.begin(writes=True)
+    try:
+        known_through, number, secret = source.rows(
+            "SELECT known_through, number, secret FROM clock"
+        )[0]
+        target.rows(
+            "UPDATE clock SET known_through = ?, number = ?, secret = ?",
+            known_through,
+            number,
+            secret,
+        )
+        for table in TABLES:
+            total = source.rows(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608  # names of ours
+            counts[table] = 0
+            for rows in source.batches(f"SELECT * FROM {table}", AT_ONCE):  # noqa: S608  # names of ours
+                target.many(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608  # names of ours
+                counts[table] += len(rows)
+                progress(table, counts[table], total)
+        target.commit()
+    finally:
+        target.rollback()
+        source.rollback()
+    return counts
+
+
+def _remove(file: Path) -> None:
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)

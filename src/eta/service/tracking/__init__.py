@@ -1,0 +1,1 @@
+"""Recorded shipments and their events."""

@@ -1,0 +1,130 @@
+"""Stores of every kind, and things to tell them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from eta.domain.registration import Registration
+from eta.domain.shipment import Place, Shipment
+from eta.domain.vocabulary import EventCode
+from eta.service.tracking.read_shipments import Known, known_at
+from eta.service.tracking.record_events import Recorded, Report, Told, record_events
+from eta.service.tracking.register_shipments import Registered, Registering, register_shipments
+from eta.store.store import SqlStore, open_store
+from support.postgres import programs
+
+KINDS = ("memory", "sqlite", "postgresql")
+TENANT = "shop"
+NOW = datetime(2026, 5, 20, 8, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_hours(self, hours: float) -> None:
+        self.now += timedelta(hours=hours)
+
+
+def require_postgres() -> None:
+    """Skips where there is no PostgreSQL; in CI that is a failure."""
+    if programs() is None:
+        assert not os.environ.get("CI"), "PostgreSQL is not installed: apt-get install postgresql"
+        pytest.skip("needs PostgreSQL: apt-get install postgresql")
+
+
+@contextmanager
+def a_url(kind: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
+    """The URL of an empty store of a kind."""
+    if kind != "postgresql":
+        yield "memory:" if kind == "memory" else f"sqlite:{folder / 'eta.sqlite'}"
+        return
+    name, address = f"eta_{uuid.uuid4().hex}", server()
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    try:
+        yield address.rpartition("/")[0] + f"/{name}"
+    finally:
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def a_store(url: str, clock: Clock) -> Iterator[SqlStore]:
+    store = open_store(url, clock)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def registration(number: int, **facts: object) -> Registration:
+    """A shipment ordered three days ago, from Vienna to Dornbirn."""
+    values: dict[str, Any] = {
+        "shipment_id": "",
+        "order_id": f"A-{number}",
+        "origin": Place(country="AT", region="9"),
+        "destination": Place(country="AT", region="8"),
+        "ordered_at": NOW - timedelta(days=3),
+        "carrier": "post",
+        **facts,
+    }
+    shipment = Shipment(**values)
+    return Registration(
+        shipment=shipment, external_id=f"A-{number}", tracking_number=f"{number:08d}"
+    )
+
+
+def register(store: SqlStore, wanted: Registration, tenant: str = TENANT) -> Registered:
+    return store.write(register_shipments, Registering(tenant, wanted))
+
+
+def scan(
+    number: int,
+    code: EventCode = EventCode.ACCEPTED,
+    *,
+    hours_ago: float = 24.0,
+    carrier: str = "post",
+    place: str | None = None,
+) -> Report:
+    """A scan of the carrier's number."""
+    return Report(
+        event_code=code,
+        carrier=carrier,
+        tracking_number=f"{number:08d}",
+        occurred_at=NOW - timedelta(hours=hours_ago),
+        place=place,
+    )
+
+
+def record(store: SqlStore, *reports: Report, tenant: str = TENANT) -> list[Recorded]:
+    answers = store.write(record_events, Told(tenant, reports))
+    assert all(isinstance(answer, Recorded) for answer in answers)
+    return answers  # type: ignore[return-value]  # checked
+
+
+def known(
+    store: SqlStore, shipment_id: str, as_of: datetime | None = None, tenant: str = TENANT
+) -> Known | None:
+    """What was known of a shipment."""
+    at = as_of or store.as_of()
+    found = store.read(
+        lambda session: known_at(
+            session, tenant, session.shipments(tenant, "shipment_id", [shipment_id]), at
+        )
+    )
+    return found[0] if found else None

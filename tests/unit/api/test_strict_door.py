@@ -1,0 +1,368 @@
+"""The one JSON loader and the constrained types, value by value."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import MutableMapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from eta.api.asked import Weight
+from eta.api.door import DEEPEST, LARGEST_BODY, LARGEST_INTEGER, LARGEST_READ_AWAY, load
+from eta.api.fields import Code, Country, Day, Moment, Number, ScanCode
+from eta.api.problems import Refused
+from eta.settings import is_loopback
+from support.model_app import KEY, application
+
+_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text('abc[]{}"\\é', max_size=5), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def refused(content: bytes | str) -> list[tuple[list[str | int], str]]:
+    with pytest.raises(Refused) as caught:
+        load(content.encode() if isinstance(content, str) else content)
+    assert caught.value.status_code == 422
+    assert all(";" in error.msg for error in caught.value.errors)
+    return [(error.loc, error.type) for error in caught.value.errors]
+
+
+@given(_json, st.booleans())
+def test_sound_json_is_loaded_as_the_standard_library_loads_it(
+    value: Any, ascii_only: bool
+) -> None:
+    assert load(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "loc", "type_"),
+    [
+        ('{"a": NaN}', ["body", "a"], "finite_number"),
+        ('{"a": [1, -Infinity]}', ["body", "a", 1], "finite_number"),
+        ("Infinity", ["body"], "finite_number"),
+        ('{"a": 1e400}', ["body", "a"], "finite_number"),
+        ('{"a": -1e999999999999}', ["body", "a"], "finite_number"),
+        ('{"a": 0.' + "1" * 5000 + "}", ["body", "a"], "finite_number"),
+        ('{"a": 9223372036854775808}', ["body", "a"], "number_too_large"),
+        ('{"a": -9007199254740992}', ["body", "a"], "number_too_large"),
+        ('{"a": ' + "9" * 100_000 + "}", ["body", "a"], "number_too_large"),
+        ('{"a": {"b": 1, "b": 1}}', ["body", "a", "b"], "duplicate_key"),
+        (r'{"a": "\ud800"}', ["body", "a"], "forbidden_character"),
+        (r'{"a": "x\uDFFFx"}', ["body", "a"], "forbidden_character"),
+        (r'{"a": ["\u0000"]}', ["body", "a", 0], "forbidden_character"),
+        (r'{"\u0000": 1}', ["body", "\\x00"], "forbidden_character"),
+        (r'{"\udead": 1}', ["body", "\\udead"], "forbidden_character"),
+        ("[" * 100_000, ["body"], "too_deep"),
+        ('{"a":' * 100_000, ["body"], "too_deep"),
+        ("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), ["body"], "too_deep"),
+        ('{"a": "\x00"}', ["body"], "json_invalid"),
+        ("{", ["body"], "json_invalid"),
+        ("{} {}", ["body"], "json_invalid"),
+        ("\ufeff{}", ["body"], "json_invalid"),
+        ('{"a": 01}', ["body"], "json_invalid"),
+        ("{'a': 1}", ["body"], "json_invalid"),
+        (b"\xff", ["body"], "invalid_utf8"),
+        (b'{"a": "\xed\xa0\x80"}', ["body"], "invalid_utf8"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_what_readers_of_json_disagree_on_is_refused_by_name(
+    content: bytes | str, loc: list[str | int], type_: str
+) -> None:
+    assert refused(content) == [(loc, type_)]
+
+
+def test_every_fault_is_told_at_once_but_not_thousands() -> None:
+    assert [loc[1] for loc, _ in refused(r'{"a": NaN, "b": 1e400, "c": "\u0000"}')] == [
+        "a",
+        "b",
+        "c",
+    ]
+    assert len(refused("[" + ",".join(["NaN"] * 5000) + "]")) == 100
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        r'{"a": "[[[{{{\\\"[[["}',
+        "[" * DEEPEST + "]" * DEEPEST,
+        r'{"a": "\ud83d\ude00"}',
+        '{"a": 9007199254740991, "b": 1e-400}',
+    ],
+)
+def test_brackets_in_texts_and_pairs_of_surrogates_are_sound(content: str) -> None:
+    assert load(content.encode()) == json.loads(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-05-20T10:00:00Z", datetime(2026, 5, 20, 10, tzinfo=UTC)),
+        ("2026-05-20t10:00:00.123456789z", datetime(2026, 5, 20, 10, 0, 0, 123456, tzinfo=UTC)),
+        ("2026-05-20T10:00:00.5+14:00", datetime(2026, 5, 19, 20, 0, 0, 500_000, tzinfo=UTC)),
+        ("2026-05-20T10:00:00-14:00", datetime(2026, 5, 21, tzinfo=UTC)),
+        ("1970-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("2100-12-31T23:59:59Z", datetime(2100, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("2024-02-29T00:00:00Z", datetime(2024, 2, 29, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_kept_in_utc(text: str, moment: datetime) -> None:
+    read = TypeAdapter(Moment).validate_python(text)
+    assert read == moment
+    assert read.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("value", "type_"),
+    [
+        ("2026-05-20T10:00:00", "offset_missing"),
+        ("0001-01-01T00:00:00", "offset_missing"),
+        ("0001-01-01T00:00:00Z", "date_out_of_range"),
+        ("9999-12-31T23:59:59Z", "date_out_of_range"),
+        ("9999-12-31T23:59:59-01:00", "date_out_of_range"),
+        ("1970-01-01T00:00:00+14:00", "date_out_of_range"),
+        ("2100-12-31T23:59:59-14:00", "date_out_of_range"),
+        ("2026-05-20T24:00:00Z", "datetime_format"),
+        ("2026-05-20T23:59:60Z", "datetime_format"),
+        ("2026-05-20T10:00:00+15:00", "datetime_format"),
+        ("2026-05-20T10:00:00+14:01", "date_out_of_range"),
+        ("2026-02-29T10:00:00Z", "date_format"),
+        ("2026-05-20 10:00:00Z", "datetime_format"),
+        ("2026-05-20T10:00:00Z\n", "datetime_format"),
+        ("\uff12\uff10\uff12\uff16-05-20T10:00:00Z", "datetime_format"),
+        ("2026-05-20", "datetime_format"),
+        (1_700_000_000, "datetime_format"),
+        (None, "datetime_format"),
+    ],
+)
+def test_a_time_that_is_none_is_refused(value: object, type_: str) -> None:
+    assert error_of(Moment, value) == type_
+
+
+@given(
+    st.text(max_size=30)
+    | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", fullmatch=True)
+)
+def test_any_text_is_a_moment_within_range_or_is_refused(text: str) -> None:
+    try:
+        moment = TypeAdapter(Moment).validate_python(text)
+    except ValidationError:
+        return
+    assert 1970 <= moment.year <= 2100
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "type_"),
+    [
+        (Day, "9999-12-31", "date_out_of_range"),
+        (Day, "1969-12-31", "date_out_of_range"),
+        (Day, "2026-W21-3", "date_format"),
+        (Day, "20260520", "date_format"),
+        (Day, 20260520, "date_format"),
+        (Country, "at", "country_code"),
+        (Country, "AUT", "country_code"),
+        (Country, "ÄT", "country_code"),
+        (Number, True, "number_type"),
+        (Number, "1", "float_type"),
+        (Number, float("nan"), "finite_number"),
+        (Number, float("inf"), "finite_number"),
+        (Code, "", "string_too_short"),
+        (Code, " post", "string_pattern_mismatch"),
+        (Code, "po\nst", "string_pattern_mismatch"),
+        (Code, "x" * 65, "string_too_long"),
+        (ScanCode, "teleported", "event_code"),
+        (ScanCode, ["accepted"], "event_code"),
+    ],
+)
+def test_values_that_no_field_wants_are_refused(kind: Any, value: object, type_: str) -> None:
+    assert error_of(kind, value) == type_
+
+
+def error_of(kind: Any, value: object) -> str:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(kind).validate_python(value, strict=True)
+    (error,) = caught.value.errors()
+    return str(error["type"])
+
+
+def test_good_values_pass() -> None:
+    assert TypeAdapter(Day).validate_python("2024-02-29") == date(2024, 2, 29)
+    assert TypeAdapter(Code).validate_python("DHL Express") == "DHL Express"
+    assert TypeAdapter(Number).validate_python(3) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "kg"),
+    [(500, "g", 0.5), (2, "kg", 2.0), (1, "lb", 0.45359237), (16, "oz", 0.45359237)],
+)
+def test_weights_are_kilograms_whatever_their_unit(value: float, unit: Any, kg: float) -> None:
+    assert Weight(value=value, unit=unit).kg == pytest.approx(kg, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104  # what must be refused
+        ("::", False),
+        ("10.0.0.1", False),
+        ("example.org", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+class Answered:
+    """What an application sent, and how much of the body it asked for."""
+
+    def __init__(self) -> None:
+        self.status, self.headers, self.body, self.asked = 0, {}, b"", 0  # type: ignore[var-annotated]
+
+
+def call(
+    app: FastAPI, chunks: list[bytes], *, breaks_off: bool = False, **headers: str
+) -> Answered:
+    """Sends a body in pieces, as a client without a Content-Length does."""
+    answered = Answered()
+
+    async def receive() -> MutableMapping[str, Any]:
+        answered.asked += 1
+        index = answered.asked - 1
+        return (
+            {
+                "type": "http.request",
+                "body": chunks[index],
+                "more_body": breaks_off or index + 1 < len(chunks),
+            }
+            if index < len(chunks)
+            else {"type": "http.disconnect"}
+        )
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            answered.status, answered.headers = (
+                message["status"],
+                {name.decode(): value.decode() for name, value in message["headers"]},
+            )
+        else:
+            answered.body += message.get("body", b"")
+
+    sent = {
+        "content-type": "application/json",
+        "x-api-key": KEY,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/estimates",
+        "raw_path": b"/v1/estimates",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        "client": ("10.0.0.9", 1),
+        "server": ("10.0.0.1", 80),
+    }
+    asyncio.run(app(scope, receive, send))
+    return answered
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> FastAPI:
+    """The application over an empty registry."""
+    return application(tmp_path / "models")
+
+
+def is_problem(answered: Answered, status: int) -> bool:
+    return (
+        answered.status == status
+        and answered.headers["content-type"] == "application/problem+json"
+        and json.loads(answered.body)["status"] == status
+    )
+
+
+def test_a_body_without_a_length_is_cut_off_at_the_limit(app: FastAPI) -> None:
+    chunk = b" " * 2**18
+    answered = call(app, [chunk] * 1000)
+    assert is_problem(answered, 413)
+    # Who is still sending may finish, within bounds, so that the answer is read.
+    assert answered.asked == (LARGEST_BODY + LARGEST_READ_AWAY) // len(chunk) + 1
+
+
+def test_a_declared_length_beyond_the_limit_is_refused_and_forgotten(app: FastAPI) -> None:
+    answered = call(app, [b"{}"], content_length=str(LARGEST_BODY + 1))
+    assert is_problem(answered, 413)
+    assert answered.asked == 1
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "br", "identity, gzip", "GZIP"])
+def test_a_compressed_body_is_refused_unread(app: FastAPI, coding: str) -> None:
+    answered = call(app, [gzip.compress(b" " * 2**24)], content_encoding=coding)
+    assert is_problem(answered, 415)
+    assert answered.headers["accept-encoding"] == "identity"
+    assert answered.asked == 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "",
+        "text/plain",
+        "application/json; charset=utf-16",
+        "application/jsonp",
+        "application/problem+json",
+    ],
+)
+def test_only_json_in_utf8_is_read(app: FastAPI, kind: str) -> None:
+    answered = call(app, [b"{}"], content_type=kind)
+    assert is_problem(answered, 415)
+    assert answered.asked == 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "Application/JSON",
+        'application/json; charset="UTF-8"',
+        "application/json;charset=utf-8",
+    ],
+)
+def test_json_is_read_however_its_type_is_spelt(app: FastAPI, kind: str) -> None:
+    assert is_problem(call(app, [b"{}"], content_type=kind, content_encoding="identity"), 422)
+
+
+def test_a_body_that_breaks_off_is_refused(app: FastAPI) -> None:
+    assert is_problem(call(app, [b"{"], breaks_off=True), 400)
+
+
+def test_a_wrong_key_is_refused_before_the_body_is_read(app: FastAPI) -> None:
+    answered = call(app, [b"{}"], x_api_key="another key")
+    assert is_problem(answered, 401)
+    assert answered.asked == 0

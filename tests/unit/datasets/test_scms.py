@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eta import bootstrap
+from eta.calendars.local_time import local_dates
+from eta.calendars.zones import zone_of
+from eta.datasets.base import Imported
+from eta.datasets.scms import COLUMNS, COUNTRY_OF_NAME, FILE, KNOWN_AHEAD_DAYS, read_scms
+from eta.domain.errors import SourceRejected
+from eta.domain.vocabulary import TimezoneSource
+from eta.journey.examples import Outcomes
+from eta.journey.timelines import Timelines
+
+Cells = dict[str, object]
+
+#: A line that has everything; Haiti is five hours behind UTC, four in summer.
+LINE: Cells = {
+    "ID": 1,
+    "ASN/DN #": "ASN-1",
+    "PO / SO #": "SCMS-7",
+    "Country": "Haiti",
+    "Shipment Mode": "Air Charter",
+    "Vendor": "Made-Up Remedies, Ltd.",
+    "PQ First Sent to Client Date": "1/9/12",
+    "PO Sent to Vendor Date": "2/29/12",
+    "Scheduled Delivery Date": "15-May-12",
+    "Delivered to Client Date": "15-May-12",
+    "Delivery Recorded Date": "20-May-12",
+    "Weight (Kilograms)": "120",
+    "Line Item Value": "99.5",
+}
+UNDATED: Cells = {
+    "PQ First Sent to Client Date": "Pre-PQ Process",
+    "PO Sent to Vendor Date": "Date Not Captured",
+}
+QUOTED, ORDERED, SCHEDULED, DELIVERED, RECORDED = (
+    "PQ First Sent to Client Date",
+    "PO Sent to Vendor Date",
+    "Scheduled Delivery Date",
+    "Delivered to Client Date",
+    "Delivery Recorded Date",
+)
+WEIGHT = "Weight (Kilograms)"
+
+
+def line(cells: Cells) -> Cells:
+    """The line with some other cells."""
+    return {**LINE, **cells}
+
+
+def read(folder: Path, *rows: Cells) -> Imported:
+    pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(folder / FILE, index=False)
+    return read_scms(folder)
+
+
+def several(count: int) -> list[Cells]:
+    return [
+        LINE | {"ID": 10 + number, "ASN/DN #": f"DN-{number}", SCHEDULED: f"{number + 1}-May-12"}
+        for number in range(count)
+    ]
+
+
+def scans(imported: Imported, shipment_id: str = "ASN-1") -> dict[str, tuple[str, str, bool]]:
+    """Event code -> occurred, received (UTC) and whether the latter was assumed."""
+    events = imported.events[imported.events["shipment_id"] == shipment_id]
+    assert events["event_code"].is_unique
+    at = {
+        name: events[name].dt.strftime("%Y-%m-%d %H:%M") for name in ("occurred_at", "received_at")
+    }
+    rows = zip(
+        at["occurred_at"], at["received_at"], events["is_received_at_assumed"].tolist(), strict=True
+    )
+    return dict(zip(events["event_code"].astype(str), rows, strict=True))
+
+
+def test_dates_are_noons_at_the_destination_and_the_record_says_when_a_delivery_was_known(
+    tmp_path: Path,
+) -> None:
+    imported = read(tmp_path, LINE)
+    assert scans(imported) == {
+        "order_created": ("2012-01-09 17:00", "2012-01-09 17:00", True),
+        "order_approved": ("2012-02-29 17:00", "2012-02-29 17:00", True),
+        "delivered": ("2012-05-15 16:00", "2012-05-20 16:00", False),
+    }
+    shipment = imported.shipments.iloc[0]
+    assert list(shipment[["shipment_id", "order_id", "destination_country", "service_level"]]) == [
+        "ASN-1",
+        "SCMS-7",
+        "HT",
+        "air_charter",
+    ]
+    assert list(shipment[["origin_country", "origin_region", "weight_kg", "price"]]) == [
+        "ZZ",
+        "Made-Up Remedies, Ltd.",
+        120.0,
+        99.5,
+    ]
+    assert shipment["promised_on"] == pd.Timestamp("2012-05-15")
+    assert imported.rejected() == {}
+
+
+def test_without_a_quote_the_order_to_the_vendor_is_the_order(tmp_path: Path) -> None:
+    imported = read(tmp_path, line({QUOTED: "Date Not Captured"}))
+    found = scans(imported)
+    assert (
+        found["order_created"]
+        == found["order_approved"]
+        == ("2012-02-29 17:00", "2012-02-29 17:00", True)
+    )
+    assert imported.notes["order_from_vendor_date"] == 1
+
+
+@pytest.mark.parametrize("nothing", ["Pre-PQ Process", "Date Not Captured", "N/A - From RDC", ""])
+def test_without_either_a_shipment_is_assumed_to_be_known_30_days_before_its_scheduled_day_begins(
+    tmp_path: Path, nothing: str
+) -> None:
+    imported = read(tmp_path, line({QUOTED: nothing, ORDERED: nothing}))
+    assert scans(imported)["order_created"] == ("2012-04-15 04:00", "2012-04-15 04:00", True)
+    assert "order_approved" not in scans(imported)
+    assert imported.notes["order_date_assumed"] == 1
+    assert imported.rejected() == {}
+
+
+def test_the_first_instant_30_days_ahead_knows_the_shipment(tmp_path: Path) -> None:
+    imported = read(tmp_path, line(UNDATED))
+    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    begins = timelines.promised_on - np.timedelta64(KNOWN_AHEAD_DAYS, "D")
+    assert (
+        local_dates(timelines.received_at[:1], timelines.zone.codes, timelines.zone.names) == begins
+    )
+
+
+def test_the_lines_of_a_shipment_are_one_shipment(tmp_path: Path) -> None:
+    other = line({"ID": 2, WEIGHT: "30.5", "Line Item Value": "0.5", SCHEDULED: "17-May-12"})
+    imported = read(tmp_path, LINE, other, line({"ID": 3, "ASN/DN #": "DN-2"}))
+    assert len(imported.shipments) == 2
+    first = imported.shipments.iloc[0]
+    assert (first["weight_kg"], first["price"], first["promised_on"]) == (
+        150.5,
+        100.0,
+        pd.Timestamp("2012-05-17"),
+    )
+    assert imported.notes["several_lines"] == imported.notes["several_scheduled_dates"] == 1
+
+
+@pytest.mark.parametrize(
+    ("weights", "kilograms", "reasons"),
+    [
+        (["120", "See ASN-1 (ID#:1)"], 120.0, {}),
+        (["See ASN-1 (ID#:2)", "120"], 120.0, {}),
+        (["120", "Weight Captured Separately"], None, {}),
+        (["Weight Captured Separately", "See ASN-1 (ID#:1)"], None, {}),
+        (["120", "See ASN-1 (ID#:99)"], None, {"reference_to_nothing_weight_kilograms": 1}),
+        (["120", "See ASN-2 (ID#:1)"], None, {"reference_to_nothing_weight_kilograms": 1}),
+        (["120", "See DN-9 (ID#:9)"], None, {}),
+        (["120", ""], None, {}),
+        (["120", "heavy"], None, {"unusable_weight_kilograms": 1}),
+        (["120", "0"], None, {"unusable_weight_kilograms": 1}),
+        (["-3", "120"], None, {"unusable_weight_kilograms": 1}),
+        (["inf", "120"], None, {"unusable_weight_kilograms": 1}),
+        (["2500", "See ASN-1 (ID#:1)"], 2500.0, {}),
+    ],
+)
+def test_a_weight_is_whole_or_missing(
+    tmp_path: Path, weights: list[str], kilograms: float | None, reasons: dict[str, int]
+) -> None:
+    other = line({"ID": 9, "ASN/DN #": "DN-9", WEIGHT: "7"})
+    imported = read(
+        tmp_path,
+        *(line({"ID": number, WEIGHT: text}) for number, text in enumerate(weights, start=1)),
+        other,
+    )
+    found = imported.shipments.set_index("shipment_id")["weight_kg"]
+    assert found["DN-9"] == 7.0
+    assert found["ASN-1"] == kilograms if kilograms is not None else pd.isna(found["ASN-1"])
+    assert imported.rejected() == reasons
+    assert imported.notes["no_weight"] == (kilograms is None)
+    assert imported.notes["heavier_than_a_parcel"] == (kilograms == 2500.0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ({QUOTED: "13/1/12"}, "unreadable_pq_first_sent_to_client_date"),
+        ({QUOTED: "9-Jan-12"}, "unreadable_pq_first_sent_to_client_date"),
+        ({ORDERED: "soon"}, "unreadable_po_sent_to_vendor_date"),
+        ({RECORDED: "20/5/12"}, "unreadable_delivery_recorded_date"),
+        ({DELIVERED: "31-Jun-12"}, "unreadable_delivered_to_client_date"),
+        ({SCHEDULED: "May 12"}, "unreadable_scheduled_delivery_date"),
+        ({QUOTED: "1/9/02"}, "far_from_the_others_pq_first_sent_to_client_date"),
+        ({SCHEDULED: "15-May-21"}, "far_from_the_others_scheduled_delivery_date"),
+        ({DELIVERED: "15-May-68"}, "far_from_the_others_delivered_to_client_date"),
+        ({QUOTED: "5/16/12"}, "after_delivery_pq_first_sent_to_client_date"),
+        ({ORDERED: "5/16/12"}, "after_delivery_po_sent_to_vendor_date"),
+        ({"Line Item Value": "much"}, "unusable_line_item_value"),
+        ({"Shipment Mode": "Zeppelin"}, "unknown_shipment_mode"),
+    ],
+)
+def test_a_value_that_cannot_be_right_costs_only_itself(
+    tmp_path: Path, cells: dict[str, str], reason: str
+) -> None:
+    rows = several(4)
+    before = read(tmp_path, *rows)
+    imported = read(tmp_path, *rows[:2], {**rows[2], **cells}, rows[3])
+    assert imported.rejected() == {reason: 1}
+    assert imported.quarantine["row"].item() == 2
+    assert all(str(value) in imported.quarantine["content"].item() for value in cells.values())
+    assert len(imported.shipments) == 4
+    others = imported.events[imported.events["shipment_id"] != "DN-2"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        others, before.events[before.events["shipment_id"] != "DN-2"].reset_index(drop=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason", "rows_lost"),
+    [
+        ({"ID": ""}, "no_id", 1),
+        ({"ID": 10}, "id_comes_twice", 1),
+        ({"ASN/DN #": ""}, "no_asn_dn", 1),
+        ({"Country": "Atlantis"}, "unknown_country", 1),
+        ({"Country": ""}, "unknown_country", 1),
+        (
+            {SCHEDULED: "", QUOTED: "Pre-PQ Process", ORDERED: "N/A - From RDC"},
+            "no_date_of_order_or_schedule",
+            1,
+        ),
+        ({"ASN/DN #": "DN-1", "Country": "Uganda"}, "lines_disagree_on_country", 2),
+        (
+            {"ASN/DN #": "DN-1", DELIVERED: "16-May-12"},
+            "lines_disagree_on_delivered_to_client_date",
+            2,
+        ),
+    ],
+)
+def test_a_line_of_no_shipment_is_put_aside_and_moves_no_other(
+    tmp_path: Path, cells: dict[str, object], reason: str, rows_lost: int
+) -> None:
+    rows = several(5)
+    before = read(tmp_path, *rows)
+    imported = read(tmp_path, *rows[:2], {**rows[2], **cells}, *rows[3:])
+    assert imported.rejected() == {reason: rows_lost}
+    kept = {"DN-0", "DN-3", "DN-4"} | ({"DN-1"} if rows_lost == 1 else set())
+    assert set(imported.shipments["shipment_id"]) == kept
+    pd.testing.assert_frame_equal(
+        imported.events,
+        before.events[before.events["shipment_id"].isin(kept)].reset_index(drop=True),
+    )
+
+
+def test_what_was_recorded_before_it_happened_is_kept_and_counted(tmp_path: Path) -> None:
+    imported = read(tmp_path, line({RECORDED: "14-May-12"}))
+    assert scans(imported)["delivered"] == ("2012-05-15 16:00", "2012-05-14 16:00", False)
+    assert imported.notes["received_before_occurred"] == 1
+
+
+def test_a_shipment_that_is_not_there_yet_is_open_and_an_unrecorded_delivery_is_assumed_known(
+    tmp_path: Path,
+) -> None:
+    imported = read(
+        tmp_path,
+        line({DELIVERED: "", RECORDED: ""}),
+        line({"ID": 2, "ASN/DN #": "DN-2", RECORDED: ""}),
+    )
+    assert set(scans(imported)) == {"order_created", "order_approved"}
+    assert imported.notes["not_delivered"] == 1
+    assert scans(imported, "DN-2")["delivered"] == ("2012-05-15 16:00", "2012-05-15 16:00", True)
+
+
+def test_every_country_has_a_zone_of_its_own(tmp_path: Path) -> None:
+    assert len(set(COUNTRY_OF_NAME.values())) == len(COUNTRY_OF_NAME) == 43
+    assert {zone_of(code, None)[1] for code in COUNTRY_OF_NAME.values()} == {
+        TimezoneSource.COUNTRY_DEFAULT
+    }
+    rows = [
+        line({"ID": number, "ASN/DN #": f"DN-{number}", "Country": name})
+        for number, name in enumerate(COUNTRY_OF_NAME)
+    ]
+    imported = read(tmp_path, *rows)
+    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    outcomes = Outcomes.at(timelines, timelines.received_at.max())
+    # Delivered on the promised day, wherever that is.
+    assert (
+        local_dates(outcomes.arrived_at, timelines.zone.codes, timelines.zone.names)
+        == timelines.promised_on
+    ).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda content: b"\xef\xbb\xbf" + content, id="byte order mark"),
+        pytest.param(lambda content: content.replace(b"\n", b"\r\n"), id="Windows line ends"),
+        pytest.param(lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r"), id="line ends of old Macintoshes"),
+        pytest.param(lambda content: content.removesuffix(b"\n"), id="no last line end"),
+        pytest.param(lambda content: content.replace(b",Haiti,", b',"Haiti",'), id="quotes"),
+        pytest.param(lambda content: content.replace(b"ID,", b'Remark,ID,', 1).replace(b"\n1", b'\n"two\nlines, and a comma",1'), id="a quoted line end"),
+        pytest.param(lambda content: content.replace(b"\n", b"\r").replace(b"ID,", b"Remark,ID,", 1).replace(b"\r1", b'\r"two\rlines",1'), id="and an old one"),
+    ],
+)  # fmt: skip
+def test_how_the_file_is_written_down_does_not_matter(
+    tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    before = read(tmp_path, *several(5))
+    (tmp_path / FILE).write_bytes(change((tmp_path / FILE).read_bytes()))
+    after = read_scms(tmp_path / FILE)
+    assert after.rejected() == {}
+    pd.testing.assert_frame_equal(after.shipments, before.shipments)
+    pd.testing.assert_frame_equal(after.events, before.events)
+
+
+def test_a_line_with_a_wrong_number_of_fields_is_put_aside(tmp_path: Path) -> None:
+    read(tmp_path, LINE)
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes() + b"1,2,3\n")
+    assert read_scms(tmp_path).rejected() == {"wrong_number_of_fields": 1}
+
+
+def test_a_file_without_rows_holds_no_shipments(tmp_path: Path) -> None:
+    imported = read(tmp_path)
+    assert (len(imported.shipments), len(imported.events)) == (0, 0)
+
+
+def test_a_missing_file_or_column_or_another_encoding_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceRejected, match=f"{FILE} does not exist"):
+        read_scms(tmp_path)
+    read(tmp_path, line({"Country": "Côte d'Ivoire"}))
+    content = (tmp_path / FILE).read_text(encoding="utf-8")
+    (tmp_path / FILE).write_text(content, encoding="latin-1")
+    with pytest.raises(SourceRejected, match=f"{FILE} cannot be read as CSV"):
+        read_scms(tmp_path)
+    (tmp_path / FILE).write_text(content.replace("Shipment Mode", "something"), encoding="utf-8")
+    with pytest.raises(SourceRejected, match=f"{FILE} lacks a column: .*Shipment Mode"):
+        read_scms(tmp_path)
+
+
+def test_every_real_line_is_read_or_counted(eta_data: Path) -> None:
+    imported = bootstrap.SOURCES["scms"](eta_data / "scms")
+    assert len(imported.shipments) == 7_030
+    assert imported.events["event_code"].value_counts().to_dict() == {
+        "order_created": 7_030,
+        "delivered": 7_030,
+        "order_approved": 3_448,
+    }
+    assert imported.rejected() == {
+        "after_delivery_po_sent_to_vendor_date": 5,
+        "after_delivery_pq_first_sent_to_client_date": 7,
+        "unusable_weight_kilograms": 1,
+    }
+    assert imported.notes == {
+        "lines_weighed_with_another": 2_319,
+        "lines_weighed_with_one_of_no_weight": 126,
+        "lines_weighed_separately": 1_507,
+        "several_scheduled_dates": 10,
+        "order_date_assumed": 1_230,
+        "order_from_vendor_date": 584,
+        "ordered_less_than_30_days_ahead": 138,
+        "no_scheduled_date": 0,
+        "not_delivered": 0,
+        "delivered_before_order": 45,
+        "several_lines": 1_450,
+        "no_weight": 682,
+        "heavier_than_a_parcel": 3_231,
+        "received_at_assumed": 10_478,
+        "received_before_occurred": 3,
+    }
+    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    outcomes = Outcomes.at(timelines, timelines.received_at.max())
+    arrived_on = local_dates(outcomes.arrived_at, timelines.zone.codes, timelines.zone.names)
+    assert (arrived_on == timelines.promised_on).mean() == pytest.approx(0.6333, abs=1e-4)
+    assert (arrived_on > timelines.promised_on).mean() == pytest.approx(0.1138, abs=1e-4)

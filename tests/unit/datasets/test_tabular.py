@@ -1,0 +1,320 @@
+"""Our own columns are read as they are written, and what cannot be read is put aside and counted, never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from eta import bootstrap
+from eta.cli import main
+from eta.datasets.base import Imported
+from eta.datasets.tabular import read_tabular
+from eta.domain.errors import NaiveTime, SourceRejected
+from eta.evaluation.backtest import Refit
+from eta.forecast.baselines.simple import SurvivalBaseline
+from eta.journey.timelines import Timelines
+from eta.service.analysis.backtest import ORACLE, backtest_models, oracle_of
+from eta.service.analysis.simulate_data import simulate_parcels
+from eta.simulation.scenario import DEFAULT
+from eta.simulation.simulate import simulate
+
+SHIPMENT = {
+    "shipment_id": "a",
+    "order_id": "o",
+    "origin_country": "AT",
+    "destination_country": "DE",
+    "weight_kg": 1.5,
+    "ordered_at": "2026-03-01T10:00:00+01:00",
+    "promised_on": "2026-03-07",
+}
+EVENT = {
+    "shipment_id": "a",
+    "event_code": "accepted",
+    "occurred_at": "2026-03-02T09:00:00Z",
+    "received_at": "2026-03-02T09:30:00Z",
+}
+
+
+def imported(
+    folder: Path, shipments: list[dict[str, Any]], events: list[dict[str, Any]]
+) -> Imported:
+    pd.DataFrame(shipments).to_csv(folder / "shipments.csv", index=False)
+    pd.DataFrame(events).to_csv(folder / "events.csv", index=False)
+    return read_tabular(folder)
+
+
+def digest(read: Imported) -> str:
+    timelines = Timelines.from_frames(read.shipments, read.events)
+    return timelines.digest(timelines.received_at.max())
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate_parcels(folder, DEFAULT, shipments=1500)
+    return folder
+
+
+def test_parquet_and_csv_say_the_same(simulated: Path, tmp_path: Path) -> None:
+    for name in ("shipments", "events"):
+        pd.read_parquet(simulated / f"{name}.parquet").to_csv(tmp_path / f"{name}.csv", index=False)
+    as_parquet, as_csv = read_tabular(simulated), read_tabular(tmp_path)
+    assert as_parquet.zone == as_csv.zone == "UTC"
+    assert as_parquet.rejected() == as_csv.rejected() == {}
+    assert as_parquet.notes == as_csv.notes
+    assert digest(as_parquet) == digest(as_csv)
+
+
+def test_what_was_simulated_is_what_is_read(simulated: Path) -> None:
+    world = simulate(shipments=1500)
+    written, straight = (
+        read_tabular(simulated),
+        Timelines.from_frames(world.shipments, world.events),
+    )
+    assert digest(written) == straight.digest(straight.received_at.max())
+    assert written.notes["received_before_occurred"] > 0
+    assert written.notes["unmapped_event_codes"] == 0
+
+
+def test_one_row_of_each_kind_is_enough(tmp_path: Path) -> None:
+    read = imported(tmp_path, [SHIPMENT], [EVENT])
+    assert read.rejected() == {}
+    # The order itself becomes a scan, known at once.
+    assert read.notes["order_created_from_ordered_at"] == 1
+    ordered = read.events[read.events["event_code"].eq("order_created")]
+    assert ordered["received_at"].tolist() == [pd.Timestamp("2026-03-01T09:00:00Z")]
+    assert Timelines.from_frames(read.shipments, read.events).scans.counts.tolist() == [2]
+
+
+@pytest.mark.parametrize("field", ["occurred_at", "received_at"])
+def test_a_time_without_an_offset_is_put_aside_by_the_name_of_its_field(
+    tmp_path: Path, field: str
+) -> None:
+    read = imported(tmp_path, [SHIPMENT], [EVENT, EVENT | {field: "2026-03-02T11:00:00"}])
+    assert read.rejected() == {f"naive_{field}": 1}
+    assert read.events["event_code"].tolist() == ["accepted", "order_created"]
+
+
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [("shipments", "ordered_at"), ("events", "occurred_at"), ("events", "received_at")],
+)
+def test_a_file_of_times_without_offsets_is_refused_by_the_name_of_the_field(
+    tmp_path: Path, file: str, field: str
+) -> None:
+    naive = {field: "2026-03-02 11:00:00"}
+    with pytest.raises(NaiveTime, match=field):
+        imported(
+            tmp_path,
+            [SHIPMENT | (naive if file == "shipments" else {})],
+            [EVENT | (naive if file == "events" else {})],
+        )
+
+
+def test_a_parquet_column_without_a_zone_is_refused_by_its_name(tmp_path: Path) -> None:
+    pd.DataFrame([SHIPMENT]).to_parquet(tmp_path / "shipments.parquet")
+    times = {
+        name: pd.to_datetime([EVENT[name]], utc=True).tz_localize(None)
+        for name in ("occurred_at", "received_at")
+    }
+    pd.DataFrame([EVENT]).assign(**times).to_parquet(tmp_path / "events.parquet")
+    with pytest.raises(NaiveTime, match="occurred_at"):
+        read_tabular(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"shipment_id": None}, "no_shipment_id"),
+        ({}, "shipment_id_comes_twice"),
+        ({"shipment_id": "b", "origin_country": "Austria"}, "no_origin_country"),
+        ({"shipment_id": "b", "destination_country": None}, "no_destination_country"),
+    ],
+)
+def test_a_shipment_that_cannot_be_used_is_put_aside(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    read = imported(tmp_path, [SHIPMENT, SHIPMENT | change], [EVENT])
+    assert read.rejected() == {reason: 1}
+    assert read.quarantine[["file", "row"]].values.tolist() == [["shipments.csv", 1]]
+    assert read.shipments["shipment_id"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"weight_kg": "heavy"}, "unreadable_weight_kg"),
+        ({"weight_kg": 0}, "impossible_weight_kg"),
+        ({"weight_kg": 1001}, "impossible_weight_kg"),
+        ({"price": -1}, "impossible_price"),
+        ({"origin_latitude": 91}, "impossible_origin_latitude"),
+        ({"package_count": 0}, "impossible_package_count"),
+        ({"promised_on": "07.03.2026"}, "unreadable_promised_on"),
+        ({"has_several_origins": "perhaps"}, "unreadable_has_several_origins"),
+        ({"ordered_at": "yesterday"}, "unreadable_ordered_at"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_put_aside_and_its_shipment_stays(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    read = imported(
+        tmp_path,
+        [SHIPMENT, SHIPMENT | {"shipment_id": "b"} | change],
+        [EVENT, EVENT | {"shipment_id": "b"}],
+    )
+    assert read.rejected() == {reason: 1}
+    assert read.shipments["shipment_id"].tolist() == ["a", "b"]
+    assert len(Timelines.from_frames(read.shipments, read.events)) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"shipment_id": "nobody"}, "event_of_no_shipment"),
+        ({"shipment_id": None}, "event_of_no_shipment"),
+        ({"occurred_at": None}, "no_occurred_at"),
+        ({"occurred_at": "soon"}, "unreadable_occurred_at"),
+        ({"received_at": "soon"}, "unreadable_received_at"),
+    ],
+)
+def test_an_event_that_cannot_be_used_is_put_aside_once(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    read = imported(tmp_path, [SHIPMENT], [EVENT, EVENT | change])
+    assert read.rejected() == {reason: 1}
+    assert len(read.events) == 2
+
+
+def test_an_unknown_code_becomes_info_is_counted_and_stays_a_scan_of_its_own(
+    tmp_path: Path,
+) -> None:
+    read = imported(
+        tmp_path,
+        [SHIPMENT],
+        [EVENT, EVENT | {"event_code": "beamed_up"}, EVENT | {"event_code": "beamed_down"}],
+    )
+    assert read.notes["unmapped_event_codes"] == 2
+    assert read.events["event_code"].tolist()[:3] == ["accepted", "info", "info"]
+    assert Timelines.from_frames(read.shipments, read.events).scans.counts.tolist() == [4]
+
+
+def test_a_missing_time_of_receipt_is_assumed_and_counted(tmp_path: Path) -> None:
+    read = imported(
+        tmp_path, [SHIPMENT], [EVENT, EVENT | {"event_code": "delivered", "received_at": None}]
+    )
+    assert read.notes["received_at_assumed"] == 1
+    delivered = read.events[read.events["event_code"].eq("delivered")].iloc[0]
+    assert delivered["received_at"] == delivered["occurred_at"]
+    assert delivered["is_received_at_assumed"]
+
+
+def test_a_column_that_is_not_ours_is_said_not_to_be_read(tmp_path: Path) -> None:
+    read = imported(tmp_path, [SHIPMENT | {"colour": "red"}], [EVENT])
+    assert [note for note in read.notes if "colour" in note]
+
+
+def test_a_lacking_column_or_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
+        read_tabular(tmp_path)
+    with pytest.raises(SourceRejected, match="received_at"):
+        imported(
+            tmp_path,
+            [SHIPMENT],
+            [{name: value for name, value in EVENT.items() if name != "received_at"}],
+        )
+    pd.DataFrame([SHIPMENT]).to_parquet(tmp_path / "shipments.parquet")
+    with pytest.raises(SourceRejected, match="both"):
+        read_tabular(tmp_path)
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    for name in ("shipments", "events"):
+        (tmp_path / f"{name}.parquet").write_bytes(b"not at all")
+    with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
+        read_tabular(tmp_path)
+
+
+def test_every_source_of_the_shell_starts_with_ours() -> None:
+    assert next(iter(bootstrap.SOURCES)) == "tabular"
+
+
+def test_the_oracle_is_judged_beside_the_models_and_the_figures_are_marked_as_simulated(
+    simulated: Path,
+) -> None:
+    read = read_tabular(simulated)
+    timelines = Timelines.from_frames(read.shipments, read.events)
+    result = backtest_models(
+        timelines,
+        {"B4": SurvivalBaseline},
+        source="tabular",
+        start=datetime(2025, 6, 1, tzinfo=UTC),
+        end=datetime(2025, 9, 1, tzinfo=UTC),
+        last_day="2025-08-31",
+        refit=Refit.NEVER,
+        laws=oracle_of(simulated, timelines),
+    )
+    assert result["data"]["simulated"] is True
+    for moment in ("purchase", "in_flight"):
+        score = {
+            row["model"]: row["crps_days"] for row in result["rows"] if row["moment"] == moment
+        }
+        assert score[ORACLE] < 0.8 * score["B4"]
+
+
+def test_without_the_truth_there_is_no_oracle(simulated: Path, tmp_path: Path) -> None:
+    read = imported(tmp_path, [SHIPMENT], [EVENT])
+    timelines = Timelines.from_frames(read.shipments, read.events)
+    assert oracle_of(tmp_path, timelines) == {}
+    with pytest.raises(SourceRejected, match="truth_journeys"):
+        oracle_of(simulated, timelines)
+
+
+@contextlib.contextmanager
+def ends_well() -> Iterator[None]:
+    try:
+        yield
+    except SystemExit as end:
+        assert end.code == 0
+
+
+def test_the_shell_writes_the_same_folder_twice(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        with ends_well():
+            main(
+                [
+                    "simulate",
+                    str(tmp_path / name),
+                    "--shipments",
+                    "200",
+                    "--seed",
+                    "7",
+                    "--json",
+                    str(tmp_path / f"{name}.json"),
+                ]
+            )
+    files = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert files == [
+        "events.parquet",
+        "scenario.json",
+        "shipments.parquet",
+        "truth_hubs.parquet",
+        "truth_journeys.parquet",
+        "truth_weather.parquet",
+    ]
+    for file in files:
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+    figures = json.loads((tmp_path / "first.json").read_text(encoding="utf-8"))
+    assert figures == json.loads((tmp_path / "first" / "scenario.json").read_text(encoding="utf-8"))
+    assert (
+        figures["shipments"],
+        figures["seed"],
+        figures["scenario"]["version"],
+        figures["simulated"],
+    ) == (200, 7, DEFAULT.version, True)

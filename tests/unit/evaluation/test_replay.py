@@ -1,0 +1,351 @@
+"""A replay forecasts only from what was known, and its figures are the figures they say they are."""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eta.calendars.local_time import to_instant
+from eta.domain.errors import NothingToLearn
+from eta.evaluation import coverage
+from eta.evaluation.backtest import Refit, Replay, replay
+from eta.evaluation.metrics import error_days
+from eta.evaluation.outcomes import SAMPLED
+from eta.evaluation.summary import summarise
+from eta.forecast.base import ArrivalModel
+from eta.forecast.baselines.simple import HistoryBaseline, PromiseBaseline, SurvivalBaseline
+from eta.forecast.hazard.model import HazardModel
+from eta.journey.timelines import Timelines
+from support.journeys import START, parcels
+
+MODELS = {
+    "B0": PromiseBaseline,
+    "B1": HistoryBaseline,
+    "B4": lambda: SurvivalBaseline(at_least=10),
+    "eta": lambda: HazardModel(trees=20, leaves=8, leaf_rows=40, leaf_rate=0.2, smoothing_bins=0.0),
+}
+JUDGED_FROM = datetime(2026, 6, 1, tzinfo=START.tzinfo)
+FORECASTS = ("late_probability", "promise_days")
+#: That of ``parcels``.
+SHOPS_RATE = 0.835
+summarised = lru_cache(summarise)
+
+
+def run(
+    known_through_days: int | None = None, *, days: int = 14, names: tuple[str, ...] = tuple(MODELS)
+) -> Replay:
+    timelines = Timelines.from_frames(
+        *parcels(1500, days=130, known_through_days=known_through_days)
+    )
+    models: dict[str, type[ArrivalModel]] = {name: MODELS[name] for name in names}  # type: ignore[misc]  # classes and lambdas alike
+    return replay(
+        timelines,
+        models,
+        start=JUDGED_FROM,
+        end=JUDGED_FROM + timedelta(days=days),
+        refit=Refit.WEEK,
+        promise=SHOPS_RATE,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole() -> Replay:
+    return run()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_forecast_does_not_change_when_the_future_is_cut_off(whole: Replay, model: str) -> None:
+    cut = JUDGED_FROM + timedelta(days=10)
+    early = run((cut - START).days, days=10)
+    key = ["shipment_id", "moment"]
+    then = pd.concat([early.judged[key], early.forecasts[model]], axis=1).set_index(key)
+    since = pd.concat([whole.judged[key], whole.forecasts[model]], axis=1).set_index(key)
+    assert len(then) > 300
+    for name in FORECASTS:
+        pd.testing.assert_series_equal(
+            then[name], since[name].reindex(then.index), check_exact=True
+        )
+
+
+def test_moments_are_those_of_the_days_asked_for(whole: Replay) -> None:
+    days = pd.to_datetime(whole.judged["as_of_on"])
+    assert days.min() >= pd.Timestamp(JUDGED_FROM.date())
+    # A moment just before midnight in UTC is the next day in Vienna.
+    assert days.max() <= pd.Timestamp((JUDGED_FROM + timedelta(days=14)).date())
+    assert set(whole.judged["moment"]) == {
+        "purchase",
+        "handover",
+        "day_1",
+        "day_3",
+        "day_7",
+        "day_14",
+        "day_21",
+    }
+
+
+def test_days_that_are_forecast_but_not_judged_change_no_judgement_and_are_learned_from() -> None:
+    timelines = Timelines.from_frames(*parcels(1500, days=130))
+
+    def until(days: int) -> Replay:
+        last = JUDGED_FROM + timedelta(days=days)
+        return replay(
+            timelines,
+            {"eta": HazardModel},
+            start=JUDGED_FROM,
+            end=JUDGED_FROM + timedelta(days=7),
+            refit=Refit.NEVER,
+            forecast_until=last,
+            warm_up_months=0,
+        )
+
+    short, long = until(7), until(21)
+    pd.testing.assert_frame_equal(short.judged, long.judged)
+    for name in (*FORECASTS, "crps_days"):
+        pd.testing.assert_series_equal(short.forecasts["eta"][name], long.forecasts["eta"][name])
+    assert len(long.judged) > 100
+    slopes = [abs(each.calibrations["eta"].slopes - 1.0).sum() for each in (short, long)]
+    assert 0.0 < slopes[0] < slopes[1]
+
+
+def test_the_shops_own_promise_saves_no_day_and_is_kept_as_often_as_it_was(whole: Replay) -> None:
+    row = next(
+        row
+        for row in summarised(whole)["rows"]
+        if row["model"] == "B0" and row["moment"] == "purchase"
+    )
+    bought = whole.judged[whole.judged["moment"].eq("purchase") & whole.judged["arrived"]]
+    assert row["days_saved_equal_on_time"] == 0.0
+    assert row["on_time_share"] == pytest.approx(1 - bought["is_late"].mean())
+    assert row["promised_days_mean"] == pytest.approx(bought["promised_days"].mean())
+
+
+def test_a_model_promises_as_often_as_the_shop_did_by_what_its_last_orders_were_told(
+    whole: Replay,
+) -> None:
+    rows = {row["model"]: row for row in summarised(whole)["rows"] if row["moment"] == "purchase"}
+    # Two and a half standard errors of so few orders.
+    assert rows["eta"]["on_time_share"] == pytest.approx(SHOPS_RATE, abs=0.07)
+    bought = whole.judged["moment"].eq("purchase")
+    # Nothing had been learned before the first day, so nothing is known of earlier orders on it.
+    is_later = whole.judged["as_of"] >= pd.Timestamp(JUDGED_FROM + timedelta(days=1)).tz_convert(
+        None
+    )
+    assert (whole.forecasts["eta"].loc[bought, "promise_days"].notna() == is_later[bought]).all()
+    assert whole.forecasts["eta"].loc[~bought, "promise_days"].isna().all()
+    assert whole.policies["eta"] is not None
+
+
+def test_rows_judge_delivered_parcels_and_the_censored_score_all(whole: Replay) -> None:
+    row = next(
+        row
+        for row in summarised(whole)["rows"]
+        if row["model"] == "eta" and row["moment"] == "handover"
+    )
+    table = pd.concat([whole.judged, whole.forecasts["eta"]], axis=1)[
+        whole.judged["moment"].eq("handover")
+    ]
+    delivered = table[table["arrived"]]
+    assert (row["n"], row["n_censored"]) == (len(delivered), len(table) - len(delivered))
+    assert row["mae_days"] == pytest.approx(delivered["error_days"].abs().mean())
+    assert row["crps_days"] == pytest.approx(delivered["crps_days"].mean())
+    assert row["crps_censored_days"] == pytest.approx(table["crps_censored_days"].mean())
+    assert row["coverage_80"] == pytest.approx(delivered["covered_80"].mean())
+
+
+def test_dates_shown_cover_no_less_than_the_range_they_come_from(whole: Replay) -> None:
+    eta = whole.forecasts["eta"][whole.judged["arrived"]]
+    assert (eta["dates_covered_80"] >= eta["covered_80"]).all()
+
+
+def test_eta_beats_what_knows_no_lane_and_the_difference_says_so(whole: Replay) -> None:
+    summary = summarised(whole, reference="eta")
+    gap = next(
+        row
+        for row in summary["differences"]
+        if (row["against"], row["moment"], row["metric"]) == ("B1", "handover", "crps_days")
+    )
+    score = {
+        row["model"]: row["crps_days"] for row in summary["rows"] if row["moment"] == "handover"
+    }
+    assert gap["mean"] == pytest.approx(score["eta"] - score["B1"])
+    assert gap["mean"] < 0
+    assert gap["low"] <= gap["mean"] <= gap["high"]
+
+
+def test_months_add_up_to_the_whole(whole: Replay) -> None:
+    summary = summarised(whole)
+    for row in summary["rows"]:
+        months = [
+            part
+            for part in summary["by_month"]
+            if (part["model"], part["moment"]) == (row["model"], row["moment"])
+        ]
+        assert sum(part["n"] for part in months) == row["n"]
+
+
+@pytest.mark.parametrize("is_simulated", [False, True])
+def test_rows_and_segments_carry_the_intervals_of_their_ranges(
+    whole: Replay, is_simulated: bool
+) -> None:
+    summary = summarise(whole, is_simulated=is_simulated)
+    regions = [
+        row
+        for row in summary["by_segment"]
+        if (row["segment"], row["model"], row["moment"])
+        == ("destination_region", "eta", "purchase")
+    ]
+    assert {row["value"] for row in regions} == {"1", "8"}
+    for row in [
+        *regions,
+        next(
+            row for row in summary["rows"] if (row["model"], row["moment"]) == ("eta", "purchase")
+        ),
+    ]:
+        for name in ("80", "90", "dates_80"):
+            assert (
+                0.0
+                < row[f"low_{name}"]
+                <= row[f"coverage_censored_{name}"]
+                <= row[f"high_{name}"]
+                <= 1.0
+            )
+        assert row["coverage_censored_80"] < row["coverage_censored_90"]
+
+
+def test_segments_hold_every_parcel_of_the_moment(whole: Replay) -> None:
+    summary = summarised(whole)
+    assert {row["segment"] for row in summary["by_segment"]} >= {
+        "phase",
+        "elapsed_band",
+        "destination_region",
+        "carrier",
+        "weight_band",
+        "week",
+    }
+    bought = next(
+        row for row in summary["rows"] if (row["model"], row["moment"]) == ("eta", "purchase")
+    )
+    for segment in ("phase", "carrier", "destination_region"):
+        parts = [
+            row
+            for row in summary["by_segment"]
+            if (row["segment"], row["model"], row["moment"]) == (segment, "eta", "purchase")
+        ]
+        assert sum(row["n"] for row in parts) == bought["n"]
+    in_flight = {
+        row["value"]
+        for row in summary["by_segment"]
+        if (row["segment"], row["moment"]) == ("elapsed_band", "in_flight")
+    }
+    # Handed over the day after the order, and then looked at again and again.
+    assert {"1-3 d", "3-7 d"} <= in_flight
+
+
+def test_the_shares_of_the_tenths_are_the_coverage_of_all_parcels(whole: Replay) -> None:
+    for row in summarised(whole)["rows"]:
+        assert sum(row["pit_deciles"]) == pytest.approx(1.0)
+        if (row["model"], row["moment"]) in (("eta", "purchase"), ("eta", "in_flight")):
+            assert sum(row["pit_deciles"][1:9]) == pytest.approx(row["coverage_censored_80"])
+            assert all(
+                low <= share <= high
+                for low, share, high in zip(
+                    row["pit_deciles_low"], row["pit_deciles"], row["pit_deciles_high"], strict=True
+                )
+            )
+
+
+def test_a_parcel_that_has_not_arrived_counts_in_the_coverage_of_all_by_what_its_forecast_says(
+    whole: Replay,
+) -> None:
+    row = next(
+        row
+        for row in summarised(whole)["rows"]
+        if (row["model"], row["moment"]) == ("eta", "day_7")
+    )
+    table = pd.concat([whole.judged, whole.forecasts["eta"]], axis=1)[
+        whole.judged["moment"].eq("day_7")
+    ]
+    still_open = table[~table["arrived"]]
+    assert len(still_open) > 0
+    assert (still_open["pit_to"] == 1.0).all()
+    within = np.clip(0.9 - still_open["pit_from"].clip(lower=0.1), 0.0, None) / (
+        1.0 - still_open["pit_from"]
+    )
+    expected = (table["covered_80"][table["arrived"]].sum() + within.sum()) / len(table)
+    assert row["coverage_censored_80"] == pytest.approx(expected)
+    assert row["coverage_80"] == pytest.approx(table["covered_80"][table["arrived"]].mean())
+
+
+def test_what_fails_is_what_rows_and_segments_say_does_not_hold(
+    whole: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "INDEPENDENT_ENOUGH", 50)
+    summary = summarise(whole, is_simulated=True)
+    said = [
+        (row["model"], row["moment"], row.get("segment", "all"), row.get("value", "all"), name)
+        for row in (*summary["rows"], *summary["by_segment"])
+        for name in ("80", "90", "dates_80")
+        if row[f"holds_{name}"] is False
+    ]
+    listed = [
+        (entry["model"], entry["moment"], entry["segment"], entry["value"], entry["range"])
+        for entry in summary["failing"]
+    ]
+    # The shop's promise is no range at all.
+    assert ("B0", "in_flight", "all", "all", "80") in listed
+    assert sorted(listed) == sorted(said)
+
+
+def test_half_of_the_absolute_error_is_the_pinball_loss_of_the_median(whole: Replay) -> None:
+    for row in summarised(whole)["rows"]:
+        assert row["pinball_50_days"] == pytest.approx(row["mae_days"] / 2)
+
+
+def test_curves_are_kept_for_a_sample_of_each_week_and_phase(whole: Replay) -> None:
+    kept = whole.forecasts["eta"]["curve"].notna()
+    assert kept.equals(whole.judged["is_sampled"])
+    assert whole.judged[kept].groupby(["week", "phase"]).size().max() == SAMPLED
+    row = int(np.flatnonzero(kept & whole.judged["arrived"])[0])
+    error = error_days(
+        whole.forecasts["eta"]["curve"][row], whole.judged["hours"].to_numpy()[[row]]
+    )
+    assert error == pytest.approx(whole.forecasts["eta"]["error_days"][row])
+
+
+@pytest.mark.parametrize(("start", "days"), [(START, 5), (START + timedelta(days=400), 5)])
+def test_days_without_anything_to_learn_or_judge_are_refused(start: datetime, days: int) -> None:
+    timelines = Timelines.from_frames(*parcels(50))
+    with pytest.raises(NothingToLearn):
+        replay(
+            timelines,
+            {"B1": HistoryBaseline},
+            start=start,
+            end=start + timedelta(days=days),
+            refit=Refit.NEVER,
+        )
+
+
+def test_outcomes_may_be_those_of_an_earlier_day() -> None:
+    timelines = Timelines.from_frames(*parcels(800, days=130))
+    through = to_instant(JUDGED_FROM + timedelta(days=3))
+    start, end = JUDGED_FROM - timedelta(days=5), JUDGED_FROM
+    known = replay(
+        timelines,
+        {"B1": HistoryBaseline},
+        start=start,
+        end=end,
+        refit=Refit.NEVER,
+        known_through=through,
+        warm_up_months=0,
+    ).judged
+    ever = replay(
+        timelines,
+        {"B1": HistoryBaseline},
+        start=start,
+        end=end,
+        refit=Refit.NEVER,
+        warm_up_months=0,
+    ).judged
+    assert 0 < known["arrived"].sum() < ever["arrived"].sum()

@@ -1,0 +1,249 @@
+"""Baselines of boosted trees: laws that are laws, the same on every machine, and better than one law for all."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from eta import bootstrap
+from eta.calendars.local_time import to_instant
+from eta.curves import Curves
+from eta.domain.errors import NotFitted, NothingToLearn
+from eta.domain.shipment import Place, Shipment, TrackingEvent
+from eta.domain.vocabulary import EventCode
+from eta.evaluation.metrics import crps_days
+from eta.forecast.base import ArrivalModel
+from eta.forecast.baselines.boosted import (
+    QUANTILE_LEVELS,
+    BoostedMedianBaseline,
+    BoostedQuantilesBaseline,
+)
+from eta.forecast.baselines.simple import HistoryBaseline
+from eta.forecast.design_matrix import Design
+from eta.journey.examples import Examples, Outcomes, examples
+from eta.journey.features import NUMBER_COLUMNS, PROMISE_COLUMN, ROUTE_COLUMNS
+from eta.journey.snapshots import PURCHASE, snapshots_to_learn
+from eta.journey.timelines import Timelines
+
+START, DAYS = datetime(2025, 1, 1, 9, tzinfo=UTC), 150
+END = START + timedelta(days=DAYS)
+Made = Callable[[], BoostedMedianBaseline | BoostedQuantilesBaseline]
+each_model = pytest.mark.parametrize(
+    "make",
+    [lambda: BoostedMedianBaseline(trees=40), lambda: BoostedQuantilesBaseline(trees=40)],
+    ids=["B5", "B6"],
+)
+
+
+def made_up(count: int = 900, seed: int = 5) -> Timelines:
+    """Parcels of two carriers, 3 and 9 days on the way and a day more for each 10 kg, give or take; one in fifty never arrives."""
+    rng = np.random.default_rng(seed)
+    shipments, scans = [], []
+    for number in range(count):
+        at = START + timedelta(days=DAYS * number / count)
+        carrier, weight = ("swift", "slow")[rng.integers(2)], float(rng.uniform(0, 20))
+        days = ({"swift": 3.0, "slow": 9.0}[carrier] + weight / 10) * rng.lognormal(0.0, 0.15)
+        name, place = f"s{number}", Place(country="AT", region="9")
+        shipments.append(
+            Shipment(
+                shipment_id=name,
+                order_id=name,
+                ordered_at=at,
+                carrier=carrier,
+                weight_kg=weight,
+                promised_on=(at + timedelta(days=12)).date(),
+                origin=place,
+                destination=place,
+            )
+        )
+        happened = {
+            EventCode.ORDER_CREATED: 0.0,
+            EventCode.ACCEPTED: days / 3,
+            EventCode.DELIVERED: np.inf if rng.random() < 0.02 else days,
+        }
+        for code, after in happened.items():
+            if np.isfinite(after):
+                moment = at + timedelta(days=after)
+                scans.append(
+                    TrackingEvent(
+                        shipment_id=name, event_code=code, occurred_at=moment, received_at=moment
+                    )
+                )
+    return Timelines.from_records(shipments, scans)
+
+
+@pytest.fixture(scope="module")
+def lines() -> Timelines:
+    return made_up()
+
+
+@pytest.fixture(scope="module")
+def lessons(lines: Timelines) -> Examples:
+    return known(lines, DAYS)
+
+
+def known(lines: Timelines, days: float) -> Examples:
+    """What can be learned so many days after the start."""
+    moment = to_instant(START + timedelta(days=days))
+    return examples(snapshots_to_learn(lines, moment), Outcomes.at(lines, moment))
+
+
+def arrived(lines: Timelines, first: float, last: float) -> Examples:
+    """Parcels asked about between two days and delivered by the end."""
+    found = known(lines, DAYS)
+    asked = (found.as_of >= to_instant(START + timedelta(days=first))) & (
+        found.as_of < to_instant(START + timedelta(days=last))
+    )
+    return found.take(np.flatnonzero(asked & found.arrived))
+
+
+def quantiles(curves: Curves) -> NDArray[np.float64]:
+    return np.column_stack([curves.quantile(level) for level in QUANTILE_LEVELS])
+
+
+@each_model
+def test_it_keeps_the_contract_of_a_model_that_costs_something_to_fit(make: Made) -> None:
+    assert isinstance(make(), ArrivalModel)
+    assert not make().refits_daily
+
+
+def test_both_are_compared_where_they_are_named_only() -> None:
+    assert {"B5", "B6"} <= set(bootstrap.models({}))
+    assert not {"B5", "B6"} & set(bootstrap.USUAL_MODELS)
+
+
+@each_model
+def test_before_it_was_fitted_it_says_so(make: Made, lessons: Examples) -> None:
+    with pytest.raises(NotFitted):
+        make().predict_curves(lessons.features)
+
+
+@each_model
+def test_without_an_arrival_of_a_parcel_seen_at_its_purchase_there_is_nothing_to_learn(
+    make: Made, lessons: Examples
+) -> None:
+    for rows in (~lessons.arrived, lessons.kind != PURCHASE, np.zeros(len(lessons), dtype=bool)):
+        with pytest.raises(NothingToLearn):
+            make().fit(lessons.take(np.flatnonzero(rows)))
+
+
+@each_model
+def test_quantiles_do_not_cross_and_nobody_arrives_before_now(
+    make: Made, lessons: Examples
+) -> None:
+    found = quantiles(make().fit(lessons).predict_curves(lessons.features))
+    assert (np.diff(found, axis=1) >= 0).all()
+    assert (found >= 0).all()
+    assert np.isfinite(found).all()
+
+
+@each_model
+def test_the_same_lessons_give_the_same_curves_to_the_last_bit(
+    make: Made, lessons: Examples
+) -> None:
+    once, again = (make().fit(lessons).predict_curves(lessons.features) for _ in range(2))
+    assert np.array_equal(once.hours, again.hours)
+    assert np.array_equal(once.cdf, again.cdf)
+
+
+@each_model
+def test_a_row_is_answered_alike_alone_and_in_company(make: Made, lessons: Examples) -> None:
+    model = make().fit(lessons)
+    together = quantiles(model.predict_curves(lessons.features))
+    for row in (0, 7, 100):
+        assert np.array_equal(
+            quantiles(model.predict_curves(lessons.features.take(np.array([row])))), together[[row]]
+        )
+
+
+@each_model
+def test_one_thread_fits_and_one_answers(
+    make: Made, lessons: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[object] = []
+    train, predict = lightgbm.train, lightgbm.Booster.predict
+
+    def counting_train(parameters: dict[str, Any], *given: Any, **named: Any) -> Any:
+        threads.append(parameters["num_threads"])
+        return train(parameters, *given, **named)
+
+    def counting_predict(self: lightgbm.Booster, *given: Any, **named: Any) -> Any:
+        threads.append(named["num_threads"])
+        return predict(self, *given, **named)
+
+    monkeypatch.setattr(lightgbm, "train", counting_train)
+    monkeypatch.setattr(lightgbm.Booster, "predict", counting_predict)
+    make().fit(lessons).predict_curves(lessons.features)
+    assert threads
+    assert set(threads) == {1}
+
+
+@each_model
+@pytest.mark.parametrize("moment", ["purchase", "on the way"])
+def test_it_is_far_better_than_one_law_for_all(make: Made, moment: str, lines: Timelines) -> None:
+    then, asked = known(lines, 110), arrived(lines, 110, 135)
+    asked = asked.take(np.flatnonzero((asked.kind == PURCHASE) == (moment == "purchase")))
+    own, constant = (
+        crps_days(model.fit(then).predict_curves(asked.features), asked.hours).mean()
+        for model in (make(), HistoryBaseline())
+    )
+    assert own < 0.6 * constant
+
+
+@each_model
+def test_a_promise_changes_nothing(make: Made, lessons: Examples) -> None:
+    assert PROMISE_COLUMN not in NUMBER_COLUMNS
+    without = lessons.take(np.arange(len(lessons)))
+    without.features.numbers[PROMISE_COLUMN] = np.full(len(lessons), np.nan)
+    first, second = (
+        quantiles(make().fit(each).predict_curves(each.features)) for each in (lessons, without)
+    )
+    assert np.array_equal(first, second)
+
+
+@each_model
+def test_nothing_asked_is_nothing_answered(make: Made, lessons: Examples) -> None:
+    curves = make().fit(lessons).predict_curves(lessons.features.take(np.arange(0)))
+    assert len(curves) == len(curves.quantile(0.5)) == 0
+
+
+@each_model
+def test_a_single_arrival_is_enough(make: Made, lessons: Examples) -> None:
+    one = lessons.take(np.flatnonzero(lessons.arrived & (lessons.kind == PURCHASE))[:1])
+    assert make().fit(one).predict_curves(one.features).quantile(0.5) == pytest.approx(
+        one.hours, rel=0.05
+    )
+
+
+def test_b5s_law_is_that_of_errors_made_on_later_days_than_were_learned(lines: Timelines) -> None:
+    # From day 75 on everything takes three times as long: a booster of what was known 75 days
+    # before the end knows only the first half, and its errors on days 75 to 120 are what the law
+    # must show, not the small ones of hindsight.
+    lessons = known(lines, DAYS)
+    slow = lessons.as_of >= to_instant(
+        START + timedelta(days=DAYS - BoostedMedianBaseline.JUDGED_DAYS[0])
+    )
+    lessons.hours[slow] *= 3.0
+    model = BoostedMedianBaseline(trees=40).fit(lessons)
+    assert np.median(model.errors_[:, 100]) > 3.0
+
+
+def test_b6_ends_at_the_longest_time_learned_from(lessons: Examples) -> None:
+    curves = BoostedQuantilesBaseline(trees=40).fit(lessons).predict_curves(lessons.features)
+    assert curves.quantile(1.0) == pytest.approx(lessons.hours[lessons.arrived].max())
+
+
+def test_labels_are_valued_without_the_parcels_own_fold_to_learn_and_with_all_to_forecast(
+    lessons: Examples,
+) -> None:
+    design, rows = Design.learn(lessons, 20.0)
+    asked = design.rows(lessons.features)
+    numbers = len(NUMBER_COLUMNS)
+    assert rows.shape == asked.shape == (len(lessons), numbers + len(ROUTE_COLUMNS))
+    assert np.array_equal(rows[:, :numbers], asked[:, :numbers], equal_nan=True)
+    assert len(np.unique(asked[:, numbers])) == 2
+    assert len(np.unique(rows[:, numbers])) == 2 * 5

@@ -1,0 +1,140 @@
+"""Labels and Segments: the two ways in which many rows are kept as few."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eta.journey.categories import MISSING, Labels, combinations, derived, looked_up
+from eta.journey.segments import NOWHERE, Segments, pick_times
+
+#: Rows 0-1, none, 2-4, none.
+RUNS = Segments.of_counts(np.array([2, 0, 3, 0]))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["b", None, "a", "", "b"], pd.Series(["b", np.nan, "a", "", "b"], dtype=object)],
+    ids=["a list", "a column"],
+)
+def test_labels_are_codes_into_sorted_names_and_empty_texts_are_missing(
+    texts: list[str | None] | pd.Series,
+) -> None:
+    labels = Labels.of(texts)
+    assert labels.names == ("a", "b")
+    assert labels.codes.tolist() == [1, MISSING, 0, MISSING, 1]
+    assert labels.texts().tolist() == ["b", None, "a", None, "b"]
+    assert len(labels) == 5
+
+
+@pytest.mark.parametrize("texts", [[], [None, ""]])
+def test_labels_without_any_text_have_no_names(texts: list[str | None]) -> None:
+    labels = Labels.of(texts)
+    assert labels.names == ()
+    assert labels.texts().tolist() == [None] * len(texts)
+
+
+def test_taken_labels_keep_names_that_no_longer_occur() -> None:
+    taken = Labels.of(["a", None, "b"]).take(np.array([2, 1, 2]))
+    assert taken.texts().tolist() == ["b", None, "b"]
+    assert taken.names == ("a", "b")
+
+
+def test_a_text_without_a_number_gets_that_of_a_missing_one() -> None:
+    assert Labels.of(["a", "b", None]).translate({"a": 1.5, "c": 9.0}, missing=-7.0).tolist() == [
+        1.5,
+        -7.0,
+        -7.0,
+    ]
+    assert Labels.of([None]).translate({"a": 1.5}, missing=-7.0).tolist() == [-7.0]
+
+
+@pytest.mark.parametrize("count", [0, 3, 5_000])
+def test_numbers_are_looked_up_alike_for_few_texts_and_for_many(count: int) -> None:
+    texts = [("a", None, "b", "c")[number % 4] for number in range(count)]
+    found = looked_up(
+        (Labels.of(texts), Labels.of(texts[::-1])), ({"a": 1.5, "b": 2.5}, {"c": 3.5}), (-7.0, -8.0)
+    )
+    first, second = {"a": 1.5, "b": 2.5}, {"c": 3.5}
+    assert found.tolist() == [
+        [first.get(str(text), -7.0) for text in texts],
+        [second.get(str(text), -8.0) for text in texts[::-1]],
+    ]
+
+
+def pairs(left: str | None, right: str | None) -> tuple[str | None, str | None]:
+    return (f"{left}-{right}" if left and right else None), left or right
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "joined", "either"),
+    [
+        (["BR", "BR", "AT"], ["SP", "RJ", "9"], ["BR-SP", "BR-RJ", "AT-9"], ["BR", "BR", "AT"]),
+        (
+            ["BR", None, "AT", None],
+            ["SP", "RJ", None, None],
+            ["BR-SP", None, None, None],
+            ["BR", "RJ", "AT", None],
+        ),
+        ([None, None], ["SP", "RJ"], [None, None], ["SP", "RJ"]),
+        ([], [], [], []),
+        (["a", "a-b"], ["b-c", "c"], ["a-b-c", "a-b-c"], ["a", "a-b"]),
+    ],
+    ids=["both known", "some missing", "left unknown", "nothing", "two ways to one text"],
+)
+def test_derived_texts_follow_from_those_of_their_row(
+    left: list[str | None],
+    right: list[str | None],
+    joined: list[str | None],
+    either: list[str | None],
+) -> None:
+    found = derived([Labels.of(left), Labels.of(right)], pairs, ("joined", "either"))
+    assert {name: labels.texts().tolist() for name, labels in found.items()} == {
+        "joined": joined,
+        "either": either,
+    }
+    assert list(found["joined"].names) == sorted({text for text in joined if text})
+
+
+def test_a_text_is_derived_once_for_all_rows_of_a_kind() -> None:
+    asked: list[str | None] = []
+
+    def once(text: str | None) -> tuple[str | None]:
+        asked.append(text)
+        return (text,)
+
+    derived([Labels.of(["b", None, "a", "b", None, "b"])], once, ("same",))
+    assert asked == ["b", None, "a"]
+
+
+def test_combinations_are_numbered_as_they_first_occur() -> None:
+    random = np.random.default_rng(1)
+    for rows in (1, 7, 300, 5_000):
+        codes = random.integers(-1, 9, (3, rows)).astype(np.int32)
+        group, first = combinations([Labels(own, tuple("abcdefghi")) for own in codes])
+        seen: dict[tuple[int, ...], int] = {}
+        assert group.tolist() == [
+            seen.setdefault(tuple(row), len(seen)) for row in codes.T.tolist()
+        ]
+        assert [tuple(row) for row in codes.T[first].tolist()] == list(seen)
+
+
+def test_runs_know_their_lengths_and_rows_their_run() -> None:
+    assert RUNS.counts.tolist() == [2, 0, 3, 0]
+    assert RUNS.owner().tolist() == [0, 0, 2, 2, 2]
+
+
+@pytest.mark.parametrize("counts", [[], [0], [0, 0]])
+def test_runs_without_rows_hold_nothing(counts: list[int]) -> None:
+    runs = Segments.of_counts(np.array(counts, dtype=np.int64))
+    assert runs.counts.tolist() == counts
+    assert runs.owner().tolist() == []
+
+
+def test_nowhere_has_no_time() -> None:
+    times = np.array(["2018-01-01", "2018-01-02"], dtype="datetime64[us]")
+    picked = pick_times(times, np.array([1, NOWHERE, 0]))
+    assert np.array_equal(
+        picked,
+        np.array(["2018-01-02", "NaT", "2018-01-01"], dtype="datetime64[us]"),
+        equal_nan=True,
+    )

@@ -1,0 +1,51 @@
+"""What a model sees of where a parcel is."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from eta.calendars.local_time import to_instant
+from eta.domain.shipment import TrackingEvent
+from eta.domain.vocabulary import EventCode
+from eta.journey.features import PLACE_COLUMNS, features
+from eta.journey.place_effects import Habits
+from eta.journey.state import Moments
+from eta.journey.timelines import Timelines
+from support.journeys import START, scan, shipment
+
+
+def places(*events: TrackingEvent, carrier: str | None = "post") -> list[str | None]:
+    timelines = Timelines.from_records([shipment(1, carrier=carrier)], events)
+    known = features(
+        timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=9))), Habits()
+    )
+    return [known.labels[name].texts()[0] for name in PLACE_COLUMNS]
+
+
+def test_nothing_is_said_of_a_place_before_any_is_told() -> None:
+    assert places(scan(1, EventCode.ACCEPTED, 1)) == [None, None]
+
+
+def test_the_last_place_told_counts_with_the_code_it_was_told_with() -> None:
+    told = places(scan(1, EventCode.SORTED, 1, place="hub"), scan(1, EventCode.INFO, 2))
+    assert told == ["post|sorted|hub", "post|sorted|hub|BR-SP"]
+
+
+def test_who_has_no_carrier_is_at_a_place_all_the_same() -> None:
+    assert places(scan(1, EventCode.SORTED, 1, place="hub"), carrier=None) == [
+        "?|sorted|hub",
+        "?|sorted|hub|BR-SP",
+    ]
+
+
+def test_the_clocks_of_both_ends_are_seen() -> None:
+    """At half past midnight on a Monday in Vienna it is Sunday, 21:30, in Sao Paulo."""
+    timelines = Timelines.from_records(
+        [replace(shipment(0), destination=shipment(1).destination)], []
+    )
+    at = datetime(2018, 1, 8, 0, 30, tzinfo=ZoneInfo("Europe/Vienna"))
+    seen = features(timelines, Moments.all_at(timelines, to_instant(at)), Habits()).numbers
+    assert [
+        seen[name].tolist()
+        for name in ("origin_week_hour", "origin_hour", "local_weekday", "local_hour")
+    ] == [[0.5], [0.5], [6.0], [21.5]]

@@ -1,0 +1,92 @@
+"""What a version says of how parcels go together: learned from its own check, assumed where it has none, and kept."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from eta.calendars.holidays import LIBRARY
+from eta.delays import DelayPolicy
+from eta.domain.errors import ModelCorrupted
+from eta.forecast.hazard.model import HazardModel
+from eta.forecast.order_dependence import Dependence
+from eta.journey.timelines import Timelines
+from eta.model.bundle import PIECES, ServedModel
+from eta.model.registry import Registry
+from eta.model.train import train_model
+from support.journeys import START, parcels
+
+# One process keeps the compiled loops.
+pytestmark = pytest.mark.xdist_group("api")
+
+
+def make(**parameters: Any) -> HazardModel:
+    return HazardModel(**({"trees": 10, "leaves": 6, "leaf_rows": 20} | parameters))
+
+
+def train(folder: Path, frames: tuple[pd.DataFrame, pd.DataFrame], *, days: int) -> ServedModel:
+    """What was learned ``days`` after the start."""
+    registry = Registry(folder)
+    name = train_model(
+        Timelines.from_frames(*frames),
+        registry,
+        as_of=START + timedelta(days=days),
+        source="test",
+        make=make,
+        rivals={},
+        policy=DelayPolicy(),
+    )
+    return ServedModel.unpack(registry.load(name), make, LIBRARY)
+
+
+def test_a_version_learns_from_its_check_how_parcels_go_together(tmp_path: Path) -> None:
+    shipments, events = parcels(500, days=100, known_through_days=100)
+    alone = train(tmp_path / "alone", (shipments, events), days=100).pieces
+    assert alone.same_pairs > 20
+    assert alone.other_pairs > 20
+    assert alone.same < 0.27
+    # Every parcel has a twin that shares its fate.
+    twins = [frame.assign(shipment_id=frame["shipment_id"] + "b") for frame in (shipments, events)]
+    paired = train(
+        tmp_path / "paired",
+        (pd.concat([shipments, twins[0]]), pd.concat([events, twins[1]])),
+        days=100,
+    ).pieces
+    assert paired.same_pairs > alone.same_pairs
+    assert paired.same > 0.33
+
+
+def test_a_version_that_could_not_check_itself_assumes(tmp_path: Path) -> None:
+    assert (
+        train(tmp_path, parcels(400, days=50, known_through_days=50), days=50).pieces
+        == Dependence()
+    )
+
+
+def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_is_refused(
+    tmp_path: Path,
+) -> None:
+    frames = parcels(400, days=50, known_through_days=50)
+    train(tmp_path, frames, days=50)
+    registry = Registry(tmp_path)
+    version = registry.load(registry.names()[0])
+    other = replace(
+        version,
+        files={
+            **version.files,
+            PIECES: b'{"same": 0.5, "other": 0.25, "same_pairs": 7, "other_pairs": 8}',
+        },
+    )
+    assert ServedModel.unpack(other, make, LIBRARY).pieces == Dependence(
+        same=0.5, other=0.25, same_pairs=7, other_pairs=8
+    )
+    for part in version.files:
+        lacking = replace(
+            version,
+            files={name: content for name, content in version.files.items() if name != part},
+        )
+        with pytest.raises(ModelCorrupted, match=f"lacks '{part}'; train it again"):
+            ServedModel.unpack(lacking, make, LIBRARY)

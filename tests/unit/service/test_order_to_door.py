@@ -1,0 +1,175 @@
+"""The law of an order: hand-overs mixed by how likely they are, delivery days, and what each order is told."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eta.calendars.holidays import Holidays
+from eta.curves import Curves
+from eta.domain.shipment import Place, Shipment
+from eta.forecast.handling_time import MOST_DAYS, Handling
+from eta.model.bundle import ServedModel
+from eta.service.estimates.hypothetical_shipments import CarrierService
+from eta.service.estimates.order_to_delivery import OrderLaws, Warehouse, order_laws
+from support.model_app import fixed
+
+# One process keeps the compiled loops.
+pytestmark = pytest.mark.xdist_group("api")
+
+#: A Tuesday in Vienna, 11:30.
+ORDERED = datetime(2026, 5, 19, 9, 30, tzinfo=UTC)
+VIENNA = Place(country="AT", region="9")
+
+
+class AfterHandover:
+    """Arrives within the first day from being asked about, evenly."""
+
+    def predict_curves(self, features: Any) -> Curves:
+        return Curves.on_grid([0.0, 24.0], np.tile([0.0, 1.0], (len(features), 1)))
+
+
+def a_day(handling: Handling | None = None) -> ServedModel:
+    known = fixed(400).served
+    assert known is not None
+    return ServedModel(
+        known.version,
+        AfterHandover(),  # type: ignore[arg-type]  # stands in for a model
+        known.habits,
+        known.laws,
+        known.support,
+        handling or Handling(),
+    )
+
+
+def ask(
+    warehouse: Warehouse | None,
+    *,
+    at: datetime = ORDERED,
+    service: CarrierService | None = None,
+    served: ServedModel | None = None,
+    **more: Any,
+) -> OrderLaws:
+    lane = Shipment(
+        shipment_id="lane", order_id="lane", origin=VIENNA, destination=VIENNA, ordered_at=at
+    )
+    return order_laws(lane, [service or CarrierService()], warehouse, served or a_day(), **more)
+
+
+def by_day(laws: OrderLaws) -> list[float]:
+    """P(arrived on or before) the day of the order and the following ones."""
+    return laws.curves.cdf[0][2::2].round(6).tolist()
+
+
+def warehouse(**more: Any) -> Warehouse:
+    return Warehouse(
+        **{"cutoff": time(18), "weekdays": (1, 2, 3, 4, 5), "handling": (1.0,), **more}
+    )
+
+
+def test_from_the_hand_over_on_the_law_is_the_carriers() -> None:
+    # Handed over at 18:00, a quarter of it arrives before midnight.
+    assert by_day(ask(warehouse()))[:3] == pytest.approx([0.25, 1.0, 1.0])
+    assert by_day(ask(warehouse(cutoff=time(12))))[:2] == pytest.approx([0.5, 1.0])
+
+
+def test_an_order_after_the_cut_off_leaves_on_the_next_pick_up_day() -> None:
+    told = ask(warehouse(cutoff=time(11)))
+    assert by_day(told)[:3] == pytest.approx([0.0, 13 / 24, 1.0])
+    assert told.handover_on == [date(2026, 5, 20)]
+    assert [at and at.isoformat() for at in told.order_by] == ["2026-05-20T11:00:00+02:00"]
+
+
+def test_handling_is_a_law_and_is_mixed_in() -> None:
+    told = ask(warehouse(handling=(0.5, 0.3, 0.2)))
+    assert by_day(told)[:4] == pytest.approx([0.125, 0.5 + 0.075, 0.5 + 0.3 + 0.05, 1.0])
+    assert told.handover_on == [date(2026, 5, 19)]
+    assert ask(warehouse(handling=(0.4, 0.6))).handover_on == [date(2026, 5, 20)]
+
+
+def test_handling_that_is_not_declared_is_as_it_was_learned() -> None:
+    counts = np.zeros((24, MOST_DAYS + 1), dtype=np.int64)
+    counts[9, 1] = 1_000_000
+    learned = Handling({"": counts, "AT-9": counts})
+    assert by_day(ask(warehouse(handling=None), served=a_day(learned)))[:3] == pytest.approx(
+        [0.0, 0.25, 1.0], abs=1e-3
+    )
+    # Nothing was learned: parcels leave on the day for which they count.
+    assert by_day(ask(warehouse(handling=None)))[:2] == pytest.approx([0.25, 1.0])
+
+
+def test_weekends_and_holidays_of_the_origin_wait() -> None:
+    friday_evening = datetime(2026, 5, 22, 17, tzinfo=UTC)
+    # Whit Monday is a holiday in Austria: handed over on Tuesday, the 26th.
+    assert by_day(ask(warehouse(), at=friday_evening))[:6] == pytest.approx([0, 0, 0, 0, 0.25, 1.0])
+    open_on_monday = Holidays.from_toml(
+        'version = "1"\n[[places]]\ncountry = "AT"\nopen = [2026-05-25]\n'
+    )
+    assert by_day(ask(warehouse(), at=friday_evening, holidays=open_on_monday))[
+        :5
+    ] == pytest.approx([0, 0, 0, 0.25, 1.0])
+    saturdays_too = CarrierService(pickup_weekdays=(1, 2, 3, 4, 5, 6))
+    assert by_day(ask(warehouse(), at=friday_evening, service=saturdays_too))[:3] == pytest.approx(
+        [0, 0.25, 1.0]
+    )
+
+
+def test_what_arrives_on_another_day_is_delivered_on_the_next() -> None:
+    thursdays = CarrierService(delivery_weekdays=(4,))
+    # Thursday is the 21st.
+    assert by_day(ask(warehouse(), service=thursdays))[:3] == pytest.approx([0.0, 0.0, 1.0])
+    # Corpus Christi, Thursday 4 June, is a holiday: the next is the 11th.
+    told = by_day(ask(warehouse(), at=datetime(2026, 6, 1, 9, tzinfo=UTC), service=thursdays))
+    assert told[:11] == pytest.approx([0.0] * 10 + [1.0])
+
+
+def test_all_orders_until_the_cut_off_are_told_the_same() -> None:
+    first, last = (
+        ask(warehouse(), at=at)
+        for at in (
+            datetime(2026, 5, 18, 16, tzinfo=UTC),
+            datetime(2026, 5, 19, 15, 59, 59, tzinfo=UTC),
+        )
+    )
+    assert first.order_by == last.order_by
+    # Monday 18:00 in Vienna, the cut-off, is too late for Monday; a day later the same days are
+    # told.
+    assert by_day(first)[1:4] == by_day(last)[:3]
+
+
+def test_without_a_warehouse_the_law_lies_between_those_of_the_times_about_the_order() -> None:
+    # At 6:00 three quarters arrive the same day, at 12:00 half; 11:30 is eleven twelfths on the
+    # way.
+    assert by_day(ask(None))[:2] == pytest.approx([0.75 - 0.25 * 11 / 12, 1.0])
+    assert ask(None).order_by == [None]
+
+
+def test_a_law_that_looked_slower_before_is_met_halfway() -> None:
+    class SlowBefore:
+        """Whoever is asked about before 8:00 local time on the 19th arrives a day later."""
+
+        def predict_curves(self, features: Any) -> Curves:
+            early = features.local_as_of < np.datetime64("2026-05-19T08:00")
+            return Curves.of(
+                np.where(early[:, None], [[24.0, 48.0]], [[0.0, 24.0]]), np.array([[0.0, 1.0]])
+            )
+
+    known = a_day()
+    served = ServedModel(
+        known.version,
+        SlowBefore(),  # type: ignore[arg-type]  # stands in for a model
+        known.habits,
+        known.laws,
+        known.support,
+        known.handling,
+    )
+    slow, plain = by_day(ask(None, served=served)), by_day(ask(None))
+    # Before 8:00 none would come the same day: 6:00 counts as midway to what 12:00 says, and 12:00
+    # as midway to none.
+    assert slow[0] == pytest.approx((0.5 / 12 + 0.5 * 11 / 12) / 2)
+    assert slow[0] < plain[0]
+    # After two days nobody remembers.
+    assert by_day(ask(None, served=served, at=ORDERED + timedelta(days=4)))[0] == pytest.approx(
+        by_day(ask(None, at=ORDERED + timedelta(days=4)))[0]
+    )

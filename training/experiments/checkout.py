@@ -1,0 +1,567 @@
+"""Claim: what a checkout shows is true as often as it says, and no request breaks it.
+
+Simulated parcels of the default scenario: a version is trained as of one day; then every order of
+the days after it is quoted as a checkout would, with the drift learned anew each midnight, and what
+was said is compared with what came true. Ship-by is asked about hand-overs that took place.
+Requests are made from the contract and poisoned. With real orders in `$ETA_DATA`, the promise
+policy is replayed on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from eta import bootstrap
+from eta.calendars.holidays import LIBRARY
+from eta.calendars.local_time import local_dates, to_instant
+from eta.calendars.zones import zone_of
+from eta.delays import DelayPolicy
+from eta.domain.shipment import Place, Shipment
+from eta.domain.vocabulary import HANDOVER_CODES
+from eta.evaluation.backtest import Refit, replay, shops_rate
+from eta.evaluation.confidence_intervals import exact_interval
+from eta.evaluation.summary import summarise
+from eta.forecast.drift.tracker import Follower, Midnights
+from eta.forecast.hazard.model import HazardModel
+from eta.journey.examples import Outcomes
+from eta.journey.timelines import EVENT_CODES, Timelines
+from eta.model.bundle import ServedModel
+from eta.model.registry import Registry
+from eta.model.train import train_model
+from eta.service.analysis.simulate_data import simulate_parcels
+from eta.service.analysis.simulate_promise import figures_of_promises
+from eta.service.estimates.estimate_delivery import quote_delivery
+from eta.service.estimates.find_ship_by import ShipByCode, find_ship_by
+from eta.service.estimates.hypothetical_shipments import CarrierService
+from eta.service.scoring.assessment import AnswerCode, Terms
+from eta.simulation.scenario import DEFAULT
+from support.hostile_requests import faults_of, requests  # beside the tests, which share it
+from support.model_app import KEY, application, save_model
+
+SHIPMENTS = 120_000
+FIRST, DAYS = datetime(2025, 8, 1, tzinfo=UTC), 92
+#: Levels at which ship-by is asked, and orders asked about at each.
+LEVELS, SHIP_BYS = (0.7, 0.9), 1_500
+#: Days of an order that a customer may wish for.
+WISHES = np.arange(1, 15)
+TENTHS, SURE = 10, 0.95
+SCORES = (
+    "moment",
+    "n",
+    "mae_days",
+    "crps_days",
+    "crps_censored_days",
+    "coverage_80",
+    "coverage_90",
+    "coverage_dates_80",
+    "late_auc",
+    "late_auc_month_mean",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Simulated parcels, one row a shipment, and what became of them."""
+
+    shipments: pd.DataFrame
+    timelines: Timelines
+    outcomes: Outcomes
+    served: ServedModel
+
+    def order(self, row: int) -> tuple[Shipment, CarrierService]:
+        """An order as a checkout knows it."""
+        told = self.shipments.iloc[row]
+        ends = {
+            end: Place(
+                country=told[f"{end}_country"],
+                region=told[f"{end}_region"],
+                postcode=told[f"{end}_postcode"],
+                latitude=float(told[f"{end}_latitude"]),
+                longitude=float(told[f"{end}_longitude"]),
+            )
+            for end in ("origin", "destination")
+        }
+        sizes = {
+            name: float(told[name])
+            for name in ("weight_kg", "length_cm", "width_cm", "height_cm", "price")
+        }
+        lane = Shipment(
+            shipment_id="lane",
+            order_id="lane",
+            ordered_at=told["ordered_at"].to_pydatetime(),
+            **ends,
+            **sizes,
+        )
+        return lane, CarrierService(carrier=told["carrier"], service_level=told["service_level"])
+
+    def arrived_on(self, rows: NDArray[np.int64]) -> NDArray[np.datetime64]:
+        """Local days of arrival; NaT where none is known."""
+        return local_dates(
+            self.outcomes.arrived_at[rows],
+            self.timelines.zone.codes[rows],
+            self.timelines.zone.names,
+        )
+
+
+def main() -> int:
+    """Runs all of it and prints the verdict."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shipments", type=int, default=SHIPMENTS)
+    parser.add_argument("--days", type=int, default=DAYS)
+    parser.add_argument("--requests", type=int, default=10_000)
+    asked = parser.parse_args()
+    started = perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        world = make_world(Path(name), asked.shipments)
+        rows = orders_of(world, asked.days)
+        said = quoted(world, rows)
+        ship_by = ship_bys(world, rows)
+    with tempfile.TemporaryDirectory() as name:
+        broken = refused(Path(name), asked.requests)
+    stated = {part: judged(said[wanted]) for part, wanted in parts(said)}
+    everything = stated["all"]
+    replayed = replay_of_real_orders()
+    met = all(each["met"] >= each["asked"] or each["in_band"] for each in ship_by)
+    verdict = {
+        "proof": "checkout",
+        "ok": abs(everything["slope"] - 1.0) <= 0.05
+        and everything["largest_decile_error"] <= 0.03
+        and all(part["in_band"] for part in stated.values())
+        and met
+        and not broken["server_errors"]
+        and not broken["faults"],
+        "simulated": True,
+        "n": everything["n"],
+        "slope": everything["slope"],
+        "largest_decile_error": everything["largest_decile_error"],
+        "in_band": all(part["in_band"] for part in stated.values()),
+        "stated": stated,
+        "shown": shown(said),
+        "ship_by": ship_by,
+        "requests": broken,
+        "server_errors": broken["server_errors"],
+        "days_saved": replayed and replayed["days_saved"],
+        "real_orders": replayed,
+        "seconds": round(perf_counter() - started, 1),
+    }
+    print(json.dumps(verdict))  # noqa: T201  # the verdict
+    return 0 if verdict["ok"] else 1
+
+
+def make_world(folder: Path, shipments: int) -> World:
+    """Simulated parcels and a version trained as of ``FIRST``."""
+    simulate_parcels(folder, DEFAULT, shipments=shipments, progress=say)
+    imported = bootstrap.SOURCES["tabular"](folder)
+    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    registry = Registry(folder / "models")
+    version = train_model(
+        timelines,
+        registry,
+        as_of=FIRST,
+        source="tabular",
+        make=HazardModel,
+        rivals=bootstrap.RIVALS,
+        policy=DelayPolicy(),
+        progress=say,
+    )
+    served = ServedModel.unpack(registry.load(version), HazardModel, LIBRARY)
+    frame = (
+        imported.shipments.set_index("shipment_id").loc[list(timelines.shipment_id)].reset_index()
+    )
+    return World(frame, timelines, Outcomes.at(timelines, timelines.received_at.max()), served)
+
+
+def orders_of(world: World, days: int) -> NDArray[np.int64]:
+    """Rows of the orders of the judged days, in the order of time."""
+    ordered = world.shipments["ordered_at"]
+    rows = np.flatnonzero((ordered >= FIRST) & (ordered < FIRST + timedelta(days=days)))
+    return rows[np.argsort(ordered.iloc[rows].to_numpy(), kind="stable")]
+
+
+def quoted(world: World, rows: NDArray[np.int64]) -> pd.DataFrame:
+    """What was said of each order, and what came true."""
+    random = np.random.default_rng(20260520)
+    model, ordered = world.served.model, world.shipments["ordered_at"]
+    follower = Follower(model, Midnights(world.timelines), share=model.drift_.share)
+    arrived_on, today, entries = world.arrived_on(rows), None, []
+    for number, row in enumerate(track(rows, "quoting orders")):
+        midnight = ordered.iloc[row].floor("D").to_pydatetime()
+        if midnight != today:
+            today = midnight
+            model.drift_ = follower.drift(Outcomes.at(world.timelines, to_instant(midnight)))
+        lane, service = world.order(row)
+        entries.append(entry(world, lane, service, random, arrived_on[number]))
+    return pd.DataFrame([each for each in entries if each])
+
+
+def entry(
+    world: World,
+    lane: Shipment,
+    service: CarrierService,
+    random: np.random.Generator,
+    arrived_on: np.datetime64,
+) -> dict[str, Any] | None:
+    """One order: a day that its customer wished for, the chance that was told, and the dates that were shown."""
+    on = lane.ordered_at.astimezone(UTC).date()
+    wanted_on = on + timedelta(days=int(random.choice(WISHES)))
+    (quote,) = quote_delivery(
+        lane, [service], world.served, policy=DelayPolicy(), terms=Terms(wanted_on=wanted_on)
+    )
+    answer = quote.answer
+    if answer.code is not AnswerCode.OK or not answer.latest_on or not answer.earliest_on:
+        return None
+    came = None if np.isnat(arrived_on) else arrived_on.item()
+    return {
+        "crosses": lane.origin.country != lane.destination.country,
+        "stated": answer.wanted_probability,
+        "true": came is not None and came <= wanted_on,
+        "in_window": came is not None and answer.earliest_on <= came <= answer.latest_on,
+        "promise": answer.on_time_probability if answer.is_promise_ours else None,
+        "kept": None
+        if answer.promise_on is None
+        else came is not None and came <= answer.promise_on,
+        "promised_days": None if answer.promise_on is None else (answer.promise_on - on).days,
+        "contains": answer.earliest_on <= (answer.estimated_on or date.max) <= answer.latest_on,
+        "before_order": answer.earliest_on
+        < lane.ordered_at.astimezone(UTC).date() - timedelta(days=1),
+    }
+
+
+def parts(said: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """All orders, those at home and those across a border."""
+    crosses = said["crosses"].to_numpy(dtype=bool)
+    yield from (
+        ("all", np.ones(len(said), dtype=bool)),
+        ("at_home", ~crosses),
+        ("across_the_border", crosses),
+    )
+
+
+def judged(said: pd.DataFrame) -> dict[str, Any]:
+    """How stated chances compare with the shares that came true, in tenths of the parcels; the band is family-wise over all of them."""
+    stated, true = (
+        said["stated"].to_numpy(dtype=np.float64),
+        said["true"].to_numpy(dtype=np.float64),
+    )
+    tenth = (np.argsort(np.argsort(stated, kind="stable"), kind="stable") * TENTHS) // len(stated)
+    entries = []
+    for number in range(TENTHS):
+        own = tenth == number
+        # Bonferroni's bound over the tenths of all three parts.
+        low, high = exact_interval(
+            float(true[own].sum()), float(own.sum()), confidence=1.0 - (1.0 - SURE) / (3 * TENTHS)
+        )
+        entries.append(
+            {
+                "stated": float(stated[own].mean()),
+                "true": float(true[own].mean()),
+                "low": low,
+                "high": high,
+                "in_band": bool(low <= stated[own].mean() <= high),
+            }
+        )
+    slope = float(np.polyfit(stated, true, 1)[0])
+    errors = [abs(each["stated"] - each["true"]) for each in entries]
+    return {
+        "n": len(said),
+        "slope": slope,
+        "largest_decile_error": float(max(errors)),
+        "in_band": all(each["in_band"] for each in entries),
+        "deciles": entries,
+    }
+
+
+def shown(said: pd.DataFrame) -> dict[str, Any]:
+    """The dates themselves."""
+    promised = said[said["promise"].notna()]
+    return {
+        "window_80_holds": float(said["in_window"].mean()),
+        "promise_at_90_stated": float(promised["promise"].astype(float).mean()),
+        "promise_at_90_kept": float(promised["kept"].astype(float).mean()),
+        "promised_days_mean": float(promised["promised_days"].astype(float).mean()),
+        "windows_without_their_date": int((~said["contains"]).sum()),
+        "dates_before_the_order": int(said["before_order"].sum()),
+    }
+
+
+def ship_bys(world: World, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Of parcels that were handed over when ship-by says, at the latest, the share that arrived by the day they were wanted."""
+    random = np.random.default_rng(20260521)
+    told = world.timelines
+    is_handover = np.isin(told.event_code, [EVENT_CODES.index(code) for code in HANDOVER_CODES])
+    handed = pd.Series(told.occurred_at[is_handover]).groupby(told.scans.owner()[is_handover]).min()
+    known = random.permutation(np.intersect1d(rows, handed.index.to_numpy()))
+    arrived_on = world.arrived_on(np.arange(len(told)))
+    results = []
+    for level in LEVELS:
+        met: list[bool] = []
+        stated: list[float] = []
+        for row in track(known, f"ship-by at {level}"):
+            if len(met) == SHIP_BYS:
+                break
+            at = pd.Timestamp(handed[row], tz="UTC").to_pydatetime()
+            if (found := latest_for(world, int(row), at, level)) is not None:
+                met.append(bool(arrived_on[row] <= np.datetime64(found[0], "D")))
+                stated.append(found[1])
+        low, high = exact_interval(
+            float(sum(met)), float(len(met)), confidence=1.0 - (1.0 - SURE) / len(LEVELS)
+        )
+        results.append(
+            {
+                "asked": level,
+                "n": len(met),
+                "stated": float(np.mean(stated)),
+                "met": float(np.mean(met)),
+                "low": low,
+                "high": high,
+                "in_band": bool(low <= level <= high),
+            }
+        )
+    return results
+
+
+def latest_for(
+    world: World, row: int, handed_over_at: datetime, level: float
+) -> tuple[date, float] | None:
+    """The first day for which ship-by names the very day on which the parcel was handed over, and its chance; None if there is none."""
+    lane, service = world.order(row)
+    day = timedelta(days=1)
+    for wanted_on in (handed_over_at.date() + number * day for number in range(1, 12)):
+        zone_time = (
+            handed_over_at.astimezone(local_zone(lane)).time().replace(second=0, microsecond=0)
+        )
+        (answer,) = find_ship_by(
+            replace(lane, ordered_at=min(lane.ordered_at, handed_over_at - timedelta(minutes=1))),
+            [service],
+            world.served,
+            wanted_on=wanted_on,
+            level=level,
+            handover=zone_time,
+        )
+        if answer.code is ShipByCode.OK and answer.handover_at is not None:
+            named = answer.handover_at.date() - handed_over_at.astimezone(local_zone(lane)).date()
+            if named == timedelta():
+                return wanted_on, float(answer.probability or 0.0)
+            if named > timedelta():
+                return None
+    return None
+
+
+def local_zone(lane: Shipment) -> ZoneInfo:
+    """The zone of the origin."""
+    return ZoneInfo(zone_of(lane.origin.country, lane.origin.region)[0])
+
+
+def refused(folder: Path, count: int) -> dict[str, Any]:
+    """Half of the requests are good in odd ways, half are poisoned: server errors, and answers that contradict themselves."""
+    save_model(folder)
+    statuses: Counter[int] = Counter()
+    faults: list[str] = []
+    poisoned = (
+        sent for sent in requests(20260522, 20 * count) if sent.path.startswith("/v1/estimates")
+    )
+    random = Random(20260523)  # noqa: S311  # a seed is the point
+    with TestClient(application(folder), raise_server_exceptions=False) as client:
+        for number in track(range(count), "requests", total=count):
+            if number % 2:
+                sent = next(poisoned)
+                answered = client.request(
+                    sent.method,
+                    sent.path,
+                    content=sent.content,
+                    headers={**sent.headers, "X-API-Key": KEY},
+                )
+                found = faults_of(
+                    answered.status_code, answered.headers.get("content-type", ""), answered.content
+                )
+            else:
+                answered = client.post(
+                    "/v1/estimates", json=odd_request(random), headers={"X-API-Key": KEY}
+                )
+                found = [] if answered.status_code == 200 else [f"refused: {answered.text[:300]}"]
+            if answered.status_code == 200 and answered.content:
+                found += contradictions(answered.json())
+            statuses[answered.status_code] += 1
+            faults += [f"request {number}: {fault}" for fault in found]
+    errors = sum(total for status, total in statuses.items() if status >= 500)
+    return {
+        "asked": count,
+        "statuses": {str(status): statuses[status] for status in sorted(statuses)},
+        "server_errors": errors,
+        "faults": faults[:20],
+    }
+
+
+def odd_request(random: Random) -> dict[str, Any]:
+    """A request that is good, from anywhere to anywhere, at any time."""
+
+    def place() -> dict[str, Any]:
+        country, regions = random.choice(
+            [
+                ("AT", "98"),
+                ("DE", ["BY", "BE"]),
+                ("US", ["CA", "HI"]),
+                ("BR", ["SP", "AM"]),
+                ("NZ", [None]),
+                ("XK", [None]),
+                ("IN", [None]),
+            ]
+        )
+        told = {
+            "country": country,
+            "state": random.choice(list(regions)),
+            "postal_code": random.choice([None, "1010", "A1 B-2", "0"]),
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+    def weekdays() -> list[int]:
+        return random.sample(range(1, 8), random.randint(1, 7))
+
+    carriers: list[dict[str, Any]] = [
+        {"carrier_code": random.choice(["post", "other", "unheard-of"])}
+        for _ in range(random.randint(1, 5))
+    ]
+    for carrier in carriers:
+        if random.random() < 0.3:
+            carrier["delivery_days"] = weekdays()
+        if random.random() < 0.3:
+            carrier["price"] = random.choice([0, 4.5, 1e9])
+    at = datetime(1995 + random.randrange(40), 1, 1, tzinfo=UTC) + timedelta(
+        minutes=random.randrange(366 * 24 * 60)
+    )
+    near = datetime(2026, 5, 11, tzinfo=UTC) + timedelta(minutes=random.randrange(60 * 24 * 60))
+    order_time = random.choice([at, near, near, near]).astimezone(
+        timezone(timedelta(hours=random.randint(-12, 14)))
+    )
+    body: dict[str, Any] = {
+        "origin_address": place(),
+        "destination_address": place(),
+        "carriers": carriers,
+        "order_time": order_time.isoformat(),
+    }
+    if random.random() < 0.5:
+        body["weight"] = {"value": random.choice([0.001, 1, 40, 999]), "unit": "kg"}
+    if random.random() < 0.5:
+        pickup: dict[str, Any] = {
+            "order_cutoff_time": random.choice(["00:00", "02:30", "15:00", "23:59"]),
+            "business_days": weekdays(),
+        }
+        if random.random() < 0.7:
+            law = random.choice([{"value": random.randint(0, 30)}, {"chances": [0.5, 0.3, 0.2]}])
+            pickup["order_processing_time"] = {"unit": "business_days", **law}
+        body["estimated_pickup"] = pickup
+    if random.random() < 0.3:
+        body["draft"] = random.choice(
+            [
+                {"on_time_rate": 0.99},
+                {"costs": {"late": 10}},
+                {"costs": {"late_day": 2, "day": 0.5}, "earliest_days": 2, "latest_days": 20},
+            ]
+        )
+    if random.random() < 0.3:
+        body["desired_delivery_date"] = (
+            order_time.date() + timedelta(days=random.randint(-3, 30))
+        ).isoformat()
+    return body | {"confidence_level": random.choice([0.5, 0.8, 0.99])}
+
+
+def contradictions(answered: dict[str, Any]) -> list[str]:
+    """What an answer says against itself."""
+    found = []
+    for result in answered["results"]:
+        days = [
+            value
+            for name, value in result["time_in_transit"].items()
+            if name.startswith("percentile_") and value is not None
+        ]
+        if days != sorted(days) or (days and days[0] < 0):
+            found.append(f"percentiles cross: {days}")
+        ordered_on = (
+            datetime.fromisoformat(answered["as_of"])
+            .astimezone(ZoneInfo(result["timezone"]))
+            .date()
+            .isoformat()
+        )
+        dates = [result[f"estimated_delivery_date{end}"] for end in ("_min", "", "_max")]
+        known = [each for each in dates if each]
+        if known != sorted(known):
+            found.append(f"the window does not hold its date: {dates}")
+        if known and known[0] < ordered_on:
+            found.append(f"a date before the order: {known[0]} < {ordered_on}")
+        if (
+            result["promise"]
+            and result["promise"]["is_ours"]
+            and result["promise"]["date"] < ordered_on
+        ):
+            found.append("a promise before the order")
+        if result["cutoff"] and result["cutoff"]["minutes_left"] < 0:
+            found.append("a cut-off that is over")
+    return found
+
+
+def replay_of_real_orders() -> dict[str, Any] | None:
+    """Promises at the shop's own on-time rate on Olist, January to June 2018; None without the data."""
+    folder = Path(os.environ.get("ETA_DATA", ""), "olist")
+    if "ETA_DATA" not in os.environ or not folder.is_dir():
+        return None
+    imported = bootstrap.SOURCES["olist"](folder)
+    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    zone = ZoneInfo(imported.zone)
+    start, end = datetime(2018, 1, 1, tzinfo=zone), datetime(2018, 7, 1, tzinfo=zone)
+    replayed = replay(
+        timelines,
+        {"eta": HazardModel},
+        start=start,
+        end=end,
+        refit=Refit.MONTH,
+        promise=shops_rate(timelines, start, end),
+        progress=say,
+    )
+    figures = figures_of_promises(replayed.judged, replayed.forecasts["eta"])
+    summary = summarise(replayed)
+    rows = [
+        {name: row[name] for name in SCORES}
+        for row in summary["rows"]
+        if row["moment"] in ("purchase", "in_flight")
+    ]
+    months = [
+        {name: row[name] for name in ("month", *SCORES)}
+        for row in summary["by_month"]
+        if row["moment"] in ("purchase", "in_flight")
+    ]
+    return {
+        **figures["total"],
+        "by_segment": figures["by_segment"],
+        "forecast": rows,
+        "forecast_by_month": months,
+    }
+
+
+def say(what: str, done: int, total: int) -> None:
+    """Progress on standard error."""
+    sys.stderr.write(f"\r{done}/{total} {what:60s}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Claim: no request, however hostile, is answered by a server error, and every refusal is a problem that names its field.
+
+Known poisons in every field and seeded damage (``tests/hostile.py``), and requests that
+Schemathesis makes from the contract, good and bad, against the application itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, Phase, given, settings
+from rich.progress import track
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from support.hostile_requests import faults_of, requests  # beside the tests, which share it
+from support.model_app import KEY, application, save_model
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+WITH_KEY = {"X-API-Key": KEY}
+
+
+def main() -> int:
+    """Runs both and prints the verdict."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument(
+        "--contract",
+        type=int,
+        default=500,
+        help="requests an operation and kind that Schemathesis makes",
+    )
+    parser.add_argument("--seed", type=int, default=20260520)
+    asked = parser.parse_args()
+    started = perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(Path(folder))
+        statuses, faults, slowest = poison(Path(folder), asked.seed, asked.requests)
+        made = contract(Path(folder), asked.contract)
+    verdict = {
+        "proof": "hostile",
+        "ok": not faults and statuses.total() == asked.requests,
+        "requests": statuses.total(),
+        "seed": asked.seed,
+        "statuses": {str(status): count for status, count in sorted(statuses.items())},
+        "server_errors": sum(count for status, count in statuses.items() if status >= 500),
+        "faults": faults[:20],
+        "from_contract": made,
+        "slowest_ms": round(1000 * slowest, 1),
+        "seconds": round(perf_counter() - started, 1),
+    }
+    print(json.dumps(verdict))  # noqa: T201  # the verdict
+    return 0 if verdict["ok"] else 1
+
+
+def poison(folder: Path, seed: int, count: int) -> tuple[Counter[int], list[str], float]:
+    """Statuses, what was wrong with answers, and the longest wait in seconds."""
+    statuses: Counter[int] = Counter()
+    faults: list[str] = []
+    slowest = 0.0
+    with TestClient(application(folder), raise_server_exceptions=False) as client:
+        for number, sent in enumerate(
+            track(requests(seed, count), "hostile requests", total=count)
+        ):
+            started = perf_counter()
+            answered = client.request(
+                sent.method, sent.path, content=sent.content, headers={**sent.headers, **WITH_KEY}
+            )
+            slowest = max(slowest, perf_counter() - started)
+            statuses[answered.status_code] += 1
+            found = faults_of(
+                answered.status_code, answered.headers.get("content-type", ""), answered.content
+            )
+            faults += [
+                f"request {number}: {fault}: {sent.method} {sent.path} {sent.content[:200]!r}"
+                for fault in found
+            ]
+    return statuses, faults, slowest
+
+
+def contract(folder: Path, count: int) -> int:
+    """How many requests made from the contract were answered as it says; the first that was not is raised."""
+    app = application(folder)
+    app.state.serving.look()
+    schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app)
+    answered = 0
+    for mode in schemathesis.GenerationMode:
+        for operation in [found.ok() for found in schema.get_all_operations()]:
+            if mode is schemathesis.GenerationMode.NEGATIVE and not operation.body:
+                continue
+
+            @settings(
+                max_examples=count,
+                derandomize=True,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def check(case: Any) -> None:
+                nonlocal answered
+                case.call_and_validate(headers=WITH_KEY, checks=CHECKS)
+                answered += 1
+
+            check()
+    return answered
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""`kill -9` of a server under load: what it acknowledged must be there, once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any, Self
+
+import httpx2
+from rich.progress import track
+
+from eta.service.tracking.shipment_states import states_of
+from eta.store.store import open_store
+from support.model_app import KEY
+from support.postgres import cluster
+
+KILLS = {"sqlite": 100, "postgresql": 30}
+CALLERS = 8
+SHIPMENTS = 100
+TENANT = "default"
+CODES = (
+    "accepted",
+    "sorted",
+    "arrived_at_facility",
+    "departed_facility",
+    "out_for_delivery",
+    "info",
+)
+
+
+class Callers:
+    """Callers that tell scans as fast as they are answered, some of them again, and remember what was acknowledged."""
+
+    def __init__(self, address: str, acknowledged: dict[str, str]) -> None:
+        self._address, self._acknowledged = address, acknowledged
+        self.in_flight, self.answers, self.wrong = 0, 0, 0
+        self._lock, self._is_over = threading.Lock(), threading.Event()
+        self._threads = [
+            threading.Thread(target=self._tell, args=(number,)) for number in range(CALLERS)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _tell(self, seed: int) -> None:
+        chance = random.Random(f"{seed} {perf_counter()}")  # noqa: S311  # no two cycles alike
+        with httpx2.Client(
+            base_url=self._address, headers={"X-API-Key": KEY}, timeout=10
+        ) as client:
+            before: list[dict[str, Any]] = []
+            while not self._is_over.is_set():
+                events = [_event(chance) for _ in range(chance.choice((1, 1, 1, 5, 20)))]
+                events += [event for event in before if chance.random() < 0.2]
+                with self._lock:
+                    self.in_flight += 1
+                try:
+                    answered = client.post("/v1/events", json={"events": events})
+                except httpx2.HTTPError:
+                    # Killed: it counts as unacknowledged, whatever became of it.
+                    return
+                with self._lock:
+                    self.in_flight -= 1
+                    self.answers += 1
+                    self._note(answered, events)
+                before = events
+
+    def _note(self, answered: httpx2.Response, events: list[dict[str, Any]]) -> None:
+        if answered.status_code != 200:
+            self.wrong += 1
+            return
+        for event, result in zip(events, answered.json()["results"], strict=True):
+            content = f"{event['tracking_number']} {event['event_code']} {event['occurred_at']}"
+            self.wrong += result["status"] not in ("stored", "duplicate")
+            # The same scan has the same id, before and after any death.
+            self.wrong += (
+                self._acknowledged.setdefault(content, result["event_id"]) != result["event_id"]
+            )
+
+
+def _event(chance: random.Random) -> dict[str, Any]:
+    at = datetime.now(UTC) - timedelta(microseconds=chance.randrange(10**12))
+    return {
+        "carrier_code": "post",
+        "tracking_number": f"{chance.randrange(SHIPMENTS):08d}",
+        "event_code": chance.choice(CODES),
+        "occurred_at": at.isoformat(),
+    }
+
+
+def run(folder: Path, scale: float) -> dict[str, Any]:
+    """Kills a server on each database."""
+    on_sqlite = _kill(folder, f"sqlite:{folder / 'eta.sqlite'}", "sqlite", scale)
+    with cluster() as url:
+        on_postgres = _kill(folder, url, "postgresql", scale)
+    both = (on_sqlite, on_postgres)
+    return {
+        "ok": all(
+            each["lost"] == each["doubled"] == each["wrong"] == each["states_wrong"] == 0
+            and each["open"] >= 0.8 * each["kills"]
+            for each in both
+        ),
+        "kills_sqlite": on_sqlite["kills"],
+        "kills_postgresql": on_postgres["kills"],
+        "kills_with_open_requests": sum(each["open"] for each in both),
+        "acknowledged": sum(each["acknowledged"] for each in both),
+        "lost": sum(each["lost"] for each in both),
+        "doubled": sum(each["doubled"] for each in both),
+        "kills_states_wrong": sum(each["states_wrong"] for each in both),
+        "ready_after_kill_p50_s": [each["ready_p50"] for each in both],
+    }
+
+
+def _kill(folder: Path, url: str, kind: str, scale: float) -> dict[str, Any]:
+    env = {
+        **os.environ,
+        "ETA_MODELS": str(folder / "models"),
+        "ETA_DATABASE_URL": url,
+        "ETA_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest(),
+        "ETA_RATE_LIMIT": "1000000/second",
+    }
+    acknowledged: dict[str, str] = {}
+    kills, is_open, wrong, waits = max(int(KILLS[kind] * scale), 2), 0, 0, list[float]()
+    chance = random.Random(kind)  # noqa: S311  # a seed is the point
+    for number in track(range(kills), f"kills on {kind}"):
+        server, address, wait = _start(env)
+        waits.append(wait)
+        if number == 0:
+            _register(address)
+        with Callers(address, acknowledged) as callers:
+            sleep(chance.uniform(0.1, 0.9))
+            os.kill(server.pid, signal.SIGKILL)
+            is_open += callers.in_flight > 0
+            server.wait()
+        wrong += callers.wrong
+    found, doubled, states_wrong = _found(url)
+    lost = len(set(acknowledged.values()) - found)
+    waits.sort()
+    figures = {
+        "kills": kills,
+        "open": is_open,
+        "acknowledged": len(acknowledged),
+        "lost": lost,
+        "doubled": doubled,
+        "wrong": wrong,
+    }
+    return {**figures, "states_wrong": states_wrong, "ready_p50": round(waits[len(waits) // 2], 2)}
+
+
+def _start(env: dict[str, str]) -> tuple[subprocess.Popen[bytes], str, float]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started, address = perf_counter(), f"http://127.0.0.1:{port}"
+    command = [str(Path(sys.executable).with_name("eta")), "serve", "--port", str(port)]
+    server = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)  # noqa: S603  # our own command
+    while perf_counter() - started < 60:
+        try:
+            if httpx2.get(f"{address}/readyz").status_code == 200:
+                return server, address, perf_counter() - started
+        except httpx2.HTTPError:
+            sleep(0.05)
+    server.kill()
+    raise RuntimeError("the server did not start")
+
+
+def _register(address: str) -> None:
+    place = {"country": "AT"}
+    with httpx2.Client(base_url=address, headers={"X-API-Key": KEY}) as client:
+        # Half of the numbers are of shipments that somebody registered.
+        for number in range(0, SHIPMENTS, 2):
+            sent = {
+                "carrier_code": "post",
+                "tracking_number": f"{number:08d}",
+                "origin_address": place,
+                "destination_address": place,
+            }
+            client.post(
+                "/v1/shipments", json={**sent, "order_time": datetime.now(UTC).isoformat()}
+            ).raise_for_status()
+
+
+def _found(url: str) -> tuple[set[str], int, int]:
+    """The scans that are there, how many are there twice, and how many states are not what the scans come to."""
+    store = open_store(url, lambda: datetime.now(UTC))
+    try:
+        with store.snapshot() as session:
+            events, shipments = session.all_events(TENANT), session.all_shipments(TENANT)
+            contents = {(event.subject, event.event_code, event.occurred_at) for event in events}
+            written = {
+                state.shipment_id: state._replace(as_of=0)
+                for state in session.states(TENANT, (each.shipment_id for each in shipments))
+            }
+            again = {
+                state.shipment_id: state._replace(as_of=0)
+                for state in states_of(shipments, events, 2**62)
+            }
+            return (
+                {event.event_id for event in events},
+                len(events) - len(contents),
+                sum(written.get(name) != state for name, state in again.items()),
+            )
+    finally:
+        store.close()

@@ -1,0 +1,110 @@
+"""How close `eta` comes to the best anyone could do on the default scenario, and whether its ranges are right.
+
+Simulates the default scenario, replays the last months but one with a monthly refit, and prints one
+JSON object: the ratio of `eta`'s CRPS to the oracle's, that of its average precision on late
+parcels, and every range that does not hold in some segment (`failing` of the backtest: exact
+binomial, family-wise 95 %). Simulated results.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eta import bootstrap
+from eta.evaluation.backtest import Refit
+from eta.journey.timelines import Timelines
+from eta.service.analysis.backtest import backtest_models, oracle_of, seen_law_of
+from eta.service.analysis.simulate_data import simulate_parcels
+from eta.simulation.scenario import DEFAULT
+
+SHIPMENTS = 60_000
+FIRST, LAST = datetime(2025, 9, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
+COVERAGE = ("coverage_80", "coverage_90", "coverage_censored_80", "coverage_censored_90")
+MOMENTS = ("purchase", "in_flight")
+SHOWN = ("moment", "segment", "value", "n", "range", "coverage")
+
+
+def main() -> None:
+    """Runs the experiment and prints its verdict."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        simulate_parcels(folder, DEFAULT, shipments=SHIPMENTS, progress=say)
+        imported = bootstrap.SOURCES["tabular"](folder)
+        timelines = Timelines.from_frames(imported.shipments, imported.events)
+        result = backtest_models(
+            timelines,
+            {"eta": bootstrap.models({})["eta"]},
+            source="tabular",
+            start=FIRST,
+            end=LAST,
+            last_day="2025-10-31",
+            refit=Refit.MONTH,
+            laws={**oracle_of(folder, timelines), "seen": seen_law_of(folder, timelines)},
+            # The forecasts of a month before say how wide laws should have been.
+            warm_up_months=1,
+            progress=say,
+        )
+    row = {(row["model"], row["moment"]): row for row in result["rows"]}
+    judged = [
+        row
+        for part in ("rows", "by_segment")
+        for row in result[part]
+        if row["model"] == "eta" and row["moment"] in MOMENTS
+    ]
+    outside = [
+        entry
+        for entry in result["failing"]
+        if entry["model"] == "eta" and entry["moment"] in MOMENTS
+    ]
+    figures: dict[str, Any] = {
+        "simulated": True,
+        "crps_ratio": {
+            moment: row["eta", moment]["crps_days"] / row["oracle", moment]["crps_days"]
+            for moment in MOMENTS
+        },
+        # The least that is possible for who sees scans alone.
+        "crps_ratio_of_the_law_of_the_scans": {
+            moment: row["seen", moment]["crps_days"] / row["oracle", moment]["crps_days"]
+            for moment in MOMENTS
+        },
+        # Over all parcels, also those that no scan ever tells to have arrived: the laws of the
+        # network expect them to be there.
+        "crps_ratio_of_all_parcels_to_the_law_of_the_scans": {
+            moment: row["eta", moment]["crps_censored_days"]
+            / row["seen", moment]["crps_censored_days"]
+            for moment in MOMENTS
+        },
+        "late_ap_ratio_of_the_law_of_the_scans": {
+            moment: row["seen", moment]["late_ap"] / row["oracle", moment]["late_ap"]
+            for moment in MOMENTS
+        },
+        "late_ap_ratio": {
+            moment: row["eta", moment]["late_ap"] / row["oracle", moment]["late_ap"]
+            for moment in MOMENTS
+        },
+        "coverage": {
+            moment: {name: row["eta", moment][name] for name in COVERAGE} for moment in MOMENTS
+        },
+        "judged": sum(row["holds_80"] is not None for row in judged),
+        "outside": [{name: entry[name] for name in SHOWN} for entry in outside],
+    }
+    ok = (
+        max(figures["crps_ratio"].values()) <= 1.15
+        and min(figures["late_ap_ratio"].values()) >= 0.85
+        and not outside
+    )
+    sys.stdout.write(json.dumps({"proof": "scenario", "ok": ok, **figures}) + "\n")
+
+
+def say(what: str, done: int, total: int) -> None:
+    """Progress on standard error."""
+    sys.stderr.write(f"\r{done}/{total} {what:60s}")
+
+
+if __name__ == "__main__":
+    main()
