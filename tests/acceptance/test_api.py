@@ -30,10 +30,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from eta.api.app import create_app
-from eta.api.problems import Refused
-from eta.api.shown import EventResults, Registered
-from eta.api.told import Estimates, OrderEstimate, Scores, ShipBys
-from eta.api.workers import LONGEST_QUEUE, Workers
+from eta.api.executors import LONGEST_QUEUE, Workers
+from eta.api.problem_details import Refused
+from eta.api.schemas.estimates import Estimates, OrderEstimate, ShipBys
+from eta.api.schemas.events import EventResults
+from eta.api.schemas.scores import Scores
+from eta.api.schemas.shipments import Registered
 from eta.calendars.holidays import LIBRARY, Holidays
 from eta.cli import main
 from eta.domain.errors import InvalidSetting

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from eta.api.app import create_app
-from eta.api.told import Estimates, ShippingDeliveryTimes
+from eta.api.schemas.estimates import Estimates, ShippingDeliveryTimes
 from eta.domain.access import Caller
 from eta.domain.errors import InvalidSetting
 from eta.promise import PromisePolicy

@@ -23,9 +23,9 @@ import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 from urllib3.util import retry
 
-from eta.api import contract
+from eta.api import openapi
 from eta.api.app import create_app
-from eta.api.keys import Gate
+from eta.api.auth import Gate
 from eta.client import Client, Refused, Unreachable
 from eta.client.calls import Calls
 from eta.settings import Settings
@@ -92,24 +92,24 @@ def test_every_method_asks_its_route(eta: Client) -> None:
     assert eta.livez() == {"status": "alive"}
     assert eta.readyz()["model_version"] == fixed(400).version
     assert eta.models()["serves"] == fixed(400).version
-    assert eta.estimates(an_example(contract.ESTIMATE_REQUESTS))["results"][0][
+    assert eta.estimates(an_example(openapi.ESTIMATE_REQUESTS))["results"][0][
         "estimated_delivery_date"
     ]
-    shown = eta.estimates(cast("Any", {**an_example(contract.ESTIMATE_REQUESTS), "is_shown": True}))
+    shown = eta.estimates(cast("Any", {**an_example(openapi.ESTIMATE_REQUESTS), "is_shown": True}))
     assert shown["id"]
     assert eta.estimate(shown["id"])["results"] == shown["results"]
     assert eta.estimate_schema_org(shown["id"])["results"]
-    assert eta.order_estimates(an_example(contract.ORDER_ESTIMATE_REQUESTS))["last"]
-    assert eta.ship_by(an_example(contract.SHIP_BY_REQUESTS))["results"][0]["code"] in (
+    assert eta.order_estimates(an_example(openapi.ORDER_ESTIMATE_REQUESTS))["last"]
+    assert eta.ship_by(an_example(openapi.SHIP_BY_REQUESTS))["results"][0]["code"] in (
         "ok",
         "too_late",
     )
-    scored = eta.score(an_example(contract.SCORE_REQUESTS))["results"]
+    scored = eta.score(an_example(openapi.SCORE_REQUESTS))["results"]
     assert ["problem" in result for result in scored] == [False, True]
-    registered = eta.register(an_example(contract.SHIPMENT_REQUESTS))
+    registered = eta.register(an_example(openapi.SHIPMENT_REQUESTS))
     assert registered["is_new"]
     number = registered["id"]
-    told = eta.record(an_example(contract.EVENT_REQUESTS))["results"]
+    told = eta.record(an_example(openapi.EVENT_REQUESTS))["results"]
     assert [result["status"] for result in told if "status" in result] == ["stored", "stored"]
     assert eta.correct(number, {"tracking_number": "AB 1"})["id"] == number
     shipment = eta.shipment(number)
@@ -120,7 +120,7 @@ def test_every_method_asks_its_route(eta: Client) -> None:
     assert eta.shipments(external_ids="A-1001", as_of="2026-05-19T00:00:00Z")["results"] == []
     assert eta.quarantine(limit=1)["results"] == []
     assert eta.erase(number)["shipments"] == 1
-    eta.register(an_example(contract.SHIPMENT_REQUESTS))
+    eta.register(an_example(openapi.SHIPMENT_REQUESTS))
     assert eta.erase_by_number(external_id="A-1001")["shipments"] == 1
     eta.metrics()
     families = text_string_to_metric_families(eta.metrics())
@@ -164,7 +164,7 @@ def test_a_refusal_names_the_field_and_the_mend(eta: Client) -> None:
 def test_the_same_idempotency_key_gets_the_same_answer(eta: Client) -> None:
     nameless = {
         name: value
-        for name, value in an_example(contract.SHIPMENT_REQUESTS).items()
+        for name, value in an_example(openapi.SHIPMENT_REQUESTS).items()
         if name not in ("external_id", "tracking_number")
     }
     told = [
@@ -275,18 +275,18 @@ def test_a_question_that_was_refused_for_now_is_asked_again(
 ) -> None:
     failing.answers = [(503, {"Retry-After": "1"}, b""), (200, JSON, b'{"results": []}')]
     with Client(failing.url) as eta:
-        assert eta.estimates(an_example(contract.ESTIMATE_REQUESTS))["results"] == []
+        assert eta.estimates(an_example(openapi.ESTIMATE_REQUESTS))["results"] == []
     assert waits == [1]
 
 
 CALLS: dict[str, tuple[Callable[[Client], object], Answer]] = {
-    "register": (lambda eta: eta.register(an_example(contract.SHIPMENT_REQUESTS)), REGISTERED),
+    "register": (lambda eta: eta.register(an_example(openapi.SHIPMENT_REQUESTS)), REGISTERED),
     "correct": (
         lambda eta: eta.correct("shp_1", {"carrier_code": None}),
         (200, JSON, b'{"object": "Registered", "id": "shp_1", "is_new": false}'),
     ),
     "record": (
-        lambda eta: eta.record(an_example(contract.EVENT_REQUESTS)),
+        lambda eta: eta.record(an_example(openapi.EVENT_REQUESTS)),
         (200, JSON, b'{"object": "EventResults", "results": []}'),
     ),
 }
@@ -315,7 +315,7 @@ def test_what_may_have_been_done_is_not_done_twice(broken: Answer, failing: Fail
     with Client(failing.url) as eta:
         for ask in (
             lambda: eta.erase("shp_1"),
-            lambda: eta.estimates(an_example(contract.ESTIMATE_REQUESTS)),
+            lambda: eta.estimates(an_example(openapi.ESTIMATE_REQUESTS)),
         ):
             failing.seen.clear()
             with pytest.raises(Unreachable, match="/v1/"):

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from eta.api.told import Estimates, Scores
+from eta.api.schemas.estimates import Estimates
+from eta.api.schemas.scores import Scores
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.baselines.lane_quantiles import RUNGS
@@ -366,7 +367,7 @@ def test_a_model_over_its_time_budget_is_answered_for_by_the_medians(
     with TestClient(application(sound)) as client:
         version = client.get("/readyz").json()["model_version"]
         assert estimate(client)["model_version"] == version
-        monkeypatch.setattr("eta.api.checkout.quote_delivery", slow)
+        monkeypatch.setattr("eta.api.routes.estimates.quote_delivery", slow)
         told = estimate(client)
         assert (told["degraded"], told["model_version"], told["results"][0]["confidence_code"]) == (
             True,

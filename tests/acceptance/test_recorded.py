@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eta.api import admission
+from eta.api import rate_limit
 from eta.api.app import create_app
 from eta.calendars.local_time import wall_to_instant
 from eta.domain.access import Caller
@@ -591,14 +591,14 @@ def test_who_asks_too_often_waits(tmp_path: Path, clock: Clock) -> None:
 def test_more_than_can_be_worked_on_is_refused_and_scans_last(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(admission.MOST_AT_ONCE, "read", 0)
+    monkeypatch.setitem(rate_limit.MOST_AT_ONCE, "read", 0)
     answered = client.get("/v1/shipments")
     assert (answered.status_code, answered.headers["Retry-After"]) == (503, "1")
     register(client)
     assert (
-        admission.MOST_AT_ONCE["ingest"]
-        > admission.MOST_AT_ONCE["checkout"]
-        > admission.MOST_AT_ONCE["score"]
+        rate_limit.MOST_AT_ONCE["ingest"]
+        > rate_limit.MOST_AT_ONCE["checkout"]
+        > rate_limit.MOST_AT_ONCE["score"]
     )
 
 

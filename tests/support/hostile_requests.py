@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from eta.api.contract import (
+from eta.api.openapi import (
     CORRECTION_REQUESTS,
     ESTIMATE_REQUESTS,
     EVENT_REQUESTS,

@@ -37,10 +37,10 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from eta import bootstrap
-from eta.api import contract
+from eta.api import openapi
 from eta.api.app import create_app
-from eta.api.asked import EstimateRequest
-from eta.api.door import StrictRoute
+from eta.api.schemas.estimates import EstimateRequest
+from eta.api.strict_route import StrictRoute
 from eta.calendars.holidays import LIBRARY
 from eta.calendars.local_time import to_instant
 from eta.domain.access import Caller
@@ -364,7 +364,7 @@ def _application(world: World) -> FastAPI:
     async def nothing(request: Request, body: EstimateRequest) -> Response:  # noqa: ARG001  # read and checked like that of an estimate
         return Response(b"{}", media_type="application/json")
 
-    routes.add_api_route("/nothing", nothing, methods=["POST"], openapi_extra=contract.ESTIMATES)
+    routes.add_api_route("/nothing", nothing, methods=["POST"], openapi_extra=openapi.ESTIMATES)
     app.include_router(routes)
     return app
 

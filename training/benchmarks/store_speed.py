@@ -21,10 +21,10 @@ from urllib.request import urlopen
 import numpy as np
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from eta.api import contract
+from eta.api import openapi
 from eta.api.app import create_app
-from eta.api.door import StrictRoute
-from eta.api.sent import EventsSent
+from eta.api.schemas.events import EventsSent
+from eta.api.strict_route import StrictRoute
 from eta.domain.registration import Registration
 from eta.domain.shipment import Place, Shipment
 from eta.domain.vocabulary import EventCode
@@ -94,7 +94,7 @@ def application() -> FastAPI:
     async def nothing(request: Request, body: EventsSent) -> Response:  # noqa: ARG001  # read and checked like that of a scan
         return Response(b"{}", media_type="application/json")
 
-    routes.add_api_route("/nothing", nothing, methods=["POST"], openapi_extra=contract.RECORD)
+    routes.add_api_route("/nothing", nothing, methods=["POST"], openapi_extra=openapi.RECORD)
     app.include_router(routes)
     return app
 

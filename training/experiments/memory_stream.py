@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from rich.progress import track
 
 from eta.api.app import create_app
-from eta.api.told import to_fields
+from eta.api.schemas.common import to_fields
 from eta.calendars.local_time import to_instant
 from eta.datasets.tabular import read_tabular
 from eta.delays import DelayPolicy

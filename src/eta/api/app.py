@@ -30,20 +30,19 @@ from typing import Any
 from fastapi import FastAPI
 
 from eta import __version__
-from eta.api.admission import Admission
-from eta.api.checkout import checkout
-from eta.api.contract import SECURITY_SCHEMES
-from eta.api.door import StrictRoute
-from eta.api.keys import Gate
+from eta.api.auth import Gate
+from eta.api.executors import Readers, Workers, Written, log
 from eta.api.metrics import Metrics, Observed
-from eta.api.problems import install
-from eta.api.recorded import recorded
-from eta.api.routes import probes, v1
-from eta.api.workers import Readers, Workers, Written, retain
+from eta.api.openapi import SECURITY_SCHEMES
+from eta.api.problem_details import install
+from eta.api.rate_limit import Admission
+from eta.api.routes import estimates, events, health, models, scores, shipments
+from eta.api.strict_route import StrictRoute
 from eta.model.hot_swap import Serving
 from eta.service.estimates.estimate_delivery import smoke_test
+from eta.service.storage.retention import AT_ONCE, Retaining, let_go_of_the_old
 from eta.settings import Settings
-from eta.store.store import open_store
+from eta.store.store import Store, open_store
 
 DESCRIPTION = "Delivery dates that people can trust: windows of local dates, chances to be on time, delay flags with reasons."
 
@@ -86,10 +85,8 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> Fast
     )
     app.state.metrics, app.state.clock = metrics, clock
     app.router.route_class = StrictRoute
-    app.include_router(checkout)
-    app.include_router(v1)
-    app.include_router(recorded)
-    app.include_router(probes)
+    for resource in (estimates, scores, models, shipments, events, health):
+        app.include_router(resource.router)
     app.add_middleware(Observed, metrics=metrics)
     install(app)
     return app
@@ -136,3 +133,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.quotes.close()
         app.state.readers.close()
         await asyncio.to_thread(store.close)
+
+
+#: Seconds between two erasures of what is old.
+RETAIN_EVERY = 3_600.0
+
+
+async def retain(store: Store, written: Written, keep_days: int | None) -> None:
+    """Lets go of what is old, once an hour, for ever; what fails is told and tried again."""
+    kept_for = None if keep_days is None else keep_days * 86_400_000_000
+    while True:
+        try:
+            while (
+                await written.result(store.submit(let_go_of_the_old, Retaining(kept_for)))
+                == AT_ONCE
+            ):
+                await asyncio.sleep(0.1)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+            log.error(
+                "what is old could not be erased: %s",
+                type(error).__name__,
+                extra={"action": "retention_failed"},
+            )
+        await asyncio.sleep(RETAIN_EVERY)

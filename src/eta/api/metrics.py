@@ -19,7 +19,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from eta.api.problems import problem, to_response
+from eta.api.problem_details import problem, to_response
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from eta.api.asked import Weight
-from eta.api.door import DEEPEST, LARGEST_BODY, LARGEST_INTEGER, LARGEST_READ_AWAY, load
-from eta.api.fields import Code, Country, Day, Moment, Number, ScanCode
-from eta.api.problems import Refused
+from eta.api.problem_details import Refused
+from eta.api.schemas.common import Weight
+from eta.api.schemas.fields import Code, Country, Day, Moment, Number, ScanCode
+from eta.api.strict_json import DEEPEST, LARGEST_INTEGER, load
+from eta.api.strict_route import LARGEST_BODY, LARGEST_READ_AWAY
 from eta.settings import is_loopback
 from support.model_app import KEY, application
 

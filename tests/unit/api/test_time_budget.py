@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from eta.api.workers import Workers
+from eta.api.executors import Workers
 
 
 @pytest.fixture

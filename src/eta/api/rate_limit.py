@@ -15,7 +15,7 @@ from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from eta.api.problems import Refused
+from eta.api.problem_details import Refused
 from eta.domain.access import Caller
 
 Kind = Literal["ingest", "checkout", "score", "read"]

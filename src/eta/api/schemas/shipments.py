@@ -1,24 +1,104 @@
-"""What callers get of what is recorded, in the names of the field."""
+"""Schemas of recorded shipments."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from eta.api.problems import Problem
-from eta.api.told import Probability, Reply, Result, to_fields
+from eta.api.schemas.common import (
+    CM_IN,
+    Dimensions,
+    Parcel,
+    Probability,
+    Reply,
+    Result,
+    Weight,
+    is_parcel,
+    require_carrier,
+    to_fields,
+)
+from eta.api.schemas.fields import Code, Day, Id, KeptMoment, Strict, TrackingNumber
 from eta.calendars.local_time import from_microseconds
 from eta.domain.registration import Registration
 from eta.model.hot_swap import Current
 from eta.service.scoring.assessment import Terms
 from eta.service.tracking.forecast_history import causes
 from eta.service.tracking.read_shipments import Telling
-from eta.service.tracking.record_events import Outcome, Recorded
-from eta.store.records import Quarantined, StoredEvent, StoredFlag, StoredForecast, StoredVersion
+from eta.store.records import StoredEvent, StoredFlag, StoredForecast, StoredVersion
+
+
+class ShipmentSent(Parcel):
+    """A shipment that is to be followed."""
+
+    external_id: Annotated[
+        Id | None, Field(description="The shop's own number; the same again is the same shipment.")
+    ] = None
+    carrier_code: Code | None = None
+    service_code: Code | None = None
+    tracking_number: Annotated[
+        TrackingNumber | None, Field(description="The carrier's number; needs `carrier_code`.")
+    ] = None
+    order_time: KeptMoment
+    estimate_id: Annotated[
+        Id | None,
+        Field(
+            description="The estimate that was shown; its date for this carrier and service becomes the promise, where none is given."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _is_named(self) -> Self:
+        return require_carrier(self.carrier_code, self.tracking_number, self)
+
+    def to_registration(self) -> Registration:
+        """In our words."""
+        shipment = self.to_shipment(
+            self.external_id or "", self.order_time, self.carrier_code, self.service_code
+        )
+        return Registration(
+            shipment=shipment,
+            external_id=self.external_id,
+            tracking_number=self.tracking_number,
+            estimate_id=self.estimate_id,
+        )
+
+
+class CorrectionSent(Strict):
+    """What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays."""
+
+    carrier_code: Code | None = None
+    service_code: Code | None = None
+    tracking_number: TrackingNumber | None = None
+    weight: Annotated[Weight, AfterValidator(is_parcel)] | None = None
+    dimensions: Dimensions | None = None
+    order_promised_delivery_date: Day | None = None
+
+    def to_changes(self) -> dict[str, Any]:
+        """Facts in our words."""
+        changes: dict[str, Any] = {}
+        sent = self.model_fields_set
+        names = {
+            "carrier_code": "carrier",
+            "service_code": "service_level",
+            "tracking_number": "tracking_number",
+        }
+        changes |= {ours: getattr(self, theirs) for theirs, ours in names.items() if theirs in sent}
+        if "weight" in sent:
+            changes["weight_kg"] = self.weight.kg if self.weight else None
+        if "dimensions" in sent:
+            sizes = self.dimensions
+            changes |= {
+                f"{side}_cm": getattr(sizes, side) * CM_IN[sizes.unit] if sizes else None
+                for side in ("length", "width", "height")
+            }
+        if "order_promised_delivery_date" in sent:
+            changes["promised_on"] = (
+                self.order_promised_delivery_date and self.order_promised_delivery_date.isoformat()
+            )
+        return changes
 
 
 class Registered(Reply):
@@ -27,33 +107,6 @@ class Registered(Reply):
     object: Literal["Registered"] = "Registered"
     id: str
     is_new: Annotated[bool, Field(description="It was not there before.")]
-
-
-class EventResult(Reply):
-    """What became of a scan."""
-
-    status: Outcome
-    event_id: str
-    shipment_id: Annotated[
-        str | None,
-        Field(
-            description="Null as long as no shipment bears the number; then it counts for the one that will."
-        ),
-    ]
-    reason: Annotated[str | None, Field(description="Why it was put aside.")]
-
-
-class EventRefusal(Reply):
-    """In the place of a result: the scan could not be recorded."""
-
-    problem: Problem
-
-
-class EventResults(Reply):
-    """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
-
-    object: Literal["EventResults"] = "EventResults"
-    results: list[EventResult | EventRefusal]
 
 
 class JourneyEvent(Reply):
@@ -158,32 +211,6 @@ class Erased(Reply):
     shipments: int
 
 
-class QuarantinedEvent(Reply):
-    """A scan that cannot be right, of a shipment or of a carrier's number."""
-
-    event_id: str
-    reason: Annotated[
-        str,
-        Field(description="`too_far_in_the_past`, `too_far_in_the_future` or `too_many_scans`."),
-    ]
-    received_at: datetime
-    shipment_id: str | None
-    carrier_code: str | None
-    tracking_number: str | None
-    event_code: str
-    carrier_event_code: str | None
-    occurred_at: datetime
-    place: str | None
-
-
-class Quarantine(Reply):
-    """A page of scans that were put aside."""
-
-    object: Literal["Quarantine"] = "Quarantine"
-    results: list[QuarantinedEvent]
-    next_cursor: str | None
-
-
 def shipment(
     telling: Telling, current: Current, as_of: datetime, terms: Terms
 ) -> dict[str, object]:
@@ -212,43 +239,6 @@ def shipment(
         ],
         "flags": [_flag(flag, as_of) for flag in known.flags],
         "versions": [_version(version) for version in known.versions],
-    }
-
-
-def event_result(recorded: Recorded) -> dict[str, object]:
-    """The fields of an ``EventResult``."""
-    return {
-        "status": recorded.outcome.value,
-        "event_id": recorded.event_id,
-        "shipment_id": recorded.shipment_id,
-        "reason": recorded.reason,
-    }
-
-
-def quarantine(rows: Sequence[Quarantined], cursor: str | None) -> dict[str, object]:
-    """The fields of a ``Quarantine``."""
-    return {
-        "object": "Quarantine",
-        "results": [_put_aside(row) for row in rows],
-        "next_cursor": cursor,
-    }
-
-
-def _put_aside(row: Quarantined) -> dict[str, object]:
-    event = json.loads(row.content)
-    number, _, rest = row.subject.partition("|")
-    is_number = bool(rest)
-    return {
-        "event_id": row.event_id,
-        "reason": row.reason,
-        "received_at": from_microseconds(row.received_at),
-        "shipment_id": None if is_number else row.subject,
-        "carrier_code": rest.rpartition("|")[0] if is_number else None,
-        "tracking_number": number if is_number else None,
-        "event_code": event["event_code"],
-        "carrier_event_code": event["raw_code"],
-        "occurred_at": from_microseconds(event["occurred_at"]),
-        "place": event["place"],
     }
 
 

@@ -32,6 +32,7 @@ from eta.domain.errors import (
 
 BAD_FIELD = "a field cannot be used; errors name it and the mend"
 MEDIA_TYPE = "application/problem+json"
+
 #: A body with thousands of faults is told of the first ones.
 MOST_ERRORS = 100
 _LONGEST_NAME = 64
@@ -56,6 +57,7 @@ _FIELD_OF = {
     "weight_kg": "weight",
     **dict.fromkeys(("length_cm", "width_cm", "height_cm"), "dimensions"),
 }
+
 #: What a correction may say.
 CORRECTABLE = frozenset(
     {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from eta.api.admission import Kind
-from eta.api.door import KIND, LINES, SCOPE
-from eta.api.problems import MEDIA_TYPE
+from eta.api.problem_details import MEDIA_TYPE
+from eta.api.rate_limit import Kind
+from eta.api.strict_route import KIND, LINES, SCOPE
 from eta.domain.access import Scope
 
 _ORIGIN = {"country": "AT", "state": "9", "postal_code": "1010"}
 _DESTINATION = {"country": "AT", "state": "8", "postal_code": "6900"}
-
 ESTIMATE_REQUESTS: dict[str, Any] = {
     "one lane, two carriers": {
         "carriers": [{"carrier_code": "post"}, {"carrier_code": "other"}],
@@ -28,7 +27,6 @@ ESTIMATE_REQUESTS: dict[str, Any] = {
         "confidence_level": 0.9,
     },
 }
-
 ORDER_ESTIMATE_REQUESTS: dict[str, Any] = {
     "two parcels of one warehouse, one of another": {
         "destination_address": _DESTINATION,
@@ -49,7 +47,6 @@ ORDER_ESTIMATE_REQUESTS: dict[str, Any] = {
         ],
     }
 }
-
 SHIP_BY_REQUESTS: dict[str, Any] = {
     "for a birthday": {
         "carriers": [{"carrier_code": "post"}],
@@ -60,7 +57,6 @@ SHIP_BY_REQUESTS: dict[str, Any] = {
         "probability": 0.8,
     }
 }
-
 SCORE_REQUESTS: dict[str, Any] = {
     "one on its way, one that cannot be used": {
         "as_of": "2026-05-20T08:00:00Z",
@@ -85,7 +81,6 @@ SCORE_REQUESTS: dict[str, Any] = {
         ],
     }
 }
-
 SHIPMENT_REQUESTS: dict[str, Any] = {
     "a shipment with the carrier's number": {
         "external_id": "A-1001",
@@ -98,7 +93,6 @@ SHIPMENT_REQUESTS: dict[str, Any] = {
         "order_promised_delivery_date": "2026-05-21",
     }
 }
-
 EVENT_REQUESTS: dict[str, Any] = {
     "two scans, one of them without an offset": {
         "events": [
@@ -118,7 +112,6 @@ EVENT_REQUESTS: dict[str, Any] = {
         ]
     }
 }
-
 CORRECTION_REQUESTS: dict[str, Any] = {
     "another carrier has it": {"carrier_code": "other", "service_code": "express"}
 }
@@ -144,6 +137,7 @@ _REFUSED: dict[int, str] = {
     500: "Something went wrong here.",
     503: "Too much is waiting, or the store cannot be used; see Retry-After.",
 }
+
 #: How any request, and any request with a body, may be refused.
 OF_READING = (401, 403, 422, 429, 500, 503)
 OF_BODIES = (400, 408, 413, 415, *OF_READING)
@@ -178,7 +172,6 @@ _KEY_HEADER = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "description": "The same key with the same body within 72 hours gets the same answer, and nothing is done again.",
 }
-
 ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ESTIMATE_REQUESTS))
 ORDER_ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ORDER_ESTIMATE_REQUESTS))
 SHOWN = _needs(Scope.ESTIMATE, "read")

@@ -1,11 +1,9 @@
-"""The routes of a checkout: dates before anything is bought, as they were shown, and when to ship at the latest."""
+"""Routes of estimates before the purchase."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -13,17 +11,19 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from eta.api import contract
-from eta.api.asked import EstimateRequest, OrderEstimateRequest, ShipByRequest
-from eta.api.contract import OF_BODIES, OF_READING, problems
-from eta.api.door import StrictRoute
-from eta.api.fields import Id
-from eta.api.told import (
+from eta.api import openapi
+from eta.api.executors import ESTIMATE_SECONDS
+from eta.api.http_caching import cached, unchanged_or
+from eta.api.openapi import OF_BODIES, OF_READING, problems
+from eta.api.schemas.common import reply
+from eta.api.schemas.estimates import (
+    EstimateRequest,
     Estimates,
     OrderEstimate,
+    OrderEstimateRequest,
+    ShipByRequest,
     ShipBys,
     ShippingDeliveryTimes,
-    reply,
     to_comparison,
     to_estimate,
     to_messages,
@@ -31,7 +31,8 @@ from eta.api.told import (
     to_schema_org,
     to_ship_by,
 )
-from eta.api.workers import ESTIMATE_SECONDS
+from eta.api.schemas.fields import Id
+from eta.api.strict_route import StrictRoute
 from eta.delays import DelayPolicy
 from eta.domain.errors import NotRecorded
 from eta.model.hot_swap import Current
@@ -44,18 +45,14 @@ from eta.settings import Settings
 
 #: Seconds for which dates hold where no cut-off is declared.
 HOLD_SECONDS = 60
-#: What changes from one moment to the next while the dates stay; within a text the quotes would be
-#: escaped.
-_VOLATILE = re.compile(rb'"(?:as_of|minutes_left|id)":(?:"[^"]*"|[^,}]*)')
-
-checkout = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
+router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
 
-@checkout.post(
+@router.post(
     "/estimates",
     response_model=Estimates,
     responses=problems(*OF_BODIES),
-    openapi_extra=contract.ESTIMATES,
+    openapi_extra=openapi.ESTIMATES,
 )
 async def estimates(request: Request, body: EstimateRequest) -> Response:
     """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
@@ -106,14 +103,14 @@ async def estimates(request: Request, body: EstimateRequest) -> Response:
             to_json(answered).decode(),
         )
         answered["id"] = await state.written.result(state.store.submit(keep_estimates, shown))
-    return _cached(answered, _seconds_left(quotes, lane.ordered_at, current))
+    return cached(answered, _seconds_left(quotes, lane.ordered_at, current))
 
 
-@checkout.post(
+@router.post(
     "/order-estimates",
     response_model=OrderEstimate,
     responses=problems(*OF_BODIES),
-    openapi_extra=contract.ORDER_ESTIMATES,
+    openapi_extra=openapi.ORDER_ESTIMATES,
 )
 async def order_estimates(request: Request, body: OrderEstimateRequest) -> Response:
     """Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece."""
@@ -142,39 +139,39 @@ async def order_estimates(request: Request, body: OrderEstimateRequest) -> Respo
         )
         for each, piece in zip(quote.quotes, pieces, strict=True)
     ]
-    return _cached(
+    return cached(
         to_order_estimate(quote, results, ordered_at, current, terms),
         _seconds_left(quote.quotes, ordered_at, current),
     )
 
 
-@checkout.get(
+@router.get(
     "/estimates/{estimate_id}",
     response_model=Estimates,
     responses=problems(*OF_READING, 404),
-    openapi_extra=contract.SHOWN,
+    openapi_extra=openapi.SHOWN,
 )
 async def estimate(request: Request, estimate_id: Id) -> Response:
     """An estimate as it was shown."""
-    return _unchanged_or(request, await _kept(request, estimate_id))
+    return unchanged_or(request, await _kept(request, estimate_id))
 
 
-@checkout.get(
+@router.get(
     "/estimates/{estimate_id}/schema-org",
     response_model=ShippingDeliveryTimes,
     responses=problems(*OF_READING, 404),
-    openapi_extra=contract.SHOWN,
+    openapi_extra=openapi.SHOWN,
 )
 async def estimate_schema_org(request: Request, estimate_id: Id) -> Response:
     """The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates."""
-    return _unchanged_or(request, to_schema_org(await _kept(request, estimate_id)))
+    return unchanged_or(request, to_schema_org(await _kept(request, estimate_id)))
 
 
-@checkout.post(
+@router.post(
     "/ship-by",
     response_model=ShipBys,
     responses=problems(*OF_BODIES),
-    openapi_extra=contract.SHIP_BY,
+    openapi_extra=openapi.SHIP_BY,
 )
 async def ship_by(request: Request, body: ShipByRequest) -> Response:
     """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
@@ -226,28 +223,3 @@ def _seconds_left(quotes: Sequence[Quote], ordered_at: datetime, current: Curren
         int((quote.order_by - ordered_at).total_seconds()) if quote.order_by else HOLD_SECONDS
         for quote in quotes
     )
-
-
-def _cached(answered: Mapping[str, object], seconds: int) -> Response:
-    """An answer that says for how long it holds, and whose tag changes with its dates alone."""
-    kept = f"private, max-age={seconds}" if seconds else "no-store"
-    content = to_json(answered)
-    return Response(
-        content,
-        media_type="application/json",
-        headers={"Cache-Control": kept, "ETag": _tag(content)},
-    )
-
-
-def _unchanged_or(request: Request, answered: Mapping[str, object]) -> Response:
-    """What was shown never changes: whoever has it need not be sent it again."""
-    content = to_json(answered)
-    tag = _tag(content)
-    headers = {"Cache-Control": "private, max-age=86400, immutable", "ETag": tag}
-    if tag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type="application/json", headers=headers)
-
-
-def _tag(content: bytes) -> str:
-    return f'"{hashlib.sha256(_VOLATILE.sub(b"", content)).hexdigest()[:32]}"'

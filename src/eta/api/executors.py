@@ -9,24 +9,20 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from eta.api.problems import Refused
-from eta.service.storage.retention import AT_ONCE, Retaining, let_go_of_the_old
+from eta.api.problem_details import Refused
 from eta.store.session import Session
 from eta.store.store import Store
 
 #: Batches of up to so many parcels are answered at once; larger ones must not hold up a checkout.
 SMALL = 20
+
 #: Large batches that may wait.
 LONGEST_QUEUE = 8
+
 #: Seconds that a model may take over an estimate before the lane medians answer in its place:
 #: somebody waits at a checkout.
 ESTIMATE_SECONDS = 0.25
-
-#: Seconds between two erasures of what is old.
-RETAIN_EVERY = 3_600.0
-
 log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 
@@ -140,22 +136,3 @@ class Readers:
     def close(self) -> None:
         """Waits for what is being read."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-async def retain(store: Store, written: Written, keep_days: int | None) -> None:
-    """Lets go of what is old, once an hour, for ever; what fails is told and tried again."""
-    kept_for = None if keep_days is None else keep_days * 86_400_000_000
-    while True:
-        try:
-            while (
-                await written.result(store.submit(let_go_of_the_old, Retaining(kept_for)))
-                == AT_ONCE
-            ):
-                await asyncio.sleep(0.1)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
-            log.error(
-                "what is old could not be erased: %s",
-                type(error).__name__,
-                extra={"action": "retention_failed"},
-            )
-        await asyncio.sleep(RETAIN_EVERY)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from eta.api.problems import Refused
+from eta.api.problem_details import Refused
 from eta.domain.access import Caller, Scope
 from eta.settings import is_loopback
 

@@ -22,9 +22,9 @@ from pydantic_core import PydanticCustomError
 from eta.domain.vocabulary import EventCode
 
 FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+
 #: No moment is at or after this one.
 END = datetime(2101, 1, 1, tzinfo=UTC)
-
 _MOMENT = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)[Tt](?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d)(?:\.(?P<part>\d{1,9}))?"
     r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<hours>0\d|1[0-4]):(?P<minutes>[0-5]\d))?",
@@ -164,6 +164,7 @@ Moment = Annotated[
         examples=[_EXAMPLE],
     ),
 ]
+
 #: The same, with its offset kept.
 KeptMoment = Annotated[
     datetime,
@@ -174,6 +175,7 @@ KeptMoment = Annotated[
         examples=[_EXAMPLE],
     ),
 ]
+
 #: A wall-clock time.
 LocalMoment = Annotated[
     datetime,
@@ -195,6 +197,7 @@ Zone = Annotated[
     BeforeValidator(_zone),
     _schema(description="IANA name of a time zone.", examples=["Europe/Vienna"]),
 ]
+
 #: A local calendar date.
 Day = Annotated[
     date,
@@ -203,6 +206,7 @@ Day = Annotated[
         format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"]
     ),
 ]
+
 #: ISO weekdays, 1 (Monday) to 7.
 Weekdays = Annotated[
     list[Annotated[int, Field(ge=1, le=7)]],
@@ -214,6 +218,7 @@ Country = Annotated[
     BeforeValidator(_country),
     _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"]),
 ]
+
 #: A short code without blanks at its ends.
 Code = Annotated[
     str,
@@ -238,6 +243,7 @@ Text = Annotated[str, StringConstraints(max_length=200)]
 Id = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
+
 #: A finite number; bounds are given where it is used.
 Number = Annotated[float, BeforeValidator(_no_true), Field(strict=True, allow_inf_nan=False)]
 Share = Annotated[Number, Field(ge=0.5, le=0.99)]

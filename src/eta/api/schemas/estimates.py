@@ -1,160 +1,301 @@
-"""What callers get, in the names of the field, and its way out of our words."""
+"""Schemas of estimates, order estimates and ship-by answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from datetime import date, datetime, time
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from eta.api.problems import Problem
-from eta.domain.vocabulary import DelayState
+from eta.api.schemas.common import (
+    Address,
+    Dimensions,
+    Parcel,
+    Probability,
+    Reply,
+    Result,
+    Weight,
+    is_parcel,
+    rounded,
+    to_fields,
+)
+from eta.api.schemas.fields import ClockTime, Code, Day, Moment, Number, Share, Strict, Weekdays
+from eta.domain.errors import InvalidSetting
 from eta.model.hot_swap import Current
+from eta.promise import PromiseCosts, PromisePolicy
 from eta.service.estimates.compare_services import Comparison
 from eta.service.estimates.estimate_delivery import Quote
-from eta.service.estimates.estimate_order import End, OrderQuote
+from eta.service.estimates.estimate_order import End, OrderQuote, Piece
 from eta.service.estimates.find_ship_by import ShipBy, ShipByCode
-from eta.service.scoring.assessment import (
-    DELIVERED_LATE,
-    PERCENTILES,
-    Answer,
-    AnswerCode,
-    DelayAnswer,
-    Terms,
-)
+from eta.service.estimates.hypothetical_shipments import CarrierService
+from eta.service.estimates.order_to_delivery import MOST_HANDLING_DAYS, Warehouse
+from eta.service.scoring.assessment import AnswerCode, Terms
 
-#: Answers without dates for want of evidence, and those for want of a model.
-_ABSTAINED, _DEGRADED = AnswerCode.TOO_LITTLE_SUPPORT, AnswerCode.NO_MODEL
-
-#: The field of each percentile.
-_PERCENTILE = {percent: f"percentile_{percent}" for percent in PERCENTILES}
-
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES, MOST_PIECES = 5_000, 200, 50, 20
 
 
-class Reply(BaseModel):
-    """A part of an answer; every number in it is finite."""
+class ServiceAsked(Strict):
+    """A carrier and one of its services; leave out what the shop does not choose."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="forbid")
+    carrier_code: Code | None = None
+    service_code: Code | None = None
+    delivery_days: Annotated[
+        Weekdays | None,
+        Field(description="On which it delivers, but for holidays; default: as it was learned."),
+    ] = None
+    pickup_days: Annotated[
+        Weekdays | None,
+        Field(description="On which it picks up; default: `business_days` of `estimated_pickup`."),
+    ] = None
+
+    def to_service(self) -> CarrierService:
+        """In our words."""
+        return CarrierService(
+            carrier=self.carrier_code,
+            service_level=self.service_code,
+            delivery_weekdays=tuple(self.delivery_days) if self.delivery_days else None,
+            pickup_weekdays=tuple(self.pickup_days) if self.pickup_days else None,
+        )
 
 
-class TimeInTransit(Reply):
-    """Fewest whole days d from the local date of `as_of` with P(arrived by then) of at least K %; null beyond the horizon."""
+class CarrierAsked(ServiceAsked):
+    """One of the services to compare; leave out what the shop does not choose."""
 
-    unit: Literal["calendar_days"] = "calendar_days"
-    percentile_50: int | None
-    percentile_75: int | None
-    percentile_85: int | None
-    percentile_90: int | None
-    percentile_95: int | None
-    percentile_97: int | None
-    percentile_99: int | None
+    price: Annotated[
+        Annotated[Number, Field(ge=0, le=1e9)] | None,
+        Field(description="In one currency for all; only compared."),
+    ] = None
 
 
-class Promise(Reply):
-    """The day promised; where none was, the one that the promise policy chooses."""
+class ProcessingTime(Strict):
+    """How long an order is handled before it can be picked up."""
 
-    date: date
-    is_ours: Annotated[bool, Field(description="We propose it; nobody has promised it yet.")]
-    policy: Annotated[
-        str | None,
+    unit: Literal["business_days"]
+    value: Annotated[
+        int | None,
         Field(
-            description="Version of the policy that chose it; null for a promise that was given, a draft, and the default."
+            ge=0,
+            le=MOST_HANDLING_DAYS,
+            description="Pick-up days after the one for which the order counts.",
+        ),
+    ] = None
+    chances: Annotated[
+        list[Annotated[Number, Field(ge=0, le=1)]] | None,
+        Field(
+            min_length=1,
+            max_length=MOST_HANDLING_DAYS + 1,
+            description="P(0 days), P(1 day), ... in the place of one value.",
+        ),
+    ] = None
+
+    @property
+    def law(self) -> tuple[float, ...]:
+        """Chances of 0, 1, ... pick-up days."""
+        return tuple(self.chances) if self.chances else (*([0.0] * (self.value or 0)), 1.0)
+
+
+def is_one_law(told: ProcessingTime) -> ProcessingTime:
+    """The time, if it is either a number of days or a law of them.
+
+    Raises:
+        PydanticCustomError: if not.
+    """
+    if (told.value is None) == (told.chances is None):
+        raise PydanticCustomError(
+            "processing_time", "the time is told twice, or not at all; send either value or chances"
+        )
+    if told.chances is not None and abs(sum(told.chances) - 1.0) > 0.01:
+        raise PydanticCustomError(
+            "processing_time",
+            "the chances do not add up to 1; send one for each number of days, from 0 on",
+        )
+    return told
+
+
+class EstimatedPickup(Strict):
+    """When an order is handed over: by the clocks of the origin, on working days that are no holidays there."""
+
+    order_cutoff_time: Annotated[
+        ClockTime,
+        Field(
+            description="An order placed before it counts for the same pick-up day. Parcels are picked up then."
         ),
     ]
-    on_time_probability: Probability | None
+    business_days: Annotated[Weekdays, Field(description="Pick-up days.")] = [1, 2, 3, 4, 5]  # noqa: RUF012  # pydantic copies it
+    order_processing_time: Annotated[ProcessingTime, AfterValidator(is_one_law)] | None = None
+
+    def to_warehouse(self) -> Warehouse:
+        """In our words."""
+        handling = self.order_processing_time
+        return Warehouse(
+            cutoff=self.order_cutoff_time,
+            weekdays=tuple(self.business_days),
+            handling=handling.law if handling else None,
+        )
 
 
-class Evidence(Reply):
-    """What was seen, for how long, and how long it usually takes."""
+class Costs(Strict):
+    """What it costs, in any one unit."""
 
-    kind: str
-    observed_hours: float | None
-    expected_p50_hours: float | None
-    expected_upper_hours: float | None
+    late: Annotated[Number, Field(ge=0, le=1e9, description="Of each parcel that comes late.")] = (
+        0.0
+    )
+    late_day: Annotated[Number, Field(ge=0, le=1e9, description="Of each day it is late.")] = 0.0
+    day: Annotated[Number, Field(gt=0, le=1e9, description="Of each day later promised.")] = 1.0
 
 
-class Delay(Reply):
-    """The delay flag; `state` is null where no arrival is waited for."""
+class Draft(Strict):
+    """A promise policy to try."""
 
-    state: Annotated[
-        str | None,
+    on_time_rate: Share | None = None
+    costs: Costs | None = None
+    earliest_days: Annotated[int, Field(ge=0, le=60)] = 0
+    latest_days: Annotated[int | None, Field(ge=0, le=60)] = None
+
+    def to_policy(self) -> PromisePolicy:
+        """In our words.
+
+        Raises:
+            InvalidSetting: if it is no policy.
+        """
+        costs = PromiseCosts(**self.costs.model_dump()) if self.costs else None
+        return PromisePolicy(
+            on_time_rate=self.on_time_rate,
+            costs=costs,
+            earliest_days=self.earliest_days,
+            latest_days=self.latest_days,
+        )
+
+
+def is_policy(draft: Draft) -> Draft:
+    """The draft, if it is a policy.
+
+    Raises:
+        PydanticCustomError: if not.
+    """
+    try:
+        draft.to_policy()
+    except InvalidSetting as error:
+        raise PydanticCustomError("promise_policy", "{why}", {"why": str(error)}) from None
+    return draft
+
+
+class EstimateRequest(Parcel):
+    """One lane, several carrier services."""
+
+    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
+        CarrierAsked()
+    ]
+    order_time: Annotated[
+        Moment | None, Field(description="When the order is placed; default: now.")
+    ] = None
+    estimated_pickup: Annotated[
+        EstimatedPickup | None,
+        Field(description="When parcels are handed over; default: as it was learned."),
+    ] = None
+    confidence_level: Annotated[
+        Share, Field(description="P(the arrival is within the window).")
+    ] = 0.8
+    desired_delivery_date: Annotated[
+        Day | None, Field(description="The local day by which the customer wants it.")
+    ] = None
+    is_shown: Annotated[
+        bool,
         Field(
-            json_schema_extra={
-                "enum": [*(str(state) for state in DelayState), DELIVERED_LATE, None]
-            }
+            description="The dates are shown to a customer: keep them, and name them by an `id`."
         ),
+    ] = False
+    draft: Annotated[
+        Annotated[Draft, AfterValidator(is_policy)] | None,
+        Field(
+            description="A promise policy to try in the place of the one in force; nothing is kept."
+        ),
+    ] = None
+    now_override: Annotated[
+        Moment | None, Field(description="Answer as if it were this time; nothing is kept.")
+    ] = None
+
+    @model_validator(mode="after")
+    def is_shown_or_tried(self) -> Self:
+        """Raises PydanticCustomError if what is only tried is to be shown."""
+        if self.is_shown and (self.draft or self.now_override):
+            raise PydanticCustomError(
+                "tried_not_shown",
+                "what is tried is not shown to a customer; leave out is_shown, or draft and now_override",
+            )
+        return self
+
+
+class PieceAsked(ServiceAsked):
+    """A parcel of an order, or several that are alike."""
+
+    origin_address: Address
+    weight: Annotated[
+        Annotated[Weight, AfterValidator(is_parcel)] | None, Field(description="Of one parcel.")
+    ] = None
+    dimensions: Annotated[Dimensions | None, Field(description="Of one parcel.")] = None
+    package_count: Annotated[
+        int, Field(ge=1, le=1_000, description="So many such parcels, each of which travels alone.")
+    ] = 1
+    estimated_pickup: Annotated[
+        EstimatedPickup | None,
+        Field(description="When parcels are handed over; default: as it was learned."),
+    ] = None
+
+    def to_piece(self, destination: Address, ordered_at: Moment) -> Piece:
+        """In our words."""
+        parcel = Parcel(
+            origin_address=self.origin_address,
+            destination_address=destination,
+            weight=self.weight,
+            dimensions=self.dimensions,
+        )
+        warehouse = self.estimated_pickup.to_warehouse() if self.estimated_pickup else None
+        return Piece(
+            lane=parcel.to_shipment("piece", ordered_at),
+            service=self.to_service(),
+            warehouse=warehouse,
+            parcels=self.package_count,
+        )
+
+
+class OrderEstimateRequest(Strict):
+    """One order that travels as several parcels to one place."""
+
+    destination_address: Address
+    pieces: Annotated[list[PieceAsked], Field(min_length=1, max_length=MOST_PIECES)]
+    order_time: Annotated[
+        Moment | None, Field(description="When the order is placed; default: now.")
+    ] = None
+    confidence_level: Annotated[
+        Share, Field(description="P(the arrival is within the window).")
+    ] = 0.8
+    desired_delivery_date: Annotated[
+        Day | None, Field(description="The local day by which the customer wants it.")
+    ] = None
+
+
+class ShipByRequest(Parcel):
+    """One lane, several carrier services, and the day by which it is wanted."""
+
+    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
+        CarrierAsked()
+    ]
+    order_time: Annotated[
+        Moment | None, Field(description="When the order is placed; default: now.")
+    ] = None
+    desired_delivery_date: Annotated[
+        Day, Field(description="The local day at the destination by which it is wanted.")
     ]
     probability: Annotated[
-        Probability | None, Field(description="P(late); null without a promise.")
-    ]
-    baseline: Annotated[
-        Literal["promise"] | None, Field(description="What late is measured against.")
-    ]
-    lead_time_hours: Annotated[
-        float | None, Field(description="Hours until the promised day ends.")
-    ]
-    reason_code: str | None
-    reason_party: str | None
-    evidence: list[Evidence]
-
-
-class Basis(Reply):
-    """What stands behind the answer."""
-
-    level: Annotated[
-        str,
-        Field(
-            description="The rung of support, `observed` for an arrival, `none` where nothing is answered."
-        ),
-    ]
-    n_effective: Annotated[
-        int, Field(description="Parcels that arrived, learned from on that rung.")
-    ]
-    data_through: date | None
-    abstained: bool
-
-
-class Result(Reply):
-    """One answer. Dates are local calendar days at the destination."""
-
-    carrier_code: str | None
-    service_code: str | None
-    status: str
-    phase: str
-    estimated_delivery_date: Annotated[date | None, Field(description="The median date.")]
-    estimated_delivery_date_min: date | None
-    estimated_delivery_date_max: date | None
-    timezone: str
-    timezone_source: str
-    time_in_transit: TimeInTransit
-    confidence_level: Annotated[
-        float, Field(description="P(min <= arrival <= max) is at least this.")
-    ]
-    delivery_date_confidence: Annotated[
-        Probability | None, Field(description="P(arrival on or before the estimated date).")
-    ]
-    confidence_code: AnswerCode
-    promise: Promise | None
-    delay: Delay
-    basis: Basis
-    model_version: str | None
-    degraded: bool
-
-
-class ScoredResult(Result):
-    """One answer about a shipment, under its own number."""
-
-    shipment_id: str | None
-
-
-class Refusal(Reply):
-    """In the place of a result: the shipment could not be used."""
-
-    shipment_id: str | None
-    problem: Problem
+        Share, Field(description="P(arrival on or before that day) that the hand-over must have.")
+    ] = 0.9
+    handover_time: Annotated[
+        ClockTime, Field(description="When the carrier takes parcels, by the clocks of the origin.")
+    ] = time(17)
 
 
 class Cutoff(Reply):
@@ -359,69 +500,6 @@ class ShipBys(Reply):
     results: list[ShipByResult]
 
 
-class Scores(Reply):
-    """One entry a shipment, in order."""
-
-    object: Literal["Scores"] = "Scores"
-    as_of: datetime
-    model_version: str | None
-    degraded: bool
-    results: list[ScoredResult | Refusal]
-
-
-class ModelEntry(Reply):
-    """One version of the registry."""
-
-    version: str
-    data_through: Annotated[
-        datetime | None, Field(description="The moment up to which it has learned.")
-    ]
-    examples: int | None
-    is_serving: bool
-    is_promoted: bool
-    refused: Annotated[str | None, Field(description="Why it cannot serve.")]
-
-
-class Models(Reply):
-    """All versions, the one that learned furthest first."""
-
-    object: Literal["Models"] = "Models"
-    serves: str | None
-    promoted: str | None
-    results: list[ModelEntry]
-
-
-class Readiness(Reply):
-    """What the service can do now."""
-
-    status: Annotated[
-        Literal["ready", "degraded", "unavailable"],
-        Field(description="`unavailable`, a 503, only while scans cannot be stored."),
-    ]
-    model_version: str | None
-    promoted: str | None
-    details: Annotated[list[str], Field(description="What is not as it should be.")]
-
-
-class Liveness(Reply):
-    """The event loop turns."""
-
-    status: Literal["alive"] = "alive"
-
-
-def reply(
-    kind: str, as_of: datetime, current: Current, results: list[dict[str, object]]
-) -> dict[str, object]:
-    """The fields of ``Estimates`` and ``Scores``, in their order."""
-    return {
-        "object": kind,
-        "as_of": as_of,
-        "model_version": current.version,
-        "degraded": current.is_degraded,
-        "results": results,
-    }
-
-
 def to_ship_by(answer: ShipBy, carrier: str | None, service_level: str | None) -> dict[str, object]:
     """The fields of a ``ShipByResult``."""
     return {
@@ -429,9 +507,9 @@ def to_ship_by(answer: ShipBy, carrier: str | None, service_level: str | None) -
         "service_code": service_level,
         "code": answer.code,
         "ship_by": answer.handover_at,
-        "probability": _rounded(answer.probability),
+        "probability": rounded(answer.probability),
         "chances": [
-            {"handover_at": each.handover_at, "probability": _rounded(each.probability)}
+            {"handover_at": each.handover_at, "probability": rounded(each.probability)}
             for each in answer.chances
         ],
     }
@@ -525,7 +603,7 @@ def to_estimate(
         **to_fields(quote.answer, current, terms, carrier, service_level),
         "ship_on_date": quote.handover_on,
         "cutoff": cutoff,
-        "desired_delivery_probability": _rounded(quote.answer.wanted_probability),
+        "desired_delivery_probability": rounded(quote.answer.wanted_probability),
     }
 
 
@@ -547,7 +625,7 @@ def to_order_estimate(
         "first": _end(quote.first),
         "last": _end(quote.last),
         "dependence": {
-            "correlation": _rounded(quote.correlation),
+            "correlation": rounded(quote.correlation),
             "learned_from_pairs": quote.learned_from_pairs,
         },
         "pieces": results,
@@ -561,76 +639,6 @@ def _end(end: End | None) -> dict[str, object] | None:
         "estimated_delivery_date": end.estimated_on,
         "estimated_delivery_date_min": end.earliest_on,
         "estimated_delivery_date_max": end.latest_on,
-        "delivery_date_confidence": _rounded(end.confidence),
-        "desired_delivery_probability": _rounded(end.wanted_probability),
+        "delivery_date_confidence": rounded(end.confidence),
+        "desired_delivery_probability": rounded(end.wanted_probability),
     }
-
-
-def to_fields(
-    answer: Answer, current: Current, terms: Terms, carrier: str | None, service_level: str | None
-) -> dict[str, object]:
-    """The fields of a ``Result``, in its order."""
-    return {
-        "carrier_code": carrier,
-        "service_code": service_level,
-        "status": answer.status.value,
-        "phase": answer.phase.value,
-        "estimated_delivery_date": answer.estimated_on,
-        "estimated_delivery_date_min": answer.earliest_on,
-        "estimated_delivery_date_max": answer.latest_on,
-        "timezone": answer.timezone,
-        "timezone_source": answer.timezone_source.value,
-        "time_in_transit": {
-            "unit": "calendar_days",
-            **{_PERCENTILE[percent]: days for percent, days in answer.days_left.items()},
-        },
-        "confidence_level": terms.coverage,
-        "delivery_date_confidence": _rounded(answer.confidence),
-        "confidence_code": answer.code,
-        "promise": _promise(answer, terms),
-        "delay": _delay(answer.delay),
-        "basis": {
-            "level": answer.support_level,
-            "n_effective": answer.support_parcels,
-            "data_through": current.learned_on,
-            "abstained": answer.code is _ABSTAINED,
-        },
-        "model_version": current.version,
-        "degraded": answer.code is _DEGRADED,
-    }
-
-
-def _promise(answer: Answer, terms: Terms) -> dict[str, object] | None:
-    if answer.promise_on is None:
-        return None
-    policy = terms.promise.version if answer.is_promise_ours else None
-    return {
-        "date": answer.promise_on,
-        "is_ours": answer.is_promise_ours,
-        "policy": policy,
-        "on_time_probability": _rounded(answer.on_time_probability),
-    }
-
-
-def _delay(delay: DelayAnswer) -> dict[str, object]:
-    evidence = {
-        "kind": delay.evidence_kind,
-        "observed_hours": _rounded(delay.observed_hours, 2),
-        "expected_p50_hours": delay.expected_p50_hours,
-        "expected_upper_hours": delay.expected_upper_hours,
-    }
-    return {
-        "state": delay.state,
-        "probability": _rounded(delay.probability),
-        "baseline": None
-        if delay.probability is None and delay.lead_time_hours is None
-        else "promise",
-        "lead_time_hours": _rounded(delay.lead_time_hours, 2),
-        "reason_code": delay.reason_code,
-        "reason_party": delay.reason_party,
-        "evidence": [evidence] if delay.evidence_kind else [],
-    }
-
-
-def _rounded(value: float | None, digits: int = 4) -> float | None:
-    return None if value is None else round(value, digits)

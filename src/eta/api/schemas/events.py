@@ -1,0 +1,203 @@
+"""Schemas of tracking events and of the quarantine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, WrapValidator, model_validator
+from pydantic_core import PydanticCustomError
+
+from eta.api.problem_details import Problem, field_errors
+from eta.api.schemas.common import Rejected, Reply, require_carrier
+from eta.api.schemas.fields import (
+    Code,
+    Country,
+    Id,
+    KeptMoment,
+    LocalMoment,
+    Region,
+    ScanCode,
+    Strict,
+    Text,
+    TrackingNumber,
+    Zone,
+)
+from eta.api.strict_json import Unread
+from eta.calendars.local_time import from_microseconds
+from eta.service.tracking.record_events import Outcome, Recorded, Report
+from eta.store.records import Quarantined
+
+MOST_EVENTS_AT_ONCE = 5_000
+
+
+class EventSent(Strict):
+    """One scan: of a shipment by its `shipment_id` or `external_id`, or of a carrier's number."""
+
+    shipment_id: Id | None = None
+    external_id: Id | None = None
+    carrier_code: Code | None = None
+    tracking_number: TrackingNumber | None = None
+    event_code: ScanCode
+    carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
+    occurred_at: Annotated[
+        KeptMoment | None,
+        Field(description="When it happened, with an offset; else send `occurred_local`."),
+    ] = None
+    occurred_local: LocalMoment | None = None
+    timezone: Annotated[
+        Zone | None,
+        Field(
+            description="The zone of `occurred_local`; else that of `country` and `state`, else that of the route's end."
+        ),
+    ] = None
+    country: Annotated[Country | None, Field(description="Where it happened.")] = None
+    state: Region | None = None
+    place: Annotated[Text | None, Field(description="Where, without a street.")] = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (
+            sum(
+                each is not None
+                for each in (self.shipment_id, self.external_id, self.tracking_number)
+            )
+            != 1
+        ):
+            raise PydanticCustomError(
+                "whose",
+                "name the shipment once; send shipment_id, external_id, or carrier_code with tracking_number",
+            )
+        if (self.occurred_at is None) == (self.occurred_local is None):
+            raise PydanticCustomError(
+                "when",
+                "say once when it happened; send occurred_at with an offset, or occurred_local without one",
+            )
+        return require_carrier(self.carrier_code, self.tracking_number, self)
+
+    def to_report(self) -> Report:
+        """In our words."""
+        return Report(
+            event_code=self.event_code,
+            shipment_id=self.shipment_id,
+            external_id=self.external_id,
+            carrier=self.carrier_code,
+            tracking_number=self.tracking_number,
+            occurred_at=self.occurred_at,
+            occurred_local=self.occurred_local,
+            timezone=self.timezone,
+            country=self.country,
+            region=self.state,
+            raw_code=self.carrier_event_code,
+            place=self.place,
+        )
+
+
+def _or_rejected(value: object, validate: Callable[[object], EventSent]) -> EventSent | Rejected:
+    if isinstance(value, Unread):
+        return Rejected(None, value.errors)
+    try:
+        return validate(value)
+    except ValidationError as error:
+        return Rejected(None, field_errors(error.errors(include_url=False, include_input=False)))
+
+
+class EventsSent(Strict):
+    """Scans, in any order, told once or several times."""
+
+    events: Annotated[
+        list[Annotated[EventSent, WrapValidator(_or_rejected)]],
+        Field(min_length=1, max_length=MOST_EVENTS_AT_ONCE),
+    ]
+
+
+class EventResult(Reply):
+    """What became of a scan."""
+
+    status: Outcome
+    event_id: str
+    shipment_id: Annotated[
+        str | None,
+        Field(
+            description="Null as long as no shipment bears the number; then it counts for the one that will."
+        ),
+    ]
+    reason: Annotated[str | None, Field(description="Why it was put aside.")]
+
+
+class EventRefusal(Reply):
+    """In the place of a result: the scan could not be recorded."""
+
+    problem: Problem
+
+
+class EventResults(Reply):
+    """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
+
+    object: Literal["EventResults"] = "EventResults"
+    results: list[EventResult | EventRefusal]
+
+
+class QuarantinedEvent(Reply):
+    """A scan that cannot be right, of a shipment or of a carrier's number."""
+
+    event_id: str
+    reason: Annotated[
+        str,
+        Field(description="`too_far_in_the_past`, `too_far_in_the_future` or `too_many_scans`."),
+    ]
+    received_at: datetime
+    shipment_id: str | None
+    carrier_code: str | None
+    tracking_number: str | None
+    event_code: str
+    carrier_event_code: str | None
+    occurred_at: datetime
+    place: str | None
+
+
+class Quarantine(Reply):
+    """A page of scans that were put aside."""
+
+    object: Literal["Quarantine"] = "Quarantine"
+    results: list[QuarantinedEvent]
+    next_cursor: str | None
+
+
+def event_result(recorded: Recorded) -> dict[str, object]:
+    """The fields of an ``EventResult``."""
+    return {
+        "status": recorded.outcome.value,
+        "event_id": recorded.event_id,
+        "shipment_id": recorded.shipment_id,
+        "reason": recorded.reason,
+    }
+
+
+def quarantine(rows: Sequence[Quarantined], cursor: str | None) -> dict[str, object]:
+    """The fields of a ``Quarantine``."""
+    return {
+        "object": "Quarantine",
+        "results": [_put_aside(row) for row in rows],
+        "next_cursor": cursor,
+    }
+
+
+def _put_aside(row: Quarantined) -> dict[str, object]:
+    event = json.loads(row.content)
+    number, _, rest = row.subject.partition("|")
+    is_number = bool(rest)
+    return {
+        "event_id": row.event_id,
+        "reason": row.reason,
+        "received_at": from_microseconds(row.received_at),
+        "shipment_id": None if is_number else row.subject,
+        "carrier_code": rest.rpartition("|")[0] if is_number else None,
+        "tracking_number": number if is_number else None,
+        "event_code": event["event_code"],
+        "carrier_event_code": event["raw_code"],
+        "occurred_at": from_microseconds(event["occurred_at"]),
+        "place": event["place"],
+    }

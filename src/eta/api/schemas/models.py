@@ -1,0 +1,32 @@
+"""Schemas of model versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from eta.api.schemas.common import Reply
+
+
+class ModelEntry(Reply):
+    """One version of the registry."""
+
+    version: str
+    data_through: Annotated[
+        datetime | None, Field(description="The moment up to which it has learned.")
+    ]
+    examples: int | None
+    is_serving: bool
+    is_promoted: bool
+    refused: Annotated[str | None, Field(description="Why it cannot serve.")]
+
+
+class Models(Reply):
+    """All versions, the one that learned furthest first."""
+
+    object: Literal["Models"] = "Models"
+    serves: str | None
+    promoted: str | None
+    results: list[ModelEntry]
