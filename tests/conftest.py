@@ -13,7 +13,7 @@ import pytest
 from eta.store.store import SqlStore
 from support.olist_files import write_olist
 from support.postgres import cluster
-from support.store import KINDS, Clock, a_store, a_url, require_postgres
+from support.store import KINDS, Clock, fresh_url, opened_store, require_postgres
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def store_url(
     """The URL of an empty store, of each kind in turn."""
     if request.param == "postgresql":
         require_postgres()
-    with a_url(request.param, tmp_path, postgres) as url:
+    with fresh_url(request.param, tmp_path, postgres) as url:
         yield url
 
 
@@ -56,7 +56,7 @@ def durable_url(
     """The same of each kind that outlives its process."""
     if request.param == "postgresql":
         require_postgres()
-    with a_url(request.param, tmp_path, postgres) as url:
+    with fresh_url(request.param, tmp_path, postgres) as url:
         yield url
 
 
@@ -67,5 +67,5 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(store_url: str, clock: Clock) -> Iterator[SqlStore]:
-    with a_store(store_url, clock) as opened:
+    with opened_store(store_url, clock) as opened:
         yield opened

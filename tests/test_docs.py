@@ -34,7 +34,7 @@ from eta.evaluation import coverage, summary
 from eta.evaluation import oracle_comparison as truth_check
 from eta.evaluation.metrics import PINBALL_LEVELS
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.support import LADDER
+from eta.forecast.support import SUPPORT_LEVELS
 from eta.journey.snapshots import MOMENTS
 from eta.service.analysis import backtest as backtest_models
 from eta.service.scoring import score_dataset as score_parcels
@@ -49,7 +49,7 @@ ROLES: Mapping[str, Collection[EventCode]] = {
     "facility": vocabulary.FACILITY_CODES,
     "arrival": vocabulary.ARRIVAL_CODES,
     "final": vocabulary.FINAL_CODES,
-    "given up": vocabulary.GIVEN_UP_CODES,
+    "given up": vocabulary.ABANDONED_CODES,
     "exception": vocabulary.EXCEPTION_CODES,
 }
 
@@ -96,15 +96,17 @@ def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 def keys(module: ModuleType) -> set[str]:
     """The texts that are keys of the dicts a module spells out: columns and figures."""
     tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
-    found = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
+    dict_keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
     return {
-        key.value for key in found if isinstance(key, ast.Constant) and isinstance(key.value, str)
+        key.value
+        for key in dict_keys
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
     }
 
 
 @pytest.mark.parametrize(
     ("path", "command"),
-    [pytest.param(*found, id=found[0]) for found in commands(typer.main.get_command(app), "eta")],
+    [pytest.param(*case, id=case[0]) for case in commands(typer.main.get_command(app), "eta")],
 )
 def test_every_command_and_option_is_documented_and_no_other(path: str, command: Any) -> None:
     options = {
@@ -116,7 +118,7 @@ def test_every_command_and_option_is_documented_and_no_other(path: str, command:
 
 
 def test_every_name_in_the_environment_is_documented_and_no_other() -> None:
-    assert set(first_cells(COMMANDS["Environment"])) == set(settings.NAMES)
+    assert set(first_cells(COMMANDS["Environment"])) == set(settings.SETTING_DESCRIPTIONS)
 
 
 def test_every_column_of_a_score_is_documented_and_no_other() -> None:
@@ -130,9 +132,9 @@ def test_every_figure_of_a_backtest_is_documented() -> None:
         for code in codes(COMMANDS[heading])
     }
     of_ranges = {
-        f"{figure}_{each.name}"
+        f"{figure}_{coverage_range.name}"
         for figure in ("coverage_censored", "low", "high", "holds")
-        for each in coverage.RANGES
+        for coverage_range in coverage.RANGES
     }
     of_levels = {f"pinball_{level * 100:.0f}_days" for level in PINBALL_LEVELS}
     written = keys(summary) | keys(backtest_models) | keys(coverage) | keys(truth_check)
@@ -194,7 +196,7 @@ def test_the_glossary_says_what_each_event_code_sets_and_counts_as() -> None:
 
 def test_the_glossary_lists_the_moments_and_the_support_ladder() -> None:
     assert first_cells(GLOSSARY["Moments"]) == [*MOMENTS, summary.IN_FLIGHT_UNION]
-    assert tuple(first_cells(GLOSSARY["Support ladder"])) == LADDER
+    assert tuple(first_cells(GLOSSARY["Support ladder"])) == SUPPORT_LEVELS
 
 
 def test_every_dependency_is_explained_and_no_other() -> None:

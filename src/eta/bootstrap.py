@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eta.calendars.holidays import LIBRARY, Holidays
-from eta.datasets.base import Imported
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
+from eta.datasets.base import Dataset
 from eta.datasets.cargo2000 import read_cargo2000
 from eta.datasets.olist import read_olist
 from eta.datasets.scms import read_scms
@@ -23,7 +23,7 @@ from eta.forecast.baselines.simple import (
 from eta.forecast.hazard.model import HazardModel
 
 #: Readers of data, by the name of the source.
-SOURCES: Mapping[str, Callable[[Path], Imported]] = {
+SOURCES: Mapping[str, Callable[[Path], Dataset]] = {
     "tabular": read_tabular,
     "olist": read_olist,
     "cargo2000": read_cargo2000,
@@ -48,23 +48,23 @@ _BOOSTED: Mapping[str, Callable[[], ArrivalModel]] = {
 }
 
 #: What a replay compares unless it is told otherwise.
-USUAL_MODELS = (*_BASELINES, "eta")
+DEFAULT_MODELS = (*_BASELINES, "eta")
 #: What a newly trained version is checked against.
-RIVALS: Mapping[str, Callable[[], ArrivalModel]] = {"B4": _BASELINES["B4"]}
+CHECK_BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {"B4": _BASELINES["B4"]}
 
 
 def models(
-    parameters: Mapping[str, Any], holidays: Holidays = LIBRARY
+    parameters: Mapping[str, Any], holidays: HolidayCalendar = PUBLIC_HOLIDAYS
 ) -> dict[str, Callable[[], ArrivalModel]]:
     """Every model by name; ``parameters`` and ``holidays`` are those of ``eta`` and its variants."""
     return {
         **_BASELINES,
         **_BOOSTED,
-        "eta": lambda: HazardModel(**parameters).observing(holidays),
-        "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}).observing(
+        "eta": lambda: HazardModel(**parameters).with_holidays(holidays),
+        "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}).with_holidays(
             holidays
         ),
         "eta-delivered-only": lambda: HazardModel(
-            **{**parameters, "keeps_censored": False}
-        ).observing(holidays),
+            **{**parameters, "includes_censored": False}
+        ).with_holidays(holidays),
     }

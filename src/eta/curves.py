@@ -46,39 +46,39 @@ class Curves:
     waited_hours: Floats
 
     def __post_init__(self) -> None:
-        if not _are_laws(self.hours, self.cdf):
+        if not _are_valid_cdfs(self.hours, self.cdf):
             raise InvalidCurve()
 
     @classmethod
-    def on_grid(cls, hours: ArrayLike, cdf: ArrayLike) -> Curves:
+    def from_grid(cls, hours: ArrayLike, cdf: ArrayLike) -> Curves:
         """Curves (N, K) over one grid of hours (K,)."""
-        return cls.of(
+        return cls.from_knots(
             np.asarray(hours, dtype=np.float64)[None, :], np.asarray(cdf, dtype=np.float64)
         )
 
     @classmethod
-    def of(cls, hours: Floats, cdf: Floats) -> Curves:
+    def from_knots(cls, hours: Floats, cdf: Floats) -> Curves:
         """Curves whose knots (N or 1, K) may differ by row."""
         return cls(hours, cdf, np.zeros(len(cdf) if len(hours) == 1 else len(hours)))
 
     @classmethod
-    def from_quantiles(cls, levels: ArrayLike, hours: ArrayLike, *, longest_hours: float) -> Curves:
+    def from_quantiles(cls, levels: ArrayLike, hours: ArrayLike, *, max_hours: float) -> Curves:
         """Curves through the quantiles ``hours`` (N, K) at ``levels`` (K,), with linear tails.
 
-        The lower tail starts at 0 hours, the upper one ends at ``longest_hours`` or at the last
+        The lower tail starts at 0 hours, the upper one ends at ``max_hours`` or at the last
         quantile if that is later.
         """
         quantiles = np.maximum(np.asarray(hours, dtype=np.float64), 0.0)
-        ends = np.maximum(quantiles[:, -1:], longest_hours)
+        ends = np.maximum(quantiles[:, -1:], max_hours)
         knots = np.concatenate([np.zeros_like(ends), quantiles, ends], axis=1)
-        return cls.of(
+        return cls.from_knots(
             knots, np.concatenate([[0.0], np.asarray(levels, dtype=np.float64), [1.0]])[None, :]
         )
 
     @classmethod
-    def at_once(cls, hours: ArrayLike) -> Curves:
+    def point_mass(cls, hours: ArrayLike) -> Curves:
         """Certain arrival after ``hours`` (N,)."""
-        return cls.of(
+        return cls.from_knots(
             np.repeat(np.asarray(hours, dtype=np.float64)[:, None], 2, axis=1),
             np.array([[0.0, 1.0]]),
         )
@@ -139,13 +139,13 @@ class Curves:
         return np.maximum(self.hours - waited, 0.0), np.where(is_past, 0.0, cdf)
 
     @property
-    def never(self) -> Floats:
+    def tail_mass(self) -> Floats:
         """The share, shape (N,), that does not arrive within the knots: later than that, or never."""
         return 1.0 - self._given_open(np.broadcast_to(self.cdf[:, -1], (len(self),)), self._start())
 
     def _start(self) -> Floats:
         """F at the time already waited, (N,); 0 for a parcel that has not waited, whatever may happen at once."""
-        return _starts(self.hours, self.cdf, self.waited_hours)
+        return _starting_cdfs(self.hours, self.cdf, self.waited_hours)
 
     @staticmethod
     def _given_open(reached: Floats, start: Floats) -> Floats:
@@ -183,20 +183,20 @@ def kaplan_meier(
 
 
 @njit(cache=True)
-def _are_laws(hours, cdf):  # type: ignore[no-untyped-def]  # compiled
+def _are_valid_cdfs(hours, cdf):  # type: ignore[no-untyped-def]  # compiled
     """All knots are finite and none falls; probabilities are within 0 and 1. No comparison with NaN holds."""
-    are_laws = True
+    are_valid = True
     for i in range(len(hours)):
         for k in range(hours.shape[1]):
-            are_laws &= np.isfinite(hours[i, k]) and (k == 0 or hours[i, k] >= hours[i, k - 1])
+            are_valid &= np.isfinite(hours[i, k]) and (k == 0 or hours[i, k] >= hours[i, k - 1])
     for i in range(len(cdf)):
         for k in range(cdf.shape[1]):
-            are_laws &= cdf[i, k] >= (cdf[i, k - 1] if k else 0.0) and cdf[i, k] <= 1.0
-    return are_laws
+            are_valid &= cdf[i, k] >= (cdf[i, k - 1] if k else 0.0) and cdf[i, k] <= 1.0
+    return are_valid
 
 
 @njit(cache=True)
-def _law_at(hours, cdf, at):  # type: ignore[no-untyped-def]  # compiled
+def _cdf_at(hours, cdf, at):  # type: ignore[no-untyped-def]  # compiled
     """F at one time of one curve (K,), before any conditioning; the upper value at a jump."""
     after = np.searchsorted(hours, at, side="right")
     if after == 0:
@@ -212,19 +212,21 @@ def _law_at(hours, cdf, at):  # type: ignore[no-untyped-def]  # compiled
 
 
 @njit(cache=True)
-def start_of(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
+def starting_cdf(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
     """F of one curve (K,) at the time already waited; 0 for a parcel that has not waited, whatever may happen at once."""
-    return _law_at(hours, cdf, waited) if waited > 0.0 else 0.0
+    return _cdf_at(hours, cdf, waited) if waited > 0.0 else 0.0
 
 
 @njit(cache=True)
-def probability_at(hours, cdf, waited, start, asked):  # type: ignore[no-untyped-def]  # compiled
-    """P(arrived within ``asked`` hours) of one curve (K,): (F - F_start) / (1 - F_start), 1 if it had certainly arrived."""
-    if np.isnan(asked):
+def probability_at(hours, cdf, waited, start, query_hours):  # type: ignore[no-untyped-def]  # compiled
+    """P(arrived within ``query_hours`` hours) of one curve (K,): (F - F_start) / (1 - F_start), 1 if it had certainly arrived."""
+    if np.isnan(query_hours):
         return np.nan
     still_open = 1.0 - start
     return (
-        (_law_at(hours, cdf, waited + asked) - start) / still_open if still_open > _CERTAIN else 1.0
+        (_cdf_at(hours, cdf, waited + query_hours) - start) / still_open
+        if still_open > _CERTAIN
+        else 1.0
     )
 
 
@@ -247,21 +249,25 @@ def quantile_at(hours, cdf, waited, start, level):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)
-def _starts(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
+def _starting_cdfs(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty(len(waited))
     for i in range(len(waited)):
-        result[i] = start_of(row_of(hours, i), row_of(cdf, i), waited[i])
+        result[i] = starting_cdf(row_of(hours, i), row_of(cdf, i), waited[i])
     return result
 
 
 @njit(cache=True)
-def _probabilities(hours, cdf, waited, asked):  # type: ignore[no-untyped-def]  # compiled
-    result = np.empty((len(waited), asked.shape[1]))
+def _probabilities(hours, cdf, waited, query_hours):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty((len(waited), query_hours.shape[1]))
     for i in range(len(waited)):
-        own_hours, own_cdf, own_asked = row_of(hours, i), row_of(cdf, i), row_of(asked, i)
-        start = start_of(own_hours, own_cdf, waited[i])
-        for k in range(asked.shape[1]):
-            result[i, k] = probability_at(own_hours, own_cdf, waited[i], start, own_asked[k])
+        row_hours, row_cdf, row_query_hours = (
+            row_of(hours, i),
+            row_of(cdf, i),
+            row_of(query_hours, i),
+        )
+        start = starting_cdf(row_hours, row_cdf, waited[i])
+        for k in range(query_hours.shape[1]):
+            result[i, k] = probability_at(row_hours, row_cdf, waited[i], start, row_query_hours[k])
     return result
 
 
@@ -269,10 +275,10 @@ def _probabilities(hours, cdf, waited, asked):  # type: ignore[no-untyped-def]  
 def _quantiles(hours, cdf, waited, levels):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty((len(waited), levels.shape[1]))
     for i in range(len(waited)):
-        own_hours, own_cdf, own_levels = row_of(hours, i), row_of(cdf, i), row_of(levels, i)
-        start = start_of(own_hours, own_cdf, waited[i])
+        row_hours, row_cdf, row_levels = row_of(hours, i), row_of(cdf, i), row_of(levels, i)
+        start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(levels.shape[1]):
-            result[i, k] = quantile_at(own_hours, own_cdf, waited[i], start, own_levels[k])
+            result[i, k] = quantile_at(row_hours, row_cdf, waited[i], start, row_levels[k])
     return result
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from eta.calendars.local_time import Instants
 from eta.domain.errors import InvalidValue
 from eta.domain.vocabulary import DelayState, Phase, ReasonCode, ReasonParty
-from eta.journey.categories import Labels, looked_up
+from eta.journey.categories import Categorical, lookup
 from eta.journey.state import PHASES, States
-from eta.stage_durations import StageLaws
+from eta.stage_durations import StageDurations
 
 #: What is told, in the order of the codes below.
 _STATES = np.array([str(state) for state in DelayState], dtype=object)
@@ -102,8 +102,8 @@ def decide(
     on_time_probability: NDArray[np.float64],
     states: States,
     as_of: Instants,
-    destination: Labels,
-    laws: StageLaws,
+    destination: Categorical,
+    durations: StageDurations,
     policy: DelayPolicy,
     *,
     promise_end: Instants,
@@ -116,7 +116,7 @@ def decide(
         states: what is known of each parcel at ``as_of``.
         as_of: the moments, UTC.
         destination: country and region, the key of the usual transit.
-        laws: what is usual.
+        durations: typical durations.
         policy: the thresholds.
         promise_end: the first instant after the promised day, NaT without a promise.
         was_expected_late: ``is_expected_late`` of the evaluation before this one.
@@ -131,9 +131,9 @@ def decide(
         states.ordered_at.view(np.int64),
         states.handed_over_at.view(np.int64),
         states.phase,
-        laws.silence_hours[states.last_code],
-        (laws.handling.p50_hours, laws.handling.upper_hours),
-        looked_up((destination, destination), *laws.transit_hours),
+        durations.silence_hours[states.last_code],
+        (durations.handling.p50_hours, durations.handling.upper_hours),
+        lookup((destination, destination), *durations.transit_hours),
     )
     state, reason, party, kind, is_raised, expected_late = codes
     return Delays(

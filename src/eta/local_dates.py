@@ -10,9 +10,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import Dates, Instants, day_ends
-from eta.calendars.zone_offsets import Clocks, instant_at, wall_at
-from eta.curves import Curves, probability_at, quantile_at, row_of, start_of
-from eta.journey.categories import Labels
+from eta.calendars.zone_offsets import UtcOffsets, instant_at, wall_at
+from eta.curves import Curves, probability_at, quantile_at, row_of, starting_cdf
+from eta.journey.categories import Categorical
 
 _HOURS = np.timedelta64(1, "h")
 _DATE, _NAT = np.dtype("datetime64[D]"), np.iinfo(np.int64).min
@@ -21,7 +21,7 @@ _DATE, _NAT = np.dtype("datetime64[D]"), np.iinfo(np.int64).min
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
 
 #: A second.
-_MOMENT_HOURS = 1.0 / 3600.0
+_SECOND_HOURS = 1.0 / 3600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Windows:
     latest_on: Dates
 
 
-def windows(curves: Curves, as_of: Instants, zone: Labels, *, coverage: float) -> Windows:
+def windows(curves: Curves, as_of: Instants, zone: Categorical, *, coverage: float) -> Windows:
     """The days of the central range of probability ``coverage`` and of the median.
 
     The parcel arrives between the first and the last day, both included, with at least that
@@ -47,14 +47,14 @@ def window_levels(coverage: float) -> tuple[float, float, float]:
     return (1.0 - coverage) / 2.0, 0.5, (1.0 + coverage) / 2.0
 
 
-def date_at(curves: Curves, level: float, as_of: Instants, zone: Labels) -> Dates:
+def date_at(curves: Curves, level: float, as_of: Instants, zone: Categorical) -> Dates:
     """``dates_at`` for one level, (N,)."""
     return dates_at(curves, (level,), as_of, zone)[:, 0]
 
 
-def dates_at(curves: Curves, levels: Sequence[float], as_of: Instants, zone: Labels) -> Dates:
+def dates_at(curves: Curves, levels: Sequence[float], as_of: Instants, zone: Categorical) -> Dates:
     """The local days, (N, L), by whose end the parcel has arrived with probabilities ``levels`` or more; NaT if none has."""
-    clocks = Clocks.of(zone.names)
+    clocks = UtcOffsets.from_zone_names(zone.names)
     days = _days(
         curves.hours,
         curves.cdf,
@@ -64,17 +64,17 @@ def dates_at(curves: Curves, levels: Sequence[float], as_of: Instants, zone: Lab
         zone.codes,
         clocks.first,
         clocks.begins,
-        clocks.ahead,
+        clocks.utc_offset,
     )
     return days.view(_DATE)
 
 
 def probability_by_day(
-    curves: Curves, as_of: Instants, dates: Dates, zone: Labels
+    curves: Curves, as_of: Instants, dates: Dates, zone: Categorical
 ) -> NDArray[np.float64]:
     """P(arrived on or before the local ``dates``), (N, L) as they are; NaN without a date."""
-    clocks = Clocks.of(zone.names)
-    return _chances_by_day(
+    clocks = UtcOffsets.from_zone_names(zone.names)
+    return _cdf_by_day(
         curves.hours,
         curves.cdf,
         curves.waited_hours,
@@ -83,41 +83,43 @@ def probability_by_day(
         zone.codes,
         clocks.first,
         clocks.begins,
-        clocks.ahead,
-        clocks.shown,
+        clocks.utc_offset,
+        clocks.latest_wall,
     )
 
 
-def probability_by(curves: Curves, as_of: Instants, ends: Instants) -> NDArray[np.float64]:
+def cdf_at_instant(curves: Curves, as_of: Instants, ends: Instants) -> NDArray[np.float64]:
     """P(arrived before the instants ``ends``), shaped as they are, (N,) or (N, L); 0 where they are past, NaN where there are none."""
     until = ends if ends.ndim == 2 else ends[:, None]
-    return _chances(
+    return _cdf_at_instants(
         curves.hours, curves.cdf, curves.waited_hours, as_of.view(np.int64), until.view(np.int64)
     ).reshape(ends.shape)
 
 
-def chances_of_days(
-    curves: Curves, as_of: Instants, first_on: Dates, days: int, zone: Labels
+def daily_cdf(
+    curves: Curves, as_of: Instants, first_on: Dates, days: int, zone: Categorical
 ) -> NDArray[np.float64]:
     """P(arrived on or before) the ``days`` local days from ``first_on`` (N,) on, (N, days)."""
     return probability_by_day(curves, as_of, first_on[:, None] + np.arange(days), zone)
 
 
-def curves_of_days(
-    chances: NDArray[np.float64], as_of: Instants, first_on: Dates, zone: Labels
+def curves_from_daily_cdf(
+    cdf: NDArray[np.float64], as_of: Instants, first_on: Dates, zone: Categorical
 ) -> Curves:
-    """The curves of which that is read: by the end of the local days from ``first_on`` (N,) on, ``chances`` (N, D) have arrived.
+    """The curves of which that is read: by the end of the local days from ``first_on`` (N,) on, ``cdf`` (N, D) have arrived.
 
     Within a day arrivals are spread evenly. The first day must not be over by ``as_of`` (N,).
     """
-    count, days = chances.shape
+    count, days = cdf.shape
     ends = day_ends(first_on[:, None] + np.arange(days), zone.codes, zone.names)
     hours = np.maximum((ends - as_of[:, None]) / _HOURS, 0.0)
     # All have arrived a moment before midnight, so that midnight is not taken for a time of the
     # next day.
-    knots = np.stack([np.maximum(hours - _MOMENT_HOURS, 0.0), hours], axis=2).reshape(count, -1)
+    knots = np.stack([np.maximum(hours - _SECOND_HOURS, 0.0), hours], axis=2).reshape(count, -1)
     zeros = np.zeros((count, 1))
-    return Curves.of(np.hstack([zeros, knots]), np.hstack([zeros, np.repeat(chances, 2, axis=1)]))
+    return Curves.from_knots(
+        np.hstack([zeros, knots]), np.hstack([zeros, np.repeat(cdf, 2, axis=1)])
+    )
 
 
 @njit(cache=True)
@@ -125,10 +127,10 @@ def _days(hours, cdf, waited, levels, as_of, zones, first, begins, ahead):  # ty
     """Days since 1970, (N, L); times are microseconds."""
     result = np.empty((len(waited), len(levels)), dtype=np.int64)
     for i in range(len(waited)):
-        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
-        start = start_of(own_hours, own_cdf, waited[i])
+        row_hours, row_cdf = row_of(hours, i), row_of(cdf, i)
+        start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(len(levels)):
-            left = quantile_at(own_hours, own_cdf, waited[i], start, levels[k])
+            left = quantile_at(row_hours, row_cdf, waited[i], start, levels[k])
             if left == np.inf:
                 result[i, k] = _NAT
             else:
@@ -142,35 +144,37 @@ def _days(hours, cdf, waited, levels, as_of, zones, first, begins, ahead):  # ty
 
 
 @njit(cache=True)
-def _chances(hours, cdf, waited, as_of, ends):  # type: ignore[no-untyped-def]  # compiled
+def _cdf_at_instants(hours, cdf, waited, as_of, ends):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty(ends.shape)
     for i in range(len(waited)):
-        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
-        start = start_of(own_hours, own_cdf, waited[i])
+        row_hours, row_cdf = row_of(hours, i), row_of(cdf, i)
+        start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(ends.shape[1]):
-            result[i, k] = _chance(own_hours, own_cdf, waited[i], start, as_of[i], ends[i, k])
+            result[i, k] = _cdf_before(row_hours, row_cdf, waited[i], start, as_of[i], ends[i, k])
     return result
 
 
 @njit(cache=True)
-def _chances_by_day(hours, cdf, waited, as_of, days, zones, first, begins, ahead, shown):  # type: ignore[no-untyped-def]  # compiled
+def _cdf_by_day(hours, cdf, waited, as_of, days, zones, first, begins, ahead, latest_wall):  # type: ignore[no-untyped-def]  # compiled
     """Of days since 1970, each of which ends as the next one starts."""
     result = np.empty(days.shape)
     for i in range(len(waited)):
-        own_hours, own_cdf = row_of(hours, i), row_of(cdf, i)
-        start = start_of(own_hours, own_cdf, waited[i])
+        row_hours, row_cdf = row_of(hours, i), row_of(cdf, i)
+        start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(days.shape[1]):
             end = (
                 _NAT
                 if days[i, k] == _NAT
-                else instant_at((days[i, k] + 1) * _DAY, zones[i], first, begins, ahead, shown)
+                else instant_at(
+                    (days[i, k] + 1) * _DAY, zones[i], first, begins, ahead, latest_wall
+                )
             )
-            result[i, k] = _chance(own_hours, own_cdf, waited[i], start, as_of[i], end)
+            result[i, k] = _cdf_before(row_hours, row_cdf, waited[i], start, as_of[i], end)
     return result
 
 
 @njit(cache=True)
-def _chance(hours, cdf, waited, start, as_of, end):  # type: ignore[no-untyped-def]  # compiled
+def _cdf_before(hours, cdf, waited, start, as_of, end):  # type: ignore[no-untyped-def]  # compiled
     if end == _NAT:
         return np.nan
     # What arrives at midnight arrives on the next day.

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from eta.calendars.local_time import Dates, Instants, local_dates
 from eta.curves import Curves
 from eta.domain.errors import InvalidSetting
-from eta.journey.categories import Labels
-from eta.local_dates import chances_of_days, dates_at
+from eta.journey.categories import Categorical
+from eta.local_dates import daily_cdf, dates_at
 
 #: No promise reaches further: the end of what is forecast.
-_MOST_DAYS = 60
+_MAX_DAYS = 60
 
 #: Days that may be promised, that of the order included.
-QUOTED_DAYS = _MOST_DAYS + 1
+CANDIDATE_DAYS = _MAX_DAYS + 1
 
 #: The costs of a late parcel, in days, between which one is looked for, and how often their range
 #: is halved.
-_CHEAPEST, _DEAREST, _HALVINGS = 1.0, 1e4, 20
-_MOST_KEPT = 0.99
+_MIN_LATE_COST, _MAX_LATE_COST, _BISECTIONS = 1.0, 1e4, 20
+_MAX_ON_TIME_SHARE = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +77,11 @@ class PromisePolicy:
         if (
             not 0
             <= self.earliest_days
-            <= (_MOST_DAYS if self.latest_days is None else self.latest_days)
-            <= _MOST_DAYS
+            <= (_MAX_DAYS if self.latest_days is None else self.latest_days)
+            <= _MAX_DAYS
         ):
             raise InvalidSetting(
-                f"the bounds of the promise policy are out of order; give 0 <= earliest_days <= latest_days <= {_MOST_DAYS}"
+                f"the bounds of the promise policy are out of order; give 0 <= earliest_days <= latest_days <= {_MAX_DAYS}"
             )
 
     @classmethod
@@ -92,27 +92,27 @@ class PromisePolicy:
             InvalidSetting: if it does not say one, naming what is wrong.
         """
         try:
-            told = tomllib.loads(text)
+            table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise InvalidSetting(f"the promise policy cannot be read: {error}") from None
-        version = told.pop("version", None)
+        version = table.pop("version", None)
         if not (isinstance(version, str) and 0 < len(version) <= 64):
             raise InvalidSetting(
                 'the promise policy has no version; write one such as version = "2026-11"'
             )
         bounds = _numbers(
-            told.pop("bounds", {}),
+            table.pop("bounds", {}),
             "[bounds] of the promise policy",
             ("earliest_days", "latest_days"),
             int,
         )
         costs = _numbers(
-            told.pop("costs", {}),
+            table.pop("costs", {}),
             "[costs] of the promise policy",
             ("late", "late_day", "day"),
             float,
         )
-        rate = _numbers(told, "the promise policy", ("on_time_rate",), float)
+        rate = _numbers(table, "the promise policy", ("on_time_rate",), float)
         return cls(
             version=version,
             on_time_rate=rate.get("on_time_rate"),
@@ -121,7 +121,12 @@ class PromisePolicy:
         )
 
     def dates(
-        self, curves: Curves, as_of: Instants, zone: Labels, *, ordered_at: Instants | None = None
+        self,
+        curves: Curves,
+        as_of: Instants,
+        zone: Categorical,
+        *,
+        ordered_at: Instants | None = None,
     ) -> Dates:
         """The local days to promise at ``as_of``, (N,), of parcels ordered then, or at ``ordered_at``.
 
@@ -135,8 +140,8 @@ class PromisePolicy:
         if self.costs is None:
             days = dates_at(curves, (self.on_time_rate or 0.0,), as_of, zone)[:, 0]
         else:
-            days = today + _least_cost(
-                chances_of_days(curves, as_of, today, QUOTED_DAYS, zone), self.costs
+            days = today + _cheapest_day(
+                daily_cdf(curves, as_of, today, CANDIDATE_DAYS, zone), self.costs
             )
         days = np.maximum(days, ordered_on + self.earliest_days)
         if self.latest_days is None:
@@ -146,13 +151,13 @@ class PromisePolicy:
 
 
 #: The earliest day with a chance of 90 %.
-USUAL_POLICY = PromisePolicy()
+DEFAULT_POLICY = PromisePolicy()
 
 
-def costs_of_rate(
-    chances: NDArray[np.float64], weight: NDArray[np.float64], rate: float
+def costs_for_on_time_rate(
+    cdf: NDArray[np.float64], weight: NDArray[np.float64], rate: float
 ) -> PromiseCosts:
-    """The costs with which orders, all together, keep their promise as often as ``rate`` if ``chances`` (N, ``QUOTED_DAYS``) are right.
+    """The costs with which orders, all together, keep their promise as often as ``rate`` if ``cdf`` (N, ``CANDIDATE_DAYS``) are right.
 
     Of all ways to keep so many promises, that of least expected cost promises the fewest days
     (Lagrange multipliers; Everett 1963): no day is added where it would add less to the chance than
@@ -160,22 +165,22 @@ def costs_of_rate(
     promises and the more of them are kept. An order counts ``weight`` (N,) times; one that never
     comes has missed its promise. No more is wanted than 99 in 100 of those that come at all.
     """
-    kept = min(rate * weight.sum(), _MOST_KEPT * (weight @ chances[:, -1]))
-    low, high = np.log(_CHEAPEST), np.log(_DEAREST)
-    for _ in range(_HALVINGS):
+    target = min(rate * weight.sum(), _MAX_ON_TIME_SHARE * (weight @ cdf[:, -1]))
+    low, high = np.log(_MIN_LATE_COST), np.log(_MAX_LATE_COST)
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        days = _least_cost(chances, PromiseCosts(late=float(np.exp(middle))))
-        if weight @ np.take_along_axis(chances, days[:, None], axis=1)[:, 0] < kept:
+        days = _cheapest_day(cdf, PromiseCosts(late=float(np.exp(middle))))
+        if weight @ np.take_along_axis(cdf, days[:, None], axis=1)[:, 0] < target:
             low = middle
         else:
             high = middle
     return PromiseCosts(late=float(np.exp(high)))
 
 
-def _least_cost(chances: NDArray[np.float64], costs: PromiseCosts) -> NDArray[np.int64]:
+def _cheapest_day(cdf: NDArray[np.float64], costs: PromiseCosts) -> NDArray[np.int64]:
     """The number of the day of least expected cost, (N,); of days that cost the same the first."""
-    open_after = 1.0 - chances
-    expected = costs.day * np.arange(chances.shape[1]) + costs.late * open_after
+    open_after = 1.0 - cdf
+    expected = costs.day * np.arange(cdf.shape[1]) + costs.late * open_after
     if costs.late_day:
         # Days late beyond day d: those after which the parcel is still open, from d on, as far as
         # the law reaches.

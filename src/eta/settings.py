@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from eta.calendars.holidays import LIBRARY, Holidays
-from eta.domain.access import DEFAULT_TENANT, Caller, Scope
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
+from eta.domain.access import DEFAULT_TENANT, Principal, Scope
 from eta.domain.errors import InvalidSetting
-from eta.promise import USUAL_POLICY, PromisePolicy
+from eta.promise import DEFAULT_POLICY, PromisePolicy
 
 #: Every name of ours that the environment may hold, with what it means.
-NAMES: Mapping[str, str] = {
+SETTING_DESCRIPTIONS: Mapping[str, str] = {
     "ETA_MODELS": "folder of the model registry (default: models)",
     "ETA_DATA": "folder of real data sets; read by tests and examples, never by the program itself",
     "ETA_DATABASE_URL": "where shipments and scans are kept: sqlite:PATH (default: sqlite:eta.sqlite), postgresql://..., or memory:",
     "ETA_API_KEYS": "SHA-256 digests of the API's keys, comma-separated, each as DIGEST, DIGEST:TENANT or DIGEST:TENANT:SCOPE+SCOPE; see `eta key`",
     "ETA_RATE_LIMIT": "requests that one key may make, such as 1000/second (the default) or 50000/minute",
-    "ETA_KEEP_DAYS": "days after which shipments that nobody has heard of are erased (default: kept)",
+    "ETA_RETENTION_DAYS": "days after which shipments that nobody has heard of are erased (default: kept)",
     "ETA_CALENDAR": "TOML file with the days on which the shop's holidays differ from the public ones (default: none)",
     "ETA_PROMISE_POLICY": "TOML file that says which day to promise (default: the earliest with a chance of 90 %)",
     "ETA_DEMO": "1 serves the API without keys, on loopback only",
@@ -48,14 +48,14 @@ class Settings:
 
     models: Path
     #: Who bears a key, by its SHA-256 digest in lower-case hex.
-    api_keys: Mapping[str, Caller] = field(default_factory=dict)
+    api_keys: Mapping[str, Principal] = field(default_factory=dict)
     database_url: str = "memory:"
     rate_limit: str = DEFAULT_RATE
     #: Days after which shipments that nobody has heard of are erased.
-    keep_days: int | None = None
+    retention_days: int | None = None
     #: The public ones, and what the calendar file changes.
-    holidays: Holidays = LIBRARY
-    promise_policy: PromisePolicy = USUAL_POLICY
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS
+    promise_policy: PromisePolicy = DEFAULT_POLICY
     #: The API needs no keys and answers on loopback only.
     is_demo: bool = False
 
@@ -68,25 +68,29 @@ class Settings:
                 misspelling is silent; for a key that is no digest, or that of a placeholder; for a
                 calendar file that cannot be read as one.
         """
-        unknown = sorted(name for name in env if name.startswith("ETA_") and name not in NAMES)
+        unknown = sorted(
+            name for name in env if name.startswith("ETA_") and name not in SETTING_DESCRIPTIONS
+        )
         if unknown:
-            raise InvalidSetting(f"{unknown[0]} is no setting; there are {', '.join(NAMES)}")
+            raise InvalidSetting(
+                f"{unknown[0]} is no setting; there are {', '.join(SETTING_DESCRIPTIONS)}"
+            )
         return cls(
             models=Path(env.get("ETA_MODELS") or "models"),
             api_keys=_keys(env.get("ETA_API_KEYS", "")),
             database_url=env.get("ETA_DATABASE_URL") or "sqlite:eta.sqlite",
             rate_limit=_rate(env.get("ETA_RATE_LIMIT") or DEFAULT_RATE),
-            keep_days=_days(env.get("ETA_KEEP_DAYS") or None),
-            holidays=read_setting("ETA_CALENDAR", calendar, Holidays.from_toml)
+            retention_days=_retention_days(env.get("ETA_RETENTION_DAYS") or None),
+            holidays=read_setting("ETA_CALENDAR", calendar, HolidayCalendar.from_toml)
             if (calendar := env.get("ETA_CALENDAR"))
-            else LIBRARY,
+            else PUBLIC_HOLIDAYS,
             promise_policy=read_setting("ETA_PROMISE_POLICY", policy, PromisePolicy.from_toml)
             if (policy := env.get("ETA_PROMISE_POLICY"))
-            else USUAL_POLICY,
+            else DEFAULT_POLICY,
             is_demo=_switch(env, "ETA_DEMO"),
         )
 
-    def require_callers(self) -> None:
+    def require_api_keys(self) -> None:
         """Refuses to serve an API that nobody could call, or that anybody could.
 
         Raises:
@@ -108,7 +112,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _keys(text: str) -> dict[str, Caller]:
+def _keys(text: str) -> dict[str, Principal]:
     keys = {}
     for entry in (part.strip() for part in text.split(",") if part.strip()):
         digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
@@ -128,7 +132,7 @@ def _keys(text: str) -> dict[str, Caller]:
             raise InvalidSetting(
                 f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
             )
-        keys[digest] = Caller(tenant or DEFAULT_TENANT, _scopes(scopes), digest[:12])
+        keys[digest] = Principal(tenant or DEFAULT_TENANT, _scopes(scopes), digest[:12])
     return keys
 
 
@@ -143,15 +147,15 @@ def _scopes(text: str) -> frozenset[Scope]:
 
 
 def _rate(text: str) -> str:
-    found = _RATE.fullmatch(text)
-    if not found or int(found[1]) == 0:
+    match = _RATE.fullmatch(text)
+    if not match or int(match[1]) == 0:
         raise InvalidSetting(
             "ETA_RATE_LIMIT is no rate; write one such as 1000/second, /minute, /hour or /day"
         )
     return text
 
 
-def _days(text: str | None) -> int | None:
+def _retention_days(text: str | None) -> int | None:
     if text is not None and not (text.isascii() and text.isdecimal() and 0 < int(text) <= 36_500):
         raise InvalidSetting("ETA_KEEP_DAYS is no number of days; write a whole number above 0")
     return None if text is None else int(text)

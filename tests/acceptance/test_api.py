@@ -30,13 +30,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from eta.api.app import create_app
-from eta.api.executors import LONGEST_QUEUE, Workers
-from eta.api.problem_details import Refused
-from eta.api.schemas.estimates import Estimates, OrderEstimate, ShipBys
-from eta.api.schemas.events import EventResults
-from eta.api.schemas.scores import Scores
-from eta.api.schemas.shipments import Registered
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.api.executors import MAX_QUEUED_BATCHES, BatchExecutor
+from eta.api.problem_details import ProblemError
+from eta.api.schemas.estimates import EstimateResponse, OrderEstimateResponse, ShipByResponse
+from eta.api.schemas.events import EventBatchResponse
+from eta.api.schemas.scores import ScoreList
+from eta.api.schemas.shipments import ShipmentReference
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.cli import main
 from eta.domain.errors import InvalidSetting
 from eta.model import hot_swap as serving
@@ -96,24 +96,24 @@ def models(registries: dict[str, Path], tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry is looked at much more often than in service."""
-    monkeypatch.setattr(serving, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(serving, "POLL_SECONDS", 0.01)
 
 
 def post(client: TestClient, path: str, body: Any, **headers: str) -> Any:
     """A request that must be answered."""
-    answered = client.post(path, json=body, headers={**WITH_KEY, **headers})
-    assert answered.status_code == 200, answered.text
-    return answered.json()
+    response = client.post(path, json=body, headers={**WITH_KEY, **headers})
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 def wait_for(client: TestClient, version: str | None) -> Any:
     """Waits until a version serves."""
     for _ in range(500):
-        told = client.get("/readyz").json()
-        if told["model_version"] == version:
-            return told
+        readiness = client.get("/readyz").json()
+        if readiness["model_version"] == version:
+            return readiness
         threading.Event().wait(0.02)
-    raise AssertionError(f"{version} never served: {told}")
+    raise AssertionError(f"{version} never served: {readiness}")
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +127,12 @@ def golden_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
         client.__enter__()
         if name != "empty":
             current = fixed(400 if name == "full" else 16)
-            state_of(client).serving.current = current
-            state_of(client).serving.versions = (
-                serving.Known(str(current.version), current.data_through, 1234),
-                serving.Known(
+            state_of(client).model_loader.current = current
+            state_of(client).model_loader.versions = (
+                serving.VersionStatus(str(current.version), current.data_through, 1234),
+                serving.VersionStatus(
                     "2026.04.30-ba9876543210",
-                    refused="model version 2026.04.30-ba9876543210: its manifest was changed",
+                    rejected="model version 2026.04.30-ba9876543210: its manifest was changed",
                 ),
             )
     yield opened
@@ -144,25 +144,25 @@ def golden_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 def test_whole_bodies_are_those_of_the_golden_files(
     case: str, golden_clients: dict[str, TestClient]
 ) -> None:
-    asked = json.loads((GOLDEN / f"{case}.in.json").read_text(encoding="utf-8"))
-    name, keys = asked.get("registry", "full"), {} if asked.get("without_key") else WITH_KEY
-    answered = golden_clients[name].request(
-        asked.get("method", "POST"),
-        asked["path"],
-        json=asked.get("body"),
-        headers={**keys, **asked.get("headers", {})},
+    request = json.loads((GOLDEN / f"{case}.in.json").read_text(encoding="utf-8"))
+    name, keys = request.get("registry", "full"), {} if request.get("without_key") else WITH_KEY
+    response = golden_clients[name].request(
+        request.get("method", "POST"),
+        request["path"],
+        json=request.get("body"),
+        headers={**keys, **request.get("headers", {})},
     )
-    told = {
-        "status": answered.status_code,
-        "content_type": answered.headers["content-type"],
-        "body": answered.json(),
+    answer = {
+        "status": response.status_code,
+        "content_type": response.headers["content-type"],
+        "body": response.json(),
     }
     golden = GOLDEN / f"{case}.out.json"
     # `UPDATE_GOLDEN=1 python -m pytest -n 0 tests/acceptance/test_api.py` writes them anew, to be
     # read before they are committed.
     if os.environ.get("UPDATE_GOLDEN"):
-        golden.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    assert told == json.loads(golden.read_text(encoding="utf-8"))
+        golden.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+    assert answer == json.loads(golden.read_text(encoding="utf-8"))
 
 
 def examples(client: TestClient) -> Iterator[tuple[str, str, Any]]:
@@ -178,23 +178,23 @@ def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(
     client: TestClient,
 ) -> None:
     kinds: dict[str, type[BaseModel]] = {
-        "/v1/estimates": Estimates,
-        "/v1/order-estimates": OrderEstimate,
-        "/v1/score": Scores,
-        "/v1/ship-by": ShipBys,
-        "/v1/shipments": Registered,
-        "/v1/events": EventResults,
+        "/v1/estimates": EstimateResponse,
+        "/v1/order-estimates": OrderEstimateResponse,
+        "/v1/score": ScoreList,
+        "/v1/ship-by": ShipByResponse,
+        "/v1/shipments": ShipmentReference,
+        "/v1/events": EventBatchResponse,
     }
-    ran = sorted(examples(client), key=lambda each: list(kinds).index(each[0]))
+    ran = sorted(examples(client), key=lambda example: list(kinds).index(example[0]))
     assert {path for path, _, _ in ran} == set(kinds)
     for path, _, body in ran:
-        answered = client.post(path, json=body, headers=WITH_KEY)
-        assert answered.status_code in (200, 201), answered.text
-        kinds[path].model_validate_json(answered.text)
+        response = client.post(path, json=body, headers=WITH_KEY)
+        assert response.status_code in (200, 201), response.text
+        kinds[path].model_validate_json(response.text)
         assert path not in ("/v1/estimates", "/v1/score") or any(
-            result.get("estimated_delivery_date") for result in answered.json()["results"]
+            result.get("estimated_delivery_date") for result in response.json()["results"]
         )
-        assert path != "/v1/order-estimates" or answered.json()["last"]["estimated_delivery_date"]
+        assert path != "/v1/order-estimates" or response.json()["last"]["estimated_delivery_date"]
 
 
 def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -> None:
@@ -207,32 +207,34 @@ def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -
     assert {*routes, "GET /openapi.json"} == set(
         re.findall(r"^\| `([A-Z]+ /\S+)` \|", document, flags=re.MULTILINE)
     )
-    sent = re.findall(
+    post_examples = re.findall(
         r"curl -s http://127\.0\.0\.1:8000(\S+) -H 'Content-Type: application/json' -d '(.+?)'\n```\n\n```json\n(.+?)\n```",
         document,
         flags=re.DOTALL,
     )
-    assert len(sent) == 8
-    for path, body, told in sent:
-        answered = client.post(path, content=body, headers={**JSON_HEADERS, **WITH_KEY})
-        assert (answered.status_code == 422) == ('"status": 422,\n "detail"' in told)
-        assert shape(answered.json()) == shape(json.loads(told))
-    looked = re.findall(
+    assert len(post_examples) == 8
+    for path, body, documented in post_examples:
+        response = client.post(path, content=body, headers={**JSON_HEADERS, **WITH_KEY})
+        assert (response.status_code == 422) == ('"status": 422,\n "detail"' in documented)
+        assert shape(response.json()) == shape(json.loads(documented))
+    get_examples = re.findall(
         r"curl -s '?http://127\.0\.0\.1:8000([^\s']+)'?\n```\n\n```json\n(.+?)\n```",
         document,
         flags=re.DOTALL,
     )
-    assert len(looked) == 3
-    for path, told in looked:
-        headers = {} if '"status": 401' in told else WITH_KEY
-        assert shape(client.get(path, headers=headers).json()) == shape(json.loads(told)), path
+    assert len(get_examples) == 3
+    for path, documented in get_examples:
+        headers = {} if '"status": 401' in documented else WITH_KEY
+        assert shape(client.get(path, headers=headers).json()) == shape(json.loads(documented)), (
+            path
+        )
 
 
-def shape(told: Any) -> Any:
+def shape(answer: Any) -> Any:
     """The names in an answer, not its values; of a list the first entry."""
-    if isinstance(told, dict):
-        return {name: shape(value) for name, value in told.items()}
-    return [shape(entry) for entry in told[:1]] if isinstance(told, list) else None
+    if isinstance(answer, dict):
+        return {name: shape(value) for name, value in answer.items()}
+    return [shape(entry) for entry in answer[:1]] if isinstance(answer, list) else None
 
 
 def test_every_result_says_all_that_is_promised(client: TestClient) -> None:
@@ -267,11 +269,11 @@ def test_every_result_says_all_that_is_promised(client: TestClient) -> None:
 
 
 def test_a_higher_confidence_never_narrows_the_window(client: TestClient) -> None:
-    told = [
+    results = [
         post(client, "/v1/estimates", {**ESTIMATE, "confidence_level": level})["results"][0]
         for level in (0.5, 0.8, 0.95)
     ]
-    for narrow, wide in pairwise(told):
+    for narrow, wide in pairwise(results):
         assert wide["estimated_delivery_date_min"] <= narrow["estimated_delivery_date_min"]
         assert (wide["estimated_delivery_date_max"] or "9") >= narrow["estimated_delivery_date_max"]
 
@@ -324,14 +326,14 @@ def test_an_estimate_says_what_the_score_of_an_order_just_placed_says(client: Te
 
 def test_a_wanted_date_is_a_chance_and_a_later_one_a_higher_chance(client: TestClient) -> None:
     days = [f"2026-05-{day}" for day in (10, 21, 24, 28)]
-    chances = [
+    probabilities = [
         post(client, "/v1/estimates", {**ESTIMATE, "desired_delivery_date": day})["results"][0][
             "desired_delivery_probability"
         ]
         for day in days
     ]
-    assert chances == sorted(chances)
-    assert chances[0] == 0.0 < chances[1] < chances[-1] < 1.0
+    assert probabilities == sorted(probabilities)
+    assert probabilities[0] == 0.0 < probabilities[1] < probabilities[-1] < 1.0
 
 
 def test_many_shipments_get_one_entry_each_in_order(client: TestClient) -> None:
@@ -339,37 +341,37 @@ def test_many_shipments_get_one_entry_each_in_order(client: TestClient) -> None:
         {**ESTIMATE, "shipment_id": f"{number}", "weight": {"value": number % 7, "unit": "kg"}}
         for number in range(5000)
     ]
-    told = post(client, "/v1/score", {"as_of": "2026-05-21T08:00:00Z", "shipments": shipments})[
+    results = post(client, "/v1/score", {"as_of": "2026-05-21T08:00:00Z", "shipments": shipments})[
         "results"
     ]
-    assert [entry["shipment_id"] for entry in told] == [f"{number}" for number in range(5000)]
-    assert [number for number, entry in enumerate(told) if "problem" in entry] == list(
+    assert [entry["shipment_id"] for entry in results] == [f"{number}" for number in range(5000)]
+    assert [number for number, entry in enumerate(results) if "problem" in entry] == list(
         range(0, 5000, 7)
     )
-    refused = client.post(
+    rejected = client.post(
         "/v1/score", json={"shipments": [*shipments, shipments[0]]}, headers=WITH_KEY
     )
-    assert refused.status_code == 422
-    assert refused.json()["errors"][0]["loc"] == ["body", "shipments"]
+    assert rejected.status_code == 422
+    assert rejected.json()["errors"][0]["loc"] == ["body", "shipments"]
 
 
 def test_when_too_many_large_batches_wait_the_next_is_asked_to_come_again() -> None:
     async def crowd() -> list[object]:
-        workers, gate = Workers(), threading.Event()
-        asked = [
-            asyncio.create_task(workers.run(lambda: gate.wait(10), 1000))
-            for _ in range(LONGEST_QUEUE + 2)
+        executor, gate = BatchExecutor(), threading.Event()
+        tasks = [
+            asyncio.create_task(executor.run(lambda: gate.wait(10), 1000))
+            for _ in range(MAX_QUEUED_BATCHES + 2)
         ]
         await asyncio.sleep(0.05)
-        assert await workers.run(lambda: "at once", 1) == "at once"
+        assert await executor.run(lambda: "at once", 1) == "at once"
         gate.set()
-        told = await asyncio.gather(*asked, return_exceptions=True)
-        workers.close()
-        return list(told)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        executor.close()
+        return list(outcomes)
 
-    *answered, refused = asyncio.run(crowd())
-    assert answered == [True] * (LONGEST_QUEUE + 1)
-    assert isinstance(refused, Refused)
+    *response, refused = asyncio.run(crowd())
+    assert response == [True] * (MAX_QUEUED_BATCHES + 1)
+    assert isinstance(refused, ProblemError)
     assert (refused.status_code, refused.headers) == (503, {"Retry-After": "5"})
 
 
@@ -397,55 +399,57 @@ ORDER = {
 
 def test_a_piece_of_an_order_is_told_what_its_estimate_is(client: TestClient) -> None:
     pickup = {"estimated_pickup": {"order_cutoff_time": "15:00"}}
-    told = post(
+    answer = post(
         client,
         "/v1/order-estimates",
-        {**ORDER, "pieces": [{**PIECE, **pickup, "delivery_days": [1, 3]}, PIECE]},
+        {**ORDER, "parcels": [{**PIECE, **pickup, "delivery_days": [1, 3]}, PIECE]},
     )
-    for piece, more, service in zip(
-        told["pieces"], (pickup, {}), ({"delivery_days": [1, 3]}, {}), strict=True
+    for parcel, more, service in zip(
+        answer["parcels"], (pickup, {}), ({"delivery_days": [1, 3]}, {}), strict=True
     ):
-        asked = {
+        request = {
             **ESTIMATE,
             **more,
             "desired_delivery_date": "2026-05-25",
             "carriers": [{"carrier_code": "post", **service}],
         }
-        assert piece == post(client, "/v1/estimates", asked)["results"][0]
+        assert parcel == post(client, "/v1/estimates", request)["results"][0]
 
 
 def test_an_order_is_complete_no_sooner_than_any_of_its_pieces(client: TestClient) -> None:
-    told = post(
+    answer = post(
         client,
         "/v1/order-estimates",
-        {**ORDER, "pieces": [{**PIECE, "package_count": 2}, {**PIECE, "carrier_code": "other"}]},
+        {**ORDER, "parcels": [{**PIECE, "package_count": 2}, {**PIECE, "carrier_code": "other"}]},
     )
-    chances = [
-        each["desired_delivery_probability"]
-        for each in (told["last"], told["pieces"][0], told["first"])
+    probabilities = [
+        result["desired_delivery_probability"]
+        for result in (answer["last"], answer["parcels"][0], answer["first"])
     ]
-    assert chances == sorted(chances)
-    assert chances[0] < chances[2]
+    assert probabilities == sorted(probabilities)
+    assert probabilities[0] < probabilities[2]
     for end in ("first", "last"):
-        days = [told[end][f"estimated_delivery_date{name}"] or "9" for name in ("_min", "", "_max")]
+        days = [
+            answer[end][f"estimated_delivery_date{name}"] or "9" for name in ("_min", "", "_max")
+        ]
         assert days == sorted(days)
-    assert told["code"] == "ok"
-    assert 0.0 < told["dependence"]["correlation"] < 1.0
+    assert answer["code"] == "ok"
+    assert 0.0 < answer["correlation"]["value"] < 1.0
 
 
 @pytest.mark.parametrize(("name", "code"), [("empty", "no_model"), ("tiny", "too_little_support")])
 def test_an_order_that_cannot_be_answered_says_why(
     name: str, code: str, golden_clients: dict[str, TestClient]
 ) -> None:
-    told = post(golden_clients[name], "/v1/order-estimates", {**ORDER, "pieces": [PIECE, PIECE]})
-    assert (told["code"], told["first"], told["last"]) == (code, None, None)
-    assert told["dependence"] == {"correlation": None, "learned_from_pairs": None}
-    assert told["degraded"] is (name == "empty")
-    assert [piece["confidence_code"] for piece in told["pieces"]] == [code] * 2
+    answer = post(golden_clients[name], "/v1/order-estimates", {**ORDER, "parcels": [PIECE, PIECE]})
+    assert (answer["code"], answer["first"], answer["last"]) == (code, None, None)
+    assert answer["correlation"] == {"value": None, "sample_pairs": None}
+    assert answer["degraded"] is (name == "empty")
+    assert [parcel["confidence_code"] for parcel in answer["parcels"]] == [code] * 2
 
 
 @pytest.mark.parametrize(
-    "pieces",
+    "parcels",
     [
         [],
         [PIECE] * 21,
@@ -455,13 +459,13 @@ def test_an_order_that_cannot_be_answered_says_why(
     ],
 )
 def test_an_order_of_no_pieces_or_too_many_or_strange_ones_is_refused(
-    client: TestClient, pieces: list[Any]
+    client: TestClient, parcels: list[Any]
 ) -> None:
-    answered = client.post(
-        "/v1/order-estimates", json={**ORDER, "pieces": pieces}, headers=WITH_KEY
+    response = client.post(
+        "/v1/order-estimates", json={**ORDER, "parcels": parcels}, headers=WITH_KEY
     )
-    assert answered.status_code == 422
-    assert answered.json()["errors"][0]["loc"][:2] == ["body", "pieces"]
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"][:2] == ["body", "parcels"]
 
 
 def test_no_shipments_get_no_results(client: TestClient) -> None:
@@ -469,7 +473,7 @@ def test_no_shipments_get_no_results(client: TestClient) -> None:
 
 
 def test_scans_told_after_the_moment_change_no_byte(client: TestClient) -> None:
-    asked = {
+    request = {
         "as_of": "2026-05-20T08:00:00Z",
         "shipments": [{**ESTIMATE, "order_time": "2026-05-18T08:00:00Z"}],
     }
@@ -478,10 +482,10 @@ def test_scans_told_after_the_moment_change_no_byte(client: TestClient) -> None:
         "occurred_at": "2026-05-19T10:00:00Z",
         "received_at": "2026-05-20T08:00:01Z",
     }
-    assert post(client, "/v1/score", asked) == post(
+    assert post(client, "/v1/score", request) == post(
         client,
         "/v1/score",
-        {**asked, "shipments": [{**asked["shipments"][0], "events": [later]}]},  # type: ignore[dict-item]
+        {**request, "shipments": [{**request["shipments"][0], "events": [later]}]},  # type: ignore[dict-item]
     )
 
 
@@ -489,14 +493,17 @@ def test_no_hostile_request_is_a_server_error_and_every_refusal_is_a_problem(
     client: TestClient,
 ) -> None:
     faults = []
-    for sent in requests(seed=7, count=400):
-        answered = client.request(
-            sent.method, sent.path, content=sent.content, headers={**sent.headers, **WITH_KEY}
+    for hostile_request in requests(seed=7, count=400):
+        response = client.request(
+            hostile_request.method,
+            hostile_request.path,
+            content=hostile_request.content,
+            headers={**hostile_request.headers, **WITH_KEY},
         )
         faults += [
-            (fault, sent.method, sent.path, sent.content[:300])
+            (fault, hostile_request.method, hostile_request.path, hostile_request.content[:300])
             for fault in faults_of(
-                answered.status_code, answered.headers.get("content-type", ""), answered.content
+                response.status_code, response.headers.get("content-type", ""), response.content
             )
         ]
     assert faults == []
@@ -505,7 +512,7 @@ def test_no_hostile_request_is_a_server_error_and_every_refusal_is_a_problem(
 @pytest.fixture(scope="module")
 def contract(registries: dict[str, Path]) -> Any:
     app = application(registries["full"])
-    app.state.serving.look()
+    app.state.model_loader.refresh()
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
@@ -519,10 +526,12 @@ def test_requests_made_from_the_contract_are_answered_by_the_contract(
         content_type_conformance,
         response_schema_conformance,
     ]
-    operations = [found.ok() for found in contract.get_all_operations()]
+    operations = [result.ok() for result in contract.get_all_operations()]
     # A request without a body cannot be wrong.
     for operation in (
-        one for one in operations if one.body or mode is schemathesis.GenerationMode.POSITIVE
+        candidate
+        for candidate in operations
+        if candidate.body or mode is schemathesis.GenerationMode.POSITIVE
     ):
         cases = operation.as_strategy(generation_mode=mode)
 
@@ -564,10 +573,10 @@ def test_requests_made_from_the_contract_are_answered_by_the_contract(
 def test_without_a_key_of_ours_nothing_is_told(
     client: TestClient, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    answered = client.request(method, path, content=b"{", headers={**JSON_HEADERS, **headers})
-    assert answered.status_code == 401
-    assert answered.headers["www-authenticate"] == "Bearer"
-    assert answered.headers["content-type"] == "application/problem+json"
+    response = client.request(method, path, content=b"{", headers={**JSON_HEADERS, **headers})
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
@@ -597,13 +606,13 @@ def test_no_keys_and_no_demo_refuse_to_start(tmp_path: Path) -> None:
 
 
 def test_the_service_keeps_the_holidays_of_the_calendar_file(registries: dict[str, Path]) -> None:
-    own = Holidays("own", {("AT", None): {date(2026, 5, 21): True}})
-    told = []
-    for holidays in (LIBRARY, own):
+    calendar_file = HolidayCalendar("own", {("AT", None): {date(2026, 5, 21): True}})
+    used = []
+    for holidays in (PUBLIC_HOLIDAYS, calendar_file):
         app = create_app(Settings(models=registries["full"], is_demo=True, holidays=holidays))
         with TestClient(app, base_url="http://127.0.0.1"):
-            told.append(app.state.serving.current.served.model.activity_.holidays)
-    assert told == [LIBRARY, own]
+            used.append(app.state.model_loader.current.served.model.activity_.holidays)
+    assert used == [PUBLIC_HOLIDAYS, calendar_file]
 
 
 def test_the_demo_answers_on_loopback_only(registries: dict[str, Path]) -> None:
@@ -639,9 +648,9 @@ def test_serving_without_keys_beyond_loopback_refuses_to_start(
     with pytest.raises(SystemExit) as ended:
         main(["serve", *arguments])
     assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert "secret" not in said
+    stderr = capsys.readouterr().err
+    assert words in stderr
+    assert "secret" not in stderr
 
 
 def test_the_command_serves_and_stops_when_told(
@@ -671,13 +680,13 @@ def test_the_newest_sound_version_serves_until_one_is_promoted(models: Path) -> 
     newest, middle, oldest = registry.names()
     spoil(models, newest)
     with TestClient(application(models)) as client:
-        told = client.get("/readyz").json()
-        assert (told["model_version"], told["promoted"], told["status"]) == (
+        readiness = client.get("/readyz").json()
+        assert (readiness["model_version"], readiness["promoted"], readiness["status"]) == (
             middle,
             None,
             "degraded",
         )
-        assert newest in told["details"][0]
+        assert newest in readiness["details"][0]
     registry.promote(oldest)
     with TestClient(application(models)) as client:
         assert client.get("/readyz").json() == {
@@ -702,17 +711,17 @@ def test_a_corrupted_promotion_leaves_the_old_version_serving_and_shows(models: 
         spoil(models, newest)
         write_atomically(models / "promoted.json", json.dumps({"history": [newest]}).encode())
         for _ in range(500):
-            if (told := client.get("/readyz").json())["status"] == "degraded":
+            if (readiness := client.get("/readyz").json())["status"] == "degraded":
                 break
             threading.Event().wait(0.02)
-        assert (told["model_version"], told["promoted"]) == (middle, newest)
-        assert "differs from its manifest" in told["details"][0]
+        assert (readiness["model_version"], readiness["promoted"]) == (middle, newest)
+        assert "differs from its manifest" in readiness["details"][0]
         assert client.post("/v1/estimates", json=ESTIMATE, headers=WITH_KEY).text == before
         page = client.get("/metrics").text
         assert 'eta_model_loads_total{outcome="refused"} 1.0' in page
         assert "eta_model_degraded 1.0" in page
         assert {
-            entry["version"]: bool(entry["refused"])
+            entry["version"]: bool(entry["rejected"])
             for entry in client.get("/v1/models", headers=WITH_KEY).json()["results"]
         }[newest]
         (models / "promoted.json").write_text("{")
@@ -727,8 +736,8 @@ def test_a_first_version_is_picked_up_without_a_restart(
     models = tmp_path / "models"
     with TestClient(application(models)) as client:
         assert client.get("/readyz").json()["status"] == "degraded"
-        told = post(client, "/v1/estimates", ESTIMATE)
-        assert (told["degraded"], told["results"][0]["confidence_code"]) == (True, "no_model")
+        answer = post(client, "/v1/estimates", ESTIMATE)
+        assert (answer["degraded"], answer["results"][0]["confidence_code"]) == (True, "no_model")
         shutil.copytree(registries["full"], models)
         wait_for(client, Registry(models).names()[0])
         assert post(client, "/v1/estimates", ESTIMATE)["degraded"] is False
@@ -757,10 +766,10 @@ def test_answers_during_promotions_are_each_exactly_one_versions(models: Path) -
         promoter = threading.Thread(target=promote)
         promoter.start()
         while not is_done.is_set():
-            answered = client.post("/v1/estimates", json=ESTIMATE, headers=WITH_KEY)
-            assert answered.status_code == 200
-            assert answered.text == expected[answered.json()["model_version"]]
-            seen.append(answered.json()["model_version"])
+            response = client.post("/v1/estimates", json=ESTIMATE, headers=WITH_KEY)
+            assert response.status_code == 200
+            assert response.text == expected[response.json()["model_version"]]
+            seen.append(response.json()["model_version"])
         promoter.join()
     assert set(seen) == set(names)
 
@@ -772,10 +781,10 @@ def test_what_nobody_foresaw_is_a_bare_500(
         raise RuntimeError("a secret of ours")
 
     monkeypatch.setattr(state_of(client), "clock", fails)
-    answered = client.post("/v1/estimates", json=ADDRESSES, headers=WITH_KEY)
-    assert answered.status_code == 500
-    assert answered.headers["content-type"] == "application/problem+json"
-    assert "secret" not in answered.text
+    response = client.post("/v1/estimates", json=ADDRESSES, headers=WITH_KEY)
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "secret" not in response.text
     assert "a request failed" in caplog.text
 
 

@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from eta.api.app import create_app
-from eta.api.schemas.estimates import Estimates, ShippingDeliveryTimes
-from eta.domain.access import Caller
+from eta.api.schemas.estimates import EstimateResponse, ShippingDeliveryTimes
+from eta.domain.access import Principal
 from eta.domain.errors import InvalidSetting
 from eta.promise import PromisePolicy
 from eta.settings import Settings
@@ -42,7 +42,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(models: Path) -> Iterator[TestClient]:
     keys = {
-        hashlib.sha256(key.encode()).hexdigest(): Caller(tenant)
+        hashlib.sha256(key.encode()).hexdigest(): Principal(tenant)
         for key, tenant in ((KEY, "default"), (OTHER_KEY, "other"))
     }
     policy = PromisePolicy(version="of the house", on_time_rate=0.7)
@@ -52,40 +52,40 @@ def client(models: Path) -> Iterator[TestClient]:
         yield opened
 
 
-def ask(client: TestClient, **more: Any) -> dict[str, Any]:
-    answered = client.post("/v1/estimates", json={**ORDER, **more}, headers=WITH_KEY)
-    assert answered.status_code == 200, answered.text
-    Estimates.model_validate_json(answered.text)
-    told: dict[str, Any] = answered.json()
-    return told
+def estimate(client: TestClient, **more: Any) -> dict[str, Any]:
+    response = client.post("/v1/estimates", json={**ORDER, **more}, headers=WITH_KEY)
+    assert response.status_code == 200, response.text
+    EstimateResponse.model_validate_json(response.text)
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
 def problems(client: TestClient, **more: Any) -> list[tuple[str, str]]:
-    answered = client.post("/v1/estimates", json={**ORDER, **more}, headers=WITH_KEY)
-    assert answered.status_code == 422, answered.text
+    response = client.post("/v1/estimates", json={**ORDER, **more}, headers=WITH_KEY)
+    assert response.status_code == 422, response.text
     return [
-        (".".join(map(str, error["loc"][1:])), error["msg"]) for error in answered.json()["errors"]
+        (".".join(map(str, error["loc"][1:])), error["msg"]) for error in response.json()["errors"]
     ]
 
 
 def test_with_a_cut_off_there_is_a_countdown_and_a_day_of_shipping(client: TestClient) -> None:
-    (told,) = ask(client, estimated_pickup=PICKUP)["results"]
-    assert told["cutoff"] == {"order_by": "2026-05-19T15:00:00+02:00", "minutes_left": 210}
-    assert told["ship_on_date"] == "2026-05-19"
-    (late,) = ask(client, estimated_pickup=PICKUP, order_time="2026-05-19T15:00:00+02:00")[
+    (on_time,) = estimate(client, estimated_pickup=PICKUP)["results"]
+    assert on_time["cutoff"] == {"order_by": "2026-05-19T15:00:00+02:00", "minutes_left": 210}
+    assert on_time["ship_on_date"] == "2026-05-19"
+    (late,) = estimate(client, estimated_pickup=PICKUP, order_time="2026-05-19T15:00:00+02:00")[
         "results"
     ]
     assert (late["cutoff"]["order_by"], late["ship_on_date"]) == (
         "2026-05-20T15:00:00+02:00",
         "2026-05-20",
     )
-    (slow,) = ask(
+    (slow,) = estimate(
         client,
         estimated_pickup={**PICKUP, "order_processing_time": {"unit": "business_days", "value": 3}},
     )["results"]
     assert slow["ship_on_date"] == "2026-05-22"
-    assert slow["estimated_delivery_date"] > told["estimated_delivery_date"]
-    (plain,) = ask(client)["results"]
+    assert slow["estimated_delivery_date"] > on_time["estimated_delivery_date"]
+    (plain,) = estimate(client)["results"]
     assert (plain["cutoff"], plain["ship_on_date"]) == (None, None)
 
 
@@ -111,45 +111,49 @@ def test_the_clock_can_be_put_elsewhere_for_a_try(client: TestClient) -> None:
         json={**body, "now_override": "2026-05-19T11:30:00+02:00"},
         headers=WITH_KEY,
     ).json()
-    assert tried == ask(client)
-    assert problems(client, now_override="2026-05-19T11:30:00+02:00", is_shown=True)[0][
-        1
-    ].startswith("what is tried is not shown")
+    assert tried == estimate(client)
+    assert problems(client, now_override="2026-05-19T11:30:00+02:00", save=True)[0][1].startswith(
+        "what is tried is not shown"
+    )
 
 
 def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient) -> None:
     def promise(**more: Any) -> Any:
-        return ask(client, **more)["results"][0]["promise"]
+        return estimate(client, **more)["results"][0]["promise"]
 
-    ours = promise()
-    assert (ours["is_ours"], ours["policy"]) == (True, "of the house")
-    assert ours["on_time_probability"] >= 0.7
+    proposed = promise()
+    assert (proposed["is_proposed"], proposed["policy"]) == (True, "of the house")
+    assert proposed["on_time_probability"] >= 0.7
     later, capped, cheap = (
-        promise(draft=draft)
-        for draft in (
+        promise(promise_policy=promise_policy)
+        for promise_policy in (
             {"on_time_rate": 0.85},
             {"on_time_rate": 0.85, "latest_days": 2},
             {"costs": {"late": 0.5}},
         )
     )
-    assert later["date"] > ours["date"] > cheap["date"]
+    assert later["date"] > proposed["date"] > cheap["date"]
     assert (later["policy"], capped["date"]) == (None, "2026-05-21")
     assert capped["on_time_probability"] < 0.85
-    given = promise(order_promised_delivery_date="2026-05-29")
-    assert (given["is_ours"], given["policy"], given["date"]) == (False, None, "2026-05-29")
+    promised = promise(order_promised_delivery_date="2026-05-29")
+    assert (promised["is_proposed"], promised["policy"], promised["date"]) == (
+        False,
+        None,
+        "2026-05-29",
+    )
 
 
 @pytest.mark.parametrize(
     ("more", "field", "said"),
     [
-        ({"draft": {}}, "draft", "both on_time_rate and costs, or neither"),
+        ({"promise_policy": {}}, "promise_policy", "both on_time_rate and costs, or neither"),
         (
-            {"draft": {"on_time_rate": 0.9, "earliest_days": 9, "latest_days": 3}},
-            "draft",
+            {"promise_policy": {"on_time_rate": 0.9, "earliest_days": 9, "latest_days": 3}},
+            "promise_policy",
             "earliest_days <= latest_days",
         ),
-        ({"draft": {"costs": {"day": 1}}}, "draft", "late or late_day above 0"),
-        ({"draft": {"on_time_rate": 0.2}}, "draft.on_time_rate", "0.5"),
+        ({"promise_policy": {"costs": {"day": 1}}}, "promise_policy", "late or late_day above 0"),
+        ({"promise_policy": {"on_time_rate": 0.2}}, "promise_policy.on_time_rate", "0.5"),
         ({"estimated_pickup": {}}, "estimated_pickup.order_cutoff_time", "it"),
         (
             {"estimated_pickup": {**PICKUP, "business_days": []}},
@@ -180,7 +184,7 @@ def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient)
             {
                 "estimated_pickup": {
                     **PICKUP,
-                    "order_processing_time": {"unit": "business_days", "chances": [0.5]},
+                    "order_processing_time": {"unit": "business_days", "probabilities": [0.5]},
                 }
             },
             "estimated_pickup.order_processing_time",
@@ -190,47 +194,48 @@ def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient)
     ],
 )
 def test_what_cannot_be_is_refused_by_name_with_the_mend(
-    client: TestClient, more: dict[str, Any], field: str, said: str
+    client: TestClient, more: dict[str, Any], field: str, expected: str
 ) -> None:
-    ((named, told),) = problems(client, **more)
-    assert named == field
-    assert said in told
+    ((path, message),) = problems(client, **more)
+    assert path == field
+    assert expected in message
 
 
 def test_a_service_never_seen_on_the_lane_is_compared_with_a_warning(client: TestClient) -> None:
     carriers = [{"carrier_code": "post"}, {"carrier_code": "unheard-of"}]
     assert [
-        (each["code"], each["path"]) for each in ask(client, carriers=carriers)["messages"]
+        (warning["code"], warning["path"])
+        for warning in estimate(client, carriers=carriers)["messages"]
     ] == [("choice_not_seen", "carriers[1]")]
-    assert ask(client, carriers=carriers[1:])["messages"] == []
+    assert estimate(client, carriers=carriers[1:])["messages"] == []
 
 
 def test_delivery_days_of_a_carrier_are_kept(client: TestClient) -> None:
     for weekday in range(1, 8):
-        (told,) = ask(client, carriers=[{"carrier_code": "post", "delivery_days": [weekday]}])[
-            "results"
-        ]
+        (result,) = estimate(
+            client, carriers=[{"carrier_code": "post", "delivery_days": [weekday]}]
+        )["results"]
         for name in (
             "estimated_delivery_date",
             "estimated_delivery_date_min",
             "estimated_delivery_date_max",
         ):
-            assert told[name] is None or date.fromisoformat(told[name]).isoweekday() == weekday
+            assert result[name] is None or date.fromisoformat(result[name]).isoweekday() == weekday
 
 
 def test_what_was_shown_can_be_read_again_by_its_tenant_alone(client: TestClient) -> None:
-    shown = ask(client, is_shown=True, estimated_pickup=PICKUP)
-    path = f"/v1/estimates/{shown['id']}"
-    answered = client.get(path, headers=WITH_KEY)
-    assert answered.json() == shown
+    saved = estimate(client, save=True, estimated_pickup=PICKUP)
+    path = f"/v1/estimates/{saved['id']}"
+    response = client.get(path, headers=WITH_KEY)
+    assert response.json() == saved
     assert (
         client.get(
-            path, headers={**WITH_KEY, "If-None-Match": answered.headers["etag"]}
+            path, headers={**WITH_KEY, "If-None-Match": response.headers["etag"]}
         ).status_code
         == 304
     )
     assert client.get(path, headers={**WITH_KEY, "If-None-Match": '"other"'}).status_code == 200
-    assert "immutable" in answered.headers["cache-control"]
+    assert "immutable" in response.headers["cache-control"]
     for stranger in (
         client.get(path, headers={"X-API-Key": OTHER_KEY}),
         client.get("/v1/estimates/est_0", headers=WITH_KEY),
@@ -240,20 +245,20 @@ def test_what_was_shown_can_be_read_again_by_its_tenant_alone(client: TestClient
 
 
 def test_search_engines_are_told_of_handling_and_transit(client: TestClient) -> None:
-    shown = ask(
+    saved = estimate(
         client,
-        is_shown=True,
+        save=True,
         estimated_pickup={**PICKUP, "order_processing_time": {"unit": "business_days", "value": 2}},
     )
-    answered = client.get(f"/v1/estimates/{shown['id']}/schema-org", headers=WITH_KEY)
-    ShippingDeliveryTimes.model_validate_json(answered.text)
-    ((told,), (result,)) = answered.json()["results"], shown["results"]
-    said = told["shipping_delivery_time"]
+    response = client.get(f"/v1/estimates/{saved['id']}/schema-org", headers=WITH_KEY)
+    ShippingDeliveryTimes.model_validate_json(response.text)
+    ((service,), (result,)) = response.json()["results"], saved["results"]
+    delivery_time = service["shipping_delivery_time"]
     transit = [
         (date.fromisoformat(result[f"estimated_delivery_date_{end}"]) - date(2026, 5, 21)).days
         for end in ("min", "max")
     ]
-    assert said == {
+    assert delivery_time == {
         "@context": "https://schema.org",
         "@type": "ShippingDeliveryTime",
         "handlingTime": {
@@ -271,7 +276,7 @@ def test_search_engines_are_told_of_handling_and_transit(client: TestClient) -> 
         },
     }
     plain = client.get(
-        f"/v1/estimates/{ask(client, is_shown=True)['id']}/schema-org", headers=WITH_KEY
+        f"/v1/estimates/{estimate(client, save=True)['id']}/schema-org", headers=WITH_KEY
     ).json()["results"][0]["shipping_delivery_time"]
     assert plain.keys() == {"@context", "@type", "transitTime"}
 

@@ -25,9 +25,9 @@ from urllib3.util import retry
 
 from eta.api import openapi
 from eta.api.app import create_app
-from eta.api.auth import Gate
-from eta.client import Client, Refused, Unreachable
-from eta.client.calls import Calls
+from eta.api.auth import ApiKeyAuth
+from eta.client import Client, ProblemError, Unreachable
+from eta.client.calls import BaseClient
 from eta.settings import Settings
 from support.model_app import KEY, application, fixed
 
@@ -49,7 +49,7 @@ def serving(folder: Path) -> Iterator[tuple[str, Any]]:
             while not server.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            app.state.serving.current = fixed(400)
+            app.state.model_loader.current = fixed(400)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}", app
         finally:
             server.should_exit = True
@@ -58,8 +58,8 @@ def serving(folder: Path) -> Iterator[tuple[str, Any]]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
-    with serving(tmp_path_factory.mktemp("served")) as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("served")) as address_and_app:
+        yield address_and_app
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def eta(service: tuple[str, Any]) -> Iterator[Client]:
         yield client
 
 
-def an_example(requests: dict[str, Any]) -> Any:
+def first_example(requests: dict[str, Any]) -> Any:
     return next(iter(requests.values()))
 
 
@@ -85,43 +85,45 @@ def operations() -> dict[str, tuple[str, str]]:
 
 def test_every_operation_has_a_method_of_its_name_and_no_other() -> None:
     assert set(operations()) == {name for name in vars(Client) if not name.startswith("_")}
-    assert not set(operations()) & set(vars(Calls))
+    assert not set(operations()) & set(vars(BaseClient))
 
 
 def test_every_method_asks_its_route(eta: Client) -> None:
     assert eta.livez() == {"status": "alive"}
     assert eta.readyz()["model_version"] == fixed(400).version
-    assert eta.models()["serves"] == fixed(400).version
-    assert eta.estimates(an_example(openapi.ESTIMATE_REQUESTS))["results"][0][
+    assert eta.list_models()["active"] == fixed(400).version
+    assert eta.create_estimate(first_example(openapi.ESTIMATE_REQUESTS))["results"][0][
         "estimated_delivery_date"
     ]
-    shown = eta.estimates(cast("Any", {**an_example(openapi.ESTIMATE_REQUESTS), "is_shown": True}))
-    assert shown["id"]
-    assert eta.estimate(shown["id"])["results"] == shown["results"]
-    assert eta.estimate_schema_org(shown["id"])["results"]
-    assert eta.order_estimates(an_example(openapi.ORDER_ESTIMATE_REQUESTS))["last"]
-    assert eta.ship_by(an_example(openapi.SHIP_BY_REQUESTS))["results"][0]["code"] in (
+    saved = eta.create_estimate(
+        cast("Any", {**first_example(openapi.ESTIMATE_REQUESTS), "save": True})
+    )
+    assert saved["id"]
+    assert eta.get_estimate(saved["id"])["results"] == saved["results"]
+    assert eta.get_estimate_schema_org(saved["id"])["results"]
+    assert eta.create_order_estimate(first_example(openapi.ORDER_ESTIMATE_REQUESTS))["last"]
+    assert eta.calculate_ship_by(first_example(openapi.SHIP_BY_REQUESTS))["results"][0]["code"] in (
         "ok",
         "too_late",
     )
-    scored = eta.score(an_example(openapi.SCORE_REQUESTS))["results"]
+    scored = eta.score_shipments(first_example(openapi.SCORE_REQUESTS))["results"]
     assert ["problem" in result for result in scored] == [False, True]
-    registered = eta.register(an_example(openapi.SHIPMENT_REQUESTS))
-    assert registered["is_new"]
+    registered = eta.create_shipment(first_example(openapi.SHIPMENT_REQUESTS))
+    assert registered["created"]
     number = registered["id"]
-    told = eta.record(an_example(openapi.EVENT_REQUESTS))["results"]
-    assert [result["status"] for result in told if "status" in result] == ["stored", "stored"]
-    assert eta.correct(number, {"tracking_number": "AB 1"})["id"] == number
-    shipment = eta.shipment(number)
+    recorded = eta.create_events(first_example(openapi.EVENT_REQUESTS))["results"]
+    assert [result["status"] for result in recorded if "status" in result] == ["stored", "stored"]
+    assert eta.update_shipment(number, {"tracking_number": "AB 1"})["id"] == number
+    shipment = eta.get_shipment(number)
     assert shipment["tracking_number"] == "AB1"
-    page = eta.shipments(external_ids="A-1001")
+    page = eta.list_shipments(external_ids="A-1001")
     assert [result["id"] for result in page["results"]] == [number]
-    assert eta.shipments(status="delivered", limit=1)["results"] == []
-    assert eta.shipments(external_ids="A-1001", as_of="2026-05-19T00:00:00Z")["results"] == []
-    assert eta.quarantine(limit=1)["results"] == []
-    assert eta.erase(number)["shipments"] == 1
-    eta.register(an_example(openapi.SHIPMENT_REQUESTS))
-    assert eta.erase_by_number(external_id="A-1001")["shipments"] == 1
+    assert eta.list_shipments(status="delivered", limit=1)["results"] == []
+    assert eta.list_shipments(external_ids="A-1001", as_of="2026-05-19T00:00:00Z")["results"] == []
+    assert eta.list_quarantine(limit=1)["results"] == []
+    assert eta.delete_shipment(number)["deleted"] == 1
+    eta.create_shipment(first_example(openapi.SHIPMENT_REQUESTS))
+    assert eta.delete_shipment_by_external_id(external_id="A-1001")["deleted"] == 1
     eta.metrics()
     families = text_string_to_metric_families(eta.metrics())
     samples = [
@@ -150,9 +152,10 @@ def test_a_refusal_names_the_field_and_the_mend(eta: Client) -> None:
         "Any", {"origin_address": {"country": "at"}, "destination_address": {"country": "AT"}}
     )
     with pytest.raises(
-        Refused, match=r"^422: .*body\.origin_address\.country: the country is no ISO 3166-1 code"
+        ProblemError,
+        match=r"^422: .*body\.origin_address\.country: the country is no ISO 3166-1 code",
     ) as caught:
-        eta.estimates(wrong)
+        eta.create_estimate(wrong)
     assert caught.value.status == 422
     assert [error["loc"] for error in caught.value.problem["errors"]] == [
         ["body", "origin_address", "country"]
@@ -164,15 +167,18 @@ def test_a_refusal_names_the_field_and_the_mend(eta: Client) -> None:
 def test_the_same_idempotency_key_gets_the_same_answer(eta: Client) -> None:
     nameless = {
         name: value
-        for name, value in an_example(openapi.SHIPMENT_REQUESTS).items()
+        for name, value in first_example(openapi.SHIPMENT_REQUESTS).items()
         if name not in ("external_id", "tracking_number")
     }
-    told = [
-        eta.register(cast("Any", nameless), idempotency_key=key)["id"]
+    shipment_ids = [
+        eta.create_shipment(cast("Any", nameless), idempotency_key=key)["id"]
         for key in ("one", "one", "two")
     ]
-    assert told[0] == told[1] != told[2]
-    assert eta.register(cast("Any", nameless))["id"] != eta.register(cast("Any", nameless))["id"]
+    assert shipment_ids[0] == shipment_ids[1] != shipment_ids[2]
+    assert (
+        eta.create_shipment(cast("Any", nameless))["id"]
+        != eta.create_shipment(cast("Any", nameless))["id"]
+    )
 
 
 # What a service that fails says: a status with headers and a body; nothing at all is a connection
@@ -180,10 +186,10 @@ def test_the_same_idempotency_key_gets_the_same_answer(eta: Client) -> None:
 Answer = tuple[int, dict[str, str], bytes] | None
 JSON = {"Content-Type": "application/json"}
 ALIVE: Answer = (200, JSON, b'{"status": "alive"}')
-REGISTERED: Answer = (201, JSON, b'{"object": "Registered", "id": "shp_1", "is_new": true}')
+REGISTERED: Answer = (201, JSON, b'{"object": "shipment", "id": "shp_1", "is_new": true}')
 
 
-class Failing:
+class FakeService:
     """A service that gives the answers it is told to, the last one again and again."""
 
     def __init__(self) -> None:
@@ -193,8 +199,8 @@ class Failing:
 
 
 @pytest.fixture
-def failing() -> Iterator[Failing]:
-    found = Failing()
+def fake_service() -> Iterator[FakeService]:
+    fake = FakeService()
 
     class Handler(BaseHTTPRequestHandler):
         def __getattr__(self, name: str) -> Callable[[], None]:
@@ -204,15 +210,15 @@ def failing() -> Iterator[Failing]:
 
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            found.seen.append((self.command, self.path, dict(self.headers)))
-            told = found.answers.pop(0) if len(found.answers) > 1 else found.answers[0]
+            fake.seen.append((self.command, self.path, dict(self.headers)))
+            scripted = fake.answers.pop(0) if len(fake.answers) > 1 else fake.answers[0]
             self.close_connection = True
-            if told is not None:
-                self.send_response(told[0])
-                for name, value in told[1].items():
+            if scripted is not None:
+                self.send_response(scripted[0])
+                for name, value in scripted[1].items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(told[2])
+                self.wfile.write(scripted[2])
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the library's
             del format, args
@@ -220,8 +226,8 @@ def failing() -> Iterator[Failing]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        found.url = f"http://127.0.0.1:{server.server_port}"
-        yield found
+        fake.url = f"http://127.0.0.1:{server.server_port}"
+        yield fake
         server.shutdown()
         thread.join()
 
@@ -236,72 +242,77 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_it_comes_back_when_it_is_told_to(
-    status: int, failing: Failing, waits: list[float]
+    status: int, fake_service: FakeService, waits: list[float]
 ) -> None:
-    failing.answers = [
+    fake_service.answers = [
         (status, {"Retry-After": "7"}, b""),
         (status, {"Retry-After": "90000"}, b""),
         ALIVE,
     ]
-    with Client(failing.url) as eta:
+    with Client(fake_service.url) as eta:
         assert eta.livez() == {"status": "alive"}
     assert waits == [7, 30]
 
 
-def test_without_a_time_the_waits_grow(failing: Failing, waits: list[float]) -> None:
-    failing.answers = [(503, {}, b"")]
-    with Client(failing.url, retries=4) as eta, pytest.raises(Refused, match="503"):
+def test_without_a_time_the_waits_grow(fake_service: FakeService, waits: list[float]) -> None:
+    fake_service.answers = [(503, {}, b"")]
+    with Client(fake_service.url, retries=4) as eta, pytest.raises(ProblemError, match="503"):
         eta.livez()
-    assert len(failing.seen) == 5
+    assert len(fake_service.seen) == 5
     assert [0.4, 0.8, 1.6] <= waits == sorted(waits) <= [0.6, 1.0, 1.8]
 
 
-def test_a_status_that_is_an_answer_is_one(failing: Failing, waits: list[float]) -> None:
-    failing.answers = [(503, {**JSON, "Retry-After": "5"}, b'{"status": "unavailable"}')]
-    with Client(failing.url) as eta:
+def test_a_status_that_is_an_answer_is_one(fake_service: FakeService, waits: list[float]) -> None:
+    fake_service.answers = [(503, {**JSON, "Retry-After": "5"}, b'{"status": "unavailable"}')]
+    with Client(fake_service.url) as eta:
         assert eta.readyz()["status"] == "unavailable"
-    assert (len(failing.seen), waits) == (1, [])
+    assert (len(fake_service.seen), waits) == (1, [])
 
 
-def test_an_id_is_one_part_of_the_path(failing: Failing) -> None:
-    failing.answers = [(200, JSON, b'{"object": "Erased", "shipments": 0}')]
-    with Client(failing.url) as eta:
-        eta.erase("../shp_1?x=1#ü")
-    assert [path for _, path, _ in failing.seen] == ["/v1/shipments/..%2Fshp_1%3Fx%3D1%23%C3%BC"]
+def test_an_id_is_one_part_of_the_path(fake_service: FakeService) -> None:
+    fake_service.answers = [(200, JSON, b'{"deleted": 0}')]
+    with Client(fake_service.url) as eta:
+        eta.delete_shipment("../shp_1?x=1#ü")
+    assert [path for _, path, _ in fake_service.seen] == [
+        "/v1/shipments/..%2Fshp_1%3Fx%3D1%23%C3%BC"
+    ]
 
 
 def test_a_question_that_was_refused_for_now_is_asked_again(
-    failing: Failing, waits: list[float]
+    fake_service: FakeService, waits: list[float]
 ) -> None:
-    failing.answers = [(503, {"Retry-After": "1"}, b""), (200, JSON, b'{"results": []}')]
-    with Client(failing.url) as eta:
-        assert eta.estimates(an_example(openapi.ESTIMATE_REQUESTS))["results"] == []
+    fake_service.answers = [(503, {"Retry-After": "1"}, b""), (200, JSON, b'{"results": []}')]
+    with Client(fake_service.url) as eta:
+        assert eta.create_estimate(first_example(openapi.ESTIMATE_REQUESTS))["results"] == []
     assert waits == [1]
 
 
 CALLS: dict[str, tuple[Callable[[Client], object], Answer]] = {
-    "register": (lambda eta: eta.register(an_example(openapi.SHIPMENT_REQUESTS)), REGISTERED),
-    "correct": (
-        lambda eta: eta.correct("shp_1", {"carrier_code": None}),
-        (200, JSON, b'{"object": "Registered", "id": "shp_1", "is_new": false}'),
+    "create_shipment": (
+        lambda eta: eta.create_shipment(first_example(openapi.SHIPMENT_REQUESTS)),
+        REGISTERED,
     ),
-    "record": (
-        lambda eta: eta.record(an_example(openapi.EVENT_REQUESTS)),
-        (200, JSON, b'{"object": "EventResults", "results": []}'),
+    "update_shipment": (
+        lambda eta: eta.update_shipment("shp_1", {"carrier_code": None}),
+        (200, JSON, b'{"object": "shipment", "id": "shp_1", "created": false}'),
+    ),
+    "create_events": (
+        lambda eta: eta.create_events(first_example(openapi.EVENT_REQUESTS)),
+        (200, JSON, b'{"object": "event_batch", "results": []}'),
     ),
 }
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("name", CALLS)
 def test_what_is_told_is_told_again_under_one_key(
-    call: str, failing: Failing, waits: list[float]
+    name: str, fake_service: FakeService, waits: list[float]
 ) -> None:
-    ask, answer = CALLS[call]
-    failing.answers = [None, (429, {"Retry-After": "2"}, b""), answer, answer]
-    with Client(failing.url) as eta:
-        ask(eta)
-        ask(eta)
-    keys = [headers["Idempotency-Key"] for _, _, headers in failing.seen]
+    call, answer = CALLS[name]
+    fake_service.answers = [None, (429, {"Retry-After": "2"}, b""), answer, answer]
+    with Client(fake_service.url) as eta:
+        call(eta)
+        call(eta)
+    keys = [headers["Idempotency-Key"] for _, _, headers in fake_service.seen]
     assert (len(keys), len(set(keys[:3])), keys[3] in keys[:3], waits) == (4, 1, False, [2])
 
 
@@ -310,17 +321,19 @@ def test_what_is_told_is_told_again_under_one_key(
     [None, (200, {**JSON, "Content-Length": "500"}, b'{"results": [')],
     ids=["before", "midway"],
 )
-def test_what_may_have_been_done_is_not_done_twice(broken: Answer, failing: Failing) -> None:
-    failing.answers = [broken]
-    with Client(failing.url) as eta:
-        for ask in (
-            lambda: eta.erase("shp_1"),
-            lambda: eta.estimates(an_example(openapi.ESTIMATE_REQUESTS)),
+def test_what_may_have_been_done_is_not_done_twice(
+    broken: Answer, fake_service: FakeService
+) -> None:
+    fake_service.answers = [broken]
+    with Client(fake_service.url) as eta:
+        for call in (
+            lambda: eta.delete_shipment("shp_1"),
+            lambda: eta.create_estimate(first_example(openapi.ESTIMATE_REQUESTS)),
         ):
-            failing.seen.clear()
+            fake_service.seen.clear()
             with pytest.raises(Unreachable, match="/v1/"):
-                ask()
-            assert len(failing.seen) == 1
+                call()
+            assert len(fake_service.seen) == 1
 
 
 def test_a_service_that_says_nothing_is_given_up_in_time() -> None:
@@ -342,8 +355,8 @@ def test_where_nobody_listens_it_says_so(waits: list[float]) -> None:
     assert len(waits) == 2
 
 
-def test_what_lies_between_may_refuse_in_its_own_words(failing: Failing) -> None:
-    with Client(f"{failing.url}/behind/a/proxy/") as eta:
+def test_what_lies_between_may_refuse_in_its_own_words(fake_service: FakeService) -> None:
+    with Client(f"{fake_service.url}/behind/a/proxy/") as eta:
         for status, headers, body, title in (
             (502, {"Content-Type": "text/html"}, b"<h1>no</h1>", "Bad Gateway"),
             (307, {"Location": "http://elsewhere.invalid/"}, b"", "Temporary Redirect"),
@@ -354,46 +367,46 @@ def test_what_lies_between_may_refuse_in_its_own_words(failing: Failing) -> None
                 "Members only",
             ),
         ):
-            failing.answers = [(status, headers, body)]
-            with pytest.raises(Refused) as caught:
+            fake_service.answers = [(status, headers, body)]
+            with pytest.raises(ProblemError) as caught:
                 eta.livez()
             assert (
                 caught.value.status,
                 caught.value.problem["title"],
                 caught.value.problem["errors"],
             ) == (status, title, [])
-        failing.answers = [(200, {"Content-Type": "text/html"}, b"<h1>welcome</h1>")]
+        fake_service.answers = [(200, {"Content-Type": "text/html"}, b"<h1>welcome</h1>")]
         with pytest.raises(Unreachable, match="not the service"):
             eta.livez()
-    assert {path for _, path, _ in failing.seen} == {"/behind/a/proxy/livez"}
+    assert {path for _, path, _ in fake_service.seen} == {"/behind/a/proxy/livez"}
 
 
 def test_the_key_is_sent_and_shown_nowhere(
-    failing: Failing,
+    fake_service: FakeService,
     waits: list[float],
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     secret = "eta_0123456789abcdef"  # noqa: S105  # nobody's
-    failing.answers = [(429, {}, b""), None, (503, {}, b"")]
-    with caplog.at_level(logging.DEBUG), Client(failing.url, secret) as eta:
-        with pytest.raises(Refused) as refused:
+    fake_service.answers = [(429, {}, b""), None, (503, {}, b"")]
+    with caplog.at_level(logging.DEBUG), Client(fake_service.url, secret) as eta:
+        with pytest.raises(ProblemError) as problem:
             eta.livez()
-        failing.answers = [None]
+        fake_service.answers = [None]
         with pytest.raises(Unreachable) as unreachable:
-            eta.models()
-        shown = [
+            eta.list_models()
+        texts = [
             repr(eta),
             str(eta),
-            repr(refused.value),
+            repr(problem.value),
             repr(unreachable.value),
             str(unreachable.value),
             str(unreachable.value.__cause__),
         ]
-    assert {headers["Authorization"] for _, _, headers in failing.seen} == {f"Bearer {secret}"}
+    assert {headers["Authorization"] for _, _, headers in fake_service.seen} == {f"Bearer {secret}"}
     assert caplog.messages
     assert waits
-    assert not any(secret in text for text in (*shown, caplog.text, *capsys.readouterr()))
+    assert not any(secret in text for text in (*texts, caplog.text, *capsys.readouterr()))
 
 
 @pytest.mark.parametrize("key", ["secret\n", " secret", "secret\r\nX-Other: 1", "sécret", ""])
@@ -407,7 +420,7 @@ def test_the_example_runs_as_written(
     service: tuple[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    monkeypatch.setattr(service[1].state, "gate", Gate({}, is_demo=True))
+    monkeypatch.setattr(service[1].state, "auth", ApiKeyAuth({}, is_demo=True))
     exec(example.replace("http://127.0.0.1:8000", service[0]), {})  # noqa: S102  # our own, as a reader would run it
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"post 20\d\d-\d\d-\d\d 20\d\d-\d\d-\d\d", first)

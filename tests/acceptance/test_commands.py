@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from eta import __version__
-from eta.model.fallback import kept_medians
+from eta.model.fallback import load_fallback
 from eta.model.registry import Registry
-from support.cli import EXECUTABLE, Ran, execute, ran_well, run
-from support.olist_files import ORDERS, STATUS_OF_STAMP, as_known_on, open_orders, read
+from support.cli import EXECUTABLE, CommandResult, execute, run, run_ok
+from support.olist_files import ORDERS, STATUS_OF_TIMESTAMP, open_orders, read, write_as_of_day
 
 # The versions trained once for all of these tests live in one process.
 pytestmark = pytest.mark.xdist_group("commands")
@@ -63,7 +63,7 @@ EXTRA = {"n_late"}
 def score(data: Path, day: str, models: Path, name: str = "scores.csv") -> Path:
     """Scores into files beside the registry and returns the path of the first."""
     out = models.with_name(name)
-    ran_well(
+    run_ok(
         "score",
         data,
         "--source",
@@ -81,11 +81,20 @@ def score(data: Path, day: str, models: Path, name: str = "scores.csv") -> Path:
 
 def train(data: Path, day: str, models: Path, *options: object) -> tuple[str, Any]:
     """What training said, and what it wrote for machines."""
-    told = models.with_name("trained.json")
-    said = ran_well(
-        "train", data, "--source", "olist", "--as-of", day, "--json", told, *options, models=models
+    json_file = models.with_name("trained.json")
+    output = run_ok(
+        "train",
+        data,
+        "--source",
+        "olist",
+        "--as-of",
+        day,
+        "--json",
+        json_file,
+        *options,
+        models=models,
     )
-    return said, figures(told)
+    return output, figures(json_file)
 
 
 def figures(path: Path) -> Any:
@@ -132,15 +141,17 @@ class Trained(NamedTuple):
     early: str
     late: str
     #: What the training of the early one said, and wrote for machines.
-    said: str
-    told: Any
+    output: str
+    report: Any
 
 
 @pytest.fixture(scope="module")
 def trained(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     models = tmp_path_factory.mktemp("trained") / "models"
-    said, told = train(orders, EARLY, models)
-    return Trained(models, told["version"], train(orders, LATE, models)[1]["version"], said, told)
+    output, report = train(orders, EARLY, models)
+    return Trained(
+        models, report["version"], train(orders, LATE, models)[1]["version"], output, report
+    )
 
 
 @pytest.fixture
@@ -158,16 +169,16 @@ def empty(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def backtest(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     models = tmp_path_factory.mktemp("backtest") / "models"
-    told = models.with_name("figures.json")
+    json_file = models.with_name("figures.json")
     days = ("--from", "2018-02-01", "--to", "2018-03-31", "--models", "B0,B4,eta")
-    said = ran_well(
+    output = run_ok(
         "backtest",
         orders,
         "--source",
         "olist",
         *days,
         "--json",
-        told,
+        json_file,
         "--pictures",
         models.with_name("pictures"),
         models=models,
@@ -175,12 +186,14 @@ def backtest(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     assert not models.exists()
     for name in ("pit.png", "coverage.png"):
         assert (models.with_name("pictures") / name).read_bytes().startswith(b"\x89PNG")
-    assert re.search(r"Ranges of eta that do not hold: \d+ of \d+ judged", said)
-    return figures(told)
+    assert re.search(r"Ranges of eta that do not hold: \d+ of \d+ judged", output)
+    return figures(json_file)
 
 
 def test_the_installed_command_tells_its_version(tmp_path: Path) -> None:
-    assert execute("--version", models=tmp_path / "models") == Ran(0, f"{__version__}\n", "")
+    assert execute("--version", models=tmp_path / "models") == CommandResult(
+        0, f"{__version__}\n", ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,33 +204,34 @@ def test_the_installed_command_tells_its_version(tmp_path: Path) -> None:
     ],
 )
 def test_help_names_every_command(arguments: list[str], words: str, empty: Path) -> None:
-    told = ran_well(*arguments, models=empty)
-    assert [word for word in words.split() if word not in told] == []
+    output = run_ok(*arguments, models=empty)
+    assert [word for word in words.split() if word not in output] == []
 
 
 def test_training_writes_a_version_and_says_how_to_make_it_serve(trained: Trained) -> None:
     assert versions(trained.models) == [trained.early, trained.late]
     assert trained.early.startswith(EARLY.replace("-", "."))
-    assert trained.told["data"]["through"] == f"{EARLY}T00:00:00-03:00"
-    assert f"`eta models promote {trained.early}` makes it serve" in trained.said
+    assert trained.report["data"]["through"] == f"{EARLY}T00:00:00-03:00"
+    assert f"`eta models promote {trained.early}` makes it serve" in trained.output
 
 
 def test_training_leaves_the_lane_medians_of_the_same_parcels_beside_the_versions(
     trained: Trained,
 ) -> None:
-    medians = kept_medians(Registry(trained.models))
+    medians = load_fallback(Registry(trained.models))
     assert medians is not None
     late = Registry(trained.models).load(trained.late)
     assert medians.data_through == late.data_through
     counted = json.loads(late.files["support.json"])["calendar_only"]
     assert {
-        countries: law.parcels for countries, law in medians.laws["calendar_only"].items()
+        countries: lane.parcels
+        for countries, lane in medians.distributions["calendar_only"].items()
     } == counted
     assert counted
 
 
 def test_a_new_version_tells_how_it_did_against_a_rival_on_earlier_days(trained: Trained) -> None:
-    check = trained.told["check"]
+    check = trained.report["check"]
     assert {(row["model"], row["moment"]) for row in check["rows"]} == {
         (model, moment) for model in ("eta", "B4") for moment in ("purchase", "in_flight")
     }
@@ -227,16 +241,22 @@ def test_a_new_version_tells_how_it_did_against_a_rival_on_earlier_days(trained:
 def test_without_a_moment_training_learns_from_all_of_the_data(
     orders: Path, empty: Path, tmp_path: Path
 ) -> None:
-    known = as_known_on(orders, tmp_path / "known", QUICK)
-    ran_well(
-        "train", known, "--source", "olist", "--json", empty.with_name("told.json"), models=empty
+    truncated = write_as_of_day(orders, tmp_path / "known", QUICK)
+    run_ok(
+        "train",
+        truncated,
+        "--source",
+        "olist",
+        "--json",
+        empty.with_name("told.json"),
+        models=empty,
     )
-    told = pd.Timestamp(figures(empty.with_name("told.json"))["data"]["through"]).tz_convert(
+    through = pd.Timestamp(figures(empty.with_name("told.json"))["data"]["through"]).tz_convert(
         "America/Sao_Paulo"
     )
     assert (
-        told.strftime("%Y-%m-%d %H:%M:%S")
-        == read(known / ORDERS)[list(STATUS_OF_STAMP)].to_numpy().max()
+        through.strftime("%Y-%m-%d %H:%M:%S")
+        == read(truncated / ORDERS)[list(STATUS_OF_TIMESTAMP)].to_numpy().max()
     )
 
 
@@ -251,15 +271,15 @@ def test_the_same_data_make_the_same_version_byte_for_byte_in_another_process_an
 
 def test_scores_are_one_row_for_every_open_parcel(orders: Path, models: Path) -> None:
     out = score(orders, EARLY, models)
-    table, told = pd.read_csv(out), figures(out.with_suffix(".json"))
+    table, report = pd.read_csv(out), figures(out.with_suffix(".json"))
     assert set(table.columns) == SCORE_COLUMNS
     in_flight, expired = ids(out), ids(beside(out))
     assert sorted(in_flight + expired) == sorted(open_orders(orders, EARLY))
     assert in_flight
     assert expired
-    assert (told["in_flight"], told["expired"]) == (len(in_flight), len(expired))
-    assert told["delay_states"] == table["delay_state"].value_counts().to_dict()
-    assert set(table["model_version"]) == {told["model_version"]}
+    assert (report["in_flight"], report["expired"]) == (len(in_flight), len(expired))
+    assert report["delay_states"] == table["delay_state"].value_counts().to_dict()
+    assert set(table["model_version"]) == {report["model_version"]}
     assert set(table["as_of"]) == {f"{EARLY} 03:00:00+00:00"}
     ends_late_or_never = table["window_to"].isna() | (table["window_to"] >= table["window_from"])
     assert ends_late_or_never.all()
@@ -292,14 +312,14 @@ def test_scoring_again_writes_the_same_bytes_and_trains_nothing(orders: Path, mo
 def test_what_happened_later_changes_no_byte_of_a_score(
     orders: Path, tmp_path: Path, day: str
 ) -> None:
-    known = as_known_on(orders, tmp_path / "known", day)
+    truncated = write_as_of_day(orders, tmp_path / "known", day)
     (tmp_path / "then").mkdir()
     (tmp_path / "now").mkdir()
     then, now = (
-        score(known, day, tmp_path / "then" / "models"),
+        score(truncated, day, tmp_path / "then" / "models"),
         score(orders, day, tmp_path / "now" / "models"),
     )
-    assert len(read(known / ORDERS)) < len(read(orders / ORDERS))
+    assert len(read(truncated / ORDERS)) < len(read(orders / ORDERS))
     assert files(then.parent) == files(now.parent)
 
 
@@ -307,10 +327,10 @@ def test_given_up_orders_stay_in_flight_until_the_end_of_the_data(
     orders: Path, models: Path
 ) -> None:
     table = read(orders / ORDERS)
-    given_up = set(table.loc[table["order_status"].isin(["canceled", "unavailable"]), "order_id"])
+    abandoned = set(table.loc[table["order_status"].isin(["canceled", "unavailable"]), "order_id"])
     lost = set(table.loc[table["order_status"].eq("shipped"), "order_id"])
     before = score(orders, "2018-05-01", models)
-    assert given_up < set(ids(before) + ids(beside(before)))
+    assert abandoned < set(ids(before) + ids(beside(before)))
     after = score(orders, "2018-07-01", models)
     assert set(ids(after) + ids(beside(after))) == lost
 
@@ -331,9 +351,9 @@ def test_a_score_uses_the_newest_version_that_had_not_learned_beyond_its_moment(
 def test_a_score_trains_a_version_when_none_had_learned_so_little(
     orders: Path, trained: Trained, models: Path
 ) -> None:
-    told = figures(score(orders, QUICK, models).with_suffix(".json"))
-    assert told["model_version"].startswith(QUICK.replace("-", "."))
-    assert versions(models) == sorted([told["model_version"], trained.early, trained.late])
+    report = figures(score(orders, QUICK, models).with_suffix(".json"))
+    assert report["model_version"].startswith(QUICK.replace("-", "."))
+    assert versions(models) == sorted([report["model_version"], trained.early, trained.late])
 
 
 def test_a_moment_with_an_offset_is_taken_as_it_is(orders: Path, models: Path) -> None:
@@ -405,11 +425,11 @@ def test_a_backtest_tells_every_documented_figure(backtest: Any) -> None:
     assert {frozenset(row) for row in backtest["differences"]} == {
         frozenset({"model", "against", "moment", "metric", "mean", "low", "high"})
     }
-    own = EXTRA | FIGURES_OF_A_WHOLE_REPLAY
-    assert {frozenset(row.keys() - own) for row in backtest["by_month"]} == {
+    optional_figures = EXTRA | FIGURES_OF_A_WHOLE_REPLAY
+    assert {frozenset(row.keys() - optional_figures) for row in backtest["by_month"]} == {
         frozenset(FIGURES | {"month"})
     }
-    assert {frozenset(row.keys() - own) for row in backtest["by_segment"]} == {
+    assert {frozenset(row.keys() - optional_figures) for row in backtest["by_segment"]} == {
         frozenset(FIGURES | FIGURES_OF_RANGES | {"segment", "value"})
     }
     assert backtest["truth"] is None
@@ -615,10 +635,10 @@ def test_the_configuration_decides_the_model(orders: Path, empty: Path) -> None:
     config = empty.with_name("config.toml")
     config.write_text("[model]\ntrees = 7\nleaf_rows = 50\n")
     _, configured = train(orders, QUICK, empty, "--config", config)
-    _, usual = train(orders, QUICK, empty)
+    _, defaults = train(orders, QUICK, empty)
     assert (configured["parameters"]["trees"], configured["parameters"]["leaf_rows"]) == (7, 50)
-    assert {**usual["parameters"], "trees": 7, "leaf_rows": 50} == configured["parameters"]
-    assert configured["files"]["arrays.npz"]["bytes"] < usual["files"]["arrays.npz"]["bytes"]
+    assert {**defaults["parameters"], "trees": 7, "leaf_rows": 50} == configured["parameters"]
+    assert configured["files"]["arrays.npz"]["bytes"] < defaults["files"]["arrays.npz"]["bytes"]
 
 
 @pytest.mark.parametrize(
@@ -640,23 +660,23 @@ def test_the_calendar_file_counts_wherever_a_model_learns_or_forecasts(
     calendar.write_text(
         f'version = "1"\n[[places]]\ncountry = "BR"\nclosed = [{wednesdays}]\n', encoding="utf-8"
     )
-    told: list[tuple[str, bytes]] = []
+    runs: list[tuple[str, bytes]] = []
     for environment in ({}, {"ETA_CALENDAR": ""}, {"ETA_CALENDAR": str(calendar)}):
-        folder = shutil.copytree(models, models.with_name(f"run{len(told)}") / "models")
+        folder = shutil.copytree(models, models.with_name(f"run{len(runs)}") / "models")
         words = [
             orders if word == "DATA" else folder.parent / word if word == "scores.csv" else word
             for word in command.split()
         ]
         ran = run(*words, "--json", folder.with_name("told.json"), models=folder, **environment)
         assert ran.status == 0, ran.err
-        known = re.sub(
+        json_text = re.sub(
             r'"(fit|predict)_seconds": [0-9.e-]+',
             "",
             folder.with_name("told.json").read_text(encoding="utf-8"),
         )
         scores = folder.with_name("scores.csv")
-        told.append((known, scores.read_bytes() if scores.exists() else b""))
-    assert told[0] == told[1] != told[2]
+        runs.append((json_text, scores.read_bytes() if scores.exists() else b""))
+    assert runs[0] == runs[1] != runs[2]
 
 
 def test_a_calendar_file_that_cannot_be_used_ends_the_command_in_one_line(
@@ -680,11 +700,11 @@ def test_a_calendar_file_that_cannot_be_used_ends_the_command_in_one_line(
 
 
 def test_the_configuration_decides_when_to_warn(orders: Path, models: Path) -> None:
-    config, told = models.with_name("config.toml"), models.with_name("told.json")
+    config, json_file = models.with_name("config.toml"), models.with_name("told.json")
     on_track = []
     for risk in (0.001, 0.25):
         config.write_text(f"[delays]\nrisk_at = {risk}\n")
-        ran_well(
+        run_ok(
             "score",
             orders,
             "--source",
@@ -694,14 +714,16 @@ def test_the_configuration_decides_when_to_warn(orders: Path, models: Path) -> N
             "--config",
             config,
             "--json",
-            told,
+            json_file,
             models=models,
         )
-        on_track.append(figures(told)["delay_states"].get("on_track", 0))
+        on_track.append(figures(json_file)["delay_states"].get("on_track", 0))
     assert on_track[0] < on_track[1]
 
 
-@pytest.mark.parametrize("file", ["arrays.npz", "stages.json", "support.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "file", ["arrays.npz", "stage_durations.json", "support.json", "manifest.json"]
+)
 def test_a_corrupted_version_is_refused_by_name_and_scores_nothing(
     orders: Path, trained: Trained, models: Path, file: str
 ) -> None:
@@ -737,27 +759,27 @@ def test_a_score_says_that_it_refused_a_corrupted_version_and_uses_the_last_good
 
 
 def test_a_version_is_promoted_and_rolled_back(trained: Trained, models: Path) -> None:
-    told = models.with_name("told.json")
+    json_file = models.with_name("told.json")
     serving = []
     for command in (["promote", trained.early], ["promote", trained.late], ["rollback"]):
-        ran_well("models", *command, models=models)
-        ran_well("models", "list", "--json", told, models=models)
-        assert [row["version"] for row in figures(told)["versions"]] == [
+        run_ok("models", *command, models=models)
+        run_ok("models", "list", "--json", json_file, models=models)
+        assert [row["version"] for row in figures(json_file)["versions"]] == [
             trained.late,
             trained.early,
         ]
-        assert figures(told)["serves"] in [
-            row["version"] for row in figures(told)["versions"] if row["serves"]
+        assert figures(json_file)["active"] in [
+            row["version"] for row in figures(json_file)["versions"] if row["active"]
         ]
-        serving.append(figures(told)["serves"])
+        serving.append(figures(json_file)["active"])
     assert serving == [trained.early, trained.late, trained.early]
 
 
 def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(
     orders: Path, trained: Trained, models: Path, tmp_path: Path
 ) -> None:
-    ran_well("models", "promote", trained.early, models=models)
-    said = ran_well(
+    run_ok("models", "promote", trained.early, models=models)
+    output = run_ok(
         "update",
         orders,
         "--source",
@@ -768,23 +790,23 @@ def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(
         tmp_path / "update.json",
         models=models,
     )
-    told = figures(tmp_path / "update.json")
-    assert told["from"] == trained.early
-    assert told["serves"]
-    assert f"version {told['version']} is {trained.early}" in " ".join(said.split())
-    folder, before = models / told["version"], models / trained.early
+    report = figures(tmp_path / "update.json")
+    assert report["from"] == trained.early
+    assert report["active"]
+    assert f"version {report['version']} is {trained.early}" in " ".join(output.split())
+    folder, before = models / report["version"], models / trained.early
     assert (folder / "arrays.npz").read_bytes() == (before / "arrays.npz").read_bytes()
-    assert figures(folder / "drift.json") == told["drift"] != figures(before / "drift.json")
-    assert figures(folder / "habits.json") != figures(before / "habits.json")
+    assert figures(folder / "drift.json") == report["drift"] != figures(before / "drift.json")
+    assert figures(folder / "place_effects.json") != figures(before / "place_effects.json")
     assert figures(folder / "manifest.json")["updated"]["fitted"] == trained.early
-    assert trained.early in ran_well("models", "rollback", models=models)
+    assert trained.early in run_ok("models", "rollback", models=models)
 
 
 def test_an_update_of_a_version_that_does_not_serve_leaves_what_serves(
     orders: Path, trained: Trained, models: Path
 ) -> None:
-    ran_well("models", "promote", trained.late, models=models)
-    ran_well(
+    run_ok("models", "promote", trained.late, models=models)
+    run_ok(
         "update",
         orders,
         "--source",
@@ -828,44 +850,46 @@ def test_a_version_that_follows_no_drift_is_not_updated(
     ],
 )
 def test_an_update_needs_a_version_that_had_not_learned_more(
-    orders: Path, models: Path, options: list[str], said: str
+    orders: Path, models: Path, options: list[str], message: str
 ) -> None:
     ran = run("update", orders, "--source", "olist", *options, models=models)
     assert ran.status == 2
-    assert said in " ".join(ran.err.split())
+    assert message in " ".join(ran.err.split())
 
 
 def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(
     trained: Trained, models: Path
 ) -> None:
-    ran_well("models", "promote", trained.early, models=models)
+    run_ok("models", "promote", trained.early, models=models)
     spoil(models, trained.late)
     ran = run("models", "promote", trained.late, models=models)
     assert (ran.status, len(ran.errors)) == (2, 1)
     assert trained.late in ran.errors[0]
-    told = models.with_name("told.json")
-    assert "refused" in ran_well("models", "list", "--json", told, models=models)
-    assert figures(told)["serves"] == trained.early
-    assert [set(row) for row in figures(told)["versions"]] == [
-        {"version", "refused"},
-        {"version", "data", "serves"},
+    json_file = models.with_name("told.json")
+    assert "rejected" in run_ok("models", "list", "--json", json_file, models=models)
+    assert figures(json_file)["active"] == trained.early
+    assert [set(row) for row in figures(json_file)["versions"]] == [
+        {"version", "rejected"},
+        {"version", "data", "active"},
     ]
 
 
 def test_a_version_shows_what_it_is_made_of(trained: Trained, models: Path) -> None:
-    told = models.with_name("told.json")
-    said = ran_well("models", "show", trained.early, "--json", told, models=models)
-    assert figures(told) == json.loads((models / trained.early / "manifest.json").read_bytes())
-    assert figures(told)["data"]["sha256"] in said
+    json_file = models.with_name("told.json")
+    output = run_ok("models", "show", trained.early, "--json", json_file, models=models)
+    assert figures(json_file) == json.loads((models / trained.early / "manifest.json").read_bytes())
+    assert figures(json_file)["data"]["sha256"] in output
 
 
 def test_two_versions_are_compared_by_their_own_checks(trained: Trained, models: Path) -> None:
-    told = models.with_name("told.json")
-    said = ran_well("models", "compare", trained.early, trained.late, "--json", told, models=models)
+    json_file = models.with_name("told.json")
+    output = run_ok(
+        "models", "compare", trained.early, trained.late, "--json", json_file, models=models
+    )
     for version in (trained.early, trained.late):
-        check = figures(told)[version]
-        assert f"{check['from']} to {check['to']}" in said
-        assert version in said
+        check = figures(json_file)[version]
+        assert f"{check['from']} to {check['to']}" in output
+        assert version in output
 
 
 @pytest.mark.parametrize("writes", [0, 2, 4])
@@ -941,10 +965,10 @@ class Scored(NamedTuple):
 
 @pytest.fixture(scope="module")
 def scored(eta_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Scored:
-    known = as_known_on(eta_data / "olist", tmp_path_factory.mktemp("known"), REAL_DAY)
+    truncated = write_as_of_day(eta_data / "olist", tmp_path_factory.mktemp("known"), REAL_DAY)
     then, now = (
         score(data, REAL_DAY, tmp_path_factory.mktemp("scored") / "models")
-        for data in (known, eta_data / "olist")
+        for data in (truncated, eta_data / "olist")
     )
     return Scored(then, now)
 
@@ -962,28 +986,28 @@ def test_every_real_open_parcel_is_scored_once(scored: Scored, eta_data: Path) -
     rows = ids(scored.now) + ids(beside(scored.now))
     assert sorted(rows) == sorted(open_orders(eta_data / "olist", REAL_DAY))
     assert len(rows) == 1_768
-    told = figures(scored.now.with_suffix(".json"))
-    assert told["in_flight"] + told["expired"] == 1_768
-    assert sum(told["delay_states"].values()) == told["in_flight"]
+    report = figures(scored.now.with_suffix(".json"))
+    assert report["in_flight"] + report["expired"] == 1_768
+    assert sum(report["delay_states"].values()) == report["in_flight"]
 
 
 @on_real_orders
 def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(
     eta_data: Path, tmp_path: Path
 ) -> None:
-    told = tmp_path / "figures.json"
+    json_file = tmp_path / "figures.json"
     days = ("--from", "2018-01-01", "--to", "2018-01-31", "--models", "eta,eta-delivered-only")
-    ran_well(
+    run_ok(
         "backtest",
         eta_data / "olist",
         "--source",
         "olist",
         *days,
         "--json",
-        told,
+        json_file,
         models=tmp_path / "models",
     )
-    rows = {row["model"]: row for row in figures(told)["rows"] if row["moment"] == "purchase"}
+    rows = {row["model"]: row for row in figures(json_file)["rows"] if row["moment"] == "purchase"}
     eta, delivered_only = rows["eta"], rows["eta-delivered-only"]
     assert eta["n"] == delivered_only["n"] > 2_000
     # Calibration gives back most of what that costs, not all.
@@ -991,7 +1015,7 @@ def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(
     assert delivered_only["crps_censored_days"] > eta["crps_censored_days"] + 0.1
     (gap,) = (
         row
-        for row in figures(told)["differences"]
+        for row in figures(json_file)["differences"]
         if (row["moment"], row["metric"]) == ("purchase", "crps_censored_days")
     )
     assert gap["high"] < 0.0
@@ -1029,10 +1053,10 @@ def test_a_version_that_knows_more_than_the_morning_asked_about_says_so(
 
 
 def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) -> None:
-    told, picture, file, models = (
+    json_file, picture, file, models = (
         tmp_path / name for name in ("figures.json", "promises.png", "promise.toml", "models")
     )
-    asked = (
+    arguments = (
         "promise",
         "simulate",
         orders,
@@ -1043,12 +1067,12 @@ def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) 
         "--to",
         "2018-03-31",
         "--json",
-        told,
+        json_file,
     )
-    said = ran_well(*asked, "--picture", picture, models=models)
-    own = figures(told)
+    output = run_ok(*arguments, "--picture", picture, models=models)
+    baseline = figures(json_file)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "days saved" in said
+    assert "days saved" in output
     assert {
         "total",
         "by_segment",
@@ -1059,17 +1083,17 @@ def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) 
         "refit",
         "data",
         "eta_version",
-    } == own.keys()
+    } == baseline.keys()
     file.write_text(
         'version = "early"\non_time_rate = 0.6\n[bounds]\nlatest_days = 50\n', encoding="utf-8"
     )
-    ran_well(*asked, "--policy", file, models=models)
-    early = figures(told)
-    assert (own["policy"], early["policy"]) == (None, "early")
-    assert early["total"]["n"] == own["total"]["n"]
-    assert early["total"]["promised_days_mean"] < own["total"]["promised_days_mean"]
-    assert early["total"]["on_time_share"] <= own["total"]["on_time_share"]
-    assert early["total"]["shop_promised_days_mean"] == own["total"]["shop_promised_days_mean"]
+    run_ok(*arguments, "--policy", file, models=models)
+    early = figures(json_file)
+    assert (baseline["policy"], early["policy"]) == (None, "early")
+    assert early["total"]["n"] == baseline["total"]["n"]
+    assert early["total"]["promised_days_mean"] < baseline["total"]["promised_days_mean"]
+    assert early["total"]["on_time_share"] <= baseline["total"]["on_time_share"]
+    assert early["total"]["shop_promised_days_mean"] == baseline["total"]["shop_promised_days_mean"]
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from eta.api.schemas.estimates import Estimates
-from eta.api.schemas.scores import Scores
+from eta.api.schemas.estimates import EstimateResponse
+from eta.api.schemas.scores import ScoreList
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
-from eta.forecast.baselines.lane_quantiles import RUNGS
+from eta.forecast.baselines.lane_quantiles import FALLBACK_LEVELS
 from eta.model import hot_swap as serving
-from eta.model.fallback import LANE_MEDIANS
-from eta.model.hot_swap import Current, Serving
+from eta.model.fallback import FALLBACK_FILE
+from eta.model.hot_swap import ActiveModel, ActiveModelLoader
 from eta.model.registry import Registry
-from eta.service.estimates.estimate_delivery import quote_delivery, smoke_test
-from eta.service.estimates.hypothetical_shipments import ordered
-from eta.service.scoring.assessment import Answer, AnswerCode, Terms
+from eta.service.estimates.estimate_delivery import estimate_delivery, smoke_test
+from eta.service.estimates.hypothetical_shipments import order_event
+from eta.service.scoring.assessment import Assessment, AssessmentCode, AssessmentOptions
 from eta.service.scoring.score_shipments import score_shipments
 from support.model_app import KEY, NOW, application, save_medians, save_model
 
@@ -66,7 +66,7 @@ def medians_alone(models: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry is looked at much more often than in service."""
-    monkeypatch.setattr(serving, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(serving, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -81,11 +81,11 @@ def score(client: TestClient, *shipments: dict[str, Any]) -> list[dict[str, Any]
         "as_of": SCORED_AT,
         "shipments": [{"order_time": ORDERED, **shipment} for shipment in shipments],
     }
-    answered = client.post("/v1/score", json=body, headers=WITH_KEY)
-    assert answered.status_code == 200, answered.text
-    Scores.model_validate_json(answered.text)
-    told: dict[str, Any] = answered.json()
-    return list(told["results"])
+    response = client.post("/v1/score", json=body, headers=WITH_KEY)
+    assert response.status_code == 200, response.text
+    ScoreList.model_validate_json(response.text)
+    answer: dict[str, Any] = response.json()
+    return list(answer["results"])
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -116,7 +116,7 @@ def test_without_a_version_the_medians_answer_and_say_so(client: TestClient) -> 
         <= result["estimated_delivery_date_max"]
     )
     assert "2026-05-20" < result["estimated_delivery_date"] < "2026-05-27"
-    assert result["promise"]["is_ours"]
+    assert result["promise"]["is_proposed"]
     assert result["promise"]["on_time_probability"] >= 0.9
     assert result["basis"] == {
         "level": "service+lane",
@@ -125,8 +125,8 @@ def test_without_a_version_the_medians_answer_and_say_so(client: TestClient) -> 
         "abstained": False,
     }
     assert result["basis"]["n_effective"] >= 30
-    told = client.get("/readyz").json()
-    assert (told["status"], told["model_version"], told["details"]) == (
+    readiness = client.get("/readyz").json()
+    assert (readiness["status"], readiness["model_version"], readiness["details"]) == (
         "degraded",
         None,
         ["there is no model version"],
@@ -134,8 +134,8 @@ def test_without_a_version_the_medians_answer_and_say_so(client: TestClient) -> 
 
 
 def test_a_score_says_degraded_as_a_whole(client: TestClient) -> None:
-    told = client.post("/v1/score", json={"shipments": []}, headers=WITH_KEY).json()
-    assert (told["degraded"], told["model_version"]) == (True, None)
+    answer = client.post("/v1/score", json={"shipments": []}, headers=WITH_KEY).json()
+    assert (answer["degraded"], answer["model_version"]) == (True, None)
 
 
 def test_a_parcel_in_flight_is_shown_no_day_that_has_passed(client: TestClient) -> None:
@@ -187,7 +187,7 @@ def test_lanes_of_which_little_is_known_climb_the_rungs_or_have_no_dates(
     ) == (level, "no_model", True, False)
     assert (result["estimated_delivery_date"] is None) == (level == "none")
     assert (result["basis"]["n_effective"] >= 30) == (level != "none")
-    assert level in (*RUNGS, "none")
+    assert level in (*FALLBACK_LEVELS, "none")
 
 
 def test_medians_flag_nothing_but_a_promise_that_has_passed(client: TestClient) -> None:
@@ -235,25 +235,26 @@ def test_other_medians_are_taken_up_and_broken_ones_are_not(medians_alone: Path)
             lambda: score(client, NEAR)[0]["basis"]["n_effective"] < before["basis"]["n_effective"]
         )
         (after,) = score(client, NEAR)
-        spoil(medians_alone / LANE_MEDIANS)
+        spoil(medians_alone / FALLBACK_FILE)
         wait_until(lambda: len(client.get("/readyz").json()["details"]) == 2)
         assert "differs from the digest in it" in client.get("/readyz").json()["details"][1]
         assert score(client, NEAR) == [after]
         assert (
-            fewer.laws["service+lane"]["post|?|AT-9>AT-1"].parcels == after["basis"]["n_effective"]
+            fewer.distributions["service+lane"]["post|?|AT-9>AT-1"].parcels
+            == after["basis"]["n_effective"]
         )
-        (medians_alone / LANE_MEDIANS).unlink()
+        (medians_alone / FALLBACK_FILE).unlink()
         wait_until(lambda: score(client, NEAR)[0]["estimated_delivery_date"] is None)
         assert len(client.get("/readyz").json()["details"]) == 1
 
 
 def test_broken_medians_are_told_while_a_version_serves(models: Path) -> None:
-    spoil(models / LANE_MEDIANS)
+    spoil(models / FALLBACK_FILE)
     with TestClient(application(models)) as client:
-        told = client.get("/readyz").json()
-        assert told["status"] == "degraded"
-        assert told["model_version"]
-        assert LANE_MEDIANS in told["details"][0]
+        readiness = client.get("/readyz").json()
+        assert readiness["status"] == "degraded"
+        assert readiness["model_version"]
+        assert FALLBACK_FILE in readiness["details"][0]
         assert score(client, NEAR)[0]["degraded"] is False
 
 
@@ -262,13 +263,13 @@ def test_a_shipment_that_is_followed_has_dates_without_a_model(client: TestClien
         "/v1/shipments", json={"external_id": "A1", "order_time": ORDERED, **NEAR}, headers=WITH_KEY
     )
     assert registered.status_code == 201, registered.text
-    told = client.get(f"/v1/shipments/{registered.json()['id']}", headers=WITH_KEY).json()
-    assert (told["forecast"]["degraded"], told["forecast"]["model_version"]) == (True, None)
-    assert told["forecast"]["estimated_delivery_date"]
-    assert told["expected_next_scan_by"] is None
+    shipment = client.get(f"/v1/shipments/{registered.json()['id']}", headers=WITH_KEY).json()
+    assert (shipment["forecast"]["degraded"], shipment["forecast"]["model_version"]) == (True, None)
+    assert shipment["forecast"]["estimated_delivery_date"]
+    assert shipment["expected_next_scan_by"] is None
 
 
-def just_ordered(current: Current) -> Answer:
+def just_ordered(current: ActiveModel) -> Assessment:
     """What is said of an order the moment it is placed."""
     origin, destination = Place(country="AT", region="9"), Place(country="AT", region="1")
     shipment = Shipment(
@@ -280,24 +281,29 @@ def just_ordered(current: Current) -> Answer:
         carrier="post",
     )
     (answer,) = score_shipments(
-        [shipment], [ordered(shipment)], current.answering, NOW, policy=DelayPolicy(), terms=Terms()
+        [shipment],
+        [order_event(shipment)],
+        current.predictor,
+        NOW,
+        policy=DelayPolicy(),
+        options=AssessmentOptions(),
     )
     return answer
 
 
 def test_the_medians_stand_in_for_a_model_that_serves(sound: Path) -> None:
-    watched = Serving(sound, smoke_test)
-    watched.look()
+    watched = ActiveModelLoader(sound, smoke_test)
+    watched.refresh()
     current = watched.current
-    assert current.served is current.answering
-    without = current.without_model()
-    assert (without.version, without.is_degraded, str(without.learned_on)) == (
+    assert current.served is current.predictor
+    without = current.as_fallback()
+    assert (without.version, without.is_degraded, str(without.trained_through)) == (
         None,
         True,
         "2026-05-10",
     )
     model, medians = just_ordered(current), just_ordered(without)
-    assert (model.code, medians.code) == (AnswerCode.OK, AnswerCode.NO_MODEL)
+    assert (model.code, medians.code) == (AssessmentCode.OK, AssessmentCode.NO_MODEL)
     assert model.estimated_on is not None
     assert medians.estimated_on is not None
     # Half a day and a tenth later than half of the parcels.
@@ -305,12 +311,12 @@ def test_the_medians_stand_in_for_a_model_that_serves(sound: Path) -> None:
 
 
 def test_of_a_registry_without_anything_nothing_is_said(tmp_path: Path) -> None:
-    watched = Serving(tmp_path / "models", smoke_test)
-    watched.look()
-    assert (watched.current.answering, watched.current.fallback) == (None, None)
+    watched = ActiveModelLoader(tmp_path / "models", smoke_test)
+    watched.refresh()
+    assert (watched.current.predictor, watched.current.fallback) == (None, None)
     answer = just_ordered(watched.current)
     assert (answer.code, answer.estimated_on, answer.support_level, answer.support_parcels) == (
-        AnswerCode.NO_MODEL,
+        AssessmentCode.NO_MODEL,
         None,
         "none",
         0,
@@ -326,24 +332,24 @@ def estimate(client: TestClient, **lane: Any) -> dict[str, Any]:
         **lane,
         "carriers": [carrier],
     }
-    answered = client.post("/v1/estimates", json=body, headers=WITH_KEY)
-    assert answered.status_code == 200, answered.text
-    Estimates.model_validate_json(answered.text)
-    told: dict[str, Any] = answered.json()
-    return told
+    response = client.post("/v1/estimates", json=body, headers=WITH_KEY)
+    assert response.status_code == 200, response.text
+    EstimateResponse.model_validate_json(response.text)
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
 def test_an_estimate_without_a_version_says_what_the_score_of_such_an_order_says(
     client: TestClient,
 ) -> None:
-    told = estimate(client)
-    assert (told["degraded"], told["model_version"]) == (True, None)
+    answer = estimate(client)
+    assert (answer["degraded"], answer["model_version"]) == (True, None)
     body = {"as_of": ORDERED, "shipments": [{"order_time": ORDERED, **NEAR}]}
     (scored,) = client.post("/v1/score", json=body, headers=WITH_KEY).json()["results"]
-    (result,) = told["results"]
-    own = {name for name in result if result[name] != scored.get(name)}
+    (result,) = answer["results"]
+    differing = {name for name in result if result[name] != scored.get(name)}
     # Its law lies between those of the times of day before and after the order.
-    assert own <= {
+    assert differing <= {
         "desired_delivery_probability",
         "cutoff",
         "ship_on_date",
@@ -359,23 +365,27 @@ def test_a_model_over_its_time_budget_is_answered_for_by_the_medians(
 ) -> None:
     released = threading.Event()
 
-    def slow(lane: Shipment, services: Any, served: Any, **terms: Any) -> Any:
+    def slow(lane: Shipment, services: Any, served: Any, **options: Any) -> Any:
         if served.version:
             released.wait(15.0)
-        return quote_delivery(lane, services, served, **terms)
+        return estimate_delivery(lane, services, served, **options)
 
     with TestClient(application(sound)) as client:
         version = client.get("/readyz").json()["model_version"]
         assert estimate(client)["model_version"] == version
-        monkeypatch.setattr("eta.api.routes.estimates.quote_delivery", slow)
-        told = estimate(client)
-        assert (told["degraded"], told["model_version"], told["results"][0]["confidence_code"]) == (
+        monkeypatch.setattr("eta.api.routes.estimates.estimate_delivery", slow)
+        answer = estimate(client)
+        assert (
+            answer["degraded"],
+            answer["model_version"],
+            answer["results"][0]["confidence_code"],
+        ) == (
             True,
             None,
             "no_model",
         )
-        assert told["results"][0]["model_version"] is None
-        assert told["results"][0]["estimated_delivery_date"]
+        assert answer["results"][0]["model_version"] is None
+        assert answer["results"][0]["estimated_delivery_date"]
         assert client.get("/readyz").json()["status"] == "ready"
         released.set()
         wait_until(lambda: estimate(client)["model_version"] == version)

@@ -50,16 +50,16 @@ def run(command: str, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which the demo has run, and what it printed."""
     folder = tmp_path_factory.mktemp("readme")
     return folder, run("eta demo --picture forecast.png", folder)
 
 
 def test_the_demo_shows_the_comparison_and_parcels_with_their_curves(
-    shown: tuple[Path, str],
+    demo_run: tuple[Path, str],
 ) -> None:
-    folder, printed = shown
+    folder, printed = demo_run
     assert "oracle" in printed
     assert "parcels in flight" in printed
     assert re.search(r"arrives 20\d\d-\d\d-\d\d to 20\d\d-\d\d-\d\d with 80 %; promised", printed)
@@ -67,9 +67,9 @@ def test_the_demo_shows_the_comparison_and_parcels_with_their_curves(
     assert (folder / "forecast.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_notebook_runs(shown: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    (shown[0] / "notebooks").mkdir(exist_ok=True)
-    monkeypatch.chdir(shown[0] / "notebooks")
+def test_every_notebook_runs(demo_run: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (demo_run[0] / "notebooks").mkdir(exist_ok=True)
+    monkeypatch.chdir(demo_run[0] / "notebooks")
     monkeypatch.setenv("MPLBACKEND", "agg")
     for notebook in NOTEBOOKS:
         cells = [
@@ -77,14 +77,14 @@ def test_every_notebook_runs(shown: tuple[Path, str], monkeypatch: pytest.Monkey
             for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
             if cell["cell_type"] == "code"
         ]
-        known: dict[str, Any] = {}
+        namespace: dict[str, Any] = {}
         for cell in cells:
-            exec("".join(cell["source"]), known)  # noqa: S102  # our own cells, as a reader would run them
-        assert not known["table"].empty
+            exec("".join(cell["source"]), namespace)  # noqa: S102  # our own cells, as a reader would run them
+        assert not namespace["table"].empty
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(shown: tuple[Path, str]) -> None:
-    folder, _ = shown
+def test_a_folder_that_holds_something_else_is_left_alone(demo_run: tuple[Path, str]) -> None:
+    folder, _ = demo_run
     (folder / "mine").mkdir()
     (folder / "mine" / "thesis.txt").write_text("all of it", encoding="utf-8")
     with pytest.raises(AssertionError, match="holds something else"):
@@ -92,8 +92,8 @@ def test_a_folder_that_holds_something_else_is_left_alone(shown: tuple[Path, str
     assert (folder / "mine" / "thesis.txt").read_text(encoding="utf-8") == "all of it"
 
 
-def test_the_commands_run_as_written(shown: tuple[Path, str], tmp_path: Path) -> None:
-    folder = shutil.copytree(shown[0], tmp_path / "copy")
+def test_the_commands_run_as_written(demo_run: tuple[Path, str], tmp_path: Path) -> None:
+    folder = shutil.copytree(demo_run[0], tmp_path / "copy")
     commands = [line for block in SHELL for line in block.splitlines() if line.startswith("eta ")]
     assert len(commands) == 5
     for command in commands:
@@ -103,9 +103,9 @@ def test_the_commands_run_as_written(shown: tuple[Path, str], tmp_path: Path) ->
 
 
 def test_a_shipment_is_remembered_as_the_readme_shows(
-    shown: tuple[Path, str], tmp_path: Path
+    demo_run: tuple[Path, str], tmp_path: Path
 ) -> None:
-    folder = shutil.copytree(shown[0], tmp_path / "copy")
+    folder = shutil.copytree(demo_run[0], tmp_path / "copy")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -119,14 +119,18 @@ def test_a_shipment_is_remembered_as_the_readme_shows(
             printed = run(RECORDED.replace(":8000", f":{port}"), folder)
         finally:
             server.terminate()
-    told = json.loads(printed[printed.index('{"object":"Shipments"') :])["results"][0]
-    assert (told["external_id"], told["tracking_number"], told["forecast"]["status"]) == (
+    shipment = json.loads(printed[printed.index('{"object":"Shipments"') :])["results"][0]
+    assert (
+        shipment["external_id"],
+        shipment["tracking_number"],
+        shipment["forecast"]["status"],
+    ) == (
         "A-1002",
         "RF1002",
         "in_transit",
     )
-    assert [entry["event_code"] for entry in told["journey"]] == ["order_created", "accepted"]
-    assert told["forecast"]["estimated_delivery_date"]
+    assert [entry["event_code"] for entry in shipment["journey"]] == ["order_created", "accepted"]
+    assert shipment["forecast"]["estimated_delivery_date"]
     assert (folder / "eta.sqlite").is_file()
 
 
@@ -134,9 +138,9 @@ def test_a_shipment_is_remembered_as_the_readme_shows(
     ("request_", "said"), list(zip(REQUESTS, ANSWERS, strict=True)), ids=["estimates", "score"]
 )
 def test_an_answer_has_what_the_readme_shows_of_it(
-    shown: tuple[Path, str], request_: tuple[str, Any], said: dict[str, Any]
+    demo_run: tuple[Path, str], request_: tuple[str, Any], documented: dict[str, Any]
 ) -> None:
-    folder, _ = shown
+    folder, _ = demo_run
     with TestClient(
         create_app(Settings(models=folder / "models", is_demo=True)), base_url="http://127.0.0.1"
     ) as client:
@@ -146,11 +150,11 @@ def test_an_answer_has_what_the_readme_shows_of_it(
     assert first["degraded"] is False
     dates = {
         name: value
-        for name, value in said.items()
+        for name, value in documented.items()
         if name.startswith("estimated_delivery_date") or name.endswith("_code")
     }
     assert {name: first[name] for name in dates} == dates
-    assert said.keys() <= first.keys()
-    for name, part in said.items():
+    assert documented.keys() <= first.keys()
+    for name, part in documented.items():
         if isinstance(part, dict):
             assert part.keys() <= first[name].keys()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from eta.api import rate_limit
 from eta.api.app import create_app
 from eta.calendars.local_time import wall_to_instant
-from eta.domain.access import Caller
+from eta.domain.access import Principal
 from eta.domain.errors import StoreUnavailable
 from eta.settings import Settings
 from eta.store.store import SqlStore
@@ -54,7 +54,7 @@ def app(tmp_path: Path, clock: Clock) -> FastAPI:
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
-        app.state.serving.current = fixed(400)
+        app.state.model_loader.current = fixed(400)
         yield client
 
 
@@ -62,20 +62,20 @@ WALL = NOW.replace(tzinfo=None)
 ZONES = ("Europe/Vienna", "Australia/Lord_Howe", "America/Havana", "Asia/Kolkata", "UTC")
 
 
-def register(client: TestClient, **facts: Any) -> str:
-    answered = client.post("/v1/shipments", json={**SHIPMENT, **facts})
+def register(client: TestClient, **changes: Any) -> str:
+    answered = client.post("/v1/shipments", json={**SHIPMENT, **changes})
     assert answered.status_code == 201, answered.text
     return str(answered.json()["id"])
 
 
-def tell(client: TestClient, *events: dict[str, Any]) -> list[Any]:
+def post_events(client: TestClient, *events: dict[str, Any]) -> list[Any]:
     answered = client.post("/v1/events", json={"events": events})
     assert answered.status_code == 200, answered.text
     return list(answered.json()["results"])
 
 
-def look(client: TestClient, shipment_id: str, **asked: str) -> Any:
-    answered = client.get(f"/v1/shipments/{shipment_id}", params=asked)
+def get_shipment(client: TestClient, shipment_id: str, **params: str) -> Any:
+    answered = client.get(f"/v1/shipments/{shipment_id}", params=params)
     assert answered.status_code == 200, answered.text
     return answered.json()
 
@@ -84,37 +84,37 @@ def test_a_shipment_is_followed_from_its_order_to_its_arrival(
     client: TestClient, clock: Clock
 ) -> None:
     shipment_id = register(client)
-    first = look(client, shipment_id)
+    first = get_shipment(client, shipment_id)
     assert (first["forecast"]["status"], first["forecast"]["confidence_code"]) == (
         "pre_transit",
         "ok",
     )
     assert first["forecast"]["promise"] == {
         "date": "2026-05-22",
-        "is_ours": False,
+        "is_proposed": False,
         "policy": None,
         "on_time_probability": pytest.approx(0.3, abs=0.2),
     }
     clock.pass_hours(5)
     assert [
         entry["status"]
-        for entry in tell(
+        for entry in post_events(
             client, SCAN, {**SCAN, "event_code": "sorted", "occurred_at": "2026-05-20T12:00:00Z"}
         )
     ] == ["stored", "stored"]
-    second = look(client, shipment_id)
+    second = get_shipment(client, shipment_id)
     assert (second["forecast"]["status"], second["last_scan_age_hours"]) == ("in_transit", 1.0)
     assert datetime.fromisoformat(second["expected_next_scan_by"]) == datetime(
         2026, 5, 20, 12, tzinfo=UTC
     ) + timedelta(hours=150)
     clock.pass_hours(24)
-    tell(client, {**SCAN, "event_code": "delivered", "occurred_at": "2026-05-21T11:00:00Z"})
-    third = look(client, shipment_id)
+    post_events(client, {**SCAN, "event_code": "delivered", "occurred_at": "2026-05-21T11:00:00Z"})
+    third = get_shipment(client, shipment_id)
     assert (third["forecast"]["status"], third["forecast"]["estimated_delivery_date"]) == (
         "delivered",
         "2026-05-21",
     )
-    assert [revision["cause"] for revision in third["revisions"]] == ["first", "scan", "scan"]
+    assert [revision["cause"] for revision in third["revisions"]] == ["created", "event", "event"]
     assert [entry["event_code"] for entry in third["journey"]] == [
         "order_created",
         "accepted",
@@ -128,11 +128,13 @@ def test_a_past_moment_is_answered_as_it_was(client: TestClient, clock: Clock) -
     answered = []
     for hour in range(4):
         clock.pass_hours(1)
-        tell(client, {**SCAN, "event_code": "sorted", "occurred_at": f"2026-05-20T0{hour}:00:00Z"})
-        answered.append(look(client, shipment_id))
+        post_events(
+            client, {**SCAN, "event_code": "sorted", "occurred_at": f"2026-05-20T0{hour}:00:00Z"}
+        )
+        answered.append(get_shipment(client, shipment_id))
     client.patch(f"/v1/shipments/{shipment_id}", json={"carrier_code": "other"})
     for before in answered:
-        again = look(client, shipment_id, as_of=before["as_of"])
+        again = get_shipment(client, shipment_id, as_of=before["as_of"])
         assert {**again, "revisions": before["revisions"]} == before
     assert (
         client.get(
@@ -148,18 +150,18 @@ def test_a_flag_is_raised_once_and_ends(client: TestClient, clock: Clock) -> Non
     shipment_id = register(client, order_promised_delivery_date="2026-05-21")
     clock.pass_hours(1)
     for _ in range(3):
-        told = look(client, shipment_id)
-    assert [(flag["state"], flag["ended_at"]) for flag in told["flags"]] == [
+        shipment = get_shipment(client, shipment_id)
+    assert [(flag["state"], flag["ended_at"]) for flag in shipment["flags"]] == [
         ("predicted_late", None)
     ]
-    assert len(told["revisions"]) == 1
+    assert len(shipment["revisions"]) == 1
     clock.pass_hours(48)
-    assert [flag["state"] for flag in look(client, shipment_id)["flags"]] == [
+    assert [flag["state"] for flag in get_shipment(client, shipment_id)["flags"]] == [
         "predicted_late",
         "overdue",
     ]
-    tell(client, {**SCAN, "event_code": "delivered", "occurred_at": "2026-05-21T12:00:00Z"})
-    flags = look(client, shipment_id)["flags"]
+    post_events(client, {**SCAN, "event_code": "delivered", "occurred_at": "2026-05-21T12:00:00Z"})
+    flags = get_shipment(client, shipment_id)["flags"]
     assert all(flag["ended_at"] for flag in flags)
     assert datetime.fromisoformat(flags[0]["ended_at"]) == datetime.fromisoformat(
         flags[1]["raised_at"]
@@ -237,24 +239,28 @@ def test_a_time_is_kept_as_it_was_sent_and_says_where_its_zone_is_from(
         for name, value in {**SCAN, **fields}.items()
         if name != "occurred_at" or "occurred_at" in fields
     }
-    tell(client, event)
-    told = next(
+    post_events(client, event)
+    journey_event = next(
         entry
-        for entry in look(client, shipment_id)["journey"]
+        for entry in get_shipment(client, shipment_id)["journey"]
         if entry["event_code"] != "order_created"
     )
-    assert (told["occurred_at"], told["timezone_source"], told["time_ambiguous"]) == (
+    assert (
+        journey_event["occurred_at"],
+        journey_event["timezone_source"],
+        journey_event["time_ambiguous"],
+    ) == (
         occurred_at,
         source,
         is_ambiguous,
     )
-    assert told["occurred_local"] == occurred_at[:19]
+    assert journey_event["occurred_local"] == occurred_at[:19]
 
 
 def test_a_local_time_of_a_number_nobody_registered_is_read_in_utc_and_marked(
     client: TestClient,
 ) -> None:
-    tell(
+    post_events(
         client,
         {
             "carrier_code": "post",
@@ -263,8 +269,12 @@ def test_a_local_time_of_a_number_nobody_registered_is_read_in_utc_and_marked(
             "occurred_local": "2026-05-19T09:30:00",
         },
     )
-    told = look(client, register(client))["journey"][1]
-    assert (told["occurred_at"], told["timezone_source"], told["time_ambiguous"]) == (
+    journey_event = get_shipment(client, register(client))["journey"][1]
+    assert (
+        journey_event["occurred_at"],
+        journey_event["timezone_source"],
+        journey_event["time_ambiguous"],
+    ) == (
         "2026-05-19T09:30:00Z",
         "assumed_utc",
         True,
@@ -325,11 +335,11 @@ def test_lines_of_json_are_recorded_and_bad_ones_are_told_by_their_number(
 @pytest.mark.parametrize(
     ("change", "loc", "type_"),
     [
-        ({"tracking_number": None}, ["body", "events", 0], "whose"),
-        ({"external_id": "A-1"}, ["body", "events", 0], "whose"),
+        ({"tracking_number": None}, ["body", "events", 0], "shipment_reference_required"),
+        ({"external_id": "A-1"}, ["body", "events", 0], "shipment_reference_required"),
         ({"carrier_code": None}, ["body", "events", 0], "carrier_missing"),
-        ({"occurred_at": None}, ["body", "events", 0], "when"),
-        ({"occurred_local": "2026-05-19T09:30:00"}, ["body", "events", 0], "when"),
+        ({"occurred_at": None}, ["body", "events", 0], "event_time_required"),
+        ({"occurred_local": "2026-05-19T09:30:00"}, ["body", "events", 0], "event_time_required"),
         (
             {"occurred_at": "2026-05-19T09:30:00"},
             ["body", "events", 0, "occurred_at"],
@@ -352,7 +362,7 @@ def test_a_scan_that_cannot_be_used_names_its_field(
     client: TestClient, change: dict[str, Any], loc: list[Any], type_: str
 ) -> None:
     event = {name: value for name, value in {**SCAN, **change}.items() if value is not None}
-    (problem,) = (entry["problem"] for entry in tell(client, event))
+    (problem,) = (entry["problem"] for entry in post_events(client, event))
     assert (problem["errors"][0]["loc"], problem["errors"][0]["type"]) == (loc, type_)
 
 
@@ -402,7 +412,7 @@ def test_an_answer_with_a_problem_in_it_is_made_anew(client: TestClient) -> None
 
 def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: TestClient) -> None:
     register(client)
-    for change, said in (
+    for change, expected_detail in (
         ({"weight": {"value": 1, "unit": "kg"}}, "another weight; correct it with PATCH"),
         (
             {"order_time": "2026-05-18T11:00:00+02:00", "carrier_code": "other"},
@@ -410,9 +420,10 @@ def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: T
         ),
     ):
         answered = client.post("/v1/shipments", json={**SHIPMENT, **change})
-        assert (answered.status_code, said in answered.json()["detail"]) == (409, True), (
-            answered.text
-        )
+        assert (answered.status_code, expected_detail in answered.json()["detail"]) == (
+            409,
+            True,
+        ), answered.text
     late = client.post(
         "/v1/shipments",
         json={
@@ -432,7 +443,7 @@ def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: T
 
 
 def test_what_is_put_aside_is_told_as_it_was_sent(client: TestClient) -> None:
-    tell(client, {**SCAN, "occurred_at": "2020-01-01T00:00:00Z", "carrier_event_code": "X1"})
+    post_events(client, {**SCAN, "occurred_at": "2020-01-01T00:00:00Z", "carrier_event_code": "X1"})
     (entry,) = client.get("/v1/quarantine").json()["results"]
     assert (entry["carrier_code"], entry["tracking_number"], entry["shipment_id"]) == (
         "post",
@@ -466,7 +477,7 @@ def test_pages_hold_every_shipment_once(client: TestClient) -> None:
         register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
         for number in range(23)
     }
-    tell(client, *({**SCAN, "tracking_number": f"n{number}"} for number in range(0, 23, 2)))
+    post_events(client, *({**SCAN, "tracking_number": f"n{number}"} for number in range(0, 23, 2)))
     for params, expected in (
         ({}, 23),
         ({"status": "in_transit"}, 12),
@@ -474,12 +485,12 @@ def test_pages_hold_every_shipment_once(client: TestClient) -> None:
     ):
         seen, cursor = list[str](), None
         while True:
-            told = client.get(
+            page = client.get(
                 "/v1/shipments",
                 params={"limit": 5, **params, **({"cursor": cursor} if cursor else {})},
             ).json()
-            seen += [each["id"] for each in told["results"]]
-            cursor = told["next_cursor"]
+            seen += [shipment["id"] for shipment in page["results"]]
+            cursor = page["next_cursor"]
             if cursor is None:
                 break
         assert len(seen) == len(set(seen)) == expected
@@ -491,7 +502,7 @@ def test_pages_hold_every_shipment_once(client: TestClient) -> None:
     named = client.get("/v1/shipments", params={"external_ids": "A-3,A-4,nobody's"}).json()[
         "results"
     ]
-    assert sorted(each["external_id"] for each in named) == ["A-3", "A-4"]
+    assert sorted(shipment["external_id"] for shipment in named) == ["A-3", "A-4"]
 
 
 def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(
@@ -501,18 +512,18 @@ def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(
         register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
         for number in range(6)
     }
-    before = app.state.store.as_of()
+    before = app.state.store.safe_now()
     clock.pass_hours(1)
     for number in range(6, 12):
         register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
-    monkeypatch.setattr(app.state.store, "as_of", lambda: before)
+    monkeypatch.setattr(app.state.store, "safe_now", lambda: before)
     seen, cursor = set[str](), None
     for _ in range(7):
-        told = client.get(
+        page = client.get(
             "/v1/shipments", params={"limit": 2, **({"cursor": cursor} if cursor else {})}
         ).json()
-        seen |= {each["id"] for each in told["results"]}
-        cursor = told["next_cursor"]
+        seen |= {shipment["id"] for shipment in page["results"]}
+        cursor = page["next_cursor"]
         if cursor is None:
             break
     assert cursor is None
@@ -538,7 +549,9 @@ def test_an_id_that_cannot_be_is_refused(client: TestClient, path: str) -> None:
 
 @pytest.mark.parametrize("host", ["x?", "x#", "x/a?", "127.0.0.1/livez?"])
 def test_what_the_caller_says_the_host_is_opens_nothing(tmp_path: Path, host: str) -> None:
-    with TestClient(create_app(Settings(models=tmp_path, api_keys={"0" * 64: Caller()}))) as client:
+    with TestClient(
+        create_app(Settings(models=tmp_path, api_keys={"0" * 64: Principal()}))
+    ) as client:
         assert client.get("/v1/shipments", headers={"Host": host}).status_code in (400, 401)
 
 
@@ -561,8 +574,11 @@ def test_a_correction_takes_facts_away_and_says_what_cannot_be(client: TestClien
         ).status_code
         == 200
     )
-    told = look(client, shipment_id)
-    assert (told["service_code"], told["forecast"]["promise"]["is_ours"]) == ("express", True)
+    shipment = get_shipment(client, shipment_id)
+    assert (shipment["service_code"], shipment["forecast"]["promise"]["is_proposed"]) == (
+        "express",
+        True,
+    )
     assert client.patch(patch, json={"weight": {"value": 0, "unit": "g"}}).status_code == 422
     assert (
         client.patch("/v1/shipments/shp_nobody", json={"service_code": "express"}).status_code
@@ -576,7 +592,7 @@ def test_a_correction_takes_facts_away_and_says_what_cannot_be(client: TestClien
 
 
 def test_who_asks_too_often_waits(tmp_path: Path, clock: Clock) -> None:
-    keys = {"0" * 64: Caller(name="one")}
+    keys = {"0" * 64: Principal(name="one")}
     with TestClient(
         create_app(Settings(models=tmp_path, api_keys=keys, rate_limit="1/second"), clock=clock)
     ) as client:
@@ -591,14 +607,14 @@ def test_who_asks_too_often_waits(tmp_path: Path, clock: Clock) -> None:
 def test_more_than_can_be_worked_on_is_refused_and_scans_last(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(rate_limit.MOST_AT_ONCE, "read", 0)
+    monkeypatch.setitem(rate_limit.CONCURRENCY_LIMITS, "read", 0)
     answered = client.get("/v1/shipments")
     assert (answered.status_code, answered.headers["Retry-After"]) == (503, "1")
     register(client)
     assert (
-        rate_limit.MOST_AT_ONCE["ingest"]
-        > rate_limit.MOST_AT_ONCE["checkout"]
-        > rate_limit.MOST_AT_ONCE["score"]
+        rate_limit.CONCURRENCY_LIMITS["ingest"]
+        > rate_limit.CONCURRENCY_LIMITS["checkout"]
+        > rate_limit.CONCURRENCY_LIMITS["score"]
     )
 
 
@@ -614,10 +630,10 @@ def test_what_cannot_be_stored_is_refused_and_what_is_known_is_told(
     answered = client.post("/v1/events", json={"events": [SCAN]})
     assert answered.status_code == 503
     assert answered.headers["Retry-After"]
-    told = client.get("/readyz")
-    assert (told.status_code, told.json()["status"]) == (503, "unavailable")
-    assert look(client, shipment_id)["forecast"]["status"] == "pre_transit"
-    assert "eta_answers_unkept_total 1.0" in client.get("/metrics").text
+    readiness = client.get("/readyz")
+    assert (readiness.status_code, readiness.json()["status"]) == (503, "unavailable")
+    assert get_shipment(client, shipment_id)["forecast"]["status"] == "pre_transit"
+    assert "eta_forecast_writes_failed_total 1.0" in client.get("/metrics").text
     assert client.get("/livez").status_code == 200
     assert (
         client.post(
@@ -626,25 +642,25 @@ def test_what_cannot_be_stored_is_refused_and_what_is_known_is_told(
         == 200
     )
     monkeypatch.undo()
-    assert [entry["status"] for entry in tell(client, SCAN)] == ["stored"]
+    assert [entry["status"] for entry in post_events(client, SCAN)] == ["stored"]
     assert client.get("/readyz").status_code == 200
 
 
 def test_an_estimate_that_is_shown_becomes_the_promise(client: TestClient) -> None:
-    asked = {
+    request = {
         "origin_address": PLACE,
         "destination_address": SHIPMENT["destination_address"],
         "carriers": [{"carrier_code": "post"}],
-        "is_shown": True,
+        "save": True,
     }
-    told = client.post("/v1/estimates", json=asked).json()
+    estimate = client.post("/v1/estimates", json=request).json()
     without = {
         name: value for name, value in SHIPMENT.items() if name != "order_promised_delivery_date"
     }
-    answered = client.post("/v1/shipments", json={**without, "estimate_id": told["id"]})
+    answered = client.post("/v1/shipments", json={**without, "estimate_id": estimate["id"]})
     assert (
-        look(client, answered.json()["id"])["forecast"]["promise"]["date"]
-        == told["results"][0]["promise"]["date"]
+        get_shipment(client, answered.json()["id"])["forecast"]["promise"]["date"]
+        == estimate["results"][0]["promise"]["date"]
     )
     refused = client.post(
         "/v1/shipments",
@@ -661,7 +677,7 @@ def test_the_log_tells_nothing_of_anybody(
 ) -> None:
     canary = "canary0815"
     caplog.set_level("DEBUG")
-    monkeypatch.setattr("eta.service.tracking.record_events._doubt", lambda _: 1 / 0)
+    monkeypatch.setattr("eta.service.tracking.record_events._implausible_reason", lambda _: 1 / 0)
     register(client, external_id=canary, tracking_number=canary)
     answered = client.post(
         "/v1/events",
@@ -698,6 +714,6 @@ def test_a_method_that_a_path_does_not_know_is_told_those_it_does(
 
 
 def test_now_is_the_clocks(client: TestClient) -> None:
-    assert datetime.fromisoformat(look(client, register(client))["as_of"]) - NOW < timedelta(
-        seconds=1
-    )
+    assert datetime.fromisoformat(
+        get_shipment(client, register(client))["as_of"]
+    ) - NOW < timedelta(seconds=1)

@@ -34,7 +34,7 @@ def python_type(schema: dict[str, Any]) -> str:
     """The type of a parameter or a body."""
     if "anyOf" in schema:
         return " | ".join(
-            python_type(each) for each in schema["anyOf"] if each.get("type") != "null"
+            python_type(option) for option in schema["anyOf"] if option.get("type") != "null"
         )
     return (
         f"types.{schema['$ref'].rsplit('/', 1)[1]}" if "$ref" in schema else TYPES[schema["type"]]
@@ -45,9 +45,9 @@ def content(facts: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """The type and schema of what a body or an answer holds."""
     return next(
         (
-            (kind, found["schema"])
-            for kind, found in facts.get("content", {}).items()
-            if "schema" in found
+            (kind, media_type["schema"])
+            for kind, media_type in facts.get("content", {}).items()
+            if "schema" in media_type
         ),
         (None, {}),
     )
@@ -56,42 +56,52 @@ def content(facts: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
 def method(verb: str, path: str, operation: dict[str, Any]) -> str:
     """The method of one operation."""
     parameters = operation.get("parameters", [])
-    places = [each for each in parameters if each["in"] == "path"]
-    query = [each for each in parameters if each["in"] == "query"]
-    responses = {int(status): content(told) for status, told in operation["responses"].items()}
+    path_parameters = [parameter for parameter in parameters if parameter["in"] == "path"]
+    query = [parameter for parameter in parameters if parameter["in"] == "query"]
+    responses = {
+        int(status): content(response) for status, response in operation["responses"].items()
+    }
     kind, schema = responses[min(responses)]
     answers = [
         status
-        for status, told in responses.items()
-        if status < 300 or (kind and told == responses[min(responses)])
+        for status, response in responses.items()
+        if status < 300 or (kind and response == responses[min(responses)])
     ]
     returned = python_type(schema) if kind else "None"
-    taken = ["self", *(f"{each['name']}: {python_type(each['schema'])}" for each in places)]
-    sent = [
+    signature = [
+        "self",
+        *(
+            f"{parameter['name']}: {python_type(parameter['schema'])}"
+            for parameter in path_parameters
+        ),
+    ]
+    request_arguments = [
         f'"{verb.upper()}"',
-        re.sub(r"{(\w+)}", r"{part(\1)}", f'f"{path}"' if places else f'"{path}"'),
+        re.sub(r"{(\w+)}", r"{part(\1)}", f'f"{path}"' if path_parameters else f'"{path}"'),
     ]
     if "requestBody" in operation:
-        taken.append(f"body: {python_type(content(operation['requestBody'])[1])}")
-        sent.append("body=body")
-    named = [
-        f"{each['name']}: {python_type(each['schema'])}{'' if each.get('required') else ' | None = None'}"
-        for each in query
+        signature.append(f"body: {python_type(content(operation['requestBody'])[1])}")
+        request_arguments.append("body=body")
+    keyword_parameters = [
+        f"{parameter['name']}: {python_type(parameter['schema'])}{'' if parameter.get('required') else ' | None = None'}"
+        for parameter in query
     ]
     if query:
-        sent.append(
-            "query={" + ", ".join(f'"{each["name"]}": {each["name"]}' for each in query) + "}"
+        request_arguments.append(
+            "query={"
+            + ", ".join(f'"{parameter["name"]}": {parameter["name"]}' for parameter in query)
+            + "}"
         )
-    if any(each["name"] == "Idempotency-Key" for each in parameters):
-        named.append("idempotency_key: str | None = None")
-        sent.append("idempotency_key=idempotency_key or new_key()")
+    if any(parameter["name"] == "Idempotency-Key" for parameter in parameters):
+        keyword_parameters.append("idempotency_key: str | None = None")
+        request_arguments.append("idempotency_key=idempotency_key or new_key()")
     if answers != [200]:
-        sent.append(f"answers={tuple(answers)}")
+        request_arguments.append(f"answers={tuple(answers)}")
     if kind == "text/plain":
-        sent.append("is_text=True")
+        request_arguments.append("is_text=True")
     return (
-        f"    def {operation['operationId']}({', '.join([*taken, *(['*'] if named else []), *named])}) -> {returned}:\n"
-        f'        """{operation["description"]}"""\n        {"return " if kind else ""}self._ask({", ".join(sent)})\n'
+        f"    def {operation['operationId']}({', '.join([*signature, *(['*'] if keyword_parameters else []), *keyword_parameters])}) -> {returned}:\n"
+        f'        """{operation["description"]}"""\n        {"return " if kind else ""}self._request({", ".join(request_arguments)})\n'
     )
 
 
@@ -102,9 +112,9 @@ def client(document: dict[str, Any]) -> str:
         for path, operations in document["paths"].items()
         for verb, operation in operations.items()
     ]
-    head = f"{HEADER.format('One method an operation.')}\n\nfrom eta.client import types\nfrom eta.client.calls import Calls, new_key, part\n\n\n"
+    head = f"{HEADER.format('One method an operation.')}\n\nfrom eta.client import types\nfrom eta.client.calls import BaseClient, new_key, part\n\n\n"
     return (
-        f'{head}class Client(Calls):\n    """The service, one method an operation."""\n\n'
+        f'{head}class Client(BaseClient):\n    """The service, one method an operation."""\n\n'
         + "\n".join(methods)
     )
 

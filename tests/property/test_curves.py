@@ -31,7 +31,7 @@ def curves(draw: st.DrawFn) -> Curves:
             max_size=count,
         )
     )
-    return Curves.of(
+    return Curves.from_knots(
         np.sort(np.array(hours, dtype=np.float64), axis=1), np.sort(np.array(cdf), axis=1) / 16.0
     )
 
@@ -62,12 +62,13 @@ def test_by_the_quantile_the_level_is_reached_and_not_before(
 ) -> None:
     later = curve.remaining_after(waited)
     hours = later.quantile(level)
-    found = np.isfinite(hours)
-    assert (later.cdf_at(np.where(found, hours + 1e-6, 0.0))[found] >= level - 1e-9).all()
+    is_finite = np.isfinite(hours)
+    assert (later.cdf_at(np.where(is_finite, hours + 1e-6, 0.0))[is_finite] >= level - 1e-9).all()
     assert (
-        later.cdf_at(np.where(found, hours - 1e-6, 0.0))[found & (hours > 1e-6)] <= level + 1e-9
+        later.cdf_at(np.where(is_finite, hours - 1e-6, 0.0))[is_finite & (hours > 1e-6)]
+        <= level + 1e-9
     ).all()
-    assert (1.0 - later.never[~found] <= level + 1e-9).all()
+    assert (1.0 - later.tail_mass[~is_finite] <= level + 1e-9).all()
 
 
 @modest
@@ -81,7 +82,7 @@ def test_on_a_rising_curve_probability_and_quantile_undo_each_other(
 ) -> None:
     hours = np.concatenate([[0.0], np.cumsum(steps)])
     cdf = np.concatenate([[0.0], np.cumsum(rises[: len(steps)])]) / sum(rises[: len(steps)])
-    curve = Curves.on_grid(hours, cdf[None])
+    curve = Curves.from_grid(hours, cdf[None])
     assert curve.cdf_at(curve.quantile(level)) == pytest.approx([level], abs=1e-9)
 
 
@@ -128,15 +129,17 @@ def test_the_knots_from_now_describe_the_same_law(
     knots, cdf = later.knots()
     # A knot just ahead makes a steep step, at which the last digits of the hours decide.
     assume((np.abs(knots - hours) > 1e-6).all())
-    assert Curves.of(knots, cdf).cdf_at(hours) == pytest.approx(later.cdf_at(hours), abs=1e-9)
+    assert Curves.from_knots(knots, cdf).cdf_at(hours) == pytest.approx(
+        later.cdf_at(hours), abs=1e-9
+    )
 
 
 @modest
 @given(curves(), WAITS)
 def test_never_is_what_the_knots_leave_over(curve: Curves, waited: float) -> None:
     later = curve.remaining_after(waited)
-    assert later.never == pytest.approx(1 - later.cdf_at(1e6), abs=1e-12)
-    assert np.array_equal(np.isinf(later.quantile(1.0)), later.never > 0)
+    assert later.tail_mass == pytest.approx(1 - later.cdf_at(1e6), abs=1e-12)
+    assert np.array_equal(np.isinf(later.quantile(1.0)), later.tail_mass > 0)
 
 
 @modest
@@ -151,9 +154,9 @@ def test_kaplan_meier_is_a_law_and_the_count_of_arrivals_where_none_is_censored(
         np.array([g for _, _, g in parcels], dtype=np.int64),
     )
     result = kaplan_meier(hours, arrived, groups, 3, grid)
-    Curves.on_grid(grid, result)
+    Curves.from_grid(grid, result)
     for group in range(3):
-        own = hours[groups == group]
-        if len(own) and arrived[groups == group].all():
-            shares = [0.0, *((own <= time).mean() for time in grid[1:])]
+        group_hours = hours[groups == group]
+        if len(group_hours) and arrived[groups == group].all():
+            shares = [0.0, *((group_hours <= time).mean() for time in grid[1:])]
             assert result[group] == pytest.approx(np.array(shares))

@@ -12,47 +12,47 @@ from hypothesis import strategies as st
 from eta.calendars.local_time import to_instant
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import FINAL_CODES, STATUS_OF, EventCode, Status
-from eta.journey.categories import Labels
+from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes, examples
 from eta.journey.features import Features, features
-from eta.journey.place_effects import HabitHistory, Habits, TellsHabits
-from eta.journey.snapshots import snapshots_to_learn
-from eta.journey.state import STATUSES, Moments, States, fold
+from eta.journey.place_effects import PlaceEffectHistory, PlaceEffects, PlaceEffectSource
+from eta.journey.snapshots import training_snapshots
+from eta.journey.state import STATUSES, AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
 from support.journeys import START, moments, scan, scans, shipment
 
 SHIPMENTS = [shipment(number) for number in range(4)]
 
 
-def as_known(
+def states_and_features(
     events: Sequence[TrackingEvent],
     as_of: datetime,
     shipments: Sequence[Shipment] = SHIPMENTS,
-    tells: Callable[[Timelines], TellsHabits] = HabitHistory.of_all,
+    effect_source: Callable[[Timelines], PlaceEffectSource] = PlaceEffectHistory.from_timelines,
 ) -> tuple[States, Features]:
     timelines = Timelines.from_records(shipments, events)
-    asked = Moments.all_at(timelines, to_instant(as_of))
-    return fold(timelines, asked), features(timelines, asked, tells(timelines))
+    pairs = AsOfPairs.all_at(timelines, to_instant(as_of))
+    return fold(timelines, pairs), features(timelines, pairs, effect_source(timelines))
 
 
-def of_nobody(_timelines: Timelines) -> TellsHabits:
+def no_effects(_timelines: Timelines) -> PlaceEffectSource:
     """No other parcel tells anything."""
-    return Habits()
+    return PlaceEffects()
 
 
 def as_bytes(states: States, seen: Features) -> dict[str, bytes]:
     numbers = {f"number {name}": values.tobytes() for name, values in seen.numbers.items()}
     labels = {
         f"label {name}": repr(labels.texts().tolist()).encode()
-        for name, labels in seen.labels.items()
+        for name, labels in seen.categoricals.items()
     }
-    known = {
+    state_bytes = {
         name: repr(values.texts().tolist()).encode()
-        if isinstance(values, Labels)
+        if isinstance(values, Categorical)
         else values.tobytes()
         for name, values in vars(states).items()
     }
-    return {**known, **numbers, **labels, "local": seen.local_as_of.tobytes()}
+    return {**state_bytes, **numbers, **labels, "local": seen.local_as_of.tobytes()}
 
 
 @given(scans(4), moments, st.data())
@@ -60,13 +60,15 @@ def as_bytes(states: States, seen: Features) -> dict[str, bytes]:
 def test_what_is_received_later_changes_no_byte(
     events: list[TrackingEvent], as_of: datetime, data: st.DataObject
 ) -> None:
-    known = [event for event in events if event.received_at <= as_of]
+    received = [event for event in events if event.received_at <= as_of]
     # Whatever the future brings, and however early it claims to have happened.
     later = [
         replace(event, received_at=as_of + timedelta(hours=data.draw(st.integers(1, 99))))
         for event in data.draw(scans(4))
     ]
-    assert as_bytes(*as_known(known, as_of)) == as_bytes(*as_known([*events, *later], as_of))
+    assert as_bytes(*states_and_features(received, as_of)) == as_bytes(
+        *states_and_features([*events, *later], as_of)
+    )
 
 
 @given(scans(4), moments, st.randoms(use_true_random=False))
@@ -76,19 +78,21 @@ def test_order_and_repetition_change_no_byte(
 ) -> None:
     shuffled = [*events, *events[::2]]
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
-    assert as_bytes(*as_known(shuffled, as_of)) == as_bytes(*as_known(events, as_of))
+    assert as_bytes(*states_and_features(shuffled, as_of)) == as_bytes(
+        *states_and_features(events, as_of)
+    )
 
 
 @given(scans(4), moments)
 @settings(max_examples=60, deadline=None)
 def test_a_batch_equals_its_parts(events: list[TrackingEvent], as_of: datetime) -> None:
-    states, seen = as_known(events, as_of, tells=of_nobody)
+    states, seen = states_and_features(events, as_of, effect_source=no_effects)
     for row, one in enumerate(SHIPMENTS):
-        own = [event for event in events if event.shipment_id == one.shipment_id]
+        shipment_events = [event for event in events if event.shipment_id == one.shipment_id]
         rows = np.array([row])
-        assert as_bytes(*as_known(own, as_of, [one], of_nobody)) == as_bytes(
-            states.take(rows), seen.take(rows)
-        )
+        assert as_bytes(
+            *states_and_features(shipment_events, as_of, [one], no_effects)
+        ) == as_bytes(states.take(rows), seen.take(rows))
 
 
 @given(scans(3), moments)
@@ -96,26 +100,28 @@ def test_a_batch_equals_its_parts(events: list[TrackingEvent], as_of: datetime) 
 def test_examples_of_a_day_are_what_that_day_would_have_given(
     events: list[TrackingEvent], as_of: datetime
 ) -> None:
-    def lessons(told: list[TrackingEvent]) -> list[tuple[object, ...]]:
-        timelines = Timelines.from_records(SHIPMENTS, told)
-        learned = examples(
-            snapshots_to_learn(timelines, to_instant(as_of)),
+    def training_rows(received_events: list[TrackingEvent]) -> list[tuple[object, ...]]:
+        timelines = Timelines.from_records(SHIPMENTS, received_events)
+        training = examples(
+            training_snapshots(timelines, to_instant(as_of)),
             Outcomes.at(timelines, to_instant(as_of)),
         )
-        numbers = np.column_stack(list(learned.features.numbers.values()))
+        numbers = np.column_stack(list(training.features.numbers.values()))
         return list(
             zip(
-                learned.row,
-                learned.as_of,
-                learned.kind,
-                learned.hours,
-                learned.arrived,
+                training.row,
+                training.as_of,
+                training.moment,
+                training.duration_hours,
+                training.event_observed,
                 map(bytes, np.ascontiguousarray(numbers)),
                 strict=True,
             )
         )
 
-    assert lessons(events) == lessons([event for event in events if event.received_at <= as_of])
+    assert training_rows(events) == training_rows(
+        [event for event in events if event.received_at <= as_of]
+    )
 
 
 @given(scans(1), moments)
@@ -124,27 +130,29 @@ def test_the_fold_agrees_with_a_plain_reading_of_the_rules(
     events: list[TrackingEvent], as_of: datetime
 ) -> None:
     codes = list(EventCode)
-    known = sorted(
+    received = sorted(
         {event.occurred_at: event for event in events if event.received_at <= as_of}.values(),
         key=lambda event: event.occurred_at,
     )
     status = Status.UNKNOWN
-    for event in known:
+    for event in received:
         if event.event_code in STATUS_OF:
             status = STATUS_OF[event.event_code]
         if event.event_code in FINAL_CODES:
             break
-    timelines = Timelines.from_records(SHIPMENTS[:1], known)
-    folded = fold(timelines, Moments.all_at(timelines, to_instant(as_of)))
+    timelines = Timelines.from_records(SHIPMENTS[:1], received)
+    folded = fold(timelines, AsOfPairs.all_at(timelines, to_instant(as_of)))
     assert STATUSES[folded.status[0]] is status
-    assert folded.scan_count[0] == len(known)
+    assert folded.scan_count[0] == len(received)
     assert (
-        codes[folded.last_code[0]] is known[-1].event_code if known else folded.last_code[0] == -1
+        codes[folded.last_code[0]] is received[-1].event_code
+        if received
+        else folded.last_code[0] == -1
     )
 
 
-def states_of(*events: TrackingEvent, hours: float = 240.0) -> States:
-    return as_known(events, START + timedelta(hours=hours), SHIPMENTS[:1])[0]
+def state_after(*events: TrackingEvent, hours: float = 240.0) -> States:
+    return states_and_features(events, START + timedelta(hours=hours), SHIPMENTS[:1])[0]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +170,7 @@ def states_of(*events: TrackingEvent, hours: float = 240.0) -> States:
     ],
 )
 def test_a_status_follows_the_scans(codes: list[str], expected: Status) -> None:
-    folded = states_of(*(scan(0, EventCode(code), hours) for hours, code in enumerate(codes)))
+    folded = state_after(*(scan(0, EventCode(code), hours) for hours, code in enumerate(codes)))
     assert STATUSES[folded.status[0]] is expected
 
 
@@ -171,27 +179,29 @@ def test_the_same_scan_from_two_sources_is_one_scan_known_from_the_earlier() -> 
         scan(0, EventCode.ACCEPTED, 5, late_hours=1),
         scan(0, EventCode.ACCEPTED, 5, late_hours=9),
     )
-    assert states_of(late, early, hours=7).scan_count[0] == 1
-    assert states_of(late, early, hours=20).scan_count[0] == 1
+    assert state_after(late, early, hours=7).scan_count[0] == 1
+    assert state_after(late, early, hours=20).scan_count[0] == 1
 
 
 def test_the_first_attempt_is_the_arrival() -> None:
-    folded = states_of(scan(0, EventCode.DELIVERY_ATTEMPTED, 30), scan(0, EventCode.DELIVERED, 50))
+    folded = state_after(
+        scan(0, EventCode.DELIVERY_ATTEMPTED, 30), scan(0, EventCode.DELIVERED, 50)
+    )
     assert folded.arrived_at[0] == to_instant(START + timedelta(hours=30))
     assert not folded.is_open[0]
 
 
 def test_a_delivery_after_the_return_began_is_no_arrival() -> None:
-    folded = states_of(scan(0, EventCode.RETURN_STARTED, 30), scan(0, EventCode.DELIVERED, 50))
+    folded = state_after(scan(0, EventCode.RETURN_STARTED, 30), scan(0, EventCode.DELIVERED, 50))
     assert np.isnat(folded.arrived_at[0])
     assert not folded.is_open[0]
 
 
 def test_the_carrier_has_the_parcel_from_its_first_facility_scan_if_nobody_said_so_before() -> None:
-    assert states_of(scan(0, EventCode.SORTED, 12)).handed_over_at[0] == to_instant(
+    assert state_after(scan(0, EventCode.SORTED, 12)).handed_over_at[0] == to_instant(
         START + timedelta(hours=12)
     )
-    assert states_of(
+    assert state_after(
         scan(0, EventCode.SORTED, 12), scan(0, EventCode.PICKED_UP, 14)
     ).handed_over_at[0] == to_instant(START + timedelta(hours=14))
 
@@ -205,14 +215,14 @@ def test_silence_is_learned_from_only_while_it_lasts() -> None:
             scan(0, EventCode.DELIVERED, 400),
         ],
     )
-    learned = snapshots_to_learn(timelines, to_instant(START + timedelta(hours=600)))
-    silent_hours = learned.features.numbers["silence_days"][learned.kind == "silence"] * 24
+    snapshots = training_snapshots(timelines, to_instant(START + timedelta(hours=600)))
+    silent_hours = snapshots.features.numbers["silence_days"][snapshots.moment == "silence"] * 24
     assert (silent_hours < 360).all()
-    assert learned.kind.tolist().count("purchase") == 1
-    assert (np.diff(learned.moments.as_of) > np.timedelta64(0)).all()
+    assert snapshots.moment.tolist().count("purchase") == 1
+    assert (np.diff(snapshots.pairs.as_of) > np.timedelta64(0)).all()
 
 
 def test_a_country_without_a_region_is_a_place_of_its_own() -> None:
-    _, seen = as_known([], START, [shipment(3)])
-    assert seen.labels["destination"].texts().tolist() == ["JP"]
-    assert seen.labels["lane"].texts().tolist() == ["BR-SP>JP"]
+    _, seen = states_and_features([], START, [shipment(3)])
+    assert seen.categoricals["destination"].texts().tolist() == ["JP"]
+    assert seen.categoricals["lane"].texts().tolist() == ["BR-SP>JP"]

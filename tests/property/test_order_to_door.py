@@ -12,20 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zones import zone_of
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.forecast.hazard.model import HazardModel
-from eta.model.bundle import ServedModel
+from eta.model.bundle import ModelBundle
 from eta.model.registry import Registry
 from eta.promise import PromisePolicy
-from eta.service.estimates.estimate_delivery import Quote, quote_delivery
+from eta.service.estimates.estimate_delivery import Estimate, estimate_delivery
 from eta.service.estimates.hypothetical_shipments import CarrierService
-from eta.service.estimates.order_to_delivery import OrderLaws, Warehouse, order_laws
-from eta.service.scoring.assessment import Answer, Terms
+from eta.service.estimates.order_to_delivery import OrderCurves, PickupSchedule, order_curves
+from eta.service.scoring.assessment import Assessment, AssessmentOptions
 from support.model_app import save_model
 
 # One process keeps the compiled loops.
@@ -70,7 +70,7 @@ WEEKDAYS = st.lists(st.integers(1, 7), min_size=1, max_size=7, unique=True).map(
     lambda days: tuple(sorted(days))
 )
 WAREHOUSES = st.builds(
-    Warehouse,
+    PickupSchedule,
     cutoff=st.sampled_from([time(0), time(2, 30), time(12), time(15), time(23, 59)]),
     weekdays=WEEKDAYS,
     handling=st.one_of(
@@ -85,8 +85,8 @@ SERVICES = st.builds(
 )
 CALENDARS = st.sampled_from(
     [
-        LIBRARY,
-        Holidays.from_toml(
+        PUBLIC_HOLIDAYS,
+        HolidayCalendar.from_toml(
             'version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-12-24, 2026-05-04]\n'
         ),
     ]
@@ -94,9 +94,11 @@ CALENDARS = st.sampled_from(
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+def served(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
     folder = tmp_path_factory.mktemp("models")
-    return ServedModel.unpack(Registry(folder).load(save_model(Path(folder))), HazardModel, LIBRARY)
+    return ModelBundle.from_version(
+        Registry(folder).load(save_model(Path(folder))), HazardModel, PUBLIC_HOLIDAYS
+    )
 
 
 def lane(origin: Place, destination: Place, ordered_at: datetime) -> Shipment:
@@ -117,7 +119,7 @@ def lane(origin: Place, destination: Place, ordered_at: datetime) -> Shipment:
     at=TIMES,
     gap=GAPS,
     service=SERVICES,
-    warehouse=st.one_of(st.none(), WAREHOUSES),
+    pickup_schedule=st.one_of(st.none(), WAREHOUSES),
     holidays=CALENDARS,
     policy=st.sampled_from(
         [
@@ -128,34 +130,34 @@ def lane(origin: Place, destination: Place, ordered_at: datetime) -> Shipment:
     ),
 )
 def test_a_later_order_is_never_told_an_earlier_day(
-    served: ServedModel,
+    served: ModelBundle,
     origin: Place,
     destination: Place,
     at: datetime,
     gap: timedelta,
     service: CarrierService,
-    warehouse: Warehouse | None,
-    holidays: Holidays,
+    pickup_schedule: PickupSchedule | None,
+    holidays: HolidayCalendar,
     policy: PromisePolicy,
 ) -> None:
-    def ask(ordered_at: datetime) -> Quote:
-        terms = Terms(promise=policy)
-        return quote_delivery(
+    def estimate_for(ordered_at: datetime) -> Estimate:
+        options = AssessmentOptions(promise=policy)
+        return estimate_delivery(
             lane(origin, destination, ordered_at),
             [service],
             served,
             policy=DelayPolicy(),
-            terms=terms,
-            warehouse=warehouse,
+            options=options,
+            pickup_schedule=pickup_schedule,
             holidays=holidays,
         )[0]
 
-    early, late = ask(at), ask(at + gap)
-    days: list[Callable[[Quote], date | None]] = [
-        lambda quote: quote.answer.promise_on,
-        lambda quote: quote.answer.earliest_on,
-        lambda quote: quote.answer.estimated_on,
-        lambda quote: quote.answer.latest_on,
+    early, late = estimate_for(at), estimate_for(at + gap)
+    days: list[Callable[[Estimate], date | None]] = [
+        lambda estimate: estimate.assessment.promise_on,
+        lambda estimate: estimate.assessment.earliest_on,
+        lambda estimate: estimate.assessment.estimated_on,
+        lambda estimate: estimate.assessment.latest_on,
     ]
     for read in days:
         before, after = read(early), read(late)
@@ -163,9 +165,9 @@ def test_a_later_order_is_never_told_an_earlier_day(
     if early.order_by is not None and late.order_by is not None:
         assert early.order_by <= late.order_by
         if at + gap < early.order_by:
-            assert (late.answer.promise_on, late.answer.earliest_on, late.handover_on) == (
-                early.answer.promise_on,
-                early.answer.earliest_on,
+            assert (late.assessment.promise_on, late.assessment.earliest_on, late.handover_on) == (
+                early.assessment.promise_on,
+                early.assessment.earliest_on,
                 early.handover_on,
             )
 
@@ -176,40 +178,45 @@ def test_a_later_order_is_never_told_an_earlier_day(
     destination=st.sampled_from(PLACES[:4]),
     at=TIMES,
     service=SERVICES,
-    warehouse=st.one_of(st.none(), WAREHOUSES),
+    pickup_schedule=st.one_of(st.none(), WAREHOUSES),
 )
 def test_a_window_holds_its_date_and_a_higher_confidence_is_never_earlier(
-    served: ServedModel,
+    served: ModelBundle,
     origin: Place,
     destination: Place,
     at: datetime,
     service: CarrierService,
-    warehouse: Warehouse | None,
+    pickup_schedule: PickupSchedule | None,
 ) -> None:
-    asked = lane(origin, destination, at)
+    order = lane(origin, destination, at)
     ordered_on = at.astimezone(ZoneInfo(zone_of(destination.country, destination.region)[0])).date()
     before = None
     for level in (0.5, 0.7, 0.9, 0.97):
-        terms = Terms(coverage=level, promise=PromisePolicy(on_time_rate=level))
-        answer = quote_delivery(
-            asked, [service], served, policy=DelayPolicy(), terms=terms, warehouse=warehouse
-        )[0].answer
-        if answer.estimated_on is None:
+        options = AssessmentOptions(coverage=level, promise=PromisePolicy(on_time_rate=level))
+        assessment = estimate_delivery(
+            order,
+            [service],
+            served,
+            policy=DelayPolicy(),
+            options=options,
+            pickup_schedule=pickup_schedule,
+        )[0].assessment
+        if assessment.estimated_on is None:
             continue
-        assert answer.earliest_on is not None
+        assert assessment.earliest_on is not None
         assert (
             ordered_on
-            <= answer.earliest_on
-            <= answer.estimated_on
-            <= (answer.latest_on or date.max)
+            <= assessment.earliest_on
+            <= assessment.estimated_on
+            <= (assessment.latest_on or date.max)
         )
-        days = [left for left in answer.days_left.values() if left is not None]
+        days = [left for left in assessment.days_left.values() if left is not None]
         assert days == sorted(days)
-        if answer.promise_on is not None:
-            assert answer.on_time_probability is not None
-            assert answer.on_time_probability >= level - 1e-9
-            assert before is None or before <= answer.promise_on
-            before = answer.promise_on
+        if assessment.promise_on is not None:
+            assert assessment.on_time_probability is not None
+            assert assessment.on_time_probability >= level - 1e-9
+            assert before is None or before <= assessment.promise_on
+            before = assessment.promise_on
 
 
 @settings(max_examples=60, deadline=None)
@@ -217,37 +224,44 @@ def test_a_window_holds_its_date_and_a_higher_confidence_is_never_earlier(
     at=TIMES,
     weekdays=WEEKDAYS,
     wanted=st.integers(0, 20),
-    warehouse=st.one_of(st.none(), WAREHOUSES),
+    pickup_schedule=st.one_of(st.none(), WAREHOUSES),
 )
 def test_dates_fall_on_days_on_which_the_carrier_delivers(
-    served: ServedModel,
+    served: ModelBundle,
     at: datetime,
     weekdays: tuple[int, ...],
     wanted: int,
-    warehouse: Warehouse | None,
+    pickup_schedule: PickupSchedule | None,
 ) -> None:
-    asked, service = (
+    order, service = (
         lane(PLACES[0], PLACES[1], at),
         CarrierService(carrier="post", delivery_weekdays=weekdays),
     )
     delivers = DeliveryDays("BR", "SP", weekdays)
-    wanted_on = at.date() + timedelta(days=wanted)
+    desired_on = at.date() + timedelta(days=wanted)
 
-    def ask(day: date) -> Answer:
-        return quote_delivery(
-            asked,
+    def answer_for(day: date) -> Assessment:
+        return estimate_delivery(
+            order,
             [service],
             served,
             policy=DelayPolicy(),
-            terms=Terms(wanted_on=day),
-            warehouse=warehouse,
-        )[0].answer
+            options=AssessmentOptions(desired_on=day),
+            pickup_schedule=pickup_schedule,
+        )[0].assessment
 
-    answer = ask(wanted_on)
-    for day in (answer.earliest_on, answer.estimated_on, answer.latest_on, answer.promise_on):
-        assert day is None or delivers.next(np.array([day], dtype="datetime64[D]"))[0] == day
-    last = delivers.last(np.array([wanted_on], dtype="datetime64[D]"))[0].item()
-    assert ask(last).wanted_probability == pytest.approx(answer.wanted_probability, abs=1e-9)
+    assessment = answer_for(desired_on)
+    for day in (
+        assessment.earliest_on,
+        assessment.estimated_on,
+        assessment.latest_on,
+        assessment.promise_on,
+    ):
+        assert day is None or delivers.on_or_after(np.array([day], dtype="datetime64[D]"))[0] == day
+    last = delivers.on_or_before(np.array([desired_on], dtype="datetime64[D]"))[0].item()
+    assert answer_for(last).desired_probability == pytest.approx(
+        assessment.desired_probability, abs=1e-9
+    )
 
 
 class Wavering:
@@ -259,7 +273,7 @@ class Wavering:
     def predict_curves(self, features: Any) -> Curves:
         quarter = features.local_as_of.astype("datetime64[h]").astype(np.int64) // 6
         hours = 24.0 + self._late[quarter % 997]
-        return Curves.of(np.stack([hours, hours + 12.0], axis=1), np.array([[0.0, 1.0]]))
+        return Curves.from_knots(np.stack([hours, hours + 12.0], axis=1), np.array([[0.0, 1.0]]))
 
 
 @settings(max_examples=150, deadline=None)
@@ -269,32 +283,34 @@ class Wavering:
     destination=st.sampled_from(PLACES[:4]),
     at=TIMES,
     gap=GAPS,
-    warehouse=st.one_of(st.none(), WAREHOUSES),
+    pickup_schedule=st.one_of(st.none(), WAREHOUSES),
 )
 def test_even_a_wavering_model_tells_a_later_order_no_earlier_day(
-    served: ServedModel,
+    served: ModelBundle,
     seed: int,
     origin: Place,
     destination: Place,
     at: datetime,
     gap: timedelta,
-    warehouse: Warehouse | None,
+    pickup_schedule: PickupSchedule | None,
 ) -> None:
     wavering = replace(served, model=cast("HazardModel", Wavering(seed)))
 
-    def ask(ordered_at: datetime) -> OrderLaws:
-        return order_laws(
-            lane(origin, destination, ordered_at), [CarrierService()], warehouse, wavering
+    def curves_for(ordered_at: datetime) -> OrderCurves:
+        return order_curves(
+            lane(origin, destination, ordered_at), [CarrierService()], pickup_schedule, wavering
         )
 
-    early, late = ask(at), ask(at + gap)
+    early, late = curves_for(at), curves_for(at + gap)
     zone = ZoneInfo(zone_of(destination.country, destination.region)[0])
     first = at.astimezone(zone).date()
     for number in range(20):
         end = datetime.combine(first + timedelta(days=number + 1), time(), zone)
-        hours = [(end.timestamp() - asked.timestamp()) / 3600.0 for asked in (at, at + gap)]
+        hours = [
+            (end.timestamp() - order_time.timestamp()) / 3600.0 for order_time in (at, at + gap)
+        ]
         before, after = (
-            float(laws.curves.cdf_at([max(left, 0.0)])[0]) if left > 0 else 0.0
-            for laws, left in zip((early, late), hours, strict=True)
+            float(order.curves.cdf_at([max(left, 0.0)])[0]) if left > 0 else 0.0
+            for order, left in zip((early, late), hours, strict=True)
         )
         assert after <= before + 1e-9, (number, before, after)

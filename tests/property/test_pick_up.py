@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import local_dates, to_instant
-from eta.calendars.pickup_calendar import PickUp
+from eta.calendars.pickup_calendar import PickupCalendar
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zones import REGION_ZONES, zone_of
 
@@ -59,19 +59,21 @@ def days_of_change(zone: str) -> tuple[date, ...]:
         datetime(FIRST.year, 1, 1, 12, tzinfo=UTC) + number * DAY
         for number in range((LAST - FIRST).days)
     ]
-    found = [
+    changes = [
         other.date()
         for one, other in pairwise(noon)
         if one.astimezone(ZoneInfo(zone)).utcoffset()
         != other.astimezone(ZoneInfo(zone)).utcoffset()
     ]
-    return tuple(found) or (date(2020, 2, 29), date(2028, 2, 29))
+    return tuple(changes) or (date(2020, 2, 29), date(2028, 2, 29))
 
 
 @st.composite
-def shops(draw: st.DrawFn) -> PickUp:
+def shops(draw: st.DrawFn) -> PickupCalendar:
     country, region = draw(places)
-    return PickUp(country=country, region=region, cutoff=draw(cutoffs), weekdays=draw(weekdays))
+    return PickupCalendar(
+        country=country, region=region, cutoff=draw(cutoffs), weekdays=draw(weekdays)
+    )
 
 
 @st.composite
@@ -107,7 +109,7 @@ def public_holidays(country: str | None, region: str | None) -> frozenset[date]:
     )
 
 
-def is_pick_up_day(pick_up: PickUp, day: date) -> bool:
+def is_pick_up_day(pick_up: PickupCalendar, day: date) -> bool:
     return day.isoweekday() in pick_up.weekdays and day not in public_holidays(
         pick_up.country, pick_up.region
     )
@@ -140,30 +142,30 @@ def days_between(first: date, last: date) -> Iterator[date]:
     return (first + number * DAY for number in range((last - first).days))
 
 
-def check_order(pick_up: PickUp, ordered_at: datetime) -> None:
+def check_order(pick_up: PickupCalendar, ordered_at: datetime) -> None:
     """All that holds for one order, by counting days one by one."""
-    ready_on, order_by = pick_up.ready_on(ordered_at), pick_up.order_by(ordered_at)
-    assert utc(order_by) > utc(ordered_at)
-    assert utc(order_by) == first_instant(ready_on, pick_up.cutoff, pick_up.zone)
-    assert order_by.tzinfo == ZoneInfo(pick_up.zone)
-    assert is_pick_up_day(pick_up, ready_on)
+    processing_date, cutoff_at = pick_up.processing_date(ordered_at), pick_up.cutoff_at(ordered_at)
+    assert utc(cutoff_at) > utc(ordered_at)
+    assert utc(cutoff_at) == first_instant(processing_date, pick_up.cutoff, pick_up.zone)
+    assert cutoff_at.tzinfo == ZoneInfo(pick_up.zone)
+    assert is_pick_up_day(pick_up, processing_date)
     # No earlier pick-up day would have done: all their cut-offs had passed.
     start = ordered_at.astimezone(ZoneInfo(pick_up.zone)).date() - 2 * DAY
     assert all(
         utc(ordered_at) >= first_instant(day, pick_up.cutoff, pick_up.zone)
-        for day in days_between(start, ready_on)
+        for day in days_between(start, processing_date)
         if is_pick_up_day(pick_up, day)
     )
     # The same day and the same cut-off until just before it, and then another.
-    assert pick_up.ready_on(utc(order_by) - MICROSECOND) == ready_on
-    assert utc(pick_up.order_by(utc(order_by) - MICROSECOND)) == utc(order_by)
-    assert pick_up.ready_on(utc(order_by)) > ready_on
+    assert pick_up.processing_date(utc(cutoff_at) - MICROSECOND) == processing_date
+    assert utc(pick_up.cutoff_at(utc(cutoff_at) - MICROSECOND)) == utc(cutoff_at)
+    assert pick_up.processing_date(utc(cutoff_at)) > processing_date
 
 
 @given(shops(), st.data())
 @settings(max_examples=300, deadline=None)
 def test_an_order_counts_for_the_first_pick_up_day_whose_cut_off_is_still_to_come(
-    pick_up: PickUp, data: st.DataObject
+    pick_up: PickupCalendar, data: st.DataObject
 ) -> None:
     check_order(pick_up, data.draw(moments(pick_up.zone)))
 
@@ -174,7 +176,7 @@ def test_it_does_so_in_every_country_at_the_end_of_a_year_on_leap_days_and_when_
 ) -> None:
     assert len(PLACES) > 300
     for country, region in PLACES:
-        pick_up = PickUp(
+        pick_up = PickupCalendar(
             country=country, region=region, cutoff=cutoff, weekdays=(1, 2, 3, 4, 5, 6, 7)
         )
         for day in (date(2026, 12, 31), date(2028, 2, 29), *days_of_change(pick_up.zone)[-2:]):
@@ -183,7 +185,7 @@ def test_it_does_so_in_every_country_at_the_end_of_a_year_on_leap_days_and_when_
 
 @given(shops(), st.data())
 @settings(max_examples=300, deadline=None)
-def test_a_later_order_is_never_ready_earlier(pick_up: PickUp, data: st.DataObject) -> None:
+def test_a_later_order_is_never_ready_earlier(pick_up: PickupCalendar, data: st.DataObject) -> None:
     one, other = sorted(
         (data.draw(moments(pick_up.zone)), data.draw(moments(pick_up.zone))), key=utc
     )
@@ -191,28 +193,29 @@ def test_a_later_order_is_never_ready_earlier(pick_up: PickUp, data: st.DataObje
         minutes=data.draw(st.one_of(st.integers(0, 90), st.integers(0, 4_000)))
     )
     for later in (other, near):
-        assert pick_up.ready_on(one) <= pick_up.ready_on(later)
-        assert utc(pick_up.order_by(one)) <= utc(pick_up.order_by(later))
+        assert pick_up.processing_date(one) <= pick_up.processing_date(later)
+        assert utc(pick_up.cutoff_at(one)) <= utc(pick_up.cutoff_at(later))
         # An order before the cut-off that was named is in time for the same day.
-        assert (utc(later) < utc(pick_up.order_by(one))) <= (
-            pick_up.ready_on(later) == pick_up.ready_on(one)
+        assert (utc(later) < utc(pick_up.cutoff_at(one))) <= (
+            pick_up.processing_date(later) == pick_up.processing_date(one)
         )
 
 
 @given(shops(), days, st.integers(0, 12), st.integers(0, 4))
 @settings(max_examples=200, deadline=None)
 def test_hand_overs_follow_each_other_on_pick_up_days_with_none_between(
-    pick_up: PickUp, ready_on: date, first: int, more: int
+    pick_up: PickupCalendar, processing_date: date, first: int, more: int
 ) -> None:
-    handed_over_on = pick_up.handover_on(ready_on, first)
+    handed_over_on = pick_up.handover_on(processing_date, first)
     assert is_pick_up_day(pick_up, handed_over_on)
     # The day itself is the first of them, or the next one is.
     assert (
-        sum(is_pick_up_day(pick_up, day) for day in days_between(ready_on, handed_over_on)) == first
+        sum(is_pick_up_day(pick_up, day) for day in days_between(processing_date, handed_over_on))
+        == first
     )
-    handovers = pick_up.handovers(ready_on, first, first + more)
+    handovers = pick_up.handovers(processing_date, first, first + more)
     expected = [
-        first_instant(pick_up.handover_on(ready_on, number), pick_up.cutoff, pick_up.zone)
+        first_instant(pick_up.handover_on(processing_date, number), pick_up.cutoff, pick_up.zone)
         for number in range(first, first + more + 1)
     ]
     assert [utc(moment) for moment in handovers] == expected
@@ -223,14 +226,18 @@ def test_hand_overs_follow_each_other_on_pick_up_days_with_none_between(
 def delivery_days(draw: st.DrawFn) -> DeliveryDays:
     """Delivery days of a place, as often as not with days that its calendar file closes or opens."""
     country, region = draw(places)
-    own = draw(
+    overrides = draw(
         st.dictionaries(st.dates(date(2025, 12, 20), date(2027, 1, 10)), st.booleans(), max_size=20)
     )
     return DeliveryDays(
         country,
         region,
         draw(weekdays),
-        draw(st.sampled_from([LIBRARY, Holidays("own", {(country, region): own})])),
+        draw(
+            st.sampled_from(
+                [PUBLIC_HOLIDAYS, HolidayCalendar("own", {(country, region): overrides})]
+            )
+        ),
     )
 
 
@@ -242,24 +249,24 @@ def delivery_days(draw: st.DrawFn) -> DeliveryDays:
 )
 @settings(max_examples=300, deadline=None)
 def test_what_arrives_by_the_last_delivery_day_before_a_day_is_delivered_by_that_day_and_nothing_else(
-    delivery: DeliveryDays, asked: list[date]
+    delivery: DeliveryDays, queried: list[date]
 ) -> None:
-    dates = np.array([*asked, "NaT"], dtype="datetime64[D]")
-    after, before = delivery.next(dates), delivery.last(dates)
+    dates = np.array([*queried, "NaT"], dtype="datetime64[D]")
+    after, before = delivery.on_or_after(dates), delivery.on_or_before(dates)
     assert np.array_equal(after[:, None] <= dates, dates[:, None] <= before)
-    known = np.sort(dates[:-1])
-    for moved in (delivery.next(known), delivery.last(known)):
+    sorted_dates = np.sort(dates[:-1])
+    for moved in (delivery.on_or_after(sorted_dates), delivery.on_or_before(sorted_dates)):
         assert (np.diff(moved) >= np.timedelta64(0, "D")).all()
         # On a delivery day nothing moves.
-        assert np.array_equal(delivery.next(moved), moved)
-        assert np.array_equal(delivery.last(moved), moved)
+        assert np.array_equal(delivery.on_or_after(moved), moved)
+        assert np.array_equal(delivery.on_or_before(moved), moved)
     assert np.isnat([after[-1], before[-1]]).all()
 
 
 @given(shops(), places, weekdays, st.integers(0, 5), st.integers(0, 240), st.data())
 @settings(max_examples=200, deadline=None)
 def test_nobody_hands_over_on_a_holiday_here_or_delivers_on_one_there(
-    pick_up: PickUp,
+    pick_up: PickupCalendar,
     there: tuple[str, str | None],
     delivers: tuple[int, ...],
     handling: int,
@@ -269,19 +276,21 @@ def test_nobody_hands_over_on_a_holiday_here_or_delivers_on_one_there(
     zone = zone_of(*there)[0]
 
     def delivered_on(ordered_at: datetime) -> date:
-        ready_on = pick_up.ready_on(ordered_at)
-        (handed_over_at,) = pick_up.handovers(ready_on, handling, handling)
+        processing_date = pick_up.processing_date(ordered_at)
+        (handed_over_at,) = pick_up.handovers(processing_date, handling, handling)
         assert handed_over_at.date() not in public_holidays(pick_up.country, pick_up.region)
         arrived_at = np.array([to_instant(handed_over_at) + np.timedelta64(transit, "h")])
-        found = (
+        delivered = (
             DeliveryDays(*there, delivers)
-            .next(local_dates(arrived_at, np.array([0]), (zone,)))[0]
+            .on_or_after(local_dates(arrived_at, np.array([0]), (zone,)))[0]
             .item()
         )
-        assert found.isoweekday() in delivers
-        assert found not in public_holidays(*there)
-        assert found >= arrived_at[0].item().replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date()
-        return found
+        assert delivered.isoweekday() in delivers
+        assert delivered not in public_holidays(*there)
+        assert (
+            delivered >= arrived_at[0].item().replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date()
+        )
+        return delivered
 
     one, other = sorted(
         (data.draw(moments(pick_up.zone)), data.draw(moments(pick_up.zone))), key=utc
@@ -295,7 +304,7 @@ def test_the_holidays_of_a_year_do_not_depend_on_the_years_asked_for_with_it(
     there: tuple[str, str | None], year: int, more: int
 ) -> None:
     alone, among = (
-        LIBRARY.dates(*there, year, year),
-        LIBRARY.dates(*there, year - more, year + more),
+        PUBLIC_HOLIDAYS.dates(*there, year, year),
+        PUBLIC_HOLIDAYS.dates(*there, year - more, year + more),
     )
     assert np.array_equal(alone, among[among.astype("datetime64[Y]") == np.datetime64(str(year))])

@@ -92,5 +92,7 @@ def test_futures_and_their_law_agree_on_what_never_arrives(
     share = (weights * np.isinf(hours)).sum(axis=1) / weights.sum(axis=1)
     curves = weighted_curves(hours, weights)
     # Half of the last future's weight is spread beyond its knot.
-    assert (curves.never >= share - 1e-9).all()
-    assert (curves.never <= share + 0.5 * (weights.max(axis=1) / weights.sum(axis=1)) + 1e-9).all()
+    assert (curves.tail_mass >= share - 1e-9).all()
+    assert (
+        curves.tail_mass <= share + 0.5 * (weights.max(axis=1) / weights.sum(axis=1)) + 1e-9
+    ).all()

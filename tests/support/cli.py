@@ -17,7 +17,7 @@ from eta.cli import main
 EXECUTABLE = Path(sys.executable).with_name("eta")
 
 
-class Ran(NamedTuple):
+class CommandResult(NamedTuple):
     """A command that has ended."""
 
     status: int
@@ -29,28 +29,28 @@ class Ran(NamedTuple):
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
 
-def run(*arguments: object, models: Path, **env: str) -> Ran:
+def run(*arguments: object, models: Path, **env: str) -> CommandResult:
     """Runs a command in this process, beside the folder of the registry."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name, value in {"ETA_MODELS": str(models), **env}.items():
             patch.setenv(name, value)
         patch.chdir(models.parent)
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as finished:
             main([str(argument) for argument in arguments])
-    return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    return CommandResult(int(finished.value.code or 0), out.getvalue(), err.getvalue())
 
 
-def ran_well(*arguments: object, models: Path) -> str:
+def run_ok(*arguments: object, models: Path) -> str:
     """Runs a command that must not fail, and returns what it said."""
     ran = run(*arguments, models=models)
     assert ran.status == 0, ran.err
     return ran.out
 
 
-def execute(*arguments: object, models: Path, **env: str) -> Ran:
+def execute(*arguments: object, models: Path, **env: str) -> CommandResult:
     """Runs the installed command."""
-    ended = subprocess.run(
+    finished = subprocess.run(
         [EXECUTABLE, *map(str, arguments)],
         env={**os.environ, "ETA_MODELS": str(models), **env},
         cwd=models.parent,
@@ -58,4 +58,4 @@ def execute(*arguments: object, models: Path, **env: str) -> Ran:
         text=True,
         check=False,
     )
-    return Ran(ended.returncode, ended.stdout, ended.stderr)
+    return CommandResult(finished.returncode, finished.stdout, finished.stderr)

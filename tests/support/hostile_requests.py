@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from eta.api.openapi import (
-    CORRECTION_REQUESTS,
     ESTIMATE_REQUESTS,
     EVENT_REQUESTS,
     ORDER_ESTIMATE_REQUESTS,
     SCORE_REQUESTS,
     SHIP_BY_REQUESTS,
     SHIPMENT_REQUESTS,
+    SHIPMENT_UPDATE_REQUESTS,
 )
 
 GOOD: list[tuple[str, Any]] = [
@@ -25,7 +25,7 @@ GOOD: list[tuple[str, Any]] = [
     *(("/v1/ship-by", body) for body in SHIP_BY_REQUESTS.values()),
     *(("/v1/shipments", body) for body in SHIPMENT_REQUESTS.values()),
     *(("/v1/events", body) for body in EVENT_REQUESTS.values()),
-    *(("/v1/shipments/shp_0", body) for body in CORRECTION_REQUESTS.values()),
+    *(("/v1/shipments/shp_0", body) for body in SHIPMENT_UPDATE_REQUESTS.values()),
 ]
 JSON_HEADERS = {"content-type": "application/json"}
 
@@ -171,7 +171,7 @@ HEADERS: list[dict[str, str]] = [
 ]
 
 
-class Sent(NamedTuple):
+class HostileRequest(NamedTuple):
     """One request."""
 
     method: str
@@ -226,7 +226,7 @@ def damaged(chance: random.Random, content: bytes) -> bytes:
     return content[:start] + middle + content[end:]
 
 
-def requests(seed: int, count: int) -> Iterator[Sent]:
+def requests(seed: int, count: int) -> Iterator[HostileRequest]:
     """``count`` requests of a seed."""
     chance = random.Random(seed)  # a seed is the point
     for _ in range(count):
@@ -264,7 +264,7 @@ def requests(seed: int, count: int) -> Iterator[Sent]:
                     "/",
                 ]
             )
-        yield Sent(method, path, headers, content)
+        yield HostileRequest(method, path, headers, content)
 
 
 def faults_of(status: int, content_type: str, content: bytes) -> list[str]:
@@ -279,18 +279,18 @@ def faults_of(status: int, content_type: str, content: bytes) -> list[str]:
         return [f"{status} is {content_type}"]
     if not content:  # HEAD
         return []
-    told = json.loads(content)
+    problem = json.loads(content)
     wrong = (
         []
-        if told["status"] == status
-        and set(told) == {"type", "title", "status", "detail", "instance", "errors"}
+        if problem["status"] == status
+        and set(problem) == {"type", "title", "status", "detail", "instance", "errors"}
         else ["no problem"]
     )
     if status == 422 and not (
-        told["errors"]
+        problem["errors"]
         and all(
             error["loc"][0] in ("body", "query", "path", "header") and ";" in error["msg"]
-            for error in told["errors"]
+            for error in problem["errors"]
         )
     ):
         wrong.append("a 422 names no field or no mend")

@@ -13,24 +13,24 @@ from fastapi import FastAPI
 from eta.api.app import create_app
 from eta.calendars.local_time import to_instant
 from eta.curves import Curves
-from eta.domain.access import Caller
-from eta.forecast.baselines.lane_quantiles import LaneMedians
-from eta.forecast.handling_time import Handling
+from eta.domain.access import Principal
+from eta.forecast.baselines.lane_quantiles import LaneQuantiles
+from eta.forecast.handling_time import HandlingTimes
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.order_dependence import Dependence
-from eta.forecast.support import LADDER, Support
+from eta.forecast.order_dependence import ArrivalCorrelation
+from eta.forecast.support import SUPPORT_LEVELS, Support
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.features import Features
-from eta.journey.place_effects import HabitHistory, Habits
-from eta.journey.snapshots import snapshots_to_learn
-from eta.journey.state import Moments, fold
+from eta.journey.place_effects import PlaceEffectHistory, PlaceEffects
+from eta.journey.snapshots import training_snapshots
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
-from eta.model.bundle import ServedModel, pack
-from eta.model.fallback import keep_medians
-from eta.model.hot_swap import Current
+from eta.model.bundle import ModelBundle, to_files
+from eta.model.fallback import save_fallback
+from eta.model.hot_swap import ActiveModel
 from eta.model.registry import Registry
 from eta.settings import Settings
-from eta.stage_durations import StageLaws, Usual
+from eta.stage_durations import DurationQuantiles, StageDurations
 from support.journeys import START, parcels
 
 #: Between any two of these the fixed law has seen parcels.
@@ -45,39 +45,43 @@ def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
     """A model of ``count`` made-up parcels, learned ``days`` after their start; the name of its version."""
     as_of = START + timedelta(days=days)
     instant = to_instant(as_of)
-    timelines, lessons = learned_from(count, days)
-    model = HazardModel(trees=10, leaves=6, leaf_rows=20).fit(lessons)
-    laws = StageLaws.learn(
-        timelines, fold(timelines, Moments.all_at(timelines, instant)), instant, level=0.95
+    timelines, training_examples = training_data(count, days)
+    model = HazardModel(trees=10, leaves=6, leaf_rows=20).fit(training_examples)
+    durations = StageDurations.fit(
+        timelines, fold(timelines, AsOfPairs.all_at(timelines, instant)), instant, level=0.95
     )
-    facts, files = pack(
+    facts, files = to_files(
         model,
-        HabitHistory.of_all(timelines).at(instant),
-        laws,
-        Support.learn(lessons),
-        Handling(),
-        Dependence(),
+        PlaceEffectHistory.from_timelines(timelines).at(instant),
+        durations,
+        Support.fit(training_examples),
+        HandlingTimes(),
+        ArrivalCorrelation(),
     )
     facts |= {
-        "data": {"source": "test", "sha256": timelines.digest(instant), "examples": len(lessons)},
+        "data": {
+            "source": "test",
+            "sha256": timelines.digest(instant),
+            "examples": len(training_examples),
+        },
         "check": None,
     }
     return Registry(folder).save(facts, files, as_of)
 
 
-def learned_from(count: int, days: int) -> tuple[Timelines, Examples]:
+def training_data(count: int, days: int) -> tuple[Timelines, Examples]:
     """Made-up parcels, and what is learned from them ``days`` after their start."""
     timelines = Timelines.from_frames(*parcels(count, days=90, known_through_days=days))
     instant = to_instant(START + timedelta(days=days))
     return timelines, examples(
-        snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant)
+        training_snapshots(timelines, instant), Outcomes.at(timelines, instant)
     )
 
 
-def save_medians(folder: Path, *, count: int = 600, days: int = DAYS) -> LaneMedians:
+def save_medians(folder: Path, *, count: int = 600, days: int = DAYS) -> LaneQuantiles:
     """The lane medians of as many parcels, beside the versions."""
-    medians = LaneMedians.learn(learned_from(count, days)[1])
-    keep_medians(Registry(folder), medians)
+    medians = LaneQuantiles.fit(training_data(count, days)[1])
+    save_fallback(Registry(folder), medians)
     return medians
 
 
@@ -85,37 +89,37 @@ class FixedModel:
     """The same law for everybody: half arrive within four days of being asked about, 95 % within sixteen."""
 
     def predict_curves(self, features: Features) -> Curves:
-        return Curves.on_grid(
+        return Curves.from_grid(
             np.array([0.0, 48.0, 96.0, 240.0, 384.0]),
             np.tile([0.0, 0.2, 0.5, 0.85, 0.95], (len(features), 1)),
         )
 
 
-def fixed(parcels_seen: int) -> Current:
+def fixed(parcels_seen: int) -> ActiveModel:
     """What serves where the numbers must not change with the forecast: a law, what is usual, and parcels behind it."""
-    usual = Usual(30.0, 150.0)
+    typical = DurationQuantiles(30.0, 150.0)
     support = Support(
-        {rung: {} for rung in LADDER[:-1]}
+        {support_level: {} for support_level in SUPPORT_LEVELS[:-1]}
         | {
-            LADDER[-1]: {
+            SUPPORT_LEVELS[-1]: {
                 f"{origin}>{destination}": parcels_seen
                 for origin in COUNTRIES
                 for destination in COUNTRIES
             }
         }
     )
-    served = ServedModel(
+    served = ModelBundle(
         "2026.05.10-0123456789ab",
         cast("HazardModel", FixedModel()),
-        Habits(),
-        StageLaws({"": usual}, usual, {"": usual}),
+        PlaceEffects(),
+        StageDurations({"": typical}, typical, {"": typical}),
         support,
-        Handling(),
+        HandlingTimes(),
     )
-    return Current(served, datetime(2026, 5, 10, tzinfo=UTC), promoted=served.version)
+    return ActiveModel(served, datetime(2026, 5, 10, tzinfo=UTC), promoted=served.version)
 
 
 def application(folder: Path) -> FastAPI:
     """The application over a registry, with one key and a clock that stands still."""
     digest = hashlib.sha256(KEY.encode()).hexdigest()
-    return create_app(Settings(models=folder, api_keys={digest: Caller()}), clock=lambda: NOW)
+    return create_app(Settings(models=folder, api_keys={digest: Principal()}), clock=lambda: NOW)

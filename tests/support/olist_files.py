@@ -23,7 +23,7 @@ FILES = (ORDERS, ITEMS, PRODUCTS, CUSTOMERS, SELLERS, PLACES)
 
 PURCHASED, PROMISED = "order_purchase_timestamp", "order_estimated_delivery_date"
 #: The stamps of an order and the status that the last of them implies.
-STATUS_OF_STAMP = {
+STATUS_OF_TIMESTAMP = {
     PURCHASED: "created",
     "order_approved_at": "approved",
     "order_delivered_carrier_date": "shipped",
@@ -81,17 +81,17 @@ def write_olist(folder: Path, orders: int = 600, seed: int = 0) -> Path:
     return folder
 
 
-def as_known_on(folder: Path, out: Path, day: str) -> Path:
+def write_as_of_day(folder: Path, out: Path, day: str) -> Path:
     """Writes into ``out`` what the files in ``folder`` would have said at 00:00 of ``day``, and returns ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     for name in (PRODUCTS, SELLERS, PLACES):
         shutil.copyfile(folder / name, out / name)
     orders, items, customers = (read(folder / name) for name in (ORDERS, ITEMS, CUSTOMERS))
     orders = orders[orders[PURCHASED] <= f"{day} 00:00:00"].copy()
-    for stamp, status in STATUS_OF_STAMP.items():
+    for timestamp, status in STATUS_OF_TIMESTAMP.items():
         # ISO times sort as text, and an empty one comes before all.
-        orders[stamp] = orders[stamp].where(orders[stamp] <= f"{day} 00:00:00", "")
-        orders.loc[orders[stamp] != "", "order_status"] = status
+        orders[timestamp] = orders[timestamp].where(orders[timestamp] <= f"{day} 00:00:00", "")
+        orders.loc[orders[timestamp] != "", "order_status"] = status
     _write(out / ORDERS, orders)
     _write(out / ITEMS, items[items["order_id"].isin(orders["order_id"])])
     _write(out / CUSTOMERS, customers[customers["customer_id"].isin(orders["customer_id"])])
@@ -246,8 +246,10 @@ def _orders(
     fate = random.choice(
         ["delivered", "shipped", "canceled", "unavailable"], count, p=[0.93, 0.03, 0.02, 0.02]
     )
-    times = dict(zip(STATUS_OF_STAMP, (purchased, approved, handed_over, delivered), strict=True))
-    texts = {stamp: at.dt.strftime("%Y-%m-%d %H:%M:%S") for stamp, at in times.items()}
+    times = dict(
+        zip(STATUS_OF_TIMESTAMP, (purchased, approved, handed_over, delivered), strict=True)
+    )
+    texts = {timestamp: at.dt.strftime("%Y-%m-%d %H:%M:%S") for timestamp, at in times.items()}
     texts["order_delivered_carrier_date"] = texts["order_delivered_carrier_date"].where(
         np.isin(fate, ["delivered", "shipped"]), ""
     )

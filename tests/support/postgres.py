@@ -17,10 +17,10 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 def programs() -> Path | None:
     """The folder of PostgreSQL's programs, if it is installed."""
-    found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])) or [
+    candidates = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])) or [
         Path(path) for path in [shutil.which("initdb")] if path
     ]
-    return found[-1].parent if found else None
+    return candidates[-1].parent if candidates else None
 
 
 @contextmanager

@@ -16,9 +16,18 @@ import pytest
 from eta.domain.registration import Registration
 from eta.domain.shipment import Place, Shipment
 from eta.domain.vocabulary import EventCode
-from eta.service.tracking.read_shipments import Known, known_at
-from eta.service.tracking.record_events import Recorded, Report, Told, record_events
-from eta.service.tracking.register_shipments import Registered, Registering, register_shipments
+from eta.service.tracking.read_shipments import ShipmentHistory, shipment_histories
+from eta.service.tracking.record_events import (
+    EventOutcome,
+    EventReport,
+    RecordEvents,
+    record_events,
+)
+from eta.service.tracking.register_shipments import (
+    RegisteredShipment,
+    RegisterShipment,
+    register_shipments,
+)
 from eta.store.store import SqlStore, open_store
 from support.postgres import programs
 
@@ -48,7 +57,7 @@ def require_postgres() -> None:
 
 
 @contextmanager
-def a_url(kind: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
+def fresh_url(kind: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
     """The URL of an empty store of a kind."""
     if kind != "postgresql":
         yield "memory:" if kind == "memory" else f"sqlite:{folder / 'eta.sqlite'}"
@@ -64,7 +73,7 @@ def a_url(kind: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
 
 
 @contextmanager
-def a_store(url: str, clock: Clock) -> Iterator[SqlStore]:
+def opened_store(url: str, clock: Clock) -> Iterator[SqlStore]:
     store = open_store(url, clock)
     try:
         yield store
@@ -72,7 +81,7 @@ def a_store(url: str, clock: Clock) -> Iterator[SqlStore]:
         store.close()
 
 
-def registration(number: int, **facts: object) -> Registration:
+def registration(number: int, **attributes: object) -> Registration:
     """A shipment ordered three days ago, from Vienna to Dornbirn."""
     values: dict[str, Any] = {
         "shipment_id": "",
@@ -81,7 +90,7 @@ def registration(number: int, **facts: object) -> Registration:
         "destination": Place(country="AT", region="8"),
         "ordered_at": NOW - timedelta(days=3),
         "carrier": "post",
-        **facts,
+        **attributes,
     }
     shipment = Shipment(**values)
     return Registration(
@@ -89,8 +98,10 @@ def registration(number: int, **facts: object) -> Registration:
     )
 
 
-def register(store: SqlStore, wanted: Registration, tenant: str = TENANT) -> Registered:
-    return store.write(register_shipments, Registering(tenant, wanted))
+def register(
+    store: SqlStore, registration_: Registration, tenant: str = TENANT
+) -> RegisteredShipment:
+    return store.write(register_shipments, RegisterShipment(tenant, registration_))
 
 
 def scan(
@@ -100,9 +111,9 @@ def scan(
     hours_ago: float = 24.0,
     carrier: str = "post",
     place: str | None = None,
-) -> Report:
+) -> EventReport:
     """A scan of the carrier's number."""
-    return Report(
+    return EventReport(
         event_code=code,
         carrier=carrier,
         tracking_number=f"{number:08d}",
@@ -111,20 +122,20 @@ def scan(
     )
 
 
-def record(store: SqlStore, *reports: Report, tenant: str = TENANT) -> list[Recorded]:
-    answers = store.write(record_events, Told(tenant, reports))
-    assert all(isinstance(answer, Recorded) for answer in answers)
+def record(store: SqlStore, *reports: EventReport, tenant: str = TENANT) -> list[EventOutcome]:
+    answers = store.write(record_events, RecordEvents(tenant, reports))
+    assert all(isinstance(answer, EventOutcome) for answer in answers)
     return answers  # type: ignore[return-value]  # checked
 
 
-def known(
+def shipment_history(
     store: SqlStore, shipment_id: str, as_of: datetime | None = None, tenant: str = TENANT
-) -> Known | None:
+) -> ShipmentHistory | None:
     """What was known of a shipment."""
-    at = as_of or store.as_of()
-    found = store.read(
-        lambda session: known_at(
+    at = as_of or store.safe_now()
+    histories = store.read(
+        lambda session: shipment_histories(
             session, tenant, session.shipments(tenant, "shipment_id", [shipment_id]), at
         )
     )
-    return found[0] if found else None
+    return histories[0] if histories else None

@@ -8,9 +8,9 @@ from eta.curves import Curves, InvalidCurve, kaplan_meier
 from eta.evaluation.metrics import crps_days
 
 #: Half has arrived after a day, nine tenths after two, one tenth later or never.
-TWO_DAYS = Curves.on_grid([0, 24, 48], [[0.0, 0.5, 0.9]])
+TWO_DAYS = Curves.from_grid([0, 24, 48], [[0.0, 0.5, 0.9]])
 #: Nothing for ten hours, then half at once, the rest evenly over ten more.
-WITH_JUMP = Curves.on_grid([0, 10, 10, 20], [[0.0, 0.0, 0.5, 1.0]])
+WITH_JUMP = Curves.from_grid([0, 10, 10, 20], [[0.0, 0.0, 0.5, 1.0]])
 
 
 @pytest.mark.parametrize(
@@ -59,18 +59,18 @@ def test_a_quantile_is_the_fewest_hours_that_reach_the_level(
 
 
 def test_a_level_that_a_flat_stretch_has_reached_takes_the_start_of_the_stretch() -> None:
-    flat = Curves.on_grid([0, 10, 20, 30], [[0.0, 0.5, 0.5, 1.0]])
+    flat = Curves.from_grid([0, 10, 20, 30], [[0.0, 0.5, 0.5, 1.0]])
     assert flat.quantile(0.5) == pytest.approx([10])
 
 
 def test_each_row_may_have_a_level_and_hours_of_its_own() -> None:
-    curves = Curves.on_grid([0, 10], [[0.0, 1.0], [0.0, 0.5], [0.0, 1.0]])
+    curves = Curves.from_grid([0, 10], [[0.0, 1.0], [0.0, 0.5], [0.0, 1.0]])
     assert curves.quantile([0.1, 0.25, 0.9]) == pytest.approx([1, 5, 9])
     assert curves.cdf_at([1.0, 5.0, 9.0]) == pytest.approx([0.1, 0.25, 0.9])
 
 
 def test_nothing_has_arrived_before_the_first_knot() -> None:
-    late_start = Curves.on_grid([10, 20], [[0.4, 1.0]])
+    late_start = Curves.from_grid([10, 20], [[0.4, 1.0]])
     assert late_start.cdf_at(9.9) == pytest.approx([0.0])
     assert late_start.quantile(0.3) == pytest.approx([10])
 
@@ -79,7 +79,7 @@ def test_waiting_leaves_the_law_of_those_still_open() -> None:
     after_a_day = TWO_DAYS.remaining_after(24.0)
     assert after_a_day.cdf_at(24.0) == pytest.approx([(0.9 - 0.5) / 0.5])
     assert after_a_day.quantile(0.4) == pytest.approx([12])
-    assert after_a_day.never == pytest.approx([0.1 / 0.5])
+    assert after_a_day.tail_mass == pytest.approx([0.1 / 0.5])
 
 
 def test_waiting_until_a_jump_means_that_the_jump_was_missed() -> None:
@@ -89,10 +89,10 @@ def test_waiting_until_a_jump_means_that_the_jump_was_missed() -> None:
 
 
 def test_past_its_last_knot_a_parcel_either_never_arrives_or_was_certain_to_have_arrived() -> None:
-    curves = Curves.on_grid([0, 10], [[0.0, 0.8], [0.0, 1.0]]).remaining_after([20.0, 20.0])
+    curves = Curves.from_grid([0, 10], [[0.0, 0.8], [0.0, 1.0]]).remaining_after([20.0, 20.0])
     assert curves.cdf_at(100.0) == pytest.approx([0.0, 1.0])
     assert curves.quantile(0.5) == pytest.approx([np.inf, 0.0])
-    assert curves.never == pytest.approx([1.0, 0.0])
+    assert curves.tail_mass == pytest.approx([1.0, 0.0])
 
 
 def test_knots_of_a_waiting_curve_count_from_now() -> None:
@@ -102,21 +102,21 @@ def test_knots_of_a_waiting_curve_count_from_now() -> None:
 
 
 def test_quantiles_become_a_curve_with_linear_tails() -> None:
-    curve = Curves.from_quantiles([0.2, 0.5, 0.8], [[10.0, 20.0, 40.0]], longest_hours=100.0)
+    curve = Curves.from_quantiles([0.2, 0.5, 0.8], [[10.0, 20.0, 40.0]], max_hours=100.0)
     assert curve.quantile([0.1]) == pytest.approx([5])
     assert curve.quantile([0.5]) == pytest.approx([20])
     assert curve.quantile([0.65]) == pytest.approx([30])
     assert curve.quantile([0.9]) == pytest.approx([70])
-    assert curve.never == pytest.approx([0.0])
+    assert curve.tail_mass == pytest.approx([0.0])
 
 
 def test_a_quantile_beyond_the_longest_time_moves_the_end() -> None:
-    curve = Curves.from_quantiles([0.5], [[150.0]], longest_hours=100.0)
+    curve = Curves.from_quantiles([0.5], [[150.0]], max_hours=100.0)
     assert curve.quantile([1.0]) == pytest.approx([150])
 
 
 def test_a_certain_arrival_has_one_date_at_every_level() -> None:
-    curves = Curves.at_once([5.0, 7.0])
+    curves = Curves.point_mass([5.0, 7.0])
     for level in (0.01, 0.5, 1.0):
         assert curves.quantile(level) == pytest.approx([5, 7])
     assert curves.cdf_at([4.999, 7.0]) == pytest.approx([0.0, 1.0])
@@ -125,7 +125,9 @@ def test_a_certain_arrival_has_one_date_at_every_level() -> None:
 def test_batches_put_together_answer_like_each_of_them() -> None:
     parts = [
         TWO_DAYS.remaining_after(12.0),
-        Curves.of(np.array([[0.0, 5.0, 50.0], [1.0, 6.0, 60.0]]), np.array([[0.0, 0.1, 1.0]])),
+        Curves.from_knots(
+            np.array([[0.0, 5.0, 50.0], [1.0, 6.0, 60.0]]), np.array([[0.0, 0.1, 1.0]])
+        ),
     ]
     whole = Curves.concatenate(parts)
     assert len(whole) == 3
@@ -133,19 +135,19 @@ def test_batches_put_together_answer_like_each_of_them() -> None:
         np.concatenate([part.quantile(0.6) for part in parts])
     )
     assert whole.cdf_at(7.0) == pytest.approx(np.concatenate([part.cdf_at(7.0) for part in parts]))
-    assert whole.never == pytest.approx(np.concatenate([part.never for part in parts]))
+    assert whole.tail_mass == pytest.approx(np.concatenate([part.tail_mass for part in parts]))
 
 
 @pytest.mark.parametrize(
     "rows", [np.array([2, 0, 2]), np.array([True, False, True])], ids=["positions", "mask"]
 )
-@pytest.mark.parametrize("has_own_hours", [True, False])
-@pytest.mark.parametrize("has_own_cdf", [True, False])
+@pytest.mark.parametrize("has_hours_by_row", [True, False])
+@pytest.mark.parametrize("has_cdf_by_row", [True, False])
 def test_taken_rows_answer_as_they_did_before(
-    rows: NDArray[np.int64], has_own_hours: bool, has_own_cdf: bool
+    rows: NDArray[np.int64], has_hours_by_row: bool, has_cdf_by_row: bool
 ) -> None:
-    hours = np.array([[0.0, 10.0], [0.0, 20.0], [5.0, 30.0]])[: 3 if has_own_hours else 1]
-    cdf = np.array([[0.0, 0.9], [0.1, 0.8], [0.2, 1.0]])[: 3 if has_own_cdf else 1]
+    hours = np.array([[0.0, 10.0], [0.0, 20.0], [5.0, 30.0]])[: 3 if has_hours_by_row else 1]
+    cdf = np.array([[0.0, 0.9], [0.1, 0.8], [0.2, 1.0]])[: 3 if has_cdf_by_row else 1]
     curves = Curves(hours, cdf, np.array([0.0, 3.0, 6.0]))
     taken = curves.take(rows)
     assert taken.quantile(0.5) == pytest.approx(curves.quantile(0.5)[rows])
@@ -176,15 +178,15 @@ def test_taken_rows_answer_as_they_did_before(
 )
 def test_what_is_no_distribution_is_refused(hours: list[float], cdf: list[float]) -> None:
     with pytest.raises(InvalidCurve):
-        Curves.on_grid(hours, [[0.0, 0.5, 1.0], cdf])
+        Curves.from_grid(hours, [[0.0, 0.5, 1.0], cdf])
 
 
 def test_crossing_quantiles_are_refused() -> None:
     with pytest.raises(InvalidCurve):
-        Curves.from_quantiles([0.5, 0.9], [[20.0, 10.0]], longest_hours=100.0)
+        Curves.from_quantiles([0.5, 0.9], [[20.0, 10.0]], max_hours=100.0)
 
 
-def law(
+def product_limit(
     hours: list[float], arrived: list[bool], groups: list[int], count: int, grid: list[float]
 ) -> NDArray[np.float64]:
     return kaplan_meier(
@@ -197,7 +199,7 @@ def law(
 
 
 def test_without_censoring_kaplan_meier_counts_arrivals() -> None:
-    assert law([1, 2, 2, 4], [True] * 4, [0] * 4, 1, [0, 1, 2, 3, 4]) == pytest.approx(
+    assert product_limit([1, 2, 2, 4], [True] * 4, [0] * 4, 1, [0, 1, 2, 3, 4]) == pytest.approx(
         np.array([[0, 0.25, 0.75, 0.75, 1.0]])
     )
 
@@ -205,41 +207,43 @@ def test_without_censoring_kaplan_meier_counts_arrivals() -> None:
 def test_kaplan_meier_with_censoring_as_computed_by_hand() -> None:
     # At risk 5, 3 (one of 4 was lost from sight before), 2 and 0: S = 4/5, 4/5 x 2/3, 4/5 x 2/3 x
     # 1/2, then unchanged.
-    result = law([1, 2, 2, 3, 4], [True, True, False, True, False], [0] * 5, 1, [0, 1, 2, 3, 4])
+    result = product_limit(
+        [1, 2, 2, 3, 4], [True, True, False, True, False], [0] * 5, 1, [0, 1, 2, 3, 4]
+    )
     assert result == pytest.approx(np.array([[0, 1 / 5, 1 - 8 / 15, 1 - 4 / 15, 1 - 4 / 15]]))
 
 
 def test_an_open_parcel_raises_the_odds_of_a_late_arrival() -> None:
-    delivered_only = law([1, 2], [True, True], [0, 0], 1, [0, 1, 2])
-    with_open = law([1, 2, 1.5], [True, True, False], [0, 0, 0], 1, [0, 1, 2])
+    delivered_only = product_limit([1, 2], [True, True], [0, 0], 1, [0, 1, 2])
+    with_open = product_limit([1, 2, 1.5], [True, True, False], [0, 0, 0], 1, [0, 1, 2])
     assert with_open[0, 1] == pytest.approx(1 / 3)
     assert with_open[0, 1] < delivered_only[0, 1]
 
 
 def test_a_time_within_a_step_counts_at_its_end_and_one_at_zero_in_the_first() -> None:
-    assert law([0.0, 1.2], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(
+    assert product_limit([0.0, 1.2], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(
         np.array([[0, 0.5, 1.0]])
     )
 
 
 def test_an_arrival_after_the_grid_was_at_risk_all_along() -> None:
-    assert law([1, 99], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(
+    assert product_limit([1, 99], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(
         np.array([[0, 0.5, 0.5]])
     )
 
 
 def test_groups_do_not_touch_each_other_and_an_empty_one_says_nothing() -> None:
-    result = law([1, 2, 2, 1], [True, False, True, True], [0, 0, 2, 2], 3, [0, 1, 2])
+    result = product_limit([1, 2, 2, 1], [True, False, True, True], [0, 0, 2, 2], 3, [0, 1, 2])
     assert result == pytest.approx(np.array([[0, 0.5, 0.5], [0, 0, 0], [0, 0.5, 1.0]]))
 
 
 def test_nobody_observed_gives_a_law_in_which_nothing_arrives() -> None:
-    assert law([], [], [], 1, [0, 1, 2]).tolist() == [[0, 0, 0]]
-    assert law([1.0, 2.0], [False, False], [0, 0], 1, [0, 1, 2]).tolist() == [[0, 0, 0]]
+    assert product_limit([], [], [], 1, [0, 1, 2]).tolist() == [[0, 0, 0]]
+    assert product_limit([1.0, 2.0], [False, False], [0, 0], 1, [0, 1, 2]).tolist() == [[0, 0, 0]]
 
 
 def test_a_parcel_certain_to_have_arrived_is_never_scored_as_one_that_never_will() -> None:
-    gone = Curves.on_grid([0, 24], [[0.0, 1.0]]).remaining_after([30.0])
+    gone = Curves.from_grid([0, 24], [[0.0, 1.0]]).remaining_after([30.0])
     hours, cdf = gone.knots()
     assert (hours == 0).all()
     assert (cdf == 1).all()
@@ -247,20 +251,20 @@ def test_a_parcel_certain_to_have_arrived_is_never_scored_as_one_that_never_will
 
 
 def test_what_may_happen_at_once_is_not_taken_for_waiting() -> None:
-    curve = Curves.from_quantiles([0.1, 0.5, 0.9], [[-5.0, 10.0, 20.0]], longest_hours=100.0)
+    curve = Curves.from_quantiles([0.1, 0.5, 0.9], [[-5.0, 10.0, 20.0]], max_hours=100.0)
     assert curve.quantile(0.5) == pytest.approx([10.0])
     assert curve.quantile(0.1) == pytest.approx([0.0])
     assert curve.cdf_at([10.0]) == pytest.approx([0.5])
-    assert crps_days(Curves.at_once([0.0]), np.array([24.0])) == pytest.approx([1.0])
+    assert crps_days(Curves.point_mass([0.0]), np.array([24.0])) == pytest.approx([1.0])
 
 
 def test_no_rows_are_no_curves() -> None:
-    empty = Curves.at_once(np.empty(0))
+    empty = Curves.point_mass(np.empty(0))
     assert len(empty) == len(empty.quantile(0.5)) == len(empty.cdf_at(np.empty(0))) == 0
 
 
 def test_tables_hold_what_is_read_one_by_one() -> None:
-    curves = Curves.on_grid([0, 10, 20], [[0.0, 0.5, 0.9], [0.1, 0.2, 1.0]]).remaining_after(
+    curves = Curves.from_grid([0, 10, 20], [[0.0, 0.5, 0.9], [0.1, 0.2, 1.0]]).remaining_after(
         [0.0, 12.0]
     )
     levels, hours = np.array([[0.1, 0.5, 0.95]]), np.array([[1.0, 8.0], [3.0, np.nan]])
@@ -270,7 +274,7 @@ def test_tables_hold_what_is_read_one_by_one() -> None:
     )
     assert np.array_equal(
         curves.cdf_table(hours),
-        np.column_stack([curves.cdf_at(own) for own in hours.T]),
+        np.column_stack([curves.cdf_at(column) for column in hours.T]),
         equal_nan=True,
     )
     assert np.isnan(curves.cdf_at(np.nan)).all()

@@ -10,17 +10,17 @@ from eta.calendars.local_time import to_instant
 from eta.delays import DelayPolicy, Delays, decide
 from eta.domain.errors import InvalidValue
 from eta.domain.vocabulary import EventCode
-from eta.journey.categories import Labels
-from eta.journey.state import Moments, fold
+from eta.journey.categories import Categorical
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
-from eta.stage_durations import StageLaws, Usual
+from eta.stage_durations import DurationQuantiles, StageDurations
 from support.journeys import START, scan, shipment
 
 NOW = START + timedelta(hours=100)
-LAWS = StageLaws(
-    silence={"": Usual(10, 48), "accepted": Usual(20, 60)},
-    handling=Usual(24, 72),
-    transit={"": Usual(50, 90), "AT-9": Usual(20, 40)},
+DURATIONS = StageDurations(
+    silence={"": DurationQuantiles(10, 48), "accepted": DurationQuantiles(20, 60)},
+    handling=DurationQuantiles(24, 72),
+    transit={"": DurationQuantiles(50, 90), "AT-9": DurationQuantiles(20, 40)},
 )
 POLICY = DelayPolicy()
 
@@ -46,10 +46,10 @@ def flag(
     )
     return decide(
         np.array([np.nan if promise_in_hours is None else 1 - p_late]),
-        fold(timelines, Moments.all_at(timelines, as_of[0])),
+        fold(timelines, AsOfPairs.all_at(timelines, as_of[0])),
         as_of,
-        Labels.of([destination]),
-        LAWS,
+        Categorical.from_texts([destination]),
+        DURATIONS,
         POLICY,
         promise_end=end,
         was_expected_late=np.array([was_expected_late]),
@@ -163,7 +163,9 @@ def test_a_policy_out_of_order_is_refused(thresholds: dict[str, float]) -> None:
         DelayPolicy(**thresholds)
 
 
-def laws_of(handover_hours: NDArray[np.float64], *, known_through_hours: float) -> StageLaws:
+def durations_of(
+    handover_hours: NDArray[np.float64], *, known_through_hours: float
+) -> StageDurations:
     """What is usual among parcels ordered at 0 and handed over after so many hours, if that is known."""
     shipments = [shipment(number) for number in range(len(handover_hours))]
     scans = [scan(number, EventCode.ORDER_CREATED, 0) for number in range(len(handover_hours))]
@@ -172,9 +174,9 @@ def laws_of(handover_hours: NDArray[np.float64], *, known_through_hours: float) 
     ]
     timelines = Timelines.from_records(shipments, scans)
     through = to_instant(START + timedelta(hours=known_through_hours))
-    return StageLaws.learn(
+    return StageDurations.fit(
         timelines,
-        fold(timelines, Moments.all_at(timelines, through)),
+        fold(timelines, AsOfPairs.all_at(timelines, through)),
         through,
         level=0.95,
         at_least=10,
@@ -182,17 +184,17 @@ def laws_of(handover_hours: NDArray[np.float64], *, known_through_hours: float) 
 
 
 def test_usual_times_are_those_of_the_parcels() -> None:
-    laws = laws_of(np.arange(1.0, 101.0), known_through_hours=500)
-    assert laws.handling == Usual(50.0, 95.0)
-    assert laws.silence["order_created"] == Usual(50.0, 95.0)
+    durations = durations_of(np.arange(1.0, 101.0), known_through_hours=500)
+    assert durations.handling == DurationQuantiles(50.0, 95.0)
+    assert durations.silence["order_created"] == DurationQuantiles(50.0, 95.0)
 
 
 def test_parcels_still_silent_count_as_silent_so_far() -> None:
     # Of a hundred only the fifty fastest have spoken: half is what is known, nearly all is not.
-    laws = laws_of(np.arange(1.0, 101.0), known_through_hours=50.5)
-    assert laws.silence["order_created"] == Usual(50.0, np.inf)
+    durations = durations_of(np.arange(1.0, 101.0), known_through_hours=50.5)
+    assert durations.silence["order_created"] == DurationQuantiles(50.0, np.inf)
 
 
 def test_what_is_usual_survives_as_json() -> None:
-    laws = laws_of(np.arange(1.0, 101.0), known_through_hours=50.5)
-    assert StageLaws.from_json(laws.to_json()) == laws  # type: ignore[arg-type]  # plain JSON values
+    durations = durations_of(np.arange(1.0, 101.0), known_through_hours=50.5)
+    assert StageDurations.from_json(durations.to_json()) == durations  # type: ignore[arg-type]  # plain JSON values

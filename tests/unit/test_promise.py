@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from eta.calendars.local_time import day_ends, day_starts
 from eta.curves import Curves
 from eta.domain.errors import InvalidSetting
-from eta.journey.categories import Labels
+from eta.journey.categories import Categorical
 from eta.local_dates import (
-    chances_of_days,
-    curves_of_days,
+    cdf_at_instant,
+    curves_from_daily_cdf,
+    daily_cdf,
     date_at,
     dates_at,
-    probability_by,
     probability_by_day,
     windows,
 )
-from eta.promise import QUOTED_DAYS, PromiseCosts, PromisePolicy, costs_of_rate
+from eta.promise import CANDIDATE_DAYS, PromiseCosts, PromisePolicy, costs_for_on_time_rate
 
-VIENNA = Labels.of(["Europe/Vienna"])
+VIENNA = Categorical.from_texts(["Europe/Vienna"])
 #: 22:00 of a Friday in Vienna, two days before its clocks go forward.
 AS_OF = np.array(["2018-03-23T21:00"], dtype="datetime64[us]")
 
@@ -32,15 +32,15 @@ def dates(*texts: str) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
 
 
 def test_a_date_is_the_local_day_by_whose_end_the_parcel_has_arrived() -> None:
-    curves = Curves.on_grid([0, 10, 30, 60], [[0.0, 0.5, 0.9, 0.95]])
+    curves = Curves.from_grid([0, 10, 30, 60], [[0.0, 0.5, 0.9, 0.95]])
     read = dates_at(curves, (0.05, 0.5, 0.9, 0.96), AS_OF, VIENNA)
     # After 1 hour, 10 hours and 30 hours; the last level is never reached.
     assert np.array_equal(
         read[0], dates("2018-03-23", "2018-03-24", "2018-03-25", "NaT"), equal_nan=True
     )
     assert date_at(curves, 0.5, AS_OF, VIENNA) == dates("2018-03-24")
-    shown = windows(curves, AS_OF, VIENNA, coverage=0.8)
-    assert [str(day[0]) for day in (shown.earliest_on, shown.median_on, shown.latest_on)] == [
+    ranges = windows(curves, AS_OF, VIENNA, coverage=0.8)
+    assert [str(day[0]) for day in (ranges.earliest_on, ranges.median_on, ranges.latest_on)] == [
         "2018-03-24",
         "2018-03-24",
         "2018-03-25",
@@ -51,25 +51,25 @@ def test_a_date_is_the_local_day_by_whose_end_the_parcel_has_arrived() -> None:
     ("day", "hours"), [("2018-03-23", 2), ("2018-03-24", 26), ("2018-03-25", 49), ("2018-03-22", 0)]
 )
 def test_the_chance_of_a_day_is_that_of_the_hours_until_it_ends(day: str, hours: float) -> None:
-    curves = Curves.on_grid([0, 60], [[0.0, 0.9]])
+    curves = Curves.from_grid([0, 60], [[0.0, 0.9]])
     assert probability_by_day(curves, AS_OF, dates(day)[:, None], VIENNA) == pytest.approx(
         np.array([[0.9 * hours / 60]])
     )
-    assert probability_by(
+    assert cdf_at_instant(
         curves, AS_OF, day_ends(dates(day), VIENNA.codes, VIENNA.names)
     ) == pytest.approx([0.9 * hours / 60])
 
 
 def test_without_a_date_there_is_no_chance() -> None:
-    curves = Curves.on_grid([0, 60], [[0.0, 0.9]])
+    curves = Curves.from_grid([0, 60], [[0.0, 0.9]])
     assert np.isnan(probability_by_day(curves, AS_OF, dates("NaT")[:, None], VIENNA)).all()
-    assert np.isnan(probability_by(curves, AS_OF, np.array(["NaT"], dtype="datetime64[us]"))).all()
+    assert np.isnan(cdf_at_instant(curves, AS_OF, np.array(["NaT"], dtype="datetime64[us]"))).all()
 
 
 def test_each_parcel_reads_its_own_curve_in_its_own_zone() -> None:
-    zone = Labels.of(["Asia/Tokyo", "Europe/Vienna", "Asia/Tokyo"])
+    zone = Categorical.from_texts(["Asia/Tokyo", "Europe/Vienna", "Asia/Tokyo"])
     at = np.repeat(AS_OF, 3)
-    curves = Curves.at_once([1.0, 1.0, 30.0])
+    curves = Curves.point_mass([1.0, 1.0, 30.0])
     assert np.array_equal(
         date_at(curves, 0.5, at, zone), dates("2018-03-24", "2018-03-23", "2018-03-25")
     )
@@ -87,29 +87,27 @@ def test_each_parcel_reads_its_own_curve_in_its_own_zone() -> None:
     st.sampled_from(["Europe/Vienna", "America/Sao_Paulo", "Pacific/Apia", "UTC"]),
 )
 def test_curves_of_days_say_of_each_day_what_they_were_made_of(
-    chances: list[float], minute: int, zone: str
+    probabilities: list[float], minute: int, zone: str
 ) -> None:
-    told = np.array([sorted(chances)])
-    where, first_on = Labels.of([zone]), dates("2018-03-24")
+    cdf = np.array([sorted(probabilities)])
+    where, first_on = Categorical.from_texts([zone]), dates("2018-03-24")
     as_of = day_starts(first_on, where.codes, where.names) + np.timedelta64(minute, "m")
-    curves = curves_of_days(told, as_of, first_on, where)
-    assert chances_of_days(curves, as_of, first_on, told.shape[1], where) == pytest.approx(
-        told, abs=1e-12
-    )
-    for chance in told[0][told[0] > 0]:
+    curves = curves_from_daily_cdf(cdf, as_of, first_on, where)
+    assert daily_cdf(curves, as_of, first_on, cdf.shape[1], where) == pytest.approx(cdf, abs=1e-12)
+    for probability in cdf[0][cdf[0] > 0]:
         # Of days with the same chance the first.
-        assert date_at(curves, chance, as_of, where)[0] == first_on[0] + int(
-            np.searchsorted(told[0], chance)
+        assert date_at(curves, probability, as_of, where)[0] == first_on[0] + int(
+            np.searchsorted(cdf[0], probability)
         )
 
 
-LAW = Curves.on_grid([0, 24 * 2, 24 * 4, 24 * 10], [[0.0, 0.5, 0.9, 0.98]])
+CURVES = Curves.from_grid([0, 24 * 2, 24 * 4, 24 * 10], [[0.0, 0.5, 0.9, 0.98]])
 #: Midnight of a Monday.
 MONDAY = np.array(["2018-03-18T23:00"], dtype="datetime64[us]")
 
 
 def promised(**policy: Any) -> int | None:
-    day = PromisePolicy(**policy).dates(LAW, MONDAY, VIENNA)[0]
+    day = PromisePolicy(**policy).dates(CURVES, MONDAY, VIENNA)[0]
     return None if np.isnat(day) else int((day - np.datetime64("2018-03-19")).astype(int))
 
 
@@ -123,54 +121,65 @@ def test_a_target_rate_is_the_earliest_day_that_reaches_it() -> None:
     ]
 
 
-def steps(*chances: tuple[int, float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def steps(*probabilities: tuple[int, float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Chances of the days that may be promised: from each day on, so much."""
-    table = np.zeros(QUOTED_DAYS)
-    for day, chance in chances:
-        table[day:] = chance
+    table = np.zeros(CANDIDATE_DAYS)
+    for day, probability in probabilities:
+        table[day:] = probability
     return table
 
 
 def days_at(
-    costs: PromiseCosts, chances: np.ndarray[Any, np.dtype[np.float64]]
+    costs: PromiseCosts, probabilities: np.ndarray[Any, np.dtype[np.float64]]
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The days of least expected cost, by trying all of them."""
     return np.array(
         [
-            min(range(QUOTED_DAYS), key=lambda day: costs.day * day + costs.late * (1.0 - own[day]))
-            for own in chances
+            min(
+                range(CANDIDATE_DAYS),
+                key=lambda day: costs.day * day + costs.late * (1.0 - order_cdf[day]),
+            )
+            for order_cdf in probabilities
         ]
     )
 
 
 def test_no_day_is_spent_where_it_adds_little() -> None:
     """One kind of order gains 0.06 from ten days, the other 0.18 from one: together they keep 0.94 with a day and a half, each for itself with six."""
-    chances = np.array([steps((1, 0.90), (11, 0.96)), steps((1, 0.80), (2, 0.98))] * 5)
-    once = np.ones(len(chances))
-    costs = costs_of_rate(chances, once, 0.93)
-    assert days_at(costs, chances).tolist() == [1, 2] * 5
+    probabilities = np.array([steps((1, 0.90), (11, 0.96)), steps((1, 0.80), (2, 0.98))] * 5)
+    once = np.ones(len(probabilities))
+    costs = costs_for_on_time_rate(probabilities, once, 0.93)
+    assert days_at(costs, probabilities).tolist() == [1, 2] * 5
     # Ten days for 0.06 are worth it only where a late parcel counts for 167 days.
-    assert costs_of_rate(chances, once, 0.95).late == pytest.approx(10 / 0.06, rel=1e-3)
-    assert days_at(costs_of_rate(chances, once, 0.95), chances).tolist() == [11, 2] * 5
+    assert costs_for_on_time_rate(probabilities, once, 0.95).late == pytest.approx(
+        10 / 0.06, rel=1e-3
+    )
+    assert (
+        days_at(costs_for_on_time_rate(probabilities, once, 0.95), probabilities).tolist()
+        == [11, 2] * 5
+    )
 
 
 def test_who_never_comes_has_missed_the_promise_and_orders_count_as_often_as_they_stand_for() -> (
     None
 ):
     """One in ten never comes; of those that do 8 in 9 are there on the first day, and all on the second."""
-    chances = np.array([steps((1, 0.8), (2, 0.9)), steps((1, 0.9))])
+    probabilities = np.array([steps((1, 0.8), (2, 0.9)), steps((1, 0.9))])
     alone = np.array([1.0, 0.0])
-    assert days_at(costs_of_rate(chances, alone, 0.79), chances)[0] == 1
-    assert days_at(costs_of_rate(chances, alone, 0.81), chances)[0] == 2
+    assert days_at(costs_for_on_time_rate(probabilities, alone, 0.79), probabilities)[0] == 1
+    assert days_at(costs_for_on_time_rate(probabilities, alone, 0.81), probabilities)[0] == 2
     # More than come at all is not wanted: nobody is told the last of days for it.
-    assert days_at(costs_of_rate(chances, alone, 0.95), chances)[0] == 2
+    assert days_at(costs_for_on_time_rate(probabilities, alone, 0.95), probabilities)[0] == 2
     # Nine of the other kind, all there on the first day, make up for it.
-    assert days_at(costs_of_rate(chances, np.array([1.0, 9.0]), 0.88), chances)[0] == 1
+    assert (
+        days_at(costs_for_on_time_rate(probabilities, np.array([1.0, 9.0]), 0.88), probabilities)[0]
+        == 1
+    )
 
 
 @given(
     st.lists(
-        st.lists(st.floats(0.0, 1.0), min_size=QUOTED_DAYS, max_size=QUOTED_DAYS),
+        st.lists(st.floats(0.0, 1.0), min_size=CANDIDATE_DAYS, max_size=CANDIDATE_DAYS),
         min_size=1,
         max_size=6,
     ),
@@ -179,20 +188,22 @@ def test_who_never_comes_has_missed_the_promise_and_orders_count_as_often_as_the
 def test_orders_together_keep_the_rate_and_with_less_would_not(
     drawn: list[list[float]], rate: float
 ) -> None:
-    chances = np.sort(np.array(drawn), axis=1)
-    costs = costs_of_rate(chances, np.ones(len(chances)), rate)
+    probabilities = np.sort(np.array(drawn), axis=1)
+    costs = costs_for_on_time_rate(probabilities, np.ones(len(probabilities)), rate)
 
-    def kept(late: float) -> float:
+    def on_time_share(late: float) -> float:
         return float(
             np.take_along_axis(
-                chances, days_at(PromiseCosts(late=late), chances)[:, None], axis=1
+                probabilities, days_at(PromiseCosts(late=late), probabilities)[:, None], axis=1
             ).mean()
         )
 
-    wanted = min(rate, 0.99 * chances[:, -1].mean())
+    wanted = min(rate, 0.99 * probabilities[:, -1].mean())
     # Where no cost that is looked at is enough, the dearest is taken.
-    assert kept(costs.late) >= wanted - 1e-12 or costs.late == pytest.approx(1e4)
-    assert kept(costs.late * 0.999) <= wanted + 1e-12 or costs.late == pytest.approx(1.0, rel=1e-3)
+    assert on_time_share(costs.late) >= wanted - 1e-12 or costs.late == pytest.approx(1e4)
+    assert on_time_share(costs.late * 0.999) <= wanted + 1e-12 or costs.late == pytest.approx(
+        1.0, rel=1e-3
+    )
 
 
 def test_bounds_hold_whatever_the_law_says() -> None:
@@ -215,7 +226,7 @@ def test_costs_choose_the_day_on_which_least_is_expected_to_be_lost(costs: Promi
     # Days of arrival drawn from the law; what never comes is as late as the horizon.
     level = (np.arange(20_000) + 0.5) / 20_000
     hours = np.where(
-        level < 0.98, LAW.quantile_table(np.minimum(level, 0.98)[None, :])[0], 61 * 24.0
+        level < 0.98, CURVES.quantile_table(np.minimum(level, 0.98)[None, :])[0], 61 * 24.0
     )
     took = np.ceil(hours / 24.0) - 1
     lost = [
@@ -244,7 +255,7 @@ def test_a_policy_file_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("on_time_rate = 0.9", "no version"),
         ('version = "1"', "both on_time_rate and costs, or neither"),
@@ -268,8 +279,10 @@ def test_a_policy_file_is_read() -> None:
         ("version = ", "cannot be read"),
     ],
 )
-def test_a_policy_file_that_cannot_be_right_is_refused_with_the_mend(text: str, said: str) -> None:
-    with pytest.raises(InvalidSetting, match=said):
+def test_a_policy_file_that_cannot_be_right_is_refused_with_the_mend(
+    text: str, message: str
+) -> None:
+    with pytest.raises(InvalidSetting, match=message):
         PromisePolicy.from_toml(text)
 
 
@@ -277,7 +290,7 @@ def test_of_a_parcel_on_its_way_bounds_count_from_the_order_and_no_promise_is_in
     week_before = np.array(["2018-03-11T23:00"], dtype="datetime64[us]")
 
     def later(**policy: Any) -> int:
-        day = PromisePolicy(**policy).dates(LAW, MONDAY, VIENNA, ordered_at=week_before)[0]
+        day = PromisePolicy(**policy).dates(CURVES, MONDAY, VIENNA, ordered_at=week_before)[0]
         return int((day - np.datetime64("2018-03-19")).astype(int))
 
     assert later(on_time_rate=0.6, earliest_days=11) == 4

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eta.calendars.holidays import LIBRARY
+from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.domain.errors import InvalidSetting
-from eta.settings import NAMES, Settings
+from eta.settings import SETTING_DESCRIPTIONS, Settings
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,9 @@ def test_the_environment_names_the_folder_of_the_registry() -> None:
 
 @pytest.mark.parametrize("name", ["ETA_MODLES", "ETA_", "ETA_models"])
 def test_a_misspelt_name_is_refused_and_the_right_ones_are_named(name: str) -> None:
-    with pytest.raises(InvalidSetting, match=f"{name} is no setting; there are {', '.join(NAMES)}"):
+    with pytest.raises(
+        InvalidSetting, match=f"{name} is no setting; there are {', '.join(SETTING_DESCRIPTIONS)}"
+    ):
         Settings.from_env({"ETA_MODELS": "models", name: "x"})
 
 
@@ -47,7 +49,7 @@ def test_the_environment_names_the_calendar_file(tmp_path: Path) -> None:
     holidays = Settings.from_env({"ETA_CALENDAR": str(file)}).holidays
     assert holidays.version == "2026-11"
     assert np.datetime64("2026-11-16") in holidays.dates("AT", "9", 2026, 2026)
-    assert Settings.from_env({"ETA_CALENDAR": ""}).holidays == LIBRARY
+    assert Settings.from_env({"ETA_CALENDAR": ""}).holidays == PUBLIC_HOLIDAYS
 
 
 @pytest.mark.parametrize(

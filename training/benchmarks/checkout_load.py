@@ -27,14 +27,14 @@ def under_load(models: Path, body: bytes) -> dict[str, float]:
     """Estimates a second at saturation, and the waits at half of it."""
     with _server(models) as port:
         asyncio.run(_saturate(port, body, 2.0))
-        most = asyncio.run(_saturate(port, body, SATURATION_SECONDS))
-        waits = asyncio.run(_on_time(port, body, most / 2.0, LOAD_SECONDS))
-    usual, slow = np.quantile(waits, (0.5, 0.99))
+        saturation = asyncio.run(_saturate(port, body, SATURATION_SECONDS))
+        waits = asyncio.run(_on_time(port, body, saturation / 2.0, LOAD_SECONDS))
+    median, slow = np.quantile(waits, (0.5, 0.99))
     return {
-        "estimates_a_second": most,
-        "load_p50_ms": 1e3 * usual,
+        "estimates_a_second": saturation,
+        "load_p50_ms": 1e3 * median,
         "load_p99_ms": 1e3 * slow,
-        "load_p99_to_p50": slow / usual,
+        "load_p99_to_p50": slow / median,
     }
 
 
@@ -69,15 +69,15 @@ class _Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
-    async def ask(self, body: bytes) -> None:
+    async def request(self, body: bytes) -> None:
         """Sends an estimate and takes the answer in."""
         head = f"POST /v1/estimates HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
-        told = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-        if b" 200 " not in told.partition(b"\r\n")[0]:
-            raise RuntimeError(told.decode())
+        head_lines = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        if b" 200 " not in head_lines.partition(b"\r\n")[0]:
+            raise RuntimeError(head_lines.decode())
         await self._reader.readexactly(
-            int(told.split(b"content-length: ")[1].partition(b"\r\n")[0])
+            int(head_lines.split(b"content-length: ")[1].partition(b"\r\n")[0])
         )
 
 
@@ -92,7 +92,7 @@ async def _saturate(port: int, body: bytes, seconds: float) -> float:
     async def again(connection: _Connection) -> None:
         nonlocal done
         while perf_counter() < until:
-            await connection.ask(body)
+            await connection.request(body)
             done += 1
 
     started = perf_counter()
@@ -109,15 +109,15 @@ async def _on_time(port: int, body: bytes, rate: float, seconds: float) -> list[
 
     async def one(due: float) -> None:
         connection = await free.get()
-        await connection.ask(body)
+        await connection.request(body)
         waits.append(perf_counter() - due)
         free.put_nowait(connection)
 
-    started, asked = perf_counter(), []
+    started, tasks = perf_counter(), []
     for number in range(int(rate * seconds)):
         due = started + number / rate
         if (early := due - perf_counter()) > 0:
             await asyncio.sleep(early)
-        asked.append(asyncio.create_task(one(due)))
-    await asyncio.gather(*asked)
+        tasks.append(asyncio.create_task(one(due)))
+    await asyncio.gather(*tasks)
     return waits

@@ -33,7 +33,7 @@ LEVELS = np.array(QUANTILE_LEVELS)
 LABEL_PRIOR = 20.0
 SEED = 0
 #: Rows that a slow peer's tree sees at most, so that a fit takes no more than about two minutes.
-MOST_ROWS = 60_000
+MAX_ROWS = 60_000
 
 
 @dataclass
@@ -41,12 +41,12 @@ class Peer:
     """What all peers share; their fields are their parameters."""
 
     #: Rows to learn from at most, drawn without regard to what came of them; None for all.
-    most_rows: int | None = field(default=None, kw_only=True)
+    max_rows: int | None = field(default=None, kw_only=True)
 
     refits_daily: ClassVar[bool] = False
     #: The package, as it is installed.
     library: ClassVar[str]
-    #: ``most_rows`` where it is judged.
+    #: ``max_rows`` where it is judged.
     affordable_rows: ClassVar[int | None] = None
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -56,18 +56,20 @@ class Peer:
 
     def fit(self, examples: Examples) -> Self:
         """Learns from examples at all kinds of moments."""
-        self.design, rows = Design.learn(examples, LABEL_PRIOR)
-        kept = self._kept(examples)
-        if self.most_rows is not None and len(kept) > self.most_rows:
-            kept = np.sort(np.random.default_rng(SEED).choice(kept, self.most_rows, replace=False))
-        self._learn(rows[kept], examples.take(kept))
+        self.design, rows = Design.fit(examples, LABEL_PRIOR)
+        selected = self._usable_rows(examples)
+        if self.max_rows is not None and len(selected) > self.max_rows:
+            selected = np.sort(
+                np.random.default_rng(SEED).choice(selected, self.max_rows, replace=False)
+            )
+        self._fit(rows[selected], examples.take(selected))
         return self
 
     def predict_curves(self, features: Features) -> Curves:
         """The laws of the time left, (N,)."""
         return self._curves(self.design.rows(features))
 
-    def _learn(self, rows: NDArray[np.float32], examples: Examples) -> None:
+    def _fit(self, rows: NDArray[np.float32], examples: Examples) -> None:
         """Learns from rows (M, F) and what came of them."""
         raise NotImplementedError
 
@@ -75,25 +77,25 @@ class Peer:
         """The laws of the time left for rows (N, F)."""
         raise NotImplementedError
 
-    def _kept(self, examples: Examples) -> NDArray[np.int64]:
-        return np.flatnonzero(examples.arrived)
+    def _usable_rows(self, examples: Examples) -> NDArray[np.int64]:
+        return np.flatnonzero(examples.event_observed)
 
 
 class QuantilePeer(Peer):
     """A peer that gives the quantiles of the days left at ``LEVELS``."""
 
-    def _learn(self, rows: NDArray[np.float32], examples: Examples) -> None:
+    def _fit(self, rows: NDArray[np.float32], examples: Examples) -> None:
         """Learns the days left; the longest of them ends the upper tail."""
-        self.longest_hours = float(examples.hours.max())
-        self._learn_days(rows, examples.hours / 24.0)
+        self.max_hours = float(examples.duration_hours.max())
+        self._fit_days(rows, examples.duration_hours / 24.0)
 
     def _curves(self, rows: NDArray[np.float32]) -> Curves:
         """Sorted quantiles, linear between them."""
         return Curves.from_quantiles(
-            LEVELS, 24.0 * np.sort(self._quantiles(rows), axis=1), longest_hours=self.longest_hours
+            LEVELS, 24.0 * np.sort(self._quantiles(rows), axis=1), max_hours=self.max_hours
         )
 
-    def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
+    def _fit_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         """Learns from rows (M, F) and the days they had left."""
         raise NotImplementedError
 
@@ -137,7 +139,7 @@ class LightGBMQuantiles(Boosters):
 
     library: ClassVar[str] = "lightgbm"
 
-    def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
+    def _fit_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         self.models = [
             self.booster(objective="quantile", alpha=level).fit(rows, days)
             for level in QUANTILE_LEVELS
@@ -152,13 +154,13 @@ class CatBoostQuantiles(QuantilePeer):
     """CatBoost's MultiQuantile loss: one symmetric tree at a time with all quantiles in its leaves."""
 
     library: ClassVar[str] = "catboost"
-    affordable_rows: ClassVar[int | None] = MOST_ROWS
+    affordable_rows: ClassVar[int | None] = MAX_ROWS
     iterations: int = 300
     rate: float = 0.1
     depth: int = 6
     ridge: float = 3.0
 
-    def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
+    def _fit_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         self.model = CatBoostRegressor(
             loss_function="MultiQuantile:alpha="
             + ",".join(str(level) for level in QUANTILE_LEVELS),
@@ -181,7 +183,7 @@ class XGBoostQuantiles(QuantilePeer):
     """XGBoost's ``reg:quantileerror`` with all levels at once: a tree for each level and round."""
 
     library: ClassVar[str] = "xgboost-cpu"
-    affordable_rows: ClassVar[int | None] = MOST_ROWS
+    affordable_rows: ClassVar[int | None] = MAX_ROWS
     rounds: int = 150
     rate: float = 0.1
     leaves: int = 31
@@ -189,7 +191,7 @@ class XGBoostQuantiles(QuantilePeer):
     ridge: float = 1.0
     column_share: float = 1.0
 
-    def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
+    def _fit_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         self.model = xgboost.XGBRegressor(
             objective="reg:quantileerror",
             quantile_alpha=LEVELS,
@@ -215,14 +217,14 @@ class HistogramQuantiles(QuantilePeer):
     """scikit-learn's HistGradientBoostingRegressor, one for each level."""
 
     library: ClassVar[str] = "scikit-learn"
-    affordable_rows: ClassVar[int | None] = MOST_ROWS
+    affordable_rows: ClassVar[int | None] = MAX_ROWS
     trees: int = 150
     rate: float = 0.1
     leaves: int = 31
     leaf_rows: int = 60
     ridge: float = 0.0
 
-    def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
+    def _fit_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         self.models = [
             HistGradientBoostingRegressor(
                 loss="quantile",
@@ -252,7 +254,7 @@ class ForestQuantiles(QuantilePeer):
     column_share: float = 0.5
     row_share: float = 0.5
 
-    def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
+    def _fit_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
         self.model = RandomForestQuantileRegressor(
             n_estimators=self.trees,
             min_samples_leaf=self.leaf_rows,
@@ -277,13 +279,13 @@ def _without_gaps(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 class Calibrated(Boosters):
     """Learns from four fifths of the parcels and calibrates on the rest."""
 
-    def _learn(self, rows: NDArray[np.float32], examples: Examples) -> None:
+    def _fit(self, rows: NDArray[np.float32], examples: Examples) -> None:
         self.held_out = examples.parcel % np.uint64(FOLDS) == 0
-        super()._learn(rows, examples)
+        super()._fit(rows, examples)
 
 
 @dataclass
-class ConformalLaw(Calibrated):
+class ConformalDistribution(Calibrated):
     """crepes: a conformal predictive system around LightGBM's median, by bins of the forecast (Boström et al. 2021).
 
     With ``is_scaled`` errors are measured in units of their expected size, which a second booster
@@ -294,12 +296,12 @@ class ConformalLaw(Calibrated):
     bins: int = 10
     is_scaled: bool = True
 
-    def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
-        held_out, taught = self.held_out, ~self.held_out
-        self.median = self.booster(objective="l1").fit(rows[taught], days[taught])
+    def _fit_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
+        held_out, fitted = self.held_out, ~self.held_out
+        self.median = self.booster(objective="l1").fit(rows[fitted], days[fitted])
         if self.is_scaled:
             self.size = self.booster(objective="l2").fit(
-                rows[taught], np.abs(days[taught] - self._median(rows[taught]))
+                rows[fitted], np.abs(days[fitted] - self._median(rows[fitted]))
             )
         forecast = self._median(rows[held_out])
         self.edges = np.unique(np.quantile(forecast, np.linspace(0.0, 1.0, self.bins + 1)[1:-1]))
@@ -309,13 +311,13 @@ class ConformalLaw(Calibrated):
 
     def _quantiles(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         forecast = self._median(rows)
-        found = self.system.predict_percentiles(
+        percentiles = self.system.predict_percentiles(
             forecast,
             **self._groups(rows, forecast),
             higher_percentiles=(100.0 * LEVELS).tolist(),
             y_min=0.0,
         )
-        return np.asarray(found, dtype=np.float64)
+        return np.asarray(percentiles, dtype=np.float64)
 
     def _median(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray(self.median.predict(rows), dtype=np.float64)
@@ -337,10 +339,10 @@ class ConformalQuantiles(Calibrated):
 
     library: ClassVar[str] = "mapie"
 
-    def _learn_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
-        held_out, taught = self.held_out, ~self.held_out
+    def _fit_days(self, rows: NDArray[np.float32], days: NDArray[np.float64]) -> None:
+        held_out, fitted = self.held_out, ~self.held_out
         models = [
-            self.booster(objective="quantile", alpha=level).fit(rows[taught], days[taught])
+            self.booster(objective="quantile", alpha=level).fit(rows[fitted], days[fitted])
             for level in QUANTILE_LEVELS
         ]
         middle = len(models) // 2
@@ -355,7 +357,7 @@ class ConformalQuantiles(Calibrated):
         ]
 
     def _quantiles(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        ends = [found.predict_interval(rows)[1][:, :, 0] for found in self.ranges]
+        ends = [conformal.predict_interval(rows)[1][:, :, 0] for conformal in self.ranges]
         return np.column_stack(
             [
                 *(end[:, 0] for end in ends),
@@ -373,12 +375,12 @@ class _SeededSurvivalBoost(SurvivalBoost):
 
 
 @dataclass
-class SurvivalLaw(Peer):
+class SurvivalDistribution(Peer):
     """hazardous: SurvivalBoost (Alberge et al. 2025), open parcels kept; time beyond the horizon counts as still open."""
 
     library: ClassVar[str] = "hazardous"
     # A row is seen at up to three horizons.
-    affordable_rows: ClassVar[int | None] = MOST_ROWS // 3
+    affordable_rows: ClassVar[int | None] = MAX_ROWS // 3
     iterations: int = 100
     rate: float = 0.1
     leaves: int = 31
@@ -396,14 +398,14 @@ class SurvivalLaw(Peer):
         ]
     )
 
-    def _learn(self, rows: NDArray[np.float32], examples: Examples) -> None:
+    def _fit(self, rows: NDArray[np.float32], examples: Examples) -> None:
         self.edges = [
             np.unique(np.nanquantile(column, np.linspace(0.0, 1.0, 250)))
             if np.isfinite(column).any()
             else np.zeros(0)
             for column in rows.T
         ]
-        hours = np.minimum(examples.hours, 24.0 * HORIZON_DAYS)
+        hours = np.minimum(examples.duration_hours, 24.0 * HORIZON_DAYS)
         self.model = _SeededSurvivalBoost(
             n_iter=self.iterations,
             learning_rate=self.rate,
@@ -416,7 +418,9 @@ class SurvivalLaw(Peer):
         ).fit(
             self._binned(rows),
             {
-                "event": (examples.arrived & (examples.hours <= hours)).astype(np.int64),
+                "event": (examples.event_observed & (examples.duration_hours <= hours)).astype(
+                    np.int64
+                ),
                 "duration": hours,
             },
             times=self.GRID,
@@ -425,7 +429,9 @@ class SurvivalLaw(Peer):
     def _curves(self, rows: NDArray[np.float32]) -> Curves:
         arrived = 1.0 - self.model.predict_survival_function(self._binned(rows), times=self.GRID)
         arrived[:, 0] = 0.0
-        return Curves.on_grid(self.GRID, np.clip(np.maximum.accumulate(arrived, axis=1), 0.0, 1.0))
+        return Curves.from_grid(
+            self.GRID, np.clip(np.maximum.accumulate(arrived, axis=1), 0.0, 1.0)
+        )
 
     def _binned(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """The bins in which its trees would see the rows anyway: with weights they look for them anew for every tree, at ten times the price."""
@@ -435,7 +441,7 @@ class SurvivalLaw(Peer):
         ]
         return np.column_stack(bins).astype(np.float32)
 
-    def _kept(self, examples: Examples) -> NDArray[np.int64]:
+    def _usable_rows(self, examples: Examples) -> NDArray[np.int64]:
         return np.arange(len(examples))
 
 
@@ -446,9 +452,9 @@ PEERS: Mapping[str, type[Peer]] = {
     "XGBoost quantiles": XGBoostQuantiles,
     "scikit-learn quantiles": HistogramQuantiles,
     "quantile forest": ForestQuantiles,
-    "conformal law (crepes)": ConformalLaw,
+    "conformal law (crepes)": ConformalDistribution,
     "conformal quantiles (MAPIE)": ConformalQuantiles,
-    "SurvivalBoost": SurvivalLaw,
+    "SurvivalBoost": SurvivalDistribution,
 }
 
 _BOOSTERS: Mapping[str, Sequence[Any]] = {
@@ -489,9 +495,9 @@ SPACES: Mapping[type[Peer], Mapping[str, Sequence[Any]]] = {
         "column_share": (0.2, 0.33, 0.5, 0.8),
         "row_share": (0.2, 0.4, 0.6, 0.8),
     },
-    ConformalLaw: {**_BOOSTERS, "bins": (1, 5, 10, 20), "is_scaled": (True, False)},
+    ConformalDistribution: {**_BOOSTERS, "bins": (1, 5, 10, 20), "is_scaled": (True, False)},
     ConformalQuantiles: _BOOSTERS,
-    SurvivalLaw: {
+    SurvivalDistribution: {
         "iterations": (60, 100, 150),
         "rate": (0.05, 0.1, 0.2),
         "leaves": (15, 31, 63),

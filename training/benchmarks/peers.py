@@ -44,7 +44,7 @@ from eta.evaluation.confidence_intervals import week_bootstrap
 from eta.forecast.base import ArrivalModel
 from eta.forecast.design_matrix import Design
 from eta.journey.examples import Examples, Outcomes, examples
-from eta.journey.snapshots import IN_FLIGHT, PURCHASE, snapshots_to_judge, snapshots_to_learn
+from eta.journey.snapshots import IN_FLIGHT, PURCHASE, evaluation_snapshots, training_snapshots
 from eta.journey.timelines import Timelines
 
 SOURCE, REFERENCE = "olist", "eta"
@@ -62,35 +62,37 @@ SCORES = ("error_days", "crps_days", "crps_censored_days", "covered_80", "covere
 PACKAGE = Path(bootstrap.__file__).parent
 JUDGE = ("curves.py", "evaluation/scores.py")
 #: What only `eta` rests on: a peer's results outlive its changes.
-OWN = ("calendars", "evaluation", "forecast", "journey", "promise.py")
+ETA_SOURCES = ("calendars", "evaluation", "forecast", "journey", "promise.py")
 
 
 class Orders:
     """The orders, and what past days knew of them."""
 
     def __init__(self, folder: Path) -> None:
-        imported = bootstrap.SOURCES[SOURCE](folder)
-        self.timelines = Timelines.from_frames(imported.shipments, imported.events)
-        self.zone = ZoneInfo(str(imported.zone))
+        dataset = bootstrap.SOURCES[SOURCE](folder)
+        self.timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+        self.zone = ZoneInfo(str(dataset.zone))
 
     def midnight(self, day: str) -> datetime:
         """The first instant of a day."""
         return datetime.fromisoformat(day).replace(tzinfo=self.zone)
 
     @cache  # noqa: B019  # there is one, for the whole run
-    def digest(self, first: str, end: str, known: str | None) -> str:
+    def digest(self, first: str, end: str, outcomes_day: str | None) -> str:
         """A hash of all that a model fitted on the first day sees, and of what it is judged on."""
         start, until = to_instant(self.midnight(first)), to_instant(self.midnight(end))
-        taught = examples(
-            snapshots_to_learn(self.timelines, start), Outcomes.at(self.timelines, start)
+        training = examples(
+            training_snapshots(self.timelines, start), Outcomes.at(self.timelines, start)
         )
         truth = Outcomes.at(
             self.timelines,
-            self.timelines.received_at.max() if known is None else to_instant(self.midnight(known)),
+            self.timelines.received_at.max()
+            if outcomes_day is None
+            else to_instant(self.midnight(outcomes_day)),
         )
-        asked = examples(snapshots_to_judge(self.timelines, start, until), truth)
-        design, rows = Design.learn(taught, LABEL_PRIOR)
-        return hash_of(rows, *outcomes(taught), design.rows(asked.features), *outcomes(asked))
+        judged = examples(evaluation_snapshots(self.timelines, start, until), truth)
+        design, rows = Design.fit(training, LABEL_PRIOR)
+        return hash_of(rows, *outcomes(training), design.rows(judged.features), *outcomes(judged))
 
 
 def main() -> int:
@@ -103,18 +105,18 @@ def main() -> int:
     )
     parser.add_argument("--peers", default=",".join(PEERS), help="which, comma-separated")
     parser.add_argument("--tune-only", action="store_true", help="stop before any day of 2018")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     if not os.environ.get("ETA_DATA"):
         sys.exit("real orders are needed: set ETA_DATA to the folder that holds olist/")
     orders = Orders(Path(os.environ["ETA_DATA"]) / SOURCE)
-    names = [name.strip() for name in asked.peers.split(",")]
+    names = [name.strip() for name in args.peers.split(",")]
     # Some libraries take all cores whatever they are told, and warn and log for every range of
     # every trial.
     logging.disable(logging.INFO)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trials = {
-            name: [trial(orders, asked.results, name, number) for number in range(TRIALS)]
+            name: [trial(orders, args.results, name, number) for number in range(TRIALS)]
             for name in names
         }
         best = {
@@ -122,15 +124,15 @@ def main() -> int:
             for name, tried in trials.items()
         }
         print_trials(trials)
-        if asked.tune_only:
+        if args.tune_only:
             return verdict(
                 True,
                 stage="tuning",
                 peers={name: {**best[name], "trials": tried} for name, tried in trials.items()},
             )
-        judged = {REFERENCE: judge(orders, asked.results, REFERENCE, None)}
+        judged = {REFERENCE: judge(orders, args.results, REFERENCE, None)}
         judged |= {
-            name: judge(orders, asked.results, name, best[name]["parameters"]) for name in names
+            name: judge(orders, args.results, name, best[name]["parameters"]) for name in names
         }
     rows = {name: figures(table) for name, table in judged.items()}
     differences = {
@@ -141,8 +143,8 @@ def main() -> int:
     worse = [
         f"{name} {moment} {metric}"
         for name, by in differences.items()
-        for moment, found in by.items()
-        for metric, gap in found.items()
+        for moment, differences_by_metric in by.items()
+        for metric, gap in differences_by_metric.items()
         if gap["low"] > 0
     ]
     chosen = {
@@ -159,7 +161,7 @@ def main() -> int:
 
 def trial(orders: Orders, results: Path, name: str, number: int) -> dict[str, Any]:
     """The score of one set of parameters on 2017; the first are the defaults."""
-    kind, (first, end, known) = PEERS[name], TUNING
+    kind, (first, end, outcomes_day) = PEERS[name], TUNING
     rows = (
         TRIAL_ROWS
         if kind.affordable_rows is None
@@ -171,16 +173,16 @@ def trial(orders: Orders, results: Path, name: str, number: int) -> dict[str, An
         if number == 0
         else {key: values[rng.integers(len(values))] for key, values in SPACES[kind].items()}
     )
-    parameters = kind(**drawn, most_rows=rows).get_params()
+    parameters = kind(**drawn, max_rows=rows).get_params()
     path = (
         results
         / "tuning"
-        / f"{slug(name)}-{number}-{hash_of(recipe(kind), parameters, orders.digest(first, end, known))}.json"
+        / f"{slug(name)}-{number}-{hash_of(recipe(kind), parameters, orders.digest(first, end, outcomes_day))}.json"
     )
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
-    say(f"tuning {name}, trial {number + 1} of {TRIALS}")
-    table = run(orders, partial(kind, **parameters), first, end, known)
+    report_progress(f"tuning {name}, trial {number + 1} of {TRIALS}")
+    table = run(orders, partial(kind, **parameters), first, end, outcomes_day)
     parts = {moment: scores["crps_days"] for moment, scores in figures(table)["moments"].items()}
     result = {
         "parameters": parameters,
@@ -188,7 +190,7 @@ def trial(orders: Orders, results: Path, name: str, number: int) -> dict[str, An
         **{f"crps_days_{moment}": value for moment, value in parts.items()},
     }
     result |= {key: float(table[key].iloc[0]) for key in SECONDS}
-    keep(path, lambda at: at.write_text(json.dumps(result), encoding="utf-8"))
+    write_whole(path, lambda at: at.write_text(json.dumps(result), encoding="utf-8"))
     return result
 
 
@@ -201,12 +203,12 @@ def judge(
         # What it learns from day to day must not end with the month.
         make, rests_on, periods = (
             bootstrap.models({})[name],
-            code(*OWN),
+            code(*ETA_SOURCES),
             [(MONTHS[0][0], MONTHS[-1][1])],
         )
     else:
         kind = PEERS[name]
-        parameters = {**tuned, "most_rows": kind.affordable_rows}
+        parameters = {**tuned, "max_rows": kind.affordable_rows}
         make, rests_on, periods = (
             partial(kind, **parameters),
             hash_of(recipe(kind), parameters),
@@ -220,15 +222,15 @@ def judge(
             / f"{slug(name)}-{first[:7]}-{hash_of(rests_on, code(*JUDGE), orders.digest(first, end, None))}.parquet"
         )
         if not path.is_file():
-            say(f"judging {name} from {first}")
-            keep(path, run(orders, make, first, end, None).to_parquet)
+            report_progress(f"judging {name} from {first}")
+            write_whole(path, run(orders, make, first, end, None).to_parquet)
         done.append(pd.read_parquet(path))
     # One replay lists the moments of all months kind by kind, six replays month by month.
     return pd.concat(done).sort_values(["moment", "shipment_id"], ignore_index=True)
 
 
 def run(
-    orders: Orders, make: Callable[[], ArrivalModel], first: str, end: str, known: str | None
+    orders: Orders, make: Callable[[], ArrivalModel], first: str, end: str, outcomes_day: str | None
 ) -> pd.DataFrame:
     """Fits monthly and asks until ``end``: a row a moment; in every row the median seconds of CPU of a fit and of 1,000 answers."""
     clock: dict[str, list[float]] = {"fit": [], "predict_curves": []}
@@ -244,8 +246,8 @@ def run(
         {"model": timed},
         start=orders.midnight(first),
         end=orders.midnight(end),
-        refit=Refit.NEVER if known else Refit.MONTH,
-        known_through=None if known is None else to_instant(orders.midnight(known)),
+        refit=Refit.NEVER if outcomes_day else Refit.MONTH,
+        known_through=None if outcomes_day is None else to_instant(orders.midnight(outcomes_day)),
         warm_up_months=0,
     )
     judged, forecasts = replayed.judged, replayed.forecasts["model"]
@@ -289,20 +291,22 @@ def figures(table: pd.DataFrame) -> dict[str, Any]:
     return {"moments": moments, **table.groupby("run")[list(SECONDS)].first().median().to_dict()}
 
 
-def compare(own: pd.DataFrame, other: pd.DataFrame, moment: str) -> dict[str, dict[str, float]]:
+def compare(
+    eta_scores: pd.DataFrame, peer_scores: pd.DataFrame, moment: str
+) -> dict[str, dict[str, float]]:
     """`eta`'s mean score less the other's, below 0 is better, with its interval over weeks."""
-    if not own[list(KEYS)].equals(other[list(KEYS)]):
+    if not eta_scores[list(KEYS)].equals(peer_scores[list(KEYS)]):
         raise RuntimeError("two models were judged on different moments")
-    rows = own["arrived"] & own["moment"].isin(GROUPS[moment])
-    found = {}
+    rows = eta_scores["arrived"] & eta_scores["moment"].isin(GROUPS[moment])
+    differences = {}
     for metric, column in {"mae_days": "error_days", "crps_days": "crps_days"}.items():
-        gap = (own[column].abs() - other[column].abs())[rows]
-        weeks = gap.groupby(own["week"][rows]).agg(["sum", "count"])
+        gap = (eta_scores[column].abs() - peer_scores[column].abs())[rows]
+        weeks = gap.groupby(eta_scores["week"][rows]).agg(["sum", "count"])
         low, high = week_bootstrap(
             weeks["sum"].to_numpy(), weeks["count"].to_numpy(dtype=np.float64), 0
         )
-        found[metric] = {"mean": float(gap.mean()), "low": float(low), "high": float(high)}
-    return found
+        differences[metric] = {"mean": float(gap.mean()), "low": float(low), "high": float(high)}
+    return differences
 
 
 def print_trials(trials: Mapping[str, list[dict[str, Any]]]) -> None:
@@ -319,7 +323,7 @@ def print_trials(trials: Mapping[str, list[dict[str, Any]]]) -> None:
     )
     for name, tried in trials.items():
         best = min(tried, key=lambda result: result["crps_days"])
-        shown = ", ".join(f"{key}={value}" for key, value in best["parameters"].items())
+        parameters = ", ".join(f"{key}={value}" for key, value in best["parameters"].items())
         seconds = np.median([result["fit_seconds"] for result in tried])
         sums = (
             f"{value:.3f}"
@@ -330,7 +334,7 @@ def print_trials(trials: Mapping[str, list[dict[str, Any]]]) -> None:
                 best["crps_days_in_flight"],
             )
         )
-        table.add_row(name, *sums, f"{seconds:.1f}", shown)
+        table.add_row(name, *sums, f"{seconds:.1f}", parameters)
     Console(stderr=True, width=180).print(table)
 
 
@@ -355,16 +359,17 @@ def print_rows(
             ),
             title=f"{moment}, {MONTHS[0][0]} until {MONTHS[-1][1]}, days; below 0 eta is better",
         )
-        for name, found in rows.items():
-            scores = found["moments"][moment]
+        for name, model_figures in rows.items():
+            scores = model_figures["moments"][moment]
             gaps = (
                 ["-", "-"]
                 if name == REFERENCE
                 else [
-                    shown(differences[name][moment][metric]) for metric in ("mae_days", "crps_days")
+                    format_difference(differences[name][moment][metric])
+                    for metric in ("mae_days", "crps_days")
                 ]
             )
-            most = PEERS[name].affordable_rows if name in PEERS else None
+            max_rows = PEERS[name].affordable_rows if name in PEERS else None
             means = (
                 f"{scores[key]:.3f}"
                 for key in (
@@ -375,26 +380,31 @@ def print_rows(
                     "covered_90",
                 )
             )
-            seconds = (f"{found['fit_seconds']:.1f}", f"{found['predict_seconds_per_1000']:.3f}")
-            table.add_row(name, *means, *gaps, "all" if most is None else f"{most:,}", *seconds)
+            seconds = (
+                f"{model_figures['fit_seconds']:.1f}",
+                f"{model_figures['predict_seconds_per_1000']:.3f}",
+            )
+            table.add_row(
+                name, *means, *gaps, "all" if max_rows is None else f"{max_rows:,}", *seconds
+            )
         Console(stderr=True, width=180).print(table)
 
 
-def shown(gap: Mapping[str, float]) -> str:
+def format_difference(gap: Mapping[str, float]) -> str:
     """A difference with its interval."""
     return f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
 
 
-def verdict(ok: bool, **found: Any) -> int:
+def verdict(ok: bool, **fields: Any) -> int:
     """Prints the verdict; 0 if the claim holds."""
-    print(json.dumps({"proof": "peers", "ok": ok, **found}))  # noqa: T201  # the verdict
+    print(json.dumps({"proof": "peers", "ok": ok, **fields}))  # noqa: T201  # the verdict
     return 0 if ok else 1
 
 
 def recipe(kind: type[Peer]) -> str:
     """What a peer is: its code and the version of its library."""
     sources = [
-        inspect.getsource(each) for each in kind.__mro__ if each.__module__ == Peer.__module__
+        inspect.getsource(base) for base in kind.__mro__ if base.__module__ == Peer.__module__
     ]
     return "\n".join([library(kind), *sources])
 
@@ -416,9 +426,14 @@ def code(*parts: str) -> str:
     return hash_of(*(file.read_text(encoding="utf-8") for file in files))
 
 
-def outcomes(of: Examples) -> tuple[np.ndarray, ...]:
+def outcomes(judged: Examples) -> tuple[np.ndarray, ...]:
     """What came of examples, as arrays."""
-    return of.parcel, of.hours, of.arrived, of.kind.astype(np.str_)
+    return (
+        judged.parcel,
+        judged.duration_hours,
+        judged.event_observed,
+        judged.moment.astype(np.str_),
+    )
 
 
 def hash_of(*parts: Any) -> str:
@@ -438,7 +453,7 @@ def slug(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
 
 
-def keep(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
@@ -446,7 +461,7 @@ def keep(path: Path, write: Callable[[Path], object]) -> None:
     unfinished.replace(path)
 
 
-def say(what: str) -> None:
+def report_progress(what: str) -> None:
     """Progress on standard error."""
     sys.stderr.write(what + "\n")
 

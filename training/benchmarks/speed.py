@@ -41,26 +41,26 @@ from eta.api import openapi
 from eta.api.app import create_app
 from eta.api.schemas.estimates import EstimateRequest
 from eta.api.strict_route import StrictRoute
-from eta.calendars.holidays import LIBRARY
+from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.calendars.local_time import to_instant
-from eta.domain.access import Caller
-from eta.forecast.handling_time import Handling
+from eta.domain.access import Principal
+from eta.forecast.handling_time import HandlingTimes
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.order_dependence import Dependence
+from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.forecast.support import Support
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.features import Features, features
-from eta.journey.place_effects import HabitHistory, Habits
-from eta.journey.snapshots import Snapshots, snapshots_to_learn
-from eta.journey.state import Moments, fold
+from eta.journey.place_effects import PlaceEffectHistory, PlaceEffects
+from eta.journey.snapshots import Snapshots, training_snapshots
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
-from eta.model.bundle import ServedModel, pack
+from eta.model.bundle import ModelBundle, to_files
 from eta.model.registry import Registry
-from eta.service.analysis.simulate_data import simulate_parcels
-from eta.service.estimates.order_to_delivery import order_laws
+from eta.service.analysis.simulate_data import simulate_data
+from eta.service.estimates.order_to_delivery import order_curves
 from eta.settings import Settings
 from eta.simulation.scenario import DEFAULT
-from eta.stage_durations import StageLaws
+from eta.stage_durations import StageDurations
 
 AS_OF = datetime(2025, 11, 27, tzinfo=UTC)
 KEY = "a key for benchmarks"
@@ -81,20 +81,20 @@ class World:
     folder: Path
     timelines: Timelines
     snapshots: Snapshots
-    lessons: Examples
+    training_examples: Examples
     model: HazardModel
-    habits: Habits
+    place_effects: PlaceEffects
     rows: int
     requests: int
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """Log of 1 + days, what a point forecast learns."""
-        return np.log1p(self.lessons.hours / 24.0)
+        return np.log1p(self.training_examples.duration_hours / 24.0)
 
-    def matrix(self, known: Features) -> NDArray[np.float32]:
+    def matrix(self, feature_rows: Features) -> NDArray[np.float32]:
         """What the model's trees see, (N, F), for LightGBM."""
-        return self.model.design_.rows(known)
+        return self.model.design_.rows(feature_rows)
 
     def point(self, trees: int) -> lightgbm.Booster:
         """A point forecast with as many leaves as the model's, as few rows in each, and as fast a rate."""
@@ -109,7 +109,7 @@ class World:
         }
         return lightgbm.train(
             parameters,
-            lightgbm.Dataset(self.matrix(self.lessons.features), self.values),
+            lightgbm.Dataset(self.matrix(self.training_examples.features), self.values),
             num_boost_round=trees,
         )
 
@@ -126,11 +126,13 @@ def estimate(world: World) -> Figures:
     """
     body, rows = _estimate_of(world), world.matrix(world.snapshots.features.take(np.arange(1_000)))
     registry = Registry(world.folder / "models")
-    served = ServedModel.unpack(registry.load(registry.names()[0]), HazardModel, LIBRARY)
-    asked = EstimateRequest.model_validate_json(body)
+    served = ModelBundle.from_version(
+        registry.load(registry.names()[0]), HazardModel, PUBLIC_HOLIDAYS
+    )
+    estimate_request = EstimateRequest.model_validate_json(body)
     lane, services = (
-        asked.to_shipment("lane", AS_OF),
-        [carrier.to_service() for carrier in asked.carriers],
+        estimate_request.to_shipment("lane", AS_OF),
+        [carrier.to_service() for carrier in estimate_request.carriers],
     )
     numbers = iter(np.random.default_rng(1).integers(0, len(rows), 1_000_000).tolist())
 
@@ -145,7 +147,7 @@ def estimate(world: World) -> Figures:
             "nothing": lambda: app("/v1/nothing", body),
             "point": point_forecasts,
             "bare": lambda: bare("/v1/nothing", body),
-            "laws": lambda: order_laws(lane, services, None, served),
+            "order_curves": lambda: order_curves(lane, services, None, served),
         }
         cpu = {
             name: np.median(seconds) for name, seconds in in_turns(tasks, world.requests).items()
@@ -155,7 +157,7 @@ def estimate(world: World) -> Figures:
         "estimate_us": 1e6 * cpu["estimate"],
         "nothing_us": 1e6 * cpu["nothing"],
         "point_forecasts_us": 1e6 * cpu["point"],
-        "laws_us": 1e6 * cpu["laws"],
+        "order_curves_us": 1e6 * cpu["order_curves"],
         "nothing_to_bare_starlette": cpu["nothing"] / cpu["bare"],
     }
 
@@ -185,7 +187,7 @@ def one_parcel(world: World) -> Figures:
     """One parcel in flight, from columns over features to its curve."""
     chosen = np.random.default_rng(2).integers(0, len(world.snapshots), 1_000_000)
     moments, rows = (
-        world.snapshots.moments,
+        world.snapshots.pairs,
         world.matrix(world.snapshots.features.take(chosen[:1_000])),
     )
     numbers = iter(range(len(chosen)))
@@ -193,7 +195,9 @@ def one_parcel(world: World) -> Figures:
     def curve() -> None:
         number = next(numbers)
         world.model.predict_curves(
-            features(world.timelines, moments.take(chosen[number : number + 1]), world.habits)
+            features(
+                world.timelines, moments.take(chosen[number : number + 1]), world.place_effects
+            )
         )
 
     def point() -> None:
@@ -201,12 +205,12 @@ def one_parcel(world: World) -> Figures:
         world.forecaster.predict(rows[number : number + 1], num_threads=1)
 
     cpu = in_turns({"curve": curve, "point": point}, world.requests)
-    usual, slow = np.quantile(cpu["curve"], (0.5, 0.99))
+    median, slow = np.quantile(cpu["curve"], (0.5, 0.99))
     return {
-        "one_parcel_us": 1e6 * usual,
+        "one_parcel_us": 1e6 * median,
         "one_parcel_p99_us": 1e6 * slow,
-        "one_parcel_p99_to_p50": slow / usual,
-        "one_parcel_to_point": usual / np.median(cpu["point"]),
+        "one_parcel_p99_to_p50": slow / median,
+        "one_parcel_to_point": median / np.median(cpu["point"]),
     }
 
 
@@ -214,7 +218,7 @@ def many_parcels(world: World) -> Figures:
     """Parcels in flight by the hundred thousand: columns in, twenty points of each curve out, against one point forecast each."""
     chosen = np.random.default_rng(3).integers(0, len(world.snapshots), world.rows)
     moments, rows = (
-        world.snapshots.moments.take(chosen),
+        world.snapshots.pairs.take(chosen),
         world.matrix(world.snapshots.features.take(chosen)),
     )
 
@@ -222,7 +226,7 @@ def many_parcels(world: World) -> Figures:
         for start in range(0, world.rows, 50_000):
             part = moments.take(np.arange(start, min(start + 50_000, world.rows)))
             world.model.predict_curves(
-                features(world.timelines, part, world.habits)
+                features(world.timelines, part, world.place_effects)
             ).quantile_table(LEVELS[None, :])
 
     cpu = {
@@ -241,17 +245,17 @@ def fit(world: World) -> Figures:
     """A fit of whole distributions, against one fit of a point forecast with as many trees and leaves."""
     seconds = in_turns(
         {
-            "fit": lambda: HazardModel().fit(world.lessons),
+            "fit": lambda: HazardModel().fit(world.training_examples),
             "point": lambda: world.point(world.model.trees),
         },
         2,
         warm=False,
     )
-    cpu = {name: np.median(own) for name, own in seconds.items()}
+    cpu = {name: np.median(times) for name, times in seconds.items()}
     return {
         "fit_to_point": cpu["fit"] / cpu["point"],
         "fit_seconds": cpu["fit"],
-        "fit_rows": float(len(world.lessons)),
+        "fit_rows": float(len(world.training_examples)),
     }
 
 
@@ -312,24 +316,35 @@ def in_turns(
             started = process_time()
             task()
             seconds[name].append(process_time() - started)
-    return {name: np.array(own) for name, own in seconds.items()}
+    return {name: np.array(times) for name, times in seconds.items()}
 
 
 def _make(folder: Path, shipments: int, rows: int, requests: int) -> World:
-    simulate_parcels(folder / "data", DEFAULT, shipments=shipments)
-    imported = bootstrap.SOURCES["tabular"](folder / "data")
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    simulate_data(folder / "data", DEFAULT, shipments=shipments)
+    dataset = bootstrap.SOURCES["tabular"](folder / "data")
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     as_of = to_instant(AS_OF)
-    snapshots = snapshots_to_learn(timelines, as_of)
-    lessons = examples(snapshots, Outcomes.at(timelines, as_of))
-    model = HazardModel().fit(lessons)
-    laws = StageLaws.learn(
-        timelines, fold(timelines, Moments.all_at(timelines, as_of)), as_of, level=0.95
+    snapshots = training_snapshots(timelines, as_of)
+    training_examples = examples(snapshots, Outcomes.at(timelines, as_of))
+    model = HazardModel().fit(training_examples)
+    durations = StageDurations.fit(
+        timelines, fold(timelines, AsOfPairs.all_at(timelines, as_of)), as_of, level=0.95
     )
-    habits = HabitHistory.of_all(timelines).at(as_of)
-    facts, files = pack(model, habits, laws, Support.learn(lessons), Handling(), Dependence())
-    Registry(folder / "models").save({**facts, "data": {"examples": len(lessons)}}, files, AS_OF)
-    return World(folder, timelines, snapshots, lessons, model, habits, rows, requests)
+    place_effects = PlaceEffectHistory.from_timelines(timelines).at(as_of)
+    facts, files = to_files(
+        model,
+        place_effects,
+        durations,
+        Support.fit(training_examples),
+        HandlingTimes(),
+        ArrivalCorrelation(),
+    )
+    Registry(folder / "models").save(
+        {**facts, "data": {"examples": len(training_examples)}}, files, AS_OF
+    )
+    return World(
+        folder, timelines, snapshots, training_examples, model, place_effects, rows, requests
+    )
 
 
 def _estimate_of(world: World, count: int = SERVICES) -> bytes:
@@ -337,7 +352,7 @@ def _estimate_of(world: World, count: int = SERVICES) -> bytes:
         world.timelines.texts[name].texts() for name in ("carrier", "service_level")
     )
     pairs = sorted({pair for pair in zip(carriers, services, strict=True) if None not in pair})
-    asked = {
+    body = {
         "carriers": [
             {"carrier_code": carrier, "service_code": service}
             for carrier, service in islice(cycle(pairs), count)
@@ -347,7 +362,7 @@ def _estimate_of(world: World, count: int = SERVICES) -> bytes:
         "weight": {"value": 1.2, "unit": "kg"},
         "order_time": "2025-11-27T11:30:00+01:00",
     }
-    return json.dumps(asked).encode()
+    return json.dumps(body).encode()
 
 
 def _application(world: World) -> FastAPI:
@@ -355,7 +370,9 @@ def _application(world: World) -> FastAPI:
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     app = create_app(
         Settings(
-            models=world.folder / "models", api_keys={digest: Caller()}, rate_limit="1000000/second"
+            models=world.folder / "models",
+            api_keys={digest: Principal()},
+            rate_limit="1000000/second",
         ),
         clock=lambda: AS_OF,
     )
@@ -437,18 +454,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000, help="parcels scored at once")
     parser.add_argument("--requests", type=int, default=1_000)
     parser.add_argument("--only", choices=ROWS, nargs="*", default=list(ROWS))
-    asked = parser.parse_args()
+    args = parser.parse_args()
     started = perf_counter()
     figures: dict[str, Any] = {"bench": "speed", "simulated": True}
     with tempfile.TemporaryDirectory() as name:
-        say("simulating parcels and fitting a model")
-        world = _make(Path(name), asked.shipments, asked.rows, asked.requests)
-        for row in asked.only:
-            say(f"measuring: {row}")
+        report_progress("simulating parcels and fitting a model")
+        world = _make(Path(name), args.shipments, args.rows, args.requests)
+        for row in args.only:
+            report_progress(f"measuring: {row}")
             figures |= ROWS[row](world)
-    for name, (most, words) in REACHED_FOR.items():
+    for name, (target, words) in REACHED_FOR.items():
         if name in figures:
-            print(f"{figures[name]:8.2f}  {'' if most is None else f'reach {most:g}':10}  {words}")  # noqa: T201  # the table
+            goal = "" if target is None else f"reach {target:g}"
+            print(f"{figures[name]:8.2f}  {goal:10}  {words}")  # noqa: T201  # the table
     rounded = {
         name: round(float(value), 3) if isinstance(value, float) else value
         for name, value in figures.items()
@@ -456,7 +474,7 @@ def main() -> None:
     print(json.dumps({**rounded, "seconds": round(perf_counter() - started, 1)}))  # noqa: T201  # the figures
 
 
-def say(text: str) -> None:
+def report_progress(text: str) -> None:
     """Progress, beside the table."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201  # progress
 

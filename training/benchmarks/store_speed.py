@@ -23,14 +23,14 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from eta.api import openapi
 from eta.api.app import create_app
-from eta.api.schemas.events import EventsSent
+from eta.api.schemas.events import EventBatch
 from eta.api.strict_route import StrictRoute
 from eta.domain.registration import Registration
 from eta.domain.shipment import Place, Shipment
 from eta.domain.vocabulary import EventCode
-from eta.service.tracking.record_events import Report, Told, record_events
-from eta.service.tracking.register_shipments import Registering, register_shipments
-from eta.service.tracking.shipment_states import states_of
+from eta.service.tracking.record_events import EventReport, RecordEvents, record_events
+from eta.service.tracking.register_shipments import RegisterShipment, register_shipments
+from eta.service.tracking.shipment_states import compute_states
 from eta.settings import Settings
 from eta.store.records import StoredEvent, StoredShipment
 from eta.store.session import Session
@@ -38,7 +38,7 @@ from eta.store.store import SqlStore, open_store
 
 NOW = datetime(2026, 5, 20, 8, tzinfo=UTC)
 TENANT = "default"
-SHIPMENTS, BATCH, AT_ONCE = 10_000, 100, 32
+SHIPMENTS, BATCH, CONCURRENCY = 10_000, 100, 32
 CODES = (
     EventCode.ACCEPTED,
     EventCode.SORTED,
@@ -64,19 +64,19 @@ def single_scans(folder: Path, *, rounds: int = 20) -> Figures:
         }
         for number in range(rounds + 2):
             for name in ("events", "nothing"):
-                sent = [next(bodies) for _ in range(AT_ONCE * 16)]
+                batch = [next(bodies) for _ in range(CONCURRENCY * 16)]
                 wall, cpu = perf_counter(), _cpu_of(pid)
-                asyncio.run(_over_sockets(port, f"/v1/{name}", sent))
+                asyncio.run(_over_sockets(port, f"/v1/{name}", batch))
                 if number >= 2:
-                    seconds[name].append((perf_counter() - wall) / len(sent))
-                    seconds[f"{name}_cpu"].append((_cpu_of(pid) - cpu) / len(sent))
-    told = {name: float(np.median(own)) for name, own in seconds.items()}
+                    seconds[name].append((perf_counter() - wall) / len(batch))
+                    seconds[f"{name}_cpu"].append((_cpu_of(pid) - cpu) / len(batch))
+    medians = {name: float(np.median(times)) for name, times in seconds.items()}
     return {
-        "scan_rate_to_nothing": told["nothing"] / told["events"],
-        "scan_us": 1e6 * told["events"],
-        "scan_cpu_us": 1e6 * told["events_cpu"],
-        "scan_nothing_us": 1e6 * told["nothing"],
-        "scan_nothing_cpu_us": 1e6 * told["nothing_cpu"],
+        "scan_rate_to_nothing": medians["nothing"] / medians["events"],
+        "scan_us": 1e6 * medians["events"],
+        "scan_cpu_us": 1e6 * medians["events_cpu"],
+        "scan_nothing_us": 1e6 * medians["nothing"],
+        "scan_nothing_cpu_us": 1e6 * medians["nothing_cpu"],
     }
 
 
@@ -91,7 +91,7 @@ def application() -> FastAPI:
     app = create_app(settings, clock=lambda: NOW)
     routes = APIRouter(prefix="/v1", route_class=StrictRoute)
 
-    async def nothing(request: Request, body: EventsSent) -> Response:  # noqa: ARG001  # read and checked like that of a scan
+    async def nothing(request: Request, body: EventBatch) -> Response:  # noqa: ARG001  # read and checked like that of a scan
         return Response(b"{}", media_type="application/json")
 
     routes.add_api_route("/nothing", nothing, methods=["POST"], openapi_extra=openapi.RECORD)
@@ -144,18 +144,18 @@ async def _over_sockets(port: int, path: str, bodies: list[bytes]) -> None:
         for body in waiting:
             head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
             writer.write(head.encode() + body)
-            answered = await reader.readuntil(b"\r\n\r\n")
-            if not answered.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(f"{path} answered {answered[:40]!r}")
+            response = await reader.readuntil(b"\r\n\r\n")
+            if not response.startswith(b"HTTP/1.1 200"):
+                raise SystemExit(f"{path} answered {response[:40]!r}")
             length = next(
                 line
-                for line in answered.lower().split(b"\r\n")
+                for line in response.lower().split(b"\r\n")
                 if line.startswith(b"content-length")
             )
             await reader.readexactly(int(length.partition(b":")[2]))
         writer.close()
 
-    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 
 
 def batches(folder: Path, *, rounds: int = 100) -> Figures:
@@ -163,12 +163,12 @@ def batches(folder: Path, *, rounds: int = 100) -> Figures:
     url = f"sqlite:{folder / 'batches.sqlite'}"
     _register(url)
     scans = _scans()
-    kept: list[list[tuple[Any, ...]]] = []
+    inserted: list[list[tuple[Any, ...]]] = []
     add = Session.add_events
 
-    def note(self: Session, tenant: str, events: Iterator[StoredEvent]) -> None:
+    def record_inserted(self: Session, tenant: str, events: Iterator[StoredEvent]) -> None:
         rows = list(events)
-        kept.append([(tenant, *event) for event in rows])
+        inserted.append([(tenant, *event) for event in rows])
         add(self, tenant, rows)
 
     store = open_store(url, lambda: NOW)
@@ -176,17 +176,17 @@ def batches(folder: Path, *, rounds: int = 100) -> Figures:
     seconds: dict[str, list[float]] = {"store": [], "bare": []}
     for number in range(rounds + 5):
         reports = [_report(next(scans)) for _ in range(BATCH)]
-        Session.add_events = note  # type: ignore[method-assign, assignment]  # what the store inserts, the yardstick inserts
+        Session.add_events = record_inserted  # type: ignore[method-assign, assignment]  # what the store inserts, the yardstick inserts
         started = perf_counter()
-        store.submit(record_events, Told(TENANT, reports), weight=BATCH).result()
-        told = perf_counter() - started
+        store.submit(record_events, RecordEvents(TENANT, reports), weight=BATCH).result()
+        elapsed = perf_counter() - started
         Session.add_events = add  # type: ignore[method-assign]
         started = perf_counter()
         bare.execute("BEGIN IMMEDIATE")
-        bare.executemany(f"INSERT INTO events VALUES ({', '.join('?' * 12)})", kept[-1])  # noqa: S608  # placeholders
+        bare.executemany(f"INSERT INTO events VALUES ({', '.join('?' * 12)})", inserted[-1])  # noqa: S608  # placeholders
         bare.execute("COMMIT")
         if number >= 5:
-            seconds["store"].append(told)
+            seconds["store"].append(elapsed)
             seconds["bare"].append(perf_counter() - started)
     store.close()
     by_store, by_bare = (float(np.median(seconds[name])) / BATCH for name in ("store", "bare"))
@@ -217,18 +217,18 @@ def _batches_over_http(
                 for _ in range(rounds)
             ]
             started = perf_counter()
-            await _at_once([_post(app, "/v1/events", body) for body in bodies], 8)
+            await _gather_limited([_post(app, "/v1/events", body) for body in bodies], 8)
             return (perf_counter() - started) / (rounds * BATCH)
 
     return asyncio.run(measure())
 
 
-def a_million(folder: Path, *, shipments: int = 100_000, each: int = 10) -> Figures:
+def a_million(folder: Path, *, shipments: int = 100_000, events_per_shipment: int = 10) -> Figures:
     """A store of a million scans: opened, and its states made anew from the log."""
     url = f"sqlite:{folder / 'million.sqlite'}"
     store = open_store(url, lambda: NOW)
     for start in range(0, shipments, 5_000):
-        store.write(_fill, (start, min(start + 5_000, shipments), each))
+        store.write(_fill, (start, min(start + 5_000, shipments), events_per_shipment))
     store.close()
     started = perf_counter()
     store = open_store(url, lambda: NOW)
@@ -242,7 +242,7 @@ def a_million(folder: Path, *, shipments: int = 100_000, each: int = 10) -> Figu
     return {
         "ready_seconds": float(np.median(starts)),
         "open_seconds": opened,
-        "rebuilt_per_cpu_second": shipments * each / cpu,
+        "rebuilt_per_cpu_second": shipments * events_per_shipment / cpu,
         "rebuild_cpu_seconds": cpu,
     }
 
@@ -268,10 +268,10 @@ def _seconds_to_start(folder: Path, url: str) -> float:
 
 
 def _fill(session: Session, items: Any) -> list[None]:
-    for first, last, each in items:
-        facts = json.dumps(_registration(0).to_facts())
+    for first, last, events_per_shipment in items:
+        attributes = json.dumps(_registration(0).to_attributes())
         rows = [
-            StoredShipment(f"shp_{number:024x}", None, f"{number}|post|1", facts, 1, 1)
+            StoredShipment(f"shp_{number:024x}", None, f"{number}|post|1", attributes, 1, 1)
             for number in range(first, last)
         ]
         session.put_shipments(TENANT, rows)
@@ -293,7 +293,7 @@ def _fill(session: Session, items: Any) -> list[None]:
                     start,
                 )
                 for number in range(first, last)
-                for count in range(each)
+                for count in range(events_per_shipment)
             ),
         )
     return [None] * len(items)
@@ -301,7 +301,10 @@ def _fill(session: Session, items: Any) -> list[None]:
 
 def _rebuild(session: Session, items: Any) -> list[None]:
     session.put_states(
-        TENANT, states_of(session.all_shipments(TENANT), session.all_events(TENANT), session.stamp)
+        TENANT,
+        compute_states(
+            session.all_shipments(TENANT), session.all_events(TENANT), session.commit_time
+        ),
     )
     return [None] * len(items)
 
@@ -322,7 +325,7 @@ def _registration(number: int) -> Registration:
 def _register(url: str) -> None:
     store: SqlStore = open_store(url, lambda: NOW)
     for future in [
-        store.submit(register_shipments, Registering(TENANT, _registration(number)))
+        store.submit(register_shipments, RegisterShipment(TENANT, _registration(number)))
         for number in range(SHIPMENTS)
     ]:
         future.result()
@@ -342,8 +345,8 @@ def _scans() -> Iterator[dict[str, Any]]:
         }
 
 
-def _report(scan: dict[str, Any]) -> Report:
-    return Report(
+def _report(scan: dict[str, Any]) -> EventReport:
+    return EventReport(
         event_code=EventCode(scan["event_code"]),
         carrier="post",
         tracking_number=scan["tracking_number"],
@@ -357,14 +360,14 @@ def _bare(file: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(
         """CREATE TABLE events (
-            tenant TEXT NOT NULL, subject TEXT NOT NULL, event_id TEXT NOT NULL, event_code TEXT NOT NULL, raw_code TEXT, place TEXT,
+            tenant TEXT NOT NULL, event_owner TEXT NOT NULL, event_id TEXT NOT NULL, event_code TEXT NOT NULL, raw_code TEXT, place TEXT,
             occurred_at BIGINT NOT NULL, offset_minutes INTEGER, timezone_source TEXT NOT NULL, is_ambiguous INTEGER NOT NULL,
-            is_received_at_assumed INTEGER NOT NULL, received_at BIGINT NOT NULL, PRIMARY KEY (tenant, subject, event_id)) WITHOUT ROWID"""
+            is_received_at_assumed INTEGER NOT NULL, received_at BIGINT NOT NULL, PRIMARY KEY (tenant, event_owner, event_id)) WITHOUT ROWID"""
     )
     return connection
 
 
-async def _at_once(posts: list[Callable[[], Awaitable[None]]], most: int) -> None:
+async def _gather_limited(posts: list[Callable[[], Awaitable[None]]], concurrency: int) -> None:
     """All of them, so many at a time."""
     waiting = iter(posts)
 
@@ -372,7 +375,7 @@ async def _at_once(posts: list[Callable[[], Awaitable[None]]], most: int) -> Non
         for post in waiting:
             await post()
 
-    await asyncio.gather(*(work() for _ in range(most)))
+    await asyncio.gather(*(work() for _ in range(concurrency)))
 
 
 def _post(app: FastAPI, path: str, body: bytes) -> Callable[[], Awaitable[None]]:

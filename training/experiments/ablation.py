@@ -25,12 +25,12 @@ from eta.curves import Curves
 from eta.domain.vocabulary import EventCode, Phase
 from eta.evaluation.backtest import Refit, replay
 from eta.evaluation.summary import summarise
-from eta.forecast.drift.estimate import Watch
+from eta.forecast.drift.estimate import DailyExpectation
 from eta.forecast.hazard.model import HazardModel
-from eta.journey.categories import MISSING, Labels
+from eta.journey.categories import MISSING, Categorical
 from eta.journey.examples import Examples
 from eta.journey.features import Features
-from eta.journey.place_effects import HABITS
+from eta.journey.place_effects import PLACE_EFFECTS
 from eta.journey.snapshots import PURCHASE, Snapshots
 from eta.journey.state import PHASES
 from eta.journey.timelines import EVENT_CODES, Timelines
@@ -45,7 +45,7 @@ GEOGRAPHY = (
     "origin_longitude",
     "destination_latitude",
     "destination_longitude",
-    *HABITS,
+    *PLACE_EFFECTS,
 )
 PLACES = ("origin", "destination", "lane", "service_lane", "place", "place_lane")
 WEIGHT = ("weight_kg", "volume_l")
@@ -59,19 +59,21 @@ class Blinded(HazardModel):
 
     def fit(self, examples: Examples) -> Self:
         """Learns without the columns."""
-        return super().fit(replace(examples, features=self.seen(examples.features)))
+        return super().fit(replace(examples, features=self.masked(examples.features)))
 
     def predict_curves(self, features: Features) -> Curves:
         """Answers without the columns."""
-        return super().predict_curves(self.seen(features))
+        return super().predict_curves(self.masked(features))
 
-    def watch(self, snapshots: Snapshots, end: np.datetime64) -> Watch:
+    def expected_arrivals(self, snapshots: Snapshots, end: np.datetime64) -> DailyExpectation:
         """Expects without the columns."""
-        return super().watch(replace(snapshots, features=self.seen(snapshots.features)), end)
+        return super().expected_arrivals(
+            replace(snapshots, features=self.masked(snapshots.features)), end
+        )
 
-    def seen(self, features: Features) -> Features:
+    def masked(self, features: Features) -> Features:
         """The features with the columns missing."""
-        nothing = Labels(np.full(len(features), MISSING, dtype=np.int32), ())
+        nothing = Categorical(np.full(len(features), MISSING, dtype=np.int32), ())
         numbers = {
             name: np.full(len(features), np.nan) if name in self.numbers else values
             for name, values in features.numbers.items()
@@ -79,9 +81,9 @@ class Blinded(HazardModel):
         return replace(
             features,
             numbers=numbers,
-            labels={
-                name: nothing if name in self.texts else labels
-                for name, labels in features.labels.items()
+            categoricals={
+                name: nothing if name in self.texts else categoricals
+                for name, categoricals in features.categoricals.items()
             },
         )
 
@@ -98,10 +100,10 @@ class WithoutWeight(Blinded):
     numbers = WEIGHT
 
 
-class WithoutHabits(Blinded):
+class WithoutPlaceEffects(Blinded):
     """Does not know what other parcels tell of the places."""
 
-    numbers = tuple(HABITS)
+    numbers = tuple(PLACE_EFFECTS)
 
 
 class WithoutAges(HazardModel):
@@ -111,19 +113,19 @@ class WithoutAges(HazardModel):
         self, features: Features, labels: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # Nothing has been open for any part of its usual time.
-        hours, usual = super()._open_for(features, labels)
-        return np.zeros_like(hours), np.full_like(usual, np.inf)
+        hours, expected = super()._open_for(features, labels)
+        return np.zeros_like(hours), np.full_like(expected, np.inf)
 
 
 class WithoutLandmarks(HazardModel):
     """Learns at purchases alone; later it says what is left of what it said then. It follows no drift."""
 
     def __init__(self) -> None:
-        super().__init__(follows_drift=False)
+        super().__init__(tracks_drift=False)
 
     def fit(self, examples: Examples) -> Self:
         """Learns from purchases."""
-        return super().fit(examples.take(np.flatnonzero(examples.kind == PURCHASE)))
+        return super().fit(examples.take(np.flatnonzero(examples.moment == PURCHASE)))
 
     def predict_curves(self, features: Features) -> Curves:
         """The law at the purchase, given that the parcel is still open."""
@@ -164,11 +166,11 @@ VARIANTS = {
     "eta": HazardModel,
     "without geography": WithoutGeography,
     "without weight": WithoutWeight,
-    "without habits": WithoutHabits,
-    "without drift": lambda: HazardModel(follows_drift=False),
+    "without habits": WithoutPlaceEffects,
+    "without drift": lambda: HazardModel(tracks_drift=False),
     "without ages in the drift": WithoutAges,
     "without landmarks and drift": WithoutLandmarks,
-    "without censored parcels": lambda: HazardModel(keeps_censored=False),
+    "without censored parcels": lambda: HazardModel(includes_censored=False),
 }
 
 
@@ -176,10 +178,10 @@ def main() -> None:
     """Runs the replay and prints the table and one JSON object."""
     if not os.environ.get("ETA_DATA"):
         sys.exit("real orders are needed: set ETA_DATA to the folder that holds olist/")
-    imported = bootstrap.SOURCES[SOURCE](Path(os.environ["ETA_DATA"]) / SOURCE)
+    dataset = bootstrap.SOURCES[SOURCE](Path(os.environ["ETA_DATA"]) / SOURCE)
     timelines, zone = (
-        Timelines.from_frames(imported.shipments, imported.events),
-        ZoneInfo(str(imported.zone)),
+        Timelines.from_frames(dataset.shipments, dataset.events),
+        ZoneInfo(str(dataset.zone)),
     )
     start, end = (datetime.fromisoformat(day).replace(tzinfo=zone) for day in (FIRST, LAST))
     replayed = replay(
@@ -189,7 +191,7 @@ def main() -> None:
         end=end + timedelta(days=1),
         refit=Refit.MONTH,
         warm_up_months=0,
-        progress=say,
+        progress=report_progress,
     )
     result = summarise(replayed, reference="eta")
     rows = [
@@ -222,12 +224,14 @@ def print_table(rows: list[dict[str, Any]], gaps: list[Mapping[str, Any]]) -> No
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")  # noqa: T201  # the table
     for row in rows:
         gap = against.get((row["model"], row["moment"]))
-        shown = "" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
+        difference = (
+            "" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
+        )
         figures = " | ".join("" if row[name] is None else f"{row[name]:.3f}" for name in METRICS)
-        print(f"| {row['model']} | {row['moment']} | {figures} | {shown} |")  # noqa: T201  # the table
+        print(f"| {row['model']} | {row['moment']} | {figures} | {difference} |")  # noqa: T201  # the table
 
 
-def say(what: str, done: int, total: int) -> None:
+def report_progress(what: str, done: int, total: int) -> None:
     """Progress on standard error."""
     sys.stderr.write(f"\r{done}/{total} {what:60s}")
 

@@ -31,9 +31,9 @@ from eta.evaluation.metrics import error_days, ranking
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.examples import Outcomes, examples
 from eta.journey.features import Features, features, promise_ends
-from eta.journey.place_effects import HabitHistory
-from eta.journey.snapshots import snapshots_to_learn
-from eta.journey.state import Moments
+from eta.journey.place_effects import PlaceEffectHistory
+from eta.journey.snapshots import training_snapshots
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 
 FOLDER = (
@@ -44,21 +44,21 @@ MOMENTS = ("booking", *STEPS[:-1])
 TRIALS = 10
 SEED = 20260520
 #: A moment with fewer judged shipments is shown and does not decide.
-ENOUGH = 300
+MIN_JUDGED = 300
 
 Floats = NDArray[np.floating]
 #: Hours left and a score of being late for each judged moment.
-Said = tuple[Floats, Floats]
+Prediction = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class OutboundMoments:
     """M moments at which outbound legs are asked about; ``chain`` is the row of the log, times are hours."""
 
     chain: NDArray[np.int64]
     #: Position in ``MOMENTS``.
     moment: NDArray[np.int64]
-    moments: Moments
+    moments: AsOfPairs
     so_far: Floats
     #: What comes true.
     left: Floats
@@ -68,9 +68,9 @@ class Asked:
     until_plan: Floats
 
     @classmethod
-    def of(
+    def from_log(
         cls, raw: pd.DataFrame, booked_at: NDArray[np.datetime64], row: NDArray[np.int64]
-    ) -> Asked:
+    ) -> OutboundMoments:
         """All moments of a log whose chains were booked at ``booked_at`` and are the timelines ``row``."""
         planned, effective = (
             raw[[f"o_{step}_{kind}" for step in STEPS]].to_numpy(dtype=np.int64)
@@ -86,7 +86,7 @@ class Asked:
         return cls(
             chain=chain,
             moment=moment,
-            moments=Moments(
+            moments=AsOfPairs(
                 row[chain], booked_at[chain] + so_far * np.timedelta64(60_000_000, "us")
             ),
             so_far=so_far / 60.0,
@@ -99,61 +99,73 @@ class Asked:
 
 def main() -> None:
     """Runs the experiment and prints its verdict."""
-    imported = bootstrap.SOURCES["cargo2000"](FOLDER)
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    dataset = bootstrap.SOURCES["cargo2000"](FOLDER)
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     raw = pd.read_csv(FOLDER / FILE)
-    raw = raw[raw["o_legid"].astype(str).isin(imported.shipments["shipment_id"])].reset_index(
+    raw = raw[raw["o_legid"].astype(str).isin(dataset.shipments["shipment_id"])].reset_index(
         drop=True
     )
     row = pd.Index(timelines.shipment_id).get_indexer(pd.Index(raw["o_legid"].astype(str)))
     booked_at = (
-        imported.shipments["ordered_at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+        dataset.shipments["ordered_at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     )
-    asked = Asked.of(raw, booked_at, row)
-    until_promise = hours_between(asked.moments.as_of, promise_ends(timelines, asked.moments.row))
-    if ((asked.left >= until_promise - 1e-6) != asked.late).any():
+    outbound = OutboundMoments.from_log(raw, booked_at, row)
+    until_promise = hours_between(
+        outbound.moments.as_of, promise_ends(timelines, outbound.moments.row)
+    )
+    if ((outbound.left >= until_promise - 1e-6) != outbound.late).any():
         raise SystemExit(
             "being late by the promised day is not being late by the minute: the importer is wrong"
         )
 
     first = len(raw) * 3 // 4
-    train, test = np.flatnonzero(asked.chain < first), np.flatnonzero(asked.chain >= first)
-    known = features(timelines, asked.moments, HabitHistory.of_all(timelines))
-    said: dict[str, Said] = {
+    train, test = np.flatnonzero(outbound.chain < first), np.flatnonzero(outbound.chain >= first)
+    all_features = features(
+        timelines, outbound.moments, PlaceEffectHistory.from_timelines(timelines)
+    )
+    predictions: dict[str, Prediction] = {
         "plan": (
-            asked.planned_left[test],
-            (asked.so_far - asked.until_plan + asked.planned_left)[test],
+            outbound.planned_left[test],
+            (outbound.so_far - outbound.until_plan + outbound.planned_left)[test],
         )
     }
     for name, rows in {
-        "gbm": own_columns(known, asked),
-        "gbm-raw": raw_columns(raw, asked),
+        "gbm": eta_columns(all_features, outbound),
+        "gbm-raw": raw_columns(raw, outbound),
     }.items():
-        say(f"tuning {name}")
-        said[name] = boosted(rows, asked, train, test)
-    say("fitting eta")
+        report_progress(f"tuning {name}")
+        predictions[name] = boosted(rows, outbound, train, test)
+    report_progress("fitting eta")
     boundary = booked_at[first].astype("datetime64[D]").astype("datetime64[us]")
-    lessons = examples(snapshots_to_learn(timelines, boundary), Outcomes.at(timelines, boundary))
-    curves = HazardModel(uses_promise=True).fit(lessons).predict_curves(known.take(test))
-    said["eta"] = (
+    training_examples = examples(
+        training_snapshots(timelines, boundary), Outcomes.at(timelines, boundary)
+    )
+    curves = (
+        HazardModel(uses_promise=True)
+        .fit(training_examples)
+        .predict_curves(all_features.take(test))
+    )
+    predictions["eta"] = (
         error_days(curves, np.zeros(len(test))) * 24.0,
         1.0 - curves.cdf_at(np.maximum(until_promise[test], 0.0)),
     )
 
-    figures = table(asked.moment[test], asked.left[test], asked.late[test], said)
+    figures = table(outbound.moment[test], outbound.left[test], outbound.late[test], predictions)
     for number, part in enumerate(figures):
-        rows = asked.moment[test] == number
-        ours, theirs = (np.abs(said[name][0] - asked.left[test])[rows] for name in ("eta", "gbm"))
+        rows = outbound.moment[test] == number
+        eta_errors, gbm_errors = (
+            np.abs(predictions[name][0] - outbound.left[test])[rows] for name in ("eta", "gbm")
+        )
         # Each chain is asked about once at a moment.
         part["mae_hours_above_gbm"] = [
-            round(each, 2)
-            for each in (
-                float((ours - theirs).mean()),
-                *week_bootstrap(ours - theirs, np.ones(rows.sum()), SEED),
+            round(value, 2)
+            for value in (
+                float((eta_errors - gbm_errors).mean()),
+                *week_bootstrap(eta_errors - gbm_errors, np.ones(rows.sum()), SEED),
             )
-            if each is not None
+            if value is not None
         ]
-    decisive = [part["models"] for part in figures if part["n"] >= ENOUGH]
+    decisive = [part["models"] for part in figures if part["n"] >= MIN_JUDGED]
     ok = all(
         part["eta"]["mae_hours"] <= part["gbm"]["mae_hours"]
         and part["eta"]["late_auc"] >= part["gbm"]["late_auc"]
@@ -171,15 +183,18 @@ def main() -> None:
 
 
 def table(
-    moment: NDArray[np.int64], left: Floats, late: NDArray[np.bool_], said: Mapping[str, Said]
+    moment: NDArray[np.int64],
+    left: Floats,
+    late: NDArray[np.bool_],
+    predictions: Mapping[str, Prediction],
 ) -> list[dict[str, Any]]:
     """MAE in hours and AUC of being late, by moment and model."""
     figures = []
     for number, name in enumerate(MOMENTS):
         rows = moment == number
         models = {}
-        for model, (hours, chance) in said.items():
-            auc, _ = ranking(late[rows], chance[rows])
+        for model, (hours, probability) in predictions.items():
+            auc, _ = ranking(late[rows], probability[rows])
             models[model] = {
                 "mae_hours": round(float(np.abs(hours - left)[rows].mean()), 2),
                 "late_auc": None if auc is None else round(auc, 4),
@@ -195,43 +210,45 @@ def table(
     return figures
 
 
-def own_columns(known: Features, asked: Asked) -> pd.DataFrame:
+def eta_columns(all_features: Features, outbound: OutboundMoments) -> pd.DataFrame:
     """What `eta` sees, with the hours to the planned delivery; labels as categories."""
-    labels = {name: pd.Categorical(label.texts()) for name, label in known.labels.items()}
-    return pd.DataFrame({**known.numbers, **labels, "until_plan": asked.until_plan}).dropna(
-        axis=1, how="all"
-    )
+    labels = {
+        name: pd.Categorical(label.texts()) for name, label in all_features.categoricals.items()
+    }
+    return pd.DataFrame(
+        {**all_features.numbers, **labels, "until_plan": outbound.until_plan}
+    ).dropna(axis=1, how="all")
 
 
-def raw_columns(raw: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def raw_columns(raw: pd.DataFrame, outbound: OutboundMoments) -> pd.DataFrame:
     """All that the file holds of inbound legs and plans, and of the outbound leg what had happened by each moment."""
     planned = raw[[f"{leg}_{step}_p" for leg in LEGS for step in STEPS]]
     places = raw[[f"{leg}_{step}_place" for leg in LEGS for step in PLACED]].astype("category")
     inbound = raw[[f"{leg}_{step}_e" for leg in LEGS[:-1] for step in STEPS]]
     counts = raw[["legs", *(f"{leg}_hops" for leg in LEGS)]]
-    known = (
+    fixed_columns = (
         pd.concat([planned, places, inbound, counts], axis=1)
-        .iloc[asked.chain]
+        .iloc[outbound.chain]
         .reset_index(drop=True)
     )
-    done = raw[[f"o_{step}_e" for step in STEPS]].to_numpy(dtype=np.float64)[asked.chain]
-    done[np.arange(len(STEPS)) >= asked.moment[:, None]] = np.nan
+    done = raw[[f"o_{step}_e" for step in STEPS]].to_numpy(dtype=np.float64)[outbound.chain]
+    done[np.arange(len(STEPS)) >= outbound.moment[:, None]] = np.nan
     happened = pd.DataFrame(done, columns=[f"o_{step}_e" for step in STEPS])
-    return pd.concat([known, happened], axis=1).assign(
-        moment=asked.moment,
-        so_far=asked.so_far,
-        planned_left=asked.planned_left,
-        until_plan=asked.until_plan,
+    return pd.concat([fixed_columns, happened], axis=1).assign(
+        moment=outbound.moment,
+        so_far=outbound.so_far,
+        planned_left=outbound.planned_left,
+        until_plan=outbound.until_plan,
     )
 
 
 def boosted(
-    rows: pd.DataFrame, asked: Asked, train: NDArray[np.int64], test: NDArray[np.int64]
-) -> Said:
+    rows: pd.DataFrame, outbound: OutboundMoments, train: NDArray[np.int64], test: NDArray[np.int64]
+) -> Prediction:
     """Hours left and the chance to be late of ``test``, from the best of some trials on the last fifth of ``train``."""
-    random, cut = np.random.default_rng(SEED), int(asked.chain[train].max() * 0.8)
-    left, late = asked.left, asked.late
-    early, check = train[asked.chain[train] <= cut], train[asked.chain[train] > cut]
+    random, cut = np.random.default_rng(SEED), int(outbound.chain[train].max() * 0.8)
+    left, late = outbound.left, outbound.late
+    early, check = train[outbound.chain[train] <= cut], train[outbound.chain[train] > cut]
     best: dict[str, tuple[float, Mapping[str, Any]]] = {}
     for _ in range(TRIALS):
         drawn = {
@@ -243,17 +260,17 @@ def boosted(
             "reg_lambda": float(random.choice([0.0, 1.0, 10.0])),
         }
         hours = regressor(drawn).fit(rows.iloc[early], left[early]).predict(rows.iloc[check])
-        chance = (
+        probability = (
             classifier(drawn)
             .fit(rows.iloc[early], late[early])
             .predict_proba(rows.iloc[check])[:, 1]
         )
         for name, loss in {
             "hours": float(np.abs(hours - left[check]).mean()),
-            "late": -(ranking(late[check], chance)[0] or 0.0),
+            "late": -(ranking(late[check], probability)[0] or 0.0),
         }.items():
             best[name] = min(
-                best.get(name, (np.inf, drawn)), (loss, drawn), key=lambda found: found[0]
+                best.get(name, (np.inf, drawn)), (loss, drawn), key=lambda trial: trial[0]
             )
     return (
         np.maximum(
@@ -278,7 +295,7 @@ def classifier(parameters: Mapping[str, Any]) -> Any:
     return lightgbm.LGBMClassifier(n_jobs=1, random_state=SEED, verbosity=-1, **parameters)
 
 
-def say(what: str) -> None:
+def report_progress(what: str) -> None:
     """Progress on standard error."""
     sys.stderr.write(f"{what}\n")
 

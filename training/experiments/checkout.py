@@ -33,28 +33,28 @@ from rich.progress import track
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from eta import bootstrap
-from eta.calendars.holidays import LIBRARY
+from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.calendars.local_time import local_dates, to_instant
 from eta.calendars.zones import zone_of
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.domain.vocabulary import HANDOVER_CODES
-from eta.evaluation.backtest import Refit, replay, shops_rate
+from eta.evaluation.backtest import Refit, merchant_on_time_rate, replay
 from eta.evaluation.confidence_intervals import exact_interval
 from eta.evaluation.summary import summarise
-from eta.forecast.drift.tracker import Follower, Midnights
+from eta.forecast.drift.tracker import DriftTracker, OpenParcelCache
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.examples import Outcomes
 from eta.journey.timelines import EVENT_CODES, Timelines
-from eta.model.bundle import ServedModel
+from eta.model.bundle import ModelBundle
 from eta.model.registry import Registry
 from eta.model.train import train_model
-from eta.service.analysis.simulate_data import simulate_parcels
+from eta.service.analysis.simulate_data import simulate_data
 from eta.service.analysis.simulate_promise import figures_of_promises
-from eta.service.estimates.estimate_delivery import quote_delivery
+from eta.service.estimates.estimate_delivery import estimate_delivery
 from eta.service.estimates.find_ship_by import ShipByCode, find_ship_by
 from eta.service.estimates.hypothetical_shipments import CarrierService
-from eta.service.scoring.assessment import AnswerCode, Terms
+from eta.service.scoring.assessment import AssessmentCode, AssessmentOptions
 from eta.simulation.scenario import DEFAULT
 from support.hostile_requests import faults_of, requests  # beside the tests, which share it
 from support.model_app import KEY, application, save_model
@@ -87,33 +87,35 @@ class World:
     shipments: pd.DataFrame
     timelines: Timelines
     outcomes: Outcomes
-    served: ServedModel
+    served: ModelBundle
 
     def order(self, row: int) -> tuple[Shipment, CarrierService]:
         """An order as a checkout knows it."""
-        told = self.shipments.iloc[row]
+        shipment = self.shipments.iloc[row]
         ends = {
             end: Place(
-                country=told[f"{end}_country"],
-                region=told[f"{end}_region"],
-                postcode=told[f"{end}_postcode"],
-                latitude=float(told[f"{end}_latitude"]),
-                longitude=float(told[f"{end}_longitude"]),
+                country=shipment[f"{end}_country"],
+                region=shipment[f"{end}_region"],
+                postcode=shipment[f"{end}_postcode"],
+                latitude=float(shipment[f"{end}_latitude"]),
+                longitude=float(shipment[f"{end}_longitude"]),
             )
             for end in ("origin", "destination")
         }
         sizes = {
-            name: float(told[name])
+            name: float(shipment[name])
             for name in ("weight_kg", "length_cm", "width_cm", "height_cm", "price")
         }
         lane = Shipment(
             shipment_id="lane",
             order_id="lane",
-            ordered_at=told["ordered_at"].to_pydatetime(),
+            ordered_at=shipment["ordered_at"].to_pydatetime(),
             **ends,
             **sizes,
         )
-        return lane, CarrierService(carrier=told["carrier"], service_level=told["service_level"])
+        return lane, CarrierService(
+            carrier=shipment["carrier"], service_level=shipment["service_level"]
+        )
 
     def arrived_on(self, rows: NDArray[np.int64]) -> NDArray[np.datetime64]:
         """Local days of arrival; NaT where none is known."""
@@ -130,19 +132,22 @@ def main() -> int:
     parser.add_argument("--shipments", type=int, default=SHIPMENTS)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--requests", type=int, default=10_000)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     started = perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        world = make_world(Path(name), asked.shipments)
-        rows = orders_of(world, asked.days)
-        said = quoted(world, rows)
+        world = make_world(Path(name), args.shipments)
+        rows = orders_of(world, args.days)
+        estimates = estimate_orders(world, rows)
         ship_by = ship_bys(world, rows)
     with tempfile.TemporaryDirectory() as name:
-        broken = refused(Path(name), asked.requests)
-    stated = {part: judged(said[wanted]) for part, wanted in parts(said)}
+        broken = run_hostile_requests(Path(name), args.requests)
+    stated = {part: judged(estimates[wanted]) for part, wanted in parts(estimates)}
     everything = stated["all"]
     replayed = replay_of_real_orders()
-    met = all(each["met"] >= each["asked"] or each["in_band"] for each in ship_by)
+    met = all(
+        part_figures["met"] >= part_figures["level"] or part_figures["in_band"]
+        for part_figures in ship_by
+    )
     verdict = {
         "proof": "checkout",
         "ok": abs(everything["slope"] - 1.0) <= 0.05
@@ -157,7 +162,7 @@ def main() -> int:
         "largest_decile_error": everything["largest_decile_error"],
         "in_band": all(part["in_band"] for part in stated.values()),
         "stated": stated,
-        "shown": shown(said),
+        "dates": date_figures(estimates),
         "ship_by": ship_by,
         "requests": broken,
         "server_errors": broken["server_errors"],
@@ -171,9 +176,9 @@ def main() -> int:
 
 def make_world(folder: Path, shipments: int) -> World:
     """Simulated parcels and a version trained as of ``FIRST``."""
-    simulate_parcels(folder, DEFAULT, shipments=shipments, progress=say)
-    imported = bootstrap.SOURCES["tabular"](folder)
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    simulate_data(folder, DEFAULT, shipments=shipments, progress=report_progress)
+    dataset = bootstrap.SOURCES["tabular"](folder)
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     registry = Registry(folder / "models")
     version = train_model(
         timelines,
@@ -181,13 +186,13 @@ def make_world(folder: Path, shipments: int) -> World:
         as_of=FIRST,
         source="tabular",
         make=HazardModel,
-        rivals=bootstrap.RIVALS,
+        rivals=bootstrap.CHECK_BASELINES,
         policy=DelayPolicy(),
-        progress=say,
+        progress=report_progress,
     )
-    served = ServedModel.unpack(registry.load(version), HazardModel, LIBRARY)
+    served = ModelBundle.from_version(registry.load(version), HazardModel, PUBLIC_HOLIDAYS)
     frame = (
-        imported.shipments.set_index("shipment_id").loc[list(timelines.shipment_id)].reset_index()
+        dataset.shipments.set_index("shipment_id").loc[list(timelines.shipment_id)].reset_index()
     )
     return World(frame, timelines, Outcomes.at(timelines, timelines.received_at.max()), served)
 
@@ -199,20 +204,22 @@ def orders_of(world: World, days: int) -> NDArray[np.int64]:
     return rows[np.argsort(ordered.iloc[rows].to_numpy(), kind="stable")]
 
 
-def quoted(world: World, rows: NDArray[np.int64]) -> pd.DataFrame:
+def estimate_orders(world: World, rows: NDArray[np.int64]) -> pd.DataFrame:
     """What was said of each order, and what came true."""
     random = np.random.default_rng(20260520)
     model, ordered = world.served.model, world.shipments["ordered_at"]
-    follower = Follower(model, Midnights(world.timelines), share=model.drift_.share)
+    tracker = DriftTracker(
+        model, OpenParcelCache(world.timelines), baseline_ratio=model.drift_.baseline_ratio
+    )
     arrived_on, today, entries = world.arrived_on(rows), None, []
     for number, row in enumerate(track(rows, "quoting orders")):
         midnight = ordered.iloc[row].floor("D").to_pydatetime()
         if midnight != today:
             today = midnight
-            model.drift_ = follower.drift(Outcomes.at(world.timelines, to_instant(midnight)))
+            model.drift_ = tracker.drift(Outcomes.at(world.timelines, to_instant(midnight)))
         lane, service = world.order(row)
         entries.append(entry(world, lane, service, random, arrived_on[number]))
-    return pd.DataFrame([each for each in entries if each])
+    return pd.DataFrame([estimate_entry for estimate_entry in entries if estimate_entry])
 
 
 def entry(
@@ -224,112 +231,132 @@ def entry(
 ) -> dict[str, Any] | None:
     """One order: a day that its customer wished for, the chance that was told, and the dates that were shown."""
     on = lane.ordered_at.astimezone(UTC).date()
-    wanted_on = on + timedelta(days=int(random.choice(WISHES)))
-    (quote,) = quote_delivery(
-        lane, [service], world.served, policy=DelayPolicy(), terms=Terms(wanted_on=wanted_on)
+    desired_on = on + timedelta(days=int(random.choice(WISHES)))
+    (estimate,) = estimate_delivery(
+        lane,
+        [service],
+        world.served,
+        policy=DelayPolicy(),
+        options=AssessmentOptions(desired_on=desired_on),
     )
-    answer = quote.answer
-    if answer.code is not AnswerCode.OK or not answer.latest_on or not answer.earliest_on:
+    assessment = estimate.assessment
+    if (
+        assessment.code is not AssessmentCode.OK
+        or not assessment.latest_on
+        or not assessment.earliest_on
+    ):
         return None
     came = None if np.isnat(arrived_on) else arrived_on.item()
     return {
         "crosses": lane.origin.country != lane.destination.country,
-        "stated": answer.wanted_probability,
-        "true": came is not None and came <= wanted_on,
-        "in_window": came is not None and answer.earliest_on <= came <= answer.latest_on,
-        "promise": answer.on_time_probability if answer.is_promise_ours else None,
-        "kept": None
-        if answer.promise_on is None
-        else came is not None and came <= answer.promise_on,
-        "promised_days": None if answer.promise_on is None else (answer.promise_on - on).days,
-        "contains": answer.earliest_on <= (answer.estimated_on or date.max) <= answer.latest_on,
-        "before_order": answer.earliest_on
+        "stated": assessment.desired_probability,
+        "true": came is not None and came <= desired_on,
+        "in_window": came is not None and assessment.earliest_on <= came <= assessment.latest_on,
+        "promise": assessment.on_time_probability if assessment.is_promise_proposed else None,
+        "promise_kept": None
+        if assessment.promise_on is None
+        else came is not None and came <= assessment.promise_on,
+        "promised_days": None
+        if assessment.promise_on is None
+        else (assessment.promise_on - on).days,
+        "contains": assessment.earliest_on
+        <= (assessment.estimated_on or date.max)
+        <= assessment.latest_on,
+        "before_order": assessment.earliest_on
         < lane.ordered_at.astimezone(UTC).date() - timedelta(days=1),
     }
 
 
-def parts(said: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def parts(estimates: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """All orders, those at home and those across a border."""
-    crosses = said["crosses"].to_numpy(dtype=bool)
+    crosses = estimates["crosses"].to_numpy(dtype=bool)
     yield from (
-        ("all", np.ones(len(said), dtype=bool)),
+        ("all", np.ones(len(estimates), dtype=bool)),
         ("at_home", ~crosses),
         ("across_the_border", crosses),
     )
 
 
-def judged(said: pd.DataFrame) -> dict[str, Any]:
+def judged(estimates: pd.DataFrame) -> dict[str, Any]:
     """How stated chances compare with the shares that came true, in tenths of the parcels; the band is family-wise over all of them."""
     stated, true = (
-        said["stated"].to_numpy(dtype=np.float64),
-        said["true"].to_numpy(dtype=np.float64),
+        estimates["stated"].to_numpy(dtype=np.float64),
+        estimates["true"].to_numpy(dtype=np.float64),
     )
     tenth = (np.argsort(np.argsort(stated, kind="stable"), kind="stable") * TENTHS) // len(stated)
     entries = []
     for number in range(TENTHS):
-        own = tenth == number
+        in_tenth = tenth == number
         # Bonferroni's bound over the tenths of all three parts.
         low, high = exact_interval(
-            float(true[own].sum()), float(own.sum()), confidence=1.0 - (1.0 - SURE) / (3 * TENTHS)
+            float(true[in_tenth].sum()),
+            float(in_tenth.sum()),
+            confidence=1.0 - (1.0 - SURE) / (3 * TENTHS),
         )
         entries.append(
             {
-                "stated": float(stated[own].mean()),
-                "true": float(true[own].mean()),
+                "stated": float(stated[in_tenth].mean()),
+                "true": float(true[in_tenth].mean()),
                 "low": low,
                 "high": high,
-                "in_band": bool(low <= stated[own].mean() <= high),
+                "in_band": bool(low <= stated[in_tenth].mean() <= high),
             }
         )
     slope = float(np.polyfit(stated, true, 1)[0])
-    errors = [abs(each["stated"] - each["true"]) for each in entries]
+    errors = [abs(decile["stated"] - decile["true"]) for decile in entries]
     return {
-        "n": len(said),
+        "n": len(estimates),
         "slope": slope,
         "largest_decile_error": float(max(errors)),
-        "in_band": all(each["in_band"] for each in entries),
+        "in_band": all(decile["in_band"] for decile in entries),
         "deciles": entries,
     }
 
 
-def shown(said: pd.DataFrame) -> dict[str, Any]:
+def date_figures(estimates: pd.DataFrame) -> dict[str, Any]:
     """The dates themselves."""
-    promised = said[said["promise"].notna()]
+    promised = estimates[estimates["promise"].notna()]
     return {
-        "window_80_holds": float(said["in_window"].mean()),
+        "window_80_holds": float(estimates["in_window"].mean()),
         "promise_at_90_stated": float(promised["promise"].astype(float).mean()),
-        "promise_at_90_kept": float(promised["kept"].astype(float).mean()),
+        "promise_at_90_kept": float(promised["promise_kept"].astype(float).mean()),
         "promised_days_mean": float(promised["promised_days"].astype(float).mean()),
-        "windows_without_their_date": int((~said["contains"]).sum()),
-        "dates_before_the_order": int(said["before_order"].sum()),
+        "windows_without_their_date": int((~estimates["contains"]).sum()),
+        "dates_before_the_order": int(estimates["before_order"].sum()),
     }
 
 
 def ship_bys(world: World, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
     """Of parcels that were handed over when ship-by says, at the latest, the share that arrived by the day they were wanted."""
     random = np.random.default_rng(20260521)
-    told = world.timelines
-    is_handover = np.isin(told.event_code, [EVENT_CODES.index(code) for code in HANDOVER_CODES])
-    handed = pd.Series(told.occurred_at[is_handover]).groupby(told.scans.owner()[is_handover]).min()
-    known = random.permutation(np.intersect1d(rows, handed.index.to_numpy()))
-    arrived_on = world.arrived_on(np.arange(len(told)))
+    timelines = world.timelines
+    is_handover = np.isin(
+        timelines.event_code, [EVENT_CODES.index(code) for code in HANDOVER_CODES]
+    )
+    handed = (
+        pd.Series(timelines.occurred_at[is_handover])
+        .groupby(timelines.scans.owner()[is_handover])
+        .min()
+    )
+    handed_over = random.permutation(np.intersect1d(rows, handed.index.to_numpy()))
+    arrived_on = world.arrived_on(np.arange(len(timelines)))
     results = []
     for level in LEVELS:
         met: list[bool] = []
         stated: list[float] = []
-        for row in track(known, f"ship-by at {level}"):
+        for row in track(handed_over, f"ship-by at {level}"):
             if len(met) == SHIP_BYS:
                 break
             at = pd.Timestamp(handed[row], tz="UTC").to_pydatetime()
-            if (found := latest_for(world, int(row), at, level)) is not None:
-                met.append(bool(arrived_on[row] <= np.datetime64(found[0], "D")))
-                stated.append(found[1])
+            if (wanted_and_probability := latest_for(world, int(row), at, level)) is not None:
+                met.append(bool(arrived_on[row] <= np.datetime64(wanted_and_probability[0], "D")))
+                stated.append(wanted_and_probability[1])
         low, high = exact_interval(
             float(sum(met)), float(len(met)), confidence=1.0 - (1.0 - SURE) / len(LEVELS)
         )
         results.append(
             {
-                "asked": level,
+                "level": level,
                 "n": len(met),
                 "stated": float(np.mean(stated)),
                 "met": float(np.mean(met)),
@@ -347,7 +374,7 @@ def latest_for(
     """The first day for which ship-by names the very day on which the parcel was handed over, and its chance; None if there is none."""
     lane, service = world.order(row)
     day = timedelta(days=1)
-    for wanted_on in (handed_over_at.date() + number * day for number in range(1, 12)):
+    for desired_on in (handed_over_at.date() + number * day for number in range(1, 12)):
         zone_time = (
             handed_over_at.astimezone(local_zone(lane)).time().replace(second=0, microsecond=0)
         )
@@ -355,14 +382,14 @@ def latest_for(
             replace(lane, ordered_at=min(lane.ordered_at, handed_over_at - timedelta(minutes=1))),
             [service],
             world.served,
-            wanted_on=wanted_on,
+            desired_on=desired_on,
             level=level,
             handover=zone_time,
         )
         if answer.code is ShipByCode.OK and answer.handover_at is not None:
             named = answer.handover_at.date() - handed_over_at.astimezone(local_zone(lane)).date()
             if named == timedelta():
-                return wanted_on, float(answer.probability or 0.0)
+                return desired_on, float(answer.probability or 0.0)
             if named > timedelta():
                 return None
     return None
@@ -373,40 +400,44 @@ def local_zone(lane: Shipment) -> ZoneInfo:
     return ZoneInfo(zone_of(lane.origin.country, lane.origin.region)[0])
 
 
-def refused(folder: Path, count: int) -> dict[str, Any]:
+def run_hostile_requests(folder: Path, count: int) -> dict[str, Any]:
     """Half of the requests are good in odd ways, half are poisoned: server errors, and answers that contradict themselves."""
     save_model(folder)
     statuses: Counter[int] = Counter()
     faults: list[str] = []
     poisoned = (
-        sent for sent in requests(20260522, 20 * count) if sent.path.startswith("/v1/estimates")
+        hostile_request
+        for hostile_request in requests(20260522, 20 * count)
+        if hostile_request.path.startswith("/v1/estimates")
     )
     random = Random(20260523)  # noqa: S311  # a seed is the point
     with TestClient(application(folder), raise_server_exceptions=False) as client:
         for number in track(range(count), "requests", total=count):
             if number % 2:
-                sent = next(poisoned)
-                answered = client.request(
-                    sent.method,
-                    sent.path,
-                    content=sent.content,
-                    headers={**sent.headers, "X-API-Key": KEY},
+                hostile_request = next(poisoned)
+                response = client.request(
+                    hostile_request.method,
+                    hostile_request.path,
+                    content=hostile_request.content,
+                    headers={**hostile_request.headers, "X-API-Key": KEY},
                 )
-                found = faults_of(
-                    answered.status_code, answered.headers.get("content-type", ""), answered.content
+                response_faults = faults_of(
+                    response.status_code, response.headers.get("content-type", ""), response.content
                 )
             else:
-                answered = client.post(
+                response = client.post(
                     "/v1/estimates", json=odd_request(random), headers={"X-API-Key": KEY}
                 )
-                found = [] if answered.status_code == 200 else [f"refused: {answered.text[:300]}"]
-            if answered.status_code == 200 and answered.content:
-                found += contradictions(answered.json())
-            statuses[answered.status_code] += 1
-            faults += [f"request {number}: {fault}" for fault in found]
+                response_faults = (
+                    [] if response.status_code == 200 else [f"refused: {response.text[:300]}"]
+                )
+            if response.status_code == 200 and response.content:
+                response_faults += contradictions(response.json())
+            statuses[response.status_code] += 1
+            faults += [f"request {number}: {fault}" for fault in response_faults]
     errors = sum(total for status, total in statuses.items() if status >= 500)
     return {
-        "asked": count,
+        "level": count,
         "statuses": {str(status): statuses[status] for status in sorted(statuses)},
         "server_errors": errors,
         "faults": faults[:20],
@@ -428,12 +459,12 @@ def odd_request(random: Random) -> dict[str, Any]:
                 ("IN", [None]),
             ]
         )
-        told = {
+        address = {
             "country": country,
             "state": random.choice(list(regions)),
             "postal_code": random.choice([None, "1010", "A1 B-2", "0"]),
         }
-        return {name: value for name, value in told.items() if value is not None}
+        return {name: value for name, value in address.items() if value is not None}
 
     def weekdays() -> list[int]:
         return random.sample(range(1, 8), random.randint(1, 7))
@@ -468,11 +499,13 @@ def odd_request(random: Random) -> dict[str, Any]:
             "business_days": weekdays(),
         }
         if random.random() < 0.7:
-            law = random.choice([{"value": random.randint(0, 30)}, {"chances": [0.5, 0.3, 0.2]}])
-            pickup["order_processing_time"] = {"unit": "business_days", **law}
+            processing_time = random.choice(
+                [{"value": random.randint(0, 30)}, {"probabilities": [0.5, 0.3, 0.2]}]
+            )
+            pickup["order_processing_time"] = {"unit": "business_days", **processing_time}
         body["estimated_pickup"] = pickup
     if random.random() < 0.3:
-        body["draft"] = random.choice(
+        body["promise_policy"] = random.choice(
             [
                 {"on_time_rate": 0.99},
                 {"costs": {"late": 10}},
@@ -486,38 +519,38 @@ def odd_request(random: Random) -> dict[str, Any]:
     return body | {"confidence_level": random.choice([0.5, 0.8, 0.99])}
 
 
-def contradictions(answered: dict[str, Any]) -> list[str]:
+def contradictions(body: dict[str, Any]) -> list[str]:
     """What an answer says against itself."""
-    found = []
-    for result in answered["results"]:
+    problems = []
+    for result in body["results"]:
         days = [
             value
             for name, value in result["time_in_transit"].items()
             if name.startswith("percentile_") and value is not None
         ]
         if days != sorted(days) or (days and days[0] < 0):
-            found.append(f"percentiles cross: {days}")
+            problems.append(f"percentiles cross: {days}")
         ordered_on = (
-            datetime.fromisoformat(answered["as_of"])
+            datetime.fromisoformat(body["as_of"])
             .astimezone(ZoneInfo(result["timezone"]))
             .date()
             .isoformat()
         )
         dates = [result[f"estimated_delivery_date{end}"] for end in ("_min", "", "_max")]
-        known = [each for each in dates if each]
-        if known != sorted(known):
-            found.append(f"the window does not hold its date: {dates}")
-        if known and known[0] < ordered_on:
-            found.append(f"a date before the order: {known[0]} < {ordered_on}")
+        present_dates = [day for day in dates if day]
+        if present_dates != sorted(present_dates):
+            problems.append(f"the window does not hold its date: {dates}")
+        if present_dates and present_dates[0] < ordered_on:
+            problems.append(f"a date before the order: {present_dates[0]} < {ordered_on}")
         if (
             result["promise"]
-            and result["promise"]["is_ours"]
+            and result["promise"]["is_proposed"]
             and result["promise"]["date"] < ordered_on
         ):
-            found.append("a promise before the order")
+            problems.append("a promise before the order")
         if result["cutoff"] and result["cutoff"]["minutes_left"] < 0:
-            found.append("a cut-off that is over")
-    return found
+            problems.append("a cut-off that is over")
+    return problems
 
 
 def replay_of_real_orders() -> dict[str, Any] | None:
@@ -525,9 +558,9 @@ def replay_of_real_orders() -> dict[str, Any] | None:
     folder = Path(os.environ.get("ETA_DATA", ""), "olist")
     if "ETA_DATA" not in os.environ or not folder.is_dir():
         return None
-    imported = bootstrap.SOURCES["olist"](folder)
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
-    zone = ZoneInfo(imported.zone)
+    dataset = bootstrap.SOURCES["olist"](folder)
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+    zone = ZoneInfo(dataset.zone)
     start, end = datetime(2018, 1, 1, tzinfo=zone), datetime(2018, 7, 1, tzinfo=zone)
     replayed = replay(
         timelines,
@@ -535,8 +568,8 @@ def replay_of_real_orders() -> dict[str, Any] | None:
         start=start,
         end=end,
         refit=Refit.MONTH,
-        promise=shops_rate(timelines, start, end),
-        progress=say,
+        promise=merchant_on_time_rate(timelines, start, end),
+        progress=report_progress,
     )
     figures = figures_of_promises(replayed.judged, replayed.forecasts["eta"])
     summary = summarise(replayed)
@@ -558,7 +591,7 @@ def replay_of_real_orders() -> dict[str, Any] | None:
     }
 
 
-def say(what: str, done: int, total: int) -> None:
+def report_progress(what: str, done: int, total: int) -> None:
     """Progress on standard error."""
     sys.stderr.write(f"\r{done}/{total} {what:60s}")
 

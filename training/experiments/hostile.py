@@ -51,22 +51,22 @@ def main() -> int:
         help="requests an operation and kind that Schemathesis makes",
     )
     parser.add_argument("--seed", type=int, default=20260520)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     started = perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder))
-        statuses, faults, slowest = poison(Path(folder), asked.seed, asked.requests)
-        made = contract(Path(folder), asked.contract)
+        statuses, faults, max_wait = poison(Path(folder), args.seed, args.requests)
+        contract_cases = contract(Path(folder), args.contract)
     verdict = {
         "proof": "hostile",
-        "ok": not faults and statuses.total() == asked.requests,
+        "ok": not faults and statuses.total() == args.requests,
         "requests": statuses.total(),
-        "seed": asked.seed,
+        "seed": args.seed,
         "statuses": {str(status): count for status, count in sorted(statuses.items())},
         "server_errors": sum(count for status, count in statuses.items() if status >= 500),
         "faults": faults[:20],
-        "from_contract": made,
-        "slowest_ms": round(1000 * slowest, 1),
+        "from_contract": contract_cases,
+        "slowest_ms": round(1000 * max_wait, 1),
         "seconds": round(perf_counter() - started, 1),
     }
     print(json.dumps(verdict))  # noqa: T201  # the verdict
@@ -77,35 +77,38 @@ def poison(folder: Path, seed: int, count: int) -> tuple[Counter[int], list[str]
     """Statuses, what was wrong with answers, and the longest wait in seconds."""
     statuses: Counter[int] = Counter()
     faults: list[str] = []
-    slowest = 0.0
+    max_wait = 0.0
     with TestClient(application(folder), raise_server_exceptions=False) as client:
-        for number, sent in enumerate(
+        for number, hostile_request in enumerate(
             track(requests(seed, count), "hostile requests", total=count)
         ):
             started = perf_counter()
-            answered = client.request(
-                sent.method, sent.path, content=sent.content, headers={**sent.headers, **WITH_KEY}
+            response = client.request(
+                hostile_request.method,
+                hostile_request.path,
+                content=hostile_request.content,
+                headers={**hostile_request.headers, **WITH_KEY},
             )
-            slowest = max(slowest, perf_counter() - started)
-            statuses[answered.status_code] += 1
-            found = faults_of(
-                answered.status_code, answered.headers.get("content-type", ""), answered.content
+            max_wait = max(max_wait, perf_counter() - started)
+            statuses[response.status_code] += 1
+            response_faults = faults_of(
+                response.status_code, response.headers.get("content-type", ""), response.content
             )
             faults += [
-                f"request {number}: {fault}: {sent.method} {sent.path} {sent.content[:200]!r}"
-                for fault in found
+                f"request {number}: {fault}: {hostile_request.method} {hostile_request.path} {hostile_request.content[:200]!r}"
+                for fault in response_faults
             ]
-    return statuses, faults, slowest
+    return statuses, faults, max_wait
 
 
 def contract(folder: Path, count: int) -> int:
     """How many requests made from the contract were answered as it says; the first that was not is raised."""
     app = application(folder)
-    app.state.serving.look()
+    app.state.model_loader.refresh()
     schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app)
     answered = 0
     for mode in schemathesis.GenerationMode:
-        for operation in [found.ok() for found in schema.get_all_operations()]:
+        for operation in [result.ok() for result in schema.get_all_operations()]:
             if mode is schemathesis.GenerationMode.NEGATIVE and not operation.body:
                 continue
 

@@ -65,7 +65,7 @@ class Disk(apsw.VFS):
             _apply(self.durable[path], offset, data)
         self.pending[path].clear()
 
-    def cut(self, folder: Path, chance: random.Random) -> None:
+    def cut(self, folder: Path, rng: random.Random) -> None:
         """Writes what a power cut leaves of each file into a folder."""
         folder.mkdir(parents=True)
         for path, durable in self.durable.items():
@@ -74,13 +74,13 @@ class Disk(apsw.VFS):
             image = bytearray(durable)
             for offset, data in self.pending[path]:
                 if data is None:
-                    if chance.random() < 0.5:
+                    if rng.random() < 0.5:
                         _apply(image, offset, None)
                     continue
                 start = 0
                 while start < len(data):
                     end = min(start + SECTOR - (offset + start) % SECTOR, len(data))
-                    if chance.random() < 0.5:
+                    if rng.random() < 0.5:
                         _apply(image, offset + start, data[start:end])
                     start = end
             (folder / Path(path).name).write_bytes(image)

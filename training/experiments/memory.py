@@ -52,11 +52,11 @@ def main() -> int:
         "--parts", default=",".join(PARTS), help="which experiments, comma-separated"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="1 is the claim; less is quicker")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     started, verdict = perf_counter(), {"proof": "memory", "ok": True}
-    for part in asked.parts.split(","):
+    for part in args.parts.split(","):
         with tempfile.TemporaryDirectory() as name:
-            figures = PARTS[part](Path(name), asked.scale)
+            figures = PARTS[part](Path(name), args.scale)
         print(part, json.dumps(figures), file=sys.stderr)  # noqa: T201  # how far it has come
         verdict["ok"] = bool(verdict["ok"] and figures.pop("ok"))
         verdict |= figures

@@ -15,8 +15,17 @@ from rich.progress import track
 from eta.api import app as api
 from eta.domain.errors import EtaError
 from eta.domain.vocabulary import EventCode
-from eta.service.tracking.record_events import Recorded, Report, Told, record_events
-from eta.service.tracking.register_shipments import Registered, Registering, register_shipments
+from eta.service.tracking.record_events import (
+    EventOutcome,
+    EventReport,
+    RecordEvents,
+    record_events,
+)
+from eta.service.tracking.register_shipments import (
+    RegisteredShipment,
+    RegisterShipment,
+    register_shipments,
+)
 from eta.store import store as stores
 from eta.store.migrations import MIGRATIONS, Migration, migrate
 from eta.store.session import Session
@@ -58,55 +67,55 @@ def _cuts(folder: Path, synchronous: str, count: int) -> dict[str, int]:
     figures = {"cuts": 0, "acknowledged": 0, "lost": 0, "corrupt": 0, "half": 0}
     disk = Disk()
     for number in track(range(count), f"power cuts, synchronous = {synchronous}"):
-        chance = random.Random(f"{synchronous} {number}")  # noqa: S311  # a seed is the point
+        rng = random.Random(f"{synchronous} {number}")  # noqa: S311  # a seed is the point
         disk.durable, disk.pending, disk.operations, disk.lives = {}, {}, 0, None
         place = folder / str(number)
         store = SqlStore(
             SqliteEngine(place / "eta.sqlite", synchronous=synchronous, vfs=disk.name), Clock()
         )
-        disk.lives = disk.operations + chance.randrange(1, chance.choice((300, 1_500, 6_000)))
-        acknowledged = _told_until_it_breaks(store, chance)
-        disk.cut(place / "left", chance)
+        disk.lives = disk.operations + rng.randrange(1, rng.choice((300, 1_500, 6_000)))
+        acknowledged = _write_until_it_breaks(store, rng)
+        disk.cut(place / "left", rng)
         store.close()
-        found, is_sound, is_half = _found(place / "left" / "eta.sqlite")
+        recovered, is_sound, is_half = _recovered(place / "left" / "eta.sqlite")
         figures["cuts"] += 1
         figures["acknowledged"] += len(acknowledged)
-        figures["lost"] += len(acknowledged - found)
+        figures["lost"] += len(acknowledged - recovered)
         figures["corrupt"] += not is_sound
         figures["half"] += is_half
     return figures
 
 
-def _told_until_it_breaks(store: SqlStore, chance: random.Random) -> set[str]:
+def _write_until_it_breaks(store: SqlStore, rng: random.Random) -> set[str]:
     """Registers and tells until the disk is gone; the ids of the scans that were acknowledged."""
     acknowledged: set[str] = set()
     number = 0
     while store.can_write:
         number += 1
         waiting: list[Future[Any]] = [
-            store.submit(register_shipments, Registering(TENANT, registration(number)))
+            store.submit(register_shipments, RegisterShipment(TENANT, registration(number)))
         ]
-        for _ in range(chance.randrange(1, 8)):
+        for _ in range(rng.randrange(1, 8)):
             reports = [
-                scan(chance.randrange(number) + 1, code, hours_ago=chance.random() * 300)
-                for code in chance.sample(list(EventCode), chance.randrange(1, 5))
+                scan(rng.randrange(number) + 1, code, hours_ago=rng.random() * 300)
+                for code in rng.sample(list(EventCode), rng.randrange(1, 5))
             ]
-            waiting.append(store.submit(record_events, Told(TENANT, reports)))
+            waiting.append(store.submit(record_events, RecordEvents(TENANT, reports)))
         for future in waiting:
             try:
                 answers = future.result()
             except EtaError:
                 return acknowledged
-            if not isinstance(answers, Registered):
+            if not isinstance(answers, RegisteredShipment):
                 acknowledged |= {
                     answer.event_id
                     for answer in answers
-                    if isinstance(answer, Recorded) and answer.outcome == "stored"
+                    if isinstance(answer, EventOutcome) and answer.status == "stored"
                 }
     return acknowledged
 
 
-def _found(file: Path) -> tuple[set[str], bool, bool]:
+def _recovered(file: Path) -> tuple[set[str], bool, bool]:
     """The scans that are there, whether the file is sound, and whether any transaction is there in half."""
     try:
         store = SqlStore(SqliteEngine(file), Clock())
@@ -114,38 +123,43 @@ def _found(file: Path) -> tuple[set[str], bool, bool]:
         return set(), False, False
     try:
         with store.snapshot() as session:
-            is_sound = session._connection.rows("PRAGMA integrity_check") == [("ok",)]  # noqa: SLF001  # SQLite's own word for it
+            is_sound = session._connection.execute("PRAGMA integrity_check") == [("ok",)]  # noqa: SLF001  # SQLite's own word for it
             events = session.all_events(TENANT)
             return (
                 {event.event_id for event in events},
                 is_sound,
-                _is_half(session, {event.subject for event in events}),
+                _is_half(session, {event.event_owner for event in events}),
             )
     finally:
         store.close()
 
 
-def _is_half(session: Session, told: set[str]) -> bool:
+def _is_half(session: Session, event_owners: set[str]) -> bool:
     """Whether a state is not that of the scans there, or has no message for it: they are written together or not at all."""
     shipments = session.all_shipments(TENANT)
-    if {subject for each in shipments for subject in each.subjects[:1]} - told:
+    if {
+        event_owner for registered in shipments for event_owner in registered.event_owners[:1]
+    } - event_owners:
         return True
-    statuses, announced = session.statuses(TENANT, (each.shipment_id for each in shipments)), {}
+    statuses, announced = (
+        session.statuses(TENANT, (registered.shipment_id for registered in shipments)),
+        {},
+    )
     for row in session.outbox(TENANT):
         announced[row[2]] = row[4]
     counts = {
         state.shipment_id: state.scan_count
-        for state in session.states(TENANT, (each.shipment_id for each in shipments))
+        for state in session.states(TENANT, (registered.shipment_id for registered in shipments))
     }
     events = session.all_events(TENANT)
     for shipment in shipments:
-        own = {
+        events_of_shipment = {
             (event.event_code, event.occurred_at)
             for event in events
-            if event.subject in shipment.subjects
+            if event.event_owner in shipment.event_owners
         }
         if counts.get(shipment.shipment_id) != len(
-            own
+            events_of_shipment
         ) or f'"status": "{statuses[shipment.shipment_id]}"' not in announced.get(
             shipment.shipment_id, ""
         ):
@@ -157,8 +171,8 @@ def run_crashes(folder: Path, scale: float) -> dict[str, Any]:
     """The process dies at each write of an ingestion, and at each write of a migration."""
     del scale
     disk = Disk()
-    ingestion, lost, half = _each_write_of_an_ingestion(disk, folder / "ingestion")
-    migration, stuck = _each_write_of_a_migration(disk, folder / "migration")
+    ingestion, lost, half = _crash_at_ingestion_writes(disk, folder / "ingestion")
+    migration, stuck = _crash_at_migration_writes(disk, folder / "migration")
     return {
         "ok": lost == half == stuck == 0 and ingestion > 10 and migration > 10,
         "crash_points_ingestion": ingestion,
@@ -168,28 +182,28 @@ def run_crashes(folder: Path, scale: float) -> dict[str, Any]:
     }
 
 
-def _each_write_of_an_ingestion(disk: Disk, folder: Path) -> tuple[int, int, int]:
+def _crash_at_ingestion_writes(disk: Disk, folder: Path) -> tuple[int, int, int]:
     point = lost = half = 0
     while True:
         disk.durable, disk.pending, disk.operations, disk.lives = {}, {}, 0, None
         place = folder / str(point)
         store = SqlStore(SqliteEngine(place / "eta.sqlite", vfs=disk.name), Clock())
-        store.write(register_shipments, Registering(TENANT, registration(1)))
+        store.write(register_shipments, RegisterShipment(TENANT, registration(1)))
         disk.lives = disk.operations + point
         reports = [scan(1, code, hours_ago=hours) for hours, code in enumerate(EventCode)]
         reports.append(
-            Report(
+            EventReport(
                 event_code=EventCode.SORTED, carrier="post", tracking_number="99", occurred_at=NOW
             )
         )
         try:
-            told = {
+            acknowledged = {
                 answer.event_id
-                for answer in store.write(record_events, Told(TENANT, reports))
-                if isinstance(answer, Recorded)
+                for answer in store.write(record_events, RecordEvents(TENANT, reports))
+                if isinstance(answer, EventOutcome)
             }
         except EtaError:
-            told = set()
+            acknowledged = set()
         is_over = disk.operations < disk.lives
         # Writes that were made before the death are the operating system's: they stay.
         left = place / "left"
@@ -198,16 +212,16 @@ def _each_write_of_an_ingestion(disk: Disk, folder: Path) -> tuple[int, int, int
             if (file := place / f"eta.sqlite{suffix}").exists():
                 (left / file.name).write_bytes(file.read_bytes())
         store.close()
-        found, is_sound, is_half = _found(left / "eta.sqlite")
+        recovered, is_sound, is_half = _recovered(left / "eta.sqlite")
         # The order itself, and then all of the batch or nothing.
-        lost += not told <= found
-        half += is_half or not is_sound or len(found) not in (1, 1 + len(reports))
+        lost += not acknowledged <= recovered
+        half += is_half or not is_sound or len(recovered) not in (1, 1 + len(reports))
         if is_over:
             return point, lost, half
         point += 1
 
 
-def _each_write_of_a_migration(disk: Disk, folder: Path) -> tuple[int, int]:
+def _crash_at_migration_writes(disk: Disk, folder: Path) -> tuple[int, int]:
     point = stuck = 0
     while True:
         disk.durable, disk.pending, disk.operations, disk.lives = {}, {}, 0, None
@@ -223,11 +237,11 @@ def _each_write_of_a_migration(disk: Disk, folder: Path) -> tuple[int, int]:
         disk.lives = None
         engine = SqliteEngine(file)
         connection = engine.writer()
-        done = connection.rows("SELECT max(number) FROM migrations")[0][0]
-        has_notes = bool(connection.rows("SELECT 1 FROM sqlite_master WHERE name = 'notes'"))
+        done = connection.execute("SELECT max(number) FROM migrations")[0][0]
+        has_notes = bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notes'"))
         stuck += (done == len(MIGRATIONS) + 1) != has_notes
         migrate(connection, engine, (*MIGRATIONS, MORE))
-        stuck += connection.rows("SELECT note FROM notes") != [("made",)]
+        stuck += connection.execute("SELECT note FROM notes") != [("made",)]
         connection.close()
         engine.close()
         if is_over:
@@ -251,7 +265,7 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
     del scale
     disk = Disk()
     event = {"external_id": "A-1", "event_code": "sorted", "place": ""}
-    sent = {
+    shipment_body = {
         "external_id": "A-1",
         "origin_address": {"country": "AT"},
         "destination_address": {"country": "AT"},
@@ -265,13 +279,13 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
     )
     with (
         on_disk,
-        patch.object(stores, "TRY_AGAIN_AFTER", 0.2),
+        patch.object(stores, "RETRY_SECONDS", 0.2),
         TestClient(application(folder / "models")) as client,
     ):
         client.headers["X-API-Key"] = KEY
-        shipment_id = client.post("/v1/shipments", json=sent).json()["id"]
+        shipment_id = client.post("/v1/shipments", json=shipment_body).json()["id"]
 
-        def tell(number: int) -> int:
+        def send_event(number: int) -> int:
             nonlocal unhelpful
             body = {
                 "events": [
@@ -282,24 +296,24 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
                     }
                 ]
             }
-            answered = client.post("/v1/events", json=body)
-            if answered.status_code == 200:
-                acknowledged.append(answered.json()["results"][0]["event_id"])
+            response = client.post("/v1/events", json=body)
+            if response.status_code == 200:
+                acknowledged.append(response.json()["results"][0]["event_id"])
             else:
-                unhelpful += answered.status_code != 503 or "retry-after" not in answered.headers
-            return answered.status_code
+                unhelpful += response.status_code != 503 or "retry-after" not in response.headers
+            return response.status_code
 
         for number in range(50):
-            tell(number)
+            send_event(number)
         disk.is_full = True
-        refusals = sum(tell(1_000 + number) == 503 for number in range(50))
+        refusals = sum(send_event(1_000 + number) == 503 for number in range(50))
         reads = sum(
             client.get(f"/v1/shipments/{shipment_id}").status_code == 200 for _ in range(20)
         )
         unready = client.get("/readyz").status_code
         alive = client.get("/livez").status_code
         disk.is_full = False
-        again = next(tries for tries in range(200) if tell(2_000) == 200)
+        again = next(tries for tries in range(200) if send_event(2_000) == 200)
         ready = client.get("/readyz").status_code
         journey = client.get(f"/v1/shipments/{shipment_id}").json()["journey"]
     lost = len(set(acknowledged) - {entry["event_id"] for entry in journey})

@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpx2
 from rich.progress import track
 
-from eta.service.tracking.shipment_states import states_of
+from eta.service.tracking.shipment_states import compute_states
 from eta.store.store import open_store
 from support.model_app import KEY
 from support.postgres import cluster
@@ -45,7 +45,7 @@ class Callers:
         self.in_flight, self.answers, self.wrong = 0, 0, 0
         self._lock, self._is_over = threading.Lock(), threading.Event()
         self._threads = [
-            threading.Thread(target=self._tell, args=(number,)) for number in range(CALLERS)
+            threading.Thread(target=self._send_events, args=(number,)) for number in range(CALLERS)
         ]
 
     def __enter__(self) -> Self:
@@ -58,15 +58,15 @@ class Callers:
         for thread in self._threads:
             thread.join()
 
-    def _tell(self, seed: int) -> None:
-        chance = random.Random(f"{seed} {perf_counter()}")  # noqa: S311  # no two cycles alike
+    def _send_events(self, seed: int) -> None:
+        rng = random.Random(f"{seed} {perf_counter()}")  # noqa: S311  # no two cycles alike
         with httpx2.Client(
             base_url=self._address, headers={"X-API-Key": KEY}, timeout=10
         ) as client:
             before: list[dict[str, Any]] = []
             while not self._is_over.is_set():
-                events = [_event(chance) for _ in range(chance.choice((1, 1, 1, 5, 20)))]
-                events += [event for event in before if chance.random() < 0.2]
+                events = [_event(rng) for _ in range(rng.choice((1, 1, 1, 5, 20)))]
+                events += [event for event in before if rng.random() < 0.2]
                 with self._lock:
                     self.in_flight += 1
                 try:
@@ -77,10 +77,10 @@ class Callers:
                 with self._lock:
                     self.in_flight -= 1
                     self.answers += 1
-                    self._note(answered, events)
+                    self._record(answered, events)
                 before = events
 
-    def _note(self, answered: httpx2.Response, events: list[dict[str, Any]]) -> None:
+    def _record(self, answered: httpx2.Response, events: list[dict[str, Any]]) -> None:
         if answered.status_code != 200:
             self.wrong += 1
             return
@@ -93,12 +93,12 @@ class Callers:
             )
 
 
-def _event(chance: random.Random) -> dict[str, Any]:
-    at = datetime.now(UTC) - timedelta(microseconds=chance.randrange(10**12))
+def _event(rng: random.Random) -> dict[str, Any]:
+    at = datetime.now(UTC) - timedelta(microseconds=rng.randrange(10**12))
     return {
         "carrier_code": "post",
-        "tracking_number": f"{chance.randrange(SHIPMENTS):08d}",
-        "event_code": chance.choice(CODES),
+        "tracking_number": f"{rng.randrange(SHIPMENTS):08d}",
+        "event_code": rng.choice(CODES),
         "occurred_at": at.isoformat(),
     }
 
@@ -111,18 +111,22 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     both = (on_sqlite, on_postgres)
     return {
         "ok": all(
-            each["lost"] == each["doubled"] == each["wrong"] == each["states_wrong"] == 0
-            and each["open"] >= 0.8 * each["kills"]
-            for each in both
+            figures["lost"]
+            == figures["doubled"]
+            == figures["wrong"]
+            == figures["states_wrong"]
+            == 0
+            and figures["open"] >= 0.8 * figures["kills"]
+            for figures in both
         ),
         "kills_sqlite": on_sqlite["kills"],
         "kills_postgresql": on_postgres["kills"],
-        "kills_with_open_requests": sum(each["open"] for each in both),
-        "acknowledged": sum(each["acknowledged"] for each in both),
-        "lost": sum(each["lost"] for each in both),
-        "doubled": sum(each["doubled"] for each in both),
-        "kills_states_wrong": sum(each["states_wrong"] for each in both),
-        "ready_after_kill_p50_s": [each["ready_p50"] for each in both],
+        "kills_with_open_requests": sum(figures["open"] for figures in both),
+        "acknowledged": sum(figures["acknowledged"] for figures in both),
+        "lost": sum(figures["lost"] for figures in both),
+        "doubled": sum(figures["doubled"] for figures in both),
+        "kills_states_wrong": sum(figures["states_wrong"] for figures in both),
+        "ready_after_kill_p50_s": [figures["ready_p50"] for figures in both],
     }
 
 
@@ -136,20 +140,20 @@ def _kill(folder: Path, url: str, kind: str, scale: float) -> dict[str, Any]:
     }
     acknowledged: dict[str, str] = {}
     kills, is_open, wrong, waits = max(int(KILLS[kind] * scale), 2), 0, 0, list[float]()
-    chance = random.Random(kind)  # noqa: S311  # a seed is the point
+    rng = random.Random(kind)  # noqa: S311  # a seed is the point
     for number in track(range(kills), f"kills on {kind}"):
         server, address, wait = _start(env)
         waits.append(wait)
         if number == 0:
             _register(address)
         with Callers(address, acknowledged) as callers:
-            sleep(chance.uniform(0.1, 0.9))
+            sleep(rng.uniform(0.1, 0.9))
             os.kill(server.pid, signal.SIGKILL)
             is_open += callers.in_flight > 0
             server.wait()
         wrong += callers.wrong
-    found, doubled, states_wrong = _found(url)
-    lost = len(set(acknowledged.values()) - found)
+    recovered, doubled, states_wrong = _recovered(url)
+    lost = len(set(acknowledged.values()) - recovered)
     waits.sort()
     figures = {
         "kills": kills,
@@ -184,36 +188,40 @@ def _register(address: str) -> None:
     with httpx2.Client(base_url=address, headers={"X-API-Key": KEY}) as client:
         # Half of the numbers are of shipments that somebody registered.
         for number in range(0, SHIPMENTS, 2):
-            sent = {
+            shipment_body = {
                 "carrier_code": "post",
                 "tracking_number": f"{number:08d}",
                 "origin_address": place,
                 "destination_address": place,
             }
             client.post(
-                "/v1/shipments", json={**sent, "order_time": datetime.now(UTC).isoformat()}
+                "/v1/shipments", json={**shipment_body, "order_time": datetime.now(UTC).isoformat()}
             ).raise_for_status()
 
 
-def _found(url: str) -> tuple[set[str], int, int]:
+def _recovered(url: str) -> tuple[set[str], int, int]:
     """The scans that are there, how many are there twice, and how many states are not what the scans come to."""
     store = open_store(url, lambda: datetime.now(UTC))
     try:
         with store.snapshot() as session:
             events, shipments = session.all_events(TENANT), session.all_shipments(TENANT)
-            contents = {(event.subject, event.event_code, event.occurred_at) for event in events}
-            written = {
-                state.shipment_id: state._replace(as_of=0)
-                for state in session.states(TENANT, (each.shipment_id for each in shipments))
+            contents = {
+                (event.event_owner, event.event_code, event.occurred_at) for event in events
             }
-            again = {
+            stored = {
                 state.shipment_id: state._replace(as_of=0)
-                for state in states_of(shipments, events, 2**62)
+                for state in session.states(
+                    TENANT, (shipment.shipment_id for shipment in shipments)
+                )
+            }
+            recomputed = {
+                state.shipment_id: state._replace(as_of=0)
+                for state in compute_states(shipments, events, 2**62)
             }
             return (
                 {event.event_id for event in events},
                 len(events) - len(contents),
-                sum(written.get(name) != state for name, state in again.items()),
+                sum(stored.get(name) != state for name, state in recomputed.items()),
             )
     finally:
         store.close()

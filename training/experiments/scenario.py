@@ -18,24 +18,24 @@ from typing import Any
 from eta import bootstrap
 from eta.evaluation.backtest import Refit
 from eta.journey.timelines import Timelines
-from eta.service.analysis.backtest import backtest_models, oracle_of, seen_law_of
-from eta.service.analysis.simulate_data import simulate_parcels
+from eta.service.analysis.backtest import backtest_models, oracle_sources, scan_conditional_source
+from eta.service.analysis.simulate_data import simulate_data
 from eta.simulation.scenario import DEFAULT
 
 SHIPMENTS = 60_000
 FIRST, LAST = datetime(2025, 9, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
 COVERAGE = ("coverage_80", "coverage_90", "coverage_censored_80", "coverage_censored_90")
 MOMENTS = ("purchase", "in_flight")
-SHOWN = ("moment", "segment", "value", "n", "range", "coverage")
+REPORTED_FIELDS = ("moment", "segment", "value", "n", "range", "coverage")
 
 
 def main() -> None:
     """Runs the experiment and prints its verdict."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        simulate_parcels(folder, DEFAULT, shipments=SHIPMENTS, progress=say)
-        imported = bootstrap.SOURCES["tabular"](folder)
-        timelines = Timelines.from_frames(imported.shipments, imported.events)
+        simulate_data(folder, DEFAULT, shipments=SHIPMENTS, progress=report_progress)
+        dataset = bootstrap.SOURCES["tabular"](folder)
+        timelines = Timelines.from_frames(dataset.shipments, dataset.events)
         result = backtest_models(
             timelines,
             {"eta": bootstrap.models({})["eta"]},
@@ -44,10 +44,13 @@ def main() -> None:
             end=LAST,
             last_day="2025-10-31",
             refit=Refit.MONTH,
-            laws={**oracle_of(folder, timelines), "seen": seen_law_of(folder, timelines)},
+            curve_sources={
+                **oracle_sources(folder, timelines),
+                "scan_conditional": scan_conditional_source(folder, timelines),
+            },
             # The forecasts of a month before say how wide laws should have been.
             warm_up_months=1,
-            progress=say,
+            progress=report_progress,
         )
     row = {(row["model"], row["moment"]): row for row in result["rows"]}
     judged = [
@@ -68,19 +71,20 @@ def main() -> None:
             for moment in MOMENTS
         },
         # The least that is possible for who sees scans alone.
-        "crps_ratio_of_the_law_of_the_scans": {
-            moment: row["seen", moment]["crps_days"] / row["oracle", moment]["crps_days"]
+        "crps_ratio_of_scan_conditional": {
+            moment: row["scan_conditional", moment]["crps_days"]
+            / row["oracle", moment]["crps_days"]
             for moment in MOMENTS
         },
         # Over all parcels, also those that no scan ever tells to have arrived: the laws of the
         # network expect them to be there.
-        "crps_ratio_of_all_parcels_to_the_law_of_the_scans": {
+        "crps_ratio_of_all_parcels_to_scan_conditional": {
             moment: row["eta", moment]["crps_censored_days"]
-            / row["seen", moment]["crps_censored_days"]
+            / row["scan_conditional", moment]["crps_censored_days"]
             for moment in MOMENTS
         },
-        "late_ap_ratio_of_the_law_of_the_scans": {
-            moment: row["seen", moment]["late_ap"] / row["oracle", moment]["late_ap"]
+        "late_ap_ratio_of_scan_conditional": {
+            moment: row["scan_conditional", moment]["late_ap"] / row["oracle", moment]["late_ap"]
             for moment in MOMENTS
         },
         "late_ap_ratio": {
@@ -91,7 +95,7 @@ def main() -> None:
             moment: {name: row["eta", moment][name] for name in COVERAGE} for moment in MOMENTS
         },
         "judged": sum(row["holds_80"] is not None for row in judged),
-        "outside": [{name: entry[name] for name in SHOWN} for entry in outside],
+        "outside": [{name: entry[name] for name in REPORTED_FIELDS} for entry in outside],
     }
     ok = (
         max(figures["crps_ratio"].values()) <= 1.15
@@ -101,7 +105,7 @@ def main() -> None:
     sys.stdout.write(json.dumps({"proof": "scenario", "ok": ok, **figures}) + "\n")
 
 
-def say(what: str, done: int, total: int) -> None:
+def report_progress(what: str, done: int, total: int) -> None:
     """Progress on standard error."""
     sys.stderr.write(f"\r{done}/{total} {what:60s}")
 

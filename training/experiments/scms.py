@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 from eta import bootstrap
 from eta.calendars.local_time import DAY, day_starts, hours_between
 from eta.curves import Curves
-from eta.datasets.scms import KNOWN_AHEAD_DAYS
+from eta.datasets.scms import ASSUMED_LEAD_DAYS
 from eta.evaluation.confidence_intervals import week_bootstrap
 from eta.evaluation.metrics import HORIZON_HOURS, crps_days, error_days, ranking
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.features import Features, features, promise_ends
-from eta.journey.place_effects import HabitHistory
-from eta.journey.snapshots import PURCHASE, Snapshots, snapshots_to_learn
-from eta.journey.state import Moments, fold
+from eta.journey.place_effects import PlaceEffectHistory
+from eta.journey.snapshots import PURCHASE, Snapshots, training_snapshots
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
 
 FOLDER = Path(os.environ.get("ETA_DATA") or Path(__file__).parents[3] / "shared" / "data") / "scms"
@@ -43,7 +43,7 @@ YEARS = range(2009, 2016)
 #: Leaves that follow what they see sooner.
 FIRM: Mapping[str, Any] = {"leaf_rate": 0.2, "ridge": 5.0}
 #: How far back the law of all shipments looks.
-LAW_YEARS = 2
+WINDOW_YEARS = 2
 LEVELS = np.array([0.02, 0.05, *np.arange(0.1, 0.95, 0.05), 0.95, 0.98])
 BOOSTING: Mapping[str, Any] = {
     "n_estimators": 150,
@@ -57,34 +57,35 @@ BOOSTING: Mapping[str, Any] = {
 
 Floats = NDArray[np.floating]
 #: A curve and a P(late) for each judged shipment.
-Said = tuple[Curves, Floats]
+Prediction = tuple[Curves, Floats]
 
 
 def main() -> None:
     """Runs the experiment and prints its verdict."""
-    imported = bootstrap.SOURCES["scms"](FOLDER)
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    dataset = bootstrap.SOURCES["scms"](FOLDER)
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     ahead = moments_ahead(timelines)
     end = timelines.received_at.max()
     truth, in_time = (
         examples(ahead, Outcomes.at(timelines, end)),
-        hours_between(ahead.moments.as_of, promise_ends(timelines, ahead.moments.row)),
+        hours_between(ahead.pairs.as_of, promise_ends(timelines, ahead.pairs.row)),
     )
     rows, gaps = [], []
     for year in YEARS:
-        start, stop = (np.datetime64(f"{each}-01-01", "us") for each in (year, year + 1))
+        start, stop = (
+            np.datetime64(f"{first_year}-01-01", "us") for first_year in (year, year + 1)
+        )
         # The file ends: who would come later than that is not in it, so that the last weeks hold
         # early deliveries alone.
         judged = np.flatnonzero(
-            (ahead.moments.as_of >= start)
-            & (ahead.moments.as_of < np.minimum(stop, end - 60 * DAY))
+            (ahead.pairs.as_of >= start) & (ahead.pairs.as_of < np.minimum(stop, end - 60 * DAY))
         )
         sys.stderr.write(f"{year}: {len(judged)} to judge\n")
-        known = Outcomes.at(timelines, start)
-        hours, late = truth.hours[judged], truth.hours[judged] >= in_time[judged]
+        outcomes = Outcomes.at(timelines, start)
+        hours, late = truth.duration_hours[judged], truth.duration_hours[judged] >= in_time[judged]
         scores = {}
         for name, (curves, probability) in forecasts(
-            timelines, ahead, known, judged, in_time
+            timelines, ahead, outcomes, judged, in_time
         ).items():
             auc, _ = ranking(late, probability)
             crps, error = crps_days(curves, hours), np.abs(error_days(curves, hours))
@@ -106,7 +107,7 @@ def main() -> None:
         gaps.append(
             pd.DataFrame(
                 {
-                    "week": ahead.moments.as_of[judged].astype("datetime64[W]"),
+                    "week": ahead.pairs.as_of[judged].astype("datetime64[W]"),
                     "gap": scores["eta"] - scores["gbm"],
                 }
             )
@@ -121,7 +122,9 @@ def main() -> None:
     ]
     overall = {str(name): summary(part) for name, part in table.groupby("model")}
     ok = (
-        all(overall["eta"]["crps_days"] <= overall[name]["crps_days"] for name in ("law", "gbm"))
+        all(
+            overall["eta"]["crps_days"] <= overall[name]["crps_days"] for name in ("rolling", "gbm")
+        )
         and overall["eta"]["late_auc"] >= overall["gbm"]["late_auc"]
     )
     figures = [
@@ -162,64 +165,77 @@ def moments_ahead(timelines: Timelines) -> Snapshots:
     """Every shipment that is known and open when the day begins that is 30 days before its scheduled one."""
     row = np.flatnonzero(~np.isnat(timelines.promised_on))
     as_of = day_starts(
-        timelines.promised_on[row] - KNOWN_AHEAD_DAYS * DAY,
+        timelines.promised_on[row] - ASSUMED_LEAD_DAYS * DAY,
         timelines.zone.codes[row],
         timelines.zone.names,
     )
-    moments = Moments(row, as_of)
+    moments = AsOfPairs(row, as_of)
     # Most were ordered more than 60 days before: `eta score` would list them as expired.
-    kept = moments.take(fold(timelines, moments).is_open)
+    open_moments = moments.take(fold(timelines, moments).is_open)
     return Snapshots(
-        kept,
-        timelines.parcel[kept.row],
-        np.full(len(kept), PURCHASE, dtype=object),
-        features(timelines, kept, HabitHistory.of_all(timelines)),
+        open_moments,
+        timelines.parcel[open_moments.row],
+        np.full(len(open_moments), PURCHASE, dtype=object),
+        features(timelines, open_moments, PlaceEffectHistory.from_timelines(timelines)),
     )
 
 
 def forecasts(
     timelines: Timelines,
     ahead: Snapshots,
-    known: Outcomes,
+    outcomes: Outcomes,
     judged: NDArray[np.int64],
     in_time: Floats,
-) -> dict[str, Said]:
+) -> dict[str, Prediction]:
     """What each model says of the judged, from what was known."""
-    asked, limit = ahead.features.take(judged), in_time[judged]
-    learned = examples(ahead, known)
-    lessons = examples(snapshots_to_learn(timelines, known.known_through, near_promise=True), known)
-    said = dict(
+    judged_features, limit = ahead.features.take(judged), in_time[judged]
+    ahead_examples = examples(ahead, outcomes)
+    training_examples = examples(
+        training_snapshots(timelines, outcomes.known_through, near_promise=True), outcomes
+    )
+    predictions = dict(
         peers(
-            learned,
-            asked,
+            ahead_examples,
+            judged_features,
             limit,
-            in_time[np.flatnonzero(ahead.moments.as_of < known.known_through)],
+            in_time[np.flatnonzero(ahead.pairs.as_of < outcomes.known_through)],
         )
     )
     settings: Mapping[str, tuple[Examples, Mapping[str, Any]]] = {
-        "eta": (lessons, {}),
-        "eta-firm": (lessons, FIRM),
-        "eta-ahead": (learned, {}),
+        "eta": (training_examples, {}),
+        "eta-firm": (training_examples, FIRM),
+        "eta-ahead": (ahead_examples, {}),
     }
-    for name, (lesson, parameters) in settings.items():
-        curves = HazardModel(uses_promise=True, **parameters).fit(lesson).predict_curves(asked)
-        said[name] = curves, 1.0 - curves.cdf_at(limit)
-    return said
+    for name, (fitting_examples, parameters) in settings.items():
+        curves = (
+            HazardModel(uses_promise=True, **parameters)
+            .fit(fitting_examples)
+            .predict_curves(judged_features)
+        )
+        predictions[name] = curves, 1.0 - curves.cdf_at(limit)
+    return predictions
 
 
 def peers(
-    learned: Examples, asked: Features, limit: Floats, in_time: Floats
-) -> Iterator[tuple[str, Said]]:
+    ahead_examples: Examples, judged_features: Features, limit: Floats, in_time: Floats
+) -> Iterator[tuple[str, Prediction]]:
     """The rolling law and gradient boosting, both from shipments that had arrived."""
-    arrived = np.flatnonzero(learned.arrived)
-    hours, late = learned.hours[arrived], learned.hours[arrived] >= in_time[arrived]
-    recent = hours[learned.as_of[arrived] >= learned.known_through - LAW_YEARS * 365 * DAY]
+    arrived = np.flatnonzero(ahead_examples.event_observed)
+    hours, late = (
+        ahead_examples.duration_hours[arrived],
+        ahead_examples.duration_hours[arrived] >= in_time[arrived],
+    )
+    recent = hours[
+        ahead_examples.as_of[arrived] >= ahead_examples.known_through - WINDOW_YEARS * 365 * DAY
+    ]
     at, counts = np.unique(np.minimum(recent, 10 * HORIZON_HOURS), return_counts=True)
     reached = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
     steps = np.repeat(reached, 2)[1:-1]
-    law = Curves.on_grid(np.repeat(at, 2), np.tile(np.minimum(steps, 1.0), (len(asked), 1)))
-    yield "law", (law, 1.0 - law.cdf_at(limit - 1e-6))
-    rows, wanted = columns(learned.features.take(arrived)), columns(asked)
+    rolling_curves = Curves.from_grid(
+        np.repeat(at, 2), np.tile(np.minimum(steps, 1.0), (len(judged_features), 1))
+    )
+    yield "rolling", (rolling_curves, 1.0 - rolling_curves.cdf_at(limit - 1e-6))
+    rows, wanted = columns(ahead_examples.features.take(arrived)), columns(judged_features)
     quantiles = np.column_stack(
         [
             lightgbm.LGBMRegressor(objective="quantile", alpha=level, **BOOSTING)
@@ -228,25 +244,23 @@ def peers(
             for level in LEVELS
         ]
     )
-    curves = Curves.from_quantiles(
-        LEVELS, np.sort(quantiles, axis=1), longest_hours=float(hours.max())
-    )
-    chance = (
+    curves = Curves.from_quantiles(LEVELS, np.sort(quantiles, axis=1), max_hours=float(hours.max()))
+    late_probability = (
         np.asarray(lightgbm.LGBMClassifier(**BOOSTING).fit(rows, late).predict_proba(wanted))[:, 1]
         if late.any()
-        else np.zeros(len(asked))
+        else np.zeros(len(judged_features))
     )
-    yield "gbm", (curves, chance)
+    yield "gbm", (curves, late_probability)
 
 
-def columns(known: Features) -> pd.DataFrame:
+def columns(table: Features) -> pd.DataFrame:
     """What `eta` sees; labels as categories."""
     return pd.DataFrame(
         {
-            **known.numbers,
+            **table.numbers,
             **{
                 name: pd.Categorical(label.texts(), categories=list(label.names))
-                for name, label in known.labels.items()
+                for name, label in table.categoricals.items()
             },
         }
     )

@@ -20,10 +20,10 @@ import numpy as np
 
 from eta import bootstrap
 from eta.evaluation.backtest import Refit, replay
-from eta.forecast.drift.estimate import AGES, Drift
+from eta.forecast.drift.estimate import AGE_CLASSES, Drift
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.timelines import Timelines
-from eta.service.analysis.simulate_data import simulate_parcels
+from eta.service.analysis.simulate_data import simulate_data
 from eta.simulation.scenario import DEFAULT
 
 SHIPMENTS = 60_000
@@ -35,18 +35,18 @@ SCENARIO = replace(DEFAULT, slow_from=SLOW_FROM, slow_factor=2.0)
 HALF_WAY = 0.75
 COVERED, WITHIN_DAYS = 0.85, 4
 #: Stuck parcels were stuck before.
-MOVING = AGES[:3]
+MOVING = AGE_CLASSES[:3]
 
 
-class Noted(HazardModel):
+class RecordingModel(HazardModel):
     """The model, with a note of every drift it was given."""
 
-    noted: ClassVar[list[Drift]] = []
+    drifts: ClassVar[list[Drift]] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Notes drifts."""
         if name == "drift_":
-            self.noted.append(value)
+            self.drifts.append(value)
         super().__setattr__(name, value)
 
 
@@ -54,20 +54,23 @@ def main() -> int:
     """Runs the experiment and prints its verdict."""
     start = datetime.combine(SLOW_FROM, datetime.min.time(), UTC)
     with tempfile.TemporaryDirectory() as name:
-        simulate_parcels(Path(name), SCENARIO, shipments=SHIPMENTS, progress=say)
-        imported = bootstrap.SOURCES["tabular"](Path(name))
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
+        simulate_data(Path(name), SCENARIO, shipments=SHIPMENTS, progress=report_progress)
+        dataset = bootstrap.SOURCES["tabular"](Path(name))
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     replayed = replay(
         timelines,
-        {"eta": Noted, "without drift": lambda: HazardModel(follows_drift=False)},
+        {"eta": RecordingModel, "without drift": lambda: HazardModel(tracks_drift=False)},
         start=start - timedelta(days=DAYS_BEFORE),
         end=start + timedelta(days=DAYS_AFTER),
         refit=Refit.NEVER,
         warm_up_months=0,
-        progress=say,
+        progress=report_progress,
     )
     # The first drift is that of the fit, none; then comes one a midnight.
-    factors = [float(np.exp(drift.theta[: len(MOVING)].mean())) for drift in Noted.noted[1:]]
+    factors = [
+        float(np.exp(drift.log_rate_ratio[: len(MOVING)].mean()))
+        for drift in RecordingModel.drifts[1:]
+    ]
     day = (replayed.judged["as_of"].dt.floor("D") - np.datetime64(SLOW_FROM)).dt.days
     arrived = replayed.judged["arrived"]
     covered = {
@@ -87,7 +90,7 @@ def main() -> int:
         for number, factor in zip(range(-DAYS_BEFORE, DAYS_AFTER), factors, strict=True)
     ]
     after = [row for row in rows if row["day"] >= 0]
-    found = {
+    figures = {
         "covers_again_after_days": next(
             (row["day"] for row in after if row["coverage_90, eta"] >= COVERED), None
         ),
@@ -95,12 +98,12 @@ def main() -> int:
             (row["day"] for row in after if row["factor"] <= HALF_WAY), None
         ),
     }
-    ok = all(value is not None and value <= WITHIN_DAYS for value in found.values())
-    print(json.dumps({"proof": "slowdown", "ok": ok, "simulated": True, **found, "days": rows}))  # noqa: T201  # the verdict
+    ok = all(value is not None and value <= WITHIN_DAYS for value in figures.values())
+    print(json.dumps({"proof": "slowdown", "ok": ok, "simulated": True, **figures, "days": rows}))  # noqa: T201  # the verdict
     return 0 if ok else 1
 
 
-def say(what: str, done: int, total: int) -> None:
+def report_progress(what: str, done: int, total: int) -> None:
     """Progress on standard error."""
     sys.stderr.write(f"\r{done}/{total} {what:60s}")
 

@@ -28,32 +28,32 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta import bootstrap
-from eta.calendars.holidays import LIBRARY
+from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.calendars.local_time import DAY, Dates, day_starts, local_dates, to_instant
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.evaluation.confidence_intervals import CONFIDENCE, exact_interval
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.order_dependence import Dependence, all_by, any_by
+from eta.forecast.order_dependence import ArrivalCorrelation, cdf_of_first, cdf_of_last
 from eta.journey.examples import Outcomes
 from eta.journey.timelines import Timelines
-from eta.local_dates import chances_of_days, curves_of_days, windows
-from eta.model.bundle import ServedModel
+from eta.local_dates import curves_from_daily_cdf, daily_cdf, windows
+from eta.model.bundle import ModelBundle
 from eta.model.registry import Registry
 from eta.model.train import train_model
-from eta.service.analysis.simulate_data import simulate_parcels
+from eta.service.analysis.simulate_data import simulate_data
 from eta.service.estimates.hypothetical_shipments import CarrierService
-from eta.service.estimates.order_to_delivery import order_laws
+from eta.service.estimates.order_to_delivery import order_curves
 from eta.simulation.scenario import DEFAULT
 
 SHIPMENTS = 60_000
-LEARNED, END = datetime(2025, 9, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
+TRAINED_AT, END = datetime(2025, 9, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
 WITHIN = np.timedelta64(2, "h")
 #: Parcels of an order, and whether one carrier has them all; the rarer first.
 KINDS = ((3, True), (2, True), (3, False), (2, False))
 NAMES = {True: "one_carrier", False: "several_carriers"}
 LEVELS = (0.8, 0.9)
-ENDS = {"first": any_by, "last": all_by}
+ENDS = {"first": cdf_of_first, "last": cdf_of_last}
 #: Local days from the order that are looked at.
 DAYS = 75
 PLACE = ("country", "region", "postcode", "latitude", "longitude")
@@ -62,58 +62,60 @@ PLACE = ("country", "region", "postcode", "latitude", "longitude")
 Order = tuple[list[int], bool]
 #: The local day of an order, (1,), the chances of its parcels by each day from then on, (P, DAYS),
 #: and who sends them, (P,).
-Known = tuple[Dates, NDArray[np.float64], NDArray[np.int64]]
+ParcelCurves = tuple[Dates, NDArray[np.float64], NDArray[np.int64]]
 
 
 def main() -> None:
     """Runs the experiment and prints its verdict."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        simulate_parcels(folder, DEFAULT, shipments=SHIPMENTS, progress=say)
-        imported = bootstrap.SOURCES["tabular"](folder)
-        timelines = Timelines.from_frames(imported.shipments, imported.events)
+        simulate_data(folder, DEFAULT, shipments=SHIPMENTS, progress=report_progress)
+        dataset = bootstrap.SOURCES["tabular"](folder)
+        timelines = Timelines.from_frames(dataset.shipments, dataset.events)
         registry = Registry(folder / "models")
         version = train_model(
             timelines,
             registry,
-            as_of=LEARNED,
+            as_of=TRAINED_AT,
             source="tabular",
             make=HazardModel,
             rivals={},
             policy=DelayPolicy(),
-            progress=say,
+            progress=report_progress,
         )
-        served = ServedModel.unpack(registry.load(version), HazardModel, LIBRARY)
+        served = ModelBundle.from_version(registry.load(version), HazardModel, PUBLIC_HOLIDAYS)
     # As the rows of the timelines are.
-    shipments = imported.shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
-    orders = list(made_of(shipments))
-    known = [
-        order_known(shipments, timelines, served, rows, number, len(orders))
+    shipments = dataset.shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
+    orders = list(make_orders(shipments))
+    curves_by_order = [
+        parcel_curves(shipments, timelines, served, rows, number, len(orders))
         for number, (rows, _) in enumerate(orders)
     ]
     arrived_at = Outcomes.at(timelines, timelines.received_at.max()).arrived_at
-    dependences = {
-        "learned": served.pieces,
-        "none": Dependence(same=0.0, other=0.0),
-        "assumed": Dependence(),
-        "one": Dependence(same=1.0, other=1.0),
+    correlations = {
+        "learned": served.arrival_correlation,
+        "none": ArrivalCorrelation(within_sender=0.0, between_senders=0.0),
+        "assumed": ArrivalCorrelation(),
+        "one": ArrivalCorrelation(within_sender=1.0, between_senders=1.0),
     }
     rows = list(
         summary(
             pd.concat(
                 [
-                    judge(name, each, orders, known, arrived_at, timelines)
-                    for name, each in dependences.items()
+                    judge(name, correlation, orders, curves_by_order, arrived_at, timelines)
+                    for name, correlation in correlations.items()
                 ]
             )
         )
     )
     ok = (
         len(orders) >= 2_000
-        and all(row["holds"] for row in rows if row["dependence"] == "learned")
+        and all(row["holds"] for row in rows if row["correlation"] == "learned")
         and all(is_best(rows, end) for end in ENDS)
     )
-    of_learned = {name: round(value, 4) for name, value in served.pieces.to_json().items()}
+    learned_correlation = {
+        name: round(value, 4) for name, value in served.arrival_correlation.to_json().items()
+    }
     sys.stdout.write(
         json.dumps(
             {
@@ -121,7 +123,7 @@ def main() -> None:
                 "ok": ok,
                 "simulated": True,
                 "orders": len(orders),
-                "learned": of_learned,
+                "learned": learned_correlation,
                 "rows": rows,
             }
         )
@@ -129,7 +131,7 @@ def main() -> None:
     )
 
 
-def made_of(shipments: pd.DataFrame) -> Iterator[Order]:
+def make_orders(shipments: pd.DataFrame) -> Iterator[Order]:
     """Orders, disjoint, of parcels bought in the judged months."""
     at = (
         shipments["ordered_at"]
@@ -140,7 +142,7 @@ def made_of(shipments: pd.DataFrame) -> Iterator[Order]:
     )
     carrier = shipments["carrier"].to_numpy()
     city = (shipments["destination_country"] + "-" + shipments["destination_region"]).to_numpy()
-    judged = np.flatnonzero((at >= to_instant(LEARNED)) & (at < to_instant(END)))
+    judged = np.flatnonzero((at >= to_instant(TRAINED_AT)) & (at < to_instant(END)))
     judged = judged[np.lexsort((at[judged], city[judged]))]
     free = np.ones(len(shipments), dtype=bool)
     for size, is_one_carrier in KINDS:
@@ -167,33 +169,36 @@ def made_of(shipments: pd.DataFrame) -> Iterator[Order]:
                 yield order, is_one_carrier
 
 
-def order_known(
+def parcel_curves(
     shipments: pd.DataFrame,
     timelines: Timelines,
-    served: ServedModel,
+    served: ModelBundle,
     rows: list[int],
     number: int,
     total: int,
-) -> Known:
+) -> ParcelCurves:
     """What is known of the parcels of an order when each is bought: their laws are those of an estimate."""
-    say("asking for laws", number, total)
+    report_progress("asking for laws", number, total)
     zone = timelines.zone.take(np.array(rows[:1]))
-    told = shipments.iloc[rows].to_dict("records")
+    parcels = shipments.iloc[rows].to_dict("records")
     first_on = local_dates(
-        np.array([to_instant(told[0]["ordered_at"].to_pydatetime())]), zone.codes, zone.names
+        np.array([to_instant(parcels[0]["ordered_at"].to_pydatetime())]), zone.codes, zone.names
     )
-    chances, senders = (
+    cdfs, senders = (
         [],
-        [f"{each['origin_country']}-{each['origin_region']} {each['carrier']}" for each in told],
+        [
+            f"{parcel['origin_country']}-{parcel['origin_region']} {parcel['carrier']}"
+            for parcel in parcels
+        ],
     )
-    for each in told:
+    for parcel in parcels:
         origin, destination = (
-            Place(**{part: each[f"{end}_{part}"] for part in PLACE})
+            Place(**{part: parcel[f"{end}_{part}"] for part in PLACE})
             for end in ("origin", "destination")
         )
-        at = each["ordered_at"].to_pydatetime()
-        facts = {
-            name: each[name]
+        at = parcel["ordered_at"].to_pydatetime()
+        attributes = {
+            name: parcel[name]
             for name in ("weight_kg", "length_cm", "width_cm", "height_cm", "price")
         }
         lane = Shipment(
@@ -202,23 +207,23 @@ def order_known(
             origin=origin,
             destination=destination,
             ordered_at=at,
-            **facts,
+            **attributes,
         )
-        law = order_laws(
+        curves = order_curves(
             lane,
-            [CarrierService(carrier=each["carrier"], service_level=each["service_level"])],
+            [CarrierService(carrier=parcel["carrier"], service_level=parcel["service_level"])],
             None,
             served,
         ).curves
-        chances.append(chances_of_days(law, np.array([to_instant(at)]), first_on, DAYS, zone)[0])
-    return first_on, np.array(chances), np.array([senders.index(sender) for sender in senders])
+        cdfs.append(daily_cdf(curves, np.array([to_instant(at)]), first_on, DAYS, zone)[0])
+    return first_on, np.array(cdfs), np.array([senders.index(sender) for sender in senders])
 
 
 def judge(
     name: str,
-    dependence: Dependence,
+    correlation: ArrivalCorrelation,
     orders: list[Order],
-    known: list[Known],
+    curves_by_order: list[ParcelCurves],
     arrived_at: NDArray[np.datetime64],
     timelines: Timelines,
 ) -> pd.DataFrame:
@@ -226,46 +231,52 @@ def judge(
     first_row = np.array([rows[0] for rows, _ in orders])
     zone, first_on = (
         timelines.zone.take(first_row),
-        np.concatenate([first for first, _, _ in known]),
+        np.concatenate([first for first, _, _ in curves_by_order]),
     )
     as_of = day_starts(first_on, zone.codes, zone.names)
     frames = []
-    for end, made in ENDS.items():
-        law = np.array(
+    for end, combine in ENDS.items():
+        order_cdf = np.array(
             [
-                made(chances, np.ones(len(chances), dtype=np.int64), sender, dependence)
-                for _, chances, sender in known
+                combine(cdf, np.ones(len(cdf), dtype=np.int64), sender, correlation)
+                for _, cdf, sender in curves_by_order
             ]
         )
         never = np.datetime64("9999-01-01", "us")
         times = [
             np.where(np.isnat(arrived_at[rows]), never, arrived_at[rows]) for rows, _ in orders
         ]
-        came = np.array([each.max() if end == "last" else each.min() for each in times])
-        came_on = local_dates(
-            np.where(came == never, np.datetime64("NaT"), came), zone.codes, zone.names
+        arrived_at_end = np.array(
+            [arrivals.max() if end == "last" else arrivals.min() for arrivals in times]
         )
-        curves = curves_of_days(law, as_of, first_on, zone)
+        came_on = local_dates(
+            np.where(arrived_at_end == never, np.datetime64("NaT"), arrived_at_end),
+            zone.codes,
+            zone.names,
+        )
+        curves = curves_from_daily_cdf(order_cdf, as_of, first_on, zone)
         frame = pd.DataFrame(
             {
-                "dependence": name,
+                "correlation": name,
                 "end": end,
                 "kind": [NAMES[is_one_carrier] for _, is_one_carrier in orders],
             }
         )
         # Ranked probability score over the days (Epstein 1969).
         frame["rps_days"] = (
-            (law - (first_on[:, None] + np.arange(DAYS) >= came_on[:, None])) ** 2
+            (order_cdf - (first_on[:, None] + np.arange(DAYS) >= came_on[:, None])) ** 2
         ).sum(axis=1)
         for level in LEVELS:
-            shown = windows(curves, as_of, zone, coverage=level)
-            is_late = ~np.isnat(shown.latest_on) & (np.isnat(came_on) | (came_on > shown.latest_on))
+            ranges = windows(curves, as_of, zone, coverage=level)
+            is_late = ~np.isnat(ranges.latest_on) & (
+                np.isnat(came_on) | (came_on > ranges.latest_on)
+            )
             frame[f"late_{level * 100:.0f}"], frame[f"early_{level * 100:.0f}"] = (
                 is_late,
-                came_on < shown.earliest_on,
+                came_on < ranges.earliest_on,
             )
             # NaN without a latest day.
-            frame[f"days_{level * 100:.0f}"] = (shown.latest_on - shown.earliest_on) / DAY + 1
+            frame[f"days_{level * 100:.0f}"] = (ranges.latest_on - ranges.earliest_on) / DAY + 1
         frames.append(frame)
     return pd.concat(frames)
 
@@ -274,30 +285,30 @@ def summary(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """One row a dependence, end and kind of order; ranges hold unless they cover less than they say."""
     kinds = ["all", *NAMES.values()]
     confidence = 1.0 - (1.0 - CONFIDENCE) / (len(ENDS) * len(kinds) * len(LEVELS))
-    for (dependence, end), part in judged.groupby(["dependence", "end"], sort=False):
+    for (correlation, end), part in judged.groupby(["correlation", "end"], sort=False):
         for kind in kinds:
-            own = part if kind == "all" else part[part["kind"] == kind]
+            rows = part if kind == "all" else part[part["kind"] == kind]
             row: dict[str, Any] = {
-                "dependence": dependence,
+                "correlation": correlation,
                 "end": end,
                 "kind": kind,
-                "n": len(own),
-                "rps_days": round(float(own["rps_days"].mean()), 4),
+                "n": len(rows),
+                "rps_days": round(float(rows["rps_days"].mean()), 4),
                 "holds": True,
             }
             for level in LEVELS:
                 name = f"{level * 100:.0f}"
-                covered = ~(own[f"late_{name}"] | own[f"early_{name}"])
-                _, high = exact_interval(float(covered.sum()), len(own), confidence=confidence)
+                covered = ~(rows[f"late_{name}"] | rows[f"early_{name}"])
+                _, high = exact_interval(float(covered.sum()), len(rows), confidence=confidence)
                 row["holds"] &= high is not None and high >= level
                 row |= {f"coverage_dates_{name}": round(float(covered.mean()), 4)}
                 row |= {
-                    f"{what}_{name}": round(float(own[f"{what}_{name}"].mean()), 4)
+                    f"{what}_{name}": round(float(rows[f"{what}_{name}"].mean()), 4)
                     for what in ("early", "late")
                 }
                 row |= {
-                    f"days_median_{name}": float(own[f"days_{name}"].median()),
-                    f"endless_{name}": round(float(own[f"days_{name}"].isna().mean()), 4),
+                    f"days_median_{name}": float(rows[f"days_{name}"].median()),
+                    f"endless_{name}": round(float(rows[f"days_{name}"].isna().mean()), 4),
                 }
             yield row
 
@@ -305,14 +316,14 @@ def summary(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def is_best(rows: list[dict[str, Any]], end: str) -> bool:
     """What was learned scores as well as any other dependence, but for a thousandth."""
     score = {
-        row["dependence"]: row["rps_days"]
+        row["correlation"]: row["rps_days"]
         for row in rows
         if row["end"] == end and row["kind"] == "all"
     }
     return bool(score["learned"] <= 1.001 * min(score.values()))
 
 
-def say(what: str, done: int, total: int) -> None:
+def report_progress(what: str, done: int, total: int) -> None:
     """Progress on standard error."""
     sys.stderr.write(f"\r{done}/{total} {what:60s}")
 

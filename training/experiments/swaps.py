@@ -30,7 +30,7 @@ from eta.model.registry import Registry
 from support.model_app import DAYS, KEY, application, save_model  # beside the tests, which share it
 
 WITH_KEY = {"X-API-Key": KEY}
-ASKED = {
+REQUEST_BODY = {
     "carriers": [{"carrier_code": "post"}, {"carrier_code": "other"}],
     "origin_address": {"country": "AT", "state": "9"},
     "destination_address": {"country": "AT", "state": "8"},
@@ -47,7 +47,7 @@ class Load:
         self.mixed, self.failed = 0, 0
         self.waits: list[float] = []
         self._lock, self._is_over = threading.Lock(), threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(callers)]
+        self._threads = [threading.Thread(target=self._send_requests) for _ in range(callers)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -59,18 +59,18 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def _ask(self) -> None:
+    def _send_requests(self) -> None:
         with httpx2.Client(base_url=self.address, headers=WITH_KEY, timeout=30) as client:
             while not self._is_over.is_set():
                 started = perf_counter()
                 try:
-                    answered = client.post("/v1/estimates", json=ASKED)
+                    answered = client.post("/v1/estimates", json=REQUEST_BODY)
                 except httpx2.HTTPError:
                     answered = None
                 with self._lock:
-                    self._note(answered, perf_counter() - started)
+                    self._record(answered, perf_counter() - started)
 
-    def _note(self, answered: httpx2.Response | None, wait: float) -> None:
+    def _record(self, answered: httpx2.Response | None, wait: float) -> None:
         if answered is None or answered.status_code != 200:
             self.failed += 1
             return
@@ -86,26 +86,26 @@ def main() -> int:
     parser.add_argument("--promotions", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--callers", type=int, default=2)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "models"
         versions = [save_model(folder, days=days) for days in (DAYS - 20, DAYS - 10, DAYS)]
         expected = alone(folder, versions)
-        with serving(folder) as address, Load(address, expected, asked.callers) as load:
+        with serving(folder) as address, Load(address, expected, args.callers) as load:
             promotions, taken_up, is_last_served = promote(
-                folder, versions, asked.promotions, asked.seconds, address
+                folder, versions, args.promotions, args.seconds, address
             )
     load.waits.sort()
     verdict = {
         "proof": "swaps",
         "ok": load.failed == 0
         and load.mixed == 0
-        and 2 * taken_up >= promotions == asked.promotions
+        and 2 * taken_up >= promotions == args.promotions
         and is_last_served
         and set(load.answers) == set(versions),
         "promotions": promotions,
         "taken_up": taken_up,
-        "seconds": asked.seconds,
+        "seconds": args.seconds,
         "answers": load.answers.total(),
         "by_version": dict(sorted(load.answers.items())),
         "failed": load.failed,
@@ -124,7 +124,9 @@ def alone(folder: Path, versions: list[str]) -> dict[str, str]:
     for version in versions:
         Registry(folder).promote(version)
         with TestClient(application(folder)) as client:
-            answers[version] = client.post("/v1/estimates", json=ASKED, headers=WITH_KEY).text
+            answers[version] = client.post(
+                "/v1/estimates", json=REQUEST_BODY, headers=WITH_KEY
+            ).text
     if len(set(answers.values())) != len(versions):
         raise RuntimeError("two versions answer alike: nothing would be proven")
     return answers

@@ -30,17 +30,17 @@ from typing import Any
 from fastapi import FastAPI
 
 from eta import __version__
-from eta.api.auth import Gate
-from eta.api.executors import Readers, Workers, Written, log
-from eta.api.metrics import Metrics, Observed
+from eta.api.auth import ApiKeyAuth
+from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions, log
+from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
-from eta.api.problem_details import install
-from eta.api.rate_limit import Admission
+from eta.api.problem_details import add_exception_handlers
+from eta.api.rate_limit import RateLimiter
 from eta.api.routes import estimates, events, health, models, scores, shipments
 from eta.api.strict_route import StrictRoute
-from eta.model.hot_swap import Serving
+from eta.model.hot_swap import ActiveModelLoader
 from eta.service.estimates.estimate_delivery import smoke_test
-from eta.service.storage.retention import AT_ONCE, Retaining, let_go_of_the_old
+from eta.service.storage.retention import ERASE_BATCH_SIZE, Retention, purge_expired
 from eta.settings import Settings
 from eta.store.store import Store, open_store
 
@@ -62,7 +62,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> Fast
     Raises:
         InvalidSetting: if there are no keys and the settings do not ask for the demo.
     """
-    settings.require_callers()
+    settings.require_api_keys()
     metrics = Metrics()
     app = _Api(
         title="eta",
@@ -75,20 +75,20 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> Fast
         # Operations, and with them the methods of clients, are named for the functions behind them.
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.settings, app.state.admission = settings, Admission(settings.rate_limit)
-    app.state.gate = Gate(settings.api_keys, settings.is_demo)
-    app.state.serving = Serving(
+    app.state.settings, app.state.rate_limiter = settings, RateLimiter(settings.rate_limit)
+    app.state.auth = ApiKeyAuth(settings.api_keys, settings.is_demo)
+    app.state.model_loader = ActiveModelLoader(
         settings.models,
         smoke_test,
-        lambda outcome: metrics.loads.labels(outcome).inc(),
+        lambda outcome: metrics.model_loads.labels(outcome).inc(),
         settings.holidays,
     )
     app.state.metrics, app.state.clock = metrics, clock
     app.router.route_class = StrictRoute
     for resource in (estimates, scores, models, shipments, events, health):
         app.include_router(resource.router)
-    app.add_middleware(Observed, metrics=metrics)
-    install(app)
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    add_exception_handlers(app)
     return app
 
 
@@ -105,21 +105,27 @@ class _Api(FastAPI):
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Nothing is asked before the registry has been read once; then it is watched."""
-    serving: Serving = app.state.serving
+    model_loader: ActiveModelLoader = app.state.model_loader
     settings: Settings = app.state.settings
     app.state.store = store = await asyncio.to_thread(
         open_store, settings.database_url, app.state.clock
     )
-    app.state.readers, app.state.written = Readers(store), Written()
+    app.state.read_pool, app.state.write_completions = ReadPool(store), WriteCompletions()
     # Scans do not wait behind scores.
-    app.state.workers, app.state.parsers, app.state.quotes = Workers(), Workers(), Workers()
-    await asyncio.to_thread(serving.try_to_look)
+    app.state.batch_executor, app.state.parse_executor, app.state.estimate_executor = (
+        BatchExecutor(),
+        BatchExecutor(),
+        BatchExecutor(),
+    )
+    await asyncio.to_thread(model_loader.refresh_safely)
     # What stands after the start stays: a collection of garbage need not look through it while a
     # caller waits.
     gc.freeze()
     tasks = [
-        asyncio.create_task(serving.watch()),
-        asyncio.create_task(retain(store, app.state.written, settings.keep_days)),
+        asyncio.create_task(model_loader.poll()),
+        asyncio.create_task(
+            run_retention(store, app.state.write_completions, settings.retention_days)
+        ),
     ]
     try:
         yield
@@ -128,25 +134,27 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        app.state.workers.close()
-        app.state.parsers.close()
-        app.state.quotes.close()
-        app.state.readers.close()
+        app.state.batch_executor.close()
+        app.state.parse_executor.close()
+        app.state.estimate_executor.close()
+        app.state.read_pool.close()
         await asyncio.to_thread(store.close)
 
 
 #: Seconds between two erasures of what is old.
-RETAIN_EVERY = 3_600.0
+RETENTION_INTERVAL_SECONDS = 3_600.0
 
 
-async def retain(store: Store, written: Written, keep_days: int | None) -> None:
+async def run_retention(
+    store: Store, write_completions: WriteCompletions, retention_days: int | None
+) -> None:
     """Lets go of what is old, once an hour, for ever; what fails is told and tried again."""
-    kept_for = None if keep_days is None else keep_days * 86_400_000_000
+    max_age = None if retention_days is None else retention_days * 86_400_000_000
     while True:
         try:
             while (
-                await written.result(store.submit(let_go_of_the_old, Retaining(kept_for)))
-                == AT_ONCE
+                await write_completions.result(store.submit(purge_expired, Retention(max_age)))
+                == ERASE_BATCH_SIZE
             ):
                 await asyncio.sleep(0.1)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
@@ -155,4 +163,4 @@ async def retain(store: Store, written: Written, keep_days: int | None) -> None:
                 type(error).__name__,
                 extra={"action": "retention_failed"},
             )
-        await asyncio.sleep(RETAIN_EVERY)
+        await asyncio.sleep(RETENTION_INTERVAL_SECONDS)

@@ -9,32 +9,32 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from eta.api.problem_details import Refused
-from eta.domain.access import Caller, Scope
+from eta.api.problem_details import ProblemError
+from eta.domain.access import Principal, Scope
 from eta.settings import is_loopback
 
-PROTECTED = "/v1"
+PROTECTED_PREFIX = "/v1"
 
 
 @dataclass(frozen=True)
-class Gate:
+class ApiKeyAuth:
     """Who bears which key, by its SHA-256 digest in lower-case hex; in demo mode no key is needed, on loopback only."""
 
-    callers: Mapping[str, Caller]
+    principals: Mapping[str, Principal]
     is_demo: bool = False
 
-    def caller(self, keys: list[bytes]) -> Caller | None:
+    def principal(self, keys: list[bytes]) -> Principal | None:
         """Whoever bears one of ``keys``; the work depends on neither."""
-        found = None
+        match = None
         for key in keys:
             presented = hashlib.sha256(key).hexdigest()
-            for digest, caller in self.callers.items():
+            for digest, principal in self.principals.items():
                 if hmac.compare_digest(presented, digest):
-                    found = caller
-        return found
+                    match = principal
+        return match
 
 
-def authorise(request: Request, scope: Scope | None) -> Caller:
+def authenticate(request: Request, scope: Scope | None) -> Principal:
     """Whoever asks, if they may.
 
     Raises:
@@ -42,28 +42,28 @@ def authorise(request: Request, scope: Scope | None) -> Caller:
             beyond this machine.
     """
     # Not the URL's path: that is put together with what the caller says the host is.
-    if scope is None and not request.scope["path"].startswith(f"{PROTECTED}/"):
-        return Caller(scopes=frozenset())
-    gate: Gate = request.app.state.gate
-    if gate.is_demo:
+    if scope is None and not request.scope["path"].startswith(f"{PROTECTED_PREFIX}/"):
+        return Principal(scopes=frozenset())
+    auth: ApiKeyAuth = request.app.state.auth
+    if auth.is_demo:
         if not is_loopback((request.scope.get("server") or ("",))[0]):
-            raise Refused(
+            raise ProblemError(
                 403, "demo mode answers on loopback only; set ETA_API_KEYS and serve without --demo"
             )
-        return Caller()
-    caller = gate.caller(_presented(request))
-    if caller is None:
-        raise Refused(
+        return Principal()
+    principal = auth.principal(_presented_keys(request))
+    if principal is None:
+        raise ProblemError(
             401,
             "no valid API key; send Authorization: Bearer KEY or X-API-Key: KEY",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    if scope and scope not in caller.scopes:
-        raise Refused(403, f"the key lacks the scope {scope}; use one that has it")
-    return caller
+    if scope and scope not in principal.scopes:
+        raise ProblemError(403, f"the key lacks the scope {scope}; use one that has it")
+    return principal
 
 
-def _presented(request: Request) -> list[bytes]:
+def _presented_keys(request: Request) -> list[bytes]:
     keys = [request.headers.get("x-api-key", "")]
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":

@@ -9,24 +9,24 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from eta.api.problem_details import Refused
+from eta.api.problem_details import ProblemError
 from eta.store.session import Session
 from eta.store.store import Store
 
 #: Batches of up to so many parcels are answered at once; larger ones must not hold up a checkout.
-SMALL = 20
+INLINE_BATCH_SIZE = 20
 
 #: Large batches that may wait.
-LONGEST_QUEUE = 8
+MAX_QUEUED_BATCHES = 8
 
 #: Seconds that a model may take over an estimate before the lane medians answer in its place:
 #: somebody waits at a checkout.
-ESTIMATE_SECONDS = 0.25
+ESTIMATE_TIMEOUT_SECONDS = 0.25
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Workers:
+class BatchExecutor:
     """One thread, and how many wait for it."""
 
     def __init__(self) -> None:
@@ -42,10 +42,10 @@ class Workers:
         Raises:
             Refused: 503 when too many large batches wait already.
         """
-        if parcels <= SMALL:
+        if parcels <= INLINE_BATCH_SIZE:
             return work()
-        if self._waiting > LONGEST_QUEUE:
-            raise Refused(
+        if self._waiting > MAX_QUEUED_BATCHES:
+            raise ProblemError(
                 503,
                 "too many large batches wait; try again, or send smaller ones",
                 headers={"Retry-After": "5"},
@@ -56,37 +56,37 @@ class Workers:
         finally:
             self._waiting -= 1
 
-    async def run_within(
-        self, seconds: float, work: Callable[[], T], otherwise: Callable[[], T]
+    async def run_with_timeout(
+        self, seconds: float, work: Callable[[], T], fallback: Callable[[], T]
     ) -> T:
-        """The result of ``work``, or that of ``otherwise`` where it takes longer than ``seconds``.
+        """The result of ``work``, or that of ``fallback`` where it takes longer than ``seconds``.
 
         One work follows the other, and a wait for those before does not count. Nothing can stop
-        work that was given up: until it has ended, whoever comes gets ``otherwise`` at once. What
+        work that was given up: until it has ended, whoever comes gets ``fallback`` at once. What
         ``work`` raises is raised, for a fault is no delay.
         """
         async with self._turn:
             if self._timed and not self._timed.done():
-                return otherwise()
+                return fallback()
             self._timed = self._pool.submit(work)
-            told = asyncio.wrap_future(self._timed)
+            future = asyncio.wrap_future(self._timed)
             try:
-                await asyncio.wait({told}, timeout=seconds)
+                await asyncio.wait({future}, timeout=seconds)
             finally:
                 # What is done already stays as it is.
-                is_given_up = told.cancel()
-        return otherwise() if is_given_up else told.result()
+                timed_out = future.cancel()
+        return fallback() if timed_out else future.result()
 
     def close(self) -> None:
         """Waits for the batch at work, if any; those that wait are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-class Written:
+class WriteCompletions:
     """Brings what the store has written back to the event loop, with one wake-up for all that a transaction wrote."""
 
     def __init__(self) -> None:
-        self._lock, self._is_woken = threading.Lock(), False
+        self._lock, self._is_wake_scheduled = threading.Lock(), False
         self._done: list[tuple[asyncio.Future[Any], Future[Any]]] = []
 
     async def result(self, future: Future[T]) -> T:
@@ -94,19 +94,19 @@ class Written:
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[T] = loop.create_future()
 
-        def note(done: Future[T]) -> None:
+        def on_done(done: Future[T]) -> None:
             with self._lock:
                 self._done.append((waiting, done))
-                wakes, self._is_woken = not self._is_woken, True
-            if wakes:
+                should_wake, self._is_wake_scheduled = not self._is_wake_scheduled, True
+            if should_wake:
                 loop.call_soon_threadsafe(self._deliver)
 
-        future.add_done_callback(note)
+        future.add_done_callback(on_done)
         return await waiting
 
     def _deliver(self) -> None:
         with self._lock:
-            delivered, self._done, self._is_woken = self._done, [], False
+            delivered, self._done, self._is_wake_scheduled = self._done, [], False
         for waiting, done in delivered:
             if waiting.cancelled():
                 continue
@@ -116,7 +116,7 @@ class Written:
                 waiting.set_result(done.result())
 
 
-class Readers:
+class ReadPool:
     """Threads that wait for the store, so that the event loop does not."""
 
     def __init__(self, store: Store) -> None:
@@ -125,9 +125,9 @@ class Readers:
             ThreadPoolExecutor(max_workers=4, thread_name_prefix="eta-reader"),
         )
 
-    async def ask(self, question: Callable[[Session], T]) -> T:
+    async def query(self, operation: Callable[[Session], T]) -> T:
         """The answer of one snapshot."""
-        return await self.run(lambda: self._store.read(question))
+        return await self.run(lambda: self._store.read(operation))
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of work that reads and then thinks about it."""

@@ -53,14 +53,16 @@ class Metrics:
         self.answers = Counter(
             "eta_answers", "Results told, by code.", ("code",), registry=self.registry
         )
-        self.unkept = Counter(
-            "eta_answers_unkept", "Answers given that could not be kept.", registry=self.registry
+        self.forecast_writes_failed = Counter(
+            "eta_forecast_writes_failed",
+            "Answers given that could not be kept.",
+            registry=self.registry,
         )
-        self.loads = Counter(
+        self.model_loads = Counter(
             "eta_model_loads", "Versions loaded and refused.", ("outcome",), registry=self.registry
         )
-        self.serves = Gauge(
-            "eta_model_serves",
+        self.model_active = Gauge(
+            "eta_model_active",
             "1 for the version that serves.",
             ("version",),
             registry=self.registry,
@@ -76,16 +78,16 @@ class Metrics:
         for code, count in CountOf(codes).items():
             self.answers.labels(code).inc(count)
 
-    def page(self, version: str | None, *, is_degraded: bool) -> Response:
+    def render(self, version: str | None, *, is_degraded: bool) -> Response:
         """All of them, as Prometheus reads them."""
-        self.serves.clear()
+        self.model_active.clear()
         if version:
-            self.serves.labels(version).set(1)
+            self.model_active.labels(version).set(1)
         self.is_degraded.set(is_degraded)
         return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-class Observed:
+class MetricsMiddleware:
     """The outermost layer: counts every request, and turns what nobody foresaw into a bare problem."""
 
     def __init__(self, app: App, metrics: Metrics) -> None:
@@ -102,11 +104,11 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                told = list(message.get("headers", ()))
-                named = {name for name, _ in told}
+                headers = list(message.get("headers", ()))
+                header_names = {name for name, _ in headers}
                 message["headers"] = [
-                    *told,
-                    *(header for header in _HEADERS.items() if header[0] not in named),
+                    *headers,
+                    *(header for header in _HEADERS.items() if header[0] not in header_names),
                 ]
             await send(message)
 

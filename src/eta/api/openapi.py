@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eta.api.problem_details import MEDIA_TYPE
-from eta.api.rate_limit import Kind
+from eta.api.rate_limit import WorkKind
 from eta.api.strict_route import KIND, LINES, SCOPE
 from eta.domain.access import Scope
 
@@ -32,7 +32,7 @@ ORDER_ESTIMATE_REQUESTS: dict[str, Any] = {
         "destination_address": _DESTINATION,
         "order_time": "2026-05-20T11:30:00+02:00",
         "desired_delivery_date": "2026-05-29",
-        "pieces": [
+        "parcels": [
             {
                 "carrier_code": "post",
                 "origin_address": _ORIGIN,
@@ -112,7 +112,7 @@ EVENT_REQUESTS: dict[str, Any] = {
         ]
     }
 }
-CORRECTION_REQUESTS: dict[str, Any] = {
+SHIPMENT_UPDATE_REQUESTS: dict[str, Any] = {
     "another carrier has it": {"carrier_code": "other", "service_code": "express"}
 }
 
@@ -123,7 +123,7 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "HTTPBearer": {"scheme": "bearer", "type": "http"},
 }
 _KEYS: dict[str, Any] = {"security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
-_REFUSED: dict[int, str] = {
+_PROBLEM_DESCRIPTIONS: dict[int, str] = {
     400: "The connection broke.",
     401: "No valid key.",
     403: "The key lacks the scope, or demo mode from beyond this machine.",
@@ -139,20 +139,21 @@ _REFUSED: dict[int, str] = {
 }
 
 #: How any request, and any request with a body, may be refused.
-OF_READING = (401, 403, 422, 429, 500, 503)
-OF_BODIES = (400, 408, 413, 415, *OF_READING)
+READ_ERRORS = (401, 403, 422, 429, 500, 503)
+BODY_ERRORS = (400, 408, 413, 415, *READ_ERRORS)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of a route."""
     schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": _REFUSED[status], "content": schema} for status in sorted(statuses)
+        status: {"description": _PROBLEM_DESCRIPTIONS[status], "content": schema}
+        for status in sorted(statuses)
     }
 
 
-def _needs(scope: Scope, kind: Kind, **facts: Any) -> dict[str, Any]:
-    return {**_KEYS, SCOPE: scope.value, KIND: kind, **facts}
+def _operation(scope: Scope, kind: WorkKind, **extra: Any) -> dict[str, Any]:
+    return {**_KEYS, SCOPE: scope.value, KIND: kind, **extra}
 
 
 def _body(requests: dict[str, Any]) -> dict[str, Any]:
@@ -172,21 +173,21 @@ _KEY_HEADER = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "description": "The same key with the same body within 72 hours gets the same answer, and nothing is done again.",
 }
-ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ESTIMATE_REQUESTS))
-ORDER_ESTIMATES = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(ORDER_ESTIMATE_REQUESTS))
-SHOWN = _needs(Scope.ESTIMATE, "read")
-SHIP_BY = _needs(Scope.ESTIMATE, "checkout", requestBody=_body(SHIP_BY_REQUESTS))
-SCORE = _needs(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))
-MODELS = _needs(Scope.READ, "read")
-REGISTER = _needs(
+ESTIMATES = _operation(Scope.ESTIMATE, "checkout", requestBody=_body(ESTIMATE_REQUESTS))
+ORDER_ESTIMATES = _operation(Scope.ESTIMATE, "checkout", requestBody=_body(ORDER_ESTIMATE_REQUESTS))
+STORED_ESTIMATE = _operation(Scope.ESTIMATE, "read")
+SHIP_BY = _operation(Scope.ESTIMATE, "checkout", requestBody=_body(SHIP_BY_REQUESTS))
+SCORE = _operation(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))
+MODELS = _operation(Scope.READ, "read")
+CREATE_SHIPMENT = _operation(
     Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_REQUESTS), parameters=[_KEY_HEADER]
 )
-RECORD = _needs(
+CREATE_EVENTS = _operation(
     Scope.INGEST, "ingest", requestBody=_body(EVENT_REQUESTS), parameters=[_KEY_HEADER]
 ) | {LINES: "events"}
-CORRECT = _needs(
-    Scope.INGEST, "ingest", requestBody=_body(CORRECTION_REQUESTS), parameters=[_KEY_HEADER]
+UPDATE_SHIPMENT = _operation(
+    Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_UPDATE_REQUESTS), parameters=[_KEY_HEADER]
 )
-READ = _needs(Scope.READ, "read")
-ERASE = _needs(Scope.ADMIN, "ingest")
-LOOK = _needs(Scope.ADMIN, "read")
+READ = _operation(Scope.READ, "read")
+DELETE_SHIPMENT = _operation(Scope.ADMIN, "ingest")
+READ_QUARANTINE = _operation(Scope.ADMIN, "read")

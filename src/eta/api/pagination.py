@@ -9,10 +9,10 @@ from typing import Annotated
 
 from fastapi import Query
 
-from eta.api.problem_details import unprocessable
+from eta.api.problem_details import validation_problem
 
-MOST_RESULTS = 100
-Limit = Annotated[int, Query(ge=1, le=MOST_RESULTS)]
+MAX_PAGE_SIZE = 100
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)]
 Cursor = Annotated[
     str | None, Query(max_length=512, description="`next_cursor` of the page before.")
 ]
@@ -26,23 +26,23 @@ def parse_ids(field: str, text: str) -> list[str]:
     """
     ids = [part for part in text.split(",") if part]
     if any(not part.isprintable() for part in ids):
-        raise unprocessable(
+        raise validation_problem(
             ["query", field],
             "forbidden_character",
             "an id holds what cannot be printed; leave it out",
         )
-    if len(ids) > MOST_RESULTS:
-        raise unprocessable(
+    if len(ids) > MAX_PAGE_SIZE:
+        raise validation_problem(
             ["query", field],
             "too_long",
-            f"the list is too long; send at most {MOST_RESULTS} entries",
+            f"the list is too long; send at most {MAX_PAGE_SIZE} entries",
         )
     return ids
 
 
 def seal_cursor(secret: bytes, tenant: str, last: str) -> str:
     """A cursor behind which a page begins, signed for one tenant."""
-    return base64.urlsafe_b64encode(_seal(secret, tenant, last) + last.encode()).decode()
+    return base64.urlsafe_b64encode(_cursor_mac(secret, tenant, last) + last.encode()).decode()
 
 
 def open_cursor(secret: bytes, tenant: str, cursor: str | None) -> str:
@@ -58,8 +58,8 @@ def open_cursor(secret: bytes, tenant: str, cursor: str | None) -> str:
         last = content[16:].decode()
     except ValueError:
         content, last = b"", ""
-    if not hmac.compare_digest(content[:16], _seal(secret, tenant, last)):
-        raise unprocessable(
+    if not hmac.compare_digest(content[:16], _cursor_mac(secret, tenant, last)):
+        raise validation_problem(
             ["query", "cursor"],
             "cursor",
             "the cursor is none of ours; send next_cursor as it came, or nothing",
@@ -67,5 +67,5 @@ def open_cursor(secret: bytes, tenant: str, cursor: str | None) -> str:
     return last
 
 
-def _seal(secret: bytes, tenant: str, last: str) -> bytes:
+def _cursor_mac(secret: bytes, tenant: str, last: str) -> bytes:
     return hashlib.blake2b(f"{tenant}\n{last}".encode(), key=secret, digest_size=16).digest()

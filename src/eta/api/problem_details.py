@@ -22,20 +22,20 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from eta.domain.errors import (
     Conflict,
     EtaError,
+    IdempotencyKeyReused,
     InvalidValue,
-    KeyReused,
-    NotRecorded,
-    RegisteredOtherwise,
+    NotFound,
+    ShipmentConflict,
     StoreBusy,
     StoreUnavailable,
 )
 
-BAD_FIELD = "a field cannot be used; errors name it and the mend"
+INVALID_FIELD = "a field cannot be used; errors name it and the mend"
 MEDIA_TYPE = "application/problem+json"
 
 #: A body with thousands of faults is told of the first ones.
-MOST_ERRORS = 100
-_LONGEST_NAME = 64
+MAX_ERRORS = 100
+_MAX_NAME_LENGTH = 64
 
 #: Names of statuses (RFC 9110), which the standard library words differently from one version to
 #: the next.
@@ -46,7 +46,7 @@ _DETAILS = {
 }
 
 #: What our facts are called at the door.
-_FIELD_OF = {
+_WIRE_FIELD_OF = {
     "ordered_at": "order_time",
     "carrier": "carrier_code",
     "service_level": "service_code",
@@ -59,7 +59,7 @@ _FIELD_OF = {
 }
 
 #: What a correction may say.
-CORRECTABLE = frozenset(
+UPDATABLE_FIELDS = frozenset(
     {
         "carrier_code",
         "service_code",
@@ -71,7 +71,7 @@ CORRECTABLE = frozenset(
 )
 
 #: pydantic's findings in our words, each with its mend; what is in braces are our own bounds.
-_MENDS = {
+_MESSAGES = {
     "missing": "the field is missing; add it",
     "extra_forbidden": "there is no such field; mend its name, or leave it out",
     "model_attributes_type": "this is no object; send a JSON object",
@@ -114,7 +114,7 @@ class Problem(BaseModel):
     errors: list[FieldError] = Field(description="One entry a field, where fields are to blame.")
 
 
-class Refused(HTTPException):
+class ProblemError(HTTPException):
     """A request that goes no further."""
 
     def __init__(
@@ -129,33 +129,35 @@ class Refused(HTTPException):
         self.errors = list(errors)
 
 
-def unprocessable(loc: Sequence[str | int], type_: str, msg: str) -> Refused:
+def validation_problem(loc: Sequence[str | int], type_: str, msg: str) -> ProblemError:
     """A 422 for one field."""
-    return Refused(422, BAD_FIELD, errors=[FieldError(loc=shown(loc), msg=msg, type=type_)])
+    return ProblemError(
+        422, INVALID_FIELD, errors=[FieldError(loc=safe_path(loc), msg=msg, type=type_)]
+    )
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
     """Errors of pydantic without the values that caused them."""
     return [
-        FieldError(loc=shown(error["loc"]), msg=_mend(error), type=error["type"])
-        for error in islice(errors, MOST_ERRORS)
+        FieldError(loc=safe_path(error["loc"]), msg=_message_for(error), type=error["type"])
+        for error in islice(errors, MAX_ERRORS)
     ]
 
 
-def _mend(error: Mapping[str, Any]) -> str:
+def _message_for(error: Mapping[str, Any]) -> str:
     return (
-        _MENDS[error["type"]].format(**error.get("ctx", {}))
-        if error["type"] in _MENDS
+        _MESSAGES[error["type"]].format(**error.get("ctx", {}))
+        if error["type"] in _MESSAGES
         else str(error["msg"])
     )
 
 
-def shown(loc: Sequence[str | int]) -> list[str | int]:
+def safe_path(loc: Sequence[str | int]) -> list[str | int]:
     """A path whose names, which may be anybody's, are plain ASCII and short."""
     return [
         part
         if isinstance(part, int)
-        else part.encode("unicode_escape", "backslashreplace").decode("ascii")[:_LONGEST_NAME]
+        else part.encode("unicode_escape", "backslashreplace").decode("ascii")[:_MAX_NAME_LENGTH]
         for part in loc
     ]
 
@@ -184,21 +186,21 @@ def _methods(app: FastAPI, path: str) -> list[str]:
     return sorted(
         {
             method.upper()
-            for template, known in templates
+            for template, operations in templates
             if re.fullmatch(re.sub(r"{[^/}]+}", "[^/]+", template), path)
-            for method in known
+            for method in operations
         }
     )
 
 
-def install(app: FastAPI) -> None:
+def add_exception_handlers(app: FastAPI) -> None:
     """The table: which error is which status."""
 
-    async def refused(request: Request, error: StarletteHTTPException) -> Response:
-        errors = error.errors if isinstance(error, Refused) else []
+    async def http_error(request: Request, error: StarletteHTTPException) -> Response:
+        errors = error.errors if isinstance(error, ProblemError) else []
         detail = (
             str(error.detail)
-            if isinstance(error, Refused)
+            if isinstance(error, ProblemError)
             else _DETAILS.get(error.status_code, str(error.detail))
         )
         # The framework names the methods of the first route that fits.
@@ -210,44 +212,50 @@ def install(app: FastAPI) -> None:
         return to_response(problem(error.status_code, detail, request.url.path, errors), headers)
 
     async def invalid_body(request: Request, error: RequestValidationError) -> Response:
-        return to_response(problem(422, BAD_FIELD, request.url.path, field_errors(error.errors())))
+        return to_response(
+            problem(422, INVALID_FIELD, request.url.path, field_errors(error.errors()))
+        )
 
     async def invalid_value(request: Request, error: InvalidValue) -> Response:
         errors = [
             FieldError(
-                loc=["body", _FIELD_OF.get(error.field, error.field)],
-                msg=f"the value cannot be right; {error.mend}",
+                loc=["body", _WIRE_FIELD_OF.get(error.field, error.field)],
+                msg=f"the value cannot be right; {error.hint}",
                 type="invalid_value",
             )
         ]
-        return to_response(problem(422, BAD_FIELD, request.url.path, errors))
+        return to_response(problem(422, INVALID_FIELD, request.url.path, errors))
 
-    async def is_registered_otherwise(request: Request, error: RegisteredOtherwise) -> Response:
-        names = sorted({_FIELD_OF.get(name, name) for name in error.fields})
-        mend = (
+    async def shipment_conflict(request: Request, error: ShipmentConflict) -> Response:
+        names = sorted({_WIRE_FIELD_OF.get(name, name) for name in error.fields})
+        fix = (
             "correct it with PATCH"
-            if CORRECTABLE.issuperset(names)
+            if UPDATABLE_FIELDS.issuperset(names)
             else "delete it and register it anew, or send what was sent before"
         )
         return to_response(
             problem(
                 409,
-                f"shipment {error.shipment_id} is registered with another {', '.join(names)}; {mend}",
+                f"shipment {error.shipment_id} is registered with another {', '.join(names)}; {fix}",
                 request.url.path,
             )
         )
 
-    async def contradicts(request: Request, error: EtaError) -> Response:
+    async def conflict(request: Request, error: EtaError) -> Response:
         return to_response(problem(409, str(error), request.url.path))
 
-    async def reuses_key(request: Request, error: EtaError) -> Response:
-        errors = [FieldError(loc=["header", "Idempotency-Key"], msg=str(error), type="key_reused")]
-        return to_response(problem(422, BAD_FIELD, request.url.path, errors))
+    async def idempotency_key_reused(request: Request, error: EtaError) -> Response:
+        errors = [
+            FieldError(
+                loc=["header", "Idempotency-Key"], msg=str(error), type="idempotency_key_reused"
+            )
+        ]
+        return to_response(problem(422, INVALID_FIELD, request.url.path, errors))
 
-    async def is_absent(request: Request, error: EtaError) -> Response:
+    async def missing(request: Request, error: EtaError) -> Response:
         return to_response(problem(404, str(error), request.url.path))
 
-    async def is_unavailable(request: Request, error: EtaError) -> Response:
+    async def unavailable(request: Request, error: EtaError) -> Response:
         # Callers that come back all at once would only be refused again.
         wait = {"Retry-After": str(1 + secrets.randbelow(5))}
         # What is wrong is for the log alone.
@@ -262,15 +270,15 @@ def install(app: FastAPI) -> None:
         )
 
     table: dict[type[Exception], Any] = {
-        StarletteHTTPException: refused,
+        StarletteHTTPException: http_error,
         RequestValidationError: invalid_body,
         InvalidValue: invalid_value,
-        RegisteredOtherwise: is_registered_otherwise,
-        Conflict: contradicts,
-        KeyReused: reuses_key,
-        NotRecorded: is_absent,
-        StoreUnavailable: is_unavailable,
-        StoreBusy: is_unavailable,
+        ShipmentConflict: shipment_conflict,
+        Conflict: conflict,
+        IdempotencyKeyReused: idempotency_key_reused,
+        NotFound: missing,
+        StoreUnavailable: unavailable,
+        StoreBusy: unavailable,
     }
     for error, handler in table.items():
         app.add_exception_handler(error, handler)

@@ -11,28 +11,28 @@ from typing import Any
 import numpy as np
 
 from eta.api.problem_details import (
-    BAD_FIELD,
-    MOST_ERRORS,
+    INVALID_FIELD,
+    MAX_ERRORS,
     FieldError,
-    Refused,
-    shown,
-    unprocessable,
+    ProblemError,
+    safe_path,
+    validation_problem,
 )
 
-DEEPEST = 32
+MAX_DEPTH = 32
 
 #: Beyond this, readers in double precision disagree about whole numbers (RFC 7493).
-LARGEST_INTEGER = 2**53 - 1
-_LONGEST_INTEGER, _LONGEST_REAL = 32, 400
+MAX_INTEGER = 2**53 - 1
+_MAX_INTEGER_DIGITS, _MAX_REAL_DIGITS = 32, 400
 
 #: Escapes by which NUL and surrogates get past the UTF-8 decoder.
-_DOUBTFUL = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_SUSPECT_ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
 _STRING = re.compile(rb'"[^"]*"')
 
 
-class _Fault:
+class _InvalidValue:
     """Stands in the tree for what cannot be used, until the walk has found its path."""
 
     def __init__(self, type_: str, msg: str) -> None:
@@ -43,39 +43,39 @@ def load(content: bytes) -> Any:
     """The value of a strict JSON text.
 
     Raises:
-        Refused: 422 that names each field to blame; the first ``MOST_ERRORS`` of them.
+        Refused: 422 that names each field to blame; the first ``MAX_ERRORS`` of them.
     """
-    if content.count(b"[") + content.count(b"{") > DEEPEST and _depth(content) > DEEPEST:
-        raise unprocessable(
-            ["body"], "too_deep", f"the JSON is nested deeper than {DEEPEST}; send a flatter one"
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _depth(content) > MAX_DEPTH:
+        raise validation_problem(
+            ["body"], "too_deep", f"the JSON is nested deeper than {MAX_DEPTH}; send a flatter one"
         )
-    faults: list[_Fault] = []
+    invalid_values: list[_InvalidValue] = []
     try:
-        value = _decoder(faults).decode(content.decode("utf-8"))
+        value = _decoder(invalid_values).decode(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise unprocessable(
+        raise validation_problem(
             ["body"], "invalid_utf8", "the body is not UTF-8; encode it as UTF-8"
         ) from None
     except (ValueError, RecursionError):
-        raise unprocessable(
+        raise validation_problem(
             ["body"], "json_invalid", "the body is not JSON; send one JSON object"
         ) from None
-    if faults or _DOUBTFUL.search(content):
-        found = [
-            FieldError(loc=shown(("body", *loc)), msg=fault.msg, type=fault.type)
-            for loc, fault in islice(_faults(value), MOST_ERRORS)
+    if invalid_values or _SUSPECT_ESCAPES.search(content):
+        errors = [
+            FieldError(loc=safe_path(("body", *loc)), msg=invalid.msg, type=invalid.type)
+            for loc, invalid in islice(_invalid_values(value), MAX_ERRORS)
         ]
-        if found:
-            raise Refused(422, BAD_FIELD, errors=found)
+        if errors:
+            raise ProblemError(422, INVALID_FIELD, errors=errors)
     return value
 
 
 def load_lines(content: bytes) -> list[Any]:
-    """The value of each line that is not blank; in the place of one that cannot be read, ``Unread`` with what is wrong with it."""
+    """The value of each line that is not blank; in the place of one that cannot be read, ``InvalidLine`` with what is wrong with it."""
     return [_load_line(line) for line in content.splitlines() if line.strip()]
 
 
-class Unread:
+class InvalidLine:
     """A line that is no strict JSON."""
 
     def __init__(self, errors: list[FieldError]) -> None:
@@ -85,9 +85,14 @@ class Unread:
 def _load_line(line: bytes) -> Any:
     try:
         return load(line)
-    except Refused as error:
+    except ProblemError as error:
         # Paths are told from the item on, as for items of a list.
-        return Unread([fault.model_copy(update={"loc": fault.loc[1:]}) for fault in error.errors])
+        return InvalidLine(
+            [
+                field_error.model_copy(update={"loc": field_error.loc[1:]})
+                for field_error in error.errors
+            ]
+        )
 
 
 def _depth(content: bytes) -> int:
@@ -100,58 +105,65 @@ def _depth(content: bytes) -> int:
     return int(np.cumsum(steps).max(initial=0))
 
 
-def _decoder(faults: list[_Fault]) -> json.JSONDecoder:
+def _decoder(invalid_values: list[_InvalidValue]) -> json.JSONDecoder:
     """A decoder that puts a fault where a value cannot be used."""
 
-    def fault(type_: str, msg: str) -> _Fault:
-        faults.append(_Fault(type_, msg))
-        return faults[-1]
+    def invalid(type_: str, msg: str) -> _InvalidValue:
+        invalid_values.append(_InvalidValue(type_, msg))
+        return invalid_values[-1]
 
-    def whole(text: str) -> int | _Fault:
-        if len(text) > _LONGEST_INTEGER or abs(int(text)) > LARGEST_INTEGER:
-            return fault(
+    def parse_integer(text: str) -> int | _InvalidValue:
+        if len(text) > _MAX_INTEGER_DIGITS or abs(int(text)) > MAX_INTEGER:
+            return invalid(
                 "number_too_large",
-                f"the whole number is beyond {LARGEST_INTEGER}; send a smaller one",
+                f"the whole number is beyond {MAX_INTEGER}; send a smaller one",
             )
         return int(text)
 
-    def real(text: str) -> float | _Fault:
-        value = float(text) if len(text) <= _LONGEST_REAL else float("inf")
+    def parse_real(text: str) -> float | _InvalidValue:
+        value = float(text) if len(text) <= _MAX_REAL_DIGITS else float("inf")
         return (
             value
             if abs(value) < float("inf")
-            else fault("finite_number", "the number is beyond double precision; send a shorter one")
+            else invalid(
+                "finite_number", "the number is beyond double precision; send a shorter one"
+            )
         )
 
-    def constant(_: str) -> _Fault:
-        return fault("finite_number", "NaN and Infinity are no JSON; send a finite number, or null")
+    def reject_constant(_: str) -> _InvalidValue:
+        return invalid(
+            "finite_number", "NaN and Infinity are no JSON; send a finite number, or null"
+        )
 
-    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) < len(pairs):
             seen: set[str] = set()
             for name, _ in pairs:
                 if name in seen:
-                    result[name] = fault("duplicate_key", "the key comes twice; send it once")
+                    result[name] = invalid("duplicate_key", "the key comes twice; send it once")
                 seen.add(name)
         return result
 
     return json.JSONDecoder(
-        parse_int=whole, parse_float=real, parse_constant=constant, object_pairs_hook=mapping
+        parse_int=parse_integer,
+        parse_float=parse_real,
+        parse_constant=reject_constant,
+        object_pairs_hook=build_object,
     )
 
 
-def _faults(
+def _invalid_values(
     value: Any, loc: tuple[str | int, ...] = ()
-) -> Iterator[tuple[tuple[str | int, ...], _Fault]]:
+) -> Iterator[tuple[tuple[str | int, ...], _InvalidValue]]:
     """Every fault in a tree, with its path."""
-    if isinstance(value, _Fault):
+    if isinstance(value, _InvalidValue):
         yield loc, value
     elif isinstance(value, str):
         if _FORBIDDEN.search(value):
             yield (
                 loc,
-                _Fault(
+                _InvalidValue(
                     "forbidden_character",
                     "the text holds NUL or half a surrogate pair; leave it out",
                 ),
@@ -161,13 +173,13 @@ def _faults(
             if _FORBIDDEN.search(name):
                 yield (
                     (*loc, name),
-                    _Fault(
+                    _InvalidValue(
                         "forbidden_character",
                         "the key holds NUL or half a surrogate pair; leave it out",
                     ),
                 )
             else:
-                yield from _faults(child, (*loc, name))
+                yield from _invalid_values(child, (*loc, name))
     elif isinstance(value, list):
         for number, child in enumerate(value):
-            yield from _faults(child, (*loc, number))
+            yield from _invalid_values(child, (*loc, number))

@@ -17,21 +17,21 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
-from eta.api.auth import authorise
-from eta.api.executors import Workers
-from eta.api.problem_details import BAD_FIELD, Refused, field_errors, unprocessable
+from eta.api.auth import authenticate
+from eta.api.executors import BatchExecutor
+from eta.api.problem_details import INVALID_FIELD, ProblemError, field_errors, validation_problem
 from eta.api.strict_json import load, load_lines
 
-LARGEST_BODY = 8 * 2**20
+MAX_BODY_BYTES = 8 * 2**20
 
 #: Bytes and seconds of a body that is too large that are taken in and forgotten.
-LARGEST_READ_AWAY, READ_AWAY_SECONDS = 4 * LARGEST_BODY, 2.0
+MAX_DRAIN_BYTES, DRAIN_TIMEOUT_SECONDS = 4 * MAX_BODY_BYTES, 2.0
 
 #: Larger bodies are parsed beside the event loop.
-SMALL_BODY = 64 * 2**10
+INLINE_BODY_BYTES = 64 * 2**10
 
 #: Seconds that a body may take to arrive.
-SLOWEST = 30.0
+BODY_TIMEOUT_SECONDS = 30.0
 _JSON_TYPE = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _LINES_TYPE = re.compile(
     r"application/(?:x-ndjson|jsonl)(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE
@@ -47,36 +47,38 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler behind the door."""
-        handle, facts = super().get_route_handler(), self.openapi_extra or {}
+        handle, extra = super().get_route_handler(), self.openapi_extra or {}
         model = (
             TypeAdapter[Any](cast("Any", self.body_field.field_info.annotation))
             if self.body_field
             else None
         )
-        scope, kind, lines = facts.get(SCOPE), facts.get(KIND), facts.get(LINES)
+        scope, kind, lines = extra.get(SCOPE), extra.get(KIND), extra.get(LINES)
 
-        known = {parameter.alias for parameter in self.dependant.query_params}
+        query_names = {parameter.alias for parameter in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
-            caller = request.state.caller = authorise(request, scope)
-            if unknown := next((name for name in request.query_params if name not in known), None):
-                raise unprocessable(
+            principal = request.state.principal = authenticate(request, scope)
+            if unknown := next(
+                (name for name in request.query_params if name not in query_names), None
+            ):
+                raise validation_problem(
                     ["query", unknown],
                     "extra_forbidden",
                     "there is no such parameter; mend its name, or leave it out",
                 )
-            with request.app.state.admission.admit(kind, caller) if kind else nullcontext():
+            with request.app.state.rate_limiter.acquire(kind, principal) if kind else nullcontext():
                 if model is None:
                     return await handle(request)
                 content = await read_body(request, reads_lines=bool(lines))
                 return await handle(
-                    _Read(request, content, model, lines, is_ingest=kind == "ingest")
+                    _BufferedRequest(request, content, model, lines, is_ingest=kind == "ingest")
                 )
 
         return strict
 
 
-class _Read(Request):
+class _BufferedRequest(Request):
     """A request whose body has been read."""
 
     def __init__(
@@ -90,11 +92,11 @@ class _Read(Request):
     ) -> None:
         is_lines = lines and _LINES_TYPE.fullmatch(request.headers.get("content-type", "").strip())
         # To the framework, lines of JSON are the list that they are.
-        others = [
+        other_headers = [
             (name, value) for name, value in request.scope["headers"] if name != b"content-type"
         ]
         scope = (
-            {**request.scope, "headers": [*others, (b"content-type", b"application/json")]}
+            {**request.scope, "headers": [*other_headers, (b"content-type", b"application/json")]}
             if is_lines
             else request.scope
         )
@@ -107,21 +109,25 @@ class _Read(Request):
 
     async def json(self) -> Any:
         """The value, or, of a body that would hold up the event loop, the model itself, made beside it."""
-        if len(self._content) <= SMALL_BODY:
+        if len(self._content) <= INLINE_BODY_BYTES:
             return self._load()
-        workers: Workers = self.app.state.parsers if self._is_ingest else self.app.state.workers
-        return await workers.run(lambda: _validated(self._model, self._load()), len(self._content))
+        batch_executor: BatchExecutor = (
+            self.app.state.parse_executor if self._is_ingest else self.app.state.batch_executor
+        )
+        return await batch_executor.run(
+            lambda: _validated(self._model, self._load()), len(self._content)
+        )
 
 
 def _validated(model: TypeAdapter[Any], value: object) -> Any:
     try:
         return model.validate_python(value)
     except ValidationError as error:
-        faults = field_errors(
-            {**fault, "loc": ("body", *fault["loc"])}
-            for fault in error.errors(include_url=False, include_input=False)
+        errors = field_errors(
+            {**detail, "loc": ("body", *detail["loc"])}
+            for detail in error.errors(include_url=False, include_input=False)
         )
-        raise Refused(422, BAD_FIELD, errors=faults) from None
+        raise ProblemError(422, INVALID_FIELD, errors=errors) from None
 
 
 async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
@@ -132,34 +138,35 @@ async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
             nothing.
     """
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Refused(
+        raise ProblemError(
             415, "the body is compressed; send it as it is", headers={"Accept-Encoding": "identity"}
         )
-    declared_type = request.headers.get("content-type", "").strip()
+    content_type = request.headers.get("content-type", "").strip()
     if not (
-        _JSON_TYPE.fullmatch(declared_type)
-        or (reads_lines and _LINES_TYPE.fullmatch(declared_type))
+        _JSON_TYPE.fullmatch(content_type) or (reads_lines and _LINES_TYPE.fullmatch(content_type))
     ):
-        raise Refused(
+        raise ProblemError(
             415,
             "the body is not declared as JSON; send Content-Type: application/json",
             headers={"Accept": "application/json"},
         )
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and (len(declared) > 18 or int(declared) > LARGEST_BODY):
-        await _read_away(request)
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdecimal() and (
+        len(content_length) > 18 or int(content_length) > MAX_BODY_BYTES
+    ):
+        await _drain(request)
         raise _too_large()
     try:
-        async with asyncio.timeout(SLOWEST):
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             content = await _collect(request)
     except TimeoutError:
-        raise Refused(
+        raise ProblemError(
             408,
-            f"the body did not arrive within {SLOWEST:g} seconds; send it again",
+            f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds; send it again",
             headers={"Connection": "close"},
         ) from None
     if not content:
-        raise unprocessable(["body"], "missing", "the body is empty; send a JSON object")
+        raise validation_problem(["body"], "missing", "the body is empty; send a JSON object")
     return content
 
 
@@ -168,32 +175,32 @@ async def _collect(request: Request) -> bytes:
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise Refused(400, "the connection was closed before the body had arrived")
+            raise ProblemError(400, "the connection was closed before the body had arrived")
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > LARGEST_BODY:
-            await _read_away(request)
+        if size > MAX_BODY_BYTES:
+            await _drain(request)
             raise _too_large()
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
 
 
-async def _read_away(request: Request) -> None:
+async def _drain(request: Request) -> None:
     """Lets a caller who is still sending finish, within bounds: who is cut off while sending never reads the answer."""
     size = 0
     with suppress(TimeoutError):
-        async with asyncio.timeout(READ_AWAY_SECONDS):
-            while size < LARGEST_READ_AWAY:
+        async with asyncio.timeout(DRAIN_TIMEOUT_SECONDS):
+            while size < MAX_DRAIN_BYTES:
                 message = await request.receive()
                 size += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):
                     return
 
 
-def _too_large() -> Refused:
-    return Refused(
+def _too_large() -> ProblemError:
+    return ProblemError(
         413,
-        f"the body is larger than {LARGEST_BODY} bytes; send it in parts",
+        f"the body is larger than {MAX_BODY_BYTES} bytes; send it in parts",
         headers={"Connection": "close"},
     )

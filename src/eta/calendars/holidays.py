@@ -18,13 +18,13 @@ from eta.calendars.zones import zone_of
 from eta.domain.errors import InvalidSetting
 from eta.domain.vocabulary import TimezoneSource
 
-_LONGEST_VERSION = 64
+_MAX_VERSION_LENGTH = 64
 _COUNTRY, _REGION = re.compile("[A-Z]{2}"), re.compile("[A-Z0-9]{1,3}")
 _PLACE_KEYS = ("country", "region", "closed", "open")
 
 
 @dataclass(frozen=True)
-class Holidays:
+class HolidayCalendar:
     """The days that are holidays at each place: the library's, but where ``places`` says otherwise.
 
     ``places`` has, by country and region (None for the whole country), days that are holidays
@@ -39,7 +39,7 @@ class Holidays:
     )
 
     @classmethod
-    def from_toml(cls, text: str) -> Holidays:
+    def from_toml(cls, text: str) -> HolidayCalendar:
         """The holidays of a calendar file.
 
         Example::
@@ -60,16 +60,16 @@ class Holidays:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise InvalidSetting(f"the calendar is no TOML: {error}") from None
-        _refuse_unknown(values, ("version", "places"), "the calendar")
+        _reject_unknown_keys(values, ("version", "places"), "the calendar")
         version = values.get("version")
         if not (
             isinstance(version, str)
             and version.strip()
             and version.isprintable()
-            and len(version) <= _LONGEST_VERSION
+            and len(version) <= _MAX_VERSION_LENGTH
         ):
             raise InvalidSetting(
-                f'the calendar has no version; write one of 1 to {_LONGEST_VERSION} characters, such as version = "2026-11"'
+                f'the calendar has no version; write one of 1 to {_MAX_VERSION_LENGTH} characters, such as version = "2026-11"'
             )
         entries = values.get("places", [])
         if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
@@ -81,9 +81,9 @@ class Holidays:
             place = _place(entry, f"place {number} of the calendar")
             if place in places:
                 raise InvalidSetting(
-                    f"{_named(place)} is in the calendar twice; put all its days into one entry"
+                    f"{_place_label(place)} is in the calendar twice; put all its days into one entry"
                 )
-            places[place] = _days(entry, _named(place))
+            places[place] = _days(entry, _place_label(place))
         return cls(version, places)
 
     @lru_cache(maxsize=10_000)  # noqa: B019  # there are few calendars, and each is kept as long as the program runs
@@ -95,12 +95,12 @@ class Holidays:
         A region that the library does not list has its country's holidays.
         """
         days = _library_days(country, region, first_year, last_year)
-        own = (
+        overrides = (
             {**self.places.get((country, None), {}), **self.places.get((country, region), {})}
             if country
             else {}
         )
-        for day, is_holiday in own.items():
+        for day, is_holiday in overrides.items():
             if is_holiday and first_year <= day.year <= last_year:
                 days.add(day)
             elif not is_holiday:
@@ -111,7 +111,7 @@ class Holidays:
 
 
 #: The holidays of the library alone.
-LIBRARY = Holidays()
+PUBLIC_HOLIDAYS = HolidayCalendar()
 
 
 def _library_days(
@@ -145,7 +145,7 @@ def _place(entry: Mapping[str, Any], where: str) -> tuple[str, str | None]:
         raise InvalidSetting(
             f'{where}, {country}: {region!r} is no region; write the country\'s own short form, such as region = "9", or leave it out'
         )
-    _refuse_unknown(entry, _PLACE_KEYS, f"{_named((country, region))} in the calendar")
+    _reject_unknown_keys(entry, _PLACE_KEYS, f"{_place_label((country, region))} in the calendar")
     return country, region
 
 
@@ -153,12 +153,12 @@ def _days(entry: Mapping[str, Any], place: str) -> dict[date, bool]:
     """The days of one place that are holidays, and those that are not."""
     days: dict[date, bool] = {}
     for key, is_holiday in (("closed", True), ("open", False)):
-        told = entry.get(key, [])
-        if not isinstance(told, list):
+        entry_days = entry.get(key, [])
+        if not isinstance(entry_days, list):
             raise InvalidSetting(
                 f"{key} of {place} in the calendar is no list; write {key} = [2026-12-08]"
             )
-        for day in told:
+        for day in entry_days:
             # A date with a time of day is a date to Python too.
             if type(day) is not date:
                 raise InvalidSetting(
@@ -171,14 +171,14 @@ def _days(entry: Mapping[str, Any], place: str) -> dict[date, bool]:
     return days
 
 
-def _refuse_unknown(values: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    unknown = sorted(set(values) - set(known))
+def _reject_unknown_keys(values: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:
+    unknown = sorted(set(values) - set(allowed))
     if unknown:
         raise InvalidSetting(
-            f"{where} has the unknown key {unknown[0]!r}; there are {', '.join(known)}"
+            f"{where} has the unknown key {unknown[0]!r}; there are {', '.join(allowed)}"
         )
 
 
-def _named(place: tuple[str, str | None]) -> str:
+def _place_label(place: tuple[str, str | None]) -> str:
     country, region = place
     return f"{country}-{region}" if region else country

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.zone_offsets import Clocks
+from eta.calendars.zone_offsets import UtcOffsets
 
 Instants = NDArray[np.datetime64]
 Dates = NDArray[np.datetime64]
@@ -71,7 +71,7 @@ def midnight(day: str, zone: str) -> datetime:
 def wall_clock(at: Instants, zones: Codes, names: Sequence[str]) -> NDArray[np.datetime64]:
     """Local wall-clock times, shaped as the instants ``at``, (N,) or (N, K), in zones ``names[zones]``, (N,)."""
     return (
-        Clocks.of(tuple(names))
+        UtcOffsets.from_zone_names(tuple(names))
         .walls(_table(at), zones.astype(_CODE, copy=False))
         .view(_INSTANT)
         .reshape(at.shape)
@@ -90,7 +90,7 @@ def day_starts(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
     twice, at the first.
     """
     return (
-        Clocks.of(tuple(names))
+        UtcOffsets.from_zone_names(tuple(names))
         .instants(_table(dates), zones.astype(_CODE, copy=False))
         .view(_INSTANT)
         .reshape(dates.shape)
@@ -126,7 +126,7 @@ def wall_to_instant(wall: datetime, zone: str) -> tuple[datetime, bool]:
     if first.utcoffset() == second.utcoffset():
         return first, False
     micros = np.array([[microseconds(wall.replace(tzinfo=UTC))]])
-    instant = Clocks.of((zone,)).instants(micros, np.zeros(1, dtype=_CODE))
+    instant = UtcOffsets.from_zone_names((zone,)).instants(micros, np.zeros(1, dtype=_CODE))
     return from_microseconds(int(instant.ravel()[0])).astimezone(ZoneInfo(zone)), True
 
 

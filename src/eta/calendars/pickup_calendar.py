@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import wall_to_instant
 from eta.calendars.working_days import WorkingDays
 from eta.calendars.zones import zone_of
@@ -17,7 +17,7 @@ from eta.domain.errors import InvalidValue, NaiveTime
 
 
 @dataclass(frozen=True, kw_only=True)
-class PickUp:
+class PickupCalendar:
     """When a warehouse takes in orders and hands parcels to the carrier, by its own clocks.
 
     A pick-up day is one of ``weekdays`` and no holiday of the place. On it orders are taken in
@@ -35,7 +35,7 @@ class PickUp:
     cutoff: time
     #: ISO weekdays, 1 (Monday) to 7, on which the carrier picks up.
     weekdays: tuple[int, ...]
-    holidays: Holidays = LIBRARY
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS
 
     def __post_init__(self) -> None:
         if self.cutoff.tzinfo is not None:
@@ -51,7 +51,7 @@ class PickUp:
         """The IANA name of the zone whose clocks count; where a country has several and no region is given, its usual one."""
         return zone_of(self.country, self.region)[0]
 
-    def ready_on(self, ordered_at: datetime) -> date:
+    def processing_date(self, ordered_at: datetime) -> date:
         """The pick-up day for which an order counts; never earlier for a later order.
 
         Args:
@@ -61,30 +61,30 @@ class PickUp:
             NaiveTime: if the time has no offset.
             InvalidValue: if no pick-up day comes within 400 days.
         """
-        return self._taken_in(ordered_at)[0]
+        return self._next_pickup(ordered_at)[0]
 
-    def order_by(self, ordered_at: datetime) -> datetime:
+    def cutoff_at(self, ordered_at: datetime) -> datetime:
         """The next cut-off of a pick-up day after ``ordered_at``, aware and in the warehouse's zone.
 
-        Orders from now until just before it have the same ``ready_on``.
+        Orders from now until just before it have the same ``processing_date``.
 
         Raises:
             NaiveTime: if the time has no offset.
             InvalidValue: if no pick-up day comes within 400 days.
         """
-        return self._taken_in(ordered_at)[1]
+        return self._next_pickup(ordered_at)[1]
 
-    def handover_on(self, ready_on: date, days: int) -> date:
-        """The day ``days`` pick-up days after ``ready_on``, or after the next pick-up day where that is none.
+    def handover_on(self, processing_date: date, days: int) -> date:
+        """The day ``days`` pick-up days after ``processing_date``, or after the next pick-up day where that is none.
 
         Raises:
             InvalidValue: if ``days`` is below 0, or the warehouse is closed for longer than 400
                 days on the way.
         """
-        return self._later(ready_on, _counted(days))
+        return self._offset(processing_date, _validate_days(days))
 
-    def handovers(self, ready_on: date, first: int, last: int) -> list[datetime]:
-        """The hand-overs ``first`` to ``last`` (included) pick-up days after ``ready_on``, aware and in the warehouse's zone.
+    def handovers(self, processing_date: date, first: int, last: int) -> list[datetime]:
+        """The hand-overs ``first`` to ``last`` (included) pick-up days after ``processing_date``, aware and in the warehouse's zone.
 
         Raises:
             InvalidValue: if ``first`` is below 0 or above ``last``, or the warehouse is closed for
@@ -96,8 +96,9 @@ class PickUp:
                 f"the fewest, {first}, are more than the most, {last}",
                 "give the fewest first",
             )
-        days = self._days.later(
-            np.array(ready_on, dtype="datetime64[D]"), np.arange(_counted(first), last + 1)
+        days = self._days.offset(
+            np.array(processing_date, dtype="datetime64[D]"),
+            np.arange(_validate_days(first), last + 1),
         )
         return [self._cutoff_on(day) for day in days.tolist()]
 
@@ -105,27 +106,27 @@ class PickUp:
     def _days(self) -> WorkingDays:
         return WorkingDays(self.country, self.region, self.weekdays, self.holidays)
 
-    def _taken_in(self, ordered_at: datetime) -> tuple[date, datetime]:
+    def _next_pickup(self, ordered_at: datetime) -> tuple[date, datetime]:
         """The first pick-up day whose cut-off is still to come, and that cut-off."""
         if ordered_at.tzinfo is None:
             raise NaiveTime("ordered_at")
         # Instants are compared: times of one zone would be compared as its clocks show them, and an
         # hour comes twice.
         instant = ordered_at.astimezone(UTC)
-        ready_on = self._later(instant.astimezone(ZoneInfo(self.zone)).date(), 0)
-        while (order_by := self._cutoff_on(ready_on)).astimezone(UTC) <= instant:
-            ready_on = self._later(ready_on, 1)
-        return ready_on, order_by
+        processing_date = self._offset(instant.astimezone(ZoneInfo(self.zone)).date(), 0)
+        while (cutoff_at := self._cutoff_on(processing_date)).astimezone(UTC) <= instant:
+            processing_date = self._offset(processing_date, 1)
+        return processing_date, cutoff_at
 
-    def _later(self, day: date, count: int) -> date:
-        found: date = self._days.later(np.array(day, dtype="datetime64[D]"), count).tolist()
-        return found
+    def _offset(self, day: date, count: int) -> date:
+        shifted: date = self._days.offset(np.array(day, dtype="datetime64[D]"), count).tolist()
+        return shifted
 
     def _cutoff_on(self, day: date) -> datetime:
         return wall_to_instant(datetime.combine(day, self.cutoff), self.zone)[0]
 
 
-def _counted(days: int) -> int:
+def _validate_days(days: int) -> int:
     if days < 0:
         raise InvalidValue(
             "days", f"{days} is below 0", "give a number of pick-up days, or 0 for the same day"

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import Dates
 from eta.domain.errors import InvalidValue
 
 #: A place that is closed for longer has a mistake in its calendar.
-MOST_CLOSED_DAYS = 400
+MAX_CLOSED_DAYS = 400
 _WEEK = 7
 _YEAR = np.dtype("datetime64[Y]")
 _FIRST_YEAR = 1970
@@ -32,7 +32,7 @@ class WorkingDays:
     country: str | None
     region: str | None
     weekdays: tuple[int, ...]
-    holidays: Holidays = LIBRARY
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS
 
     def __post_init__(self) -> None:
         if not self.weekdays:
@@ -47,60 +47,60 @@ class WorkingDays:
                     "give days from 1 (Monday) to 7",
                 )
 
-    def next(self, dates: Dates) -> Dates:
+    def on_or_after(self, dates: Dates) -> Dates:
         """The first working day on or after each of ``dates``, ``datetime64[D]`` of any shape; NaT stays NaT.
 
-        ``next(d) <= e`` exactly where ``d <= last(e)``.
+        ``on_or_after(d) <= e`` exactly where ``d <= on_or_before(e)``.
 
         Raises:
-            InvalidValue: if there is none within ``MOST_CLOSED_DAYS``.
+            InvalidValue: if there is none within ``MAX_CLOSED_DAYS``.
         """
-        return self._moved(dates, 0, "forward")
+        return self._shift(dates, 0, "forward")
 
-    def last(self, dates: Dates) -> Dates:
+    def on_or_before(self, dates: Dates) -> Dates:
         """The last working day on or before each of ``dates``, shaped as they are; NaT stays NaT.
 
         Raises:
-            InvalidValue: if there is none within ``MOST_CLOSED_DAYS``.
+            InvalidValue: if there is none within ``MAX_CLOSED_DAYS``.
         """
-        return self._moved(dates, 0, "backward")
+        return self._shift(dates, 0, "backward")
 
-    def later(self, dates: Dates, count: int | NDArray[np.int64]) -> Dates:
-        """``count`` working days, not fewer than 0, after ``next(dates)``; the two are broadcast.
+    def offset(self, dates: Dates, count: int | NDArray[np.int64]) -> Dates:
+        """``count`` working days, not fewer than 0, after ``on_or_after(dates)``; the two are broadcast.
 
         Raises:
-            InvalidValue: if the place is closed for longer than ``MOST_CLOSED_DAYS`` on the way.
+            InvalidValue: if the place is closed for longer than ``MAX_CLOSED_DAYS`` on the way.
         """
-        return self._moved(dates, count, "forward")
+        return self._shift(dates, count, "forward")
 
-    def _moved(
+    def _shift(
         self, dates: Dates, count: int | NDArray[np.int64], roll: Literal["forward", "backward"]
     ) -> Dates:
         if not dates.size or np.isnat(dates).all():
             return dates
         # Were the place open every week, ``count`` days would take no longer than as many weeks.
-        most = MOST_CLOSED_DAYS + _WEEK * np.asarray(count)
+        max_days = MAX_CLOSED_DAYS + _WEEK * np.asarray(count)
         first, last = (
             int(day.astype(_YEAR).astype(int)) + _FIRST_YEAR
-            for day in (np.nanmin(dates) - most.max(), np.nanmax(dates) + most.max())
+            for day in (np.nanmin(dates) - max_days.max(), np.nanmax(dates) + max_days.max())
         )
-        moved = np.busday_offset(
+        shifted = np.busday_offset(
             dates, count, roll=roll, busdaycal=_business_days(self, first, last)
         )
-        if (np.abs(moved - dates) > most.astype(_DAYS)).any():
+        if (np.abs(shifted - dates) > max_days.astype(_DAYS)).any():
             place = f"{self.country}-{self.region}" if self.region else self.country
             raise InvalidValue(
                 "weekdays",
-                f"{place} has none of them open for more than {MOST_CLOSED_DAYS} days",
+                f"{place} has none of them open for more than {MAX_CLOSED_DAYS} days",
                 "give other weekdays, or open days in the calendar file",
             )
-        return moved
+        return shifted
 
 
 class DeliveryDays(WorkingDays):
     """The days on which a carrier delivers at a place; what arrives there on another day is delivered on the next of them.
 
-    So P(delivered on or before d) = P(arrived on or before ``last(d)``).
+    So P(delivered on or before d) = P(arrived on or before ``on_or_before(d)``).
     """
 
 

@@ -25,107 +25,113 @@ _NAT, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, eq=False)
-class Clocks:
+class UtcOffsets:
     """The stretches over which the clocks of Z zones keep their distance from UTC; all times in microseconds.
 
     Zone z has the stretches ``first[z]:first[z + 1]``. Each begins at an instant ``begins``, runs
-    ``ahead`` of UTC, and by its end clocks have ``shown`` a time of day, as if wall clocks were
+    ``utc_offset`` of UTC, and by its end clocks have ``latest_wall`` a time of day, as if wall clocks were
     UTC; a step back does not lower that.
     """
 
     first: NDArray[np.int64]
     begins: NDArray[np.int64]
-    ahead: NDArray[np.int64]
-    shown: NDArray[np.int64]
+    utc_offset: NDArray[np.int64]
+    latest_wall: NDArray[np.int64]
 
     @classmethod
     @lru_cache(maxsize=1_000)
-    def of(cls, names: tuple[str, ...]) -> Clocks:
+    def from_zone_names(cls, names: tuple[str, ...]) -> UtcOffsets:
         """The clocks of the zones with these IANA names."""
-        zones = [_stretches(name) for name in names]
+        zones = [_offset_periods(name) for name in names]
         first = np.cumsum([0, *(len(zone) for zone in zones)], dtype=np.int64)
-        begins, ahead = (
-            np.array([stretch for zone in zones for stretch in zone], dtype=np.int64)
+        begins, utc_offset = (
+            np.array([period for zone in zones for period in zone], dtype=np.int64)
             .reshape(-1, 2)
             .T.copy()
         )
-        shown = np.full(len(begins), _NEVER)
-        shown[:-1] = begins[1:] + ahead[:-1]
+        latest_wall = np.full(len(begins), _NEVER)
+        latest_wall[:-1] = begins[1:] + utc_offset[:-1]
         for start, end in pairwise(first):
-            shown[end - 1] = _NEVER
-            shown[start:end] = np.maximum.accumulate(shown[start:end])
-        return cls(first, begins, ahead, shown)
+            latest_wall[end - 1] = _NEVER
+            latest_wall[start:end] = np.maximum.accumulate(latest_wall[start:end])
+        return cls(first, begins, utc_offset, latest_wall)
 
     def walls(self, at: NDArray[np.int64], zones: NDArray[np.int32]) -> NDArray[np.int64]:
         """What the clocks of ``zones`` (N,) show at the instants ``at`` (N, K)."""
-        return _walls(at, zones, self.first, self.begins, self.ahead)
+        return _walls(at, zones, self.first, self.begins, self.utc_offset)
 
     def instants(self, walls: NDArray[np.int64], zones: NDArray[np.int32]) -> NDArray[np.int64]:
         """The first instants at which the clocks of ``zones`` (N,) show ``walls`` (N, K) or a later time."""
-        return _instants(walls, zones, self.first, self.begins, self.ahead, self.shown)
+        return _instants(walls, zones, self.first, self.begins, self.utc_offset, self.latest_wall)
 
 
 @cache
-def _stretches(zone: str) -> tuple[tuple[int, int], ...]:
+def _offset_periods(zone: str) -> tuple[tuple[int, int], ...]:
     """Where each stretch of a zone begins, and how far ahead of UTC it is; the first one has always been."""
-    return tuple((begins, ahead // _MICROSECOND) for begins, ahead in _steps(ZoneInfo(zone)))
+    return tuple(
+        (begins, utc_offset // _MICROSECOND) for begins, utc_offset in _transitions(ZoneInfo(zone))
+    )
 
 
-def _steps(zone: ZoneInfo) -> Iterator[tuple[int, timedelta]]:
-    at, ahead = _FIRST, _ahead(_FIRST, zone)
-    yield _NAT + 1, ahead
+def _transitions(zone: ZoneInfo) -> Iterator[tuple[int, timedelta]]:
+    at, utc_offset = _FIRST, _utc_offset(_FIRST, zone)
+    yield _NAT + 1, utc_offset
     while at < _LAST:
         until = at + _STEP
-        while _ahead(until, zone) != ahead:
+        while _utc_offset(until, zone) != utc_offset:
             low, high = at, until
             while high - low > _SECOND:
                 middle = low + (high - low) // 2 // _SECOND * _SECOND
-                low, high = (middle, high) if _ahead(middle, zone) == ahead else (low, middle)
-            at, ahead = high, _ahead(high, zone)
-            yield (high - _EPOCH) // _MICROSECOND, ahead
+                low, high = (
+                    (middle, high) if _utc_offset(middle, zone) == utc_offset else (low, middle)
+                )
+            at, utc_offset = high, _utc_offset(high, zone)
+            yield (high - _EPOCH) // _MICROSECOND, utc_offset
         at = until
 
 
-def _ahead(at: datetime, zone: ZoneInfo) -> timedelta:
+def _utc_offset(at: datetime, zone: ZoneInfo) -> timedelta:
     return at.astimezone(zone).utcoffset() or timedelta(0)
 
 
 @njit(cache=True)
-def wall_at(at, zone, first, begins, ahead):  # type: ignore[no-untyped-def]  # compiled
+def wall_at(at, zone, first, begins, utc_offset):  # type: ignore[no-untyped-def]  # compiled
     """What the clocks of one zone show at one instant."""
     start, end = first[zone], first[zone + 1]
     return (
         _NAT
         if at == _NAT
-        else at + ahead[start + np.searchsorted(begins[start:end], at, side="right") - 1]
+        else at + utc_offset[start + np.searchsorted(begins[start:end], at, side="right") - 1]
     )
 
 
 @njit(cache=True)
-def instant_at(wall, zone, first, begins, ahead, shown):  # type: ignore[no-untyped-def]  # compiled
+def instant_at(wall, zone, first, begins, utc_offset, latest_wall):  # type: ignore[no-untyped-def]  # compiled
     """The first instant at which the clocks of one zone show a time or a later one."""
     if wall == _NAT:
         return _NAT
     # The first stretch in which clocks get beyond that time: after a gap it begins later than the
     # time asked for.
     start, end = first[zone], first[zone + 1]
-    stretch = start + min(np.searchsorted(shown[start:end], wall, side="right"), end - start - 1)
-    return max(wall - ahead[stretch], begins[stretch])
+    period = start + min(
+        np.searchsorted(latest_wall[start:end], wall, side="right"), end - start - 1
+    )
+    return max(wall - utc_offset[period], begins[period])
 
 
 @njit(cache=True)
-def _walls(at, zones, first, begins, ahead):  # type: ignore[no-untyped-def]  # compiled
+def _walls(at, zones, first, begins, utc_offset):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty_like(at)
     for i in range(at.shape[0]):
         for k in range(at.shape[1]):
-            result[i, k] = wall_at(at[i, k], zones[i], first, begins, ahead)
+            result[i, k] = wall_at(at[i, k], zones[i], first, begins, utc_offset)
     return result
 
 
 @njit(cache=True)
-def _instants(walls, zones, first, begins, ahead, shown):  # type: ignore[no-untyped-def]  # compiled
+def _instants(walls, zones, first, begins, utc_offset, latest_wall):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty_like(walls)
     for i in range(walls.shape[0]):
         for k in range(walls.shape[1]):
-            result[i, k] = instant_at(walls[i, k], zones[i], first, begins, ahead, shown)
+            result[i, k] = instant_at(walls[i, k], zones[i], first, begins, utc_offset, latest_wall)
     return result

@@ -19,12 +19,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from eta import __version__, bootstrap
-from eta.calendars.holidays import Holidays
+from eta.calendars.holidays import HolidayCalendar
 from eta.calendars.local_time import midnight, to_instant
 from eta.cli.log import LOGGING
-from eta.cli.store import add_commands, open_own_store, read_data
+from eta.cli.store import add_commands, open_configured_store, read_data
 from eta.cli.tables import (
-    checked,
+    checked_metric,
     err,
     figure,
     out,
@@ -38,7 +38,7 @@ from eta.cli.tables import (
     print_truth,
     progress_bar,
 )
-from eta.datasets.base import Imported
+from eta.datasets.base import Dataset
 from eta.delays import DelayPolicy
 from eta.domain.errors import (
     EtaError,
@@ -51,17 +51,23 @@ from eta.domain.errors import (
 from eta.evaluation.backtest import Refit
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.timelines import Timelines
-from eta.model.bundle import ServedModel
+from eta.model.bundle import ModelBundle
 from eta.model.registry import Registry, write_atomically
 from eta.model.train import train_model
 from eta.model.update import update_model
 from eta.promise import PromisePolicy
 from eta.report.plots import draw_coverage, draw_forecasts, draw_pit, draw_promises
-from eta.service.analysis.backtest import ORACLE, REFERENCE, backtest_models, oracle_of, seen_law_of
-from eta.service.analysis.demo import show_demo
-from eta.service.analysis.simulate_data import simulate_parcels
+from eta.service.analysis.backtest import (
+    ORACLE,
+    REFERENCE,
+    backtest_models,
+    oracle_sources,
+    scan_conditional_source,
+)
+from eta.service.analysis.demo import run_demo
+from eta.service.analysis.simulate_data import simulate_data
 from eta.service.analysis.simulate_promise import simulate_promise
-from eta.service.scoring.score_dataset import score_parcels
+from eta.service.scoring.score_dataset import score_dataset
 from eta.settings import Settings, is_loopback, read_setting
 from eta.simulation.scenario import DEFAULT as DEFAULT_SCENARIO
 
@@ -108,9 +114,9 @@ Quarantine = Annotated[
 QUARANTINE = Path("quarantine.csv")
 #: Seconds that requests at work have to end when the server is told to stop.
 GRACE_SECONDS = 8
-NEWEST = "newest"
+NEWEST_VERSION = "newest"
 Version = Annotated[
-    str, typer.Argument(help=f"Name of a version, or {NEWEST}.", show_default=False)
+    str, typer.Argument(help=f"Name of a version, or {NEWEST_VERSION}.", show_default=False)
 ]
 
 
@@ -126,23 +132,25 @@ def demo(
 ) -> None:
     """The product in a minute: simulate, train, replay a week, and look at parcels on their way."""
     settings = Settings.from_env(os.environ)
-    known = bootstrap.models({})
+    available = bootstrap.models({})
     with progress_bar() as progress:
-        shown = show_demo(
+        result = run_demo(
             data,
             Registry(settings.models),
             scenario=DEFAULT_SCENARIO,
             read=bootstrap.SOURCES["tabular"],
-            models={name: known[name] for name in bootstrap.USUAL_MODELS},
+            models={name: available[name] for name in bootstrap.DEFAULT_MODELS},
             make=HazardModel,
             progress=progress,
         )
-    print_demo(shown)
+    print_demo(result)
     if picture:
-        write_atomically(picture, draw_forecasts(shown.drawn, picture.suffix.removeprefix(".")))
+        write_atomically(
+            picture, draw_forecasts(result.chart_data, picture.suffix.removeprefix("."))
+        )
         out.print(f"drew {escape(str(picture))}")
-    out.print(f"version [bold]{shown.version}[/] serves; `eta serve --demo` answers with it")
-    _write_json(json_file, shown.backtest)
+    out.print(f"version [bold]{result.version}[/] serves; `eta serve --demo` answers with it")
+    _write_json(json_file, result.backtest)
 
 
 @app.command()
@@ -158,7 +166,7 @@ def simulate(
 ) -> None:
     """Write simulated shipments and events, with the truth behind them, as Parquet."""
     with progress_bar() as progress:
-        figures = simulate_parcels(
+        figures = simulate_data(
             folder, DEFAULT_SCENARIO, shipments=shipments, seed=seed, progress=progress
         )
     out.print(
@@ -180,10 +188,10 @@ def train(
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
     """Learn from what was known at a moment and write a version into the registry."""
-    settings, parameters, policy = _configure(config)
-    imported, timelines = _read(data, source, quarantine)
+    settings, parameters, policy = _load_config(config)
+    dataset, timelines = _read(data, source, quarantine)
     # What was told at that very moment counts as known.
-    moment = _moment(as_of, imported.zone) if as_of else _utc(timelines.received_at.max())
+    moment = _parse_instant(as_of, dataset.zone) if as_of else _utc(timelines.received_at.max())
     name = _train(timelines, settings, moment, source, parameters, policy)
     manifest = Registry(settings.models).load(name).manifest
     print_check(manifest)
@@ -210,11 +218,11 @@ def update(
     """Keep up with how fast the network runs these days, without fitting again; if the version serves, the new one does."""
     settings = Settings.from_env(os.environ)
     registry = Registry(settings.models)
-    name = _named(registry, model) if model else registry.promoted()
+    name = _resolve_version(registry, model) if model else registry.promoted()
     if name is None:
         raise ModelNotFound("no version serves; promote one, or name one with --model")
-    imported, timelines = _read(data, source, quarantine)
-    moment = _moment(as_of, imported.zone) if as_of else _utc(timelines.received_at.max())
+    dataset, timelines = _read(data, source, quarantine)
+    moment = _parse_instant(as_of, dataset.zone) if as_of else _utc(timelines.received_at.max())
     with progress_bar() as progress:
         updated = update_model(
             timelines,
@@ -226,7 +234,9 @@ def update(
             holidays=settings.holidays,
             progress=progress,
         )
-    drift = ServedModel.unpack(registry.load(updated), HazardModel, settings.holidays).model.drift_
+    drift = ModelBundle.from_version(
+        registry.load(updated), HazardModel, settings.holidays
+    ).model.drift_
     print_drift(drift)
     out.print(
         f"version [bold]{updated}[/] is {name} as of {moment.isoformat()}{'; it serves' if registry.promoted() == updated else ''}"
@@ -236,7 +246,7 @@ def update(
         {
             "version": updated,
             "from": name,
-            "serves": registry.promoted() == updated,
+            "active": registry.promoted() == updated,
             "drift": drift.to_json(),
         },
     )
@@ -250,7 +260,7 @@ def backtest(
     source: Source = SOURCE,
     refit: Annotated[Refit, typer.Option(help="How often `eta` is fitted again.")] = Refit.MONTH,
     models: Annotated[str, typer.Option(help="Models to compare, comma-separated.")] = ",".join(
-        bootstrap.USUAL_MODELS
+        bootstrap.DEFAULT_MODELS
     ),
     config: Config = None,
     pictures: Annotated[
@@ -261,37 +271,37 @@ def backtest(
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
     """Replay past days as they were known and compare models with each other."""
-    settings, parameters, _ = _configure(config)
-    known = bootstrap.models(parameters, settings.holidays)
+    settings, parameters, _ = _load_config(config)
+    available = bootstrap.models(parameters, settings.holidays)
     names = [name.strip() for name in models.split(",")]
     for name in names:
-        if name not in known:
+        if name not in available:
             raise InvalidValue(
-                "--models", f"{name!r} is no model", f"choose from {', '.join(known)}"
+                "--models", f"{name!r} is no model", f"choose from {', '.join(available)}"
             )
-    imported, timelines = _read(data, source, quarantine)
-    start, end = _span(first, last, imported.zone)
+    dataset, timelines = _read(data, source, quarantine)
+    start, end = _parse_period(first, last, dataset.zone)
     with progress_bar() as progress:
         result = backtest_models(
             timelines,
-            {name: known[name] for name in names},
+            {name: available[name] for name in names},
             source=source,
             start=start,
             end=end,
             last_day=last,
             refit=refit,
-            laws=oracle_of(data, timelines),
-            seen_law=seen_law_of(data, timelines),
+            curve_sources=oracle_sources(data, timelines),
+            scan_conditional_curve=scan_conditional_source(data, timelines),
             progress=progress,
         )
     if "simulated" in result["data"]:
         out.print("simulated parcels; the oracle knows all that is hidden: nobody can do better")
     print_rows(result["rows"], result["differences"])
-    shown = REFERENCE if REFERENCE in names else names[0]
-    print_failing(result, shown)
-    print_truth(result, shown)
+    headline_model = REFERENCE if REFERENCE in names else names[0]
+    print_failing(result, headline_model)
+    print_truth(result, headline_model)
     if pictures:
-        _draw(pictures, result, shown)
+        _draw(pictures, result, headline_model)
     _write_json(json_file, result)
 
 
@@ -326,22 +336,22 @@ def score(
         raise InvalidValue(
             "--out", f"{out_file.name} names no format", "end it with .csv or .parquet"
         )
-    settings, parameters, policy = _configure(config)
-    imported, timelines = _read(data, source, quarantine)
-    moment = _moment(as_of, imported.zone)
+    settings, parameters, policy = _load_config(config)
+    dataset, timelines = _read(data, source, quarantine)
+    moment = _parse_instant(as_of, dataset.zone)
     registry = Registry(settings.models)
     served = (
-        _newest(registry, moment, settings.holidays)
+        _newest_model(registry, moment, settings.holidays)
         if model is None
-        else _chosen(registry, model, moment, settings.holidays)
+        else _named_model(registry, model, moment, settings.holidays)
     )
     if served is None:
         err.print(f"no version had learned by {moment.isoformat()} and no further: training one")
         trained = registry.load(_train(timelines, settings, moment, source, parameters, policy))
-        served = ServedModel.unpack(trained, HazardModel, settings.holidays)
+        served = ModelBundle.from_version(trained, HazardModel, settings.holidays)
     with progress_bar() as progress:
         progress("scoring", 0, 1)
-        scored = score_parcels(timelines, served, to_instant(moment), policy=policy)
+        scored = score_dataset(timelines, served, to_instant(moment), policy=policy)
         progress("scored", 1, 1)
     print_scored(scored)
     if out_file:
@@ -375,7 +385,7 @@ def serve(
         # The application reads its settings where it is made.
         os.environ["ETA_DEMO"] = "1"
     settings = Settings.from_env(os.environ)
-    settings.require_callers()
+    settings.require_api_keys()
     if settings.is_demo and not is_loopback(host):
         raise InvalidValue(
             "--host",
@@ -383,7 +393,7 @@ def serve(
             "leave it out, or set ETA_API_KEYS and serve without the demo",
         )
     # What keeps the store from being opened is said here in one line, before the server starts.
-    open_own_store().close()
+    open_configured_store().close()
     import uvicorn  # of no use to the other commands, and slow to import
 
     uvicorn.run(
@@ -421,16 +431,16 @@ def promise_simulate(
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
     """Replay a promise policy on past orders: days promised, kept and saved, beside what was promised."""
-    settings, parameters, _ = _configure(config)
+    settings, parameters, _ = _load_config(config)
     if picture and picture.suffix not in (".png", ".svg"):
         raise InvalidValue(
             "--picture", f"{picture.name} names no format", "end it with .png or .svg"
         )
-    chosen = (
+    promise_policy = (
         None if policy is None else read_setting("--policy", str(policy), PromisePolicy.from_toml)
     )
-    imported, timelines = _read(data, source, quarantine)
-    start, end = _span(first, last, imported.zone)
+    dataset, timelines = _read(data, source, quarantine)
+    start, end = _parse_period(first, last, dataset.zone)
     with progress_bar() as progress:
         result = simulate_promise(
             timelines,
@@ -440,7 +450,7 @@ def promise_simulate(
             end=end,
             last_day=last,
             refit=refit,
-            policy=chosen,
+            policy=promise_policy,
             progress=progress,
         )
     print_promises(result)
@@ -449,11 +459,13 @@ def promise_simulate(
             [row for row in result["by_segment"] if row["segment"] == name]
             for name in ("month", "destination_region")
         )
-        named = (
-            f"the policy {chosen.version}" if chosen else "a policy at the shop's own on-time rate"
+        policy_label = (
+            f"the policy {promise_policy.version}"
+            if promise_policy
+            else "a policy at the shop's own on-time rate"
         )
         write_atomically(
-            picture, draw_promises(months, regions, named, picture.suffix.removeprefix("."))
+            picture, draw_promises(months, regions, policy_label, picture.suffix.removeprefix("."))
         )
         out.print(f"drew {escape(str(picture))}")
     _write_json(json_file, {name: value for name, value in result.items() if name != "orders"})
@@ -464,32 +476,32 @@ def list_models(json_file: JsonFile = None) -> None:
     """All versions, the one that learned furthest first."""
     registry = _registry()
     serving = registry.promoted()
-    table = Table("version", "learned through", "examples", "CRPS at purchase, days", "serves")
+    table = Table("version", "learned through", "examples", "CRPS at purchase, days", "active")
     rows: list[dict[str, Any]] = []
     for name in registry.names():
         try:
             manifest = registry.load(name).manifest
         except ModelCorrupted as error:
-            table.add_row(name, "[red]refused[/]", "", escape(str(error)), "")
-            rows.append({"version": name, "refused": str(error)})
+            table.add_row(name, "[red]rejected[/]", "", escape(str(error)), "")
+            rows.append({"version": name, "rejected": str(error)})
             continue
         table.add_row(
             name,
             manifest["data"]["through"],
             f"{manifest['data']['examples']:,}",
-            figure(checked(manifest, "crps_days")),
+            figure(checked_metric(manifest, "crps_days")),
             "yes" if name == serving else "",
         )
-        rows.append({"version": name, "data": manifest["data"], "serves": name == serving})
+        rows.append({"version": name, "data": manifest["data"], "active": name == serving})
     out.print(table)
-    _write_json(json_file, {"versions": rows, "serves": serving})
+    _write_json(json_file, {"versions": rows, "active": serving})
 
 
 @models_app.command()
 def show(version: Version, json_file: JsonFile = None) -> None:
     """What a version is made of and how it did against earlier days."""
     registry = _registry()
-    manifest = registry.load(_named(registry, version)).manifest
+    manifest = registry.load(_resolve_version(registry, version)).manifest
     print_check(manifest)
     out.print_json(json.dumps({name: value for name, value in manifest.items() if name != "check"}))
     _write_json(json_file, dict(manifest))
@@ -499,7 +511,7 @@ def show(version: Version, json_file: JsonFile = None) -> None:
 def promote(version: Version) -> None:
     """Make a version serve."""
     registry = _registry()
-    name = _named(registry, version)
+    name = _resolve_version(registry, version)
     registry.promote(name)
     out.print(f"{name} serves")
 
@@ -514,7 +526,7 @@ def rollback() -> None:
 def compare(version: Version, other: Version, json_file: JsonFile = None) -> None:
     """Two versions' checks, side by side; each was judged on the days before it learned."""
     registry = _registry()
-    version, other = _named(registry, version), _named(registry, other)
+    version, other = _resolve_version(registry, version), _resolve_version(registry, other)
     manifests = {name: registry.load(name).manifest for name in (version, other)}
     metrics = (
         "n",
@@ -534,7 +546,7 @@ def compare(version: Version, other: Version, json_file: JsonFile = None) -> Non
     table.add_row("judged on", *(days[name] or "no earlier days" for name in manifests))
     for metric in metrics:
         table.add_row(
-            metric, *(figure(checked(manifest, metric)) for manifest in manifests.values())
+            metric, *(figure(checked_metric(manifest, metric)) for manifest in manifests.values())
         )
     out.print(table)
     _write_json(json_file, {name: manifest["check"] for name, manifest in manifests.items()})
@@ -567,7 +579,7 @@ def _root(
     """Delivery dates that people can trust."""
 
 
-def _configure(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPolicy]:
+def _load_config(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPolicy]:
     """Settings, parameters of the model and delay policy."""
     settings = Settings.from_env(os.environ)
     if config is None:
@@ -600,22 +612,22 @@ def _configure(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPoli
     return settings, values.get("model", {}), DelayPolicy(**values.get("delays", {}))
 
 
-def _read(data: Path, source: str, quarantine: Path) -> tuple[Imported, Timelines]:
+def _read(data: Path, source: str, quarantine: Path) -> tuple[Dataset, Timelines]:
     with err.status(f"reading {escape(str(data))}"):
-        imported = read_data(data, source)
-        if not len(imported.shipments):
+        dataset = read_data(data, source)
+        if not len(dataset.shipments):
             raise SourceRejected(f"{data} holds no orders")
-        timelines = Timelines.from_frames(imported.shipments, imported.events)
+        timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     err.print(f"read {len(timelines):,} shipments and {len(timelines.event_code):,} scans")
-    for note, count in imported.notes.items():
+    for note, count in dataset.warnings.items():
         if count:
             err.print(f"  kept   {count:>7,}  {note}")
-    for reason, count in imported.rejected().items():
+    for reason, count in dataset.rejected().items():
         err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}")
-    if len(imported.quarantine):
-        _write_table(quarantine, imported.quarantine)
+    if len(dataset.quarantine):
+        _write_table(quarantine, dataset.quarantine)
         err.print(f"  rejected rows are in {escape(str(quarantine))}")
-    return imported, timelines
+    return dataset, timelines
 
 
 def _train(
@@ -632,44 +644,48 @@ def _train(
             Registry(settings.models),
             as_of=moment,
             source=source,
-            make=lambda: HazardModel(**parameters).observing(settings.holidays),
-            rivals=bootstrap.RIVALS,
+            make=lambda: HazardModel(**parameters).with_holidays(settings.holidays),
+            rivals=bootstrap.CHECK_BASELINES,
             policy=policy,
             progress=progress,
         )
 
 
-def _newest(registry: Registry, moment: datetime, holidays: Holidays) -> ServedModel | None:
+def _newest_model(
+    registry: Registry, moment: datetime, holidays: HolidayCalendar
+) -> ModelBundle | None:
     """The newest sound version that had not learned beyond ``moment``; what is refused on the way is said."""
     for name in registry.names():
         try:
             version = registry.load(name)
             if version.data_through <= moment:
-                return ServedModel.unpack(version, HazardModel, holidays)
+                return ModelBundle.from_version(version, HazardModel, holidays)
         except ModelCorrupted as error:
             err.print(f"[yellow]refused:[/] {escape(str(error))}")
     return None
 
 
-def _chosen(registry: Registry, name: str, moment: datetime, holidays: Holidays) -> ServedModel:
-    version = registry.load(_named(registry, name))
+def _named_model(
+    registry: Registry, name: str, moment: datetime, holidays: HolidayCalendar
+) -> ModelBundle:
+    version = registry.load(_resolve_version(registry, name))
     if version.data_through > moment:
         err.print(
             f"[yellow]note:[/] {version.name} has learned beyond {moment.isoformat()}: these answers know more than that morning did"
         )
-    return ServedModel.unpack(version, HazardModel, holidays)
+    return ModelBundle.from_version(version, HazardModel, holidays)
 
 
 def _registry() -> Registry:
     return Registry(Settings.from_env(os.environ).models)
 
 
-def _named(registry: Registry, version: str) -> str:
+def _resolve_version(registry: Registry, version: str) -> str:
     names = registry.names()
-    return names[0] if version == NEWEST and names else version
+    return names[0] if version == NEWEST_VERSION and names else version
 
 
-def _moment(text: str, zone: str) -> datetime:
+def _parse_instant(text: str, zone: str) -> datetime:
     try:
         moment = midnight(text, zone)
     except ValueError:
@@ -683,7 +699,7 @@ def _moment(text: str, zone: str) -> datetime:
     return moment
 
 
-def _midnight(text: str, field: str, zone: str) -> datetime:
+def _parse_date(text: str, field: str, zone: str) -> datetime:
     try:
         return midnight(
             datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=None).date().isoformat(),  # noqa: DTZ007  # a date alone
@@ -693,9 +709,9 @@ def _midnight(text: str, field: str, zone: str) -> datetime:
         raise InvalidValue(field, f"{text!r} is no date", "write it as 2018-05-15") from None
 
 
-def _span(first: str, last: str, zone: str) -> tuple[datetime, datetime]:
+def _parse_period(first: str, last: str, zone: str) -> tuple[datetime, datetime]:
     """The midnights at which the first of some days begins and the last ends."""
-    start, last_midnight = _midnight(first, "--from", zone), _midnight(last, "--to", zone)
+    start, last_midnight = _parse_date(first, "--from", zone), _parse_date(last, "--to", zone)
     if last_midnight < start:
         raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
     return start, last_midnight + timedelta(days=1)

@@ -19,10 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from eta.evaluation.coverage import ALL
-from eta.forecast.drift.estimate import AGES, CAP, Drift
-from eta.service.analysis.backtest import SEEN
+from eta.forecast.drift.estimate import AGE_CLASSES, MAX_LOG_RATE_RATIO, Drift
+from eta.service.analysis.backtest import SCAN_CONDITIONAL
 from eta.service.analysis.demo import Demo
-from eta.service.scoring.score_dataset import Scored
+from eta.service.scoring.score_dataset import ScoreTables
 
 #: Wide enough for every table where nobody's screen decides.
 _FILE_WIDTH = 160
@@ -128,10 +128,10 @@ def print_promises(result: Mapping[str, Any]) -> None:
     if late := result["late_costs_days"]:
         # Three digits, rounded up: the rate is kept.
         step = 10.0 ** (floor(log10(late)) - 2)
-        told = f"{ceil(late / step) * step:g}"
+        late_cost = f"{ceil(late / step) * step:g}"
         out.print(
             escape(
-                f"On the last day a late parcel counted for {told} days; to promise like that: [costs] with late = {told} in the policy file."
+                f"On the last day a late parcel counted for {late_cost} days; to promise like that: [costs] with late = {late_cost} in the policy file."
             )
         )
 
@@ -151,14 +151,14 @@ def print_failing(result: Mapping[str, Any], model: str) -> None:
         for name in row
         if name.startswith("holds_") and row[name] is not None
     ]
-    found = [entry for entry in result["failing"] if entry["model"] == model]
+    failing = [entry for entry in result["failing"] if entry["model"] == model]
     out.print(
-        f"\n[bold]Ranges of {model} that do not hold[/]: {len(found):,} of {len(verdicts):,} judged; all parcels, also those that have not arrived"
+        f"\n[bold]Ranges of {model} that do not hold[/]: {len(failing):,} of {len(verdicts):,} judged; all parcels, also those that have not arrived"
     )
-    if not found:
+    if not failing:
         return
     table = Table("moment", "segment", "value", "n", "range", "covers", "interval", "")
-    for entry in found[:_LINES]:
+    for entry in failing[:_LINES]:
         name = (
             f"{100 * entry['level']:.0f} %{', dates' if entry['range'].startswith('dates') else ''}"
         )
@@ -175,13 +175,17 @@ def print_failing(result: Mapping[str, Any], model: str) -> None:
             "too narrow" if entry["coverage"] < entry["level"] else "too wide",
         )
     out.print(table)
-    if len(found) > _LINES:
-        out.print(f"and {len(found) - _LINES:,} more: `failing` in the file that --json names")
+    if len(failing) > _LINES:
+        out.print(f"and {len(failing) - _LINES:,} more: `failing` in the file that --json names")
 
 
 def print_truth(result: Mapping[str, Any], model: str) -> None:
     """How far the curves of ``model`` are from the law that one parcel's scans leave, by phase."""
-    rows = [row for row in result["truth"] or [] if row["model"] == model and row["law"] == SEEN]
+    rows = [
+        row
+        for row in result["truth"] or []
+        if row["model"] == model and row["truth"] == SCAN_CONDITIONAL
+    ]
     if not rows:
         return
     out.print(
@@ -201,7 +205,7 @@ def print_truth(result: Mapping[str, Any], model: str) -> None:
         "crps_regret_days",
         "crps_regret_se_days",
         "median_bias_days",
-        "late_said",
+        "late_predicted",
         "late_true",
         "late_brier_regret",
     )
@@ -216,21 +220,21 @@ _GROUPS = 5
 
 def print_drift(drift: Drift) -> None:
     """How much faster parcels arrive than was learned, by how long they have been open, and where it differs most."""
-    table = Table("parcels", *(age.replace("_", " ") for age in AGES))
-    table.add_row("all", *map(_faster, drift.theta))
-    found = [
+    table = Table("parcels", *(age.replace("_", " ") for age in AGE_CLASSES))
+    table.add_row("all", *map(_faster, drift.log_rate_ratio))
+    groups = [
         (column, name, values)
-        for column, groups in drift.groups.items()
-        for name, values in groups.items()
+        for column, values_of_group in drift.groups.items()
+        for name, values in values_of_group.items()
     ]
-    for column, name, values in sorted(found, key=lambda entry: -np.abs(entry[2]).max())[:_GROUPS]:
-        table.add_row(f"{column} {escape(name)}", *map(_faster, drift.theta + values))
+    for column, name, values in sorted(groups, key=lambda entry: -np.abs(entry[2]).max())[:_GROUPS]:
+        table.add_row(f"{column} {escape(name)}", *map(_faster, drift.log_rate_ratio + values))
     out.print("arrivals an hour, against what was learned")
     out.print(table)
 
 
-def _faster(theta: float) -> str:
-    return f"{np.expm1(np.clip(theta, -CAP, CAP)):+.0%}"
+def _faster(log_rate_ratio: float) -> str:
+    return f"{np.expm1(np.clip(log_rate_ratio, -MAX_LOG_RATE_RATIO, MAX_LOG_RATE_RATIO)):+.0%}"
 
 
 def print_check(manifest: Mapping[str, Any]) -> None:
@@ -252,7 +256,7 @@ def print_check(manifest: Mapping[str, Any]) -> None:
     )
 
 
-def print_scored(scored: Scored) -> None:
+def print_scored(scored: ScoreTables) -> None:
     """How many parcels carry which flag."""
     table = Table("delay state", "parcels", "median P(late)")
     for state, part in scored.in_flight.groupby("delay_state", sort=True):
@@ -267,17 +271,17 @@ def print_scored(scored: Scored) -> None:
 
 def print_demo(demo: Demo) -> None:
     """The comparison, then one parcel in flight for every flag there is, with its curve."""
-    shown = ("purchase", "in_flight")
+    moments = ("purchase", "in_flight")
     out.print(
         f"[bold]Simulated parcels[/], replayed {demo.backtest['from']} to {demo.backtest['to']}; days, lower is better; the oracle knows all that is hidden"
     )
     print_rows(
-        [row for row in demo.backtest["rows"] if row["moment"] in shown],
+        [row for row in demo.backtest["rows"] if row["moment"] in moments],
         demo.backtest["differences"],
     )
     out.print(f"\n[bold]In flight[/] on {demo.as_of:%Y-%m-%d}:")
-    print_scored(Scored(demo.in_flight, demo.expired))
-    for parcel, chances in demo.examples:
+    print_scored(ScoreTables(demo.in_flight, demo.expired))
+    for parcel, probabilities in demo.examples:
         out.print(
             f"\n[bold]{parcel['shipment_id']}[/] {parcel['carrier']} {parcel['service_level']} to {parcel['destination_region']}, {parcel['status']}"
         )
@@ -288,14 +292,16 @@ def print_demo(demo: Demo) -> None:
             f"  arrives {_days(parcel['window_from'], parcel['window_to'])} with 80 %; {promise}"
         )
         out.print(f"  {parcel['delay_state']}{_why(parcel)}")
-        out.print(f"  {draw(chances)}  chance of each day from {demo.as_of:%a %d %b} on")
+        out.print(f"  {sparkline(probabilities)}  chance of each day from {demo.as_of:%a %d %b} on")
 
 
-def draw(chances: NDArray[np.float64]) -> str:
+def sparkline(probabilities: NDArray[np.float64]) -> str:
     """Chances, (D,), as a row of blocks, the highest a full one."""
     blocks = " ▁▂▃▄▅▆▇█"
-    heights = np.ceil(chances / max(chances.max(), 1e-9) * (len(blocks) - 1)).astype(int)
-    return "".join(blocks[height] for height in np.where(chances < 0.005, 0, heights))
+    heights = np.ceil(probabilities / max(probabilities.max(), 1e-9) * (len(blocks) - 1)).astype(
+        int
+    )
+    return "".join(blocks[height] for height in np.where(probabilities < 0.005, 0, heights))
 
 
 def _days(first: date | None, last: date | None) -> str:
@@ -315,8 +321,8 @@ def _why(parcel: pd.Series) -> str:
         return ""
     if pd.isna(parcel["evidence_kind"]):
         return f": {parcel['delay_reason']}"
-    usual = parcel["evidence_expected_upper_hours"]
-    limit = "" if pd.isna(usual) else f", nearly all within {usual:.0f} h"
+    typical_hours = parcel["evidence_expected_upper_hours"]
+    limit = "" if pd.isna(typical_hours) else f", nearly all within {typical_hours:.0f} h"
     return f": {parcel['delay_reason']} ({parcel['delay_party']}), {parcel['evidence_kind']} of {parcel['evidence_observed_hours']:.0f} h{limit}"
 
 
@@ -324,7 +330,7 @@ def _percent(share: float) -> str:
     return "-" if pd.isna(share) else f"{share:.0%}"
 
 
-def checked(manifest: Mapping[str, Any], metric: str) -> float | None:
+def checked_metric(manifest: Mapping[str, Any], metric: str) -> float | None:
     """A figure of the version's own check, at purchase."""
     rows = manifest["check"]["rows"] if manifest["check"] else []
     return next(

@@ -1,6 +1,6 @@
 """A client of the HTTP interface, for shops; it imports nothing else of ours, so that it starts at once."""
 
-from eta.client.calls import Refused, Unreachable
+from eta.client.calls import ProblemError, Unreachable
 from eta.client.client import Client
 
-__all__ = ["Client", "Refused", "Unreachable"]
+__all__ = ["Client", "ProblemError", "Unreachable"]

@@ -16,13 +16,13 @@ from urllib3.util import parse_url
 from eta.client.types import Problem
 
 #: With these the service did nothing of what was asked, and may do it later.
-_LATER = frozenset({429, 503})
+_RETRY_STATUSES = frozenset({429, 503})
 #: Seconds that one wait takes at most, whatever the answer wishes.
-_LONGEST_WAIT = 30
+_MAX_WAIT_SECONDS = 30
 _CONNECTIONS = 10
 
 
-class Refused(Exception):
+class ProblemError(Exception):
     """The service refused; ``problem`` says why, and its ``errors`` name each field and the mend."""
 
     def __init__(self, status: int, problem: Problem) -> None:
@@ -30,18 +30,18 @@ class Refused(Exception):
         self.status, self.problem = status, problem
 
     def __str__(self) -> str:
-        told = [
+        errors = [
             f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
             for error in self.problem["errors"]
         ]
-        return f"{self.status}: {'; '.join([self.problem['detail'], *told])}"
+        return f"{self.status}: {'; '.join([self.problem['detail'], *errors])}"
 
 
 class Unreachable(Exception):
     """No answer came in time, or none that is the service's."""
 
 
-class Calls:
+class BaseClient:
     """Connections to one service, which are kept and may be shared by threads.
 
     Args:
@@ -68,8 +68,8 @@ class Calls:
             raise_on_status=False,
             backoff_factor=0.2,
             backoff_jitter=0.2,
-            backoff_max=_LONGEST_WAIT,
-            retry_after_max=_LONGEST_WAIT,
+            backoff_max=_MAX_WAIT_SECONDS,
+            retry_after_max=_MAX_WAIT_SECONDS,
         )
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._pool = connection_from_url(
@@ -86,7 +86,7 @@ class Calls:
         """Gives the connections back."""
         self._pool.close()
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
@@ -103,9 +103,9 @@ class Calls:
             Refused: for a status that is not one of ``answers``.
             Unreachable: if there is none.
         """
-        later = _LATER.difference(answers)
+        retry_statuses = _RETRY_STATUSES.difference(answers)
         try:
-            answered = self._pool.request(
+            response = self._pool.request(
                 method,
                 self._path + path,
                 fields={
@@ -118,20 +118,20 @@ class Calls:
                     **({"Idempotency-Key": idempotency_key} if idempotency_key else {}),
                 },
                 retries=self._retry.new(
-                    status_forcelist=later,
-                    respect_retry_after_header=later == _LATER,
+                    status_forcelist=retry_statuses,
+                    respect_retry_after_header=retry_statuses == _RETRY_STATUSES,
                     # When a connection breaks nobody knows how much the service has done.
                     read=None if method == "GET" or idempotency_key else 0,
                 ),
             )
         except HTTPError as error:
             raise Unreachable(f"{method} {path}: {error}") from error
-        if answered.status not in answers:
-            raise Refused(answered.status, _problem(answered, path))
-        if answered.status == 204:
+        if response.status not in answers:
+            raise ProblemError(response.status, _problem(response, path))
+        if response.status == 204:
             return None
         try:
-            return answered.data.decode() if is_text else answered.json()
+            return response.data.decode() if is_text else response.json()
         except ValueError as error:
             raise Unreachable(f"{method} {path}: what answers is not the service") from error
 
@@ -146,16 +146,16 @@ def part(value: str) -> str:
     return quote(value, safe="")
 
 
-def _problem(answered: BaseHTTPResponse, path: str) -> Problem:
-    told: Problem = {
+def _problem(response: BaseHTTPResponse, path: str) -> Problem:
+    problem: Problem = {
         "type": "about:blank",
-        "title": answered.reason or "",
-        "status": answered.status,
+        "title": response.reason or "",
+        "status": response.status,
         "detail": "something between here and the service refused",
         "instance": path,
         "errors": [],
     }
-    if answered.headers.get("Content-Type", "").startswith("application/problem+json"):
+    if response.headers.get("Content-Type", "").startswith("application/problem+json"):
         with suppress(ValueError):
-            told.update(answered.json())
-    return told
+            problem.update(response.json())
+    return problem

@@ -14,10 +14,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Estimates
+         * Create Estimate
          * @description Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order.
          */
-        post: operations["estimates"];
+        post: operations["create_estimate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -34,10 +34,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Order Estimates
+         * Create Order Estimate
          * @description Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece.
          */
-        post: operations["order_estimates"];
+        post: operations["create_order_estimate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -52,10 +52,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Estimate
+         * Get Estimate
          * @description An estimate as it was shown.
          */
-        get: operations["estimate"];
+        get: operations["get_estimate"];
         put?: never;
         post?: never;
         delete?: never;
@@ -72,10 +72,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Estimate Schema Org
+         * Get Estimate Schema Org
          * @description The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates.
          */
-        get: operations["estimate_schema_org"];
+        get: operations["get_estimate_schema_org"];
         put?: never;
         post?: never;
         delete?: never;
@@ -94,10 +94,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ship By
+         * Calculate Ship By
          * @description The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order.
          */
-        post: operations["ship_by"];
+        post: operations["calculate_ship_by"];
         delete?: never;
         options?: never;
         head?: never;
@@ -114,10 +114,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Score
+         * Score Shipments
          * @description Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem.
          */
-        post: operations["score"];
+        post: operations["score_shipments"];
         delete?: never;
         options?: never;
         head?: never;
@@ -132,10 +132,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Models
+         * List Models
          * @description The versions there are, the one that learned furthest first, and which one serves.
          */
-        get: operations["models"];
+        get: operations["list_models"];
         put?: never;
         post?: never;
         delete?: never;
@@ -152,21 +152,21 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Shipments
+         * List Shipments
          * @description Shipments by their ids, in no order, or page by page; those that are not there are left out.
          */
-        get: operations["shipments"];
+        get: operations["list_shipments"];
         put?: never;
         /**
-         * Register
+         * Create Shipment
          * @description Registers a shipment: 201 if it was not there, 200 if it was, with the same facts, 409 if it was with others.
          */
-        post: operations["register"];
+        post: operations["create_shipment"];
         /**
-         * Erase By Number
+         * Delete Shipment By External Id
          * @description Erases the shipment with the shop's own number, with all that was told and said of it.
          */
-        delete: operations["erase_by_number"];
+        delete: operations["delete_shipment_by_external_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -180,24 +180,24 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Shipment
+         * Get Shipment
          * @description A shipment: its journey, its forecast, and what was said of it before.
          */
-        get: operations["shipment"];
+        get: operations["get_shipment"];
         put?: never;
         post?: never;
         /**
-         * Erase
+         * Delete Shipment
          * @description Erases a shipment with all that was told and said of it.
          */
-        delete: operations["erase"];
+        delete: operations["delete_shipment"];
         options?: never;
         head?: never;
         /**
-         * Correct
+         * Update Shipment
          * @description Says something else of a shipment from now on; what was said before stays on record.
          */
-        patch: operations["correct"];
+        patch: operations["update_shipment"];
         trace?: never;
     };
     "/v1/events": {
@@ -210,10 +210,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Record
+         * Create Events
          * @description Records scans, told in any order, late or again: one entry each, in order. JSON, or one scan a line (`application/x-ndjson`).
          */
-        post: operations["record"];
+        post: operations["create_events"];
         delete?: never;
         options?: never;
         head?: never;
@@ -228,10 +228,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Quarantine
+         * List Quarantine
          * @description Scans that cannot be right: they count for nothing.
          */
-        get: operations["quarantine"];
+        get: operations["list_quarantine"];
         put?: never;
         post?: never;
         delete?: never;
@@ -333,11 +333,11 @@ export interface components {
             longitude?: number | null;
         };
         /**
-         * AnswerCode
+         * AssessmentCode
          * @description Why an answer is as it is.
          * @enum {string}
          */
-        AnswerCode: "ok" | "may_never_arrive" | "too_little_support" | "no_model" | "expired" | "arrived" | "no_arrival_expected" | "not_known_yet";
+        AssessmentCode: "ok" | "may_never_arrive" | "too_little_support" | "no_model" | "expired" | "arrived" | "no_arrival_expected" | "not_known_yet";
         /**
          * Basis
          * @description What stands behind the answer.
@@ -359,10 +359,10 @@ export interface components {
             abstained: boolean;
         };
         /**
-         * CarrierAsked
+         * CarrierServiceIn
          * @description One of the services to compare; leave out what the shop does not choose.
          */
-        CarrierAsked: {
+        CarrierServiceIn: {
             /** Carrier Code */
             carrier_code?: string | null;
             /** Service Code */
@@ -382,46 +382,6 @@ export interface components {
              * @description In one currency for all; only compared.
              */
             price?: number | null;
-        };
-        /**
-         * CorrectionSent
-         * @description What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays.
-         */
-        CorrectionSent: {
-            /** Carrier Code */
-            carrier_code?: string | null;
-            /** Service Code */
-            service_code?: string | null;
-            /** Tracking Number */
-            tracking_number?: string | null;
-            weight?: components["schemas"]["Weight"] | null;
-            dimensions?: components["schemas"]["Dimensions"] | null;
-            /** Order Promised Delivery Date */
-            order_promised_delivery_date?: string | null;
-        };
-        /**
-         * Costs
-         * @description What it costs, in any one unit.
-         */
-        Costs: {
-            /**
-             * Late
-             * @description Of each parcel that comes late.
-             * @default 0
-             */
-            late?: number;
-            /**
-             * Late Day
-             * @description Of each day it is late.
-             * @default 0
-             */
-            late_day?: number;
-            /**
-             * Day
-             * @description Of each day later promised.
-             * @default 1
-             */
-            day?: number;
         };
         /**
          * Cutoff
@@ -493,6 +453,33 @@ export interface components {
             evidence: components["schemas"]["Evidence"][];
         };
         /**
+         * DelayFlag
+         * @description A delay flag; the one without an end stands.
+         */
+        DelayFlag: {
+            /** State */
+            state: string;
+            /** Reason Code */
+            reason_code: string | null;
+            /** Probability */
+            probability: number | null;
+            /**
+             * Raised At
+             * Format: date-time
+             */
+            raised_at: string;
+            /** Ended At */
+            ended_at: string | null;
+        };
+        /**
+         * DeletedCount
+         * @description How many shipments are gone, with all that was told and said of them.
+         */
+        DeletedCount: {
+            /** Deleted */
+            deleted: number;
+        };
+        /**
          * Dimensions
          * @description Outer sizes and their unit.
          */
@@ -518,36 +505,6 @@ export interface components {
             index: number;
             /** By */
             by: number;
-        };
-        /**
-         * Draft
-         * @description A promise policy to try.
-         */
-        Draft: {
-            /** On Time Rate */
-            on_time_rate?: number | null;
-            costs?: components["schemas"]["Costs"] | null;
-            /**
-             * Earliest Days
-             * @default 0
-             */
-            earliest_days?: number;
-            /** Latest Days */
-            latest_days?: number | null;
-        };
-        /**
-         * Erased
-         * @description How many shipments are gone, with all that was told and said of them.
-         */
-        Erased: {
-            /**
-             * Object
-             * @default Erased
-             * @constant
-             */
-            object?: "Erased";
-            /** Shipments */
-            shipments: number;
         };
         /**
          * EstimateRequest
@@ -579,7 +536,7 @@ export interface components {
              *       {}
              *     ]
              */
-            carriers?: components["schemas"]["CarrierAsked"][];
+            carriers?: components["schemas"]["CarrierServiceIn"][];
             /**
              * Order Time
              * @description When the order is placed; default: now.
@@ -599,18 +556,49 @@ export interface components {
              */
             desired_delivery_date?: string | null;
             /**
-             * Is Shown
+             * Save
              * @description The dates are shown to a customer: keep them, and name them by an `id`.
              * @default false
              */
-            is_shown?: boolean;
+            save?: boolean;
             /** @description A promise policy to try in the place of the one in force; nothing is kept. */
-            draft?: components["schemas"]["Draft"] | null;
+            promise_policy?: components["schemas"]["PromisePolicyIn"] | null;
             /**
              * Now Override
              * @description Answer as if it were this time; nothing is kept.
              */
             now_override?: string | null;
+        };
+        /**
+         * EstimateResponse
+         * @description One result a carrier service, in order.
+         */
+        EstimateResponse: {
+            /**
+             * Object
+             * @default estimate
+             * @constant
+             */
+            object?: "estimate";
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Model Version */
+            model_version: string | null;
+            /** Degraded */
+            degraded: boolean;
+            /** Results */
+            results: components["schemas"]["ServiceEstimate"][];
+            comparison: components["schemas"]["ServiceComparison"];
+            /** Messages */
+            messages: components["schemas"]["Message"][];
+            /**
+             * Id
+             * @description Names the estimate when the shipment is registered; only with `is_shown`.
+             */
+            id?: string | null;
         };
         /**
          * EstimatedPickup
@@ -638,93 +626,26 @@ export interface components {
             order_processing_time?: components["schemas"]["ProcessingTime"] | null;
         };
         /**
-         * EstimatedResult
-         * @description One answer about a carrier service.
+         * EventBatch
+         * @description Scans, in any order, told once or several times.
          */
-        EstimatedResult: {
-            /** Carrier Code */
-            carrier_code: string | null;
-            /** Service Code */
-            service_code: string | null;
-            /** Status */
-            status: string;
-            /** Phase */
-            phase: string;
-            /**
-             * Estimated Delivery Date
-             * @description The median date.
-             */
-            estimated_delivery_date: string | null;
-            /** Estimated Delivery Date Min */
-            estimated_delivery_date_min: string | null;
-            /** Estimated Delivery Date Max */
-            estimated_delivery_date_max: string | null;
-            /** Timezone */
-            timezone: string;
-            /** Timezone Source */
-            timezone_source: string;
-            time_in_transit: components["schemas"]["TimeInTransit"];
-            /**
-             * Confidence Level
-             * @description P(min <= arrival <= max) is at least this.
-             */
-            confidence_level: number;
-            /**
-             * Delivery Date Confidence
-             * @description P(arrival on or before the estimated date).
-             */
-            delivery_date_confidence: number | null;
-            confidence_code: components["schemas"]["AnswerCode"];
-            promise: components["schemas"]["Promise"] | null;
-            delay: components["schemas"]["Delay"];
-            basis: components["schemas"]["Basis"];
-            /** Model Version */
-            model_version: string | null;
-            /** Degraded */
-            degraded: boolean;
-            /**
-             * Ship On Date
-             * @description The local day at the origin on which it is most likely handed over; only with `estimated_pickup`.
-             */
-            ship_on_date: string | null;
-            /** @description Only with `estimated_pickup`. */
-            cutoff: components["schemas"]["Cutoff"] | null;
-            /**
-             * Desired Delivery Probability
-             * @description P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains.
-             */
-            desired_delivery_probability: number | null;
+        EventBatch: {
+            /** Events */
+            events: components["schemas"]["EventCreate"][];
         };
         /**
-         * Estimates
-         * @description One result a carrier service, in order.
+         * EventBatchResponse
+         * @description One entry a scan, in order; what is `stored` or `duplicate` is on the disk.
          */
-        Estimates: {
+        EventBatchResponse: {
             /**
              * Object
-             * @default Estimate
+             * @default event_batch
              * @constant
              */
-            object?: "Estimate";
-            /**
-             * As Of
-             * Format: date-time
-             */
-            as_of: string;
-            /** Model Version */
-            model_version: string | null;
-            /** Degraded */
-            degraded: boolean;
+            object?: "event_batch";
             /** Results */
-            results: components["schemas"]["EstimatedResult"][];
-            comparison: components["schemas"]["ServiceComparison"];
-            /** Messages */
-            messages: components["schemas"]["Message"][];
-            /**
-             * Id
-             * @description Names the estimate when the shipment is registered; only with `is_shown`.
-             */
-            id?: string | null;
+            results: (components["schemas"]["EventResult"] | components["schemas"]["EventProblem"])[];
         };
         /**
          * EventCode
@@ -733,50 +654,10 @@ export interface components {
          */
         EventCode: "order_created" | "order_approved" | "order_packed" | "label_created" | "manifest_received" | "picked_up" | "dropped_off" | "accepted" | "arrived_at_facility" | "departed_facility" | "sorted" | "linehaul_departed" | "linehaul_arrived" | "export_customs_started" | "export_customs_cleared" | "departed_origin_country" | "arrived_destination_country" | "import_customs_started" | "import_customs_held" | "import_customs_cleared" | "handed_to_partner" | "partner_received" | "arrived_at_delivery_depot" | "delivery_scheduled" | "delivery_rescheduled" | "out_for_delivery" | "delivery_attempted" | "available_for_pickup" | "picked_up_by_recipient" | "delivered" | "redirected" | "held" | "return_started" | "return_delivered" | "damaged" | "lost" | "cancelled" | "info";
         /**
-         * EventRefusal
-         * @description In the place of a result: the scan could not be recorded.
-         */
-        EventRefusal: {
-            problem: components["schemas"]["Problem"];
-        };
-        /**
-         * EventResult
-         * @description What became of a scan.
-         */
-        EventResult: {
-            status: components["schemas"]["Outcome"];
-            /** Event Id */
-            event_id: string;
-            /**
-             * Shipment Id
-             * @description Null as long as no shipment bears the number; then it counts for the one that will.
-             */
-            shipment_id: string | null;
-            /**
-             * Reason
-             * @description Why it was put aside.
-             */
-            reason: string | null;
-        };
-        /**
-         * EventResults
-         * @description One entry a scan, in order; what is `stored` or `duplicate` is on the disk.
-         */
-        EventResults: {
-            /**
-             * Object
-             * @default EventResults
-             * @constant
-             */
-            object?: "EventResults";
-            /** Results */
-            results: (components["schemas"]["EventResult"] | components["schemas"]["EventRefusal"])[];
-        };
-        /**
-         * EventSent
+         * EventCreate
          * @description One scan: of a shipment by its `shipment_id` or `external_id`, or of a carrier's number.
          */
-        EventSent: {
+        EventCreate: {
             /** Shipment Id */
             shipment_id?: string | null;
             /** External Id */
@@ -822,10 +703,10 @@ export interface components {
             place?: string | null;
         };
         /**
-         * EventTold
+         * EventInput
          * @description One scan.
          */
-        EventTold: {
+        EventInput: {
             /**
              * @description What happened.
              * @example accepted
@@ -856,12 +737,30 @@ export interface components {
             place?: string | null;
         };
         /**
-         * EventsSent
-         * @description Scans, in any order, told once or several times.
+         * EventProblem
+         * @description In the place of a result: the scan could not be recorded.
          */
-        EventsSent: {
-            /** Events */
-            events: components["schemas"]["EventSent"][];
+        EventProblem: {
+            problem: components["schemas"]["Problem"];
+        };
+        /**
+         * EventResult
+         * @description What became of a scan.
+         */
+        EventResult: {
+            status: components["schemas"]["RecordingStatus"];
+            /** Event Id */
+            event_id: string;
+            /**
+             * Shipment Id
+             * @description Null as long as no shipment bears the number; then it counts for the one that will.
+             */
+            shipment_id: string | null;
+            /**
+             * Reason
+             * @description Why it was put aside.
+             */
+            reason: string | null;
         };
         /**
          * Evidence
@@ -899,29 +798,35 @@ export interface components {
             type: string;
         };
         /**
-         * Flag
-         * @description A delay flag; the one without an end stands.
+         * FirstOrLastParcel
+         * @description The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon.
          */
-        Flag: {
-            /** State */
-            state: string;
-            /** Reason Code */
-            reason_code: string | null;
-            /** Probability */
-            probability: number | null;
+        FirstOrLastParcel: {
             /**
-             * Raised At
-             * Format: date-time
+             * Estimated Delivery Date
+             * @description The median date.
              */
-            raised_at: string;
-            /** Ended At */
-            ended_at: string | null;
+            estimated_delivery_date: string | null;
+            /** Estimated Delivery Date Min */
+            estimated_delivery_date_min: string | null;
+            /** Estimated Delivery Date Max */
+            estimated_delivery_date_max: string | null;
+            /**
+             * Delivery Date Confidence
+             * @description P(arrival on or before the estimated date).
+             */
+            delivery_date_confidence: number | null;
+            /**
+             * Desired Delivery Probability
+             * @description P(arrival on or before `desired_delivery_date`); null without one.
+             */
+            desired_delivery_probability: number | null;
         };
         /**
-         * HandoverChance
+         * HandoverProbability
          * @description A hand-over, and P(arrival on or before the desired day).
          */
-        HandoverChance: {
+        HandoverProbability: {
             /**
              * Handover At
              * Format: date-time
@@ -929,6 +834,15 @@ export interface components {
             handover_at: string;
             /** Probability */
             probability: number;
+        };
+        /**
+         * ItemProblem
+         * @description In the place of a result: the shipment could not be used.
+         */
+        ItemProblem: {
+            /** Shipment Id */
+            shipment_id: string | null;
+            problem: components["schemas"]["Problem"];
         };
         /**
          * JourneyEvent
@@ -1010,92 +924,33 @@ export interface components {
             data_through: string | null;
             /** Examples */
             examples: number | null;
-            /** Is Serving */
-            is_serving: boolean;
+            /** Is Active */
+            is_active: boolean;
             /** Is Promoted */
             is_promoted: boolean;
             /**
-             * Refused
+             * Rejected
              * @description Why it cannot serve.
              */
-            refused: string | null;
+            rejected: string | null;
         };
         /**
-         * Models
+         * ModelList
          * @description All versions, the one that learned furthest first.
          */
-        Models: {
+        ModelList: {
             /**
              * Object
-             * @default Models
+             * @default list
              * @constant
              */
-            object?: "Models";
-            /** Serves */
-            serves: string | null;
+            object?: "list";
+            /** Active */
+            active: string | null;
             /** Promoted */
             promoted: string | null;
             /** Results */
             results: components["schemas"]["ModelEntry"][];
-        };
-        /**
-         * OrderEnd
-         * @description The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon.
-         */
-        OrderEnd: {
-            /**
-             * Estimated Delivery Date
-             * @description The median date.
-             */
-            estimated_delivery_date: string | null;
-            /** Estimated Delivery Date Min */
-            estimated_delivery_date_min: string | null;
-            /** Estimated Delivery Date Max */
-            estimated_delivery_date_max: string | null;
-            /**
-             * Delivery Date Confidence
-             * @description P(arrival on or before the estimated date).
-             */
-            delivery_date_confidence: number | null;
-            /**
-             * Desired Delivery Probability
-             * @description P(arrival on or before `desired_delivery_date`); null without one.
-             */
-            desired_delivery_probability: number | null;
-        };
-        /**
-         * OrderEstimate
-         * @description When the first and the last parcel of an order arrive, and one result a piece, in order.
-         */
-        OrderEstimate: {
-            /**
-             * Object
-             * @default OrderEstimate
-             * @constant
-             */
-            object?: "OrderEstimate";
-            /**
-             * As Of
-             * Format: date-time
-             */
-            as_of: string;
-            /** Model Version */
-            model_version: string | null;
-            /** Degraded */
-            degraded: boolean;
-            /** @description Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date. */
-            code: components["schemas"]["AnswerCode"];
-            /**
-             * Confidence Level
-             * @description P(min <= arrival <= max) is at least this.
-             */
-            confidence_level: number;
-            first: components["schemas"]["OrderEnd"] | null;
-            /** @description Then the order is complete. */
-            last: components["schemas"]["OrderEnd"] | null;
-            dependence: components["schemas"]["PiecesDependence"];
-            /** Pieces */
-            pieces: components["schemas"]["EstimatedResult"][];
         };
         /**
          * OrderEstimateRequest
@@ -1103,8 +958,8 @@ export interface components {
          */
         OrderEstimateRequest: {
             destination_address: components["schemas"]["Address"];
-            /** Pieces */
-            pieces: components["schemas"]["PieceAsked"][];
+            /** Parcels */
+            parcels: components["schemas"]["OrderParcelIn"][];
             /**
              * Order Time
              * @description When the order is placed; default: now.
@@ -1123,16 +978,44 @@ export interface components {
             desired_delivery_date?: string | null;
         };
         /**
-         * Outcome
-         * @description What became of a scan that was told.
-         * @enum {string}
+         * OrderEstimateResponse
+         * @description When the first and the last parcel of an order arrive, and one result a piece, in order.
          */
-        Outcome: "stored" | "duplicate" | "quarantined";
+        OrderEstimateResponse: {
+            /**
+             * Object
+             * @default order_estimate
+             * @constant
+             */
+            object?: "order_estimate";
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Model Version */
+            model_version: string | null;
+            /** Degraded */
+            degraded: boolean;
+            /** @description Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date. */
+            code: components["schemas"]["AssessmentCode"];
+            /**
+             * Confidence Level
+             * @description P(min <= arrival <= max) is at least this.
+             */
+            confidence_level: number;
+            first: components["schemas"]["FirstOrLastParcel"] | null;
+            /** @description Then the order is complete. */
+            last: components["schemas"]["FirstOrLastParcel"] | null;
+            correlation: components["schemas"]["ParcelCorrelation"];
+            /** Parcels */
+            parcels: components["schemas"]["ServiceEstimate"][];
+        };
         /**
-         * PieceAsked
+         * OrderParcelIn
          * @description A parcel of an order, or several that are alike.
          */
-        PieceAsked: {
+        OrderParcelIn: {
             /** Carrier Code */
             carrier_code?: string | null;
             /** Service Code */
@@ -1162,20 +1045,66 @@ export interface components {
             estimated_pickup?: components["schemas"]["EstimatedPickup"] | null;
         };
         /**
-         * PiecesDependence
+         * ParcelCorrelation
          * @description How likely what holds up one parcel is to hold up another.
          */
-        PiecesDependence: {
+        ParcelCorrelation: {
             /**
-             * Correlation
+             * Value
              * @description Of the normal scores of two parcels, on average; null for a single one.
              */
-            correlation: number | null;
+            value: number | null;
             /**
-             * Learned From Pairs
+             * Sample Pairs
              * @description Pairs of past parcels behind it; 0 where it is assumed.
              */
-            learned_from_pairs: number | null;
+            sample_pairs: number | null;
+        };
+        /**
+         * Prediction
+         * @description One answer. Dates are local calendar days at the destination.
+         */
+        Prediction: {
+            /** Carrier Code */
+            carrier_code: string | null;
+            /** Service Code */
+            service_code: string | null;
+            /** Status */
+            status: string;
+            /** Phase */
+            phase: string;
+            /**
+             * Estimated Delivery Date
+             * @description The median date.
+             */
+            estimated_delivery_date: string | null;
+            /** Estimated Delivery Date Min */
+            estimated_delivery_date_min: string | null;
+            /** Estimated Delivery Date Max */
+            estimated_delivery_date_max: string | null;
+            /** Timezone */
+            timezone: string;
+            /** Timezone Source */
+            timezone_source: string;
+            time_in_transit: components["schemas"]["TimeInTransit"];
+            /**
+             * Confidence Level
+             * @description P(min <= arrival <= max) is at least this.
+             */
+            confidence_level: number;
+            /**
+             * Delivery Date Confidence
+             * @description P(arrival on or before the estimated date).
+             */
+            delivery_date_confidence: number | null;
+            confidence_code: components["schemas"]["AssessmentCode"];
+            promise: components["schemas"]["Promise"] | null;
+            delay: components["schemas"]["Delay"];
+            basis: components["schemas"]["Basis"];
+            /** Model Version */
+            model_version: string | null;
+            /** Degraded */
+            degraded: boolean;
         };
         /**
          * Problem
@@ -1220,10 +1149,10 @@ export interface components {
              */
             value?: number | null;
             /**
-             * Chances
+             * Probabilities
              * @description P(0 days), P(1 day), ... in the place of one value.
              */
-            chances?: number[] | null;
+            probabilities?: number[] | null;
         };
         /**
          * Promise
@@ -1236,10 +1165,10 @@ export interface components {
              */
             date: string;
             /**
-             * Is Ours
+             * Is Proposed
              * @description We propose it; nobody has promised it yet.
              */
-            is_ours: boolean;
+            is_proposed: boolean;
             /**
              * Policy
              * @description Version of the policy that chose it; null for a promise that was given, a draft, and the default.
@@ -1249,16 +1178,56 @@ export interface components {
             on_time_probability: number | null;
         };
         /**
-         * Quarantine
+         * PromiseCostsIn
+         * @description What it costs, in any one unit.
+         */
+        PromiseCostsIn: {
+            /**
+             * Late
+             * @description Of each parcel that comes late.
+             * @default 0
+             */
+            late?: number;
+            /**
+             * Late Day
+             * @description Of each day it is late.
+             * @default 0
+             */
+            late_day?: number;
+            /**
+             * Day
+             * @description Of each day later promised.
+             * @default 1
+             */
+            day?: number;
+        };
+        /**
+         * PromisePolicyIn
+         * @description A promise policy to try.
+         */
+        PromisePolicyIn: {
+            /** On Time Rate */
+            on_time_rate?: number | null;
+            costs?: components["schemas"]["PromiseCostsIn"] | null;
+            /**
+             * Earliest Days
+             * @default 0
+             */
+            earliest_days?: number;
+            /** Latest Days */
+            latest_days?: number | null;
+        };
+        /**
+         * QuarantineList
          * @description A page of scans that were put aside.
          */
-        Quarantine: {
+        QuarantineList: {
             /**
              * Object
-             * @default Quarantine
+             * @default list
              * @constant
              */
-            object?: "Quarantine";
+            object?: "list";
             /** Results */
             results: components["schemas"]["QuarantinedEvent"][];
             /** Next Cursor */
@@ -1321,79 +1290,11 @@ export interface components {
             details: string[];
         };
         /**
-         * Refusal
-         * @description In the place of a result: the shipment could not be used.
+         * RecordingStatus
+         * @description What became of a scan that was told.
+         * @enum {string}
          */
-        Refusal: {
-            /** Shipment Id */
-            shipment_id: string | null;
-            problem: components["schemas"]["Problem"];
-        };
-        /**
-         * Registered
-         * @description A shipment that is followed.
-         */
-        Registered: {
-            /**
-             * Object
-             * @default Registered
-             * @constant
-             */
-            object?: "Registered";
-            /** Id */
-            id: string;
-            /**
-             * Is New
-             * @description It was not there before.
-             */
-            is_new: boolean;
-        };
-        /**
-         * Result
-         * @description One answer. Dates are local calendar days at the destination.
-         */
-        Result: {
-            /** Carrier Code */
-            carrier_code: string | null;
-            /** Service Code */
-            service_code: string | null;
-            /** Status */
-            status: string;
-            /** Phase */
-            phase: string;
-            /**
-             * Estimated Delivery Date
-             * @description The median date.
-             */
-            estimated_delivery_date: string | null;
-            /** Estimated Delivery Date Min */
-            estimated_delivery_date_min: string | null;
-            /** Estimated Delivery Date Max */
-            estimated_delivery_date_max: string | null;
-            /** Timezone */
-            timezone: string;
-            /** Timezone Source */
-            timezone_source: string;
-            time_in_transit: components["schemas"]["TimeInTransit"];
-            /**
-             * Confidence Level
-             * @description P(min <= arrival <= max) is at least this.
-             */
-            confidence_level: number;
-            /**
-             * Delivery Date Confidence
-             * @description P(arrival on or before the estimated date).
-             */
-            delivery_date_confidence: number | null;
-            confidence_code: components["schemas"]["AnswerCode"];
-            promise: components["schemas"]["Promise"] | null;
-            delay: components["schemas"]["Delay"];
-            basis: components["schemas"]["Basis"];
-            /** Model Version */
-            model_version: string | null;
-            /** Degraded */
-            degraded: boolean;
-        };
+        RecordingStatus: "stored" | "duplicate" | "quarantined";
         /**
          * Revision
          * @description An answer as it was given, where it differed from the one before.
@@ -1408,7 +1309,7 @@ export interface components {
              * Cause
              * @enum {string}
              */
-            cause: "first" | "scan" | "correction" | "model" | "time";
+            cause: "created" | "event" | "update" | "model" | "time";
             /** Confidence Code */
             confidence_code: string;
             /** Status */
@@ -1429,6 +1330,29 @@ export interface components {
             model_version: string | null;
         };
         /**
+         * ScoreList
+         * @description One entry a shipment, in order.
+         */
+        ScoreList: {
+            /**
+             * Object
+             * @default list
+             * @constant
+             */
+            object?: "list";
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Model Version */
+            model_version: string | null;
+            /** Degraded */
+            degraded: boolean;
+            /** Results */
+            results: (components["schemas"]["ShipmentScore"] | components["schemas"]["ItemProblem"])[];
+        };
+        /**
          * ScoreRequest
          * @description Shipments told whole; nothing of them is kept.
          */
@@ -1445,78 +1369,7 @@ export interface components {
              */
             confidence_level?: number;
             /** Shipments */
-            shipments: components["schemas"]["ShipmentTold"][];
-        };
-        /**
-         * ScoredResult
-         * @description One answer about a shipment, under its own number.
-         */
-        ScoredResult: {
-            /** Carrier Code */
-            carrier_code: string | null;
-            /** Service Code */
-            service_code: string | null;
-            /** Status */
-            status: string;
-            /** Phase */
-            phase: string;
-            /**
-             * Estimated Delivery Date
-             * @description The median date.
-             */
-            estimated_delivery_date: string | null;
-            /** Estimated Delivery Date Min */
-            estimated_delivery_date_min: string | null;
-            /** Estimated Delivery Date Max */
-            estimated_delivery_date_max: string | null;
-            /** Timezone */
-            timezone: string;
-            /** Timezone Source */
-            timezone_source: string;
-            time_in_transit: components["schemas"]["TimeInTransit"];
-            /**
-             * Confidence Level
-             * @description P(min <= arrival <= max) is at least this.
-             */
-            confidence_level: number;
-            /**
-             * Delivery Date Confidence
-             * @description P(arrival on or before the estimated date).
-             */
-            delivery_date_confidence: number | null;
-            confidence_code: components["schemas"]["AnswerCode"];
-            promise: components["schemas"]["Promise"] | null;
-            delay: components["schemas"]["Delay"];
-            basis: components["schemas"]["Basis"];
-            /** Model Version */
-            model_version: string | null;
-            /** Degraded */
-            degraded: boolean;
-            /** Shipment Id */
-            shipment_id: string | null;
-        };
-        /**
-         * Scores
-         * @description One entry a shipment, in order.
-         */
-        Scores: {
-            /**
-             * Object
-             * @default Scores
-             * @constant
-             */
-            object?: "Scores";
-            /**
-             * As Of
-             * Format: date-time
-             */
-            as_of: string;
-            /** Model Version */
-            model_version: string | null;
-            /** Degraded */
-            degraded: boolean;
-            /** Results */
-            results: (components["schemas"]["ScoredResult"] | components["schemas"]["Refusal"])[];
+            shipments: components["schemas"]["ShipmentInput"][];
         };
         /**
          * ServiceComparison
@@ -1551,6 +1404,64 @@ export interface components {
             /** Service Code */
             service_code: string | null;
             shipping_delivery_time: components["schemas"]["ShippingDeliveryTime"];
+        };
+        /**
+         * ServiceEstimate
+         * @description One answer about a carrier service.
+         */
+        ServiceEstimate: {
+            /** Carrier Code */
+            carrier_code: string | null;
+            /** Service Code */
+            service_code: string | null;
+            /** Status */
+            status: string;
+            /** Phase */
+            phase: string;
+            /**
+             * Estimated Delivery Date
+             * @description The median date.
+             */
+            estimated_delivery_date: string | null;
+            /** Estimated Delivery Date Min */
+            estimated_delivery_date_min: string | null;
+            /** Estimated Delivery Date Max */
+            estimated_delivery_date_max: string | null;
+            /** Timezone */
+            timezone: string;
+            /** Timezone Source */
+            timezone_source: string;
+            time_in_transit: components["schemas"]["TimeInTransit"];
+            /**
+             * Confidence Level
+             * @description P(min <= arrival <= max) is at least this.
+             */
+            confidence_level: number;
+            /**
+             * Delivery Date Confidence
+             * @description P(arrival on or before the estimated date).
+             */
+            delivery_date_confidence: number | null;
+            confidence_code: components["schemas"]["AssessmentCode"];
+            promise: components["schemas"]["Promise"] | null;
+            delay: components["schemas"]["Delay"];
+            basis: components["schemas"]["Basis"];
+            /** Model Version */
+            model_version: string | null;
+            /** Degraded */
+            degraded: boolean;
+            /**
+             * Ship On Date
+             * @description The local day at the origin on which it is most likely handed over; only with `estimated_pickup`.
+             */
+            ship_on_date: string | null;
+            /** @description Only with `estimated_pickup`. */
+            cutoff: components["schemas"]["Cutoff"] | null;
+            /**
+             * Desired Delivery Probability
+             * @description P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains.
+             */
+            desired_delivery_probability: number | null;
         };
         /**
          * ShipByCode
@@ -1588,7 +1499,7 @@ export interface components {
              *       {}
              *     ]
              */
-            carriers?: components["schemas"]["CarrierAsked"][];
+            carriers?: components["schemas"]["CarrierServiceIn"][];
             /**
              * Order Time
              * @description When the order is placed; default: now.
@@ -1616,6 +1527,29 @@ export interface components {
             handover_time?: string;
         };
         /**
+         * ShipByResponse
+         * @description One result a carrier service, in order.
+         */
+        ShipByResponse: {
+            /**
+             * Object
+             * @default ship_by
+             * @constant
+             */
+            object?: "ship_by";
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Model Version */
+            model_version: string | null;
+            /** Degraded */
+            degraded: boolean;
+            /** Results */
+            results: components["schemas"]["ShipByResult"][];
+        };
+        /**
          * ShipByResult
          * @description The latest hand-over to one carrier service.
          */
@@ -1633,33 +1567,10 @@ export interface components {
             /** Probability */
             probability: number | null;
             /**
-             * Chances
+             * Probabilities
              * @description Of every day that was looked at, earliest first.
              */
-            chances: components["schemas"]["HandoverChance"][];
-        };
-        /**
-         * ShipBys
-         * @description One result a carrier service, in order.
-         */
-        ShipBys: {
-            /**
-             * Object
-             * @default ShipBy
-             * @constant
-             */
-            object?: "ShipBy";
-            /**
-             * As Of
-             * Format: date-time
-             */
-            as_of: string;
-            /** Model Version */
-            model_version: string | null;
-            /** Degraded */
-            degraded: boolean;
-            /** Results */
-            results: components["schemas"]["ShipByResult"][];
+            probabilities: components["schemas"]["HandoverProbability"][];
         };
         /**
          * Shipment
@@ -1668,10 +1579,10 @@ export interface components {
         Shipment: {
             /**
              * Object
-             * @default Shipment
+             * @default shipment
              * @constant
              */
-            object?: "Shipment";
+            object?: "shipment";
             /** Id */
             id: string;
             /** External Id */
@@ -1704,7 +1615,7 @@ export interface components {
              * @description When nearly all parcels of its stage have been scanned again.
              */
             expected_next_scan_by: string | null;
-            forecast: components["schemas"]["Result"];
+            forecast: components["schemas"]["Prediction"];
             /**
              * Journey
              * @description In the order in which it happened.
@@ -1713,15 +1624,15 @@ export interface components {
             /** Revisions */
             revisions: components["schemas"]["Revision"][];
             /** Flags */
-            flags: components["schemas"]["Flag"][];
+            flags: components["schemas"]["DelayFlag"][];
             /** Versions */
-            versions: components["schemas"]["Version"][];
+            versions: components["schemas"]["ShipmentVersion"][];
         };
         /**
-         * ShipmentSent
+         * ShipmentCreate
          * @description A shipment that is to be followed.
          */
-        ShipmentSent: {
+        ShipmentCreate: {
             origin_address: components["schemas"]["Address"];
             destination_address: components["schemas"]["Address"];
             weight?: components["schemas"]["Weight"] | null;
@@ -1769,10 +1680,10 @@ export interface components {
             estimate_id?: string | null;
         };
         /**
-         * ShipmentTold
+         * ShipmentInput
          * @description An order and what the carrier has said of it.
          */
-        ShipmentTold: {
+        ShipmentInput: {
             origin_address: components["schemas"]["Address"];
             destination_address: components["schemas"]["Address"];
             weight?: components["schemas"]["Weight"] | null;
@@ -1812,19 +1723,19 @@ export interface components {
              * Events
              * @default []
              */
-            events?: components["schemas"]["EventTold"][];
+            events?: components["schemas"]["EventInput"][];
         };
         /**
-         * Shipments
+         * ShipmentList
          * @description A page of shipments, in the order of their ids.
          */
-        Shipments: {
+        ShipmentList: {
             /**
              * Object
-             * @default Shipments
+             * @default list
              * @constant
              */
-            object?: "Shipments";
+            object?: "list";
             /**
              * As Of
              * Format: date-time
@@ -1841,6 +1752,106 @@ export interface components {
              * @description Send it as `cursor` for the next page; null after the last.
              */
             next_cursor: string | null;
+        };
+        /**
+         * ShipmentReference
+         * @description A shipment that is followed.
+         */
+        ShipmentReference: {
+            /**
+             * Object
+             * @default shipment
+             * @constant
+             */
+            object?: "shipment";
+            /** Id */
+            id: string;
+            /**
+             * Created
+             * @description It was not there before.
+             */
+            created: boolean;
+        };
+        /**
+         * ShipmentScore
+         * @description One answer about a shipment, under its own number.
+         */
+        ShipmentScore: {
+            /** Carrier Code */
+            carrier_code: string | null;
+            /** Service Code */
+            service_code: string | null;
+            /** Status */
+            status: string;
+            /** Phase */
+            phase: string;
+            /**
+             * Estimated Delivery Date
+             * @description The median date.
+             */
+            estimated_delivery_date: string | null;
+            /** Estimated Delivery Date Min */
+            estimated_delivery_date_min: string | null;
+            /** Estimated Delivery Date Max */
+            estimated_delivery_date_max: string | null;
+            /** Timezone */
+            timezone: string;
+            /** Timezone Source */
+            timezone_source: string;
+            time_in_transit: components["schemas"]["TimeInTransit"];
+            /**
+             * Confidence Level
+             * @description P(min <= arrival <= max) is at least this.
+             */
+            confidence_level: number;
+            /**
+             * Delivery Date Confidence
+             * @description P(arrival on or before the estimated date).
+             */
+            delivery_date_confidence: number | null;
+            confidence_code: components["schemas"]["AssessmentCode"];
+            promise: components["schemas"]["Promise"] | null;
+            delay: components["schemas"]["Delay"];
+            basis: components["schemas"]["Basis"];
+            /** Model Version */
+            model_version: string | null;
+            /** Degraded */
+            degraded: boolean;
+            /** Shipment Id */
+            shipment_id: string | null;
+        };
+        /**
+         * ShipmentUpdate
+         * @description What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays.
+         */
+        ShipmentUpdate: {
+            /** Carrier Code */
+            carrier_code?: string | null;
+            /** Service Code */
+            service_code?: string | null;
+            /** Tracking Number */
+            tracking_number?: string | null;
+            weight?: components["schemas"]["Weight"] | null;
+            dimensions?: components["schemas"]["Dimensions"] | null;
+            /** Order Promised Delivery Date */
+            order_promised_delivery_date?: string | null;
+        };
+        /**
+         * ShipmentVersion
+         * @description Under which number the shipment was followed, and since when.
+         */
+        ShipmentVersion: {
+            /**
+             * Recorded At
+             * Format: date-time
+             */
+            recorded_at: string;
+            /** Carrier Code */
+            carrier_code: string | null;
+            /** Service Code */
+            service_code: string | null;
+            /** Tracking Number */
+            tracking_number: string | null;
         };
         /**
          * ShippingDeliveryTime
@@ -1873,10 +1884,10 @@ export interface components {
         ShippingDeliveryTimes: {
             /**
              * Object
-             * @default ShippingDeliveryTimes
+             * @default shipping_delivery_times
              * @constant
              */
-            object?: "ShippingDeliveryTimes";
+            object?: "shipping_delivery_times";
             /** Id */
             id: string;
             /** Results */
@@ -1915,23 +1926,6 @@ export interface components {
             percentile_99: number | null;
         };
         /**
-         * Version
-         * @description Under which number the shipment was followed, and since when.
-         */
-        Version: {
-            /**
-             * Known At
-             * Format: date-time
-             */
-            known_at: string;
-            /** Carrier Code */
-            carrier_code: string | null;
-            /** Service Code */
-            service_code: string | null;
-            /** Tracking Number */
-            tracking_number: string | null;
-        };
-        /**
          * Weight
          * @description A weight and its unit, which is never guessed.
          */
@@ -1952,76 +1946,76 @@ export interface components {
     pathItems: never;
 }
 export type Address = components['schemas']['Address'];
-export type AnswerCode = components['schemas']['AnswerCode'];
+export type AssessmentCode = components['schemas']['AssessmentCode'];
 export type Basis = components['schemas']['Basis'];
-export type CarrierAsked = components['schemas']['CarrierAsked'];
-export type CorrectionSent = components['schemas']['CorrectionSent'];
-export type Costs = components['schemas']['Costs'];
+export type CarrierServiceIn = components['schemas']['CarrierServiceIn'];
 export type Cutoff = components['schemas']['Cutoff'];
 export type DayRange = components['schemas']['DayRange'];
 export type Delay = components['schemas']['Delay'];
+export type DelayFlag = components['schemas']['DelayFlag'];
+export type DeletedCount = components['schemas']['DeletedCount'];
 export type Dimensions = components['schemas']['Dimensions'];
 export type Dominated = components['schemas']['Dominated'];
-export type Draft = components['schemas']['Draft'];
-export type Erased = components['schemas']['Erased'];
 export type EstimateRequest = components['schemas']['EstimateRequest'];
+export type EstimateResponse = components['schemas']['EstimateResponse'];
 export type EstimatedPickup = components['schemas']['EstimatedPickup'];
-export type EstimatedResult = components['schemas']['EstimatedResult'];
-export type Estimates = components['schemas']['Estimates'];
+export type EventBatch = components['schemas']['EventBatch'];
+export type EventBatchResponse = components['schemas']['EventBatchResponse'];
 export type EventCode = components['schemas']['EventCode'];
-export type EventRefusal = components['schemas']['EventRefusal'];
+export type EventCreate = components['schemas']['EventCreate'];
+export type EventInput = components['schemas']['EventInput'];
+export type EventProblem = components['schemas']['EventProblem'];
 export type EventResult = components['schemas']['EventResult'];
-export type EventResults = components['schemas']['EventResults'];
-export type EventSent = components['schemas']['EventSent'];
-export type EventTold = components['schemas']['EventTold'];
-export type EventsSent = components['schemas']['EventsSent'];
 export type Evidence = components['schemas']['Evidence'];
 export type FieldError = components['schemas']['FieldError'];
-export type Flag = components['schemas']['Flag'];
-export type HandoverChance = components['schemas']['HandoverChance'];
+export type FirstOrLastParcel = components['schemas']['FirstOrLastParcel'];
+export type HandoverProbability = components['schemas']['HandoverProbability'];
+export type ItemProblem = components['schemas']['ItemProblem'];
 export type JourneyEvent = components['schemas']['JourneyEvent'];
 export type Liveness = components['schemas']['Liveness'];
 export type Message = components['schemas']['Message'];
 export type ModelEntry = components['schemas']['ModelEntry'];
-export type Models = components['schemas']['Models'];
-export type OrderEnd = components['schemas']['OrderEnd'];
-export type OrderEstimate = components['schemas']['OrderEstimate'];
+export type ModelList = components['schemas']['ModelList'];
 export type OrderEstimateRequest = components['schemas']['OrderEstimateRequest'];
-export type Outcome = components['schemas']['Outcome'];
-export type PieceAsked = components['schemas']['PieceAsked'];
-export type PiecesDependence = components['schemas']['PiecesDependence'];
+export type OrderEstimateResponse = components['schemas']['OrderEstimateResponse'];
+export type OrderParcelIn = components['schemas']['OrderParcelIn'];
+export type ParcelCorrelation = components['schemas']['ParcelCorrelation'];
+export type Prediction = components['schemas']['Prediction'];
 export type Problem = components['schemas']['Problem'];
 export type ProcessingTime = components['schemas']['ProcessingTime'];
 export type Promise = components['schemas']['Promise'];
-export type Quarantine = components['schemas']['Quarantine'];
+export type PromiseCostsIn = components['schemas']['PromiseCostsIn'];
+export type PromisePolicyIn = components['schemas']['PromisePolicyIn'];
+export type QuarantineList = components['schemas']['QuarantineList'];
 export type QuarantinedEvent = components['schemas']['QuarantinedEvent'];
 export type Readiness = components['schemas']['Readiness'];
-export type Refusal = components['schemas']['Refusal'];
-export type Registered = components['schemas']['Registered'];
-export type Result = components['schemas']['Result'];
+export type RecordingStatus = components['schemas']['RecordingStatus'];
 export type Revision = components['schemas']['Revision'];
+export type ScoreList = components['schemas']['ScoreList'];
 export type ScoreRequest = components['schemas']['ScoreRequest'];
-export type ScoredResult = components['schemas']['ScoredResult'];
-export type Scores = components['schemas']['Scores'];
 export type ServiceComparison = components['schemas']['ServiceComparison'];
 export type ServiceDeliveryTime = components['schemas']['ServiceDeliveryTime'];
+export type ServiceEstimate = components['schemas']['ServiceEstimate'];
 export type ShipByCode = components['schemas']['ShipByCode'];
 export type ShipByRequest = components['schemas']['ShipByRequest'];
+export type ShipByResponse = components['schemas']['ShipByResponse'];
 export type ShipByResult = components['schemas']['ShipByResult'];
-export type ShipBys = components['schemas']['ShipBys'];
 export type Shipment = components['schemas']['Shipment'];
-export type ShipmentSent = components['schemas']['ShipmentSent'];
-export type ShipmentTold = components['schemas']['ShipmentTold'];
-export type Shipments = components['schemas']['Shipments'];
+export type ShipmentCreate = components['schemas']['ShipmentCreate'];
+export type ShipmentInput = components['schemas']['ShipmentInput'];
+export type ShipmentList = components['schemas']['ShipmentList'];
+export type ShipmentReference = components['schemas']['ShipmentReference'];
+export type ShipmentScore = components['schemas']['ShipmentScore'];
+export type ShipmentUpdate = components['schemas']['ShipmentUpdate'];
+export type ShipmentVersion = components['schemas']['ShipmentVersion'];
 export type ShippingDeliveryTime = components['schemas']['ShippingDeliveryTime'];
 export type ShippingDeliveryTimes = components['schemas']['ShippingDeliveryTimes'];
 export type Status = components['schemas']['Status'];
 export type TimeInTransit = components['schemas']['TimeInTransit'];
-export type Version = components['schemas']['Version'];
 export type Weight = components['schemas']['Weight'];
 export type $defs = Record<string, never>;
 export interface operations {
-    estimates: {
+    create_estimate: {
         parameters: {
             query?: never;
             header?: never;
@@ -2040,7 +2034,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Estimates"];
+                    "application/json": components["schemas"]["EstimateResponse"];
                 };
             };
             /** @description The connection broke. */
@@ -2135,7 +2129,7 @@ export interface operations {
             };
         };
     };
-    order_estimates: {
+    create_order_estimate: {
         parameters: {
             query?: never;
             header?: never;
@@ -2154,7 +2148,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["OrderEstimate"];
+                    "application/json": components["schemas"]["OrderEstimateResponse"];
                 };
             };
             /** @description The connection broke. */
@@ -2249,7 +2243,7 @@ export interface operations {
             };
         };
     };
-    estimate: {
+    get_estimate: {
         parameters: {
             query?: never;
             header?: never;
@@ -2266,7 +2260,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Estimates"];
+                    "application/json": components["schemas"]["EstimateResponse"];
                 };
             };
             /** @description No valid key. */
@@ -2334,7 +2328,7 @@ export interface operations {
             };
         };
     };
-    estimate_schema_org: {
+    get_estimate_schema_org: {
         parameters: {
             query?: never;
             header?: never;
@@ -2419,7 +2413,7 @@ export interface operations {
             };
         };
     };
-    ship_by: {
+    calculate_ship_by: {
         parameters: {
             query?: never;
             header?: never;
@@ -2438,7 +2432,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ShipBys"];
+                    "application/json": components["schemas"]["ShipByResponse"];
                 };
             };
             /** @description The connection broke. */
@@ -2533,7 +2527,7 @@ export interface operations {
             };
         };
     };
-    score: {
+    score_shipments: {
         parameters: {
             query?: never;
             header?: never;
@@ -2552,7 +2546,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Scores"];
+                    "application/json": components["schemas"]["ScoreList"];
                 };
             };
             /** @description The connection broke. */
@@ -2647,7 +2641,7 @@ export interface operations {
             };
         };
     };
-    models: {
+    list_models: {
         parameters: {
             query?: never;
             header?: never;
@@ -2662,7 +2656,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Models"];
+                    "application/json": components["schemas"]["ModelList"];
                 };
             };
             /** @description No valid key. */
@@ -2721,7 +2715,7 @@ export interface operations {
             };
         };
     };
-    shipments: {
+    list_shipments: {
         parameters: {
             query?: {
                 /** @description Up to 100 ids, comma-separated. */
@@ -2747,7 +2741,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Shipments"];
+                    "application/json": components["schemas"]["ShipmentList"];
                 };
             };
             /** @description No valid key. */
@@ -2806,7 +2800,7 @@ export interface operations {
             };
         };
     };
-    register: {
+    create_shipment: {
         parameters: {
             query?: never;
             header?: {
@@ -2818,7 +2812,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ShipmentSent"];
+                "application/json": components["schemas"]["ShipmentCreate"];
             };
         };
         responses: {
@@ -2828,7 +2822,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Registered"];
+                    "application/json": components["schemas"]["ShipmentReference"];
                 };
             };
             /** @description Created */
@@ -2837,7 +2831,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Registered"];
+                    "application/json": components["schemas"]["ShipmentReference"];
                 };
             };
             /** @description The connection broke. */
@@ -2941,7 +2935,7 @@ export interface operations {
             };
         };
     };
-    erase_by_number: {
+    delete_shipment_by_external_id: {
         parameters: {
             query: {
                 /** @description The shop's own number. */
@@ -2959,7 +2953,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Erased"];
+                    "application/json": components["schemas"]["DeletedCount"];
                 };
             };
             /** @description No valid key. */
@@ -3027,7 +3021,7 @@ export interface operations {
             };
         };
     };
-    shipment: {
+    get_shipment: {
         parameters: {
             query?: {
                 /** @description As was known then; default: now. */
@@ -3115,7 +3109,7 @@ export interface operations {
             };
         };
     };
-    erase: {
+    delete_shipment: {
         parameters: {
             query?: never;
             header?: never;
@@ -3132,7 +3126,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Erased"];
+                    "application/json": components["schemas"]["DeletedCount"];
                 };
             };
             /** @description No valid key. */
@@ -3200,7 +3194,7 @@ export interface operations {
             };
         };
     };
-    correct: {
+    update_shipment: {
         parameters: {
             query?: never;
             header?: {
@@ -3214,7 +3208,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CorrectionSent"];
+                "application/json": components["schemas"]["ShipmentUpdate"];
             };
         };
         responses: {
@@ -3224,7 +3218,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Registered"];
+                    "application/json": components["schemas"]["ShipmentReference"];
                 };
             };
             /** @description The connection broke. */
@@ -3337,7 +3331,7 @@ export interface operations {
             };
         };
     };
-    record: {
+    create_events: {
         parameters: {
             query?: never;
             header?: {
@@ -3349,7 +3343,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["EventsSent"];
+                "application/json": components["schemas"]["EventBatch"];
             };
         };
         responses: {
@@ -3359,7 +3353,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EventResults"];
+                    "application/json": components["schemas"]["EventBatchResponse"];
                 };
             };
             /** @description The connection broke. */
@@ -3463,7 +3457,7 @@ export interface operations {
             };
         };
     };
-    quarantine: {
+    list_quarantine: {
         parameters: {
             query?: {
                 limit?: number;
@@ -3482,7 +3476,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Quarantine"];
+                    "application/json": components["schemas"]["QuarantineList"];
                 };
             };
             /** @description No valid key. */

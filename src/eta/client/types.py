@@ -20,7 +20,7 @@ class Address(TypedDict):
     longitude: NotRequired[float | None]
 
 
-AnswerCode: TypeAlias = Literal[
+AssessmentCode: TypeAlias = Literal[
     "ok",
     "may_never_arrive",
     "too_little_support",
@@ -52,7 +52,7 @@ PickupDay: TypeAlias = int
 
 
 @final
-class CarrierAsked(TypedDict):
+class CarrierServiceIn(TypedDict):
     """One of the services to compare; leave out what the shop does not choose."""
 
     carrier_code: NotRequired[str | None]
@@ -63,18 +63,6 @@ class CarrierAsked(TypedDict):
     """On which it picks up; default: `business_days` of `estimated_pickup`."""
     price: NotRequired[float | None]
     """In one currency for all; only compared."""
-
-
-@final
-class Costs(TypedDict):
-    """What it costs, in any one unit."""
-
-    late: NotRequired[float]
-    """Of each parcel that comes late."""
-    late_day: NotRequired[float]
-    """Of each day it is late."""
-    day: NotRequired[float]
-    """Of each day later promised."""
 
 
 @final
@@ -99,6 +87,24 @@ DayRange = TypedDict(
 
 
 @final
+class DelayFlag(TypedDict):
+    """A delay flag; the one without an end stands."""
+
+    state: str
+    reason_code: str | None
+    probability: float | None
+    raised_at: str
+    ended_at: str | None
+
+
+@final
+class DeletedCount(TypedDict):
+    """How many shipments are gone, with all that was told and said of them."""
+
+    deleted: int
+
+
+@final
 class Dimensions(TypedDict):
     """Outer sizes and their unit."""
 
@@ -114,24 +120,6 @@ class Dominated(TypedDict):
 
     index: int
     by: int
-
-
-@final
-class Draft(TypedDict):
-    """A promise policy to try."""
-
-    on_time_rate: NotRequired[float | None]
-    costs: NotRequired[Costs | None]
-    earliest_days: NotRequired[int]
-    latest_days: NotRequired[int | None]
-
-
-@final
-class Erased(TypedDict):
-    """How many shipments are gone, with all that was told and said of them."""
-
-    object: NotRequired[Literal["Erased"]]
-    shipments: int
 
 
 BusinessDay: TypeAlias = int
@@ -181,7 +169,7 @@ EventCode: TypeAlias = Literal[
 
 
 @final
-class EventSent(TypedDict):
+class EventCreate(TypedDict):
     """One scan: of a shipment by its `shipment_id` or `external_id`, or of a carrier's number."""
 
     shipment_id: NotRequired[str | None]
@@ -244,7 +232,7 @@ class EventSent(TypedDict):
 
 
 @final
-class EventTold(TypedDict):
+class EventInput(TypedDict):
     """One scan."""
 
     event_code: Literal[
@@ -299,13 +287,6 @@ class EventTold(TypedDict):
 
 
 @final
-class EventsSent(TypedDict):
-    """Scans, in any order, told once or several times."""
-
-    events: list[EventSent]
-
-
-@final
 class Evidence(TypedDict):
     """What was seen, for how long, and how long it usually takes."""
 
@@ -328,18 +309,21 @@ class FieldError(TypedDict):
 
 
 @final
-class Flag(TypedDict):
-    """A delay flag; the one without an end stands."""
+class FirstOrLastParcel(TypedDict):
+    """The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon."""
 
-    state: str
-    reason_code: str | None
-    probability: float | None
-    raised_at: str
-    ended_at: str | None
+    estimated_delivery_date: str | None
+    """The median date."""
+    estimated_delivery_date_min: str | None
+    estimated_delivery_date_max: str | None
+    delivery_date_confidence: float | None
+    """P(arrival on or before the estimated date)."""
+    desired_delivery_probability: float | None
+    """P(arrival on or before `desired_delivery_date`); null without one."""
 
 
 @final
-class HandoverChance(TypedDict):
+class HandoverProbability(TypedDict):
     """A hand-over, and P(arrival on or before the desired day)."""
 
     handover_at: str
@@ -389,47 +373,29 @@ class ModelEntry(TypedDict):
     data_through: str | None
     """The moment up to which it has learned."""
     examples: int | None
-    is_serving: bool
+    is_active: bool
     is_promoted: bool
-    refused: str | None
+    rejected: str | None
     """Why it cannot serve."""
 
 
 @final
-class Models(TypedDict):
+class ModelList(TypedDict):
     """All versions, the one that learned furthest first."""
 
-    object: NotRequired[Literal["Models"]]
-    serves: str | None
+    object: NotRequired[Literal["list"]]
+    active: str | None
     promoted: str | None
     results: list[ModelEntry]
 
 
 @final
-class OrderEnd(TypedDict):
-    """The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon."""
-
-    estimated_delivery_date: str | None
-    """The median date."""
-    estimated_delivery_date_min: str | None
-    estimated_delivery_date_max: str | None
-    delivery_date_confidence: float | None
-    """P(arrival on or before the estimated date)."""
-    desired_delivery_probability: float | None
-    """P(arrival on or before `desired_delivery_date`); null without one."""
-
-
-Outcome: TypeAlias = Literal["stored", "duplicate", "quarantined"]
-"""What became of a scan that was told."""
-
-
-@final
-class PiecesDependence(TypedDict):
+class ParcelCorrelation(TypedDict):
     """How likely what holds up one parcel is to hold up another."""
 
-    correlation: float | None
+    value: float | None
     """Of the normal scores of two parcels, on average; null for a single one."""
-    learned_from_pairs: int | None
+    sample_pairs: int | None
     """Pairs of past parcels behind it; 0 where it is assumed."""
 
 
@@ -455,7 +421,7 @@ class ProcessingTime(TypedDict):
     unit: Literal["business_days"]
     value: NotRequired[int | None]
     """Pick-up days after the one for which the order counts."""
-    chances: NotRequired[list[float] | None]
+    probabilities: NotRequired[list[float] | None]
     """P(0 days), P(1 day), ... in the place of one value."""
 
 
@@ -464,11 +430,33 @@ class Promise(TypedDict):
     """The day promised; where none was, the one that the promise policy chooses."""
 
     date: str
-    is_ours: bool
+    is_proposed: bool
     """We propose it; nobody has promised it yet."""
     policy: str | None
     """Version of the policy that chose it; null for a promise that was given, a draft, and the default."""
     on_time_probability: float | None
+
+
+@final
+class PromiseCostsIn(TypedDict):
+    """What it costs, in any one unit."""
+
+    late: NotRequired[float]
+    """Of each parcel that comes late."""
+    late_day: NotRequired[float]
+    """Of each day it is late."""
+    day: NotRequired[float]
+    """Of each day later promised."""
+
+
+@final
+class PromisePolicyIn(TypedDict):
+    """A promise policy to try."""
+
+    on_time_rate: NotRequired[float | None]
+    costs: NotRequired[PromiseCostsIn | None]
+    earliest_days: NotRequired[int]
+    latest_days: NotRequired[int | None]
 
 
 @final
@@ -500,22 +488,8 @@ class Readiness(TypedDict):
     """What is not as it should be."""
 
 
-@final
-class Refusal(TypedDict):
-    """In the place of a result: the shipment could not be used."""
-
-    shipment_id: str | None
-    problem: Problem
-
-
-@final
-class Registered(TypedDict):
-    """A shipment that is followed."""
-
-    object: NotRequired[Literal["Registered"]]
-    id: str
-    is_new: bool
-    """It was not there before."""
+RecordingStatus: TypeAlias = Literal["stored", "duplicate", "quarantined"]
+"""What became of a scan that was told."""
 
 
 @final
@@ -523,7 +497,7 @@ class Revision(TypedDict):
     """An answer as it was given, where it differed from the one before."""
 
     as_of: str
-    cause: Literal["first", "scan", "correction", "model", "time"]
+    cause: Literal["created", "event", "update", "model", "time"]
     confidence_code: str
     status: str
     estimated_delivery_date: str | None
@@ -562,19 +536,28 @@ class ShipByResult(TypedDict):
     ship_by: str | None
     """By the clocks of the origin; null with a `code` that says why."""
     probability: float | None
-    chances: list[HandoverChance]
+    probabilities: list[HandoverProbability]
     """Of every day that was looked at, earliest first."""
 
 
 @final
-class ShipBys(TypedDict):
-    """One result a carrier service, in order."""
+class ShipmentReference(TypedDict):
+    """A shipment that is followed."""
 
-    object: NotRequired[Literal["ShipBy"]]
-    as_of: str
-    model_version: str | None
-    degraded: bool
-    results: list[ShipByResult]
+    object: NotRequired[Literal["shipment"]]
+    id: str
+    created: bool
+    """It was not there before."""
+
+
+@final
+class ShipmentVersion(TypedDict):
+    """Under which number the shipment was followed, and since when."""
+
+    recorded_at: str
+    carrier_code: str | None
+    service_code: str | None
+    tracking_number: str | None
 
 
 ShippingDeliveryTime = TypedDict(
@@ -621,33 +604,11 @@ class TimeInTransit(TypedDict):
 
 
 @final
-class Version(TypedDict):
-    """Under which number the shipment was followed, and since when."""
-
-    known_at: str
-    carrier_code: str | None
-    service_code: str | None
-    tracking_number: str | None
-
-
-@final
 class Weight(TypedDict):
     """A weight and its unit, which is never guessed."""
 
     value: float
     unit: Literal["g", "kg", "lb", "oz"]
-
-
-@final
-class CorrectionSent(TypedDict):
-    """What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays."""
-
-    carrier_code: NotRequired[str | None]
-    service_code: NotRequired[str | None]
-    tracking_number: NotRequired[str | None]
-    weight: NotRequired[Weight | None]
-    dimensions: NotRequired[Dimensions | None]
-    order_promised_delivery_date: NotRequired[str | None]
 
 
 @final
@@ -689,55 +650,14 @@ class EstimatedPickup(TypedDict):
 
 
 @final
-class EstimatedResult(TypedDict):
-    """One answer about a carrier service."""
+class EventBatch(TypedDict):
+    """Scans, in any order, told once or several times."""
 
-    carrier_code: str | None
-    service_code: str | None
-    status: str
-    phase: str
-    estimated_delivery_date: str | None
-    """The median date."""
-    estimated_delivery_date_min: str | None
-    estimated_delivery_date_max: str | None
-    timezone: str
-    timezone_source: str
-    time_in_transit: TimeInTransit
-    confidence_level: float
-    """P(min <= arrival <= max) is at least this."""
-    delivery_date_confidence: float | None
-    """P(arrival on or before the estimated date)."""
-    confidence_code: AnswerCode
-    promise: Promise | None
-    delay: Delay
-    basis: Basis
-    model_version: str | None
-    degraded: bool
-    ship_on_date: str | None
-    """The local day at the origin on which it is most likely handed over; only with `estimated_pickup`."""
-    cutoff: Cutoff | None
-    """Only with `estimated_pickup`."""
-    desired_delivery_probability: float | None
-    """P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains."""
+    events: list[EventCreate]
 
 
 @final
-class Estimates(TypedDict):
-    """One result a carrier service, in order."""
-
-    object: NotRequired[Literal["Estimate"]]
-    as_of: str
-    model_version: str | None
-    degraded: bool
-    results: list[EstimatedResult]
-    comparison: ServiceComparison
-    messages: list[Message]
-    id: NotRequired[str | None]
-    """Names the estimate when the shipment is registered; only with `is_shown`."""
-
-
-@final
-class EventRefusal(TypedDict):
+class EventProblem(TypedDict):
     """In the place of a result: the scan could not be recorded."""
 
     problem: Problem
@@ -747,7 +667,7 @@ class EventRefusal(TypedDict):
 class EventResult(TypedDict):
     """What became of a scan."""
 
-    status: Outcome
+    status: RecordingStatus
     event_id: str
     shipment_id: str | None
     """Null as long as no shipment bears the number; then it counts for the one that will."""
@@ -756,34 +676,15 @@ class EventResult(TypedDict):
 
 
 @final
-class EventResults(TypedDict):
-    """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
+class ItemProblem(TypedDict):
+    """In the place of a result: the shipment could not be used."""
 
-    object: NotRequired[Literal["EventResults"]]
-    results: list[EventResult | EventRefusal]
-
-
-@final
-class OrderEstimate(TypedDict):
-    """When the first and the last parcel of an order arrive, and one result a piece, in order."""
-
-    object: NotRequired[Literal["OrderEstimate"]]
-    as_of: str
-    model_version: str | None
-    degraded: bool
-    code: AnswerCode
-    """Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date."""
-    confidence_level: float
-    """P(min <= arrival <= max) is at least this."""
-    first: OrderEnd | None
-    last: OrderEnd | None
-    """Then the order is complete."""
-    dependence: PiecesDependence
-    pieces: list[EstimatedResult]
+    shipment_id: str | None
+    problem: Problem
 
 
 @final
-class PieceAsked(TypedDict):
+class OrderParcelIn(TypedDict):
     """A parcel of an order, or several that are alike."""
 
     carrier_code: NotRequired[str | None]
@@ -804,16 +705,7 @@ class PieceAsked(TypedDict):
 
 
 @final
-class Quarantine(TypedDict):
-    """A page of scans that were put aside."""
-
-    object: NotRequired[Literal["Quarantine"]]
-    results: list[QuarantinedEvent]
-    next_cursor: str | None
-
-
-@final
-class Result(TypedDict):
+class Prediction(TypedDict):
     """One answer. Dates are local calendar days at the destination."""
 
     carrier_code: str | None
@@ -831,7 +723,7 @@ class Result(TypedDict):
     """P(min <= arrival <= max) is at least this."""
     delivery_date_confidence: float | None
     """P(arrival on or before the estimated date)."""
-    confidence_code: AnswerCode
+    confidence_code: AssessmentCode
     promise: Promise | None
     delay: Delay
     basis: Basis
@@ -840,8 +732,26 @@ class Result(TypedDict):
 
 
 @final
-class ScoredResult(TypedDict):
-    """One answer about a shipment, under its own number."""
+class QuarantineList(TypedDict):
+    """A page of scans that were put aside."""
+
+    object: NotRequired[Literal["list"]]
+    results: list[QuarantinedEvent]
+    next_cursor: str | None
+
+
+@final
+class ServiceDeliveryTime(TypedDict):
+    """What a page says of one carrier service."""
+
+    carrier_code: str | None
+    service_code: str | None
+    shipping_delivery_time: ShippingDeliveryTime
+
+
+@final
+class ServiceEstimate(TypedDict):
+    """One answer about a carrier service."""
 
     carrier_code: str | None
     service_code: str | None
@@ -858,33 +768,18 @@ class ScoredResult(TypedDict):
     """P(min <= arrival <= max) is at least this."""
     delivery_date_confidence: float | None
     """P(arrival on or before the estimated date)."""
-    confidence_code: AnswerCode
+    confidence_code: AssessmentCode
     promise: Promise | None
     delay: Delay
     basis: Basis
     model_version: str | None
     degraded: bool
-    shipment_id: str | None
-
-
-@final
-class Scores(TypedDict):
-    """One entry a shipment, in order."""
-
-    object: NotRequired[Literal["Scores"]]
-    as_of: str
-    model_version: str | None
-    degraded: bool
-    results: list[ScoredResult | Refusal]
-
-
-@final
-class ServiceDeliveryTime(TypedDict):
-    """What a page says of one carrier service."""
-
-    carrier_code: str | None
-    service_code: str | None
-    shipping_delivery_time: ShippingDeliveryTime
+    ship_on_date: str | None
+    """The local day at the origin on which it is most likely handed over; only with `estimated_pickup`."""
+    cutoff: Cutoff | None
+    """Only with `estimated_pickup`."""
+    desired_delivery_probability: float | None
+    """P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains."""
 
 
 @final
@@ -900,7 +795,7 @@ class ShipByRequest(TypedDict):
     package_count: NotRequired[int]
     order_promised_delivery_date: NotRequired[str | None]
     """The local day by whose end delivery was promised."""
-    carriers: NotRequired[list[CarrierAsked]]
+    carriers: NotRequired[list[CarrierServiceIn]]
     order_time: NotRequired[str | None]
     """When the order is placed; default: now."""
     desired_delivery_date: str
@@ -912,10 +807,21 @@ class ShipByRequest(TypedDict):
 
 
 @final
+class ShipByResponse(TypedDict):
+    """One result a carrier service, in order."""
+
+    object: NotRequired[Literal["ship_by"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    results: list[ShipByResult]
+
+
+@final
 class Shipment(TypedDict):
     """All there is to say of a recorded shipment."""
 
-    object: NotRequired[Literal["Shipment"]]
+    object: NotRequired[Literal["shipment"]]
     id: str
     external_id: str | None
     carrier_code: str | None
@@ -927,16 +833,16 @@ class Shipment(TypedDict):
     last_scan_age_hours: float | None
     expected_next_scan_by: str | None
     """When nearly all parcels of its stage have been scanned again."""
-    forecast: Result
+    forecast: Prediction
     journey: list[JourneyEvent]
     """In the order in which it happened."""
     revisions: list[Revision]
-    flags: list[Flag]
-    versions: list[Version]
+    flags: list[DelayFlag]
+    versions: list[ShipmentVersion]
 
 
 @final
-class ShipmentSent(TypedDict):
+class ShipmentCreate(TypedDict):
     """A shipment that is to be followed."""
 
     origin_address: Address
@@ -961,7 +867,7 @@ class ShipmentSent(TypedDict):
 
 
 @final
-class ShipmentTold(TypedDict):
+class ShipmentInput(TypedDict):
     """An order and what the carrier has said of it."""
 
     origin_address: Address
@@ -979,14 +885,14 @@ class ShipmentTold(TypedDict):
     service_code: NotRequired[str | None]
     order_time: str
     """RFC 3339 with an offset, 1970 to 2100."""
-    events: NotRequired[list[EventTold]]
+    events: NotRequired[list[EventInput]]
 
 
 @final
-class Shipments(TypedDict):
+class ShipmentList(TypedDict):
     """A page of shipments, in the order of their ids."""
 
-    object: NotRequired[Literal["Shipments"]]
+    object: NotRequired[Literal["list"]]
     as_of: str
     model_version: str | None
     degraded: bool
@@ -996,10 +902,50 @@ class Shipments(TypedDict):
 
 
 @final
+class ShipmentScore(TypedDict):
+    """One answer about a shipment, under its own number."""
+
+    carrier_code: str | None
+    service_code: str | None
+    status: str
+    phase: str
+    estimated_delivery_date: str | None
+    """The median date."""
+    estimated_delivery_date_min: str | None
+    estimated_delivery_date_max: str | None
+    timezone: str
+    timezone_source: str
+    time_in_transit: TimeInTransit
+    confidence_level: float
+    """P(min <= arrival <= max) is at least this."""
+    delivery_date_confidence: float | None
+    """P(arrival on or before the estimated date)."""
+    confidence_code: AssessmentCode
+    promise: Promise | None
+    delay: Delay
+    basis: Basis
+    model_version: str | None
+    degraded: bool
+    shipment_id: str | None
+
+
+@final
+class ShipmentUpdate(TypedDict):
+    """What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays."""
+
+    carrier_code: NotRequired[str | None]
+    service_code: NotRequired[str | None]
+    tracking_number: NotRequired[str | None]
+    weight: NotRequired[Weight | None]
+    dimensions: NotRequired[Dimensions | None]
+    order_promised_delivery_date: NotRequired[str | None]
+
+
+@final
 class ShippingDeliveryTimes(TypedDict):
     """One entry a service that has dates, in order."""
 
-    object: NotRequired[Literal["ShippingDeliveryTimes"]]
+    object: NotRequired[Literal["shipping_delivery_times"]]
     id: str
     results: list[ServiceDeliveryTime]
 
@@ -1017,7 +963,7 @@ class EstimateRequest(TypedDict):
     package_count: NotRequired[int]
     order_promised_delivery_date: NotRequired[str | None]
     """The local day by whose end delivery was promised."""
-    carriers: NotRequired[list[CarrierAsked]]
+    carriers: NotRequired[list[CarrierServiceIn]]
     order_time: NotRequired[str | None]
     """When the order is placed; default: now."""
     estimated_pickup: NotRequired[EstimatedPickup | None]
@@ -1026,12 +972,35 @@ class EstimateRequest(TypedDict):
     """P(the arrival is within the window)."""
     desired_delivery_date: NotRequired[str | None]
     """The local day by which the customer wants it."""
-    is_shown: NotRequired[bool]
+    save: NotRequired[bool]
     """The dates are shown to a customer: keep them, and name them by an `id`."""
-    draft: NotRequired[Draft | None]
+    promise_policy: NotRequired[PromisePolicyIn | None]
     """A promise policy to try in the place of the one in force; nothing is kept."""
     now_override: NotRequired[str | None]
     """Answer as if it were this time; nothing is kept."""
+
+
+@final
+class EstimateResponse(TypedDict):
+    """One result a carrier service, in order."""
+
+    object: NotRequired[Literal["estimate"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    results: list[ServiceEstimate]
+    comparison: ServiceComparison
+    messages: list[Message]
+    id: NotRequired[str | None]
+    """Names the estimate when the shipment is registered; only with `is_shown`."""
+
+
+@final
+class EventBatchResponse(TypedDict):
+    """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
+
+    object: NotRequired[Literal["event_batch"]]
+    results: list[EventResult | EventProblem]
 
 
 @final
@@ -1039,13 +1008,43 @@ class OrderEstimateRequest(TypedDict):
     """One order that travels as several parcels to one place."""
 
     destination_address: Address
-    pieces: list[PieceAsked]
+    parcels: list[OrderParcelIn]
     order_time: NotRequired[str | None]
     """When the order is placed; default: now."""
     confidence_level: NotRequired[float]
     """P(the arrival is within the window)."""
     desired_delivery_date: NotRequired[str | None]
     """The local day by which the customer wants it."""
+
+
+@final
+class OrderEstimateResponse(TypedDict):
+    """When the first and the last parcel of an order arrive, and one result a piece, in order."""
+
+    object: NotRequired[Literal["order_estimate"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    code: AssessmentCode
+    """Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date."""
+    confidence_level: float
+    """P(min <= arrival <= max) is at least this."""
+    first: FirstOrLastParcel | None
+    last: FirstOrLastParcel | None
+    """Then the order is complete."""
+    correlation: ParcelCorrelation
+    parcels: list[ServiceEstimate]
+
+
+@final
+class ScoreList(TypedDict):
+    """One entry a shipment, in order."""
+
+    object: NotRequired[Literal["list"]]
+    as_of: str
+    model_version: str | None
+    degraded: bool
+    results: list[ShipmentScore | ItemProblem]
 
 
 @final
@@ -1056,4 +1055,4 @@ class ScoreRequest(TypedDict):
     """Answer with what was known then; default: now."""
     confidence_level: NotRequired[float]
     """P(the arrival is within the window)."""
-    shipments: list[ShipmentTold]
+    shipments: list[ShipmentInput]

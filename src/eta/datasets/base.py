@@ -19,7 +19,7 @@ NO_ROW = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Imported:
+class Dataset:
     """A source in our columns (``journey.timeline``), with the rows that could not be used and why."""
 
     source: str
@@ -30,7 +30,7 @@ class Imported:
     #: ``QUARANTINE_COLUMNS``, one row a rejected row or value.
     quarantine: pd.DataFrame
     #: Peculiarities that were kept, with how many rows have them.
-    notes: dict[str, int]
+    warnings: dict[str, int]
 
     def rejected(self) -> dict[str, int]:
         """How many rows were rejected, by reason."""
@@ -71,7 +71,7 @@ def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.D
     """
     bad: dict[int, str] = {}
 
-    def put_aside(row: pyarrow.csv.InvalidRow) -> str:
+    def on_invalid_row(row: pyarrow.csv.InvalidRow) -> str:
         # The number counts lines of the file, the header's being 1.
         bad[row.number - 2] = row.text
         return "skip"
@@ -81,7 +81,7 @@ def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.D
             path,
             read_options=pyarrow.csv.ReadOptions(use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(
-                newlines_in_values=True, invalid_row_handler=put_aside
+                newlines_in_values=True, invalid_row_handler=on_invalid_row
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=list(columns),

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.datasets.base import Imported, Quarantine, read_csv
+from eta.datasets.base import Dataset, Quarantine, read_csv
 from eta.domain.vocabulary import EventCode
 
 ZONE = "UTC"
@@ -70,7 +70,7 @@ _ABSENT = ("", "0", "?")
 _OUTBOUND = len(LEGS) - 1
 
 #: No step takes longer than two years.
-_LONGEST = 2 * 366 * 24 * 60
+_MAX_MINUTES = 2 * 366 * 24 * 60
 _MINUTE, _DAY_MINUTES = np.timedelta64(1, "m"), 24 * 60
 
 
@@ -105,7 +105,7 @@ class _Chains:
     inbound: NDArray[np.int64]
 
     @classmethod
-    def of(cls, numbers: pd.DataFrame) -> _Chains:
+    def from_frame(cls, numbers: pd.DataFrame) -> _Chains:
         """The chains of a frame of whole numbers with ``COLUMNS``."""
 
         def by_leg(ends: list[str]) -> NDArray[np.int64]:
@@ -140,7 +140,7 @@ class _Chains:
         )
 
 
-def read_cargo2000(source: Path) -> Imported:
+def read_cargo2000(source: Path) -> Dataset:
     """Reads ``c2k_data_comma.csv``, named itself or by its folder. Instants are synthetic, in UTC.
 
     Raises:
@@ -181,7 +181,7 @@ def read_cargo2000(source: Path) -> Imported:
         (chains.hops > hop) & (chains.place[..., 2 * hop - 1] != chains.place[..., 2 * hop])
         for hop in (1, 2)
     ]
-    notes = {
+    warnings = {
         "synthetic_times": len(events),
         "received_at_assumed": len(events),
         "inbound_milestones_as_info": int((events["event_code"] == INBOUND_EVENT.value).sum()),
@@ -189,7 +189,7 @@ def read_cargo2000(source: Path) -> Imported:
         "legs_that_change_airport_between_flights": int(np.logical_or(*transfers).sum()),
         "inbound_legs_that_end_elsewhere": int((used & (here != onward)).sum()),
     }
-    return Imported("cargo2000", ZONE, shipments, events, quarantine.frame(), notes)
+    return Dataset("cargo2000", ZONE, shipments, events, quarantine.frame(), warnings)
 
 
 def _chains(path: Path, quarantine: Quarantine) -> _Chains:
@@ -212,7 +212,7 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
     quarantine.add(path.name, "no_whole_number", texts.loc[bad, ["o_legid"]].assign(fields=fields))
     texts, is_absent = texts[~bad], is_absent[~bad]
     numbers = texts.mask(is_absent, "0").astype(np.int64)
-    chains = _Chains.of(numbers)
+    chains = _Chains.from_frame(numbers)
     has_step, has_leg = chains.has_step(), chains.leg_id > 0
     matches = (
         ((chains.hops > 0) == has_leg).all(axis=1)
@@ -226,7 +226,7 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
         "o_legid_comes_twice": numbers["o_legid"].duplicated().to_numpy(),
         "legs_are_not_those_counted": has_leg[:, :_OUTBOUND].sum(axis=1) != chains.inbound,
         "milestones_are_not_those_of_the_hops": ~matches,
-        "longer_than_two_years": (np.maximum(chains.planned, chains.effective) > _LONGEST).any(
+        "longer_than_two_years": (np.maximum(chains.planned, chains.effective) > _MAX_MINUTES).any(
             axis=(1, 2)
         ),
     }
@@ -234,21 +234,21 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
     for reason, is_bad in reasons.items():
         quarantine.add(path.name, reason, texts[good & is_bad])
         good &= ~is_bad
-    return _Chains.of(numbers[good])
+    return _Chains.from_frame(numbers[good])
 
 
 def _events(
     chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArray[np.datetime64]
 ) -> pd.DataFrame:
     """The booking of every chain, and its milestones."""
-    passed = np.cumsum(chains.effective, axis=2)
+    elapsed = np.cumsum(chains.effective, axis=2)
     # Inbound legs start together; the one that takes longest ends with the booking.
-    passed[:, :_OUTBOUND] -= passed[:, :_OUTBOUND, -1].max(axis=1)[:, None, None]
+    elapsed[:, :_OUTBOUND] -= elapsed[:, :_OUTBOUND, -1].max(axis=1)[:, None, None]
     chain, leg, step = np.nonzero(chains.has_step())
     place = np.zeros((*chains.leg_id.shape, len(STEPS)), dtype=np.int64)
     place[..., 1:-1] = chains.place
     at_place = place[chain, leg, step]
-    happened = booked_at[chain] + passed[chain, leg, step] * _MINUTE
+    happened = booked_at[chain] + elapsed[chain, leg, step] * _MINUTE
     milestones = pd.DataFrame(
         {
             "shipment_id": shipment_id[chain],
@@ -256,7 +256,7 @@ def _events(
             "occurred_at": happened,
             "received_at": np.where(leg == _OUTBOUND, happened, booked_at[chain]),
             "raw_code": np.array(
-                [[f"{name}_{each}" for each in STEPS] for name in LEGS], dtype=object
+                [[f"{name}_{step_name}" for step_name in STEPS] for name in LEGS], dtype=object
             )[leg, step],
             "place": pd.Series(at_place.astype(str)).where(at_place > 0, None),
         }

@@ -16,14 +16,14 @@ from types import MappingProxyType
 import pandas as pd
 
 from eta.calendars.local_time import declared_zone_to_utc
-from eta.datasets.base import NO_ROW, Imported, Quarantine, read_csv
+from eta.datasets.base import NO_ROW, Dataset, Quarantine, read_csv
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
 
 ZONE = "America/Sao_Paulo"
 
 #: The stamps of an order and the scans they stand for.
-EVENT_OF_STAMP: Mapping[str, EventCode] = MappingProxyType(
+EVENT_OF_TIMESTAMP: Mapping[str, EventCode] = MappingProxyType(
     {
         "order_purchase_timestamp": EventCode.ORDER_CREATED,
         "order_approved_at": EventCode.ORDER_APPROVED,
@@ -33,7 +33,7 @@ EVENT_OF_STAMP: Mapping[str, EventCode] = MappingProxyType(
 )
 
 #: Statuses that end the wait for an arrival, at the end of the data.
-GIVEN_UP_STATUSES = frozenset({"canceled", "unavailable"})
+ABANDONED_STATUSES = frozenset({"canceled", "unavailable"})
 _PURCHASE, _PROMISE = "order_purchase_timestamp", "order_estimated_delivery_date"
 _ORDERS, _ITEMS, _PRODUCTS = (
     "olist_orders_dataset.csv",
@@ -47,14 +47,14 @@ _CUSTOMERS, _SELLERS, _PLACES = (
 )
 
 #: Of grams and centimetres.
-_SMALLEST = 0.001
+_MIN_SIZE = 0.001
 
 #: A stamp so long after the purchase, or before it, is a wrong one.
 _LATEST, _EARLIEST = pd.Timedelta(days=400), pd.Timedelta(days=-2)
 _SIZES = ("product_weight_g", "product_length_cm", "product_height_cm", "product_width_cm")
 
 
-def read_olist(folder: Path) -> Imported:
+def read_olist(folder: Path) -> Dataset:
     """Reads a folder with the six files of orders, items, products, customers, sellers and places.
 
     Raises:
@@ -64,7 +64,7 @@ def read_olist(folder: Path) -> Imported:
     orders = _unique(
         read_csv(
             folder / _ORDERS,
-            ["order_id", "customer_id", "order_status", *EVENT_OF_STAMP, _PROMISE],
+            ["order_id", "customer_id", "order_status", *EVENT_OF_TIMESTAMP, _PROMISE],
             quarantine,
         ),
         "order_id",
@@ -93,8 +93,8 @@ def read_olist(folder: Path) -> Imported:
         .astype({"has_several_origins": "boolean"})
         .fillna({"has_several_origins": False})
     )
-    events, notes = _events(orders)
-    notes |= {
+    events, warnings = _events(orders)
+    warnings |= {
         "several_origins": int(shipments["has_several_origins"].sum()),
         "no_items": int(shipments["seller_id"].isna().sum()),
         "no_weight": int(shipments["weight_kg"].isna().sum()),
@@ -102,7 +102,7 @@ def read_olist(folder: Path) -> Imported:
             (shipments["origin_latitude"].isna() | shipments["destination_latitude"].isna()).sum()
         ),
     }
-    return Imported("olist", ZONE, shipments, events, quarantine.frame(), notes)
+    return Dataset("olist", ZONE, shipments, events, quarantine.frame(), warnings)
 
 
 def _unique(frame: pd.DataFrame, key: str, file: str, quarantine: Quarantine) -> pd.DataFrame:
@@ -116,25 +116,25 @@ def _parse_times(orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
     """Adds ``promised_on``, and turns stamps into wall-clock times; unreadable ones are put aside and left out."""
     quarantine.add(_ORDERS, "no_purchase_time", orders.loc[orders[_PURCHASE].isna(), ["order_id"]])
     orders = orders.copy()
-    for stamp in (*EVENT_OF_STAMP, _PROMISE):
-        parsed = pd.to_datetime(orders[stamp], format="%Y-%m-%d %H:%M:%S", errors="coerce").astype(
-            "datetime64[us]"
-        )
+    for timestamp in (*EVENT_OF_TIMESTAMP, _PROMISE):
+        parsed = pd.to_datetime(
+            orders[timestamp], format="%Y-%m-%d %H:%M:%S", errors="coerce"
+        ).astype("datetime64[us]")
         quarantine.add(
             _ORDERS,
-            f"unreadable_{stamp}",
-            orders.loc[parsed.isna() & orders[stamp].notna(), ["order_id", stamp]],
+            f"unreadable_{timestamp}",
+            orders.loc[parsed.isna() & orders[timestamp].notna(), ["order_id", timestamp]],
         )
-        orders[stamp] = parsed
+        orders[timestamp] = parsed
     orders = orders[orders[_PURCHASE].notna()]
-    for stamp in EVENT_OF_STAMP:
-        is_wrong = orders[stamp].notna() & ~(orders[stamp] - orders[_PURCHASE]).between(
+    for timestamp in EVENT_OF_TIMESTAMP:
+        is_wrong = orders[timestamp].notna() & ~(orders[timestamp] - orders[_PURCHASE]).between(
             _EARLIEST, _LATEST
         )
         quarantine.add(
-            _ORDERS, f"far_from_purchase_{stamp}", orders.loc[is_wrong, ["order_id", stamp]]
+            _ORDERS, f"far_from_purchase_{timestamp}", orders.loc[is_wrong, ["order_id", timestamp]]
         )
-        orders[stamp] = orders[stamp].where(~is_wrong)
+        orders[timestamp] = orders[timestamp].where(~is_wrong)
     orders = orders.reset_index(drop=True)
     return orders.assign(
         ordered_at=declared_zone_to_utc(orders[_PURCHASE], ZONE)[0],
@@ -151,7 +151,9 @@ def _centroids(folder: Path, quarantine: Quarantine) -> pd.DataFrame:
     points = read_csv(folder / _PLACES, [key, *axes], quarantine)
     quarantine.add(_PLACES, f"no_{key}", points[points[key].isna()])
     for column, bound in zip(axes, (90.0, 180.0), strict=True):
-        points[column] = _numbers(points, column, _PLACES, quarantine, least=-bound, most=bound)
+        points[column] = _numbers(
+            points, column, _PLACES, quarantine, minimum=-bound, maximum=bound
+        )
     return points.dropna().groupby(key)[list(axes)].median().rename(columns=axes)
 
 
@@ -161,12 +163,12 @@ def _numbers(
     file: str,
     quarantine: Quarantine,
     *,
-    least: float,
-    most: float = sys.float_info.max,
+    minimum: float,
+    maximum: float = sys.float_info.max,
 ) -> pd.Series:
     """A column as numbers; what is none, or is out of range, is put aside and missing."""
     numbers = pd.to_numeric(frame[column], errors="coerce").astype("float64")
-    good = numbers.between(least, most)
+    good = numbers.between(minimum, maximum)
     quarantine.add(file, f"unusable_{column}", frame[frame[column].notna() & ~good])
     return numbers.where(good)
 
@@ -189,8 +191,8 @@ def _parcels(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.D
         ["order_id", "order_item_id", "product_id", "seller_id", "price"],
         quarantine,
     )
-    is_known = items["order_id"].isin(orders["order_id"])
-    quarantine.add(_ITEMS, "item_of_no_order", items[~is_known])
+    has_order = items["order_id"].isin(orders["order_id"])
+    quarantine.add(_ITEMS, "item_of_no_order", items[~has_order])
     products = _unique(
         read_csv(folder / _PRODUCTS, ["product_id", *_SIZES], quarantine),
         "product_id",
@@ -198,10 +200,10 @@ def _parcels(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.D
         quarantine,
     )
     for column in _SIZES:
-        products[column] = _numbers(products, column, _PRODUCTS, quarantine, least=_SMALLEST)
-    items["price"] = _numbers(items, "price", _ITEMS, quarantine, least=0.0)
-    items["order_item_id"] = _numbers(items, "order_item_id", _ITEMS, quarantine, least=1.0)
-    items = items[is_known].merge(products, on="product_id", how="left")
+        products[column] = _numbers(products, column, _PRODUCTS, quarantine, minimum=_MIN_SIZE)
+    items["price"] = _numbers(items, "price", _ITEMS, quarantine, minimum=0.0)
+    items["order_item_id"] = _numbers(items, "order_item_id", _ITEMS, quarantine, minimum=1.0)
+    items = items[has_order].merge(products, on="product_id", how="left")
     items = items.sort_values(["order_id", "order_item_id"], kind="stable")
     grouped = items.groupby("order_id", sort=True)
     whole = grouped[list(_SIZES)].count().eq(grouped.size(), axis=0)
@@ -227,36 +229,36 @@ def _parcels(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.D
 
 
 def _events(orders: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    parts, notes = [], {}
-    for stamp, code in EVENT_OF_STAMP.items():
-        told = orders[orders[stamp].notna()]
-        at, is_ambiguous = declared_zone_to_utc(told[stamp], ZONE)
-        notes[f"ambiguous_{stamp}"] = int(is_ambiguous.sum())
+    parts, warnings = [], {}
+    for timestamp, code in EVENT_OF_TIMESTAMP.items():
+        recorded = orders[orders[timestamp].notna()]
+        at, is_ambiguous = declared_zone_to_utc(recorded[timestamp], ZONE)
+        warnings[f"ambiguous_{timestamp}"] = int(is_ambiguous.sum())
         parts.append(
             pd.DataFrame(
                 {
-                    "shipment_id": told["order_id"],
+                    "shipment_id": recorded["order_id"],
                     "event_code": code.value,
                     "occurred_at": at,
-                    "raw_code": stamp,
+                    "raw_code": timestamp,
                 }
             )
         )
     events = pd.concat(parts, ignore_index=True)
     undelivered = orders["order_delivered_customer_date"].isna()
-    given_up = orders[undelivered & orders["order_status"].isin(GIVEN_UP_STATUSES)]
+    abandoned = orders[undelivered & orders["order_status"].isin(ABANDONED_STATUSES)]
     ended = pd.DataFrame(
         {
-            "shipment_id": given_up["order_id"],
+            "shipment_id": abandoned["order_id"],
             "event_code": EventCode.CANCELLED.value,
             "occurred_at": events["occurred_at"].max(),
-            "raw_code": "order_status=" + given_up["order_status"],
+            "raw_code": "order_status=" + abandoned["order_status"],
         }
     )
     events = pd.concat([events, ended], ignore_index=True)
-    notes |= {
+    warnings |= {
         "received_at_assumed": len(events),
-        "given_up_at_end_of_data": len(given_up),
+        "abandoned_at_end_of_data": len(abandoned),
         "handover_before_approval": int(
             (orders["order_delivered_carrier_date"] < orders["order_approved_at"]).sum()
         ),
@@ -266,4 +268,4 @@ def _events(orders: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     }
     return events.assign(
         received_at=events["occurred_at"], is_received_at_assumed=True, place=None
-    ), notes
+    ), warnings

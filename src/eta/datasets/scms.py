@@ -4,7 +4,7 @@ A shipment is an ASN or DN; its lines share everything but item, weight, value a
 scheduled date. The file has dates without a time of day: each is read as 12:00 at the destination.
 It says when a delivery was recorded, which is when it became known; when a quote or an order became
 known is assumed to be its own date. A shipment without either is assumed to be known from
-``KNOWN_AHEAD_DAYS`` before its scheduled date on.
+``ASSUMED_LEAD_DAYS`` before its scheduled date on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 
 from eta.calendars.local_time import HOUR, day_starts
 from eta.calendars.zones import zone_of
-from eta.datasets.base import Imported, Quarantine, read_csv
+from eta.datasets.base import Dataset, Quarantine, read_csv
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
 
@@ -122,7 +122,7 @@ COUNTRY_OF_NAME: Mapping[str, str] = MappingProxyType(
 NO_COUNTRY = "ZZ"
 
 #: A shipment without a date of quote or order is known from so long before its scheduled date on.
-KNOWN_AHEAD_DAYS = 30
+ASSUMED_LEAD_DAYS = 30
 
 #: What all lines of a shipment must agree on.
 _SHARED = (
@@ -145,7 +145,7 @@ _REFERENCE = r"See (?P<shipment>(?:ASN|DN)-\d+) \(ID#:(?P<line>\d+)\)"
 _FAR_DAYS = 3 * 366
 
 
-def read_scms(source: Path) -> Imported:
+def read_scms(source: Path) -> Dataset:
     """Reads the file, named itself or by its folder. Instants are in UTC, dates those of the destination.
 
     Raises:
@@ -155,13 +155,13 @@ def read_scms(source: Path) -> Imported:
     lines = read_csv(path, COLUMNS, quarantine)
     lines = lines.fillna("").apply(lambda column: column.str.strip())
     lines = _usable(lines, path.name, quarantine)
-    lines, known = _dates(lines, path.name, quarantine)
-    shipments, notes = _shipments(lines, known, path.name, quarantine)
-    events, told = _events(shipments)
+    lines, dates = _dates(lines, path.name, quarantine)
+    shipments, warnings = _shipments(lines, dates, path.name, quarantine)
+    events, event_warnings = _events(shipments)
     frame = shipments.drop(columns=[*FORMAT_OF_DATE, "zone"]).assign(
         ordered_at=shipments["ordered_at"].dt.tz_localize("UTC"), carrier=None
     )
-    return Imported("scms", ZONE, frame, events, quarantine.frame(), notes | told)
+    return Dataset("scms", ZONE, frame, events, quarantine.frame(), warnings | event_warnings)
 
 
 def _usable(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
@@ -204,17 +204,17 @@ def _dates(
         )
     # The lines of a shipment may be scheduled apart; the promise is kept when the last of them is
     # there.
-    own = parsed.groupby(_SHIPMENT, sort=True)[list(FORMAT_OF_DATE)].max()
+    dates = parsed.groupby(_SHIPMENT, sort=True)[list(FORMAT_OF_DATE)].max()
     days = pd.DataFrame(
         {
-            column: (own[column] - own.min().min()) / pd.Timedelta(days=1)
+            column: (dates[column] - dates.min().min()) / pd.Timedelta(days=1)
             for column in FORMAT_OF_DATE
         }
     )
     far = days.sub(days.median(axis=1), axis=0).abs() > _FAR_DAYS
     for column in FORMAT_OF_DATE:
-        _put_dates_aside(
-            own,
+        _quarantine_dates(
+            dates,
             column,
             far[column],
             f"far_from_the_others_{_name(column)}",
@@ -223,23 +223,23 @@ def _dates(
             quarantine,
         )
     for column in (_QUOTED, _ORDERED):
-        _put_dates_aside(
-            own,
+        _quarantine_dates(
+            dates,
             column,
-            own[column] > own[_DELIVERED],
+            dates[column] > dates[_DELIVERED],
             f"after_delivery_{_name(column)}",
             lines,
             file,
             quarantine,
         )
-    unknown = own.index[own[[_QUOTED, _ORDERED, _SCHEDULED]].isna().all(axis=1)]
+    unknown = dates.index[dates[[_QUOTED, _ORDERED, _SCHEDULED]].isna().all(axis=1)]
     lost = lines[_SHIPMENT].isin(unknown)
     quarantine.add(file, "no_date_of_order_or_schedule", lines[lost])
-    return lines[~lost], own.drop(unknown)
+    return lines[~lost], dates.drop(unknown)
 
 
-def _put_dates_aside(
-    own: pd.DataFrame,
+def _quarantine_dates(
+    dates: pd.DataFrame,
     column: str,
     wrong: pd.Series,
     reason: str,
@@ -248,16 +248,16 @@ def _put_dates_aside(
     quarantine: Quarantine,
 ) -> None:
     """Makes wrong dates of shipments missing; the first line of each shipment goes to the quarantine."""
-    first = lines[lines[_SHIPMENT].isin(own.index[wrong])].drop_duplicates(_SHIPMENT)
+    first = lines[lines[_SHIPMENT].isin(dates.index[wrong])].drop_duplicates(_SHIPMENT)
     quarantine.add(file, reason, first[[_LINE, _SHIPMENT, *FORMAT_OF_DATE]])
-    own.loc[wrong, column] = pd.NaT
+    dates.loc[wrong, column] = pd.NaT
 
 
 def _shipments(
     lines: pd.DataFrame, dates: pd.DataFrame, file: str, quarantine: Quarantine
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """One row a shipment, with its dates as midnights, its zone and ``ordered_at`` in UTC without a zone."""
-    weight, notes = _weights(lines, file, quarantine)
+    weight, warnings = _weights(lines, file, quarantine)
     value = pd.to_numeric(lines[_VALUE], errors="coerce").astype("float64")
     value = value.where(value.between(0.0, np.finfo(np.float64).max))
     quarantine.add(
@@ -283,7 +283,7 @@ def _shipments(
             "zone": country.map(lambda code: zone_of(code, None)[0]),
         }
     ).join(dates)
-    ahead = shipments[_SCHEDULED] - pd.Timedelta(days=KNOWN_AHEAD_DAYS)
+    ahead = shipments[_SCHEDULED] - pd.Timedelta(days=ASSUMED_LEAD_DAYS)
     is_dated = shipments[[_QUOTED, _ORDERED]].notna().any(axis=1)
     noon = _noon(shipments[_QUOTED].fillna(shipments[_ORDERED]), shipments["zone"])
     # The first instant of that day: who is judged so long ahead of the schedule is judged from then
@@ -297,7 +297,7 @@ def _shipments(
         .groupby(lines[_SHIPMENT])
         .nunique()
     )
-    notes |= {
+    warnings |= {
         "several_scheduled_dates": int((scheduled > 1).sum()),
         "order_date_assumed": int((~is_dated).sum()),
         "order_from_vendor_date": int(
@@ -313,7 +313,7 @@ def _shipments(
         "no_weight": int(shipments["weight_kg"].isna().sum()),
         "heavier_than_a_parcel": int((shipments["weight_kg"] > MAX_WEIGHT_KG).sum()),
     }
-    return shipments.reset_index(drop=True), notes
+    return shipments.reset_index(drop=True), warnings
 
 
 def _weights(
@@ -349,12 +349,12 @@ def _weights(
     )
     by_shipment = weight.groupby(lines[_SHIPMENT]).sum(min_count=1)
     whole = (weight.notna() | within).groupby(lines[_SHIPMENT]).all()
-    notes = {
+    warnings = {
         "lines_weighed_with_another": int(within.sum()),
         "lines_weighed_with_one_of_no_weight": int((refers & ~within & ~wanting).sum()),
         "lines_weighed_separately": int(separate.sum()),
     }
-    return by_shipment.where(whole), notes
+    return by_shipment.where(whole), warnings
 
 
 def _events(shipments: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -376,17 +376,17 @@ def _events(shipments: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         order.assign(raw_code=raw, received_at=order["occurred_at"], is_received_at_assumed=True)
     ]
     for column in (_ORDERED, _DELIVERED):
-        told = shipments[shipments[column].notna()]
-        happened = _noon(told[column], told["zone"])
+        rows = shipments[shipments[column].notna()]
+        happened = _noon(rows[column], rows["zone"])
         recorded = (
-            _noon(told[_RECORDED], told["zone"])
+            _noon(rows[_RECORDED], rows["zone"])
             if column == _DELIVERED
-            else pd.Series(pd.NaT, index=told.index, dtype=happened.dtype)
+            else pd.Series(pd.NaT, index=rows.index, dtype=happened.dtype)
         )
         parts.append(
             pd.DataFrame(
                 {
-                    "shipment_id": told["shipment_id"],
+                    "shipment_id": rows["shipment_id"],
                     "event_code": EVENT_OF_DATE[column].value,
                     "occurred_at": happened,
                     "raw_code": column,
@@ -398,11 +398,11 @@ def _events(shipments: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     events = pd.concat(parts, ignore_index=True).assign(place=None)
     for column in ("occurred_at", "received_at"):
         events[column] = events[column].astype("datetime64[us]").dt.tz_localize("UTC")
-    notes = {
+    warnings = {
         "received_at_assumed": int(events["is_received_at_assumed"].sum()),
         "received_before_occurred": int((events["received_at"] < events["occurred_at"]).sum()),
     }
-    return events, notes
+    return events, warnings
 
 
 def _noon(days: pd.Series, zones: pd.Series) -> pd.Series:

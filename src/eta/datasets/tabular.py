@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from eta.datasets.base import Imported, Quarantine, read_csv
+from eta.datasets.base import Dataset, Quarantine, read_csv
 from eta.domain.errors import NaiveTime, SourceRejected
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
@@ -59,54 +59,56 @@ _OFFSET = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def read_tabular(folder: Path) -> Imported:
+def read_tabular(folder: Path) -> Dataset:
     """Reads a folder with ``shipments`` and ``events``.
 
     Raises:
         SourceRejected: if a file is absent, unreadable or lacks a needed column.
         NaiveTime: if none of the times of a column has an offset.
     """
-    quarantine, notes = Quarantine(), dict[str, int]()
+    quarantine, warnings = Quarantine(), dict[str, int]()
     shipments_file, events_file = _find(folder, SHIPMENTS), _find(folder, EVENTS)
     shipments = _shipments(
-        _read(shipments_file, SHIPMENT_COLUMNS, quarantine, notes), shipments_file.name, quarantine
+        _read(shipments_file, SHIPMENT_COLUMNS, quarantine, warnings),
+        shipments_file.name,
+        quarantine,
     )
     events = _events(
-        _read(events_file, EVENT_COLUMNS, quarantine, notes),
+        _read(events_file, EVENT_COLUMNS, quarantine, warnings),
         events_file.name,
         shipments["shipment_id"],
         quarantine,
-        notes,
+        warnings,
     )
-    return Imported(
+    return Dataset(
         "tabular",
         ZONE,
         shipments,
-        _with_orders(shipments, events, notes),
+        _with_orders(shipments, events, warnings),
         quarantine.frame(),
-        notes,
+        warnings,
     )
 
 
 def _find(folder: Path, name: str) -> Path:
-    found = [
+    paths = [
         path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.is_file()
     ]
-    if len(found) != 1:
-        problem = "holds both" if found else "holds neither"
+    if len(paths) != 1:
+        problem = "holds both" if paths else "holds neither"
         raise SourceRejected(
-            f"{folder} {problem} {name}.parquet {'and' if found else 'nor'} {name}.csv; it should hold one of them"
+            f"{folder} {problem} {name}.parquet {'and' if paths else 'nor'} {name}.csv; it should hold one of them"
         )
-    return found[0]
+    return paths[0]
 
 
 def _read(
-    path: Path, columns: Sequence[str], quarantine: Quarantine, notes: dict[str, int]
+    path: Path, columns: Sequence[str], quarantine: Quarantine, warnings: dict[str, int]
 ) -> pd.DataFrame:
     """The columns that the file has; its index is the row's number in the file."""
     has = _header(path)
     for name in sorted(set(has) - set(columns)):
-        notes[f"{path.name}: column {name} is not ours and was not read"] = 1
+        warnings[f"{path.name}: column {name} is not ours and was not read"] = 1
     wanted = [name for number, name in enumerate(columns) if number < 4 or name in has]
     for name in wanted:
         if name not in has:
@@ -163,13 +165,13 @@ def _events(
     file: str,
     shipment_id: pd.Series,
     quarantine: Quarantine,
-    notes: dict[str, int],
+    warnings: dict[str, int],
 ) -> pd.DataFrame:
     frame = _with_texts(frame)
     stray = ~frame["shipment_id"].isin(shipment_id)
     quarantine.add(file, "event_of_no_shipment", frame[stray])
     frame = frame[~stray]
-    untold = frame["received_at"].isna()
+    is_received_missing = frame["received_at"].isna()
     parsed = frame.assign(
         occurred_at=_times(frame, "occurred_at", file, quarantine),
         received_at=_times(frame, "received_at", file, quarantine),
@@ -177,7 +179,9 @@ def _events(
     absent = frame["occurred_at"].isna()
     quarantine.add(file, "no_occurred_at", frame[absent])
     # A time that was there and could not be read has been put aside with its reason already.
-    frame = parsed[parsed["occurred_at"].notna() & (parsed["received_at"].notna() | untold)]
+    frame = parsed[
+        parsed["occurred_at"].notna() & (parsed["received_at"].notna() | is_received_missing)
+    ]
     assumed = frame["received_at"].isna()
     flags = (
         _flags(frame, "is_received_at_assumed", file, quarantine)
@@ -189,7 +193,7 @@ def _events(
         is_received_at_assumed=assumed | flags,
     )
     code = frame["event_code"].astype("str")
-    unmapped = ~code.isin([str(known) for known in EventCode])
+    unmapped = ~code.isin([str(event_code) for event_code in EventCode])
     raw = (
         frame["raw_code"]
         if "raw_code" in frame
@@ -200,7 +204,7 @@ def _events(
         event_code=code.where(~unmapped, EventCode.INFO.value),
         raw_code=raw.where(raw.notna() | ~unmapped, code),
     )
-    notes |= {
+    warnings |= {
         "received_at_assumed": int(assumed.sum()),
         "unmapped_event_codes": int(unmapped.sum()),
         "received_before_occurred": int((frame["received_at"] < frame["occurred_at"]).sum()),
@@ -209,7 +213,7 @@ def _events(
 
 
 def _with_orders(
-    shipments: pd.DataFrame, events: pd.DataFrame, notes: dict[str, int]
+    shipments: pd.DataFrame, events: pd.DataFrame, warnings: dict[str, int]
 ) -> pd.DataFrame:
     """Events with an ``order_created`` for each shipment that says when it was ordered and has none, known at once."""
     if "ordered_at" not in shipments:
@@ -217,16 +221,16 @@ def _with_orders(
     has_one = shipments["shipment_id"].isin(
         events.loc[events["event_code"].eq(EventCode.ORDER_CREATED.value), "shipment_id"]
     )
-    untold = shipments[~has_one & shipments["ordered_at"].notna()]
-    notes["order_created_from_ordered_at"] = len(untold)
-    if not len(untold):
+    without_order_event = shipments[~has_one & shipments["ordered_at"].notna()]
+    warnings["order_created_from_ordered_at"] = len(without_order_event)
+    if not len(without_order_event):
         return events
     added = pd.DataFrame(
         {
-            "shipment_id": untold["shipment_id"],
+            "shipment_id": without_order_event["shipment_id"],
             "event_code": EventCode.ORDER_CREATED.value,
-            "occurred_at": untold["ordered_at"],
-            "received_at": untold["ordered_at"],
+            "occurred_at": without_order_event["ordered_at"],
+            "received_at": without_order_event["ordered_at"],
             "is_received_at_assumed": True,
         }
     )

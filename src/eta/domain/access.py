@@ -23,7 +23,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True)
-class Caller:
+class Principal:
     """Whoever bears a key: one tenant's, with some of the scopes."""
 
     tenant: str = DEFAULT_TENANT

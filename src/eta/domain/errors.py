@@ -11,9 +11,9 @@ class EtaError(Exception):
 class InvalidValue(EtaError):
     """A field holds a value that cannot be right."""
 
-    def __init__(self, field: str, problem: str, mend: str) -> None:
-        self.field, self.problem, self.mend = field, problem, mend
-        super().__init__(f"{field}: {problem}; {mend}")
+    def __init__(self, field: str, problem: str, hint: str) -> None:
+        self.field, self.problem, self.hint = field, problem, hint
+        super().__init__(f"{field}: {problem}; {hint}")
 
 
 class NaiveTime(InvalidValue):
@@ -29,7 +29,7 @@ class SourceRejected(EtaError):
     """The data of a source cannot be read as that source's format."""
 
 
-class NothingToLearn(EtaError):
+class NoTrainingData(EtaError):
     """There are no parcels from which a model could learn at that moment."""
 
 
@@ -69,7 +69,7 @@ class Conflict(EtaError):
     """What was asked contradicts what is recorded."""
 
 
-class RegisteredOtherwise(Conflict):
+class ShipmentConflict(Conflict):
     """A shipment is registered already, with other facts."""
 
     def __init__(self, shipment_id: str, fields: list[str]) -> None:
@@ -77,9 +77,9 @@ class RegisteredOtherwise(Conflict):
         super().__init__(f"shipment {shipment_id} is registered with another {', '.join(fields)}")
 
 
-class NotRecorded(EtaError):
+class NotFound(EtaError):
     """There is no such thing in the store."""
 
 
-class KeyReused(EtaError):
+class IdempotencyKeyReused(EtaError):
     """The Idempotency-Key came with another request before; use a new key for a new request."""

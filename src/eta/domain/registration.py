@@ -42,54 +42,54 @@ class Registration:
         """The carrier's number with the carrier: the same number at another carrier is another parcel."""
         return carrier_number(self.shipment.carrier, self.tracking_number)
 
-    def to_facts(self) -> dict[str, Any]:
+    def to_attributes(self) -> dict[str, Any]:
         """Plain values, nothing that is not known."""
-        facts = {
+        attributes = {
             name: value for name, value in vars(self.shipment).items() if name != "shipment_id"
         }
-        facts |= {
-            end: {name: value for name, value in vars(facts[end]).items() if value is not None}
+        attributes |= {
+            end: {name: value for name, value in vars(attributes[end]).items() if value is not None}
             for end in _ENDS
         }
-        facts |= {
+        attributes |= {
             "ordered_at": self.shipment.ordered_at.astimezone(UTC).isoformat(),
             "promised_on": self.shipment.promised_on and self.shipment.promised_on.isoformat(),
         }
-        facts |= {
-            "tracking_number": self.tracking_number and _bare(self.tracking_number),
+        attributes |= {
+            "tracking_number": self.tracking_number and _normalized(self.tracking_number),
             "estimate_id": self.estimate_id,
         }
-        return {name: value for name, value in facts.items() if value is not None}
+        return {name: value for name, value in attributes.items() if value is not None}
 
     @classmethod
-    def from_facts(
-        cls, facts: Mapping[str, Any], shipment_id: str, external_id: str | None
+    def from_attributes(
+        cls, attributes: Mapping[str, Any], shipment_id: str, external_id: str | None
     ) -> Registration:
-        """What ``to_facts`` wrote."""
+        """What ``to_attributes`` wrote."""
         values = {
             name: value
-            for name, value in facts.items()
+            for name, value in attributes.items()
             if name not in ("tracking_number", "estimate_id")
         }
-        values |= {end: Place(**facts[end]) for end in _ENDS} | {
-            "ordered_at": datetime.fromisoformat(facts["ordered_at"])
+        values |= {end: Place(**attributes[end]) for end in _ENDS} | {
+            "ordered_at": datetime.fromisoformat(attributes["ordered_at"])
         }
-        if "promised_on" in facts:
-            values["promised_on"] = date.fromisoformat(facts["promised_on"])
+        if "promised_on" in attributes:
+            values["promised_on"] = date.fromisoformat(attributes["promised_on"])
         shipment = Shipment(**{**values, "shipment_id": shipment_id})
         return cls(
             shipment=shipment,
             external_id=external_id,
-            tracking_number=facts.get("tracking_number"),
-            estimate_id=facts.get("estimate_id"),
+            tracking_number=attributes.get("tracking_number"),
+            estimate_id=attributes.get("estimate_id"),
         )
 
 
 def carrier_number(carrier: str | None, tracking_number: str | None) -> str | None:
     """A carrier's number with the carrier, None without either."""
-    return f"{_bare(tracking_number)}|{carrier}" if carrier and tracking_number else None
+    return f"{_normalized(tracking_number)}|{carrier}" if carrier and tracking_number else None
 
 
-def _bare(tracking_number: str) -> str:
+def _normalized(tracking_number: str) -> str:
     """Carriers print the same number with blanks and without, and in either case."""
     return "".join(tracking_number.split()).upper()

@@ -184,7 +184,7 @@ FINAL_CODES = frozenset(
 )
 
 #: These end the wait for an arrival without one.
-GIVEN_UP_CODES = frozenset({_E.CANCELLED, _E.RETURN_STARTED, _E.RETURN_DELIVERED})
+ABANDONED_CODES = frozenset({_E.CANCELLED, _E.RETURN_STARTED, _E.RETURN_DELIVERED})
 
 #: Something went wrong, whatever the parcel's status.
 EXCEPTION_CODES = frozenset(

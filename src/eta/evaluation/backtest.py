@@ -19,16 +19,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import local_dates, to_instant
-from eta.domain.errors import NothingToLearn
-from eta.evaluation.model_run import Law, ModelRun, forecast_moments
+from eta.domain.errors import NoTrainingData
+from eta.evaluation.model_run import CurveSource, ModelRun, forecast_moments
 from eta.evaluation.outcomes import outcome_table, stable_random
 from eta.forecast.base import ArrivalModel
-from eta.forecast.drift.tracker import Midnights
-from eta.forecast.hazard.recalibration import Calibrates, Calibration, stages
-from eta.journey.categories import Labels
+from eta.forecast.drift.tracker import OpenParcelCache
+from eta.forecast.hazard.recalibration import Recalibration, SupportsRecalibration, stages
+from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes
-from eta.journey.snapshots import PURCHASE, Snapshots, snapshots_to_judge, snapshots_to_learn
-from eta.journey.state import Moments, fold
+from eta.journey.snapshots import PURCHASE, Snapshots, evaluation_snapshots, training_snapshots
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
 from eta.promise import PromisePolicy
 
@@ -36,7 +36,7 @@ from eta.promise import PromisePolicy
 Progress = Callable[[str, int, int], None]
 
 #: Moments a month and stage from which a model learns how wide its laws should have been.
-MOST_CALIBRATING = 20_000
+MAX_RECALIBRATION_MOMENTS = 20_000
 
 #: Full months replayed before the first judged day, so that promises are chosen on the past from
 #: the first day on.
@@ -60,7 +60,7 @@ class Replay:
     fit_seconds: dict[str, float]
     predict_seconds: dict[str, float]
     #: What models that calibrate have learned of their forecasts by the end.
-    calibrations: dict[str, Calibration]
+    recalibrations: dict[str, Recalibration]
     #: How each model would have promised on the last day; None without a past.
     policies: dict[str, PromisePolicy | None]
 
@@ -75,7 +75,7 @@ def replay(
     known_through: np.datetime64 | None = None,
     forecast_until: datetime | None = None,
     warm_up_months: int = WARM_UP_MONTHS,
-    laws: Mapping[str, Law] = MappingProxyType({}),
+    curve_sources: Mapping[str, CurveSource] = MappingProxyType({}),
     promise: PromisePolicy | float | None = None,
     progress: Progress = lambda *_: None,
 ) -> Replay:
@@ -84,51 +84,54 @@ def replay(
     What came true is what was known at ``known_through``, by default at the end of the data. The
     months of warm-up before ``start`` are forecast too, to choose promises on them; they are not
     judged, nor are days from ``end`` on until ``forecast_until``, from which calibrations alone are
-    learned. ``laws`` are judged beside the models and never fitted. ``promise`` chooses the day
+    learned. ``curve_sources`` are judged beside the models and never fitted. ``promise`` chooses the day
     that each model would have promised to orders: a policy, or a rate. With a rate promises are
     those of least expected cost, where a late parcel costs so much that orders of the last
-    ``QUOTED_FOR_DAYS`` would have kept it, those that never come counted as missed.
+    ``PROMISE_SAMPLE_DAYS`` would have kept it, those that never come counted as missed.
 
     Raises:
         NothingToLearn: if no parcel had arrived before ``start``, or no moment falls within the
             days.
     """
-    zone = Labels(np.zeros(1, dtype=np.int32), (str(start.tzinfo),))
+    zone = Categorical(np.zeros(1, dtype=np.int32), (str(start.tzinfo),))
     warm_start = _first_of_month(start, -warm_up_months) if warm_up_months else start
     data_end = timelines.received_at.max() if known_through is None else known_through
-    known = Outcomes.at(timelines, to_instant(start))
-    if np.isnat(known.arrived_at).all():
-        raise NothingToLearn(f"no parcel had arrived by {start.date()}; start the replay later")
+    outcomes_so_far = Outcomes.at(timelines, to_instant(start))
+    if np.isnat(outcomes_so_far.arrived_at).all():
+        raise NoTrainingData(f"no parcel had arrived by {start.date()}; start the replay later")
     last = forecast_until or end
-    snapshots = snapshots_to_judge(timelines, to_instant(warm_start), to_instant(last))
-    is_judged, calibrates = (
-        (snapshots.moments.as_of >= to_instant(start))
-        & (snapshots.moments.as_of < to_instant(end)),
-        _calibrate(snapshots),
+    snapshots = evaluation_snapshots(timelines, to_instant(warm_start), to_instant(last))
+    is_judged, is_for_recalibration = (
+        (snapshots.pairs.as_of >= to_instant(start)) & (snapshots.pairs.as_of < to_instant(end)),
+        _is_recalibration_sample(snapshots),
     )
-    taken = np.flatnonzero(is_judged | calibrates | (snapshots.kind == PURCHASE))
-    snapshots, is_judged, calibrates = snapshots.take(taken), is_judged[taken], calibrates[taken]
+    taken = np.flatnonzero(is_judged | is_for_recalibration | (snapshots.moment == PURCHASE))
+    snapshots, is_judged, is_for_recalibration = (
+        snapshots.take(taken),
+        is_judged[taken],
+        is_for_recalibration[taken],
+    )
     judged = outcome_table(timelines, snapshots, Outcomes.at(timelines, data_end), zone)
     judged["is_judged"] = is_judged
     if not judged["is_judged"].any():
-        raise NothingToLearn(f"no parcel was in flight between {start.date()} and {end.date()}")
+        raise NoTrainingData(f"no parcel was in flight between {start.date()} and {end.date()}")
 
-    lessons = snapshots_to_learn(timelines, to_instant(last))
-    purchases = lessons.take(np.flatnonzero(lessons.kind == PURCHASE))
+    training = training_snapshots(timelines, to_instant(last))
+    purchases = training.take(np.flatnonzero(training.moment == PURCHASE))
     runs = {name: ModelRun(make, refits_daily=make().refits_daily) for name, make in models.items()}
-    runs |= {name: ModelRun(None, law) for name, law in laws.items()}
-    midnights = Midnights(timelines)
+    runs |= {name: ModelRun(None, curve_source) for name, curve_source in curve_sources.items()}
+    open_parcels = OpenParcelCache(timelines)
     origins = [*([warm_start] if warm_up_months else []), *_origins(start, end, refit)]
     periods = [
         _days(origin, until) for origin, until in zip(origins, [*origins[1:], last], strict=True)
     ]
     total, done = sum(len(days) for days in periods), 0
     for days in periods:
-        known = Outcomes.at(timelines, to_instant(days[0]))
-        of_day = (
+        outcomes_so_far = Outcomes.at(timelines, to_instant(days[0]))
+        day_number = (
             np.searchsorted(
                 [to_instant(day) for day in [*days, days[-1] + timedelta(days=1)]],
-                snapshots.moments.as_of,
+                snapshots.pairs.as_of,
                 side="right",
             )
             - 1
@@ -136,48 +139,53 @@ def replay(
         for name, run in runs.items():
             if not run.refits_daily:
                 progress(f"{days[0].date()}: fitting {name}", done, total)
-                run.fit(lessons, known)
-            if isinstance(run.fitted, Calibrates):
-                run.fitted.calibration_ = run.calibration(snapshots, known)
+                run.fit(training, outcomes_so_far)
+            if isinstance(run.fitted, SupportsRecalibration):
+                run.fitted.recalibration_ = run.recalibration(snapshots, outcomes_so_far)
         for number, day in enumerate(days):
             progress(f"{day.date()}: replaying", done, total)
-            known = Outcomes.at(timelines, to_instant(day))
+            outcomes_so_far = Outcomes.at(timelines, to_instant(day))
             for run in runs.values():
                 if run.refits_daily:
-                    run.fit(purchases, known)
-                run.follow(midnights, known)
-                run.choose_policy(promise, known.known_through)
+                    run.fit(purchases, outcomes_so_far)
+                run.track_drift(open_parcels, outcomes_so_far)
+                run.choose_policy(promise, outcomes_so_far.known_through)
                 forecast_moments(
-                    run, timelines, snapshots, judged, np.flatnonzero(of_day == number), calibrates
+                    run,
+                    timelines,
+                    snapshots,
+                    judged,
+                    np.flatnonzero(day_number == number),
+                    is_for_recalibration,
                 )
             done += 1
     progress("replayed", total, total)
 
-    kept = judged["is_judged"].to_numpy()
+    is_judged_row = judged["is_judged"].to_numpy()
     outcomes = Outcomes.at(timelines, data_end)
     return Replay(
-        judged[kept].drop(columns="is_judged").reset_index(drop=True),
+        judged[is_judged_row].drop(columns="is_judged").reset_index(drop=True),
         {
-            name: pd.DataFrame(run.forecasts)[kept].reset_index(drop=True)
+            name: pd.DataFrame(run.forecasts)[is_judged_row].reset_index(drop=True)
             for name, run in runs.items()
         },
         {name: run.fit_seconds for name, run in runs.items()},
         {name: run.predict_seconds for name, run in runs.items()},
         {
-            name: run.calibration(snapshots, outcomes)
+            name: run.recalibration(snapshots, outcomes)
             for name, run in runs.items()
-            if isinstance(run.fitted, Calibrates)
+            if isinstance(run.fitted, SupportsRecalibration)
         },
         {name: run.policy for name, run in runs.items()},
     )
 
 
-def shops_rate(timelines: Timelines, start: datetime, end: datetime) -> float | None:
+def merchant_on_time_rate(timelines: Timelines, start: datetime, end: datetime) -> float | None:
     """The share of delivered orders of ``start <= ordered < end`` (aware) that kept their promise, as known at the end of the data.
 
     None if none had one.
     """
-    states = fold(timelines, Moments.all_at(timelines, timelines.received_at.max()))
+    states = fold(timelines, AsOfPairs.all_at(timelines, timelines.received_at.max()))
     arrived_on = local_dates(states.arrived_at, timelines.zone.codes, timelines.zone.names)
     judged = (
         (states.ordered_at >= to_instant(start))
@@ -188,14 +196,14 @@ def shops_rate(timelines: Timelines, start: datetime, end: datetime) -> float | 
     return float((arrived_on <= timelines.promised_on)[judged].mean()) if judged.any() else None
 
 
-def _calibrate(snapshots: Snapshots) -> NDArray[np.bool_]:
-    """The moments, ``MOST_CALIBRATING`` a month and stage, that are looked back at."""
+def _is_recalibration_sample(snapshots: Snapshots) -> NDArray[np.bool_]:
+    """The moments, ``MAX_RECALIBRATION_MOMENTS`` a month and stage, that are looked back at."""
     groups = [
-        snapshots.moments.as_of.astype("datetime64[M]").astype(np.int64),
+        snapshots.pairs.as_of.astype("datetime64[M]").astype(np.int64),
         stages(snapshots.features),
     ]
     return (
-        stable_random(snapshots).groupby(groups).rank(method="first") <= MOST_CALIBRATING
+        stable_random(snapshots).groupby(groups).rank(method="first") <= MAX_RECALIBRATION_MOMENTS
     ).to_numpy()
 
 

@@ -15,8 +15,8 @@ Row = dict[str, Any]
 
 #: Fewer delivered parcels do not show whether a range holds: of independent ones, and of those of
 #: so many weeks.
-INDEPENDENT_ENOUGH = 500
-PARCELS_ENOUGH, WEEKS_ENOUGH = 100, 8
+MIN_INDEPENDENT_PARCELS = 500
+MIN_PARCELS, MIN_WEEKS = 100, 8
 #: The whole of a moment, and the segment that has one state of the network and so no interval.
 ALL, WEEK = "all", "week"
 
@@ -35,7 +35,7 @@ RANGES = (Range("80", 0.8), Range("90", 0.9), Range("dates_80", 0.8, may_cover_m
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SegmentParcels:
     """The parcels of one segment at one moment, with the columns ``parcel``, ``arrived``, ``week`` and, for each range, ``held_<range>``.
 
     ``held`` is the share of a parcel that a range covers: 0 or 1 once it has arrived; while it has
@@ -47,7 +47,7 @@ class Part:
     parcels: pd.DataFrame
 
 
-def judge(parts: Sequence[Part], *, is_simulated: bool, seed: int = 0) -> list[Row]:
+def judge(parts: Sequence[SegmentParcels], *, is_simulated: bool, seed: int = 0) -> list[Row]:
     """For each part, all of one model and one moment, the coverage of each range, its interval, and whether the range holds.
 
     ``coverage_censored_<range>`` is the mean of ``held`` over all parcels. ``low_<range>`` to
@@ -69,8 +69,8 @@ def judge(parts: Sequence[Part], *, is_simulated: bool, seed: int = 0) -> list[R
     rows = []
     for part, is_judged in zip(parts, judged, strict=True):
         row: Row = {}
-        for each in RANGES:
-            held = part.parcels[f"held_{each.name}"]
+        for nominal in RANGES:
+            held = part.parcels[f"held_{nominal.name}"]
             low, high = (
                 (None, None)
                 if part.segment == WEEK
@@ -79,14 +79,14 @@ def judge(parts: Sequence[Part], *, is_simulated: bool, seed: int = 0) -> list[R
             holds = (
                 None
                 if low is None or high is None or not is_judged
-                else high >= each.level and (each.may_cover_more or low <= each.level)
+                else high >= nominal.level and (nominal.may_cover_more or low <= nominal.level)
             )
             coverage = None if held.isna().all() else float(held.mean())
             row |= {
-                f"coverage_censored_{each.name}": coverage,
-                f"low_{each.name}": low,
-                f"high_{each.name}": high,
-                f"holds_{each.name}": holds,
+                f"coverage_censored_{nominal.name}": coverage,
+                f"low_{nominal.name}": low,
+                f"high_{nominal.name}": high,
+                f"holds_{nominal.name}": holds,
             }
         rows.append(row)
     return rows
@@ -94,7 +94,7 @@ def judge(parts: Sequence[Part], *, is_simulated: bool, seed: int = 0) -> list[R
 
 def failing(rows: Iterable[Row]) -> list[Row]:
     """The ranges that do not hold, the one furthest off first, from rows with the figures of ``judge``."""
-    found = [
+    failures = [
         {
             "model": row["model"],
             "moment": row["moment"],
@@ -102,38 +102,38 @@ def failing(rows: Iterable[Row]) -> list[Row]:
             "value": row.get("value", ALL),
             "n": row["n"],
             "n_censored": row["n_censored"],
-            "range": each.name,
-            "level": each.level,
-            "coverage": row[f"coverage_censored_{each.name}"],
-            "low": row[f"low_{each.name}"],
-            "high": row[f"high_{each.name}"],
+            "range": nominal.name,
+            "level": nominal.level,
+            "coverage": row[f"coverage_censored_{nominal.name}"],
+            "low": row[f"low_{nominal.name}"],
+            "high": row[f"high_{nominal.name}"],
         }
         for row in rows
-        for each in RANGES
-        if row[f"holds_{each.name}"] is False
+        for nominal in RANGES
+        if row[f"holds_{nominal.name}"] is False
     ]
-    return sorted(found, key=lambda entry: -abs(entry["coverage"] - entry["level"]))
+    return sorted(failures, key=lambda entry: -abs(entry["coverage"] - entry["level"]))
 
 
 def _is_enough(parcels: pd.DataFrame, is_simulated: bool) -> bool:
     arrived = parcels["arrived"]
     if is_simulated:
-        return bool(arrived.sum() >= INDEPENDENT_ENOUGH)
+        return bool(arrived.sum() >= MIN_INDEPENDENT_PARCELS)
     return bool(
-        arrived.sum() >= PARCELS_ENOUGH and parcels.loc[arrived, "week"].nunique() >= WEEKS_ENOUGH
+        arrived.sum() >= MIN_PARCELS and parcels.loc[arrived, "week"].nunique() >= MIN_WEEKS
     )
 
 
 def _interval(
     parcels: pd.DataFrame, held: pd.Series, is_simulated: bool, confidence: float, seed: int
 ) -> tuple[float | None, float | None]:
-    known = held.dropna()
-    if known.empty:
+    present = held.dropna()
+    if present.empty:
         return None, None
     if is_simulated:
-        count = len(known) / _design_effect(known, parcels.loc[known.index, "parcel"])
-        return exact_interval(float(known.mean()) * count, count, confidence=confidence)
-    weeks = known.groupby(parcels.loc[known.index, "week"], observed=True).agg(["sum", "count"])
+        count = len(present) / _design_effect(present, parcels.loc[present.index, "parcel"])
+        return exact_interval(float(present.mean()) * count, count, confidence=confidence)
+    weeks = present.groupby(parcels.loc[present.index, "week"], observed=True).agg(["sum", "count"])
     return week_bootstrap(
         weeks["sum"].to_numpy(dtype=np.float64), weeks["count"].to_numpy(dtype=np.float64), seed
     )

@@ -193,8 +193,8 @@ def late_calibration(
 
 def _logistic_slope(is_late: NDArray[np.bool_], probability: Floats) -> float | None:
     """The slope on logit(P), by Newton's steps."""
-    said = np.clip(probability, 1e-4, 1.0 - 1e-4)
-    logit = np.log(said / (1.0 - said))
+    clipped = np.clip(probability, 1e-4, 1.0 - 1e-4)
+    logit = np.log(clipped / (1.0 - clipped))
     columns = np.column_stack([np.ones_like(logit), logit - logit.mean()])
     if np.ptp(logit) < 1e-9:
         return None

@@ -11,19 +11,19 @@ from eta.curves import Curves
 from eta.evaluation.backtest import Replay
 from eta.evaluation.coverage import ALL, Row
 from eta.evaluation.metrics import HORIZON_HOURS, Floats
-from eta.evaluation.model_run import Law
-from eta.journey.state import PHASES, Moments
+from eta.evaluation.model_run import CurveSource
+from eta.journey.state import PHASES, AsOfPairs
 from eta.journey.timelines import Timelines
 
 #: Curves compared at a time.
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 
 #: The two points of an interval at which the integral of any square of a straight line is exact
 #: (Gauss and Legendre).
 _NODES = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3.0)
 
 
-def crps_regret_days(forecast: Curves, law: Curves) -> Floats:
+def crps_regret_days(forecast: Curves, truth: Curves) -> Floats:
     """The integral over 0 to 60 days of (F(u) - G(u))^2, in days, (N,): what F costs in CRPS on average if G is the law.
 
     E CRPS(F, T) - E CRPS(G, T) = integral (F - G)^2 for T drawn from G, so 0 is the best and no
@@ -34,48 +34,50 @@ def crps_regret_days(forecast: Curves, law: Curves) -> Floats:
         Cramer's distance; Gneiting and Raftery (2007), section 4.2.
     """
     gaps = [
-        _regret_hours(forecast.take(rows), law.take(rows))
-        for rows in np.array_split(np.arange(len(law)), len(law) // _AT_ONCE + 1)
+        _regret_hours(forecast.take(rows), truth.take(rows))
+        for rows in np.array_split(np.arange(len(truth)), len(truth) // _BATCH_SIZE + 1)
     ]
     return np.concatenate(gaps) / 24.0
 
 
-def _regret_hours(forecast: Curves, law: Curves) -> Floats:
+def _regret_hours(forecast: Curves, truth: Curves) -> Floats:
     edges = np.sort(
-        np.minimum(np.concatenate([forecast.knots()[0], law.knots()[0]], axis=1), HORIZON_HOURS),
+        np.minimum(np.concatenate([forecast.knots()[0], truth.knots()[0]], axis=1), HORIZON_HOURS),
         axis=1,
     )
     edges = np.pad(edges, ((0, 0), (1, 1)), constant_values=((0.0, 0.0), (0.0, HORIZON_HOURS)))
     width = np.diff(edges, axis=1)
     inside = [edges[:, :-1] + node * width for node in _NODES]
-    squares = [np.square(forecast.cdf_table(at) - law.cdf_table(at)) for at in inside]
+    squares = [np.square(forecast.cdf_table(at) - truth.cdf_table(at)) for at in inside]
     return ((squares[0] + squares[1]) / 2.0 * width).sum(axis=1)
 
 
-def compare(forecast: Curves, law: Curves, promise_hours: Floats) -> pd.DataFrame:
+def compare(forecast: Curves, truth: Curves, promise_hours: Floats) -> pd.DataFrame:
     """For each of N moments: the CRPS regret, how much later the forecast's median is than the law's, and P(late) of both.
 
     A median beyond 60 days counts as 60 days. ``promise_hours`` leads to the end of the promised
     day; P(late) is NaN where there is none or it is past.
     """
-    medians = [np.minimum(curves.quantile(0.5), HORIZON_HOURS) for curves in (forecast, law)]
+    medians = [np.minimum(curves.quantile(0.5), HORIZON_HOURS) for curves in (forecast, truth)]
     hours = np.where(promise_hours > 0, promise_hours, np.nan)
     late = [
         np.where(np.isnan(hours), np.nan, 1.0 - curves.cdf_at(np.nan_to_num(hours)))
-        for curves in (forecast, law)
+        for curves in (forecast, truth)
     ]
     return pd.DataFrame(
         {
-            "crps_regret_days": crps_regret_days(forecast, law),
+            "crps_regret_days": crps_regret_days(forecast, truth),
             "median_bias_days": (medians[0] - medians[1]) / 24.0,
-            "late_said": late[0],
+            "late_predicted": late[0],
             "late_true": late[1],
         }
     )
 
 
-def check_truth(replay: Replay, timelines: Timelines, laws: Mapping[str, Law]) -> list[Row]:
-    """Every model against each of ``laws``, over the moments of which the replay has kept the curves.
+def compare_with_oracle(
+    replay: Replay, timelines: Timelines, sources: Mapping[str, CurveSource]
+) -> list[Row]:
+    """Every model against each of ``sources``, over the moments of which the replay has kept the curves.
 
     A row for all moments and one a phase. Means are weighted with how many moments each one of the
     sample stands for. ``late_brier_regret`` is the mean of the squared gap of the two P(late): what
@@ -83,28 +85,28 @@ def check_truth(replay: Replay, timelines: Timelines, laws: Mapping[str, Law]) -
     """
     weight = _weight(replay.judged)
     sample = replay.judged[replay.judged["is_sampled"]]
-    moments = Moments(
+    moments = AsOfPairs(
         np.searchsorted(timelines.shipment_id, sample["shipment_id"].to_numpy(dtype=object)),
         sample["as_of"].to_numpy(),
     )
-    true = {name: law(moments) for name, law in laws.items()}
+    true = {name: source(moments) for name, source in sources.items()}
     rows: list[Row] = []
     for model, forecasts in replay.forecasts.items():
-        kept = (
+        sampled_curves = (
             forecasts.loc[sample.index, "curve"]
             if "curve" in forecasts
             else pd.Series(index=sample.index)
         )
-        answered = np.flatnonzero(kept.notna())
+        answered = np.flatnonzero(sampled_curves.notna())
         if len(answered):
-            asked, said = sample.iloc[answered], _stacked(list(kept.iloc[answered]))
+            subset, forecast = sample.iloc[answered], _stacked(list(sampled_curves.iloc[answered]))
             for name, curves in true.items():
                 gaps = compare(
-                    said, curves.take(answered), asked["promise_hours"].to_numpy()
-                ).set_index(asked.index)
+                    forecast, curves.take(answered), subset["promise_hours"].to_numpy()
+                ).set_index(subset.index)
                 rows += [
-                    {"model": model, "law": name, **row}
-                    for row in _by_phase(gaps, asked["phase"], weight[asked.index])
+                    {"model": model, "truth": name, **row}
+                    for row in _by_phase(gaps, subset["phase"], weight[subset.index])
                 ]
     return rows
 
@@ -119,9 +121,9 @@ def _by_phase(gaps: pd.DataFrame, phase: pd.Series, weight: pd.Series) -> Iterat
             "crps_regret_days": _mean(part["crps_regret_days"], share),
             "crps_regret_se_days": _standard_error(part["crps_regret_days"], share),
             "median_bias_days": _mean(part["median_bias_days"], share),
-            "late_said": _mean(part["late_said"], share),
+            "late_predicted": _mean(part["late_predicted"], share),
             "late_true": _mean(part["late_true"], share),
-            "late_brier_regret": _mean((part["late_said"] - part["late_true"]) ** 2, share),
+            "late_brier_regret": _mean((part["late_predicted"] - part["late_true"]) ** 2, share),
         }
 
 
@@ -134,13 +136,13 @@ def _weight(judged: pd.DataFrame) -> pd.Series:
 def _stacked(curves: Sequence[Curves]) -> Curves:
     """One batch of curves, the last knot of those with few knots repeated."""
     knots = [curve.knots() for curve in curves]
-    most = max(hours.shape[1] for hours, _ in knots)
-    return Curves.of(
+    width = max(hours.shape[1] for hours, _ in knots)
+    return Curves.from_knots(
         *(
             np.concatenate(
                 [
-                    np.pad(each[part], ((0, 0), (0, most - each[part].shape[1])), mode="edge")
-                    for each in knots
+                    np.pad(pair[part], ((0, 0), (0, width - pair[part].shape[1])), mode="edge")
+                    for pair in knots
                 ]
             )
             for part in (0, 1)
@@ -149,8 +151,8 @@ def _stacked(curves: Sequence[Curves]) -> Curves:
 
 
 def _mean(values: pd.Series, weight: pd.Series) -> float | None:
-    known = values.notna()
-    return float(np.average(values[known], weights=weight[known])) if known.any() else None
+    present = values.notna()
+    return float(np.average(values[present], weights=weight[present])) if present.any() else None
 
 
 def _standard_error(values: pd.Series, weight: pd.Series) -> float | None:

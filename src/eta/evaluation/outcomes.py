@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import DAY, Dates, local_dates, wall_clock
-from eta.domain.errors import NothingToLearn
-from eta.journey.categories import Labels
+from eta.domain.errors import NoTrainingData
+from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes, examples
 from eta.journey.features import promise_ends
 from eta.journey.snapshots import MOMENTS, Snapshots
@@ -18,19 +18,19 @@ from eta.journey.state import PHASES
 from eta.journey.timelines import Timelines
 
 #: Moments a week and phase of which the curves themselves are kept, to be compared with other laws.
-SAMPLED = 20
+SAMPLES_PER_STRATUM = 20
 
 
 def outcome_table(
-    timelines: Timelines, snapshots: Snapshots, outcomes: Outcomes, source_zone: Labels
+    timelines: Timelines, snapshots: Snapshots, outcomes: Outcomes, source_zone: Categorical
 ) -> pd.DataFrame:
     """What came true, one row a snapshot in their order, with the segments to judge them by."""
-    row, as_of = snapshots.moments.row, snapshots.moments.as_of
+    row, as_of = snapshots.pairs.row, snapshots.pairs.as_of
     zone = timelines.zone.take(row)
     truth = examples(snapshots, outcomes)
     if len(truth) != len(snapshots):
-        raise NothingToLearn("the days to replay reach beyond the end of the data")
-    arrived_at = np.where(truth.arrived, outcomes.arrived_at[row], np.datetime64("NaT"))
+        raise NoTrainingData("the days to replay reach beyond the end of the data")
+    arrived_at = np.where(truth.event_observed, outcomes.arrived_at[row], np.datetime64("NaT"))
     arrived_on, as_of_on = (
         local_dates(arrived_at, zone.codes, zone.names),
         local_dates(as_of, zone.codes, zone.names),
@@ -39,8 +39,8 @@ def outcome_table(
     at_source = wall_clock(as_of, np.zeros(len(as_of), dtype=np.int32), source_zone.names).astype(
         "datetime64[D]"
     )
-    known_late = truth.arrived & ~np.isnat(promised_on)
-    numbers, labels = snapshots.features.numbers, snapshots.features.labels
+    can_be_late = truth.event_observed & ~np.isnat(promised_on)
+    numbers, labels = snapshots.features.numbers, snapshots.features.categoricals
     week = _mondays(at_source).astype(str)
     phase = np.array([str(phase) for phase in PHASES], dtype=object)[
         numbers["phase"].astype(np.int64)
@@ -48,7 +48,7 @@ def outcome_table(
     return pd.DataFrame(
         {
             "shipment_id": timelines.shipment_id[row],
-            "moment": pd.Categorical(snapshots.kind, categories=list(MOMENTS)),
+            "moment": pd.Categorical(snapshots.moment, categories=list(MOMENTS)),
             "as_of": as_of,
             "as_of_on": as_of_on,
             "month": at_source.astype("datetime64[M]").astype(str),
@@ -57,12 +57,12 @@ def outcome_table(
             .groupby([week, phase])
             .rank(method="first")
             .to_numpy()
-            <= SAMPLED,
-            "arrived": truth.arrived,
-            "hours": np.where(truth.arrived, truth.hours, np.inf),
+            <= SAMPLES_PER_STRATUM,
+            "arrived": truth.event_observed,
+            "hours": np.where(truth.event_observed, truth.duration_hours, np.inf),
             "limit_hours": (outcomes.known_through - as_of) / np.timedelta64(1, "h"),
             "arrived_on": arrived_on,
-            "is_late": np.where(known_late, arrived_on > promised_on, np.nan).astype(np.float64),
+            "is_late": np.where(can_be_late, arrived_on > promised_on, np.nan).astype(np.float64),
             "is_promise_open": promise_end > as_of,
             "promise_hours": (promise_end - as_of) / np.timedelta64(1, "h"),
             "promised_days": (promised_on - as_of_on) / DAY,
@@ -83,8 +83,8 @@ def outcome_table(
 
 def stable_random(snapshots: Snapshots) -> pd.Series:
     """A number for each snapshot that has nothing to do with it, the same in any company."""
-    kind = pd.Categorical(snapshots.kind, categories=list(MOMENTS)).codes.astype(np.uint64)
-    return pd.Series((snapshots.parcel + kind) * np.uint64(0x9E3779B97F4A7C15))
+    moment = pd.Categorical(snapshots.moment, categories=list(MOMENTS)).codes.astype(np.uint64)
+    return pd.Series((snapshots.parcel + moment) * np.uint64(0x9E3779B97F4A7C15))
 
 
 def _mondays(dates: Dates) -> Dates:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eta.evaluation.backtest import Replay
 from eta.evaluation.confidence_intervals import exact_interval, week_bootstrap
-from eta.evaluation.coverage import ALL, RANGES, WEEK, Part, Row, failing, judge
+from eta.evaluation.coverage import ALL, RANGES, WEEK, Row, SegmentParcels, failing, judge
 from eta.evaluation.metrics import (
     PINBALL_LEVELS,
     late_calibration,
@@ -34,9 +34,9 @@ SEGMENTS = (
     WEEK,
 )
 #: A month with fewer late orders says nothing about ranking them.
-LATE_ENOUGH = 100
+MIN_LATE_ORDERS = 100
 #: A segment with fewer delivered parcels is left out.
-SEGMENT_ENOUGH = 30
+MIN_SEGMENT_PARCELS = 30
 DIFFERENCE_METRICS = ("mae_days", "crps_days", "crps_censored_days")
 
 _PINBALL = tuple(f"pinball_{level * 100:.0f}_days" for level in PINBALL_LEVELS)
@@ -63,9 +63,9 @@ _NUMBERS = (
         "took_days",
     ),
 )
-_HELD = tuple(f"held_{each.name}" for each in RANGES)
+_HELD = tuple(f"held_{nominal.name}" for nominal in RANGES)
 #: What only a whole row has.
-_OF_WHOLE = {
+_WHOLE_ROW_ONLY = {
     "late_auc_month_mean": None,
     "late_ece": None,
     "late_slope": None,
@@ -94,13 +94,13 @@ def summarise(
             part = table[wanted]
             key = {"model": model, "moment": moment}
             months = [
-                {"month": month, **key, **_scores(of_month), **_OF_WHOLE}
+                {"month": month, **key, **_scores(of_month), **_WHOLE_ROW_ONLY}
                 for month, of_month in part.groupby("month", sort=True, observed=True)
             ]
             ranked = [
                 entry["late_auc"]
                 for entry in months
-                if entry["n_late"] >= LATE_ENOUGH and entry["late_auc"] is not None
+                if entry["n_late"] >= MIN_LATE_ORDERS and entry["late_auc"] is not None
             ]
             whole, *bands = judge(parts := list(_parts(part)), is_simulated=is_simulated, seed=seed)
             row = {
@@ -119,14 +119,14 @@ def summarise(
             by_month += months
             by_segment += [
                 {
-                    "segment": each.segment,
-                    "value": each.value,
+                    "segment": segment_part.segment,
+                    "value": segment_part.value,
                     **key,
-                    **_scores(each.parcels),
-                    **_OF_WHOLE,
+                    **_scores(segment_part.parcels),
+                    **_WHOLE_ROW_ONLY,
                     **band,
                 }
-                for each, band in zip(parts[1:], bands, strict=True)
+                for segment_part, band in zip(parts[1:], bands, strict=True)
             ]
     differences = (
         []
@@ -153,7 +153,7 @@ def _compact(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def _held(table: pd.DataFrame) -> dict[str, NDArray[np.floating]]:
-    """The share of each parcel that each range covers; see ``coverage.Part``."""
+    """The share of each parcel that each range covers; see ``coverage.SegmentParcels``."""
     start, end = table["pit_from"].to_numpy(), table["pit_to"].to_numpy()
     held = {
         f"held_{level}": share_within(start, end, 0.5 - level / 200, 0.5 + level / 200)
@@ -164,13 +164,13 @@ def _held(table: pd.DataFrame) -> dict[str, NDArray[np.floating]]:
     return held
 
 
-def _parts(table: pd.DataFrame) -> Iterator[Part]:
+def _parts(table: pd.DataFrame) -> Iterator[SegmentParcels]:
     """All parcels of a moment, then its segments."""
-    yield Part(ALL, ALL, table)
+    yield SegmentParcels(ALL, ALL, table)
     for segment in SEGMENTS:
         for value, parcels in table.groupby(segment, sort=True, observed=True):
-            if parcels["arrived"].sum() >= SEGMENT_ENOUGH:
-                yield Part(segment, str(value), parcels)
+            if parcels["arrived"].sum() >= MIN_SEGMENT_PARCELS:
+                yield SegmentParcels(segment, str(value), parcels)
 
 
 def _moments(judged: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -217,40 +217,42 @@ def _ranked(delivered: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
 
 def _promise_scores(delivered: Mapping[str, NDArray[np.float64]]) -> Row:
     """The promises that the model would have made at purchase, beside the shop's own."""
-    made = (
+    has_promise = (
         (delivered["is_purchase"] == 1.0)
         & ~np.isnan(delivered["promise_days"])
         & ~np.isnan(delivered["promised_days"])
     )
-    if not made.any():
+    if not has_promise.any():
         return {"on_time_share": None, "promised_days_mean": None, "days_saved_equal_on_time": None}
-    promise = delivered["promise_days"][made]
+    promise = delivered["promise_days"][has_promise]
     return {
-        "on_time_share": float((delivered["took_days"][made] <= promise).mean()),
+        "on_time_share": float((delivered["took_days"][has_promise] <= promise).mean()),
         "promised_days_mean": float(promise.mean()),
-        "days_saved_equal_on_time": float((delivered["promised_days"][made] - promise).mean()),
+        "days_saved_equal_on_time": float(
+            (delivered["promised_days"][has_promise] - promise).mean()
+        ),
     }
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else None
 
 
 def _pit_deciles(start: NDArray[np.float64], end: NDArray[np.float64]) -> list[float] | None:
-    known = ~np.isnan(start)
-    return pit_deciles(start[known], end[known]).tolist() if known.any() else None
+    present = ~np.isnan(start)
+    return pit_deciles(start[present], end[present]).tolist() if present.any() else None
 
 
 def _pit_band(part: pd.DataFrame, is_simulated: bool, seed: int) -> Row:
     """The 95 % interval of each of ``pit_deciles``."""
-    known = part[part["pit_from"].notna()]
-    if known.empty:
+    present = part[part["pit_from"].notna()]
+    if present.empty:
         return {"pit_deciles_low": None, "pit_deciles_high": None}
-    count = np.asarray(known.groupby("week", observed=True).size(), dtype=np.float64)
+    count = np.asarray(present.groupby("week", observed=True).size(), dtype=np.float64)
     weeks = [
         pit_deciles(week["pit_from"].to_numpy(), week["pit_to"].to_numpy())
-        for _, week in known.groupby("week", observed=True)
+        for _, week in present.groupby("week", observed=True)
     ]
     inside = count[:, None] * np.array(weeks)
     if is_simulated:
@@ -285,7 +287,7 @@ def _differences(
     for other, against in replay.forecasts.items():
         if other == model:
             continue
-        own = replay.forecasts[model]
+        forecasts = replay.forecasts[model]
         for moment, wanted in groups:
             for metric in DIFFERENCE_METRICS:
                 rows = (
@@ -294,7 +296,7 @@ def _differences(
                     else wanted & replay.judged["arrived"].to_numpy()
                 )
                 column = "error_days" if metric == "mae_days" else metric
-                gap = (own[column].abs() - against[column].abs())[rows]
+                gap = (forecasts[column].abs() - against[column].abs())[rows]
                 weeks = gap.groupby(replay.judged["week"][rows]).agg(["sum", "count"])
                 low, high = week_bootstrap(
                     weeks["sum"].to_numpy(dtype=np.float64),

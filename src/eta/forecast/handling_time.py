@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import DAY, local_dates, wall_clock
 from eta.calendars.zones import zone_of
 from eta.journey.state import States
 from eta.journey.timelines import Timelines
 
 #: Longer than so many working days is counted as that.
-MOST_DAYS = 10
+MAX_DAYS = 10
 
 #: Orders of so many days before the last ones that are settled tell how long it takes these days.
 _HISTORY = 180 * DAY
@@ -31,23 +31,23 @@ _WEEKMASK = "1111100"
 
 
 @dataclass(frozen=True, eq=False)
-class Handling:
+class HandlingTimes:
     """Orders by origin, hour of the local day, and working days from the day of the order to that of the hand-over.
 
-    ``counts`` has an array (24, ``MOST_DAYS`` + 1) an origin ("country-region"), and one of all
+    ``counts`` has an array (24, ``MAX_DAYS`` + 1) an origin ("country-region"), and one of all
     under "". Orders placed on a day off count for the hour 0 of the next working day.
     """
 
     counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @classmethod
-    def learn(
+    def fit(
         cls,
         timelines: Timelines,
         states: States,
         as_of: np.datetime64,
-        holidays: Holidays = LIBRARY,
-    ) -> Handling:
+        holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
+    ) -> HandlingTimes:
         """From what was known of all shipments at ``as_of`` (UTC)."""
         ordered, handed = states.ordered_at, states.handed_over_at
         taken = (
@@ -57,7 +57,7 @@ class Handling:
             & (ordered > as_of - _SETTLED - _HISTORY)
         )
         origin = timelines.texts["origin"]
-        counts = {_ALL: np.zeros((24, MOST_DAYS + 1), dtype=np.int64)}
+        counts = {_ALL: np.zeros((24, MAX_DAYS + 1), dtype=np.int64)}
         for code in np.unique(origin.codes[taken & (origin.codes >= 0)]).tolist():
             name, rows = origin.names[code], np.flatnonzero(taken & (origin.codes == code))
             country, _, region = name.partition("-")
@@ -76,23 +76,25 @@ class Handling:
                 np.busday_offset(handed_on, 0, roll="forward", busdaycal=working),
                 busdaycal=working,
             )
-            own = np.zeros((24, MOST_DAYS + 1), dtype=np.int64)
-            np.add.at(own, (hour, np.clip(days, 0, MOST_DAYS)), 1)
-            counts[name] = own
-            counts[_ALL] += own
+            origin_counts = np.zeros((24, MAX_DAYS + 1), dtype=np.int64)
+            np.add.at(origin_counts, (hour, np.clip(days, 0, MAX_DAYS)), 1)
+            counts[name] = origin_counts
+            counts[_ALL] += origin_counts
         return cls(counts)
 
-    def law(self, origin: str | None, cutoff_hour: float) -> NDArray[np.float64] | None:
-        """Chances (``MOST_DAYS`` + 1,) of so many working days from the one for which an order counts, with a cut-off at an hour of the day.
+    def distribution(self, origin: str | None, cutoff_hour: float) -> NDArray[np.float64] | None:
+        """Chances (``MAX_DAYS`` + 1,) of so many working days from the one for which an order counts, with a cut-off at an hour of the day.
 
         None where nothing was learned. An origin with few orders is shrunk to all.
         """
-        everybody = self.counts.get(_ALL)
-        if everybody is None or not everybody.any():
+        all_counts = self.counts.get(_ALL)
+        if all_counts is None or not all_counts.any():
             return None
-        overall = _from_cutoff(everybody, cutoff_hour)
-        own = _from_cutoff(self.counts.get(origin or _ALL, np.zeros_like(everybody)), cutoff_hour)
-        mixed = own + PRIOR * overall / overall.sum()
+        overall = _from_cutoff(all_counts, cutoff_hour)
+        origin_orders = _from_cutoff(
+            self.counts.get(origin or _ALL, np.zeros_like(all_counts)), cutoff_hour
+        )
+        mixed = origin_orders + PRIOR * overall / overall.sum()
         return mixed / mixed.sum()
 
     def to_json(self) -> dict[str, Any]:
@@ -100,7 +102,7 @@ class Handling:
         return {name: counts.tolist() for name, counts in sorted(self.counts.items())}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Handling:
+    def from_json(cls, values: Mapping[str, Any]) -> HandlingTimes:
         """What ``to_json`` gave."""
         return cls({name: np.array(counts, dtype=np.int64) for name, counts in values.items()})
 

@@ -16,18 +16,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.journey.categories import looked_up
-from eta.journey.features import LABEL_COLUMNS, ROUTE_COLUMNS, Features
+from eta.journey.categories import lookup
+from eta.journey.features import CATEGORICAL_COLUMNS, ROUTE_COLUMNS, Features
 
 FOLDS = 5
 
 #: Columns whose base is what others, valued before them, add to the mean; the rest stand alone.
 _PARENTS = {"service_lane": ("service", "lane"), "place_lane": ("place",)}
-_ALONE = tuple(column for column in LABEL_COLUMNS if column not in _PARENTS)
+_UNNESTED = tuple(column for column in CATEGORICAL_COLUMNS if column not in _PARENTS)
 
 
 @dataclass(frozen=True, eq=False)
-class LabelMeans:
+class HierarchicalTargetEncoder:
     """Sums and counts of log times by column and label, and by column the mean of all."""
 
     sums: Mapping[str, Mapping[str, float]]
@@ -36,50 +36,59 @@ class LabelMeans:
     prior: float
 
     @classmethod
-    def learn(
+    def fit(
         cls,
         features: Features,
         values: NDArray[np.float64],
         is_purchase: NDArray[np.bool_],
         prior: float,
-    ) -> LabelMeans:
+    ) -> HierarchicalTargetEncoder:
         """From log times (N,) of purchases, one a parcel, and of scans.
 
         What is known at its purchase is valued by that alone, a place by every scan at it.
         """
         sums, counts, means = {}, {}, {}
-        for column in LABEL_COLUMNS:
-            labels = features.labels[column]
+        for column in CATEGORICAL_COLUMNS:
+            labels = features.categoricals[column]
             rows = np.flatnonzero(is_purchase if column in ROUTE_COLUMNS else labels.codes >= 0)
             means[column] = float(values[rows].mean()) if len(rows) else 0.0
-            known = rows[labels.codes[rows] >= 0]
-            count = np.bincount(labels.codes[known], minlength=len(labels.names)).astype(np.float64)
-            total = np.bincount(
-                labels.codes[known], weights=values[known], minlength=len(labels.names)
+            labelled = rows[labels.codes[rows] >= 0]
+            count = np.bincount(labels.codes[labelled], minlength=len(labels.names)).astype(
+                np.float64
             )
-            seen = np.flatnonzero(count)
+            total = np.bincount(
+                labels.codes[labelled], weights=values[labelled], minlength=len(labels.names)
+            )
+            present = np.flatnonzero(count)
             sums[column], counts[column] = (
-                {labels.names[code]: float(each[code]) for code in seen} for each in (total, count)
+                {labels.names[code]: float(totals[code]) for code in present}
+                for totals in (total, count)
             )
         return cls(sums, counts, means, prior)
 
-    def encode(self, features: Features) -> NDArray[np.float64]:
+    def transform(self, features: Features) -> NDArray[np.float64]:
         """The value of every label, (N, columns)."""
-        columns = (*_ALONE, *(column for pair in _PARENTS for column in (pair, pair)))
-        found = looked_up([features.labels[column] for column in columns], *self._tables)
-        known = dict(zip(_ALONE, found, strict=False))
+        columns = (*_UNNESTED, *(column for pair in _PARENTS for column in (pair, pair)))
+        looked_up_values = lookup(
+            [features.categoricals[column] for column in columns], *self._tables
+        )
+        encoded = dict(zip(_UNNESTED, looked_up_values, strict=False))
         for place, (pair, parents) in enumerate(_PARENTS.items()):
-            total, count = found[len(_ALONE) + 2 * place : len(_ALONE) + 2 * place + 2]
-            base = self.means[pair] + sum(known[parent] - self.means[parent] for parent in parents)
-            known[pair] = (total + self.prior * base) / (count + self.prior)
-        return np.array([known[column] for column in LABEL_COLUMNS]).T
+            total, count = looked_up_values[
+                len(_UNNESTED) + 2 * place : len(_UNNESTED) + 2 * place + 2
+            ]
+            base = self.means[pair] + sum(
+                encoded[parent] - self.means[parent] for parent in parents
+            )
+            encoded[pair] = (total + self.prior * base) / (count + self.prior)
+        return np.array([encoded[column] for column in CATEGORICAL_COLUMNS]).T
 
     @cached_property
     def _tables(self) -> tuple[list[Mapping[str, float]], list[float]]:
         """The value of each label that stands alone, then sums and counts of the others, with those of labels never seen."""
         tables: list[Mapping[str, float]] = []
         unseen = []
-        for column in _ALONE:
+        for column in _UNNESTED:
             names, counts = (
                 list(self.counts[column]),
                 np.array([*self.counts[column].values(), 0.0]),
@@ -101,20 +110,20 @@ class LabelMeans:
 def encode_out_of_fold(
     features: Features,
     parcel: NDArray[np.uint64],
-    seen: Features,
-    seen_parcel: NDArray[np.uint64],
+    observed: Features,
+    observed_parcel: NDArray[np.uint64],
     values: NDArray[np.float64],
     is_purchase: NDArray[np.bool_],
     prior: float,
 ) -> NDArray[np.float64]:
-    """The labels (M, columns) of rows to learn from, each valued by what was ``seen`` (N,) of the other folds' parcels."""
-    fold, seen_fold = (hashes % np.uint64(FOLDS) for hashes in (parcel, seen_parcel))
-    result = np.empty((len(features), len(LABEL_COLUMNS)))
+    """The labels (M, columns) of rows to learn from, each valued by what was ``observed`` (N,) of the other folds' parcels."""
+    fold, observed_fold = (hashes % np.uint64(FOLDS) for hashes in (parcel, observed_parcel))
+    result = np.empty((len(features), len(CATEGORICAL_COLUMNS)))
     for number in range(FOLDS):
-        others, rows = np.flatnonzero(seen_fold != number), np.flatnonzero(fold == number)
+        others, rows = np.flatnonzero(observed_fold != number), np.flatnonzero(fold == number)
         # With a single parcel there are no others: it is worth itself.
         others = others if is_purchase[others].any() else np.arange(len(values))
-        result[rows] = LabelMeans.learn(
-            seen.take(others), values[others], is_purchase[others], prior
-        ).encode(features.take(rows))
+        result[rows] = HierarchicalTargetEncoder.fit(
+            observed.take(others), values[others], is_purchase[others], prior
+        ).transform(features.take(rows))
     return result

@@ -27,21 +27,21 @@ def text_hash(text: str) -> int:
 
 
 @njit(cache=True)
-def scan_hashes(what, occurred, place):  # type: ignore[no-untyped-def]  # compiled
+def event_hashes(code_hashes, occurred, place_hashes):  # type: ignore[no-untyped-def]  # compiled
     """The hash (E,) of scans: hashes of what the carrier said and of where, and when, in microseconds; 64-bit integers.
 
     The numbers are those of ``pandas.util.hash_pandas_object``: an integer is scrambled by the
     finaliser of splitmix64 (Steele, Lea and Flood 2014), parts are combined like the items of a
     Python tuple.
     """
-    result = np.empty(len(what), dtype=np.uint64)
-    for i in range(len(what)):
-        when = np.uint64(occurred[i])
-        when = (when ^ (when >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        when = (when ^ (when >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        when ^= when >> np.uint64(31)
-        mixed = (np.uint64(0x345678) ^ np.uint64(what[i])) * np.uint64(1000003)
-        mixed = (mixed ^ when) * np.uint64(1000003 + 82526)
-        mixed = (mixed ^ np.uint64(place[i])) * np.uint64(1000003 + 82526 + 82524)
+    result = np.empty(len(code_hashes), dtype=np.uint64)
+    for i in range(len(code_hashes)):
+        mixed_time = np.uint64(occurred[i])
+        mixed_time = (mixed_time ^ (mixed_time >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed_time = (mixed_time ^ (mixed_time >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed_time ^= mixed_time >> np.uint64(31)
+        mixed = (np.uint64(0x345678) ^ np.uint64(code_hashes[i])) * np.uint64(1000003)
+        mixed = (mixed ^ mixed_time) * np.uint64(1000003 + 82526)
+        mixed = (mixed ^ np.uint64(place_hashes[i])) * np.uint64(1000003 + 82526 + 82524)
         result[i] = mixed + np.uint64(97531)
     return result

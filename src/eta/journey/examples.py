@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from eta.calendars.local_time import hours_between
 from eta.journey.features import Features
 from eta.journey.snapshots import Snapshots
-from eta.journey.state import Moments, fold
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
 
 
@@ -25,7 +25,7 @@ class Outcomes:
     def at(cls, timelines: Timelines, known_through: np.datetime64) -> Outcomes:
         """The outcomes known at a moment."""
         return cls(
-            known_through, fold(timelines, Moments.all_at(timelines, known_through)).arrived_at
+            known_through, fold(timelines, AsOfPairs.all_at(timelines, known_through)).arrived_at
         )
 
 
@@ -33,47 +33,47 @@ class Outcomes:
 class Examples:
     """Snapshots with what had become of them by ``known_through``.
 
-    ``hours`` (M,) leads to the arrival where ``arrived``, else to ``known_through``: such rows are
+    ``duration_hours`` (M,) leads to the arrival where ``event_observed``, else to ``known_through``: such rows are
     censored, never dropped. So a parcel that is given up stays at risk for ever without arriving,
     and the law is that of being there at all, not of what would be if none were lost (the
     subdistribution hazard of Fine and Gray 1999).
     """
 
     features: Features
-    kind: NDArray[np.object_]
+    moment: NDArray[np.object_]
     row: NDArray[np.int64]
     #: A hash of the shipment's id: which rows are of one parcel.
     parcel: NDArray[np.uint64]
     as_of: NDArray[np.datetime64]
-    hours: NDArray[np.float64]
-    arrived: NDArray[np.bool_]
+    duration_hours: NDArray[np.float64]
+    event_observed: NDArray[np.bool_]
     known_through: np.datetime64
 
     def __len__(self) -> int:
-        return len(self.hours)
+        return len(self.duration_hours)
 
     def take(self, rows: NDArray[np.integer]) -> Examples:
         """Some of the examples."""
         return Examples(
             self.features.take(rows),
-            self.kind[rows],
+            self.moment[rows],
             self.row[rows],
             self.parcel[rows],
             self.as_of[rows],
-            self.hours[rows],
-            self.arrived[rows],
+            self.duration_hours[rows],
+            self.event_observed[rows],
             self.known_through,
         )
 
 
 def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
     """The snapshots taken before ``outcomes.known_through``, with the outcomes known by then."""
-    known = snapshots.take(np.flatnonzero(snapshots.moments.as_of < outcomes.known_through))
-    row, as_of = known.moments.row, known.moments.as_of
+    past = snapshots.take(np.flatnonzero(snapshots.pairs.as_of < outcomes.known_through))
+    row, as_of = past.pairs.row, past.pairs.as_of
     arrived_at = outcomes.arrived_at[row]
     arrived = ~np.isnat(arrived_at)
     end = np.where(arrived, arrived_at, outcomes.known_through)
     hours = np.maximum(hours_between(as_of, end), 0.0)
     return Examples(
-        known.features, known.kind, row, known.parcel, as_of, hours, arrived, outcomes.known_through
+        past.features, past.moment, row, past.parcel, as_of, hours, arrived, outcomes.known_through
     )

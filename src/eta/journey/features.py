@@ -14,10 +14,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import day_ends, day_starts, wall_clock
-from eta.journey.categories import Labels, derived
-from eta.journey.place_effects import HABITS, TellsHabits
+from eta.journey.categories import Categorical, derive
+from eta.journey.place_effects import PLACE_EFFECTS, PlaceEffectSource
 from eta.journey.route import UNNAMED
-from eta.journey.state import Moments, States, fold
+from eta.journey.state import AsOfPairs, States, fold
 from eta.journey.timelines import EVENT_CODES, MEASURES, Timelines
 
 #: Texts of a shipment that a model may use; ``service`` is "carrier|service level",
@@ -26,7 +26,7 @@ ROUTE_COLUMNS = ("carrier", "service", "origin", "destination", "lane", "service
 #: Texts of its journey so far: "carrier|event code|place" of the last scan that says where it was,
 #: and that with the destination.
 PLACE_COLUMNS = ("place", "place_lane")
-LABEL_COLUMNS = (*ROUTE_COLUMNS, *PLACE_COLUMNS)
+CATEGORICAL_COLUMNS = (*ROUTE_COLUMNS, *PLACE_COLUMNS)
 _JOURNEY_COLUMNS = (
     "phase",
     "last_code",
@@ -47,7 +47,7 @@ _JOURNEY_COLUMNS = (
 #: promises, may see.
 PROMISE_COLUMN = _JOURNEY_COLUMNS[-1]
 #: Numbers that a model may use; NaN is "not known".
-NUMBER_COLUMNS = (*MEASURES, *HABITS, *_JOURNEY_COLUMNS[:-1])
+NUMBER_COLUMNS = (*MEASURES, *PLACE_EFFECTS, *_JOURNEY_COLUMNS[:-1])
 
 _NAT = np.iinfo(np.int64).min
 #: In microseconds.
@@ -56,14 +56,14 @@ _HOUR, _DAY = 3_600_000_000, 86_400_000_000
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Features of M moments: ``labels`` and ``numbers`` by column name, (M,) each."""
+    """Features of M moments: ``categoricals`` and ``numbers`` by column name, (M,) each."""
 
-    labels: dict[str, Labels]
+    categoricals: dict[str, Categorical]
     numbers: dict[str, NDArray[np.float64]]
     #: Wall-clock time of ``as_of`` at the destination, without a zone.
     local_as_of: NDArray[np.datetime64]
     #: Country and region of the destination: whose holidays count.
-    calendar: Labels
+    calendar: Categorical
 
     def __len__(self) -> int:
         return len(self.local_as_of)
@@ -71,7 +71,7 @@ class Features:
     def take(self, rows: NDArray[np.integer]) -> Features:
         """The features of some moments."""
         return Features(
-            {name: labels.take(rows) for name, labels in self.labels.items()},
+            {name: categoricals.take(rows) for name, categoricals in self.categoricals.items()},
             {name: values[rows] for name, values in self.numbers.items()},
             self.local_as_of[rows],
             self.calendar.take(rows),
@@ -79,11 +79,14 @@ class Features:
 
 
 def features(
-    timelines: Timelines, moments: Moments, habits: TellsHabits, states: States | None = None
+    timelines: Timelines,
+    pairs: AsOfPairs,
+    effect_source: PlaceEffectSource,
+    states: States | None = None,
 ) -> Features:
-    """The features (M,) of ``moments``, with what is known of their places; ``states`` spares a second fold where the caller has them."""
-    known = fold(timelines, moments) if states is None else states
-    row, as_of = moments.row, moments.as_of
+    """The features (M,) of ``pairs``, with what is known of their places; ``states`` spares a second fold where the caller has them."""
+    states = fold(timelines, pairs) if states is None else states
+    row, as_of = pairs.row, pairs.as_of
     local = wall_clock(as_of, timelines.zone.codes[row], timelines.zone.names)
     journey = _journey_numbers(
         as_of.view(np.int64),
@@ -92,24 +95,24 @@ def features(
             as_of, timelines.texts["origin_zone"].codes[row], timelines.texts["origin_zone"].names
         ).view(np.int64),
         promise_starts(timelines, row).view(np.int64),
-        known.ordered_at.view(np.int64),
-        known.handed_over_at.view(np.int64),
-        known.last_scan_at.view(np.int64),
-        known.approved_at.view(np.int64),
-        known.phase,
-        known.last_code,
-        known.scan_count,
-        known.exception_count,
+        states.ordered_at.view(np.int64),
+        states.handed_over_at.view(np.int64),
+        states.last_scan_at.view(np.int64),
+        states.approved_at.view(np.int64),
+        states.phase,
+        states.last_code,
+        states.scan_count,
+        states.exception_count,
     )
-    handling, *transit = habits.of(timelines, moments)
+    handling, *transit = effect_source.lookup(timelines, pairs)
     # Of a parcel that has left, the shop's habit says nothing any more.
-    handling = np.where(np.isnat(known.handed_over_at), handling, np.nan)
+    handling = np.where(np.isnat(states.handed_over_at), handling, np.nan)
     return Features(
         {name: timelines.texts[name].take(row) for name in ROUTE_COLUMNS}
-        | _places(timelines, row, known),
+        | _places(timelines, row, states),
         dict(
             zip(
-                (*MEASURES, *HABITS, *_JOURNEY_COLUMNS),
+                (*MEASURES, *PLACE_EFFECTS, *_JOURNEY_COLUMNS),
                 (*timelines.measures[:, row], handling, *transit, *journey),
                 strict=True,
             )
@@ -119,17 +122,19 @@ def features(
     )
 
 
-def _places(timelines: Timelines, row: NDArray[np.integer], known: States) -> dict[str, Labels]:
+def _places(
+    timelines: Timelines, row: NDArray[np.integer], states: States
+) -> dict[str, Categorical]:
     """``PLACE_COLUMNS`` of shipments ``row`` (M,) of which so much is known."""
-    if not (known.place.codes >= 0).any():
-        return dict.fromkeys(PLACE_COLUMNS, known.place)
+    if not (states.place.codes >= 0).any():
+        return dict.fromkeys(PLACE_COLUMNS, states.place)
     sources = [
         timelines.texts["carrier"].take(row),
-        Labels(known.place_code.astype(np.int32), EVENT_CODES),
-        known.place,
+        Categorical(states.place_code.astype(np.int32), EVENT_CODES),
+        states.place,
         timelines.texts["destination"].take(row),
     ]
-    return derived(sources, _place_names, PLACE_COLUMNS)
+    return derive(sources, _place_names, PLACE_COLUMNS)
 
 
 def _place_names(
@@ -155,7 +160,7 @@ def promise_ends(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.d
 def _journey_numbers(  # type: ignore[no-untyped-def]  # compiled
     as_of,
     local,
-    at_origin,
+    origin_local,
     promise,
     ordered,
     handed_over,
@@ -171,28 +176,28 @@ def _journey_numbers(  # type: ignore[no-untyped-def]  # compiled
     for i in range(len(as_of)):
         result[0, i], result[1, i] = phase[i], last_code[i]
         result[2, i], result[3, i], result[4, i] = (
-            _since(ordered[i], as_of[i]),
-            _since(handed_over[i], as_of[i]),
-            _since(last_scan[i], as_of[i]),
+            _elapsed_days(ordered[i], as_of[i]),
+            _elapsed_days(handed_over[i], as_of[i]),
+            _elapsed_days(last_scan[i], as_of[i]),
         )
         result[5, i], result[6, i] = (
-            _since(ordered[i], approved[i]),
-            _since(ordered[i], handed_over[i]),
+            _elapsed_days(ordered[i], approved[i]),
+            _elapsed_days(ordered[i], handed_over[i]),
         )
         result[7, i], result[8, i] = scans[i], exceptions[i]
         result[9, i] = (local[i] // _DAY + 3) % 7
         result[10, i] = local[i] % _DAY / _HOUR
-        result[11, i] = (at_origin[i] / _HOUR + 72.0) % 168.0
-        result[12, i] = at_origin[i] % _DAY / _HOUR
-        result[13, i] = _days(as_of[i], promise[i])
+        result[11, i] = (origin_local[i] / _HOUR + 72.0) % 168.0
+        result[12, i] = origin_local[i] % _DAY / _HOUR
+        result[13, i] = _days_between(as_of[i], promise[i])
     return result
 
 
 @njit(cache=True)
-def _days(start, end):  # type: ignore[no-untyped-def]  # compiled
+def _days_between(start, end):  # type: ignore[no-untyped-def]  # compiled
     return np.nan if start == _NAT or end == _NAT else (end - start) / _HOUR / 24.0
 
 
 @njit(cache=True)
-def _since(start, end):  # type: ignore[no-untyped-def]  # compiled
-    return np.maximum(_days(start, end), 0.0)
+def _elapsed_days(start, end):  # type: ignore[no-untyped-def]  # compiled
+    return np.maximum(_days_between(start, end), 0.0)

@@ -27,15 +27,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.domain.vocabulary import ARRIVAL_CODES, FACILITY_CODES, HANDOVER_CODES
-from eta.journey.categories import MISSING, Labels
-from eta.journey.state import Moments, fold
+from eta.journey.categories import MISSING, Categorical
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import DESTINATION_POSTAL, ORIGIN_POSTAL, Timelines
 
 #: The habits, in their order, each with the text that names its places.
-HABITS = {
-    "handling_habit": ORIGIN_POSTAL,
-    "origin_habit": ORIGIN_POSTAL,
-    "destination_habit": DESTINATION_POSTAL,
+PLACE_EFFECTS = {
+    "origin_handling_effect": ORIGIN_POSTAL,
+    "origin_transit_effect": ORIGIN_POSTAL,
+    "destination_transit_effect": DESTINATION_POSTAL,
 }
 
 #: Characters of a postcode that name an area, from wide to narrow.
@@ -54,32 +54,32 @@ LEVEL_HALF_LIFE_DAYS = 20.0
 _DAY = 86_400_000_000.0
 
 
-class TellsHabits(Protocol):
+class PlaceEffectSource(Protocol):
     """Knows the habits of places."""
 
-    def of(self, timelines: Timelines, moments: Moments) -> NDArray[np.float64]:
-        """``HABITS``, (3, M), of the places of shipments at moments; 0 where nothing is known."""
+    def lookup(self, timelines: Timelines, pairs: AsOfPairs) -> NDArray[np.float64]:
+        """``PLACE_EFFECTS``, (3, M), of the places of shipments at moments; 0 where nothing is known."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Habits:
+class PlaceEffects:
     """The habits of places as known at one moment, by place or area: what a served version knows."""
 
     handling: Mapping[str, float] = field(default_factory=dict)
     origin: Mapping[str, float] = field(default_factory=dict)
     destination: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, timelines: Timelines, moments: Moments) -> NDArray[np.float64]:
-        """``HABITS``, (3, M), of the places of shipments; 0 where nothing is known."""
+    def lookup(self, timelines: Timelines, pairs: AsOfPairs) -> NDArray[np.float64]:
+        """``PLACE_EFFECTS``, (3, M), of the places of shipments; 0 where nothing is known."""
         origin, destination = (
-            timelines.texts[name].take(moments.row) for name in (ORIGIN_POSTAL, DESTINATION_POSTAL)
+            timelines.texts[name].take(pairs.row) for name in (ORIGIN_POSTAL, DESTINATION_POSTAL)
         )
         return np.array(
             [
-                _by_name(origin, _whole, self.handling),
-                _by_name(origin, _areas, self.origin),
-                _by_name(destination, _areas, self.destination),
+                _effects_of_places(origin, _whole, self.handling),
+                _effects_of_places(origin, _areas, self.origin),
+                _effects_of_places(destination, _areas, self.destination),
             ]
         )
 
@@ -98,31 +98,31 @@ class Habits:
 
 
 @dataclass(frozen=True, eq=False)
-class HabitHistory:
+class PlaceEffectHistory:
     """The habits of places at any moment, as they were known when its day (UTC) began."""
 
-    _handling: _Differences
-    _origin: _Differences
-    _destination: _Differences
+    _handling: _EffectSeries
+    _origin: _EffectSeries
+    _destination: _EffectSeries
 
     @classmethod
-    def of_all(cls, timelines: Timelines) -> HabitHistory:
+    def from_timelines(cls, timelines: Timelines) -> PlaceEffectHistory:
         """From all shipments, once for the same timelines; what a moment is told of them is a matter of days alone."""
-        if (known := _HISTORIES.get(timelines)) is None:
-            _HISTORIES[timelines] = known = cls._of_all(timelines)
-        return known
+        if (history := _HISTORIES.get(timelines)) is None:
+            _HISTORIES[timelines] = history = cls._from_timelines(timelines)
+        return history
 
     @classmethod
-    def _of_all(cls, timelines: Timelines) -> Self:
+    def _from_timelines(cls, timelines: Timelines) -> Self:
         handled, arrived = _handling(timelines), _transit(timelines)
         return cls(
-            _Differences.of(
+            _EffectSeries.from_texts(
                 timelines, ORIGIN_POSTAL, handled, HANDLING_HALF_LIFE_DAYS, HANDLING_PRIOR, (None,)
             ),
-            _Differences.of(
+            _EffectSeries.from_texts(
                 timelines, ORIGIN_POSTAL, arrived, TRANSIT_HALF_LIFE_DAYS, AREA_PRIOR, AREA_LENGTHS
             ),
-            _Differences.of(
+            _EffectSeries.from_texts(
                 timelines,
                 DESTINATION_POSTAL,
                 arrived,
@@ -132,31 +132,35 @@ class HabitHistory:
             ),
         )
 
-    def of(self, timelines: Timelines, moments: Moments) -> NDArray[np.float64]:
-        """``HABITS``, (3, M), of the places of shipments, those of ``of_all``, at moments; 0 where nothing was known."""
-        day = np.floor(moments.as_of.view(np.int64) / _DAY)
+    def lookup(self, timelines: Timelines, pairs: AsOfPairs) -> NDArray[np.float64]:
+        """``PLACE_EFFECTS``, (3, M), of the places of shipments, those of ``from_timelines``, at moments; 0 where nothing was known."""
+        day = np.floor(pairs.as_of.view(np.int64) / _DAY)
         order = np.argsort(day, kind="stable")
-        result = np.empty((len(HABITS), len(day)))
-        for number, (habit, name) in enumerate(
-            zip((self._handling, self._origin, self._destination), HABITS.values(), strict=True)
+        result = np.empty((len(PLACE_EFFECTS), len(day)))
+        for number, (effect, name) in enumerate(
+            zip(
+                (self._handling, self._origin, self._destination),
+                PLACE_EFFECTS.values(),
+                strict=True,
+            )
         ):
-            result[number, order] = habit.before(
-                timelines.texts[name].codes[moments.row[order]], day[order]
+            result[number, order] = effect.before(
+                timelines.texts[name].codes[pairs.row[order]], day[order]
             )
         return result
 
-    def at(self, as_of: np.datetime64) -> Habits:
+    def at(self, as_of: np.datetime64) -> PlaceEffects:
         """What was known when the day (UTC) of a moment began."""
-        return Habits(
-            *(habit.at(as_of) for habit in (self._handling, self._origin, self._destination))
+        return PlaceEffects(
+            *(effect.at(as_of) for effect in (self._handling, self._origin, self._destination))
         )
 
 
 #: Those of timelines that are still in use.
-_HISTORIES: WeakKeyDictionary[Timelines, HabitHistory] = WeakKeyDictionary()
+_HISTORIES: WeakKeyDictionary[Timelines, PlaceEffectHistory] = WeakKeyDictionary()
 
 
-class _Told(NamedTuple):
+class _Deviations(NamedTuple):
     """How much longer P shipments took than others, (P,), in the order of the days since 1970 on which that was told."""
 
     row: NDArray[np.int64]
@@ -165,7 +169,7 @@ class _Told(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Differences:
+class _EffectSeries:
     """The same, by place."""
 
     day: NDArray[np.float64]
@@ -174,14 +178,14 @@ class _Differences:
     half_life: float
     prior: float
     #: From the widest to the narrowest: the group of each place, (places,).
-    levels: Sequence[Labels]
+    levels: Sequence[Categorical]
 
     @classmethod
-    def of(
+    def from_texts(
         cls,
         timelines: Timelines,
         name: str,
-        told: _Told,
+        deviations: _Deviations,
         half_life: float,
         prior: float,
         lengths: Sequence[int | None],
@@ -189,44 +193,51 @@ class _Differences:
         """What was told, by the places of a text and so many characters of their postcodes."""
         places = timelines.texts[name]
         levels = [
-            Labels.of(
+            Categorical.from_texts(
                 pd.Series([_beginning(place, length) for place in places.names], dtype=object)
             )
             for length in lengths
         ]
-        return cls(told.day, told.difference, places.codes[told.row], half_life, prior, levels)
+        return cls(
+            deviations.day,
+            deviations.difference,
+            places.codes[deviations.row],
+            half_life,
+            prior,
+            levels,
+        )
 
     def before(self, place: NDArray[np.int32], day: NDArray[np.float64]) -> NDArray[np.float64]:
         """The habits (Q,) of places as known before days in their order, (Q,)."""
-        habit = np.zeros(len(place))
+        effect = np.zeros(len(place))
         for level in self.levels:
-            total, count = self._told(level, place, day)
-            habit = _shrunk(total, count, habit, self.prior)
-        return habit
+            total, count = self._totals_before(level, place, day)
+            effect = _shrunk(total, count, effect, self.prior)
+        return effect
 
     def at(self, as_of: np.datetime64) -> dict[str, float]:
         """The habit of every group that anything was told of before the day (UTC) of a moment."""
         places = np.arange(len(self.levels[0]), dtype=np.int32)
         day = np.full(len(places), as_of.astype("datetime64[D]").astype(np.float64))
-        habit, result = np.zeros(len(places)), dict[str, float]()
+        effect, result = np.zeros(len(places)), dict[str, float]()
         for level in self.levels:
-            total, count = self._told(level, places, day)
-            habit = _shrunk(total, count, habit, self.prior)
-            known = np.flatnonzero(count)
+            total, count = self._totals_before(level, places, day)
+            effect = _shrunk(total, count, effect, self.prior)
+            counted = np.flatnonzero(count)
             result |= {
                 level.names[code]: value
                 for code, value in zip(
-                    level.codes[known].tolist(), habit[known].tolist(), strict=True
+                    level.codes[counted].tolist(), effect[counted].tolist(), strict=True
                 )
             }
         return result
 
-    def _told(
-        self, level: Labels, place: NDArray[np.int32], day: NDArray[np.float64]
+    def _totals_before(
+        self, level: Categorical, place: NDArray[np.int32], day: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # A missing place is the last one.
         group = np.append(level.codes, np.int32(MISSING))
-        return _told_before(
+        return _decayed_totals(
             self.day,
             self.difference,
             group[self.place],
@@ -237,46 +248,46 @@ class _Differences:
         )
 
 
-def _handling(timelines: Timelines) -> _Told:
+def _handling(timelines: Timelines) -> _Deviations:
     """How much longer hand-overs took than all did in those days."""
-    moments = _in_order(timelines.first_told(HANDOVER_CODES | FACILITY_CODES))
-    states = fold(timelines, moments)
-    day = moments.as_of.view(np.int64) / _DAY
-    return _Told(
-        moments.row, day, _beyond_level(day, _log_days(states.ordered_at, states.handed_over_at))
+    pairs = _in_order(timelines.first_received(HANDOVER_CODES | FACILITY_CODES))
+    states = fold(timelines, pairs)
+    day = pairs.as_of.view(np.int64) / _DAY
+    return _Deviations(
+        pairs.row, day, _beyond_level(day, _log_days(states.ordered_at, states.handed_over_at))
     )
 
 
-def _transit(timelines: Timelines) -> _Told:
+def _transit(timelines: Timelines) -> _Deviations:
     """How much longer after the hand-over parcels arrived than others of their service and lane, and than all did in those days."""
-    moments = _in_order(timelines.first_told(ARRIVAL_CODES))
-    states = fold(timelines, moments)
-    kept = np.flatnonzero(~np.isnat(states.handed_over_at) & ~np.isnat(states.arrived_at))
-    moments, states = moments.take(kept), states.take(kept)
+    pairs = _in_order(timelines.first_received(ARRIVAL_CODES))
+    states = fold(timelines, pairs)
+    complete = np.flatnonzero(~np.isnat(states.handed_over_at) & ~np.isnat(states.arrived_at))
+    pairs, states = pairs.take(complete), states.take(complete)
     day, log_days = (
-        moments.as_of.view(np.int64) / _DAY,
+        pairs.as_of.view(np.int64) / _DAY,
         _log_days(states.handed_over_at, states.arrived_at),
     )
     lane = timelines.texts["service_lane"]
-    of_all = _mean_before(day, log_days, TRANSIT_HALF_LIFE_DAYS)
-    total, count = _told_before(
+    overall = _mean_before(day, log_days, TRANSIT_HALF_LIFE_DAYS)
+    total, count = _decayed_totals(
         day,
         log_days,
-        lane.codes[moments.row],
+        lane.codes[pairs.row],
         np.floor(day),
-        lane.codes[moments.row],
+        lane.codes[pairs.row],
         len(lane.names),
         TRANSIT_HALF_LIFE_DAYS,
     )
-    usual = _shrunk(total, count, of_all, LANE_PRIOR)
-    return _Told(moments.row, day, _beyond_level(day, log_days - usual))
+    expected = _shrunk(total, count, overall, LANE_PRIOR)
+    return _Deviations(pairs.row, day, _beyond_level(day, log_days - expected))
 
 
-def _in_order(told: NDArray[np.datetime64]) -> Moments:
+def _in_order(received_at: NDArray[np.datetime64]) -> AsOfPairs:
     """The shipments that anything was told of, and when that was, earliest first."""
-    row = np.flatnonzero(~np.isnat(told))
-    row = row[np.argsort(told[row], kind="stable")]
-    return Moments(row, told[row])
+    row = np.flatnonzero(~np.isnat(received_at))
+    row = row[np.argsort(received_at[row], kind="stable")]
+    return AsOfPairs(row, received_at[row])
 
 
 def _log_days(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> NDArray[np.float64]:
@@ -292,8 +303,8 @@ def _mean_before(
     day: NDArray[np.float64], value: NDArray[np.float64], half_life: float
 ) -> NDArray[np.float64]:
     """The means (P,) of all values told before each one's day; the value itself counts as one of them."""
-    everybody = np.zeros(len(day), dtype=np.int32)
-    total, count = _told_before(day, value, everybody, np.floor(day), everybody, 1, half_life)
+    one_group = np.zeros(len(day), dtype=np.int32)
+    total, count = _decayed_totals(day, value, one_group, np.floor(day), one_group, 1, half_life)
     return _shrunk(total, count, value, 1.0)
 
 
@@ -305,29 +316,29 @@ def _shrunk(
 
 
 @njit(cache=True)
-def _told_before(day, value, group, asked_day, asked_group, groups, half_life):  # type: ignore[no-untyped-def]  # compiled
+def _decayed_totals(day, value, group, query_day, query_group, groups, half_life):  # type: ignore[no-untyped-def]  # compiled
     """Sums and counts, (Q,) each, of what was told of a group before a day; what was told, (P,), and what is asked, (Q,), are in the order of days.
 
     What was told counts half after ``half_life`` days; a group below 0 is none.
     """
     total, count, last = np.zeros(groups), np.zeros(groups), np.zeros(groups)
-    totals, counts = np.zeros(len(asked_day)), np.zeros(len(asked_day))
-    told = 0
-    for q in range(len(asked_day)):
-        while told < len(day) and day[told] < asked_day[q]:
-            own = group[told]
-            if own >= 0:
-                left = 0.5 ** ((day[told] - last[own]) / half_life)
-                total[own], count[own], last[own] = (
-                    total[own] * left + value[told],
-                    count[own] * left + 1.0,
-                    day[told],
+    totals, counts = np.zeros(len(query_day)), np.zeros(len(query_day))
+    position = 0
+    for q in range(len(query_day)):
+        while position < len(day) and day[position] < query_day[q]:
+            code = group[position]
+            if code >= 0:
+                decay = 0.5 ** ((day[position] - last[code]) / half_life)
+                total[code], count[code], last[code] = (
+                    total[code] * decay + value[position],
+                    count[code] * decay + 1.0,
+                    day[position],
                 )
-            told += 1
-        own = asked_group[q]
-        if own >= 0:
-            left = 0.5 ** ((asked_day[q] - last[own]) / half_life)
-            totals[q], counts[q] = total[own] * left, count[own] * left
+            position += 1
+        code = query_group[q]
+        if code >= 0:
+            decay = 0.5 ** ((query_day[q] - last[code]) / half_life)
+            totals[q], counts[q] = total[code] * decay, count[code] * decay
     return totals, counts
 
 
@@ -348,17 +359,17 @@ def _areas(place: str) -> tuple[str, ...]:
     return tuple(area for length in reversed(AREA_LENGTHS) if (area := _beginning(place, length)))
 
 
-def _by_name(
-    places: Labels, groups: Callable[[str], tuple[str, ...]], known: Mapping[str, float]
+def _effects_of_places(
+    places: Categorical, groups: Callable[[str], tuple[str, ...]], effects: Mapping[str, float]
 ) -> NDArray[np.float64]:
     """The habit of each place, (N,): that of the narrowest of its groups that is known, 0 if none is."""
-    habits = np.zeros(len(places.names) + 1)
-    is_asked = np.zeros(len(habits), dtype=bool)
-    is_asked[places.codes] = True
+    result = np.zeros(len(places.names) + 1)
+    is_queried = np.zeros(len(result), dtype=bool)
+    is_queried[places.codes] = True
     # Of all places named only those of the rows are looked up; a missing one is the last, and has
     # no habit.
-    for code in np.flatnonzero(is_asked[:-1]).tolist():
-        habits[code] = next(
-            (known[group] for group in groups(places.names[code]) if group in known), 0.0
+    for code in np.flatnonzero(is_queried[:-1]).tolist():
+        result[code] = next(
+            (effects[group] for group in groups(places.names[code]) if group in effects), 0.0
         )
-    return habits[places.codes]
+    return result[places.codes]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-NOWHERE = np.iinfo(np.int64).max
+NO_ROW = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class Segments:
     starts: NDArray[np.int64]
 
     @classmethod
-    def of_counts(cls, counts: NDArray[np.integer]) -> Segments:
+    def from_counts(cls, counts: NDArray[np.integer]) -> Segments:
         """Runs of the given lengths."""
         starts = np.zeros(len(counts) + 1, dtype=np.int64)
         counts.cumsum(out=starts[1:])
@@ -34,8 +34,8 @@ class Segments:
 
 
 def pick_times(values: NDArray[np.datetime64], rows: NDArray[np.int64]) -> NDArray[np.datetime64]:
-    """``values[rows]``, NaT at ``NOWHERE``."""
-    found = rows != NOWHERE
+    """``values[rows]``, NaT at ``NO_ROW``."""
+    has_row = rows != NO_ROW
     result = np.full(len(rows), np.datetime64("NaT"), dtype=values.dtype)
-    result[found] = values[rows[found]]
+    result[has_row] = values[rows[has_row]]
     return result

@@ -10,11 +10,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.domain.vocabulary import (
+    ABANDONED_CODES,
     ARRIVAL_CODES,
     EXCEPTION_CODES,
     FACILITY_CODES,
     FINAL_CODES,
-    GIVEN_UP_CODES,
     HANDOVER_CODES,
     PHASE_OF,
     STATUS_OF,
@@ -22,28 +22,25 @@ from eta.domain.vocabulary import (
     Phase,
     Status,
 )
-from eta.journey.categories import Labels
+from eta.journey.categories import Categorical
 from eta.journey.timelines import EVENT_CODES, Scans, Timelines
 
 STATUSES = tuple(Status)
 PHASES = tuple(Phase)
 
-_LEAVES_AS_IS = -1
+_UNCHANGED = -1
 _STATUS = np.array(
-    [
-        STATUSES.index(STATUS_OF[code]) if code in STATUS_OF else _LEAVES_AS_IS
-        for code in EVENT_CODES
-    ],
+    [STATUSES.index(STATUS_OF[code]) if code in STATUS_OF else _UNCHANGED for code in EVENT_CODES],
     dtype=np.int8,
 )
 _PHASE = np.array(
-    [PHASES.index(PHASE_OF[code]) if code in PHASE_OF else _LEAVES_AS_IS for code in EVENT_CODES],
+    [PHASES.index(PHASE_OF[code]) if code in PHASE_OF else _UNCHANGED for code in EVENT_CODES],
     dtype=np.int8,
 )
 _UNKNOWN, _AT_SHOP = STATUSES.index(Status.UNKNOWN), PHASES.index(Phase.ORDER_HANDLING)
 
 #: What a scan can be, one bit each.
-_ORDER, _APPROVAL, _HANDOVER, _FACILITY, _ARRIVAL, _GIVEN_UP, _FINAL, _EXCEPTION = (
+_ORDER, _APPROVAL, _HANDOVER, _FACILITY, _ARRIVAL, _ABANDONED, _FINAL, _EXCEPTION = (
     1 << bit for bit in range(8)
 )
 
@@ -56,7 +53,7 @@ def _roles() -> NDArray[np.int64]:
         _HANDOVER: HANDOVER_CODES,
         _FACILITY: FACILITY_CODES,
         _ARRIVAL: ARRIVAL_CODES,
-        _GIVEN_UP: GIVEN_UP_CODES,
+        _ABANDONED: ABANDONED_CODES,
         _FINAL: FINAL_CODES,
         _EXCEPTION: EXCEPTION_CODES,
     }
@@ -72,7 +69,7 @@ _NAT = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class AsOfPairs:
     """M questions "what was known about shipment ``row`` at ``as_of``?"; both (M,), instants in UTC."""
 
     row: NDArray[np.int64]
@@ -82,13 +79,13 @@ class Moments:
         return len(self.row)
 
     @classmethod
-    def all_at(cls, timelines: Timelines, as_of: np.datetime64) -> Moments:
+    def all_at(cls, timelines: Timelines, as_of: np.datetime64) -> AsOfPairs:
         """Every shipment at one moment."""
         return cls(np.arange(len(timelines)), np.full(len(timelines), as_of, dtype=_INSTANT))
 
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Moments:
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> AsOfPairs:
         """Some of the moments."""
-        return Moments(self.row[rows], self.as_of[rows])
+        return AsOfPairs(self.row[rows], self.as_of[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +107,12 @@ class States:
     last_code: NDArray[np.int16]
     #: Where the parcel was when that was last told, and the position of the code it was told with,
     #: or -1.
-    place: Labels
+    place: Categorical
     place_code: NDArray[np.int16]
     #: The first delivery attempt, else the delivery.
     arrived_at: NDArray[np.datetime64]
     #: Cancelled or returned before any arrival: none is to be waited for.
-    given_up_at: NDArray[np.datetime64]
+    abandoned_at: NDArray[np.datetime64]
     scan_count: NDArray[np.int64]
     exception_count: NDArray[np.int64]
     #: Known, and its arrival is still waited for.
@@ -126,13 +123,13 @@ class States:
         return States(**{name: values.take(rows) for name, values in vars(self).items()})
 
     @property
-    def is_known(self) -> NDArray[np.bool_]:
+    def has_scans(self) -> NDArray[np.bool_]:
         """Anything was known about the shipment."""
         return self.scan_count > 0
 
 
-def fold(timelines: Scans, moments: Moments) -> States:
-    """The states (M,) of ``moments``: scans with ``received_at <= as_of`` and nothing else.
+def fold(timelines: Scans, pairs: AsOfPairs) -> States:
+    """The states (M,) of ``pairs``: scans with ``received_at <= as_of`` and nothing else.
 
     Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after
     ``lost`` that sets a status revives a shipment.
@@ -143,13 +140,13 @@ def fold(timelines: Scans, moments: Moments) -> States:
         timelines.place.codes,
         timelines.occurred_at.view(np.int64),
         timelines.received_at.view(np.int64),
-        moments.row,
-        moments.as_of.view(np.int64),
+        pairs.row,
+        pairs.as_of.view(np.int64),
         _ROLES,
         _STATUS,
         _PHASE,
     )
-    ordered_at, approved_at, handed_over_at, last_scan_at, arrived_at, given_up_at = times.view(
+    ordered_at, approved_at, handed_over_at, last_scan_at, arrived_at, abandoned_at = times.view(
         _INSTANT
     )
     return States(
@@ -160,10 +157,10 @@ def fold(timelines: Scans, moments: Moments) -> States:
         handed_over_at=handed_over_at,
         last_scan_at=last_scan_at,
         last_code=last_code,
-        place=Labels(place, timelines.place.names),
+        place=Categorical(place, timelines.place.names),
         place_code=place_code,
         arrived_at=arrived_at,
-        given_up_at=given_up_at,
+        abandoned_at=abandoned_at,
         scan_count=counts[0],
         exception_count=counts[1],
         is_open=is_open,
@@ -185,35 +182,38 @@ def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_statu
     counts, times = np.zeros((2, len(row)), dtype=np.int64), np.full((6, len(row)), _NAT)
     is_open = np.zeros(len(row), dtype=np.bool_)
     for i in range(len(row)):
-        first = ordered = approved = handed_over = at_facility = arrived = given_up = last = -1
+        first = ordered = approved = handed_over = at_facility = arrived = abandoned = last = -1
         has_final_status = has_final_phase = False
         for scan in range(starts[row[i]], starts[row[i] + 1]):
             if received[scan] > as_of[i]:
                 continue
-            last, kind, own = scan, code[scan], roles[code[scan]]
+            last, kind, role_bits = scan, code[scan], roles[code[scan]]
             if place[scan] >= 0:
                 last_place[i], place_code[i] = place[scan], code[scan]
             counts[0, i] += 1
-            counts[1, i] += (own & _EXCEPTION) != 0
-            if sets_status[kind] != _LEAVES_AS_IS and not has_final_status:
-                status[i], has_final_status = sets_status[kind], (own & _FINAL) != 0
-            if starts_phase[kind] != _LEAVES_AS_IS and not has_final_phase:
-                phase[i], has_final_phase = starts_phase[kind], (own & _FINAL) != 0
+            counts[1, i] += (role_bits & _EXCEPTION) != 0
+            if sets_status[kind] != _UNCHANGED and not has_final_status:
+                status[i], has_final_status = sets_status[kind], (role_bits & _FINAL) != 0
+            if starts_phase[kind] != _UNCHANGED and not has_final_phase:
+                phase[i], has_final_phase = starts_phase[kind], (role_bits & _FINAL) != 0
             first = scan if first < 0 else first
-            ordered = scan if ordered < 0 and own & _ORDER else ordered
-            approved = scan if approved < 0 and own & _APPROVAL else approved
-            handed_over = scan if handed_over < 0 and own & _HANDOVER else handed_over
-            at_facility = scan if at_facility < 0 and own & _FACILITY else at_facility
+            ordered = scan if ordered < 0 and role_bits & _ORDER else ordered
+            approved = scan if approved < 0 and role_bits & _APPROVAL else approved
+            handed_over = scan if handed_over < 0 and role_bits & _HANDOVER else handed_over
+            at_facility = scan if at_facility < 0 and role_bits & _FACILITY else at_facility
             # An arrival after the parcel was given up is none, and the other way round.
-            if arrived < 0 and given_up < 0:
-                arrived, given_up = scan if own & _ARRIVAL else -1, scan if own & _GIVEN_UP else -1
+            if arrived < 0 and abandoned < 0:
+                arrived, abandoned = (
+                    scan if role_bits & _ARRIVAL else -1,
+                    scan if role_bits & _ABANDONED else -1,
+                )
         if last >= 0:
-            last_code[i], is_open[i] = code[last], arrived < 0 and given_up < 0
+            last_code[i], is_open[i] = code[last], arrived < 0 and abandoned < 0
         ordered, handed_over = (
             ordered if ordered >= 0 else first,
             handed_over if handed_over >= 0 else at_facility,
         )
-        for n, scan in enumerate((ordered, approved, handed_over, last, arrived, given_up)):
+        for n, scan in enumerate((ordered, approved, handed_over, last, arrived, abandoned)):
             if scan >= 0:
                 times[n, i] = occurred[scan]
     return status, phase, last_code, last_place, place_code, counts, times, is_open

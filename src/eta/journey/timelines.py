@@ -18,10 +18,10 @@ from eta.calendars.local_time import microseconds
 from eta.domain.errors import InvalidValue, NaiveTime
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.journey.categories import MISSING, Labels, Table, derived
-from eta.journey.event_hash import scan_hashes, text_hash, text_hashes
+from eta.journey.categories import MISSING, Categorical, LazyCategoricals, derive
+from eta.journey.event_hash import event_hashes, text_hash, text_hashes
 from eta.journey.route import Route, distances_km, postal_name, route_of
-from eta.journey.segments import NOWHERE, Segments, pick_times
+from eta.journey.segments import NO_ROW, Segments, pick_times
 
 #: Columns of a frame of shipments; a source may leave out all but the first four and the two
 #: countries.
@@ -109,7 +109,7 @@ MEASURES = (
 )
 
 #: The texts of a digest, in its order.
-_DIGESTED = (
+_DIGEST_COLUMNS = (
     "carrier",
     "service_level",
     "origin_country",
@@ -141,7 +141,7 @@ _texts_of, _numbers_of = _fields(_TEXT_COLUMNS), _fields(_NUMBER_COLUMNS)
 _POSTAL_PARTS = [itemgetter(*map(_TEXT_COLUMNS.index, parts)) for parts in _POSTAL.values()]
 
 
-class ScansTold(NamedTuple):
+class RawEvents(NamedTuple):
     """Scans as they were told, a list a column; times in microseconds since 1970 in UTC."""
 
     #: Rows of the shipments.
@@ -168,13 +168,13 @@ class Scans:
     occurred_at: NDArray[np.datetime64]
     received_at: NDArray[np.datetime64]
     #: Where it was scanned, (E,).
-    place: Labels
+    place: Categorical
     event_hash: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, told: ScansTold, shipments: int) -> Scans:
+    def from_raw_events(cls, events: RawEvents, shipment_count: int) -> Scans:
         """The scans of so many shipments, told in any order."""
-        return Scans(**_told_once(_of_told(told), shipments))
+        return Scans(**_deduplicate(_from_raw_events(events), shipment_count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,7 @@ class Timelines(Scans):
     shipment_id: NDArray[np.object_]
     order_id: NDArray[np.object_]
     #: Carrier, service level and both ends, and what follows from them (``route.Route``).
-    texts: dict[str, Labels]
+    texts: dict[str, Categorical]
     #: Places, sizes and worth, (10, N); NaN is "not known".
     numbers: NDArray[np.float64]
     promised_on: NDArray[np.datetime64]
@@ -205,26 +205,26 @@ class Timelines(Scans):
 
     def digest(self, known_through: np.datetime64) -> str:
         """SHA-256 of all that was known at a moment: the same for any data that agree up to then."""
-        known = np.flatnonzero(self.received_at <= known_through)
-        rows = np.unique(self.scans.owner()[known])
+        received = np.flatnonzero(self.received_at <= known_through)
+        rows = np.unique(self.scans.owner()[received])
         digest = hashlib.sha256()
-        for labels in (self.texts[name] for name in _DIGESTED):
+        for labels in (self.texts[name] for name in _DIGEST_COLUMNS):
             digest.update(repr(labels.take(rows).texts().tolist()).encode())
         for column in (self.shipment_id[rows].tolist(), self.order_id[rows].tolist()):
             digest.update(repr(column).encode())
         for values in (*self.numbers, self.promised_on, self.has_several_origins):
             digest.update(values[rows].tobytes())
         for scans in (self.event_code, self.occurred_at, self.received_at, self.event_hash):
-            digest.update(scans[known].tobytes())
+            digest.update(scans[received].tobytes())
         return digest.hexdigest()
 
-    def first_told(self, codes: Collection[EventCode]) -> Times:
+    def first_received(self, codes: Collection[EventCode]) -> Times:
         """When anything of such a code was first told of each shipment, (N,); NaT where nothing was."""
         wanted = np.isin(self.event_code, [EVENT_CODES.index(code) for code in codes])
         owner, received = self.scans.owner()[wanted], self.received_at[wanted]
         order = np.lexsort((received, owner))
-        runs = Segments.of_counts(np.bincount(owner, minlength=len(self)))
-        return pick_times(received[order], np.where(runs.counts > 0, runs.starts[:-1], NOWHERE))
+        runs = Segments.from_counts(np.bincount(owner, minlength=len(self)))
+        return pick_times(received[order], np.where(runs.counts > 0, runs.starts[:-1], NO_ROW))
 
     @classmethod
     def from_frames(cls, shipments: pd.DataFrame, events: pd.DataFrame) -> Timelines:
@@ -240,18 +240,18 @@ class Timelines(Scans):
         shipments = shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
         ids = pd.Index(shipments["shipment_id"])
         if not ids.is_unique:
-            raise _twice(ids[ids.duplicated()][0])
+            raise _duplicate_id(ids[ids.duplicated()][0])
         owner = ids.get_indexer(pd.Index(events["shipment_id"]))
         if (owner < 0).any():
-            raise _of_no_shipment(events["shipment_id"].iloc[int(np.argmin(owner))])
-        texts = {name: Labels.of(shipments[name]) for name in _TEXT_COLUMNS}
+            raise _unknown_shipment(events["shipment_id"].iloc[int(np.argmin(owner))])
+        texts = {name: Categorical.from_texts(shipments[name]) for name in _TEXT_COLUMNS}
         return cls(
             shipment_id=shipments["shipment_id"].to_numpy(dtype=object),
             order_id=shipments["order_id"].to_numpy(dtype=object),
             texts=texts
-            | derived([texts[name] for name in _ROUTE_COLUMNS], route_of, Route._fields)
+            | derive([texts[name] for name in _ROUTE_COLUMNS], route_of, Route._fields)
             | {
-                name: derived([texts[part] for part in parts], _postal_names, (name,))[name]
+                name: derive([texts[part] for part in parts], _postal_names, (name,))[name]
                 for name, parts in _POSTAL.items()
             },
             numbers=np.array(
@@ -262,7 +262,7 @@ class Timelines(Scans):
             ),
             promised_on=pd.to_datetime(shipments["promised_on"]).to_numpy().astype(_DATE),
             has_several_origins=shipments["has_several_origins"].eq(True).to_numpy(dtype=bool),
-            **_told_once(_of_frame(owner.astype(np.int64), events), len(shipments)),
+            **_deduplicate(_from_frame(owner.astype(np.int64), events), len(shipments)),
         )
 
     @classmethod
@@ -277,7 +277,7 @@ class Timelines(Scans):
         shipments = sorted(shipments, key=attrgetter("shipment_id"))
         row_of = {shipment.shipment_id: row for row, shipment in enumerate(shipments)}
         if len(row_of) < len(shipments):
-            raise _twice(
+            raise _duplicate_id(
                 next(
                     shipment.shipment_id
                     for row, shipment in enumerate(shipments)
@@ -287,11 +287,11 @@ class Timelines(Scans):
         texts = [_texts_of(shipment) for shipment in shipments]
         texts = [
             (
-                *own,
-                *route_of(*own[: len(_ROUTE_COLUMNS)]),
-                *(postal_name(*parts(own)) for parts in _POSTAL_PARTS),
+                *values,
+                *route_of(*values[: len(_ROUTE_COLUMNS)]),
+                *(postal_name(*parts(values)) for parts in _POSTAL_PARTS),
             )
-            for own in texts
+            for values in texts
         ]
         numbers = np.array(
             [_numbers_of(shipment) for shipment in shipments], dtype=np.float64
@@ -299,27 +299,27 @@ class Timelines(Scans):
         return cls(
             shipment_id=np.array(list(row_of), dtype=object),
             order_id=np.array([shipment.order_id for shipment in shipments], dtype=object),
-            texts=Table(texts, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL)),
+            texts=LazyCategoricals(texts, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL)),
             numbers=np.ascontiguousarray(numbers.T),
             promised_on=np.array([shipment.promised_on for shipment in shipments], dtype=_DATE),
             has_several_origins=np.array(
                 [shipment.has_several_origins for shipment in shipments], dtype=bool
             ),
-            **_told_once(_of_records(row_of, list(events)), len(shipments)),
+            **_deduplicate(_from_records(row_of, list(events)), len(shipments)),
         )
 
     @property
-    def zone(self) -> Labels:
+    def zone(self) -> Categorical:
         """The destination's zone."""
         return self.texts["zone"]
 
     @property
-    def zone_source(self) -> Labels:
+    def zone_source(self) -> Categorical:
         """How the zone was found, a ``TimezoneSource``."""
         return self.texts["zone_source"]
 
 
-class _Told(NamedTuple):
+class _RawEventColumns(NamedTuple):
     """Scans as they were told, (E,) each: in any order, some of them several times.
 
     Content alone makes a scan: what the carrier said happened, when and where; never who told us or
@@ -332,12 +332,12 @@ class _Told(NamedTuple):
     occurred: NDArray[np.int64]
     received: NDArray[np.int64]
     #: Hashes of what the carrier said and of the place, then the place itself.
-    what: NDArray[np.int64]
-    where: NDArray[np.int64]
-    place: Labels
+    code_hashes: NDArray[np.int64]
+    place_hashes: NDArray[np.int64]
+    place: Categorical
 
 
-def _of_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _Told:
+def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColumns:
     code = pd.Index(EVENT_CODES).get_indexer(pd.Index(events["event_code"]))
     if (code < 0).any():
         raise InvalidValue(
@@ -348,30 +348,30 @@ def _of_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _Told:
     occurred, received = _utc(events["occurred_at"]), _utc(events["received_at"])
     if np.isnat(occurred).any() or np.isnat(received).any():
         raise InvalidValue("occurred_at", "an event has no time", "leave the event out")
-    raw, place = Labels.of(events["raw_code"]), Labels.of(events["place"])
-    what = text_hashes([*raw.names, *map(str, EVENT_CODES)])[
+    raw, place = Categorical.from_texts(events["raw_code"]), Categorical.from_texts(events["place"])
+    code_hashes = text_hashes([*raw.names, *map(str, EVENT_CODES)])[
         np.where(raw.codes == MISSING, code + len(raw.names), raw.codes)
     ]
     where = text_hashes([*place.names, ""])[place.codes]
-    return _Told(
+    return _RawEventColumns(
         owner,
         code.astype(np.int64),
         occurred.view(np.int64),
         received.view(np.int64),
-        what.view(np.int64),
+        code_hashes.view(np.int64),
         where.view(np.int64),
         place,
     )
 
 
-def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _Told:
-    stranger = next(
+def _from_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _RawEventColumns:
+    unknown_id = next(
         (event.shipment_id for event in events if event.shipment_id not in row_of), None
     )
-    if stranger is not None:
-        raise _of_no_shipment(stranger)
-    return _of_told(
-        ScansTold(
+    if unknown_id is not None:
+        raise _unknown_shipment(unknown_id)
+    return _from_raw_events(
+        RawEvents(
             [row_of[event.shipment_id] for event in events],
             [event.event_code.value for event in events],
             [microseconds(event.occurred_at) for event in events],
@@ -382,46 +382,57 @@ def _of_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _
     )
 
 
-def _of_told(told: ScansTold) -> _Told:
-    code = [_POSITION[name] for name in told.event_code]
-    what = [
-        text_hash(raw or name) for raw, name in zip(told.raw_code, told.event_code, strict=True)
+def _from_raw_events(events: RawEvents) -> _RawEventColumns:
+    code = [_POSITION[name] for name in events.event_code]
+    code_hashes = [
+        text_hash(raw or name) for raw, name in zip(events.raw_code, events.event_code, strict=True)
     ]
-    where = [text_hash(place or "") for place in told.place]
-    owner, codes, occurred, received, whats, wheres = np.array(
-        [told.owner, code, told.occurred, told.received, what, where], dtype=np.int64
+    place_hashes = [text_hash(place or "") for place in events.place]
+    owner, codes, occurred, received, code_hash_array, place_hash_array = np.array(
+        [events.owner, code, events.occurred, events.received, code_hashes, place_hashes],
+        dtype=np.int64,
     )
-    return _Told(owner, codes, occurred, received, whats, wheres, Labels.of(told.place))
+    return _RawEventColumns(
+        owner,
+        codes,
+        occurred,
+        received,
+        code_hash_array,
+        place_hash_array,
+        Categorical.from_texts(events.place),
+    )
 
 
-def _told_once(told: _Told, shipments: int) -> dict[str, Any]:
+def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> dict[str, Any]:
     """The columns of the scans: in order, each scan once, known from when it was first told."""
-    event_hash = scan_hashes(told.what, told.occurred, told.where)
+    event_hash = event_hashes(columns.code_hashes, columns.occurred, columns.place_hashes)
     scan = (
-        np.arange(len(told.owner))
-        if _is_in_order(told.owner, told.occurred)
-        else _in_order(told, event_hash)
+        np.arange(len(columns.owner))
+        if _is_in_order(columns.owner, columns.occurred)
+        else _in_order(columns, event_hash)
     )
     return {
-        "scans": Segments.of_counts(np.bincount(told.owner[scan], minlength=shipments)),
-        "event_code": told.code[scan].astype(np.int16),
-        "occurred_at": told.occurred[scan].view(_INSTANT),
-        "received_at": told.received[scan].view(_INSTANT),
-        "place": told.place.take(scan),
+        "scans": Segments.from_counts(np.bincount(columns.owner[scan], minlength=shipment_count)),
+        "event_code": columns.code[scan].astype(np.int16),
+        "occurred_at": columns.occurred[scan].view(_INSTANT),
+        "received_at": columns.received[scan].view(_INSTANT),
+        "place": columns.place.take(scan),
         "event_hash": event_hash[scan],
     }
 
 
-def _in_order(told: _Told, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _in_order(columns: _RawEventColumns, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The rows of the scans, sorted, each as it was told first."""
-    first = np.lexsort((told.received, event_hash, told.owner))
+    first = np.lexsort((columns.received, event_hash, columns.owner))
     is_first = np.ones(len(first), dtype=bool)
-    is_first[1:] = (np.diff(told.owner[first]) != 0) | (
+    is_first[1:] = (np.diff(columns.owner[first]) != 0) | (
         event_hash[first][1:] != event_hash[first][:-1]
     )
     scan = first[is_first]
     return scan[
-        np.lexsort((event_hash[scan], told.code[scan], told.occurred[scan], told.owner[scan]))
+        np.lexsort(
+            (event_hash[scan], columns.code[scan], columns.occurred[scan], columns.owner[scan])
+        )
     ]
 
 
@@ -449,11 +460,11 @@ def _postal_names(country: str | None, postcode: str | None) -> tuple[str | None
     return (postal_name(country, postcode),)
 
 
-def _twice(shipment_id: str) -> InvalidValue:
+def _duplicate_id(shipment_id: str) -> InvalidValue:
     return InvalidValue("shipment_id", f"{shipment_id!r} comes twice", "give each shipment one row")
 
 
-def _of_no_shipment(shipment_id: str) -> InvalidValue:
+def _unknown_shipment(shipment_id: str) -> InvalidValue:
     return InvalidValue(
         "shipment_id", f"an event names {shipment_id!r}, which is no shipment", "add the shipment"
     )

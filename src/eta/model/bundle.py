@@ -11,26 +11,26 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import Holidays
+from eta.calendars.holidays import HolidayCalendar
 from eta.curves import Curves
 from eta.domain.errors import ModelCorrupted
 from eta.forecast.drift.estimate import Drift
-from eta.forecast.handling_time import Handling
+from eta.forecast.handling_time import HandlingTimes
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.order_dependence import Dependence
+from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.forecast.support import Support
-from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, Features
-from eta.journey.place_effects import Habits
+from eta.journey.features import CATEGORICAL_COLUMNS, NUMBER_COLUMNS, Features
+from eta.journey.place_effects import PlaceEffects
 from eta.model.registry import Version
-from eta.stage_durations import StageLaws
+from eta.stage_durations import StageDurations
 
-ARRAYS, DRIFT, HABITS, HANDLING, PIECES, STAGES, SUPPORT = (
-    *("arrays.npz", "drift.json", "habits.json", "handling.json"),
-    *("pieces.json", "stages.json", "support.json"),
+ARRAYS, DRIFT, PLACE_EFFECTS, HANDLING_TIMES, ARRIVAL_CORRELATION, STAGE_DURATIONS, SUPPORT = (
+    *("arrays.npz", "drift.json", "place_effects.json", "handling_times.json"),
+    *("arrival_correlation.json", "stage_durations.json", "support.json"),
 )
 
 
-class Forecasting(Protocol):
+class CurvePredictor(Protocol):
     """What says when parcels come."""
 
     def predict_curves(self, features: Features) -> Curves:
@@ -38,15 +38,15 @@ class Forecasting(Protocol):
         ...
 
 
-class Supporting(Protocol):
+class SupportLookup(Protocol):
     """What says how much stands behind that."""
 
-    def of(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    def lookup(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
         """The rung of support and the parcels on it, (N,) each."""
         ...
 
 
-class Answering(Protocol):
+class Predictor(Protocol):
     """What questions about parcels are answered with; ``version`` is None where that is no model."""
 
     @property
@@ -55,47 +55,47 @@ class Answering(Protocol):
         ...
 
     @property
-    def model(self) -> Forecasting:
+    def model(self) -> CurvePredictor:
         """When parcels come."""
         ...
 
     @property
-    def habits(self) -> Habits:
+    def place_effects(self) -> PlaceEffects:
         """What is known of the places that parcels leave and come to."""
         ...
 
     @property
-    def laws(self) -> StageLaws:
+    def stage_durations(self) -> StageDurations:
         """What is usual at each stage."""
         ...
 
     @property
-    def support(self) -> Supporting:
+    def support(self) -> SupportLookup:
         """How much stands behind an answer."""
         ...
 
 
-def is_model(answering: Answering | None) -> bool:
+def is_model(predictor: Predictor | None) -> bool:
     """Whether a model answers, and not the lane medians or nothing."""
-    return answering is not None and answering.version is not None
+    return predictor is not None and predictor.version is not None
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class ModelBundle:
     """A fitted model with the habits of places, what is usual at each stage and of shops, how parcels go together, and the support of its answers."""
 
     version: str
     model: HazardModel
-    habits: Habits
-    laws: StageLaws
+    place_effects: PlaceEffects
+    stage_durations: StageDurations
     support: Support
-    handling: Handling
-    pieces: Dependence = field(default_factory=Dependence)
+    handling: HandlingTimes
+    arrival_correlation: ArrivalCorrelation = field(default_factory=ArrivalCorrelation)
 
     @classmethod
-    def unpack(
-        cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays
-    ) -> ServedModel:
+    def from_version(
+        cls, version: Version, make: Callable[..., HazardModel], holidays: HolidayCalendar
+    ) -> ModelBundle:
         """The model of a checked version, which keeps these holidays.
 
         Raises:
@@ -107,61 +107,61 @@ class ServedModel:
                 f"model version {version.name} was learned from other columns; train it again"
             )
         try:
-            return cls._of_parts(version, make, holidays)
+            return cls._from_files(version, make, holidays)
         except KeyError as error:
             raise ModelCorrupted(
                 f"model version {version.name} lacks {error}; train it again"
             ) from None
 
     @classmethod
-    def _of_parts(
-        cls, version: Version, make: Callable[..., HazardModel], holidays: Holidays
-    ) -> ServedModel:
+    def _from_files(
+        cls, version: Version, make: Callable[..., HazardModel], holidays: HolidayCalendar
+    ) -> ModelBundle:
         with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        model = make(**version.manifest["parameters"]).observing(holidays).restore(arrays)
+        model = make(**version.manifest["parameters"]).with_holidays(holidays).restore(arrays)
         model.drift_ = Drift.from_json(json.loads(version.files[DRIFT]))
         return cls(
             version.name,
             model,
-            Habits.from_json(json.loads(version.files[HABITS])),
-            StageLaws.from_json(json.loads(version.files[STAGES])),
+            PlaceEffects.from_json(json.loads(version.files[PLACE_EFFECTS])),
+            StageDurations.from_json(json.loads(version.files[STAGE_DURATIONS])),
             Support(json.loads(version.files[SUPPORT])),
-            Handling.from_json(json.loads(version.files[HANDLING])),
-            Dependence.from_json(json.loads(version.files[PIECES])),
+            HandlingTimes.from_json(json.loads(version.files[HANDLING_TIMES])),
+            ArrivalCorrelation.from_json(json.loads(version.files[ARRIVAL_CORRELATION])),
         )
 
 
-def pack(
+def to_files(
     model: HazardModel,
-    habits: Habits,
-    laws: StageLaws,
+    place_effects: PlaceEffects,
+    stage_durations: StageDurations,
     support: Support,
-    handling: Handling,
-    pieces: Dependence,
+    handling: HandlingTimes,
+    arrival_correlation: ArrivalCorrelation,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Facts for the manifest and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))
     files = {
         ARRAYS: arrays.getvalue(),
-        HANDLING: _json(handling.to_json()),
-        PIECES: _json(pieces.to_json()),
-        STAGES: _json(laws.to_json()),
+        HANDLING_TIMES: _json(handling.to_json()),
+        ARRIVAL_CORRELATION: _json(arrival_correlation.to_json()),
+        STAGE_DURATIONS: _json(stage_durations.to_json()),
         SUPPORT: _json(support.counts),
-        **pack_daily(model, habits),
+        **daily_files(model, place_effects),
     }
     return {"kind": "hazard", "parameters": model.get_params(), "columns": columns()}, files
 
 
-def pack_daily(model: HazardModel, habits: Habits) -> dict[str, bytes]:
+def daily_files(model: HazardModel, place_effects: PlaceEffects) -> dict[str, bytes]:
     """The data files that change from day to day."""
-    return {DRIFT: _json(model.drift_.to_json()), HABITS: _json(habits.to_json())}
+    return {DRIFT: _json(model.drift_.to_json()), PLACE_EFFECTS: _json(place_effects.to_json())}
 
 
 def columns() -> dict[str, list[str]]:
     """The columns a model of ours is learned from."""
-    return {"labels": list(LABEL_COLUMNS), "numbers": list(NUMBER_COLUMNS)}
+    return {"labels": list(CATEGORICAL_COLUMNS), "numbers": list(NUMBER_COLUMNS)}
 
 
 def _json(values: Mapping[str, object]) -> bytes:

@@ -15,41 +15,41 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.domain.errors import EtaError, ModelCorrupted
-from eta.forecast.baselines.lane_quantiles import LaneMedians
+from eta.forecast.baselines.lane_quantiles import LaneQuantiles
 from eta.forecast.hazard.model import HazardModel
-from eta.model.bundle import Answering, ServedModel
-from eta.model.fallback import LANE_MEDIANS, ServedMedians, kept_medians
+from eta.model.bundle import ModelBundle, Predictor
+from eta.model.fallback import FALLBACK_FILE, FallbackBundle, load_fallback
 from eta.model.registry import Registry
 
 #: Seconds between two looks at the registry.
-LOOK_EVERY = 0.5
+POLL_SECONDS = 0.5
 
 #: Seconds after which a version that was refused is tried again.
-AGAIN_AFTER = 10.0
+RETRY_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Current:
+class ActiveModel:
     """What serves at a moment."""
 
-    served: ServedModel | None = None
+    served: ModelBundle | None = None
     data_through: datetime | None = None
     #: The version that should serve, or None if nobody has promoted one.
     promoted: str | None = None
     #: Why not the version that should serve, or none at all.
-    faults: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     #: What answers where no version serves, or none in time; None before the first training.
-    fallback: LaneMedians | None = None
+    fallback: LaneQuantiles | None = None
 
     @property
-    def answering(self) -> Answering | None:
+    def predictor(self) -> Predictor | None:
         """What questions are answered with: the version, else the lane medians, else nothing."""
-        return self.served or (ServedMedians(self.fallback) if self.fallback else None)
+        return self.served or (FallbackBundle(self.fallback) if self.fallback else None)
 
-    def without_model(self) -> Current:
+    def as_fallback(self) -> ActiveModel:
         """The same as if no version served: what an answer of the lane medians is told from."""
         return replace(self, served=None, data_through=None)
 
@@ -59,7 +59,7 @@ class Current:
         return self.served.version if self.served else None
 
     @property
-    def learned_on(self) -> date | None:
+    def trained_through(self) -> date | None:
         """The day, in UTC, up to which what answers has learned."""
         through = (
             self.fallback.data_through if self.fallback and not self.served else self.data_through
@@ -73,17 +73,17 @@ class Current:
 
 
 @dataclass(frozen=True)
-class Known:
-    """A version as the registry has it; ``refused`` says why it cannot serve."""
+class VersionStatus:
+    """A version as the registry has it; ``rejected`` says why it cannot serve."""
 
     version: str
     data_through: datetime | None = None
     examples: int | None = None
-    refused: str | None = None
+    rejected: str | None = None
 
 
 @dataclass
-class Serving:
+class ActiveModelLoader:
     """Watches a registry.
 
     ``current`` and ``versions`` are replaced, never changed: whoever has taken one keeps it whole.
@@ -91,129 +91,138 @@ class Serving:
 
     folder: Path
     #: Called with each version, and the moment it was trained through, before it serves; it must not raise.
-    smoke_test: Callable[[ServedModel, datetime], None]
-    #: Told the outcome of each load: ``loaded`` or ``refused``.
+    smoke_test: Callable[[ModelBundle, datetime], None]
+    #: Told the outcome of each load: ``loaded`` or ``rejected``.
     on_load: Callable[[str], None] = lambda _: None
     #: Those that every version keeps while it serves here.
-    holidays: Holidays = LIBRARY
-    current: Current = Current(faults=("the registry has not been read yet",))
-    versions: tuple[Known, ...] = ()
-    _seen: object = None
-    _looked_at: float = -AGAIN_AFTER
-    _refused: dict[str, str] = field(default_factory=dict)
-    _sound: dict[str, Known] = field(default_factory=dict)
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS
+    current: ActiveModel = ActiveModel(problems=("the registry has not been read yet",))
+    versions: tuple[VersionStatus, ...] = ()
+    _last_signature: object = None
+    _refreshed_at: float = -RETRY_SECONDS
+    _rejected: dict[str, str] = field(default_factory=dict)
+    _valid: dict[str, VersionStatus] = field(default_factory=dict)
     #: The file of the lane medians as it was when read, what it held, and why not what it holds.
-    _medians: tuple[object, LaneMedians | None, str | None] = (None, None, None)
+    _fallback_file: tuple[object, LaneQuantiles | None, str | None] = (None, None, None)
 
-    async def watch(self) -> None:
+    async def poll(self) -> None:
         """Looks for ever, beside the event loop; a look that fails is told and tried again."""
         while True:
-            await asyncio.to_thread(self.try_to_look)
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.to_thread(self.refresh_safely)
+            await asyncio.sleep(POLL_SECONDS)
 
-    def try_to_look(self) -> None:
+    def refresh_safely(self) -> None:
         """Looks, and tells of whatever goes wrong: what serves must go on serving."""
         try:
-            self.look()
+            self.refresh()
         except Exception:
-            log.exception("the registry could not be read", extra={"action": "model_look_failed"})
+            log.exception(
+                "the registry could not be read", extra={"action": "model_refresh_failed"}
+            )
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Reads the registry if it has changed, and swaps the reference if another version should serve."""
-        seen = _signature(self.folder)
-        if seen == self._seen and not (
-            self._refused and monotonic() - self._looked_at > AGAIN_AFTER
+        signature = _signature(self.folder)
+        if signature == self._last_signature and not (
+            self._rejected and monotonic() - self._refreshed_at > RETRY_SECONDS
         ):
             return
-        self._looked_at = monotonic()
-        self._refused.clear()
+        self._refreshed_at = monotonic()
+        self._rejected.clear()
         registry = Registry(self.folder)
-        promoted, faults = _promoted(registry)
+        promoted, problems = _promoted(registry)
         names = registry.names()
-        self._medians = self._read_medians(registry)
-        if promoted or not faults:
-            chosen = self._choose(registry, promoted, names)
+        self._fallback_file = self._read_fallback(registry)
+        if promoted or not problems:
+            active = self._select(registry, promoted, names)
         else:
-            chosen = replace(
-                self.current if self.current.served else self._choose(registry, None, names),
-                faults=faults,
+            active = replace(
+                self.current if self.current.served else self._select(registry, None, names),
+                problems=problems,
             )
         # In one step: no request may see a version without what stands in for it.
-        _, fallback, fault = self._medians
+        _, fallback, problem = self._fallback_file
         self.current = replace(
-            chosen, fallback=fallback, faults=(*chosen.faults, fault) if fault else chosen.faults
+            active,
+            fallback=fallback,
+            problems=(*active.problems, problem) if problem else active.problems,
         )
-        self.versions = tuple(self._known(registry, name) for name in names)
-        self._seen = seen
+        self.versions = tuple(self._status(registry, name) for name in names)
+        self._last_signature = signature
 
-    def _read_medians(self, registry: Registry) -> tuple[object, LaneMedians | None, str | None]:
+    def _read_fallback(self, registry: Registry) -> tuple[object, LaneQuantiles | None, str | None]:
         """The lane medians, read if their file has changed; one that cannot be used leaves those that there were."""
-        seen, (before, held, _) = _stat(self.folder / LANE_MEDIANS), self._medians
-        if seen == before:
-            return self._medians
+        signature, (last_signature, medians, _) = (
+            _stat(self.folder / FALLBACK_FILE),
+            self._fallback_file,
+        )
+        if signature == last_signature:
+            return self._fallback_file
         try:
-            return seen, kept_medians(registry), None
+            return signature, load_fallback(registry), None
         except ModelCorrupted as error:
-            log.warning("%s", error, extra={"action": "medians_refused"})
-            return seen, held, str(error)
+            log.warning("%s", error, extra={"action": "fallback_rejected"})
+            return signature, medians, str(error)
 
-    def _choose(self, registry: Registry, promoted: str | None, names: Iterable[str]) -> Current:
+    def _select(
+        self, registry: Registry, promoted: str | None, names: Iterable[str]
+    ) -> ActiveModel:
         """The version that should serve, else what serves already, else the newest that is sound."""
         if promoted:
-            wanted = self._load(registry, promoted)
-            if wanted:
-                return replace(wanted, promoted=promoted)
+            promoted_model = self._load(registry, promoted)
+            if promoted_model:
+                return replace(promoted_model, promoted=promoted)
             if self.current.served:
-                return replace(self.current, promoted=promoted, faults=self._faults())
-        found = next(
+                return replace(self.current, promoted=promoted, problems=self._problems())
+        newest = next(
             (
                 loaded
                 for name in names
                 if name != promoted and (loaded := self._load(registry, name))
             ),
-            Current(),
+            ActiveModel(),
         )
         return replace(
-            found,
+            newest,
             promoted=promoted,
-            faults=self._faults() or (() if found.served else ("there is no model version",)),
+            problems=self._problems() or (() if newest.served else ("there is no model version",)),
         )
 
-    def _load(self, registry: Registry, name: str) -> Current | None:
+    def _load(self, registry: Registry, name: str) -> ActiveModel | None:
         """The version, checked and tried; None if it cannot serve, with the reason noted."""
         if name == self.current.version and self.current.served:
-            return replace(self.current, faults=())
+            return replace(self.current, problems=())
         try:
             version = registry.load(name)
-            served = ServedModel.unpack(version, HazardModel, self.holidays)
+            served = ModelBundle.from_version(version, HazardModel, self.holidays)
             self.smoke_test(served, version.data_through)
         except Exception as error:  # noqa: BLE001  # whatever a version does, the old one serves on
-            self._refused[name] = (
+            self._rejected[name] = (
                 str(error)
                 if isinstance(error, EtaError)
                 else f"model version {name} cannot answer: {type(error).__name__}"
             )
-            log.warning("%s", self._refused[name], extra={"action": "model_refused"})
-            self.on_load("refused")
+            log.warning("%s", self._rejected[name], extra={"action": "model_rejected"})
+            self.on_load("rejected")
             return None
         self.on_load("loaded")
-        return Current(served, version.data_through)
+        return ActiveModel(served, version.data_through)
 
-    def _faults(self) -> tuple[str, ...]:
-        return tuple(self._refused.values())
+    def _problems(self) -> tuple[str, ...]:
+        return tuple(self._rejected.values())
 
-    def _known(self, registry: Registry, name: str) -> Known:
-        if name in self._refused:
-            return Known(name, refused=self._refused[name])
-        if name not in self._sound:
+    def _status(self, registry: Registry, name: str) -> VersionStatus:
+        if name in self._rejected:
+            return VersionStatus(name, rejected=self._rejected[name])
+        if name not in self._valid:
             try:
                 version = registry.load(name)
             except EtaError as error:
-                return Known(name, refused=str(error))
-            self._sound[name] = Known(
+                return VersionStatus(name, rejected=str(error))
+            self._valid[name] = VersionStatus(
                 name, version.data_through, version.manifest["data"].get("examples")
             )
-        return self._sound[name]
+        return self._valid[name]
 
 
 def _promoted(registry: Registry) -> tuple[str | None, tuple[str, ...]]:
@@ -226,12 +235,12 @@ def _promoted(registry: Registry) -> tuple[str | None, tuple[str, ...]]:
 
 def _signature(folder: Path) -> tuple[object, ...]:
     """Differs whenever a version has come or gone, another one was promoted, or the lane medians are others; three stats."""
-    return tuple(_stat(path) for path in (folder, folder / "promoted.json", folder / LANE_MEDIANS))
+    return tuple(_stat(path) for path in (folder, folder / "promoted.json", folder / FALLBACK_FILE))
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:
     try:
-        facts = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

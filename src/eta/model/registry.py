@@ -22,13 +22,13 @@ from typing import Any
 from eta.domain.errors import ModelCorrupted, ModelNotFound
 
 MANIFEST = "manifest.json"
-FORMAT = 2
-_BESIDE_FORMAT = 1
+FORMAT = 3
+_SIDECAR_FORMAT = 2
 _PROMOTED = "promoted.json"
 _NAME = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
 _FILE_NAME = re.compile(r"[a-z0-9_]+\.[a-z]+")
-_LARGEST_MANIFEST = 16 * 2**20
-_LARGEST_BESIDE = 256 * 2**20
+_MAX_MANIFEST_BYTES = 16 * 2**20
+_MAX_SIDECAR_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Registry:
         self._folder = folder
 
     def save(
-        self, facts: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime
+        self, metadata: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime
     ) -> str:
         """Writes a version and returns its name; the same content is the same version.
 
         Args:
-            facts: plain values for the manifest.
+            metadata: plain values for the manifest.
             files: the content of each data file, by name.
             data_through: the moment up to which the model has learned, aware.
         """
@@ -65,10 +65,13 @@ class Registry:
             name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
             for name, content in sorted(files.items())
         }
-        facts = {**facts, "data": {**facts.get("data", {}), "through": data_through.isoformat()}}
+        metadata = {
+            **metadata,
+            "data": {**metadata.get("data", {}), "through": data_through.isoformat()},
+        }
         manifest = (
             json.dumps(
-                {"format": FORMAT, **facts, "files": hashes},
+                {"format": FORMAT, **metadata, "files": hashes},
                 indent=1,
                 sort_keys=True,
                 allow_nan=False,
@@ -129,12 +132,12 @@ class Registry:
         """All versions, the one that learned furthest first; unfinished ones are not versions."""
         if not self._folder.is_dir():
             return []
-        found = [
+        folders = [
             folder
             for folder in self._folder.iterdir()
             if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file()
         ]
-        return [folder.name for folder in sorted(found, key=self._order, reverse=True)]
+        return [folder.name for folder in sorted(folders, key=self._order, reverse=True)]
 
     def promoted(self) -> str | None:
         """The version that serves, or None."""
@@ -167,16 +170,16 @@ class Registry:
         self._set_history(history[:-1])
         return history[-2]
 
-    def save_beside(self, file: str, values: Mapping[str, Any]) -> None:
+    def save_sidecar(self, file: str, values: Mapping[str, Any]) -> None:
         """Writes plain values into a file beside the versions, whole or not at all; it outlives any of them."""
         envelope = {
-            "format": _BESIDE_FORMAT,
-            "sha256": hashlib.sha256(_plain(values)).hexdigest(),
+            "format": _SIDECAR_FORMAT,
+            "sha256": hashlib.sha256(_canonical_json(values)).hexdigest(),
             "values": values,
         }
-        write_atomically(self._folder / file, _plain(envelope) + b"\n")
+        write_atomically(self._folder / file, _canonical_json(envelope) + b"\n")
 
-    def load_beside(self, file: str) -> dict[str, Any] | None:
+    def load_sidecar(self, file: str) -> dict[str, Any] | None:
         """The values of such a file, None if there is none.
 
         Raises:
@@ -184,12 +187,13 @@ class Registry:
         """
         path = self._folder / file
         try:
-            if path.stat().st_size > _LARGEST_BESIDE:
+            if path.stat().st_size > _MAX_SIDECAR_BYTES:
                 raise ModelCorrupted(f"{path} is too large to be ours; delete it, and train again")
             envelope = json.loads(path.read_bytes())
-            found, digest, values = envelope["format"], envelope["sha256"], envelope["values"]
+            file_format, digest, values = envelope["format"], envelope["sha256"], envelope["values"]
             is_sound = (
-                isinstance(values, dict) and hashlib.sha256(_plain(values)).hexdigest() == digest
+                isinstance(values, dict)
+                and hashlib.sha256(_canonical_json(values)).hexdigest() == digest
             )
         except FileNotFoundError:
             return None
@@ -197,9 +201,9 @@ class Registry:
             raise ModelCorrupted(f"{path} cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, RecursionError):
             raise ModelCorrupted(f"{path} is no file of ours; delete it, and train again") from None
-        if found != _BESIDE_FORMAT:
+        if file_format != _SIDECAR_FORMAT:
             raise ModelCorrupted(
-                f"{path}: format {found} is not ours ({_BESIDE_FORMAT}); train again"
+                f"{path}: format {file_format} is not ours ({_SIDECAR_FORMAT}); train again"
             )
         if not is_sound:
             raise ModelCorrupted(f"{path} differs from the digest in it; train again")
@@ -219,7 +223,7 @@ class Registry:
     def _manifest(self, folder: Path) -> dict[str, Any]:
         path = folder / MANIFEST
         try:
-            if path.stat().st_size > _LARGEST_MANIFEST:
+            if path.stat().st_size > _MAX_MANIFEST_BYTES:
                 raise ModelCorrupted(
                     f"model version {folder.name}: its manifest is too large to be one"
                 )
@@ -274,7 +278,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def _plain(values: Mapping[str, Any]) -> bytes:
+def _canonical_json(values: Mapping[str, Any]) -> bytes:
     """JSON, the same bytes for the same values."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 

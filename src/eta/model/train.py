@@ -10,26 +10,26 @@ import numpy as np
 
 from eta.calendars.local_time import to_instant
 from eta.delays import DelayPolicy
-from eta.domain.errors import NothingToLearn
+from eta.domain.errors import NoTrainingData
 from eta.evaluation.backtest import Progress, Refit, Replay, replay
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
-from eta.forecast.baselines.lane_quantiles import LaneMedians
-from eta.forecast.drift.tracker import Follower, Midnights
-from eta.forecast.handling_time import Handling
+from eta.forecast.baselines.lane_quantiles import LaneQuantiles
+from eta.forecast.drift.tracker import DriftTracker, OpenParcelCache
+from eta.forecast.handling_time import HandlingTimes
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.hazard.recalibration import Calibration
-from eta.forecast.order_dependence import Dependence
+from eta.forecast.hazard.recalibration import Recalibration
+from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.forecast.support import Support
 from eta.journey.examples import Outcomes, examples
-from eta.journey.place_effects import HabitHistory
-from eta.journey.snapshots import PURCHASE, snapshots_to_learn
-from eta.journey.state import Moments, fold
+from eta.journey.place_effects import PlaceEffectHistory
+from eta.journey.snapshots import PURCHASE, training_snapshots
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
-from eta.model.bundle import pack
-from eta.model.fallback import keep_medians
+from eta.model.bundle import to_files
+from eta.model.fallback import save_fallback
 from eta.model.registry import Registry
-from eta.stage_durations import StageLaws
+from eta.stage_durations import StageDurations
 
 #: A version is checked on the moments of so many days, all of them at least that long before it
 #: learned, so that nearly all of the parcels have arrived and slow ones are not left out.
@@ -56,34 +56,38 @@ def train_model(
     """
     instant = to_instant(as_of)
     progress("reading journeys", 0, 5)
-    known = Outcomes.at(timelines, instant)
-    lessons = examples(snapshots_to_learn(timelines, instant), known)
+    outcomes = Outcomes.at(timelines, instant)
+    training_examples = examples(training_snapshots(timelines, instant), outcomes)
     progress("fitting", 1, 5)
-    model = make().fit(lessons)
+    model = make().fit(training_examples)
     progress("watching the last days", 2, 5)
-    if model.follows_drift:
-        model.drift_ = Follower(model, Midnights(timelines)).drift(known)
+    if model.tracks_drift:
+        model.drift_ = DriftTracker(model, OpenParcelCache(timelines)).drift(outcomes)
     progress("learning what is usual", 3, 5)
-    states = fold(timelines, Moments.all_at(timelines, instant))
-    laws = StageLaws.learn(timelines, states, instant, level=policy.silence_level)
+    states = fold(timelines, AsOfPairs.all_at(timelines, instant))
+    stage_durations = StageDurations.fit(timelines, states, instant, level=policy.silence_level)
     progress("checking against earlier days", 4, 5)
-    check, model.calibration_, pieces = _check(timelines, as_of, make, rivals)
-    habits = HabitHistory.of_all(timelines).at(instant)
-    facts, files = pack(
+    check, model.recalibration_, arrival_correlation = _check(timelines, as_of, make, rivals)
+    place_effects = PlaceEffectHistory.from_timelines(timelines).at(instant)
+    metadata, files = to_files(
         model,
-        habits,
-        laws,
-        Support.learn(lessons),
-        Handling.learn(timelines, states, instant, model.holidays),
-        pieces,
+        place_effects,
+        stage_durations,
+        Support.fit(training_examples),
+        HandlingTimes.fit(timelines, states, instant, model.holidays),
+        arrival_correlation,
     )
-    facts |= {
-        "data": {"source": source, "sha256": timelines.digest(instant), "examples": len(lessons)},
+    metadata |= {
+        "data": {
+            "source": source,
+            "sha256": timelines.digest(instant),
+            "examples": len(training_examples),
+        },
         "check": check,
         "silence_level": policy.silence_level,
     }
-    name = registry.save(facts, files, as_of)
-    keep_medians(registry, LaneMedians.learn(lessons))
+    name = registry.save(metadata, files, as_of)
+    save_fallback(registry, LaneQuantiles.fit(training_examples))
     progress("trained", 5, 5)
     return name
 
@@ -93,7 +97,7 @@ def _check(
     as_of: datetime,
     make: Callable[[], HazardModel],
     rivals: Mapping[str, Callable[[], ArrivalModel]],
-) -> tuple[dict[str, Any] | None, Calibration, Dependence]:
+) -> tuple[dict[str, Any] | None, Recalibration, ArrivalCorrelation]:
     """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days.
 
     On the same days it learns how parcels for one place go together; on those and all later ones,
@@ -113,23 +117,24 @@ def _check(
             forecast_until=midnight,
             warm_up_months=0,
         )
-    except NothingToLearn:
-        return None, Calibration.none(), Dependence()
+    except NoTrainingData:
+        return None, Recalibration.identity(), ArrivalCorrelation()
     summary = summarise(replayed, reference="eta")
-    kept = {
+    figures = {
         part: [row for row in summary[part] if row["moment"] in _CHECKED_MOMENTS]
         for part in ("rows", "differences", "by_segment")
     }
     # Clock times would make two trainings on the same data differ.
-    kept["rows"] = [
-        {name: value for name, value in row.items() if name not in _TIMES} for row in kept["rows"]
+    figures["rows"] = [
+        {name: value for name, value in row.items() if name not in _TIMES}
+        for row in figures["rows"]
     ]
-    kept["by_segment"] = [row for row in kept["by_segment"] if row["model"] == "eta"]
-    check = {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **kept}
-    return check, replayed.calibrations["eta"], _dependence(timelines, replayed)
+    figures["by_segment"] = [row for row in figures["by_segment"] if row["model"] == "eta"]
+    check = {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **figures}
+    return check, replayed.recalibrations["eta"], _fit_correlation(timelines, replayed)
 
 
-def _dependence(timelines: Timelines, replayed: Replay) -> Dependence:
+def _fit_correlation(timelines: Timelines, replayed: Replay) -> ArrivalCorrelation:
     """What the forecasts made at purchase tell of parcels bought on one local day for one destination; of a stretch of PIT the middle counts."""
     bought = replayed.judged["moment"].eq(PURCHASE).to_numpy()
     judged, forecasts = replayed.judged[bought], replayed.forecasts["eta"][bought]
@@ -144,4 +149,4 @@ def _dependence(timelines: Timelines, replayed: Replay) -> Dependence:
         np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1]
         for columns in ((day, destination), (origin, carrier))
     )
-    return Dependence.learn(pit, place, sender)
+    return ArrivalCorrelation.fit(pit, place, sender)

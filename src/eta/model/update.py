@@ -6,16 +6,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from eta.calendars.holidays import Holidays
+from eta.calendars.holidays import HolidayCalendar
 from eta.calendars.local_time import to_instant
 from eta.domain.errors import InvalidValue
 from eta.evaluation.backtest import Progress
-from eta.forecast.drift.tracker import Follower, Midnights, is_silent
+from eta.forecast.drift.tracker import DriftTracker, OpenParcelCache, is_feed_silent
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.examples import Outcomes
-from eta.journey.place_effects import HabitHistory
+from eta.journey.place_effects import PlaceEffectHistory
 from eta.journey.timelines import Timelines
-from eta.model.bundle import ServedModel, pack_daily
+from eta.model.bundle import ModelBundle, daily_files
 from eta.model.registry import Registry
 
 
@@ -27,7 +27,7 @@ def update_model(
     as_of: datetime,
     source: str,
     make: Callable[..., HazardModel],
-    holidays: Holidays,
+    holidays: HolidayCalendar,
     progress: Progress = lambda *_: None,
 ) -> str:
     """A version like ``name`` with drift and habits as of ``as_of`` (aware); returns the new version's name.
@@ -55,33 +55,38 @@ def update_model(
             f"version {name} was trained on {fitted['source']}",
             f"give --source {fitted['source']}, or another version",
         )
-    model = ServedModel.unpack(version, make, holidays).model
-    if not model.follows_drift:
+    model = ModelBundle.from_version(version, make, holidays).model
+    if not model.tracks_drift:
         raise InvalidValue(
             "model",
             f"version {name} was trained not to follow drift",
             "train one with follows_drift = true",
         )
-    follower = Follower(model, Midnights(timelines), share=model.drift_.share)
+    tracker = DriftTracker(
+        model, OpenParcelCache(timelines), baseline_ratio=model.drift_.baseline_ratio
+    )
     instant = to_instant(as_of)
-    if is_silent(timelines, instant):
+    if is_feed_silent(timelines, instant):
         raise InvalidValue(
             "as_of",
             "nothing was received in the days before it",
             "bring newer data, or give a moment that they reach",
         )
-    model.drift_ = follower.drift(
+    model.drift_ = tracker.drift(
         Outcomes.at(timelines, instant),
         lambda done, total: progress("watching the last days", done, total),
     )
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         part: value for part, value in version.manifest.items() if part not in ("format", "files")
     }
     first = version.manifest.get("updated", {"fitted": name, "fitted_through": fitted["through"]})
-    facts["updated"] = {**first, "sha256": timelines.digest(instant)}
+    metadata["updated"] = {**first, "sha256": timelines.digest(instant)}
     updated = registry.save(
-        facts,
-        {**version.files, **pack_daily(model, HabitHistory.of_all(timelines).at(instant))},
+        metadata,
+        {
+            **version.files,
+            **daily_files(model, PlaceEffectHistory.from_timelines(timelines).at(instant)),
+        },
         as_of,
     )
     if registry.promoted() == name:

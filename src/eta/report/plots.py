@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DRAWN_MOMENTS: Mapping[str, str] = {"purchase": "at purchase", "in_flight": "in flight"}
 
 #: Of a segment with more values than this only the largest are drawn.
-MOST_VALUES = 12
+MAX_VALUES = 12
 _PALE, _BLUE, _GREEN, _RED, _GREY = "#9ecae1", "#2171b5", "#238b45", "#cb181d", "#8c8c8c"
 
 #: Colours of ranges that hold, that do not, and of which it is not known.
@@ -74,7 +74,7 @@ def draw_forecasts(forecasts: pd.DataFrame, kind: str) -> bytes:
     axes.set_title("What was said at purchase, and what came true", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", fontsize=9)
-    return _drawn(figure, kind)
+    return _to_bytes(figure, kind)
 
 
 def draw_pit(
@@ -83,10 +83,12 @@ def draw_pit(
     """A picture of the ``pit_deciles`` of ``models``, one below the other, at purchase and in flight."""
     figure = _figure(9.6, 1.4 + 2.6 * len(models))
     grid = figure.subplots(len(models), len(DRAWN_MOMENTS), squeeze=False, sharey=True)
-    found = {(row["model"], row["moment"]): row for row in rows if row["pit_deciles"] is not None}
+    rows_by_key = {
+        (row["model"], row["moment"]): row for row in rows if row["pit_deciles"] is not None
+    }
     for model, line in zip(models, grid, strict=True):
         for moment, axes in zip(DRAWN_MOMENTS, line, strict=True):
-            _histogram(axes, found.get((model, moment)), f"{model}, {DRAWN_MOMENTS[moment]}")
+            _histogram(axes, rows_by_key.get((model, moment)), f"{model}, {DRAWN_MOMENTS[moment]}")
     for axes in grid[-1]:
         axes.set_xlabel("probability that the forecast gave to arriving by then")
     for axes in grid[:, 0]:
@@ -98,7 +100,7 @@ def draw_pit(
         ha="left",
         fontsize=10,
     )
-    return _drawn(figure, kind)
+    return _to_bytes(figure, kind)
 
 
 def _histogram(axes: Axes, row: Row | None, name: str) -> None:
@@ -188,12 +190,12 @@ def draw_coverage(
     _legend(figure)
     figure.suptitle(
         f"Do the ranges of {model} hold? Share of parcels within the 80 % range (dots) and the 90 % range (squares)\n"
-        f"by segment; segments with more than {MOST_VALUES} values by their largest.{_about(is_simulated, together=True)}",
+        f"by segment; segments with more than {MAX_VALUES} values by their largest.{_about(is_simulated, together=True)}",
         x=0.01,
         ha="left",
         fontsize=10,
     )
-    return _drawn(figure, kind)
+    return _to_bytes(figure, kind)
 
 
 def draw_promises(
@@ -254,7 +256,7 @@ def draw_promises(
         ha="left",
         fontsize=10,
     )
-    return _drawn(figure, kind)
+    return _to_bytes(figure, kind)
 
 
 def _places(rows: Sequence[Row]) -> Iterator[tuple[str, str] | None]:
@@ -267,7 +269,7 @@ def _places(rows: Sequence[Row]) -> Iterator[tuple[str, str] | None]:
         values = sorted(
             (place for place in size if place[0] == segment), key=lambda place: _rank(place[1])
         )
-        largest = set(sorted(values, key=lambda place: -size[place])[:MOST_VALUES])
+        largest = set(sorted(values, key=lambda place: -size[place])[:MAX_VALUES])
         if segment != ALL:
             yield None
         yield from (place for place in values if place in largest)
@@ -334,7 +336,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _drawn(figure: Figure, kind: str) -> bytes:
+def _to_bytes(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     metadata: dict[str, Any] | None = {"Date": None} if kind == "svg" else None
     figure.savefig(buffer, format=kind, dpi=110, metadata=metadata)

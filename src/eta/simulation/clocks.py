@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY
+from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.calendars.local_time import day_starts, hours_between
 from eta.calendars.zones import zone_of
 from eta.simulation.network import CITIES
@@ -82,7 +82,10 @@ class Clocks:
             zone = zone_of(city.country, city.region)[0]
             years = dates.astype("datetime64[Y]").astype(int) + 1970
             is_holiday = np.isin(
-                dates, LIBRARY.dates(city.country, city.region, int(years.min()), int(years.max()))
+                dates,
+                PUBLIC_HOLIDAYS.dates(
+                    city.country, city.region, int(years.min()), int(years.max())
+                ),
             )
             midnight = hours_between(
                 start.astype("datetime64[us]"),

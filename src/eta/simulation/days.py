@@ -48,22 +48,22 @@ class Days:
             * scenario.congestion_deviation
         )
         weather = _autoregressive(random, len(CITIES), count, scenario.weather_memory)
-        return cls.of(scenario, congestion, weather)
+        return cls.build(scenario, congestion, weather)
 
     @classmethod
-    def of(cls, scenario: Scenario, congestion: Floats, weather: Floats) -> Days:
+    def build(cls, scenario: Scenario, congestion: Floats, weather: Floats) -> Days:
         """Days with these processes."""
         dates = [
             scenario.first_day + timedelta(days=number - DAYS_BEFORE)
             for number in range(congestion.shape[1])
         ]
-        usual, often = (
+        normal, in_season = (
             NormalDist().inv_cdf(1.0 - share)
             for share in (scenario.bad_weather, scenario.bad_weather_in_season)
         )
         bad_above = np.array(
             [
-                [often if _is_season(city.country, day) else usual for day in dates]
+                [in_season if _is_season(city.country, day) else normal for day in dates]
                 for city in CITIES
             ]
         )
@@ -122,17 +122,17 @@ def _is_season(country: str, day: date) -> bool:
 
 
 @dataclass(eq=False)
-class Ahead:
+class SampledDays:
     """Days drawn from their law, for R parcels in M futures.
 
-    With ``known_on`` (R,) the days up to that UTC day are as they happened and later ones follow
+    With ``observed_on`` (R,) the days up to that UTC day are as they happened and later ones follow
     from it; without, a journey's first meeting with a hub or a city's weather has the stationary
     law. No journey meets a hub twice; the weather over its destination it meets twice, and the
     second time follows from the first.
     """
 
     days: Days
-    known_on: Floats | None
+    observed_on: Floats | None
     _met: tuple[Ints, Floats] | None = field(default=None)
 
     def log_factor(
@@ -205,18 +205,18 @@ class Ahead:
     def _start(
         self, process: Floats, place: Ints, rows: Ints, shape: tuple[int, ...]
     ) -> tuple[Ints, Floats]:
-        if self.known_on is None:
+        if self.observed_on is None:
             return np.full(shape, _NEVER_MET), np.zeros(shape)
-        today = self.days.column(self.known_on[rows])[:, None]
+        today = self.days.column(self.observed_on[rows])[:, None]
         return np.broadcast_to(today, shape), np.broadcast_to(process[place[:, None], today], shape)
 
     def _as_it_happened(
         self, process: Floats, place: Ints, rows: Ints, column: Ints, drawn: Floats
     ) -> Floats:
-        if self.known_on is None:
+        if self.observed_on is None:
             return drawn
         return np.where(
-            column <= self.days.column(self.known_on[rows])[:, None],
+            column <= self.days.column(self.observed_on[rows])[:, None],
             process[place[:, None], column],
             drawn,
         )
@@ -226,8 +226,8 @@ def _later(
     start: tuple[Ints, Floats], column: Ints, memory: float, deviation: float, normal: Floats
 ) -> Floats:
     """The process on the day of ``column`` given its value on an earlier or the same day."""
-    kept = memory ** np.maximum(column - start[0], 0)
-    return kept * start[1] + np.sqrt(1.0 - kept**2) * deviation * normal
+    decay = memory ** np.maximum(column - start[0], 0)
+    return decay * start[1] + np.sqrt(1.0 - decay**2) * deviation * normal
 
 
 def _normal(draws: Draws, stage: int, rows: Ints) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.simulation.clocks import Clocks
-from eta.simulation.days import Ahead, Days
+from eta.simulation.days import Days, SampledDays
 from eta.simulation.emit_events import lag_hours, missing_share, slow_share
 from eta.simulation.scenario import Scenario
 from eta.simulation.stages import (
@@ -22,7 +22,7 @@ from eta.simulation.stages import (
 )
 from eta.simulation.travel import (
     END_DELAY,
-    END_TOLD,
+    END_REPORTED,
     LAG,
     MISSING,
     SLOW,
@@ -44,7 +44,7 @@ _SALT_OPEN, _SALT_OVER, _SALT_NUMBER = (np.uint64(number << 40) for number in (1
 
 
 @dataclass(frozen=True, eq=False)
-class Silence:
+class ObservedSilence:
     """R parcels last told of in ``stage``, which started at ``since``, and silent until ``now``; (R,) each."""
 
     scenario: Scenario
@@ -71,17 +71,20 @@ class Silence:
         ways = [
             self._draw(First.ENDS_AFTER, futures, _SALT_OPEN, open_share),
             self._draw(First.ENDS_BEFORE, _MORE_IF_OVER * futures, _SALT_OVER, over_share),
-            (np.full((len(self.stage), 1), np.inf), (swallowed * self._untold())[:, None]),
+            (
+                np.full((len(self.stage), 1), np.inf),
+                (swallowed * self._unreported_probability())[:, None],
+            ),
             self._draw(First.NOTHING, futures, _SALT_NUMBER, number * (1.0 - swallowed)),
         ]
         return np.hstack([hours for hours, _ in ways]), np.hstack([weight for _, weight in ways])
 
-    def _untold(self) -> Floats:
+    def _unreported_probability(self) -> Floats:
         """P(not told by now, had the last stage swallowed the parcel), (R,)."""
         result = np.ones(len(self.stage))
         for number in np.unique(self.stage):
             rows = self.stage == number
-            result[rows] = 1.0 - STAGES[number].end_told * (
+            result[rows] = 1.0 - STAGES[number].end_reported * (
                 1.0 - end_tail(STAGES[number], self.now[rows] - self.since[rows])
             )
         return result
@@ -98,7 +101,7 @@ class Silence:
             )
         return arrival, weight * share[:, None] / futures
 
-    def take(self, rows: Ints) -> Silence:
+    def take(self, rows: Ints) -> ObservedSilence:
         """Some of the parcels."""
         return replace(
             self,
@@ -113,31 +116,31 @@ class Silence:
         """Instants of arrival, and how likely each future is to have been as silent, (R, M) each."""
         start = Start(self.stage, self.since, first, self.now)
         weight = np.ones((len(self.stage), draws.futures))
-        for step in travel(self.parcels, self.clocks, Ahead(self.days, None), draws, start):
+        for step in travel(self.parcels, self.clocks, SampledDays(self.days, None), draws, start):
             is_start = (self.stage[step.rows] == step.stage)[:, None]
             weight[step.rows] *= np.where(is_start, step.weight, 1.0)
             if first is First.ENDS_BEFORE:
-                weight[step.rows] *= is_start | ~self._is_heard(step, draws)
+                weight[step.rows] *= is_start | ~self._is_observed(step, draws)
         return step.entered, weight
 
-    def _is_heard(self, step: Step, draws: MomentDraws) -> Bools:
+    def _is_observed(self, step: Step, draws: MomentDraws) -> Bools:
         """A scan of the stage, or word that the parcel is swallowed in it, has been received by now, (R, M)."""
         rows, number, now = step.rows, step.stage, self.now[step.rows][:, None]
         is_slow = (
             draws.uniform(number, SLOW, rows) < slow_share(self.parcels, number)[rows][:, None]
         )
         received = step.entered + lag_hours(is_slow, draws.uniform(number, LAG, rows))
-        is_told = (
+        is_reported = (
             draws.uniform(number, MISSING, rows)
             >= missing_share(self.parcels, number, self.scenario)[rows][:, None]
         )
-        heard = step.taken & is_told & (received <= now)
+        is_observed = step.taken & is_reported & (received <= now)
         if number < ARRIVAL and step.swallowed.any():
             stage = STAGES[number]
-            told_at = step.entered + end_delay(stage, draws.uniform(number, END_DELAY, rows))
-            heard |= (
+            reported_at = step.entered + end_delay(stage, draws.uniform(number, END_DELAY, rows))
+            is_observed |= (
                 step.swallowed
-                & (draws.uniform(number, END_TOLD, rows) < stage.end_told)
-                & (told_at <= now)
+                & (draws.uniform(number, END_REPORTED, rows) < stage.end_reported)
+                & (reported_at <= now)
             )
-        return heard
+        return is_observed

@@ -54,7 +54,7 @@ class Scenario:
     silent_number: float = 0.003
     foreign_number: float = 0.002
     wrong_clock: float = 0.01
-    told_twice: float = 0.02
+    duplicate_scan: float = 0.02
     #: An arrival that is never told.
     arrival_missing: float = 0.003
 
@@ -96,11 +96,13 @@ DEFAULT = Scenario()
 
 def instants(hours: NDArray[np.float64], scenario: Scenario) -> pd.Series:
     """Aware instants, to the microsecond, of hours (N,) since 00:00 UTC of the scenario's first day; NaN and infinity are NaT."""
-    known = np.isfinite(hours)
-    passed = np.rint(np.where(known, hours, 0.0) * 3.6e9).astype(np.int64).astype("timedelta64[us]")
+    is_finite = np.isfinite(hours)
+    elapsed = (
+        np.rint(np.where(is_finite, hours, 0.0) * 3.6e9).astype(np.int64).astype("timedelta64[us]")
+    )
     return pd.Series(
         pd.DatetimeIndex(
-            np.where(known, to_instant(scenario.start) + passed, np.datetime64("NaT", "us")),
+            np.where(is_finite, to_instant(scenario.start) + elapsed, np.datetime64("NaT", "us")),
             tz="UTC",
         )
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from eta.domain.vocabulary import EventCode
 from eta.simulation.clocks import KINDS, Clocks
 from eta.simulation.days import Days
-from eta.simulation.emit_events import Happening, tell
+from eta.simulation.emit_events import EventGroup, emit_events
 from eta.simulation.network import CARRIERS, CITIES
 from eta.simulation.orders import draw_orders, promise
 from eta.simulation.scenario import DEFAULT, Scenario, hours_since, instants
@@ -29,7 +29,15 @@ from eta.simulation.stages import (
     Parcels,
     Where,
 )
-from eta.simulation.travel import END_DELAY, END_TOLD, Bools, SeededDraws, Start, end_delay, travel
+from eta.simulation.travel import (
+    END_DELAY,
+    END_REPORTED,
+    Bools,
+    SeededDraws,
+    Start,
+    end_delay,
+    travel,
+)
 from eta.simulation.truth import Truth
 
 #: Called with what is being done, how much of it is done, and how much there is.
@@ -82,21 +90,21 @@ def simulate(
     random = np.random.default_rng([seed, 0])
     progress("drawing orders", 0, 4)
     frame = draw_orders(scenario, shipments, random)
-    parcels = Parcels.of(frame, scenario)
+    parcels = Parcels.build(frame, scenario)
     frame["promised_on"] = promise(frame, parcels)
     progress("moving parcels", 1, 4)
     clocks, days = Clocks.build(scenario.first_day, scenario.days), Days.draw(scenario, seed)
     journeys = _move(
         parcels, clocks, days, hours_since(frame["ordered_at"], scenario), seed, random
     )
-    happenings = [
+    event_groups = [
         *_on_the_way(parcels, journeys, seed),
         *_after_arrival(frame, parcels, clocks, journeys, scenario, random),
     ]
     progress("telling scans", 2, 4)
     wrong_number = _wrong_numbers(shipments, scenario, random)
-    events = tell(
-        happenings,
+    events = emit_events(
+        event_groups,
         parcels,
         frame["shipment_id"].to_numpy(dtype=object),
         wrong_number,
@@ -104,8 +112,8 @@ def simulate(
         seed,
     )
     progress("writing down the truth", 3, 4)
-    written = _written_down(frame, parcels, journeys, happenings, wrong_number, scenario)
-    truth = Truth.of(scenario, frame, events, written, days)
+    journey_table = _truth_table(frame, parcels, journeys, event_groups, wrong_number, scenario)
+    truth = Truth.build(scenario, frame, events, journey_table, days)
     progress("simulated", 4, 4)
     return Simulated(frame, events, truth)
 
@@ -150,16 +158,16 @@ def _wrong_numbers(shipments: int, scenario: Scenario, random: np.random.Generat
     return kind
 
 
-def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[Happening]:
+def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[EventGroup]:
     """The stages, and what was told of parcels that were swallowed."""
-    told = []
+    event_groups = []
     for number, stage in enumerate(STAGES):
         rows = np.flatnonzero(~np.isnan(journeys.entered[:, number]))
         place = _places(parcels, journeys, number)
         is_redirected = journeys.strayed[rows] & (number == LINEHAUL)
         for raw, some in ((stage.raw, rows[~is_redirected]), (REDIRECTED, rows[is_redirected])):
-            told.append(
-                Happening(
+            event_groups.append(
+                EventGroup(
                     number, stage.code, raw, some, journeys.entered[some, number], place[some]
                 )
             )
@@ -167,7 +175,7 @@ def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[Happen
             rows = np.flatnonzero(journeys.swallowed_in == number)
             draws = SeededDraws(seed)
             rows = (
-                rows[draws.uniform(number, END_TOLD, rows)[:, 0] < stage.end_told]
+                rows[draws.uniform(number, END_REPORTED, rows)[:, 0] < stage.end_reported]
                 if len(rows)
                 else rows
             )
@@ -176,8 +184,8 @@ def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[Happen
                 if len(rows)
                 else np.empty(0)
             )
-            told.append(
-                Happening(
+            event_groups.append(
+                EventGroup(
                     0,
                     stage.end_code,
                     f"END-{stage.end_code.value}",
@@ -186,7 +194,7 @@ def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[Happen
                     place[rows],
                 )
             )
-    return told
+    return event_groups
 
 
 def _places(parcels: Parcels, journeys: _Journeys, number: int) -> Ints:
@@ -220,7 +228,7 @@ def _after_arrival(
     journeys: _Journeys,
     scenario: Scenario,
     random: np.random.Generator,
-) -> list[Happening]:
+) -> list[EventGroup]:
     """First attempts by their outcome, and what became of parcels that were not delivered by them."""
     rows = np.flatnonzero(~np.isnan(journeys.entered[:, ARRIVAL]))
     at = journeys.entered[rows, ARRIVAL]
@@ -228,25 +236,25 @@ def _after_arrival(
     counter = np.where(
         frame["service_level"].eq("locker"), _LOCKER_SHARE, _COUNTER[parcels.last_carrier]
     )[rows]
-    chance = random.random(len(rows))
+    uniform = random.random(len(rows))
     to_counter, failed = (
-        chance < counter,
-        (chance >= counter) & (random.random(len(rows)) < scenario.failed_attempt),
+        uniform < counter,
+        (uniform >= counter) & (random.random(len(rows)) < scenario.failed_attempt),
     )
 
-    def told(stage: int, code: EventCode, raw: str, some: Ints, times: Floats) -> Happening:
-        return Happening(stage, code, raw, some, times, door[some])
+    def group(stage: int, code: EventCode, raw: str, some: Ints, times: Floats) -> EventGroup:
+        return EventGroup(stage, code, raw, some, times, door[some])
 
     result = [
-        told(
+        group(
             ARRIVAL,
             EventCode.DELIVERED,
             "DLV",
             rows[~to_counter & ~failed],
             at[~to_counter & ~failed],
         ),
-        told(ARRIVAL, EventCode.AVAILABLE_FOR_PICKUP, "CNT", rows[to_counter], at[to_counter]),
-        told(ARRIVAL, EventCode.DELIVERY_ATTEMPTED, "ATT", rows[failed], at[failed]),
+        group(ARRIVAL, EventCode.AVAILABLE_FOR_PICKUP, "CNT", rows[to_counter], at[to_counter]),
+        group(ARRIVAL, EventCode.DELIVERY_ATTEMPTED, "ATT", rows[failed], at[failed]),
     ]
     waiting, since = rows[failed], at[failed]
     for attempt in range(2, _ATTEMPTS + 1):
@@ -254,11 +262,11 @@ def _after_arrival(
         since = _runs(parcels, clocks, waiting, loaded, "tour", 4.0, random)
         again = random.random(len(waiting)) < scenario.failed_attempt
         result += [
-            told(_AFTER_ARRIVAL, EventCode.OUT_FOR_DELIVERY, f"OFD{attempt}", waiting, loaded),
-            told(
+            group(_AFTER_ARRIVAL, EventCode.OUT_FOR_DELIVERY, f"OFD{attempt}", waiting, loaded),
+            group(
                 _AFTER_ARRIVAL, EventCode.DELIVERED, f"DLV{attempt}", waiting[~again], since[~again]
             ),
-            told(
+            group(
                 _AFTER_ARRIVAL,
                 EventCode.DELIVERY_ATTEMPTED,
                 f"ATT{attempt}",
@@ -270,7 +278,7 @@ def _after_arrival(
     on_counter, left = rows[to_counter], random.random(int(to_counter.sum())) < _LEFT_ON_COUNTER
     fetched = at[to_counter] + _ON_COUNTER * _spread(random, len(on_counter))
     result.append(
-        told(
+        group(
             _AFTER_ARRIVAL,
             EventCode.PICKED_UP_BY_RECIPIENT,
             "FET",
@@ -279,12 +287,12 @@ def _after_arrival(
         )
     )
     back = np.concatenate([waiting, on_counter[left]])
-    sent_back = np.concatenate([since + 24.0, at[to_counter][left] + _DAYS_ON_COUNTER * 24.0])
-    returned = sent_back + _WAY_BACK * _spread(random, len(back))
+    return_started = np.concatenate([since + 24.0, at[to_counter][left] + _DAYS_ON_COUNTER * 24.0])
+    returned = return_started + _WAY_BACK * _spread(random, len(back))
     return [
         *result,
-        told(_AFTER_ARRIVAL, EventCode.RETURN_STARTED, "RTS", back, sent_back),
-        told(_AFTER_ARRIVAL, EventCode.RETURN_DELIVERED, "RTD", back, returned),
+        group(_AFTER_ARRIVAL, EventCode.RETURN_STARTED, "RTS", back, return_started),
+        group(_AFTER_ARRIVAL, EventCode.RETURN_DELIVERED, "RTD", back, returned),
     ]
 
 
@@ -304,15 +312,15 @@ def _runs(
 
 def _spread(random: np.random.Generator, count: int) -> Floats:
     """Log-logistic numbers around 1."""
-    chance = np.clip(random.random(count), 1e-6, 1.0 - 1e-6)
-    return (chance / (1.0 - chance)) ** 0.25
+    uniform = np.clip(random.random(count), 1e-6, 1.0 - 1e-6)
+    return (uniform / (1.0 - uniform)) ** 0.25
 
 
-def _written_down(
+def _truth_table(
     frame: pd.DataFrame,
     parcels: Parcels,
     journeys: _Journeys,
-    happenings: list[Happening],
+    event_groups: list[EventGroup],
     wrong_number: np.ndarray,
     scenario: Scenario,
 ) -> pd.DataFrame:
@@ -339,13 +347,15 @@ def _written_down(
         dtype=object,
     )
     failed = sum(
-        np.bincount(what.rows, minlength=len(frame))
-        for what in happenings
-        if what.code is EventCode.DELIVERY_ATTEMPTED
+        np.bincount(group.rows, minlength=len(frame))
+        for group in event_groups
+        if group.code is EventCode.DELIVERY_ATTEMPTED
     )
     is_returned = np.isin(
         np.arange(len(frame)),
-        np.concatenate([what.rows for what in happenings if what.code is EventCode.RETURN_STARTED]),
+        np.concatenate(
+            [group.rows for group in event_groups if group.code is EventCode.RETURN_STARTED]
+        ),
     )
     return pd.DataFrame(
         {

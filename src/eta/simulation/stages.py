@@ -58,10 +58,10 @@ class Stage:
     hub: str | None = None
     is_outdoors: bool = False
     #: A parcel is swallowed: the stage never ends. ``end_code`` tells so later, with probability
-    #: ``end_told``.
+    #: ``end_reported``.
     swallowed: float = 0.0
     end_code: EventCode = EventCode.LOST
-    end_told: float = 0.4
+    end_reported: float = 0.4
     end_median: float = 14 * 24.0
 
 
@@ -88,7 +88,7 @@ STAGES = (
         spread=0.45,
         swallowed=0.004,
         end_code=_E.CANCELLED,
-        end_told=1.0,
+        end_reported=1.0,
         end_median=20.0,
     ),
     Stage(
@@ -243,7 +243,7 @@ STAGES = (
         hub="depot",
         swallowed=0.002,
         end_code=_E.RETURN_STARTED,
-        end_told=1.0,
+        end_reported=1.0,
         end_median=60.0,
     ),
     Stage(
@@ -302,7 +302,7 @@ class Parcels:
         return Parcels(**{name: values[rows] for name, values in vars(self).items()})
 
     @classmethod
-    def of(cls, shipments: pd.DataFrame, scenario: Scenario) -> Parcels:
+    def build(cls, shipments: pd.DataFrame, scenario: Scenario) -> Parcels:
         """The paths of shipments of this network: nothing but visible columns goes in."""
         origin, destination = (_city(shipments, end) for end in ("origin", "destination"))
         gateway_out, gateway_in = _GATEWAY[origin], _GATEWAY[destination]
@@ -371,11 +371,11 @@ _SATURDAY = np.array([carrier.delivers_on_saturday for carrier in CARRIERS])
 
 def _city(shipments: pd.DataFrame, end: str) -> Ints:
     names = pd.Index([f"{city.country}-{city.region}" for city in CITIES])
-    asked, position = np.unique(
+    labels, position = np.unique(
         (shipments[f"{end}_country"] + "-" + shipments[f"{end}_region"]).to_numpy(dtype=object),
         return_inverse=True,
     )
-    return names.get_indexer(pd.Index(asked)).astype(np.int64)[position]
+    return names.get_indexer(pd.Index(labels)).astype(np.int64)[position]
 
 
 def _kind(stage: Stage, carrier: Ints, has_customs: NDArray[np.bool_]) -> Ints:

@@ -21,7 +21,9 @@ from eta.simulation.stages import ASTRAY, STAGES, STRAYED, Floats, Ints, Parcels
 Bools = NDArray[np.bool_]
 
 #: What is drawn for a stage.
-FORK, SWALLOW, DURATION, DAY_RADIUS, DAY_ANGLE, MISSING, SLOW, LAG, END_TOLD, END_DELAY = range(10)
+FORK, SWALLOW, DURATION, DAY_RADIUS, DAY_ANGLE, MISSING, SLOW, LAG, END_REPORTED, END_DELAY = range(
+    10
+)
 _END_SPREAD = 0.3
 
 
@@ -52,9 +54,9 @@ class First(Enum):
     """What is known of the stage in which a parcel starts, beside that it does not swallow the parcel."""
 
     NOTHING = "nothing"
-    #: It ends after the parcel's ``known_at``.
+    #: It ends after the parcel's ``observed_until``.
     ENDS_AFTER = "ends after"
-    #: It ends at ``known_at`` or before.
+    #: It ends at ``observed_until`` or before.
     ENDS_BEFORE = "ends before"
 
 
@@ -65,7 +67,7 @@ class Start:
     stage: Ints
     entered: Floats
     first: First
-    known_at: Floats
+    observed_until: Floats
 
     @classmethod
     def at_order(cls, ordered: Floats) -> Start:
@@ -128,11 +130,11 @@ def travel(
 
 def _forks(parcels: Parcels, stage: int, rows: Ints, draws: Draws) -> Bools:
     """Whether parcels that have come that far enter the stage, (R, M) or (R, 1)."""
-    chance = parcels.fork[rows, stage][:, None]
+    probability = parcels.fork[rows, stage][:, None]
     return (
-        np.ones(chance.shape, dtype=bool)
-        if (chance == 1.0).all()
-        else draws.uniform(stage, FORK, rows) < chance
+        np.ones(probability.shape, dtype=bool)
+        if (probability == 1.0).all()
+        else draws.uniform(stage, FORK, rows) < probability
     )
 
 
@@ -154,10 +156,12 @@ def _ends(
         if start.first is not First.NOTHING
         else np.empty(0, dtype=np.int64)
     )
-    known_at = np.broadcast_to(start.known_at[rows[first]][:, None], (len(first), entered.shape[1]))
+    observed_until = np.broadcast_to(
+        start.observed_until[rows[first]][:, None], (len(first), entered.shape[1])
+    )
     if len(first):
         longer = _tail(
-            clocks.between(clock[first], entered[first], known_at), median[first], spread
+            clocks.between(clock[first], entered[first], observed_until), median[first], spread
         )
         if start.first is First.ENDS_AFTER:
             tail[first], weight[first] = tail[first] * longer, longer
@@ -166,7 +170,7 @@ def _ends(
     ends = clocks.after(clock, entered, median * _odds(tail) ** spread)
     if start.first is First.ENDS_AFTER:
         # Rounding never turns the clock back.
-        ends[first] = np.maximum(ends[first], known_at)
+        ends[first] = np.maximum(ends[first], observed_until)
     return ends, weight
 
 

@@ -1,7 +1,7 @@
 """The truth behind simulated parcels, and the two laws that a forecast is judged by.
 
-``hidden_law`` knows all that has happened in the network by ``as_of``: how good anyone could be.
-``seen_law`` knows one parcel's scans: what calibration means. Both let ``travel``, the process that
+``oracle_curve`` knows all that has happened in the network by ``as_of``: how good anyone could be.
+``scan_conditional_curve`` knows one parcel's scans: what calibration means. Both let ``travel``, the process that
 made the world, make more of it.
 """
 
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from eta.calendars.local_time import to_instant
 from eta.curves import Curves
 from eta.simulation.clocks import DAYS_BEFORE, Clocks
-from eta.simulation.days import Ahead, Days
+from eta.simulation.days import Days, SampledDays
 from eta.simulation.network import CITIES
-from eta.simulation.observed_silence import Silence
+from eta.simulation.observed_silence import ObservedSilence
 from eta.simulation.scenario import Scenario, hours_since
 from eta.simulation.stages import (
     ARRIVAL,
@@ -47,10 +47,10 @@ JOURNEYS_FILE, HUBS_FILE, WEATHER_FILE, SCENARIO_FILE = (
 SHIPMENTS_FILE, EVENTS_FILE = "shipments.parquet", "events.parquet"
 
 #: Futures a moment, and moments at a time.
-FUTURES, _AT_ONCE = 200, 1000
+FUTURES, _BATCH_SIZE = 200, 1000
 #: What comes later than this many hours never comes; the last knot of every curve that has such
 #: futures.
-_FAR = 400 * 24.0
+_MAX_HOURS = 400 * 24.0
 _DAY = np.timedelta64(1, "D")
 
 
@@ -80,7 +80,7 @@ class Truth:
     scan_received: Floats
 
     @classmethod
-    def of(
+    def build(
         cls,
         scenario: Scenario,
         shipments: pd.DataFrame,
@@ -99,7 +99,7 @@ class Truth:
             journeys,
             days,
             Clocks.build(scenario.first_day, scenario.days),
-            Parcels.of(shipments, scenario),
+            Parcels.build(shipments, scenario),
             np.column_stack([hours_since(journeys[name], scenario) for name in times]),
             pd.Index(NAMES).get_indexer(pd.Index(journeys["swallowed_in"])).astype(np.int64),
             row[order],
@@ -121,7 +121,9 @@ class Truth:
         shipments, events, journeys = (
             pd.read_parquet(folder / name) for name in (SHIPMENTS_FILE, EVENTS_FILE, JOURNEYS_FILE)
         )
-        return cls.of(scenario, shipments, events, journeys, Days.of(scenario, congestion, weather))
+        return cls.build(
+            scenario, shipments, events, journeys, Days.build(scenario, congestion, weather)
+        )
 
     def files(self) -> dict[str, bytes]:
         """Content of the files that ``load`` reads beside shipments and events, but for the scenario."""
@@ -145,7 +147,7 @@ class Truth:
             .astype(np.int64)
         )
 
-    def hidden_law(
+    def oracle_curve(
         self, rows: Ints, as_of: NDArray[np.datetime64], *, futures: int = FUTURES
     ) -> Curves:
         """The law of the hours left until the first attempt, (R,), given the full hidden state at ``as_of`` (UTC).
@@ -158,9 +160,9 @@ class Truth:
         is integrated over ``futures`` futures, drawn by moment. A parcel that has arrived has 0
         hours left.
         """
-        return _in_parts(rows, as_of, lambda some, at: self._hidden(some, at, futures))
+        return _in_parts(rows, as_of, lambda some, at: self._oracle(some, at, futures))
 
-    def seen_law(
+    def scan_conditional_curve(
         self, rows: Ints, as_of: NDArray[np.datetime64], *, futures: int = FUTURES
     ) -> Curves:
         """The law of the hours left until the first attempt, (R,), given one parcel's scans received by ``as_of`` (UTC).
@@ -169,13 +171,13 @@ class Truth:
         clock taken at its word; and that by ``as_of`` no scan of a later stage, and no word that
         the parcel is lost, cancelled or on its way back, had been received, given how often scans
         are missing or late. Hubs and weather have their stationary laws; strayed and swallowed
-        parcels and silent numbers have their shares, reweighted by the silence (``Silence``). Not
+        parcels and silent numbers have their shares, reweighted by the silence (``ObservedSilence``). Not
         used: how long earlier stages took, other parcels' scans, what may be told after an arrival
             that is not told,
         and the chances of a wrong clock and of a foreign number. An arrival not yet told of counts
         as 0 hours left.
         """
-        return _in_parts(rows, as_of, lambda some, at: self._seen(some, at, futures))
+        return _in_parts(rows, as_of, lambda some, at: self._scan_conditional(some, at, futures))
 
     def state(self, rows: Ints, as_of: NDArray[np.datetime64]) -> Ints:
         """The stage in which parcels truly are, (R,); ``ARRIVAL`` once they have arrived."""
@@ -192,7 +194,7 @@ class Truth:
             1, "h"
         )
 
-    def _hidden(self, rows: Ints, as_of: NDArray[np.datetime64], futures: int) -> Curves:
+    def _oracle(self, rows: Ints, as_of: NDArray[np.datetime64], futures: int) -> Curves:
         now, stage = self._hours(as_of), self.state(rows, as_of)
         left = np.zeros((len(rows), futures))
         left[self.swallowed_in[rows] == stage] = np.inf
@@ -202,26 +204,28 @@ class Truth:
             start = Start(stage[on_way], self.entered[moving, stage[on_way]], First.ENDS_AFTER, at)
             draws = MomentDraws(moment_keys(moving, as_of[on_way]), futures)
             arrival = _arrival(
-                travel(self.parcels.take(moving), self.clocks, Ahead(self.days, at), draws, start)
+                travel(
+                    self.parcels.take(moving), self.clocks, SampledDays(self.days, at), draws, start
+                )
             )
             left[on_way] = np.maximum(arrival - at[:, None], 0.0)
         return weighted_curves(left, np.full(left.shape, 1.0))
 
-    def _seen(self, rows: Ints, as_of: NDArray[np.datetime64], futures: int) -> Curves:
+    def _scan_conditional(self, rows: Ints, as_of: NDArray[np.datetime64], futures: int) -> Curves:
         now = self._hours(as_of)
-        told, since = self._last_told(rows, now)
+        last_stage, since = self._last_reported(rows, now)
         strayed = self.scenario.misrouted
         # A truck's departure does not say where to: both paths are followed.
-        leaves = told == STRAYED
+        leaves = last_stage == STRAYED
         paths = (
             (
-                np.where(leaves, LINEHAUL, told),
+                np.where(leaves, LINEHAUL, last_stage),
                 np.where(leaves, 1.0 - strayed, 1.0),
-                told != ARRIVAL,
+                last_stage != ARRIVAL,
             ),
-            (told, np.full(len(rows), strayed), leaves),
+            (last_stage, np.full(len(rows), strayed), leaves),
         )
-        left, weights = [np.zeros((len(rows), 1))], [(told == ARRIVAL)[:, None] * 1.0]
+        left, weights = [np.zeros((len(rows), 1))], [(last_stage == ARRIVAL)[:, None] * 1.0]
         for stage, prior, follows in paths:
             some = np.flatnonzero(follows)
             if not len(some):
@@ -229,7 +233,7 @@ class Truth:
             key = moment_keys(rows[some], as_of[some]) ^ (
                 stage[some].astype(np.uint64) << np.uint64(50)
             )
-            silence = Silence(
+            silence = ObservedSilence(
                 self.scenario,
                 self.clocks,
                 self.days,
@@ -252,7 +256,7 @@ class Truth:
             weights.append(mass)
         return weighted_curves(np.hstack(left), np.hstack(weights))
 
-    def _last_told(self, rows: Ints, now: Floats) -> tuple[Ints, Floats]:
+    def _last_reported(self, rows: Ints, now: Floats) -> tuple[Ints, Floats]:
         """The latest stage told of by ``now`` and when it started, (R,) each; ``STRAYED`` stands for any departure."""
         first, last = (
             np.searchsorted(self.scan_row, rows, side="left"),
@@ -261,8 +265,8 @@ class Truth:
         count = last - first
         owner = np.repeat(np.arange(len(rows)), count)
         scan = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[owner]
-        known = self.scan_received[scan] <= now[owner]
-        owner, scan = owner[known], scan[known]
+        is_received = self.scan_received[scan] <= now[owner]
+        owner, scan = owner[is_received], scan[is_received]
         order = np.lexsort((scan, self.scan_stage[scan], owner))
         owner, scan = owner[order], scan[order]
         is_last = (
@@ -283,7 +287,7 @@ _STAGE_OF: Mapping[str, int] = {
 
 
 def weighted_curves(hours: Floats, weights: Floats) -> Curves:
-    """The laws of weighted futures, both (R, M); one beyond ``_FAR`` never arrives.
+    """The laws of weighted futures, both (R, M); one beyond ``_MAX_HOURS`` never arrives.
 
     A knot stands at each future, half of whose weight is then passed; an atom at 0 hours is a jump.
     """
@@ -293,12 +297,12 @@ def weighted_curves(hours: Floats, weights: Floats) -> Curves:
         np.take_along_axis(weights, order, axis=1),
     )
     mass = mass / mass.sum(axis=1, keepdims=True)
-    arrives = ranked < _FAR
+    arrives = ranked < _MAX_HOURS
     until = np.cumsum(mass, axis=1)
     total = np.minimum((mass * arrives).sum(axis=1, keepdims=True), 1.0)
     cdf = np.where(ranked <= 0.0, until, until - mass / 2.0)
-    return Curves.of(
-        np.where(arrives, ranked, _FAR),
+    return Curves.from_knots(
+        np.where(arrives, ranked, _MAX_HOURS),
         np.maximum.accumulate(np.where(arrives, np.minimum(cdf, total), total), axis=1),
     )
 
@@ -317,12 +321,14 @@ def _arrival(steps: Iterable[Step]) -> Floats:
 
 
 def _in_parts(
-    rows: Ints, as_of: NDArray[np.datetime64], law: Callable[[Ints, NDArray[np.datetime64]], Curves]
+    rows: Ints,
+    as_of: NDArray[np.datetime64],
+    curve_source: Callable[[Ints, NDArray[np.datetime64]], Curves],
 ) -> Curves:
     """The law of many moments, some at a time."""
     parts = [
-        law(rows[start : start + _AT_ONCE], as_of[start : start + _AT_ONCE])
-        for start in range(0, max(len(rows), 1), _AT_ONCE)
+        curve_source(rows[start : start + _BATCH_SIZE], as_of[start : start + _BATCH_SIZE])
+        for start in range(0, max(len(rows), 1), _BATCH_SIZE)
     ]
     width = max(part.hours.shape[1] for part in parts)
     return Curves.concatenate([_widened(part, width) for part in parts])
@@ -331,7 +337,7 @@ def _in_parts(
 def _widened(curves: Curves, width: int) -> Curves:
     """The same curves with their last knot repeated."""
     missing = width - curves.hours.shape[1]
-    return Curves.of(
+    return Curves.from_knots(
         *(
             np.pad(values, ((0, 0), (0, missing)), mode="edge")
             for values in (curves.hours, curves.cdf)

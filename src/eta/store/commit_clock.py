@@ -14,9 +14,9 @@ class CommitClock:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._last, self._in_flight, self._learned = 0, 0, 0
+        self._last, self._in_flight, self._observed = 0, 0, 0
 
-    def by_the_clock(self) -> int:
+    def clock_now(self) -> int:
         """What the clock says."""
         return microseconds(self._clock())
 
@@ -26,21 +26,21 @@ class CommitClock:
             self._last = self._in_flight = max(microseconds(self._clock()), self._last + 1)
             return self._in_flight
 
-    def end(self, stamp: int) -> None:
+    def end(self, commit_time: int) -> None:
         """The transaction is over, and what it wrote can be read."""
         with self._lock:
-            self._last, self._in_flight = max(self._last, stamp), 0
+            self._last, self._in_flight = max(self._last, commit_time), 0
 
-    def learn(self, known_through: int) -> None:
+    def observe(self, last_commit_time: int) -> None:
         """What another process has written can be read."""
         with self._lock:
-            self._learned = max(self._learned, known_through)
-            self._last = max(self._last, known_through)
+            self._observed = max(self._observed, last_commit_time)
+            self._last = max(self._last, last_commit_time)
 
-    def as_of(self) -> int:
+    def safe_now(self) -> int:
         """Now, or just before the transaction that is under way."""
         with self._lock:
             if self._in_flight:
-                return max(self._in_flight - 1, self._learned)
+                return max(self._in_flight - 1, self._observed)
             self._last = max(self._last, microseconds(self._clock()))
             return self._last

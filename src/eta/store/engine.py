@@ -1,6 +1,6 @@
 """What a database must offer, and the SQL that both of ours understand.
 
-Statements are written once, with ``?`` for a value and ``IN ??`` for a list of values (``Many``).
+Statements are written once, with ``?`` for a value and ``IN ??`` for a list of values (``AnyOf``).
 Instants are whole microseconds since 1970 in UTC, so that nothing is rounded or shifted on the way
 in or out.
 """
@@ -18,7 +18,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Many:
+class AnyOf:
     """Values of which a column may hold any."""
 
     values: Sequence[str | int]
@@ -27,7 +27,7 @@ class Many:
 class Connection(Protocol):
     """A connection of one thread; outside of a transaction every statement is one of its own."""
 
-    def rows(self, sql: str, *values: object) -> list[Row]:
+    def execute(self, sql: str, *values: object) -> list[Row]:
         """All rows of a statement."""
         ...
 
@@ -35,7 +35,7 @@ class Connection(Protocol):
         """All rows of a statement without values, some at a time; within a transaction."""
         ...
 
-    def many(self, sql: str, rows: Sequence[Row]) -> None:
+    def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
         """A statement, once for each row of values."""
         ...
 
@@ -63,9 +63,9 @@ class Engine(Protocol):
     clustered: str
     #: A statement by which processes that change tables take turns, if beginning to write is not
     #: enough.
-    turns: str | None
+    migration_lock: str | None
     #: Several processes may write.
-    is_shared: bool
+    allows_several_writers: bool
 
     def writer(self) -> Connection:
         """The connection that writes.
@@ -84,7 +84,7 @@ class Engine(Protocol):
         """
         ...
 
-    def tidy(self, writer: Any, *, is_idle: bool = True) -> None:
+    def maintain(self, writer: Any, *, is_idle: bool = True) -> None:
         """What is better done while nobody waits, and must be done at times."""
         ...
 
@@ -98,7 +98,7 @@ class Engine(Protocol):
 
 
 @contextmanager
-def named_outages(engine: Engine) -> Iterator[None]:
+def translate_outages(engine: Engine) -> Iterator[None]:
     """Calls what the database says when it is full, gone or may not be read by our own name.
 
     Raises:

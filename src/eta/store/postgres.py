@@ -7,18 +7,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from eta.domain.errors import InvalidSetting, StoreUnavailable
-from eta.store.engine import Many, Row
+from eta.store.engine import AnyOf, Row
 
 if TYPE_CHECKING:
     import psycopg
 
 #: Seconds to wait for a connection, and for another process's transaction.
-_PATIENCE_S = 10
+_WAIT_SECONDS = 10
 #: Seconds that one statement may take.
-_LONGEST_S = 30
+_STATEMENT_TIMEOUT_SECONDS = 30
 #: A server that is gone without a word is noticed after about so long, in seconds and, the last,
 #: milliseconds.
-_TCP: dict[str, Any] = {
+_TCP_OPTIONS: dict[str, Any] = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -32,25 +32,25 @@ class PostgresConnection:
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         self._connection = connection
 
-    def rows(self, sql: str, *values: object) -> list[Row]:
+    def execute(self, sql: str, *values: object) -> list[Row]:
         """All rows of a statement."""
-        bound = [list(value.values) if isinstance(value, Many) else value for value in values]
-        found = self._connection.execute(_translated(sql), bound)
-        return found.fetchall() if found.description else []
+        parameters = [list(value.values) if isinstance(value, AnyOf) else value for value in values]
+        result = self._connection.execute(_to_dialect(sql), parameters)
+        return result.fetchall() if result.description else []
 
     def batches(self, sql: str, size: int) -> Iterator[list[Row]]:
         """All rows of a statement, some at a time, by a cursor of the server."""
         with self._connection.cursor(name="batches") as cursor:
-            cursor.execute(_translated(sql))
+            cursor.execute(_to_dialect(sql))
             while rows := cursor.fetchmany(size):
                 yield rows
 
-    def many(self, sql: str, rows: Sequence[Row]) -> None:
+    def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
         """A statement, once for each row of values."""
         if not rows:
             return
         with self._connection.cursor() as cursor:
-            cursor.executemany(_translated(sql), rows)
+            cursor.executemany(_to_dialect(sql), rows)
 
     def begin(self, *, writes: bool) -> None:
         """Begins a transaction."""
@@ -73,7 +73,7 @@ class PostgresConnection:
 
 
 @lru_cache(maxsize=1_000)
-def _translated(sql: str) -> LiteralString:
+def _to_dialect(sql: str) -> LiteralString:
     return sql.replace("IN ??", "= ANY(%s)").replace("?", "%s")
 
 
@@ -85,8 +85,8 @@ class PostgresEngine:
     """
 
     clustered = ""
-    turns: str | None = "SELECT pg_advisory_xact_lock(3823)"
-    is_shared = True
+    migration_lock: str | None = "SELECT pg_advisory_xact_lock(3823)"
+    allows_several_writers = True
 
     def __init__(self, url: str) -> None:
         try:
@@ -105,12 +105,12 @@ class PostgresEngine:
         """
         try:
             connection = self._psycopg.connect(
-                self._url, autocommit=True, connect_timeout=_PATIENCE_S, **_TCP
+                self._url, autocommit=True, connect_timeout=_WAIT_SECONDS, **_TCP_OPTIONS
             )
             # An answer means that it is on the disk, whatever the server's default.
             connection.execute("SET synchronous_commit = on")
-            connection.execute(f"SET lock_timeout = '{_PATIENCE_S}s'")
-            connection.execute(f"SET statement_timeout = '{_LONGEST_S}s'")
+            connection.execute(f"SET lock_timeout = '{_WAIT_SECONDS}s'")
+            connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT_SECONDS}s'")
         except self._psycopg.Error as error:
             # The message of libpq may hold the address, never the password.
             raise StoreUnavailable(
@@ -126,7 +126,7 @@ class PostgresEngine:
         """
         return self.writer()
 
-    def tidy(self, writer: PostgresConnection, *, is_idle: bool = True) -> None:
+    def maintain(self, writer: PostgresConnection, *, is_idle: bool = True) -> None:
         """The server tidies up by itself."""
 
     def is_outage(self, error: Exception) -> bool:

@@ -13,43 +13,43 @@ class StoredShipment(NamedTuple):
     external_id: str | None
     #: The number under which the carrier tells of it, told apart from an earlier parcel that bore
     #: it.
-    tracking: str | None
+    number_use_id: str | None
     #: JSON.
-    facts: str
+    attributes: str
     created_at: int
     changed_at: int
 
     @property
-    def subjects(self) -> tuple[str, ...]:
+    def event_owners(self) -> tuple[str, ...]:
         """What scans of it are told of."""
-        return (self.shipment_id, self.tracking) if self.tracking else (self.shipment_id,)
+        return (self.shipment_id, self.number_use_id) if self.number_use_id else (self.shipment_id,)
 
 
-class StoredTracking(NamedTuple):
+class TrackingNumberUse(NamedTuple):
     """A parcel that bears a carrier's number, or bore it."""
 
-    tracking: str
+    number_use_id: str
     carrier_number: str
     #: 1 for the first parcel that bore it.
-    generation: int
+    use_number: int
     #: When it was first told of, or registered.
-    since: int
+    started_at: int
     shipment_id: str | None
 
 
 class StoredVersion(NamedTuple):
-    """What the shop had said of a shipment from ``known_at`` on."""
+    """What the shop had said of a shipment from ``recorded_at`` on."""
 
     shipment_id: str
-    known_at: int
-    tracking: str | None
-    facts: str
+    recorded_at: int
+    number_use_id: str | None
+    attributes: str
 
 
 class StoredEvent(NamedTuple):
     """One scan."""
 
-    subject: str
+    event_owner: str
     event_id: str
     event_code: str
     raw_code: str | None
@@ -79,7 +79,7 @@ class StoredState(NamedTuple):
     handed_over_at: int | None
     last_scan_at: int | None
     arrived_at: int | None
-    given_up_at: int | None
+    abandoned_at: int | None
     scan_count: int
     exception_count: int
 
@@ -91,7 +91,7 @@ class StoredForecast(NamedTuple):
     as_of: int
     model_version: str | None
     #: JSON.
-    answer: str
+    assessment: str
 
 
 class StoredFlag(NamedTuple):
@@ -105,7 +105,7 @@ class StoredFlag(NamedTuple):
     ended_at: int | None
 
 
-class StoredReply(NamedTuple):
+class StoredResponse(NamedTuple):
     """An answer that is given again to whoever asks again with the same key."""
 
     idempotency_key: str
@@ -115,11 +115,11 @@ class StoredReply(NamedTuple):
     created_at: int
 
 
-class Quarantined(NamedTuple):
+class StoredQuarantinedEvent(NamedTuple):
     """A scan that cannot be right."""
 
     event_id: str
-    subject: str
+    event_owner: str
     reason: str
     #: JSON.
     content: str

@@ -7,31 +7,31 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import TypeVar
 
-from eta.store.engine import Connection, Many, Row
-from eta.store.migrations import OF_SHIPMENTS, OF_SUBJECTS
+from eta.store.engine import AnyOf, Connection, Row
+from eta.store.migrations import EVENT_OWNER_TABLES, SHIPMENT_TABLES
 from eta.store.records import (
-    Quarantined,
     StoredEvent,
     StoredFlag,
     StoredForecast,
-    StoredReply,
+    StoredQuarantinedEvent,
+    StoredResponse,
     StoredShipment,
     StoredState,
-    StoredTracking,
     StoredVersion,
+    TrackingNumberUse,
 )
 
 T = TypeVar(
     "T",
     StoredShipment,
-    StoredTracking,
+    TrackingNumberUse,
     StoredVersion,
     StoredEvent,
     StoredState,
     StoredForecast,
     StoredFlag,
-    StoredReply,
-    Quarantined,
+    StoredResponse,
+    StoredQuarantinedEvent,
 )
 
 
@@ -54,72 +54,74 @@ def _select(table: str, kind: type[T], where: str) -> str:
 
 _SHIPMENTS = {
     column: _select("shipments", StoredShipment, f"{column} IN ??")
-    for column in ("shipment_id", "external_id", "tracking")
+    for column in ("shipment_id", "external_id", "number_use_id")
 }
-_TRACKINGS = _select("trackings", StoredTracking, "carrier_number IN ?? ORDER BY generation")
-_EVENTS = _select("events", StoredEvent, "subject IN ??")
+_NUMBER_USES = _select("tracking_number_uses", TrackingNumberUse, "carrier_number IN ?? ORDER BY use_number")
+_EVENTS = _select("events", StoredEvent, "event_owner IN ??")
 _STATES = _select("states", StoredState, "shipment_id IN ??")
 _VERSIONS = _select(
-    "shipment_versions", StoredVersion, "shipment_id IN ?? ORDER BY shipment_id, known_at"
+    "shipment_versions", StoredVersion, "shipment_id IN ?? ORDER BY shipment_id, recorded_at"
 )
 _FORECASTS = _select("forecasts", StoredForecast, "shipment_id IN ?? ORDER BY shipment_id, as_of")
 _FLAGS = _select("flags", StoredFlag, "shipment_id IN ?? ORDER BY shipment_id, raised_at")
-_REPLIES = _select("replies", StoredReply, "idempotency_key IN ??")
+_RESPONSES = _select("responses", StoredResponse, "idempotency_key IN ??")
 #: What was put aside, and became right in time, is a scan like others.
 _QUARANTINED = _select(
     "quarantine",
-    Quarantined,
-    "event_id > ? AND NOT EXISTS (SELECT 1 FROM events WHERE events.tenant = quarantine.tenant AND events.subject = quarantine.subject"
+    StoredQuarantinedEvent,
+    "event_id > ? AND NOT EXISTS (SELECT 1 FROM events WHERE events.tenant = quarantine.tenant AND events.event_owner = quarantine.event_owner"
     " AND events.event_id = quarantine.event_id) ORDER BY event_id LIMIT ?",
 )
 _PUT_SHIPMENT, _PUT_STATE = (
     _upsert("shipments", StoredShipment, ("shipment_id",)),
     _upsert("states", StoredState, ("shipment_id",)),
 )
-_PUT_TRACKING = _upsert("trackings", StoredTracking, ("tracking",))
+_PUT_NUMBER_USE = _upsert("tracking_number_uses", TrackingNumberUse, ("number_use_id",))
 _PUT_FLAG = _upsert("flags", StoredFlag, ("shipment_id", "raised_at"))
-_PUT_VERSION = _upsert("shipment_versions", StoredVersion, ("shipment_id", "known_at"))
+_PUT_VERSION = _upsert("shipment_versions", StoredVersion, ("shipment_id", "recorded_at"))
 _ADD_EVENT = _insert("events", StoredEvent)
 _ADD_FORECAST = f"{_insert('forecasts', StoredForecast)} ON CONFLICT DO NOTHING"
-_ADD_REPLY = _upsert("replies", StoredReply, ("idempotency_key",))
-_ADD_QUARANTINED = f"{_insert('quarantine', Quarantined)} ON CONFLICT DO NOTHING"
-_id = itemgetter(0)
+_ADD_RESPONSE = _upsert("responses", StoredResponse, ("idempotency_key",))
+_ADD_QUARANTINED = f"{_insert('quarantine', StoredQuarantinedEvent)} ON CONFLICT DO NOTHING"
+_first_column = itemgetter(0)
 
 
 class Session:
-    """One transaction; ``stamp`` is when what it writes becomes known, ``now`` what the clock says; both are 0 where it only reads."""
+    """One transaction; ``commit_time`` is when what it writes becomes known, ``now`` what the clock says; both are 0 where it only reads."""
 
     def __init__(
         self,
         connection: Connection,
         *,
-        stamp: int = 0,
+        commit_time: int = 0,
         now: int = 0,
-        number: int = 0,
+        last_sequence: int = 0,
         secret: str = "",
     ) -> None:
-        self._connection, self.stamp, self.now, self.number, self._secret = (
+        self._connection, self.commit_time, self.now, self.last_sequence, self._secret = (
             connection,
-            stamp,
+            commit_time,
             now,
-            number,
+            last_sequence,
             secret,
         )
 
     def new_id(self, prefix: str) -> str:
         """An id that nobody can guess and that never comes again."""
-        self.number += 1
-        return f"{prefix}_{hashlib.blake2b(f'{prefix} {self.number}'.encode(), key=bytes.fromhex(self._secret), digest_size=12).hexdigest()}"
+        self.last_sequence += 1
+        return f"{prefix}_{hashlib.blake2b(f'{prefix} {self.last_sequence}'.encode(), key=bytes.fromhex(self._secret), digest_size=12).hexdigest()}"
 
     def shipments(self, tenant: str, column: str, values: Iterable[str]) -> list[StoredShipment]:
-        """Shipments by ``shipment_id``, ``external_id`` or ``tracking``."""
-        return self._found(StoredShipment, _SHIPMENTS[column], tenant, values)
+        """Shipments by ``shipment_id``, ``external_id`` or ``number_use_id``."""
+        return self._select_in(StoredShipment, _SHIPMENTS[column], tenant, values)
 
-    def trackings(self, tenant: str, carrier_numbers: Iterable[str]) -> dict[str, StoredTracking]:
+    def number_uses(
+        self, tenant: str, carrier_numbers: Iterable[str]
+    ) -> dict[str, TrackingNumberUse]:
         """The parcel that bears each number of a carrier, or was the last to bear it."""
         return {
-            found.carrier_number: found
-            for found in self._found(StoredTracking, _TRACKINGS, tenant, carrier_numbers)
+            use.carrier_number: use
+            for use in self._select_in(TrackingNumberUse, _NUMBER_USES, tenant, carrier_numbers)
         }
 
     def page(
@@ -132,7 +134,7 @@ class Session:
         sql = f"SELECT {columns} FROM shipments {join}WHERE tenant = ? AND shipment_id > ? {where}ORDER BY shipment_id LIMIT ?"  # noqa: S608  # names of ours
         return [
             StoredShipment._make(row)
-            for row in self._connection.rows(
+            for row in self._connection.execute(
                 sql, tenant, after, *([status] if status else []), limit
             )
         ]
@@ -140,163 +142,184 @@ class Session:
     def all_shipments(self, tenant: str) -> list[StoredShipment]:
         """Every shipment of a tenant."""
         sql = f"SELECT {_columns(StoredShipment)} FROM shipments WHERE tenant = ? ORDER BY shipment_id"  # noqa: S608  # names of ours
-        return [StoredShipment._make(row) for row in self._connection.rows(sql, tenant)]
+        return [StoredShipment._make(row) for row in self._connection.execute(sql, tenant)]
 
     def all_events(self, tenant: str) -> list[StoredEvent]:
         """Every scan told by a tenant."""
         sql = f"SELECT {_columns(StoredEvent)} FROM events WHERE tenant = ?"  # noqa: S608  # names of ours
-        return [StoredEvent._make(row) for row in self._connection.rows(sql, tenant)]
+        return [StoredEvent._make(row) for row in self._connection.execute(sql, tenant)]
 
     def versions(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredVersion]:
         """All versions of shipments, oldest first."""
-        return self._found(StoredVersion, _VERSIONS, tenant, shipment_ids)
+        return self._select_in(StoredVersion, _VERSIONS, tenant, shipment_ids)
 
-    def events(self, tenant: str, subjects: Iterable[str]) -> list[StoredEvent]:
+    def events(self, tenant: str, event_owners: Iterable[str]) -> list[StoredEvent]:
         """All scans told of subjects, in no order."""
-        return self._found(StoredEvent, _EVENTS, tenant, subjects)
+        return self._select_in(StoredEvent, _EVENTS, tenant, event_owners)
 
     def states(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredState]:
         """The states of shipments."""
-        return self._found(StoredState, _STATES, tenant, shipment_ids)
+        return self._select_in(StoredState, _STATES, tenant, shipment_ids)
 
     def statuses(self, tenant: str, shipment_ids: Iterable[str]) -> dict[str, str]:
         """The status of each shipment that has a state."""
         return dict(
-            self._connection.rows(
+            self._connection.execute(
                 "SELECT shipment_id, status FROM states WHERE tenant = ? AND shipment_id IN ??",
                 tenant,
-                Many(list(shipment_ids)),
+                AnyOf(list(shipment_ids)),
             )
         )
 
     def forecasts(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredForecast]:
         """Forecasts as they were issued, oldest first."""
-        return self._found(StoredForecast, _FORECASTS, tenant, shipment_ids)
+        return self._select_in(StoredForecast, _FORECASTS, tenant, shipment_ids)
 
     def flags(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredFlag]:
         """Delay flags, oldest first."""
-        return self._found(StoredFlag, _FLAGS, tenant, shipment_ids)
+        return self._select_in(StoredFlag, _FLAGS, tenant, shipment_ids)
 
     def estimate(self, tenant: str, estimate_id: str) -> str | None:
         """The answer, JSON, that was given as an estimate."""
-        found = self._connection.rows(
-            "SELECT answer FROM estimates WHERE tenant = ? AND estimate_id = ?", tenant, estimate_id
+        rows = self._connection.execute(
+            "SELECT response FROM estimates WHERE tenant = ? AND estimate_id = ?",
+            tenant,
+            estimate_id,
         )
-        return found[0][0] if found else None
+        return rows[0][0] if rows else None
 
-    def replies(self, tenant: str, keys: Iterable[str]) -> dict[str, StoredReply]:
+    def responses(self, tenant: str, keys: Iterable[str]) -> dict[str, StoredResponse]:
         """Replies that were given under idempotency keys."""
         return {
-            found.idempotency_key: found
-            for found in self._found(StoredReply, _REPLIES, tenant, keys)
+            response.idempotency_key: response
+            for response in self._select_in(StoredResponse, _RESPONSES, tenant, keys)
         }
 
-    def quarantined(self, tenant: str, after: str, limit: int) -> list[Quarantined]:
+    def quarantined(self, tenant: str, after: str, limit: int) -> list[StoredQuarantinedEvent]:
         """Scans that cannot be right, in the order of their ids."""
         return [
-            Quarantined._make(row)
-            for row in self._connection.rows(_QUARANTINED, tenant, after, limit)
+            StoredQuarantinedEvent._make(row)
+            for row in self._connection.execute(_QUARANTINED, tenant, after, limit)
         ]
 
-    def known_through(self) -> int:
+    def last_commit_time(self) -> int:
         """When the last transaction before this one became known."""
-        return int(self._connection.rows("SELECT known_through FROM clock")[0][0])
+        return int(self._connection.execute("SELECT last_commit_time FROM clock")[0][0])
 
     def counts(self, tenant: str) -> dict[str, int]:
         """How many shipments, scans and quarantined scans there are."""
         counts = {}
         for table in ("shipments", "events", "quarantine"):
             query = f"SELECT count(*) FROM {table} WHERE tenant = ?"  # noqa: S608  # names of ours
-            counts[table] = self._connection.rows(query, tenant)[0][0]
+            counts[table] = self._connection.execute(query, tenant)[0][0]
         return counts
 
     def put_shipments(self, tenant: str, shipments: Iterable[StoredShipment]) -> None:
         """Shipments as they are now, and as versions known from now on."""
         rows = list(shipments)
-        self._connection.many(_PUT_SHIPMENT, [(tenant, *row) for row in rows])
-        self._connection.many(
+        self._connection.execute_many(_PUT_SHIPMENT, [(tenant, *row) for row in rows])
+        self._connection.execute_many(
             _PUT_VERSION,
-            [(tenant, row.shipment_id, self.stamp, row.tracking, row.facts) for row in rows],
+            [
+                (tenant, row.shipment_id, self.commit_time, row.number_use_id, row.attributes)
+                for row in rows
+            ],
         )
 
-    def put_trackings(self, tenant: str, trackings: Iterable[StoredTracking]) -> None:
+    def put_number_uses(self, tenant: str, uses: Iterable[TrackingNumberUse]) -> None:
         """Who bears which number now."""
-        self._connection.many(_PUT_TRACKING, [(tenant, *tracking) for tracking in trackings])
+        self._connection.execute_many(_PUT_NUMBER_USE, [(tenant, *use) for use in uses])
 
     def add_events(self, tenant: str, events: Iterable[StoredEvent]) -> None:
         """Scans that are not there yet."""
         # In the order of the key, which saves the database from jumping to and fro.
-        self._connection.many(_ADD_EVENT, [(tenant, *event) for event in sorted(events)])
+        self._connection.execute_many(_ADD_EVENT, [(tenant, *event) for event in sorted(events)])
 
     def put_states(self, tenant: str, states: Iterable[StoredState]) -> None:
         """The states as they are now."""
-        self._connection.many(_PUT_STATE, [(tenant, *state) for state in sorted(states, key=_id)])
+        self._connection.execute_many(
+            _PUT_STATE, [(tenant, *state) for state in sorted(states, key=_first_column)]
+        )
 
     def add_forecasts(self, tenant: str, forecasts: Iterable[StoredForecast]) -> None:
         """Answers as they are given."""
-        self._connection.many(_ADD_FORECAST, [(tenant, *forecast) for forecast in forecasts])
+        self._connection.execute_many(
+            _ADD_FORECAST, [(tenant, *forecast) for forecast in forecasts]
+        )
 
     def add_estimate(
         self, tenant: str, estimate_id: str, as_of: int, model_version: str | None, answer: str
     ) -> None:
         """An estimate as it is shown."""
-        self._connection.many(
+        self._connection.execute_many(
             "INSERT INTO estimates VALUES (?, ?, ?, ?, ?)",
             [(tenant, estimate_id, as_of, model_version, answer)],
         )
 
     def put_flags(self, tenant: str, flags: Iterable[StoredFlag]) -> None:
         """Flags that were raised, or that end."""
-        self._connection.many(_PUT_FLAG, [(tenant, *flag) for flag in flags])
+        self._connection.execute_many(_PUT_FLAG, [(tenant, *flag) for flag in flags])
 
     def add_outbox(self, tenant: str, entries: Iterable[tuple[str, str, str]]) -> None:
         """What subscribers are to hear of: type, shipment and payload (JSON) each."""
         rows = [
-            (self.number + place, tenant, kind, shipment_id, self.stamp, payload)
-            for place, (kind, shipment_id, payload) in enumerate(entries, start=1)
+            (
+                self.last_sequence + offset,
+                tenant,
+                event_type,
+                shipment_id,
+                self.commit_time,
+                payload,
+            )
+            for offset, (event_type, shipment_id, payload) in enumerate(entries, start=1)
         ]
-        self.number += len(rows)
-        self._connection.many("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self.last_sequence += len(rows)
+        self._connection.execute_many("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def outbox(self, tenant: str) -> list[Row]:
         """Number, type, shipment, time and payload of what subscribers are to hear of, in order."""
-        return self._connection.rows(
-            "SELECT number, type, shipment_id, created_at, payload FROM outbox WHERE tenant = ? ORDER BY number",
+        return self._connection.execute(
+            "SELECT sequence, type, shipment_id, created_at, payload FROM outbox WHERE tenant = ? ORDER BY sequence",
             tenant,
         )
 
-    def add_replies(self, tenant: str, replies: Iterable[StoredReply]) -> None:
+    def add_responses(self, tenant: str, responses: Iterable[StoredResponse]) -> None:
         """Replies that are to be given again."""
-        self._connection.many(_ADD_REPLY, [(tenant, *reply) for reply in replies])
+        self._connection.execute_many(
+            _ADD_RESPONSE, [(tenant, *response) for response in responses]
+        )
 
-    def quarantine(self, tenant: str, events: Iterable[Quarantined]) -> None:
+    def add_quarantined(self, tenant: str, events: Iterable[StoredQuarantinedEvent]) -> None:
         """Scans that cannot be right."""
-        self._connection.many(_ADD_QUARANTINED, [(tenant, *event) for event in events])
+        self._connection.execute_many(_ADD_QUARANTINED, [(tenant, *event) for event in events])
 
-    def forget_replies(self, before: int) -> None:
+    def purge_responses(self, before: int) -> None:
         """Takes replies away that were given before a moment."""
-        self._connection.rows("DELETE FROM replies WHERE created_at < ?", before)
+        self._connection.execute("DELETE FROM responses WHERE created_at < ?", before)
 
-    def unheard_of(self, since: int, limit: int) -> dict[str, list[StoredShipment]]:
+    def inactive_shipments(self, before: int, limit: int) -> dict[str, list[StoredShipment]]:
         """Some shipments, by tenant, of which nothing was registered, told or happened since a moment."""
         columns = ", ".join(f"shipments.{name}" for name in StoredShipment._fields)
-        rows = self._connection.rows(
+        rows = self._connection.execute(
             f"SELECT shipments.tenant, {columns} FROM shipments JOIN states USING (tenant, shipment_id) "  # noqa: S608  # names of ours
             "WHERE changed_at < ? AND as_of < ? LIMIT ?",
-            since,
-            since,
+            before,
+            before,
             limit,
         )
-        found: dict[str, list[StoredShipment]] = {}
+        by_tenant: dict[str, list[StoredShipment]] = {}
         for tenant, *row in rows:
-            found.setdefault(tenant, []).append(StoredShipment._make(row))
-        return found
+            by_tenant.setdefault(tenant, []).append(StoredShipment._make(row))
+        return by_tenant
 
-    def _found(self, kind: type[T], sql: str, tenant: str, values: Iterable[str]) -> list[T]:
-        asked = list(dict.fromkeys(values))
+    def _select_in(self, kind: type[T], sql: str, tenant: str, values: Iterable[str]) -> list[T]:
+        distinct_values = list(dict.fromkeys(values))
         return (
-            [kind._make(row) for row in self._connection.rows(sql, tenant, Many(asked))]
-            if asked
+            [
+                kind._make(row)
+                for row in self._connection.execute(sql, tenant, AnyOf(distinct_values))
+            ]
+            if distinct_values
             else []
         )
 
@@ -305,54 +328,60 @@ class Session:
 
         What was told of a number that another shipment bears, or bore, is that one's.
         """
-        ids = [each.shipment_id for each in shipments]
-        borne = {version.tracking for version in self.versions(tenant, ids) if version.tracking}
-        others = self._connection.rows(
-            "SELECT tracking, shipment_id FROM shipment_versions WHERE tenant = ? AND tracking IN ??",
+        ids = [shipment.shipment_id for shipment in shipments]
+        used_ids = {
+            version.number_use_id for version in self.versions(tenant, ids) if version.number_use_id
+        }
+        other_uses = self._connection.execute(
+            "SELECT number_use_id, shipment_id FROM shipment_versions WHERE tenant = ? AND number_use_id IN ??",
             tenant,
-            Many(list(borne)),
+            AnyOf(list(used_ids)),
         )
-        own = borne - {tracking for tracking, shipment_id in others if shipment_id not in ids}
-        for table in OF_SHIPMENTS:
-            self._connection.rows(
+        exclusive_ids = used_ids - {
+            number_use_id for number_use_id, shipment_id in other_uses if shipment_id not in ids
+        }
+        for table in SHIPMENT_TABLES:
+            self._connection.execute(
                 f"DELETE FROM {table} WHERE tenant = ? AND shipment_id IN ??",  # noqa: S608  # names of ours
                 tenant,
-                Many(ids),
+                AnyOf(ids),
             )
-        self._connection.rows(
-            "UPDATE trackings SET shipment_id = NULL WHERE tenant = ? AND shipment_id IN ??",
+        self._connection.execute(
+            "UPDATE tracking_number_uses SET shipment_id = NULL WHERE tenant = ? AND shipment_id IN ??",
             tenant,
-            Many(ids),
+            AnyOf(ids),
         )
-        self.forget(tenant, [*ids, *own])
+        self.delete_event_owners(tenant, [*ids, *exclusive_ids])
 
-    def forget(self, tenant: str, subjects: Sequence[str]) -> None:
+    def delete_event_owners(self, tenant: str, event_owners: Sequence[str]) -> None:
         """Takes away what was told of subjects, and the numbers among them."""
-        for table in OF_SUBJECTS:
-            self._connection.rows(
-                f"DELETE FROM {table} WHERE tenant = ? AND subject IN ??",  # noqa: S608  # names of ours
+        for table in EVENT_OWNER_TABLES:
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE tenant = ? AND event_owner IN ??",  # noqa: S608  # names of ours
                 tenant,
-                Many(subjects),
+                AnyOf(event_owners),
             )
-        self._connection.rows(
-            "DELETE FROM trackings WHERE tenant = ? AND tracking IN ??", tenant, Many(subjects)
+        self._connection.execute(
+            "DELETE FROM tracking_number_uses WHERE tenant = ? AND number_use_id IN ??",
+            tenant,
+            AnyOf(event_owners),
         )
 
-    def forget_what_nobody_registered(self, before: int, limit: int) -> int:
+    def purge_unregistered_events(self, before: int, limit: int) -> int:
         """Takes away scans of some numbers that nobody has registered, of which nothing was told since a moment; how many numbers.
 
         With them go, of the same age, quarantined scans and estimates that were shown.
         """
-        rows = self._connection.rows(
-            "SELECT tenant, tracking FROM trackings WHERE shipment_id IS NULL AND since < ?"
-            " AND NOT EXISTS (SELECT 1 FROM shipment_versions v WHERE v.tenant = trackings.tenant AND v.tracking = trackings.tracking)"
-            " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.tenant = trackings.tenant AND e.subject = trackings.tracking AND e.received_at >= ?) LIMIT ?",
+        rows = self._connection.execute(
+            "SELECT tenant, number_use_id FROM tracking_number_uses WHERE shipment_id IS NULL AND started_at < ?"
+            " AND NOT EXISTS (SELECT 1 FROM shipment_versions v WHERE v.tenant = tracking_number_uses.tenant AND v.number_use_id = tracking_number_uses.number_use_id)"
+            " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.tenant = tracking_number_uses.tenant AND e.event_owner = tracking_number_uses.number_use_id AND e.received_at >= ?) LIMIT ?",
             before,
             before,
             limit,
         )
-        for tenant, tracking in rows:
-            self.forget(tenant, [tracking])
-        self._connection.rows("DELETE FROM quarantine WHERE received_at < ?", before)
-        self._connection.rows("DELETE FROM estimates WHERE as_of < ?", before)
+        for tenant, number_use_id in rows:
+            self.delete_event_owners(tenant, [number_use_id])
+        self._connection.execute("DELETE FROM quarantine WHERE received_at < ?", before)
+        self._connection.execute("DELETE FROM estimates WHERE as_of < ?", before)
         return len(rows)

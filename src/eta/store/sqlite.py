@@ -20,13 +20,13 @@ from pathlib import Path
 import apsw
 
 from eta.domain.errors import StoreLocked, StoreRejected, StoreUnavailable
-from eta.store.engine import Many, Row
+from eta.store.engine import AnyOf, Row
 
 #: Milliseconds that a connection waits for another one's lock.
-_PATIENCE_MS = 10_000
+_BUSY_TIMEOUT_MS = 10_000
 #: Pages of the write-ahead log (4 KiB each) from which it is worked off when nobody waits, and even
 #: while callers do.
-_LONG_LOG, _LONGEST_LOG = 1_000, 16_384
+_IDLE_LOG_PAGES, _MAX_LOG_PAGES = 1_000, 16_384
 #: What a writer keeps of the file in memory.
 _CACHE_KIB = 65_536
 _OUTAGES = (
@@ -45,12 +45,14 @@ class SqliteConnection:
 
     def __init__(self, database: str, flags: int, vfs: str | None) -> None:
         self._connection = apsw.Connection(database, flags=flags, vfs=vfs, statementcachesize=200)
-        self._connection.set_busy_timeout(_PATIENCE_MS)
+        self._connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
 
-    def rows(self, sql: str, *values: object) -> list[Row]:
+    def execute(self, sql: str, *values: object) -> list[Row]:
         """All rows of a statement."""
-        bound = [json.dumps(value.values) if isinstance(value, Many) else value for value in values]
-        return self._connection.execute(_translated(sql), bound).fetchall()
+        parameters = [
+            json.dumps(value.values) if isinstance(value, AnyOf) else value for value in values
+        ]
+        return self._connection.execute(_to_dialect(sql), parameters).fetchall()
 
     def batches(self, sql: str, size: int) -> Iterator[list[Row]]:
         """All rows of a statement, some at a time."""
@@ -58,11 +60,11 @@ class SqliteConnection:
         while rows := list(islice(cursor, size)):
             yield rows
 
-    def many(self, sql: str, rows: Sequence[Row]) -> None:
+    def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
         """A statement, once for each row of values."""
         if not rows:
             return
-        self._connection.executemany(_translated(sql), rows)
+        self._connection.executemany(_to_dialect(sql), rows)
 
     def begin(self, *, writes: bool) -> None:
         """Begins a transaction.
@@ -103,20 +105,20 @@ class SqliteConnection:
         """Sets what a writer needs: every commit synced, the log worked off only where we say."""
         self._pages = 0
 
-        def note(_: apsw.Connection, __: str, pages: int) -> int:
+        def record_pages(_: apsw.Connection, __: str, pages: int) -> int:
             self._pages = pages
             return apsw.SQLITE_OK
 
         # Setting a hook of our own takes SQLite's, which would work the log off within a commit,
         # away.
-        self._connection.set_wal_hook(note)
-        for setting in (
+        self._connection.set_wal_hook(record_pages)
+        for pragma in (
             "journal_mode = WAL",
             f"synchronous = {synchronous}",
             "secure_delete = ON",
             f"cache_size = -{_CACHE_KIB}",
         ):
-            self.rows(f"PRAGMA {setting}")
+            self.execute(f"PRAGMA {pragma}")
 
     def close(self) -> None:
         """Lets go of it."""
@@ -124,7 +126,7 @@ class SqliteConnection:
 
 
 @lru_cache(maxsize=1_000)
-def _translated(sql: str) -> str:
+def _to_dialect(sql: str) -> str:
     return sql.replace("IN ??", "IN (SELECT value FROM json_each(?))")
 
 
@@ -136,20 +138,20 @@ class SqliteEngine:
     """
 
     clustered = "WITHOUT ROWID"
-    turns: str | None = None
-    is_shared = False
+    migration_lock: str | None = None
+    allows_several_writers = False
 
     def __init__(
         self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None
     ) -> None:
         self._path, self._synchronous = path, synchronous
-        self._database, self._uses_vfs = (
+        self._database, self._vfs = (
             (str(path), vfs) if path else (f"file:/eta-{secrets.token_hex(8)}?vfs=memdb", None)
         )
         self._lock: int | None = None
         self._inode = 0
         # A database in memory lives as long as a connection to it does.
-        self._anchor = None if path else self.reader()
+        self._memory_connection = None if path else self.reader()
 
     def writer(self) -> SqliteConnection:
         """The connection that writes; the file is locked against other processes that would.
@@ -160,12 +162,12 @@ class SqliteEngine:
             StoreRejected: if there is a log without its database.
         """
         try:
-            self._hold()
-            self._is_the_same()
+            self._acquire_lock()
+            self._check_same_file()
             connection = SqliteConnection(
                 self._database,
                 apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI,
-                self._uses_vfs,
+                self._vfs,
             )
             connection.prepare_to_write(synchronous=self._synchronous)
         except (apsw.Error, OSError) as error:
@@ -178,19 +180,19 @@ class SqliteEngine:
         Raises:
             StoreUnavailable: if there is no such file.
         """
-        access = (
+        flags = (
             apsw.SQLITE_OPEN_READONLY
             if self._path
             else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         )
         try:
-            return SqliteConnection(self._database, access | apsw.SQLITE_OPEN_URI, self._uses_vfs)
+            return SqliteConnection(self._database, flags | apsw.SQLITE_OPEN_URI, self._vfs)
         except apsw.Error as error:
             raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from None
 
-    def tidy(self, writer: SqliteConnection, *, is_idle: bool = True) -> None:
+    def maintain(self, writer: SqliteConnection, *, is_idle: bool = True) -> None:
         """Works the log off, once nobody waits or when it has grown long."""
-        if self._path and writer.log_pages() > (_LONG_LOG if is_idle else _LONGEST_LOG):
+        if self._path and writer.log_pages() > (_IDLE_LOG_PAGES if is_idle else _MAX_LOG_PAGES):
             writer.checkpoint()
 
     def is_outage(self, error: Exception) -> bool:
@@ -199,20 +201,20 @@ class SqliteEngine:
 
     def close(self) -> None:
         """Lets other processes write; what was in memory is gone."""
-        if self._anchor:
-            self._anchor.close()
+        if self._memory_connection:
+            self._memory_connection.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _is_the_same(self) -> None:
+    def _check_same_file(self) -> None:
         """A new file in the place of the one that was opened holds nothing of what was acknowledged, and may not get its log."""
         if self._path and (not self._path.exists() or self._path.stat().st_ino != self._inode):
             raise StoreUnavailable(
                 f"{self._path} was moved, replaced or deleted while it was in use; put it back, or start again"
             )
 
-    def _hold(self) -> None:
+    def _acquire_lock(self) -> None:
         if self._path is None or self._lock is not None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,10 +227,10 @@ class SqliteEngine:
                 f"another process writes to {self._path}; stop it, ask it over HTTP, or use PostgreSQL, which bears several (ETA_DATABASE_URL)"
             ) from None
         self._lock = lock
-        log = self._path.with_name(f"{self._path.name}-wal")
-        if not self._path.exists() and log.exists() and log.stat().st_size:
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        if not self._path.exists() and wal.exists() and wal.stat().st_size:
             raise StoreRejected(
-                f"{log} is the log of a database that is not there; put {self._path.name} back, or take the log away with what it holds"
+                f"{wal} is the log of a database that is not there; put {self._path.name} back, or take the log away with what it holds"
             )
         # Nobody else on the machine reads what customers ordered.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))

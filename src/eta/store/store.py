@@ -34,22 +34,22 @@ from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
 
 #: Scans and the like that may wait to be written.
-LONGEST_QUEUE = 50_000
+MAX_QUEUED_ITEMS = 50_000
 
 #: At most so many are written in one transaction, so that nobody waits long.
-LARGEST_TRANSACTION = 5_000
+MAX_TRANSACTION_ITEMS = 5_000
 
 #: Seconds between two tries to write while the database cannot be written to and nobody asks.
-TRY_AGAIN_AFTER = 1.0
+RETRY_SECONDS = 1.0
 
 #: Seconds for which a write that came through says that the next one will.
-TRY_OUT_AFTER = 5.0
+PROBE_AFTER_SECONDS = 5.0
 
 #: Seconds after which a write that has not come through counts as one that does not.
-SLOWEST = 6.0
+WRITE_TIMEOUT_SECONDS = 6.0
 
 #: Writers take turns at this row; whoever has it knows later than all before.
-_TAKE_TURN = "UPDATE clock SET known_through = CASE WHEN known_through < ? THEN ? ELSE known_through + 1 END WHERE id = 1 RETURNING known_through, number"
+_ADVANCE_CLOCK = "UPDATE clock SET last_commit_time = CASE WHEN last_commit_time < ? THEN ? ELSE last_commit_time + 1 END WHERE id = 1 RETURNING last_commit_time, last_sequence"
 log = logging.getLogger(__name__)
 I = TypeVar("I")  # noqa: E741  # an item
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class Store(Protocol):
         """The same, waiting for it."""
         ...
 
-    def read(self, ask: Callable[[Session], T]) -> T:
+    def read(self, query: Callable[[Session], T]) -> T:
         """The answer of one snapshot.
 
         Raises:
@@ -84,7 +84,7 @@ class Store(Protocol):
         """
         ...
 
-    def as_of(self) -> datetime:
+    def safe_now(self) -> datetime:
         """Now, as far as knowledge goes: all that is known by it can be read, and nothing else will ever be known by it."""
         ...
 
@@ -116,20 +116,22 @@ class SqlStore:
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
-        self._engine, self._knowledge = engine, CommitClock(clock)
+        self._engine, self._commit_clock = engine, CommitClock(clock)
         self._connection: Connection | None = None
         try:
             self._connection = connection = engine.writer()
             migrate(connection, engine)
-            known_through, secret = connection.rows("SELECT known_through, secret FROM clock")[0]
+            last_commit_time, secret = connection.execute(
+                "SELECT last_commit_time, secret FROM clock"
+            )[0]
         except BaseException:
-            self._let_go()
+            self._drop_connection()
             engine.close()
             raise
         self._secret = str(secret)
-        self._knowledge.end(known_through)
+        self._commit_clock.end(last_commit_time)
         self._waiting: deque[_Job] = deque()
-        self._weight, self._is_closing, self._can_write, self._at_work_since = 0, False, True, 0.0
+        self._weight, self._is_closing, self._can_write, self._writing_since = 0, False, True, 0.0
         self._written_at = monotonic()
         self._wake = threading.Condition()
         self._readers: list[Connection] = []
@@ -141,7 +143,7 @@ class SqlStore:
     def can_write(self) -> bool:
         """Whether the last attempt to write came through, and the one under way does not take for ever."""
         return self._can_write and not (
-            self._at_work_since and monotonic() - self._at_work_since > SLOWEST
+            self._writing_since and monotonic() - self._writing_since > WRITE_TIMEOUT_SECONDS
         )
 
     @property
@@ -149,16 +151,16 @@ class SqlStore:
         """What nobody else knows: signs what callers carry about."""
         return bytes.fromhex(self._secret)
 
-    def as_of(self) -> datetime:
+    def safe_now(self) -> datetime:
         """Now, as far as knowledge goes.
 
         Raises:
             StoreUnavailable: if other processes may have written, and the store cannot be read.
         """
-        if self._engine.is_shared:
+        if self._engine.allows_several_writers:
             # What another process has acknowledged is known, even if its clock is ahead of ours.
-            self._knowledge.learn(self.read(lambda session: session.known_through()))
-        return from_microseconds(self._knowledge.as_of())
+            self._commit_clock.observe(self.read(lambda session: session.last_commit_time()))
+        return from_microseconds(self._commit_clock.safe_now())
 
     def submit(self, work: Work[I, T], item: I, *, weight: int = 1) -> Future[T]:
         """Has an item written; the result is there once it is durable.
@@ -170,14 +172,14 @@ class SqlStore:
         with self._wake:
             if self._is_closing:
                 raise StoreUnavailable("the store is being closed; nothing of this was recorded")
-            if self._weight + weight > LONGEST_QUEUE:
+            if self._weight + weight > MAX_QUEUED_ITEMS:
                 raise StoreBusy
             self._waiting.append(job)
             self._weight += weight
             self._wake.notify()
         return job.result
 
-    def try_out(self) -> Future[None] | None:
+    def probe_write(self) -> Future[None] | None:
         """Has nothing written, to see whether anything could be; None if something has been a moment ago.
 
         Raises:
@@ -185,14 +187,16 @@ class SqlStore:
             StoreUnavailable: if the store is being closed.
         """
         return (
-            self.submit(_nothing, None) if monotonic() - self._written_at > TRY_OUT_AFTER else None
+            self.submit(_no_op, None)
+            if monotonic() - self._written_at > PROBE_AFTER_SECONDS
+            else None
         )
 
     def write(self, work: Work[I, T], item: I) -> T:
         """Has an item written, and waits for it."""
         return self.submit(work, item).result()
 
-    def read(self, ask: Callable[[Session], T]) -> T:
+    def read(self, query: Callable[[Session], T]) -> T:
         """The answer of one snapshot.
 
         Raises:
@@ -200,13 +204,13 @@ class SqlStore:
         """
         try:
             with self.snapshot() as session:
-                return ask(session)
+                return query(session)
         except StoreUnavailable:
             # The connections that wait may all be those of a server that was restarted: one more,
             # with a new one.
             self._drop_readers()
             with self.snapshot() as session:
-                return ask(session)
+                return query(session)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
@@ -217,7 +221,7 @@ class SqlStore:
         """
         with self._readers_lock:
             connection = self._readers.pop() if self._readers else None
-        is_sound = False
+        is_reusable = False
         try:
             if connection is None:
                 connection = self._engine.reader()
@@ -226,9 +230,11 @@ class SqlStore:
                 yield Session(connection, secret=self._secret)
             finally:
                 connection.rollback()
-            is_sound = True
+            is_reusable = True
         except Exception as error:
-            is_sound = not self._engine.is_outage(error) and not isinstance(error, StoreUnavailable)
+            is_reusable = not self._engine.is_outage(error) and not isinstance(
+                error, StoreUnavailable
+            )
             if not self._engine.is_outage(error):
                 raise
             log.error(
@@ -239,7 +245,7 @@ class SqlStore:
             )
             raise StoreUnavailable("the store cannot be read at the moment") from error
         finally:
-            if connection is not None and is_sound:
+            if connection is not None and is_reusable:
                 with self._readers_lock:
                     self._readers.append(connection)
             elif connection is not None:
@@ -260,53 +266,54 @@ class SqlStore:
             self._wake.notify()
         # A database that is gone without a word is not waited for: what was not written was not
         # acknowledged.
-        self._thread.join(timeout=SLOWEST)
+        self._thread.join(timeout=WRITE_TIMEOUT_SECONDS)
         # The writer is closed last: the last one out works the log off, and readers cannot.
         self._drop_readers()
-        self._let_go()
+        self._drop_connection()
         self._engine.close()
 
     def _run(self) -> None:
         while True:
-            jobs = self._take()
+            jobs = self._next_batch()
             if jobs is None:
                 return
             if jobs or not self._can_write:
-                self._at_work_since = monotonic()
+                self._writing_since = monotonic()
                 self._commit(jobs)
-                self._at_work_since = 0.0
+                self._writing_since = 0.0
             if self._connection is not None:
                 try:
-                    self._engine.tidy(self._connection, is_idle=not self._waiting)
+                    self._engine.maintain(self._connection, is_idle=not self._waiting)
                 except Exception as error:
                     if not self._engine.is_outage(error):
                         log.exception(
-                            "the store could not be tidied", extra={"action": "store_untidy"}
+                            "the store could not be tidied",
+                            extra={"action": "store_maintenance_failed"},
                         )
 
-    def _take(self) -> list[_Job] | None:
+    def _next_batch(self) -> list[_Job] | None:
         """What waits, as much as one transaction bears; nothing if it is time to see whether writing is possible again; None at the end."""
-        deadline = monotonic() + TRY_AGAIN_AFTER
+        deadline = monotonic() + RETRY_SECONDS
         with self._wake:
             while not self._waiting:
                 if self._is_closing:
                     return None
                 if not self._can_write and monotonic() >= deadline:
                     return []
-                self._wake.wait(None if self._can_write else TRY_AGAIN_AFTER)
-            taken = [self._waiting.popleft()]
-            weight = taken[0].weight
-            while self._waiting and weight + self._waiting[0].weight <= LARGEST_TRANSACTION:
+                self._wake.wait(None if self._can_write else RETRY_SECONDS)
+            batch = [self._waiting.popleft()]
+            weight = batch[0].weight
+            while self._waiting and weight + self._waiting[0].weight <= MAX_TRANSACTION_ITEMS:
                 weight += self._waiting[0].weight
-                taken.append(self._waiting.popleft())
-            self._weight -= sum(job.weight for job in taken)
+                batch.append(self._waiting.popleft())
+            self._weight -= sum(job.weight for job in batch)
             # Who has gone meanwhile needs nothing written.
-            return [job for job in taken if job.result.set_running_or_notify_cancel()]
+            return [job for job in batch if job.result.set_running_or_notify_cancel()]
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
         """One transaction for all of them, or, if one cannot be written, one for each."""
         try:
-            results = self._transact_again(jobs)
+            results = self._transact_with_retry(jobs)
         except Exception as error:  # noqa: BLE001  # the callers hear of it
             if self._is_outage(error):
                 if self._can_write:
@@ -317,7 +324,7 @@ class SqlStore:
                         extra={"action": "store_unavailable"},
                     )
                 self._can_write = False
-                self._let_go()
+                self._drop_connection()
                 for job in jobs:
                     job.result.set_exception(StoreUnavailable())
             elif len(jobs) > 1:
@@ -345,38 +352,42 @@ class SqlStore:
     def _is_outage(self, error: Exception) -> bool:
         return self._engine.is_outage(error) or isinstance(error, StoreUnavailable)
 
-    def _transact_again(self, jobs: Sequence[_Job]) -> list[Any]:
+    def _transact_with_retry(self, jobs: Sequence[_Job]) -> list[Any]:
         """The connection may be one to a server that was restarted: once more with a new one, which records nothing twice."""
         try:
             return self._transact(jobs)
         except Exception as error:
             if not self._is_outage(error):
                 raise
-            self._let_go()
+            self._drop_connection()
             return self._transact(jobs)
 
     def _transact(self, jobs: Sequence[_Job]) -> list[Any]:
-        stamp = self._knowledge.begin()
+        commit_time = self._commit_clock.begin()
         connection = self._connection
         try:
             if connection is None:
                 connection = self._connection = self._engine.writer()
             connection.begin(writes=True)
-            stamp, number = connection.rows(_TAKE_TURN, stamp, stamp)[0]
+            commit_time, last_sequence = connection.execute(
+                _ADVANCE_CLOCK, commit_time, commit_time
+            )[0]
             session, results = (
                 Session(
                     connection,
-                    stamp=stamp,
-                    now=self._knowledge.by_the_clock(),
-                    number=number,
+                    commit_time=commit_time,
+                    now=self._commit_clock.clock_now(),
+                    last_sequence=last_sequence,
                     secret=self._secret,
                 ),
                 list[Any](),
             )
             for work, group in groupby(jobs, key=lambda job: job.work):
                 results += work(session, [job.item for job in group])
-            if session.number != number:
-                connection.rows("UPDATE clock SET number = ? WHERE id = 1", session.number)
+            if session.last_sequence != last_sequence:
+                connection.execute(
+                    "UPDATE clock SET last_sequence = ? WHERE id = 1", session.last_sequence
+                )
             connection.commit()
         except BaseException:
             with suppress(Exception):
@@ -384,10 +395,10 @@ class SqlStore:
                     connection.rollback()
             raise
         finally:
-            self._knowledge.end(stamp)
+            self._commit_clock.end(commit_time)
         return results
 
-    def _let_go(self) -> None:
+    def _drop_connection(self) -> None:
         """Closes the connection that writes; the next attempt opens another one."""
         if self._connection is not None:
             with suppress(Exception):
@@ -395,7 +406,7 @@ class SqlStore:
             self._connection = None
 
 
-def _nothing(session: Session, items: Sequence[None]) -> Sequence[None]:
+def _no_op(session: Session, items: Sequence[None]) -> Sequence[None]:
     del session
     return items
 
@@ -409,10 +420,10 @@ def open_store(url: str, clock: Callable[[], datetime]) -> SqlStore:
         StoreUnavailable: if it cannot be opened.
         StoreRejected: if it was written by a newer version.
     """
-    return SqlStore(engine_of(url), clock)
+    return SqlStore(engine_from_url(url), clock)
 
 
-def engine_of(url: str) -> Engine:
+def engine_from_url(url: str) -> Engine:
     """The database that a URL names.
 
     Raises:

@@ -16,18 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from eta.api.problem_details import Refused
+from eta.api.problem_details import ProblemError
 from eta.api.schemas.common import Weight
-from eta.api.schemas.fields import Code, Country, Day, Moment, Number, ScanCode
-from eta.api.strict_json import DEEPEST, LARGEST_INTEGER, load
-from eta.api.strict_route import LARGEST_BODY, LARGEST_READ_AWAY
+from eta.api.schemas.fields import Code, Country, EventCodeIn, LocalDate, Number, UtcDatetime
+from eta.api.strict_json import MAX_DEPTH, MAX_INTEGER, load
+from eta.api.strict_route import MAX_BODY_BYTES, MAX_DRAIN_BYTES
 from eta.settings import is_loopback
 from support.model_app import KEY, application
 
 _json = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
+    | st.integers(-MAX_INTEGER, MAX_INTEGER)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
     lambda inner: (
@@ -38,8 +38,8 @@ _json = st.recursive(
 )
 
 
-def refused(content: bytes | str) -> list[tuple[list[str | int], str]]:
-    with pytest.raises(Refused) as caught:
+def errors_of(content: bytes | str) -> list[tuple[list[str | int], str]]:
+    with pytest.raises(ProblemError) as caught:
         load(content.encode() if isinstance(content, str) else content)
     assert caught.value.status_code == 422
     assert all(";" in error.msg for error in caught.value.errors)
@@ -73,7 +73,7 @@ def test_sound_json_is_loaded_as_the_standard_library_loads_it(
         (r'{"\udead": 1}', ["body", "\\udead"], "forbidden_character"),
         ("[" * 100_000, ["body"], "too_deep"),
         ('{"a":' * 100_000, ["body"], "too_deep"),
-        ("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), ["body"], "too_deep"),
+        ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), ["body"], "too_deep"),
         ('{"a": "\x00"}', ["body"], "json_invalid"),
         ("{", ["body"], "json_invalid"),
         ("{} {}", ["body"], "json_invalid"),
@@ -88,23 +88,23 @@ def test_sound_json_is_loaded_as_the_standard_library_loads_it(
 def test_what_readers_of_json_disagree_on_is_refused_by_name(
     content: bytes | str, loc: list[str | int], type_: str
 ) -> None:
-    assert refused(content) == [(loc, type_)]
+    assert errors_of(content) == [(loc, type_)]
 
 
 def test_every_fault_is_told_at_once_but_not_thousands() -> None:
-    assert [loc[1] for loc, _ in refused(r'{"a": NaN, "b": 1e400, "c": "\u0000"}')] == [
+    assert [loc[1] for loc, _ in errors_of(r'{"a": NaN, "b": 1e400, "c": "\u0000"}')] == [
         "a",
         "b",
         "c",
     ]
-    assert len(refused("[" + ",".join(["NaN"] * 5000) + "]")) == 100
+    assert len(errors_of("[" + ",".join(["NaN"] * 5000) + "]")) == 100
 
 
 @pytest.mark.parametrize(
     "content",
     [
         r'{"a": "[[[{{{\\\"[[["}',
-        "[" * DEEPEST + "]" * DEEPEST,
+        "[" * MAX_DEPTH + "]" * MAX_DEPTH,
         r'{"a": "\ud83d\ude00"}',
         '{"a": 9007199254740991, "b": 1e-400}',
     ],
@@ -126,7 +126,7 @@ def test_brackets_in_texts_and_pairs_of_surrogates_are_sound(content: str) -> No
     ],
 )
 def test_a_moment_is_kept_in_utc(text: str, moment: datetime) -> None:
-    read = TypeAdapter(Moment).validate_python(text)
+    read = TypeAdapter(UtcDatetime).validate_python(text)
     assert read == moment
     assert read.tzinfo is UTC
 
@@ -155,7 +155,7 @@ def test_a_moment_is_kept_in_utc(text: str, moment: datetime) -> None:
     ],
 )
 def test_a_time_that_is_none_is_refused(value: object, type_: str) -> None:
-    assert error_of(Moment, value) == type_
+    assert error_of(UtcDatetime, value) == type_
 
 
 @given(
@@ -164,7 +164,7 @@ def test_a_time_that_is_none_is_refused(value: object, type_: str) -> None:
 )
 def test_any_text_is_a_moment_within_range_or_is_refused(text: str) -> None:
     try:
-        moment = TypeAdapter(Moment).validate_python(text)
+        moment = TypeAdapter(UtcDatetime).validate_python(text)
     except ValidationError:
         return
     assert 1970 <= moment.year <= 2100
@@ -173,11 +173,11 @@ def test_any_text_is_a_moment_within_range_or_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "type_"),
     [
-        (Day, "9999-12-31", "date_out_of_range"),
-        (Day, "1969-12-31", "date_out_of_range"),
-        (Day, "2026-W21-3", "date_format"),
-        (Day, "20260520", "date_format"),
-        (Day, 20260520, "date_format"),
+        (LocalDate, "9999-12-31", "date_out_of_range"),
+        (LocalDate, "1969-12-31", "date_out_of_range"),
+        (LocalDate, "2026-W21-3", "date_format"),
+        (LocalDate, "20260520", "date_format"),
+        (LocalDate, 20260520, "date_format"),
         (Country, "at", "country_code"),
         (Country, "AUT", "country_code"),
         (Country, "ÄT", "country_code"),
@@ -189,8 +189,8 @@ def test_any_text_is_a_moment_within_range_or_is_refused(text: str) -> None:
         (Code, " post", "string_pattern_mismatch"),
         (Code, "po\nst", "string_pattern_mismatch"),
         (Code, "x" * 65, "string_too_long"),
-        (ScanCode, "teleported", "event_code"),
-        (ScanCode, ["accepted"], "event_code"),
+        (EventCodeIn, "teleported", "event_code"),
+        (EventCodeIn, ["accepted"], "event_code"),
     ],
 )
 def test_values_that_no_field_wants_are_refused(kind: Any, value: object, type_: str) -> None:
@@ -205,7 +205,7 @@ def error_of(kind: Any, value: object) -> str:
 
 
 def test_good_values_pass() -> None:
-    assert TypeAdapter(Day).validate_python("2024-02-29") == date(2024, 2, 29)
+    assert TypeAdapter(LocalDate).validate_python("2024-02-29") == date(2024, 2, 29)
     assert TypeAdapter(Code).validate_python("DHL Express") == "DHL Express"
     assert TypeAdapter(Number).validate_python(3) == 3.0
 
@@ -236,22 +236,22 @@ def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
-class Answered:
+class Response:
     """What an application sent, and how much of the body it asked for."""
 
     def __init__(self) -> None:
-        self.status, self.headers, self.body, self.asked = 0, {}, b"", 0  # type: ignore[var-annotated]
+        self.status, self.headers, self.body, self.chunks_requested = 0, {}, b"", 0  # type: ignore[var-annotated]
 
 
 def call(
     app: FastAPI, chunks: list[bytes], *, breaks_off: bool = False, **headers: str
-) -> Answered:
+) -> Response:
     """Sends a body in pieces, as a client without a Content-Length does."""
-    answered = Answered()
+    response = Response()
 
     async def receive() -> MutableMapping[str, Any]:
-        answered.asked += 1
-        index = answered.asked - 1
+        response.chunks_requested += 1
+        index = response.chunks_requested - 1
         return (
             {
                 "type": "http.request",
@@ -264,14 +264,14 @@ def call(
 
     async def send(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            answered.status, answered.headers = (
+            response.status, response.headers = (
                 message["status"],
                 {name.decode(): value.decode() for name, value in message["headers"]},
             )
         else:
-            answered.body += message.get("body", b"")
+            response.body += message.get("body", b"")
 
-    sent = {
+    request_headers = {
         "content-type": "application/json",
         "x-api-key": KEY,
         **{name.replace("_", "-"): value for name, value in headers.items()},
@@ -286,12 +286,12 @@ def call(
         "raw_path": b"/v1/estimates",
         "query_string": b"",
         "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        "headers": [(name.encode(), value.encode()) for name, value in request_headers.items()],
         "client": ("10.0.0.9", 1),
         "server": ("10.0.0.1", 80),
     }
     asyncio.run(app(scope, receive, send))
-    return answered
+    return response
 
 
 @pytest.fixture
@@ -300,34 +300,34 @@ def app(tmp_path: Path) -> FastAPI:
     return application(tmp_path / "models")
 
 
-def is_problem(answered: Answered, status: int) -> bool:
+def is_problem(response: Response, status: int) -> bool:
     return (
-        answered.status == status
-        and answered.headers["content-type"] == "application/problem+json"
-        and json.loads(answered.body)["status"] == status
+        response.status == status
+        and response.headers["content-type"] == "application/problem+json"
+        and json.loads(response.body)["status"] == status
     )
 
 
 def test_a_body_without_a_length_is_cut_off_at_the_limit(app: FastAPI) -> None:
     chunk = b" " * 2**18
-    answered = call(app, [chunk] * 1000)
-    assert is_problem(answered, 413)
+    response = call(app, [chunk] * 1000)
+    assert is_problem(response, 413)
     # Who is still sending may finish, within bounds, so that the answer is read.
-    assert answered.asked == (LARGEST_BODY + LARGEST_READ_AWAY) // len(chunk) + 1
+    assert response.chunks_requested == (MAX_BODY_BYTES + MAX_DRAIN_BYTES) // len(chunk) + 1
 
 
 def test_a_declared_length_beyond_the_limit_is_refused_and_forgotten(app: FastAPI) -> None:
-    answered = call(app, [b"{}"], content_length=str(LARGEST_BODY + 1))
-    assert is_problem(answered, 413)
-    assert answered.asked == 1
+    response = call(app, [b"{}"], content_length=str(MAX_BODY_BYTES + 1))
+    assert is_problem(response, 413)
+    assert response.chunks_requested == 1
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "br", "identity, gzip", "GZIP"])
 def test_a_compressed_body_is_refused_unread(app: FastAPI, coding: str) -> None:
-    answered = call(app, [gzip.compress(b" " * 2**24)], content_encoding=coding)
-    assert is_problem(answered, 415)
-    assert answered.headers["accept-encoding"] == "identity"
-    assert answered.asked == 0
+    response = call(app, [gzip.compress(b" " * 2**24)], content_encoding=coding)
+    assert is_problem(response, 415)
+    assert response.headers["accept-encoding"] == "identity"
+    assert response.chunks_requested == 0
 
 
 @pytest.mark.parametrize(
@@ -341,9 +341,9 @@ def test_a_compressed_body_is_refused_unread(app: FastAPI, coding: str) -> None:
     ],
 )
 def test_only_json_in_utf8_is_read(app: FastAPI, kind: str) -> None:
-    answered = call(app, [b"{}"], content_type=kind)
-    assert is_problem(answered, 415)
-    assert answered.asked == 0
+    response = call(app, [b"{}"], content_type=kind)
+    assert is_problem(response, 415)
+    assert response.chunks_requested == 0
 
 
 @pytest.mark.parametrize(
@@ -364,6 +364,6 @@ def test_a_body_that_breaks_off_is_refused(app: FastAPI) -> None:
 
 
 def test_a_wrong_key_is_refused_before_the_body_is_read(app: FastAPI) -> None:
-    answered = call(app, [b"{}"], x_api_key="another key")
-    assert is_problem(answered, 401)
-    assert answered.asked == 0
+    response = call(app, [b"{}"], x_api_key="another key")
+    assert is_problem(response, 401)
+    assert response.chunks_requested == 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from eta.api.executors import Workers
+from eta.api.executors import BatchExecutor
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def within(
     """What two callers get one after the other, the second as soon as the first is told, and a third once the thread is idle."""
 
     async def ask() -> tuple[str, str, str]:
-        workers = Workers()
+        workers = BatchExecutor()
         try:
-            first = await workers.run_within(seconds, work, lambda: "medians")
-            second = await workers.run_within(60.0, lambda: "model", lambda: "medians")
+            first = await workers.run_with_timeout(seconds, work, lambda: "medians")
+            second = await workers.run_with_timeout(60.0, lambda: "model", lambda: "medians")
             released.set()
             while (
-                third := await workers.run_within(5.0, lambda: "model", lambda: "medians")
+                third := await workers.run_with_timeout(5.0, lambda: "model", lambda: "medians")
             ) == "medians":
                 await asyncio.sleep(0.01)
             return first, second, third
@@ -58,17 +58,17 @@ def test_over_the_budget_the_other_answers_and_who_comes_next_does_not_wait(
 
 def test_a_wait_for_those_before_does_not_count() -> None:
     async def crowd() -> list[str]:
-        workers = Workers()
+        workers = BatchExecutor()
 
         def work() -> str:
             threading.Event().wait(0.05)
             return "model"
 
-        told = await asyncio.gather(
-            *(workers.run_within(1.0, work, lambda: "medians") for _ in range(30))
+        answers = await asyncio.gather(
+            *(workers.run_with_timeout(1.0, work, lambda: "medians") for _ in range(30))
         )
         workers.close()
-        return list(told)
+        return list(answers)
 
     # All of them together take longer than each may.
     assert asyncio.run(crowd()) == ["model"] * 30
@@ -86,18 +86,18 @@ def test_a_caller_that_goes_away_holds_nobody_up(
     released: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def leave() -> str:
-        workers = Workers()
+        workers = BatchExecutor()
 
         def fails_late() -> str:
             released.wait(15.0)
             raise RuntimeError("nobody is there to hear it")
 
-        asked = asyncio.create_task(workers.run_within(10.0, fails_late, lambda: "medians"))
+        task = asyncio.create_task(workers.run_with_timeout(10.0, fails_late, lambda: "medians"))
         await asyncio.sleep(0.05)
-        asked.cancel()
-        await asyncio.gather(asked, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         try:
-            return await workers.run_within(5.0, lambda: "model", lambda: "medians")
+            return await workers.run_with_timeout(5.0, lambda: "model", lambda: "medians")
         finally:
             released.set()
             workers.close()

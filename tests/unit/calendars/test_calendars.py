@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import (
     day_ends,
     day_starts,
@@ -281,18 +281,18 @@ def test_every_country_of_the_time_zone_database_has_a_zone() -> None:
 def test_holidays_are_those_of_the_place_and_the_years(
     country: str, region: str | None, day: str, is_off: bool
 ) -> None:
-    assert (dates(day)[0] in LIBRARY.dates(country, region, 2018, 2019)) == is_off
+    assert (dates(day)[0] in PUBLIC_HOLIDAYS.dates(country, region, 2018, 2019)) == is_off
 
 
 @pytest.mark.parametrize("country", ["XX", None])
 def test_a_country_that_is_not_known_has_no_holidays(country: str | None) -> None:
-    days = LIBRARY.dates(country, None, 2018, 2019)
+    days = PUBLIC_HOLIDAYS.dates(country, None, 2018, 2019)
     assert len(days) == 0
     assert days.dtype == np.dtype("datetime64[D]")
 
 
 def test_holidays_are_sorted() -> None:
-    days = LIBRARY.dates("BR", "SP", 2016, 2020)
+    days = PUBLIC_HOLIDAYS.dates("BR", "SP", 2016, 2020)
     assert (np.diff(days) > np.timedelta64(0, "D")).all()
 
 
@@ -329,41 +329,50 @@ open = [2026-06-04]
 def test_a_calendar_file_changes_days_of_a_country_and_a_region_refines_them(
     country: str | None, region: str | None, off: str, on: str
 ) -> None:
-    known = {str(day) for day in Holidays.from_toml(CALENDAR).dates(country, region, 2026, 2026)}
-    assert set(off.split()) <= known
-    assert not set(on.split()) & known
+    days_off = {
+        str(day) for day in HolidayCalendar.from_toml(CALENDAR).dates(country, region, 2026, 2026)
+    }
+    assert set(off.split()) <= days_off
+    assert not set(on.split()) & days_off
 
 
 def test_days_of_a_calendar_file_are_those_of_the_years_asked_for_sorted_and_not_to_be_changed() -> (
     None
 ):
-    own = Holidays.from_toml(CALENDAR)
-    days = own.dates("AT", "9", 2025, 2027)
+    calendar = HolidayCalendar.from_toml(CALENDAR)
+    days = calendar.dates("AT", "9", 2025, 2027)
     assert (np.diff(days) > np.timedelta64(0, "D")).all()
     assert np.datetime64("2026-11-15") in days
-    assert np.array_equal(own.dates("AT", "9", 2027, 2027), LIBRARY.dates("AT", "9", 2027, 2027))
+    assert np.array_equal(
+        calendar.dates("AT", "9", 2027, 2027), PUBLIC_HOLIDAYS.dates("AT", "9", 2027, 2027)
+    )
     with pytest.raises(ValueError, match="read-only"):
         days[0] = np.datetime64("2026-01-02")
 
 
 def test_calendars_of_one_version_and_other_days_are_not_taken_for_each_other() -> None:
     one, other = (
-        Holidays.from_toml(f'version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-11-{day}]\n')
+        HolidayCalendar.from_toml(
+            f'version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-11-{day}]\n'
+        )
         for day in (16, 17)
     )
     assert one != other
-    assert one == Holidays.from_toml(
+    assert one == HolidayCalendar.from_toml(
         'version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-11-16]\n'
     )
     assert [
-        np.datetime64("2026-11-16") in each.dates("AT", None, 2026, 2026) for each in (one, other)
+        np.datetime64("2026-11-16") in calendar.dates("AT", None, 2026, 2026)
+        for calendar in (one, other)
     ] == [True, False]
 
 
 def test_a_calendar_file_without_places_is_the_library_with_a_version() -> None:
-    own = Holidays.from_toml('version = "empty"')
-    assert (own.version, LIBRARY.version) == ("empty", None)
-    assert np.array_equal(own.dates("AT", "9", 2026, 2027), LIBRARY.dates("AT", "9", 2026, 2027))
+    calendar = HolidayCalendar.from_toml('version = "empty"')
+    assert (calendar.version, PUBLIC_HOLIDAYS.version) == ("empty", None)
+    assert np.array_equal(
+        calendar.dates("AT", "9", 2026, 2027), PUBLIC_HOLIDAYS.dates("AT", "9", 2026, 2027)
+    )
 
 
 PLACE = 'version = "1"\n[[places]]\n'
@@ -421,9 +430,9 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         *(
             (
                 f'{PLACE}country = "AT"\nregion = {region}',
-                f'place 1 of the calendar, AT: {shown} is no region; write the country\'s own short form, such as region = "9", or leave it out',
+                f'place 1 of the calendar, AT: {quoted} is no region; write the country\'s own short form, such as region = "9", or leave it out',
             )
-            for region, shown in (
+            for region, quoted in (
                 ("9", "9"),
                 ('""', "''"),
                 ('"AT-9"', "'AT-9'"),
@@ -468,7 +477,7 @@ def test_a_calendar_file_that_cannot_be_right_is_refused_with_the_place_and_the_
     text: str, problem: str
 ) -> None:
     with pytest.raises(InvalidSetting) as refused:
-        Holidays.from_toml(text)
+        HolidayCalendar.from_toml(text)
     assert str(refused.value) == problem
 
 
@@ -477,4 +486,4 @@ def test_a_calendar_file_that_cannot_be_right_is_refused_with_the_place_and_the_
 )
 def test_a_calendar_file_that_is_no_toml_is_refused_with_the_line_at_fault(text: str) -> None:
     with pytest.raises(InvalidSetting, match=r"\Athe calendar is no TOML: .* \(at [^\n]*\)\Z"):
-        Holidays.from_toml(text)
+        HolidayCalendar.from_toml(text)

@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import local_dates, to_instant
-from eta.calendars.pickup_calendar import PickUp
+from eta.calendars.pickup_calendar import PickupCalendar
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zones import zone_of
 from eta.domain.errors import InvalidValue, NaiveTime
 
 
 class Case(NamedTuple):
-    """An order, and what follows from it; ``order_by`` is on the day ``ready_on``, and parcels are on their way for days of 24 hours."""
+    """An order, and what follows from it; ``cutoff_at`` is on the day ``processing_date``, and parcels are on their way for days of 24 hours."""
 
     name: str
     warehouse: str
@@ -23,8 +23,8 @@ class Case(NamedTuple):
     cutoff: str
     weekdays: str
     handling: int
-    ready_on: str
-    order_by: str
+    processing_date: str
+    cutoff_at: str
     handover_on: str
     transit: int
     destination: str
@@ -184,18 +184,18 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def told(day: date) -> str:
+def day_text(day: date) -> str:
     return f"{day:%a %Y-%m-%d}"
 
 
-def briefly(day: date) -> str:
+def short_day_text(day: date) -> str:
     return f"{day:%a %d %b}"
 
 
 def vienna(
-    weekdays: str = MON_FRI, holidays: Holidays = LIBRARY, cutoff: time = time(14)
-) -> PickUp:
-    return PickUp(
+    weekdays: str = MON_FRI, holidays: HolidayCalendar = PUBLIC_HOLIDAYS, cutoff: time = time(14)
+) -> PickupCalendar:
+    return PickupCalendar(
         country="AT", region="9", cutoff=cutoff, weekdays=days(weekdays), holidays=holidays
     )
 
@@ -212,15 +212,15 @@ def test_there_are_fifty_cases_of_six_countries_with_names_of_their_own() -> Non
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_order_reaches_the_door_on_the_day_that_a_calendar_on_the_wall_says(case: Case) -> None:
     country, region = place(case.warehouse)
-    pick_up = PickUp(
+    pick_up = PickupCalendar(
         country=country,
         region=region,
         cutoff=time.fromisoformat(case.cutoff),
         weekdays=days(case.weekdays),
     )
-    ready_on = pick_up.ready_on(at(case.ordered_at))
-    handover_on = pick_up.handover_on(ready_on, case.handling)
-    (handed_over_at,) = pick_up.handovers(ready_on, case.handling, case.handling)
+    processing_date = pick_up.processing_date(at(case.ordered_at))
+    handover_on = pick_up.handover_on(processing_date, case.handling)
+    (handed_over_at,) = pick_up.handovers(processing_date, case.handling, case.handling)
     zone = zone_of(*place(case.destination))[0]
     arrived_on = local_dates(
         np.array([to_instant(handed_over_at) + np.timedelta64(case.transit, "D")]),
@@ -228,23 +228,25 @@ def test_an_order_reaches_the_door_on_the_day_that_a_calendar_on_the_wall_says(c
         (zone,),
     )
     delivered_on = (
-        DeliveryDays(*place(case.destination), days(case.delivers)).next(arrived_on)[0].item()
+        DeliveryDays(*place(case.destination), days(case.delivers))
+        .on_or_after(arrived_on)[0]
+        .item()
     )
-    order_by = pick_up.order_by(at(case.ordered_at))
+    cutoff_at = pick_up.cutoff_at(at(case.ordered_at))
     assert (
-        told(ready_on),
-        order_by.isoformat()[11:],
-        briefly(handover_on),
-        briefly(delivered_on),
+        day_text(processing_date),
+        cutoff_at.isoformat()[11:],
+        short_day_text(handover_on),
+        short_day_text(delivered_on),
     ) == case[6:9] + case[12:]
-    assert order_by.date() == ready_on
+    assert cutoff_at.date() == processing_date
     assert handover_on <= delivered_on < handover_on + timedelta(days=14)
 
 
 def test_hand_overs_are_at_the_cut_off_of_one_pick_up_day_after_another() -> None:
     # Friday the 23rd; winter time begins on the 25th, and the 26th is a holiday.
-    found = vienna().handovers(date(2026, 10, 23), 0, 2)
-    assert [moment.isoformat() for moment in found] == [
+    handovers = vienna().handovers(date(2026, 10, 23), 0, 2)
+    assert [moment.isoformat() for moment in handovers] == [
         "2026-10-23T14:00:00+02:00",
         "2026-10-27T14:00:00+01:00",
         "2026-10-28T14:00:00+01:00",
@@ -255,48 +257,48 @@ def test_hand_overs_are_at_the_cut_off_of_one_pick_up_day_after_another() -> Non
 
 
 def test_days_are_counted_from_the_next_pick_up_day_where_the_first_is_none() -> None:
-    assert told(vienna().handover_on(date(2026, 12, 5), 0)) == "Mon 2026-12-07"
-    assert told(vienna().handover_on(date(2026, 12, 5), 1)) == "Wed 2026-12-09"
+    assert day_text(vienna().handover_on(date(2026, 12, 5), 0)) == "Mon 2026-12-07"
+    assert day_text(vienna().handover_on(date(2026, 12, 5), 1)) == "Wed 2026-12-09"
 
 
 def test_a_country_with_several_zones_and_no_region_has_its_usual_one() -> None:
-    assert PickUp(country="US", cutoff=time(16), weekdays=(1,)).zone == "America/New_York"
+    assert PickupCalendar(country="US", cutoff=time(16), weekdays=(1,)).zone == "America/New_York"
     assert (
-        PickUp(country="US", region="CA", cutoff=time(16), weekdays=(1,)).zone
+        PickupCalendar(country="US", region="CA", cutoff=time(16), weekdays=(1,)).zone
         == "America/Los_Angeles"
     )
 
 
 def test_the_calendar_file_closes_and_opens_the_warehouse() -> None:
-    own = Holidays.from_toml(
+    calendar = HolidayCalendar.from_toml(
         'version = "1"\n[[places]]\ncountry = "AT"\nregion = "9"\nclosed = [2026-12-07]\nopen = [2026-12-08]\n'
     )
     friday = at("2026-12-04T15:00:00+01:00")
-    assert told(vienna().ready_on(friday)) == "Mon 2026-12-07"
-    assert told(vienna(holidays=own).ready_on(friday)) == "Tue 2026-12-08"
+    assert day_text(vienna().processing_date(friday)) == "Mon 2026-12-07"
+    assert day_text(vienna(holidays=calendar).processing_date(friday)) == "Tue 2026-12-08"
 
 
 def test_delivery_days_before_and_after_keep_the_shape_and_what_is_not_known() -> None:
     delivery = DeliveryDays("DE", "BY", days(MON_FRI))
-    asked = dates("2026-06-04", "NaT", "2026-06-05", "2026-06-06").reshape(
+    queried = dates("2026-06-04", "NaT", "2026-06-05", "2026-06-06").reshape(
         2, 2
     )  # Corpus Christi, Friday, Saturday
     assert np.array_equal(
-        delivery.next(asked),
+        delivery.on_or_after(queried),
         dates("2026-06-05", "NaT", "2026-06-05", "2026-06-08").reshape(2, 2),
         equal_nan=True,
     )
     assert np.array_equal(
-        delivery.last(asked),
+        delivery.on_or_before(queried),
         dates("2026-06-03", "NaT", "2026-06-05", "2026-06-05").reshape(2, 2),
         equal_nan=True,
     )
-    assert np.isnat(delivery.next(dates("NaT"))).all()
-    assert delivery.last(dates()).tolist() == []
+    assert np.isnat(delivery.on_or_after(dates("NaT"))).all()
+    assert delivery.on_or_before(dates()).tolist() == []
 
 
 def test_a_place_in_a_country_that_nobody_knows_has_no_holidays() -> None:
-    assert DeliveryDays(None, None, days(MON_FRI)).next(
+    assert DeliveryDays(None, None, days(MON_FRI)).on_or_after(
         dates("2026-12-25", "2026-12-26")
     ).tolist() == [date(2026, 12, 25), date(2026, 12, 28)]
 
@@ -304,7 +306,7 @@ def test_a_place_in_a_country_that_nobody_knows_has_no_holidays() -> None:
 @pytest.mark.parametrize("weekdays", [(), (0,), (1, 8), (-1,)])
 def test_impossible_weekdays_are_refused(weekdays: tuple[int, ...]) -> None:
     with pytest.raises(InvalidValue, match=r"^weekdays: .*; give .* from 1 \(Monday\) to 7$"):
-        PickUp(country="AT", cutoff=time(14), weekdays=weekdays)
+        PickupCalendar(country="AT", cutoff=time(14), weekdays=weekdays)
     with pytest.raises(InvalidValue, match=r"^weekdays: "):
         DeliveryDays("AT", None, weekdays)
 
@@ -319,7 +321,7 @@ def test_a_cut_off_with_an_offset_is_refused() -> None:
 
 def test_an_order_without_an_offset_is_refused() -> None:
     naive = datetime(2026, 11, 24, 14)  # noqa: DTZ001  # that is what is refused
-    for question in (vienna().ready_on, vienna().order_by):
+    for question in (vienna().processing_date, vienna().cutoff_at):
         with pytest.raises(NaiveTime, match=r"^ordered_at: "):
             question(naive)
 
@@ -333,8 +335,8 @@ def test_impossible_numbers_of_days_are_refused() -> None:
         vienna().handovers(date(2026, 11, 24), 3, 2)
 
 
-def closed(first: date, number: int) -> Holidays:
-    return Holidays(
+def closed(first: date, number: int) -> HolidayCalendar:
+    return HolidayCalendar(
         "closed", {("AT", None): {first + timedelta(days=day): True for day in range(number)}}
     )
 
@@ -351,18 +353,20 @@ def test_a_place_that_is_closed_for_more_than_400_days_has_no_next_day(
     )
     if is_found:
         assert (
-            pick_up.ready_on(at("2026-11-24T08:00:00+01:00"))
+            pick_up.processing_date(at("2026-11-24T08:00:00+01:00"))
             == first + timedelta(days=number)
-            == delivery.next(dates("2026-11-24"))[0].item()
+            == delivery.on_or_after(dates("2026-11-24"))[0].item()
         )
-        assert delivery.last(dates("2026-11-24") + number - 1).tolist() == [date(2026, 11, 23)]
+        assert delivery.on_or_before(dates("2026-11-24") + number - 1).tolist() == [
+            date(2026, 11, 23)
+        ]
         return
     message = r"^weekdays: AT-9 has none of them open for more than 400 days; give other weekdays, or open days in the calendar file$"
     for question in (
-        lambda: pick_up.ready_on(at("2026-11-24T08:00:00+01:00")),
+        lambda: pick_up.processing_date(at("2026-11-24T08:00:00+01:00")),
         lambda: pick_up.handover_on(first, 0),
-        lambda: delivery.next(dates("NaT", "2026-11-24")),
-        lambda: delivery.last(dates("2026-11-24") + number - 1),
+        lambda: delivery.on_or_after(dates("NaT", "2026-11-24")),
+        lambda: delivery.on_or_before(dates("2026-11-24") + number - 1),
     ):
         with pytest.raises(InvalidValue, match=message):
             question()
@@ -371,4 +375,4 @@ def test_a_place_that_is_closed_for_more_than_400_days_has_no_next_day(
 def test_a_long_count_of_weekly_pick_ups_is_no_closed_warehouse() -> None:
     # 100 weeks and six: on the way are Easter and Whit Monday and 1 November 2027, Easter Monday, 1
     # May and Whit Monday 2028.
-    assert told(vienna("1").handover_on(date(2026, 11, 23), 100)) == "Mon 2028-12-04"
+    assert day_text(vienna("1").handover_on(date(2026, 11, 23), 100)) == "Mon 2028-12-04"

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from eta import bootstrap
-from eta.datasets.base import Imported
+from eta.datasets.base import Dataset
 from eta.datasets.cargo2000 import COLUMNS, FILE, LEGS, ROWS_A_DAY, read_cargo2000
 from eta.domain.errors import SourceRejected
 from eta.journey.examples import Outcomes
-from eta.journey.snapshots import PURCHASE, snapshots_to_judge, snapshots_to_learn
+from eta.journey.snapshots import PURCHASE, evaluation_snapshots, training_snapshots
 from eta.journey.timelines import Timelines
 
 Leg = Mapping[str, int]
@@ -72,7 +72,7 @@ def chain(outbound: Leg = OUTBOUND, *inbound: Leg, **cells: object) -> dict[str,
     return row | {"legs": len(inbound)} | cells
 
 
-def read(folder: Path, *rows: Mapping[str, object]) -> Imported:
+def read(folder: Path, *rows: Mapping[str, object]) -> Dataset:
     pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(folder / FILE, index=False)
     return read_cargo2000(folder)
 
@@ -88,26 +88,26 @@ def numbered(count: int) -> list[dict[str, object]]:
     ]
 
 
-def scans(imported: Imported, shipment_id: str = "31") -> pd.DataFrame:
-    found = imported.events[imported.events["shipment_id"] == shipment_id]
-    return found.set_index(found["raw_code"].fillna("booking"))
+def scans(dataset: Dataset, shipment_id: str = "31") -> pd.DataFrame:
+    events = dataset.events[dataset.events["shipment_id"] == shipment_id]
+    return events.set_index(events["raw_code"].fillna("booking"))
 
 
-def moment(imported: Imported, code: str, column: str = "occurred_at") -> pd.Timestamp:
+def moment(dataset: Dataset, code: str, column: str = "occurred_at") -> pd.Timestamp:
     """A time of one scan, in UTC without a zone."""
-    return pd.Timestamp(str(scans(imported).loc[code, column])).tz_localize(None)
+    return pd.Timestamp(str(scans(dataset).loc[code, column])).tz_localize(None)
 
 
-def minutes_after_booking(imported: Imported, shipment_id: str = "31") -> dict[str, int]:
-    at = scans(imported, shipment_id)["occurred_at"]
+def minutes_after_booking(dataset: Dataset, shipment_id: str = "31") -> dict[str, int]:
+    at = scans(dataset, shipment_id)["occurred_at"]
     return {
         str(code): round((when - at["booking"]).total_seconds() / 60) for code, when in at.items()
     }
 
 
 def test_the_outbound_leg_is_the_shipment_and_each_of_its_steps_a_scan(tmp_path: Path) -> None:
-    imported = read(tmp_path, chain())
-    outbound = scans(imported).filter(regex="^(booking|o_)", axis=0)
+    dataset = read(tmp_path, chain())
+    outbound = scans(dataset).filter(regex="^(booking|o_)", axis=0)
     assert dict(zip(outbound.index, outbound["event_code"], strict=True)) == {
         "booking": "order_created",
         "o_rcs": "accepted",
@@ -115,7 +115,7 @@ def test_the_outbound_leg_is_the_shipment_and_each_of_its_steps_a_scan(tmp_path:
         "o_rcf_1": "arrived_at_delivery_depot",
         "o_dlv": "delivered",
     }
-    passed = minutes_after_booking(imported)
+    passed = minutes_after_booking(dataset)
     assert {code: passed[code] for code in outbound.index} == {
         "booking": 0,
         "o_rcs": 250,
@@ -127,17 +127,17 @@ def test_the_outbound_leg_is_the_shipment_and_each_of_its_steps_a_scan(tmp_path:
 
 
 def test_only_the_arrival_of_the_last_flight_is_at_the_airport_of_delivery(tmp_path: Path) -> None:
-    imported = read(tmp_path, chain({**OUTBOUND, **SECOND}))
-    codes = scans(imported)["event_code"]
+    dataset = read(tmp_path, chain({**OUTBOUND, **SECOND}))
+    codes = scans(dataset)["event_code"]
     assert (codes["o_rcf_1"], codes["o_rcf_2"]) == ("linehaul_arrived", "arrived_at_delivery_depot")
-    assert imported.shipments["destination_region"].item() == "903"
-    assert imported.shipments["service_level"].item() == "one_transfer"
+    assert dataset.shipments["destination_region"].item() == "903"
+    assert dataset.shipments["service_level"].item() == "one_transfer"
 
 
 def test_inbound_legs_end_at_the_booking_and_are_learned_with_it(tmp_path: Path) -> None:
     slow = {**INBOUND, "legid": 12, "dlv_e": 160}
-    imported = read(tmp_path, chain(OUTBOUND, INBOUND, slow))
-    passed = minutes_after_booking(imported)
+    dataset = read(tmp_path, chain(OUTBOUND, INBOUND, slow))
+    passed = minutes_after_booking(dataset)
     assert {code: at for code, at in passed.items() if code.startswith("i1")} == {
         "i1_rcs": -410,
         "i1_dep_1": -340,
@@ -145,12 +145,12 @@ def test_inbound_legs_end_at_the_booking_and_are_learned_with_it(tmp_path: Path)
         "i1_dlv": -100,
     }
     assert passed["i2_dlv"] == 0
-    inbound = scans(imported).filter(regex="^i", axis=0)
+    inbound = scans(dataset).filter(regex="^i", axis=0)
     assert set(inbound["event_code"]) == {"info"}
     assert (
-        inbound["received_at"].dt.tz_localize(None) == moment(imported, "booking", "received_at")
+        inbound["received_at"].dt.tz_localize(None) == moment(dataset, "booking", "received_at")
     ).all()
-    assert imported.shipments[["package_count", "has_several_origins"]].to_numpy().tolist() == [
+    assert dataset.shipments[["package_count", "has_several_origins"]].to_numpy().tolist() == [
         [2, True]
     ]
 
@@ -158,18 +158,20 @@ def test_inbound_legs_end_at_the_booking_and_are_learned_with_it(tmp_path: Path)
 def test_an_inbound_delivery_is_nobodys_arrival_and_nothing_is_known_before_the_booking(
     tmp_path: Path,
 ) -> None:
-    imported = read(tmp_path, chain())
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
-    booked_at = np.datetime64(moment(imported, "booking", "received_at"), "us")
-    known = Outcomes.at(timelines, booked_at)
-    assert np.isnat(known.arrived_at).all()
-    lessons = snapshots_to_learn(timelines, timelines.received_at.max())
-    assert lessons.moments.as_of.min() == booked_at
-    assert lessons.kind[np.argmin(lessons.moments.as_of)] == PURCHASE
-    judged = snapshots_to_judge(timelines, np.datetime64("2000-01-01"), np.datetime64("2002-01-01"))
+    dataset = read(tmp_path, chain())
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+    booked_at = np.datetime64(moment(dataset, "booking", "received_at"), "us")
+    outcomes = Outcomes.at(timelines, booked_at)
+    assert np.isnat(outcomes.arrived_at).all()
+    training = training_snapshots(timelines, timelines.received_at.max())
+    assert training.pairs.as_of.min() == booked_at
+    assert training.moment[np.argmin(training.pairs.as_of)] == PURCHASE
+    judged = evaluation_snapshots(
+        timelines, np.datetime64("2000-01-01"), np.datetime64("2002-01-01")
+    )
     # The hand-over is the check-in of the outbound leg, not that of an inbound one.
     assert judged.features.numbers["handling_days"][
-        list(judged.kind).index("handover")
+        list(judged.moment).index("handover")
     ] == pytest.approx(250 / 1440)
 
 
@@ -179,27 +181,27 @@ def test_an_inbound_delivery_is_nobodys_arrival_and_nothing_is_known_before_the_
 def test_late_by_the_promised_day_is_longer_than_planned_by_a_minute(
     tmp_path: Path, effective: int, is_late: bool
 ) -> None:
-    imported = read(tmp_path, chain({**OUTBOUND, "dlv_e": effective}))
+    dataset = read(tmp_path, chain({**OUTBOUND, "dlv_e": effective}))
     assert (
-        moment(imported, "o_dlv").normalize() > imported.shipments["promised_on"].iloc[0]
+        moment(dataset, "o_dlv").normalize() > dataset.shipments["promised_on"].iloc[0]
     ) == is_late
 
 
 def test_the_order_of_the_file_is_the_order_of_days_and_plans_end_a_minute_before_midnight(
     tmp_path: Path,
 ) -> None:
-    imported = read(tmp_path, *numbered(2 * ROWS_A_DAY + 1))
-    booked = imported.shipments["ordered_at"]
+    dataset = read(tmp_path, *numbered(2 * ROWS_A_DAY + 1))
+    booked = dataset.shipments["ordered_at"]
     first = booked.dt.normalize() - pd.Timestamp("2001-01-01", tz="UTC")
     assert list(first.dt.days) == [0] * ROWS_A_DAY + [1] * ROWS_A_DAY + [2]
     planned = pd.Series([1440 + 37 * number for number in range(len(booked))])
     planned_end = booked + pd.to_timedelta(planned, unit="min")
     assert (planned_end.dt.strftime("%H:%M") == "23:59").all()
     assert (
-        planned_end.dt.tz_localize(None).dt.normalize() == imported.shipments["promised_on"]
+        planned_end.dt.tz_localize(None).dt.normalize() == dataset.shipments["promised_on"]
     ).all()
-    assert imported.notes["synthetic_times"] == len(imported.events)
-    assert imported.events["is_received_at_assumed"].all()
+    assert dataset.warnings["synthetic_times"] == len(dataset.events)
+    assert dataset.events["is_received_at_assumed"].all()
 
 
 @pytest.mark.parametrize(
@@ -227,17 +229,17 @@ def test_a_row_that_cannot_be_right_is_put_aside_and_moves_no_other(
 ) -> None:
     rows = numbered(5)
     before = read(tmp_path, *rows)
-    imported = read(tmp_path, *rows[:3], {**rows[3], **cells}, rows[4])
-    assert imported.rejected() == {reason: 1}
-    assert list(imported.quarantine["row"]) == [3]
-    kept = before.events[before.events["shipment_id"] != "103"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(imported.events, kept)
+    dataset = read(tmp_path, *rows[:3], {**rows[3], **cells}, rows[4])
+    assert dataset.rejected() == {reason: 1}
+    assert list(dataset.quarantine["row"]) == [3]
+    expected = before.events[before.events["shipment_id"] != "103"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(dataset.events, expected)
 
 
 def test_what_cannot_be_read_is_named_by_its_column(tmp_path: Path) -> None:
-    imported = read(tmp_path, chain(o_rcs_e="soon", i1_hops="x"))
-    assert imported.quarantine["content"].tolist() == ["31,i1_hops=x o_rcs_e=soon"]
-    assert len(imported.shipments) == 0
+    dataset = read(tmp_path, chain(o_rcs_e="soon", i1_hops="x"))
+    assert dataset.quarantine["content"].tolist() == ["31,i1_hops=x o_rcs_e=soon"]
+    assert len(dataset.shipments) == 0
 
 
 @pytest.mark.parametrize("absent", ["", "?", "0"])
@@ -253,12 +255,12 @@ def test_a_step_that_is_not_there_may_be_written_in_three_ways(tmp_path: Path, a
 
 
 def test_a_route_with_a_gap_is_kept_and_counted(tmp_path: Path) -> None:
-    imported = read(
+    dataset = read(
         tmp_path, chain({**OUTBOUND, **SECOND, "dep_2_place": 999}, {**INBOUND, "rcf_1_place": 701})
     )
-    assert imported.rejected() == {}
-    assert imported.notes["legs_that_change_airport_between_flights"] == 1
-    assert imported.notes["inbound_legs_that_end_elsewhere"] == 1
+    assert dataset.rejected() == {}
+    assert dataset.warnings["legs_that_change_airport_between_flights"] == 1
+    assert dataset.warnings["inbound_legs_that_end_elsewhere"] == 1
 
 
 @pytest.mark.parametrize(
@@ -302,8 +304,8 @@ def test_a_line_with_a_wrong_number_of_fields_is_put_aside(tmp_path: Path) -> No
 
 
 def test_a_file_without_rows_holds_no_shipments(tmp_path: Path) -> None:
-    imported = read(tmp_path)
-    assert (len(imported.shipments), len(imported.events)) == (0, 0)
+    dataset = read(tmp_path)
+    assert (len(dataset.shipments), len(dataset.events)) == (0, 0)
 
 
 def test_a_missing_file_or_column_is_named(tmp_path: Path) -> None:
@@ -316,10 +318,10 @@ def test_a_missing_file_or_column_is_named(tmp_path: Path) -> None:
 
 
 def test_every_real_chain_is_read(eta_data: Path) -> None:
-    imported = bootstrap.SOURCES["cargo2000"](eta_data / "cargo2000")
-    assert imported.rejected() == {}
-    assert len(imported.shipments) == 3_942
-    milestones = imported.events[imported.events["raw_code"].notna()]
+    dataset = bootstrap.SOURCES["cargo2000"](eta_data / "cargo2000")
+    assert dataset.rejected() == {}
+    assert len(dataset.shipments) == 3_942
+    milestones = dataset.events[dataset.events["raw_code"].notna()]
     assert len(milestones) == 56_082
     assert (
         len(
@@ -329,7 +331,7 @@ def test_every_real_chain_is_read(eta_data: Path) -> None:
         )
         == 11_874
     )
-    assert imported.events["event_code"].value_counts().to_dict() == {
+    assert dataset.events["event_code"].value_counts().to_dict() == {
         "info": 36_572,
         "linehaul_departed": 5_813,
         "order_created": 3_942,
@@ -338,7 +340,7 @@ def test_every_real_chain_is_read(eta_data: Path) -> None:
         "delivered": 3_942,
         "linehaul_arrived": 1_871,
     }
-    assert imported.notes == {
+    assert dataset.warnings == {
         "synthetic_times": 60_024,
         "received_at_assumed": 60_024,
         "inbound_milestones_as_info": 36_572,
@@ -346,8 +348,8 @@ def test_every_real_chain_is_read(eta_data: Path) -> None:
         "legs_that_change_airport_between_flights": 3,
         "inbound_legs_that_end_elsewhere": 0,
     }
-    delivered = imported.events[imported.events["event_code"] == "delivered"].merge(
-        imported.shipments, on="shipment_id"
+    delivered = dataset.events[dataset.events["event_code"] == "delivered"].merge(
+        dataset.shipments, on="shipment_id"
     )
     late = delivered["occurred_at"].dt.tz_localize(None).dt.normalize() > delivered["promised_on"]
     assert late.mean() == pytest.approx(0.2803, abs=1e-4)

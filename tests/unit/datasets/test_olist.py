@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from eta.datasets.base import Imported
-from eta.datasets.olist import EVENT_OF_STAMP, ZONE, read_olist
+from eta.datasets.base import Dataset
+from eta.datasets.olist import EVENT_OF_TIMESTAMP, ZONE, read_olist
 from eta.domain.errors import SourceRejected
 from eta.domain.vocabulary import EventCode
 from support.olist_files import (
@@ -21,7 +21,7 @@ from support.olist_files import (
     PRODUCTS,
     PURCHASED,
     SELLERS,
-    STATUS_OF_STAMP,
+    STATUS_OF_TIMESTAMP,
     read,
     write_olist,
 )
@@ -144,7 +144,7 @@ SMALL: dict[str, list[Cells]] = {
 }
 
 
-def small(folder: Path, **changes: list[Cells]) -> Imported:
+def small(folder: Path, **changes: list[Cells]) -> Dataset:
     """What the importer makes of two orders; ``changes`` replace the rows of files, by the middle of their names."""
     for name, rows in SMALL.items():
         pd.DataFrame(changes.get(name.split("_")[-2], rows)).to_csv(folder / name, index=False)
@@ -168,13 +168,13 @@ def items(*lines: tuple[object, str, str], order_id: str = "o1") -> list[Cells]:
     ]
 
 
-def parcel(imported: Imported, order_id: str = "o1") -> pd.Series:
-    return next(row for _, row in imported.shipments.iterrows() if row["shipment_id"] == order_id)
+def parcel(dataset: Dataset, order_id: str = "o1") -> pd.Series:
+    return next(row for _, row in dataset.shipments.iterrows() if row["shipment_id"] == order_id)
 
 
-def scans(imported: Imported, order_id: str = "o1") -> dict[str, str]:
+def scans(dataset: Dataset, order_id: str = "o1") -> dict[str, str]:
     """Event code -> moment in UTC, of one order."""
-    events = imported.events[imported.events["shipment_id"] == order_id]
+    events = dataset.events[dataset.events["shipment_id"] == order_id]
     assert events["event_code"].is_unique
     return dict(
         zip(
@@ -215,7 +215,7 @@ def unspoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def before(unspoilt: Path) -> Imported:
+def before(unspoilt: Path) -> Dataset:
     """What the importer makes of forty orders before a test spoils them."""
     return read_olist(unspoilt)
 
@@ -227,15 +227,15 @@ def forty(unspoilt: Path, tmp_path: Path) -> Path:
 
 
 def test_the_stamps_of_an_order_are_its_scans_in_the_declared_zone(tmp_path: Path) -> None:
-    imported = small(tmp_path)
-    assert imported.zone == ZONE
-    assert scans(imported) == {
+    dataset = small(tmp_path)
+    assert dataset.zone == ZONE
+    assert scans(dataset) == {
         "order_created": "2018-03-01 13:00:00",
         "order_approved": "2018-03-01 15:30:00",
         "accepted": "2018-03-03 12:00:00",
         "delivered": "2018-03-10 21:45:10",
     }
-    assert scans(imported, "o2") == {"order_created": "2018-03-02 11:00:00"}
+    assert scans(dataset, "o2") == {"order_created": "2018-03-02 11:00:00"}
 
 
 def test_every_scan_is_marked_as_received_when_it_happened_for_want_of_better(
@@ -255,9 +255,9 @@ def test_every_scan_is_marked_as_received_when_it_happened_for_want_of_better(
     ],
 )
 def test_summer_time_is_told_from_winter_time(tmp_path: Path, wall: str, utc: str) -> None:
-    imported = small(tmp_path, orders=[order(1, **{PURCHASED: wall})])
-    assert scans(imported, "o2")["order_created"] == utc
-    assert imported.notes[f"ambiguous_{PURCHASED}"] == 0
+    dataset = small(tmp_path, orders=[order(1, **{PURCHASED: wall})])
+    assert scans(dataset, "o2")["order_created"] == utc
+    assert dataset.warnings[f"ambiguous_{PURCHASED}"] == 0
 
 
 @pytest.mark.parametrize(
@@ -273,29 +273,29 @@ def test_summer_time_is_told_from_winter_time(tmp_path: Path, wall: str, utc: st
 def test_a_purchase_at_a_time_that_comes_twice_or_never_is_kept_and_counted(
     tmp_path: Path, wall: str, utc: str
 ) -> None:
-    imported = small(tmp_path, orders=[order(), order(1, **{PURCHASED: wall})])
-    assert scans(imported, "o2")["order_created"] == utc
-    assert parcel(imported, "o2")["ordered_at"] == pd.Timestamp(utc, tz="UTC")
-    assert imported.notes[f"ambiguous_{PURCHASED}"] == 1
-    assert imported.rejected() == WEIGHTLESS
+    dataset = small(tmp_path, orders=[order(), order(1, **{PURCHASED: wall})])
+    assert scans(dataset, "o2")["order_created"] == utc
+    assert parcel(dataset, "o2")["ordered_at"] == pd.Timestamp(utc, tz="UTC")
+    assert dataset.warnings[f"ambiguous_{PURCHASED}"] == 1
+    assert dataset.rejected() == WEIGHTLESS
 
 
 def test_the_promise_is_a_date(tmp_path: Path) -> None:
-    imported = small(
+    dataset = small(
         tmp_path,
         orders=[
             order(order_estimated_delivery_date="2018-03-20 17:00:00"),
             order(1, order_estimated_delivery_date=""),
         ],
     )
-    assert parcel(imported)["promised_on"] == pd.Timestamp("2018-03-20")
-    assert pd.isna(parcel(imported, "o2")["promised_on"])
+    assert parcel(dataset)["promised_on"] == pd.Timestamp("2018-03-20")
+    assert pd.isna(parcel(dataset, "o2")["promised_on"])
 
 
 def test_a_parcel_goes_from_its_seller_to_its_customer(tmp_path: Path) -> None:
-    found = parcel(small(tmp_path), "o2")
+    shipment = parcel(small(tmp_path), "o2")
     assert list(
-        found[
+        shipment[
             [
                 "origin_country",
                 "origin_region",
@@ -306,7 +306,7 @@ def test_a_parcel_goes_from_its_seller_to_its_customer(tmp_path: Path) -> None:
         ]
     ) == ["BR", "MG", "30110", -19.9, -43.9]
     assert list(
-        found[
+        shipment[
             [
                 "destination_country",
                 "destination_region",
@@ -315,72 +315,74 @@ def test_a_parcel_goes_from_its_seller_to_its_customer(tmp_path: Path) -> None:
             ]
         ]
     ) == ["BR", "AM", "69005", -3.1]
-    assert not found["has_several_origins"]
+    assert not shipment["has_several_origins"]
 
 
 def test_an_order_of_several_sellers_is_marked_and_leaves_from_the_seller_of_its_first_item(
     tmp_path: Path,
 ) -> None:
     # The number of the item decides, as a number, and not the place of its line.
-    imported = small(
+    dataset = small(
         tmp_path,
         items=[
             *items((10, "p1", "s1"), (2, "p2", "s2")),
             *items((1, "p1", "s1"), (2, "p2", "s1"), order_id="o2"),
         ],
     )
-    assert parcel(imported)["origin_region"] == "SP"
-    assert parcel(imported)["has_several_origins"]
-    assert not parcel(imported, "o2")["has_several_origins"]
-    assert imported.notes["several_origins"] == 1
-    assert len(imported.shipments) == 2
+    assert parcel(dataset)["origin_region"] == "SP"
+    assert parcel(dataset)["has_several_origins"]
+    assert not parcel(dataset, "o2")["has_several_origins"]
+    assert dataset.warnings["several_origins"] == 1
+    assert len(dataset.shipments) == 2
 
 
 def test_the_items_of_an_order_are_stacked_into_one_parcel(tmp_path: Path) -> None:
-    found = parcel(small(tmp_path, items=items((1, "p1", "s1"), (2, "p1", "s1"), (3, "p2", "s1"))))
-    assert found["weight_kg"] == pytest.approx(3.25)
-    assert list(found[["length_cm", "width_cm", "height_cm"]]) == [30, 40, 25]
-    assert found["price"] == pytest.approx(31.5)
+    shipment = parcel(
+        small(tmp_path, items=items((1, "p1", "s1"), (2, "p1", "s1"), (3, "p2", "s1")))
+    )
+    assert shipment["weight_kg"] == pytest.approx(3.25)
+    assert list(shipment[["length_cm", "width_cm", "height_cm"]]) == [30, 40, 25]
+    assert shipment["price"] == pytest.approx(31.5)
 
 
 @pytest.mark.parametrize("product", ["weightless", "zero", "unknown"])
 def test_a_weight_that_one_item_lacks_is_missing_for_the_whole_parcel(
     tmp_path: Path, product: str
 ) -> None:
-    imported = small(
+    dataset = small(
         tmp_path,
         items=[*items((1, "p1", "s1"), (2, product, "s1")), *items((1, "p1", "s1"), order_id="o2")],
     )
-    assert pd.isna(parcel(imported)["weight_kg"])
-    assert parcel(imported, "o2")["weight_kg"] == 1.5
-    assert imported.notes["no_weight"] == 1
+    assert pd.isna(parcel(dataset)["weight_kg"])
+    assert parcel(dataset, "o2")["weight_kg"] == 1.5
+    assert dataset.warnings["no_weight"] == 1
 
 
 def test_a_weight_no_parcel_can_have_is_rejected_and_the_parcel_kept(tmp_path: Path) -> None:
-    imported = small(tmp_path, items=items((1, "anvil", "s1")))
-    assert pd.isna(parcel(imported)["weight_kg"])
-    assert imported.rejected() == {"weight_above_limit": 1} | WEIGHTLESS
+    dataset = small(tmp_path, items=items((1, "anvil", "s1")))
+    assert pd.isna(parcel(dataset)["weight_kg"])
+    assert dataset.rejected() == {"weight_above_limit": 1} | WEIGHTLESS
 
 
 def test_an_order_without_items_is_kept_without_an_origin(tmp_path: Path) -> None:
-    imported = small(tmp_path, items=items((1, "p1", "s1")))
-    found = parcel(imported, "o2")
-    assert found[["origin_region", "weight_kg", "price"]].isna().all()
-    assert found["destination_region"] == "AM"
-    assert not found["has_several_origins"]
-    assert imported.notes["no_items"] == 1
+    dataset = small(tmp_path, items=items((1, "p1", "s1")))
+    shipment = parcel(dataset, "o2")
+    assert shipment[["origin_region", "weight_kg", "price"]].isna().all()
+    assert shipment["destination_region"] == "AM"
+    assert not shipment["has_several_origins"]
+    assert dataset.warnings["no_items"] == 1
 
 
 @pytest.mark.parametrize("status", ["canceled", "unavailable"])
 def test_the_wait_for_a_given_up_order_ends_at_the_end_of_the_data(
     tmp_path: Path, status: str
 ) -> None:
-    imported = small(tmp_path, orders=[order(), order(1, order_status=status)])
-    assert scans(imported, "o2") == {
+    dataset = small(tmp_path, orders=[order(), order(1, order_status=status)])
+    assert scans(dataset, "o2") == {
         "order_created": "2018-03-02 11:00:00",
-        "cancelled": scans(imported)["delivered"],
+        "cancelled": scans(dataset)["delivered"],
     }
-    assert imported.notes["given_up_at_end_of_data"] == 1
+    assert dataset.warnings["abandoned_at_end_of_data"] == 1
 
 
 @pytest.mark.parametrize(
@@ -396,9 +398,9 @@ def test_the_wait_for_a_given_up_order_ends_at_the_end_of_the_data(
 def test_no_other_order_is_given_up_and_no_delivered_one(
     tmp_path: Path, cells: dict[str, str]
 ) -> None:
-    imported = small(tmp_path, orders=[order(), order(1, **cells)])
-    assert EventCode.CANCELLED not in set(imported.events["event_code"])
-    assert imported.notes["given_up_at_end_of_data"] == 0
+    dataset = small(tmp_path, orders=[order(), order(1, **cells)])
+    assert EventCode.CANCELLED not in set(dataset.events["event_code"])
+    assert dataset.warnings["abandoned_at_end_of_data"] == 0
 
 
 def test_a_place_is_the_median_of_its_points(tmp_path: Path) -> None:
@@ -407,9 +409,9 @@ def test_a_place_is_the_median_of_its_points(tmp_path: Path) -> None:
         {"geolocation_zip_code_prefix": "01001", "geolocation_lat": lat, "geolocation_lng": lng}
         for lat, lng in points
     ]
-    found = parcel(small(tmp_path, geolocation=rows))
-    assert list(found[["destination_latitude", "destination_longitude"]]) == [-23.50, -46.60]
-    assert pd.isna(found["origin_latitude"])
+    shipment = parcel(small(tmp_path, geolocation=rows))
+    assert list(shipment[["destination_latitude", "destination_longitude"]]) == [-23.50, -46.60]
+    assert pd.isna(shipment["origin_latitude"])
 
 
 @pytest.mark.parametrize(
@@ -474,7 +476,7 @@ def test_a_file_that_is_no_such_csv_is_named(forty: Path, content: bytes) -> Non
     ],
 )
 def test_how_the_files_are_written_down_does_not_matter(
-    forty: Path, before: Imported, change: Callable[[bytes], bytes]
+    forty: Path, before: Dataset, change: Callable[[bytes], bytes]
 ) -> None:
     for path in forty.iterdir():
         path.write_bytes(change(path.read_bytes()))
@@ -485,9 +487,12 @@ def test_how_the_files_are_written_down_does_not_matter(
 
 
 @pytest.mark.parametrize(
-    ("stamp", "value"),
+    ("timestamp", "value"),
     [
-        *((stamp, b"yesterday") for stamp in (*EVENT_OF_STAMP, "order_estimated_delivery_date")),
+        *(
+            (timestamp, b"yesterday")
+            for timestamp in (*EVENT_OF_TIMESTAMP, "order_estimated_delivery_date")
+        ),
         *(
             ("order_approved_at", value)
             for value in (
@@ -500,24 +505,28 @@ def test_how_the_files_are_written_down_does_not_matter(
     ],
 )
 def test_an_unreadable_stamp_is_put_aside_as_it_was_written_and_costs_only_itself(
-    forty: Path, before: Imported, stamp: str, value: bytes
+    forty: Path, before: Dataset, timestamp: str, value: bytes
 ) -> None:
-    edit(forty, ORDERS, replaced(3, field(list(read(forty / ORDERS).columns).index(stamp), value)))
-    imported = read_olist(forty)
+    edit(
+        forty,
+        ORDERS,
+        replaced(3, field(list(read(forty / ORDERS).columns).index(timestamp), value)),
+    )
+    dataset = read_olist(forty)
     spoilt = read(forty / ORDERS)["order_id"][2]
-    put_aside = imported.quarantine[imported.quarantine["reason"] == f"unreadable_{stamp}"]
-    assert list(put_aside["file"]) == [ORDERS]
-    assert put_aside["content"].item() == f"{spoilt},{value.decode()}"
-    lost = {EVENT_OF_STAMP[stamp]} if stamp in EVENT_OF_STAMP else set()
-    if stamp == PURCHASED:
-        assert spoilt not in set(imported.shipments["shipment_id"])
+    quarantined = dataset.quarantine[dataset.quarantine["reason"] == f"unreadable_{timestamp}"]
+    assert list(quarantined["file"]) == [ORDERS]
+    assert quarantined["content"].item() == f"{spoilt},{value.decode()}"
+    lost = {EVENT_OF_TIMESTAMP[timestamp]} if timestamp in EVENT_OF_TIMESTAMP else set()
+    if timestamp == PURCHASED:
+        assert spoilt not in set(dataset.shipments["shipment_id"])
     else:
-        assert set(scans(before, spoilt)) - set(scans(imported, spoilt)) == {
+        assert set(scans(before, spoilt)) - set(scans(dataset, spoilt)) == {
             code.value for code in lost
         }
     others = before.events[before.events["shipment_id"] != spoilt].reset_index(drop=True)
     pd.testing.assert_frame_equal(
-        imported.events[imported.events["shipment_id"] != spoilt].reset_index(drop=True), others
+        dataset.events[dataset.events["shipment_id"] != spoilt].reset_index(drop=True), others
     )
 
 
@@ -546,54 +555,54 @@ def test_an_unreadable_stamp_is_put_aside_as_it_was_written_and_costs_only_itsel
     ],
 )
 def test_a_spoilt_order_is_counted_by_its_reason_and_the_rest_survive(
-    forty: Path, before: Imported, change: Callable[[list[bytes]], list[bytes]], reason: str
+    forty: Path, before: Dataset, change: Callable[[list[bytes]], list[bytes]], reason: str
 ) -> None:
     edit(forty, ORDERS, change)
     rows_in_file = len((forty / ORDERS).read_bytes().splitlines()) - 1
-    imported = read_olist(forty)
-    assert imported.rejected()[reason] == 1
-    assert len(imported.shipments) + 1 == rows_in_file
-    kept = set(imported.shipments["shipment_id"])
-    assert len(kept) == len(imported.shipments)
-    assert kept <= set(before.shipments["shipment_id"])
+    dataset = read_olist(forty)
+    assert dataset.rejected()[reason] == 1
+    assert len(dataset.shipments) + 1 == rows_in_file
+    imported_ids = set(dataset.shipments["shipment_id"])
+    assert len(imported_ids) == len(dataset.shipments)
+    assert imported_ids <= set(before.shipments["shipment_id"])
     pd.testing.assert_frame_equal(
-        imported.events,
-        before.events[before.events["shipment_id"].isin(kept)].reset_index(drop=True),
+        dataset.events,
+        before.events[before.events["shipment_id"].isin(imported_ids)].reset_index(drop=True),
     )
 
 
-def test_the_first_of_two_rows_of_one_order_counts(forty: Path, before: Imported) -> None:
+def test_the_first_of_two_rows_of_one_order_counts(forty: Path, before: Dataset) -> None:
     edit(
         forty, ORDERS, lambda lines: [*lines[:-1], field(3, b"2018-01-01 00:00:00")(lines[1]), b""]
     )
-    imported = read_olist(forty)
-    assert imported.rejected() == {"order_id_comes_twice": 1}
-    pd.testing.assert_frame_equal(imported.events, before.events)
-    assert "2018-01-01 00:00:00" in imported.quarantine["content"].item()
+    dataset = read_olist(forty)
+    assert dataset.rejected() == {"order_id_comes_twice": 1}
+    pd.testing.assert_frame_equal(dataset.events, before.events)
+    assert "2018-01-01 00:00:00" in dataset.quarantine["content"].item()
 
 
 @pytest.mark.parametrize(
     ("file", "key"), [(PRODUCTS, "product_id"), (CUSTOMERS, "customer_id"), (SELLERS, "seller_id")]
 )
 def test_a_row_that_comes_twice_multiplies_no_parcel(
-    forty: Path, before: Imported, file: str, key: str
+    forty: Path, before: Dataset, file: str, key: str
 ) -> None:
     edit(forty, file, lambda lines: [*lines[:-1], lines[1], b""])
-    imported = read_olist(forty)
-    pd.testing.assert_frame_equal(imported.shipments, before.shipments)
-    assert imported.rejected() == {f"{key}_comes_twice": 1}
+    dataset = read_olist(forty)
+    pd.testing.assert_frame_equal(dataset.shipments, before.shipments)
+    assert dataset.rejected() == {f"{key}_comes_twice": 1}
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_line_with_a_wrong_number_of_fields_is_put_aside_as_it_stands(
-    forty: Path, before: Imported, file: str
+    forty: Path, before: Dataset, file: str
 ) -> None:
     edit(forty, file, lambda lines: [*lines[:2], b"half a line", *lines[2:]])
-    imported = read_olist(forty)
-    assert imported.rejected() == {"wrong_number_of_fields": 1}
-    assert imported.quarantine[["file", "content"]].values.tolist() == [[file, "half a line"]]
-    pd.testing.assert_frame_equal(imported.shipments, before.shipments)
-    pd.testing.assert_frame_equal(imported.events, before.events)
+    dataset = read_olist(forty)
+    assert dataset.rejected() == {"wrong_number_of_fields": 1}
+    assert dataset.quarantine[["file", "content"]].values.tolist() == [[file, "half a line"]]
+    pd.testing.assert_frame_equal(dataset.shipments, before.shipments)
+    pd.testing.assert_frame_equal(dataset.events, before.events)
 
 
 def test_an_item_of_no_order_is_counted(forty: Path) -> None:
@@ -616,49 +625,49 @@ def test_no_order_is_lost_unseen_however_spoilt_the_file(forty: Path) -> None:
     }.items():
         edit(forty, ORDERS, replaced(number, change))
     rows_in_file = sum(1 for line in (forty / ORDERS).read_bytes().splitlines() if line) - 1
-    imported = read_olist(forty)
-    costly = imported.quarantine[
-        (imported.quarantine["file"] == ORDERS) & imported.quarantine["reason"].isin(COST_AN_ORDER)
+    dataset = read_olist(forty)
+    costly = dataset.quarantine[
+        (dataset.quarantine["file"] == ORDERS) & dataset.quarantine["reason"].isin(COST_AN_ORDER)
     ]
     assert len(costly) == 7
-    assert len(imported.shipments) + len(costly) == rows_in_file
+    assert len(dataset.shipments) + len(costly) == rows_in_file
 
 
 def test_made_up_orders_have_the_oddities_of_real_ones(orders: Path) -> None:
-    imported = read_olist(orders)
-    assert len(imported.shipments) == 600
-    assert imported.rejected() == {}
+    dataset = read_olist(orders)
+    assert len(dataset.shipments) == 600
+    assert dataset.rejected() == {}
     assert all(
-        imported.notes[note]
-        for note in ("several_origins", "no_items", "no_weight", "given_up_at_end_of_data")
+        dataset.warnings[warning]
+        for warning in ("several_origins", "no_items", "no_weight", "abandoned_at_end_of_data")
     )
-    assert imported.shipments["destination_region"].nunique() == 7
-    assert set(STATUS_OF_STAMP) == set(EVENT_OF_STAMP)
+    assert dataset.shipments["destination_region"].nunique() == 7
+    assert set(STATUS_OF_TIMESTAMP) == set(EVENT_OF_TIMESTAMP)
 
 
 def test_every_real_order_is_read_or_rejected(eta_data: Path) -> None:
-    imported = read_olist(eta_data / "olist")
-    assert imported.rejected() == {}
-    assert set(imported.shipments["shipment_id"]) == set(
+    dataset = read_olist(eta_data / "olist")
+    assert dataset.rejected() == {}
+    assert set(dataset.shipments["shipment_id"]) == set(
         read(eta_data / "olist" / ORDERS)["order_id"]
     )
-    assert len(imported.shipments) == 31_839
-    assert imported.notes["several_origins"] == 374
+    assert len(dataset.shipments) == 31_839
+    assert dataset.warnings["several_origins"] == 374
 
 
 @pytest.mark.parametrize(
-    "stamp", ["9999-01-01 00:00:00", "2019-12-31 00:00:00", "2001-01-01 00:00:00"]
+    "timestamp", ["9999-01-01 00:00:00", "2019-12-31 00:00:00", "2001-01-01 00:00:00"]
 )
 def test_a_stamp_far_from_the_purchase_is_put_aside_and_the_order_kept(
-    tmp_path: Path, stamp: str
+    tmp_path: Path, timestamp: str
 ) -> None:
-    imported = small(tmp_path, orders=[order(), order(1, order_delivered_customer_date=stamp)])
-    assert "delivered" not in scans(imported, "o2")
-    assert imported.rejected()["far_from_purchase_order_delivered_customer_date"] == 1
+    dataset = small(tmp_path, orders=[order(), order(1, order_delivered_customer_date=timestamp)])
+    assert "delivered" not in scans(dataset, "o2")
+    assert dataset.rejected()["far_from_purchase_order_delivered_customer_date"] == 1
 
 
 @pytest.mark.parametrize("price", ["inf", "-1", "much"])
 def test_a_price_that_is_none_is_put_aside_and_the_order_kept(tmp_path: Path, price: str) -> None:
-    imported = small(tmp_path, items=[{**item, "price": price} for item in items((1, "p1", "s1"))])
-    assert pd.isna(parcel(imported)["price"])
-    assert imported.rejected()["unusable_price"] == 1
+    dataset = small(tmp_path, items=[{**item, "price": price} for item in items((1, "p1", "s1"))])
+    assert pd.isna(parcel(dataset)["price"])
+    assert dataset.rejected()["unusable_price"] == 1

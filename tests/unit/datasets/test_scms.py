@@ -10,8 +10,8 @@ import pytest
 from eta import bootstrap
 from eta.calendars.local_time import local_dates
 from eta.calendars.zones import zone_of
-from eta.datasets.base import Imported
-from eta.datasets.scms import COLUMNS, COUNTRY_OF_NAME, FILE, KNOWN_AHEAD_DAYS, read_scms
+from eta.datasets.base import Dataset
+from eta.datasets.scms import ASSUMED_LEAD_DAYS, COLUMNS, COUNTRY_OF_NAME, FILE, read_scms
 from eta.domain.errors import SourceRejected
 from eta.domain.vocabulary import TimezoneSource
 from eta.journey.examples import Outcomes
@@ -54,7 +54,7 @@ def line(cells: Cells) -> Cells:
     return {**LINE, **cells}
 
 
-def read(folder: Path, *rows: Cells) -> Imported:
+def read(folder: Path, *rows: Cells) -> Dataset:
     pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(folder / FILE, index=False)
     return read_scms(folder)
 
@@ -66,9 +66,9 @@ def several(count: int) -> list[Cells]:
     ]
 
 
-def scans(imported: Imported, shipment_id: str = "ASN-1") -> dict[str, tuple[str, str, bool]]:
+def scans(dataset: Dataset, shipment_id: str = "ASN-1") -> dict[str, tuple[str, str, bool]]:
     """Event code -> occurred, received (UTC) and whether the latter was assumed."""
-    events = imported.events[imported.events["shipment_id"] == shipment_id]
+    events = dataset.events[dataset.events["shipment_id"] == shipment_id]
     assert events["event_code"].is_unique
     at = {
         name: events[name].dt.strftime("%Y-%m-%d %H:%M") for name in ("occurred_at", "received_at")
@@ -82,13 +82,13 @@ def scans(imported: Imported, shipment_id: str = "ASN-1") -> dict[str, tuple[str
 def test_dates_are_noons_at_the_destination_and_the_record_says_when_a_delivery_was_known(
     tmp_path: Path,
 ) -> None:
-    imported = read(tmp_path, LINE)
-    assert scans(imported) == {
+    dataset = read(tmp_path, LINE)
+    assert scans(dataset) == {
         "order_created": ("2012-01-09 17:00", "2012-01-09 17:00", True),
         "order_approved": ("2012-02-29 17:00", "2012-02-29 17:00", True),
         "delivered": ("2012-05-15 16:00", "2012-05-20 16:00", False),
     }
-    shipment = imported.shipments.iloc[0]
+    shipment = dataset.shipments.iloc[0]
     assert list(shipment[["shipment_id", "order_id", "destination_country", "service_level"]]) == [
         "ASN-1",
         "SCMS-7",
@@ -102,35 +102,35 @@ def test_dates_are_noons_at_the_destination_and_the_record_says_when_a_delivery_
         99.5,
     ]
     assert shipment["promised_on"] == pd.Timestamp("2012-05-15")
-    assert imported.rejected() == {}
+    assert dataset.rejected() == {}
 
 
 def test_without_a_quote_the_order_to_the_vendor_is_the_order(tmp_path: Path) -> None:
-    imported = read(tmp_path, line({QUOTED: "Date Not Captured"}))
-    found = scans(imported)
+    dataset = read(tmp_path, line({QUOTED: "Date Not Captured"}))
+    by_shipment = scans(dataset)
     assert (
-        found["order_created"]
-        == found["order_approved"]
+        by_shipment["order_created"]
+        == by_shipment["order_approved"]
         == ("2012-02-29 17:00", "2012-02-29 17:00", True)
     )
-    assert imported.notes["order_from_vendor_date"] == 1
+    assert dataset.warnings["order_from_vendor_date"] == 1
 
 
 @pytest.mark.parametrize("nothing", ["Pre-PQ Process", "Date Not Captured", "N/A - From RDC", ""])
 def test_without_either_a_shipment_is_assumed_to_be_known_30_days_before_its_scheduled_day_begins(
     tmp_path: Path, nothing: str
 ) -> None:
-    imported = read(tmp_path, line({QUOTED: nothing, ORDERED: nothing}))
-    assert scans(imported)["order_created"] == ("2012-04-15 04:00", "2012-04-15 04:00", True)
-    assert "order_approved" not in scans(imported)
-    assert imported.notes["order_date_assumed"] == 1
-    assert imported.rejected() == {}
+    dataset = read(tmp_path, line({QUOTED: nothing, ORDERED: nothing}))
+    assert scans(dataset)["order_created"] == ("2012-04-15 04:00", "2012-04-15 04:00", True)
+    assert "order_approved" not in scans(dataset)
+    assert dataset.warnings["order_date_assumed"] == 1
+    assert dataset.rejected() == {}
 
 
 def test_the_first_instant_30_days_ahead_knows_the_shipment(tmp_path: Path) -> None:
-    imported = read(tmp_path, line(UNDATED))
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
-    begins = timelines.promised_on - np.timedelta64(KNOWN_AHEAD_DAYS, "D")
+    dataset = read(tmp_path, line(UNDATED))
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+    begins = timelines.promised_on - np.timedelta64(ASSUMED_LEAD_DAYS, "D")
     assert (
         local_dates(timelines.received_at[:1], timelines.zone.codes, timelines.zone.names) == begins
     )
@@ -138,15 +138,15 @@ def test_the_first_instant_30_days_ahead_knows_the_shipment(tmp_path: Path) -> N
 
 def test_the_lines_of_a_shipment_are_one_shipment(tmp_path: Path) -> None:
     other = line({"ID": 2, WEIGHT: "30.5", "Line Item Value": "0.5", SCHEDULED: "17-May-12"})
-    imported = read(tmp_path, LINE, other, line({"ID": 3, "ASN/DN #": "DN-2"}))
-    assert len(imported.shipments) == 2
-    first = imported.shipments.iloc[0]
+    dataset = read(tmp_path, LINE, other, line({"ID": 3, "ASN/DN #": "DN-2"}))
+    assert len(dataset.shipments) == 2
+    first = dataset.shipments.iloc[0]
     assert (first["weight_kg"], first["price"], first["promised_on"]) == (
         150.5,
         100.0,
         pd.Timestamp("2012-05-17"),
     )
-    assert imported.notes["several_lines"] == imported.notes["several_scheduled_dates"] == 1
+    assert dataset.warnings["several_lines"] == dataset.warnings["several_scheduled_dates"] == 1
 
 
 @pytest.mark.parametrize(
@@ -171,17 +171,21 @@ def test_a_weight_is_whole_or_missing(
     tmp_path: Path, weights: list[str], kilograms: float | None, reasons: dict[str, int]
 ) -> None:
     other = line({"ID": 9, "ASN/DN #": "DN-9", WEIGHT: "7"})
-    imported = read(
+    dataset = read(
         tmp_path,
         *(line({"ID": number, WEIGHT: text}) for number, text in enumerate(weights, start=1)),
         other,
     )
-    found = imported.shipments.set_index("shipment_id")["weight_kg"]
-    assert found["DN-9"] == 7.0
-    assert found["ASN-1"] == kilograms if kilograms is not None else pd.isna(found["ASN-1"])
-    assert imported.rejected() == reasons
-    assert imported.notes["no_weight"] == (kilograms is None)
-    assert imported.notes["heavier_than_a_parcel"] == (kilograms == 2500.0)
+    by_shipment = dataset.shipments.set_index("shipment_id")["weight_kg"]
+    assert by_shipment["DN-9"] == 7.0
+    assert (
+        by_shipment["ASN-1"] == kilograms
+        if kilograms is not None
+        else pd.isna(by_shipment["ASN-1"])
+    )
+    assert dataset.rejected() == reasons
+    assert dataset.warnings["no_weight"] == (kilograms is None)
+    assert dataset.warnings["heavier_than_a_parcel"] == (kilograms == 2500.0)
 
 
 @pytest.mark.parametrize(
@@ -207,12 +211,12 @@ def test_a_value_that_cannot_be_right_costs_only_itself(
 ) -> None:
     rows = several(4)
     before = read(tmp_path, *rows)
-    imported = read(tmp_path, *rows[:2], {**rows[2], **cells}, rows[3])
-    assert imported.rejected() == {reason: 1}
-    assert imported.quarantine["row"].item() == 2
-    assert all(str(value) in imported.quarantine["content"].item() for value in cells.values())
-    assert len(imported.shipments) == 4
-    others = imported.events[imported.events["shipment_id"] != "DN-2"].reset_index(drop=True)
+    dataset = read(tmp_path, *rows[:2], {**rows[2], **cells}, rows[3])
+    assert dataset.rejected() == {reason: 1}
+    assert dataset.quarantine["row"].item() == 2
+    assert all(str(value) in dataset.quarantine["content"].item() for value in cells.values())
+    assert len(dataset.shipments) == 4
+    others = dataset.events[dataset.events["shipment_id"] != "DN-2"].reset_index(drop=True)
     pd.testing.assert_frame_equal(
         others, before.events[before.events["shipment_id"] != "DN-2"].reset_index(drop=True)
     )
@@ -244,33 +248,33 @@ def test_a_line_of_no_shipment_is_put_aside_and_moves_no_other(
 ) -> None:
     rows = several(5)
     before = read(tmp_path, *rows)
-    imported = read(tmp_path, *rows[:2], {**rows[2], **cells}, *rows[3:])
-    assert imported.rejected() == {reason: rows_lost}
-    kept = {"DN-0", "DN-3", "DN-4"} | ({"DN-1"} if rows_lost == 1 else set())
-    assert set(imported.shipments["shipment_id"]) == kept
+    dataset = read(tmp_path, *rows[:2], {**rows[2], **cells}, *rows[3:])
+    assert dataset.rejected() == {reason: rows_lost}
+    expected_ids = {"DN-0", "DN-3", "DN-4"} | ({"DN-1"} if rows_lost == 1 else set())
+    assert set(dataset.shipments["shipment_id"]) == expected_ids
     pd.testing.assert_frame_equal(
-        imported.events,
-        before.events[before.events["shipment_id"].isin(kept)].reset_index(drop=True),
+        dataset.events,
+        before.events[before.events["shipment_id"].isin(expected_ids)].reset_index(drop=True),
     )
 
 
 def test_what_was_recorded_before_it_happened_is_kept_and_counted(tmp_path: Path) -> None:
-    imported = read(tmp_path, line({RECORDED: "14-May-12"}))
-    assert scans(imported)["delivered"] == ("2012-05-15 16:00", "2012-05-14 16:00", False)
-    assert imported.notes["received_before_occurred"] == 1
+    dataset = read(tmp_path, line({RECORDED: "14-May-12"}))
+    assert scans(dataset)["delivered"] == ("2012-05-15 16:00", "2012-05-14 16:00", False)
+    assert dataset.warnings["received_before_occurred"] == 1
 
 
 def test_a_shipment_that_is_not_there_yet_is_open_and_an_unrecorded_delivery_is_assumed_known(
     tmp_path: Path,
 ) -> None:
-    imported = read(
+    dataset = read(
         tmp_path,
         line({DELIVERED: "", RECORDED: ""}),
         line({"ID": 2, "ASN/DN #": "DN-2", RECORDED: ""}),
     )
-    assert set(scans(imported)) == {"order_created", "order_approved"}
-    assert imported.notes["not_delivered"] == 1
-    assert scans(imported, "DN-2")["delivered"] == ("2012-05-15 16:00", "2012-05-15 16:00", True)
+    assert set(scans(dataset)) == {"order_created", "order_approved"}
+    assert dataset.warnings["not_delivered"] == 1
+    assert scans(dataset, "DN-2")["delivered"] == ("2012-05-15 16:00", "2012-05-15 16:00", True)
 
 
 def test_every_country_has_a_zone_of_its_own(tmp_path: Path) -> None:
@@ -282,8 +286,8 @@ def test_every_country_has_a_zone_of_its_own(tmp_path: Path) -> None:
         line({"ID": number, "ASN/DN #": f"DN-{number}", "Country": name})
         for number, name in enumerate(COUNTRY_OF_NAME)
     ]
-    imported = read(tmp_path, *rows)
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    dataset = read(tmp_path, *rows)
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     outcomes = Outcomes.at(timelines, timelines.received_at.max())
     # Delivered on the promised day, wherever that is.
     assert (
@@ -322,8 +326,8 @@ def test_a_line_with_a_wrong_number_of_fields_is_put_aside(tmp_path: Path) -> No
 
 
 def test_a_file_without_rows_holds_no_shipments(tmp_path: Path) -> None:
-    imported = read(tmp_path)
-    assert (len(imported.shipments), len(imported.events)) == (0, 0)
+    dataset = read(tmp_path)
+    assert (len(dataset.shipments), len(dataset.events)) == (0, 0)
 
 
 def test_a_missing_file_or_column_or_another_encoding_is_named(tmp_path: Path) -> None:
@@ -340,19 +344,19 @@ def test_a_missing_file_or_column_or_another_encoding_is_named(tmp_path: Path) -
 
 
 def test_every_real_line_is_read_or_counted(eta_data: Path) -> None:
-    imported = bootstrap.SOURCES["scms"](eta_data / "scms")
-    assert len(imported.shipments) == 7_030
-    assert imported.events["event_code"].value_counts().to_dict() == {
+    dataset = bootstrap.SOURCES["scms"](eta_data / "scms")
+    assert len(dataset.shipments) == 7_030
+    assert dataset.events["event_code"].value_counts().to_dict() == {
         "order_created": 7_030,
         "delivered": 7_030,
         "order_approved": 3_448,
     }
-    assert imported.rejected() == {
+    assert dataset.rejected() == {
         "after_delivery_po_sent_to_vendor_date": 5,
         "after_delivery_pq_first_sent_to_client_date": 7,
         "unusable_weight_kilograms": 1,
     }
-    assert imported.notes == {
+    assert dataset.warnings == {
         "lines_weighed_with_another": 2_319,
         "lines_weighed_with_one_of_no_weight": 126,
         "lines_weighed_separately": 1_507,
@@ -369,7 +373,7 @@ def test_every_real_line_is_read_or_counted(eta_data: Path) -> None:
         "received_at_assumed": 10_478,
         "received_before_occurred": 3,
     }
-    timelines = Timelines.from_frames(imported.shipments, imported.events)
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     outcomes = Outcomes.at(timelines, timelines.received_at.max())
     arrived_on = local_dates(outcomes.arrived_at, timelines.zone.codes, timelines.zone.names)
     assert (arrived_on == timelines.promised_on).mean() == pytest.approx(0.6333, abs=1e-4)

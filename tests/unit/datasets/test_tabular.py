@@ -14,14 +14,14 @@ import pytest
 
 from eta import bootstrap
 from eta.cli import main
-from eta.datasets.base import Imported
+from eta.datasets.base import Dataset
 from eta.datasets.tabular import read_tabular
 from eta.domain.errors import NaiveTime, SourceRejected
 from eta.evaluation.backtest import Refit
 from eta.forecast.baselines.simple import SurvivalBaseline
 from eta.journey.timelines import Timelines
-from eta.service.analysis.backtest import ORACLE, backtest_models, oracle_of
-from eta.service.analysis.simulate_data import simulate_parcels
+from eta.service.analysis.backtest import ORACLE, backtest_models, oracle_sources
+from eta.service.analysis.simulate_data import simulate_data
 from eta.simulation.scenario import DEFAULT
 from eta.simulation.simulate import simulate
 
@@ -42,15 +42,13 @@ EVENT = {
 }
 
 
-def imported(
-    folder: Path, shipments: list[dict[str, Any]], events: list[dict[str, Any]]
-) -> Imported:
+def dataset(folder: Path, shipments: list[dict[str, Any]], events: list[dict[str, Any]]) -> Dataset:
     pd.DataFrame(shipments).to_csv(folder / "shipments.csv", index=False)
     pd.DataFrame(events).to_csv(folder / "events.csv", index=False)
     return read_tabular(folder)
 
 
-def digest(read: Imported) -> str:
+def digest(read: Dataset) -> str:
     timelines = Timelines.from_frames(read.shipments, read.events)
     return timelines.digest(timelines.received_at.max())
 
@@ -58,7 +56,7 @@ def digest(read: Imported) -> str:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("simulated")
-    simulate_parcels(folder, DEFAULT, shipments=1500)
+    simulate_data(folder, DEFAULT, shipments=1500)
     return folder
 
 
@@ -68,7 +66,7 @@ def test_parquet_and_csv_say_the_same(simulated: Path, tmp_path: Path) -> None:
     as_parquet, as_csv = read_tabular(simulated), read_tabular(tmp_path)
     assert as_parquet.zone == as_csv.zone == "UTC"
     assert as_parquet.rejected() == as_csv.rejected() == {}
-    assert as_parquet.notes == as_csv.notes
+    assert as_parquet.warnings == as_csv.warnings
     assert digest(as_parquet) == digest(as_csv)
 
 
@@ -79,15 +77,15 @@ def test_what_was_simulated_is_what_is_read(simulated: Path) -> None:
         Timelines.from_frames(world.shipments, world.events),
     )
     assert digest(written) == straight.digest(straight.received_at.max())
-    assert written.notes["received_before_occurred"] > 0
-    assert written.notes["unmapped_event_codes"] == 0
+    assert written.warnings["received_before_occurred"] > 0
+    assert written.warnings["unmapped_event_codes"] == 0
 
 
 def test_one_row_of_each_kind_is_enough(tmp_path: Path) -> None:
-    read = imported(tmp_path, [SHIPMENT], [EVENT])
+    read = dataset(tmp_path, [SHIPMENT], [EVENT])
     assert read.rejected() == {}
     # The order itself becomes a scan, known at once.
-    assert read.notes["order_created_from_ordered_at"] == 1
+    assert read.warnings["order_created_from_ordered_at"] == 1
     ordered = read.events[read.events["event_code"].eq("order_created")]
     assert ordered["received_at"].tolist() == [pd.Timestamp("2026-03-01T09:00:00Z")]
     assert Timelines.from_frames(read.shipments, read.events).scans.counts.tolist() == [2]
@@ -97,7 +95,7 @@ def test_one_row_of_each_kind_is_enough(tmp_path: Path) -> None:
 def test_a_time_without_an_offset_is_put_aside_by_the_name_of_its_field(
     tmp_path: Path, field: str
 ) -> None:
-    read = imported(tmp_path, [SHIPMENT], [EVENT, EVENT | {field: "2026-03-02T11:00:00"}])
+    read = dataset(tmp_path, [SHIPMENT], [EVENT, EVENT | {field: "2026-03-02T11:00:00"}])
     assert read.rejected() == {f"naive_{field}": 1}
     assert read.events["event_code"].tolist() == ["accepted", "order_created"]
 
@@ -111,7 +109,7 @@ def test_a_file_of_times_without_offsets_is_refused_by_the_name_of_the_field(
 ) -> None:
     naive = {field: "2026-03-02 11:00:00"}
     with pytest.raises(NaiveTime, match=field):
-        imported(
+        dataset(
             tmp_path,
             [SHIPMENT | (naive if file == "shipments" else {})],
             [EVENT | (naive if file == "events" else {})],
@@ -141,7 +139,7 @@ def test_a_parquet_column_without_a_zone_is_refused_by_its_name(tmp_path: Path) 
 def test_a_shipment_that_cannot_be_used_is_put_aside(
     tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
-    read = imported(tmp_path, [SHIPMENT, SHIPMENT | change], [EVENT])
+    read = dataset(tmp_path, [SHIPMENT, SHIPMENT | change], [EVENT])
     assert read.rejected() == {reason: 1}
     assert read.quarantine[["file", "row"]].values.tolist() == [["shipments.csv", 1]]
     assert read.shipments["shipment_id"].tolist() == ["a"]
@@ -164,7 +162,7 @@ def test_a_shipment_that_cannot_be_used_is_put_aside(
 def test_a_value_that_cannot_be_used_is_put_aside_and_its_shipment_stays(
     tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
-    read = imported(
+    read = dataset(
         tmp_path,
         [SHIPMENT, SHIPMENT | {"shipment_id": "b"} | change],
         [EVENT, EVENT | {"shipment_id": "b"}],
@@ -187,7 +185,7 @@ def test_a_value_that_cannot_be_used_is_put_aside_and_its_shipment_stays(
 def test_an_event_that_cannot_be_used_is_put_aside_once(
     tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
-    read = imported(tmp_path, [SHIPMENT], [EVENT, EVENT | change])
+    read = dataset(tmp_path, [SHIPMENT], [EVENT, EVENT | change])
     assert read.rejected() == {reason: 1}
     assert len(read.events) == 2
 
@@ -195,36 +193,36 @@ def test_an_event_that_cannot_be_used_is_put_aside_once(
 def test_an_unknown_code_becomes_info_is_counted_and_stays_a_scan_of_its_own(
     tmp_path: Path,
 ) -> None:
-    read = imported(
+    read = dataset(
         tmp_path,
         [SHIPMENT],
         [EVENT, EVENT | {"event_code": "beamed_up"}, EVENT | {"event_code": "beamed_down"}],
     )
-    assert read.notes["unmapped_event_codes"] == 2
+    assert read.warnings["unmapped_event_codes"] == 2
     assert read.events["event_code"].tolist()[:3] == ["accepted", "info", "info"]
     assert Timelines.from_frames(read.shipments, read.events).scans.counts.tolist() == [4]
 
 
 def test_a_missing_time_of_receipt_is_assumed_and_counted(tmp_path: Path) -> None:
-    read = imported(
+    read = dataset(
         tmp_path, [SHIPMENT], [EVENT, EVENT | {"event_code": "delivered", "received_at": None}]
     )
-    assert read.notes["received_at_assumed"] == 1
+    assert read.warnings["received_at_assumed"] == 1
     delivered = read.events[read.events["event_code"].eq("delivered")].iloc[0]
     assert delivered["received_at"] == delivered["occurred_at"]
     assert delivered["is_received_at_assumed"]
 
 
 def test_a_column_that_is_not_ours_is_said_not_to_be_read(tmp_path: Path) -> None:
-    read = imported(tmp_path, [SHIPMENT | {"colour": "red"}], [EVENT])
-    assert [note for note in read.notes if "colour" in note]
+    read = dataset(tmp_path, [SHIPMENT | {"colour": "red"}], [EVENT])
+    assert [warning for warning in read.warnings if "colour" in warning]
 
 
 def test_a_lacking_column_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
         read_tabular(tmp_path)
     with pytest.raises(SourceRejected, match="received_at"):
-        imported(
+        dataset(
             tmp_path,
             [SHIPMENT],
             [{name: value for name, value in EVENT.items() if name != "received_at"}],
@@ -258,7 +256,7 @@ def test_the_oracle_is_judged_beside_the_models_and_the_figures_are_marked_as_si
         end=datetime(2025, 9, 1, tzinfo=UTC),
         last_day="2025-08-31",
         refit=Refit.NEVER,
-        laws=oracle_of(simulated, timelines),
+        curve_sources=oracle_sources(simulated, timelines),
     )
     assert result["data"]["simulated"] is True
     for moment in ("purchase", "in_flight"):
@@ -269,11 +267,11 @@ def test_the_oracle_is_judged_beside_the_models_and_the_figures_are_marked_as_si
 
 
 def test_without_the_truth_there_is_no_oracle(simulated: Path, tmp_path: Path) -> None:
-    read = imported(tmp_path, [SHIPMENT], [EVENT])
+    read = dataset(tmp_path, [SHIPMENT], [EVENT])
     timelines = Timelines.from_frames(read.shipments, read.events)
-    assert oracle_of(tmp_path, timelines) == {}
+    assert oracle_sources(tmp_path, timelines) == {}
     with pytest.raises(SourceRejected, match="truth_journeys"):
-        oracle_of(simulated, timelines)
+        oracle_sources(simulated, timelines)
 
 
 @contextlib.contextmanager

@@ -12,11 +12,11 @@ from eta.domain import vocabulary
 from eta.domain.errors import EtaError, InvalidValue, NaiveTime, NotFitted
 from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import (
+    ABANDONED_CODES,
     ARRIVAL_CODES,
     EXCEPTION_CODES,
     FACILITY_CODES,
     FINAL_CODES,
-    GIVEN_UP_CODES,
     HANDOVER_CODES,
     PHASE_OF,
     STATUS_OF,
@@ -229,9 +229,9 @@ def test_an_arrival_is_an_attempt_or_a_delivery() -> None:
 
 
 def test_the_wait_for_an_arrival_ends_with_it_or_without_it() -> None:
-    assert not GIVEN_UP_CODES & ARRIVAL_CODES
-    assert FINAL_CODES <= GIVEN_UP_CODES | ARRIVAL_CODES
-    assert EventCode.LOST not in FINAL_CODES | GIVEN_UP_CODES, "a later scan revives a lost parcel"
+    assert not ABANDONED_CODES & ARRIVAL_CODES
+    assert FINAL_CODES <= ABANDONED_CODES | ARRIVAL_CODES
+    assert EventCode.LOST not in FINAL_CODES | ABANDONED_CODES, "a later scan revives a lost parcel"
 
 
 def test_the_first_possession_and_the_first_facility_are_told_apart() -> None:

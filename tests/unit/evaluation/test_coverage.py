@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from eta.evaluation.confidence_intervals import exact_interval, week_bootstrap
-from eta.evaluation.coverage import ALL, RANGES, WEEK, Part, failing, judge
+from eta.evaluation.coverage import ALL, RANGES, WEEK, SegmentParcels, failing, judge
 from eta.evaluation.metrics import share_within
 
 Frame = pd.DataFrame
@@ -38,7 +38,7 @@ def held(share: float, count: int) -> Frame:
     return parcels(np.where(np.arange(count) < round(share * count), 0.5, 0.0))
 
 
-def verdicts(parts: list[Part], **options: Any) -> list[tuple[str, str, str]]:
+def verdicts(parts: list[SegmentParcels], **options: Any) -> list[tuple[str, str, str]]:
     rows = [
         {
             "model": "eta",
@@ -85,17 +85,23 @@ def test_weeks_are_what_is_drawn() -> None:
 def test_a_segment_that_fails_is_not_averaged_away() -> None:
     good, bad = held(0.85, 9_000), held(0.70, 1_000)
     whole = pd.concat([good, bad], ignore_index=True).assign(parcel=np.arange(10_000))
-    parts = [Part(ALL, ALL, whole), Part("carrier", "good", good), Part("carrier", "bad", bad)]
+    parts = [
+        SegmentParcels(ALL, ALL, whole),
+        SegmentParcels("carrier", "good", good),
+        SegmentParcels("carrier", "bad", bad),
+    ]
     (row, *_) = judge(parts, is_simulated=True)
     assert row["coverage_censored_80"] == pytest.approx(0.835)
-    found = verdicts([Part(ALL, ALL, held(0.80, 10_000)), *parts[1:]], is_simulated=True)
-    assert ("carrier", "bad", "80") in found
-    assert (ALL, ALL, "80") not in found
+    failures = verdicts(
+        [SegmentParcels(ALL, ALL, held(0.80, 10_000)), *parts[1:]], is_simulated=True
+    )
+    assert ("carrier", "bad", "80") in failures
+    assert (ALL, ALL, "80") not in failures
 
 
 def test_what_is_furthest_off_comes_first() -> None:
     parts = [
-        Part("carrier", name, held(share, 5_000))
+        SegmentParcels("carrier", name, held(share, 5_000))
         for name, share in (("near", 0.76), ("far", 0.60), ("wide", 0.95))
     ]
     rows = [
@@ -120,7 +126,10 @@ def test_what_is_furthest_off_comes_first() -> None:
 
 
 def test_dates_may_cover_more_but_not_less() -> None:
-    parts = [Part("carrier", "more", held(0.95, 2_000)), Part("carrier", "less", held(0.70, 2_000))]
+    parts = [
+        SegmentParcels("carrier", "more", held(0.95, 2_000)),
+        SegmentParcels("carrier", "less", held(0.70, 2_000)),
+    ]
     assert [
         value for _, value, name in verdicts(parts, is_simulated=True) if name == "dates_80"
     ] == ["less"]
@@ -129,16 +138,19 @@ def test_dates_may_cover_more_but_not_less() -> None:
 @pytest.mark.parametrize(
     ("part", "is_simulated"),
     [
-        (Part("carrier", "post", held(0.3, 499)), True),
-        (Part(WEEK, "2025-09-01", held(0.3, 5_000)), True),
-        (Part("carrier", "post", parcels(np.zeros(5_000), week=np.arange(5_000) % 7)), False),
-        (Part("carrier", "post", parcels(np.zeros(99))), False),
+        (SegmentParcels("carrier", "post", held(0.3, 499)), True),
+        (SegmentParcels(WEEK, "2025-09-01", held(0.3, 5_000)), True),
+        (
+            SegmentParcels("carrier", "post", parcels(np.zeros(5_000), week=np.arange(5_000) % 7)),
+            False,
+        ),
+        (SegmentParcels("carrier", "post", parcels(np.zeros(99))), False),
     ],
     ids=["few parcels", "a week", "few weeks", "few parcels of real data"],
 )
-def test_nothing_is_said_of_too_few(part: Part, is_simulated: bool) -> None:
-    (_, row) = judge([Part(ALL, ALL, held(0.8, 9_000)), part], is_simulated=is_simulated)
-    assert {row[f"holds_{each.name}"] for each in RANGES} == {None}
+def test_nothing_is_said_of_too_few(part: SegmentParcels, is_simulated: bool) -> None:
+    (_, row) = judge([SegmentParcels(ALL, ALL, held(0.8, 9_000)), part], is_simulated=is_simulated)
+    assert {row[f"holds_{nominal.name}"] for nominal in RANGES} == {None}
     assert row["coverage_censored_80"] < 0.5
 
 
@@ -147,26 +159,28 @@ def test_a_segment_that_is_all_of_the_moment_is_judged_once() -> None:
     assert {
         segment
         for segment, _, _ in verdicts(
-            [Part(ALL, ALL, bad), Part("phase", "order_handling", bad)], is_simulated=True
+            [SegmentParcels(ALL, ALL, bad), SegmentParcels("phase", "order_handling", bad)],
+            is_simulated=True,
         )
     } == {ALL}
 
 
 def test_weeks_do_not_widen_the_intervals_of_the_others() -> None:
     whole, weeks = (
-        Part(ALL, ALL, held(0.8, 9_000)),
-        [Part(WEEK, f"2025-09-{day:02d}", held(0.8, 900)) for day in (1, 8, 15)],
+        SegmentParcels(ALL, ALL, held(0.8, 9_000)),
+        [SegmentParcels(WEEK, f"2025-09-{day:02d}", held(0.8, 900)) for day in (1, 8, 15)],
     )
     assert judge([whole, *weeks], is_simulated=True)[0] == judge([whole], is_simulated=True)[0]
 
 
 def test_moments_of_one_parcel_count_for_less_than_as_many_parcels() -> None:
     transform = np.tile(np.random.default_rng(0).random(600), 4)
-    (apart,) = judge([Part(ALL, ALL, parcels(transform))], is_simulated=True)
+    (apart,) = judge([SegmentParcels(ALL, ALL, parcels(transform))], is_simulated=True)
     (together,) = judge(
-        [Part(ALL, ALL, parcels(transform, parcel=np.tile(np.arange(600), 4)))], is_simulated=True
+        [SegmentParcels(ALL, ALL, parcels(transform, parcel=np.tile(np.arange(600), 4)))],
+        is_simulated=True,
     )
-    (once,) = judge([Part(ALL, ALL, parcels(transform[:600]))], is_simulated=True)
+    (once,) = judge([SegmentParcels(ALL, ALL, parcels(transform[:600]))], is_simulated=True)
     assert (together["low_80"], together["high_80"]) == pytest.approx(
         (once["low_80"], once["high_80"])
     )
@@ -176,13 +190,16 @@ def test_moments_of_one_parcel_count_for_less_than_as_many_parcels() -> None:
 SEGMENT_SIZES = (500, 700, 1_200, 2_500, 600, 900, 3_000, 1_500)
 
 
-def repetition(rng: np.random.Generator, scale: float) -> list[Part]:
+def repetition(rng: np.random.Generator, scale: float) -> list[SegmentParcels]:
     """Segments of parcels whose normal forecasts are ``scale`` times as wide as is right."""
     whole = parcels(norm.cdf(rng.normal(size=sum(SEGMENT_SIZES)) / scale))
-    of = np.repeat(np.arange(len(SEGMENT_SIZES)), SEGMENT_SIZES)
+    segment = np.repeat(np.arange(len(SEGMENT_SIZES)), SEGMENT_SIZES)
     return [
-        Part(ALL, ALL, whole),
-        *(Part("region", str(number), whole[of == number]) for number in range(len(SEGMENT_SIZES))),
+        SegmentParcels(ALL, ALL, whole),
+        *(
+            SegmentParcels("region", str(number), whole[segment == number])
+            for number in range(len(SEGMENT_SIZES))
+        ),
     ]
 
 
@@ -196,8 +213,8 @@ def test_a_forecast_a_tenth_too_narrow_is_listed() -> None:
     rng = np.random.default_rng(8)
     listed = [verdicts(repetition(rng, 0.9), is_simulated=True) for _ in range(60)]
     # As a whole, always; and by itself nearly always in the largest segment.
-    assert all((ALL, ALL, "80") in found for found in listed)
-    assert np.mean([("region", "6", "80") in found for found in listed]) > 0.9
+    assert all((ALL, ALL, "80") in listing for listing in listed)
+    assert np.mean([("region", "6", "80") in listing for listing in listed]) > 0.9
 
 
 def test_by_weeks_a_right_range_is_listed_about_one_time_in_twenty_though_weeks_move_together() -> (
@@ -210,7 +227,7 @@ def test_by_weeks_a_right_range_is_listed_about_one_time_in_twenty_though_weeks_
         # Good weeks and bad ones: the range covers 80 % over all weeks, in one of them more, in
         # another less.
         share = 0.8 + rng.uniform(-0.15, 0.15, 26)
-        part = Part(
+        part = SegmentParcels(
             ALL, ALL, parcels(np.where(rng.random(5_200) < share[week], 0.5, 0.0), week=week)
         )
         by_week.append((ALL, ALL, "80") in verdicts([part], is_simulated=False))

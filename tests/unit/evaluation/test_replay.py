@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from eta.calendars.local_time import to_instant
-from eta.domain.errors import NothingToLearn
+from eta.domain.errors import NoTrainingData
 from eta.evaluation import coverage
 from eta.evaluation.backtest import Refit, Replay, replay
 from eta.evaluation.metrics import error_days
-from eta.evaluation.outcomes import SAMPLED
+from eta.evaluation.outcomes import SAMPLES_PER_STRATUM
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines.simple import HistoryBaseline, PromiseBaseline, SurvivalBaseline
@@ -29,7 +29,7 @@ MODELS = {
 JUDGED_FROM = datetime(2026, 6, 1, tzinfo=START.tzinfo)
 FORECASTS = ("late_probability", "promise_days")
 #: That of ``parcels``.
-SHOPS_RATE = 0.835
+MERCHANT_RATE = 0.835
 summarised = lru_cache(summarise)
 
 
@@ -46,7 +46,7 @@ def run(
         start=JUDGED_FROM,
         end=JUDGED_FROM + timedelta(days=days),
         refit=Refit.WEEK,
-        promise=SHOPS_RATE,
+        promise=MERCHANT_RATE,
     )
 
 
@@ -105,7 +105,7 @@ def test_days_that_are_forecast_but_not_judged_change_no_judgement_and_are_learn
     for name in (*FORECASTS, "crps_days"):
         pd.testing.assert_series_equal(short.forecasts["eta"][name], long.forecasts["eta"][name])
     assert len(long.judged) > 100
-    slopes = [abs(each.calibrations["eta"].slopes - 1.0).sum() for each in (short, long)]
+    slopes = [abs(result.recalibrations["eta"].slopes - 1.0).sum() for result in (short, long)]
     assert 0.0 < slopes[0] < slopes[1]
 
 
@@ -126,7 +126,7 @@ def test_a_model_promises_as_often_as_the_shop_did_by_what_its_last_orders_were_
 ) -> None:
     rows = {row["model"]: row for row in summarised(whole)["rows"] if row["moment"] == "purchase"}
     # Two and a half standard errors of so few orders.
-    assert rows["eta"]["on_time_share"] == pytest.approx(SHOPS_RATE, abs=0.07)
+    assert rows["eta"]["on_time_share"] == pytest.approx(MERCHANT_RATE, abs=0.07)
     bought = whole.judged["moment"].eq("purchase")
     # Nothing had been learned before the first day, so nothing is known of earlier orders on it.
     is_later = whole.judged["as_of"] >= pd.Timestamp(JUDGED_FROM + timedelta(days=1)).tz_convert(
@@ -281,9 +281,9 @@ def test_a_parcel_that_has_not_arrived_counts_in_the_coverage_of_all_by_what_its
 def test_what_fails_is_what_rows_and_segments_say_does_not_hold(
     whole: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coverage, "INDEPENDENT_ENOUGH", 50)
+    monkeypatch.setattr(coverage, "MIN_INDEPENDENT_PARCELS", 50)
     summary = summarise(whole, is_simulated=True)
-    said = [
+    expected = [
         (row["model"], row["moment"], row.get("segment", "all"), row.get("value", "all"), name)
         for row in (*summary["rows"], *summary["by_segment"])
         for name in ("80", "90", "dates_80")
@@ -295,7 +295,7 @@ def test_what_fails_is_what_rows_and_segments_say_does_not_hold(
     ]
     # The shop's promise is no range at all.
     assert ("B0", "in_flight", "all", "all", "80") in listed
-    assert sorted(listed) == sorted(said)
+    assert sorted(listed) == sorted(expected)
 
 
 def test_half_of_the_absolute_error_is_the_pinball_loss_of_the_median(whole: Replay) -> None:
@@ -304,10 +304,10 @@ def test_half_of_the_absolute_error_is_the_pinball_loss_of_the_median(whole: Rep
 
 
 def test_curves_are_kept_for_a_sample_of_each_week_and_phase(whole: Replay) -> None:
-    kept = whole.forecasts["eta"]["curve"].notna()
-    assert kept.equals(whole.judged["is_sampled"])
-    assert whole.judged[kept].groupby(["week", "phase"]).size().max() == SAMPLED
-    row = int(np.flatnonzero(kept & whole.judged["arrived"])[0])
+    has_curve = whole.forecasts["eta"]["curve"].notna()
+    assert has_curve.equals(whole.judged["is_sampled"])
+    assert whole.judged[has_curve].groupby(["week", "phase"]).size().max() == SAMPLES_PER_STRATUM
+    row = int(np.flatnonzero(has_curve & whole.judged["arrived"])[0])
     error = error_days(
         whole.forecasts["eta"]["curve"][row], whole.judged["hours"].to_numpy()[[row]]
     )
@@ -317,7 +317,7 @@ def test_curves_are_kept_for_a_sample_of_each_week_and_phase(whole: Replay) -> N
 @pytest.mark.parametrize(("start", "days"), [(START, 5), (START + timedelta(days=400), 5)])
 def test_days_without_anything_to_learn_or_judge_are_refused(start: datetime, days: int) -> None:
     timelines = Timelines.from_frames(*parcels(50))
-    with pytest.raises(NothingToLearn):
+    with pytest.raises(NoTrainingData):
         replay(
             timelines,
             {"B1": HistoryBaseline},
@@ -331,7 +331,7 @@ def test_outcomes_may_be_those_of_an_earlier_day() -> None:
     timelines = Timelines.from_frames(*parcels(800, days=130))
     through = to_instant(JUDGED_FROM + timedelta(days=3))
     start, end = JUDGED_FROM - timedelta(days=5), JUDGED_FROM
-    known = replay(
+    earlier = replay(
         timelines,
         {"B1": HistoryBaseline},
         start=start,
@@ -340,7 +340,7 @@ def test_outcomes_may_be_those_of_an_earlier_day() -> None:
         known_through=through,
         warm_up_months=0,
     ).judged
-    ever = replay(
+    final = replay(
         timelines,
         {"B1": HistoryBaseline},
         start=start,
@@ -348,4 +348,4 @@ def test_outcomes_may_be_those_of_an_earlier_day() -> None:
         refit=Refit.NEVER,
         warm_up_months=0,
     ).judged
-    assert 0 < known["arrived"].sum() < ever["arrived"].sum()
+    assert 0 < earlier["arrived"].sum() < final["arrived"].sum()

@@ -18,13 +18,13 @@ from eta.evaluation.metrics import (
 )
 
 #: Any time within ten days is as likely as any other.
-UNIFORM = Curves.on_grid([0, 240], [[0.0, 1.0]])
+UNIFORM = Curves.from_grid([0, 240], [[0.0, 1.0]])
 
 
 @pytest.mark.parametrize("arrival", [0.0, 24.0, 100.0, 480.0])
 @pytest.mark.parametrize("forecast", [1.0, 60.0, 240.0])
 def test_the_crps_of_a_certain_date_is_its_absolute_error(forecast: float, arrival: float) -> None:
-    assert crps_days(Curves.at_once([forecast]), np.array([arrival])) == pytest.approx(
+    assert crps_days(Curves.point_mass([forecast]), np.array([arrival])) == pytest.approx(
         [abs(forecast - arrival) / 24]
     )
 
@@ -51,7 +51,7 @@ def test_the_crps_of_a_uniform_law_has_its_closed_form(arrival_days: float) -> N
 def test_the_crps_ends_after_sixty_days(
     share_never: float, arrival_days: float, expected: float
 ) -> None:
-    curve = Curves.on_grid([24, 2000], [[1 - share_never, 1 - share_never]])
+    curve = Curves.from_grid([24, 2000], [[1 - share_never, 1 - share_never]])
     assert crps_days(curve, np.array([arrival_days * 24])) == pytest.approx([expected])
 
 
@@ -69,8 +69,8 @@ def test_a_parcel_still_open_is_scored_up_to_where_it_was_seen(
 
 def test_an_arrival_after_the_limit_scores_like_one_that_is_not_known() -> None:
     limit = np.array([120.0, 120.0])
-    known, unknown = crps_days(UNIFORM.take(np.array([0, 0])), np.array([200.0, np.inf]), limit)
-    assert known == pytest.approx(unknown)
+    late, censored = crps_days(UNIFORM.take(np.array([0, 0])), np.array([200.0, np.inf]), limit)
+    assert late == pytest.approx(censored)
 
 
 def test_each_parcel_has_a_limit_of_its_own() -> None:
@@ -94,7 +94,7 @@ def test_the_crps_is_the_integral_of_the_squared_error_of_the_law(seed: int) -> 
     cdf[-1] = rng.choice([cdf[-1], 1.0])
     # Short of the last knot: past it a curve that ends at 1 has no parcel left to speak of.
     waited = rng.choice([0.0, rng.uniform(0, hours[-1] * 0.9)])
-    curve = Curves.on_grid(hours, cdf[None]).remaining_after([waited])
+    curve = Curves.from_grid(hours, cdf[None]).remaining_after([waited])
     step = 0.1
     middle = np.arange(step / 2, HORIZON_HOURS, step)
     reached = curve.take(np.zeros(len(middle), dtype=np.int64)).cdf_at(middle)
@@ -108,7 +108,7 @@ def test_the_crps_is_the_integral_of_the_squared_error_of_the_law(seed: int) -> 
 
 
 def test_the_crps_of_a_batch_is_that_of_each_row() -> None:
-    parts = [UNIFORM, Curves.on_grid([10, 20], [[0.5, 0.6]]), UNIFORM.remaining_after([100.0])]
+    parts = [UNIFORM, Curves.from_grid([10, 20], [[0.5, 0.6]]), UNIFORM.remaining_after([100.0])]
     arrival = np.array([100.0, 15.0, 30.0])
     alone = [crps_days(part, arrival[[row]])[0] for row, part in enumerate(parts)]
     assert crps_days(Curves.concatenate(parts), arrival) == pytest.approx(alone)
@@ -119,19 +119,19 @@ def test_the_true_law_scores_best_on_average() -> None:
     everyone = np.zeros(len(arrival), dtype=np.int64)
     mean = [
         crps_days(curve.take(everyone), arrival).mean()
-        for curve in (UNIFORM, Curves.at_once([120.0]), Curves.on_grid([0, 300], [[0.0, 1.0]]))
+        for curve in (UNIFORM, Curves.point_mass([120.0]), Curves.from_grid([0, 300], [[0.0, 1.0]]))
     ]
     assert mean[0] < min(mean[1:])
 
 
 def test_a_median_after_the_arrival_is_a_positive_error() -> None:
-    assert error_days(Curves.at_once([72.0, 24.0]), np.array([48.0, 48.0])) == pytest.approx(
+    assert error_days(Curves.point_mass([72.0, 24.0]), np.array([48.0, 48.0])) == pytest.approx(
         [1.0, -1.0]
     )
 
 
 def test_a_median_beyond_the_knots_counts_as_sixty_days() -> None:
-    assert error_days(Curves.on_grid([0, 10], [[0.0, 0.3]]), np.array([240.0])) == pytest.approx(
+    assert error_days(Curves.from_grid([0, 10], [[0.0, 0.3]]), np.array([240.0])) == pytest.approx(
         [50.0]
     )
 
@@ -155,7 +155,7 @@ def test_the_pinball_loss_weighs_what_comes_later_with_the_level(
 
 def test_a_quantile_that_is_never_reached_counts_as_sixty_days() -> None:
     assert pinball_days(
-        Curves.on_grid([0, 10], [[0.0, 0.3]]), np.array([240.0]), 0.9
+        Curves.from_grid([0, 10], [[0.0, 0.3]]), np.array([240.0]), 0.9
     ) == pytest.approx([0.1 * 50])
 
 
@@ -190,7 +190,7 @@ def test_the_transform_of_a_parcel_still_open_is_spread_over_what_is_left() -> N
 )
 def test_the_transform_is_spread_over_a_jump(arrival: float, expected: tuple[float, float]) -> None:
     start, end = probability_integral_transform(
-        Curves.on_grid([12, 24, 24, 48], [[0.2, 0.3, 0.8, 0.9]]),
+        Curves.from_grid([12, 24, 24, 48], [[0.2, 0.3, 0.8, 0.9]]),
         np.array([arrival]),
         np.array([1e4]),
     )
@@ -199,11 +199,13 @@ def test_the_transform_is_spread_over_a_jump(arrival: float, expected: tuple[flo
 
 def test_the_transform_of_a_true_law_is_uniform_even_with_jumps_waiting_and_censoring() -> None:
     rng = np.random.default_rng(1)
-    law = Curves.on_grid([12, 24, 24, 48], [[0.2, 0.3, 0.8, 0.9]]).remaining_after([6.0])
-    came = law.take(np.zeros(20_000, dtype=np.int64)).quantile(rng.random(20_000))
+    truth = Curves.from_grid([12, 24, 24, 48], [[0.2, 0.3, 0.8, 0.9]]).remaining_after([6.0])
+    arrival = truth.take(np.zeros(20_000, dtype=np.int64)).quantile(rng.random(20_000))
     limit = np.where(rng.random(20_000) < 0.3, rng.uniform(0, 40, 20_000), 1e4)
     start, end = probability_integral_transform(
-        law.take(np.zeros(20_000, dtype=np.int64)), np.where(came <= limit, came, np.inf), limit
+        truth.take(np.zeros(20_000, dtype=np.int64)),
+        np.where(arrival <= limit, arrival, np.inf),
+        limit,
     )
     assert pit_deciles(start, end) == pytest.approx(np.full(10, 0.1), abs=0.01)
     assert share_within(start, end, 0.1, 0.9).mean() == pytest.approx(0.8, abs=0.01)
@@ -232,7 +234,7 @@ def test_the_central_range_leaves_the_same_share_on_either_side(
 
 
 def test_a_range_without_an_end_covers_every_late_arrival() -> None:
-    assert is_covered(Curves.on_grid([0, 10], [[0.0, 0.5]]), np.array([1e5]), 0.9).tolist() == [
+    assert is_covered(Curves.from_grid([0, 10], [[0.0, 0.5]]), np.array([1e5]), 0.9).tolist() == [
         True
     ]
 
@@ -283,8 +285,8 @@ def test_the_slope_is_below_one_where_probabilities_are_too_sure(
     rng = np.random.default_rng(3)
     logit = rng.normal(-2, 1, 60_000)
     is_late = rng.random(60_000) < 1 / (1 + np.exp(-logit))
-    error, found = late_calibration(is_late, 1 / (1 + np.exp(-stretch * logit)))
-    assert found == pytest.approx(slope, rel=0.04)
+    error, fitted_slope = late_calibration(is_late, 1 / (1 + np.exp(-stretch * logit)))
+    assert fitted_slope == pytest.approx(slope, rel=0.04)
     assert error is not None
     assert (error < 0.005) == (stretch == 1.0)
 

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import to_instant
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.forecast.hazard.active_hours import (
-    HOLIDAY_GUESS,
-    HOURS_A_WEEK,
-    LEAST,
-    Activity,
+    HOLIDAY_PRIOR_FACTOR,
+    HOURS_PER_WEEK,
+    MIN_ACTIVITY,
+    ActivityProfile,
     exposure_near_promise,
     is_holiday,
 )
-from eta.journey.categories import Labels
+from eta.journey.categories import Categorical
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.features import Features, features
-from eta.journey.place_effects import Habits
-from eta.journey.snapshots import snapshots_to_learn
-from eta.journey.state import Moments
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.snapshots import training_snapshots
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 
 #: A Monday, at midnight in Bahia, which has no daylight saving; no holiday until that of 15
@@ -63,7 +63,7 @@ def timelines(
     return Timelines.from_records(shipments, events)
 
 
-def lessons(
+def training_examples(
     arrivals: Sequence[tuple[str | None, datetime]], promised_on: date | None = None
 ) -> Examples:
     """Examples of parcels by carrier and time of arrival, each ordered two days and 12 minutes before it."""
@@ -72,10 +72,10 @@ def lessons(
         promised_on=promised_on,
     )
     until = to_instant(max(at for _, at in arrivals) + DAY)
-    return examples(snapshots_to_learn(lines, until), Outcomes.at(lines, until))
+    return examples(training_snapshots(lines, until), Outcomes.at(lines, until))
 
 
-def asked(
+def open_parcel(
     *moments: datetime,
     carrier: str | None = "a",
     destination: Place = BAHIA,
@@ -84,10 +84,12 @@ def asked(
     """One open parcel, asked about at several moments."""
     lines = timelines([(carrier, min(moments), None)], destination, promised_on)
     at = np.array([to_instant(moment) for moment in moments], dtype="datetime64[us]")
-    return features(lines, Moments(np.zeros(len(at), dtype=np.int64), at), Habits())
+    return features(lines, AsOfPairs(np.zeros(len(at), dtype=np.int64), at), PlaceEffects())
 
 
-def passed(activity: Activity, question: Features, hours: float) -> NDArray[np.float64]:
+def active_hours_within(
+    activity: ActivityProfile, question: Features, hours: float
+) -> NDArray[np.float64]:
     """Active hours within the next ``hours``."""
     return activity.elapsed(question, np.array([0.0, hours]))[:, 1]
 
@@ -96,13 +98,13 @@ def passed(activity: Activity, question: Features, hours: float) -> NDArray[np.f
 WORKDAYS = [("a", day, hour) for day in range(5) for hour in range(9, 17)] * 3 + [
     ("b", day, hour) for day in range(5) for hour in range(17, 21)
 ] * 6
-LEARNED = Activity.learn(
-    lessons(
+FITTED = ActivityProfile.fit(
+    training_examples(
         [(carrier, MONDAY + day * DAY + (hour + 0.5) * HOUR) for carrier, day, hour in WORKDAYS]
     )
 )
 #: One profile for all: twice as much by day, from 8 to 20, as on average, nothing by night.
-BY_DAY = Activity(
+BY_DAY = ActivityProfile(
     (),
     np.tile(np.where((np.arange(24) >= 8) & (np.arange(24) < 20), 2.0, 0.0), 7)[None],
     holiday_factor=0.25,
@@ -110,21 +112,23 @@ BY_DAY = Activity(
 
 
 def test_the_activity_of_an_average_hour_is_one() -> None:
-    assert LEARNED.profile.shape == (3, HOURS_A_WEEK)
-    assert LEARNED.profile.mean(axis=1) == pytest.approx(1.0, abs=0.02)
+    assert FITTED.profile.shape == (3, HOURS_PER_WEEK)
+    assert FITTED.profile.mean(axis=1) == pytest.approx(1.0, abs=0.02)
 
 
 def test_an_hour_counts_as_much_as_its_share_of_deliveries_says() -> None:
-    question = asked(MONDAY + 8 * HOUR)
-    assert passed(BY_DAY, question, 1.0) == pytest.approx([2.0])
-    assert passed(BY_DAY, question, 2.25) == pytest.approx([4.5])
+    question = open_parcel(MONDAY + 8 * HOUR)
+    assert active_hours_within(BY_DAY, question, 1.0) == pytest.approx([2.0])
+    assert active_hours_within(BY_DAY, question, 2.25) == pytest.approx([4.5])
     assert BY_DAY.elapsed(question, np.array([0.0, 0.5, 12.0, 24.0])) == pytest.approx(
-        np.array([[0.0, 1.0, 24.0, 24.0 + 12 * LEAST]]), abs=1e-4
+        np.array([[0.0, 1.0, 24.0, 24.0 + 12 * MIN_ACTIVITY]]), abs=1e-4
     )
 
 
 def test_no_hour_is_ever_quite_dead() -> None:
-    assert passed(BY_DAY, asked(MONDAY), 1.0) == pytest.approx([LEAST], abs=1e-5)
+    assert active_hours_within(BY_DAY, open_parcel(MONDAY), 1.0) == pytest.approx(
+        [MIN_ACTIVITY], abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,39 +141,39 @@ def test_no_hour_is_ever_quite_dead() -> None:
     ids=["night", "Sunday", "holiday"],
 )
 def test_nights_sundays_and_holidays_pass_slowly(busy: datetime, quiet: datetime) -> None:
-    fast, slow = passed(LEARNED, asked(busy, quiet), 3.0)
+    fast, slow = active_hours_within(FITTED, open_parcel(busy, quiet), 3.0)
     assert slow < 0.5 * fast
 
 
 def test_the_hours_are_those_of_the_destination() -> None:
     # At noon in UTC it is 9 in Bahia but 21 in Tokyo.
     question, elsewhere = (
-        asked(MONDAY + 9 * HOUR),
-        asked(MONDAY + 9 * HOUR, destination=Place(country="JP", region="13")),
+        open_parcel(MONDAY + 9 * HOUR),
+        open_parcel(MONDAY + 9 * HOUR, destination=Place(country="JP", region="13")),
     )
-    assert passed(BY_DAY, question, 1.0) == pytest.approx([2.0])
-    assert passed(BY_DAY, elsewhere, 1.0) == pytest.approx([LEAST], abs=1e-5)
+    assert active_hours_within(BY_DAY, question, 1.0) == pytest.approx([2.0])
+    assert active_hours_within(BY_DAY, elsewhere, 1.0) == pytest.approx([MIN_ACTIVITY], abs=1e-5)
 
 
 def test_a_holiday_is_worth_its_factor_of_the_same_hours_a_week_before() -> None:
-    usual, holiday = passed(
-        BY_DAY, asked(MONDAY + 3 * DAY + 8 * HOUR, MONDAY + 10 * DAY + 8 * HOUR), 12.0
+    normal, holiday = active_hours_within(
+        BY_DAY, open_parcel(MONDAY + 3 * DAY + 8 * HOUR, MONDAY + 10 * DAY + 8 * HOUR), 12.0
     )
-    assert holiday == pytest.approx(0.25 * usual)
+    assert holiday == pytest.approx(0.25 * normal)
 
 
 def test_a_place_without_holidays_works_through_them() -> None:
     at = MONDAY + 10 * DAY + 12 * HOUR
-    assert passed(
-        BY_DAY, asked(at, destination=Place(country="AR", region="B")), 1.0
+    assert active_hours_within(
+        BY_DAY, open_parcel(at, destination=Place(country="AR", region="B")), 1.0
     ) == pytest.approx([2.0])
 
 
 @pytest.mark.parametrize("carrier", ["a", "b", "c", None])
 def test_active_hours_always_pass(carrier: str | None) -> None:
-    hours = np.arange(0.0, 3 * HOURS_A_WEEK, 0.7)
-    elapsed = LEARNED.elapsed(
-        asked(MONDAY + 5.3 * HOUR, MONDAY + 77.7 * HOUR, carrier=carrier), hours
+    hours = np.arange(0.0, 3 * HOURS_PER_WEEK, 0.7)
+    elapsed = FITTED.elapsed(
+        open_parcel(MONDAY + 5.3 * HOUR, MONDAY + 77.7 * HOUR, carrier=carrier), hours
     )
     assert elapsed[:, 0].tolist() == [0.0, 0.0]
     assert (np.diff(elapsed, axis=1) > 0).all()
@@ -179,19 +183,22 @@ def test_active_hours_always_pass(carrier: str | None) -> None:
 @pytest.mark.parametrize("second", [0.5, 13.0, 24.0 * 8 + 0.1])
 def test_a_wait_in_two_parts_is_as_long_as_the_whole(first: float, second: float) -> None:
     start = MONDAY + 100.4 * HOUR
-    question = asked(start, start + first * HOUR)
-    before, after = passed(LEARNED, question, first)[0], passed(LEARNED, question, second)[1]
-    assert passed(LEARNED, question, first + second)[0] == pytest.approx(before + after)
+    question = open_parcel(start, start + first * HOUR)
+    before, after = (
+        active_hours_within(FITTED, question, first)[0],
+        active_hours_within(FITTED, question, second)[1],
+    )
+    assert active_hours_within(FITTED, question, first + second)[0] == pytest.approx(before + after)
 
 
 def test_a_week_without_holidays_lasts_a_week() -> None:
-    assert passed(LEARNED, asked(MONDAY + 5 * HOUR), HOURS_A_WEEK) == pytest.approx(
-        [HOURS_A_WEEK], rel=0.02
-    )
+    assert active_hours_within(
+        FITTED, open_parcel(MONDAY + 5 * HOUR), HOURS_PER_WEEK
+    ) == pytest.approx([HOURS_PER_WEEK], rel=0.02)
 
 
 def test_each_moment_may_have_hours_of_its_own() -> None:
-    question = asked(MONDAY + 8 * HOUR, MONDAY + 8 * HOUR)
+    question = open_parcel(MONDAY + 8 * HOUR, MONDAY + 8 * HOUR)
     assert BY_DAY.elapsed(question, np.array([[0.0, 1.0], [0.0, 3.0]]))[:, 1] == pytest.approx(
         [2.0, 6.0]
     )
@@ -200,7 +207,7 @@ def test_each_moment_may_have_hours_of_its_own() -> None:
 def test_a_carrier_with_deliveries_of_its_own_is_not_like_all_the_others() -> None:
     evening = MONDAY + 17 * HOUR
     late_carrier, early_carrier, unknown, none = (
-        passed(LEARNED, asked(evening, carrier=name), 4.0)[0]
+        active_hours_within(FITTED, open_parcel(evening, carrier=name), 4.0)[0]
         for name in ("b", "a", "never seen", None)
     )
     # By a tenth at least: a handful of deliveries already counts.
@@ -211,9 +218,10 @@ def test_a_carrier_with_deliveries_of_its_own_is_not_like_all_the_others() -> No
 
 def test_a_carrier_with_few_deliveries_is_mostly_like_all_of_them() -> None:
     common = [("a", MONDAY + day * DAY + 10.5 * HOUR) for day in range(5)] * 20
-    learned = Activity.learn(lessons([*common, ("rare", MONDAY + 15.5 * HOUR)]))
+    profile = ActivityProfile.fit(training_examples([*common, ("rare", MONDAY + 15.5 * HOUR)]))
     at_ten, at_three = (
-        passed(learned, asked(MONDAY + hour * HOUR, carrier="rare"), 1.0)[0] for hour in (10, 15)
+        active_hours_within(profile, open_parcel(MONDAY + hour * HOUR, carrier="rare"), 1.0)[0]
+        for hour in (10, 15)
     )
     assert at_ten > 2 * at_three
 
@@ -221,7 +229,7 @@ def test_a_carrier_with_few_deliveries_is_mostly_like_all_of_them() -> None:
 @pytest.mark.parametrize(
     ("on_holiday", "factor"),
     [
-        (0, 20 * HOLIDAY_GUESS / (30 + 20)),
+        (0, 20 * HOLIDAY_PRIOR_FACTOR / (30 + 20)),
         (10, (10 + 20 * 0.3) / (30 + 20)),
         (60, (60 + 20 * 0.3) / (30 + 20)),
     ],
@@ -232,16 +240,16 @@ def test_a_holiday_is_weighed_against_the_same_weekday_before_and_after(
     thursday = MONDAY + 10 * DAY + 12 * HOUR
     week_before, week_after = thursday - 7 * DAY, thursday + 7 * DAY
     days = [week_before] * 20 + [thursday] * on_holiday + [week_after] * 40
-    assert Activity.learn(lessons([("a", at) for at in days])).holiday_factor == pytest.approx(
-        factor
-    )
+    assert ActivityProfile.fit(
+        training_examples([("a", at) for at in days])
+    ).holiday_factor == pytest.approx(factor)
 
 
 def test_deliveries_on_holidays_do_not_make_the_weekday_busy() -> None:
     thursday = MONDAY + 10 * DAY + 12.5 * HOUR
-    few = Activity.learn(lessons([("a", MONDAY + 12.5 * HOUR)] * 10))
-    with_holiday = Activity.learn(
-        lessons([("a", MONDAY + 12.5 * HOUR)] * 10 + [("a", thursday)] * 50)
+    few = ActivityProfile.fit(training_examples([("a", MONDAY + 12.5 * HOUR)] * 10))
+    with_holiday = ActivityProfile.fit(
+        training_examples([("a", MONDAY + 12.5 * HOUR)] * 10 + [("a", thursday)] * 50)
     )
     assert with_holiday.profile == pytest.approx(few.profile)
 
@@ -250,11 +258,13 @@ def test_parcels_on_their_way_teach_nothing_about_hours() -> None:
     arrived = [("a", MONDAY + 10.5 * HOUR - 2 * DAY, MONDAY + 10.5 * HOUR)]
     until = to_instant(MONDAY + 2 * DAY)
 
-    def learn(lines: Timelines) -> Activity:
-        return Activity.learn(examples(snapshots_to_learn(lines, until), Outcomes.at(lines, until)))
+    def fit(lines: Timelines) -> ActivityProfile:
+        return ActivityProfile.fit(
+            examples(training_snapshots(lines, until), Outcomes.at(lines, until))
+        )
 
     assert np.array_equal(
-        learn(timelines([*arrived, ("a", MONDAY, None)])).profile, learn(timelines(arrived)).profile
+        fit(timelines([*arrived, ("a", MONDAY, None)])).profile, fit(timelines(arrived)).profile
     )
 
 
@@ -263,36 +273,48 @@ def test_a_holiday_is_one_of_the_region() -> None:
         ["2018-07-09", "2018-07-09", "2018-12-25", "2018-12-25", "2018-07-10"],
         dtype="datetime64[D]",
     )
-    calendar = Labels.of(["BR-SP", "BR-RJ", "BR-RJ", None, "BR-SP"])
-    assert is_holiday(dates, calendar, LIBRARY).tolist() == [True, False, True, False, False]
-    assert is_holiday(dates[:0], calendar.take(np.arange(0)), LIBRARY).tolist() == []
+    calendar = Categorical.from_texts(["BR-SP", "BR-RJ", "BR-RJ", None, "BR-SP"])
+    assert is_holiday(dates, calendar, PUBLIC_HOLIDAYS).tolist() == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert is_holiday(dates[:0], calendar.take(np.arange(0)), PUBLIC_HOLIDAYS).tolist() == []
 
 
 def test_a_day_that_the_calendar_file_closes_stands_nearly_still_and_one_that_it_opens_does_not() -> (
     None
 ):
-    own = Holidays.from_toml(
+    calendar = HolidayCalendar.from_toml(
         'version = "1"\n[[places]]\ncountry = "BR"\nregion = "BA"\nclosed = [2018-11-07]\nopen = [2018-11-15]\n'
     )
-    wednesday, thursday = asked(MONDAY + 2 * DAY + 8 * HOUR), asked(MONDAY + 10 * DAY + 8 * HOUR)
-    for activity, hours in ((BY_DAY, [8.0, 2.0]), (replace(BY_DAY, holidays=own), [2.0, 8.0])):
+    wednesday, thursday = (
+        open_parcel(MONDAY + 2 * DAY + 8 * HOUR),
+        open_parcel(MONDAY + 10 * DAY + 8 * HOUR),
+    )
+    for activity, hours in ((BY_DAY, [8.0, 2.0]), (replace(BY_DAY, holidays=calendar), [2.0, 8.0])):
         assert [
-            float(passed(activity, question, 4.0)[0]) for question in (wednesday, thursday)
+            float(active_hours_within(activity, question, 4.0)[0])
+            for question in (wednesday, thursday)
         ] == pytest.approx(hours)
 
 
 def test_what_a_holiday_is_worth_is_learned_on_the_days_of_the_calendar_file() -> None:
     # Nobody delivers on Wednesday the 14th, which is a holiday only by the file; five do on the
     # Wednesdays before and after.
-    own = Holidays("1", {("BR", None): {date(2018, 11, 14): True, date(2018, 11, 15): False}})
-    known = lessons(
+    calendar = HolidayCalendar(
+        "1", {("BR", None): {date(2018, 11, 14): True, date(2018, 11, 15): False}}
+    )
+    arrivals = training_examples(
         [("a", MONDAY + day * DAY + 12.5 * HOUR) for day in range(21) for _ in range(5) if day != 9]
     )
-    assert Activity.learn(known, holidays=own).holiday_factor == pytest.approx(
-        HOLIDAY_GUESS * 20 / (5 + 20)
+    assert ActivityProfile.fit(arrivals, holidays=calendar).holiday_factor == pytest.approx(
+        HOLIDAY_PRIOR_FACTOR * 20 / (5 + 20)
     )
-    assert Activity.learn(known).holiday_factor == pytest.approx(
-        (5 + HOLIDAY_GUESS * 20) / (5 + 20)
+    assert ActivityProfile.fit(arrivals).holiday_factor == pytest.approx(
+        (5 + HOLIDAY_PRIOR_FACTOR * 20) / (5 + 20)
     )
 
 
@@ -301,24 +323,28 @@ WEDNESDAY = date(2018, 11, 7)
 
 def near(question: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Active hours between hours (K,), on each of the days ``NEAR_PROMISE``, of one parcel."""
-    clocks = BY_DAY.clocks(question, sees_promise=True)
+    time_index = BY_DAY.time_index(question, sees_promise=True)
     steps = np.rint(hours * 3.6e9).astype(np.int64)[None, :]
-    return np.asarray(exposure_near_promise(clocks.passed, clocks.start, clocks.promise, steps)[0])
+    return np.asarray(
+        exposure_near_promise(
+            time_index.cumulative_active_hours, time_index.start, time_index.promise, steps
+        )[0]
+    )
 
 
 def test_hours_near_the_promise_are_those_of_the_days_about_it() -> None:
     # Asked at 8 on Monday: 16 hours until Tuesday.
-    question = asked(MONDAY + 8 * HOUR, promised_on=WEDNESDAY)
-    day = 24 + 12 * LEAST
-    found = near(question, np.array([0.0, 40.0, 64.0, 24.0 * 12]))
+    question = open_parcel(MONDAY + 8 * HOUR, promised_on=WEDNESDAY)
+    day = 24 + 12 * MIN_ACTIVITY
+    hours = near(question, np.array([0.0, 40.0, 64.0, 24.0 * 12]))
     monday = float(BY_DAY.elapsed(question, np.array([16.0]))[0, 0])
     # Monday is the second day before the promised one; three days after it are counted.
-    assert found[0] == pytest.approx([0, monday, day, 0, 0, 0, 0], abs=1e-3)
-    assert found[1] == pytest.approx([0, 0, 0, day, 0, 0, 0], abs=1e-3)
-    assert found[2] == pytest.approx([0, 0, 0, 0, day, day, day], abs=1e-3)
+    assert hours[0] == pytest.approx([0, monday, day, 0, 0, 0, 0], abs=1e-3)
+    assert hours[1] == pytest.approx([0, 0, 0, day, 0, 0, 0], abs=1e-3)
+    assert hours[2] == pytest.approx([0, 0, 0, 0, day, day, day], abs=1e-3)
 
 
 def test_a_promised_day_that_is_long_over_or_none_at_all_has_no_hours() -> None:
     hours = np.arange(0.0, 24.0 * 20, 5.3)
     for promised_on in (None, date(2018, 10, 30)):
-        assert not near(asked(MONDAY + 8 * HOUR, promised_on=promised_on), hours).any()
+        assert not near(open_parcel(MONDAY + 8 * HOUR, promised_on=promised_on), hours).any()

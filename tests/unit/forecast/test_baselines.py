@@ -9,7 +9,7 @@ import pytest
 
 from eta.calendars.local_time import to_instant
 from eta.curves import Curves
-from eta.domain.errors import NotFitted, NothingToLearn
+from eta.domain.errors import NotFitted, NoTrainingData
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.forecast.base import ArrivalModel, group_quantiles
@@ -22,15 +22,15 @@ from eta.forecast.baselines.simple import (
 )
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.features import Features, features
-from eta.journey.place_effects import Habits
-from eta.journey.snapshots import snapshots_to_learn
-from eta.journey.state import Moments
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.snapshots import training_snapshots
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 
 #: Midnight in Bahia, which has no daylight saving.
 D = datetime(2018, 3, 1, 3, tzinfo=UTC)
 DAY = timedelta(days=1)
-each_model = pytest.mark.parametrize(
+every_model = pytest.mark.parametrize(
     "kind", [PromiseBaseline, HistoryBaseline, PromiseRatioBaseline, SurvivalBaseline]
 )
 
@@ -44,8 +44,8 @@ class Parcel:
     region: str | None = "SP"
     promised_days: int | None = None
     cancelled: float | None = None
-    told_late: float = 0.0
-    order_told_late: float = 0.0
+    received_late: float = 0.0
+    order_received_late: float = 0.0
 
     def records(self, number: int) -> tuple[Shipment, list[TrackingEvent]]:
         at, name = D - self.ordered * DAY, f"s{number}"
@@ -65,8 +65,8 @@ class Parcel:
             destination=Place(country="BR", region="BA"),
         )
         scans = [
-            (EventCode.ORDER_CREATED, 0.0, self.order_told_late),
-            (EventCode.DELIVERED, self.days, self.told_late),
+            (EventCode.ORDER_CREATED, 0.0, self.order_received_late),
+            (EventCode.DELIVERED, self.days, self.received_late),
             (EventCode.CANCELLED, self.cancelled, 0.0),
         ]
         return shipment, [
@@ -85,26 +85,28 @@ def timelines(parcels: Sequence[Parcel]) -> Timelines:
     shipments, events = zip(
         *(parcel.records(number) for number, parcel in enumerate(parcels)), strict=True
     )
-    return Timelines.from_records(shipments, [event for own in events for event in own])
+    return Timelines.from_records(
+        shipments, [event for parcel_events in events for event in parcel_events]
+    )
 
 
-def known(parcels: Sequence[Parcel]) -> Examples:
+def history(parcels: Sequence[Parcel]) -> Examples:
     """What can be learned from the parcels at D."""
     lines = timelines(parcels)
-    return examples(snapshots_to_learn(lines, to_instant(D)), Outcomes.at(lines, to_instant(D)))
+    return examples(training_snapshots(lines, to_instant(D)), Outcomes.at(lines, to_instant(D)))
 
 
-def asked(*parcels: Parcel) -> Features:
+def open_parcels(*parcels: Parcel) -> Features:
     """Questions at D about parcels on their way."""
     lines = timelines(parcels)
-    return features(lines, Moments.all_at(lines, to_instant(D)), Habits())
+    return features(lines, AsOfPairs.all_at(lines, to_instant(D)), PlaceEffects())
 
 
 def days_left(
     model: ArrivalModel, parcels: Sequence[Parcel], question: Parcel, level: float = 0.5
 ) -> float:
     return float(
-        model.fit(known(parcels)).predict_curves(asked(question)).quantile([level])[0] / 24
+        model.fit(history(parcels)).predict_curves(open_parcels(question)).quantile([level])[0] / 24
     )
 
 
@@ -125,33 +127,33 @@ def promised(promised_days: int, elapsed: float) -> Features:
     """A question ``elapsed`` days after an order at midnight, promised for ``promised_days`` after it."""
     lines = timelines([Parcel(ordered=10.0, promised_days=promised_days)])
     return features(
-        lines, Moments.all_at(lines, to_instant(D - 10 * DAY + elapsed * DAY)), Habits()
+        lines, AsOfPairs.all_at(lines, to_instant(D - 10 * DAY + elapsed * DAY)), PlaceEffects()
     )
 
 
 SOME = arrivals([4.0, 6.0, 9.0, 11.0])
 
 
-@each_model
+@every_model
 def test_a_baseline_keeps_the_contract_of_a_model(kind: type[ArrivalModel]) -> None:
     assert isinstance(kind(), ArrivalModel)
     assert kind.refits_daily
 
 
-@each_model
+@every_model
 def test_a_baseline_that_was_not_fitted_says_so(kind: type[ArrivalModel]) -> None:
     with pytest.raises(NotFitted):
-        kind().predict_curves(asked(Parcel()))
+        kind().predict_curves(open_parcels(Parcel()))
 
 
-@each_model
+@every_model
 @pytest.mark.parametrize(
     "parcels",
     [
         [Parcel()],
         [Parcel(cancelled=2.0)],
         [Parcel(days=25.0)],
-        [Parcel(days=19.0, told_late=2.0)],
+        [Parcel(days=19.0, received_late=2.0)],
         [Parcel(ordered=-1.0, days=3.0)],
     ],
     ids=["open", "cancelled", "arrives later", "arrival told later", "ordered later"],
@@ -159,8 +161,8 @@ def test_a_baseline_that_was_not_fitted_says_so(kind: type[ArrivalModel]) -> Non
 def test_without_an_arrival_known_by_the_day_there_is_nothing_to_learn(
     kind: type[ArrivalModel], parcels: list[Parcel]
 ) -> None:
-    with pytest.raises(NothingToLearn):
-        kind().fit(known(parcels))
+    with pytest.raises(NoTrainingData):
+        kind().fit(history(parcels))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_b0_arrives_as_the_promised_day_begins_but_not_within_half_a_day(
     elapsed: float, left: float
 ) -> None:
     # The promise counts from midnight of the day of the order, here an order at midnight.
-    curve = PromiseBaseline().fit(known(SOME)).predict_curves(promised(10, elapsed))
+    curve = PromiseBaseline().fit(history(SOME)).predict_curves(promised(10, elapsed))
     assert curve.quantile([0.05]) == pytest.approx(curve.quantile([0.95]))
     assert curve.quantile([0.5]) / 24 == pytest.approx([left])
 
@@ -185,7 +187,12 @@ def test_b0_without_a_promise_takes_the_median_of_all(elapsed: float, left: floa
 
 @pytest.mark.parametrize("level", [0.05, 0.25, 0.5, 0.9])
 def test_b1_is_the_law_of_all_that_arrived_by_the_day(level: float) -> None:
-    others = [Parcel(days=21.0), Parcel(days=19.0, told_late=5.0), Parcel(cancelled=1.0), Parcel()]
+    others = [
+        Parcel(days=21.0),
+        Parcel(days=19.0, received_late=5.0),
+        Parcel(cancelled=1.0),
+        Parcel(),
+    ]
     assert days_left(
         HistoryBaseline(), [*SOME, *others], Parcel(ordered=0.0), level
     ) == pytest.approx(np.quantile([4, 6, 9, 11], level))
@@ -205,26 +212,26 @@ NEAR, FAR = [2.0, 3.0, 4.0, 5.0, 6.0], [10.0, 12.0, 14.0, 16.0]
 
 
 @pytest.mark.parametrize(
-    ("region", "law"),
+    ("region", "quantiles"),
     [("SP", NEAR), ("AM", NEAR + FAR), ("RJ", NEAR + FAR), (None, NEAR + FAR)],
     ids=["enough of its own", "one too few", "a lane never seen", "no lane"],
 )
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
 def test_b1_by_lane_takes_the_law_of_all_for_lanes_with_too_few(
-    region: str | None, law: list[float], level: float
+    region: str | None, quantiles: list[float], level: float
 ) -> None:
     parcels = [*arrivals(NEAR), *arrivals(FAR, region="AM")]
     model = HistoryBaseline(by_lane=True)
     assert days_left(model, parcels, Parcel(ordered=0.0, region=region), level) == pytest.approx(
-        np.quantile(law, level)
+        np.quantile(quantiles, level)
     )
 
 
 def test_b1_by_lane_answers_each_parcel_of_a_batch_by_its_own_lane() -> None:
     model = HistoryBaseline(by_lane=True, at_least=1).fit(
-        known([*arrivals(NEAR), *arrivals(FAR, region="AM")])
+        history([*arrivals(NEAR), *arrivals(FAR, region="AM")])
     )
-    batch = asked(*(Parcel(ordered=0.0, region=region) for region in ("AM", "SP", "AM")))
+    batch = open_parcels(*(Parcel(ordered=0.0, region=region) for region in ("AM", "SP", "AM")))
     assert model.predict_curves(batch).quantile(0.5) / 24 == pytest.approx([13.0, 4.0, 13.0])
 
 
@@ -244,9 +251,11 @@ def test_b2_takes_all_where_none_arrived_lately() -> None:
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize(("region", "own"), [("SP", [8.0, 10.0, 12.0]), ("AM", [19.0]), ("RJ", [])])
+@pytest.mark.parametrize(
+    ("region", "lane_days"), [("SP", [8.0, 10.0, 12.0]), ("AM", [19.0]), ("RJ", [])]
+)
 def test_b2_by_lane_is_shrunk_quantile_by_quantile_to_the_law_of_all(
-    region: str, own: list[float], level: float
+    region: str, lane_days: list[float], level: float
 ) -> None:
     # Those of 1 and 2 days arrived over two weeks ago, in a lane of many and in a lane of its own.
     parcels = [
@@ -255,8 +264,10 @@ def test_b2_by_lane_is_shrunk_quantile_by_quantile_to_the_law_of_all(
         *arrivals([2.0], region="RJ"),
     ]
     model = HistoryBaseline(by_lane=True, last_days=14.0, shrinkage=20.0, at_least=1)
-    law = np.quantile([8, 10, 12, 19], level)
-    expected = (len(own) * np.quantile(own or [0.0], level) + 20 * law) / (len(own) + 20)
+    overall = np.quantile([8, 10, 12, 19], level)
+    expected = (len(lane_days) * np.quantile(lane_days or [0.0], level) + 20 * overall) / (
+        len(lane_days) + 20
+    )
     assert days_left(model, parcels, Parcel(ordered=0.0, region=region), level) == pytest.approx(
         expected
     )
@@ -302,7 +313,7 @@ def test_b3_is_the_promise_times_the_law_of_ratios_in_its_bucket(
 def test_b3_in_flight_subtracts_the_time_elapsed_down_to_half_a_day(
     elapsed: float, left: float
 ) -> None:
-    model = PromiseRatioBaseline().fit(known(PROMISED))
+    model = PromiseRatioBaseline().fit(history(PROMISED))
     assert model.predict_curves(promised(18, elapsed)).quantile([0.5]) / 24 == pytest.approx([left])
 
 
@@ -342,7 +353,9 @@ ONE_OPEN_FOR_3_DAYS = [*arrivals([2.0, 4.0, 6.0]), Parcel(ordered=3.0)]
 def share_arrived(
     model: SurvivalBaseline, parcels: Sequence[Parcel], question: Parcel, days: float
 ) -> float:
-    return float(model.fit(known(parcels)).predict_curves(asked(question)).cdf_at(days * 24)[0])
+    return float(
+        model.fit(history(parcels)).predict_curves(open_parcels(question)).cdf_at(days * 24)[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -390,22 +403,22 @@ def test_b4_takes_the_law_of_all_for_lanes_with_too_few(region: str | None, shar
 
 def test_baselines_learn_from_one_example_a_parcel() -> None:
     # A silent parcel gives many snapshots; its law must be that of one parcel.
-    lessons = known([*arrivals([18.0]), *arrivals([2.0] * 3)])
-    assert len(lessons) > 4
-    assert HistoryBaseline().fit(lessons).predict_curves(asked(Parcel(ordered=0.0))).quantile(
-        [0.5]
-    ) / 24 == pytest.approx([2.0])
+    training_examples = history([*arrivals([18.0]), *arrivals([2.0] * 3)])
+    assert len(training_examples) > 4
+    assert HistoryBaseline().fit(training_examples).predict_curves(
+        open_parcels(Parcel(ordered=0.0))
+    ).quantile([0.5]) / 24 == pytest.approx([2.0])
 
 
-@each_model
+@every_model
 def test_a_later_fit_forgets_the_one_before(kind: type[ArrivalModel]) -> None:
     def answer(curves: Curves) -> list[float]:
         return [float(curves.quantile([level])[0]) for level in (0.1, 0.5, 0.9)]
 
-    model, question = kind(), asked(Parcel(ordered=1.0))
-    once = answer(model.fit(known(SOME)).predict_curves(question))
-    assert answer(model.fit(known(arrivals([15.0, 17.0]))).predict_curves(question)) != once
-    assert answer(model.fit(known(SOME)).predict_curves(question)) == once
+    model, question = kind(), open_parcels(Parcel(ordered=1.0))
+    once = answer(model.fit(history(SOME)).predict_curves(question))
+    assert answer(model.fit(history(arrivals([15.0, 17.0]))).predict_curves(question)) != once
+    assert answer(model.fit(history(SOME)).predict_curves(question)) == once
 
 
 def test_quantiles_of_groups_are_those_of_numpy_and_unknown_for_empty_groups() -> None:
@@ -422,7 +435,7 @@ def test_quantiles_of_groups_are_those_of_numpy_and_unknown_for_empty_groups() -
 
 
 def test_the_time_counts_from_the_order_however_late_it_was_told() -> None:
-    late = Parcel(ordered=20.0, days=6.0, order_told_late=2.0)
+    late = Parcel(ordered=20.0, days=6.0, order_received_late=2.0)
     assert days_left(HistoryBaseline(), [late], Parcel(ordered=1.0)) == pytest.approx(5.0)
 
 
@@ -447,7 +460,7 @@ def test_the_promise_counts_to_the_first_instant_of_a_day_of_23_or_25_hours(
     )
     lines = Timelines.from_records([shipment], [order])
     assert promise_hours(
-        features(lines, Moments.all_at(lines, to_instant(at)), Habits())
+        features(lines, AsOfPairs.all_at(lines, to_instant(at)), PlaceEffects())
     ) == pytest.approx([hours])
 
 
@@ -455,5 +468,5 @@ def test_the_promise_counts_to_the_first_instant_of_a_day_of_23_or_25_hours(
     "kind", [PromiseBaseline, HistoryBaseline, PromiseRatioBaseline, SurvivalBaseline]
 )
 def test_nothing_asked_is_nothing_answered(kind: type[ArrivalModel]) -> None:
-    curves = kind().fit(known(SOME)).predict_curves(asked(Parcel()).take(np.arange(0)))
+    curves = kind().fit(history(SOME)).predict_curves(open_parcels(Parcel()).take(np.arange(0)))
     assert len(curves) == len(curves.quantile(0.5)) == 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eta import bootstrap
 from eta.calendars.local_time import to_instant
 from eta.curves import Curves
-from eta.domain.errors import NotFitted, NothingToLearn
+from eta.domain.errors import NotFitted, NoTrainingData
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.evaluation.metrics import crps_days
@@ -26,20 +26,20 @@ from eta.forecast.baselines.simple import HistoryBaseline
 from eta.forecast.design_matrix import Design
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.features import NUMBER_COLUMNS, PROMISE_COLUMN, ROUTE_COLUMNS
-from eta.journey.snapshots import PURCHASE, snapshots_to_learn
+from eta.journey.snapshots import PURCHASE, training_snapshots
 from eta.journey.timelines import Timelines
 
 START, DAYS = datetime(2025, 1, 1, 9, tzinfo=UTC), 150
 END = START + timedelta(days=DAYS)
-Made = Callable[[], BoostedMedianBaseline | BoostedQuantilesBaseline]
-each_model = pytest.mark.parametrize(
+MakeModel = Callable[[], BoostedMedianBaseline | BoostedQuantilesBaseline]
+every_model = pytest.mark.parametrize(
     "make",
     [lambda: BoostedMedianBaseline(trees=40), lambda: BoostedQuantilesBaseline(trees=40)],
     ids=["B5", "B6"],
 )
 
 
-def made_up(count: int = 900, seed: int = 5) -> Timelines:
+def synthetic(count: int = 900, seed: int = 5) -> Timelines:
     """Parcels of two carriers, 3 and 9 days on the way and a day more for each 10 kg, give or take; one in fifty never arrives."""
     rng = np.random.default_rng(seed)
     shipments, scans = [], []
@@ -78,91 +78,100 @@ def made_up(count: int = 900, seed: int = 5) -> Timelines:
 
 @pytest.fixture(scope="module")
 def lines() -> Timelines:
-    return made_up()
+    return synthetic()
 
 
 @pytest.fixture(scope="module")
-def lessons(lines: Timelines) -> Examples:
-    return known(lines, DAYS)
+def training_examples(lines: Timelines) -> Examples:
+    return examples_as_of(lines, DAYS)
 
 
-def known(lines: Timelines, days: float) -> Examples:
+def examples_as_of(lines: Timelines, days: float) -> Examples:
     """What can be learned so many days after the start."""
     moment = to_instant(START + timedelta(days=days))
-    return examples(snapshots_to_learn(lines, moment), Outcomes.at(lines, moment))
+    return examples(training_snapshots(lines, moment), Outcomes.at(lines, moment))
 
 
-def arrived(lines: Timelines, first: float, last: float) -> Examples:
+def event_observed(lines: Timelines, first: float, last: float) -> Examples:
     """Parcels asked about between two days and delivered by the end."""
-    found = known(lines, DAYS)
-    asked = (found.as_of >= to_instant(START + timedelta(days=first))) & (
-        found.as_of < to_instant(START + timedelta(days=last))
+    history = examples_as_of(lines, DAYS)
+    in_period = (history.as_of >= to_instant(START + timedelta(days=first))) & (
+        history.as_of < to_instant(START + timedelta(days=last))
     )
-    return found.take(np.flatnonzero(asked & found.arrived))
+    return history.take(np.flatnonzero(in_period & history.event_observed))
 
 
 def quantiles(curves: Curves) -> NDArray[np.float64]:
     return np.column_stack([curves.quantile(level) for level in QUANTILE_LEVELS])
 
 
-@each_model
-def test_it_keeps_the_contract_of_a_model_that_costs_something_to_fit(make: Made) -> None:
+@every_model
+def test_it_keeps_the_contract_of_a_model_that_costs_something_to_fit(make: MakeModel) -> None:
     assert isinstance(make(), ArrivalModel)
     assert not make().refits_daily
 
 
 def test_both_are_compared_where_they_are_named_only() -> None:
     assert {"B5", "B6"} <= set(bootstrap.models({}))
-    assert not {"B5", "B6"} & set(bootstrap.USUAL_MODELS)
+    assert not {"B5", "B6"} & set(bootstrap.DEFAULT_MODELS)
 
 
-@each_model
-def test_before_it_was_fitted_it_says_so(make: Made, lessons: Examples) -> None:
+@every_model
+def test_before_it_was_fitted_it_says_so(make: MakeModel, training_examples: Examples) -> None:
     with pytest.raises(NotFitted):
-        make().predict_curves(lessons.features)
+        make().predict_curves(training_examples.features)
 
 
-@each_model
+@every_model
 def test_without_an_arrival_of_a_parcel_seen_at_its_purchase_there_is_nothing_to_learn(
-    make: Made, lessons: Examples
+    make: MakeModel, training_examples: Examples
 ) -> None:
-    for rows in (~lessons.arrived, lessons.kind != PURCHASE, np.zeros(len(lessons), dtype=bool)):
-        with pytest.raises(NothingToLearn):
-            make().fit(lessons.take(np.flatnonzero(rows)))
+    for rows in (
+        ~training_examples.event_observed,
+        training_examples.moment != PURCHASE,
+        np.zeros(len(training_examples), dtype=bool),
+    ):
+        with pytest.raises(NoTrainingData):
+            make().fit(training_examples.take(np.flatnonzero(rows)))
 
 
-@each_model
+@every_model
 def test_quantiles_do_not_cross_and_nobody_arrives_before_now(
-    make: Made, lessons: Examples
+    make: MakeModel, training_examples: Examples
 ) -> None:
-    found = quantiles(make().fit(lessons).predict_curves(lessons.features))
-    assert (np.diff(found, axis=1) >= 0).all()
-    assert (found >= 0).all()
-    assert np.isfinite(found).all()
+    hours = quantiles(make().fit(training_examples).predict_curves(training_examples.features))
+    assert (np.diff(hours, axis=1) >= 0).all()
+    assert (hours >= 0).all()
+    assert np.isfinite(hours).all()
 
 
-@each_model
+@every_model
 def test_the_same_lessons_give_the_same_curves_to_the_last_bit(
-    make: Made, lessons: Examples
+    make: MakeModel, training_examples: Examples
 ) -> None:
-    once, again = (make().fit(lessons).predict_curves(lessons.features) for _ in range(2))
+    once, again = (
+        make().fit(training_examples).predict_curves(training_examples.features) for _ in range(2)
+    )
     assert np.array_equal(once.hours, again.hours)
     assert np.array_equal(once.cdf, again.cdf)
 
 
-@each_model
-def test_a_row_is_answered_alike_alone_and_in_company(make: Made, lessons: Examples) -> None:
-    model = make().fit(lessons)
-    together = quantiles(model.predict_curves(lessons.features))
+@every_model
+def test_a_row_is_answered_alike_alone_and_in_company(
+    make: MakeModel, training_examples: Examples
+) -> None:
+    model = make().fit(training_examples)
+    together = quantiles(model.predict_curves(training_examples.features))
     for row in (0, 7, 100):
         assert np.array_equal(
-            quantiles(model.predict_curves(lessons.features.take(np.array([row])))), together[[row]]
+            quantiles(model.predict_curves(training_examples.features.take(np.array([row])))),
+            together[[row]],
         )
 
 
-@each_model
+@every_model
 def test_one_thread_fits_and_one_answers(
-    make: Made, lessons: Examples, monkeypatch: pytest.MonkeyPatch
+    make: MakeModel, training_examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[object] = []
     train, predict = lightgbm.train, lightgbm.Booster.predict
@@ -177,45 +186,58 @@ def test_one_thread_fits_and_one_answers(
 
     monkeypatch.setattr(lightgbm, "train", counting_train)
     monkeypatch.setattr(lightgbm.Booster, "predict", counting_predict)
-    make().fit(lessons).predict_curves(lessons.features)
+    make().fit(training_examples).predict_curves(training_examples.features)
     assert threads
     assert set(threads) == {1}
 
 
-@each_model
+@every_model
 @pytest.mark.parametrize("moment", ["purchase", "on the way"])
-def test_it_is_far_better_than_one_law_for_all(make: Made, moment: str, lines: Timelines) -> None:
-    then, asked = known(lines, 110), arrived(lines, 110, 135)
-    asked = asked.take(np.flatnonzero((asked.kind == PURCHASE) == (moment == "purchase")))
-    own, constant = (
-        crps_days(model.fit(then).predict_curves(asked.features), asked.hours).mean()
+def test_it_is_far_better_than_one_law_for_all(
+    make: MakeModel, moment: str, lines: Timelines
+) -> None:
+    then, evaluated = examples_as_of(lines, 110), event_observed(lines, 110, 135)
+    evaluated = evaluated.take(
+        np.flatnonzero((evaluated.moment == PURCHASE) == (moment == "purchase"))
+    )
+    boosted, constant = (
+        crps_days(
+            model.fit(then).predict_curves(evaluated.features), evaluated.duration_hours
+        ).mean()
         for model in (make(), HistoryBaseline())
     )
-    assert own < 0.6 * constant
+    assert boosted < 0.6 * constant
 
 
-@each_model
-def test_a_promise_changes_nothing(make: Made, lessons: Examples) -> None:
+@every_model
+def test_a_promise_changes_nothing(make: MakeModel, training_examples: Examples) -> None:
     assert PROMISE_COLUMN not in NUMBER_COLUMNS
-    without = lessons.take(np.arange(len(lessons)))
-    without.features.numbers[PROMISE_COLUMN] = np.full(len(lessons), np.nan)
+    without = training_examples.take(np.arange(len(training_examples)))
+    without.features.numbers[PROMISE_COLUMN] = np.full(len(training_examples), np.nan)
     first, second = (
-        quantiles(make().fit(each).predict_curves(each.features)) for each in (lessons, without)
+        quantiles(make().fit(sample).predict_curves(sample.features))
+        for sample in (training_examples, without)
     )
     assert np.array_equal(first, second)
 
 
-@each_model
-def test_nothing_asked_is_nothing_answered(make: Made, lessons: Examples) -> None:
-    curves = make().fit(lessons).predict_curves(lessons.features.take(np.arange(0)))
+@every_model
+def test_nothing_asked_is_nothing_answered(make: MakeModel, training_examples: Examples) -> None:
+    curves = (
+        make().fit(training_examples).predict_curves(training_examples.features.take(np.arange(0)))
+    )
     assert len(curves) == len(curves.quantile(0.5)) == 0
 
 
-@each_model
-def test_a_single_arrival_is_enough(make: Made, lessons: Examples) -> None:
-    one = lessons.take(np.flatnonzero(lessons.arrived & (lessons.kind == PURCHASE))[:1])
+@every_model
+def test_a_single_arrival_is_enough(make: MakeModel, training_examples: Examples) -> None:
+    one = training_examples.take(
+        np.flatnonzero(training_examples.event_observed & (training_examples.moment == PURCHASE))[
+            :1
+        ]
+    )
     assert make().fit(one).predict_curves(one.features).quantile(0.5) == pytest.approx(
-        one.hours, rel=0.05
+        one.duration_hours, rel=0.05
     )
 
 
@@ -223,27 +245,33 @@ def test_b5s_law_is_that_of_errors_made_on_later_days_than_were_learned(lines: T
     # From day 75 on everything takes three times as long: a booster of what was known 75 days
     # before the end knows only the first half, and its errors on days 75 to 120 are what the law
     # must show, not the small ones of hindsight.
-    lessons = known(lines, DAYS)
-    slow = lessons.as_of >= to_instant(
+    training_examples = examples_as_of(lines, DAYS)
+    slow = training_examples.as_of >= to_instant(
         START + timedelta(days=DAYS - BoostedMedianBaseline.JUDGED_DAYS[0])
     )
-    lessons.hours[slow] *= 3.0
-    model = BoostedMedianBaseline(trees=40).fit(lessons)
+    training_examples.duration_hours[slow] *= 3.0
+    model = BoostedMedianBaseline(trees=40).fit(training_examples)
     assert np.median(model.errors_[:, 100]) > 3.0
 
 
-def test_b6_ends_at_the_longest_time_learned_from(lessons: Examples) -> None:
-    curves = BoostedQuantilesBaseline(trees=40).fit(lessons).predict_curves(lessons.features)
-    assert curves.quantile(1.0) == pytest.approx(lessons.hours[lessons.arrived].max())
+def test_b6_ends_at_the_longest_time_learned_from(training_examples: Examples) -> None:
+    curves = (
+        BoostedQuantilesBaseline(trees=40)
+        .fit(training_examples)
+        .predict_curves(training_examples.features)
+    )
+    assert curves.quantile(1.0) == pytest.approx(
+        training_examples.duration_hours[training_examples.event_observed].max()
+    )
 
 
 def test_labels_are_valued_without_the_parcels_own_fold_to_learn_and_with_all_to_forecast(
-    lessons: Examples,
+    training_examples: Examples,
 ) -> None:
-    design, rows = Design.learn(lessons, 20.0)
-    asked = design.rows(lessons.features)
+    design, rows = Design.fit(training_examples, 20.0)
+    matrix = design.rows(training_examples.features)
     numbers = len(NUMBER_COLUMNS)
-    assert rows.shape == asked.shape == (len(lessons), numbers + len(ROUTE_COLUMNS))
-    assert np.array_equal(rows[:, :numbers], asked[:, :numbers], equal_nan=True)
-    assert len(np.unique(asked[:, numbers])) == 2
+    assert rows.shape == matrix.shape == (len(training_examples), numbers + len(ROUTE_COLUMNS))
+    assert np.array_equal(rows[:, :numbers], matrix[:, :numbers], equal_nan=True)
+    assert len(np.unique(matrix[:, numbers])) == 2
     assert len(np.unique(rows[:, numbers])) == 2 * 5

@@ -12,16 +12,16 @@ from eta.curves import Curves
 from eta.domain.errors import ModelCorrupted
 from eta.domain.vocabulary import EventCode
 from eta.forecast.hazard.recalibration import (
+    KNOT_HAZARDS,
     PRIOR,
     STAGES,
-    STARTS,
-    Calibration,
-    Passed,
+    CumulativeHazardInterval,
+    Recalibration,
     stages,
 )
 from eta.journey.features import features
-from eta.journey.place_effects import Habits
-from eta.journey.state import Moments
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 from support.journeys import START, scan, shipment
 
@@ -32,99 +32,112 @@ Hazards = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 DAY = 0.2
 
 
-def learned(
-    told: Hazards, open_until: Hazards | None = None, stage: int = 0, prior: float = 10.0
-) -> Calibration:
-    """From parcels that arrive at H ``told`` and whose days have H ``DAY``; from then on that of ``open_until`` nothing is known."""
-    came = np.ones(len(told), dtype=bool) if open_until is None else told <= open_until
-    day = np.floor(told / DAY) * DAY
-    since, until = (
+def fitted(
+    hazard_at_arrival: Hazards,
+    open_until: Hazards | None = None,
+    stage: int = 0,
+    prior: float = 10.0,
+) -> Recalibration:
+    """From parcels that arrive at H ``hazard_at_arrival`` and whose days have H ``DAY``; from then on that of ``open_until`` nothing is known."""
+    arrived = (
+        np.ones(len(hazard_at_arrival), dtype=bool)
+        if open_until is None
+        else hazard_at_arrival <= open_until
+    )
+    day = np.floor(hazard_at_arrival / DAY) * DAY
+    lower, upper = (
         (day, day + DAY)
         if open_until is None
-        else (np.where(came, day, open_until), np.where(came, day + DAY, open_until))
+        else (np.where(arrived, day, open_until), np.where(arrived, day + DAY, open_until))
     )
-    return Calibration.learn(Passed(since, until, came, np.full(len(told), stage)), prior)
+    return Recalibration.fit(
+        CumulativeHazardInterval(lower, upper, arrived, np.full(len(hazard_at_arrival), stage)),
+        prior,
+    )
 
 
-def shares_within(passed: Hazards) -> list[float]:
-    """What 50, 80 and 90 % ranges cover if H at the arrival was ``passed``."""
-    reached = -np.expm1(-passed)
+def shares_within(hazards: Hazards) -> list[float]:
+    """What 50, 80 and 90 % ranges cover if H at the arrival was ``hazards``."""
+    reached = -np.expm1(-hazards)
     return [float((abs(reached - 0.5) <= share / 2).mean()) for share in (0.5, 0.8, 0.9)]
 
 
 @pytest.mark.parametrize("shape", [0.75, 1.0, 1.7])
 def test_after_calibration_ranges_hold_as_often_as_they_say(shape: float) -> None:
     # H**shape is exponential: the laws told are too narrow, right, or too wide.
-    told = np.random.default_rng(1).exponential(size=40_000) ** (1 / shape)
-    first, later = told[:20_000], told[20_000:]
+    hazard_at_arrival = np.random.default_rng(1).exponential(size=40_000) ** (1 / shape)
+    first, later = hazard_at_arrival[:20_000], hazard_at_arrival[20_000:]
     assert shares_within(
-        learned(first).of(later[:, None], np.zeros(len(later), dtype=int))[:, 0]
+        fitted(first).apply(later[:, None], np.zeros(len(later), dtype=int))[:, 0]
     ) == pytest.approx([0.5, 0.8, 0.9], abs=0.025)
 
 
 def test_parcels_still_open_count_for_as_long_as_they_were_open() -> None:
     random = np.random.default_rng(2)
-    told, seen = random.exponential(size=40_000) * 1.5, random.exponential(size=40_000) * 2.0
+    hazard_at_arrival, observed_until = (
+        random.exponential(size=40_000) * 1.5,
+        random.exponential(size=40_000) * 2.0,
+    )
     # What is seen, is seen day by day.
-    slopes = learned(told, np.ceil(seen / DAY) * DAY).slopes[0]
+    slopes = fitted(hazard_at_arrival, np.ceil(observed_until / DAY) * DAY).slopes[0]
     # Half as long again as told, all along; few are seen so long that the last stretches are
     # believed.
     assert slopes[:10] == pytest.approx(np.full(10, 1 / 1.5), abs=0.06)
 
 
 def test_a_stage_says_nothing_about_the_other() -> None:
-    both = learned(np.random.default_rng(3).exponential(size=5_000) * 3.0, stage=1)
+    both = fitted(np.random.default_rng(3).exponential(size=5_000) * 3.0, stage=1)
     assert (both.slopes[0] == 1.0).all()
     assert (both.slopes[1] < 0.7).all()
 
 
 def test_without_forecasts_the_laws_stay_as_they_are_and_few_move_them_little() -> None:
-    assert (learned(np.empty(0)).slopes == Calibration.none().slopes).all()
-    few = learned(np.full(10, 3.0), prior=PRIOR).slopes[0]
-    assert few == pytest.approx(np.ones(len(STARTS)), abs=20 / PRIOR)
+    assert (fitted(np.empty(0)).slopes == Recalibration.identity().slopes).all()
+    few = fitted(np.full(10, 3.0), prior=PRIOR).slopes[0]
+    assert few == pytest.approx(np.ones(len(KNOT_HAZARDS)), abs=20 / PRIOR)
 
 
 @given(
-    slopes=st.lists(st.floats(0.05, 20.0), min_size=len(STARTS), max_size=len(STARTS)),
+    slopes=st.lists(st.floats(0.05, 20.0), min_size=len(KNOT_HAZARDS), max_size=len(KNOT_HAZARDS)),
     hazards=st.lists(st.floats(0.0, 50.0), min_size=2, max_size=20),
 )
 def test_calibration_never_turns_time_back_and_can_be_undone(
     slopes: list[float], hazards: list[float]
 ) -> None:
-    calibration = Calibration(np.array([slopes, slopes[::-1]] * (len(STAGES) // 2)))
+    recalibration = Recalibration(np.array([slopes, slopes[::-1]] * (len(STAGES) // 2)))
     rows = np.array([sorted(hazards)] * len(STAGES))
     stage = np.arange(len(STAGES))
-    counted = calibration.of(rows, stage)
-    assert (np.diff(counted, axis=1) >= 0).all()
-    assert (counted[:, 0] >= 0).all()
-    assert calibration.undone(counted, stage) == pytest.approx(rows, rel=1e-9, abs=1e-9)
+    recalibrated = recalibration.apply(rows, stage)
+    assert (np.diff(recalibrated, axis=1) >= 0).all()
+    assert (recalibrated[:, 0] >= 0).all()
+    assert recalibration.invert(recalibrated, stage) == pytest.approx(rows, rel=1e-9, abs=1e-9)
 
 
 def test_a_calibration_of_other_stages_is_refused() -> None:
     with pytest.raises(ModelCorrupted, match="train the model again"):
-        Calibration.of_slopes(np.ones((2, 3)))
+        Recalibration.from_slopes(np.ones((2, 3)))
 
 
 def test_an_arrival_is_placed_within_its_local_day() -> None:
     # Asked about at noon; the chance to have arrived grows by 1 % an hour.
     timelines = Timelines.from_records([shipment(0)], [scan(0, EventCode.ORDER_CREATED, 0.0)])
-    asked = features(
+    features_at_noon = features(
         timelines,
-        Moments(np.zeros(5, dtype=np.int64), np.full(5, to_instant(START.replace(hour=11)))),
-        Habits(),
+        AsOfPairs(np.zeros(5, dtype=np.int64), np.full(5, to_instant(START.replace(hour=11)))),
+        PlaceEffects(),
     )
-    assert asked.numbers["local_hour"].tolist() == [12.0] * 5
-    curves = Curves.on_grid([0.0, 100.0], np.tile([0.0, 1.0], (5, 1)))
+    assert features_at_noon.numbers["local_hour"].tolist() == [12.0] * 5
+    curves = Curves.from_grid([0.0, 100.0], np.tile([0.0, 1.0], (5, 1)))
     # Before it was asked, in 5 hours, in 20 hours; open for 20 hours; arrived beyond all that is
     # forecast.
     hours, arrived = (
         np.array([0.0, 5.0, 20.0, 20.0, 24.0 * 61]),
         np.array([True, True, True, False, True]),
     )
-    passed = Passed.of(curves, asked, hours, arrived)
-    assert passed.arrived.tolist() == [True, True, True, False, False]
-    assert -np.expm1(-passed.since) == pytest.approx([0.0, 0.0, 0.12, 0.2, 1.0], abs=1e-6)
-    assert -np.expm1(-passed.until) == pytest.approx([0.12, 0.12, 0.36, 0.2, 1.0], abs=1e-6)
+    interval = CumulativeHazardInterval.from_curves(curves, features_at_noon, hours, arrived)
+    assert interval.arrived.tolist() == [True, True, True, False, False]
+    assert -np.expm1(-interval.lower) == pytest.approx([0.0, 0.0, 0.12, 0.2, 1.0], abs=1e-6)
+    assert -np.expm1(-interval.upper) == pytest.approx([0.12, 0.12, 0.36, 0.2, 1.0], abs=1e-6)
 
 
 def test_who_crosses_a_border_is_calibrated_apart() -> None:
@@ -135,15 +148,15 @@ def test_who_crosses_a_border_is_calibrated_apart() -> None:
             *(scan(n, EventCode.ORDER_CREATED, 0.0) for n in range(4)),
         ],
     )
-    moments = Moments.all_at(timelines, to_instant(START + timedelta(hours=2)))
+    moments = AsOfPairs.all_at(timelines, to_instant(START + timedelta(hours=2)))
     assert {
         STAGES[stage]
         for stage in stages(
-            features(timelines, Moments.all_at(timelines, to_instant(START)), Habits())
+            features(timelines, AsOfPairs.all_at(timelines, to_instant(START)), PlaceEffects())
         )
     } == {"purchase", "purchase_abroad"}
     # Vienna to Vienna, Sao Paulo to Sao Paulo, Vienna to California, Sao Paulo to Japan.
-    assert [STAGES[stage] for stage in stages(features(timelines, moments, Habits()))] == [
+    assert [STAGES[stage] for stage in stages(features(timelines, moments, PlaceEffects()))] == [
         "before_handover",
         "before_handover",
         "before_handover_abroad",
@@ -155,11 +168,11 @@ def test_of_whom_nothing_was_told_for_a_while_is_calibrated_apart() -> None:
     timelines = Timelines.from_records(
         [shipment(1)], [scan(1, EventCode.ORDER_CREATED, 0.0), scan(1, EventCode.ACCEPTED, 1.0)]
     )
-    moments = Moments(
+    moments = AsOfPairs(
         np.zeros(3, dtype=np.int64),
         np.array([to_instant(START + timedelta(hours=hours)) for hours in (1.0, 7.0, 7.1)]),
     )
-    assert [STAGES[stage] for stage in stages(features(timelines, moments, Habits()))] == [
+    assert [STAGES[stage] for stage in stages(features(timelines, moments, PlaceEffects()))] == [
         "on_the_way",
         "on_the_way",
         "silent",

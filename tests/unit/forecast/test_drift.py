@@ -10,33 +10,38 @@ from numpy.typing import NDArray
 
 from eta.calendars.local_time import DAY, to_instant
 from eta.forecast.drift.estimate import (
-    AGES,
-    CAP,
-    DECAY_A_DAY,
+    AGE_CLASSES,
+    DAILY_DECAY,
     HALF_LIVES_DAYS,
     HISTORY_DAYS,
+    MAX_LOG_RATE_RATIO,
     VARIANCE,
+    DailyExpectation,
     Drift,
-    Tally,
-    Watch,
-    learn_drift,
-    learn_share,
+    ObservedExpected,
+    estimate_baseline_ratio,
+    estimate_drift,
 )
-from eta.forecast.drift.tracker import Follower, FollowsDrift, Midnights, told_by
+from eta.forecast.drift.tracker import (
+    DriftTracker,
+    OpenParcelCache,
+    SupportsDrift,
+    reporting_delay_cdf,
+)
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.hazard.non_arrival import NeverShare
-from eta.journey.categories import Labels
+from eta.forecast.hazard.non_arrival import NonArrival
+from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes, examples
 from eta.journey.features import features
-from eta.journey.place_effects import Habits
-from eta.journey.snapshots import snapshots_open_at, snapshots_to_learn
-from eta.journey.state import Moments
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.snapshots import snapshots_open_at, training_snapshots
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 from support.journeys import START, parcels
 
 NOW = np.datetime64("2026-03-01", "us")
-AS_EXPECTED = np.ones(len(AGES))
-FRESH, STUCK = AGES.index("fresh"), AGES.index("stuck")
+AS_EXPECTED = np.ones(len(AGE_CLASSES))
+FRESH, STUCK = AGE_CLASSES.index("fresh"), AGE_CLASSES.index("stuck")
 
 
 def days(
@@ -46,11 +51,14 @@ def days(
     age: int = FRESH,
     carrier: str | None = "a",
     count: int = HISTORY_DAYS,
-) -> list[Tally]:
+) -> list[ObservedExpected]:
     """Days on which so many arrivals were seen for each one expected."""
-    labels = {"carrier": Labels.of([carrier]), "destination": Labels.of(["x"])}
+    labels = {
+        "carrier": Categorical.from_texts([carrier]),
+        "destination": Categorical.from_texts(["x"]),
+    }
     return [
-        Tally(
+        ObservedExpected(
             NOW - number * DAY,
             np.array([age]),
             labels,
@@ -61,27 +69,35 @@ def days(
     ]
 
 
-def told_at_once(ago: NDArray[np.float64]) -> NDArray[np.float64]:
+def received_at_once(ago: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ones_like(ago)
 
 
-def theta(drift: Drift, age: int, carrier: str | None = "a", *, at: np.datetime64 = NOW) -> float:
+def log_rate_ratio(
+    drift: Drift, age: int, carrier: str | None = "a", *, at: np.datetime64 = NOW
+) -> float:
     return float(
-        drift.of(
-            {"carrier": Labels.of([carrier]), "destination": Labels.of(["x"])}, np.array([at])
+        drift.at(
+            {
+                "carrier": Categorical.from_texts([carrier]),
+                "destination": Categorical.from_texts(["x"]),
+            },
+            np.array([at]),
         )[0, age]
     )
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 1.5])
 def test_with_much_evidence_drift_is_the_log_of_seen_over_expected(ratio: float) -> None:
-    drift = learn_drift(days(ratio, expected=1e5), NOW, told_at_once, AS_EXPECTED)
-    assert theta(drift, FRESH) == pytest.approx(np.log(ratio), abs=0.01)
+    drift = estimate_drift(days(ratio, expected=1e5), NOW, received_at_once, AS_EXPECTED)
+    assert log_rate_ratio(drift, FRESH) == pytest.approx(np.log(ratio), abs=0.01)
 
 
 def test_with_little_evidence_little_is_believed() -> None:
     little, much = (
-        theta(learn_drift(days(0.5, expected=size), NOW, told_at_once, AS_EXPECTED), FRESH)
+        log_rate_ratio(
+            estimate_drift(days(0.5, expected=size), NOW, received_at_once, AS_EXPECTED), FRESH
+        )
         for size in (0.01, 100.0)
     )
     assert -0.05 < little < 0.0
@@ -89,14 +105,17 @@ def test_with_little_evidence_little_is_believed() -> None:
 
 
 def test_without_evidence_there_is_no_drift_and_no_certainty() -> None:
-    drift = learn_drift([], NOW, told_at_once, AS_EXPECTED)
-    assert theta(drift, FRESH) == 0.0
+    drift = estimate_drift([], NOW, received_at_once, AS_EXPECTED)
+    assert log_rate_ratio(drift, FRESH) == 0.0
     assert np.isinf(drift.error).all()
 
 
 def test_the_last_days_count_more() -> None:
     slow_then_fast = [*days(0.5)[:16], *days(1.5)[16:]]
-    assert theta(learn_drift(slow_then_fast, NOW, told_at_once, AS_EXPECTED), FRESH) > 0.0
+    assert (
+        log_rate_ratio(estimate_drift(slow_then_fast, NOW, received_at_once, AS_EXPECTED), FRESH)
+        > 0.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,13 +126,14 @@ def test_a_network_that_has_changed_is_believed_in_days_and_chance_is_not(
     expected: float, changed_days: int, least: float, most: float
 ) -> None:
     """A lasting change; one bad day; a few parcels that were slow for a while. The share of the change, in logs, that is believed."""
-    tallies = [
+    comparisons = [
         *days(1.0, expected=expected)[:-changed_days],
         *days(0.5, expected=expected)[-changed_days:],
     ]
     assert (
         least
-        <= theta(learn_drift(tallies, NOW, told_at_once, AS_EXPECTED), FRESH) / np.log(0.5)
+        <= log_rate_ratio(estimate_drift(comparisons, NOW, received_at_once, AS_EXPECTED), FRESH)
+        / np.log(0.5)
         <= most
     )
 
@@ -121,71 +141,78 @@ def test_a_network_that_has_changed_is_believed_in_days_and_chance_is_not(
 def test_days_that_differ_as_they_always_do_are_forgotten_slowly() -> None:
     ratios = np.exp(0.15 * np.random.default_rng(4).standard_normal(HISTORY_DAYS))
     uneven = [days(ratio, expected=1e4)[number] for number, ratio in enumerate(ratios)]
-    usual = 0.5 ** (np.arange(HISTORY_DAYS)[::-1] / HALF_LIVES_DAYS[0])
-    assert theta(learn_drift(uneven, NOW, told_at_once, AS_EXPECTED), FRESH) == pytest.approx(
-        np.log(usual @ ratios / usual.sum()), abs=0.02
-    )
+    weights = 0.5 ** (np.arange(HISTORY_DAYS)[::-1] / HALF_LIVES_DAYS[0])
+    assert log_rate_ratio(
+        estimate_drift(uneven, NOW, received_at_once, AS_EXPECTED), FRESH
+    ) == pytest.approx(np.log(weights @ ratios / weights.sum()), abs=0.02)
 
 
 def test_what_is_stuck_says_little_of_what_moves() -> None:
-    drift = learn_drift(
-        [*days(0.2, age=STUCK), *days(1.0, age=FRESH)], NOW, told_at_once, AS_EXPECTED
+    drift = estimate_drift(
+        [*days(0.2, age=STUCK), *days(1.0, age=FRESH)], NOW, received_at_once, AS_EXPECTED
     )
-    assert theta(drift, STUCK) < -0.5
-    assert theta(drift, FRESH) == pytest.approx(0.0, abs=0.05)
+    assert log_rate_ratio(drift, STUCK) < -0.5
+    assert log_rate_ratio(drift, FRESH) == pytest.approx(0.0, abs=0.05)
 
 
 def test_a_carrier_has_its_own_level_and_others_do_not_share_it() -> None:
-    drift = learn_drift(
+    drift = estimate_drift(
         [*days(0.6, carrier="a"), *days(1.0, carrier="b", expected=5000.0)],
         NOW,
-        told_at_once,
+        received_at_once,
         AS_EXPECTED,
     )
-    assert theta(drift, FRESH, "a") < -0.3
-    assert theta(drift, FRESH, "b") == pytest.approx(0.0, abs=0.03)
+    assert log_rate_ratio(drift, FRESH, "a") < -0.3
+    assert log_rate_ratio(drift, FRESH, "b") == pytest.approx(0.0, abs=0.03)
     # Of a carrier never seen only the level of all is known.
-    assert theta(drift, FRESH, "c") == pytest.approx(0.0, abs=0.03)
+    assert log_rate_ratio(drift, FRESH, "c") == pytest.approx(0.0, abs=0.03)
 
 
 def test_a_missing_carrier_has_no_level_of_its_own() -> None:
-    drift = learn_drift(days(0.5, carrier=None, expected=1e5), NOW, told_at_once, AS_EXPECTED)
+    drift = estimate_drift(
+        days(0.5, carrier=None, expected=1e5), NOW, received_at_once, AS_EXPECTED
+    )
     assert drift.groups["carrier"] == {}
     # All that was seen is in the levels that are told.
-    assert theta(drift, FRESH, None) == pytest.approx(np.log(0.5), abs=0.01)
+    assert log_rate_ratio(drift, FRESH, None) == pytest.approx(np.log(0.5), abs=0.01)
 
 
 def test_what_a_model_is_off_by_all_along_is_no_drift() -> None:
-    share = learn_share(days(0.8, expected=1e6, count=10))
-    assert share[FRESH] == pytest.approx(0.8, abs=0.001)
-    assert theta(
-        learn_drift(days(0.8, expected=1e5), NOW, told_at_once, share), FRESH
+    baseline_ratio = estimate_baseline_ratio(days(0.8, expected=1e6, count=10))
+    assert baseline_ratio[FRESH] == pytest.approx(0.8, abs=0.001)
+    assert log_rate_ratio(
+        estimate_drift(days(0.8, expected=1e5), NOW, received_at_once, baseline_ratio), FRESH
     ) == pytest.approx(0.0, abs=0.01)
 
 
 def test_arrivals_not_told_yet_are_no_drift() -> None:
-    assert theta(
-        learn_drift(days(0.5), NOW, lambda ago: np.full_like(ago, 0.5), AS_EXPECTED), FRESH
+    assert log_rate_ratio(
+        estimate_drift(days(0.5), NOW, lambda ago: np.full_like(ago, 0.5), AS_EXPECTED), FRESH
     ) == pytest.approx(0.0, abs=0.01)
 
 
 def test_no_drift_is_beyond_the_cap() -> None:
     assert (
-        theta(learn_drift(days(50.0, expected=1e5), NOW, told_at_once, AS_EXPECTED), FRESH) == CAP
+        log_rate_ratio(
+            estimate_drift(days(50.0, expected=1e5), NOW, received_at_once, AS_EXPECTED), FRESH
+        )
+        == MAX_LOG_RATE_RATIO
     )
 
 
 def test_drift_that_is_not_kept_up_fades_day_by_day() -> None:
-    drift = learn_drift(days(0.5), NOW, told_at_once, AS_EXPECTED)
-    now, tomorrow, later = (theta(drift, FRESH, at=NOW + number * DAY) for number in (0, 1, 60))
-    assert theta(drift, FRESH, at=NOW + np.timedelta64(23, "h")) == now
+    drift = estimate_drift(days(0.5), NOW, received_at_once, AS_EXPECTED)
+    now, tomorrow, later = (
+        log_rate_ratio(drift, FRESH, at=NOW + number * DAY) for number in (0, 1, 60)
+    )
+    assert log_rate_ratio(drift, FRESH, at=NOW + np.timedelta64(23, "h")) == now
     assert now < tomorrow < later < 0.0
-    assert tomorrow == pytest.approx(DECAY_A_DAY[FRESH] * now)
+    assert tomorrow == pytest.approx(DAILY_DECAY[FRESH] * now)
 
 
 def test_the_standard_error_shrinks_with_evidence_and_starts_at_the_prior() -> None:
     errors = [
-        learn_drift(days(1.0, expected=size), NOW, told_at_once, AS_EXPECTED).error[FRESH]
+        estimate_drift(days(1.0, expected=size), NOW, received_at_once, AS_EXPECTED).error[FRESH]
         for size in (1e-9, 1.0, 1e4)
     ]
     assert errors[0] == pytest.approx(np.sqrt(2 * VARIANCE))
@@ -193,33 +220,35 @@ def test_the_standard_error_shrinks_with_evidence_and_starts_at_the_prior() -> N
 
 
 def test_drift_comes_back_from_json_as_it_was() -> None:
-    drift = learn_drift(days(0.7), NOW, told_at_once, AS_EXPECTED)
+    drift = estimate_drift(days(0.7), NOW, received_at_once, AS_EXPECTED)
     back = Drift.from_json(drift.to_json())
     assert back.to_json() == drift.to_json()
-    assert theta(back, FRESH) == theta(drift, FRESH)
-    assert np.isinf(Drift.from_json(Drift.none().to_json()).error).all()
+    assert log_rate_ratio(back, FRESH) == log_rate_ratio(drift, FRESH)
+    assert np.isinf(Drift.from_json(Drift.identity().to_json()).error).all()
 
 
 def test_a_watch_expects_no_more_once_a_parcel_has_arrived() -> None:
     start = np.datetime64("2026-03-01", "us")
     hazards = np.tile([0.0, 0.6, 1.2, 1.8, 2.4], (2, 1))
-    labels = {name: Labels.of(["x"] * 2) for name in ("carrier", "destination")}
-    watch = Watch(start, start + DAY, np.arange(2), np.array([0, 1]), labels, hazards)
-    tally = watch.tally(
+    labels = {name: Categorical.from_texts(["x"] * 2) for name in ("carrier", "destination")}
+    expectation = DailyExpectation(
+        start, start + DAY, np.arange(2), np.array([0, 1]), labels, hazards
+    )
+    comparison = expectation.compare(
         Outcomes(
             start + 9 * DAY, np.array([start + np.timedelta64(3, "h"), np.datetime64("NaT", "us")])
         )
     )
-    assert tally.observed.tolist() == [1.0, 0.0]
-    assert tally.expected.tolist() == pytest.approx([0.3, 2.4])
+    assert comparison.observed.tolist() == [1.0, 0.0]
+    assert comparison.expected.tolist() == pytest.approx([0.3, 2.4])
 
 
 def test_the_share_told_follows_how_late_scans_are() -> None:
     shipments, events = parcels(400, days=60)
     events["received_at"] = events["occurred_at"] + timedelta(hours=36)
     timelines = Timelines.from_frames(shipments, events)
-    told = told_by(timelines, to_instant(START + timedelta(days=60)))
-    assert told(np.array([0.0, 1.0, 2.0])).tolist() == pytest.approx([0.0, 0.5, 1.0])
+    reporting_cdf = reporting_delay_cdf(timelines, to_instant(START + timedelta(days=60)))
+    assert reporting_cdf(np.array([0.0, 1.0, 2.0])).tolist() == pytest.approx([0.0, 0.5, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +256,7 @@ def world() -> tuple[Timelines, HazardModel]:
     timelines = Timelines.from_frames(*parcels(4000, days=120))
     instant = to_instant(START + timedelta(days=60))
     return timelines, HazardModel(trees=20, leaves=6, leaf_rows=40).fit(
-        examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
+        examples(training_snapshots(timelines, instant), Outcomes.at(timelines, instant))
     )
 
 
@@ -240,11 +269,11 @@ def slowed(timelines: Timelines, since: np.datetime64, factor: float) -> Timelin
     return replace(timelines, occurred_at=times[0], received_at=times[1])
 
 
-def follow(timelines: Timelines, model: FollowsDrift, day: int) -> Drift:
+def track(timelines: Timelines, model: SupportsDrift, day: int) -> Drift:
     """The drift at a day, beyond what the model was off by when it was fitted."""
-    follower = Follower(model, Midnights(timelines))
+    tracker = DriftTracker(model, OpenParcelCache(timelines))
     return [
-        follower.drift(Outcomes.at(timelines, to_instant(START + timedelta(days=number))))
+        tracker.drift(Outcomes.at(timelines, to_instant(START + timedelta(days=number))))
         for number in (60, day)
     ][-1]
 
@@ -253,23 +282,25 @@ def test_a_steady_network_has_no_drift_and_a_slow_one_has(
     world: tuple[Timelines, HazardModel],
 ) -> None:
     timelines, model = world
-    steady = follow(timelines, model, 80)
-    slow = follow(slowed(timelines, to_instant(START + timedelta(days=60)), 2.0), model, 80)
-    assert (np.abs(steady.theta[:2]) < 2 * steady.error[:2]).all()
-    assert (slow.theta[:2] < -3 * slow.error[:2]).all()
+    steady = track(timelines, model, 80)
+    slow = track(slowed(timelines, to_instant(START + timedelta(days=60)), 2.0), model, 80)
+    assert (np.abs(steady.log_rate_ratio[:2]) < 2 * steady.error[:2]).all()
+    assert (slow.log_rate_ratio[:2] < -3 * slow.error[:2]).all()
 
 
 def test_curves_are_later_where_the_network_is_slow(world: tuple[Timelines, HazardModel]) -> None:
     timelines, model = world
-    seen = features(
-        timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=80))), Habits()
+    open_features = features(
+        timelines,
+        AsOfPairs.all_at(timelines, to_instant(START + timedelta(days=80))),
+        PlaceEffects(),
     )
-    before = model.predict_curves(seen).quantile(0.5)
-    model.drift_ = follow(slowed(timelines, to_instant(START + timedelta(days=60)), 2.0), model, 80)
+    before = model.predict_curves(open_features).quantile(0.5)
+    model.drift_ = track(slowed(timelines, to_instant(START + timedelta(days=60)), 2.0), model, 80)
     try:
-        assert (model.predict_curves(seen).quantile(0.5) > before).mean() > 0.95
+        assert (model.predict_curves(open_features).quantile(0.5) > before).mean() > 0.95
     finally:
-        model.drift_ = Drift.none()
+        model.drift_ = Drift.identity()
 
 
 def test_drift_knows_nothing_of_what_comes_later(world: tuple[Timelines, HazardModel]) -> None:
@@ -279,8 +310,8 @@ def test_drift_knows_nothing_of_what_comes_later(world: tuple[Timelines, HazardM
     later = events["received_at"] > START + timedelta(days=80)
     blanked = Timelines.from_frames(shipments, events[~later])
     drifts = [
-        Follower(model, Midnights(each)).drift(Outcomes.at(each, instant)).to_json()
-        for each in (timelines, blanked)
+        DriftTracker(model, OpenParcelCache(source)).drift(Outcomes.at(source, instant)).to_json()
+        for source in (timelines, blanked)
     ]
     assert drifts[0] == drifts[1]
 
@@ -290,8 +321,8 @@ def test_where_nothing_is_told_any_more_there_is_no_drift(
 ) -> None:
     timelines, model = world
     end = int((timelines.received_at.max() - to_instant(START)) / DAY)
-    assert np.abs(follow(timelines, model, end).theta).max() > 0.0
-    assert not follow(timelines, model, end + 5).theta.any()
+    assert np.abs(track(timelines, model, end).log_rate_ratio).max() > 0.0
+    assert not track(timelines, model, end + 5).log_rate_ratio.any()
 
 
 def test_a_parcel_is_scored_at_the_age_it_is_watched_at(
@@ -299,24 +330,30 @@ def test_a_parcel_is_scored_at_the_age_it_is_watched_at(
 ) -> None:
     timelines, model = world[0], copy(world[1])
     # Those who never arrive stay about as many: what comes later would move what comes now.
-    model.never_share_ = NeverShare.as_told()
+    model.non_arrival_ = NonArrival.identity()
     instant = to_instant(START + timedelta(days=80))
-    watched = model.watch(snapshots_open_at(timelines, instant, 10_000), instant + DAY)
-    seen = features(timelines, Moments(watched.row, np.full(len(watched.row), instant)), Habits())
-    before = model.predict_curves(seen).cdf[:, 1]
-    for age in range(len(AGES)):
-        only = np.where(np.arange(len(AGES)) == age, 0.5, 0.0)
-        model.drift_ = replace(Drift.none(instant), theta=only)
-        changed = model.predict_curves(seen).cdf[:, 1] != before
+    expectation = model.expected_arrivals(
+        snapshots_open_at(timelines, instant, 10_000), instant + DAY
+    )
+    open_features = features(
+        timelines,
+        AsOfPairs(expectation.row, np.full(len(expectation.row), instant)),
+        PlaceEffects(),
+    )
+    before = model.predict_curves(open_features).cdf[:, 1]
+    for age in range(len(AGE_CLASSES)):
+        only = np.where(np.arange(len(AGE_CLASSES)) == age, 0.5, 0.0)
+        model.drift_ = replace(Drift.identity(instant), log_rate_ratio=only)
+        changed = model.predict_curves(open_features).cdf[:, 1] != before
         # Within six hours hardly any parcel grows into another age.
-        assert (changed == (watched.age == age)).mean() > 0.95
+        assert (changed == (expectation.age == age)).mean() > 0.95
 
 
 def test_a_follower_that_went_on_day_by_day_says_what_a_new_one_says(
     world: tuple[Timelines, HazardModel],
 ) -> None:
     timelines, model = world
-    going = Follower(model, Midnights(timelines))
+    going = DriftTracker(model, OpenParcelCache(timelines))
     for day in (60, 77, 78, 79, 80):
         drift = going.drift(Outcomes.at(timelines, to_instant(START + timedelta(days=day))))
-    assert drift.to_json() == follow(timelines, model, 80).to_json()
+    assert drift.to_json() == track(timelines, model, 80).to_json()

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import to_instant
 from eta.curves import Curves
-from eta.domain.errors import NotFitted, NothingToLearn
+from eta.domain.errors import NotFitted, NoTrainingData
 from eta.domain.vocabulary import EventCode
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines.simple import (
@@ -25,16 +25,22 @@ from eta.forecast.baselines.simple import (
 from eta.forecast.design_matrix import Design
 from eta.forecast.hazard.active_hours import NEAR_PROMISE as NEAR_DAYS
 from eta.forecast.hazard.model import BIN_EDGES_HOURS, HazardModel
-from eta.forecast.hazard.non_arrival import NeverShare
-from eta.forecast.hazard.recalibration import Calibration
+from eta.forecast.hazard.non_arrival import NonArrival
+from eta.forecast.hazard.recalibration import Recalibration
 from eta.forecast.hazard.trees import Forest
-from eta.forecast.support import ENOUGH, Support
-from eta.journey.categories import Labels
+from eta.forecast.support import MIN_PARCELS, Support
+from eta.journey.categories import Categorical
 from eta.journey.examples import Examples, Outcomes, examples
-from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features, features
-from eta.journey.place_effects import Habits
-from eta.journey.snapshots import NEAR_PROMISE, PURCHASE, Snapshots, snapshots_to_learn
-from eta.journey.state import Moments
+from eta.journey.features import (
+    CATEGORICAL_COLUMNS,
+    NUMBER_COLUMNS,
+    PROMISE_COLUMN,
+    Features,
+    features,
+)
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.snapshots import NEAR_PROMISE, PURCHASE, Snapshots, training_snapshots
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 from support.journeys import START, parcels, scan, shipment
 
@@ -47,7 +53,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-def learn_from(
+def examples_from(
     count: int, *, days: int, known_through_days: int | None = None, seed: int = 0
 ) -> tuple[Timelines, Examples]:
     timelines = Timelines.from_frames(
@@ -55,33 +61,33 @@ def learn_from(
     )
     through = to_instant(START + timedelta(days=known_through_days or days))
     return timelines, examples(
-        snapshots_to_learn(timelines, through), Outcomes.at(timelines, through)
+        training_snapshots(timelines, through), Outcomes.at(timelines, through)
     )
 
 
 @pytest.fixture(scope="module")
-def lessons() -> Examples:
-    return learn_from(3000, days=60)[1]
+def training_examples() -> Examples:
+    return examples_from(3000, days=60)[1]
 
 
 @pytest.fixture(scope="module")
-def fitted(lessons: Examples) -> HazardModel:
-    return HazardModel(**SMALL).fit(lessons)
+def fitted(training_examples: Examples) -> HazardModel:
+    return HazardModel(**SMALL).fit(training_examples)
 
 
 def at_handover(
     timelines: Timelines,
 ) -> tuple[Snapshots, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    judged = snapshots_to_learn(timelines, to_instant(START + timedelta(days=90)))
-    is_handover = (judged.kind == "scan") & (judged.features.numbers["silence_days"] == 0)
+    judged = training_snapshots(timelines, to_instant(START + timedelta(days=90)))
+    is_handover = (judged.moment == "scan") & (judged.features.numbers["silence_days"] == 0)
     rows = np.flatnonzero(is_handover)
     return judged.take(rows), timelines.texts["destination_region"].take(
-        judged.moments.row[rows]
+        judged.pairs.row[rows]
     ).texts() == "8"
 
 
-def curves_of(model: ArrivalModel, seen: Features) -> tuple[bytes, bytes]:
-    hours, cdf = model.predict_curves(seen).knots()
+def curve_bytes(model: ArrivalModel, question: Features) -> tuple[bytes, bytes]:
+    hours, cdf = model.predict_curves(question).knots()
     return hours.tobytes(), cdf.tobytes()
 
 
@@ -102,11 +108,15 @@ def test_the_forest_ends_in_the_same_leaves_as_lightgbm() -> None:
     theirs = np.asarray(booster.predict(rows, pred_leaf=True))
     for tree in range(7):
         pairs = set(zip(ours[:, tree].tolist(), theirs[:, tree].tolist(), strict=True))
-        assert len({own for own, _ in pairs}) == len({other for _, other in pairs}) == len(pairs)
+        assert (
+            len({ours_leaf for ours_leaf, _ in pairs})
+            == len({theirs_leaf for _, theirs_leaf in pairs})
+            == len(pairs)
+        )
 
 
 def test_the_law_of_each_lane_is_found(fitted: HazardModel) -> None:
-    judged, is_far = at_handover(learn_from(2000, days=60, seed=1)[0])
+    judged, is_far = at_handover(examples_from(2000, days=60, seed=1)[0])
     curves = fitted.predict_curves(judged.features)
     for chance, rows in ((1 / 2, ~is_far), (1 / 6, is_far)):
         for days in (1, 2, 4, 8):
@@ -117,23 +127,23 @@ def test_the_law_of_each_lane_is_found(fitted: HazardModel) -> None:
 
 def test_a_network_that_is_cut_off_looks_no_faster_than_it_is() -> None:
     # Half of the far parcels are still on their way when learning stops.
-    lessons = learn_from(2500, days=14, known_through_days=14)[1]
-    judged, is_far = at_handover(learn_from(1000, days=60, seed=1)[0])
+    training_examples = examples_from(2500, days=14, known_through_days=14)[1]
+    judged, is_far = at_handover(examples_from(1000, days=60, seed=1)[0])
     truth = 1 - 0.02 - 0.98 * (5 / 6) ** 6
-    kept, dropped = (
-        HazardModel(**SMALL, keeps_censored=keeps)
-        .fit(lessons)
+    with_censored, without_censored = (
+        HazardModel(**SMALL, includes_censored=includes)
+        .fit(training_examples)
         .predict_curves(judged.features)
         .cdf_at(6 * 24.0 + 8.0)[is_far]
         .mean()
-        for keeps in (True, False)
+        for includes in (True, False)
     )
-    assert kept == pytest.approx(truth, abs=0.06)
-    assert dropped > truth + 0.08
+    assert with_censored == pytest.approx(truth, abs=0.06)
+    assert without_censored > truth + 0.08
 
 
 def test_no_parcel_is_expected_in_the_dead_of_night(fitted: HazardModel) -> None:
-    judged, _ = at_handover(learn_from(200, days=60, seed=1)[0])
+    judged, _ = at_handover(examples_from(200, days=60, seed=1)[0])
     curves = fitted.predict_curves(judged.features.take(np.arange(20)))
     # Handed over at noon in UTC, 1 or 2 in the afternoon in Vienna: 12 to 24 hours later is night
     # and morning.
@@ -155,18 +165,20 @@ def test_who_has_arrived_and_was_not_told_of_is_in_the_curve_from_the_start(
     )
     timelines = Timelines.from_frames(shipments, events)
     through = to_instant(START + timedelta(days=90))
-    known = examples(snapshots_to_learn(timelines, through), Outcomes.at(timelines, through))
-    waiting = known.take(np.flatnonzero(known.features.numbers["handover_elapsed_days"] > 1.0))
-    truth = (waiting.arrived & (waiting.hours <= 0)).mean()
+    history = examples(training_snapshots(timelines, through), Outcomes.at(timelines, through))
+    waiting = history.take(np.flatnonzero(history.features.numbers["handover_elapsed_days"] > 1.0))
+    truth = (waiting.event_observed & (waiting.duration_hours <= 0)).mean()
     assert truth == pytest.approx(expected, abs=0.2)
-    curves = HazardModel(**SMALL).fit(known).predict_curves(waiting.features)
+    curves = HazardModel(**SMALL).fit(history).predict_curves(waiting.features)
     assert curves.cdf_at(0.0).mean() == pytest.approx(truth, abs=0.03)
 
 
-def test_what_leaves_smooth_away_is_learned_of_whole_days(lessons: Examples) -> None:
-    model = HazardModel(**{**SMALL, "smoothing_bins": 4.0, "trees": 20}).fit(lessons)
-    long_ago = lessons.as_of < lessons.known_through - np.timedelta64(10, "D")
-    bought = lessons.take(np.flatnonzero((lessons.kind == PURCHASE) & long_ago))
+def test_what_leaves_smooth_away_is_learned_of_whole_days(training_examples: Examples) -> None:
+    model = HazardModel(**{**SMALL, "smoothing_bins": 4.0, "trees": 20}).fit(training_examples)
+    long_ago = training_examples.as_of < training_examples.known_through - np.timedelta64(10, "D")
+    bought = training_examples.take(
+        np.flatnonzero((training_examples.moment == PURCHASE) & long_ago)
+    )
     midnights = 24.0 * np.arange(1, 8) - bought.features.numbers["local_hour"][:, None]
 
     def largest_error() -> float:
@@ -174,62 +186,68 @@ def test_what_leaves_smooth_away_is_learned_of_whole_days(lessons: Examples) -> 
         return float(
             abs(
                 stated.mean(axis=0)
-                - (bought.arrived[:, None] & (bought.hours[:, None] < midnights)).mean(axis=0)
+                - (
+                    bought.event_observed[:, None] & (bought.duration_hours[:, None] < midnights)
+                ).mean(axis=0)
             ).max()
         )
 
-    error, model.in_sample_ = largest_error(), Calibration.none()
+    error, model.in_sample_recalibration_ = largest_error(), Recalibration.identity()
     assert error < largest_error() / 2.0
 
 
-def test_what_was_learned_survives_as_plain_arrays(fitted: HazardModel, lessons: Examples) -> None:
+def test_what_was_learned_survives_as_plain_arrays(
+    fitted: HazardModel, training_examples: Examples
+) -> None:
     restored = HazardModel(**fitted.get_params()).restore(fitted.to_arrays())
-    assert curves_of(restored, lessons.features.take(np.arange(200))) == curves_of(
-        fitted, lessons.features.take(np.arange(200))
+    assert curve_bytes(restored, training_examples.features.take(np.arange(200))) == curve_bytes(
+        fitted, training_examples.features.take(np.arange(200))
     )
 
 
 def test_a_model_forecasts_with_the_holidays_it_observes_now_and_learns_with_those_of_then(
-    fitted: HazardModel, lessons: Examples
+    fitted: HazardModel, training_examples: Examples
 ) -> None:
-    asked = lessons.features.take(np.arange(50))
+    question = training_examples.features.take(np.arange(50))
     closed = {START.date() + timedelta(days=day): True for day in range(-30, 150) if day % 7 < 4}
-    own = Holidays(
+    calendar = HolidayCalendar(
         "own",
         {
             (country, None): closed
-            for country in sorted({name.partition("-")[0] for name in asked.calendar.names})
+            for country in sorted({name.partition("-")[0] for name in question.calendar.names})
         },
     )
-    usual = curves_of(fitted, asked)
+    expected = curve_bytes(fitted, question)
     before, after = (HazardModel(**fitted.get_params()) for _ in range(2))
-    before.observing(own).restore(fitted.to_arrays())
-    after.restore(fitted.to_arrays()).observing(own)
-    assert curves_of(before, asked) == curves_of(after, asked) != usual
+    before.with_holidays(calendar).restore(fitted.to_arrays())
+    after.restore(fitted.to_arrays()).with_holidays(calendar)
+    assert curve_bytes(before, question) == curve_bytes(after, question) != expected
     assert (
-        after.predict_curves(asked).cdf_at(48.0).mean()
-        < fitted.predict_curves(asked).cdf_at(48.0).mean() - 0.02
+        after.predict_curves(question).cdf_at(48.0).mean()
+        < fitted.predict_curves(question).cdf_at(48.0).mean() - 0.02
     )
-    assert curves_of(after.observing(LIBRARY), asked) == usual
-    learned = HazardModel(**{**SMALL, "trees": 2}).observing(own).fit(lessons)
-    assert learned.activity_.holiday_factor != fitted.activity_.holiday_factor
-    assert learned.activity_.holidays is own
+    assert curve_bytes(after.with_holidays(PUBLIC_HOLIDAYS), question) == expected
+    refitted = HazardModel(**{**SMALL, "trees": 2}).with_holidays(calendar).fit(training_examples)
+    assert refitted.activity_.holiday_factor != fitted.activity_.holiday_factor
+    assert refitted.activity_.holidays is calendar
 
 
-def test_the_same_data_give_the_same_bytes(fitted: HazardModel, lessons: Examples) -> None:
-    again = HazardModel(**SMALL).fit(lessons).to_arrays()
+def test_the_same_data_give_the_same_bytes(
+    fitted: HazardModel, training_examples: Examples
+) -> None:
+    again = HazardModel(**SMALL).fit(training_examples).to_arrays()
     assert {name: values.tobytes() for name, values in again.items()} == {
         name: values.tobytes() for name, values in fitted.to_arrays().items()
     }
 
 
 def test_one_parcel_gets_the_answer_it_gets_in_a_batch(
-    fitted: HazardModel, lessons: Examples
+    fitted: HazardModel, training_examples: Examples
 ) -> None:
-    rows = np.arange(0, len(lessons), 97)
-    batch = fitted.predict_curves(lessons.features.take(rows))
+    rows = np.arange(0, len(training_examples), 97)
+    batch = fitted.predict_curves(training_examples.features.take(rows))
     for place, row in enumerate(rows[::7]):
-        one = fitted.predict_curves(lessons.features.take(np.array([row])))
+        one = fitted.predict_curves(training_examples.features.take(np.array([row])))
         assert one.knots()[1].tobytes() == batch.take(np.array([7 * place])).knots()[1].tobytes()
 
 
@@ -246,79 +264,84 @@ def test_what_nobody_has_seen_still_gets_a_law(fitted: HazardModel) -> None:
         odd[["shipment_id", "order_id", "origin_country", "destination_country", "carrier"]], events
     )
     seen = features(
-        timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=121))), Habits()
+        timelines,
+        AsOfPairs.all_at(timelines, to_instant(START + timedelta(days=121))),
+        PlaceEffects(),
     )
-    never = fitted.predict_curves(seen).never
-    assert ((never > 0) & (never < 1)).all()
+    tail_mass = fitted.predict_curves(seen).tail_mass
+    assert ((tail_mass > 0) & (tail_mass < 1)).all()
 
 
 def test_a_model_of_promises_does_not_see_the_promise(
-    fitted: HazardModel, lessons: Examples
+    fitted: HazardModel, training_examples: Examples
 ) -> None:
-    seen = lessons.features.take(np.arange(100))
+    seen = training_examples.features.take(np.arange(100))
     other = Features(
-        seen.labels,
+        seen.categoricals,
         {**seen.numbers, PROMISE_COLUMN: seen.numbers[PROMISE_COLUMN] + 9.0},
         seen.local_as_of,
         seen.calendar,
     )
-    assert curves_of(fitted, other) == curves_of(fitted, seen)
-    sees = HazardModel(**SMALL, uses_promise=True).fit(lessons)
-    assert curves_of(sees, other) != curves_of(sees, seen)
+    assert curve_bytes(fitted, other) == curve_bytes(fitted, seen)
+    sees = HazardModel(**SMALL, uses_promise=True).fit(training_examples)
+    assert curve_bytes(sees, other) != curve_bytes(sees, seen)
 
 
 @pytest.fixture(scope="module")
-def sees_promise(lessons: Examples) -> HazardModel:
-    return HazardModel(**SMALL, uses_promise=True).fit(lessons)
+def sees_promise(training_examples: Examples) -> HazardModel:
+    return HazardModel(**SMALL, uses_promise=True).fit(training_examples)
 
 
 def test_a_model_that_sees_the_promise_survives_as_plain_arrays_and_answers_one_like_many(
-    sees_promise: HazardModel, lessons: Examples
+    sees_promise: HazardModel, training_examples: Examples
 ) -> None:
-    rows = np.arange(0, len(lessons), 97)
-    batch = sees_promise.predict_curves(lessons.features.take(rows)).knots()[1]
+    rows = np.arange(0, len(training_examples), 97)
+    batch = sees_promise.predict_curves(training_examples.features.take(rows)).knots()[1]
     restored = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
     assert (
-        restored.predict_curves(lessons.features.take(rows)).knots()[1].tobytes() == batch.tobytes()
+        restored.predict_curves(training_examples.features.take(rows)).knots()[1].tobytes()
+        == batch.tobytes()
     )
     for place, row in enumerate(rows[::7]):
         assert (
-            sees_promise.predict_curves(lessons.features.take(np.array([row]))).knots()[1].tobytes()
+            sees_promise.predict_curves(training_examples.features.take(np.array([row])))
+            .knots()[1]
+            .tobytes()
             == batch[[7 * place]].tobytes()
         )
 
 
 def test_a_fit_tells_less_by_chance_which_parcels_never_arrive() -> None:
     # One in fifty never does, whatever its lane.
-    lessons = learn_from(3000, days=60, known_through_days=130)[1]
-    model = HazardModel(**SMALL).fit(lessons)
-    bought = lessons.features.take(np.flatnonzero(lessons.kind == PURCHASE))
+    training_examples = examples_from(3000, days=60, known_through_days=130)[1]
+    model = HazardModel(**SMALL).fit(training_examples)
+    bought = training_examples.features.take(np.flatnonzero(training_examples.moment == PURCHASE))
 
     def never() -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         return np.asarray(1.0 - model.predict_curves(bought).knots()[1][:, -1])
 
-    shares, model.never_share_ = never(), NeverShare.as_told()
+    shares, model.non_arrival_ = never(), NonArrival.identity()
     assert np.log(shares).std() < 0.98 * np.log(never()).std()
     assert shares.mean() == pytest.approx(
-        (~lessons.arrived[lessons.kind == PURCHASE]).mean(), abs=0.005
+        (~training_examples.event_observed[training_examples.moment == PURCHASE]).mean(), abs=0.005
     )
 
 
 def test_the_promised_day_is_a_bin_of_its_own_whenever_one_asks(
-    sees_promise: HazardModel, lessons: Examples
+    sees_promise: HazardModel, training_examples: Examples
 ) -> None:
-    seen = lessons.features.take(np.arange(0, len(lessons), 97))
+    seen = training_examples.features.take(np.arange(0, len(training_examples), 97))
     fast = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
     plain = HazardModel(**sees_promise.get_params()).restore(sees_promise.to_arrays())
     assert len(fast.base_) == len(BIN_EDGES_HOURS) + len(NEAR_DAYS)
     fast.base_ = fast.base_ + np.float32(np.log(4.0)) * (
         np.arange(len(fast.base_)) == len(BIN_EDGES_HOURS) + NEAR_DAYS.tolist().index(0)
     )
-    fast.in_sample_ = plain.in_sample_ = Calibration.none()
-    fast.never_share_ = plain.never_share_ = NeverShare.as_told()
+    fast.in_sample_recalibration_ = plain.in_sample_recalibration_ = Recalibration.identity()
+    fast.non_arrival_ = plain.non_arrival_ = NonArrival.identity()
     hazards = [-np.log1p(-model.predict_curves(seen).knots()[1]) for model in (fast, plain)]
     hours = fast.predict_curves(seen).knots()[0]
-    steps, usual = (np.diff(each, axis=1) for each in hazards)
+    steps, plain_steps = (np.diff(hazard, axis=1) for hazard in hazards)
     begins = seen.numbers[PROMISE_COLUMN][:, None] * 24.0
     # Where nearly all have arrived rounding is all that is left.
     still = hazards[0][:, 1:] < 10.0
@@ -326,14 +349,14 @@ def test_the_promised_day_is_a_bin_of_its_own_whenever_one_asks(
     outside = still & ((hours[:, 1:] <= begins) | (hours[:, :-1] >= begins + 24.0))
     assert inside.sum() > 20
     # Log-hazards are float32: the log of 4 is added to them within that.
-    assert steps[inside] == pytest.approx(4 * usual[inside], rel=1e-5)
-    assert steps[outside] == pytest.approx(usual[outside], rel=1e-6)
+    assert steps[inside] == pytest.approx(4 * plain_steps[inside], rel=1e-5)
+    assert steps[outside] == pytest.approx(plain_steps[outside], rel=1e-6)
 
 
 def test_a_lane_whose_parcels_come_on_the_promised_day_is_told_so_at_the_purchase() -> None:
     """Parcels of one lane come on the promised day, those of the other one on any day of the week about it."""
     shipments, events = parcels(3000, days=60)
-    came_on = shipments["shipment_id"].map(
+    arrived_on = shipments["shipment_id"].map(
         events[events["event_code"].eq("delivered")]
         .set_index("shipment_id")["occurred_at"]
         .dt.tz_localize(None)
@@ -341,44 +364,58 @@ def test_a_lane_whose_parcels_come_on_the_promised_day_is_told_so_at_the_purchas
     )
     off = np.where(shipments["destination_region"].eq("1"), 0, np.arange(len(shipments)) % 7 - 3)
     timelines = Timelines.from_frames(
-        shipments.assign(promised_on=came_on + pd.to_timedelta(off, unit="D")), events
+        shipments.assign(promised_on=arrived_on + pd.to_timedelta(off, unit="D")), events
     )
     until = to_instant(START + timedelta(days=60))
-    lessons = examples(snapshots_to_learn(timelines, until), Outcomes.at(timelines, until))
-    model = HazardModel(**SMALL, uses_promise=True).fit(lessons)
-    promised = ~np.isnan(lessons.features.numbers[PROMISE_COLUMN])
-    bought = lessons.features.take(np.flatnonzero((lessons.kind == PURCHASE) & promised))
+    training_examples = examples(
+        training_snapshots(timelines, until), Outcomes.at(timelines, until)
+    )
+    model = HazardModel(**SMALL, uses_promise=True).fit(training_examples)
+    promised = ~np.isnan(training_examples.features.numbers[PROMISE_COLUMN])
+    bought = training_examples.features.take(
+        np.flatnonzero((training_examples.moment == PURCHASE) & promised)
+    )
     begins = bought.numbers[PROMISE_COLUMN][:, None] * 24.0
     there = np.diff(
         model.predict_curves(bought).cdf_table(np.maximum(begins + np.array([0.0, 24.0]), 0.0)),
         axis=1,
     )[:, 0]
-    is_exact = np.array([str(lane).endswith("AT-1") for lane in bought.labels["lane"].texts()])
+    is_exact = np.array(
+        [str(lane).endswith("AT-1") for lane in bought.categoricals["lane"].texts()]
+    )
     assert there[is_exact].mean() > 0.75
     assert there[~is_exact].mean() < 0.3
 
 
-def test_how_a_label_does_against_its_promise_is_told_apart(lessons: Examples) -> None:
-    lessons = lessons.take(np.flatnonzero(lessons.arrived))
-    design, rows = Design.learn(lessons, 20.0, columns=(*NUMBER_COLUMNS, PROMISE_COLUMN))
-    beyond = np.arcsinh(lessons.hours / 24.0 - lessons.features.numbers[PROMISE_COLUMN] - 1.0)
-    lane = lessons.features.labels["lane"]
+def test_how_a_label_does_against_its_promise_is_told_apart(training_examples: Examples) -> None:
+    training_examples = training_examples.take(np.flatnonzero(training_examples.event_observed))
+    design, rows = Design.fit(training_examples, 20.0, columns=(*NUMBER_COLUMNS, PROMISE_COLUMN))
+    past_promise = np.arcsinh(
+        training_examples.duration_hours / 24.0
+        - training_examples.features.numbers[PROMISE_COLUMN]
+        - 1.0
+    )
+    lane = training_examples.features.categoricals["lane"]
     assert design.against_promise is not None
-    place = len(LABEL_COLUMNS) + LABEL_COLUMNS.index("lane")
+    place = len(CATEGORICAL_COLUMNS) + CATEGORICAL_COLUMNS.index("lane")
     for code in np.unique(lane.codes):
-        own = lane.codes == code
+        in_lane = lane.codes == code
         # A lane with thousands of moments is worth nearly their mean, drawn to that of all by 20 of
         # them.
-        expected = (beyond[own].sum() + 20.0 * beyond.mean()) / (own.sum() + 20.0)
-        assert design.valued(lessons.features)[own, place] == pytest.approx(expected)
-    plain = Design.learn(lessons, 20.0)[1]
+        expected = (past_promise[in_lane].sum() + 20.0 * past_promise.mean()) / (
+            in_lane.sum() + 20.0
+        )
+        assert design.encode_labels(training_examples.features)[in_lane, place] == pytest.approx(
+            expected
+        )
+    plain = Design.fit(training_examples, 20.0)[1]
     assert rows.shape[1] > plain.shape[1] + 1
 
 
-def test_a_model_that_sees_the_promise_needs_none(lessons: Examples) -> None:
-    seen = lessons.features
+def test_a_model_that_sees_the_promise_needs_none(training_examples: Examples) -> None:
+    seen = training_examples.features
     none = replace(
-        lessons,
+        training_examples,
         features=replace(
             seen, numbers={**seen.numbers, PROMISE_COLUMN: np.full(len(seen), np.nan)}
         ),
@@ -401,37 +438,43 @@ def test_who_ordered_far_ahead_is_learned_from_as_the_promised_day_comes() -> No
         scan(0, EventCode.DELIVERED, -5 * 24.0)
     ]
     timelines = Timelines.from_records(shipments, scans)
-    usual, more = (
-        snapshots_to_learn(timelines, to_instant(START), near_promise=near)
+    standard, more = (
+        training_snapshots(timelines, to_instant(START), near_promise=near)
         for near in (False, True)
     )
-    assert NEAR_PROMISE not in usual.kind
-    near = more.kind == NEAR_PROMISE
+    assert NEAR_PROMISE not in standard.moment
+    near = more.moment == NEAR_PROMISE
     # Expired on day 60; the second parcel's promise was before that, and the first had arrived five
     # days before its own.
-    assert more.moments.row[near].tolist() == [0, 0, 0]
+    assert more.pairs.row[near].tolist() == [0, 0, 0]
     assert np.rint(more.features.numbers[PROMISE_COLUMN][near]).tolist() == [30, 14, 7]
-    assert more.moments.as_of[~near].tolist() == usual.moments.as_of.tolist()
+    assert more.pairs.as_of[~near].tolist() == standard.pairs.as_of.tolist()
 
 
 MODELS = (HazardModel, PromiseBaseline, HistoryBaseline, PromiseRatioBaseline, SurvivalBaseline)
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_every_model_is_one_of_scikit_learn(kind: type[ArrivalModel], lessons: Examples) -> None:
+def test_every_model_is_one_of_scikit_learn(
+    kind: type[ArrivalModel], training_examples: Examples
+) -> None:
     model = kind()
     assert isinstance(model, ArrivalModel)
     assert clone(model).get_params() == model.get_params()
     with pytest.raises(NotFitted):
-        model.predict_curves(lessons.features)
-    with pytest.raises(NothingToLearn):
-        model.fit(lessons.take(np.flatnonzero(~lessons.arrived)))
+        model.predict_curves(training_examples.features)
+    with pytest.raises(NoTrainingData):
+        model.fit(training_examples.take(np.flatnonzero(~training_examples.event_observed)))
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_no_model_lets_quantiles_cross(kind: type[ArrivalModel], lessons: Examples) -> None:
+def test_no_model_lets_quantiles_cross(
+    kind: type[ArrivalModel], training_examples: Examples
+) -> None:
     curves = (
-        kind().fit(lessons).predict_curves(lessons.features.take(np.arange(0, len(lessons), 50)))
+        kind()
+        .fit(training_examples)
+        .predict_curves(training_examples.features.take(np.arange(0, len(training_examples), 50)))
     )
     assert isinstance(curves, Curves)
     quantiles = np.array([curves.quantile(level) for level in np.linspace(0.01, 0.9, 30)])
@@ -439,31 +482,40 @@ def test_no_model_lets_quantiles_cross(kind: type[ArrivalModel], lessons: Exampl
     assert (quantiles[1:] >= quantiles[:-1]).all()
 
 
-def test_support_climbs_until_enough_parcels_stand_behind_an_answer(lessons: Examples) -> None:
-    support = Support.learn(lessons)
-    seen = lessons.take(np.flatnonzero(lessons.kind == PURCHASE)).features
-    level, count = support.of(seen)
+def test_support_climbs_until_enough_parcels_stand_behind_an_answer(
+    training_examples: Examples,
+) -> None:
+    support = Support.fit(training_examples)
+    seen = training_examples.take(np.flatnonzero(training_examples.moment == PURCHASE)).features
+    level, count = support.lookup(seen)
     assert set(level) <= {"service+lane+weight", "service+lane"}
-    assert (count >= ENOUGH).all()
+    assert (count >= MIN_PARCELS).all()
     strangers = {
-        "carrier": Labels.of([None] * len(seen)),
-        "service": Labels.of(["?|?"] * len(seen)),
+        "carrier": Categorical.from_texts([None] * len(seen)),
+        "service": Categorical.from_texts(["?|?"] * len(seen)),
     }
-    nobody = Features({**seen.labels, **strangers}, seen.numbers, seen.local_as_of, seen.calendar)
-    level, count = support.of(nobody)
+    nobody = Features(
+        {**seen.categoricals, **strangers}, seen.numbers, seen.local_as_of, seen.calendar
+    )
+    level, count = support.lookup(nobody)
     assert set(level) == {"calendar_only"}
-    assert (count == lessons.arrived[lessons.kind == PURCHASE].sum()).all()
+    assert (
+        count == training_examples.event_observed[training_examples.moment == PURCHASE].sum()
+    ).all()
     abroad = replace(
         seen,
-        labels={
-            **seen.labels,
-            "lane": Labels.of(["AT-9>BR-AM"] * len(seen)),
-            "destination": Labels.of(["BR-AM"] * len(seen)),
+        categoricals={
+            **seen.categoricals,
+            "lane": Categorical.from_texts(["AT-9>BR-AM"] * len(seen)),
+            "destination": Categorical.from_texts(["BR-AM"] * len(seen)),
         },
     )
-    assert (support.of(abroad)[1] == 0).all()
-    unknown = Labels.of([None] * len(seen))
-    from_anywhere = replace(
-        seen, labels={**seen.labels, **strangers, "lane": unknown, "origin": unknown}
+    assert (support.lookup(abroad)[1] == 0).all()
+    unknown = Categorical.from_texts([None] * len(seen))
+    from_any_origin = replace(
+        seen, categoricals={**seen.categoricals, **strangers, "lane": unknown, "origin": unknown}
     )
-    assert (support.of(from_anywhere)[1] == lessons.arrived[lessons.kind == PURCHASE].sum()).all()
+    assert (
+        support.lookup(from_any_origin)[1]
+        == training_examples.event_observed[training_examples.moment == PURCHASE].sum()
+    ).all()

@@ -5,25 +5,28 @@ import pytest
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import to_instant
-from eta.forecast.target_encoding import FOLDS, LabelMeans, encode_out_of_fold
-from eta.journey.categories import Labels
-from eta.journey.features import LABEL_COLUMNS, Features, features
-from eta.journey.place_effects import Habits
-from eta.journey.state import Moments
+from eta.forecast.target_encoding import FOLDS, HierarchicalTargetEncoder, encode_out_of_fold
+from eta.journey.categories import Categorical
+from eta.journey.features import CATEGORICAL_COLUMNS, Features, features
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 from support.journeys import START, parcels
 
-LANE = LABEL_COLUMNS.index("lane")
-SERVICE_LANE = LABEL_COLUMNS.index("service_lane")
-PLACE = LABEL_COLUMNS.index("place")
+LANE = CATEGORICAL_COLUMNS.index("lane")
+SERVICE_LANE = CATEGORICAL_COLUMNS.index("service_lane")
+PLACE = CATEGORICAL_COLUMNS.index("place")
 
 
-def seen(count: int, **labels: list[str | None]) -> Features:
+def features_with(count: int, **labels: list[str | None]) -> Features:
     shipments, events = parcels(count)
     timelines = Timelines.from_frames(shipments, events)
-    plain = features(timelines, Moments.all_at(timelines, to_instant(START)), Habits())
+    plain = features(timelines, AsOfPairs.all_at(timelines, to_instant(START)), PlaceEffects())
     return Features(
-        {**plain.labels, **{name: Labels.of(texts) for name, texts in labels.items()}},
+        {
+            **plain.categoricals,
+            **{name: Categorical.from_texts(texts) for name, texts in labels.items()},
+        },
         plain.numbers,
         plain.local_as_of,
         plain.calendar,
@@ -31,57 +34,69 @@ def seen(count: int, **labels: list[str | None]) -> Features:
 
 
 def test_a_label_is_shrunk_to_the_mean_of_all_by_the_prior() -> None:
-    known = seen(4, lane=["a", "a", "b", None])
-    learned = LabelMeans.learn(known, np.array([1.0, 3.0, 8.0, 4.0]), np.full(4, True), prior=2.0)
+    features_of_parcels = features_with(4, lane=["a", "a", "b", None])
+    encoder = HierarchicalTargetEncoder.fit(
+        features_of_parcels, np.array([1.0, 3.0, 8.0, 4.0]), np.full(4, True), prior=2.0
+    )
     # The mean of all is 4.
-    assert learned.encode(known)[:, LANE] == pytest.approx(
+    assert encoder.transform(features_of_parcels)[:, LANE] == pytest.approx(
         [(4 + 8) / 4, (4 + 8) / 4, (8 + 8) / 3, 4.0]
     )
 
 
 def test_a_label_never_seen_is_worth_its_base() -> None:
-    learned = LabelMeans.learn(
-        seen(3, lane=["a", "a", "b"]), np.array([1.0, 3.0, 8.0]), np.full(3, True), prior=2.0
+    encoder = HierarchicalTargetEncoder.fit(
+        features_with(3, lane=["a", "a", "b"]),
+        np.array([1.0, 3.0, 8.0]),
+        np.full(3, True),
+        prior=2.0,
     )
-    assert learned.encode(seen(1, lane=["c"]))[0, LANE] == pytest.approx(4.0)
+    assert encoder.transform(features_with(1, lane=["c"]))[0, LANE] == pytest.approx(4.0)
 
 
 def test_a_service_on_a_new_lane_is_worth_what_both_say_apart() -> None:
-    known = seen(
+    features_of_parcels = features_with(
         4,
         lane=["a", "b", "a", "b"],
         service=["x", "x", "y", "y"],
         service_lane=["xa", "xb", "ya", None],
     )
-    learned = LabelMeans.learn(known, np.array([1.0, 2.0, 5.0, 6.0]), np.full(4, True), prior=1.0)
-    values = learned.encode(known)
-    mean, lane, service = 3.5, values[3, LANE], values[3, LABEL_COLUMNS.index("service")]
+    encoder = HierarchicalTargetEncoder.fit(
+        features_of_parcels, np.array([1.0, 2.0, 5.0, 6.0]), np.full(4, True), prior=1.0
+    )
+    values = encoder.transform(features_of_parcels)
+    mean, lane, service = 3.5, values[3, LANE], values[3, CATEGORICAL_COLUMNS.index("service")]
     assert values[3, SERVICE_LANE] == pytest.approx(lane + service - mean)
 
 
 def test_a_place_is_valued_by_scans_and_a_route_by_purchases_alone() -> None:
-    known = seen(
+    features_of_parcels = features_with(
         4,
         lane=["a", "a", "a", "a"],
         place=[None, "hub", "hub", "depot"],
         place_lane=[None, "hub|x", "hub|y", "depot|x"],
     )
-    learned = LabelMeans.learn(
-        known, np.array([8.0, 4.0, 4.0, 1.0]), np.array([True, False, False, False]), prior=1.0
+    encoder = HierarchicalTargetEncoder.fit(
+        features_of_parcels,
+        np.array([8.0, 4.0, 4.0, 1.0]),
+        np.array([True, False, False, False]),
+        prior=1.0,
     )
-    values = learned.encode(known)
+    values = encoder.transform(features_of_parcels)
     assert values[0, LANE] == pytest.approx(8.0)
     # The mean over scans is 3.
     hub = (4 + 4 + 3) / 3
     assert values[:, PLACE] == pytest.approx([3.0, hub, hub, (1 + 3) / 2])
-    assert values[1, LABEL_COLUMNS.index("place_lane")] == pytest.approx((4 + hub) / 2)
+    assert values[1, CATEGORICAL_COLUMNS.index("place_lane")] == pytest.approx((4 + hub) / 2)
 
 
 def folded(times: NDArray[np.float64]) -> NDArray[np.float64]:
     """The lane's value of ten parcels on one lane, each in the fold of its number."""
-    known = seen(10, lane=["a"] * 10)
+    features_of_parcels = features_with(10, lane=["a"] * 10)
     parcel = np.arange(10, dtype=np.uint64)
-    return encode_out_of_fold(known, parcel, known, parcel, times, np.full(10, True), 1.0)[:, LANE]
+    return encode_out_of_fold(
+        features_of_parcels, parcel, features_of_parcels, parcel, times, np.full(10, True), 1.0
+    )[:, LANE]
 
 
 def test_a_row_to_learn_from_does_not_see_its_own_answer() -> None:

@@ -19,31 +19,31 @@ from eta.domain.errors import ModelCorrupted
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.forecast.baselines.lane_quantiles import (
+    FALLBACK_LEVELS,
     LEVELS,
     MARGIN_HOURS,
     MARGIN_SHARE,
-    RUNGS,
-    LaneLaw,
-    LaneMedians,
+    LaneDistribution,
+    LaneQuantiles,
 )
 from eta.forecast.support import LANE
-from eta.journey.categories import MISSING, Labels
+from eta.journey.categories import MISSING, Categorical
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.features import Features, features
-from eta.journey.place_effects import Habits
-from eta.journey.snapshots import PURCHASE, snapshots_to_judge, snapshots_to_learn
-from eta.journey.state import Moments
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.snapshots import PURCHASE, evaluation_snapshots, training_snapshots
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 from eta.local_dates import dates_at
-from eta.model.fallback import LANE_MEDIANS, keep_medians, kept_medians
+from eta.model.fallback import FALLBACK_FILE, load_fallback, save_fallback
 from eta.model.registry import Registry
 from eta.simulation.simulate import simulate
 from support.journeys import START
-from support.model_app import DAYS, learned_from
+from support.model_app import DAYS, training_data
 
-KNOWN_AT = START + timedelta(days=100)
+DATA_THROUGH = START + timedelta(days=100)
 VIENNA, GRAZ, LINZ = (Place(country="AT", region=region) for region in ("9", "6", "4"))
-EVEN = LaneLaw(
+EVEN = LaneDistribution(
     parcels=50, reached=0.98, last_days=20.0, days=tuple(10.0 * level for level in LEVELS)
 )
 
@@ -59,8 +59,8 @@ def parcel(
     weight_kg: float | None = 1.0,
     postcode: str | None = None,
 ) -> tuple[Shipment, list[TrackingEvent]]:
-    """A parcel ordered so long before ``KNOWN_AT``, and arrived after so many days, or not."""
-    at = KNOWN_AT - timedelta(days=age_days)
+    """A parcel ordered so long before ``DATA_THROUGH``, and arrived after so many days, or not."""
+    at = DATA_THROUGH - timedelta(days=age_days)
     ends = Place(country=destination.country, region=destination.region, postcode=postcode)
     shipment = Shipment(
         shipment_id=f"s{number:04d}",
@@ -89,33 +89,35 @@ def timelines_of(parcels: Sequence[tuple[Shipment, list[TrackingEvent]]]) -> Tim
     )
 
 
-def learn(parcels: Sequence[tuple[Shipment, list[TrackingEvent]]]) -> LaneMedians:
-    timelines, instant = timelines_of(parcels), to_instant(KNOWN_AT)
-    return LaneMedians.learn(
-        examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
+def fit(parcels: Sequence[tuple[Shipment, list[TrackingEvent]]]) -> LaneQuantiles:
+    timelines, instant = timelines_of(parcels), to_instant(DATA_THROUGH)
+    return LaneQuantiles.fit(
+        examples(training_snapshots(timelines, instant), Outcomes.at(timelines, instant))
     )
 
 
-def asked(*parcels: tuple[Shipment, list[TrackingEvent]], after_days: float = 0.0) -> Features:
+def open_parcels(
+    *parcels: tuple[Shipment, list[TrackingEvent]], after_days: float = 0.0
+) -> Features:
     """The features of parcels so many days after their order."""
     timelines = timelines_of(parcels)
     at = [to_instant(scans[0].occurred_at + timedelta(days=after_days)) for _, scans in parcels]
-    return features(timelines, Moments(np.arange(len(parcels)), np.array(at)), Habits())
+    return features(timelines, AsOfPairs(np.arange(len(parcels)), np.array(at)), PlaceEffects())
 
 
-def law(medians: LaneMedians, rung: str = LANE) -> LaneLaw:
-    (found,) = medians.laws[rung].values()
-    return found
+def distribution(medians: LaneQuantiles, support_level: str = LANE) -> LaneDistribution:
+    (only_distribution,) = medians.distributions[support_level].values()
+    return only_distribution
 
 
 def test_slow_parcels_on_their_way_count_and_fresh_ones_do_not() -> None:
     arrived = [parcel(number, days=2.0) for number in range(40)]
     median = LEVELS.index(0.5)
-    slow = law(
-        learn(arrived + [parcel(100 + number, days=None, age_days=10.0) for number in range(60)])
+    slow = distribution(
+        fit(arrived + [parcel(100 + number, days=None, age_days=10.0) for number in range(60)])
     )
-    fresh = law(
-        learn(arrived + [parcel(100 + number, days=None, age_days=1.0) for number in range(60)])
+    fresh = distribution(
+        fit(arrived + [parcel(100 + number, days=None, age_days=1.0) for number in range(60)])
     )
     # Of a hundred, forty came within two days, and of the rest none within ten.
     assert (slow.parcels, slow.reached, slow.last_days) == (40, 0.4, 2.0)
@@ -125,7 +127,7 @@ def test_slow_parcels_on_their_way_count_and_fresh_ones_do_not() -> None:
 
 
 def test_more_than_half_slow_have_no_median_date() -> None:
-    medians = learn(
+    medians = fit(
         [
             parcel(
                 number, days=2.0 if number < 40 else None, age_days=50.0 if number < 40 else 10.0
@@ -133,25 +135,25 @@ def test_more_than_half_slow_have_no_median_date() -> None:
             for number in range(100)
         ]
     )
-    curves = medians.predict_curves(asked(parcel(0, days=None)))
+    curves = medians.predict_curves(open_parcels(parcel(0, days=None)))
     assert curves.quantile(0.3)[0] < 100.0
     assert curves.quantile(0.5)[0] == np.inf
 
 
 def test_arrivals_are_learned_from_order_to_arrival_whatever_the_law() -> None:
     days = np.random.default_rng(3).gamma(4.0, 1.0, 2000)
-    own = law(learn([parcel(number, days=each) for number, each in enumerate(days)]))
+    fitted = distribution(fit([parcel(number, days=taken) for number, taken in enumerate(days)]))
     # Six hours are a step; sampling adds less than a tenth of a day up to the ninth decile.
-    assert np.array(own.days[:11]) == pytest.approx(np.quantile(days, LEVELS[:11]), abs=0.25)
+    assert np.array(fitted.days[:11]) == pytest.approx(np.quantile(days, LEVELS[:11]), abs=0.25)
 
 
 def test_the_narrowest_group_with_thirty_parcels_answers() -> None:
-    medians = learn(
+    medians = fit(
         [parcel(number, days=2.0) for number in range(30)]
         + [parcel(100 + number, days=6.0, carrier="slow") for number in range(30)]
         + [parcel(200 + number, days=9.0, carrier="rare", destination=LINZ) for number in range(29)]
     )
-    lanes = asked(
+    lanes = open_parcels(
         parcel(0, days=None),
         parcel(1, days=None, carrier="slow"),
         parcel(2, days=None, carrier="nobody knows it"),
@@ -160,8 +162,8 @@ def test_the_narrowest_group_with_thirty_parcels_answers() -> None:
         parcel(5, days=None, origin=Place(country="AT")),
         parcel(6, days=None, destination=Place(country="JP")),
     )
-    levels, counts = medians.of(lanes)
-    service, lane, countries = RUNGS
+    levels, counts = medians.lookup(lanes)
+    service, lane, countries = FALLBACK_LEVELS
     assert list(zip(levels.tolist(), counts.tolist(), strict=True)) == [
         (service, 30),
         (service, 30),
@@ -178,27 +180,31 @@ def test_the_narrowest_group_with_thirty_parcels_answers() -> None:
     assert np.isfinite(hours[:-1]).all()
 
 
-def without_origin(known: Features) -> Features:
+def without_origin(with_origin: Features) -> Features:
     """As of a source that does not say where parcels come from."""
-    nowhere = Labels(np.full(len(known), MISSING, dtype=np.int32), ())
-    return replace(known, labels={**known.labels, "origin": nowhere, "lane": nowhere})
+    nowhere = Categorical(np.full(len(with_origin), MISSING, dtype=np.int32), ())
+    return replace(
+        with_origin, categoricals={**with_origin.categoricals, "origin": nowhere, "lane": nowhere}
+    )
 
 
 def test_a_parcel_from_nobody_knows_where_is_told_what_those_from_anywhere_take() -> None:
-    medians = learn(
+    medians = fit(
         [
             parcel(number, days=2.0, origin=VIENNA if number % 2 else Place(country="DE"))
             for number in range(80)
         ]
     )
-    levels, counts = medians.of(
+    levels, counts = medians.lookup(
         without_origin(
-            asked(parcel(0, days=None), parcel(1, days=None, destination=Place(country="JP")))
+            open_parcels(
+                parcel(0, days=None), parcel(1, days=None, destination=Place(country="JP"))
+            )
         )
     )
     assert list(zip(levels.tolist(), counts.tolist(), strict=True)) == [
-        (RUNGS[-1], 80),
-        (RUNGS[-1], 0),
+        (FALLBACK_LEVELS[-1], 80),
+        (FALLBACK_LEVELS[-1], 0),
     ]
 
 
@@ -209,11 +215,15 @@ def test_parcels_of_which_no_lane_is_known_are_no_lane() -> None:
             for number in range(80)
         ]
     )
-    instant = to_instant(KNOWN_AT)
-    bought = examples(snapshots_to_learn(timelines, instant), Outcomes.at(timelines, instant))
-    medians = LaneMedians.learn(replace(bought, features=without_origin(bought.features)))
-    service, lane, countries = RUNGS
-    assert (medians.laws[service], medians.laws[lane], sorted(medians.laws[countries])) == (
+    instant = to_instant(DATA_THROUGH)
+    bought = examples(training_snapshots(timelines, instant), Outcomes.at(timelines, instant))
+    medians = LaneQuantiles.fit(replace(bought, features=without_origin(bought.features)))
+    service, lane, countries = FALLBACK_LEVELS
+    assert (
+        medians.distributions[service],
+        medians.distributions[lane],
+        sorted(medians.distributions[countries]),
+    ) == (
         {},
         {},
         ["?>AT", "?>JP"],
@@ -221,32 +231,30 @@ def test_parcels_of_which_no_lane_is_known_are_no_lane() -> None:
 
 
 def test_an_answer_is_the_same_alone_and_among_others() -> None:
-    medians = LaneMedians.learn(learned_from(600, DAYS)[1])
-    _, lessons = learned_from(200, DAYS)
-    together = medians.predict_curves(lessons.features)
-    for row in range(0, len(lessons), 37):
-        alone = medians.predict_curves(lessons.features.take(np.array([row])))
+    medians = LaneQuantiles.fit(training_data(600, DAYS)[1])
+    _, training_examples = training_data(200, DAYS)
+    together = medians.predict_curves(training_examples.features)
+    for row in range(0, len(training_examples), 37):
+        alone = medians.predict_curves(training_examples.features.take(np.array([row])))
         assert alone.quantile(0.9)[0] == together.quantile(0.9)[row]
 
 
-def only(own: LaneLaw) -> LaneMedians:
-    return LaneMedians({LANE: {"AT-9>AT-6": own}}, KNOWN_AT)
+def only(lane_distribution: LaneDistribution) -> LaneQuantiles:
+    return LaneQuantiles({LANE: {"AT-9>AT-6": lane_distribution}}, DATA_THROUGH)
 
 
 def test_dates_are_later_than_learned_by_the_margin_from_the_median_on() -> None:
-    curves = only(EVEN).predict_curves(asked(parcel(0, days=None)))
+    curves = only(EVEN).predict_curves(open_parcels(parcel(0, days=None)))
     for level, days in zip(LEVELS, EVEN.days, strict=True):
-        learned = days * 24.0
-        added = curves.quantile(level)[0] - learned
-        assert added == pytest.approx(
-            min(level / 0.5, 1.0) * (MARGIN_SHARE * learned + MARGIN_HOURS)
-        )
+        hours = days * 24.0
+        added = curves.quantile(level)[0] - hours
+        assert added == pytest.approx(min(level / 0.5, 1.0) * (MARGIN_SHARE * hours + MARGIN_HOURS))
         assert added > 0.0
 
 
 def test_a_parcel_in_flight_is_told_what_is_left_given_that_it_has_not_come() -> None:
     before, after = (
-        only(EVEN).predict_curves(asked(parcel(0, days=None), after_days=days))
+        only(EVEN).predict_curves(open_parcels(parcel(0, days=None), after_days=days))
         for days in (0.0, 6.0)
     )
     gone = before.cdf_at(144.0)[0]
@@ -257,23 +265,26 @@ def test_a_parcel_in_flight_is_told_what_is_left_given_that_it_has_not_come() ->
 
 
 def test_of_a_parcel_older_than_all_that_came_nothing_is_known() -> None:
-    curves = only(EVEN).predict_curves(asked(parcel(0, days=None), after_days=24.0))
+    curves = only(EVEN).predict_curves(open_parcels(parcel(0, days=None), after_days=24.0))
     assert np.isinf(curves.quantile(0.05)[0])
 
 
 def test_nothing_is_learned_from_nothing() -> None:
-    _, lessons = learned_from(200, DAYS)
-    none = lessons.take(np.array([], dtype=np.int64))
-    medians = LaneMedians.learn(none)
-    assert not any(medians.laws.values())
-    assert medians.of(lessons.features)[1].max() == 0
+    _, training_examples = training_data(200, DAYS)
+    none = training_examples.take(np.array([], dtype=np.int64))
+    medians = LaneQuantiles.fit(none)
+    assert not any(medians.distributions.values())
+    assert medians.lookup(training_examples.features)[1].max() == 0
 
 
 def test_only_the_purchase_of_a_parcel_is_learned_from() -> None:
-    _, lessons = learned_from(600, DAYS)
-    bought = lessons.take(np.flatnonzero(lessons.kind == PURCHASE))
-    assert len(bought) < len(lessons)
-    assert LaneMedians.learn(bought).laws == LaneMedians.learn(lessons).laws
+    _, training_examples = training_data(600, DAYS)
+    bought = training_examples.take(np.flatnonzero(training_examples.moment == PURCHASE))
+    assert len(bought) < len(training_examples)
+    assert (
+        LaneQuantiles.fit(bought).distributions
+        == LaneQuantiles.fit(training_examples).distributions
+    )
 
 
 def test_of_simulated_parcels_bought_later_more_come_by_the_days_shown_than_is_said() -> None:
@@ -281,24 +292,30 @@ def test_of_simulated_parcels_bought_later_more_come_by_the_days_shown_than_is_s
     timelines = Timelines.from_frames(world.shipments, world.events)
     end = timelines.received_at.max()
     start = end - 16 * 7 * DAY
-    medians = LaneMedians.learn(
-        examples(snapshots_to_learn(timelines, start), Outcomes.at(timelines, start))
+    medians = LaneQuantiles.fit(
+        examples(training_snapshots(timelines, start), Outcomes.at(timelines, start))
     )
     bought = examples(
-        snapshots_to_judge(timelines, start, start + 8 * 7 * DAY), Outcomes.at(timelines, end)
+        evaluation_snapshots(timelines, start, start + 8 * 7 * DAY), Outcomes.at(timelines, end)
     )
     bought = bought.take(
-        np.flatnonzero((bought.kind == PURCHASE) & (medians.of(bought.features)[1] > 0))
+        np.flatnonzero((bought.moment == PURCHASE) & (medians.lookup(bought.features)[1] > 0))
     )
     assert len(bought) > 500
     zone = timelines.zone.take(bought.row)
     days = dates_at(medians.predict_curves(bought.features), (0.1, 0.5, 0.9), bought.as_of, zone)
     arrived_on = local_dates(
-        bought.as_of + (bought.hours * 3.6e9).astype("timedelta64[us]"), zone.codes, zone.names
+        bought.as_of + (bought.duration_hours * 3.6e9).astype("timedelta64[us]"),
+        zone.codes,
+        zone.names,
     )
     # What never came was late, whatever day was shown.
-    by_first, by_median, by_last = ((bought.arrived & (arrived_on <= day)).mean() for day in days.T)
-    within = (bought.arrived & (arrived_on >= days[:, 0]) & (arrived_on <= days[:, 2])).mean()
+    by_first, by_median, by_last = (
+        (bought.event_observed & (arrived_on <= day)).mean() for day in days.T
+    )
+    within = (
+        bought.event_observed & (arrived_on >= days[:, 0]) & (arrived_on <= days[:, 2])
+    ).mean()
     assert (by_median >= 0.6, by_last >= 0.92, within >= 0.85, by_first <= 0.3) == (
         True,
         True,
@@ -308,36 +325,38 @@ def test_of_simulated_parcels_bought_later_more_come_by_the_days_shown_than_is_s
 
 
 @pytest.fixture(scope="module")
-def lessons() -> Examples:
-    return learned_from(600, DAYS)[1]
+def training_examples() -> Examples:
+    return training_data(600, DAYS)[1]
 
 
-def test_what_was_kept_is_what_is_read(lessons: Examples, tmp_path: Path) -> None:
-    medians, registry = LaneMedians.learn(lessons), Registry(tmp_path / "models")
-    assert kept_medians(registry) is None
-    keep_medians(registry, medians)
-    content = (tmp_path / "models" / LANE_MEDIANS).read_bytes()
-    read = kept_medians(registry)
+def test_what_was_kept_is_what_is_read(training_examples: Examples, tmp_path: Path) -> None:
+    medians, registry = LaneQuantiles.fit(training_examples), Registry(tmp_path / "models")
+    assert load_fallback(registry) is None
+    save_fallback(registry, medians)
+    content = (tmp_path / "models" / FALLBACK_FILE).read_bytes()
+    read = load_fallback(registry)
     assert read is not None
-    assert (read.laws, read.data_through) == (medians.laws, medians.data_through)
-    assert read.predict_curves(lessons.features).quantile(0.9) == pytest.approx(
-        medians.predict_curves(lessons.features).quantile(0.9), rel=0, abs=0
+    assert (read.distributions, read.data_through) == (medians.distributions, medians.data_through)
+    assert read.predict_curves(training_examples.features).quantile(0.9) == pytest.approx(
+        medians.predict_curves(training_examples.features).quantile(0.9), rel=0, abs=0
     )
-    keep_medians(registry, read)
-    assert (tmp_path / "models" / LANE_MEDIANS).read_bytes() == content
+    save_fallback(registry, read)
+    assert (tmp_path / "models" / FALLBACK_FILE).read_bytes() == content
     assert registry.names() == []
 
 
-def test_a_file_with_any_changed_byte_is_refused(lessons: Examples, tmp_path: Path) -> None:
-    registry, path = Registry(tmp_path), tmp_path / LANE_MEDIANS
-    keep_medians(registry, LaneMedians.learn(lessons))
+def test_a_file_with_any_changed_byte_is_refused(
+    training_examples: Examples, tmp_path: Path
+) -> None:
+    registry, path = Registry(tmp_path), tmp_path / FALLBACK_FILE
+    save_fallback(registry, LaneQuantiles.fit(training_examples))
     sound = path.read_bytes()
     for position in range(0, len(sound), 5):
         changed = bytearray(sound)
         changed[position] ^= 1
         path.write_bytes(changed)
         with pytest.raises(ModelCorrupted):
-            kept_medians(registry)
+            load_fallback(registry)
     for content in (
         b"",
         sound[: len(sound) // 2],
@@ -349,15 +368,15 @@ def test_a_file_with_any_changed_byte_is_refused(lessons: Examples, tmp_path: Pa
     ):
         path.write_bytes(content)
         with pytest.raises(ModelCorrupted, match="train again"):
-            kept_medians(registry)
+            load_fallback(registry)
 
 
-def test_a_later_format_is_refused_by_name(lessons: Examples, tmp_path: Path) -> None:
-    keep_medians(Registry(tmp_path), LaneMedians.learn(lessons))
-    path = tmp_path / LANE_MEDIANS
+def test_a_later_format_is_refused_by_name(training_examples: Examples, tmp_path: Path) -> None:
+    save_fallback(Registry(tmp_path), LaneQuantiles.fit(training_examples))
+    path = tmp_path / FALLBACK_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     with pytest.raises(ModelCorrupted, match="format 99 is not ours"):
-        kept_medians(Registry(tmp_path))
+        load_fallback(Registry(tmp_path))
 
 
 STORED = only(EVEN).to_json()
@@ -370,10 +389,10 @@ STORED = only(EVEN).to_json()
         {**STORED, "levels": [0.5]},
         {**STORED, "data_through": "2026-05-10"},
         {**STORED, "data_through": None},
-        {**STORED, "laws": {"weather": {}}},
-        {**STORED, "laws": []},
+        {**STORED, "distributions": {"weather": {}}},
+        {**STORED, "distributions": []},
         *(
-            {**STORED, "laws": {LANE: {"AT-9>AT-6": stored}}}
+            {**STORED, "distributions": {LANE: {"AT-9>AT-6": stored}}}
             for stored in (
                 [],
                 None,
@@ -394,7 +413,7 @@ STORED = only(EVEN).to_json()
 )
 def test_what_are_no_laws_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ModelCorrupted, match="none of ours"):
-        LaneMedians.from_json(values)
+        LaneQuantiles.from_json(values)
 
 
 def test_they_need_no_library_that_fits_models() -> None:

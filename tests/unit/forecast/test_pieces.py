@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from eta.forecast.order_dependence import (
-    MOST,
+    MAX_CORRELATION,
     PRIOR,
     PRIOR_PAIRS,
-    Dependence,
-    all_by,
-    any_by,
+    ArrivalCorrelation,
+    cdf_of_first,
+    cdf_of_last,
     normal_scores,
 )
 
 #: Three parcels by local day; the first two have one sender, and the last two may never arrive.
-CHANCES = np.array(
+PROBABILITIES = np.array(
     [
         [0.0, 0.1, 0.3, 0.5, 0.8, 0.97, 1.0, 1.0],
         [0.0, 0.0, 0.2, 0.6, 0.7, 0.9, 0.95, 0.96],
@@ -29,30 +29,36 @@ KINDS = [(0.3, 0.3), (0.6, 0.0), (0.6, 0.2), (0.95, 0.95), (0.95, 0.1)]
 
 
 def both(
-    chances: np.ndarray, count: np.ndarray, sender: np.ndarray, same: float, other: float
+    probabilities: np.ndarray,
+    count: np.ndarray,
+    sender: np.ndarray,
+    within_sender: float,
+    between_senders: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    dependence = Dependence(same=same, other=other)
-    return any_by(chances, count, sender, dependence), all_by(chances, count, sender, dependence)
+    correlation = ArrivalCorrelation(within_sender=within_sender, between_senders=between_senders)
+    return cdf_of_first(probabilities, count, sender, correlation), cdf_of_last(
+        probabilities, count, sender, correlation
+    )
 
 
 def test_parcels_that_have_nothing_in_common_multiply() -> None:
-    first, last = both(CHANCES, ONE, SENDER, 0.0, 0.0)
-    np.testing.assert_allclose(last, CHANCES.prod(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(first, 1.0 - (1.0 - CHANCES).prod(axis=0), rtol=1e-12)
+    first, last = both(PROBABILITIES, ONE, SENDER, 0.0, 0.0)
+    np.testing.assert_allclose(last, PROBABILITIES.prod(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(first, 1.0 - (1.0 - PROBABILITIES).prod(axis=0), rtol=1e-12)
 
 
 def test_parcels_that_move_as_one_arrive_as_the_slowest_and_the_fastest_do() -> None:
-    first, last = both(CHANCES, ONE, SENDER, 1.0, 1.0)
-    np.testing.assert_array_equal(last, CHANCES.min(axis=0))
-    np.testing.assert_array_equal(first, CHANCES.max(axis=0))
+    first, last = both(PROBABILITIES, ONE, SENDER, 1.0, 1.0)
+    np.testing.assert_array_equal(last, PROBABILITIES.min(axis=0))
+    np.testing.assert_array_equal(first, PROBABILITIES.max(axis=0))
 
 
 @pytest.mark.parametrize("correlation", [0.999, 1.0 - 1e-9, np.nextafter(1.0, 0.0)])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_nearly_one_is_near_one(correlation: float, share: float) -> None:
     for kind in zip(
-        both(CHANCES, ONE, SENDER, correlation, share * correlation),
-        both(CHANCES, ONE, SENDER, 1.0, share),
+        both(PROBABILITIES, ONE, SENDER, correlation, share * correlation),
+        both(PROBABILITIES, ONE, SENDER, 1.0, share),
         strict=True,
     ):
         np.testing.assert_allclose(*kind, atol=0.02)
@@ -61,33 +67,35 @@ def test_nearly_one_is_near_one(correlation: float, share: float) -> None:
 def test_laws_that_hardly_rise_do_not_fall() -> None:
     starts = np.random.default_rng(2).random((2, 300))
     for first in starts.T:
-        chances = [first]
+        probabilities = [first]
         for _ in range(5):
-            chances.append(np.nextafter(chances[-1], 1.0))
-        for law in both(np.array(chances).T, ONE[:2], SENDER[:2], 0.3, 0.3):
-            assert (np.diff(law) >= 0.0).all()
+            probabilities.append(np.nextafter(probabilities[-1], 1.0))
+        for cdf in both(np.array(probabilities).T, ONE[:2], SENDER[:2], 0.3, 0.3):
+            assert (np.diff(cdf) >= 0.0).all()
 
 
 def test_senders_whose_parcels_move_as_one_count_once_each() -> None:
-    first, last = both(CHANCES, ONE, SENDER, 1.0, 0.0)
-    np.testing.assert_allclose(last, CHANCES[:2].min(axis=0) * CHANCES[2], atol=1e-12)
+    first, last = both(PROBABILITIES, ONE, SENDER, 1.0, 0.0)
+    np.testing.assert_allclose(last, PROBABILITIES[:2].min(axis=0) * PROBABILITIES[2], atol=1e-12)
     np.testing.assert_allclose(
-        first, 1.0 - (1.0 - CHANCES[:2].max(axis=0)) * (1.0 - CHANCES[2]), atol=1e-12
+        first, 1.0 - (1.0 - PROBABILITIES[:2].max(axis=0)) * (1.0 - PROBABILITIES[2]), atol=1e-12
     )
 
 
-@pytest.mark.parametrize(("same", "other"), KINDS)
-def test_orders_that_are_drawn_arrive_as_often(same: float, other: float) -> None:
+@pytest.mark.parametrize(("within_sender", "between_senders"), KINDS)
+def test_orders_that_are_drawn_arrive_as_often(
+    within_sender: float, between_senders: float
+) -> None:
     random = np.random.default_rng(5)
     draws = 400_000
-    shared, within, own = (random.standard_normal((draws, columns)) for columns in (1, 2, 3))
+    shared, within, residual = (random.standard_normal((draws, columns)) for columns in (1, 2, 3))
     scores = (
-        np.sqrt(other) * shared
-        + np.sqrt(same - other) * within[:, [0, 0, 1]]
-        + np.sqrt(1.0 - same) * own
+        np.sqrt(between_senders) * shared
+        + np.sqrt(within_sender - between_senders) * within[:, [0, 0, 1]]
+        + np.sqrt(1.0 - within_sender) * residual
     )
-    arrived = scores[:, :, None] <= normal_scores(CHANCES)
-    first, last = both(CHANCES, ONE, SENDER, same, other)
+    arrived = scores[:, :, None] <= normal_scores(PROBABILITIES)
+    first, last = both(PROBABILITIES, ONE, SENDER, within_sender, between_senders)
     # Four standard errors.
     np.testing.assert_allclose(
         last, arrived.all(axis=1).mean(axis=0), atol=4 * 0.5 / np.sqrt(draws)
@@ -105,30 +113,46 @@ def test_two_parcels_at_their_medians_are_what_sheppard_found() -> None:
         assert last[0] == pytest.approx(0.25 + np.arcsin(correlation) / (2.0 * np.pi), abs=1e-7)
 
 
-@pytest.mark.parametrize(("same", "other"), [(0.0, 0.0), *KINDS])
-def test_a_single_parcel_keeps_its_law_to_the_bit(same: float, other: float) -> None:
-    for law in CHANCES[:, None]:
-        for made in both(law, np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64), same, other):
-            np.testing.assert_array_equal(made, law[0])
+@pytest.mark.parametrize(("within_sender", "between_senders"), [(0.0, 0.0), *KINDS])
+def test_a_single_parcel_keeps_its_law_to_the_bit(
+    within_sender: float, between_senders: float
+) -> None:
+    for parcel_cdf in PROBABILITIES[:, None]:
+        for order_cdf in both(
+            parcel_cdf,
+            np.ones(1, dtype=np.int64),
+            np.zeros(1, dtype=np.int64),
+            within_sender,
+            between_senders,
+        ):
+            np.testing.assert_array_equal(order_cdf, parcel_cdf[0])
 
 
-@pytest.mark.parametrize(("same", "other"), KINDS)
-def test_parcels_that_are_alike_may_be_counted(same: float, other: float) -> None:
-    apart = both(
-        CHANCES[[0, 0, 0, 2]], np.ones(4, dtype=np.int64), SENDER[[0, 0, 0, 2]], same, other
+@pytest.mark.parametrize(("within_sender", "between_senders"), KINDS)
+def test_parcels_that_are_alike_may_be_counted(
+    within_sender: float, between_senders: float
+) -> None:
+    separate = both(
+        PROBABILITIES[[0, 0, 0, 2]],
+        np.ones(4, dtype=np.int64),
+        SENDER[[0, 0, 0, 2]],
+        within_sender,
+        between_senders,
     )
-    counted = both(CHANCES[[0, 2]], np.array([3, 1]), SENDER[[0, 2]], same, other)
-    np.testing.assert_allclose(counted, apart, atol=1e-12)
+    counted = both(
+        PROBABILITIES[[0, 2]], np.array([3, 1]), SENDER[[0, 2]], within_sender, between_senders
+    )
+    np.testing.assert_allclose(counted, separate, atol=1e-12)
 
 
 def test_a_high_correlation_and_many_parcels_stay_exact() -> None:
     # Twenty alike at 0.95: the factor's step is steep, where fixed nodes go wrong. Given z, the
     # last is a power of one Phi.
-    law = np.linspace(0.01, 0.99, 50)[None]
-    _, last = both(law, np.array([20]), np.zeros(1, dtype=np.int64), 0.95, 0.95)
+    single = np.linspace(0.01, 0.99, 50)[None]
+    _, last = both(single, np.array([20]), np.zeros(1, dtype=np.int64), 0.95, 0.95)
     z = np.linspace(-8.0, 8.0, 8001)
     weights = np.exp(-0.5 * z**2) / np.exp(-0.5 * z**2).sum()
-    given = np.vectorize(_phi)((normal_scores(law).T - np.sqrt(0.95) * z) / np.sqrt(0.05)) ** 20
+    given = np.vectorize(_phi)((normal_scores(single).T - np.sqrt(0.95) * z) / np.sqrt(0.05)) ** 20
     np.testing.assert_allclose(last, given @ weights, atol=5e-6)
 
 
@@ -137,56 +161,63 @@ def _phi(score: float) -> float:
 
 
 def drawn(
-    places: int, same: float, other: float, *, seed: int = 3
+    places: int, within_sender: float, between_senders: float, *, seed: int = 3
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """PIT, place and sender of four parcels a place, two of each of its two senders."""
     random = np.random.default_rng(seed)
-    shared, within, own = (random.standard_normal((places, columns)) for columns in (1, 2, 4))
+    shared, within, residual = (random.standard_normal((places, columns)) for columns in (1, 2, 4))
     scores = (
-        np.sqrt(other) * shared
-        + np.sqrt(same - other) * within[:, [0, 0, 1, 1]]
-        + np.sqrt(1.0 - same) * own
+        np.sqrt(between_senders) * shared
+        + np.sqrt(within_sender - between_senders) * within[:, [0, 0, 1, 1]]
+        + np.sqrt(1.0 - within_sender) * residual
     )
     pit = np.vectorize(_phi)(scores)
     return pit.ravel(), np.repeat(np.arange(places), 4), np.tile([5, 5, 2, 2], places)
 
 
 def test_what_past_parcels_have_in_common_is_found() -> None:
-    learned = Dependence.learn(*drawn(6_000, 0.5, 0.1))
-    assert (learned.same, learned.other) == pytest.approx((0.5, 0.1), abs=0.025)
-    assert (learned.same_pairs, learned.other_pairs) == (12_000, 12_000)
+    fitted = ArrivalCorrelation.fit(*drawn(6_000, 0.5, 0.1))
+    assert (fitted.within_sender, fitted.between_senders) == pytest.approx((0.5, 0.1), abs=0.025)
+    assert (fitted.within_sender_pairs, fitted.between_senders_pairs) == (12_000, 12_000)
 
 
 def test_parcels_that_have_nothing_in_common_are_found_out() -> None:
-    learned = Dependence.learn(*drawn(20_000, 0.0, 0.0))
-    assert (learned.same, learned.other) == pytest.approx((0.0, 0.0), abs=0.02)
+    fitted = ArrivalCorrelation.fit(*drawn(20_000, 0.0, 0.0))
+    assert (fitted.within_sender, fitted.between_senders) == pytest.approx((0.0, 0.0), abs=0.02)
 
 
 def test_laws_that_are_wrong_for_all_parcels_alike_tell_nothing_of_pairs() -> None:
     pit, place, sender = drawn(20_000, 0.3, 0.1)
     # All later than forecast, in laws that are too wide.
     wrong = np.vectorize(_phi)(0.5 * normal_scores(pit) + 1.0)
-    right, learned = Dependence.learn(pit, place, sender), Dependence.learn(wrong, place, sender)
-    assert (learned.same, learned.other) == pytest.approx((right.same, right.other), abs=0.01)
+    right, fitted = (
+        ArrivalCorrelation.fit(pit, place, sender),
+        ArrivalCorrelation.fit(wrong, place, sender),
+    )
+    assert (fitted.within_sender, fitted.between_senders) == pytest.approx(
+        (right.within_sender, right.between_senders), abs=0.01
+    )
 
 
 def test_few_pairs_are_shrunk_to_what_is_assumed() -> None:
     pit, place, sender = drawn(1, 0.5, 0.1)
     scores = normal_scores(pit) - normal_scores(pit).mean()
     products = (scores[0] * scores[1] + scores[2] * scores[3]) / (scores**2).mean()
-    learned = Dependence.learn(pit, place, sender)
-    assert learned.same == pytest.approx((products + PRIOR * PRIOR_PAIRS) / (2 + PRIOR_PAIRS))
-    assert (learned.same_pairs, learned.other_pairs) == (2, 2)
+    fitted = ArrivalCorrelation.fit(pit, place, sender)
+    assert fitted.within_sender == pytest.approx(
+        (products + PRIOR * PRIOR_PAIRS) / (2 + PRIOR_PAIRS)
+    )
+    assert (fitted.within_sender_pairs, fitted.between_senders_pairs) == (2, 2)
 
 
 @pytest.mark.parametrize("pit", [[], [np.nan, np.nan], [0.4]])
 def test_without_pairs_what_is_assumed_stays(pit: list[float]) -> None:
     count = len(pit)
     assert (
-        Dependence.learn(
+        ArrivalCorrelation.fit(
             np.array(pit), np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
         )
-        == Dependence()
+        == ArrivalCorrelation()
     )
 
 
@@ -194,37 +225,43 @@ def test_what_is_learned_stays_within_bounds() -> None:
     one = np.zeros(4_000, dtype=np.int64)
     twins = np.repeat(np.random.default_rng(1).random(40_000), 2)
     assert (
-        Dependence.learn(twins, np.arange(80_000) // 2, np.zeros(80_000, dtype=np.int64)).same
-        == MOST
+        ArrivalCorrelation.fit(
+            twins, np.arange(80_000) // 2, np.zeros(80_000, dtype=np.int64)
+        ).within_sender
+        == MAX_CORRELATION
     )
     opposed = np.tile([0.01, 0.99], 2_000)
-    assert 0.0 <= Dependence.learn(opposed, np.arange(4_000) // 2, one).same < 0.05
+    assert 0.0 <= ArrivalCorrelation.fit(opposed, np.arange(4_000) // 2, one).within_sender < 0.05
 
 
 def test_others_share_no_more_than_parcels_of_one_sender() -> None:
     twins = np.repeat(np.random.default_rng(1).random(300), 2)
-    learned = Dependence.learn(twins, np.arange(600) // 2, np.tile([0, 1], 300))
+    fitted = ArrivalCorrelation.fit(twins, np.arange(600) // 2, np.tile([0, 1], 300))
     # 300 pairs at 1 and the two assumptions.
     assert (
-        learned.other
-        == learned.same
+        fitted.between_senders
+        == fitted.within_sender
         == pytest.approx((300 + 2 * PRIOR * PRIOR_PAIRS) / (300 + 2 * PRIOR_PAIRS), abs=0.01)
     )
-    assert (learned.same_pairs, learned.other_pairs) == (0, 300)
+    assert (fitted.within_sender_pairs, fitted.between_senders_pairs) == (0, 300)
 
 
 def test_the_correlation_of_an_order_is_that_of_its_pairs() -> None:
-    dependence = Dependence(same=0.5, other=0.1, same_pairs=30, other_pairs=70)
-    assert dependence.between(np.array([4]), np.array([1])) is None
-    assert dependence.between(np.array([4]), np.array([3])) == (0.5, 30)
-    assert dependence.between(np.array([4, 9]), np.array([1, 1])) == (0.1, 70)
+    correlation = ArrivalCorrelation(
+        within_sender=0.5, between_senders=0.1, within_sender_pairs=30, between_senders_pairs=70
+    )
+    assert correlation.mean_correlation(np.array([4]), np.array([1])) is None
+    assert correlation.mean_correlation(np.array([4]), np.array([3])) == (0.5, 30)
+    assert correlation.mean_correlation(np.array([4, 9]), np.array([1, 1])) == (0.1, 70)
     # One pair within, two across.
-    assert dependence.between(np.array([4, 9, 4]), np.array([1, 1, 1])) == pytest.approx(
+    assert correlation.mean_correlation(np.array([4, 9, 4]), np.array([1, 1, 1])) == pytest.approx(
         ((0.5 + 0.1 + 0.1) / 3, 100)
     )
 
 
 def test_it_is_written_and_read() -> None:
-    dependence = Dependence(same=0.5, other=0.1, same_pairs=30, other_pairs=70)
-    assert Dependence.from_json(dependence.to_json()) == dependence
-    assert Dependence.from_json({}) == Dependence()
+    correlation = ArrivalCorrelation(
+        within_sender=0.5, between_senders=0.1, within_sender_pairs=30, between_senders_pairs=70
+    )
+    assert ArrivalCorrelation.from_json(correlation.to_json()) == correlation
+    assert ArrivalCorrelation.from_json({}) == ArrivalCorrelation()

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eta.journey.categories import MISSING, Labels, combinations, derived, looked_up
-from eta.journey.segments import NOWHERE, Segments, pick_times
+from eta.journey.categories import MISSING, Categorical, derive, group_rows, lookup
+from eta.journey.segments import NO_ROW, Segments, pick_times
 
 #: Rows 0-1, none, 2-4, none.
-RUNS = Segments.of_counts(np.array([2, 0, 3, 0]))
+RUNS = Segments.from_counts(np.array([2, 0, 3, 0]))
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ RUNS = Segments.of_counts(np.array([2, 0, 3, 0]))
 def test_labels_are_codes_into_sorted_names_and_empty_texts_are_missing(
     texts: list[str | None] | pd.Series,
 ) -> None:
-    labels = Labels.of(texts)
+    labels = Categorical.from_texts(texts)
     assert labels.names == ("a", "b")
     assert labels.codes.tolist() == [1, MISSING, 0, MISSING, 1]
     assert labels.texts().tolist() == ["b", None, "a", None, "b"]
@@ -28,34 +28,38 @@ def test_labels_are_codes_into_sorted_names_and_empty_texts_are_missing(
 
 @pytest.mark.parametrize("texts", [[], [None, ""]])
 def test_labels_without_any_text_have_no_names(texts: list[str | None]) -> None:
-    labels = Labels.of(texts)
+    labels = Categorical.from_texts(texts)
     assert labels.names == ()
     assert labels.texts().tolist() == [None] * len(texts)
 
 
 def test_taken_labels_keep_names_that_no_longer_occur() -> None:
-    taken = Labels.of(["a", None, "b"]).take(np.array([2, 1, 2]))
+    taken = Categorical.from_texts(["a", None, "b"]).take(np.array([2, 1, 2]))
     assert taken.texts().tolist() == ["b", None, "b"]
     assert taken.names == ("a", "b")
 
 
 def test_a_text_without_a_number_gets_that_of_a_missing_one() -> None:
-    assert Labels.of(["a", "b", None]).translate({"a": 1.5, "c": 9.0}, missing=-7.0).tolist() == [
+    assert Categorical.from_texts(["a", "b", None]).translate(
+        {"a": 1.5, "c": 9.0}, missing=-7.0
+    ).tolist() == [
         1.5,
         -7.0,
         -7.0,
     ]
-    assert Labels.of([None]).translate({"a": 1.5}, missing=-7.0).tolist() == [-7.0]
+    assert Categorical.from_texts([None]).translate({"a": 1.5}, missing=-7.0).tolist() == [-7.0]
 
 
 @pytest.mark.parametrize("count", [0, 3, 5_000])
 def test_numbers_are_looked_up_alike_for_few_texts_and_for_many(count: int) -> None:
     texts = [("a", None, "b", "c")[number % 4] for number in range(count)]
-    found = looked_up(
-        (Labels.of(texts), Labels.of(texts[::-1])), ({"a": 1.5, "b": 2.5}, {"c": 3.5}), (-7.0, -8.0)
+    values = lookup(
+        (Categorical.from_texts(texts), Categorical.from_texts(texts[::-1])),
+        ({"a": 1.5, "b": 2.5}, {"c": 3.5}),
+        (-7.0, -8.0),
     )
     first, second = {"a": 1.5, "b": 2.5}, {"c": 3.5}
-    assert found.tolist() == [
+    assert values.tolist() == [
         [first.get(str(text), -7.0) for text in texts],
         [second.get(str(text), -8.0) for text in texts[::-1]],
     ]
@@ -87,30 +91,34 @@ def test_derived_texts_follow_from_those_of_their_row(
     joined: list[str | None],
     either: list[str | None],
 ) -> None:
-    found = derived([Labels.of(left), Labels.of(right)], pairs, ("joined", "either"))
-    assert {name: labels.texts().tolist() for name, labels in found.items()} == {
+    columns = derive(
+        [Categorical.from_texts(left), Categorical.from_texts(right)], pairs, ("joined", "either")
+    )
+    assert {name: labels.texts().tolist() for name, labels in columns.items()} == {
         "joined": joined,
         "either": either,
     }
-    assert list(found["joined"].names) == sorted({text for text in joined if text})
+    assert list(columns["joined"].names) == sorted({text for text in joined if text})
 
 
 def test_a_text_is_derived_once_for_all_rows_of_a_kind() -> None:
-    asked: list[str | None] = []
+    calls: list[str | None] = []
 
     def once(text: str | None) -> tuple[str | None]:
-        asked.append(text)
+        calls.append(text)
         return (text,)
 
-    derived([Labels.of(["b", None, "a", "b", None, "b"])], once, ("same",))
-    assert asked == ["b", None, "a"]
+    derive([Categorical.from_texts(["b", None, "a", "b", None, "b"])], once, ("same",))
+    assert calls == ["b", None, "a"]
 
 
 def test_combinations_are_numbered_as_they_first_occur() -> None:
     random = np.random.default_rng(1)
     for rows in (1, 7, 300, 5_000):
         codes = random.integers(-1, 9, (3, rows)).astype(np.int32)
-        group, first = combinations([Labels(own, tuple("abcdefghi")) for own in codes])
+        group, first = group_rows(
+            [Categorical(row_codes, tuple("abcdefghi")) for row_codes in codes]
+        )
         seen: dict[tuple[int, ...], int] = {}
         assert group.tolist() == [
             seen.setdefault(tuple(row), len(seen)) for row in codes.T.tolist()
@@ -125,14 +133,14 @@ def test_runs_know_their_lengths_and_rows_their_run() -> None:
 
 @pytest.mark.parametrize("counts", [[], [0], [0, 0]])
 def test_runs_without_rows_hold_nothing(counts: list[int]) -> None:
-    runs = Segments.of_counts(np.array(counts, dtype=np.int64))
+    runs = Segments.from_counts(np.array(counts, dtype=np.int64))
     assert runs.counts.tolist() == counts
     assert runs.owner().tolist() == []
 
 
 def test_nowhere_has_no_time() -> None:
     times = np.array(["2018-01-01", "2018-01-02"], dtype="datetime64[us]")
-    picked = pick_times(times, np.array([1, NOWHERE, 0]))
+    picked = pick_times(times, np.array([1, NO_ROW, 0]))
     assert np.array_equal(
         picked,
         np.array(["2018-01-02", "NaT", "2018-01-01"], dtype="datetime64[us]"),

@@ -8,18 +8,20 @@ from eta.calendars.local_time import to_instant
 from eta.domain.shipment import TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.journey.features import PLACE_COLUMNS, features
-from eta.journey.place_effects import Habits
-from eta.journey.state import Moments
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 from support.journeys import START, scan, shipment
 
 
 def places(*events: TrackingEvent, carrier: str | None = "post") -> list[str | None]:
     timelines = Timelines.from_records([shipment(1, carrier=carrier)], events)
-    known = features(
-        timelines, Moments.all_at(timelines, to_instant(START + timedelta(days=9))), Habits()
+    result = features(
+        timelines,
+        AsOfPairs.all_at(timelines, to_instant(START + timedelta(days=9))),
+        PlaceEffects(),
     )
-    return [known.labels[name].texts()[0] for name in PLACE_COLUMNS]
+    return [result.categoricals[name].texts()[0] for name in PLACE_COLUMNS]
 
 
 def test_nothing_is_said_of_a_place_before_any_is_told() -> None:
@@ -27,8 +29,8 @@ def test_nothing_is_said_of_a_place_before_any_is_told() -> None:
 
 
 def test_the_last_place_told_counts_with_the_code_it_was_told_with() -> None:
-    told = places(scan(1, EventCode.SORTED, 1, place="hub"), scan(1, EventCode.INFO, 2))
-    assert told == ["post|sorted|hub", "post|sorted|hub|BR-SP"]
+    texts_at_end = places(scan(1, EventCode.SORTED, 1, place="hub"), scan(1, EventCode.INFO, 2))
+    assert texts_at_end == ["post|sorted|hub", "post|sorted|hub|BR-SP"]
 
 
 def test_who_has_no_carrier_is_at_a_place_all_the_same() -> None:
@@ -44,7 +46,7 @@ def test_the_clocks_of_both_ends_are_seen() -> None:
         [replace(shipment(0), destination=shipment(1).destination)], []
     )
     at = datetime(2018, 1, 8, 0, 30, tzinfo=ZoneInfo("Europe/Vienna"))
-    seen = features(timelines, Moments.all_at(timelines, to_instant(at)), Habits()).numbers
+    seen = features(timelines, AsOfPairs.all_at(timelines, to_instant(at)), PlaceEffects()).numbers
     assert [
         seen[name].tolist()
         for name in ("origin_week_hour", "origin_hour", "local_weekday", "local_hour")

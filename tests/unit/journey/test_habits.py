@@ -12,17 +12,17 @@ from eta.calendars.local_time import DAY, to_instant
 from eta.domain.vocabulary import EventCode
 from eta.journey.features import features
 from eta.journey.place_effects import (
-    HABITS,
     HANDLING_HALF_LIFE_DAYS,
     HANDLING_PRIOR,
-    HabitHistory,
-    Habits,
+    PLACE_EFFECTS,
+    PlaceEffectHistory,
+    PlaceEffects,
 )
-from eta.journey.state import Moments
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 from support.journeys import START, parcels
 
-HANDLING, ORIGIN, DESTINATION = range(len(HABITS))
+HANDLING, ORIGIN, DESTINATION = range(len(PLACE_EFFECTS))
 END = to_instant(START + timedelta(days=120))
 #: One parcel in five is sent from here, and one in five is sent to there.
 SLOW_SHOP, FAR_AREA = "4020", "101"
@@ -37,12 +37,12 @@ def frames(change: Change | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     shipments["destination_region"] = "1"
     shipments["origin_postcode"] = np.where(number % 5 == 0, SLOW_SHOP, "1100")
     shipments["destination_postcode"] = [
-        f"{FAR_AREA}{each % 7}" if each % 5 == 1 else "8010" for each in number
+        f"{FAR_AREA}{n % 7}" if n % 5 == 1 else "8010" for n in number
     ]
     return shipments, events if change is None else change(shipments, events)
 
 
-def world(change: Change | None = None) -> Timelines:
+def build_timelines(change: Change | None = None) -> Timelines:
     return Timelines.from_frames(*frames(change))
 
 
@@ -77,28 +77,30 @@ def to_far_area(shipments: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def habits_of(timelines: Timelines, at: np.datetime64 = END) -> NDArray[np.float64]:
-    return HabitHistory.of_all(timelines).of(timelines, Moments.all_at(timelines, at))
+def effects_of(timelines: Timelines, at: np.datetime64 = END) -> NDArray[np.float64]:
+    return PlaceEffectHistory.from_timelines(timelines).lookup(
+        timelines, AsOfPairs.all_at(timelines, at)
+    )
 
 
 def test_a_shop_that_is_slow_to_hand_over_is_told_apart_from_how_its_parcels_travel() -> None:
-    timelines = world(from_slow_shop)
-    found = habits_of(timelines)
+    timelines = build_timelines(from_slow_shop)
+    effects = effects_of(timelines)
     is_slow = timelines.texts["origin_postcode"].texts() == SLOW_SHOP
-    assert found[HANDLING, is_slow].min() > 0.4
-    assert found[HANDLING, ~is_slow].max() < 0.0
-    assert np.abs(found[[ORIGIN, DESTINATION]]).max() < 0.15
+    assert effects[HANDLING, is_slow].min() > 0.4
+    assert effects[HANDLING, ~is_slow].max() < 0.0
+    assert np.abs(effects[[ORIGIN, DESTINATION]]).max() < 0.15
 
 
 def test_an_area_that_parcels_take_long_to_reach_is_told_apart_from_where_they_start() -> None:
-    timelines = world(to_far_area)
-    found = habits_of(timelines)
+    timelines = build_timelines(to_far_area)
+    effects = effects_of(timelines)
     is_far = np.array(
         [str(code).startswith(FAR_AREA) for code in timelines.texts["destination_postcode"].texts()]
     )
-    assert found[DESTINATION, is_far].min() > 0.4
-    assert found[DESTINATION, ~is_far].max() < 0.0
-    assert np.abs(found[[HANDLING, ORIGIN]]).max() < 0.15
+    assert effects[DESTINATION, is_far].min() > 0.4
+    assert effects[DESTINATION, ~is_far].max() < 0.0
+    assert np.abs(effects[[HANDLING, ORIGIN]]).max() < 0.15
 
 
 def test_where_the_network_slows_down_as_a_whole_all_places_stay_alike() -> None:
@@ -107,32 +109,34 @@ def test_where_the_network_slows_down_as_a_whole_all_places_stay_alike() -> None
             shipments, events, shipments["shipment_id"].notna()
         )
 
-    apart = [np.ptp(habits_of(world(change))[HANDLING]) for change in (slow, from_slow_shop)]
+    apart = [
+        np.ptp(effects_of(build_timelines(change))[HANDLING]) for change in (slow, from_slow_shop)
+    ]
     assert apart[0] < 0.05
     assert apart[1] > 0.5
 
 
 def test_who_is_new_to_an_area_is_told_of_the_wider_one_and_who_is_nowhere_of_nothing() -> None:
-    known = HabitHistory.of_all(world(to_far_area)).at(END)
+    at_end = PlaceEffectHistory.from_timelines(build_timelines(to_far_area)).at(END)
     shipments, events = parcels(5)
     shipments["destination_postcode"] = ["1019", "10 1-9", "19", None, "1013"]
     shipments["origin_postcode"] = ["4020", " 40-20", "402", None, "4020"]
-    asked = Timelines.from_frames(shipments, events)
-    found = known.of(asked, Moments.all_at(asked, END))
+    queried = Timelines.from_frames(shipments, events)
+    effects = at_end.lookup(queried, AsOfPairs.all_at(queried, END))
     # Nobody lives at 1019, but many do at 101; 402 is no shop that anything was told of.
-    assert found[DESTINATION, 0] == found[DESTINATION, 1] == known.destination["AT|101"] > 0.4
-    assert found[DESTINATION, 4] == known.destination["AT|1013"] != known.destination["AT|101"]
-    assert found[HANDLING, 0] == found[HANDLING, 1] == known.handling["AT|4020"]
-    assert found[DESTINATION, 2] == found[DESTINATION, 3] == found[HANDLING, 2] == 0.0
-    assert not found[:, 3].any()
+    assert effects[DESTINATION, 0] == effects[DESTINATION, 1] == at_end.destination["AT|101"] > 0.4
+    assert effects[DESTINATION, 4] == at_end.destination["AT|1013"] != at_end.destination["AT|101"]
+    assert effects[HANDLING, 0] == effects[HANDLING, 1] == at_end.handling["AT|4020"]
+    assert effects[DESTINATION, 2] == effects[DESTINATION, 3] == effects[HANDLING, 2] == 0.0
+    assert not effects[:, 3].any()
 
 
 def test_a_habit_is_the_mean_difference_shrunk_by_parcels_that_count_less_with_time() -> None:
     """Two parcels of one shop take 3 days, 60 days apart, among many that take one: the first counts half, and 3 more say nothing."""
     number, count = np.arange(402), 400
     ordered_days, took_days = (
-        np.where(number < count, usual, slow)
-        for usual, slow in ((number % 100, 27 + 60 * (number - count)), (1, 3))
+        np.where(number < count, normal, slow)
+        for normal, slow in ((number % 100, 27 + 60 * (number - count)), (1, 3))
     )
     shipments = parcels(len(number))[0].assign(
         origin_postcode=np.where(number < count, "1100", "4020")
@@ -147,21 +151,21 @@ def test_a_habit_is_the_mean_difference_shrunk_by_parcels_that_count_less_with_t
         )
         for code, days in (("order_created", ordered_days), ("accepted", ordered_days + took_days))
     ]
-    told = pd.concat(scans, ignore_index=True)
-    timelines = Timelines.from_frames(shipments, told.assign(received_at=told["occurred_at"]))
+    events = pd.concat(scans, ignore_index=True)
+    timelines = Timelines.from_frames(shipments, events.assign(received_at=events["occurred_at"]))
     at = to_instant(START + timedelta(days=90 + HANDLING_HALF_LIFE_DAYS))
     difference = np.log1p(3.0) - np.log1p(1.0)
-    assert HabitHistory.of_all(timelines).at(at).handling["AT|4020"] == pytest.approx(
+    assert PlaceEffectHistory.from_timelines(timelines).at(at).handling["AT|4020"] == pytest.approx(
         (0.5 + 0.25) * difference / (0.5 + 0.25 + HANDLING_PRIOR), rel=0.03
     )
 
 
 def test_what_is_told_on_a_day_counts_from_the_next_midnight_on() -> None:
-    timelines = world(from_slow_shop)
-    history = HabitHistory.of_all(timelines)
+    timelines = build_timelines(from_slow_shop)
+    history = PlaceEffectHistory.from_timelines(timelines)
     midnight = to_instant(START + timedelta(days=50))
     evening, before, after = (
-        history.of(timelines, Moments.all_at(timelines, at))
+        history.lookup(timelines, AsOfPairs.all_at(timelines, at))
         for at in (midnight + DAY - np.timedelta64(1, "us"), midnight, midnight + DAY)
     )
     assert np.array_equal(evening, before)
@@ -170,29 +174,34 @@ def test_what_is_told_on_a_day_counts_from_the_next_midnight_on() -> None:
 
 @pytest.mark.parametrize("change", [from_slow_shop, to_far_area])
 def test_a_version_is_told_at_midnight_what_a_replay_is_told(change: Change) -> None:
-    timelines = world(change)
-    history = HabitHistory.of_all(timelines)
+    timelines = build_timelines(change)
+    history = PlaceEffectHistory.from_timelines(timelines)
     # Midnight in UTC, and at three in the morning, which is midnight elsewhere.
     for days in (1, 30, 77, 77.125):
-        moments = Moments.all_at(timelines, to_instant(START + timedelta(days=days)))
-        kept = Habits.from_json(history.at(moments.as_of[0]).to_json())
-        assert np.array_equal(kept.of(timelines, moments), history.of(timelines, moments))
+        moments = AsOfPairs.all_at(timelines, to_instant(START + timedelta(days=days)))
+        restored = PlaceEffects.from_json(history.at(moments.as_of[0]).to_json())
+        assert np.array_equal(
+            restored.lookup(timelines, moments), history.lookup(timelines, moments)
+        )
 
 
 def test_a_parcel_tells_nothing_of_itself() -> None:
     shipments, events = frames(from_slow_shop)
     timelines = Timelines.from_frames(shipments, events)
-    for own in (0, 1, 2500):
-        bought = Moments(np.array([own]), timelines.first_told({EventCode.ORDER_CREATED})[[own]])
+    for row in (0, 1, 2500):
+        at_purchase = AsOfPairs(
+            np.array([row]), timelines.first_received({EventCode.ORDER_CREATED})[[row]]
+        )
         others = (
-            frame[frame["shipment_id"] != timelines.shipment_id[own]]
+            frame[frame["shipment_id"] != timelines.shipment_id[row]]
             for frame in (shipments, events)
         )
-        of_others = HabitHistory.of_all(Timelines.from_frames(*others)).at(
-            bought.as_of[0].astype("datetime64[D]")
+        without_it = PlaceEffectHistory.from_timelines(Timelines.from_frames(*others)).at(
+            at_purchase.as_of[0].astype("datetime64[D]")
         )
         assert np.array_equal(
-            of_others.of(timelines, bought), HabitHistory.of_all(timelines).of(timelines, bought)
+            without_it.lookup(timelines, at_purchase),
+            PlaceEffectHistory.from_timelines(timelines).lookup(timelines, at_purchase),
         )
 
 
@@ -209,7 +218,7 @@ def test_a_hand_over_that_is_told_late_does_not_take_back_what_was_known() -> No
             for name in ("occurred_at", "received_at")
         },
     )
-    told = pd.concat(
+    late_events = pd.concat(
         [
             events.assign(
                 received_at=events["received_at"].where(
@@ -221,30 +230,30 @@ def test_a_hand_over_that_is_told_late_does_not_take_back_what_was_known() -> No
         ignore_index=True,
     )
     at = START + timedelta(days=20)
-    then = told[told["received_at"] < pd.Timestamp(at)]
-    known, replayed = (
-        HabitHistory.of_all(
+    then = late_events[late_events["received_at"] < pd.Timestamp(at)]
+    known_then, replayed = (
+        PlaceEffectHistory.from_timelines(
             Timelines.from_frames(
-                shipments[shipments["shipment_id"].isin(each["shipment_id"])], each
+                shipments[shipments["shipment_id"].isin(frame["shipment_id"])], frame
             )
         )
         .at(to_instant(at))
         .handling
-        for each in (then, told)
+        for frame in (then, late_events)
     )
-    assert known[f"AT|{SLOW_SHOP}"] > 0.3
-    assert replayed == pytest.approx(known)
+    assert known_then[f"AT|{SLOW_SHOP}"] > 0.3
+    assert replayed == pytest.approx(known_then)
 
 
 def test_of_a_parcel_that_has_left_the_shops_habit_says_nothing() -> None:
-    timelines = world(from_slow_shop)
+    timelines = build_timelines(from_slow_shop)
     ordered, handed = (
-        timelines.first_told({code}) for code in (EventCode.ORDER_CREATED, EventCode.ACCEPTED)
+        timelines.first_received({code}) for code in (EventCode.ORDER_CREATED, EventCode.ACCEPTED)
     )
-    rows, history = np.arange(len(timelines)), HabitHistory.of_all(timelines)
+    rows, history = np.arange(len(timelines)), PlaceEffectHistory.from_timelines(timelines)
     before, after = (
-        features(timelines, Moments(rows, at), history).numbers for at in (ordered, handed)
+        features(timelines, AsOfPairs(rows, at), history).numbers for at in (ordered, handed)
     )
-    assert np.isfinite(before["handling_habit"]).all()
-    assert np.isnan(after["handling_habit"]).all()
-    assert np.isfinite(after["destination_habit"]).all()
+    assert np.isfinite(before["origin_handling_effect"]).all()
+    assert np.isnan(after["origin_handling_effect"]).all()
+    assert np.isfinite(after["destination_transit_effect"]).all()

@@ -59,10 +59,10 @@ def frames(
         | {name: value for name, value in vars(one).items() if name in SHIPMENT_COLUMNS}
         for one in shipments
     ]
-    told = pd.DataFrame([vars(event) for event in events], columns=list(EVENT_COLUMNS))
+    event_frame = pd.DataFrame([vars(event) for event in events], columns=list(EVENT_COLUMNS))
     for name in ("occurred_at", "received_at"):
-        told[name] = pd.to_datetime(told[name], utc=True)
-    return pd.DataFrame(rows, columns=list(SHIPMENT_COLUMNS)), told
+        event_frame[name] = pd.to_datetime(event_frame[name], utc=True)
+    return pd.DataFrame(rows, columns=list(SHIPMENT_COLUMNS)), event_frame
 
 
 def as_bytes(timelines: Timelines) -> dict[str, bytes]:

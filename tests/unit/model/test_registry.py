@@ -15,8 +15,8 @@ from eta.domain.errors import ModelCorrupted, ModelNotFound
 from eta.model.registry import FORMAT, MANIFEST, Registry, write_atomically
 
 THROUGH = datetime(2018, 5, 15, 3, tzinfo=UTC)
-FACTS = {"kind": "test", "data": {"source": "olist", "examples": 3}, "parameters": {"trees": 2}}
-FILES = {"arrays.npz": b"\x00\x01not really arrays\xff", "stages.json": b'{"a": 1}\n'}
+METADATA = {"kind": "test", "data": {"source": "olist", "examples": 3}, "parameters": {"trees": 2}}
+FILES = {"arrays.npz": b"\x00\x01not really arrays\xff", "stage_durations.json": b'{"a": 1}\n'}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def registry(folder: Path) -> Registry:
 
 def save(registry: Registry, days: int = 0) -> str:
     """Saves a version that had learned so many days further."""
-    return registry.save(FACTS, FILES, THROUGH + timedelta(days=days))
+    return registry.save(METADATA, FILES, THROUGH + timedelta(days=days))
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -84,7 +84,7 @@ def test_a_version_comes_back_as_it_was_saved(registry: Registry, folder: Path) 
     version = Registry(folder).load(name)
     assert version.files == FILES
     assert version.data_through == THROUGH
-    assert version.manifest["parameters"] == FACTS["parameters"]
+    assert version.manifest["parameters"] == METADATA["parameters"]
     assert version.manifest["data"] == {
         "source": "olist",
         "examples": 3,
@@ -100,24 +100,26 @@ def test_the_same_content_is_the_same_version_byte_for_byte_in_any_registry(
     names = {
         save(registry),
         save(registry),
-        Registry(other).save(dict(reversed(FACTS.items())), dict(reversed(FILES.items())), THROUGH),
+        Registry(other).save(
+            dict(reversed(METADATA.items())), dict(reversed(FILES.items())), THROUGH
+        ),
     }
     assert len(names) == 1
     assert snapshot(folder) == snapshot(other)
 
 
 @pytest.mark.parametrize(
-    ("facts", "files", "days"),
+    ("metadata", "files", "days"),
     [
-        ({**FACTS, "kind": "other"}, FILES, 0),
-        (FACTS, {**FILES, "stages.json": b'{"a": 2}\n'}, 0),
-        (FACTS, FILES, 1),
+        ({**METADATA, "kind": "other"}, FILES, 0),
+        (METADATA, {**FILES, "stage_durations.json": b'{"a": 2}\n'}, 0),
+        (METADATA, FILES, 1),
     ],
 )
 def test_other_content_is_another_version(
-    registry: Registry, facts: dict[str, Any], files: dict[str, bytes], days: int
+    registry: Registry, metadata: dict[str, Any], files: dict[str, bytes], days: int
 ) -> None:
-    names = {save(registry), registry.save(facts, files, THROUGH + timedelta(days=days))}
+    names = {save(registry), registry.save(metadata, files, THROUGH + timedelta(days=days))}
     assert len(names) == 2
     assert set(registry.names()) == names
 
@@ -126,7 +128,7 @@ def test_the_version_that_learned_furthest_comes_first(registry: Registry) -> No
     middle, last, first = save(registry, 1), save(registry, 400), save(registry)
     # The same day in two zones: the moment decides, not the text.
     later_the_same_day = registry.save(
-        FACTS, FILES, datetime.fromisoformat("2018-05-15T23:00:00-03:00")
+        METADATA, FILES, datetime.fromisoformat("2018-05-15T23:00:00-03:00")
     )
     assert registry.names() == [last, middle, later_the_same_day, first]
 
@@ -173,9 +175,9 @@ def test_a_missing_or_truncated_file_is_refused(
 
 def test_a_file_with_more_at_its_end_is_refused(registry: Registry, folder: Path) -> None:
     name = save(registry)
-    with (folder / name / "stages.json").open("ab") as file:
+    with (folder / name / "stage_durations.json").open("ab") as file:
         file.write(b"\n")
-    with pytest.raises(ModelCorrupted, match=r"stages\.json"):
+    with pytest.raises(ModelCorrupted, match=r"stage_durations\.json"):
         registry.load(name)
 
 
@@ -204,7 +206,7 @@ def test_what_was_never_finished_is_no_version_and_disturbs_nothing(
     for file, content in snapshot(folder / serving).items():
         (unfinished / file).write_bytes(content)
     without_manifest = Registry(folder.parent / "other").save(
-        FACTS, FILES, THROUGH + timedelta(days=1)
+        METADATA, FILES, THROUGH + timedelta(days=1)
     )
     (folder / without_manifest).mkdir()
     (folder / without_manifest / "arrays.npz").write_bytes(FILES["arrays.npz"][:3])
@@ -331,11 +333,11 @@ def test_names_that_are_no_versions_are_refused(
     sound = save(Registry(folder.parent))
     serving = save(registry)
     registry.promote(serving)
-    for asked in (name, f"../{sound}", f"{serving}/../{serving}"):
-        with pytest.raises(ModelNotFound, match=re.escape(repr(asked))):
-            registry.load(asked)
+    for name_given in (name, f"../{sound}", f"{serving}/../{serving}"):
+        with pytest.raises(ModelNotFound, match=re.escape(repr(name_given))):
+            registry.load(name_given)
         with pytest.raises(ModelNotFound):
-            registry.promote(asked)
+            registry.promote(name_given)
     assert registry.promoted() == serving
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from eta.calendars.holidays import LIBRARY
+from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.delays import DelayPolicy
 from eta.domain.errors import ModelCorrupted
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.order_dependence import Dependence
+from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.journey.timelines import Timelines
-from eta.model.bundle import PIECES, ServedModel
+from eta.model.bundle import ARRIVAL_CORRELATION, ModelBundle
 from eta.model.registry import Registry
 from eta.model.train import train_model
 from support.journeys import START, parcels
@@ -27,7 +27,7 @@ def make(**parameters: Any) -> HazardModel:
     return HazardModel(**({"trees": 10, "leaves": 6, "leaf_rows": 20} | parameters))
 
 
-def train(folder: Path, frames: tuple[pd.DataFrame, pd.DataFrame], *, days: int) -> ServedModel:
+def train(folder: Path, frames: tuple[pd.DataFrame, pd.DataFrame], *, days: int) -> ModelBundle:
     """What was learned ``days`` after the start."""
     registry = Registry(folder)
     name = train_model(
@@ -39,30 +39,30 @@ def train(folder: Path, frames: tuple[pd.DataFrame, pd.DataFrame], *, days: int)
         rivals={},
         policy=DelayPolicy(),
     )
-    return ServedModel.unpack(registry.load(name), make, LIBRARY)
+    return ModelBundle.from_version(registry.load(name), make, PUBLIC_HOLIDAYS)
 
 
 def test_a_version_learns_from_its_check_how_parcels_go_together(tmp_path: Path) -> None:
     shipments, events = parcels(500, days=100, known_through_days=100)
-    alone = train(tmp_path / "alone", (shipments, events), days=100).pieces
-    assert alone.same_pairs > 20
-    assert alone.other_pairs > 20
-    assert alone.same < 0.27
+    alone = train(tmp_path / "alone", (shipments, events), days=100).arrival_correlation
+    assert alone.within_sender_pairs > 20
+    assert alone.between_senders_pairs > 20
+    assert alone.within_sender < 0.27
     # Every parcel has a twin that shares its fate.
     twins = [frame.assign(shipment_id=frame["shipment_id"] + "b") for frame in (shipments, events)]
     paired = train(
         tmp_path / "paired",
         (pd.concat([shipments, twins[0]]), pd.concat([events, twins[1]])),
         days=100,
-    ).pieces
-    assert paired.same_pairs > alone.same_pairs
-    assert paired.same > 0.33
+    ).arrival_correlation
+    assert paired.within_sender_pairs > alone.within_sender_pairs
+    assert paired.within_sender > 0.33
 
 
 def test_a_version_that_could_not_check_itself_assumes(tmp_path: Path) -> None:
     assert (
-        train(tmp_path, parcels(400, days=50, known_through_days=50), days=50).pieces
-        == Dependence()
+        train(tmp_path, parcels(400, days=50, known_through_days=50), days=50).arrival_correlation
+        == ArrivalCorrelation()
     )
 
 
@@ -77,11 +77,13 @@ def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_i
         version,
         files={
             **version.files,
-            PIECES: b'{"same": 0.5, "other": 0.25, "same_pairs": 7, "other_pairs": 8}',
+            ARRIVAL_CORRELATION: b'{"same": 0.5, "other": 0.25, "same_pairs": 7, "other_pairs": 8}',
         },
     )
-    assert ServedModel.unpack(other, make, LIBRARY).pieces == Dependence(
-        same=0.5, other=0.25, same_pairs=7, other_pairs=8
+    assert ModelBundle.from_version(
+        other, make, PUBLIC_HOLIDAYS
+    ).arrival_correlation == ArrivalCorrelation(
+        within_sender=0.5, between_senders=0.25, within_sender_pairs=7, between_senders_pairs=8
     )
     for part in version.files:
         lacking = replace(
@@ -89,4 +91,4 @@ def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_i
             files={name: content for name, content in version.files.items() if name != part},
         )
         with pytest.raises(ModelCorrupted, match=f"lacks '{part}'; train it again"):
-            ServedModel.unpack(lacking, make, LIBRARY)
+            ModelBundle.from_version(lacking, make, PUBLIC_HOLIDAYS)

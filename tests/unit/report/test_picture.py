@@ -42,15 +42,15 @@ def row(
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were drawn, before they become bytes."""
-    found: list[Figure] = []
-    to_bytes = picture._drawn  # noqa: SLF001  # what a picture shows cannot be read off its bytes
+    figures: list[Figure] = []
+    to_bytes = picture._to_bytes  # noqa: SLF001  # what a picture shows cannot be read off its bytes
 
-    def kept(figure: Figure, kind: str) -> bytes:
-        found.append(figure)
+    def record(figure: Figure, kind: str) -> bytes:
+        figures.append(figure)
         return to_bytes(figure, kind)
 
-    monkeypatch.setattr(picture, "_drawn", kept)
-    return found
+    monkeypatch.setattr(picture, "_to_bytes", record)
+    return figures
 
 
 def test_the_bars_of_a_pit_picture_are_the_deciles(drawn: list[Figure]) -> None:

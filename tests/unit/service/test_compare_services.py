@@ -8,20 +8,22 @@ from hypothesis import strategies as st
 
 from eta.domain.vocabulary import Phase, Status, TimezoneSource
 from eta.service.estimates.compare_services import compare_services
-from eta.service.scoring.assessment import Answer, AnswerCode
+from eta.service.scoring.assessment import Assessment, AssessmentCode
 
 
-def answer(estimated: int | None, latest: int | None = None, chance: float | None = None) -> Answer:
+def assessment(
+    estimated: int | None, latest: int | None = None, probability: float | None = None
+) -> Assessment:
     """Days of May 2026, None beyond the horizon; without a date at all the answer abstains."""
-    return Answer(
-        code=AnswerCode.OK,
+    return Assessment(
+        code=AssessmentCode.OK,
         status=Status.PRE_TRANSIT,
         phase=Phase.ORDER_HANDLING,
         timezone="UTC",
         timezone_source=TimezoneSource.ASSUMED_UTC,
         estimated_on=date(2026, 5, estimated) if estimated else None,
         latest_on=date(2026, 5, latest) if latest else None,
-        wanted_probability=chance,
+        desired_probability=probability,
         days_left={},
         support_level="",
         support_parcels=0,
@@ -29,29 +31,40 @@ def answer(estimated: int | None, latest: int | None = None, chance: float | Non
 
 
 def test_fastest_safest_and_cheapest_are_told_apart() -> None:
-    told = compare_services([answer(4, 20), answer(5, 8), answer(6, 9)], [9.0, 7.0, 5.0])
-    assert (told.fastest, told.safest, told.cheapest, told.dominated) == (0, 1, 2, ())
+    comparison = compare_services(
+        [assessment(4, 20), assessment(5, 8), assessment(6, 9)], [9.0, 7.0, 5.0]
+    )
+    assert (comparison.fastest, comparison.safest, comparison.cheapest, comparison.dominated) == (
+        0,
+        1,
+        2,
+        (),
+    )
 
 
 def test_a_wanted_date_decides_what_is_safe() -> None:
-    assert compare_services([answer(4, 20, 0.7), answer(5, 8, 0.6)], [None, None]).safest == 0
+    assert (
+        compare_services([assessment(4, 20, 0.7), assessment(5, 8, 0.6)], [None, None]).safest == 0
+    )
 
 
 def test_what_another_beats_is_named_with_it() -> None:
-    told = compare_services([answer(4, 8), answer(4, 9), answer(5, 8)], [5.0, 5.0, 4.0])
-    assert told.dominated == ((1, 0),)
-    assert compare_services([answer(4, 8), answer(4, 8)], [5.0, 5.0]).dominated == ()
+    comparison = compare_services(
+        [assessment(4, 8), assessment(4, 9), assessment(5, 8)], [5.0, 5.0, 4.0]
+    )
+    assert comparison.dominated == ((1, 0),)
+    assert compare_services([assessment(4, 8), assessment(4, 8)], [5.0, 5.0]).dominated == ()
 
 
 def test_a_price_that_is_not_known_beats_nothing_and_is_beaten_by_nothing() -> None:
-    told = compare_services([answer(4, 8), answer(5, 9)], [None, 3.0])
-    assert (told.cheapest, told.dominated) == (1, ())
+    comparison = compare_services([assessment(4, 8), assessment(5, 9)], [None, 3.0])
+    assert (comparison.cheapest, comparison.dominated) == (1, ())
 
 
 def test_who_abstains_is_not_compared() -> None:
-    assert compare_services([answer(None), answer(5)], [1.0, 2.0]).cheapest == 1
-    told = compare_services([answer(None)], [1.0])
-    assert (told.fastest, told.safest, told.cheapest) == (None, None, None)
+    assert compare_services([assessment(None), assessment(5)], [1.0, 2.0]).cheapest == 1
+    comparison = compare_services([assessment(None)], [1.0])
+    assert (comparison.fastest, comparison.safest, comparison.cheapest) == (None, None, None)
 
 
 @given(
@@ -64,14 +77,14 @@ def test_who_abstains_is_not_compared() -> None:
 def test_the_best_are_never_beaten_in_what_they_are_best_in(
     services: list[tuple[int, int, float | None]],
 ) -> None:
-    answers, prices = (
-        [answer(estimated, latest) for estimated, latest, _ in services],
+    assessments, prices = (
+        [assessment(estimated, latest) for estimated, latest, _ in services],
         [price for _, _, price in services],
     )
-    told = compare_services(answers, prices)
-    assert told.fastest is not None
-    assert services[told.fastest][0] == min(estimated for estimated, _, _ in services)
-    beaten = dict(told.dominated)
+    comparison = compare_services(assessments, prices)
+    assert comparison.fastest is not None
+    assert services[comparison.fastest][0] == min(estimated for estimated, _, _ in services)
+    beaten = dict(comparison.dominated)
     # Whoever beats another is beaten by nobody in a circle.
     for number in beaten:
         chain = [number]

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eta.calendars.holidays import Holidays
+from eta.calendars.holidays import HolidayCalendar
 from eta.curves import Curves
 from eta.domain.shipment import Place, Shipment
-from eta.forecast.handling_time import MOST_DAYS, Handling
-from eta.model.bundle import ServedModel
+from eta.forecast.handling_time import MAX_DAYS, HandlingTimes
+from eta.model.bundle import ModelBundle
 from eta.service.estimates.hypothetical_shipments import CarrierService
-from eta.service.estimates.order_to_delivery import OrderLaws, Warehouse, order_laws
+from eta.service.estimates.order_to_delivery import OrderCurves, PickupSchedule, order_curves
 from support.model_app import fixed
 
 # One process keeps the compiled loops.
@@ -27,106 +27,114 @@ class AfterHandover:
     """Arrives within the first day from being asked about, evenly."""
 
     def predict_curves(self, features: Any) -> Curves:
-        return Curves.on_grid([0.0, 24.0], np.tile([0.0, 1.0], (len(features), 1)))
+        return Curves.from_grid([0.0, 24.0], np.tile([0.0, 1.0], (len(features), 1)))
 
 
-def a_day(handling: Handling | None = None) -> ServedModel:
-    known = fixed(400).served
-    assert known is not None
-    return ServedModel(
-        known.version,
+def a_day(handling: HandlingTimes | None = None) -> ModelBundle:
+    bundle = fixed(400).served
+    assert bundle is not None
+    return ModelBundle(
+        bundle.version,
         AfterHandover(),  # type: ignore[arg-type]  # stands in for a model
-        known.habits,
-        known.laws,
-        known.support,
-        handling or Handling(),
+        bundle.place_effects,
+        bundle.stage_durations,
+        bundle.support,
+        handling or HandlingTimes(),
     )
 
 
-def ask(
-    warehouse: Warehouse | None,
+def curves_for(
+    pickup_schedule: PickupSchedule | None,
     *,
     at: datetime = ORDERED,
     service: CarrierService | None = None,
-    served: ServedModel | None = None,
+    served: ModelBundle | None = None,
     **more: Any,
-) -> OrderLaws:
+) -> OrderCurves:
     lane = Shipment(
         shipment_id="lane", order_id="lane", origin=VIENNA, destination=VIENNA, ordered_at=at
     )
-    return order_laws(lane, [service or CarrierService()], warehouse, served or a_day(), **more)
+    return order_curves(
+        lane, [service or CarrierService()], pickup_schedule, served or a_day(), **more
+    )
 
 
-def by_day(laws: OrderLaws) -> list[float]:
+def by_day(order: OrderCurves) -> list[float]:
     """P(arrived on or before) the day of the order and the following ones."""
-    return laws.curves.cdf[0][2::2].round(6).tolist()
+    return order.curves.cdf[0][2::2].round(6).tolist()
 
 
-def warehouse(**more: Any) -> Warehouse:
-    return Warehouse(
+def make_schedule(**more: Any) -> PickupSchedule:
+    return PickupSchedule(
         **{"cutoff": time(18), "weekdays": (1, 2, 3, 4, 5), "handling": (1.0,), **more}
     )
 
 
 def test_from_the_hand_over_on_the_law_is_the_carriers() -> None:
     # Handed over at 18:00, a quarter of it arrives before midnight.
-    assert by_day(ask(warehouse()))[:3] == pytest.approx([0.25, 1.0, 1.0])
-    assert by_day(ask(warehouse(cutoff=time(12))))[:2] == pytest.approx([0.5, 1.0])
+    assert by_day(curves_for(make_schedule()))[:3] == pytest.approx([0.25, 1.0, 1.0])
+    assert by_day(curves_for(make_schedule(cutoff=time(12))))[:2] == pytest.approx([0.5, 1.0])
 
 
 def test_an_order_after_the_cut_off_leaves_on_the_next_pick_up_day() -> None:
-    told = ask(warehouse(cutoff=time(11)))
-    assert by_day(told)[:3] == pytest.approx([0.0, 13 / 24, 1.0])
-    assert told.handover_on == [date(2026, 5, 20)]
-    assert [at and at.isoformat() for at in told.order_by] == ["2026-05-20T11:00:00+02:00"]
+    order = curves_for(make_schedule(cutoff=time(11)))
+    assert by_day(order)[:3] == pytest.approx([0.0, 13 / 24, 1.0])
+    assert order.handover_on == [date(2026, 5, 20)]
+    assert [at and at.isoformat() for at in order.order_by] == ["2026-05-20T11:00:00+02:00"]
 
 
 def test_handling_is_a_law_and_is_mixed_in() -> None:
-    told = ask(warehouse(handling=(0.5, 0.3, 0.2)))
-    assert by_day(told)[:4] == pytest.approx([0.125, 0.5 + 0.075, 0.5 + 0.3 + 0.05, 1.0])
-    assert told.handover_on == [date(2026, 5, 19)]
-    assert ask(warehouse(handling=(0.4, 0.6))).handover_on == [date(2026, 5, 20)]
+    order = curves_for(make_schedule(handling=(0.5, 0.3, 0.2)))
+    assert by_day(order)[:4] == pytest.approx([0.125, 0.5 + 0.075, 0.5 + 0.3 + 0.05, 1.0])
+    assert order.handover_on == [date(2026, 5, 19)]
+    assert curves_for(make_schedule(handling=(0.4, 0.6))).handover_on == [date(2026, 5, 20)]
 
 
 def test_handling_that_is_not_declared_is_as_it_was_learned() -> None:
-    counts = np.zeros((24, MOST_DAYS + 1), dtype=np.int64)
+    counts = np.zeros((24, MAX_DAYS + 1), dtype=np.int64)
     counts[9, 1] = 1_000_000
-    learned = Handling({"": counts, "AT-9": counts})
-    assert by_day(ask(warehouse(handling=None), served=a_day(learned)))[:3] == pytest.approx(
-        [0.0, 0.25, 1.0], abs=1e-3
-    )
+    handling = HandlingTimes({"": counts, "AT-9": counts})
+    assert by_day(curves_for(make_schedule(handling=None), served=a_day(handling)))[
+        :3
+    ] == pytest.approx([0.0, 0.25, 1.0], abs=1e-3)
     # Nothing was learned: parcels leave on the day for which they count.
-    assert by_day(ask(warehouse(handling=None)))[:2] == pytest.approx([0.25, 1.0])
+    assert by_day(curves_for(make_schedule(handling=None)))[:2] == pytest.approx([0.25, 1.0])
 
 
 def test_weekends_and_holidays_of_the_origin_wait() -> None:
     friday_evening = datetime(2026, 5, 22, 17, tzinfo=UTC)
     # Whit Monday is a holiday in Austria: handed over on Tuesday, the 26th.
-    assert by_day(ask(warehouse(), at=friday_evening))[:6] == pytest.approx([0, 0, 0, 0, 0.25, 1.0])
-    open_on_monday = Holidays.from_toml(
+    assert by_day(curves_for(make_schedule(), at=friday_evening))[:6] == pytest.approx(
+        [0, 0, 0, 0, 0.25, 1.0]
+    )
+    open_on_monday = HolidayCalendar.from_toml(
         'version = "1"\n[[places]]\ncountry = "AT"\nopen = [2026-05-25]\n'
     )
-    assert by_day(ask(warehouse(), at=friday_evening, holidays=open_on_monday))[
+    assert by_day(curves_for(make_schedule(), at=friday_evening, holidays=open_on_monday))[
         :5
     ] == pytest.approx([0, 0, 0, 0.25, 1.0])
     saturdays_too = CarrierService(pickup_weekdays=(1, 2, 3, 4, 5, 6))
-    assert by_day(ask(warehouse(), at=friday_evening, service=saturdays_too))[:3] == pytest.approx(
-        [0, 0.25, 1.0]
-    )
+    assert by_day(curves_for(make_schedule(), at=friday_evening, service=saturdays_too))[
+        :3
+    ] == pytest.approx([0, 0.25, 1.0])
 
 
 def test_what_arrives_on_another_day_is_delivered_on_the_next() -> None:
     thursdays = CarrierService(delivery_weekdays=(4,))
     # Thursday is the 21st.
-    assert by_day(ask(warehouse(), service=thursdays))[:3] == pytest.approx([0.0, 0.0, 1.0])
+    assert by_day(curves_for(make_schedule(), service=thursdays))[:3] == pytest.approx(
+        [0.0, 0.0, 1.0]
+    )
     # Corpus Christi, Thursday 4 June, is a holiday: the next is the 11th.
-    told = by_day(ask(warehouse(), at=datetime(2026, 6, 1, 9, tzinfo=UTC), service=thursdays))
-    assert told[:11] == pytest.approx([0.0] * 10 + [1.0])
+    cdf = by_day(
+        curves_for(make_schedule(), at=datetime(2026, 6, 1, 9, tzinfo=UTC), service=thursdays)
+    )
+    assert cdf[:11] == pytest.approx([0.0] * 10 + [1.0])
 
 
 def test_all_orders_until_the_cut_off_are_told_the_same() -> None:
     first, last = (
-        ask(warehouse(), at=at)
+        curves_for(make_schedule(), at=at)
         for at in (
             datetime(2026, 5, 18, 16, tzinfo=UTC),
             datetime(2026, 5, 19, 15, 59, 59, tzinfo=UTC),
@@ -141,8 +149,8 @@ def test_all_orders_until_the_cut_off_are_told_the_same() -> None:
 def test_without_a_warehouse_the_law_lies_between_those_of_the_times_about_the_order() -> None:
     # At 6:00 three quarters arrive the same day, at 12:00 half; 11:30 is eleven twelfths on the
     # way.
-    assert by_day(ask(None))[:2] == pytest.approx([0.75 - 0.25 * 11 / 12, 1.0])
-    assert ask(None).order_by == [None]
+    assert by_day(curves_for(None))[:2] == pytest.approx([0.75 - 0.25 * 11 / 12, 1.0])
+    assert curves_for(None).order_by == [None]
 
 
 def test_a_law_that_looked_slower_before_is_met_halfway() -> None:
@@ -151,25 +159,25 @@ def test_a_law_that_looked_slower_before_is_met_halfway() -> None:
 
         def predict_curves(self, features: Any) -> Curves:
             early = features.local_as_of < np.datetime64("2026-05-19T08:00")
-            return Curves.of(
+            return Curves.from_knots(
                 np.where(early[:, None], [[24.0, 48.0]], [[0.0, 24.0]]), np.array([[0.0, 1.0]])
             )
 
-    known = a_day()
-    served = ServedModel(
-        known.version,
+    bundle = a_day()
+    served = ModelBundle(
+        bundle.version,
         SlowBefore(),  # type: ignore[arg-type]  # stands in for a model
-        known.habits,
-        known.laws,
-        known.support,
-        known.handling,
+        bundle.place_effects,
+        bundle.stage_durations,
+        bundle.support,
+        bundle.handling,
     )
-    slow, plain = by_day(ask(None, served=served)), by_day(ask(None))
+    slow, plain = by_day(curves_for(None, served=served)), by_day(curves_for(None))
     # Before 8:00 none would come the same day: 6:00 counts as midway to what 12:00 says, and 12:00
     # as midway to none.
     assert slow[0] == pytest.approx((0.5 / 12 + 0.5 * 11 / 12) / 2)
     assert slow[0] < plain[0]
     # After two days nobody remembers.
-    assert by_day(ask(None, served=served, at=ORDERED + timedelta(days=4)))[0] == pytest.approx(
-        by_day(ask(None, at=ORDERED + timedelta(days=4)))[0]
-    )
+    assert by_day(curves_for(None, served=served, at=ORDERED + timedelta(days=4)))[
+        0
+    ] == pytest.approx(by_day(curves_for(None, at=ORDERED + timedelta(days=4)))[0])

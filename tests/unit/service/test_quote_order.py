@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
-from eta.forecast.order_dependence import MOST, Dependence
-from eta.model.bundle import Answering, ServedModel
-from eta.model.fallback import ServedMedians
-from eta.service.estimates.estimate_delivery import quote_delivery
-from eta.service.estimates.estimate_order import OrderQuote, Piece, quote_order
+from eta.forecast.order_dependence import MAX_CORRELATION, ArrivalCorrelation
+from eta.model.bundle import ModelBundle, Predictor
+from eta.model.fallback import FallbackBundle
+from eta.service.estimates.estimate_delivery import estimate_delivery
+from eta.service.estimates.estimate_order import EstimatedOrder, OrderParcel, estimate_order
 from eta.service.estimates.hypothetical_shipments import CarrierService
-from eta.service.estimates.order_to_delivery import Warehouse
-from eta.service.scoring.assessment import AnswerCode, Terms
+from eta.service.estimates.order_to_delivery import PickupSchedule
+from eta.service.scoring.assessment import AssessmentCode, AssessmentOptions
 from support.model_app import fixed, save_medians
 
 # One process keeps the compiled loops.
@@ -27,150 +27,167 @@ pytestmark = pytest.mark.xdist_group("api")
 
 SERVED = fixed(400).served
 ORDERED = datetime(2026, 5, 20, 9, 30, tzinfo=UTC)
-AFTERNOON = Warehouse(cutoff=time(15), weekdays=(1, 2, 3, 4, 5))
+AFTERNOON = PickupSchedule(cutoff=time(15), weekdays=(1, 2, 3, 4, 5))
 
 
-def piece(
+def parcel(
     origin: str = "AT",
     *,
     carrier: str | None = "post",
-    warehouse: Warehouse | None = None,
-    parcels: int = 1,
+    pickup_schedule: PickupSchedule | None = None,
+    package_count: int = 1,
     weight_kg: float | None = None,
-) -> Piece:
+) -> OrderParcel:
     lane = Shipment(
-        shipment_id="piece",
-        order_id="piece",
+        shipment_id="parcel",
+        order_id="parcel",
         origin=Place(country=origin),
         destination=Place(country="AT"),
         ordered_at=ORDERED,
         weight_kg=weight_kg,
     )
-    return Piece(
-        lane=lane, service=CarrierService(carrier=carrier), warehouse=warehouse, parcels=parcels
+    return OrderParcel(
+        lane=lane,
+        service=CarrierService(carrier=carrier),
+        pickup_schedule=pickup_schedule,
+        package_count=package_count,
     )
 
 
-def ask(*pieces: Piece, served: Answering | None = SERVED, **terms: Any) -> OrderQuote:
-    return quote_order(pieces, served, policy=DelayPolicy(), terms=Terms(**terms))
+def estimate_for(
+    *parcels: OrderParcel, served: Predictor | None = SERVED, **options: Any
+) -> EstimatedOrder:
+    return estimate_order(
+        parcels, served, policy=DelayPolicy(), options=AssessmentOptions(**options)
+    )
 
 
-def moving(same: float, other: float) -> ServedModel:
+def with_correlation(same: float, other: float) -> ModelBundle:
     """The model, with parcels that share so much."""
     assert SERVED
-    return replace(SERVED, pieces=Dependence(same=same, other=other, same_pairs=3, other_pairs=4))
+    return replace(
+        SERVED,
+        arrival_correlation=ArrivalCorrelation(
+            within_sender=same,
+            between_senders=other,
+            within_sender_pairs=3,
+            between_senders_pairs=4,
+        ),
+    )
 
 
 def test_each_piece_is_quoted_as_it_is_alone() -> None:
-    pieces = [
-        piece(),
-        piece("DE", warehouse=AFTERNOON),
-        piece(carrier="other"),
-        piece("DE", carrier="other", warehouse=AFTERNOON),
-        piece(weight_kg=3.0),
+    parcels = [
+        parcel(),
+        parcel("DE", pickup_schedule=AFTERNOON),
+        parcel(carrier="other"),
+        parcel("DE", carrier="other", pickup_schedule=AFTERNOON),
+        parcel(weight_kg=3.0),
     ]
-    for each, quote in zip(pieces, ask(*pieces).quotes, strict=True):
-        (alone,) = quote_delivery(
-            each.lane,
-            [each.service],
+    for order_parcel, estimate in zip(parcels, estimate_for(*parcels).estimates, strict=True):
+        (alone,) = estimate_delivery(
+            order_parcel.lane,
+            [order_parcel.service],
             SERVED,
             policy=DelayPolicy(),
-            terms=Terms(),
-            warehouse=each.warehouse,
+            options=AssessmentOptions(),
+            pickup_schedule=order_parcel.pickup_schedule,
         )
-        assert (quote.answer, quote.order_by, quote.handover_on) == (
-            alone.answer,
+        assert (estimate.assessment, estimate.order_by, estimate.handover_on) == (
+            alone.assessment,
             alone.order_by,
             alone.handover_on,
         )
 
 
 def test_a_single_parcel_is_first_and_last() -> None:
-    told = ask(piece(warehouse=AFTERNOON), wanted_on=date(2026, 5, 25))
-    answer = told.quotes[0].answer
-    assert told.first == told.last
-    assert told.last is not None
-    assert (told.last.earliest_on, told.last.estimated_on, told.last.latest_on) == (
-        answer.earliest_on,
-        answer.estimated_on,
-        answer.latest_on,
+    order = estimate_for(parcel(pickup_schedule=AFTERNOON), desired_on=date(2026, 5, 25))
+    assessment = order.estimates[0].assessment
+    assert order.first == order.last
+    assert order.last is not None
+    assert (order.last.earliest_on, order.last.estimated_on, order.last.latest_on) == (
+        assessment.earliest_on,
+        assessment.estimated_on,
+        assessment.latest_on,
     )
-    assert (told.last.confidence, told.last.wanted_probability) == (
-        answer.confidence,
-        answer.wanted_probability,
+    assert (order.last.confidence, order.last.desired_probability) == (
+        assessment.confidence,
+        assessment.desired_probability,
     )
-    assert (told.code, told.correlation, told.learned_from_pairs) == (AnswerCode.OK, None, None)
+    assert (order.code, order.correlation, order.sample_pairs) == (AssessmentCode.OK, None, None)
 
 
 def test_independent_parcels_are_products_of_what_each_is_told() -> None:
     wanted = date(2026, 5, 25)
-    told = ask(
-        piece(parcels=2),
-        piece("DE", warehouse=AFTERNOON),
-        served=moving(0.0, 0.0),
-        wanted_on=wanted,
+    order = estimate_for(
+        parcel(package_count=2),
+        parcel("DE", pickup_schedule=AFTERNOON),
+        served=with_correlation(0.0, 0.0),
+        desired_on=wanted,
     )
-    one, other = (quote.answer.wanted_probability or 0.0 for quote in told.quotes)
-    assert told.last is not None
-    assert told.first is not None
-    assert 0.0 < told.last.wanted_probability < 1.0  # type: ignore[operator]  # it was asked for
-    assert told.last.wanted_probability == pytest.approx(one**2 * other)
-    assert told.first.wanted_probability == pytest.approx(1.0 - (1.0 - one) ** 2 * (1.0 - other))
+    one, other = (estimate.assessment.desired_probability or 0.0 for estimate in order.estimates)
+    assert order.last is not None
+    assert order.first is not None
+    assert 0.0 < order.last.desired_probability < 1.0  # type: ignore[operator]  # it was asked for
+    assert order.last.desired_probability == pytest.approx(one**2 * other)
+    assert order.first.desired_probability == pytest.approx(1.0 - (1.0 - one) ** 2 * (1.0 - other))
 
 
 def test_what_parcels_share_is_that_of_their_origins_and_carriers() -> None:
     wanted = date(2026, 5, 25)
 
-    def last(*pieces: Piece) -> float:
-        told = ask(*pieces, served=moving(MOST, 0.0), wanted_on=wanted)
-        assert told.last is not None
-        return told.last.wanted_probability or 0.0
+    def last(*parcels: OrderParcel) -> float:
+        order = estimate_for(
+            *parcels, served=with_correlation(MAX_CORRELATION, 0.0), desired_on=wanted
+        )
+        assert order.last is not None
+        return order.last.desired_probability or 0.0
 
-    together, apart = last(piece(parcels=2)), last(piece(), piece(carrier="other"))
-    assert together > apart == pytest.approx(last(piece(), piece("DE")))
-    assert together == pytest.approx(last(piece(), piece()))
+    together, apart = last(parcel(package_count=2)), last(parcel(), parcel(carrier="other"))
+    assert together > apart == pytest.approx(last(parcel(), parcel("DE")))
+    assert together == pytest.approx(last(parcel(), parcel()))
 
 
 @pytest.mark.parametrize(
-    ("pieces", "expected"),
+    ("parcels", "expected"),
     [
-        ([piece(parcels=2)], (0.5, 3)),
-        ([piece(), piece("DE")], (0.2, 4)),
-        ([piece(parcels=2), piece("DE")], (pytest.approx(0.3), 7)),
+        ([parcel(package_count=2)], (0.5, 3)),
+        ([parcel(), parcel("DE")], (0.2, 4)),
+        ([parcel(package_count=2), parcel("DE")], (pytest.approx(0.3), 7)),
     ],
 )
 def test_the_correlation_is_told_with_the_pairs_behind_it(
-    pieces: list[Piece], expected: tuple[float, int]
+    parcels: list[OrderParcel], expected: tuple[float, int]
 ) -> None:
-    told = ask(*pieces, served=moving(0.5, 0.2))
-    assert (told.correlation, told.learned_from_pairs) == expected
+    order = estimate_for(*parcels, served=with_correlation(0.5, 0.2))
+    assert (order.correlation, order.sample_pairs) == expected
 
 
 def test_without_a_model_or_enough_parcels_no_end_is_named() -> None:
     for served, code in (
-        (None, AnswerCode.NO_MODEL),
-        (fixed(3).served, AnswerCode.TOO_LITTLE_SUPPORT),
+        (None, AssessmentCode.NO_MODEL),
+        (fixed(3).served, AssessmentCode.TOO_LITTLE_SUPPORT),
     ):
-        told = ask(piece(), piece("DE"), served=served)
-        assert (told.code, told.first, told.last, told.correlation) == (code, None, None, None)
-        assert len(told.quotes) == 2
+        order = estimate_for(parcel(), parcel("DE"), served=served)
+        assert (order.code, order.first, order.last, order.correlation) == (code, None, None, None)
+        assert len(order.estimates) == 2
     # From Japan nothing was seen.
-    told = ask(piece(), piece("JP"))
-    assert (told.code, told.last) == (AnswerCode.TOO_LITTLE_SUPPORT, None)
-    assert told.quotes[0].answer.code is AnswerCode.OK
+    order = estimate_for(parcel(), parcel("JP"))
+    assert (order.code, order.last) == (AssessmentCode.TOO_LITTLE_SUPPORT, None)
+    assert order.estimates[0].assessment.code is AssessmentCode.OK
 
 
 def test_the_lane_medians_answer_for_pieces_alone(tmp_path: Path) -> None:
-    medians = ServedMedians(save_medians(tmp_path))
+    medians = FallbackBundle(save_medians(tmp_path))
     lane = replace(
-        piece().lane,
+        parcel().lane,
         origin=Place(country="AT", region="9"),
         destination=Place(country="AT", region="8"),
     )
-    told = ask(replace(piece(), lane=lane), served=medians)
-    assert told.quotes[0].answer.estimated_on is not None
-    assert (told.code, told.first, told.last, told.correlation) == (
-        AnswerCode.NO_MODEL,
+    order = estimate_for(replace(parcel(), lane=lane), served=medians)
+    assert order.estimates[0].assessment.estimated_on is not None
+    assert (order.code, order.first, order.last, order.correlation) == (
+        AssessmentCode.NO_MODEL,
         None,
         None,
         None,
@@ -178,37 +195,37 @@ def test_the_lane_medians_answer_for_pieces_alone(tmp_path: Path) -> None:
 
 
 def test_where_one_of_many_may_never_arrive_the_last_has_no_date() -> None:
-    told = ask(piece(parcels=200), served=moving(0.0, 0.0))
-    assert told.last is not None
-    assert told.first is not None
-    assert (told.code, told.last.estimated_on, told.last.confidence) == (
-        AnswerCode.MAY_NEVER_ARRIVE,
+    order = estimate_for(parcel(package_count=200), served=with_correlation(0.0, 0.0))
+    assert order.last is not None
+    assert order.first is not None
+    assert (order.code, order.last.estimated_on, order.last.confidence) == (
+        AssessmentCode.MAY_NEVER_ARRIVE,
         None,
         None,
     )
-    assert told.first.estimated_on is not None
+    assert order.first.estimated_on is not None
 
 
 def test_a_long_handling_does_not_cut_the_last_off() -> None:
     # Monday only, thirty of them.
-    slow = Warehouse(cutoff=time(15), weekdays=(1,), handling=(*([0.0] * 30), 1.0))
-    told = ask(piece(warehouse=slow), piece())
-    assert told.last is not None
-    assert told.last.estimated_on == told.quotes[0].answer.estimated_on
-    assert told.last.estimated_on is not None
-    assert told.last.estimated_on > date(2026, 12, 1)
+    slow = PickupSchedule(cutoff=time(15), weekdays=(1,), handling=(*([0.0] * 30), 1.0))
+    order = estimate_for(parcel(pickup_schedule=slow), parcel())
+    assert order.last is not None
+    assert order.last.estimated_on == order.estimates[0].assessment.estimated_on
+    assert order.last.estimated_on is not None
+    assert order.last.estimated_on > date(2026, 12, 1)
 
 
 warehouses = st.sampled_from(
-    [None, AFTERNOON, Warehouse(cutoff=time(23), weekdays=(2, 6), handling=(0.5, 0.3, 0.2))]
+    [None, AFTERNOON, PickupSchedule(cutoff=time(23), weekdays=(2, 6), handling=(0.5, 0.3, 0.2))]
 )
-pieces_of_orders = st.lists(
+order_parcels = st.lists(
     st.builds(
-        piece,
+        parcel,
         st.sampled_from(["AT", "DE", "US"]),
         carrier=st.sampled_from([None, "post"]),
-        warehouse=warehouses,
-        parcels=st.integers(1, 3),
+        pickup_schedule=warehouses,
+        package_count=st.integers(1, 3),
     ),
     min_size=1,
     max_size=5,
@@ -217,27 +234,36 @@ pieces_of_orders = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    pieces_of_orders, st.floats(0.0, MOST), st.floats(0.0, 1.0), st.sampled_from([0.5, 0.8, 0.9])
+    order_parcels,
+    st.floats(0.0, MAX_CORRELATION),
+    st.floats(0.0, 1.0),
+    st.sampled_from([0.5, 0.8, 0.9]),
 )
 def test_the_ends_lie_around_the_pieces(
-    pieces: list[Piece], same: float, share: float, coverage: float
+    parcels: list[OrderParcel], same: float, share: float, coverage: float
 ) -> None:
-    told = ask(
-        *pieces, served=moving(same, same * share), coverage=coverage, wanted_on=date(2026, 5, 26)
+    order = estimate_for(
+        *parcels,
+        served=with_correlation(same, same * share),
+        coverage=coverage,
+        desired_on=date(2026, 5, 26),
     )
-    assert told.first is not None
-    assert told.last is not None
+    assert order.first is not None
+    assert order.last is not None
     never = date.max
-    for end in (told.first, told.last):
+    for end in (order.first, order.last):
         assert (end.earliest_on or never) <= (end.estimated_on or never) <= (end.latest_on or never)
         assert end.confidence is None or end.confidence >= 0.5
-    for quote in told.quotes:
+    for estimate in order.estimates:
         for which in ("earliest_on", "estimated_on", "latest_on"):
-            days = [getattr(each, which) or never for each in (told.first, quote.answer, told.last)]
+            days = [
+                getattr(part, which) or never
+                for part in (order.first, estimate.assessment, order.last)
+            ]
             assert days == sorted(days)
-        chances = [
-            told.last.wanted_probability,
-            quote.answer.wanted_probability,
-            told.first.wanted_probability,
+        probabilities = [
+            order.last.desired_probability,
+            estimate.assessment.desired_probability,
+            order.first.desired_probability,
         ]
-        assert np.all(np.diff(np.array(chances, dtype=np.float64)) >= 0.0)
+        assert np.all(np.diff(np.array(probabilities, dtype=np.float64)) >= 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eta.domain.errors import NothingToLearn
+from eta.domain.errors import NoTrainingData
 from eta.evaluation.backtest import Refit
 from eta.forecast.base import ArrivalModel
 from eta.journey.timelines import Timelines
@@ -38,11 +38,11 @@ def orders(count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_days_and_shares_are_those_of_delivered_orders_with_a_promise() -> None:
     judged, forecasts = orders()
-    told = figures_of_promises(judged, forecasts)
+    figures = figures_of_promises(judged, forecasts)
     # Of 40, 4 are no purchases, 2 never came and 1 had no promise; 8 were promised 2 days.
-    total = told["total"]
-    assert total["n"] == len(told["orders"]) == 33
-    late = int((told["orders"]["promise_days"] == 2.0).sum())
+    total = figures["total"]
+    assert total["n"] == len(figures["orders"]) == 33
+    late = int((figures["orders"]["promise_days"] == 2.0).sum())
     assert total["on_time_share"] == pytest.approx(1 - late / 33)
     assert (total["shop_on_time_share"], total["shop_promised_days_mean"]) == (1.0, 5.0)
     assert total["days_saved"] == pytest.approx((33 + 2 * late) / 33)
@@ -51,18 +51,18 @@ def test_days_and_shares_are_those_of_delivered_orders_with_a_promise() -> None:
 
 
 def test_segments_add_up_to_the_whole_and_small_ones_are_left_out() -> None:
-    told = figures_of_promises(*orders(160))
+    figures = figures_of_promises(*orders(160))
     sums = {
-        name: sum(row["n"] for row in told["by_segment"] if row["segment"] == name)
+        name: sum(row["n"] for row in figures["by_segment"] if row["segment"] == name)
         for name in ("month", "destination_region", "weight_band", "carrier")
     }
-    assert set(sums.values()) == {told["total"]["n"]}
+    assert set(sums.values()) == {figures["total"]["n"]}
     assert {row["segment"] for row in figures_of_promises(*orders(20))["by_segment"]} == set()
 
 
 def test_without_an_order_to_judge_there_is_nothing_to_tell() -> None:
     judged, forecasts = orders()
-    with pytest.raises(NothingToLearn, match="simulate other days"):
+    with pytest.raises(NoTrainingData, match="simulate other days"):
         figures_of_promises(judged, forecasts.assign(promise_days=np.nan))
 
 
@@ -75,7 +75,7 @@ def test_without_a_promise_and_a_policy_nothing_is_replayed() -> None:
         raise AssertionError("a model was made")
 
     start, end = START + timedelta(days=10), START + timedelta(days=20)
-    with pytest.raises(NothingToLearn, match="give a policy"):
+    with pytest.raises(NoTrainingData, match="give a policy"):
         simulate_promise(
             timelines,
             make,
@@ -89,9 +89,9 @@ def test_without_a_promise_and_a_policy_nothing_is_replayed() -> None:
 
 
 def test_the_picture_is_drawn_of_what_was_told() -> None:
-    told = figures_of_promises(*orders(160))
+    figures = figures_of_promises(*orders(160))
     months, regions = (
-        [row for row in told["by_segment"] if row["segment"] == name]
+        [row for row in figures["by_segment"] if row["segment"] == name]
         for name in ("month", "destination_region")
     )
     assert draw_promises(months, regions, "a policy").startswith(b"\x89PNG")

@@ -10,10 +10,10 @@ from eta.calendars.local_time import to_instant
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.journey.features import features
-from eta.journey.place_effects import Habits
-from eta.journey.state import Moments, fold
+from eta.journey.place_effects import PlaceEffects
+from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
-from eta.service.estimates.hypothetical_shipments import CarrierService, supposed
+from eta.service.estimates.hypothetical_shipments import CarrierService, hypothetical_shipments
 
 LANE = Shipment(
     shipment_id="lane",
@@ -32,7 +32,7 @@ WHICH, ORDERED, HANDED_OVER = (0, 1, 1, 0), (-30, 0, 7, 49), (-6, 0, 31, 120)
 @pytest.mark.parametrize("is_handed_over", [False, True])
 def test_a_supposed_parcel_is_like_one_that_was_recorded(is_handed_over: bool) -> None:
     ordered, handed_over = (
-        [LANE.ordered_at + timedelta(hours=each) for each in hours]
+        [LANE.ordered_at + timedelta(hours=offset) for offset in hours]
         for hours in (ORDERED, HANDED_OVER)
     )
     shipments = [
@@ -45,7 +45,7 @@ def test_a_supposed_parcel_is_like_one_that_was_recorded(is_handed_over: bool) -
         )
         for number, (which, at) in enumerate(zip(WHICH, ordered, strict=True))
     ]
-    told = [
+    times_by_code = [
         (EventCode.ORDER_CREATED, ordered),
         *([(EventCode.ACCEPTED, handed_over)] if is_handed_over else []),
     ]
@@ -53,25 +53,27 @@ def test_a_supposed_parcel_is_like_one_that_was_recorded(is_handed_over: bool) -
         TrackingEvent(
             shipment_id=shipment.shipment_id, event_code=code, occurred_at=at, received_at=at
         )
-        for code, times in told
+        for code, times in times_by_code
         for shipment, at in zip(shipments, times, strict=True)
     ]
     recorded = Timelines.from_records(shipments, events)
-    moments = Moments(np.arange(len(WHICH)), np.array([to_instant(at) for at in told[-1][1]]))
+    moments = AsOfPairs(
+        np.arange(len(WHICH)), np.array([to_instant(at) for at in times_by_code[-1][1]])
+    )
     instants = [np.array([to_instant(at) for at in times]) for times in (ordered, handed_over)]
-    parcels = supposed(
+    parcels = hypothetical_shipments(
         LANE, SERVICES, np.array(WHICH), instants[0], instants[1] if is_handed_over else None
     )
 
-    known = Habits({"DE|10115": 0.5}, {"DE|101": 0.3}, {"US|90": 0.2})
-    expected = features(recorded, moments, known, fold(recorded, moments))
-    found = features(parcels.timelines, parcels.moments, known, parcels.states)
-    assert set(expected.numbers["origin_habit"]) == {0.3}
-    for name, labels in expected.labels.items():
-        assert found.labels[name].texts().tolist() == labels.texts().tolist(), name
+    place_effects = PlaceEffects({"DE|10115": 0.5}, {"DE|101": 0.3}, {"US|90": 0.2})
+    expected = features(recorded, moments, place_effects, fold(recorded, moments))
+    actual = features(parcels.timelines, parcels.moments, place_effects, parcels.states)
+    assert set(expected.numbers["origin_transit_effect"]) == {0.3}
+    for name, labels in expected.categoricals.items():
+        assert actual.categoricals[name].texts().tolist() == labels.texts().tolist(), name
     for name, values in expected.numbers.items():
-        np.testing.assert_array_equal(found.numbers[name], values, err_msg=name)
-    np.testing.assert_array_equal(found.local_as_of, expected.local_as_of)
+        np.testing.assert_array_equal(actual.numbers[name], values, err_msg=name)
+    np.testing.assert_array_equal(actual.local_as_of, expected.local_as_of)
     states = fold(recorded, moments)
     for name in (
         "status",

@@ -18,8 +18,8 @@ from eta.curves import Curves
 from eta.domain.errors import InvalidValue
 from eta.domain.vocabulary import ARRIVAL_CODES, EventCode
 from eta.evaluation.metrics import crps_days
-from eta.journey.categories import Labels
-from eta.journey.snapshots import IN_FLIGHT, PURCHASE, snapshots_to_judge
+from eta.journey.categories import Categorical
+from eta.journey.snapshots import IN_FLIGHT, PURCHASE, evaluation_snapshots
 from eta.journey.timelines import EVENT_COLUMNS, SHIPMENT_COLUMNS, Timelines
 from eta.simulation.network import CARRIERS, CITIES
 from eta.simulation.scenario import DEFAULT, Scenario
@@ -75,9 +75,9 @@ def in_flight(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[
     ).astype("timedelta64[s]")
     rows = random.integers(0, PARCELS, len(as_of))
     since = (as_of - instants(world.shipments["ordered_at"])[rows]) / np.timedelta64(1, "h")
-    kept = np.flatnonzero((since > 0) & (since < 30 * 24))
-    kept = kept[world.truth.hours_left(rows[kept], as_of[kept]) > 0][:count]
-    return rows[kept], as_of[kept]
+    selected = np.flatnonzero((since > 0) & (since < 30 * 24))
+    selected = selected[world.truth.hours_left(rows[selected], as_of[selected]) > 0][:count]
+    return rows[selected], as_of[selected]
 
 
 def still_waited_for(
@@ -101,11 +101,11 @@ def still_waited_for(
     ).astype("timedelta64[s]")
     rows = random.integers(0, PARCELS, len(as_of))
     since = (as_of - instants(world.shipments["ordered_at"])[rows]) / np.timedelta64(1, "h")
-    is_own = world.truth.journeys["wrong_number"].ne("foreign").to_numpy()[rows]
-    kept = np.flatnonzero((since > 0) & (since < 30 * 24) & (over_at[rows] > as_of) & is_own)[
-        :count
-    ]
-    return rows[kept], as_of[kept]
+    has_correct_number = world.truth.journeys["wrong_number"].ne("foreign").to_numpy()[rows]
+    selected = np.flatnonzero(
+        (since > 0) & (since < 30 * 24) & (over_at[rows] > as_of) & has_correct_number
+    )[:count]
+    return rows[selected], as_of[selected]
 
 
 def transforms(curves: Curves, left: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,7 +113,7 @@ def transforms(curves: Curves, left: NDArray[np.float64]) -> NDArray[np.float64]
     random = np.random.default_rng(4).random(len(left))
     reached = curves.cdf_at(np.where(np.isfinite(left), left, 0.0))
     result = np.where(left > 0, reached, reached * random)
-    return np.where(np.isfinite(left), result, 1.0 - random * curves.never)
+    return np.where(np.isfinite(left), result, 1.0 - random * curves.tail_mass)
 
 
 def binomial_band(n: int, p: float, outside: float) -> tuple[int, int]:
@@ -205,7 +205,7 @@ def test_parcels_take_as_long_as_parcels_do(world: Simulated) -> None:
 
 def test_promises_are_padded_and_broken_now_and_then(world: Simulated) -> None:
     arrived = world.truth.journeys["first_attempt_at"]
-    zones = Labels.of(
+    zones = Categorical.from_texts(
         [
             zone_of(country, region)[0]
             for country, region in zip(
@@ -215,9 +215,9 @@ def test_promises_are_padded_and_broken_now_and_then(world: Simulated) -> None:
             )
         ]
     )
-    known = arrived.notna().to_numpy()
-    on = local_dates(instants(arrived[known]), zones.codes[known], zones.names)
-    is_late = on > world.shipments["promised_on"].to_numpy().astype("datetime64[D]")[known]
+    has_arrived = arrived.notna().to_numpy()
+    on = local_dates(instants(arrived[has_arrived]), zones.codes[has_arrived], zones.names)
+    is_late = on > world.shipments["promised_on"].to_numpy().astype("datetime64[D]")[has_arrived]
     assert 0.06 < is_late.mean() < 0.10
     assert world.shipments["promised_on"].dt.day_of_week.max() < 5
 
@@ -252,20 +252,20 @@ def test_scans_are_told_after_they_happened_but_for_wrong_clocks(world: Simulate
     )
     content = ["shipment_id", "raw_code", "occurred_at", "place"]
     assert world.events.duplicated(content).mean() == pytest.approx(
-        DEFAULT.told_twice / (1 + DEFAULT.told_twice), rel=0.15
+        DEFAULT.duplicate_scan / (1 + DEFAULT.duplicate_scan), rel=0.15
     )
 
 
 def test_carriers_miss_as_many_scans_as_they_are_known_for(world: Simulated) -> None:
-    own = world.truth.journeys["wrong_number"].isna() & (
+    is_domestic = world.truth.journeys["wrong_number"].isna() & (
         world.shipments["origin_country"] == world.shipments["destination_country"]
     )
-    told = world.events[world.events["raw_code"].eq("IHA")]["shipment_id"].unique()
-    came = world.truth.journeys["entered_inbound_at"].notna() & own
+    scanned = world.events[world.events["raw_code"].eq("IHA")]["shipment_id"].unique()
+    came = world.truth.journeys["entered_inbound_at"].notna() & is_domestic
     missed = (
         1.0
         - world.shipments["shipment_id"]
-        .isin(told)[came]
+        .isin(scanned)[came]
         .groupby(world.shipments["carrier"][came])
         .mean()
     )
@@ -354,13 +354,13 @@ def test_parcels_of_a_crowded_hub_wait_together(truth: Truth) -> None:
 def test_the_hidden_law_is_calibrated_at_purchase(world: Simulated, truth: Truth) -> None:
     rows, as_of = purchases(world, 3000)
     assert not outside_band(
-        transforms(truth.hidden_law(rows, as_of), truth.hours_left(rows, as_of)), 1
+        transforms(truth.oracle_curve(rows, as_of), truth.hours_left(rows, as_of)), 1
     )
 
 
 def test_the_hidden_law_is_calibrated_in_every_stage(world: Simulated, truth: Truth) -> None:
     rows, as_of = in_flight(world, 12_000)
-    values = transforms(truth.hidden_law(rows, as_of), truth.hours_left(rows, as_of))
+    values = transforms(truth.oracle_curve(rows, as_of), truth.hours_left(rows, as_of))
     stage = truth.state(rows, as_of)
     large = [number for number in range(ARRIVAL) if (stage == number).sum() >= 100]
     assert len(large) >= 12
@@ -372,46 +372,49 @@ def test_the_hidden_law_is_calibrated_in_every_stage(world: Simulated, truth: Tr
 @pytest.mark.parametrize("moments", [purchases, still_waited_for])
 def test_the_seen_law_is_calibrated(world: Simulated, truth: Truth, moments: type) -> None:
     rows, as_of = moments(world, 2000)
-    values = transforms(truth.seen_law(rows, as_of), truth.hours_left(rows, as_of))
+    values = transforms(truth.scan_conditional_curve(rows, as_of), truth.hours_left(rows, as_of))
     assert not outside_band(values, 1)
 
 
 def test_the_bands_have_teeth(world: Simulated, truth: Truth) -> None:
     """A law that is a tenth too slow is caught."""
     rows, as_of = purchases(world, 3000)
-    law = truth.hidden_law(rows, as_of)
+    curves = truth.oracle_curve(rows, as_of)
     assert outside_band(
-        transforms(Curves.of(law.hours * 1.1, law.cdf), truth.hours_left(rows, as_of)), 1
+        transforms(
+            Curves.from_knots(curves.hours * 1.1, curves.cdf), truth.hours_left(rows, as_of)
+        ),
+        1,
     )
 
 
 def test_what_is_hidden_is_worth_little_beside_what_is_seen(world: Simulated, truth: Truth) -> None:
     """The best that a parcel's last scan allows comes within 15 % of the hidden law's CRPS, at purchase and in flight."""
     timelines = Timelines.from_frames(world.shipments, world.events)
-    judged = snapshots_to_judge(
+    judged = evaluation_snapshots(
         timelines, np.datetime64("2025-03-01", "us"), np.datetime64("2025-04-05", "us")
     )
     for kinds in ((PURCHASE,), IN_FLIGHT):
         row, as_of = (
-            judged.moments.row[np.isin(judged.kind, kinds)],
-            judged.moments.as_of[np.isin(judged.kind, kinds)],
+            judged.pairs.row[np.isin(judged.moment, kinds)],
+            judged.pairs.as_of[np.isin(judged.moment, kinds)],
         )
         left = truth.hours_left(row, as_of)
         arrives = np.isfinite(left)
-        hidden, seen = (
-            crps_days(law(row[arrives], as_of[arrives]), left[arrives]).mean()
-            for law in (truth.hidden_law, truth.seen_law)
+        oracle_crps, scan_crps = (
+            crps_days(curve_source(row[arrives], as_of[arrives]), left[arrives]).mean()
+            for curve_source in (truth.oracle_curve, truth.scan_conditional_curve)
         )
         assert len(row) > 1000
-        assert hidden <= seen <= 1.15 * hidden
+        assert oracle_crps <= scan_crps <= 1.15 * oracle_crps
 
 
 def test_an_answer_does_not_depend_on_the_batch(world: Simulated, truth: Truth) -> None:
     rows, as_of = still_waited_for(world, 30)
-    for law in (truth.hidden_law, truth.seen_law):
-        together = law(rows, as_of)
+    for curve_source in (truth.oracle_curve, truth.scan_conditional_curve):
+        together = curve_source(rows, as_of)
         for number in (0, 7, 29):
-            alone = law(rows[number : number + 1], as_of[number : number + 1])
+            alone = curve_source(rows[number : number + 1], as_of[number : number + 1])
             for level in (0.1, 0.5, 0.9):
                 assert alone.quantile(level)[0] == pytest.approx(
                     together.quantile(level)[number], rel=1e-9
@@ -420,15 +423,15 @@ def test_an_answer_does_not_depend_on_the_batch(world: Simulated, truth: Truth) 
 
 def test_who_is_lost_is_known_to_be_lost_and_who_has_arrived_to_have_arrived(truth: Truth) -> None:
     end = np.full(PARCELS, np.datetime64("2026-06-01", "us"))
-    curves = truth.hidden_law(np.arange(PARCELS), end)
+    curves = truth.oracle_curve(np.arange(PARCELS), end)
     never = truth.swallowed_in >= 0
-    assert (curves.never[never] == 1.0).all()
+    assert (curves.tail_mass[never] == 1.0).all()
     assert (curves.quantile(0.99)[~never] == 0.0).all()
 
 
 def test_no_moments_have_no_law(truth: Truth) -> None:
     nothing = np.empty(0, dtype=np.int64), np.empty(0, dtype="datetime64[us]")
-    assert len(truth.hidden_law(*nothing)) == len(truth.seen_law(*nothing)) == 0
+    assert len(truth.oracle_curve(*nothing)) == len(truth.scan_conditional_curve(*nothing)) == 0
 
 
 def test_the_truth_survives_its_files(tmp_path: Path) -> None:
@@ -444,7 +447,7 @@ def test_the_truth_survives_its_files(tmp_path: Path) -> None:
     )
     loaded = Truth.load(tmp_path)
     rows, as_of = np.arange(300), instants(small.shipments["ordered_at"]) + np.timedelta64(30, "h")
-    for name in ("hidden_law", "seen_law"):
+    for name in ("oracle_curve", "scan_conditional_curve"):
         then, now = getattr(small.truth, name)(rows, as_of), getattr(loaded, name)(rows, as_of)
         np.testing.assert_array_equal(then.hours, now.hours)
         np.testing.assert_array_equal(then.cdf, now.cdf)
@@ -452,7 +455,7 @@ def test_the_truth_survives_its_files(tmp_path: Path) -> None:
 
 def test_weighted_futures_become_a_law() -> None:
     curves = weighted_curves(np.array([[np.inf, 4.0, 0.0, 2.0]]), np.array([[2.0, 1.0, 1.0, 0.0]]))
-    assert curves.never[0] == 0.5
+    assert curves.tail_mass[0] == 0.5
     assert curves.cdf_at([0.0])[0] == 0.25
     assert curves.cdf_at([4.0])[0] == pytest.approx(0.375)
 
@@ -474,14 +477,16 @@ def test_times_spread_like_those_of_real_orders(world: Simulated, eta_data: Path
         for name in ("purchase_timestamp", "delivered_carrier_date", "delivered_customer_date")
     )
     journeys, ordered = world.truth.journeys, world.shipments["ordered_at"]
-    ours = {
+    simulated_times = {
         "start": ordered,
         "taken": journeys["entered_collected_at"],
         "end": journeys["first_attempt_at"],
     }
-    theirs = {"start": bought, "taken": taken, "end": delivered}
+    real_times = {"start": bought, "taken": taken, "end": delivered}
     for first, last in (("start", "taken"), ("taken", "end"), ("start", "end")):
-        real, simulated = (spread_of(hours(times[first], times[last])) for times in (theirs, ours))
+        real, simulated = (
+            spread_of(hours(times[first], times[last])) for times in (real_times, simulated_times)
+        )
         assert np.array(simulated) == pytest.approx(np.array(real), rel=0.5), (first, last)
 
 

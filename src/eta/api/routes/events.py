@@ -10,85 +10,91 @@ from pydantic_core import to_json
 
 from eta.api import openapi
 from eta.api.dependencies import tenant_of, write_idempotently
-from eta.api.openapi import OF_BODIES, OF_READING, problems
+from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problems
 from eta.api.pagination import Cursor, Limit, open_cursor, seal_cursor
 from eta.api.problem_details import FieldError, problem
 from eta.api.schemas import events as event_schemas
-from eta.api.schemas.common import Rejected
-from eta.api.schemas.events import EventSent, EventsSent
+from eta.api.schemas.common import InvalidItem
+from eta.api.schemas.events import EventBatch, EventCreate
 from eta.api.strict_route import StrictRoute
 from eta.domain.errors import EtaError
-from eta.service.storage.idempotency import Said
-from eta.service.tracking.record_events import Recorded, Told, record_events
+from eta.service.storage.idempotency import WriteResponse
+from eta.service.tracking.record_events import EventOutcome, RecordEvents, record_events
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
 
 @router.post(
     "/events",
-    response_model=event_schemas.EventResults,
-    responses=problems(*OF_BODIES, 409),
-    openapi_extra=openapi.RECORD,
+    response_model=event_schemas.EventBatchResponse,
+    responses=problems(*BODY_ERRORS, 409),
+    openapi_extra=openapi.CREATE_EVENTS,
 )
-async def record(request: Request, body: EventsSent) -> Response:
+async def create_events(request: Request, body: EventBatch) -> Response:
     """Records scans, told in any order, late or again: one entry each, in order. JSON, or one scan a line (`application/x-ndjson`)."""
-    told = Told(
+    batch = RecordEvents(
         tenant_of(request),
-        [event.to_report() for event in body.events if isinstance(event, EventSent)],
+        [event.to_report() for event in body.events if isinstance(event, EventCreate)],
     )
     return await write_idempotently(
         request,
         record_events,
-        told,
-        partial(_event_results, body, request.url.path),
+        batch,
+        partial(_event_batch_response, body, request.url.path),
         weight=len(body.events),
     )
 
 
 @router.get(
     "/quarantine",
-    response_model=event_schemas.Quarantine,
-    responses=problems(*OF_READING),
-    openapi_extra=openapi.LOOK,
+    response_model=event_schemas.QuarantineList,
+    responses=problems(*READ_ERRORS),
+    openapi_extra=openapi.READ_QUARANTINE,
 )
-async def quarantine(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_quarantine(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Scans that cannot be right: they count for nothing."""
     tenant, secret = tenant_of(request), request.app.state.store.secret
     after = open_cursor(secret, tenant, cursor)
-    rows = await request.app.state.readers.ask(
+    rows = await request.app.state.read_pool.query(
         lambda session: session.quarantined(tenant, after, limit)
     )
     more = seal_cursor(secret, tenant, rows[-1].event_id) if len(rows) == limit else None
-    return Response(to_json(event_schemas.quarantine(rows, more)), media_type="application/json")
+    return Response(
+        to_json(event_schemas.to_quarantine_list(rows, more)), media_type="application/json"
+    )
 
 
-def _event_results(body: EventsSent, path: str, done: Sequence[Recorded | EtaError]) -> Said:
-    answers = iter(done)
+def _event_batch_response(
+    body: EventBatch, path: str, outcomes: Sequence[EventOutcome | EtaError]
+) -> WriteResponse:
+    answers = iter(outcomes)
     results = [
-        _refusal(path, number, event.errors)
-        if isinstance(event, Rejected)
-        else _result(path, number, next(answers))
+        _event_problem(path, number, event.errors)
+        if isinstance(event, InvalidItem)
+        else _event_result(path, number, next(answers))
         for number, event in enumerate(body.events)
     ]
-    told = to_json({"object": "EventResults", "results": results}).decode()
-    return Said(200, told, is_kept=not any("problem" in result for result in results))
+    content = to_json({"object": "event_batch", "results": results}).decode()
+    return WriteResponse(
+        200, content, is_replayable=not any("problem" in result for result in results)
+    )
 
 
-def _result(path: str, number: int, answer: Recorded | EtaError) -> dict[str, object]:
-    if isinstance(answer, Recorded):
-        return event_schemas.event_result(answer)
+def _event_result(path: str, number: int, answer: EventOutcome | EtaError) -> dict[str, object]:
+    if isinstance(answer, EventOutcome):
+        return event_schemas.to_event_result(answer)
     return {
         "problem": problem(
             404,
             str(answer),
             path,
-            [FieldError(loc=["body", "events", number], msg=str(answer), type="not_recorded")],
+            [FieldError(loc=["body", "events", number], msg=str(answer), type="not_found")],
         )
     }
 
 
-def _refusal(path: str, number: int, errors: Sequence[FieldError]) -> dict[str, object]:
-    found = [
+def _event_problem(path: str, number: int, errors: Sequence[FieldError]) -> dict[str, object]:
+    errors_with_path = [
         error.model_copy(update={"loc": ["body", "events", number, *error.loc]}) for error in errors
     ]
-    return {"problem": problem(422, "the scan cannot be used", path, found)}
+    return {"problem": problem(422, "the scan cannot be used", path, errors_with_path)}

@@ -14,7 +14,7 @@ from eta.api.strict_route import StrictRoute
 from eta.domain.errors import EtaError
 
 #: A probe that finds nothing written lately has nothing written, and waits so long for it.
-TRY_OUT_SECONDS = 2.0
+PROBE_TIMEOUT_SECONDS = 2.0
 router = APIRouter(route_class=StrictRoute, tags=["probes"])
 
 
@@ -33,21 +33,23 @@ async def readyz(request: Request) -> Response:
     """What serves, and what is not as it should be; without a model the service still answers, and says `degraded`."""
     store, current = request.app.state.store, active_model(request)
     with suppress(EtaError, TimeoutError):
-        if tried := store.try_out():
-            await asyncio.wait_for(request.app.state.written.result(tried), TRY_OUT_SECONDS)
+        if probe := store.probe_write():
+            await asyncio.wait_for(
+                request.app.state.write_completions.result(probe), PROBE_TIMEOUT_SECONDS
+            )
     can_write = store.can_write
-    is_ready = not (current.is_degraded or current.faults)
+    is_ready = not (current.is_degraded or current.problems)
     status: Literal["ready", "degraded", "unavailable"] = (
         "unavailable" if not can_write else "ready" if is_ready else "degraded"
     )
-    details = [*([] if can_write else ["scans cannot be stored at the moment"]), *current.faults]
-    answered = json_response(
+    details = [*([] if can_write else ["scans cannot be stored at the moment"]), *current.problems]
+    response = json_response(
         Readiness(
             status=status, model_version=current.version, promoted=current.promoted, details=details
         )
     )
-    answered.status_code = 200 if can_write else 503
-    return answered
+    response.status_code = 200 if can_write else 503
+    return response
 
 
 @router.get(
@@ -60,7 +62,7 @@ async def metrics(request: Request) -> Response:
     current = active_model(request)
     return cast(
         Response,
-        request.app.state.metrics.page(
-            current.version, is_degraded=current.is_degraded or bool(current.faults)
+        request.app.state.metrics.render(
+            current.version, is_degraded=current.is_degraded or bool(current.problems)
         ),
     )

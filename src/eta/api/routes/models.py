@@ -6,30 +6,35 @@ from fastapi import APIRouter, Request, Response
 
 from eta.api import openapi
 from eta.api.dependencies import json_response
-from eta.api.openapi import OF_READING, problems
-from eta.api.schemas.models import ModelEntry, Models
+from eta.api.openapi import READ_ERRORS, problems
+from eta.api.schemas.models import ModelEntry, ModelList
 from eta.api.strict_route import StrictRoute
-from eta.model.hot_swap import Serving
+from eta.model.hot_swap import ActiveModelLoader
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
 
 @router.get(
-    "/models", response_model=Models, responses=problems(*OF_READING), openapi_extra=openapi.MODELS
+    "/models",
+    response_model=ModelList,
+    responses=problems(*READ_ERRORS),
+    openapi_extra=openapi.MODELS,
 )
-async def models(request: Request) -> Response:
+async def list_models(request: Request) -> Response:
     """The versions there are, the one that learned furthest first, and which one serves."""
-    serving: Serving = request.app.state.serving
-    current = serving.current
+    model_loader: ActiveModelLoader = request.app.state.model_loader
+    current = model_loader.current
     entries = [
         ModelEntry(
-            version=known.version,
-            data_through=known.data_through,
-            examples=known.examples,
-            is_serving=known.version == current.version,
-            is_promoted=known.version == current.promoted,
-            refused=known.refused,
+            version=status.version,
+            data_through=status.data_through,
+            examples=status.examples,
+            is_active=status.version == current.version,
+            is_promoted=status.version == current.promoted,
+            rejected=status.rejected,
         )
-        for known in serving.versions
+        for status in model_loader.versions
     ]
-    return json_response(Models(serves=current.version, promoted=current.promoted, results=entries))
+    return json_response(
+        ModelList(active=current.version, promoted=current.promoted, results=entries)
+    )

@@ -11,27 +11,36 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from eta.api.problem_details import FieldError
-from eta.api.schemas.fields import Country, Day, Moment, Number, PostalCode, Region, Strict, Text
+from eta.api.schemas.fields import (
+    Country,
+    LocalDate,
+    Number,
+    PostalCode,
+    Region,
+    StrictModel,
+    Text,
+    UtcDatetime,
+)
 from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment
 from eta.domain.vocabulary import DelayState
-from eta.model.hot_swap import Current
+from eta.model.hot_swap import ActiveModel
 from eta.service.scoring.assessment import (
     DELIVERED_LATE,
     PERCENTILES,
-    Answer,
-    AnswerCode,
-    DelayAnswer,
-    Terms,
+    Assessment,
+    AssessmentCode,
+    AssessmentOptions,
+    DelayAssessment,
 )
 
 #: Factors to kilograms; the pound and the ounce are international avoirdupois, exact by definition.
-KG_IN: Mapping[str, float] = MappingProxyType(
+KG_PER_UNIT: Mapping[str, float] = MappingProxyType(
     {"g": 0.001, "kg": 1.0, "lb": 0.45359237, "oz": 0.028349523125}
 )
-CM_IN: Mapping[str, float] = MappingProxyType({"cm": 1.0, "in": 2.54})
+CM_PER_UNIT: Mapping[str, float] = MappingProxyType({"cm": 1.0, "in": 2.54})
 
 
-class Address(Strict):
+class Address(StrictModel):
     """One end of a route: no names and no streets."""
 
     country: Country
@@ -54,7 +63,7 @@ class Address(Strict):
         )
 
 
-class Weight(Strict):
+class Weight(StrictModel):
     """A weight and its unit, which is never guessed."""
 
     value: Annotated[Number, Field(json_schema_extra={"exclusiveMinimum": 0})]
@@ -63,10 +72,10 @@ class Weight(Strict):
     @property
     def kg(self) -> float:
         """Kilograms."""
-        return self.value * KG_IN[self.unit]
+        return self.value * KG_PER_UNIT[self.unit]
 
 
-def is_parcel(weight: Weight) -> Weight:
+def validate_weight(weight: Weight) -> Weight:
     """The weight, if a parcel may have it.
 
     Raises:
@@ -80,7 +89,7 @@ def is_parcel(weight: Weight) -> Weight:
     return weight
 
 
-class Dimensions(Strict):
+class Dimensions(StrictModel):
     """Outer sizes and their unit."""
 
     length: Annotated[Number, Field(gt=0, le=1_000)]
@@ -89,12 +98,12 @@ class Dimensions(Strict):
     unit: Literal["cm", "in"]
 
 
-class Parcel(Strict):
+class ShipmentBase(StrictModel):
     """What an estimate and a score both need to know."""
 
     origin_address: Address
     destination_address: Address
-    weight: Annotated[Weight, AfterValidator(is_parcel)] | None = None
+    weight: Annotated[Weight, AfterValidator(validate_weight)] | None = None
     dimensions: Dimensions | None = None
     order_value: Annotated[
         Annotated[Number, Field(ge=0, le=1e9)] | None,
@@ -102,20 +111,20 @@ class Parcel(Strict):
     ] = None
     package_count: Annotated[int, Field(ge=1, le=1_000)] = 1
     order_promised_delivery_date: Annotated[
-        Day | None, Field(description="The local day by whose end delivery was promised.")
+        LocalDate | None, Field(description="The local day by whose end delivery was promised.")
     ] = None
 
     def to_shipment(
         self,
         shipment_id: str,
-        ordered_at: Moment,
+        ordered_at: UtcDatetime,
         carrier: str | None = None,
         service_level: str | None = None,
     ) -> Shipment:
         """In our words."""
         sizes = self.dimensions
         length, width, height = (
-            (size * CM_IN[sizes.unit] for size in (sizes.length, sizes.width, sizes.height))
+            (size * CM_PER_UNIT[sizes.unit] for size in (sizes.length, sizes.width, sizes.height))
             if sizes
             else (None, None, None)
         )
@@ -137,7 +146,7 @@ class Parcel(Strict):
         )
 
 
-class Rejected:
+class InvalidItem:
     """Stands in a batch for an item that cannot be used."""
 
     def __init__(self, shipment_id: str | None, errors: Sequence[FieldError]) -> None:
@@ -147,30 +156,30 @@ class Rejected:
 T = TypeVar("T")
 
 
-def require_carrier(carrier: str | None, number: str | None, sent: T) -> T:
+def require_carrier(carrier: str | None, number: str | None, item: T) -> T:
     """The value, which has a carrier if it has a tracking number."""
     if number is not None and carrier is None:
         raise PydanticCustomError(
             "carrier_missing", "a tracking number is one carrier's; send carrier_code with it"
         )
-    return sent
+    return item
 
 
 #: Answers without dates for want of evidence, and those for want of a model.
-_ABSTAINED, _DEGRADED = AnswerCode.TOO_LITTLE_SUPPORT, AnswerCode.NO_MODEL
+_ABSTAINED, _DEGRADED = AssessmentCode.TOO_LITTLE_SUPPORT, AssessmentCode.NO_MODEL
 
 #: The field of each percentile.
 _PERCENTILE = {percent: f"percentile_{percent}" for percent in PERCENTILES}
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Reply(BaseModel):
+class ResponseModel(BaseModel):
     """A part of an answer; every number in it is finite."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="forbid")
 
 
-class TimeInTransit(Reply):
+class TimeInTransit(ResponseModel):
     """Fewest whole days d from the local date of `as_of` with P(arrived by then) of at least K %; null beyond the horizon."""
 
     unit: Literal["calendar_days"] = "calendar_days"
@@ -183,11 +192,11 @@ class TimeInTransit(Reply):
     percentile_99: int | None
 
 
-class Promise(Reply):
+class Promise(ResponseModel):
     """The day promised; where none was, the one that the promise policy chooses."""
 
     date: date
-    is_ours: Annotated[bool, Field(description="We propose it; nobody has promised it yet.")]
+    is_proposed: Annotated[bool, Field(description="We propose it; nobody has promised it yet.")]
     policy: Annotated[
         str | None,
         Field(
@@ -197,7 +206,7 @@ class Promise(Reply):
     on_time_probability: Probability | None
 
 
-class Evidence(Reply):
+class Evidence(ResponseModel):
     """What was seen, for how long, and how long it usually takes."""
 
     kind: str
@@ -206,7 +215,7 @@ class Evidence(Reply):
     expected_upper_hours: float | None
 
 
-class Delay(Reply):
+class Delay(ResponseModel):
     """The delay flag; `state` is null where no arrival is waited for."""
 
     state: Annotated[
@@ -231,7 +240,7 @@ class Delay(Reply):
     evidence: list[Evidence]
 
 
-class Basis(Reply):
+class Basis(ResponseModel):
     """What stands behind the answer."""
 
     level: Annotated[
@@ -247,7 +256,7 @@ class Basis(Reply):
     abstained: bool
 
 
-class Result(Reply):
+class Prediction(ResponseModel):
     """One answer. Dates are local calendar days at the destination."""
 
     carrier_code: str | None
@@ -266,7 +275,7 @@ class Result(Reply):
     delivery_date_confidence: Annotated[
         Probability | None, Field(description="P(arrival on or before the estimated date).")
     ]
-    confidence_code: AnswerCode
+    confidence_code: AssessmentCode
     promise: Promise | None
     delay: Delay
     basis: Basis
@@ -274,10 +283,10 @@ class Result(Reply):
     degraded: bool
 
 
-def reply(
-    kind: str, as_of: datetime, current: Current, results: list[dict[str, object]]
+def envelope(
+    kind: str, as_of: datetime, current: ActiveModel, results: list[dict[str, object]]
 ) -> dict[str, object]:
-    """The fields of ``Estimates`` and ``Scores``, in their order."""
+    """The fields of ``EstimateResponse`` and ``ScoreList``, in their order."""
     return {
         "object": kind,
         "as_of": as_of,
@@ -288,9 +297,13 @@ def reply(
 
 
 def to_fields(
-    answer: Answer, current: Current, terms: Terms, carrier: str | None, service_level: str | None
+    answer: Assessment,
+    current: ActiveModel,
+    options: AssessmentOptions,
+    carrier: str | None,
+    service_level: str | None,
 ) -> dict[str, object]:
-    """The fields of a ``Result``, in its order."""
+    """The fields of a ``Prediction``, in its order."""
     return {
         "carrier_code": carrier,
         "service_code": service_level,
@@ -305,15 +318,15 @@ def to_fields(
             "unit": "calendar_days",
             **{_PERCENTILE[percent]: days for percent, days in answer.days_left.items()},
         },
-        "confidence_level": terms.coverage,
+        "confidence_level": options.coverage,
         "delivery_date_confidence": rounded(answer.confidence),
         "confidence_code": answer.code,
-        "promise": _promise(answer, terms),
+        "promise": _promise(answer, options),
         "delay": _delay(answer.delay),
         "basis": {
             "level": answer.support_level,
             "n_effective": answer.support_parcels,
-            "data_through": current.learned_on,
+            "data_through": current.trained_through,
             "abstained": answer.code is _ABSTAINED,
         },
         "model_version": current.version,
@@ -321,19 +334,19 @@ def to_fields(
     }
 
 
-def _promise(answer: Answer, terms: Terms) -> dict[str, object] | None:
+def _promise(answer: Assessment, options: AssessmentOptions) -> dict[str, object] | None:
     if answer.promise_on is None:
         return None
-    policy = terms.promise.version if answer.is_promise_ours else None
+    policy = options.promise.version if answer.is_promise_proposed else None
     return {
         "date": answer.promise_on,
-        "is_ours": answer.is_promise_ours,
+        "is_proposed": answer.is_promise_proposed,
         "policy": policy,
         "on_time_probability": rounded(answer.on_time_probability),
     }
 
 
-def _delay(delay: DelayAnswer) -> dict[str, object]:
+def _delay(delay: DelayAssessment) -> dict[str, object]:
     evidence = {
         "kind": delay.evidence_kind,
         "observed_hours": rounded(delay.observed_hours, 2),

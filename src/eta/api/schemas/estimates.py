@@ -13,31 +13,40 @@ from pydantic_core import PydanticCustomError
 from eta.api.schemas.common import (
     Address,
     Dimensions,
-    Parcel,
+    Prediction,
     Probability,
-    Reply,
-    Result,
+    ResponseModel,
+    ShipmentBase,
     Weight,
-    is_parcel,
     rounded,
     to_fields,
+    validate_weight,
 )
-from eta.api.schemas.fields import ClockTime, Code, Day, Moment, Number, Share, Strict, Weekdays
+from eta.api.schemas.fields import (
+    ClockTime,
+    Code,
+    LocalDate,
+    Number,
+    ProbabilityLevel,
+    StrictModel,
+    UtcDatetime,
+    Weekdays,
+)
 from eta.domain.errors import InvalidSetting
-from eta.model.hot_swap import Current
+from eta.model.hot_swap import ActiveModel
 from eta.promise import PromiseCosts, PromisePolicy
 from eta.service.estimates.compare_services import Comparison
-from eta.service.estimates.estimate_delivery import Quote
-from eta.service.estimates.estimate_order import End, OrderQuote, Piece
+from eta.service.estimates.estimate_delivery import Estimate
+from eta.service.estimates.estimate_order import EstimatedOrder, FirstOrLast, OrderParcel
 from eta.service.estimates.find_ship_by import ShipBy, ShipByCode
 from eta.service.estimates.hypothetical_shipments import CarrierService
-from eta.service.estimates.order_to_delivery import MOST_HANDLING_DAYS, Warehouse
-from eta.service.scoring.assessment import AnswerCode, Terms
+from eta.service.estimates.order_to_delivery import MAX_HANDLING_DAYS, PickupSchedule
+from eta.service.scoring.assessment import AssessmentCode, AssessmentOptions
 
-MOST_SHIPMENTS, MOST_EVENTS, MOST_SERVICES, MOST_PIECES = 5_000, 200, 50, 20
+MAX_SHIPMENTS, MAX_EVENTS_PER_SHIPMENT, MAX_SERVICES, MAX_ORDER_PARCELS = 5_000, 200, 50, 20
 
 
-class ServiceAsked(Strict):
+class ServiceIn(StrictModel):
     """A carrier and one of its services; leave out what the shop does not choose."""
 
     carrier_code: Code | None = None
@@ -61,7 +70,7 @@ class ServiceAsked(Strict):
         )
 
 
-class CarrierAsked(ServiceAsked):
+class CarrierServiceIn(ServiceIn):
     """One of the services to compare; leave out what the shop does not choose."""
 
     price: Annotated[
@@ -70,7 +79,7 @@ class CarrierAsked(ServiceAsked):
     ] = None
 
 
-class ProcessingTime(Strict):
+class ProcessingTime(StrictModel):
     """How long an order is handled before it can be picked up."""
 
     unit: Literal["business_days"]
@@ -78,44 +87,49 @@ class ProcessingTime(Strict):
         int | None,
         Field(
             ge=0,
-            le=MOST_HANDLING_DAYS,
+            le=MAX_HANDLING_DAYS,
             description="Pick-up days after the one for which the order counts.",
         ),
     ] = None
-    chances: Annotated[
+    probabilities: Annotated[
         list[Annotated[Number, Field(ge=0, le=1)]] | None,
         Field(
             min_length=1,
-            max_length=MOST_HANDLING_DAYS + 1,
+            max_length=MAX_HANDLING_DAYS + 1,
             description="P(0 days), P(1 day), ... in the place of one value.",
         ),
     ] = None
 
     @property
-    def law(self) -> tuple[float, ...]:
+    def distribution(self) -> tuple[float, ...]:
         """Chances of 0, 1, ... pick-up days."""
-        return tuple(self.chances) if self.chances else (*([0.0] * (self.value or 0)), 1.0)
+        return (
+            tuple(self.probabilities) if self.probabilities else (*([0.0] * (self.value or 0)), 1.0)
+        )
 
 
-def is_one_law(told: ProcessingTime) -> ProcessingTime:
+def validate_processing_time(processing_time: ProcessingTime) -> ProcessingTime:
     """The time, if it is either a number of days or a law of them.
 
     Raises:
         PydanticCustomError: if not.
     """
-    if (told.value is None) == (told.chances is None):
+    if (processing_time.value is None) == (processing_time.probabilities is None):
         raise PydanticCustomError(
             "processing_time", "the time is told twice, or not at all; send either value or chances"
         )
-    if told.chances is not None and abs(sum(told.chances) - 1.0) > 0.01:
+    if (
+        processing_time.probabilities is not None
+        and abs(sum(processing_time.probabilities) - 1.0) > 0.01
+    ):
         raise PydanticCustomError(
             "processing_time",
             "the chances do not add up to 1; send one for each number of days, from 0 on",
         )
-    return told
+    return processing_time
 
 
-class EstimatedPickup(Strict):
+class EstimatedPickup(StrictModel):
     """When an order is handed over: by the clocks of the origin, on working days that are no holidays there."""
 
     order_cutoff_time: Annotated[
@@ -125,19 +139,21 @@ class EstimatedPickup(Strict):
         ),
     ]
     business_days: Annotated[Weekdays, Field(description="Pick-up days.")] = [1, 2, 3, 4, 5]  # noqa: RUF012  # pydantic copies it
-    order_processing_time: Annotated[ProcessingTime, AfterValidator(is_one_law)] | None = None
+    order_processing_time: (
+        Annotated[ProcessingTime, AfterValidator(validate_processing_time)] | None
+    ) = None
 
-    def to_warehouse(self) -> Warehouse:
+    def to_pickup_schedule(self) -> PickupSchedule:
         """In our words."""
         handling = self.order_processing_time
-        return Warehouse(
+        return PickupSchedule(
             cutoff=self.order_cutoff_time,
             weekdays=tuple(self.business_days),
-            handling=handling.law if handling else None,
+            handling=handling.distribution if handling else None,
         )
 
 
-class Costs(Strict):
+class PromiseCostsIn(StrictModel):
     """What it costs, in any one unit."""
 
     late: Annotated[Number, Field(ge=0, le=1e9, description="Of each parcel that comes late.")] = (
@@ -147,11 +163,11 @@ class Costs(Strict):
     day: Annotated[Number, Field(gt=0, le=1e9, description="Of each day later promised.")] = 1.0
 
 
-class Draft(Strict):
+class PromisePolicyIn(StrictModel):
     """A promise policy to try."""
 
-    on_time_rate: Share | None = None
-    costs: Costs | None = None
+    on_time_rate: ProbabilityLevel | None = None
+    costs: PromiseCostsIn | None = None
     earliest_days: Annotated[int, Field(ge=0, le=60)] = 0
     latest_days: Annotated[int | None, Field(ge=0, le=60)] = None
 
@@ -170,71 +186,72 @@ class Draft(Strict):
         )
 
 
-def is_policy(draft: Draft) -> Draft:
+def validate_policy(policy: PromisePolicyIn) -> PromisePolicyIn:
     """The draft, if it is a policy.
 
     Raises:
         PydanticCustomError: if not.
     """
     try:
-        draft.to_policy()
+        policy.to_policy()
     except InvalidSetting as error:
         raise PydanticCustomError("promise_policy", "{why}", {"why": str(error)}) from None
-    return draft
+    return policy
 
 
-class EstimateRequest(Parcel):
+class EstimateRequest(ShipmentBase):
     """One lane, several carrier services."""
 
-    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
-        CarrierAsked()
+    carriers: Annotated[list[CarrierServiceIn], Field(min_length=1, max_length=MAX_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
+        CarrierServiceIn()
     ]
     order_time: Annotated[
-        Moment | None, Field(description="When the order is placed; default: now.")
+        UtcDatetime | None, Field(description="When the order is placed; default: now.")
     ] = None
     estimated_pickup: Annotated[
         EstimatedPickup | None,
         Field(description="When parcels are handed over; default: as it was learned."),
     ] = None
     confidence_level: Annotated[
-        Share, Field(description="P(the arrival is within the window).")
+        ProbabilityLevel, Field(description="P(the arrival is within the window).")
     ] = 0.8
     desired_delivery_date: Annotated[
-        Day | None, Field(description="The local day by which the customer wants it.")
+        LocalDate | None, Field(description="The local day by which the customer wants it.")
     ] = None
-    is_shown: Annotated[
+    save: Annotated[
         bool,
         Field(
             description="The dates are shown to a customer: keep them, and name them by an `id`."
         ),
     ] = False
-    draft: Annotated[
-        Annotated[Draft, AfterValidator(is_policy)] | None,
+    promise_policy: Annotated[
+        Annotated[PromisePolicyIn, AfterValidator(validate_policy)] | None,
         Field(
             description="A promise policy to try in the place of the one in force; nothing is kept."
         ),
     ] = None
     now_override: Annotated[
-        Moment | None, Field(description="Answer as if it were this time; nothing is kept.")
+        UtcDatetime | None, Field(description="Answer as if it were this time; nothing is kept.")
     ] = None
 
     @model_validator(mode="after")
-    def is_shown_or_tried(self) -> Self:
+    def check_draft_not_saved(self) -> Self:
         """Raises PydanticCustomError if what is only tried is to be shown."""
-        if self.is_shown and (self.draft or self.now_override):
+        if self.save and (self.promise_policy or self.now_override):
             raise PydanticCustomError(
-                "tried_not_shown",
+                "draft_cannot_be_saved",
                 "what is tried is not shown to a customer; leave out is_shown, or draft and now_override",
             )
         return self
 
 
-class PieceAsked(ServiceAsked):
+class OrderParcelIn(ServiceIn):
     """A parcel of an order, or several that are alike."""
 
     origin_address: Address
     weight: Annotated[
-        Annotated[Weight, AfterValidator(is_parcel)] | None, Field(description="Of one parcel.")
+        Annotated[Weight, AfterValidator(validate_weight)] | None,
+        Field(description="Of one parcel."),
     ] = None
     dimensions: Annotated[Dimensions | None, Field(description="Of one parcel.")] = None
     package_count: Annotated[
@@ -245,60 +262,63 @@ class PieceAsked(ServiceAsked):
         Field(description="When parcels are handed over; default: as it was learned."),
     ] = None
 
-    def to_piece(self, destination: Address, ordered_at: Moment) -> Piece:
+    def to_order_parcel(self, destination: Address, ordered_at: UtcDatetime) -> OrderParcel:
         """In our words."""
-        parcel = Parcel(
+        parcel = ShipmentBase(
             origin_address=self.origin_address,
             destination_address=destination,
             weight=self.weight,
             dimensions=self.dimensions,
         )
-        warehouse = self.estimated_pickup.to_warehouse() if self.estimated_pickup else None
-        return Piece(
-            lane=parcel.to_shipment("piece", ordered_at),
+        pickup_schedule = (
+            self.estimated_pickup.to_pickup_schedule() if self.estimated_pickup else None
+        )
+        return OrderParcel(
+            lane=parcel.to_shipment("parcel", ordered_at),
             service=self.to_service(),
-            warehouse=warehouse,
-            parcels=self.package_count,
+            pickup_schedule=pickup_schedule,
+            package_count=self.package_count,
         )
 
 
-class OrderEstimateRequest(Strict):
+class OrderEstimateRequest(StrictModel):
     """One order that travels as several parcels to one place."""
 
     destination_address: Address
-    pieces: Annotated[list[PieceAsked], Field(min_length=1, max_length=MOST_PIECES)]
+    parcels: Annotated[list[OrderParcelIn], Field(min_length=1, max_length=MAX_ORDER_PARCELS)]
     order_time: Annotated[
-        Moment | None, Field(description="When the order is placed; default: now.")
+        UtcDatetime | None, Field(description="When the order is placed; default: now.")
     ] = None
     confidence_level: Annotated[
-        Share, Field(description="P(the arrival is within the window).")
+        ProbabilityLevel, Field(description="P(the arrival is within the window).")
     ] = 0.8
     desired_delivery_date: Annotated[
-        Day | None, Field(description="The local day by which the customer wants it.")
+        LocalDate | None, Field(description="The local day by which the customer wants it.")
     ] = None
 
 
-class ShipByRequest(Parcel):
+class ShipByRequest(ShipmentBase):
     """One lane, several carrier services, and the day by which it is wanted."""
 
-    carriers: Annotated[list[CarrierAsked], Field(min_length=1, max_length=MOST_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
-        CarrierAsked()
+    carriers: Annotated[list[CarrierServiceIn], Field(min_length=1, max_length=MAX_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
+        CarrierServiceIn()
     ]
     order_time: Annotated[
-        Moment | None, Field(description="When the order is placed; default: now.")
+        UtcDatetime | None, Field(description="When the order is placed; default: now.")
     ] = None
     desired_delivery_date: Annotated[
-        Day, Field(description="The local day at the destination by which it is wanted.")
+        LocalDate, Field(description="The local day at the destination by which it is wanted.")
     ]
     probability: Annotated[
-        Share, Field(description="P(arrival on or before that day) that the hand-over must have.")
+        ProbabilityLevel,
+        Field(description="P(arrival on or before that day) that the hand-over must have."),
     ] = 0.9
     handover_time: Annotated[
         ClockTime, Field(description="When the carrier takes parcels, by the clocks of the origin.")
     ] = time(17)
 
 
-class Cutoff(Reply):
+class Cutoff(ResponseModel):
     """Until when an order is told the same dates."""
 
     order_by: Annotated[datetime, Field(description="By the clocks of the origin.")]
@@ -307,7 +327,7 @@ class Cutoff(Reply):
     ]
 
 
-class EstimatedResult(Result):
+class ServiceEstimate(Prediction):
     """One answer about a carrier service."""
 
     ship_on_date: Annotated[
@@ -326,14 +346,14 @@ class EstimatedResult(Result):
     ]
 
 
-class Dominated(Reply):
+class Dominated(ResponseModel):
     """A service that another one beats: that one is no later, no less safe and no dearer, and better in one of these."""
 
     index: int
     by: int
 
 
-class ServiceComparison(Reply):
+class ServiceComparison(ResponseModel):
     """Places in `results`, null where no answer has what is compared."""
 
     fastest: Annotated[int | None, Field(description="The earliest median date.")]
@@ -347,7 +367,7 @@ class ServiceComparison(Reply):
     dominated: list[Dominated]
 
 
-class Message(Reply):
+class Message(ResponseModel):
     """What should be known beside the results."""
 
     code: Literal["choice_not_seen"]
@@ -355,14 +375,14 @@ class Message(Reply):
     path: Annotated[str, Field(description="Which part of the request it is about.")]
 
 
-class Estimates(Reply):
+class EstimateResponse(ResponseModel):
     """One result a carrier service, in order."""
 
-    object: Literal["Estimate"] = "Estimate"
+    object: Literal["estimate"] = "estimate"
     as_of: datetime
     model_version: str | None
     degraded: bool
-    results: list[EstimatedResult]
+    results: list[ServiceEstimate]
     comparison: ServiceComparison
     messages: list[Message]
     id: Annotated[
@@ -373,7 +393,7 @@ class Estimates(Reply):
     ] = None
 
 
-class OrderEnd(Reply):
+class FirstOrLastParcel(ResponseModel):
     """The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon."""
 
     estimated_delivery_date: Annotated[date | None, Field(description="The median date.")]
@@ -388,10 +408,10 @@ class OrderEnd(Reply):
     ]
 
 
-class PiecesDependence(Reply):
+class ParcelCorrelation(ResponseModel):
     """How likely what holds up one parcel is to hold up another."""
 
-    correlation: Annotated[
+    value: Annotated[
         float | None,
         Field(
             ge=0.0,
@@ -399,21 +419,21 @@ class PiecesDependence(Reply):
             description="Of the normal scores of two parcels, on average; null for a single one.",
         ),
     ]
-    learned_from_pairs: Annotated[
+    sample_pairs: Annotated[
         int | None,
         Field(ge=0, description="Pairs of past parcels behind it; 0 where it is assumed."),
     ]
 
 
-class OrderEstimate(Reply):
+class OrderEstimateResponse(ResponseModel):
     """When the first and the last parcel of an order arrive, and one result a piece, in order."""
 
-    object: Literal["OrderEstimate"] = "OrderEstimate"
+    object: Literal["order_estimate"] = "order_estimate"
     as_of: datetime
     model_version: str | None
     degraded: bool
     code: Annotated[
-        AnswerCode,
+        AssessmentCode,
         Field(
             description="Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date."
         ),
@@ -421,13 +441,13 @@ class OrderEstimate(Reply):
     confidence_level: Annotated[
         float, Field(description="P(min <= arrival <= max) is at least this.")
     ]
-    first: OrderEnd | None
-    last: Annotated[OrderEnd | None, Field(description="Then the order is complete.")]
-    dependence: PiecesDependence
-    pieces: list[EstimatedResult]
+    first: FirstOrLastParcel | None
+    last: Annotated[FirstOrLastParcel | None, Field(description="Then the order is complete.")]
+    correlation: ParcelCorrelation
+    parcels: list[ServiceEstimate]
 
 
-class DayRange(Reply):
+class DayRange(ResponseModel):
     """schema.org/QuantitativeValue, in days."""
 
     type: Annotated[Literal["QuantitativeValue"], Field(alias="@type")]
@@ -436,7 +456,7 @@ class DayRange(Reply):
     unitCode: Literal["DAY"]  # noqa: N815  # schema.org's name
 
 
-class ShippingDeliveryTime(Reply):
+class ShippingDeliveryTime(ResponseModel):
     """schema.org/ShippingDeliveryTime."""
 
     context: Annotated[Literal["https://schema.org"], Field(alias="@context")]
@@ -451,7 +471,7 @@ class ShippingDeliveryTime(Reply):
     ] = None
 
 
-class ServiceDeliveryTime(Reply):
+class ServiceDeliveryTime(ResponseModel):
     """What a page says of one carrier service."""
 
     carrier_code: str | None
@@ -459,22 +479,22 @@ class ServiceDeliveryTime(Reply):
     shipping_delivery_time: ShippingDeliveryTime
 
 
-class ShippingDeliveryTimes(Reply):
+class ShippingDeliveryTimes(ResponseModel):
     """One entry a service that has dates, in order."""
 
-    object: Literal["ShippingDeliveryTimes"] = "ShippingDeliveryTimes"
+    object: Literal["shipping_delivery_times"] = "shipping_delivery_times"
     id: str
     results: list[ServiceDeliveryTime]
 
 
-class HandoverChance(Reply):
+class HandoverProbability(ResponseModel):
     """A hand-over, and P(arrival on or before the desired day)."""
 
     handover_at: datetime
     probability: Probability
 
 
-class ShipByResult(Reply):
+class ShipByResult(ResponseModel):
     """The latest hand-over to one carrier service."""
 
     carrier_code: str | None
@@ -485,15 +505,16 @@ class ShipByResult(Reply):
         Field(description="By the clocks of the origin; null with a `code` that says why."),
     ]
     probability: Probability | None
-    chances: Annotated[
-        list[HandoverChance], Field(description="Of every day that was looked at, earliest first.")
+    probabilities: Annotated[
+        list[HandoverProbability],
+        Field(description="Of every day that was looked at, earliest first."),
     ]
 
 
-class ShipBys(Reply):
+class ShipByResponse(ResponseModel):
     """One result a carrier service, in order."""
 
-    object: Literal["ShipBy"] = "ShipBy"
+    object: Literal["ship_by"] = "ship_by"
     as_of: datetime
     model_version: str | None
     degraded: bool
@@ -508,18 +529,18 @@ def to_ship_by(answer: ShipBy, carrier: str | None, service_level: str | None) -
         "code": answer.code,
         "ship_by": answer.handover_at,
         "probability": rounded(answer.probability),
-        "chances": [
-            {"handover_at": each.handover_at, "probability": rounded(each.probability)}
-            for each in answer.chances
+        "probabilities": [
+            {"handover_at": handover.handover_at, "probability": rounded(handover.probability)}
+            for handover in answer.probabilities
         ],
     }
 
 
-def to_schema_org(answered: Mapping[str, Any]) -> dict[str, object]:
-    """The fields of ``ShippingDeliveryTimes`` from those of an ``Estimates``, as JSON has them."""
+def to_schema_org(estimate: Mapping[str, Any]) -> dict[str, object]:
+    """The fields of ``ShippingDeliveryTimes`` from those of an ``EstimateResponse``, as JSON has them."""
     times = [
-        (result, _delivery_time(result, answered["as_of"]))
-        for result in answered["results"]
+        (result, _delivery_time(result, estimate["as_of"]))
+        for result in estimate["results"]
         if result["estimated_delivery_date_max"]
     ]
     results = [
@@ -530,36 +551,41 @@ def to_schema_org(answered: Mapping[str, Any]) -> dict[str, object]:
         }
         for result, delivery_time in times
     ]
-    return {"object": "ShippingDeliveryTimes", "id": answered["id"], "results": results}
+    return {"object": "shipping_delivery_times", "id": estimate["id"], "results": results}
 
 
 def _delivery_time(result: Mapping[str, Any], as_of: str) -> dict[str, object]:
     """Days are counted from the local day of the hand-over, else of the order, to those of the window."""
     ordered_at = datetime.fromisoformat(as_of)
     ordered_on = ordered_at.astimezone(ZoneInfo(result["timezone"])).date()
-    start, handling = ordered_on, {}
+    start_date, handling_fields = ordered_on, {}
     if result["ship_on_date"]:
-        start, cutoff = (
+        start_date, cutoff = (
             date.fromisoformat(result["ship_on_date"]),
             datetime.fromisoformat(result["cutoff"]["order_by"]),
         )
-        days = (start - ordered_at.astimezone(cutoff.tzinfo).date()).days
-        handling = {
-            "handlingTime": _days(0, max(days, 0)),
+        days = (start_date - ordered_at.astimezone(cutoff.tzinfo).date()).days
+        handling_fields = {
+            "handlingTime": _day_range(0, max(days, 0)),
             "cutoffTime": cutoff.timetz().isoformat(),
         }
     ends = (date.fromisoformat(result[f"estimated_delivery_date_{end}"]) for end in ("min", "max"))
-    transit = {"transitTime": _days(*(max((end - start).days, 0) for end in ends))}
+    transit = {"transitTime": _day_range(*(max((end - start_date).days, 0) for end in ends))}
     return {
         "@context": "https://schema.org",
         "@type": "ShippingDeliveryTime",
-        **handling,
+        **handling_fields,
         **transit,
     }
 
 
-def _days(fewest: int, most: int) -> dict[str, object]:
-    return {"@type": "QuantitativeValue", "minValue": fewest, "maxValue": most, "unitCode": "DAY"}
+def _day_range(min_days: int, max_days: int) -> dict[str, object]:
+    return {
+        "@type": "QuantitativeValue",
+        "minValue": min_days,
+        "maxValue": max_days,
+        "unitCode": "DAY",
+    }
 
 
 def to_comparison(comparison: Comparison) -> dict[str, object]:
@@ -583,14 +609,14 @@ def to_messages(comparison: Comparison) -> list[dict[str, object]]:
 
 
 def to_estimate(
-    quote: Quote,
-    current: Current,
-    terms: Terms,
+    quote: Estimate,
+    current: ActiveModel,
+    options: AssessmentOptions,
     carrier: str | None,
     service_level: str | None,
     ordered_at: datetime,
 ) -> dict[str, object]:
-    """The fields of an ``EstimatedResult``."""
+    """The fields of an ``ServiceEstimate``."""
     cutoff = (
         None
         if quote.order_by is None
@@ -600,39 +626,39 @@ def to_estimate(
         }
     )
     return {
-        **to_fields(quote.answer, current, terms, carrier, service_level),
+        **to_fields(quote.assessment, current, options, carrier, service_level),
         "ship_on_date": quote.handover_on,
         "cutoff": cutoff,
-        "desired_delivery_probability": rounded(quote.answer.wanted_probability),
+        "desired_delivery_probability": rounded(quote.assessment.desired_probability),
     }
 
 
 def to_order_estimate(
-    quote: OrderQuote,
+    quote: EstimatedOrder,
     results: list[dict[str, object]],
     as_of: datetime,
-    current: Current,
-    terms: Terms,
+    current: ActiveModel,
+    options: AssessmentOptions,
 ) -> dict[str, object]:
-    """The fields of an ``OrderEstimate``, in its order."""
+    """The fields of an ``OrderEstimateResponse``, in its order."""
     return {
-        "object": "OrderEstimate",
+        "object": "order_estimate",
         "as_of": as_of,
         "model_version": current.version,
         "degraded": current.is_degraded,
         "code": quote.code,
-        "confidence_level": terms.coverage,
-        "first": _end(quote.first),
-        "last": _end(quote.last),
-        "dependence": {
-            "correlation": rounded(quote.correlation),
-            "learned_from_pairs": quote.learned_from_pairs,
+        "confidence_level": options.coverage,
+        "first": _first_or_last(quote.first),
+        "last": _first_or_last(quote.last),
+        "correlation": {
+            "value": rounded(quote.correlation),
+            "sample_pairs": quote.sample_pairs,
         },
-        "pieces": results,
+        "parcels": results,
     }
 
 
-def _end(end: End | None) -> dict[str, object] | None:
+def _first_or_last(end: FirstOrLast | None) -> dict[str, object] | None:
     if end is None:
         return None
     return {
@@ -640,5 +666,5 @@ def _end(end: End | None) -> dict[str, object] | None:
         "estimated_delivery_date_min": end.earliest_on,
         "estimated_delivery_date_max": end.latest_on,
         "delivery_date_confidence": rounded(end.confidence),
-        "desired_delivery_probability": rounded(end.wanted_probability),
+        "desired_delivery_probability": rounded(end.desired_probability),
     }

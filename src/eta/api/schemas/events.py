@@ -11,44 +11,44 @@ from pydantic import Field, ValidationError, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from eta.api.problem_details import Problem, field_errors
-from eta.api.schemas.common import Rejected, Reply, require_carrier
+from eta.api.schemas.common import InvalidItem, ResponseModel, require_carrier
 from eta.api.schemas.fields import (
     Code,
     Country,
+    EventCodeIn,
     Id,
-    KeptMoment,
-    LocalMoment,
+    LocalDatetime,
+    OffsetDatetime,
     Region,
-    ScanCode,
-    Strict,
+    StrictModel,
     Text,
+    TimezoneName,
     TrackingNumber,
-    Zone,
 )
-from eta.api.strict_json import Unread
+from eta.api.strict_json import InvalidLine
 from eta.calendars.local_time import from_microseconds
-from eta.service.tracking.record_events import Outcome, Recorded, Report
-from eta.store.records import Quarantined
+from eta.service.tracking.record_events import EventOutcome, EventReport, RecordingStatus
+from eta.store.records import StoredQuarantinedEvent
 
-MOST_EVENTS_AT_ONCE = 5_000
+MAX_EVENTS = 5_000
 
 
-class EventSent(Strict):
+class EventCreate(StrictModel):
     """One scan: of a shipment by its `shipment_id` or `external_id`, or of a carrier's number."""
 
     shipment_id: Id | None = None
     external_id: Id | None = None
     carrier_code: Code | None = None
     tracking_number: TrackingNumber | None = None
-    event_code: ScanCode
+    event_code: EventCodeIn
     carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
     occurred_at: Annotated[
-        KeptMoment | None,
+        OffsetDatetime | None,
         Field(description="When it happened, with an offset; else send `occurred_local`."),
     ] = None
-    occurred_local: LocalMoment | None = None
+    occurred_local: LocalDatetime | None = None
     timezone: Annotated[
-        Zone | None,
+        TimezoneName | None,
         Field(
             description="The zone of `occurred_local`; else that of `country` and `state`, else that of the route's end."
         ),
@@ -58,28 +58,28 @@ class EventSent(Strict):
     place: Annotated[Text | None, Field(description="Where, without a street.")] = None
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _check_reference_and_time(self) -> Self:
         if (
             sum(
-                each is not None
-                for each in (self.shipment_id, self.external_id, self.tracking_number)
+                reference is not None
+                for reference in (self.shipment_id, self.external_id, self.tracking_number)
             )
             != 1
         ):
             raise PydanticCustomError(
-                "whose",
+                "shipment_reference_required",
                 "name the shipment once; send shipment_id, external_id, or carrier_code with tracking_number",
             )
         if (self.occurred_at is None) == (self.occurred_local is None):
             raise PydanticCustomError(
-                "when",
+                "event_time_required",
                 "say once when it happened; send occurred_at with an offset, or occurred_local without one",
             )
         return require_carrier(self.carrier_code, self.tracking_number, self)
 
-    def to_report(self) -> Report:
+    def to_report(self) -> EventReport:
         """In our words."""
-        return Report(
+        return EventReport(
             event_code=self.event_code,
             shipment_id=self.shipment_id,
             external_id=self.external_id,
@@ -95,28 +95,30 @@ class EventSent(Strict):
         )
 
 
-def _or_rejected(value: object, validate: Callable[[object], EventSent]) -> EventSent | Rejected:
-    if isinstance(value, Unread):
-        return Rejected(None, value.errors)
+def _validated_or_invalid(
+    value: object, validate: Callable[[object], EventCreate]
+) -> EventCreate | InvalidItem:
+    if isinstance(value, InvalidLine):
+        return InvalidItem(None, value.errors)
     try:
         return validate(value)
     except ValidationError as error:
-        return Rejected(None, field_errors(error.errors(include_url=False, include_input=False)))
+        return InvalidItem(None, field_errors(error.errors(include_url=False, include_input=False)))
 
 
-class EventsSent(Strict):
+class EventBatch(StrictModel):
     """Scans, in any order, told once or several times."""
 
     events: Annotated[
-        list[Annotated[EventSent, WrapValidator(_or_rejected)]],
-        Field(min_length=1, max_length=MOST_EVENTS_AT_ONCE),
+        list[Annotated[EventCreate, WrapValidator(_validated_or_invalid)]],
+        Field(min_length=1, max_length=MAX_EVENTS),
     ]
 
 
-class EventResult(Reply):
+class EventResult(ResponseModel):
     """What became of a scan."""
 
-    status: Outcome
+    status: RecordingStatus
     event_id: str
     shipment_id: Annotated[
         str | None,
@@ -127,20 +129,20 @@ class EventResult(Reply):
     reason: Annotated[str | None, Field(description="Why it was put aside.")]
 
 
-class EventRefusal(Reply):
+class EventProblem(ResponseModel):
     """In the place of a result: the scan could not be recorded."""
 
     problem: Problem
 
 
-class EventResults(Reply):
+class EventBatchResponse(ResponseModel):
     """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
 
-    object: Literal["EventResults"] = "EventResults"
-    results: list[EventResult | EventRefusal]
+    object: Literal["event_batch"] = "event_batch"
+    results: list[EventResult | EventProblem]
 
 
-class QuarantinedEvent(Reply):
+class QuarantinedEvent(ResponseModel):
     """A scan that cannot be right, of a shipment or of a carrier's number."""
 
     event_id: str
@@ -158,42 +160,44 @@ class QuarantinedEvent(Reply):
     place: str | None
 
 
-class Quarantine(Reply):
+class QuarantineList(ResponseModel):
     """A page of scans that were put aside."""
 
-    object: Literal["Quarantine"] = "Quarantine"
+    object: Literal["list"] = "list"
     results: list[QuarantinedEvent]
     next_cursor: str | None
 
 
-def event_result(recorded: Recorded) -> dict[str, object]:
+def to_event_result(recorded: EventOutcome) -> dict[str, object]:
     """The fields of an ``EventResult``."""
     return {
-        "status": recorded.outcome.value,
+        "status": recorded.status.value,
         "event_id": recorded.event_id,
         "shipment_id": recorded.shipment_id,
         "reason": recorded.reason,
     }
 
 
-def quarantine(rows: Sequence[Quarantined], cursor: str | None) -> dict[str, object]:
-    """The fields of a ``Quarantine``."""
+def to_quarantine_list(
+    rows: Sequence[StoredQuarantinedEvent], cursor: str | None
+) -> dict[str, object]:
+    """The fields of a ``QuarantineList``."""
     return {
-        "object": "Quarantine",
-        "results": [_put_aside(row) for row in rows],
+        "object": "list",
+        "results": [_quarantined_event(row) for row in rows],
         "next_cursor": cursor,
     }
 
 
-def _put_aside(row: Quarantined) -> dict[str, object]:
+def _quarantined_event(row: StoredQuarantinedEvent) -> dict[str, object]:
     event = json.loads(row.content)
-    number, _, rest = row.subject.partition("|")
+    number, _, rest = row.event_owner.partition("|")
     is_number = bool(rest)
     return {
         "event_id": row.event_id,
         "reason": row.reason,
         "received_at": from_microseconds(row.received_at),
-        "shipment_id": None if is_number else row.subject,
+        "shipment_id": None if is_number else row.event_owner,
         "carrier_code": rest.rpartition("|")[0] if is_number else None,
         "tracking_number": number if is_number else None,
         "event_code": event["event_code"],

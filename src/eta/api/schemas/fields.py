@@ -21,77 +21,79 @@ from pydantic_core import PydanticCustomError
 
 from eta.domain.vocabulary import EventCode
 
-FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_DATETIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: No moment is at or after this one.
-END = datetime(2101, 1, 1, tzinfo=UTC)
-_MOMENT = re.compile(
+DATETIME_LIMIT = datetime(2101, 1, 1, tzinfo=UTC)
+_DATETIME_PATTERN = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)[Tt](?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d)(?:\.(?P<part>\d{1,9}))?"
     r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<hours>0\d|1[0-4]):(?P<minutes>[0-5]\d))?",
     re.ASCII,
 )
-LONGEST_ID = 128
+MAX_ID_LENGTH = 128
 _EXAMPLE = "2026-03-02T15:04:00+01:00"
 _EVENT_CODES = {str(code): code for code in EventCode}
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """A body, or a part of one: no coercion, no field that we do not know."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def _moment(value: object) -> datetime:
-    return _kept_moment(value).astimezone(UTC)
+def _parse_utc_datetime(value: object) -> datetime:
+    return _parse_offset_datetime(value).astimezone(UTC)
 
 
-def _kept_moment(value: object) -> datetime:
-    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
-    if not found:
+def _parse_offset_datetime(value: object) -> datetime:
+    match = _DATETIME_PATTERN.fullmatch(value) if isinstance(value, str) else None
+    if not match:
         raise PydanticCustomError(
             "datetime_format", "the time cannot be read; write it as " + _EXAMPLE
         )
-    if not found["offset"]:
+    if not match["offset"]:
         raise PydanticCustomError(
             "offset_missing", "the time has no offset from UTC; write it as " + _EXAMPLE
         )
-    offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0)) * (
-        -1 if found["sign"] == "-" else 1
+    offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0)) * (
+        -1 if match["sign"] == "-" else 1
     )
-    day = _day(found["day"])
+    day = _parse_date(match["day"])
     wall = datetime(
         day.year,
         day.month,
         day.day,
-        int(found["hour"]),
-        int(found["minute"]),
-        int(found["second"]),
+        int(match["hour"]),
+        int(match["minute"]),
+        int(match["second"]),
         tzinfo=UTC,
     )
-    moment = wall + timedelta(microseconds=int((found["part"] or "0")[:6].ljust(6, "0"))) - offset
-    if not (FIRST <= moment < END and abs(offset) <= timedelta(hours=14)):
+    moment = wall + timedelta(microseconds=int((match["part"] or "0")[:6].ljust(6, "0"))) - offset
+    if not (EARLIEST_DATETIME <= moment < DATETIME_LIMIT and abs(offset) <= timedelta(hours=14)):
         raise PydanticCustomError(
             "date_out_of_range", "the time is outside 1970 to 2100; mend the year or the offset"
         )
     return moment.astimezone(timezone(offset))
 
 
-def _local_moment(value: object) -> datetime:
-    if isinstance(value, str) and (found := _MOMENT.fullmatch(value)) and found["offset"]:
+def _parse_local_datetime(value: object) -> datetime:
+    if isinstance(value, str) and (match := _DATETIME_PATTERN.fullmatch(value)) and match["offset"]:
         raise PydanticCustomError(
             "offset_forbidden", "a local time has no offset from UTC; send it as occurred_at"
         )
-    return _moment(f"{value}Z" if isinstance(value, str) else value).replace(tzinfo=None)
+    return _parse_utc_datetime(f"{value}Z" if isinstance(value, str) else value).replace(
+        tzinfo=None
+    )
 
 
-def _clock_time(value: object) -> time:
+def _parse_clock_time(value: object) -> time:
     if not (isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value, re.ASCII)):
         raise PydanticCustomError("clock_time", "the time of day cannot be read; write it as 17:00")
     return time.fromisoformat(value)
 
 
-def _zone(value: object) -> object:
-    if not (isinstance(value, str) and value in _zones()):
+def _check_timezone(value: object) -> object:
+    if not (isinstance(value, str) and value in _timezone_names()):
         raise PydanticCustomError(
             "timezone", "there is no such time zone; write an IANA name, such as Europe/Vienna"
         )
@@ -99,11 +101,11 @@ def _zone(value: object) -> object:
 
 
 @cache
-def _zones() -> frozenset[str]:
+def _timezone_names() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-def _day(value: object) -> date:
+def _parse_date(value: object) -> date:
     try:
         if not (isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII)):
             raise ValueError
@@ -112,14 +114,14 @@ def _day(value: object) -> date:
         raise PydanticCustomError(
             "date_format", "the date cannot be read; write it as 2026-03-02"
         ) from None
-    if not FIRST.year <= day.year < END.year:
+    if not EARLIEST_DATETIME.year <= day.year < DATETIME_LIMIT.year:
         raise PydanticCustomError(
             "date_out_of_range", "the date is outside 1970 to 2100; mend the year"
         )
     return day
 
 
-def _each_once(value: list[int]) -> list[int]:
+def _check_unique(value: list[int]) -> list[int]:
     if len(set(value)) < len(value):
         raise PydanticCustomError(
             "weekdays", "a day of the week comes twice; send each once, 1 (Monday) to 7"
@@ -127,7 +129,7 @@ def _each_once(value: list[int]) -> list[int]:
     return sorted(value)
 
 
-def _event_code(value: object) -> EventCode:
+def _parse_event_code(value: object) -> EventCode:
     if not (isinstance(value, str) and value in _EVENT_CODES):
         raise PydanticCustomError(
             "event_code", "there is no such event code; use one of the vocabulary, or info"
@@ -135,7 +137,7 @@ def _event_code(value: object) -> EventCode:
     return _EVENT_CODES[value]
 
 
-def _country(value: object) -> object:
+def _check_country(value: object) -> object:
     if not (isinstance(value, str) and re.fullmatch("[A-Z]{2}", value)):
         raise PydanticCustomError(
             "country_code",
@@ -144,20 +146,20 @@ def _country(value: object) -> object:
     return value
 
 
-def _no_true(value: object) -> object:
+def _reject_boolean(value: object) -> object:
     if isinstance(value, bool):
         raise PydanticCustomError("number_type", "true and false are no numbers; send a number")
     return value
 
 
-def _schema(**facts: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", **facts})
+def _schema(**extra: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **extra})
 
 
 #: An instant, RFC 3339 with an offset; kept in UTC.
-Moment = Annotated[
+UtcDatetime = Annotated[
     datetime,
-    BeforeValidator(_moment),
+    BeforeValidator(_parse_utc_datetime),
     _schema(
         format="date-time",
         description="RFC 3339 with an offset, 1970 to 2100.",
@@ -166,9 +168,9 @@ Moment = Annotated[
 ]
 
 #: The same, with its offset kept.
-KeptMoment = Annotated[
+OffsetDatetime = Annotated[
     datetime,
-    BeforeValidator(_kept_moment),
+    BeforeValidator(_parse_offset_datetime),
     _schema(
         format="date-time",
         description="RFC 3339 with an offset, 1970 to 2100.",
@@ -177,9 +179,9 @@ KeptMoment = Annotated[
 ]
 
 #: A wall-clock time.
-LocalMoment = Annotated[
+LocalDatetime = Annotated[
     datetime,
-    BeforeValidator(_local_moment),
+    BeforeValidator(_parse_local_datetime),
     _schema(
         description="A wall-clock time without an offset, 1970 to 2100.",
         examples=["2026-03-02T15:04:00"],
@@ -187,21 +189,21 @@ LocalMoment = Annotated[
 ]
 ClockTime = Annotated[
     time,
-    BeforeValidator(_clock_time),
+    BeforeValidator(_parse_clock_time),
     _schema(
         pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", description="A time of day.", examples=["17:00"]
     ),
 ]
-Zone = Annotated[
+TimezoneName = Annotated[
     str,
-    BeforeValidator(_zone),
+    BeforeValidator(_check_timezone),
     _schema(description="IANA name of a time zone.", examples=["Europe/Vienna"]),
 ]
 
 #: A local calendar date.
-Day = Annotated[
+LocalDate = Annotated[
     date,
-    BeforeValidator(_day),
+    BeforeValidator(_parse_date),
     _schema(
         format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"]
     ),
@@ -211,11 +213,11 @@ Day = Annotated[
 Weekdays = Annotated[
     list[Annotated[int, Field(ge=1, le=7)]],
     Field(min_length=1, max_length=7),
-    AfterValidator(_each_once),
+    AfterValidator(_check_unique),
 ]
 Country = Annotated[
     str,
-    BeforeValidator(_country),
+    BeforeValidator(_check_country),
     _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"]),
 ]
 
@@ -241,14 +243,14 @@ IdempotencyKey = Annotated[
 ]
 Text = Annotated[str, StringConstraints(max_length=200)]
 Id = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
 
 #: A finite number; bounds are given where it is used.
-Number = Annotated[float, BeforeValidator(_no_true), Field(strict=True, allow_inf_nan=False)]
-Share = Annotated[Number, Field(ge=0.5, le=0.99)]
-ScanCode = Annotated[
+Number = Annotated[float, BeforeValidator(_reject_boolean), Field(strict=True, allow_inf_nan=False)]
+ProbabilityLevel = Annotated[Number, Field(ge=0.5, le=0.99)]
+EventCodeIn = Annotated[
     EventCode,
-    BeforeValidator(_event_code),
+    BeforeValidator(_parse_event_code),
     _schema(enum=list(_EVENT_CODES), description="What happened.", examples=["accepted"]),
 ]

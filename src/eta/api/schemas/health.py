@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from eta.api.schemas.common import Reply
+from eta.api.schemas.common import ResponseModel
 
 
-class Readiness(Reply):
+class Readiness(ResponseModel):
     """What the service can do now."""
 
     status: Annotated[
@@ -21,7 +21,7 @@ class Readiness(Reply):
     details: Annotated[list[str], Field(description="What is not as it should be.")]
 
 
-class Liveness(Reply):
+class Liveness(ResponseModel):
     """The event loop turns."""
 
     status: Literal["alive"] = "alive"

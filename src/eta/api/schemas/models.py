@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from eta.api.schemas.common import Reply
+from eta.api.schemas.common import ResponseModel
 
 
-class ModelEntry(Reply):
+class ModelEntry(ResponseModel):
     """One version of the registry."""
 
     version: str
@@ -18,15 +18,15 @@ class ModelEntry(Reply):
         datetime | None, Field(description="The moment up to which it has learned.")
     ]
     examples: int | None
-    is_serving: bool
+    is_active: bool
     is_promoted: bool
-    refused: Annotated[str | None, Field(description="Why it cannot serve.")]
+    rejected: Annotated[str | None, Field(description="Why it cannot serve.")]
 
 
-class Models(Reply):
+class ModelList(ResponseModel):
     """All versions, the one that learned furthest first."""
 
-    object: Literal["Models"] = "Models"
-    serves: str | None
+    object: Literal["list"] = "list"
+    active: str | None
     promoted: str | None
     results: list[ModelEntry]

@@ -9,21 +9,30 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, WrapValidator
 
 from eta.api.problem_details import Problem, field_errors
-from eta.api.schemas.common import Parcel, Rejected, Reply, Result
-from eta.api.schemas.estimates import MOST_EVENTS, MOST_SHIPMENTS
-from eta.api.schemas.fields import LONGEST_ID, Code, Id, Moment, ScanCode, Share, Strict, Text
+from eta.api.schemas.common import InvalidItem, Prediction, ResponseModel, ShipmentBase
+from eta.api.schemas.estimates import MAX_EVENTS_PER_SHIPMENT, MAX_SHIPMENTS
+from eta.api.schemas.fields import (
+    MAX_ID_LENGTH,
+    Code,
+    EventCodeIn,
+    Id,
+    ProbabilityLevel,
+    StrictModel,
+    Text,
+    UtcDatetime,
+)
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.service.estimates.hypothetical_shipments import ordered
+from eta.service.estimates.hypothetical_shipments import order_event
 
 
-class EventTold(Strict):
+class EventInput(StrictModel):
     """One scan."""
 
-    event_code: ScanCode
-    occurred_at: Moment
+    event_code: EventCodeIn
+    occurred_at: UtcDatetime
     received_at: Annotated[
-        Moment | None, Field(description="When it became known; default: when it happened.")
+        UtcDatetime | None, Field(description="When it became known; default: when it happened.")
     ] = None
     carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
     place: Annotated[Text | None, Field(description="Where, without a street.")] = None
@@ -41,14 +50,14 @@ class EventTold(Strict):
         )
 
 
-class ShipmentTold(Parcel):
+class ShipmentInput(ShipmentBase):
     """An order and what the carrier has said of it."""
 
     shipment_id: Annotated[Id | None, Field(description="Yours; given back as it came.")] = None
     carrier_code: Code | None = None
     service_code: Code | None = None
-    order_time: Moment
-    events: Annotated[list[EventTold], Field(max_length=MOST_EVENTS)] = []  # noqa: RUF012  # pydantic copies it
+    order_time: UtcDatetime
+    events: Annotated[list[EventInput], Field(max_length=MAX_EVENTS_PER_SHIPMENT)] = []  # noqa: RUF012  # pydantic copies it
 
     def to_records(self, shipment_id: str) -> tuple[Shipment, list[TrackingEvent]]:
         """In our words: the shipment and its scans, the order among them."""
@@ -57,59 +66,61 @@ class ShipmentTold(Parcel):
         )
         events = [event.to_event(shipment_id) for event in self.events]
         if not any(event.event_code is EventCode.ORDER_CREATED for event in events):
-            events.append(ordered(shipment))
+            events.append(order_event(shipment))
         return shipment, events
 
 
-def _or_rejected(
-    value: object, validate: Callable[[object], ShipmentTold]
-) -> ShipmentTold | Rejected:
+def _validated_or_invalid(
+    value: object, validate: Callable[[object], ShipmentInput]
+) -> ShipmentInput | InvalidItem:
     try:
         return validate(value)
     except ValidationError as error:
-        return Rejected(
-            _number_of(value), field_errors(error.errors(include_url=False, include_input=False))
+        return InvalidItem(
+            _shipment_id_of(value),
+            field_errors(error.errors(include_url=False, include_input=False)),
         )
 
 
-def _number_of(value: object) -> str | None:
+def _shipment_id_of(value: object) -> str | None:
     """The shipment's own number, if that much could be read."""
     number = value.get("shipment_id") if isinstance(value, dict) else None
-    return number if isinstance(number, str) and 0 < len(number) <= LONGEST_ID else None
+    return number if isinstance(number, str) and 0 < len(number) <= MAX_ID_LENGTH else None
 
 
-class ScoreRequest(Strict):
+class ScoreRequest(StrictModel):
     """Shipments told whole; nothing of them is kept."""
 
     as_of: Annotated[
-        Moment | None, Field(description="Answer with what was known then; default: now.")
+        UtcDatetime | None, Field(description="Answer with what was known then; default: now.")
     ] = None
     confidence_level: Annotated[
-        Share, Field(description="P(the arrival is within the window).")
+        ProbabilityLevel, Field(description="P(the arrival is within the window).")
     ] = 0.8
     shipments: Annotated[
-        list[Annotated[ShipmentTold, WrapValidator(_or_rejected)]], Field(max_length=MOST_SHIPMENTS)
+        list[Annotated[ShipmentInput, WrapValidator(_validated_or_invalid)]],
+        Field(max_length=MAX_SHIPMENTS),
     ]
 
 
-class ScoredResult(Result):
+class ShipmentScore(Prediction):
     """One answer about a shipment, under its own number."""
 
     shipment_id: str | None
 
 
-class Refusal(Reply):
+class ItemProblem(ResponseModel):
     """In the place of a result: the shipment could not be used."""
 
     shipment_id: str | None
     problem: Problem
 
 
-class Scores(Reply):
+class ScoreList(ResponseModel):
     """One entry a shipment, in order."""
 
-    object: Literal["Scores"] = "Scores"
+    object: Literal["list"] = "list"
     as_of: datetime
     model_version: str | None
     degraded: bool
-    results: list[ScoredResult | Refusal]
+    results: list[ShipmentScore | ItemProblem]

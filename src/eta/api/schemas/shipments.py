@@ -9,28 +9,28 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from eta.api.schemas.common import (
-    CM_IN,
+    CM_PER_UNIT,
     Dimensions,
-    Parcel,
+    Prediction,
     Probability,
-    Reply,
-    Result,
+    ResponseModel,
+    ShipmentBase,
     Weight,
-    is_parcel,
     require_carrier,
     to_fields,
+    validate_weight,
 )
-from eta.api.schemas.fields import Code, Day, Id, KeptMoment, Strict, TrackingNumber
+from eta.api.schemas.fields import Code, Id, LocalDate, OffsetDatetime, StrictModel, TrackingNumber
 from eta.calendars.local_time import from_microseconds
 from eta.domain.registration import Registration
-from eta.model.hot_swap import Current
-from eta.service.scoring.assessment import Terms
-from eta.service.tracking.forecast_history import causes
-from eta.service.tracking.read_shipments import Telling
+from eta.model.hot_swap import ActiveModel
+from eta.service.scoring.assessment import AssessmentOptions
+from eta.service.tracking.forecast_history import revision_causes
+from eta.service.tracking.read_shipments import ShipmentView
 from eta.store.records import StoredEvent, StoredFlag, StoredForecast, StoredVersion
 
 
-class ShipmentSent(Parcel):
+class ShipmentCreate(ShipmentBase):
     """A shipment that is to be followed."""
 
     external_id: Annotated[
@@ -41,7 +41,7 @@ class ShipmentSent(Parcel):
     tracking_number: Annotated[
         TrackingNumber | None, Field(description="The carrier's number; needs `carrier_code`.")
     ] = None
-    order_time: KeptMoment
+    order_time: OffsetDatetime
     estimate_id: Annotated[
         Id | None,
         Field(
@@ -50,7 +50,7 @@ class ShipmentSent(Parcel):
     ] = None
 
     @model_validator(mode="after")
-    def _is_named(self) -> Self:
+    def _check_tracking_number(self) -> Self:
         return require_carrier(self.carrier_code, self.tracking_number, self)
 
     def to_registration(self) -> Registration:
@@ -66,50 +66,54 @@ class ShipmentSent(Parcel):
         )
 
 
-class CorrectionSent(Strict):
+class ShipmentUpdate(StrictModel):
     """What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays."""
 
     carrier_code: Code | None = None
     service_code: Code | None = None
     tracking_number: TrackingNumber | None = None
-    weight: Annotated[Weight, AfterValidator(is_parcel)] | None = None
+    weight: Annotated[Weight, AfterValidator(validate_weight)] | None = None
     dimensions: Dimensions | None = None
-    order_promised_delivery_date: Day | None = None
+    order_promised_delivery_date: LocalDate | None = None
 
     def to_changes(self) -> dict[str, Any]:
         """Facts in our words."""
         changes: dict[str, Any] = {}
-        sent = self.model_fields_set
+        fields_set = self.model_fields_set
         names = {
             "carrier_code": "carrier",
             "service_code": "service_level",
             "tracking_number": "tracking_number",
         }
-        changes |= {ours: getattr(self, theirs) for theirs, ours in names.items() if theirs in sent}
-        if "weight" in sent:
+        changes |= {
+            internal_name: getattr(self, wire_name)
+            for wire_name, internal_name in names.items()
+            if wire_name in fields_set
+        }
+        if "weight" in fields_set:
             changes["weight_kg"] = self.weight.kg if self.weight else None
-        if "dimensions" in sent:
+        if "dimensions" in fields_set:
             sizes = self.dimensions
             changes |= {
-                f"{side}_cm": getattr(sizes, side) * CM_IN[sizes.unit] if sizes else None
+                f"{side}_cm": getattr(sizes, side) * CM_PER_UNIT[sizes.unit] if sizes else None
                 for side in ("length", "width", "height")
             }
-        if "order_promised_delivery_date" in sent:
+        if "order_promised_delivery_date" in fields_set:
             changes["promised_on"] = (
                 self.order_promised_delivery_date and self.order_promised_delivery_date.isoformat()
             )
         return changes
 
 
-class Registered(Reply):
+class ShipmentReference(ResponseModel):
     """A shipment that is followed."""
 
-    object: Literal["Registered"] = "Registered"
+    object: Literal["shipment"] = "shipment"
     id: str
-    is_new: Annotated[bool, Field(description="It was not there before.")]
+    created: Annotated[bool, Field(description="It was not there before.")]
 
 
-class JourneyEvent(Reply):
+class JourneyEvent(ResponseModel):
     """A scan as it was told."""
 
     event_id: str
@@ -132,11 +136,11 @@ class JourneyEvent(Reply):
     place: str | None
 
 
-class Revision(Reply):
+class Revision(ResponseModel):
     """An answer as it was given, where it differed from the one before."""
 
     as_of: datetime
-    cause: Literal["first", "scan", "correction", "model", "time"]
+    cause: Literal["created", "event", "update", "model", "time"]
     confidence_code: str
     status: str
     estimated_delivery_date: date | None
@@ -148,7 +152,7 @@ class Revision(Reply):
     model_version: str | None
 
 
-class Flag(Reply):
+class DelayFlag(ResponseModel):
     """A delay flag; the one without an end stands."""
 
     state: str
@@ -158,19 +162,19 @@ class Flag(Reply):
     ended_at: datetime | None
 
 
-class Version(Reply):
+class ShipmentVersion(ResponseModel):
     """Under which number the shipment was followed, and since when."""
 
-    known_at: datetime
+    recorded_at: datetime
     carrier_code: str | None
     service_code: str | None
     tracking_number: str | None
 
 
-class Shipment(Reply):
+class Shipment(ResponseModel):
     """All there is to say of a recorded shipment."""
 
-    object: Literal["Shipment"] = "Shipment"
+    object: Literal["shipment"] = "shipment"
     id: str
     external_id: str | None
     carrier_code: str | None
@@ -184,17 +188,17 @@ class Shipment(Reply):
         datetime | None,
         Field(description="When nearly all parcels of its stage have been scanned again."),
     ]
-    forecast: Result
+    forecast: Prediction
     journey: Annotated[list[JourneyEvent], Field(description="In the order in which it happened.")]
     revisions: list[Revision]
-    flags: list[Flag]
-    versions: list[Version]
+    flags: list[DelayFlag]
+    versions: list[ShipmentVersion]
 
 
-class Shipments(Reply):
+class ShipmentList(ResponseModel):
     """A page of shipments, in the order of their ids."""
 
-    object: Literal["Shipments"] = "Shipments"
+    object: Literal["list"] = "list"
     as_of: datetime
     model_version: str | None
     degraded: bool
@@ -204,45 +208,48 @@ class Shipments(Reply):
     ]
 
 
-class Erased(Reply):
+class DeletedCount(ResponseModel):
     """How many shipments are gone, with all that was told and said of them."""
 
-    object: Literal["Erased"] = "Erased"
-    shipments: int
+    deleted: int
 
 
-def shipment(
-    telling: Telling, current: Current, as_of: datetime, terms: Terms
+def to_shipment(
+    view: ShipmentView, current: ActiveModel, as_of: datetime, options: AssessmentOptions
 ) -> dict[str, object]:
     """The fields of a ``Shipment``, in their order."""
-    known = telling.known
-    facts = known.registration.shipment
+    history = view.history
+    facts = history.registration.shipment
     return {
-        "object": "Shipment",
-        "id": known.stored.shipment_id,
-        "external_id": known.stored.external_id,
+        "object": "shipment",
+        "id": history.stored.shipment_id,
+        "external_id": history.stored.external_id,
         "carrier_code": facts.carrier,
         "service_code": facts.service_level,
-        "tracking_number": known.registration.tracking_number,
-        "created_at": from_microseconds(known.stored.created_at),
-        "changed_at": from_microseconds(known.versions[-1].known_at),
+        "tracking_number": history.registration.tracking_number,
+        "created_at": from_microseconds(history.stored.created_at),
+        "changed_at": from_microseconds(history.versions[-1].recorded_at),
         "as_of": as_of,
         "last_scan_age_hours": None
-        if telling.last_scan_age_hours is None
-        else round(telling.last_scan_age_hours, 2),
-        "expected_next_scan_by": telling.expected_next_scan_by,
-        "forecast": to_fields(telling.answer, current, terms, facts.carrier, facts.service_level),
-        "journey": [_journey(event) for event in known.events],
+        if view.last_scan_age_hours is None
+        else round(view.last_scan_age_hours, 2),
+        "expected_next_scan_by": view.expected_next_scan_by,
+        "forecast": to_fields(
+            view.assessment, current, options, facts.carrier, facts.service_level
+        ),
+        "journey": [_journey_event(event) for event in history.events],
         "revisions": [
             _revision(forecast, cause)
-            for forecast, cause in zip(known.forecasts, causes(known.forecasts), strict=True)
+            for forecast, cause in zip(
+                history.forecasts, revision_causes(history.forecasts), strict=True
+            )
         ],
-        "flags": [_flag(flag, as_of) for flag in known.flags],
-        "versions": [_version(version) for version in known.versions],
+        "flags": [_flag(flag, as_of) for flag in history.flags],
+        "versions": [_version(version) for version in history.versions],
     }
 
 
-def _journey(event: StoredEvent) -> dict[str, object]:
+def _journey_event(event: StoredEvent) -> dict[str, object]:
     at = from_microseconds(event.occurred_at).astimezone(
         timezone(timedelta(minutes=event.offset_minutes))
     )
@@ -260,7 +267,7 @@ def _journey(event: StoredEvent) -> dict[str, object]:
 
 
 def _revision(forecast: StoredForecast, cause: str) -> dict[str, object]:
-    answer = json.loads(forecast.answer)
+    answer = json.loads(forecast.assessment)
     return {
         "as_of": from_microseconds(forecast.as_of),
         "cause": cause,
@@ -288,10 +295,10 @@ def _flag(flag: StoredFlag, as_of: datetime) -> dict[str, object]:
 
 
 def _version(version: StoredVersion) -> dict[str, object]:
-    facts = Registration.from_facts(json.loads(version.facts), "", None)
+    facts = Registration.from_attributes(json.loads(version.attributes), "", None)
     shipment = facts.shipment
     return {
-        "known_at": from_microseconds(version.known_at),
+        "recorded_at": from_microseconds(version.recorded_at),
         "carrier_code": shipment.carrier,
         "service_code": shipment.service_level,
         "tracking_number": facts.tracking_number,

@@ -89,15 +89,15 @@ class _Boosted(Estimator):
 
     def _dataset(self, examples: Examples) -> tuple[Design, lightgbm.Dataset]:
         """The design, and the rows that arrived with the days they had left."""
-        design, rows = Design.learn(examples, self.label_prior)
-        arrived = np.flatnonzero(examples.arrived)
+        design, rows = Design.fit(examples, self.label_prior)
+        arrived = np.flatnonzero(examples.event_observed)
         # Bins are made once for all boosters; that no column may be dropped for small leaves is
         # settled with them.
         parameters = {"min_data_in_leaf": self.leaf_rows, "num_threads": 1, "verbosity": -1}
         import lightgbm  # as above
 
         return design, lightgbm.Dataset(
-            rows[arrived], label=examples.hours[arrived] / 24.0, params=parameters
+            rows[arrived], label=examples.duration_hours[arrived] / 24.0, params=parameters
         )
 
 
@@ -114,7 +114,7 @@ class BoostedMedianBaseline(_Boosted):
     #: to have arrived.
     JUDGED_DAYS: ClassVar[tuple[int, int]] = (75, 30)
     #: Fewer errors than these make no law.
-    ENOUGH: ClassVar[int] = 200
+    MIN_ERRORS: ClassVar[int] = 200
     FIFTHS: ClassVar[tuple[float, ...]] = (0.2, 0.4, 0.6, 0.8)
 
     def fit(self, examples: Examples) -> Self:
@@ -123,13 +123,15 @@ class BoostedMedianBaseline(_Boosted):
         Raises:
             NothingToLearn: if no parcel that was seen at its purchase arrived.
         """
-        early, judged = self._parts(examples)
+        early, judged = self._split(examples)
         design, booster = self._median(early)
         forecast = _days(booster, design.rows(judged.features))
         self.edges_ = np.quantile(forecast, self.FIFTHS)
-        errors, fifth = judged.hours / 24.0 - forecast, np.digitize(forecast, self.edges_)
-        own = group_quantiles(errors, fifth, len(self.edges_) + 1, LEVELS)
-        self.errors_ = np.where(np.isnan(own), np.quantile(errors, LEVELS), own)
+        errors, fifth = judged.duration_hours / 24.0 - forecast, np.digitize(forecast, self.edges_)
+        quantiles_by_fifth = group_quantiles(errors, fifth, len(self.edges_) + 1, LEVELS)
+        self.errors_ = np.where(
+            np.isnan(quantiles_by_fifth), np.quantile(errors, LEVELS), quantiles_by_fifth
+        )
         self.design_, self.booster_ = self._median(examples)
         return self
 
@@ -143,28 +145,34 @@ class BoostedMedianBaseline(_Boosted):
             raise NotFitted()
         forecast = _days(self.booster_, self.design_.rows(features))
         days = forecast[:, None] + self.errors_[np.digitize(forecast, self.edges_)]
-        return Curves.of(np.maximum(24.0 * days, 0.0), LEVELS[None, :])
+        return Curves.from_knots(np.maximum(24.0 * days, 0.0), LEVELS[None, :])
 
     def _median(self, examples: Examples) -> tuple[Design, lightgbm.Booster]:
         design, dataset = self._dataset(examples)
         return design, self._boost(dataset, {"objective": "l1"})
 
-    def _parts(self, examples: Examples) -> tuple[Examples, Examples]:
+    def _split(self, examples: Examples) -> tuple[Examples, Examples]:
         """What a booster learns from, and the arrivals on which it is judged."""
         first, last = (examples.known_through - days * _DAY for days in self.JUDGED_DAYS)
         is_late = (examples.as_of >= first) & (examples.as_of < last)
         is_held_out = examples.parcel % np.uint64(FOLDS) == 0
         for early, judged in (
-            (_known_by(examples, first), examples.take(np.flatnonzero(is_late & examples.arrived))),
+            (
+                _examples_as_of(examples, first),
+                examples.take(np.flatnonzero(is_late & examples.event_observed)),
+            ),
             (
                 examples.take(np.flatnonzero(~is_held_out)),
-                examples.take(np.flatnonzero(is_held_out & examples.arrived)),
+                examples.take(np.flatnonzero(is_held_out & examples.event_observed)),
             ),
         ):
-            if len(judged) >= self.ENOUGH and (early.arrived & (early.kind == PURCHASE)).any():
+            if (
+                len(judged) >= self.MIN_ERRORS
+                and (early.event_observed & (early.moment == PURCHASE)).any()
+            ):
                 return early, judged
         # So few that only their own errors are left.
-        return examples, examples.take(np.flatnonzero(examples.arrived))
+        return examples, examples.take(np.flatnonzero(examples.event_observed))
 
 
 class BoostedQuantilesBaseline(_Boosted):
@@ -177,7 +185,7 @@ class BoostedQuantilesBaseline(_Boosted):
             NothingToLearn: if no parcel that was seen at its purchase arrived.
         """
         self.design_, dataset = self._dataset(examples)
-        self.longest_hours_ = float(examples.hours[examples.arrived].max())
+        self.max_hours_ = float(examples.duration_hours[examples.event_observed].max())
         self.boosters_ = [
             self._boost(dataset, {"objective": "quantile", "alpha": level})
             for level in QUANTILE_LEVELS
@@ -195,7 +203,7 @@ class BoostedQuantilesBaseline(_Boosted):
         rows = self.design_.rows(features)
         days = np.column_stack([_days(booster, rows) for booster in self.boosters_])
         return Curves.from_quantiles(
-            QUANTILE_LEVELS, 24.0 * np.sort(days, axis=1), longest_hours=self.longest_hours_
+            QUANTILE_LEVELS, 24.0 * np.sort(days, axis=1), max_hours=self.max_hours_
         )
 
 
@@ -205,13 +213,13 @@ def _days(booster: lightgbm.Booster, rows: NDArray[np.float32]) -> NDArray[np.fl
     return np.asarray(booster.predict(rows, num_threads=1)) if len(rows) else np.zeros(0)
 
 
-def _known_by(examples: Examples, moment: np.datetime64) -> Examples:
+def _examples_as_of(examples: Examples, moment: np.datetime64) -> Examples:
     """The examples as they stood at an earlier moment; an arrival counts as known from when it happened."""
-    known = examples.take(np.flatnonzero(examples.as_of < moment))
-    seen_hours = (moment - known.as_of) / np.timedelta64(1, "h")
+    earlier = examples.take(np.flatnonzero(examples.as_of < moment))
+    observed_hours = (moment - earlier.as_of) / np.timedelta64(1, "h")
     return replace(
-        known,
-        hours=np.minimum(known.hours, seen_hours),
-        arrived=known.arrived & (known.hours <= seen_hours),
+        earlier,
+        duration_hours=np.minimum(earlier.duration_hours, observed_hours),
+        event_observed=earlier.event_observed & (earlier.duration_hours <= observed_hours),
         known_through=moment,
     )

@@ -20,7 +20,14 @@ from eta.calendars.local_time import from_microseconds
 from eta.curves import Curves, kaplan_meier
 from eta.domain.errors import EtaError, ModelCorrupted
 from eta.forecast.base import HORIZON_DAYS
-from eta.forecast.support import ENOUGH, LADDER, LANE, alike, from_anywhere, groups
+from eta.forecast.support import (
+    LANE,
+    MIN_PARCELS,
+    SUPPORT_LEVELS,
+    from_any_origin,
+    group_keys,
+    groups_by_level,
+)
 from eta.journey.examples import Examples
 from eta.journey.features import Features
 from eta.journey.route import UNNAMED
@@ -28,8 +35,8 @@ from eta.journey.snapshots import PURCHASE
 
 #: From the narrowest group of like parcels to the widest: a service on a lane, the lane, the two
 #: countries. There is none of all parcels: what is known of one country says nothing about another.
-RUNGS = (LADDER[1], LANE, LADDER[-1])
-_COUNTRIES = RUNGS[-1]
+FALLBACK_LEVELS = (SUPPORT_LEVELS[1], LANE, SUPPORT_LEVELS[-1])
+_COUNTRY_PAIR = FALLBACK_LEVELS[-1]
 
 #: Every law is kept as its quantiles at these levels.
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97)
@@ -44,7 +51,7 @@ _KNOT_LEVELS = np.array([0.0, *LEVELS, 1.0])
 
 
 @dataclass(frozen=True)
-class LaneLaw:
+class LaneDistribution:
     """How long parcels of a group take from order to arrival.
 
     ``days`` are the quantiles at ``LEVELS``, no later than ``last_days``, by which a share
@@ -58,8 +65,8 @@ class LaneLaw:
 
 
 @dataclass(frozen=True, eq=False)
-class LaneMedians:
-    """Laws by rung of ``RUNGS`` and group, of all groups with at least ``ENOUGH`` parcels that arrived.
+class LaneQuantiles:
+    """Laws by rung of ``FALLBACK_LEVELS`` and group, of all groups with at least ``MIN_PARCELS`` parcels that arrived.
 
     Example:
         >>> law = LaneLaw(parcels=40, reached=0.97, last_days=8.0, days=(2.0,) * len(LEVELS))
@@ -68,33 +75,35 @@ class LaneMedians:
         LaneMedians.from_json(medians.to_json()).laws == medians.laws True
     """
 
-    laws: Mapping[str, Mapping[str, LaneLaw]]
+    distributions: Mapping[str, Mapping[str, LaneDistribution]]
     #: The moment up to which they have learned, aware.
     data_through: datetime
 
     @classmethod
-    def learn(cls, examples: Examples) -> LaneMedians:
+    def fit(cls, examples: Examples) -> LaneQuantiles:
         """From the examples at purchase, by Kaplan and Meier: parcels still on their way count for as long as they have taken."""
-        bought = examples.take(np.flatnonzero(examples.kind == PURCHASE))
+        purchases = examples.take(np.flatnonzero(examples.moment == PURCHASE))
         # The order may have been told a while after it was placed.
-        hours = bought.hours + _elapsed_hours(bought.features)
-        combination, likes = alike(bought.features)
-        own = [_groups(*texts) for texts in likes]
+        hours = purchases.duration_hours + _elapsed_hours(purchases.features)
+        combination, keys = group_keys(purchases.features)
+        groups_by_key = [_groups_by_level(*texts) for texts in keys]
         # For parcels whose origin is not known.
-        anywhere = [from_anywhere(group_of[_COUNTRIES]) for group_of in own]
-        laws = {}
-        for rung in RUNGS:
-            parts = [[group_of.get(rung) for group_of in own]]
-            if rung == _COUNTRIES:
+        anywhere = [from_any_origin(group_of[_COUNTRY_PAIR]) for group_of in groups_by_key]
+        distributions = {}
+        for support_level in FALLBACK_LEVELS:
+            parts = [[group_of.get(support_level) for group_of in groups_by_key]]
+            if support_level == _COUNTRY_PAIR:
                 parts.append(
                     [
-                        group if group != group_of[rung] else None
-                        for group, group_of in zip(anywhere, own, strict=True)
+                        group if group != group_of[support_level] else None
+                        for group, group_of in zip(anywhere, groups_by_key, strict=True)
                     ]
                 )
-            laws[rung] = _laws(hours, bought.arrived, combination, parts)
+            distributions[support_level] = _fit_distributions(
+                hours, purchases.event_observed, combination, parts
+            )
         return cls(
-            laws,
+            distributions,
             from_microseconds(
                 int(examples.known_through.astype("datetime64[us]").astype(np.int64))
             ),
@@ -104,111 +113,140 @@ class LaneMedians:
         """The laws of the time left, (N,), with the margin; where nothing is known nothing ever arrives."""
         hours, cdf = self._knots
         row = self._rows(features)
-        return Curves.of(hours[row], cdf[row]).remaining_after(_elapsed_hours(features))
+        return Curves.from_knots(hours[row], cdf[row]).remaining_after(_elapsed_hours(features))
 
-    def of(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-        """The narrowest rung of ``RUNGS``, (N,), with a law, and the parcels behind it; else the widest, and 0."""
+    def lookup(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+        """The narrowest rung of ``FALLBACK_LEVELS``, (N,), with a law, and the parcels behind it; else the widest, and 0."""
         row = self._rows(features)
-        levels = np.array([*(rung for rung, _, _ in self._flat), _COUNTRIES], dtype=object)
+        levels = np.array(
+            [*(support_level for support_level, _, _ in self._flat), _COUNTRY_PAIR], dtype=object
+        )
         return levels[row], np.array(
-            [*(law.parcels for _, _, law in self._flat), 0], dtype=np.int64
+            [*(distribution.parcels for _, _, distribution in self._flat), 0], dtype=np.int64
         )[row]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        laws = {
-            rung: {
-                group: [law.parcels, law.reached, law.last_days, *law.days]
-                for group, law in of_rung.items()
+        distributions = {
+            support_level: {
+                group: [
+                    distribution.parcels,
+                    distribution.reached,
+                    distribution.last_days,
+                    *distribution.days,
+                ]
+                for group, distribution in by_group.items()
             }
-            for rung, of_rung in self.laws.items()
+            for support_level, by_group in self.distributions.items()
         }
-        return {"data_through": self.data_through.isoformat(), "levels": list(LEVELS), "laws": laws}
+        return {
+            "data_through": self.data_through.isoformat(),
+            "levels": list(LEVELS),
+            "distributions": distributions,
+        }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> LaneMedians:
+    def from_json(cls, values: Mapping[str, Any]) -> LaneQuantiles:
         """The inverse of ``to_json``.
 
         Raises:
             ModelCorrupted: if these are no laws of ours.
         """
         try:
-            if tuple(values["levels"]) != LEVELS or not values["laws"].keys() <= set(RUNGS):
+            if tuple(values["levels"]) != LEVELS or not values["distributions"].keys() <= set(
+                FALLBACK_LEVELS
+            ):
                 raise ValueError(values["levels"])
-            laws = {
-                rung: {group: _law(*stored) for group, stored in of_rung.items()}
-                for rung, of_rung in values["laws"].items()
+            distributions = {
+                support_level: {
+                    group: _parse_distribution(*stored) for group, stored in by_group.items()
+                }
+                for support_level, by_group in values["distributions"].items()
             }
-            medians = cls(laws, datetime.fromisoformat(values["data_through"]))
+            medians = cls(distributions, datetime.fromisoformat(values["data_through"]))
             if medians.data_through.tzinfo is None:
                 raise ValueError(medians.data_through)
             # A law that is none is found here, not by who asks for a date.
-            Curves.of(*medians._knots)
+            Curves.from_knots(*medians._knots)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, EtaError):
             raise ModelCorrupted("the lane medians are none of ours; train again") from None
         return medians
 
     @cached_property
-    def _flat(self) -> list[tuple[str, str, LaneLaw]]:
+    def _flat(self) -> list[tuple[str, str, LaneDistribution]]:
         return [
-            (rung, group, law) for rung in RUNGS for group, law in self.laws.get(rung, {}).items()
+            (support_level, group, distribution)
+            for support_level in FALLBACK_LEVELS
+            for group, distribution in self.distributions.get(support_level, {}).items()
         ]
 
     @cached_property
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Hours and probabilities, (laws + 1, K), with the margin; on the last row nothing ever arrives."""
-        laws = [law for _, _, law in self._flat]
+        distributions = [distribution for _, _, distribution in self._flat]
         hours = 24.0 * np.array(
-            [*([0.0, *law.days, law.last_days] for law in laws), np.zeros(len(_KNOT_LEVELS))]
+            [
+                *(
+                    [0.0, *distribution.days, distribution.last_days]
+                    for distribution in distributions
+                ),
+                np.zeros(len(_KNOT_LEVELS)),
+            ]
         )
-        reached = np.array([*(law.reached for law in laws), 0.0])
+        reached = np.array([*(distribution.reached for distribution in distributions), 0.0])
         share = np.minimum(_KNOT_LEVELS / 0.5, 1.0)
         return hours + share * (MARGIN_SHARE * hours + MARGIN_HOURS), np.minimum(
             _KNOT_LEVELS, reached[:, None]
         )
 
     def _rows(self, features: Features) -> NDArray[np.int64]:
-        combination, likes = alike(features)
-        return np.array([self._climb(*texts) for texts in likes], dtype=np.int64)[combination]
+        combination, keys = group_keys(features)
+        return np.array([self._narrowest_level(*texts) for texts in keys], dtype=np.int64)[
+            combination
+        ]
 
     @cached_property
-    def _climb(self) -> Callable[..., int]:
+    def _narrowest_level(self) -> Callable[..., int]:
         """From the texts of a parcel to the row of the law on the narrowest rung; the same few are asked again and again."""
-        row_of = {(rung, group): row for row, (rung, group, _) in enumerate(self._flat)}
+        row_of = {
+            (support_level, group): row for row, (support_level, group, _) in enumerate(self._flat)
+        }
 
         @lru_cache(maxsize=10_000)
-        def climb(*texts: str) -> int:
-            group_of = _groups(*texts)
+        def narrowest_level(*texts: str) -> int:
+            group_of = _groups_by_level(*texts)
             return next(
                 (
-                    row_of[rung, group_of[rung]]
-                    for rung in RUNGS
-                    if (rung, group_of.get(rung)) in row_of
+                    row_of[support_level, group_of[support_level]]
+                    for support_level in FALLBACK_LEVELS
+                    if (support_level, group_of.get(support_level)) in row_of
                 ),
                 len(row_of),
             )
 
-        return climb
+        return narrowest_level
 
 
 def _elapsed_hours(features: Features) -> NDArray[np.float64]:
     return features.numbers["order_elapsed_days"] * 24.0
 
 
-def _groups(*texts: str) -> dict[str, str]:
-    """The groups on ``RUNGS``; a lane of which an end is not known is none."""
-    group_of = groups(*texts)
+def _groups_by_level(*texts: str) -> dict[str, str]:
+    """The groups on ``FALLBACK_LEVELS``; a lane of which an end is not known is none."""
+    group_of = groups_by_level(*texts)
     return {
-        rung: group_of[rung] for rung in RUNGS if rung == _COUNTRIES or group_of[LANE] != UNNAMED
+        support_level: group_of[support_level]
+        for support_level in FALLBACK_LEVELS
+        if support_level == _COUNTRY_PAIR or group_of[LANE] != UNNAMED
     }
 
 
-def _laws(
+def _fit_distributions(
     hours: NDArray[np.float64],
     arrived: NDArray[np.bool_],
     combination: NDArray[np.int64],
     group_of: list[list[str | None]],
-) -> dict[str, LaneLaw]:
+) -> dict[str, LaneDistribution]:
     """The laws of groups; each part of ``group_of`` puts the combinations into groups, or not."""
     names = sorted({group for part in group_of for group in part if group is not None})
     number = {group: place for place, group in enumerate(names)}
@@ -221,34 +259,36 @@ def _laws(
     row = np.concatenate([np.flatnonzero(part >= 0) for part in code])
     group = np.concatenate([part[part >= 0] for part in code])
     parcels = np.bincount(group[arrived[row]], minlength=len(names))
-    enough = np.flatnonzero(parcels >= ENOUGH)
+    group_rows = np.flatnonzero(parcels >= MIN_PARCELS)
     place = np.full(len(names), -1)
-    place[enough] = np.arange(len(enough))
-    own = place[group] >= 0
-    row, group = row[own], place[group][own]
-    cdf = kaplan_meier(hours[row], arrived[row], group, len(enough), _GRID_HOURS)
+    place[group_rows] = np.arange(len(group_rows))
+    has_enough = place[group] >= 0
+    row, group = row[has_enough], place[group][has_enough]
+    cdf = kaplan_meier(hours[row], arrived[row], group, len(group_rows), _GRID_HOURS)
     last = _GRID_HOURS[(cdf >= cdf[:, -1:]).argmax(axis=1)]
     days = (
         np.minimum(
-            Curves.on_grid(_GRID_HOURS, cdf).quantile_table(np.array([LEVELS])), last[:, None]
+            Curves.from_grid(_GRID_HOURS, cdf).quantile_table(np.array([LEVELS])), last[:, None]
         )
         / 24.0
     )
     # The next parcel may be slower than all that were seen.
-    reached = np.minimum(cdf[:, -1], parcels[enough] / (parcels[enough] + 1.0))
+    reached = np.minimum(cdf[:, -1], parcels[group_rows] / (parcels[group_rows] + 1.0))
     columns = (
-        enough.tolist(),
+        group_rows.tolist(),
         reached.round(6).tolist(),
         (last / 24.0).tolist(),
         days.round(4).tolist(),
     )
     return {
-        names[at]: LaneLaw(int(parcels[at]), share, until, tuple(quantiles))
+        names[at]: LaneDistribution(int(parcels[at]), share, until, tuple(quantiles))
         for at, share, until, quantiles in zip(*columns, strict=True)
     }
 
 
-def _law(parcels: int, reached: float, last_days: float, *days: float) -> LaneLaw:
+def _parse_distribution(
+    parcels: int, reached: float, last_days: float, *days: float
+) -> LaneDistribution:
     """A stored law.
 
     Raises:
@@ -257,8 +297,8 @@ def _law(parcels: int, reached: float, last_days: float, *days: float) -> LaneLa
     if (
         len(days) != len(LEVELS)
         or type(parcels) is not int
-        or parcels < ENOUGH
+        or parcels < MIN_PARCELS
         or not 0.0 < reached < 1.0
     ):
         raise ValueError(parcels)
-    return LaneLaw(parcels, float(reached), float(last_days), tuple(map(float, days)))
+    return LaneDistribution(parcels, float(reached), float(last_days), tuple(map(float, days)))

@@ -15,49 +15,49 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY, Holidays
-from eta.journey.categories import Labels, combinations
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
+from eta.journey.categories import Categorical, group_rows
 from eta.journey.examples import Examples
 from eta.journey.features import PROMISE_COLUMN, Features
 from eta.journey.snapshots import PURCHASE
 
-HOURS_A_WEEK = 168
-MICROSECONDS_AN_HOUR = 3_600_000_000
-_DAY = 24 * MICROSECONDS_AN_HOUR
+HOURS_PER_WEEK = 168
+MICROSECONDS_PER_HOUR = 3_600_000_000
+_DAY = 24 * MICROSECONDS_PER_HOUR
 _EXACT = 2.0**20
 
 #: Sheets of active hours begin every so many days and reach beyond the last horizon of a row that
 #: starts on their last day.
-_STRETCH_DAYS = 32
-_SHEET_DAYS = _STRETCH_DAYS + 64
-_STRETCH, _SHEET_HOURS = _STRETCH_DAYS * 24 * MICROSECONDS_AN_HOUR, _SHEET_DAYS * 24 + 1
+_BLOCK_DAYS = 32
+_TABLE_DAYS = _BLOCK_DAYS + 64
+_BLOCK_MICROSECONDS, _TABLE_HOURS = _BLOCK_DAYS * 24 * MICROSECONDS_PER_HOUR, _TABLE_DAYS * 24 + 1
 
 #: Sheets kept for the next question, 18 kB each.
-_MOST_SHEETS = 4096
+_MAX_TABLES = 4096
 
 #: What a sheet is of: the stretch, the row of the profile and the calendar.
-_Key = tuple[int, int, str | None]
+_TableKey = tuple[int, int, str | None]
 
 #: No hour is ever quite dead: 1/50 of an average one.
-LEAST = 0.02
+MIN_ACTIVITY = 0.02
 
 #: A carrier's own profile counts against that of all carriers like this many deliveries an hour of
 #: the week.
 CARRIER_PRIOR = 5.0
 
 #: What a holiday is worth before any evidence, and how many deliveries that opinion weighs.
-HOLIDAY_GUESS, HOLIDAY_WEIGHT = 0.3, 20.0
+HOLIDAY_PRIOR_FACTOR, HOLIDAY_PRIOR_WEIGHT = 0.3, 20.0
 
 #: Days from the promised one, itself included, that count as near it.
 NEAR_PROMISE = np.arange(-3, 4)
-_FIRST_NEAR, _NEAR = int(NEAR_PROMISE[0]), len(NEAR_PROMISE)
+_FIRST_NEAR_PROMISE_DAY, _NEAR_PROMISE_DAYS = int(NEAR_PROMISE[0]), len(NEAR_PROMISE)
 
 #: Where the promised day begins on the clock of a row without a promise: after all else.
-_NEVER = np.iinfo(np.int64).max // 2
+_NO_PROMISE = np.iinfo(np.int64).max // 2
 
 
 @dataclass(frozen=True, eq=False)
-class Activity:
+class ActivityProfile:
     """Relative activity, mean 1, by carrier and hour of the local week (C + 1, 168), and that of a holiday.
 
     The last row is for carriers without a row of their own. Hour 0 is Monday's first.
@@ -67,100 +67,111 @@ class Activity:
     profile: NDArray[np.float64]
     holiday_factor: float
     #: Which days are holidays.
-    holidays: Holidays = LIBRARY
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS
     #: The sheets and where each of them is, in one pair: another thread sees the old one or the
     #: new.
-    _sheets: list[tuple[dict[_Key, int], NDArray[np.float64]]] = field(
-        default_factory=lambda: [({}, np.empty((0, _SHEET_HOURS)))], init=False, repr=False
+    _tables: list[tuple[dict[_TableKey, int], NDArray[np.float64]]] = field(
+        default_factory=lambda: [({}, np.empty((0, _TABLE_HOURS)))], init=False, repr=False
     )
 
     @classmethod
-    def learn(cls, examples: Examples, *, holidays: Holidays = LIBRARY) -> Activity:
+    def fit(
+        cls, examples: Examples, *, holidays: HolidayCalendar = PUBLIC_HOLIDAYS
+    ) -> ActivityProfile:
         """From one arrival a parcel."""
-        arrived = examples.take(np.flatnonzero((examples.kind == PURCHASE) & examples.arrived))
-        at = arrived.features.local_as_of + (arrived.hours * 3_600_000_000).astype(
+        arrived = examples.take(
+            np.flatnonzero((examples.moment == PURCHASE) & examples.event_observed)
+        )
+        at = arrived.features.local_as_of + (arrived.duration_hours * 3_600_000_000).astype(
             "timedelta64[us]"
         )
         on_holiday = is_holiday(at.astype("datetime64[D]"), arrived.features.calendar, holidays)
         hour = _hour_of_week(at)
-        overall = _profile(np.bincount(hour[~on_holiday], minlength=HOURS_A_WEEK) + 1.0)
-        carrier = arrived.features.labels["carrier"]
+        overall = _profile(np.bincount(hour[~on_holiday], minlength=HOURS_PER_WEEK) + 1.0)
+        carrier = arrived.features.categoricals["carrier"]
         carriers, rows = [], []
         for code, name in enumerate(carrier.names):
-            own = np.bincount(hour[~on_holiday & (carrier.codes == code)], minlength=HOURS_A_WEEK)
-            if own.any():
+            counts = np.bincount(
+                hour[~on_holiday & (carrier.codes == code)], minlength=HOURS_PER_WEEK
+            )
+            if counts.any():
                 carriers.append(name)
-                rows.append(_profile(own + CARRIER_PRIOR * overall))
+                rows.append(_profile(counts + CARRIER_PRIOR * overall))
         holiday_factor = _holiday_factor(
             at.astype("datetime64[D]"), arrived.features.calendar, holidays
         )
         return cls(tuple(carriers), np.vstack([*rows, overall]), holiday_factor, holidays)
 
-    def clocks(self, features: Features, *, sees_promise: bool = False) -> Clocks:
+    def time_index(self, features: Features, *, sees_promise: bool = False) -> ActiveTimeIndex:
         """The clocks of N rows, each started at ``as_of``; where the promise is seen, they show when it is."""
         start = features.local_as_of.astype(np.int64)
-        carrier, calendar = features.labels["carrier"], features.calendar
+        carrier, calendar = features.categoricals["carrier"], features.calendar
         row = {name: number for number, name in enumerate(self.carriers)}
         profile = np.array(
             [*(row.get(name, len(self.carriers)) for name in carrier.names), len(self.carriers)]
         )[carrier.codes]
         # One sheet serves all rows of a carrier and a calendar that start in the same stretch of
         # days.
-        stretch = start // _STRETCH
-        earliest = stretch.min(initial=0)
-        which, first = combinations(
+        block = start // _BLOCK_MICROSECONDS
+        earliest = block.min(initial=0)
+        group, first = group_rows(
             [
-                Labels((stretch - earliest).astype(np.int32), ()),
-                Labels(profile.astype(np.int32), ()),
+                Categorical((block - earliest).astype(np.int32), ()),
+                Categorical(profile.astype(np.int32), ()),
                 calendar,
             ]
         )
         keys = [
             (
-                int(stretch[i]),
+                int(block[i]),
                 int(profile[i]),
                 calendar.names[calendar.codes[i]] if calendar.codes[i] >= 0 else None,
             )
             for i in first
         ]
-        places, sheets = self._with_sheets(keys)
-        sheet = np.array([places[key] for key in keys], dtype=np.int64)[which]
-        on_sheet = start - stretch * _STRETCH + sheet * (_SHEET_HOURS * MICROSECONDS_AN_HOUR)
-        return Clocks(
-            sheets.ravel(),
-            on_sheet,
-            _promise_starts(features, start, on_sheet)
+        index_of, tables = self._with_tables(keys)
+        table = np.array([index_of[key] for key in keys], dtype=np.int64)[group]
+        position = (
+            start - block * _BLOCK_MICROSECONDS + table * (_TABLE_HOURS * MICROSECONDS_PER_HOUR)
+        )
+        return ActiveTimeIndex(
+            tables.ravel(),
+            position,
+            _promise_starts(features, start, position)
             if sees_promise
             else np.empty(0, dtype=np.int64),
         )
 
     def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Active hours, (N, K), that pass from ``as_of`` until ``hours``, (K,) or (N, K), later; at most 62 days later.
+        """Active hours, (N, K), that pass from ``as_of`` until ``duration_hours``, (K,) or (N, K), later; at most 62 days later.
 
         Steps of daylight saving are ignored. A row's answer does not depend on its company, to the
         last bit.
         """
-        clocks = self.clocks(features)
+        time_index = self.time_index(features)
         steps = np.broadcast_to(
-            np.rint(hours * MICROSECONDS_AN_HOUR).astype(np.int64), (len(features), hours.shape[-1])
+            np.rint(hours * MICROSECONDS_PER_HOUR).astype(np.int64),
+            (len(features), hours.shape[-1]),
         )
-        return np.asarray(_elapsed(clocks.passed, clocks.start, steps))
+        return np.asarray(_elapsed(time_index.cumulative_active_hours, time_index.start, steps))
 
-    def _with_sheets(self, keys: Sequence[_Key]) -> tuple[dict[_Key, int], NDArray[np.float64]]:
+    def _with_tables(
+        self, keys: Sequence[_TableKey]
+    ) -> tuple[dict[_TableKey, int], NDArray[np.float64]]:
         """Sheets (S, hours), those of ``keys`` among them, and the row of each."""
-        places, sheets = self._sheets[0]
-        new = [key for key in keys if key not in places]
+        index_of, tables = self._tables[0]
+        new = [key for key in keys if key not in index_of]
         if new:
-            if len(sheets) + len(new) > _MOST_SHEETS:
-                places, sheets, new = {}, sheets[:0], list(keys)
-            places = {**places, **{key: len(sheets) + number for number, key in enumerate(new)}}
-            sheets = np.concatenate([sheets, [self._new_sheet(*key) for key in new]])
-            self._sheets[0] = places, sheets
-        return places, sheets
+            if len(tables) + len(new) > _MAX_TABLES:
+                index_of, tables, new = {}, tables[:0], list(keys)
+            index_of = {**index_of, **{key: len(tables) + number for number, key in enumerate(new)}}
+            tables = np.concatenate([tables, [self._new_table(*key) for key in new]])
+            self._tables[0] = index_of, tables
+        return index_of, tables
 
-    def _new_sheet(self, stretch: int, profile: int, calendar: str | None) -> NDArray[np.float64]:
-        """Active hours passed since the stretch began, at the start of each hour of ``_SHEET_DAYS`` days and at their end."""
-        days = np.datetime64(stretch * _STRETCH_DAYS, "D") + np.arange(_SHEET_DAYS)
+    def _new_table(self, block: int, profile: int, calendar: str | None) -> NDArray[np.float64]:
+        """Active hours passed since the stretch began, at the start of each hour of ``_TABLE_DAYS`` days and at their end."""
+        days = np.datetime64(block * _BLOCK_DAYS, "D") + np.arange(_TABLE_DAYS)
         week = self.profile[profile][
             (24 * ((days.astype(np.int64) + 3) % 7))[:, None] + np.arange(24)
         ]
@@ -168,87 +179,95 @@ class Activity:
         week[
             is_holiday(
                 days,
-                Labels(np.full(len(days), len(names) - 1, dtype=np.int32), names),
+                Categorical(np.full(len(days), len(names) - 1, dtype=np.int32), names),
                 self.holidays,
             )
         ] *= self.holiday_factor
         # Whole multiples of a power of two add up without rounding, whatever day the sheet starts
         # on.
-        rate = np.rint(np.maximum(week, LEAST) * _EXACT).ravel() / _EXACT
+        rate = np.rint(np.maximum(week, MIN_ACTIVITY) * _EXACT).ravel() / _EXACT
         return np.concatenate([[0.0], np.cumsum(rate)])
 
 
 @dataclass(frozen=True, eq=False)
-class Clocks:
-    """Clocks of N rows: ``start`` (N,), in microseconds, points into a table of active hours ``passed`` hour by hour.
+class ActiveTimeIndex:
+    """Clocks of N rows: ``start`` (N,), in microseconds, points into a table of active hours ``cumulative_active_hours`` hour by hour.
 
     ``promise`` (N,) points to where the promised day begins, and is empty where that is not seen.
     """
 
-    passed: NDArray[np.float64]
+    cumulative_active_hours: NDArray[np.float64]
     start: NDArray[np.int64]
     promise: NDArray[np.int64]
 
 
 @njit(cache=True)
-def active_hours(passed, at):  # type: ignore[no-untyped-def]  # compiled
+def active_hours(cumulative_active_hours, at):  # type: ignore[no-untyped-def]  # compiled
     """Active hours that the table shows at a position in microseconds."""
-    hour = at // MICROSECONDS_AN_HOUR
-    return passed[hour] + (at - hour * MICROSECONDS_AN_HOUR) / MICROSECONDS_AN_HOUR * (
-        passed[hour + 1] - passed[hour]
+    hour = at // MICROSECONDS_PER_HOUR
+    return cumulative_active_hours[hour] + (
+        at - hour * MICROSECONDS_PER_HOUR
+    ) / MICROSECONDS_PER_HOUR * (cumulative_active_hours[hour + 1] - cumulative_active_hours[hour])
+
+
+@njit(cache=True)
+def active_hours_near_promise(cumulative_active_hours, first, last, promise, number):  # type: ignore[no-untyped-def]  # compiled
+    """Active hours from ``first`` to ``last`` on the clock that are of the day ``NEAR_PROMISE[number]``, where the promised one begins at ``promise``."""
+    begins = promise + (number + _FIRST_NEAR_PROMISE_DAY) * _DAY
+    start, end = max(first, begins), min(last, begins + _DAY)
+    return (
+        active_hours(cumulative_active_hours, end) - active_hours(cumulative_active_hours, start)
+        if start < end
+        else 0.0
     )
 
 
 @njit(cache=True)
-def active_hours_near_promise(passed, first, last, promise, number):  # type: ignore[no-untyped-def]  # compiled
-    """Active hours from ``first`` to ``last`` on the clock that are of the day ``NEAR_PROMISE[number]``, where the promised one begins at ``promise``."""
-    begins = promise + (number + _FIRST_NEAR) * _DAY
-    start, end = max(first, begins), min(last, begins + _DAY)
-    return active_hours(passed, end) - active_hours(passed, start) if start < end else 0.0
-
-
-@njit(cache=True)
-def exposure_near_promise(passed, start, promise, steps):  # type: ignore[no-untyped-def]  # compiled
+def exposure_near_promise(cumulative_active_hours, start, promise, steps):  # type: ignore[no-untyped-def]  # compiled
     """The same (N, K - 1, P) between steps (N, K), in microseconds from the row's start on its clock, on each of the P days."""
-    result = np.zeros((len(start), steps.shape[1] - 1, _NEAR))
+    result = np.zeros((len(start), steps.shape[1] - 1, _NEAR_PROMISE_DAYS))
     for i in range(len(start)):
         for k in range(steps.shape[1] - 1):
-            for number in range(_NEAR):
+            for number in range(_NEAR_PROMISE_DAYS):
                 result[i, k, number] = active_hours_near_promise(
-                    passed, start[i] + steps[i, k], start[i] + steps[i, k + 1], promise[i], number
+                    cumulative_active_hours,
+                    start[i] + steps[i, k],
+                    start[i] + steps[i, k + 1],
+                    promise[i],
+                    number,
                 )
     return result
 
 
 @njit(cache=True)
-def _elapsed(passed, start, steps):  # type: ignore[no-untyped-def]  # compiled
+def _elapsed(cumulative_active_hours, start, steps):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty(steps.shape)
     for i in range(steps.shape[0]):
-        begun = active_hours(passed, start[i])
+        begun = active_hours(cumulative_active_hours, start[i])
         for k in range(steps.shape[1]):
-            result[i, k] = active_hours(passed, start[i] + steps[i, k]) - begun
+            result[i, k] = active_hours(cumulative_active_hours, start[i] + steps[i, k]) - begun
     return result
 
 
 def _promise_starts(
-    features: Features, start: NDArray[np.int64], on_sheet: NDArray[np.int64]
+    features: Features, start: NDArray[np.int64], position: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Where the promised day begins, (N,), on clocks that show ``on_sheet`` (N,) at the local time ``start`` (N,)."""
+    """Where the promised day begins, (N,), on clocks that show ``position`` (N,) at the local time ``start`` (N,)."""
     day = promised_day(features)
-    return np.where(np.isnat(day), _NEVER, day.astype(np.int64) * _DAY - start + on_sheet)
+    return np.where(np.isnat(day), _NO_PROMISE, day.astype(np.int64) * _DAY - start + position)
 
 
 def promised_day(features: Features) -> NDArray[np.datetime64]:
     """The promised local day, (N,); NaT without a promise."""
-    left = features.numbers[PROMISE_COLUMN]
-    known = np.where(np.isnan(left), 0.0, left)
+    days_to_promise = features.numbers[PROMISE_COLUMN]
+    filled = np.where(np.isnan(days_to_promise), 0.0, days_to_promise)
     # A step of daylight saving until then moves it by an hour; the nearest midnight is meant.
-    noon = features.local_as_of + np.rint((known + 0.5) * _DAY).astype("timedelta64[us]")
-    return np.where(np.isnan(left), np.datetime64("NaT"), noon.astype("datetime64[D]"))
+    noon = features.local_as_of + np.rint((filled + 0.5) * _DAY).astype("timedelta64[us]")
+    return np.where(np.isnan(days_to_promise), np.datetime64("NaT"), noon.astype("datetime64[D]"))
 
 
 def is_holiday(
-    dates: NDArray[np.datetime64], calendar: Labels, holidays: Holidays
+    dates: NDArray[np.datetime64], calendar: Categorical, holidays: HolidayCalendar
 ) -> NDArray[np.bool_]:
     """Whether each local date is a holiday in its ``country-region``, shape (N,)."""
     result = np.zeros(len(dates), dtype=bool)
@@ -268,31 +287,36 @@ def is_holiday(
 
 def _hour_of_week(local: NDArray[np.datetime64]) -> NDArray[np.int64]:
     # 1970-01-01 was a Thursday, three days after a Monday.
-    return (local.astype("datetime64[h]").astype(np.int64) + 3 * 24) % HOURS_A_WEEK
+    return (local.astype("datetime64[h]").astype(np.int64) + 3 * 24) % HOURS_PER_WEEK
 
 
 def _profile(counts: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.maximum(counts / counts.mean(), LEAST)
+    return np.maximum(counts / counts.mean(), MIN_ACTIVITY)
 
 
-def _holiday_factor(dates: NDArray[np.datetime64], calendar: Labels, calendars: Holidays) -> float:
+def _holiday_factor(
+    dates: NDArray[np.datetime64], calendar: Categorical, calendars: HolidayCalendar
+) -> float:
     """Deliveries on holidays over those of the same weekday a week before and after, holidays without any included."""
-    seen = usual = 0.0
+    on_holidays = on_normal_days = 0.0
     for code in np.unique(calendar.codes[calendar.codes >= 0]):
-        own = dates[calendar.codes == code]
-        first, last = own.min(), own.max()
-        daily = np.bincount((own - first).astype(np.int64))
+        local_dates = dates[calendar.codes == code]
+        first, last = local_dates.min(), local_dates.max()
+        daily = np.bincount((local_dates - first).astype(np.int64))
         days = np.arange(first + 7, last - 6)
         holidays = (
             days[
                 is_holiday(
                     days,
-                    Labels(np.zeros(len(days), dtype=np.int32), (calendar.names[code],)),
+                    Categorical(np.zeros(len(days), dtype=np.int32), (calendar.names[code],)),
                     calendars,
                 )
             ]
             - first
         ).astype(np.int64)
-        seen += daily[holidays].sum()
-        usual += (daily[holidays - 7] + daily[holidays + 7]).sum() / 2
-    return float((seen + HOLIDAY_GUESS * HOLIDAY_WEIGHT) / (usual + HOLIDAY_WEIGHT))
+        on_holidays += daily[holidays].sum()
+        on_normal_days += (daily[holidays - 7] + daily[holidays + 7]).sum() / 2
+    return float(
+        (on_holidays + HOLIDAY_PRIOR_FACTOR * HOLIDAY_PRIOR_WEIGHT)
+        / (on_normal_days + HOLIDAY_PRIOR_WEIGHT)
+    )

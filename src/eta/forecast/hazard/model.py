@@ -23,35 +23,40 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import DAY
 from eta.curves import Curves
 from eta.domain.errors import InvalidValue, NotFitted
 from eta.forecast.base import HORIZON_DAYS, Arrays, Estimator
 from eta.forecast.design_matrix import Design, log_time_left
 from eta.forecast.drift.estimate import (
+    AGE_CLASSES,
     AGE_EDGES,
-    AGES,
-    AGING,
-    DECAY_A_DAY,
+    AGE_TRANSITION_WEIGHT,
+    DAILY_DECAY,
     DRIFT_LABELS,
-    WATCH_HOURS,
+    EXPECTATION_HOURS,
+    DailyExpectation,
     Drift,
-    Watch,
 )
 from eta.forecast.hazard.active_hours import (
-    MICROSECONDS_AN_HOUR,
+    MICROSECONDS_PER_HOUR,
     NEAR_PROMISE,
-    Activity,
+    ActivityProfile,
     exposure_near_promise,
     promised_day,
 )
-from eta.forecast.hazard.non_arrival import NeverShare
-from eta.forecast.hazard.recalibration import STAGES, Calibration, Passed, stages
+from eta.forecast.hazard.non_arrival import NonArrival
+from eta.forecast.hazard.recalibration import (
+    STAGES,
+    CumulativeHazardInterval,
+    Recalibration,
+    stages,
+)
 from eta.forecast.hazard.serialization import encoder_arrays, encoder_from_arrays
 from eta.forecast.hazard.trees import Forest, cumulative_hazards, fit_leaves
 from eta.journey.examples import Examples
-from eta.journey.features import LABEL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
+from eta.journey.features import CATEGORICAL_COLUMNS, NUMBER_COLUMNS, PROMISE_COLUMN, Features
 from eta.journey.snapshots import Snapshots
 
 #: Edges of the hazard's bins, in hours from ``as_of``; before them is the bin of those that have
@@ -71,10 +76,10 @@ KNOTS_HOURS = np.concatenate(
 
 #: Examples of each stage from which the shape of the fitted laws is learned, and arrivals' worth of
 #: trust, in each stretch of it, that it is right.
-MOST_IN_SAMPLE, IN_SAMPLE_PRIOR = 12_000, 50.0
+MAX_IN_SAMPLE, IN_SAMPLE_PRIOR = 12_000, 50.0
 
 #: The stages of which that is done.
-SHAPED = tuple(
+IN_SAMPLE_STAGES = tuple(
     number for number, stage in enumerate(STAGES) if not stage.startswith("before_handover")
 )
 
@@ -101,7 +106,7 @@ class HazardModel(Estimator):
     refits_daily: ClassVar[bool] = False
     #: Which days are holidays; the shop's own calendar, so none of the parameters that a version
     #: keeps.
-    holidays: Holidays = LIBRARY
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS
 
     def __init__(
         self,
@@ -116,8 +121,8 @@ class HazardModel(Estimator):
         smoothing_bins: float = 0.7,
         label_prior: float = 20.0,
         uses_promise: bool = False,
-        follows_drift: bool = True,
-        keeps_censored: bool = True,
+        tracks_drift: bool = True,
+        includes_censored: bool = True,
         seed: int = 0,
     ) -> None:
         self.trees = trees
@@ -130,8 +135,8 @@ class HazardModel(Estimator):
         self.smoothing_bins = smoothing_bins
         self.label_prior = label_prior
         self.uses_promise = uses_promise
-        self.follows_drift = follows_drift
-        self.keeps_censored = keeps_censored
+        self.tracks_drift = tracks_drift
+        self.includes_censored = includes_censored
         self.seed = seed
 
     def fit(self, examples: Examples) -> Self:
@@ -142,20 +147,27 @@ class HazardModel(Estimator):
             NothingToLearn: if no parcel that was seen at its purchase arrived.
         """
         self._check_parameters()
-        kept = examples if self.keeps_censored else examples.take(np.flatnonzero(examples.arrived))
-        self.design_, rows = Design.learn(kept, self.label_prior, columns=self._columns())
-        self.activity_ = Activity.learn(kept, holidays=self.holidays)
-        self.drift_, self.never_share_ = Drift.none(), NeverShare.as_told()
-        self.in_sample_, self.calibration_ = Calibration.none(), Calibration.none()
-        self.forest_ = self._grow(rows, log_time_left(kept))
-        exposure, last_bin, arrives_in = self._exposure(kept)
+        included = (
+            examples
+            if self.includes_censored
+            else examples.take(np.flatnonzero(examples.event_observed))
+        )
+        self.design_, rows = Design.fit(included, self.label_prior, columns=self._columns())
+        self.activity_ = ActivityProfile.fit(included, holidays=self.holidays)
+        self.drift_, self.non_arrival_ = Drift.identity(), NonArrival.identity()
+        self.in_sample_recalibration_, self.recalibration_ = (
+            Recalibration.identity(),
+            Recalibration.identity(),
+        )
+        self.forest_ = self._grow(rows, log_time_left(included))
+        exposure, last_bin, arrives_in = self._exposure(included)
         arrivals = np.bincount(arrives_in[arrives_in >= 0], minlength=exposure.shape[1])
         # Half an arrival in a thousand active hours keeps a bin that nobody reached finite.
         self.base_ = np.log(
             (arrivals + 0.5) / (exposure.sum(axis=0, dtype=np.float64) + 1000.0)
         ).astype(np.float32)
         self.values_ = fit_leaves(
-            np.tile(self.base_, (len(kept), 1)),
+            np.tile(self.base_, (len(included), 1)),
             self.forest_.leaves(rows),
             self.forest_.leaf_count,
             exposure,
@@ -167,10 +179,10 @@ class HazardModel(Estimator):
             self.ridge,
             self.cap,
         )
-        self._calibrate_in_sample(kept)
+        self._recalibrate_in_sample(included)
         return self
 
-    def observing(self, holidays: Holidays) -> Self:
+    def with_holidays(self, holidays: HolidayCalendar) -> Self:
         """The model itself, which from now on learns and forecasts with these holidays."""
         self.holidays = holidays
         if hasattr(self, "activity_"):
@@ -185,60 +197,63 @@ class HazardModel(Estimator):
         """
         if not hasattr(self, "values_"):
             raise NotFitted()
-        return self._curves(self._drifting(features), stages(features))
+        return self._curves(self._drifted_hazards(features), stages(features))
 
-    def watch(self, snapshots: Snapshots, end: np.datetime64) -> Watch:
+    def expected_arrivals(self, snapshots: Snapshots, end: np.datetime64) -> DailyExpectation:
         """What is expected, without drift and calibrations, of parcels open at one moment, until ``end`` (UTC), a day later."""
         features = snapshots.features
-        labels = self.design_.valued(features)
-        hazards = self._hazards(features, labels, WATCH_HOURS, np.zeros((len(features), len(AGES))))
-        elapsed, usual = self._open_for(features, labels)
-        age = (elapsed[:, None] >= usual[:, None] * AGE_EDGES).sum(axis=1)
-        start = snapshots.moments.as_of[0] if len(snapshots) else end
-        return Watch(
+        categoricals = self.design_.encode_labels(features)
+        hazards = self._hazards(
+            features, categoricals, EXPECTATION_HOURS, np.zeros((len(features), len(AGE_CLASSES)))
+        )
+        elapsed, expected = self._elapsed_and_expected(features, categoricals)
+        age = (elapsed[:, None] >= expected[:, None] * AGE_EDGES).sum(axis=1)
+        start = snapshots.pairs.as_of[0] if len(snapshots) else end
+        return DailyExpectation(
             start,
             end,
-            snapshots.moments.row,
+            snapshots.pairs.row,
             age,
-            {column: features.labels[column] for column in DRIFT_LABELS},
+            {column: features.categoricals[column] for column in DRIFT_LABELS},
             hazards,
         )
 
-    def _open_for(
+    def _elapsed_and_expected(
         self, features: Features, labels: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Hours, (N,), that each parcel has been open, and those, at least one, that one of its service on its lane usually takes.
 
         Where either is not known, NaN, a parcel is as fresh as any.
         """
-        usual_days = np.expm1(labels[:, LABEL_COLUMNS.index("service_lane")])
-        return features.numbers["order_elapsed_days"] * 24.0, np.maximum(usual_days * 24.0, 1.0)
+        expected_days = np.expm1(labels[:, CATEGORICAL_COLUMNS.index("service_lane")])
+        return features.numbers["order_elapsed_days"] * 24.0, np.maximum(expected_days * 24.0, 1.0)
 
-    def _drifting(self, features: Features) -> NDArray[np.float64]:
+    def _drifted_hazards(self, features: Features) -> NDArray[np.float64]:
         """Hazards (N, K) summed up to ``KNOTS_HOURS``, as learned and as fast as the network runs these days."""
         return self._hazards(
             features,
-            self.design_.valued(features),
+            self.design_.encode_labels(features),
             KNOTS_HOURS,
-            self.drift_.of(features.labels, features.local_as_of),
+            self.drift_.at(features.categoricals, features.local_as_of),
         )
 
     def _curves(self, hazards: NDArray[np.float64], stage: NDArray[np.int64]) -> Curves:
         """The laws of hazards (N, K) at the stages (N,), as they count."""
-        counted = self.calibration_.of(
-            self.in_sample_.of(self.never_share_.of(hazards, stage), stage), stage
+        recalibrated = self.recalibration_.apply(
+            self.in_sample_recalibration_.apply(self.non_arrival_.apply(hazards, stage), stage),
+            stage,
         )
-        return Curves.on_grid(KNOTS_HOURS, -np.expm1(-counted))
+        return Curves.from_grid(KNOTS_HOURS, -np.expm1(-recalibrated))
 
     def _hazards(
         self,
         features: Features,
         labels: NDArray[np.float64],
         hours: NDArray[np.float64],
-        theta: NDArray[np.float64],
+        log_rate_ratio: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Hazards (N, K) summed up to ``hours`` (K,), which start at 0, with drift theta (N, A)."""
-        clocks = self.activity_.clocks(features, sees_promise=self.uses_promise)
+        """Hazards (N, K) summed up to ``duration_hours`` (K,), which start at 0, with drift theta (N, A)."""
+        time_index = self.activity_.time_index(features, sees_promise=self.uses_promise)
         middle = (hours[1:] + hours[:-1]) / 2.0
         return cumulative_hazards(
             self.forest_.arrays,
@@ -246,14 +261,14 @@ class HazardModel(Estimator):
             self.base_,
             self.values_,
             np.searchsorted(BIN_EDGES_HOURS, hours[1:], side="left"),
-            (clocks.passed, clocks.start, clocks.promise),
-            np.rint(hours[1:] * MICROSECONDS_AN_HOUR).astype(np.int64),
-            theta,
+            (time_index.cumulative_active_hours, time_index.start, time_index.promise),
+            np.rint(hours[1:] * MICROSECONDS_PER_HOUR).astype(np.int64),
+            log_rate_ratio,
             middle,
-            DECAY_A_DAY[:, None] ** (middle / 24.0),
-            self._open_for(features, labels),
+            DAILY_DECAY[:, None] ** (middle / 24.0),
+            self._elapsed_and_expected(features, labels),
             np.array(AGE_EDGES),
-            AGING,
+            AGE_TRANSITION_WEIGHT,
         )
 
     def to_arrays(self) -> Arrays:
@@ -267,15 +282,15 @@ class HazardModel(Estimator):
             "activity.profile": self.activity_.profile,
             "activity.holiday_factor": np.array(self.activity_.holiday_factor),
         }
-        calibrations = {
-            "never_share": self.never_share_.lines,
-            "in_sample": self.in_sample_.slopes,
-            "calibration": self.calibration_.slopes,
+        recalibrations = {
+            "non_arrival": self.non_arrival_.coefficients,
+            "in_sample": self.in_sample_recalibration_.slopes,
+            "recalibration": self.recalibration_.slopes,
         }
         return {
             "base": self.base_,
             "values": self.values_,
-            **calibrations,
+            **recalibrations,
             **forest,
             **activity,
             **labels,
@@ -287,11 +302,11 @@ class HazardModel(Estimator):
         Raises:
             ModelCorrupted: if that is of other stages than ours.
         """
-        self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.none()
-        self.in_sample_, self.calibration_ = (
-            Calibration.of_slopes(arrays[name]) for name in ("in_sample", "calibration")
+        self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.identity()
+        self.in_sample_recalibration_, self.recalibration_ = (
+            Recalibration.from_slopes(arrays[name]) for name in ("in_sample", "recalibration")
         )
-        self.never_share_ = NeverShare.of_lines(arrays["never_share"])
+        self.non_arrival_ = NonArrival.from_coefficients(arrays["non_arrival"])
         self.forest_ = Forest(
             **{
                 name.removeprefix("forest."): values
@@ -299,7 +314,7 @@ class HazardModel(Estimator):
                 if name.startswith("forest.")
             }
         )
-        self.activity_ = Activity(
+        self.activity_ = ActivityProfile(
             tuple(str(name) for name in arrays["activity.carriers"]),
             arrays["activity.profile"],
             float(arrays["activity.holiday_factor"]),
@@ -353,18 +368,18 @@ class HazardModel(Estimator):
         }
         # Best thresholds first, then random ones: trees that differ more from each other make a
         # better mean (Geurts et al. 2006).
-        known = lightgbm.Dataset(rows, label=time_left, free_raw_data=False)
-        booster = lightgbm.train(parameters, known, num_boost_round=(self.trees + 1) // 2)
+        dataset = lightgbm.Dataset(rows, label=time_left, free_raw_data=False)
+        booster = lightgbm.train(parameters, dataset, num_boost_round=(self.trees + 1) // 2)
         if self.trees > 1:
             booster = lightgbm.train(
                 {**parameters, "extra_trees": True},
-                known,
+                dataset,
                 num_boost_round=self.trees // 2,
                 init_model=booster,
             )
         return Forest.from_lightgbm(booster.dump_model())
 
-    def _calibrate_in_sample(self, examples: Examples) -> None:
+    def _recalibrate_in_sample(self, examples: Examples) -> None:
         """Leaves that are smoothed and shrunk end short of the shape that parcels show: what is left is learned apart, stage by stage.
 
         So is how far laws may be apart in the share that never arrives. But for parcels that wait
@@ -373,40 +388,48 @@ class HazardModel(Estimator):
         """
         stage, random = stages(examples.features), np.random.default_rng(self.seed)
         rows = np.concatenate(
-            [random.permutation(np.flatnonzero(stage == each))[:MOST_IN_SAMPLE] for each in SHAPED]
+            [
+                random.permutation(np.flatnonzero(stage == number))[:MAX_IN_SAMPLE]
+                for number in IN_SAMPLE_STAGES
+            ]
         )
         sample, stage = examples.take(rows), stage[rows]
-        hazards = self._drifting(sample.features)
+        hazards = self._drifted_hazards(sample.features)
 
-        def passed() -> Passed:
-            return Passed.of(
-                self._curves(hazards, stage), sample.features, sample.hours, sample.arrived
+        def intervals() -> CumulativeHazardInterval:
+            return CumulativeHazardInterval.from_curves(
+                self._curves(hazards, stage),
+                sample.features,
+                sample.duration_hours,
+                sample.event_observed,
             )
 
-        self.never_share_ = NeverShare.learn(hazards[:, -1], passed())
-        self.in_sample_ = Calibration.learn(passed(), IN_SAMPLE_PRIOR)
+        self.non_arrival_ = NonArrival.fit(hazards[:, -1], intervals())
+        self.in_sample_recalibration_ = Recalibration.fit(intervals(), IN_SAMPLE_PRIOR)
 
     def _exposure(
         self, examples: Examples
     ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
         """Active hours at risk in each bin (M, B), the last bin (M,) at risk but for those near the promise, and that of the arrival, -1 without one."""
-        until = np.minimum(examples.hours, BIN_EDGES_HOURS[-1])
+        until = np.minimum(examples.duration_hours, BIN_EDGES_HOURS[-1])
         edges = np.minimum(BIN_EDGES_HOURS, until[:, None])
         exposure = np.diff(
             self.activity_.elapsed(examples.features, edges), axis=1, prepend=-1.0
         ).astype(np.float32)
         # When within the first bin, which has no clock, is not known: half of it (the actuarial
         # life table).
-        exposure[examples.arrived & (until <= 0.0), 0] = 0.5
+        exposure[examples.event_observed & (until <= 0.0), 0] = 0.5
         last_bin = np.searchsorted(BIN_EDGES_HOURS, until, side="left").astype(np.int32)
         arrives_in = np.where(
-            examples.arrived & (examples.hours <= BIN_EDGES_HOURS[-1]), last_bin, -1
+            examples.event_observed & (examples.duration_hours <= BIN_EDGES_HOURS[-1]), last_bin, -1
         ).astype(np.int32)
         if not self.uses_promise:
             return exposure, last_bin, arrives_in
-        steps = np.rint(edges * MICROSECONDS_AN_HOUR).astype(np.int64)
-        clocks = self.activity_.clocks(examples.features, sees_promise=True)
-        near = exposure_near_promise(clocks.passed, clocks.start, clocks.promise, steps)
+        steps = np.rint(edges * MICROSECONDS_PER_HOUR).astype(np.int64)
+        time_index = self.activity_.time_index(examples.features, sees_promise=True)
+        near = exposure_near_promise(
+            time_index.cumulative_active_hours, time_index.start, time_index.promise, steps
+        )
         exposure[:, 1:] = np.maximum(exposure[:, 1:] - near.sum(axis=2), 0.0)
         arrives_on = (
             examples.features.local_as_of + steps[:, -1].astype("timedelta64[us]")

@@ -20,88 +20,95 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.domain.errors import ModelCorrupted
-from eta.forecast.hazard.recalibration import STAGES, Passed
+from eta.forecast.hazard.recalibration import STAGES, CumulativeHazardInterval
 
 #: What holds a slope at 1: as much as 1,000 parcels whose shares of about a hundredth differ by one
 #: logit.
 PRIOR = 10.0
-ROUNDS = 25
+EM_ITERATIONS = 25
 
 #: An H at the end beyond which nobody is expected to be left: no logit is larger, nor its opposite.
-_MOST, _LEAST = 30.0, 1e-9
+_MAX_LOGIT, _EPSILON = 30.0, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class NeverShare:
+class NonArrival:
     """Intercept and slope of the logit of the share, as a line of that of the law itself, (stages, 2)."""
 
-    lines: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
 
     @classmethod
-    def as_told(cls) -> Self:
+    def identity(cls) -> Self:
         """The laws as they are."""
         return cls(np.tile([0.0, 1.0], (len(STAGES), 1)))
 
     @classmethod
-    def of_lines(cls, lines: NDArray[np.float64]) -> Self:
+    def from_coefficients(cls, coefficients: NDArray[np.float64]) -> Self:
         """What was kept.
 
         Raises:
             ModelCorrupted: if it is of other stages than ours.
         """
-        if lines.shape != (len(STAGES), 2):
+        if coefficients.shape != (len(STAGES), 2):
             raise ModelCorrupted(
                 "the share that never arrives is of other stages than ours; train the model again"
             )
-        return cls(lines)
+        return cls(coefficients)
 
     @classmethod
-    def learn(cls, end: NDArray[np.float64], passed: Passed) -> Self:
+    def fit(cls, end: NDArray[np.float64], intervals: CumulativeHazardInterval) -> Self:
         """From the H, (N,), at the end of laws, and what parcels passed of it."""
-        lines = cls.as_told().lines
+        coefficients = cls.identity().coefficients
         for number in range(len(STAGES)):
-            own = np.flatnonzero(passed.stage == number)
-            intercept, slope = _line(end[own], passed.take(own)) if len(own) else lines[number]
+            rows = np.flatnonzero(intervals.stage == number)
+            intercept, slope = (
+                _fit_line(end[rows], intervals.take(rows)) if len(rows) else coefficients[number]
+            )
             if slope < 1.0:
-                lines[number] = intercept, slope
-        return cls(lines)
+                coefficients[number] = intercept, slope
+        return cls(coefficients)
 
-    def of(self, hazards: NDArray[np.float64], stage: NDArray[np.integer]) -> NDArray[np.float64]:
+    def apply(
+        self, hazards: NDArray[np.float64], stage: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
         """H (N, K) at the stages (N,) with the share as it counts; the last of each row is its end."""
-        intercept, slope = self.lines[stage].T
+        intercept, slope = self.coefficients[stage].T
         is_moved = (intercept != 0.0) | (slope != 1.0)
         return np.asarray(
-            _with_share(hazards, _chance(intercept + slope * _logit(hazards[:, -1])), is_moved)
+            _with_share(hazards, _logistic(intercept + slope * _logit(hazards[:, -1])), is_moved)
         )
 
 
-def _line(end: NDArray[np.float64], passed: Passed) -> tuple[float, float]:
+def _fit_line(end: NDArray[np.float64], intervals: CumulativeHazardInterval) -> tuple[float, float]:
     """Intercept and slope, not below 0: a Newton step of the logistic regression a round."""
     logit = _logit(end)
     middle = logit.mean()
-    known = np.column_stack([np.ones(len(logit)), logit - middle])
+    predictors = np.column_stack([np.ones(len(logit)), logit - middle])
     # Of those that arrive, how many come later than a parcel has been open for.
-    later = 1.0 - np.expm1(-np.minimum(passed.until, end)) / np.minimum(np.expm1(-end), -_LEAST)
-    line, held = np.array([middle, 1.0]), np.diag([0.0, PRIOR])
-    for _ in range(ROUNDS):
-        share = _chance(known @ line)
+    later = 1.0 - np.expm1(-np.minimum(intervals.upper, end)) / np.minimum(
+        np.expm1(-end), -_EPSILON
+    )
+    line, penalty = np.array([middle, 1.0]), np.diag([0.0, PRIOR])
+    for _ in range(EM_ITERATIONS):
+        share = _logistic(predictors @ line)
         never = np.where(
-            passed.arrived, 0.0, share / np.maximum(share + (1.0 - share) * later, _LEAST)
+            intervals.arrived, 0.0, share / np.maximum(share + (1.0 - share) * later, _EPSILON)
         )
-        curvature = (known.T * (share * (1.0 - share))) @ known + held
+        curvature = (predictors.T * (share * (1.0 - share))) @ predictors + penalty
         step = np.linalg.solve(
-            curvature + _LEAST * np.eye(2), known.T @ (never - share) - held @ (line - [0.0, 1.0])
+            curvature + _EPSILON * np.eye(2),
+            predictors.T @ (never - share) - penalty @ (line - [0.0, 1.0]),
         )
-        line = np.maximum(line + np.clip(step, -1.0, 1.0), [-_MOST, 0.0])
+        line = np.maximum(line + np.clip(step, -1.0, 1.0), [-_MAX_LOGIT, 0.0])
     return float(line[0] - line[1] * middle), float(line[1])
 
 
 def _logit(end: NDArray[np.float64]) -> NDArray[np.float64]:
     """The logit of the share exp(-H) that an H (N,) leaves."""
-    return np.asarray(-np.log(np.expm1(np.clip(end, _LEAST, _MOST))))
+    return np.asarray(-np.log(np.expm1(np.clip(end, _EPSILON, _MAX_LOGIT))))
 
 
-def _chance(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+def _logistic(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1.0 / (1.0 + np.exp(-logit)))
 
 
@@ -111,7 +118,7 @@ def _with_share(hazards, share, is_moved):  # type: ignore[no-untyped-def]  # co
     result = hazards.copy()
     for i in np.flatnonzero(is_moved):
         end = np.exp(-hazards[i, -1])
-        factor = (1.0 - share[i]) / max(1.0 - end, _LEAST)
+        factor = (1.0 - share[i]) / max(1.0 - end, _EPSILON)
         for k in range(hazards.shape[1]):
             result[i, k] = -np.log(share[i] + factor * (np.exp(-hazards[i, k]) - end))
     return result

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.forecast.base import Arrays
-from eta.forecast.target_encoding import LabelMeans
-from eta.journey.features import LABEL_COLUMNS
+from eta.forecast.target_encoding import HierarchicalTargetEncoder
+from eta.journey.features import CATEGORICAL_COLUMNS
 
 
-def encoder_arrays(prefix: str, means: LabelMeans) -> dict[str, NDArray[Any]]:
+def encoder_arrays(prefix: str, means: HierarchicalTargetEncoder) -> dict[str, NDArray[Any]]:
     """The arrays of a target encoder, by name."""
     columns = {
         f"{prefix}.{column}.{part}": np.array(list(values), dtype=kind)
-        for column in LABEL_COLUMNS
+        for column in CATEGORICAL_COLUMNS
         for part, values, kind in (
             ("names", means.counts[column].keys(), np.str_),
             ("sums", means.sums[column].values(), np.float64),
@@ -24,29 +24,29 @@ def encoder_arrays(prefix: str, means: LabelMeans) -> dict[str, NDArray[Any]]:
         )
     }
     return {
-        f"{prefix}_means": np.array([means.means[column] for column in LABEL_COLUMNS]),
+        f"{prefix}_means": np.array([means.means[column] for column in CATEGORICAL_COLUMNS]),
         **columns,
     }
 
 
-def encoder_from_arrays(prefix: str, arrays: Arrays, prior: float) -> LabelMeans:
+def encoder_from_arrays(prefix: str, arrays: Arrays, prior: float) -> HierarchicalTargetEncoder:
     """The target encoder of such arrays."""
     names = {
         column: [str(name) for name in arrays[f"{prefix}.{column}.names"]]
-        for column in LABEL_COLUMNS
+        for column in CATEGORICAL_COLUMNS
     }
     sums, counts = (
         {
             column: dict(
                 zip(names[column], arrays[f"{prefix}.{column}.{part}"].tolist(), strict=True)
             )
-            for column in LABEL_COLUMNS
+            for column in CATEGORICAL_COLUMNS
         }
         for part in ("sums", "counts")
     )
-    return LabelMeans(
+    return HierarchicalTargetEncoder(
         sums,
         counts,
-        dict(zip(LABEL_COLUMNS, arrays[f"{prefix}_means"].tolist(), strict=True)),
+        dict(zip(CATEGORICAL_COLUMNS, arrays[f"{prefix}_means"].tolist(), strict=True)),
         prior,
     )

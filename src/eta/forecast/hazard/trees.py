@@ -23,8 +23,8 @@ from eta.forecast.hazard.active_hours import (
 
 #: Rows that go down a tree side by side: while one waits for memory, the others step.
 _BLOCK = 128
-_NEAR = len(NEAR_PROMISE)
-_LARGEST = float(np.finfo(np.float32).max)
+_NEAR_PROMISE_DAYS = len(NEAR_PROMISE)
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class Forest:
 
 def _rounded_down(value: float) -> np.float32:
     """The largest float32 that is no larger: it parts float32 values alike."""
-    value = min(max(value, -_LARGEST), _LARGEST)
+    value = min(max(value, -_MAX_FLOAT32), _MAX_FLOAT32)
     nearest = np.float32(value)
     return nearest if nearest <= value else np.nextafter(nearest, np.float32(-np.inf))
 
@@ -201,29 +201,29 @@ def cumulative_hazards(  # type: ignore[no-untyped-def]  # compiled
     base,
     values,
     bin_of_step,
-    clocks,
+    time_index,
     steps,
-    theta,
+    log_rate_ratio,
     middle,
     decay,
-    open_for,
+    elapsed_and_expected,
     age_edges,
-    aging,
+    transition_weight,
 ):
     """Hazards (N, K + 1) summed up to each of K steps (in microseconds from the row's start on its clock).
 
     First comes that of having arrived already, exp(base + leaves) of bin 0. The hazard of a step is
     exp(base + leaves) of its bin, times the active hours that pass in it, times exp(theta decay);
     hours of the days ``NEAR_PROMISE`` are of the last bins, one a day, where the clocks show the
-    promise. ``theta`` (N, A) is the row's at each age, ``decay`` (A, K) what is left of it at each
-    step. The share ``aging`` is of the age which the row will have in the ``middle`` (K,) of the
-    step, the rest of its age now: hours open over usual hours, both (N,) in ``open_for``, parted by
+    promise. ``log_rate_ratio`` (N, A) is the row's at each age, ``decay`` (A, K) what is left of it at each
+    step. The share ``transition_weight`` is of the age which the row will have in the ``middle`` (K,) of the
+    step, the rest of its age now: hours open over usual hours, both (N,) in ``elapsed_and_expected``, parted by
     ``age_edges`` (A - 1,).
     """
-    elapsed, usual = open_for
-    passed, start, promise = clocks
+    elapsed, expected_hours = elapsed_and_expected
+    cumulative_active_hours, start, promise = time_index
     trees, leaf, bins = len(forest[0]), forest[-1], len(base)
-    first_near = bins - _NEAR if len(promise) else bins
+    first_near = bins - _NEAR_PROMISE_DAYS if len(promise) else bins
     result = np.empty((len(rows), len(steps) + 1))
     score, at = np.empty((_BLOCK, bins), dtype=np.float32), np.empty(_BLOCK, dtype=np.uint32)
     cells, width = rows.ravel(), np.uint64(rows.shape[1])
@@ -234,42 +234,50 @@ def cumulative_hazards(  # type: ignore[no-untyped-def]  # compiled
         for tree in range(trees):
             _go_down(forest, tree, cells, width, first, count, at)
             for j in range(count):
-                own, added = score[j], values[np.uint32(leaf[at[j]])]
+                score_of_row, added = score[j], values[np.uint32(leaf[at[j]])]
                 for b in range(bins):
-                    own[b] += added[b]
+                    score_of_row[b] += added[b]
         for j in range(count):
-            i, own = first + j, score[j]
+            i, score_of_row = first + j, score[j]
             for b in range(bins):
-                own[b] = np.exp(own[b])
+                score_of_row[b] = np.exp(score_of_row[b])
             drifts = False
-            for age in range(theta.shape[1]):
-                drifts |= theta[i, age] != 0.0
+            for age in range(log_rate_ratio.shape[1]):
+                drifts |= log_rate_ratio[i, age] != 0.0
             now = 0
-            while now < len(age_edges) and elapsed[i] >= age_edges[now] * usual[i]:
+            while now < len(age_edges) and elapsed[i] >= age_edges[now] * expected_hours[i]:
                 now += 1
             age = now
-            before, total = active_hours(passed, start[i]), np.float64(own[0])
+            before, total = (
+                active_hours(cumulative_active_hours, start[i]),
+                np.float64(score_of_row[0]),
+            )
             result[i, 0] = total
             for k in range(len(steps)):
-                after = active_hours(passed, start[i] + steps[k])
+                after = active_hours(cumulative_active_hours, start[i] + steps[k])
                 factor = 1.0
                 if drifts:
                     while (
-                        age < len(age_edges) and elapsed[i] + middle[k] >= age_edges[age] * usual[i]
+                        age < len(age_edges)
+                        and elapsed[i] + middle[k] >= age_edges[age] * expected_hours[i]
                     ):
                         age += 1
                     factor = np.exp(
-                        (1.0 - aging) * theta[i, now] * decay[now, k]
-                        + aging * theta[i, age] * decay[age, k]
+                        (1.0 - transition_weight) * log_rate_ratio[i, now] * decay[now, k]
+                        + transition_weight * log_rate_ratio[i, age] * decay[age, k]
                     )
                 active, begun = after - before, start[i] + (steps[k - 1] if k > 0 else 0)
                 for b in range(first_near, bins):
                     there = active_hours_near_promise(
-                        passed, begun, start[i] + steps[k], promise[i], b - first_near
+                        cumulative_active_hours,
+                        begun,
+                        start[i] + steps[k],
+                        promise[i],
+                        b - first_near,
                     )
-                    total += own[b] * there * factor
+                    total += score_of_row[b] * there * factor
                     active -= there
-                total += own[bin_of_step[k]] * max(active, 0.0) * factor
+                total += score_of_row[bin_of_step[k]] * max(active, 0.0) * factor
                 result[i, k + 1] = total
                 before = after
     return result

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from eta import __version__
 from eta.curves import Curves
 from eta.domain.errors import SourceRejected
-from eta.evaluation.backtest import WARM_UP_MONTHS, Progress, Refit, replay, shops_rate
-from eta.evaluation.model_run import Law
-from eta.evaluation.oracle_comparison import check_truth
+from eta.evaluation.backtest import WARM_UP_MONTHS, Progress, Refit, merchant_on_time_rate, replay
+from eta.evaluation.model_run import CurveSource
+from eta.evaluation.oracle_comparison import compare_with_oracle
 from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
-from eta.journey.state import Moments
+from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
 from eta.simulation.truth import JOURNEYS_FILE, SCENARIO_FILE, Truth
 
@@ -29,41 +29,41 @@ REFERENCE = "eta"
 ORACLE = "oracle"
 
 #: The law given one parcel's scans: how good anyone could be who hears of no other parcel.
-SEEN = "seen"
+SCAN_CONDITIONAL = "scan_conditional"
 
 
-def oracle_of(data: Path, timelines: Timelines) -> dict[str, Law]:
+def oracle_sources(data: Path, timelines: Timelines) -> dict[str, CurveSource]:
     """The oracle, by its name, if ``data`` is a folder of simulated parcels, else nothing.
 
     Raises:
         SourceRejected: if the truth is that of other parcels.
     """
-    known = _truth(data, timelines)
-    if known is None:
+    truth_and_rows = _truth(data, timelines)
+    if truth_and_rows is None:
         return {}
-    truth, rows = known
+    truth, rows = truth_and_rows
 
-    def hidden_law(moments: Moments) -> Curves:
-        return truth.hidden_law(rows[moments.row], moments.as_of)
+    def oracle_curve(moments: AsOfPairs) -> Curves:
+        return truth.oracle_curve(rows[moments.row], moments.as_of)
 
-    return {ORACLE: hidden_law}
+    return {ORACLE: oracle_curve}
 
 
-def seen_law_of(data: Path, timelines: Timelines) -> Law | None:
+def scan_conditional_source(data: Path, timelines: Timelines) -> CurveSource | None:
     """The law given one parcel's scans, if ``data`` is a folder of simulated parcels.
 
     Raises:
         SourceRejected: if the truth is that of other parcels.
     """
-    known = _truth(data, timelines)
-    if known is None:
+    truth_and_rows = _truth(data, timelines)
+    if truth_and_rows is None:
         return None
-    truth, rows = known
+    truth, rows = truth_and_rows
 
-    def seen_law(moments: Moments) -> Curves:
-        return truth.seen_law(rows[moments.row], moments.as_of)
+    def scan_conditional_curve(moments: AsOfPairs) -> Curves:
+        return truth.scan_conditional_curve(rows[moments.row], moments.as_of)
 
-    return seen_law
+    return scan_conditional_curve
 
 
 def _truth(data: Path, timelines: Timelines) -> tuple[Truth, NDArray[np.int64]] | None:
@@ -88,22 +88,22 @@ def backtest_models(
     end: datetime,
     last_day: str,
     refit: Refit,
-    laws: Mapping[str, Law] = MappingProxyType({}),
-    seen_law: Law | None = None,
+    curve_sources: Mapping[str, CurveSource] = MappingProxyType({}),
+    scan_conditional_curve: CurveSource | None = None,
     warm_up_months: int = WARM_UP_MONTHS,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= as_of < end``, both aware midnights, ready for JSON.
 
     Promises are compared at the shop's own on-time rate over the judged days, and chosen on the
-    days before each of them, ``warm_up_months`` before ``start`` included. ``laws`` are judged
+    days before each of them, ``warm_up_months`` before ``start`` included. ``curve_sources`` are judged
     beside the models; where the oracle is one of them, the data are marked as simulated, and all
-    models are compared with its law and with ``seen_law``.
+    models are compared with its law and with ``scan_conditional_curve``.
 
     Raises:
         NothingToLearn: if nothing had arrived before ``start``, or nothing was in flight.
     """
-    promise = shops_rate(timelines, start, end)
+    promise = merchant_on_time_rate(timelines, start, end)
     replayed = replay(
         timelines,
         models,
@@ -111,13 +111,18 @@ def backtest_models(
         end=end,
         refit=refit,
         promise=promise,
-        laws=laws,
+        curve_sources=curve_sources,
         warm_up_months=warm_up_months,
         progress=progress,
     )
-    is_simulated = ORACLE in laws
-    true_laws = {
-        name: law for name, law in ((SEEN, seen_law), (ORACLE, laws.get(ORACLE))) if law is not None
+    is_simulated = ORACLE in curve_sources
+    true_sources = {
+        name: curve_source
+        for name, curve_source in (
+            (SCAN_CONDITIONAL, scan_conditional_curve),
+            (ORACLE, curve_sources.get(ORACLE)),
+        )
+        if curve_source is not None
     }
     return {
         "eta_version": __version__,
@@ -130,5 +135,5 @@ def backtest_models(
         "to": last_day,
         "refit": str(refit),
         **summarise(replayed, reference=REFERENCE, is_simulated=is_simulated),
-        "truth": check_truth(replayed, timelines, true_laws) if is_simulated else None,
+        "truth": compare_with_oracle(replayed, timelines, true_sources) if is_simulated else None,
     }

@@ -15,7 +15,7 @@ from eta.simulation.simulate import Progress, simulate
 from eta.simulation.truth import EVENTS_FILE, SCENARIO_FILE, SHIPMENTS_FILE, parquet
 
 
-def simulate_parcels(
+def simulate_data(
     folder: Path,
     scenario: Scenario,
     *,

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from eta import __version__
-from eta.domain.errors import NothingToLearn
-from eta.evaluation.backtest import WARM_UP_MONTHS, Progress, Refit, replay, shops_rate
+from eta.domain.errors import NoTrainingData
+from eta.evaluation.backtest import WARM_UP_MONTHS, Progress, Refit, merchant_on_time_rate, replay
 from eta.evaluation.confidence_intervals import week_bootstrap
 from eta.forecast.base import ArrivalModel
 from eta.journey.snapshots import PURCHASE
@@ -22,7 +22,7 @@ from eta.promise import PromisePolicy
 SEGMENTS = ("month", "destination_region", "weight_band", "carrier")
 
 #: A segment with fewer orders is left out.
-ENOUGH = 30
+MIN_ORDERS = 30
 _MODEL = "eta"
 
 
@@ -50,9 +50,9 @@ def simulate_promise(
     Raises:
         NothingToLearn: if nothing had arrived before ``start``, or no order can be judged.
     """
-    promise = policy or shops_rate(timelines, start, end)
+    promise = policy or merchant_on_time_rate(timelines, start, end)
     if promise is None:
-        raise NothingToLearn(
+        raise NoTrainingData(
             "no delivered order of those days had a promise; simulate other days, or give a policy"
         )
     replayed = replay(
@@ -95,14 +95,14 @@ def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[s
         & table["shop_days"].notna()
     ]
     if orders.empty:
-        raise NothingToLearn(
+        raise NoTrainingData(
             "no delivered order had a promise, or none was judged before; simulate other days"
         )
     by_segment = [
-        {"segment": segment, "value": str(value), **_figures(own)}
+        {"segment": segment, "value": str(value), **_figures(rows)}
         for segment in SEGMENTS
-        for value, own in orders.groupby(segment, sort=True, observed=True)
-        if len(own) >= ENOUGH
+        for value, rows in orders.groupby(segment, sort=True, observed=True)
+        if len(rows) >= MIN_ORDERS
     ]
     return {
         "total": _figures(orders),
@@ -112,27 +112,27 @@ def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[s
 
 
 def _figures(orders: pd.DataFrame) -> dict[str, Any]:
-    ours, shops, took = (
+    policy_days, shop_days, days_taken = (
         orders[name].to_numpy(dtype=np.float64)
         for name in ("promise_days", "shop_days", "took_days")
     )
     saved = (
-        orders.assign(saved=shops - ours)
+        orders.assign(saved=shop_days - policy_days)
         .groupby("week", observed=True)["saved"]
         .agg(["sum", "count"])
     )
     low, high = week_bootstrap(
         saved["sum"].to_numpy(dtype=np.float64), saved["count"].to_numpy(dtype=np.float64), 0
     )
-    mean = float(shops.mean())
+    mean = float(shop_days.mean())
     return {
         "n": len(orders),
-        "promised_days_mean": float(ours.mean()),
-        "on_time_share": float((took <= ours).mean()),
+        "promised_days_mean": float(policy_days.mean()),
+        "on_time_share": float((days_taken <= policy_days).mean()),
         "shop_promised_days_mean": mean,
-        "shop_on_time_share": float((took <= shops).mean()),
-        "days_saved": float((shops - ours).mean()),
+        "shop_on_time_share": float((days_taken <= shop_days).mean()),
+        "days_saved": float((shop_days - policy_days).mean()),
         "days_saved_low": low,
         "days_saved_high": high,
-        "days_saved_share": float((shops - ours).mean()) / mean if mean else None,
+        "days_saved_share": float((shop_days - policy_days).mean()) / mean if mean else None,
     }

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from eta.forecast.support import LADDER
-from eta.service.scoring.assessment import Answer
+from eta.forecast.support import SUPPORT_LEVELS
+from eta.service.scoring.assessment import Assessment
 
 #: Rungs of parcels that went with the same service on the same lane.
-_OF_THE_SERVICE = LADDER[:2]
+_SAME_SERVICE_LEVELS = SUPPORT_LEVELS[:2]
 
 
 @dataclass(frozen=True)
@@ -31,62 +31,74 @@ class Comparison:
     unseen: tuple[int, ...] = ()
 
 
-def compare_services(answers: Sequence[Answer], prices: Sequence[float | None]) -> Comparison:
+def compare_services(
+    assessments: Sequence[Assessment], prices: Sequence[float | None]
+) -> Comparison:
     """Compares answers about the same lane; those without dates are left out, and prices that are not known beat nothing."""
-    dated = [number for number, answer in enumerate(answers) if answer.estimated_on]
+    dated = [number for number, assessment in enumerate(assessments) if assessment.estimated_on]
     priced = [number for number in dated if prices[number] is not None]
 
     def speed(number: int) -> tuple[date, date]:
-        return answers[number].estimated_on or date.max, answers[number].latest_on or date.max
+        return assessments[number].estimated_on or date.max, assessments[
+            number
+        ].latest_on or date.max
 
     def safety(number: int) -> tuple[float, date, date]:
-        chance = answers[number].wanted_probability
-        return 0.0 if chance is None else -chance, *reversed(speed(number))  # type: ignore[return-value]  # two dates
+        probability = assessments[number].desired_probability
+        return 0.0 if probability is None else -probability, *reversed(speed(number))  # type: ignore[return-value]  # two dates
 
     def price(number: int) -> tuple[float, tuple[date, date]]:
-        own = prices[number]
-        return float("inf") if own is None else own, speed(number)
+        value = prices[number]
+        return float("inf") if value is None else value, speed(number)
 
     return Comparison(
-        _first(dated, speed),
-        _first(dated, safety),
-        _first(priced, price),
+        _argmin(dated, speed),
+        _argmin(dated, safety),
+        _argmin(priced, price),
         tuple(
             (number, other)
             for number in dated
-            if (other := _better(number, dated, answers, prices)) is not None
+            if (other := _dominating(number, dated, assessments, prices)) is not None
         ),
         tuple(
             number
-            for number, answer in enumerate(answers)
-            if len(answers) > 1 and answer.support_level not in _OF_THE_SERVICE
+            for number, assessment in enumerate(assessments)
+            if len(assessments) > 1 and assessment.support_level not in _SAME_SERVICE_LEVELS
         ),
     )
 
 
-def _first(numbers: Sequence[int], key: Callable[[int], Any]) -> int | None:
+def _argmin(numbers: Sequence[int], key: Callable[[int], Any]) -> int | None:
     return min(numbers, key=key) if numbers else None
 
 
-def _better(
-    number: int, dated: Sequence[int], answers: Sequence[Answer], prices: Sequence[float | None]
+def _dominating(
+    number: int,
+    dated: Sequence[int],
+    assessments: Sequence[Assessment],
+    prices: Sequence[float | None],
 ) -> int | None:
     """An answer that is at least as good in all that is known of both, and better in something."""
     for other in dated:
         if (prices[number] is None) != (prices[other] is None):
             continue
-        own, theirs = (_merits(answers[each], prices[each]) for each in (number, other))
-        if own != theirs and all(their <= my for their, my in zip(theirs, own, strict=True)):
+        objectives, other_objectives = (
+            _objectives(assessments[index], prices[index]) for index in (number, other)
+        )
+        if objectives != other_objectives and all(
+            other_value <= value
+            for other_value, value in zip(other_objectives, objectives, strict=True)
+        ):
             return other
     return None
 
 
-def _merits(answer: Answer, price: float | None) -> tuple[Any, ...]:
+def _objectives(assessment: Assessment, price: float | None) -> tuple[Any, ...]:
     """The less, the better."""
-    chance = answer.wanted_probability
+    probability = assessment.desired_probability
     return (
-        answer.estimated_on or date.max,
-        answer.latest_on or date.max,
-        0.0 if chance is None else -chance,
+        assessment.estimated_on or date.max,
+        assessment.latest_on or date.max,
+        0.0 if probability is None else -probability,
         price or 0.0,
     )

@@ -8,25 +8,25 @@ from datetime import date, datetime
 
 import numpy as np
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import microseconds
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError
 from eta.domain.shipment import Place, Shipment
-from eta.model.bundle import Answering, ServedModel
-from eta.service.estimates.hypothetical_shipments import CarrierService, timelines_of
-from eta.service.estimates.order_to_delivery import Warehouse, order_laws
-from eta.service.scoring.assessment import Answer, Terms
+from eta.model.bundle import ModelBundle, Predictor
+from eta.service.estimates.hypothetical_shipments import CarrierService, hypothetical_timelines
+from eta.service.estimates.order_to_delivery import PickupSchedule, order_curves
+from eta.service.scoring.assessment import Assessment, AssessmentOptions
 from eta.service.scoring.score_shipments import score_timelines
 from eta.store.session import Session
 
 
 @dataclass(frozen=True)
-class Quote:
+class Estimate:
     """What is said about one carrier service."""
 
-    answer: Answer
+    assessment: Assessment
     #: The cut-off up to which orders are told the same, aware and in the warehouse's zone; None
     #: where none is declared.
     order_by: datetime | None = None
@@ -35,73 +35,81 @@ class Quote:
     handover_on: date | None = None
     #: The laws of all services that were asked about, as of the order, and which row is that of
     #: this one; None without a model.
-    laws: Curves | None = None
+    curves: Curves | None = None
     row: int = 0
 
     @property
-    def law(self) -> Curves | None:
+    def curve(self) -> Curves | None:
         """The law of the arrival, of one row."""
-        return None if self.laws is None else self.laws.take(np.array([self.row]))
+        return None if self.curves is None else self.curves.take(np.array([self.row]))
 
 
-def quote_delivery(
+def estimate_delivery(
     lane: Shipment,
     services: Sequence[CarrierService],
-    served: Answering | None,
+    served: Predictor | None,
     *,
     policy: DelayPolicy,
-    terms: Terms,
-    warehouse: Warehouse | None = None,
-    holidays: Holidays = LIBRARY,
-) -> list[Quote]:
+    options: AssessmentOptions,
+    pickup_schedule: PickupSchedule | None = None,
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
+) -> list[Estimate]:
     """One quote a carrier service, in the order given, as of ``lane.ordered_at``.
 
     Each is the answer about a shipment whose only scan is its order, with the law of
-    ``order_laws``.
+    ``order_curves``.
 
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    laws = order_laws(lane, services, warehouse, served, holidays) if served else None
-    answers = score_timelines(
-        timelines_of(lane, services),
+    service_curves = (
+        order_curves(lane, services, pickup_schedule, served, holidays) if served else None
+    )
+    assessments = score_timelines(
+        hypothetical_timelines(lane, services),
         served,
         lane.ordered_at,
         policy=policy,
-        terms=terms,
-        curves=laws.curves if laws else None,
+        options=options,
+        curves=service_curves.curves if service_curves else None,
     )
-    if laws is None:
-        return [Quote(answer) for answer in answers]
+    if service_curves is None:
+        return [Estimate(assessment) for assessment in assessments]
     return [
-        Quote(*told, laws.curves, row)
-        for row, told in enumerate(zip(answers, laws.order_by, laws.handover_on, strict=True))
+        Estimate(*fields, service_curves.curves, row)
+        for row, fields in enumerate(
+            zip(assessments, service_curves.order_by, service_curves.handover_on, strict=True)
+        )
     ]
 
 
 @dataclass(frozen=True)
-class Showing:
+class SaveEstimate:
     """An estimate, as JSON, that a tenant shows to a customer."""
 
     tenant: str
     as_of: datetime
     model_version: str | None
-    answer: str
+    response: str
 
 
-def keep_estimates(session: Session, shown: Sequence[Showing]) -> list[str | EtaError]:
+def save_estimates(session: Session, estimates: Sequence[SaveEstimate]) -> list[str | EtaError]:
     """Keeps estimates that are shown; the id of each."""
     ids = list[str | EtaError]()
-    for each in shown:
+    for estimate in estimates:
         estimate_id = session.new_id("est")
         session.add_estimate(
-            each.tenant, estimate_id, microseconds(each.as_of), each.model_version, each.answer
+            estimate.tenant,
+            estimate_id,
+            microseconds(estimate.as_of),
+            estimate.model_version,
+            estimate.response,
         )
         ids.append(estimate_id)
     return ids
 
 
-def smoke_test(served: ServedModel, data_through: datetime) -> None:
+def smoke_test(served: ModelBundle, data_through: datetime) -> None:
     """Makes one estimate, which must not fail; it also loads what the first request would wait for."""
     lane = Shipment(
         shipment_id="trial",
@@ -110,4 +118,6 @@ def smoke_test(served: ServedModel, data_through: datetime) -> None:
         destination=Place(country="AT"),
         ordered_at=data_through,
     )
-    quote_delivery(lane, [CarrierService()], served, policy=DelayPolicy(), terms=Terms())
+    estimate_delivery(
+        lane, [CarrierService()], served, policy=DelayPolicy(), options=AssessmentOptions()
+    )

@@ -10,40 +10,40 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import local_dates, to_instant
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment
-from eta.forecast.order_dependence import all_by, any_by
-from eta.journey.categories import Labels
+from eta.forecast.order_dependence import cdf_of_first, cdf_of_last
+from eta.journey.categories import Categorical
 from eta.local_dates import (
-    chances_of_days,
-    curves_of_days,
+    curves_from_daily_cdf,
+    daily_cdf,
     dates_at,
     probability_by_day,
     window_levels,
 )
-from eta.model.bundle import Answering, ServedModel
-from eta.service.estimates.estimate_delivery import Quote, quote_delivery
+from eta.model.bundle import ModelBundle, Predictor
+from eta.service.estimates.estimate_delivery import Estimate, estimate_delivery
 from eta.service.estimates.hypothetical_shipments import CarrierService
-from eta.service.estimates.order_to_delivery import Warehouse
-from eta.service.scoring.assessment import AnswerCode, Terms
+from eta.service.estimates.order_to_delivery import PickupSchedule
+from eta.service.scoring.assessment import AssessmentCode, AssessmentOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class OrderParcel:
     """Like parcels of an order, each of which travels alone."""
 
     #: One of the parcels; ``ordered_at`` and the destination are those of the order.
     lane: Shipment
     service: CarrierService
-    warehouse: Warehouse | None = None
-    parcels: int = 1
+    pickup_schedule: PickupSchedule | None = None
+    package_count: int = 1
 
 
 @dataclass(frozen=True)
-class End:
+class FirstOrLast:
     """The first or the last parcel; dates are local days at the destination, None beyond the horizon."""
 
     earliest_on: date | None
@@ -52,110 +52,123 @@ class End:
     #: P(arrival on or before ``estimated_on``).
     confidence: float | None
     #: P(arrival on or before the day that somebody wants it by).
-    wanted_probability: float | None
+    desired_probability: float | None
 
 
 @dataclass(frozen=True)
-class OrderQuote:
+class EstimatedOrder:
     """What is said about an order; without ``first`` and ``last``, ``code`` says why."""
 
-    code: AnswerCode
+    code: AssessmentCode
     #: In the order of the pieces.
-    quotes: Sequence[Quote]
-    first: End | None = None
-    last: End | None = None
+    estimates: Sequence[Estimate]
+    first: FirstOrLast | None = None
+    last: FirstOrLast | None = None
     #: Mean over the pairs of parcels, and the pairs from which it was learned; None of a single
     #: parcel, and without a model.
     correlation: float | None = None
-    learned_from_pairs: int | None = None
+    sample_pairs: int | None = None
 
 
-def quote_order(
-    pieces: Sequence[Piece],
-    served: Answering | None,
+def estimate_order(
+    parcels: Sequence[OrderParcel],
+    served: Predictor | None,
     *,
     policy: DelayPolicy,
-    terms: Terms,
-    holidays: Holidays = LIBRARY,
-) -> OrderQuote:
+    options: AssessmentOptions,
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
+) -> EstimatedOrder:
     """The quote of each piece, and those of the first and the last of all their parcels, as of the order.
 
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    quotes = _quotes(pieces, served, policy, terms, holidays)
-    codes = {quote.answer.code for quote in quotes}
+    estimates = _estimates(parcels, served, policy, options, holidays)
+    codes = {estimate.assessment.code for estimate in estimates}
     missing = next(
-        (code for code in (AnswerCode.NO_MODEL, AnswerCode.TOO_LITTLE_SUPPORT) if code in codes),
+        (
+            code
+            for code in (AssessmentCode.NO_MODEL, AssessmentCode.TOO_LITTLE_SUPPORT)
+            if code in codes
+        ),
         None,
     )
     # The lane medians know the parcels of a lane, and not how they go together.
-    if missing or not isinstance(served, ServedModel):
-        return OrderQuote(missing or AnswerCode.NO_MODEL, quotes)
-    instant = np.array([to_instant(pieces[0].lane.ordered_at)])
-    zone = Labels(np.zeros(1, dtype=np.int32), (quotes[0].answer.timezone,))
+    if missing or not isinstance(served, ModelBundle):
+        return EstimatedOrder(missing or AssessmentCode.NO_MODEL, estimates)
+    instant = np.array([to_instant(parcels[0].lane.ordered_at)])
+    zone = Categorical(np.zeros(1, dtype=np.int32), (estimates[0].assessment.timezone,))
     ordered_on = local_dates(instant, zone.codes, zone.names)
-    laws = [law for quote in quotes if (law := quote.law)]
-    days = max(ceil(law.hours[0, -1] / 24.0) for law in laws) + 1
-    chances = np.vstack([chances_of_days(law, instant, ordered_on, days, zone) for law in laws])
-    count, sender = np.array([piece.parcels for piece in pieces]), _senders(pieces)
-    joint = np.stack([made(chances, count, sender, served.pieces) for made in (any_by, all_by)])
+    parcel_curves = [curve for estimate in estimates if (curve := estimate.curve)]
+    days = max(ceil(curve.hours[0, -1] / 24.0) for curve in parcel_curves) + 1
+    cdf = np.vstack([daily_cdf(curve, instant, ordered_on, days, zone) for curve in parcel_curves])
+    count, sender = np.array([parcel.package_count for parcel in parcels]), _senders(parcels)
+    joint = np.stack(
+        [
+            combine(cdf, count, sender, served.arrival_correlation)
+            for combine in (cdf_of_first, cdf_of_last)
+        ]
+    )
     both = np.zeros(2, dtype=np.int64)
-    curves = curves_of_days(
+    curves = curves_from_daily_cdf(
         np.clip(joint, 0.0, 1.0), instant[both], ordered_on[both], zone.take(both)
     )
-    first, last = _ends(curves, instant[both], zone.take(both), terms)
-    found = served.pieces.between(sender, count)
-    return OrderQuote(
-        AnswerCode.OK if last.estimated_on else AnswerCode.MAY_NEVER_ARRIVE,
-        quotes,
+    first, last = _first_and_last(curves, instant[both], zone.take(both), options)
+    correlation_and_pairs = served.arrival_correlation.mean_correlation(sender, count)
+    return EstimatedOrder(
+        AssessmentCode.OK if last.estimated_on else AssessmentCode.MAY_NEVER_ARRIVE,
+        estimates,
         first,
         last,
-        *(found or ()),
+        *(correlation_and_pairs or ()),
     )
 
 
-def _quotes(
-    pieces: Sequence[Piece],
-    served: Answering | None,
+def _estimates(
+    parcels: Sequence[OrderParcel],
+    served: Predictor | None,
     policy: DelayPolicy,
-    terms: Terms,
-    holidays: Holidays,
-) -> list[Quote]:
+    options: AssessmentOptions,
+    holidays: HolidayCalendar,
+) -> list[Estimate]:
     """One quote a piece: those that differ in their service alone are asked about at once."""
-    alike: dict[tuple[Shipment, Warehouse | None], list[int]] = {}
-    for number, piece in enumerate(pieces):
-        alike.setdefault((piece.lane, piece.warehouse), []).append(number)
-    told: dict[int, Quote] = {}
-    for (lane, warehouse), numbers in alike.items():
-        services = [pieces[number].service for number in numbers]
-        found = quote_delivery(
+    groups: dict[tuple[Shipment, PickupSchedule | None], list[int]] = {}
+    for number, parcel in enumerate(parcels):
+        groups.setdefault((parcel.lane, parcel.pickup_schedule), []).append(number)
+    estimate_by_number: dict[int, Estimate] = {}
+    for (lane, pickup_schedule), numbers in groups.items():
+        services = [parcels[number].service for number in numbers]
+        estimates = estimate_delivery(
             lane,
             services,
             served,
             policy=policy,
-            terms=terms,
-            warehouse=warehouse,
+            options=options,
+            pickup_schedule=pickup_schedule,
             holidays=holidays,
         )
-        told |= dict(zip(numbers, found, strict=True))
-    return [told[number] for number in range(len(pieces))]
+        estimate_by_number |= dict(zip(numbers, estimates, strict=True))
+    return [estimate_by_number[number] for number in range(len(parcels))]
 
 
-def _senders(pieces: Sequence[Piece]) -> NDArray[np.int64]:
+def _senders(parcels: Sequence[OrderParcel]) -> NDArray[np.int64]:
     """A number for each origin and carrier, (P,)."""
     keys = [
-        (piece.lane.origin.country, piece.lane.origin.region, piece.service.carrier)
-        for piece in pieces
+        (parcel.lane.origin.country, parcel.lane.origin.region, parcel.service.carrier)
+        for parcel in parcels
     ]
     return np.array([keys.index(key) for key in keys], dtype=np.int64)
 
 
-def _ends(curves: Curves, as_of: NDArray[np.datetime64], zone: Labels, terms: Terms) -> list[End]:
-    dates = dates_at(curves, window_levels(terms.coverage), as_of, zone)
-    wanted_on = np.full(len(curves), np.datetime64(terms.wanted_on, "D"))
-    chances = probability_by_day(curves, as_of, np.column_stack([dates[:, 1], wanted_on]), zone)
+def _first_and_last(
+    curves: Curves, as_of: NDArray[np.datetime64], zone: Categorical, options: AssessmentOptions
+) -> list[FirstOrLast]:
+    dates = dates_at(curves, window_levels(options.coverage), as_of, zone)
+    desired_on = np.full(len(curves), np.datetime64(options.desired_on, "D"))
+    probabilities = probability_by_day(
+        curves, as_of, np.column_stack([dates[:, 1], desired_on]), zone
+    )
     return [
-        End(*days, *(None if np.isnan(chance) else chance for chance in own))
-        for days, own in zip(dates.tolist(), chances.tolist(), strict=True)
+        FirstOrLast(*days, *(None if np.isnan(probability) else probability for probability in row))
+        for days, row in zip(dates.tolist(), probabilities.tolist(), strict=True)
     ]

@@ -10,15 +10,15 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import to_instant, wall_to_instant
 from eta.calendars.working_days import DeliveryDays, WorkingDays
 from eta.calendars.zones import zone_of
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.local_dates import probability_by_day
-from eta.model.bundle import ServedModel
-from eta.service.estimates.hypothetical_shipments import CarrierService, supposed
+from eta.model.bundle import ModelBundle
+from eta.service.estimates.hypothetical_shipments import CarrierService, hypothetical_shipments
 from eta.service.scoring.open_forecasts import forecast_open
 
 #: Days before the wanted one that are looked at.
@@ -38,7 +38,7 @@ class ShipByCode(StrEnum):
 
 
 @dataclass(frozen=True)
-class Chance:
+class HandoverProbability:
     """P(arrival on or before the wanted day) of a hand-over."""
 
     handover_at: datetime
@@ -53,18 +53,18 @@ class ShipBy:
     handover_at: datetime | None
     probability: float | None
     #: Of every day that was looked at, earliest first.
-    chances: Sequence[Chance]
+    probabilities: Sequence[HandoverProbability]
 
 
 def find_ship_by(
     lane: Shipment,
     services: Sequence[CarrierService],
-    served: ServedModel | None,
+    served: ModelBundle | None,
     *,
-    wanted_on: date,
+    desired_on: date,
     level: float,
     handover: time,
-    holidays: Holidays = LIBRARY,
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
 ) -> list[ShipBy]:
     """One answer a carrier service, in the order given, for an order placed at ``lane.ordered_at``.
 
@@ -73,43 +73,49 @@ def find_ship_by(
     up, on those alone. A later one need not have a lower chance: a weekend may lie between. The
     latest with a chance of ``level`` is the answer.
     """
-    moments = _handovers(lane.origin, lane.ordered_at, wanted_on, handover)
+    moments = _handovers(lane.origin, lane.ordered_at, desired_on, handover)
     if served is None or not moments:
         return [
             ShipBy(ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL, None, None, ())
         ] * len(services)
-    delivered_on = [_last_delivery(service, lane, wanted_on, holidays) for service in services]
-    which = np.repeat(np.arange(len(services)), len(moments))
+    delivered_on = [_last_delivery(service, lane, desired_on, holidays) for service in services]
+    service_index = np.repeat(np.arange(len(services)), len(moments))
     at = np.tile(np.array([to_instant(at) for at in moments]), len(services))
-    parcels = supposed(lane, services, which, np.full(len(at), to_instant(lane.ordered_at)), at)
+    parcels = hypothetical_shipments(
+        lane, services, service_index, np.full(len(at), to_instant(lane.ordered_at)), at
+    )
     forecasts = forecast_open(
         parcels.timelines, served, parcels.moments, parcels.states, DelayPolicy()
     )
-    days = np.array(delivered_on, dtype="datetime64[D]")[which, None]
-    chances = probability_by_day(forecasts.curves, at, days, forecasts.zone)[:, 0].reshape(
+    days = np.array(delivered_on, dtype="datetime64[D]")[service_index, None]
+    probabilities = probability_by_day(forecasts.curves, at, days, forecasts.zone)[:, 0].reshape(
         len(services), -1
     )
     supported = np.asarray(forecasts.is_supported.reshape(len(services), -1).all(axis=1)).tolist()
     return [
         _answer(
-            _picked_up(service, lane.origin, zip(moments, own, strict=True), holidays),
+            _picked_up(
+                service, lane.origin, zip(moments, service_probabilities, strict=True), holidays
+            ),
             level,
-            is_supported=enough,
+            is_supported=has_support,
         )
-        for service, own, enough in zip(services, chances.tolist(), supported, strict=True)
+        for service, service_probabilities, has_support in zip(
+            services, probabilities.tolist(), supported, strict=True
+        )
     ]
 
 
 def _last_delivery(
-    service: CarrierService, lane: Shipment, wanted_on: date, holidays: Holidays
+    service: CarrierService, lane: Shipment, desired_on: date, holidays: HolidayCalendar
 ) -> np.datetime64:
     """The last day, up to the wanted one, on which the service delivers."""
-    day = np.array([wanted_on], dtype="datetime64[D]")
+    day = np.array([desired_on], dtype="datetime64[D]")
     weekdays = service.delivery_weekdays
     return (
-        DeliveryDays(lane.destination.country, lane.destination.region, weekdays, holidays).last(
-            day
-        )
+        DeliveryDays(
+            lane.destination.country, lane.destination.region, weekdays, holidays
+        ).on_or_before(day)
         if weekdays
         else day
     )[0]
@@ -118,28 +124,36 @@ def _last_delivery(
 def _picked_up(
     service: CarrierService,
     origin: Place,
-    told: Iterable[tuple[datetime, float]],
-    holidays: Holidays,
-) -> list[Chance]:
+    pairs: Iterable[tuple[datetime, float]],
+    holidays: HolidayCalendar,
+) -> list[HandoverProbability]:
     """The hand-overs of days on which the service picks up."""
-    chances = [Chance(at, chance) for at, chance in told]
+    candidates = [HandoverProbability(at, probability) for at, probability in pairs]
     if service.pickup_weekdays is None:
-        return chances
-    days = np.array([each.handover_at.date() for each in chances], dtype="datetime64[D]")
+        return candidates
+    days = np.array(
+        [candidate.handover_at.date() for candidate in candidates], dtype="datetime64[D]"
+    )
     is_open = (
-        WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays).next(days)
+        WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays).on_or_after(
+            days
+        )
         == days
     )
-    return [chance for chance, wanted in zip(chances, is_open.tolist(), strict=True) if wanted]
+    return [
+        probability
+        for probability, wanted in zip(candidates, is_open.tolist(), strict=True)
+        if wanted
+    ]
 
 
 def _handovers(
-    origin: Place, ordered_at: datetime, wanted_on: date, handover: time
+    origin: Place, ordered_at: datetime, desired_on: date, handover: time
 ) -> list[datetime]:
     zone, _ = zone_of(origin.country, origin.region)
     first = ordered_at.astimezone(ZoneInfo(zone)).date()
     # The origin's clocks may be a day ahead of the destination's.
-    last = wanted_on + timedelta(days=1)
+    last = desired_on + timedelta(days=1)
     days = [last - timedelta(days=back) for back in range(LOOK_BACK_DAYS + 1, -1, -1)]
     moments = [
         wall_to_instant(datetime.combine(day, handover), zone)[0] for day in days if day >= first
@@ -147,10 +161,14 @@ def _handovers(
     return [at for at in moments if at >= ordered_at]
 
 
-def _answer(told: Sequence[Chance], level: float, *, is_supported: bool) -> ShipBy:
+def _answer(
+    probabilities: Sequence[HandoverProbability], level: float, *, is_supported: bool
+) -> ShipBy:
     if not is_supported:
         return ShipBy(ShipByCode.TOO_LITTLE_SUPPORT, None, None, ())
-    enough = [each for each in told if each.probability >= level]
-    if not enough:
-        return ShipBy(ShipByCode.TOO_LATE, None, None, told)
-    return ShipBy(ShipByCode.OK, enough[-1].handover_at, enough[-1].probability, told)
+    sufficient = [candidate for candidate in probabilities if candidate.probability >= level]
+    if not sufficient:
+        return ShipBy(ShipByCode.TOO_LATE, None, None, probabilities)
+    return ShipBy(
+        ShipByCode.OK, sufficient[-1].handover_at, sufficient[-1].probability, probabilities
+    )

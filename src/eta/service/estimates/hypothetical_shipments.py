@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eta.calendars.local_time import Instants, to_instant
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.journey.state import Moments, States, fold
+from eta.journey.state import AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
 
 
@@ -28,28 +28,28 @@ class CarrierService:
 
 
 @dataclass(frozen=True, eq=False)
-class Supposed:
+class HypotheticalShipments:
     """M parcels, each at its last scan; ``timelines`` holds one shipment a service, in their order."""
 
     timelines: Timelines
-    moments: Moments
+    moments: AsOfPairs
     states: States
 
 
-def ordered(shipment: Shipment) -> TrackingEvent:
+def order_event(shipment: Shipment) -> TrackingEvent:
     """The scan that an order itself is: known the moment it is placed."""
     return _scan(shipment, EventCode.ORDER_CREATED)
 
 
-def timelines_of(
+def hypothetical_timelines(
     lane: Shipment, services: Sequence[CarrierService], *, handed_over: bool = False
 ) -> Timelines:
     """One shipment a service, in their order, ordered at ``lane.ordered_at``, and handed over at that moment too where that is asked for."""
-    facts = vars(lane)
+    attributes = vars(lane)
     shipments = [
         Shipment(
             **{
-                **facts,
+                **attributes,
                 "shipment_id": f"{number:06d}",
                 "carrier": service.carrier,
                 "service_level": service.service_level,
@@ -57,27 +57,29 @@ def timelines_of(
         )
         for number, service in enumerate(services)
     ]
-    events = [ordered(shipment) for shipment in shipments]
+    events = [order_event(shipment) for shipment in shipments]
     if handed_over:
         events += [_scan(shipment, EventCode.ACCEPTED) for shipment in shipments]
     return Timelines.from_records(shipments, events)
 
 
-def supposed(
+def hypothetical_shipments(
     lane: Shipment,
     services: Sequence[CarrierService],
-    which: NDArray[np.int64],
+    service_index: NDArray[np.int64],
     ordered_at: Instants,
     handed_over_at: Instants | None = None,
-) -> Supposed:
-    """Parcels of the services ``which`` (M,), ordered and, where that is given, handed over then, (M,) each."""
-    timelines = timelines_of(lane, services, handed_over=handed_over_at is not None)
+) -> HypotheticalShipments:
+    """Parcels of the services ``service_index`` (M,), ordered and, where that is given, handed over then, (M,) each."""
+    timelines = hypothetical_timelines(lane, services, handed_over=handed_over_at is not None)
     # They differ in when they are scanned alone: each service is folded once.
-    states = fold(timelines, Moments.all_at(timelines, to_instant(lane.ordered_at))).take(which)
+    states = fold(timelines, AsOfPairs.all_at(timelines, to_instant(lane.ordered_at))).take(
+        service_index
+    )
     states = replace(states, ordered_at=ordered_at, last_scan_at=ordered_at)
     if handed_over_at is not None:
         states = replace(states, handed_over_at=handed_over_at, last_scan_at=handed_over_at)
-    return Supposed(timelines, Moments(which, states.last_scan_at), states)
+    return HypotheticalShipments(timelines, AsOfPairs(service_index, states.last_scan_at), states)
 
 
 def _scan(shipment: Shipment, code: EventCode) -> TrackingEvent:

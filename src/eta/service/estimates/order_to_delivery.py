@@ -23,39 +23,39 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.holidays import LIBRARY, Holidays
+from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import DAY, Instants, microseconds, to_instant
-from eta.calendars.pickup_calendar import PickUp
+from eta.calendars.pickup_calendar import PickupCalendar
 from eta.calendars.working_days import DeliveryDays
-from eta.calendars.zone_offsets import Clocks
+from eta.calendars.zone_offsets import UtcOffsets
 from eta.calendars.zones import zone_of
 from eta.curves import Curves
 from eta.domain.shipment import Shipment
 from eta.forecast.base import HORIZON_DAYS
 from eta.journey.features import features
 from eta.journey.route import place_name
-from eta.local_dates import chances_of_days, curves_of_days
-from eta.model.bundle import Answering, ServedModel
-from eta.service.estimates.hypothetical_shipments import CarrierService, supposed
+from eta.local_dates import curves_from_daily_cdf, daily_cdf
+from eta.model.bundle import ModelBundle, Predictor
+from eta.service.estimates.hypothetical_shipments import CarrierService, hypothetical_shipments
 
 #: Local hours at which orders are asked about, evenly spread over the day, and how many such times
 #: before and after count.
-ANCHOR_HOURS = (0, 6, 12, 18)
-ANCHORS_ABOUT = 8
+DISPATCH_HOURS = (0, 6, 12, 18)
+DISPATCH_TIMES_AROUND = 8
 
 #: Days of hand-overs before and after those of the order that count.
-DAYS_ABOUT = 4
+HANDOVER_DAYS_AROUND = 4
 
 #: The longest handling that is asked about, in pick-up days.
-MOST_HANDLING_DAYS = 30
+MAX_HANDLING_DAYS = 30
 
 #: An order waits for a quarter of a day, on average, before the day on which it is handled begins
 #: to count.
-_WAIT = timedelta(hours=6)
+_MEAN_WAIT = timedelta(hours=6)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warehouse:
+class PickupSchedule:
     """When orders are handed over, where a shop says so."""
 
     #: By the clocks of the origin.
@@ -68,7 +68,7 @@ class Warehouse:
 
 
 @dataclass(frozen=True, eq=False)
-class OrderLaws:
+class OrderCurves:
     """The laws of S services, asked about at the order, and what else is known of each of them."""
 
     curves: Curves
@@ -81,7 +81,7 @@ class OrderLaws:
 
 
 @dataclass(frozen=True)
-class _Anchors:
+class _DispatchTimes:
     """Times, earliest first, at which a law is asked for, and how much each of the laws counts."""
 
     at: Instants
@@ -92,13 +92,13 @@ class _Anchors:
     handover_on: date | None = None
 
 
-def order_laws(
+def order_curves(
     lane: Shipment,
     services: Sequence[CarrierService],
-    warehouse: Warehouse | None,
-    served: Answering,
-    holidays: Holidays = LIBRARY,
-) -> OrderLaws:
+    pickup_schedule: PickupSchedule | None,
+    served: Predictor,
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
+) -> OrderCurves:
     """The law of each service for an order placed at ``lane.ordered_at``.
 
     Lane medians know of no hand-over: with them a warehouse is not looked at.
@@ -106,19 +106,24 @@ def order_laws(
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    if warehouse and isinstance(served, ServedModel):
-        anchors = [_handovers(lane, service, warehouse, served, holidays) for service in services]
+    if pickup_schedule and isinstance(served, ModelBundle):
+        dispatch_times = [
+            _handover_times(lane, service, pickup_schedule, served, holidays)
+            for service in services
+        ]
     else:
-        anchors = [_orders(lane)] * len(services)
-    at = np.concatenate([own.at for own in anchors])
-    which = np.repeat(np.arange(len(services)), [len(own.at) for own in anchors])
-    if anchors[0].waited is None:
-        parcels = supposed(lane, services, which, at)
+        dispatch_times = [_order_times(lane)] * len(services)
+    at = np.concatenate([times.at for times in dispatch_times])
+    service_index = np.repeat(np.arange(len(services)), [len(times.at) for times in dispatch_times])
+    if dispatch_times[0].waited is None:
+        parcels = hypothetical_shipments(lane, services, service_index, at)
     else:
-        waited = np.array([own.waited for own in anchors], dtype="timedelta64[us]")
-        parcels = supposed(lane, services, which, at - waited[which], at)
+        waited = np.array([times.waited for times in dispatch_times], dtype="timedelta64[us]")
+        parcels = hypothetical_shipments(
+            lane, services, service_index, at - waited[service_index], at
+        )
     curves = served.model.predict_curves(
-        features(parcels.timelines, parcels.moments, served.habits, parcels.states)
+        features(parcels.timelines, parcels.moments, served.place_effects, parcels.states)
     )
     zone = parcels.timelines.zone
     first_on = np.datetime64(
@@ -127,49 +132,56 @@ def order_laws(
     days = first_on + np.arange(
         HORIZON_DAYS + 2 + ceil((at.max() - to_instant(lane.ordered_at)) / DAY)
     )
-    chances = chances_of_days(curves, at, np.full(len(at), first_on), len(days), zone.take(which))
-    is_before = np.concatenate([np.cumsum(own.weights) == 0.0 for own in anchors])
+    cdf = daily_cdf(curves, at, np.full(len(at), first_on), len(days), zone.take(service_index))
+    is_before = np.concatenate([np.cumsum(times.weights) == 0.0 for times in dispatch_times])
     # Of days beyond its horizon an earlier law says nothing.
     reach = (at + (HORIZON_DAYS - 1) * DAY).astype(first_on.dtype)
-    chances[(days > reach[:, None]) & is_before[:, None]] = 1.0
-    laws, start = np.empty((len(services), len(days))), 0
-    for number, (service, own) in enumerate(zip(services, anchors, strict=True)):
-        told, start = chances[start : start + len(own.at)], start + len(own.at)
+    cdf[(days > reach[:, None]) & is_before[:, None]] = 1.0
+    mixed_cdf, start = np.empty((len(services), len(days))), 0
+    for number, (service, times) in enumerate(zip(services, dispatch_times, strict=True)):
+        service_cdf, start = cdf[start : start + len(times.at)], start + len(times.at)
         lowest, highest = (
-            np.minimum.accumulate(told, axis=0),
-            np.maximum.accumulate(told[::-1], axis=0)[::-1],
+            np.minimum.accumulate(service_cdf, axis=0),
+            np.maximum.accumulate(service_cdf[::-1], axis=0)[::-1],
         )
-        laws[number] = own.weights @ (lowest + highest) / 2.0
+        mixed_cdf[number] = times.weights @ (lowest + highest) / 2.0
         if service.delivery_weekdays is not None:
             last = DeliveryDays(
                 lane.destination.country,
                 lane.destination.region,
                 service.delivery_weekdays,
                 holidays,
-            ).last(days)
-            laws[number] = np.where(
+            ).on_or_before(days)
+            mixed_cdf[number] = np.where(
                 last < first_on,
                 0.0,
-                laws[number][np.maximum((last - first_on).astype(np.int64), 0)],
+                mixed_cdf[number][np.maximum((last - first_on).astype(np.int64), 0)],
             )
     count = len(services)
     as_of = np.full(count, to_instant(lane.ordered_at))
     # Weights add up to 1 but for rounding.
-    made = curves_of_days(
-        np.minimum(np.maximum.accumulate(laws, axis=1), 1.0), as_of, np.full(count, first_on), zone
+    mixed_curves = curves_from_daily_cdf(
+        np.minimum(np.maximum.accumulate(mixed_cdf, axis=1), 1.0),
+        as_of,
+        np.full(count, first_on),
+        zone,
     )
-    return OrderLaws(made, [own.order_by for own in anchors], [own.handover_on for own in anchors])
+    return OrderCurves(
+        mixed_curves,
+        [times.order_by for times in dispatch_times],
+        [times.handover_on for times in dispatch_times],
+    )
 
 
-def _orders(lane: Shipment) -> _Anchors:
+def _order_times(lane: Shipment) -> _DispatchTimes:
     """The times of day about the order, of which that before and that after it count."""
     zone, _ = zone_of(lane.origin.country, lane.origin.region)
     today = lane.ordered_at.astimezone(ZoneInfo(zone)).date()
-    first = np.datetime64(today, "D") - (ANCHORS_ABOUT // len(ANCHOR_HOURS) + 1)
-    steps = np.arange(2 * ANCHORS_ABOUT + 4 * len(ANCHOR_HOURS)) * np.timedelta64(
-        24 // len(ANCHOR_HOURS), "h"
+    first = np.datetime64(today, "D") - (DISPATCH_TIMES_AROUND // len(DISPATCH_HOURS) + 1)
+    steps = np.arange(2 * DISPATCH_TIMES_AROUND + 4 * len(DISPATCH_HOURS)) * np.timedelta64(
+        24 // len(DISPATCH_HOURS), "h"
     )
-    times = Clocks.of((zone,)).instants(
+    times = UtcOffsets.from_zone_names((zone,)).instants(
         (first + steps).astype("datetime64[us]").view(np.int64)[None, :],
         np.zeros(1, dtype=np.int32),
     )[0]
@@ -177,51 +189,55 @@ def _orders(lane: Shipment) -> _Anchors:
     after = int(np.searchsorted(times, ordered_at, side="right"))
     before, end = times[after - 1 : after + 1].tolist()
     share = (ordered_at - before) / (end - before)
-    at = times[after - 1 - ANCHORS_ABOUT : after + 1 + ANCHORS_ABOUT].view("datetime64[us]")
-    return _Anchors(at, np.pad([1.0 - share, share], ANCHORS_ABOUT))
+    at = times[after - 1 - DISPATCH_TIMES_AROUND : after + 1 + DISPATCH_TIMES_AROUND].view(
+        "datetime64[us]"
+    )
+    return _DispatchTimes(at, np.pad([1.0 - share, share], DISPATCH_TIMES_AROUND))
 
 
-def _handovers(
+def _handover_times(
     lane: Shipment,
     service: CarrierService,
-    warehouse: Warehouse,
-    served: ServedModel,
-    holidays: Holidays,
-) -> _Anchors:
+    pickup_schedule: PickupSchedule,
+    served: ModelBundle,
+    holidays: HolidayCalendar,
+) -> _DispatchTimes:
     """Hand-overs that may be those of the order, and some before and after them."""
-    weekdays = service.pickup_weekdays or warehouse.weekdays
-    pick_up = PickUp(
+    weekdays = service.pickup_weekdays or pickup_schedule.weekdays
+    calendar = PickupCalendar(
         country=lane.origin.country,
         region=lane.origin.region,
-        cutoff=warehouse.cutoff,
+        cutoff=pickup_schedule.cutoff,
         weekdays=weekdays,
         holidays=holidays,
     )
-    chances = _handling(lane, warehouse, served)
-    ready_on = pick_up.ready_on(lane.ordered_at)
-    base = pick_up.ready_on(lane.ordered_at - timedelta(days=DAYS_ABOUT))
-    at = pick_up.handovers(base, 0, 2 * DAYS_ABOUT + len(chances))
-    first = next(number for number, each in enumerate(at) if each.date() >= ready_on)
-    at = at[: first + len(chances) + DAYS_ABOUT]
-    days = float(np.arange(len(chances)) @ chances) * 7.0 / len(weekdays)
-    likely = int(np.searchsorted(np.cumsum(chances), 0.5 - 1e-9))
-    weights = np.pad(chances, (first, len(at) - first - len(chances)))
-    instants = np.array([to_instant(each) for each in at])
-    return _Anchors(
+    probabilities = _handling_distribution(lane, pickup_schedule, served)
+    processing_date = calendar.processing_date(lane.ordered_at)
+    base = calendar.processing_date(lane.ordered_at - timedelta(days=HANDOVER_DAYS_AROUND))
+    at = calendar.handovers(base, 0, 2 * HANDOVER_DAYS_AROUND + len(probabilities))
+    first = next(number for number, handover in enumerate(at) if handover.date() >= processing_date)
+    at = at[: first + len(probabilities) + HANDOVER_DAYS_AROUND]
+    days = float(np.arange(len(probabilities)) @ probabilities) * 7.0 / len(weekdays)
+    likely = int(np.searchsorted(np.cumsum(probabilities), 0.5 - 1e-9))
+    weights = np.pad(probabilities, (first, len(at) - first - len(probabilities)))
+    instants = np.array([to_instant(handover) for handover in at])
+    return _DispatchTimes(
         instants,
         weights,
-        _WAIT + timedelta(days=days),
-        pick_up.order_by(lane.ordered_at),
+        _MEAN_WAIT + timedelta(days=days),
+        calendar.cutoff_at(lane.ordered_at),
         at[first + likely].date(),
     )
 
 
-def _handling(lane: Shipment, warehouse: Warehouse, served: ServedModel) -> NDArray[np.float64]:
+def _handling_distribution(
+    lane: Shipment, pickup_schedule: PickupSchedule, served: ModelBundle
+) -> NDArray[np.float64]:
     """Chances of so many pick-up days of handling: as declared, else as learned, else none at all."""
-    if warehouse.handling is not None:
-        return np.array(warehouse.handling) / sum(warehouse.handling)
-    law = served.handling.law(
+    if pickup_schedule.handling is not None:
+        return np.array(pickup_schedule.handling) / sum(pickup_schedule.handling)
+    distribution = served.handling.distribution(
         place_name(lane.origin.country, lane.origin.region),
-        warehouse.cutoff.hour + warehouse.cutoff.minute / 60.0,
+        pickup_schedule.cutoff.hour + pickup_schedule.cutoff.minute / 60.0,
     )
-    return np.ones(1) if law is None else law
+    return np.ones(1) if distribution is None else distribution

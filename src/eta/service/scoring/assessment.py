@@ -8,7 +8,7 @@ from datetime import date
 from enum import StrEnum
 
 from eta.domain.vocabulary import Phase, Status, TimezoneSource
-from eta.promise import USUAL_POLICY, PromisePolicy
+from eta.promise import DEFAULT_POLICY, PromisePolicy
 
 #: Levels, in percent from below, at which the days left are told.
 PERCENTILES = (50, 75, 85, 90, 95, 97, 99)
@@ -20,7 +20,7 @@ DELIVERED_LATE = "delivered_late"
 OBSERVED, NOTHING = "observed", "none"
 
 
-class AnswerCode(StrEnum):
+class AssessmentCode(StrEnum):
     """Why an answer is as it is."""
 
     OK = "ok"
@@ -41,7 +41,7 @@ class AnswerCode(StrEnum):
 
 
 @dataclass(frozen=True)
-class DelayAnswer:
+class DelayAssessment:
     """The delay flag of one shipment; ``state`` is None where no arrival is waited for."""
 
     state: str | None = None
@@ -57,10 +57,10 @@ class DelayAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Assessment:
     """All that is said about one shipment. Dates are local days at the destination."""
 
-    code: AnswerCode
+    code: AssessmentCode
     status: Status
     phase: Phase
     timezone: str
@@ -74,22 +74,22 @@ class Answer:
     days_left: Mapping[int, int | None]
     #: The day promised, or else the one that the policy would promise.
     promise_on: date | None = None
-    is_promise_ours: bool = False
+    is_promise_proposed: bool = False
     on_time_probability: float | None = None
     #: P(arrival on or before the day that somebody wants it by).
-    wanted_probability: float | None = None
-    delay: DelayAnswer = DelayAnswer()
+    desired_probability: float | None = None
+    delay: DelayAssessment = DelayAssessment()
     support_level: str
     support_parcels: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class AssessmentOptions:
     """How an answer is to be told."""
 
     #: P(window holds the arrival), 0 to 1.
     coverage: float = 0.8
     #: Which day we would promise.
-    promise: PromisePolicy = USUAL_POLICY
+    promise: PromisePolicy = DEFAULT_POLICY
     #: The local day by which somebody wants it.
-    wanted_on: date | None = None
+    desired_on: date | None = None

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from eta.calendars.local_time import DAY, Dates, Instants
 from eta.curves import Curves
 from eta.delays import DelayPolicy, Delays, are_expected_late, decide
-from eta.forecast.support import ENOUGH, LADDER
-from eta.journey.categories import Labels
+from eta.forecast.support import MIN_PARCELS, SUPPORT_LEVELS
+from eta.journey.categories import Categorical
 from eta.journey.features import Features, features, promise_ends
-from eta.journey.place_effects import Habits
+from eta.journey.place_effects import PlaceEffects
 from eta.journey.snapshots import EXPIRED_AFTER
-from eta.journey.state import Moments, States, fold
+from eta.journey.state import AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
-from eta.local_dates import Windows, dates_at, probability_by, window_levels
-from eta.model.bundle import Answering, is_model
-from eta.stage_durations import NO_LAWS
+from eta.local_dates import Windows, cdf_at_instant, dates_at, window_levels
+from eta.model.bundle import Predictor, is_model
+from eta.stage_durations import NO_DURATIONS
 
 #: Flags are decided once a day from so many days before: a flag's memory is what the journey itself
 #: shows.
@@ -30,20 +30,20 @@ LOOK_BACK_DAYS = 7
 
 #: With fewer parcels than this, even on the widest rung, we abstain: no date and no probability is
 #: said.
-FLOOR = ENOUGH
+MIN_SUPPORT = MIN_PARCELS
 
 #: Mornings looked back at in one go.
-_LARGEST_LOOK_BACK = 100_000
+_MAX_LOOK_BACK_ROWS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
-class Forecasts:
+class OpenForecasts:
     """What is forecast of M open parcels, (M,) each; the one thing behind tables and single answers."""
 
-    moments: Moments
+    moments: AsOfPairs
     states: States
     #: The destination's zone, and the local date there.
-    zone: Labels
+    zone: Categorical
     as_of_on: Dates
     curves: Curves
     #: The first instant after the promised day; NaT without a promise.
@@ -57,7 +57,7 @@ class Forecasts:
     @cached_property
     def is_supported(self) -> NDArray[np.bool_]:
         """Enough parcels stand behind the curve to read a date from it."""
-        return self.support_parcels >= FLOOR
+        return self.support_parcels >= MIN_SUPPORT
 
     def windows(self, coverage: float) -> Windows:
         """The days of the central range of probability ``coverage``; NaT without support."""
@@ -78,12 +78,12 @@ def split_open(states: States, as_of: np.datetime64) -> tuple[NDArray[np.int64],
 
 def forecast_open(
     timelines: Timelines,
-    served: Answering | None,
-    moments: Moments,
+    served: Predictor | None,
+    moments: AsOfPairs,
     states: States,
     policy: DelayPolicy,
     curves: Curves | None = None,
-) -> Forecasts:
+) -> OpenForecasts:
     """The forecasts of moments at which parcels are open, each the same in any company, to the last bit.
 
     ``curves`` are the laws of the moments, where the caller has better ones than the model's.
@@ -92,95 +92,102 @@ def forecast_open(
     look at scans, and their margin makes every parcel look later than it is: flags raised by their
     chances would mostly be false. Without them nothing has support, and there are no dates.
     """
-    known = _features(served, timelines, moments, states)
+    inputs = _features(served, timelines, moments, states)
     level, count = (
-        served.support.of(known)
+        served.support.lookup(inputs)
         if served
-        else (np.full(len(known), LADDER[-1], dtype=object), np.zeros(len(known), dtype=np.int64))
+        else (
+            np.full(len(inputs), SUPPORT_LEVELS[-1], dtype=object),
+            np.zeros(len(inputs), dtype=np.int64),
+        )
     )
-    curves = _curves(served, known) if curves is None else curves
+    curves = _curves(served, inputs) if curves is None else curves
     promise_end = promise_ends(timelines, moments.row)
-    on_time = np.where(count >= FLOOR, probability_by(curves, moments.as_of, promise_end), np.nan)
-    warning = on_time if is_model(served) else np.full(len(known), np.nan)
+    on_time = np.where(
+        count >= MIN_SUPPORT, cdf_at_instant(curves, moments.as_of, promise_end), np.nan
+    )
+    warning_probability = on_time if is_model(served) else np.full(len(inputs), np.nan)
     delays = decide(
-        warning,
+        warning_probability,
         states,
         moments.as_of,
-        known.labels["destination"],
-        served.laws if served else NO_LAWS,
+        inputs.categoricals["destination"],
+        served.stage_durations if served else NO_DURATIONS,
         policy,
         promise_end=promise_end,
-        was_expected_late=_were_expected_late(timelines, served, moments, warning, policy),
+        was_expected_late=_were_expected_late(
+            timelines, served, moments, warning_probability, policy
+        ),
     )
-    zone, as_of_on = timelines.zone.take(moments.row), known.local_as_of.astype("datetime64[D]")
-    return Forecasts(
+    zone, as_of_on = timelines.zone.take(moments.row), inputs.local_as_of.astype("datetime64[D]")
+    return OpenForecasts(
         moments, states, zone, as_of_on, curves, promise_end, on_time, delays, level, count
     )
 
 
 def _features(
-    served: Answering | None, timelines: Timelines, moments: Moments, states: States
+    served: Predictor | None, timelines: Timelines, moments: AsOfPairs, states: States
 ) -> Features:
     """The features of moments, with what is known of their places."""
-    return features(timelines, moments, served.habits if served else Habits(), states)
+    return features(timelines, moments, served.place_effects if served else PlaceEffects(), states)
 
 
-def _curves(served: Answering | None, known: Features) -> Curves:
+def _curves(served: Predictor | None, inputs: Features) -> Curves:
     """The curves of what answers; of nothing, curves on which nothing ever arrives."""
     return (
-        served.model.predict_curves(known)
+        served.model.predict_curves(inputs)
         if served
-        else Curves.on_grid([0.0, 1.0], np.zeros((len(known), 2)))
+        else Curves.from_grid([0.0, 1.0], np.zeros((len(inputs), 2)))
     )
 
 
 def _were_expected_late(
     timelines: Timelines,
-    served: Answering | None,
-    moments: Moments,
+    served: Predictor | None,
+    moments: AsOfPairs,
     on_time: NDArray[np.float64],
     policy: DelayPolicy,
 ) -> NDArray[np.bool_]:
     """Whether the promise was expected to be missed a day before, (M,): each day by the scans known that morning, with what the version knows now."""
     result = np.zeros(len(moments), dtype=bool)
     # A chance that is not said today was not said before.
-    told = (on_time >= 0.0).nonzero()[0]
-    at_once = _LARGEST_LOOK_BACK // LOOK_BACK_DAYS
-    for start in range(0, len(told), at_once):
-        part = told[start : start + at_once]
-        result[part] = _look_back(timelines, served, moments.take(part), policy)
+    rows = (on_time >= 0.0).nonzero()[0]
+    batch_size = _MAX_LOOK_BACK_ROWS // LOOK_BACK_DAYS
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        result[batch] = _look_back(timelines, served, moments.take(batch), policy)
     return result
 
 
 def _look_back(
-    timelines: Timelines, served: Answering | None, moments: Moments, policy: DelayPolicy
+    timelines: Timelines, served: Predictor | None, moments: AsOfPairs, policy: DelayPolicy
 ) -> NDArray[np.bool_]:
     """The same, step by step from ``LOOK_BACK_DAYS`` before."""
     days = np.arange(LOOK_BACK_DAYS, 0, -1)
     count = len(moments)
-    earlier = Moments(
+    earlier = AsOfPairs(
         np.tile(moments.row, len(days)),
         np.tile(moments.as_of, len(days)) - np.repeat(days, count) * DAY,
     )
     states = fold(timelines, earlier)
-    asked = np.flatnonzero(states.is_open)
+    open_rows = np.flatnonzero(states.is_open)
     result = np.zeros(count, dtype=bool)
-    if not len(asked):
+    if not len(open_rows):
         return result
-    then = earlier.take(asked)
-    curves = _curves(served, _features(served, timelines, then, states.take(asked)))
-    ends = promise_ends(timelines, then.row)
+    open_moments = earlier.take(open_rows)
+    curves = _curves(served, _features(served, timelines, open_moments, states.take(open_rows)))
+    ends = promise_ends(timelines, open_moments.row)
     on_time, ends, at = (
-        probability_by(curves, then.as_of, ends),
+        cdf_at_instant(curves, open_moments.as_of, ends),
         ends.view(np.int64),
-        then.as_of.view(np.int64),
+        open_moments.as_of.view(np.int64),
     )
-    day, parcel = np.divmod(asked, count)
+    day, parcel = np.divmod(open_rows, count)
     for start, end in pairwise(np.searchsorted(day, np.arange(len(days) + 1))):
-        own = parcel[start:end]
-        result[own] = are_expected_late(
+        parcels = parcel[start:end]
+        result[parcels] = are_expected_late(
             on_time[start:end],
-            result[own],
+            result[parcels],
             policy.raise_at,
             policy.clear_at,
             ends[start:end],

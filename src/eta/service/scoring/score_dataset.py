@@ -12,46 +12,46 @@ from numpy.typing import NDArray
 
 from eta.calendars.local_time import Dates, hours_between
 from eta.delays import DelayPolicy
-from eta.journey.state import PHASES, STATUSES, Moments, States, fold
+from eta.journey.state import PHASES, STATUSES, AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
-from eta.model.bundle import ServedModel
+from eta.model.bundle import ModelBundle
 from eta.service.scoring.open_forecasts import forecast_open, split_open
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoreTables:
     """Parcels in flight, and those open for so long that they are listed apart."""
 
     in_flight: pd.DataFrame
     expired: pd.DataFrame
 
 
-def score_parcels(
+def score_dataset(
     timelines: Timelines,
-    served: ServedModel,
+    served: ModelBundle,
     as_of: np.datetime64,
     *,
     policy: DelayPolicy,
     coverage: float = 0.8,
-) -> Scored:
+) -> ScoreTables:
     """One row a parcel open at ``as_of`` (UTC), sorted by shipment.
 
     The window is the range of local days at the destination that holds the arrival with probability
     ``coverage``. A parcel that was already late to be told about is still one row: nothing that is
     open is left out.
     """
-    everything = Moments.all_at(timelines, as_of)
-    states = fold(timelines, everything)
+    all_moments = AsOfPairs.all_at(timelines, as_of)
+    states = fold(timelines, all_moments)
     rows, expired = split_open(states, as_of)
-    forecasts = forecast_open(timelines, served, everything.take(rows), states.take(rows), policy)
-    shown, delays = forecasts.windows(coverage), forecasts.delays
+    forecasts = forecast_open(timelines, served, all_moments.take(rows), states.take(rows), policy)
+    windows, delays = forecasts.windows(coverage), forecasts.delays
     in_flight = pd.DataFrame(
         {
             **_identity(timelines, rows, forecasts.states, forecasts.moments.as_of),
-            "window_from": _days(shown.earliest_on),
-            "window_to": _days(shown.latest_on),
+            "window_from": _days(windows.earliest_on),
+            "window_to": _days(windows.latest_on),
             "window_probability": coverage,
-            "median_on": _days(shown.median_on),
+            "median_on": _days(windows.median_on),
             "timezone": forecasts.zone.texts(),
             "timezone_source": timelines.zone_source.take(rows).texts(),
             "promised_on": _days(timelines.promised_on[rows]),
@@ -69,14 +69,14 @@ def score_parcels(
             "support_parcels": forecasts.support_parcels,
         }
     )
-    apart = pd.DataFrame(
+    expired_table = pd.DataFrame(
         {
-            **_identity(timelines, expired, states.take(expired), everything.as_of[expired]),
+            **_identity(timelines, expired, states.take(expired), all_moments.as_of[expired]),
             "promised_on": _days(timelines.promised_on[expired]),
         }
     )
-    apart["status"] = "expired"
-    return Scored(in_flight, apart)
+    expired_table["status"] = "expired"
+    return ScoreTables(in_flight, expired_table)
 
 
 def _identity(

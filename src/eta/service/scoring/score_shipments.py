@@ -15,32 +15,32 @@ from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import DelayState, Status, TimezoneSource
-from eta.journey.state import PHASES, STATUSES, Moments, States, fold
+from eta.journey.state import PHASES, STATUSES, AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
 from eta.local_dates import probability_by_day, window_levels
-from eta.model.bundle import Answering, is_model
+from eta.model.bundle import Predictor, is_model
 from eta.service.scoring.assessment import (
     DELIVERED_LATE,
     NOTHING,
     OBSERVED,
     PERCENTILES,
-    Answer,
-    AnswerCode,
-    DelayAnswer,
-    Terms,
+    Assessment,
+    AssessmentCode,
+    AssessmentOptions,
+    DelayAssessment,
 )
-from eta.service.scoring.open_forecasts import Forecasts, forecast_open, split_open
+from eta.service.scoring.open_forecasts import OpenForecasts, forecast_open, split_open
 
 
 def score_shipments(
     shipments: Sequence[Shipment],
     events: Iterable[TrackingEvent],
-    served: Answering | None,
+    served: Predictor | None,
     as_of: datetime,
     *,
     policy: DelayPolicy,
-    terms: Terms,
-) -> list[Answer]:
+    options: AssessmentOptions,
+) -> list[Assessment]:
     """One answer a shipment, in the order given, from what had been told by ``as_of`` (aware); ids must differ.
 
     With lane medians in the place of a model the answers have dates and say so (``NO_MODEL``). With
@@ -49,80 +49,85 @@ def score_shipments(
     if not shipments:
         return []
     timelines = Timelines.from_records(shipments, events)
-    answers = score_timelines(timelines, served, as_of, policy=policy, terms=terms)
-    answer_of = dict(zip(timelines.shipment_id, answers, strict=True))
-    return [answer_of[shipment.shipment_id] for shipment in shipments]
+    assessments = score_timelines(timelines, served, as_of, policy=policy, options=options)
+    assessment_of = dict(zip(timelines.shipment_id, assessments, strict=True))
+    return [assessment_of[shipment.shipment_id] for shipment in shipments]
 
 
 def score_timelines(
     timelines: Timelines,
-    served: Answering | None,
+    served: Predictor | None,
     as_of: datetime,
     *,
     policy: DelayPolicy,
-    terms: Terms,
+    options: AssessmentOptions,
     curves: Curves | None = None,
-) -> list[Answer]:
+) -> list[Assessment]:
     """The same about all shipments of timelines, in their order; ``curves`` are the laws of those in flight, where the caller has them."""
     instant = to_instant(as_of)
-    states = fold(timelines, Moments.all_at(timelines, instant))
+    states = fold(timelines, AsOfPairs.all_at(timelines, instant))
     in_flight, expired = split_open(states, instant)
-    whereabouts = _whereabouts(timelines, states)
-    told = {
+    locations = _location_fields(timelines, states)
+    closed = {
         row: _without_dates(
-            timelines, row, whereabouts[row] | {"status": Status.EXPIRED}, AnswerCode.EXPIRED
+            timelines, row, locations[row] | {"status": Status.EXPIRED}, AssessmentCode.EXPIRED
         )
         for row in expired.tolist()
     }
     if len(in_flight):
-        moments = Moments(in_flight, np.full(len(in_flight), instant))
+        moments = AsOfPairs(in_flight, np.full(len(in_flight), instant))
         forecasts = forecast_open(
             timelines, served, moments, states.take(in_flight), policy, curves
         )
-        answers = _in_flight(timelines, forecasts, whereabouts, terms, has_model=is_model(served))
-        told |= dict(zip(in_flight.tolist(), answers, strict=True))
+        assessments = _in_flight(
+            timelines, forecasts, locations, options, has_model=is_model(served)
+        )
+        closed |= dict(zip(in_flight.tolist(), assessments, strict=True))
     return [
-        told[row] if row in told else _ended(timelines, states, row, whereabouts[row])
+        closed[row] if row in closed else _closed_assessment(timelines, states, row, locations[row])
         for row in range(len(timelines))
     ]
 
 
 def _in_flight(
     timelines: Timelines,
-    forecasts: Forecasts,
-    whereabouts: Sequence[dict[str, Any]],
-    terms: Terms,
+    forecasts: OpenForecasts,
+    locations: Sequence[dict[str, Any]],
+    options: AssessmentOptions,
     *,
     has_model: bool,
-) -> Iterator[Answer]:
+) -> Iterator[Assessment]:
     rows, flags = forecasts.moments.row, forecasts.delays
     dates = forecasts.dates(
-        (*window_levels(terms.coverage), *(percent / 100.0 for percent in PERCENTILES))
+        (*window_levels(options.coverage), *(percent / 100.0 for percent in PERCENTILES))
     )
-    ours = terms.promise.dates(
+    proposed = options.promise.dates(
         forecasts.curves,
         forecasts.moments.as_of,
         forecasts.zone,
         ordered_at=forecasts.states.ordered_at,
     )
-    ours[~forecasts.is_supported] = np.datetime64("NaT")
+    proposed[~forecasts.is_supported] = np.datetime64("NaT")
     promised_on = timelines.promised_on[rows]
-    is_ours = np.isnat(promised_on)
-    wanted_on = np.full(len(rows), np.datetime64(terms.wanted_on, "D"))
-    read = np.array([dates[:, 1], np.where(is_ours, ours, promised_on), wanted_on])
-    chances = probability_by_day(
-        forecasts.curves, forecasts.moments.as_of, np.ascontiguousarray(read.T), forecasts.zone
+    is_proposed = np.isnat(promised_on)
+    desired_on = np.full(len(rows), np.datetime64(options.desired_on, "D"))
+    days_to_read = np.array([dates[:, 1], np.where(is_proposed, proposed, promised_on), desired_on])
+    probabilities = probability_by_day(
+        forecasts.curves,
+        forecasts.moments.as_of,
+        np.ascontiguousarray(days_to_read.T),
+        forecasts.zone,
     )
     columns = (
         rows.tolist(),
         forecasts.is_supported.tolist(),
         dates[:, :3].tolist(),
-        _numbers(chances[:, 0]),
+        _numbers(probabilities[:, 0]),
         (dates[:, 3:] - forecasts.as_of_on[:, None]).tolist(),
-        read[1].tolist(),
-        is_ours.tolist(),
-        _numbers(np.where(is_ours, chances[:, 1], forecasts.on_time)),
-        _numbers(np.where(forecasts.is_supported, chances[:, 2], np.nan)),
+        days_to_read[1].tolist(),
+        is_proposed.tolist(),
+        _numbers(np.where(is_proposed, probabilities[:, 1], forecasts.on_time)),
+        _numbers(np.where(forecasts.is_supported, probabilities[:, 2], np.nan)),
         forecasts.support_level.tolist(),
         forecasts.support_parcels.tolist(),
         flags.state.tolist(),
@@ -144,12 +149,12 @@ def _in_flight(
         earliest,
         median,
         latest,
-    ), confidence, days, promise, ours, on_time, wanted, level, parcels, *flag in zip(
+    ), confidence, days, promise, proposed, on_time, desired, level, parcels, *flag in zip(
         *columns, strict=True
     ):
-        yield Answer(
+        yield Assessment(
             code=_code(median, has_model=has_model, is_supported=supported),
-            **whereabouts[row],
+            **locations[row],
             earliest_on=earliest,
             estimated_on=median,
             latest_on=latest,
@@ -159,49 +164,51 @@ def _in_flight(
                 for percent, left in zip(PERCENTILES, days, strict=True)
             },
             promise_on=promise,
-            is_promise_ours=ours,
+            is_promise_proposed=proposed,
             on_time_probability=on_time,
-            wanted_probability=wanted,
-            delay=DelayAnswer(*flag),
+            desired_probability=desired,
+            delay=DelayAssessment(*flag),
             support_level=level if has_model or supported else NOTHING,
             support_parcels=parcels,
         )
 
 
-def _code(median_on: date | None, *, has_model: bool, is_supported: bool) -> AnswerCode:
+def _code(median_on: date | None, *, has_model: bool, is_supported: bool) -> AssessmentCode:
     if not has_model:
-        return AnswerCode.NO_MODEL
+        return AssessmentCode.NO_MODEL
     if not is_supported:
-        return AnswerCode.TOO_LITTLE_SUPPORT
-    return AnswerCode.MAY_NEVER_ARRIVE if median_on is None else AnswerCode.OK
+        return AssessmentCode.TOO_LITTLE_SUPPORT
+    return AssessmentCode.MAY_NEVER_ARRIVE if median_on is None else AssessmentCode.OK
 
 
-def _ended(timelines: Timelines, states: States, row: int, whereabouts: dict[str, Any]) -> Answer:
+def _closed_assessment(
+    timelines: Timelines, states: States, row: int, locations: dict[str, Any]
+) -> Assessment:
     """The answer about a shipment that is not waited for: it has arrived, was given up, or is not known yet."""
     if np.isnat(states.arrived_at[row]):
-        is_unknown = np.isnat(states.given_up_at[row])
+        is_unknown = np.isnat(states.abandoned_at[row])
         return _without_dates(
             timelines,
             row,
-            whereabouts,
-            AnswerCode.NOT_KNOWN_YET if is_unknown else AnswerCode.NO_ARRIVAL_EXPECTED,
+            locations,
+            AssessmentCode.NOT_KNOWN_YET if is_unknown else AssessmentCode.NO_ARRIVAL_EXPECTED,
         )
-    on = local_dates(
+    arrived_on = local_dates(
         states.arrived_at[row : row + 1], timelines.zone.codes[row : row + 1], timelines.zone.names
     )[0]
     promised_on = timelines.promised_on[row]
-    has_promise, is_late = not np.isnat(promised_on), bool(on > promised_on)
-    return Answer(
-        code=AnswerCode.ARRIVED,
-        **whereabouts,
-        earliest_on=on.item(),
-        estimated_on=on.item(),
-        latest_on=on.item(),
+    has_promise, is_late = not np.isnat(promised_on), bool(arrived_on > promised_on)
+    return Assessment(
+        code=AssessmentCode.ARRIVED,
+        **locations,
+        earliest_on=arrived_on.item(),
+        estimated_on=arrived_on.item(),
+        latest_on=arrived_on.item(),
         confidence=1.0,
         days_left=dict.fromkeys(PERCENTILES),
         promise_on=promised_on.item(),
         on_time_probability=float(not is_late) if has_promise else None,
-        delay=DelayAnswer(
+        delay=DelayAssessment(
             state=DELIVERED_LATE if is_late else str(DelayState.ON_TRACK),
             probability=float(is_late) if has_promise else None,
         ),
@@ -211,11 +218,11 @@ def _ended(timelines: Timelines, states: States, row: int, whereabouts: dict[str
 
 
 def _without_dates(
-    timelines: Timelines, row: int, whereabouts: dict[str, Any], code: AnswerCode
-) -> Answer:
-    return Answer(
+    timelines: Timelines, row: int, locations: dict[str, Any], code: AssessmentCode
+) -> Assessment:
+    return Assessment(
         code=code,
-        **whereabouts,
+        **locations,
         days_left=dict.fromkeys(PERCENTILES),
         promise_on=timelines.promised_on[row].item(),
         support_level=NOTHING,
@@ -223,7 +230,7 @@ def _without_dates(
     )
 
 
-def _whereabouts(timelines: Timelines, states: States) -> list[dict[str, Any]]:
+def _location_fields(timelines: Timelines, states: States) -> list[dict[str, Any]]:
     """Where each shipment is, and whose days are told."""
     zones, sources = timelines.zone, timelines.zone_source
     source_of = [TimezoneSource(source) for source in sources.names]

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eta.domain.errors import StoreRejected, StoreUnavailable
-from eta.store.engine import Connection, Engine, named_outages
+from eta.store.engine import Connection, Engine, translate_outages
 from eta.store.migrations import TABLES, migrate
 from eta.store.sqlite import SqliteEngine
 
 #: Rows copied at once.
-AT_ONCE = 5_000
+BATCH_SIZE = 5_000
 Progress = Callable[[str, int, int], None]
 
 
@@ -37,10 +37,10 @@ def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     part = file.with_name(f".{file.name}.part")
     _remove(part)
     try:
-        with named_outages(engine):
+        with translate_outages(engine):
             counts = _copy_into(engine, part, progress)
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        with part.open("rb") as opened:
+            os.fsync(opened.fileno())
         part.replace(file)
         folder = os.open(file.parent, os.O_RDONLY)
         os.fsync(folder)
@@ -75,30 +75,30 @@ def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     try:
         migrate(target, engine)
         for table in TABLES:
-            if target.rows(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608  # names of ours
+            if target.execute(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608  # names of ours
                 raise StoreRejected("the store holds something already; restore into an empty one")
         # The file itself is only read: what SQLite would write beside it goes beside a copy.
-        with_log = file.with_name(f".{file.name}.restoring")
-        os.close(os.open(with_log, os.O_CREAT | os.O_WRONLY, 0o600))
-        source_engine = SqliteEngine(with_log)
+        working_copy = file.with_name(f".{file.name}.restoring")
+        os.close(os.open(working_copy, os.O_CREAT | os.O_WRONLY, 0o600))
+        source_engine = SqliteEngine(working_copy)
         try:
-            shutil.copyfile(file, with_log)
+            shutil.copyfile(file, working_copy)
             source = source_engine.writer()
         except StoreUnavailable:
-            _remove(with_log)
+            _remove(working_copy)
             raise StoreRejected(f"{file} is no copy that `eta backup` wrote") from None
         try:
-            if not source.rows("SELECT 1 FROM sqlite_master WHERE name = 'clock'"):
+            if not source.execute("SELECT 1 FROM sqlite_master WHERE name = 'clock'"):
                 raise StoreRejected(f"{file} is no copy that `eta backup` wrote")
             migrate(source, source_engine)
             counts = _copy(source, target, progress)
             # Ids that were given out after the copy was made are never given to others.
-            target.rows("UPDATE clock SET secret = ?", secrets.token_hex(32))
+            target.execute("UPDATE clock SET secret = ?", secrets.token_hex(32))
             return counts
         finally:
             source.close()
             source_engine.close()
-            _remove(with_log)
+            _remove(working_copy)
     finally:
         target.close()
         engine.close()
@@ -109,20 +109,22 @@ def _copy(source: Connection, target: Connection, progress: Progress) -> dict[st
     source.begin(writes=False)
     target.begin(writes=True)
     try:
-        known_through, number, secret = source.rows(
-            "SELECT known_through, number, secret FROM clock"
+        last_commit_time, last_sequence, secret = source.execute(
+            "SELECT last_commit_time, last_sequence, secret FROM clock"
         )[0]
-        target.rows(
-            "UPDATE clock SET known_through = ?, number = ?, secret = ?",
-            known_through,
-            number,
+        target.execute(
+            "UPDATE clock SET last_commit_time = ?, last_sequence = ?, secret = ?",
+            last_commit_time,
+            last_sequence,
             secret,
         )
         for table in TABLES:
-            total = source.rows(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608  # names of ours
+            total = source.execute(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608  # names of ours
             counts[table] = 0
-            for rows in source.batches(f"SELECT * FROM {table}", AT_ONCE):  # noqa: S608  # names of ours
-                target.many(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608  # names of ours
+            for rows in source.batches(f"SELECT * FROM {table}", BATCH_SIZE):  # noqa: S608  # names of ours
+                marks = ", ".join("?" * len(rows[0]))
+                insert = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608  # names of ours
+                target.execute_many(insert, rows)
                 counts[table] += len(rows)
                 progress(table, counts[table], total)
         target.commit()

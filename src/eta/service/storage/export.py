@@ -8,33 +8,33 @@ from typing import Any
 
 import pandas as pd
 
-from eta.datasets.base import QUARANTINE_COLUMNS, Imported
+from eta.datasets.base import QUARANTINE_COLUMNS, Dataset
 from eta.journey.timelines import EVENT_COLUMNS, SHIPMENT_COLUMNS
 from eta.store.records import StoredEvent, StoredShipment
 from eta.store.session import Session
 
 SOURCE = "store"
-_END_FIELDS = ("country", "region", "postcode", "latitude", "longitude")
+_PLACE_FIELDS = ("country", "region", "postcode", "latitude", "longitude")
 _TIMES = ("occurred_at", "received_at")
 
 
-def export_store(session: Session, tenant: str) -> Imported:
+def export_store(session: Session, tenant: str) -> Dataset:
     """All shipments of a tenant and the scans told of them, as ``ingest`` gives them; a shipment bears the shop's own number where it has one."""
     shipments, events = session.all_shipments(tenant), session.all_events(tenant)
-    name_of = {
-        subject: shipment.external_id or shipment.shipment_id
+    exported_id_of = {
+        event_owner: shipment.external_id or shipment.shipment_id
         for shipment in shipments
-        for subject in shipment.subjects
+        for event_owner in shipment.event_owners
     }
-    told = [event for event in events if event.subject in name_of]
-    notes = {"events_of_no_shipment": len(events) - len(told)}
-    return Imported(
+    exported_events = [event for event in events if event.event_owner in exported_id_of]
+    warnings = {"events_of_no_shipment": len(events) - len(exported_events)}
+    return Dataset(
         SOURCE,
         "UTC",
         _shipments(shipments),
-        _events(told, name_of),
+        _events(exported_events, exported_id_of),
         pd.DataFrame(columns=list(QUARANTINE_COLUMNS)),
-        notes,
+        warnings,
     )
 
 
@@ -49,24 +49,29 @@ def _shipments(shipments: Sequence[StoredShipment]) -> pd.DataFrame:
 
 
 def _row(shipment: StoredShipment) -> dict[str, Any]:
-    facts = json.loads(shipment.facts)
-    ends = {
-        f"{end}_{field}": facts[end].get(field)
+    attributes = json.loads(shipment.attributes)
+    places = {
+        f"{end}_{field}": attributes[end].get(field)
         for end in ("origin", "destination")
-        for field in _END_FIELDS
+        for field in _PLACE_FIELDS
     }
     name = shipment.external_id or shipment.shipment_id
-    return {**facts, **ends, "shipment_id": name, "order_id": facts.get("order_id") or name}
+    return {
+        **attributes,
+        **places,
+        "shipment_id": name,
+        "order_id": attributes.get("order_id") or name,
+    }
 
 
-def _events(events: Sequence[StoredEvent], name_of: dict[str, str]) -> pd.DataFrame:
+def _events(events: Sequence[StoredEvent], exported_id_of: dict[str, str]) -> pd.DataFrame:
     columns = {
         column: [getattr(event, column) for event in events]
         for column in EVENT_COLUMNS
         if column != "shipment_id"
     }
     frame = pd.DataFrame(
-        {"shipment_id": [name_of[event.subject] for event in events], **columns},
+        {"shipment_id": [exported_id_of[event.event_owner] for event in events], **columns},
         columns=list(EVENT_COLUMNS),
     )
     times = {

@@ -6,26 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eta.domain.errors import EtaError, KeyReused
-from eta.store.records import StoredReply
+from eta.domain.errors import EtaError, IdempotencyKeyReused
+from eta.store.records import StoredResponse
 from eta.store.session import Session
 from eta.store.store import Work
 
 #: How long a reply is kept, in microseconds: 72 hours.
-KEPT_FOR = 72 * 3_600_000_000
+RESPONSE_LIFETIME = 72 * 3_600_000_000
 
 
 @dataclass(frozen=True)
-class Said:
+class WriteResponse:
     """A reply: its status, and its body as text; one that refuses part of what was asked is not kept."""
 
     status: int
     body: str
-    is_kept: bool = True
+    is_replayable: bool = True
 
 
 @dataclass(frozen=True)
-class Asking:
+class IdempotentRequest:
     """A tenant's request: the key and digest by which it is known again, what is to be done, and how the reply is made of it."""
 
     tenant: str
@@ -33,27 +33,33 @@ class Asking:
     digest: str
     work: Work[Any, Any]
     item: Any
-    say: Callable[[Any], Said]
+    to_response: Callable[[Any], WriteResponse]
 
 
-def answer_once(session: Session, asked: Sequence[Asking]) -> list[Said | EtaError]:
-    """The replies, made now or before; ``KeyReused`` where a key comes with another request. A refusal is not kept."""
-    return [_answer(session, each) for each in asked]
+def respond_once(
+    session: Session, requests: Sequence[IdempotentRequest]
+) -> list[WriteResponse | EtaError]:
+    """The replies, made now or before; ``IdempotencyKeyReused`` where a key comes with another request. A refusal is not kept."""
+    return [_respond(session, request) for request in requests]
 
 
-def _answer(session: Session, asked: Asking) -> Said | EtaError:
-    before = session.replies(asked.tenant, [asked.key]).get(asked.key)
-    if before and session.stamp - before.created_at < KEPT_FOR:
-        if before.digest != asked.digest:
-            return KeyReused()
-        return Said(before.status, before.body)
-    [done] = asked.work(session, [asked.item])
-    if isinstance(done, EtaError):
-        return done
-    said = asked.say(done)
-    if said.is_kept:
-        session.add_replies(
-            asked.tenant,
-            [StoredReply(asked.key, asked.digest, said.status, said.body, session.stamp)],
+def _respond(session: Session, request: IdempotentRequest) -> WriteResponse | EtaError:
+    stored = session.responses(request.tenant, [request.key]).get(request.key)
+    if stored and session.commit_time - stored.created_at < RESPONSE_LIFETIME:
+        if stored.digest != request.digest:
+            return IdempotencyKeyReused()
+        return WriteResponse(stored.status, stored.body)
+    [result] = request.work(session, [request.item])
+    if isinstance(result, EtaError):
+        return result
+    response = request.to_response(result)
+    if response.is_replayable:
+        session.add_responses(
+            request.tenant,
+            [
+                StoredResponse(
+                    request.key, request.digest, response.status, response.body, session.commit_time
+                )
+            ],
         )
-    return said
+    return response

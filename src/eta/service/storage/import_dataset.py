@@ -8,49 +8,58 @@ from typing import Any
 
 import pandas as pd
 
-from eta.datasets.base import Imported
+from eta.datasets.base import Dataset
 from eta.domain.errors import EtaError
 from eta.domain.registration import Registration
 from eta.domain.shipment import Place, Shipment
 from eta.domain.vocabulary import EventCode
 from eta.journey.timelines import SHIPMENT_COLUMNS
-from eta.service.tracking.record_events import Recorded, Report, Told, record_events
-from eta.service.tracking.register_shipments import Registered, Registering, register_shipments
+from eta.service.tracking.record_events import (
+    EventOutcome,
+    EventReport,
+    RecordEvents,
+    record_events,
+)
+from eta.service.tracking.register_shipments import (
+    RegisteredShipment,
+    RegisterShipment,
+    register_shipments,
+)
 from eta.store.store import Store
 
 #: Rows told together.
-AT_ONCE = 1_000
+BATCH_SIZE = 1_000
 Progress = Callable[[str, int, int], None]
 
 
-def ingest_source(
-    imported: Imported, store: Store, tenant: str, progress: Progress = lambda *_: None
+def import_dataset(
+    dataset: Dataset, store: Store, tenant: str, progress: Progress = lambda *_: None
 ) -> dict[str, int]:
     """Records all of it, and returns how much; told again, nothing is recorded twice. The source's ids are kept as ``external_id``.
 
     Interrupted, what was recorded stays, and telling it all again completes it.
     """
     counts = Counter[str]()
-    shipments, events = imported.shipments, imported.events
+    shipments, events = dataset.shipments, dataset.events
     first = events.groupby("shipment_id")["occurred_at"].min()
-    for start in range(0, len(shipments), AT_ONCE):
+    for start in range(0, len(shipments), BATCH_SIZE):
         progress("shipments", start, len(shipments))
-        asked = [
-            Registering(tenant, _registration(row, first), is_history=True)
-            for row in _rows(shipments.iloc[start : start + AT_ONCE])
+        commands = [
+            RegisterShipment(tenant, _registration(row, first), has_order_event=True)
+            for row in _rows(shipments.iloc[start : start + BATCH_SIZE])
         ]
-        for future in [store.submit(register_shipments, each) for each in asked]:
+        for future in [store.submit(register_shipments, command) for command in commands]:
             counts[_registered(future.result())] += 1
     progress("shipments", len(shipments), len(shipments))
     events = events.sort_values("received_at", kind="stable")
-    for start in range(0, len(events), AT_ONCE):
+    for start in range(0, len(events), BATCH_SIZE):
         progress("events", start, len(events))
-        reports = [_report(row) for row in _rows(events.iloc[start : start + AT_ONCE])]
+        reports = [_report(row) for row in _rows(events.iloc[start : start + BATCH_SIZE])]
         for answer in store.submit(
-            record_events, Told(tenant, reports), weight=len(reports)
+            record_events, RecordEvents(tenant, reports), weight=len(reports)
         ).result():
             counts[
-                f"events_{answer.outcome}" if isinstance(answer, Recorded) else "events_refused"
+                f"events_{answer.status}" if isinstance(answer, EventOutcome) else "events_rejected"
             ] += 1
     progress("events", len(events), len(events))
     return dict(counts)
@@ -91,8 +100,8 @@ def _registration(row: Mapping[str, Any], first: pd.Series) -> Registration:
     return Registration(shipment=shipment, external_id=shipment.shipment_id)
 
 
-def _report(row: Mapping[str, Any]) -> Report:
-    return Report(
+def _report(row: Mapping[str, Any]) -> EventReport:
+    return EventReport(
         event_code=EventCode(row["event_code"]),
         external_id=row["shipment_id"],
         occurred_at=row["occurred_at"].to_pydatetime(warn=False),
@@ -103,5 +112,5 @@ def _report(row: Mapping[str, Any]) -> Report:
     )
 
 
-def _registered(answer: Registered) -> str:
-    return "shipments_new" if answer.is_new else "shipments_known"
+def _registered(answer: RegisteredShipment) -> str:
+    return "shipments_created" if answer.created else "shipments_existing"

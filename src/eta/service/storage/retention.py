@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eta.domain.errors import EtaError
-from eta.service.storage.idempotency import KEPT_FOR
+from eta.service.storage.idempotency import RESPONSE_LIFETIME
 from eta.store.session import Session
 
 #: Shipments that are erased in one transaction, so that nobody waits long.
-AT_ONCE = 100
+ERASE_BATCH_SIZE = 100
 
 
 @dataclass(frozen=True)
-class Erasing:
+class EraseShipments:
     """A tenant's shipments by ``shipment_id`` or ``external_id``."""
 
     tenant: str
@@ -23,34 +23,40 @@ class Erasing:
 
 
 @dataclass(frozen=True)
-class Retaining:
+class Retention:
     """What nobody has heard of for so long, in microseconds, is erased; None keeps it."""
 
-    kept_for: int | None
+    max_age: int | None
 
 
-def erase_shipments(session: Session, asked: Sequence[Erasing]) -> list[int | EtaError]:
+def erase_shipments(session: Session, commands: Sequence[EraseShipments]) -> list[int | EtaError]:
     """Erases shipments with all that was told and said of them; how many there were."""
     counts = list[int | EtaError]()
-    for each in asked:
-        found = session.shipments(each.tenant, each.column, [each.value])
-        session.erase(each.tenant, found)
-        counts.append(len(found))
+    for command in commands:
+        shipments = session.shipments(command.tenant, command.column, [command.value])
+        session.erase(command.tenant, shipments)
+        counts.append(len(shipments))
     return counts
 
 
-def let_go_of_the_old(session: Session, asked: Sequence[Retaining]) -> list[int | EtaError]:
-    """Erases some old shipments, numbers that nobody registered, and replies that are not given again; how many, fewer than ``AT_ONCE`` once all are gone."""
-    session.forget_replies(session.stamp - KEPT_FOR)
+def purge_expired(session: Session, commands: Sequence[Retention]) -> list[int | EtaError]:
+    """Erases some old shipments, numbers that nobody registered, and replies that are not given again; how many, fewer than ``ERASE_BATCH_SIZE`` once all are gone."""
+    session.purge_responses(session.commit_time - RESPONSE_LIFETIME)
     counts = list[int | EtaError]()
-    for each in asked:
-        old = session.unheard_of(session.stamp - each.kept_for, AT_ONCE) if each.kept_for else {}
-        for tenant, shipments in old.items():
+    for command in commands:
+        inactive = (
+            session.inactive_shipments(session.commit_time - command.max_age, ERASE_BATCH_SIZE)
+            if command.max_age
+            else {}
+        )
+        for tenant, shipments in inactive.items():
             session.erase(tenant, shipments)
         numbers = (
-            session.forget_what_nobody_registered(session.stamp - each.kept_for, AT_ONCE)
-            if each.kept_for
+            session.purge_unregistered_events(
+                session.commit_time - command.max_age, ERASE_BATCH_SIZE
+            )
+            if command.max_age
             else 0
         )
-        counts.append(max(sum(map(len, old.values())), numbers))
+        counts.append(max(sum(map(len, inactive.values())), numbers))
     return counts

@@ -14,10 +14,10 @@ from eta.delays import DelayPolicy
 from eta.domain.registration import Registration
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.model.bundle import Answering
-from eta.service.scoring.assessment import Answer, Terms
+from eta.model.bundle import Predictor
+from eta.service.scoring.assessment import Assessment, AssessmentOptions
 from eta.service.scoring.score_shipments import score_shipments
-from eta.service.tracking.shipment_states import states_of
+from eta.service.tracking.shipment_states import compute_states
 from eta.store.records import (
     StoredEvent,
     StoredFlag,
@@ -30,7 +30,7 @@ from eta.store.session import Session
 
 
 @dataclass(frozen=True)
-class Known:
+class ShipmentHistory:
     """All that was known of a shipment at a moment."""
 
     stored: StoredShipment
@@ -50,11 +50,11 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Telling:
+class ShipmentView:
     """What is known of a shipment, and what is said of it."""
 
-    known: Known
-    answer: Answer
+    history: ShipmentHistory
+    assessment: Assessment
     #: Hours since the last scan happened, None before the first.
     last_scan_age_hours: float | None
     #: When nearly all parcels of its stage have been scanned again; None where no scan is waited
@@ -62,65 +62,74 @@ class Telling:
     expected_next_scan_by: datetime | None
 
 
-def known_at(
+def shipment_histories(
     session: Session, tenant: str, shipments: Sequence[StoredShipment], as_of: datetime
-) -> list[Known]:
+) -> list[ShipmentHistory]:
     """What was known of shipments at a moment; those that nobody had registered by then are left out."""
-    instant, ids = microseconds(as_of), [each.shipment_id for each in shipments]
+    instant, ids = microseconds(as_of), [shipment.shipment_id for shipment in shipments]
     versions = by_shipment(
-        version for version in session.versions(tenant, ids) if version.known_at <= instant
+        version for version in session.versions(tenant, ids) if version.recorded_at <= instant
     )
-    then = [
-        _as_in(shipment, versions[shipment.shipment_id][-1])
+    as_recorded = [
+        _as_of_version(shipment, versions[shipment.shipment_id][-1])
         for shipment in shipments
         if versions[shipment.shipment_id]
     ]
-    told = [
+    events = [
         event
-        for event in session.events(tenant, (subject for each in then for subject in each.subjects))
+        for event in session.events(
+            tenant,
+            (event_owner for shipment in as_recorded for event_owner in shipment.event_owners),
+        )
         if event.received_at <= instant
     ]
-    of_subject = defaultdict[str, list[StoredEvent]](list)
-    for event in told:
-        of_subject[event.subject].append(event)
+    events_by_owner = defaultdict[str, list[StoredEvent]](list)
+    for event in events:
+        events_by_owner[event.event_owner].append(event)
     forecasts = by_shipment(
         forecast for forecast in session.forecasts(tenant, ids) if forecast.as_of <= instant
     )
     flags = by_shipment(flag for flag in session.flags(tenant, ids) if flag.raised_at <= instant)
     return [
-        Known(
+        ShipmentHistory(
             shipment,
-            Registration.from_facts(
-                json.loads(shipment.facts), shipment.shipment_id, shipment.external_id
+            Registration.from_attributes(
+                json.loads(shipment.attributes), shipment.shipment_id, shipment.external_id
             ),
             state,
-            _each_once(event for subject in shipment.subjects for event in of_subject[subject]),
+            _deduplicated(
+                event
+                for event_owner in shipment.event_owners
+                for event in events_by_owner[event_owner]
+            ),
             versions[shipment.shipment_id],
             forecasts[shipment.shipment_id],
             flags[shipment.shipment_id],
         )
-        for shipment, state in zip(then, states_of(then, told, instant), strict=True)
+        for shipment, state in zip(
+            as_recorded, compute_states(as_recorded, events, instant), strict=True
+        )
     ]
 
 
-def tell_shipments(
-    known: Sequence[Known],
-    served: Answering | None,
+def view_shipments(
+    histories: Sequence[ShipmentHistory],
+    served: Predictor | None,
     as_of: datetime,
     *,
     policy: DelayPolicy,
-    terms: Terms,
-) -> list[Telling]:
+    options: AssessmentOptions,
+) -> list[ShipmentView]:
     """One telling a shipment, in order: the same answers as from ``score_shipments``, which makes them."""
-    records = [each.to_records() for each in known]
+    records = [history.to_records() for history in histories]
     shipments, events = (
         [shipment for shipment, _ in records],
         [event for _, scans in records for event in scans],
     )
-    answers = score_shipments(shipments, events, served, as_of, policy=policy, terms=terms)
+    assessments = score_shipments(shipments, events, served, as_of, policy=policy, options=options)
     return [
-        Telling(each, answer, *_silence(each.state, served, as_of))
-        for each, answer in zip(known, answers, strict=True)
+        ShipmentView(history, assessment, *_silence(history.state, served, as_of))
+        for history, assessment in zip(histories, assessments, strict=True)
     ]
 
 
@@ -137,14 +146,14 @@ def to_event(event: StoredEvent, shipment_id: str) -> TrackingEvent:
     )
 
 
-def _as_in(shipment: StoredShipment, version: StoredVersion) -> StoredShipment:
-    return shipment._replace(tracking=version.tracking, facts=version.facts)
+def _as_of_version(shipment: StoredShipment, version: StoredVersion) -> StoredShipment:
+    return shipment._replace(number_use_id=version.number_use_id, attributes=version.attributes)
 
 
-def _each_once(events: Iterable[StoredEvent]) -> list[StoredEvent]:
+def _deduplicated(events: Iterable[StoredEvent]) -> list[StoredEvent]:
     """Scans in order; one told of the shipment and again of its number is one, known from when it was first told."""
     first: dict[tuple[str, int, str | None], StoredEvent] = {}
-    for event in sorted(events, key=lambda each: each.received_at):
+    for event in sorted(events, key=lambda scan: scan.received_at):
         first.setdefault(
             (event.raw_code or event.event_code, event.occurred_at, event.place or None), event
         )
@@ -167,7 +176,7 @@ def by_shipment(rows: Iterable[Any]) -> defaultdict[str, list[Any]]:
 
 
 def _silence(
-    state: StoredState, served: Answering | None, as_of: datetime
+    state: StoredState, served: Predictor | None, as_of: datetime
 ) -> tuple[float | None, datetime | None]:
     if state.last_scan_at is None:
         return None, None
@@ -176,5 +185,5 @@ def _silence(
     age = max((as_of - last) / timedelta(hours=1), 0.0)
     if served is None or not state.is_open:
         return age, None
-    upper = served.laws.silence_of(state.last_code).upper_hours
+    upper = served.stage_durations.silence_of(state.last_code).upper_hours
     return age, last + timedelta(hours=upper) if upper < float("inf") else None

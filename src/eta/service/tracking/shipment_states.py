@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from eta.journey.state import PHASES, STATUSES, Moments, fold
-from eta.journey.timelines import EVENT_CODES, Scans, ScansTold
+from eta.journey.state import PHASES, STATUSES, AsOfPairs, fold
+from eta.journey.timelines import EVENT_CODES, RawEvents, Scans
 from eta.store.records import StoredEvent, StoredShipment, StoredState
 from eta.store.session import Session
 
@@ -21,7 +21,7 @@ _CODES = (*(code.value for code in EVENT_CODES), None)
 UPDATED = "shipment.updated"
 
 
-def refold(
+def update_states(
     session: Session,
     tenant: str,
     shipments: Sequence[StoredShipment],
@@ -30,27 +30,27 @@ def refold(
     """Writes the states of shipments, of which ``events`` are all there are, and tells the outbox of each status that changed."""
     if not shipments:
         return
-    states = states_of(shipments, events, session.stamp)
-    before = session.statuses(tenant, (each.shipment_id for each in shipments))
+    states = compute_states(shipments, events, session.commit_time)
+    previous = session.statuses(tenant, (shipment.shipment_id for shipment in shipments))
     session.put_states(tenant, states)
-    changed = [state for state in states if before.get(state.shipment_id) != state.status]
+    changed = [state for state in states if previous.get(state.shipment_id) != state.status]
     session.add_outbox(
         tenant,
         (
-            (UPDATED, state.shipment_id, _payload(state, before.get(state.shipment_id)))
+            (UPDATED, state.shipment_id, _payload(state, previous.get(state.shipment_id)))
             for state in changed
         ),
     )
 
 
-def states_of(
+def compute_states(
     shipments: Sequence[StoredShipment], events: Iterable[StoredEvent], as_of: int
 ) -> list[StoredState]:
     """The states (N,) of shipments at a moment, in microseconds; the fold is that of training and replay."""
-    scans = Scans.of(scans_told(shipments, events), len(shipments))
+    scans = Scans.from_raw_events(raw_events(shipments, events), len(shipments))
     states = fold(
         scans,
-        Moments(np.arange(len(shipments)), np.full(len(shipments), np.datetime64(as_of, "us"))),
+        AsOfPairs(np.arange(len(shipments)), np.full(len(shipments), np.datetime64(as_of, "us"))),
     )
     times = (
         states.ordered_at,
@@ -58,7 +58,7 @@ def states_of(
         states.handed_over_at,
         states.last_scan_at,
         states.arrived_at,
-        states.given_up_at,
+        states.abandoned_at,
     )
     columns = (
         [shipment.shipment_id for shipment in shipments],
@@ -79,21 +79,23 @@ def states_of(
     return list(map(StoredState._make, zip(*columns, strict=True)))
 
 
-def scans_told(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]) -> ScansTold:
+def raw_events(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]) -> RawEvents:
     """The scans of shipments as columns for the journey; an event of a subject that none of them has is left out."""
     row_of = {
-        subject: row for row, shipment in enumerate(shipments) for subject in shipment.subjects
+        event_owner: row
+        for row, shipment in enumerate(shipments)
+        for event_owner in shipment.event_owners
     }
-    own = [event for event in events if event.subject in row_of]
-    return ScansTold(
-        [row_of[event.subject] for event in own],
-        [event.event_code for event in own],
-        [event.occurred_at for event in own],
-        [event.received_at for event in own],
-        [event.raw_code for event in own],
-        [event.place for event in own],
+    owned = [event for event in events if event.event_owner in row_of]
+    return RawEvents(
+        [row_of[event.event_owner] for event in owned],
+        [event.event_code for event in owned],
+        [event.occurred_at for event in owned],
+        [event.received_at for event in owned],
+        [event.raw_code for event in owned],
+        [event.place for event in owned],
     )
 
 
-def _payload(state: StoredState, before: str | None) -> str:
-    return json.dumps({"status": state.status, "previous_status": before, "phase": state.phase})
+def _payload(state: StoredState, previous: str | None) -> str:
+    return json.dumps({"status": state.status, "previous_status": previous, "phase": state.phase})
