@@ -207,23 +207,26 @@ def orders_of(world: World, days: int) -> NDArray[np.int64]:
 def estimate_orders(world: World, rows: NDArray[np.int64]) -> pd.DataFrame:
     """What was said of each order, and what came true."""
     random = np.random.default_rng(20260520)
-    model, ordered = world.served.model, world.shipments["ordered_at"]
+    served, ordered = world.served, world.shipments["ordered_at"]
     tracker = DriftTracker(
-        model, OpenParcelCache(world.timelines), baseline_ratio=model.drift_.baseline_ratio
+        served.model,
+        OpenParcelCache(world.timelines),
+        baseline_ratio=served.model.drift.baseline_ratio,
     )
     arrived_on, today, entries = world.arrived_on(rows), None, []
     for number, row in enumerate(track(rows, "quoting orders")):
         midnight = ordered.iloc[row].floor("D").to_pydatetime()
         if midnight != today:
             today = midnight
-            model.drift_ = tracker.drift(Outcomes.at(world.timelines, to_instant(midnight)))
+            drift = tracker.drift(Outcomes.at(world.timelines, to_instant(midnight)))
+            served = replace(served, model=served.model.with_drift(drift))
         lane, service = world.order(row)
-        entries.append(entry(world, lane, service, random, arrived_on[number]))
+        entries.append(entry(served, lane, service, random, arrived_on[number]))
     return pd.DataFrame([estimate_entry for estimate_entry in entries if estimate_entry])
 
 
 def entry(
-    world: World,
+    served: ModelBundle,
     lane: Shipment,
     service: CarrierService,
     random: np.random.Generator,
@@ -235,7 +238,7 @@ def entry(
     (estimate,) = estimate_delivery(
         lane,
         [service],
-        world.served,
+        served,
         policy=DelayPolicy(),
         options=AssessmentOptions(desired_on=desired_on),
     )

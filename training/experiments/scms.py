@@ -171,12 +171,16 @@ def moments_ahead(timelines: Timelines) -> Snapshots:
     )
     moments = AsOfPairs(row, as_of)
     # Most were ordered more than 60 days before: `eta score` would list them as expired.
-    open_moments = moments.take(fold(timelines, moments).is_open)
+    states = fold(timelines, moments)
+    is_open = np.flatnonzero(states.is_open)
+    open_moments, states = moments.take(is_open), states.take(is_open)
+    place_effects = PlaceEffectHistory.from_timelines(timelines)
     return Snapshots(
         open_moments,
         timelines.parcel[open_moments.row],
         np.full(len(open_moments), PURCHASE, dtype=object),
-        features(timelines, open_moments, PlaceEffectHistory.from_timelines(timelines)),
+        states,
+        features(timelines, open_moments, place_effects, states),
     )
 
 

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -43,11 +43,10 @@ class RecordingModel(HazardModel):
 
     drifts: ClassVar[list[Drift]] = []
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Notes drifts."""
-        if name == "drift_":
-            self.drifts.append(value)
-        super().__setattr__(name, value)
+    def with_drift(self, drift: Drift) -> Self:
+        """Notes the drift."""
+        self.drifts.append(drift)
+        return super().with_drift(drift)
 
 
 def main() -> int:
@@ -66,10 +65,9 @@ def main() -> int:
         warm_up_months=0,
         progress=report_progress,
     )
-    # The first drift is that of the fit, none; then comes one a midnight.
+    # One a midnight.
     factors = [
-        float(np.exp(drift.log_rate_ratio[: len(MOVING)].mean()))
-        for drift in RecordingModel.drifts[1:]
+        float(np.exp(drift.log_rate_ratio[: len(MOVING)].mean())) for drift in RecordingModel.drifts
     ]
     day = (replayed.judged["as_of"].dt.floor("D") - np.datetime64(SLOW_FROM)).dt.days
     arrived = replayed.judged["arrived"]

@@ -236,7 +236,7 @@ def update(
         )
     drift = ModelBundle.from_version(
         registry.load(updated), HazardModel, settings.holidays
-    ).model.drift_
+    ).model.drift
     print_drift(drift)
     out.print(
         f"version [bold]{updated}[/] is {name} as of {moment.isoformat()}{'; it serves' if registry.promoted() == updated else ''}"

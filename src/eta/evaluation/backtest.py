@@ -24,7 +24,12 @@ from eta.evaluation.model_run import CurveSource, ModelRun, forecast_moments
 from eta.evaluation.outcomes import outcome_table, stable_random
 from eta.forecast.base import ArrivalModel
 from eta.forecast.drift.tracker import OpenParcelCache
-from eta.forecast.hazard.recalibration import Recalibration, SupportsRecalibration, stages
+from eta.forecast.hazard.recalibration import (
+    CumulativeHazardInterval,
+    SupportsRecalibration,
+    recalibrate,
+    stages,
+)
 from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes
 from eta.journey.snapshots import PURCHASE, Snapshots, evaluation_snapshots, training_snapshots
@@ -59,8 +64,8 @@ class Replay:
     forecasts: dict[str, pd.DataFrame]
     fit_seconds: dict[str, float]
     predict_seconds: dict[str, float]
-    #: What models that calibrate have learned of their forecasts by the end.
-    recalibrations: dict[str, Recalibration]
+    #: What became, by the end, of the forecasts that models which can be recalibrated issued.
+    issued: dict[str, CumulativeHazardInterval]
     #: How each model would have promised on the last day; None without a past.
     policies: dict[str, PromisePolicy | None]
 
@@ -141,7 +146,9 @@ def replay(
                 progress(f"{days[0].date()}: fitting {name}", done, total)
                 run.fit(training, outcomes_so_far)
             if isinstance(run.fitted, SupportsRecalibration):
-                run.fitted.recalibration_ = run.recalibration(snapshots, outcomes_so_far)
+                run.fitted = recalibrate(
+                    run.fitted, run.issued_intervals(snapshots, outcomes_so_far)
+                )
         for number, day in enumerate(days):
             progress(f"{day.date()}: replaying", done, total)
             outcomes_so_far = Outcomes.at(timelines, to_instant(day))
@@ -172,7 +179,7 @@ def replay(
         {name: run.fit_seconds for name, run in runs.items()},
         {name: run.predict_seconds for name, run in runs.items()},
         {
-            name: run.recalibration(snapshots, outcomes)
+            name: run.issued_intervals(snapshots, outcomes)
             for name, run in runs.items()
             if isinstance(run.fitted, SupportsRecalibration)
         },

@@ -102,7 +102,7 @@ class ModelRun:
             return
         began = time.perf_counter()
         self.drift_tracker = self.drift_tracker or DriftTracker(self.fitted, open_parcels)
-        self.fitted.drift_ = self.drift_tracker.drift(outcomes)
+        self.fitted = self.fitted.with_drift(self.drift_tracker.drift(outcomes))
         self.fit_seconds += time.perf_counter() - began
 
     def choose_policy(self, promise: PromisePolicy | float | None, today: np.datetime64) -> None:
@@ -123,8 +123,10 @@ class ModelRun:
                 on_time_rate=None, costs=costs_for_on_time_rate(probabilities, weight, promise)
             )
 
-    def recalibration(self, snapshots: Snapshots, outcomes: Outcomes) -> Recalibration:
-        """What is known of the forecasts of the last ``FORECAST_HISTORY_DAYS``."""
+    def issued_intervals(
+        self, snapshots: Snapshots, outcomes: Outcomes
+    ) -> CumulativeHazardInterval:
+        """What became of the forecasts of the last ``FORECAST_HISTORY_DAYS``, before any recalibration."""
         oldest = outcomes.known_through - FORECAST_HISTORY_DAYS * DAY
         self.issued = [
             issued for issued in self.issued if (snapshots.pairs.as_of[issued.rows] >= oldest).any()
@@ -141,7 +143,7 @@ class ModelRun:
                     curves, truth.features, truth.duration_hours, truth.event_observed
                 ).invert(issued.recalibration)
             )
-        return Recalibration.fit(CumulativeHazardInterval.concatenate(parts))
+        return CumulativeHazardInterval.concatenate(parts)
 
     def curves(self, snapshots: Snapshots) -> Curves | None:
         """The answers, or None while there was nothing to learn."""
@@ -170,9 +172,7 @@ def forecast_moments(
     run.predict_seconds += (time.perf_counter() - began) * truth["is_judged"].mean()
     if isinstance(run.fitted, SupportsRecalibration):
         used = np.flatnonzero(is_for_recalibration[rows])
-        run.issued.append(
-            _IssuedForecasts(rows[used], curves.take(used), run.fitted.recalibration_)
-        )
+        run.issued.append(_IssuedForecasts(rows[used], curves.take(used), run.fitted.recalibration))
     row, as_of = batch.pairs.row, batch.pairs.as_of
     zone = timelines.zone.take(row)
     hours, limit = truth["hours"].to_numpy(), truth["limit_hours"].to_numpy()

@@ -11,7 +11,7 @@ from eta.calendars.local_time import DAY
 from eta.domain.vocabulary import FACILITY_CODES, HANDOVER_CODES, EventCode
 from eta.journey.features import Features, features, promise_starts
 from eta.journey.place_effects import PlaceEffectHistory
-from eta.journey.state import AsOfPairs, fold
+from eta.journey.state import AsOfPairs, States, fold
 from eta.journey.timelines import EVENT_CODES, Timelines
 
 PURCHASE, HANDOVER = "purchase", "handover"
@@ -42,6 +42,7 @@ class Snapshots:
     #: A hash of the shipment's id.
     parcel: NDArray[np.uint64]
     moment: NDArray[np.object_]
+    states: States
     features: Features
 
     def __len__(self) -> int:
@@ -50,7 +51,11 @@ class Snapshots:
     def take(self, rows: NDArray[np.integer]) -> Snapshots:
         """Some of the snapshots."""
         return Snapshots(
-            self.pairs.take(rows), self.parcel[rows], self.moment[rows], self.features.take(rows)
+            self.pairs.take(rows),
+            self.parcel[rows],
+            self.moment[rows],
+            self.states.take(rows),
+            self.features.take(rows),
         )
 
 
@@ -95,30 +100,24 @@ def training_snapshots(
         AsOfPairs(rows[order][is_first], times[order][is_first]),
         moment_names[order][is_first],
     )
-    if not near_promise:
-        return _open_snapshots(timelines, pairs, moment_names)
-    is_open, late = _is_open(timelines, pairs), _pairs_near_promise(timelines, until)
-    both = AsOfPairs(
-        np.concatenate([pairs.row[is_open], late.row]),
-        np.concatenate([pairs.as_of[is_open], late.as_of]),
-    )
-    return _snapshots(
-        timelines,
-        both,
-        np.concatenate([moment_names[is_open], np.full(len(late), NEAR_PROMISE, dtype=object)]),
-    )
+    if near_promise:
+        late = _pairs_near_promise(timelines, until)
+        pairs = AsOfPairs(
+            np.concatenate([pairs.row, late.row]), np.concatenate([pairs.as_of, late.as_of])
+        )
+        late_names = np.full(len(late), NEAR_PROMISE, dtype=object)
+        moment_names = np.concatenate([moment_names, late_names])
+    return _open_snapshots(timelines, pairs, moment_names)
 
 
 def _pairs_near_promise(timelines: Timelines, until: np.datetime64) -> AsOfPairs:
-    """``DAYS_BEFORE_PROMISE``, before ``until``, of parcels that were open then though expired."""
+    """The moments ``DAYS_BEFORE_PROMISE`` that are before ``until``."""
     row = np.repeat(np.arange(len(timelines)), len(DAYS_BEFORE_PROMISE))
     pairs = AsOfPairs(
         row, promise_starts(timelines, row) - np.tile(DAYS_BEFORE_PROMISE, len(timelines)) * DAY
     )
     # NaT, without a promise, is before nothing.
-    pairs = pairs.take(pairs.as_of < until)
-    states = fold(timelines, pairs)
-    return pairs.take(states.is_open & (pairs.as_of - states.ordered_at > EXPIRED_AFTER))
+    return pairs.take(pairs.as_of < until)
 
 
 def evaluation_snapshots(
@@ -146,31 +145,39 @@ def evaluation_snapshots(
 
 def snapshots_open_at(timelines: Timelines, as_of: np.datetime64, max_count: int) -> Snapshots:
     """Every parcel open at a moment; of more than ``max_count`` an even sample, the same parcels from day to day."""
-    all_pairs = AsOfPairs.all_at(timelines, as_of)
-    open_at = all_pairs.take(_is_open(timelines, all_pairs))
-    if len(open_at) > max_count:
-        share = np.uint64(max_count / len(open_at) * 2**32)
-        open_at = open_at.take(timelines.parcel[open_at.row] % np.uint64(2**32) < share)
-    return _snapshots(timelines, open_at, np.full(len(open_at), "daily", dtype=object))
+    pairs = AsOfPairs.all_at(timelines, as_of)
+    states = fold(timelines, pairs)
+    rows = np.flatnonzero(states.is_open & ~_is_expired(pairs, states))
+    if len(rows) > max_count:
+        share = np.uint64(max_count / len(rows) * 2**32)
+        rows = rows[timelines.parcel[pairs.row[rows]] % np.uint64(2**32) < share]
+    moment = np.full(len(rows), "daily", dtype=object)
+    return _snapshots(timelines, pairs.take(rows), moment, states.take(rows))
 
 
 def _open_snapshots(
     timelines: Timelines, pairs: AsOfPairs, moment: NDArray[np.object_]
 ) -> Snapshots:
-    is_open = _is_open(timelines, pairs)
-    return _snapshots(timelines, pairs.take(is_open), moment[is_open])
-
-
-def _is_open(timelines: Timelines, pairs: AsOfPairs) -> NDArray[np.bool_]:
-    """Whether the parcel was open, and not for so long that it is expired."""
+    """Those at which the parcel was open; near the promise only of parcels that had expired."""
     states = fold(timelines, pairs)
-    return states.is_open & (pairs.as_of - states.ordered_at <= EXPIRED_AFTER)
+    is_wanted = _is_expired(pairs, states) == (moment == NEAR_PROMISE)
+    rows = np.flatnonzero(states.is_open & is_wanted)
+    return _snapshots(timelines, pairs.take(rows), moment[rows], states.take(rows))
 
 
-def _snapshots(timelines: Timelines, pairs: AsOfPairs, moment: NDArray[np.object_]) -> Snapshots:
+def _is_expired(pairs: AsOfPairs, states: States) -> NDArray[np.bool_]:
+    """Whether the parcel has been open for so long that it is no longer forecast."""
+    return pairs.as_of - states.ordered_at > EXPIRED_AFTER
+
+
+def _snapshots(
+    timelines: Timelines, pairs: AsOfPairs, moment: NDArray[np.object_], states: States
+) -> Snapshots:
+    place_effects = PlaceEffectHistory.from_timelines(timelines)
     return Snapshots(
         pairs,
         timelines.parcel[pairs.row],
         moment,
-        features(timelines, pairs, PlaceEffectHistory.from_timelines(timelines)),
+        states,
+        features(timelines, pairs, place_effects, states),
     )

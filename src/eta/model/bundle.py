@@ -120,7 +120,7 @@ class ModelBundle:
         with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         model = make(**version.manifest["parameters"]).with_holidays(holidays).restore(arrays)
-        model.drift_ = Drift.from_json(json.loads(version.files[DRIFT]))
+        model = model.with_drift(Drift.from_json(json.loads(version.files[DRIFT])))
         return cls(
             version.name,
             model,
@@ -156,7 +156,7 @@ def to_files(
 
 def daily_files(model: HazardModel, place_effects: PlaceEffects) -> dict[str, bytes]:
     """The data files that change from day to day."""
-    return {DRIFT: _json(model.drift_.to_json()), PLACE_EFFECTS: _json(place_effects.to_json())}
+    return {DRIFT: _json(model.drift.to_json()), PLACE_EFFECTS: _json(place_effects.to_json())}
 
 
 def columns() -> dict[str, list[str]]:

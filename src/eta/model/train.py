@@ -18,7 +18,7 @@ from eta.forecast.baselines.lane_quantiles import LaneQuantiles
 from eta.forecast.drift.tracker import DriftTracker, OpenParcelCache
 from eta.forecast.handling_time import HandlingTimes
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.hazard.recalibration import Recalibration
+from eta.forecast.hazard.recalibration import CumulativeHazardInterval, recalibrate
 from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.forecast.support import Support
 from eta.journey.examples import Outcomes, examples
@@ -56,18 +56,20 @@ def train_model(
     """
     instant = to_instant(as_of)
     progress("reading journeys", 0, 5)
-    outcomes = Outcomes.at(timelines, instant)
+    states = fold(timelines, AsOfPairs.all_at(timelines, instant))
+    outcomes = Outcomes(instant, states.arrived_at)
     training_examples = examples(training_snapshots(timelines, instant), outcomes)
     progress("fitting", 1, 5)
     model = make().fit(training_examples)
     progress("watching the last days", 2, 5)
     if model.tracks_drift:
-        model.drift_ = DriftTracker(model, OpenParcelCache(timelines)).drift(outcomes)
+        model = model.with_drift(DriftTracker(model, OpenParcelCache(timelines)).drift(outcomes))
     progress("learning what is usual", 3, 5)
-    states = fold(timelines, AsOfPairs.all_at(timelines, instant))
     stage_durations = StageDurations.fit(timelines, states, instant, level=policy.silence_level)
     progress("checking against earlier days", 4, 5)
-    check, model.recalibration_, arrival_correlation = _check(timelines, as_of, make, rivals)
+    check, issued, arrival_correlation = _check(timelines, as_of, make, rivals)
+    if issued is not None:
+        model = recalibrate(model, issued)
     place_effects = PlaceEffectHistory.from_timelines(timelines).at(instant)
     metadata, files = to_files(
         model,
@@ -97,7 +99,7 @@ def _check(
     as_of: datetime,
     make: Callable[[], HazardModel],
     rivals: Mapping[str, Callable[[], ArrivalModel]],
-) -> tuple[dict[str, Any] | None, Recalibration, ArrivalCorrelation]:
+) -> tuple[dict[str, Any] | None, CumulativeHazardInterval | None, ArrivalCorrelation]:
     """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days.
 
     On the same days it learns how parcels for one place go together; on those and all later ones,
@@ -118,7 +120,7 @@ def _check(
             warm_up_months=0,
         )
     except NoTrainingData:
-        return None, Recalibration.identity(), ArrivalCorrelation()
+        return None, None, ArrivalCorrelation()
     summary = summarise(replayed, reference="eta")
     figures = {
         part: [row for row in summary[part] if row["moment"] in _CHECKED_MOMENTS]
@@ -131,7 +133,7 @@ def _check(
     ]
     figures["by_segment"] = [row for row in figures["by_segment"] if row["model"] == "eta"]
     check = {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **figures}
-    return check, replayed.recalibrations["eta"], _fit_correlation(timelines, replayed)
+    return check, replayed.issued["eta"], _fit_correlation(timelines, replayed)
 
 
 def _fit_correlation(timelines: Timelines, replayed: Replay) -> ArrivalCorrelation:

@@ -60,10 +60,10 @@ def update_model(
         raise InvalidValue(
             "model",
             f"version {name} was trained not to follow drift",
-            "train one with follows_drift = true",
+            "train one with tracks_drift = true",
         )
     tracker = DriftTracker(
-        model, OpenParcelCache(timelines), baseline_ratio=model.drift_.baseline_ratio
+        model, OpenParcelCache(timelines), baseline_ratio=model.drift.baseline_ratio
     )
     instant = to_instant(as_of)
     if is_feed_silent(timelines, instant):
@@ -72,10 +72,11 @@ def update_model(
             "nothing was received in the days before it",
             "bring newer data, or give a moment that they reach",
         )
-    model.drift_ = tracker.drift(
+    drift = tracker.drift(
         Outcomes.at(timelines, instant),
         lambda done, total: progress("watching the last days", done, total),
     )
+    model = model.with_drift(drift)
     metadata: dict[str, Any] = {
         part: value for part, value in version.manifest.items() if part not in ("format", "files")
     }

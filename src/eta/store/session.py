@@ -56,7 +56,9 @@ _SHIPMENTS = {
     column: _select("shipments", StoredShipment, f"{column} IN ??")
     for column in ("shipment_id", "external_id", "number_use_id")
 }
-_NUMBER_USES = _select("tracking_number_uses", TrackingNumberUse, "carrier_number IN ?? ORDER BY use_number")
+_NUMBER_USES = _select(
+    "tracking_number_uses", TrackingNumberUse, "carrier_number IN ?? ORDER BY use_number"
+)
 _EVENTS = _select("events", StoredEvent, "event_owner IN ??")
 _STATES = _select("states", StoredState, "shipment_id IN ??")
 _VERSIONS = _select(

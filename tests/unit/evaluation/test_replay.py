@@ -17,6 +17,7 @@ from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines.simple import HistoryBaseline, PromiseBaseline, SurvivalBaseline
 from eta.forecast.hazard.model import HazardModel
+from eta.forecast.hazard.recalibration import Recalibration
 from eta.journey.timelines import Timelines
 from support.journeys import START, parcels
 
@@ -105,7 +106,9 @@ def test_days_that_are_forecast_but_not_judged_change_no_judgement_and_are_learn
     for name in (*FORECASTS, "crps_days"):
         pd.testing.assert_series_equal(short.forecasts["eta"][name], long.forecasts["eta"][name])
     assert len(long.judged) > 100
-    slopes = [abs(result.recalibrations["eta"].slopes - 1.0).sum() for result in (short, long)]
+    slopes = [
+        abs(Recalibration.fit(result.issued["eta"]).slopes - 1.0).sum() for result in (short, long)
+    ]
     assert 0.0 < slopes[0] < slopes[1]
 
 

@@ -296,11 +296,10 @@ def test_curves_are_later_where_the_network_is_slow(world: tuple[Timelines, Haza
         PlaceEffects(),
     )
     before = model.predict_curves(open_features).quantile(0.5)
-    model.drift_ = track(slowed(timelines, to_instant(START + timedelta(days=60)), 2.0), model, 80)
-    try:
-        assert (model.predict_curves(open_features).quantile(0.5) > before).mean() > 0.95
-    finally:
-        model.drift_ = Drift.identity()
+    model = model.with_drift(
+        track(slowed(timelines, to_instant(START + timedelta(days=60)), 2.0), model, 80)
+    )
+    assert (model.predict_curves(open_features).quantile(0.5) > before).mean() > 0.95
 
 
 def test_drift_knows_nothing_of_what_comes_later(world: tuple[Timelines, HazardModel]) -> None:
@@ -343,7 +342,7 @@ def test_a_parcel_is_scored_at_the_age_it_is_watched_at(
     before = model.predict_curves(open_features).cdf[:, 1]
     for age in range(len(AGE_CLASSES)):
         only = np.where(np.arange(len(AGE_CLASSES)) == age, 0.5, 0.0)
-        model.drift_ = replace(Drift.identity(instant), log_rate_ratio=only)
+        model = model.with_drift(replace(Drift.identity(instant), log_rate_ratio=only))
         changed = model.predict_curves(open_features).cdf[:, 1] != before
         # Within six hours hardly any parcel grows into another age.
         assert (changed == (expectation.age == age)).mean() > 0.95

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,11 @@ _MAX_REPORTING_DELAY = np.timedelta64(10, "D")
 class SupportsDrift(Protocol):
     """A model whose expectations can be set against what happened, and moved by it."""
 
-    drift_: Drift
     tracks_drift: bool
+
+    def with_drift(self, drift: Drift) -> Self:
+        """The same model at another pace of the network."""
+        ...
 
     def expected_arrivals(self, snapshots: Snapshots, end: np.datetime64) -> DailyExpectation:
         """The hazards of the day from the snapshots' common moment until ``end``."""

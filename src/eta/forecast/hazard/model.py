@@ -17,6 +17,7 @@ days beside it.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import ClassVar, Self
 
@@ -154,8 +155,8 @@ class HazardModel(Estimator):
         )
         self.design_, rows = Design.fit(included, self.label_prior, columns=self._columns())
         self.activity_ = ActivityProfile.fit(included, holidays=self.holidays)
-        self.drift_, self.non_arrival_ = Drift.identity(), NonArrival.identity()
-        self.in_sample_recalibration_, self.recalibration_ = (
+        self.drift, self.non_arrival_ = Drift.identity(), NonArrival.identity()
+        self.in_sample_recalibration_, self.recalibration = (
             Recalibration.identity(),
             Recalibration.identity(),
         )
@@ -188,6 +189,18 @@ class HazardModel(Estimator):
         if hasattr(self, "activity_"):
             self.activity_ = replace(self.activity_, holidays=holidays)
         return self
+
+    def with_drift(self, drift: Drift) -> Self:
+        """The same model at another pace of the network."""
+        changed = copy(self)
+        changed.drift = drift
+        return changed
+
+    def with_recalibration(self, recalibration: Recalibration) -> Self:
+        """The same model with its curves corrected otherwise."""
+        changed = copy(self)
+        changed.recalibration = recalibration
+        return changed
 
     def predict_curves(self, features: Features) -> Curves:
         """The laws of the time left, (N,), on ``KNOTS_HOURS``, as fast as the network runs these days and as wide as they should have been.
@@ -234,12 +247,12 @@ class HazardModel(Estimator):
             features,
             self.design_.encode_labels(features),
             KNOTS_HOURS,
-            self.drift_.at(features.categoricals, features.local_as_of),
+            self.drift.at(features.categoricals, features.local_as_of),
         )
 
     def _curves(self, hazards: NDArray[np.float64], stage: NDArray[np.int64]) -> Curves:
         """The laws of hazards (N, K) at the stages (N,), as they count."""
-        recalibrated = self.recalibration_.apply(
+        recalibrated = self.recalibration.apply(
             self.in_sample_recalibration_.apply(self.non_arrival_.apply(hazards, stage), stage),
             stage,
         )
@@ -285,7 +298,7 @@ class HazardModel(Estimator):
         recalibrations = {
             "non_arrival": self.non_arrival_.coefficients,
             "in_sample": self.in_sample_recalibration_.slopes,
-            "recalibration": self.recalibration_.slopes,
+            "recalibration": self.recalibration.slopes,
         }
         return {
             "base": self.base_,
@@ -302,8 +315,8 @@ class HazardModel(Estimator):
         Raises:
             ModelCorrupted: if that is of other stages than ours.
         """
-        self.base_, self.values_, self.drift_ = arrays["base"], arrays["values"], Drift.identity()
-        self.in_sample_recalibration_, self.recalibration_ = (
+        self.base_, self.values_, self.drift = arrays["base"], arrays["values"], Drift.identity()
+        self.in_sample_recalibration_, self.recalibration = (
             Recalibration.from_slopes(arrays[name]) for name in ("in_sample", "recalibration")
         )
         self.non_arrival_ = NonArrival.from_coefficients(arrays["non_arrival"])

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numba import njit
@@ -196,9 +196,24 @@ class Recalibration:
 
 @runtime_checkable
 class SupportsRecalibration(Protocol):
-    """A model that is told how wide its laws should have been."""
+    """A model whose curves can be corrected by what became of forecasts issued before."""
 
-    recalibration_: Recalibration
+    @property
+    def recalibration(self) -> Recalibration:
+        """The correction that its curves carry."""
+        ...
+
+    def with_recalibration(self, recalibration: Recalibration) -> Self:
+        """The same model with another correction."""
+        ...
+
+
+M = TypeVar("M", bound=SupportsRecalibration)
+
+
+def recalibrate(fitted: M, issued: CumulativeHazardInterval) -> M:
+    """The model, corrected by what became of forecasts that it issued, before any correction."""
+    return fitted.with_recalibration(Recalibration.fit(issued))
 
 
 def stages(features: Features) -> NDArray[np.int64]:
