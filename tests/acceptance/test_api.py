@@ -718,7 +718,7 @@ def test_a_corrupted_promotion_leaves_the_old_version_serving_and_shows(models: 
         assert "differs from its manifest" in readiness["details"][0]
         assert client.post("/v1/estimates", json=ESTIMATE, headers=WITH_KEY).text == before
         page = client.get("/metrics").text
-        assert 'eta_model_loads_total{outcome="refused"} 1.0' in page
+        assert 'eta_model_loads_total{outcome="rejected"} 1.0' in page
         assert "eta_model_degraded 1.0" in page
         assert {
             entry["version"]: bool(entry["rejected"])

@@ -144,7 +144,7 @@ def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient)
 
 
 @pytest.mark.parametrize(
-    ("more", "field", "said"),
+    ("more", "field", "expected"),
     [
         ({"promise_policy": {}}, "promise_policy", "both on_time_rate and costs, or neither"),
         (

@@ -833,7 +833,7 @@ def test_a_version_that_follows_no_drift_is_not_updated(
     orders: Path, empty: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "still.toml").write_text(
-        "[model]\ntrees = 5\nfollows_drift = false\n", encoding="utf-8"
+        "[model]\ntrees = 5\ntracks_drift = false\n", encoding="utf-8"
     )
     train(orders, QUICK, empty, "--config", tmp_path / "still.toml")
     ran = run("update", orders, "--source", "olist", "--model", "newest", models=empty)
@@ -842,7 +842,7 @@ def test_a_version_that_follows_no_drift_is_not_updated(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--as-of", EARLY], "no version serves"),
         (["--as-of", "2017-06-01", "--model", "newest"], "has learned through"),

@@ -119,7 +119,7 @@ def test_a_shipment_is_remembered_as_the_readme_shows(
             printed = run(RECORDED.replace(":8000", f":{port}"), folder)
         finally:
             server.terminate()
-    shipment = json.loads(printed[printed.index('{"object":"Shipments"') :])["results"][0]
+    shipment = json.loads(printed[printed.index('{"object":"list"') :])["results"][0]
     assert (
         shipment["external_id"],
         shipment["tracking_number"],
@@ -135,7 +135,9 @@ def test_a_shipment_is_remembered_as_the_readme_shows(
 
 
 @pytest.mark.parametrize(
-    ("request_", "said"), list(zip(REQUESTS, ANSWERS, strict=True)), ids=["estimates", "score"]
+    ("request_", "documented"),
+    list(zip(REQUESTS, ANSWERS, strict=True)),
+    ids=["estimates", "score"],
 )
 def test_an_answer_has_what_the_readme_shows_of_it(
     demo_run: tuple[Path, str], request_: tuple[str, Any], documented: dict[str, Any]

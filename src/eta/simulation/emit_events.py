@@ -123,7 +123,7 @@ def emit_events(
         "occurred_at": instants(scans["occurred"].to_numpy(), scenario),
         "received_at": instants(scans["received"].to_numpy(), scenario),
         "is_received_at_assumed": False,
-        "raw_code": raws[scans["what"]],
+        "raw_code": raws[scans["group"]],
         "place": np.array([*PLACES, None], dtype=object)[scans["place"]],
     }
     return pd.DataFrame({name: columns[name] for name in EVENT_COLUMNS})

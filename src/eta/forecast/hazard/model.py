@@ -99,8 +99,8 @@ class HazardModel(Estimator):
         smoothing_bins: standard deviation, in bins, of the Gaussian smoother over bins.
         label_prior: parcels' worth of trust in the mean of all against a label's own mean.
         uses_promise: sees the promise; for flags only, for a promise must not feed on itself.
-        follows_drift: keeps up with how fast the network runs these days.
-        keeps_censored: keeps parcels still open; switched off only to show what that costs.
+        tracks_drift: keeps up with how fast the network runs these days.
+        includes_censored: keeps parcels still open; switched off only to show what that costs.
         seed: of the structure.
     """
 

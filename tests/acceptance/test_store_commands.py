@@ -47,7 +47,7 @@ def store_folder(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A folder with a store that holds their history, where commands find it."""
     monkeypatch.setenv("ETA_DATABASE_URL", f"sqlite:{tmp_path / 'eta.sqlite'}")
     printed = run_ok("ingest", simulated, models=tmp_path)
-    assert "800 shipments_new" in " ".join(printed.split())
+    assert "800 shipments_created" in " ".join(printed.split())
     return tmp_path
 
 
@@ -55,7 +55,7 @@ def test_a_history_is_recorded_once_and_learned_from_like_its_source(
     simulated: Path, store_folder: Path
 ) -> None:
     again = run_ok("ingest", simulated, models=store_folder)
-    assert "800 shipments_known" in " ".join(again.split())
+    assert "800 shipments_existing" in " ".join(again.split())
     assert "events_stored" not in again
     for data, name in ((str(simulated), "source"), ("store:", "store")):
         run_ok(

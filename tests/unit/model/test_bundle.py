@@ -77,7 +77,7 @@ def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_i
         version,
         files={
             **version.files,
-            ARRIVAL_CORRELATION: b'{"same": 0.5, "other": 0.25, "same_pairs": 7, "other_pairs": 8}',
+            ARRIVAL_CORRELATION: b'{"within_sender": 0.5, "between_senders": 0.25, "within_sender_pairs": 7, "between_senders_pairs": 8}',
         },
     )
     assert ModelBundle.from_version(
