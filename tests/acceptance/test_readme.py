@@ -16,15 +16,20 @@ from fastapi.testclient import TestClient
 from eta.api.app import create_app
 from eta.settings import Settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: The README, and the page that goes on with the same model.
+DOCUMENTS = README + (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHELL = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-ANSWERS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)]
+ANSWERS = [
+    json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENTS, flags=re.DOTALL)
+]
 REQUESTS = [
     (route, json.loads(body))
     for route, body in re.findall(
         r"127\.0\.0\.1:8000(/v1/(?:estimates|score)) .*?-d '(.*?)'\n",
-        "".join(SHELL),
+        "".join(re.findall(r"```sh\n(.*?)```", DOCUMENTS, flags=re.DOTALL)),
         flags=re.DOTALL,
     )
 ]
