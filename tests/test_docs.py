@@ -49,7 +49,7 @@ ROLES: Mapping[str, Collection[EventCode]] = {
     "facility": vocabulary.FACILITY_CODES,
     "arrival": vocabulary.ARRIVAL_CODES,
     "final": vocabulary.FINAL_CODES,
-    "given up": vocabulary.ABANDONED_CODES,
+    "abandoned": vocabulary.ABANDONED_CODES,
     "exception": vocabulary.EXCEPTION_CODES,
 }
 
@@ -196,7 +196,7 @@ def test_the_glossary_says_what_each_event_code_sets_and_counts_as() -> None:
 
 def test_the_glossary_lists_the_moments_and_the_support_ladder() -> None:
     assert first_cells(GLOSSARY["Moments"]) == [*MOMENTS, summary.IN_FLIGHT_UNION]
-    assert tuple(first_cells(GLOSSARY["Support ladder"])) == SUPPORT_LEVELS
+    assert tuple(first_cells(GLOSSARY["Support levels"])) == SUPPORT_LEVELS
 
 
 def test_every_dependency_is_explained_and_no_other() -> None:
