@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from eta.api.app import create_app
+from eta.api.dependencies import Resources
 from eta.api.executors import MAX_QUEUED_BATCHES, BatchExecutor
 from eta.api.problem_details import ProblemError
 from eta.api.schemas.estimates import EstimateResponse, OrderEstimateResponse, ShipByResponse
@@ -127,8 +129,9 @@ def golden_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
         client.__enter__()
         if name != "empty":
             current = fixed(400 if name == "full" else 16)
-            state_of(client).model_loader.current = current
-            state_of(client).model_loader.versions = (
+            loader = resources_of(client).model_loader
+            loader.current = current
+            loader.versions = (
                 serving.VersionStatus(str(current.version), current.data_through, 1234),
                 serving.VersionStatus(
                     "2026.04.30-ba9876543210",
@@ -511,9 +514,7 @@ def test_no_hostile_request_is_a_server_error_and_every_refusal_is_a_problem(
 
 @pytest.fixture(scope="module")
 def contract(registries: dict[str, Path]) -> Any:
-    app = application(registries["full"])
-    app.state.model_loader.refresh()
-    return schemathesis.openapi.from_asgi("/openapi.json", app)
+    return schemathesis.openapi.from_asgi("/openapi.json", application(registries["full"]))
 
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
@@ -611,7 +612,7 @@ def test_the_service_keeps_the_holidays_of_the_calendar_file(registries: dict[st
     for holidays in (PUBLIC_HOLIDAYS, calendar_file):
         app = create_app(Settings(models=registries["full"], is_demo=True, holidays=holidays))
         with TestClient(app, base_url="http://127.0.0.1"):
-            used.append(app.state.model_loader.current.served.model.activity_.holidays)
+            used.append(app.state.resources.model_loader.current.served.model.activity_.holidays)
     assert used == [PUBLIC_HOLIDAYS, calendar_file]
 
 
@@ -780,7 +781,8 @@ def test_what_nobody_foresaw_is_a_bare_500(
     def fails() -> Any:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr(state_of(client), "clock", fails)
+    state = application_of(client).state
+    monkeypatch.setattr(state, "resources", replace(state.resources, clock=fails))
     response = client.post("/v1/estimates", json=ADDRESSES, headers=WITH_KEY)
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
@@ -788,10 +790,15 @@ def test_what_nobody_foresaw_is_a_bare_500(
     assert "a request failed" in caplog.text
 
 
-def state_of(client: TestClient) -> Any:
-    app = client.app
-    assert isinstance(app, FastAPI)
-    return app.state
+def application_of(client: TestClient) -> FastAPI:
+    assert isinstance(client.app, FastAPI)
+    return client.app
+
+
+def resources_of(client: TestClient) -> Resources:
+    resources = application_of(client).state.resources
+    assert isinstance(resources, Resources)
+    return resources
 
 
 def spoil(models: Path, version: str) -> None:

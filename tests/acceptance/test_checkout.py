@@ -113,7 +113,7 @@ def test_the_clock_can_be_put_elsewhere_for_a_try(client: TestClient) -> None:
     ).json()
     assert tried == estimate(client)
     assert problems(client, now_override="2026-05-19T11:30:00+02:00", save=True)[0][1].startswith(
-        "what is tried is not shown"
+        "a trial cannot be saved"
     )
 
 
@@ -163,7 +163,7 @@ def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient)
         (
             {"estimated_pickup": {**PICKUP, "business_days": [1, 1]}},
             "estimated_pickup.business_days",
-            "twice",
+            "duplicate weekday",
         ),
         (
             {"estimated_pickup": {**PICKUP, "business_days": [8]}},
@@ -178,7 +178,7 @@ def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient)
         (
             {"estimated_pickup": {**PICKUP, "order_processing_time": {"unit": "business_days"}}},
             "estimated_pickup.order_processing_time",
-            "either value or chances",
+            "either value or probabilities",
         ),
         (
             {

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,7 +50,7 @@ def serving(folder: Path) -> Iterator[tuple[str, Any]]:
             while not server.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            app.state.model_loader.current = fixed(400)
+            app.state.resources.model_loader.current = fixed(400)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}", app
         finally:
             server.should_exit = True
@@ -153,7 +154,7 @@ def test_a_refusal_names_the_field_and_the_mend(eta: Client) -> None:
     )
     with pytest.raises(
         ProblemError,
-        match=r"^422: .*body\.origin_address\.country: the country is no ISO 3166-1 code",
+        match=r"^422: .*body\.origin_address\.country: invalid country code",
     ) as caught:
         eta.create_estimate(wrong)
     assert caught.value.status == 422
@@ -420,11 +421,13 @@ def test_the_example_runs_as_written(
     service: tuple[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    monkeypatch.setattr(service[1].state, "auth", ApiKeyAuth({}, is_demo=True))
+    state = service[1].state
+    demo = replace(state.resources, auth=ApiKeyAuth({}, is_demo=True))
+    monkeypatch.setattr(state, "resources", demo)
     exec(example.replace("http://127.0.0.1:8000", service[0]), {})  # noqa: S102  # our own, as a reader would run it
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"post 20\d\d-\d\d-\d\d 20\d\d-\d\d-\d\d", first)
-    assert second == "404 there is no such shipment"
+    assert second == "404 shipment not found"
 
 
 def test_the_client_starts_without_the_service() -> None:

@@ -54,7 +54,7 @@ def app(tmp_path: Path, clock: Clock) -> FastAPI:
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
-        app.state.model_loader.current = fixed(400)
+        app.state.resources.model_loader.current = fixed(400)
         yield client
 
 
@@ -413,10 +413,10 @@ def test_an_answer_with_a_problem_in_it_is_made_anew(client: TestClient) -> None
 def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: TestClient) -> None:
     register(client)
     for change, expected_detail in (
-        ({"weight": {"value": 1, "unit": "kg"}}, "another weight; correct it with PATCH"),
+        ({"weight": {"value": 1, "unit": "kg"}}, "a different weight; update it with PATCH"),
         (
             {"order_time": "2026-05-18T11:00:00+02:00", "carrier_code": "other"},
-            "another carrier_code, order_time; delete it",
+            "a different carrier_code, order_time; delete it",
         ),
     ):
         answered = client.post("/v1/shipments", json={**SHIPMENT, **change})
@@ -512,11 +512,11 @@ def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(
         register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
         for number in range(6)
     }
-    before = app.state.store.safe_now()
+    before = app.state.resources.store.safe_now()
     clock.pass_hours(1)
     for number in range(6, 12):
         register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
-    monkeypatch.setattr(app.state.store, "safe_now", lambda: before)
+    monkeypatch.setattr(app.state.resources.store, "safe_now", lambda: before)
     seen, cursor = set[str](), None
     for _ in range(7):
         page = client.get(

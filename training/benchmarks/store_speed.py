@@ -94,7 +94,7 @@ def application() -> FastAPI:
     async def nothing(request: Request, body: EventBatch) -> Response:  # noqa: ARG001  # read and checked like that of a scan
         return Response(b"{}", media_type="application/json")
 
-    routes.add_api_route("/nothing", nothing, methods=["POST"], openapi_extra=openapi.RECORD)
+    routes.add_api_route("/nothing", nothing, methods=["POST"], openapi_extra=openapi.CREATE_EVENTS)
     app.include_router(routes)
     return app
 

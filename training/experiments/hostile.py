@@ -104,7 +104,6 @@ def poison(folder: Path, seed: int, count: int) -> tuple[Counter[int], list[str]
 def contract(folder: Path, count: int) -> int:
     """How many requests made from the contract were answered as it says; the first that was not is raised."""
     app = application(folder)
-    app.state.model_loader.refresh()
     schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app)
     answered = 0
     for mode in schemathesis.GenerationMode:

@@ -89,8 +89,8 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
         pushed_events, observations = _push(
             client, app, clock, dataset.shipments, dataset.events, MOMENTS
         )
-        recorded = app.state.store.read(lambda session: export_store(session, TENANT))
-        current = app.state.model_loader.current
+        recorded = app.state.resources.store.read(lambda session: export_store(session, TENANT))
+        current = app.state.resources.model_loader.current
     timelines = Timelines.from_frames(recorded.shipments, recorded.events)
     states_equal = sum(
         _states_agree(timelines, moment) for moment in track(observations, "comparing states")
@@ -290,7 +290,7 @@ def _text(value: object) -> str | None:
 
 def _observe(client: httpx2.Client, app: FastAPI, external_ids: list[str]) -> Observation:
     """What is stored, and what is told, now."""
-    store = app.state.store
+    store = app.state.resources.store
     safe_now = store.safe_now()
     with store.snapshot() as session:
         shipments = {

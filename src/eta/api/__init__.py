@@ -1,1 +1,1 @@
-"""The HTTP door: strict on what comes in, the same use-cases behind it as behind the shell."""
+"""The HTTP API: strict request parsing in front of the use-cases that the command line also runs."""

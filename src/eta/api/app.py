@@ -1,20 +1,23 @@
 """The application.
 
-POST   /v1/estimates              dates for one lane and several carrier services, before anything
-is bought GET    /v1/estimates/{id}         dates as they were shown; /schema-org says the same to
-search engines POST   /v1/order-estimates        the same of an order that travels as several
-parcels: when the first and the last of them arrive POST   /v1/ship-by                the latest
-hand-over that brings a parcel by a wanted day POST   /v1/score                  dates and delay
-flags of shipments told whole; nothing is kept POST   /v1/shipments              registers a
-shipment that is to be followed GET    /v1/shipments              recorded shipments, by their ids
-or page by page GET    /v1/shipments/{id}         one of them: its journey, its forecast, and what
-was said of it before PATCH  /v1/shipments/{id}         corrects what was registered DELETE
-/v1/shipments/{id}         erases it; DELETE /v1/shipments?external_id= does so by the shop's number
-POST   /v1/events                 records scans GET    /v1/quarantine             scans that cannot
-be right GET    /v1/models                 the versions there are, and which one serves GET
-/livez                     the event loop turns GET    /readyz                    what serves, and
-what is not as it should be GET    /metrics                   counters for Prometheus GET
-/openapi.json              the contract
+POST   /v1/estimates                  delivery dates for one lane and several carrier services
+GET    /v1/estimates/{id}             a saved estimate; ``/schema-org`` has it for search engines
+POST   /v1/order-estimates            delivery dates of an order that ships as several parcels
+POST   /v1/ship-by                    the latest hand-over for a desired delivery date
+POST   /v1/score                      dates and delay flags of shipments sent whole; stateless
+POST   /v1/shipments                  registers a shipment
+GET    /v1/shipments                  recorded shipments, by their ids or page by page
+GET    /v1/shipments/{id}             one shipment: journey, forecast and earlier forecasts
+PATCH  /v1/shipments/{id}             updates a shipment
+DELETE /v1/shipments/{id}             deletes a shipment
+DELETE /v1/shipments?external_id=     deletes a shipment by the shop's own number
+POST   /v1/events                     records tracking events
+GET    /v1/quarantine                 implausible tracking events
+GET    /v1/models                     the model versions, and which one is active
+GET    /livez                         liveness
+GET    /readyz                        readiness: the active model and current problems
+GET    /metrics                       counters for Prometheus
+GET    /openapi.json                  the OpenAPI document
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from fastapi import FastAPI
 
 from eta import __version__
 from eta.api.auth import ApiKeyAuth
+from eta.api.dependencies import Resources
 from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions, log
 from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
@@ -44,11 +48,18 @@ from eta.service.storage.retention import ERASE_BATCH_SIZE, Retention, purge_exp
 from eta.settings import Settings
 from eta.store.store import Store, open_store
 
-DESCRIPTION = "Delivery dates that people can trust: windows of local dates, chances to be on time, delay flags with reasons."
+DESCRIPTION = (
+    "Delivery date predictions: windows of local dates, on-time probabilities, "
+    "and delay flags with reasons."
+)
+
+#: Seconds between two purges of old data.
+RETENTION_INTERVAL_SECONDS = 3_600.0
+_MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def from_environment() -> FastAPI:
-    """What ``eta serve`` starts."""
+    """The application that ``eta serve`` starts, configured by environment variables."""
     return create_app(Settings.from_env(os.environ))
 
 
@@ -57,33 +68,25 @@ def _now() -> datetime:
 
 
 def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> FastAPI:
-    """The application over a registry.
+    """The application for a model registry and a store.
 
     Raises:
         InvalidSetting: if there are no keys and the settings do not ask for the demo.
     """
     settings.require_api_keys()
     metrics = Metrics()
+    model_loader = _model_loader(settings, metrics)
     app = _Api(
         title="eta",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_lifespan,
+        lifespan=lambda app: _lifespan(app, settings, clock, metrics, model_loader),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # Operations, and with them the methods of clients, are named for the functions behind them.
+        # The name of a route's function is its operation id, and so the name of client methods.
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.settings, app.state.rate_limiter = settings, RateLimiter(settings.rate_limit)
-    app.state.auth = ApiKeyAuth(settings.api_keys, settings.is_demo)
-    app.state.model_loader = ActiveModelLoader(
-        settings.models,
-        smoke_test,
-        lambda outcome: metrics.model_loads.labels(outcome).inc(),
-        settings.holidays,
-    )
-    app.state.metrics, app.state.clock = metrics, clock
     app.router.route_class = StrictRoute
     for resource in (estimates, scores, models, shipments, events, health):
         app.include_router(resource.router)
@@ -93,40 +96,64 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> Fast
 
 
 class _Api(FastAPI):
-    """The application, whose contract says how callers are known."""
+    """The application, with the security schemes in its OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
-        """The contract."""
-        contract = super().openapi()
-        contract["components"]["securitySchemes"] = SECURITY_SCHEMES
-        return contract
+        """The OpenAPI document."""
+        document = super().openapi()
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
+        return document
+
+
+def _model_loader(settings: Settings, metrics: Metrics) -> ActiveModelLoader:
+    def count_load(outcome: str) -> None:
+        metrics.model_loads.labels(outcome).inc()
+
+    return ActiveModelLoader(settings.models, smoke_test, count_load, settings.holidays)
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Nothing is asked before the registry has been read once; then it is watched."""
-    model_loader: ActiveModelLoader = app.state.model_loader
-    settings: Settings = app.state.settings
-    app.state.store = store = await asyncio.to_thread(
-        open_store, settings.database_url, app.state.clock
-    )
-    app.state.read_pool, app.state.write_completions = ReadPool(store), WriteCompletions()
-    # Scans do not wait behind scores.
-    app.state.batch_executor, app.state.parse_executor, app.state.estimate_executor = (
-        BatchExecutor(),
-        BatchExecutor(),
-        BatchExecutor(),
+async def _lifespan(
+    app: FastAPI,
+    settings: Settings,
+    clock: Callable[[], datetime],
+    metrics: Metrics,
+    model_loader: ActiveModelLoader,
+) -> AsyncIterator[None]:
+    """Opens the resources and reads the registry once before the first request; closes them."""
+    store = await asyncio.to_thread(open_store, settings.database_url, clock)
+    app.state.resources = resources = Resources(
+        settings=settings,
+        auth=ApiKeyAuth(settings.api_keys, settings.is_demo),
+        rate_limiter=RateLimiter(settings.rate_limit),
+        model_loader=model_loader,
+        metrics=metrics,
+        clock=clock,
+        store=store,
+        read_pool=ReadPool(store),
+        write_completions=WriteCompletions(),
+        batch_executor=BatchExecutor(),
+        parse_executor=BatchExecutor(),
+        estimate_executor=BatchExecutor(),
     )
     await asyncio.to_thread(model_loader.refresh_safely)
-    # What stands after the start stays: a collection of garbage need not look through it while a
-    # caller waits.
+    # Objects created at start-up live for ever; freeze them so that GC pauses stay short.
     gc.freeze()
-    tasks = [
-        asyncio.create_task(model_loader.poll()),
-        asyncio.create_task(
-            run_retention(store, app.state.write_completions, settings.retention_days)
-        ),
-    ]
+    try:
+        async with _background_tasks(resources):
+            yield
+    finally:
+        await _close(resources)
+
+
+@asynccontextmanager
+async def _background_tasks(resources: Resources) -> AsyncIterator[None]:
+    """Polls the model registry and purges old data until the context ends."""
+    retention = run_retention(
+        resources.store, resources.write_completions, resources.settings.retention_days
+    )
+    polling = resources.model_loader.poll()
+    tasks = [asyncio.create_task(polling), asyncio.create_task(retention)]
     try:
         yield
     finally:
@@ -134,33 +161,40 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        app.state.batch_executor.close()
-        app.state.parse_executor.close()
-        app.state.estimate_executor.close()
-        app.state.read_pool.close()
-        await asyncio.to_thread(store.close)
 
 
-#: Seconds between two erasures of what is old.
-RETENTION_INTERVAL_SECONDS = 3_600.0
+async def _close(resources: Resources) -> None:
+    resources.batch_executor.close()
+    resources.parse_executor.close()
+    resources.estimate_executor.close()
+    resources.read_pool.close()
+    await asyncio.to_thread(resources.store.close)
 
 
 async def run_retention(
     store: Store, write_completions: WriteCompletions, retention_days: int | None
 ) -> None:
-    """Lets go of what is old, once an hour, for ever; what fails is told and tried again."""
-    max_age = None if retention_days is None else retention_days * 86_400_000_000
+    """Purges old data once an hour, for ever; a purge that fails is logged and tried again."""
+    max_age = None if retention_days is None else retention_days * _MICROSECONDS_PER_DAY
     while True:
         try:
-            while (
-                await write_completions.result(store.submit(purge_expired, Retention(max_age)))
-                == ERASE_BATCH_SIZE
-            ):
-                await asyncio.sleep(0.1)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+            await _purge_all(store, write_completions, Retention(max_age))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next hour tries again
             log.error(
-                "what is old could not be erased: %s",
+                "old data could not be purged: %s",
                 type(error).__name__,
                 extra={"action": "retention_failed"},
             )
         await asyncio.sleep(RETENTION_INTERVAL_SECONDS)
+
+
+async def _purge_all(
+    store: Store, write_completions: WriteCompletions, retention: Retention
+) -> None:
+    """Purges in batches, with pauses in which other writes get their turn."""
+    purged = ERASE_BATCH_SIZE
+    while purged == ERASE_BATCH_SIZE:
+        future = store.submit(purge_expired, retention)
+        purged = await write_completions.result(future)
+        if purged == ERASE_BATCH_SIZE:
+            await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Who may ask: API keys, kept as digests and compared in constant time."""
+"""Authentication by API key. Keys are stored as digests and compared in constant time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ PROTECTED_PREFIX = "/v1"
 
 @dataclass(frozen=True)
 class ApiKeyAuth:
-    """Who bears which key, by its SHA-256 digest in lower-case hex; in demo mode no key is needed, on loopback only."""
+    """The principals by the SHA-256 digest of their key in lower-case hex.
+
+    In demo mode no key is needed, but the service answers on loopback only.
+    """
 
     principals: Mapping[str, Principal]
     is_demo: bool = False
 
     def principal(self, keys: list[bytes]) -> Principal | None:
-        """Whoever bears one of ``keys``; the work depends on neither."""
+        """The principal of one of ``keys``; the time taken depends neither on keys nor digests."""
         match = None
         for key in keys:
             presented = hashlib.sha256(key).hexdigest()
@@ -34,38 +37,44 @@ class ApiKeyAuth:
         return match
 
 
-def authenticate(request: Request, scope: Scope | None) -> Principal:
-    """Whoever asks, if they may.
+def authenticate(request: Request, auth: ApiKeyAuth, scope: Scope | None) -> Principal:
+    """The caller, if it may use the route.
 
     Raises:
-        Refused: 401 without a key of ours, 403 for a key without the scope, or in demo mode from
-            beyond this machine.
+        ProblemError: 401 without a valid key; 403 for a key without the scope, or in demo mode
+            for a request that did not arrive on loopback.
     """
-    # Not the URL's path: that is put together with what the caller says the host is.
-    if scope is None and not request.scope["path"].startswith(f"{PROTECTED_PREFIX}/"):
+    # The path of the URL would depend on the Host header, which the caller chooses.
+    is_protected = request.scope["path"].startswith(f"{PROTECTED_PREFIX}/")
+    if scope is None and not is_protected:
         return Principal(scopes=frozenset())
-    auth: ApiKeyAuth = request.app.state.auth
     if auth.is_demo:
-        if not is_loopback((request.scope.get("server") or ("",))[0]):
-            raise ProblemError(
-                403, "demo mode answers on loopback only; set ETA_API_KEYS and serve without --demo"
-            )
+        _require_loopback(request)
         return Principal()
     principal = auth.principal(_presented_keys(request))
     if principal is None:
         raise ProblemError(
             401,
-            "no valid API key; send Authorization: Bearer KEY or X-API-Key: KEY",
+            "missing or invalid API key; send Authorization: Bearer KEY or X-API-Key: KEY",
             headers={"WWW-Authenticate": "Bearer"},
         )
     if scope and scope not in principal.scopes:
-        raise ProblemError(403, f"the key lacks the scope {scope}; use one that has it")
+        raise ProblemError(403, f"the API key lacks the scope {scope}; use a key that has it")
     return principal
+
+
+def _require_loopback(request: Request) -> None:
+    server = request.scope.get("server") or ("",)
+    if not is_loopback(server[0]):
+        raise ProblemError(
+            403, "demo mode accepts loopback only; set ETA_API_KEYS and serve without --demo"
+        )
 
 
 def _presented_keys(request: Request) -> list[bytes]:
     keys = [request.headers.get("x-api-key", "")]
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    authorization = request.headers.get("authorization", "")
+    scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() == "bearer":
         keys.append(credentials.strip())
     return [key.encode("latin-1") for key in keys if key]

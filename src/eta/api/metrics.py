@@ -1,4 +1,4 @@
-"""What is counted, and the middleware that counts it. One registry an application, so that several can live in one process."""
+"""Prometheus metrics, one registry an application, and the middleware that counts requests."""
 
 from __future__ import annotations
 
@@ -22,55 +22,51 @@ from prometheus_client import (
 from eta.api.problem_details import problem, to_response
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Sent with every answer: it is data, for this caller, and no page.
-#: Of every answer that does not say otherwise.
-_HEADERS = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
+#: Headers of every response that does not set them: data for this caller alone, and not a page.
+_DEFAULT_HEADERS = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """The counters of one application."""
+    """The metrics of one application."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "eta_http_requests",
-            "Requests answered.",
+            "HTTP requests.",
             ("route", "method", "status"),
-            registry=self.registry,
+            registry=registry,
         )
         self.seconds = Histogram(
             "eta_http_request_seconds",
-            "Seconds until an answer was sent.",
+            "Seconds until a response was sent.",
             ("route",),
-            registry=self.registry,
+            registry=registry,
         )
-        self.answers = Counter(
-            "eta_answers", "Results told, by code.", ("code",), registry=self.registry
-        )
+        self.answers = Counter("eta_answers", "Results by code.", ("code",), registry=registry)
         self.forecast_writes_failed = Counter(
             "eta_forecast_writes_failed",
-            "Answers given that could not be kept.",
-            registry=self.registry,
+            "Forecasts returned that could not be saved.",
+            registry=registry,
         )
         self.model_loads = Counter(
-            "eta_model_loads", "Versions loaded and refused.", ("outcome",), registry=self.registry
+            "eta_model_loads", "Model versions by outcome.", ("outcome",), registry=registry
         )
         self.model_active = Gauge(
-            "eta_model_active",
-            "1 for the version that serves.",
-            ("version",),
-            registry=self.registry,
+            "eta_model_active", "1 for the active version.", ("version",), registry=registry
         )
         self.is_degraded = Gauge(
             "eta_model_degraded",
-            "1 while no model answers, or another than was promoted.",
-            registry=self.registry,
+            "1 while no model is active, or another one than was promoted.",
+            registry=registry,
         )
 
     def count_answers(self, codes: Iterable[str]) -> None:
@@ -79,73 +75,86 @@ class Metrics:
             self.answers.labels(code).inc(count)
 
     def render(self, version: str | None, *, is_degraded: bool) -> Response:
-        """All of them, as Prometheus reads them."""
+        """All metrics in the text format of Prometheus."""
         self.model_active.clear()
         if version:
             self.model_active.labels(version).set(1)
         self.is_degraded.set(is_degraded)
-        return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+        content = generate_latest(self.registry)
+        return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
 class MetricsMiddleware:
-    """The outermost layer: counts every request, and turns what nobody foresaw into a bare problem."""
+    """The outermost layer: counts requests, and answers unexpected errors with a 500."""
 
     def __init__(self, app: App, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = perf_counter(), 0
-
-        async def count(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = list(message.get("headers", ()))
-                header_names = {name for name, _ in headers}
-                message["headers"] = [
-                    *headers,
-                    *(header for header in _HEADERS.items() if header[0] not in header_names),
-                ]
-            await send(message)
-
+        started = perf_counter()
+        response = _ResponseStart(send)
         try:
-            await self.app(scope, receive, count)
+            await self.app(scope, receive, response.send)
         except Exception as error:
-            # The caller learns nothing of our inside, and the log nothing of the body, which an
-            # error may repeat.
-            stack = traceback.format_tb(error.__traceback__)
-            log.error(
-                "a request failed: %s",
-                type(error).__name__,
-                extra={"action": "request_failed", "route": _route(scope), "stack": stack},
-            )
-            if status:
+            _log_failure(scope, error)
+            if response.status:
                 raise
-            await to_response(
-                problem(
-                    500,
-                    "something went wrong here; try again, and tell us if it stays",
-                    scope["path"],
-                )
-            )(scope, receive, count)
+            await _server_error(scope)(scope, receive, response.send)
         finally:
-            self.metrics.requests.labels(_route(scope), _method(scope), str(status)).inc()
-            self.metrics.seconds.labels(_route(scope)).observe(perf_counter() - started)
+            route = _route(scope)
+            status = str(response.status)
+            self.metrics.requests.labels(route, _method(scope), status).inc()
+            self.metrics.seconds.labels(route).observe(perf_counter() - started)
+
+
+class _ResponseStart:
+    """Passes a response on with the default headers, and remembers its status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        #: 0 until the response starts.
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = _with_default_headers(message.get("headers", ()))
+        await self._send(message)
+
+
+def _with_default_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    complete = list(headers)
+    names = {name for name, _ in complete}
+    missing = (header for header in _DEFAULT_HEADERS.items() if header[0] not in names)
+    complete.extend(missing)
+    return complete
+
+
+def _log_failure(scope: Scope, error: Exception) -> None:
+    # An error's text may repeat the body, which must not be logged.
+    stack = traceback.format_tb(error.__traceback__)
+    log.error(
+        "a request failed: %s",
+        type(error).__name__,
+        extra={"action": "request_failed", "route": _route(scope), "stack": stack},
+    )
+
+
+def _server_error(scope: Scope) -> Response:
+    """A 500 that reveals nothing about the error."""
+    detail = "internal error; try again, and report it if it persists"
+    return to_response(problem(500, detail, scope["path"]))
 
 
 def _route(scope: Scope) -> str:
-    """The route's template: never the path itself, which is anybody's."""
+    """The route's template; never the path itself, which the caller chooses."""
     return str(getattr(scope.get("route"), "path", "none"))
 
 
 def _method(scope: Scope) -> str:
     method = str(scope["method"])
-    return (
-        method
-        if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-        else "other"
-    )
+    return method if method in _METHODS else "other"

@@ -1,4 +1,4 @@
-"""What the contract says beside types: examples, every one of which tests run, refusals, keys and scopes."""
+"""Parts of the OpenAPI document beside the schemas: tested examples, problems, keys and scopes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ESTIMATE_REQUESTS: dict[str, Any] = {
         "weight": {"value": 1.2, "unit": "kg"},
         "order_time": "2026-05-20T11:30:00+02:00",
     },
-    "a date that was promised": {
+    "an order with a promised date": {
         "origin_address": _ORIGIN,
         "destination_address": {"country": "AT", "state": "1"},
         "order_time": "2026-05-20T11:30:00+02:00",
@@ -28,7 +28,7 @@ ESTIMATE_REQUESTS: dict[str, Any] = {
     },
 }
 ORDER_ESTIMATE_REQUESTS: dict[str, Any] = {
-    "two parcels of one warehouse, one of another": {
+    "two parcels from one warehouse, one from another": {
         "destination_address": _DESTINATION,
         "order_time": "2026-05-20T11:30:00+02:00",
         "desired_delivery_date": "2026-05-29",
@@ -58,7 +58,7 @@ SHIP_BY_REQUESTS: dict[str, Any] = {
     }
 }
 SCORE_REQUESTS: dict[str, Any] = {
-    "one on its way, one that cannot be used": {
+    "one in transit, one invalid": {
         "as_of": "2026-05-20T08:00:00Z",
         "shipments": [
             {
@@ -82,7 +82,7 @@ SCORE_REQUESTS: dict[str, Any] = {
     }
 }
 SHIPMENT_REQUESTS: dict[str, Any] = {
-    "a shipment with the carrier's number": {
+    "a shipment with a tracking number": {
         "external_id": "A-1001",
         "carrier_code": "post",
         "tracking_number": "1234567890",
@@ -94,7 +94,7 @@ SHIPMENT_REQUESTS: dict[str, Any] = {
     }
 }
 EVENT_REQUESTS: dict[str, Any] = {
-    "two scans, one of them without an offset": {
+    "two events, one of them in local time": {
         "events": [
             {
                 "carrier_code": "post",
@@ -113,41 +113,41 @@ EVENT_REQUESTS: dict[str, Any] = {
     }
 }
 SHIPMENT_UPDATE_REQUESTS: dict[str, Any] = {
-    "another carrier has it": {"carrier_code": "other", "service_code": "express"}
+    "a change of carrier": {"carrier_code": "other", "service_code": "express"}
 }
 
-#: How a caller is known, for the contract alone: the door itself asks for the key, before it reads
-#: a body.
+#: The ways to send a key, for the document alone: ``StrictRoute`` authenticates.
 SECURITY_SCHEMES: dict[str, Any] = {
     "APIKeyHeader": {"in": "header", "name": "X-API-Key", "type": "apiKey"},
     "HTTPBearer": {"scheme": "bearer", "type": "http"},
 }
 _KEYS: dict[str, Any] = {"security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
 _PROBLEM_DESCRIPTIONS: dict[int, str] = {
-    400: "The connection broke.",
-    401: "No valid key.",
-    403: "The key lacks the scope, or demo mode from beyond this machine.",
-    404: "There is no such thing.",
-    408: "The body came too slowly.",
-    409: "It contradicts what is recorded.",
+    400: "The connection was closed before the body had arrived.",
+    401: "Missing or invalid API key.",
+    403: "The key lacks the scope, or a request to demo mode did not arrive on loopback.",
+    404: "Not found.",
+    408: "The body took too long to arrive.",
+    409: "Conflicts with recorded data.",
     413: "The body is too large.",
-    415: "The body is compressed, or is not declared as JSON.",
-    422: "A field cannot be used; `errors` names it and the mend.",
-    429: "The key asks too often; see Retry-After.",
-    500: "Something went wrong here.",
-    503: "Too much is waiting, or the store cannot be used; see Retry-After.",
+    415: "The body is compressed, or its media type is not JSON.",
+    422: "Invalid request; `errors` lists each field and how to fix it.",
+    429: "Rate limit exceeded; see Retry-After.",
+    500: "Internal error.",
+    503: "Overloaded, or the store is unavailable; see Retry-After.",
 }
 
-#: How any request, and any request with a body, may be refused.
+#: Statuses of problems that any request, and any request with a body, may get.
 READ_ERRORS = (401, 403, 422, 429, 500, 503)
 BODY_ERRORS = (400, 408, 413, 415, *READ_ERRORS)
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route."""
-    schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    content = {MEDIA_TYPE: {"schema": schema}}
     return {
-        status: {"description": _PROBLEM_DESCRIPTIONS[status], "content": schema}
+        status: {"description": _PROBLEM_DESCRIPTIONS[status], "content": content}
         for status in sorted(statuses)
     }
 
@@ -157,13 +157,8 @@ def _operation(scope: Scope, kind: WorkKind, **extra: Any) -> dict[str, Any]:
 
 
 def _body(requests: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "content": {
-            "application/json": {
-                "examples": {name: {"value": value} for name, value in requests.items()}
-            }
-        }
-    }
+    examples = {name: {"value": value} for name, value in requests.items()}
+    return {"content": {"application/json": {"examples": examples}}}
 
 
 _KEY_HEADER = {
@@ -171,7 +166,10 @@ _KEY_HEADER = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "description": "The same key with the same body within 72 hours gets the same answer, and nothing is done again.",
+    "description": (
+        "A request with the same key and body within 72 hours gets the same response "
+        "and is not executed again."
+    ),
 }
 ESTIMATES = _operation(Scope.ESTIMATE, "checkout", requestBody=_body(ESTIMATE_REQUESTS))
 ORDER_ESTIMATES = _operation(Scope.ESTIMATE, "checkout", requestBody=_body(ORDER_ESTIMATE_REQUESTS))

@@ -1,4 +1,4 @@
-"""Cursors: pages of a list, signed so that no caller can forge one."""
+"""Pages of lists, with cursors that are signed so that callers cannot forge them."""
 
 from __future__ import annotations
 
@@ -14,58 +14,62 @@ from eta.api.problem_details import validation_problem
 MAX_PAGE_SIZE = 100
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)]
 Cursor = Annotated[
-    str | None, Query(max_length=512, description="`next_cursor` of the page before.")
+    str | None, Query(max_length=512, description="`next_cursor` of the previous page.")
 ]
+_MAC_BYTES = 16
 
 
 def parse_ids(field: str, text: str) -> list[str]:
     """The ids of a comma-separated list.
 
     Raises:
-        Refused: 422 for a list that is too long or holds what cannot be printed.
+        ProblemError: 422 for a list that is too long or has unprintable characters.
     """
     ids = [part for part in text.split(",") if part]
     if any(not part.isprintable() for part in ids):
         raise validation_problem(
             ["query", field],
             "forbidden_character",
-            "an id holds what cannot be printed; leave it out",
+            "an id has an unprintable character; remove it",
         )
     if len(ids) > MAX_PAGE_SIZE:
         raise validation_problem(
             ["query", field],
             "too_long",
-            f"the list is too long; send at most {MAX_PAGE_SIZE} entries",
+            f"too many entries; send at most {MAX_PAGE_SIZE}",
         )
     return ids
 
 
 def seal_cursor(secret: bytes, tenant: str, last: str) -> str:
-    """A cursor behind which a page begins, signed for one tenant."""
-    return base64.urlsafe_b64encode(_cursor_mac(secret, tenant, last) + last.encode()).decode()
+    """The cursor of the page after the id ``last``, signed for one tenant."""
+    content = _cursor_mac(secret, tenant, last) + last.encode()
+    return base64.urlsafe_b64encode(content).decode()
 
 
 def open_cursor(secret: bytes, tenant: str, cursor: str | None) -> str:
-    """The id after which a page begins.
+    """The id after which a page begins; empty for the first page.
 
     Raises:
-        Refused: 422 for a cursor that is not ours, or not this tenant's.
+        ProblemError: 422 for a forged cursor, and for one of another tenant.
     """
     if cursor is None:
         return ""
     try:
         content = base64.urlsafe_b64decode(cursor.encode())
-        last = content[16:].decode()
+        last = content[_MAC_BYTES:].decode()
     except ValueError:
         content, last = b"", ""
-    if not hmac.compare_digest(content[:16], _cursor_mac(secret, tenant, last)):
+    expected_mac = _cursor_mac(secret, tenant, last)
+    if not hmac.compare_digest(content[:_MAC_BYTES], expected_mac):
         raise validation_problem(
             ["query", "cursor"],
             "cursor",
-            "the cursor is none of ours; send next_cursor as it came, or nothing",
+            "invalid cursor; pass next_cursor unchanged or omit it",
         )
     return last
 
 
 def _cursor_mac(secret: bytes, tenant: str, last: str) -> bytes:
-    return hashlib.blake2b(f"{tenant}\n{last}".encode(), key=secret, digest_size=16).digest()
+    content = f"{tenant}\n{last}".encode()
+    return hashlib.blake2b(content, key=secret, digest_size=_MAC_BYTES).digest()

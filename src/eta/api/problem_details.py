@@ -1,6 +1,6 @@
-"""Every refusal as ``application/problem+json`` (RFC 9457), and the one table from errors to statuses.
+"""Error responses as ``application/problem+json`` (RFC 9457), and the status of each error.
 
-A refusal names the field and the mend; it never repeats the value that was refused.
+A problem names the field and how to fix it. It never repeats the rejected value.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from eta.domain.errors import (
     StoreUnavailable,
 )
 
-INVALID_FIELD = "a field cannot be used; errors name it and the mend"
+INVALID_FIELD = "invalid request; errors lists each field and how to fix it"
 MEDIA_TYPE = "application/problem+json"
 
-#: A body with thousands of faults is told of the first ones.
+#: Only the first errors of a request are reported.
 MAX_ERRORS = 100
 _MAX_NAME_LENGTH = 64
+_MAX_INSTANCE_LENGTH = 200
 
-#: Names of statuses (RFC 9110), which the standard library words differently from one version to
-#: the next.
+#: Status names of RFC 9110 that differ between versions of the standard library.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 _DETAILS = {
-    404: "there is no such path; /openapi.json lists those there are",
-    405: "the path does not know this method; see Allow",
+    404: "unknown path; see /openapi.json for the paths there are",
+    405: "method not allowed; see the Allow header",
 }
 
-#: What our facts are called at the door.
+#: Request fields by the name of the domain's attribute.
 _WIRE_FIELD_OF = {
     "ordered_at": "order_time",
     "carrier": "carrier_code",
@@ -58,7 +58,7 @@ _WIRE_FIELD_OF = {
     **dict.fromkeys(("length_cm", "width_cm", "height_cm"), "dimensions"),
 }
 
-#: What a correction may say.
+#: Fields that PATCH can change.
 UPDATABLE_FIELDS = frozenset(
     {
         "carrier_code",
@@ -70,52 +70,52 @@ UPDATABLE_FIELDS = frozenset(
     }
 )
 
-#: pydantic's findings in our words, each with its mend; what is in braces are our own bounds.
+#: Messages by pydantic's error type; names in braces are the bounds of the field.
 _MESSAGES = {
-    "missing": "the field is missing; add it",
-    "extra_forbidden": "there is no such field; mend its name, or leave it out",
-    "model_attributes_type": "this is no object; send a JSON object",
-    "model_type": "this is no object; send a JSON object",
-    "list_type": "this is no list; send a JSON array",
-    "string_type": "this is no text; send a JSON string",
-    "float_type": "this is no number; send a JSON number",
-    "int_type": "this is no whole number; send one without a fraction",
-    "int_parsing": "this is no whole number; send one without a fraction",
-    "enum": "there is no such choice; send {expected}",
-    "too_long": "the list is too long; send at most {max_length} entries",
-    "too_short": "the list is too short; send at least {min_length}",
-    "string_too_long": "the text is too long; send at most {max_length} characters",
-    "string_too_short": "the text is too short; send at least {min_length} characters",
-    "string_pattern_mismatch": "the text has another form than it must; mend it to match {pattern}",
-    "literal_error": "there is no such choice; send {expected}",
-    "greater_than": "the number is too small; send more than {gt:g}",
-    "greater_than_equal": "the number is too small; send at least {ge:g}",
-    "less_than": "the number is too large; send less than {lt:g}",
-    "less_than_equal": "the number is too large; send at most {le:g}",
+    "missing": "required field is missing; add it",
+    "extra_forbidden": "unknown field; check the spelling or remove it",
+    "model_attributes_type": "wrong type; expected a JSON object",
+    "model_type": "wrong type; expected a JSON object",
+    "list_type": "wrong type; expected a JSON array",
+    "string_type": "wrong type; expected a string",
+    "float_type": "wrong type; expected a number",
+    "int_type": "wrong type; expected an integer",
+    "int_parsing": "wrong type; expected an integer",
+    "enum": "unknown value; expected {expected}",
+    "too_long": "too many entries; send at most {max_length}",
+    "too_short": "too few entries; send at least {min_length}",
+    "string_too_long": "text too long; send at most {max_length} characters",
+    "string_too_short": "text too short; send at least {min_length} characters",
+    "string_pattern_mismatch": "invalid format; the text must match {pattern}",
+    "literal_error": "unknown value; expected {expected}",
+    "greater_than": "number too small; must be greater than {gt:g}",
+    "greater_than_equal": "number too small; must be at least {ge:g}",
+    "less_than": "number too large; must be less than {lt:g}",
+    "less_than_equal": "number too large; must be at most {le:g}",
 }
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field, and how to mend it."""
+    """What is wrong with one field, and how to fix it."""
 
-    loc: list[str | int] = Field(description="The path to the field, from `body` down.")
-    msg: str = Field(description="What is wrong, and the mend.")
-    type: str = Field(description="A stable word for machines.")
+    loc: list[str | int] = Field(description="The path to the field, starting with `body`.")
+    msg: str = Field(description="What is wrong and how to fix it.")
+    type: str = Field(description="A stable identifier of the error.")
 
 
 class Problem(BaseModel):
-    """A refusal (RFC 9457)."""
+    """An error response (RFC 9457)."""
 
-    type: str = Field(description="`about:blank`: the title says it all.")
+    type: str = Field(description="Always `about:blank`: see `title` and `status`.")
     title: str
     status: int
     detail: str
-    instance: str = Field(description="The path that was asked for.")
-    errors: list[FieldError] = Field(description="One entry a field, where fields are to blame.")
+    instance: str = Field(description="The path of the request.")
+    errors: list[FieldError] = Field(description="The invalid fields, if any.")
 
 
 class ProblemError(HTTPException):
-    """A request that goes no further."""
+    """A request that is answered with a problem."""
 
     def __init__(
         self,
@@ -131,13 +131,12 @@ class ProblemError(HTTPException):
 
 def validation_problem(loc: Sequence[str | int], type_: str, msg: str) -> ProblemError:
     """A 422 for one field."""
-    return ProblemError(
-        422, INVALID_FIELD, errors=[FieldError(loc=safe_path(loc), msg=msg, type=type_)]
-    )
+    error = FieldError(loc=safe_path(loc), msg=msg, type=type_)
+    return ProblemError(422, INVALID_FIELD, errors=[error])
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
-    """Errors of pydantic without the values that caused them."""
+    """The first errors of pydantic, without the values that caused them."""
     return [
         FieldError(loc=safe_path(error["loc"]), msg=_message_for(error), type=error["type"])
         for error in islice(errors, MAX_ERRORS)
@@ -145,140 +144,134 @@ def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
 
 
 def _message_for(error: Mapping[str, Any]) -> str:
-    return (
-        _MESSAGES[error["type"]].format(**error.get("ctx", {}))
-        if error["type"] in _MESSAGES
-        else str(error["msg"])
-    )
+    message = _MESSAGES.get(error["type"])
+    if message is None:
+        return str(error["msg"])
+    return message.format(**error.get("ctx", {}))
 
 
 def safe_path(loc: Sequence[str | int]) -> list[str | int]:
-    """A path whose names, which may be anybody's, are plain ASCII and short."""
-    return [
-        part
-        if isinstance(part, int)
-        else part.encode("unicode_escape", "backslashreplace").decode("ascii")[:_MAX_NAME_LENGTH]
-        for part in loc
-    ]
+    """A path to a field, with names that callers chose cut short and in plain ASCII."""
+    return [part if isinstance(part, int) else _safe_name(part) for part in loc]
+
+
+def _safe_name(name: str) -> str:
+    escaped = name.encode("unicode_escape", "backslashreplace")
+    return escaped.decode("ascii")[:_MAX_NAME_LENGTH]
 
 
 def problem(status: int, detail: str, instance: str, errors: Sequence[FieldError] = ()) -> Problem:
-    """The value behind every refusal."""
-    path = quote(instance, safe="/-._~")[:200]
+    """The body of an error response; ``instance`` is the path of the request."""
     return Problem(
         type="about:blank",
         title=_TITLES.get(status, HTTPStatus(status).phrase),
         status=status,
         detail=detail,
-        instance=path,
+        instance=quote(instance, safe="/-._~")[:_MAX_INSTANCE_LENGTH],
         errors=list(errors),
     )
 
 
 def to_response(value: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """A problem as an answer of its status."""
-    return Response(json.dumps(value.model_dump()), value.status, dict(headers or {}), MEDIA_TYPE)
-
-
-def _methods(app: FastAPI, path: str) -> list[str]:
-    """All methods that a path knows."""
-    templates = app.openapi()["paths"].items()
-    return sorted(
-        {
-            method.upper()
-            for template, operations in templates
-            if re.fullmatch(re.sub(r"{[^/}]+}", "[^/]+", template), path)
-            for method in operations
-        }
-    )
+    """The response with a problem as its body."""
+    content = json.dumps(value.model_dump())
+    return Response(content, value.status, dict(headers or {}), MEDIA_TYPE)
 
 
 def add_exception_handlers(app: FastAPI) -> None:
-    """The table: which error is which status."""
-
-    async def http_error(request: Request, error: StarletteHTTPException) -> Response:
-        errors = error.errors if isinstance(error, ProblemError) else []
-        detail = (
-            str(error.detail)
-            if isinstance(error, ProblemError)
-            else _DETAILS.get(error.status_code, str(error.detail))
-        )
-        # The framework names the methods of the first route that fits.
-        headers = (
-            {"Allow": ", ".join(_methods(app, request.scope["path"]))}
-            if error.status_code == 405
-            else error.headers
-        )
-        return to_response(problem(error.status_code, detail, request.url.path, errors), headers)
-
-    async def invalid_body(request: Request, error: RequestValidationError) -> Response:
-        return to_response(
-            problem(422, INVALID_FIELD, request.url.path, field_errors(error.errors()))
-        )
-
-    async def invalid_value(request: Request, error: InvalidValue) -> Response:
-        errors = [
-            FieldError(
-                loc=["body", _WIRE_FIELD_OF.get(error.field, error.field)],
-                msg=f"the value cannot be right; {error.hint}",
-                type="invalid_value",
-            )
-        ]
-        return to_response(problem(422, INVALID_FIELD, request.url.path, errors))
-
-    async def shipment_conflict(request: Request, error: ShipmentConflict) -> Response:
-        names = sorted({_WIRE_FIELD_OF.get(name, name) for name in error.fields})
-        fix = (
-            "correct it with PATCH"
-            if UPDATABLE_FIELDS.issuperset(names)
-            else "delete it and register it anew, or send what was sent before"
-        )
-        return to_response(
-            problem(
-                409,
-                f"shipment {error.shipment_id} is registered with another {', '.join(names)}; {fix}",
-                request.url.path,
-            )
-        )
-
-    async def conflict(request: Request, error: EtaError) -> Response:
-        return to_response(problem(409, str(error), request.url.path))
-
-    async def idempotency_key_reused(request: Request, error: EtaError) -> Response:
-        errors = [
-            FieldError(
-                loc=["header", "Idempotency-Key"], msg=str(error), type="idempotency_key_reused"
-            )
-        ]
-        return to_response(problem(422, INVALID_FIELD, request.url.path, errors))
-
-    async def missing(request: Request, error: EtaError) -> Response:
-        return to_response(problem(404, str(error), request.url.path))
-
-    async def unavailable(request: Request, error: EtaError) -> Response:
-        # Callers that come back all at once would only be refused again.
-        wait = {"Retry-After": str(1 + secrets.randbelow(5))}
-        # What is wrong is for the log alone.
-        detail = (
-            "too much waits already"
-            if isinstance(error, StoreBusy)
-            else "nothing can be stored or read at the moment"
-        )
-        return to_response(
-            problem(503, f"{detail}; nothing of this was recorded; try again", request.url.path),
-            wait,
-        )
-
-    table: dict[type[Exception], Any] = {
-        StarletteHTTPException: http_error,
-        RequestValidationError: invalid_body,
-        InvalidValue: invalid_value,
-        ShipmentConflict: shipment_conflict,
-        Conflict: conflict,
-        IdempotencyKeyReused: idempotency_key_reused,
-        NotFound: missing,
-        StoreUnavailable: unavailable,
-        StoreBusy: unavailable,
-    }
-    for error, handler in table.items():
+    """Registers the handler of every error that becomes a response."""
+    for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
+
+
+def _respond(
+    request: Request,
+    status: int,
+    detail: str,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    return to_response(problem(status, detail, request.url.path, errors), headers)
+
+
+def _allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """All methods of a path."""
+    methods: set[str] = set()
+    for template, operations in app.openapi()["paths"].items():
+        pattern = re.sub(r"{[^/}]+}", "[^/]+", template)
+        if re.fullmatch(pattern, path):
+            methods.update(method.upper() for method in operations)
+    return sorted(methods)
+
+
+async def _http_error(request: Request, error: StarletteHTTPException) -> Response:
+    if isinstance(error, ProblemError):
+        return _respond(request, error.status_code, error.detail, error.errors, error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        # The framework lists the methods of the first matching route only.
+        methods = _allowed_methods(request.app, request.scope["path"])
+        headers = {"Allow": ", ".join(methods)}
+    detail = _DETAILS.get(error.status_code, str(error.detail))
+    return _respond(request, error.status_code, detail, headers=headers)
+
+
+async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
+    return _respond(request, 422, INVALID_FIELD, field_errors(error.errors()))
+
+
+async def _invalid_value(request: Request, error: InvalidValue) -> Response:
+    wire_field = _WIRE_FIELD_OF.get(error.field, error.field)
+    field_error = FieldError(
+        loc=["body", wire_field], msg=f"invalid value; {error.hint}", type="invalid_value"
+    )
+    return _respond(request, 422, INVALID_FIELD, [field_error])
+
+
+async def _shipment_conflict(request: Request, error: ShipmentConflict) -> Response:
+    names = sorted({_WIRE_FIELD_OF.get(name, name) for name in error.fields})
+    fix = "delete it and register it again, or resend the original values"
+    if UPDATABLE_FIELDS.issuperset(names):
+        fix = "update it with PATCH"
+    shipment, fields = error.shipment_id, ", ".join(names)
+    detail = f"shipment {shipment} is already registered with a different {fields}; {fix}"
+    return _respond(request, 409, detail)
+
+
+async def _conflict(request: Request, error: Conflict) -> Response:
+    return _respond(request, 409, str(error))
+
+
+async def _idempotency_key_reused(request: Request, error: IdempotencyKeyReused) -> Response:
+    field_error = FieldError(
+        loc=["header", "Idempotency-Key"], msg=str(error), type="idempotency_key_reused"
+    )
+    return _respond(request, 422, INVALID_FIELD, [field_error])
+
+
+async def _not_found(request: Request, error: NotFound) -> Response:
+    return _respond(request, 404, str(error))
+
+
+async def _unavailable(request: Request, error: EtaError) -> Response:
+    # The cause is for the log alone.
+    cause = "too many writes are waiting"
+    if not isinstance(error, StoreBusy):
+        cause = "the store is unavailable"
+    detail = f"{cause}; nothing of this request was recorded; try again"
+    # Callers that retry at the same moment would only be rejected again.
+    wait_seconds = 1 + secrets.randbelow(5)
+    return _respond(request, 503, detail, headers={"Retry-After": str(wait_seconds)})
+
+
+_HANDLERS: dict[type[Exception], Any] = {
+    StarletteHTTPException: _http_error,
+    RequestValidationError: _invalid_request,
+    InvalidValue: _invalid_value,
+    ShipmentConflict: _shipment_conflict,
+    Conflict: _conflict,
+    IdempotencyKeyReused: _idempotency_key_reused,
+    NotFound: _not_found,
+    StoreUnavailable: _unavailable,
+    StoreBusy: _unavailable,
+}

@@ -1,7 +1,7 @@
-"""How much is taken on: so much from one key in a time, and so much of one kind at once.
+"""Rate limits per API key and concurrency limits per kind of request.
 
-What matters most is refused last: scans before checkouts, checkouts before scores, scores before
-reading.
+The concurrency limits are highest for what matters most: events, then estimates, then scores, then
+reads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eta.domain.access import Principal
 
 WorkKind = Literal["ingest", "checkout", "score", "read"]
 
-#: Requests of a kind that may be at work or waiting.
+#: How many requests of a kind may run or wait.
 CONCURRENCY_LIMITS: dict[WorkKind, int] = {
     "ingest": 1_000,
     "checkout": 500,
@@ -30,35 +30,31 @@ CONCURRENCY_LIMITS: dict[WorkKind, int] = {
 
 
 class RateLimiter:
-    """What is at work; ``rate`` is how much one key may ask, such as ``1000/second``."""
+    """Counts requests; ``rate`` limits each key, such as ``1000/second``."""
 
     def __init__(self, rate: str) -> None:
-        self._limit, self._limiter = parse(rate), FixedWindowRateLimiter(MemoryStorage())
+        self._limit = parse(rate)
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._in_progress: dict[WorkKind, int] = dict.fromkeys(CONCURRENCY_LIMITS, 0)
 
     @contextmanager
     def acquire(self, kind: WorkKind, principal: Principal) -> Iterator[None]:
-        """Takes a request on.
+        """Admits a request.
 
         Raises:
-            Refused: 429 if the key asks too often, 503 if too much of the kind is at work; both say
-                when to try again.
+            ProblemError: 429 if the key exceeds its rate, 503 if too many requests of the kind are
+                in progress; both say when to try again.
         """
         if not self._limiter.hit(self._limit, principal.name):
-            wait = max(
-                int(self._limiter.get_window_stats(self._limit, principal.name).reset_time - time())
-                + 1,
-                1,
-            )
             raise ProblemError(
                 429,
-                f"the key asks more often than {self._limit}; wait, or send more in one request",
-                headers={"Retry-After": str(wait)},
+                f"rate limit of {self._limit} exceeded; wait, or send larger requests",
+                headers={"Retry-After": str(self._seconds_to_reset(principal))},
             )
         if self._in_progress[kind] >= CONCURRENCY_LIMITS[kind]:
             raise ProblemError(
                 503,
-                f"too many requests of the kind {kind} are at work; try again",
+                f"too many concurrent requests of kind {kind}; try again",
                 headers={"Retry-After": "1"},
             )
         self._in_progress[kind] += 1
@@ -66,3 +62,8 @@ class RateLimiter:
             yield
         finally:
             self._in_progress[kind] -= 1
+
+    def _seconds_to_reset(self, principal: Principal) -> int:
+        window = self._limiter.get_window_stats(self._limit, principal.name)
+        seconds = int(window.reset_time - time()) + 1
+        return max(seconds, 1)

@@ -1,4 +1,4 @@
-"""JSON read strictly: duplicate names, huge numbers and deep nesting are errors."""
+"""Strict JSON: duplicate keys, numbers out of range and deep nesting are errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from eta.api.problem_details import (
 
 MAX_DEPTH = 32
 
-#: Beyond this, readers in double precision disagree about whole numbers (RFC 7493).
+#: Beyond this, readers in double precision disagree about integers (RFC 7493).
 MAX_INTEGER = 2**53 - 1
 _MAX_INTEGER_DIGITS, _MAX_REAL_DIGITS = 32, 400
 
@@ -31,9 +31,16 @@ _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
 _STRING = re.compile(rb'"[^"]*"')
 
+#: By byte: +1 for an opening bracket, -1 for a closing one.
+_NESTING_STEP = np.zeros(256, dtype=np.int64)
+_NESTING_STEP[list(b"[{")] = 1
+_NESTING_STEP[list(b"]}")] = -1
+
+_Loc = tuple[str | int, ...]
+
 
 class _InvalidValue:
-    """Stands in the tree for what cannot be used, until the walk has found its path."""
+    """Takes the place of an unusable value in the tree until its path is known."""
 
     def __init__(self, type_: str, msg: str) -> None:
         self.type, self.msg = type_, msg
@@ -43,24 +50,18 @@ def load(content: bytes) -> Any:
     """The value of a strict JSON text.
 
     Raises:
-        Refused: 422 that names each field to blame; the first ``MAX_ERRORS`` of them.
+        ProblemError: 422 with the first ``MAX_ERRORS`` invalid values.
     """
-    if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _depth(content) > MAX_DEPTH:
+    brackets = content.count(b"[") + content.count(b"{")
+    if brackets > MAX_DEPTH and _depth(content) > MAX_DEPTH:
         raise validation_problem(
-            ["body"], "too_deep", f"the JSON is nested deeper than {MAX_DEPTH}; send a flatter one"
+            ["body"],
+            "too_deep",
+            f"the JSON is nested too deeply; send at most {MAX_DEPTH} levels",
         )
-    invalid_values: list[_InvalidValue] = []
-    try:
-        value = _decoder(invalid_values).decode(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise validation_problem(
-            ["body"], "invalid_utf8", "the body is not UTF-8; encode it as UTF-8"
-        ) from None
-    except (ValueError, RecursionError):
-        raise validation_problem(
-            ["body"], "json_invalid", "the body is not JSON; send one JSON object"
-        ) from None
-    if invalid_values or _SUSPECT_ESCAPES.search(content):
+    decoder = _Decoder()
+    value = _decode(decoder, content)
+    if decoder.has_invalid_values or _SUSPECT_ESCAPES.search(content):
         errors = [
             FieldError(loc=safe_path(("body", *loc)), msg=invalid.msg, type=invalid.type)
             for loc, invalid in islice(_invalid_values(value), MAX_ERRORS)
@@ -70,13 +71,26 @@ def load(content: bytes) -> Any:
     return value
 
 
+def _decode(decoder: _Decoder, content: bytes) -> Any:
+    try:
+        return decoder.decode(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise validation_problem(
+            ["body"], "invalid_utf8", "the body is not valid UTF-8; encode it as UTF-8"
+        ) from None
+    except (ValueError, RecursionError):
+        raise validation_problem(
+            ["body"], "json_invalid", "the body is not valid JSON; send one JSON object"
+        ) from None
+
+
 def load_lines(content: bytes) -> list[Any]:
-    """The value of each line that is not blank; in the place of one that cannot be read, ``InvalidLine`` with what is wrong with it."""
+    """The value of each line that is not blank; an ``InvalidLine`` for a line that is invalid."""
     return [_load_line(line) for line in content.splitlines() if line.strip()]
 
 
 class InvalidLine:
-    """A line that is no strict JSON."""
+    """A line that is not strict JSON."""
 
     def __init__(self, errors: list[FieldError]) -> None:
         self.errors = errors
@@ -86,7 +100,7 @@ def _load_line(line: bytes) -> Any:
     try:
         return load(line)
     except ProblemError as error:
-        # Paths are told from the item on, as for items of a list.
+        # Paths of items start at the item.
         return InvalidLine(
             [
                 field_error.model_copy(update={"loc": field_error.loc[1:]})
@@ -96,90 +110,79 @@ def _load_line(line: bytes) -> Any:
 
 
 def _depth(content: bytes) -> int:
-    """How deep brackets outside of strings are nested, found without parsing."""
-    bare = content.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NOT_BRACKETS)
-    brackets = np.frombuffer(_STRING.sub(b"", bare), dtype=np.uint8)
-    steps = np.where(
-        (brackets == ord("[")) | (brackets == ord("{")), 1, np.where(brackets == ord('"'), 0, -1)
-    )
+    """The nesting depth of the brackets outside strings, without parsing."""
+    without_escapes = content.replace(rb"\\", b"").replace(rb"\"", b"")
+    bare = without_escapes.translate(None, _NOT_BRACKETS)
+    brackets = _STRING.sub(b"", bare)
+    steps = _NESTING_STEP[np.frombuffer(brackets, dtype=np.uint8)]
     return int(np.cumsum(steps).max(initial=0))
 
 
-def _decoder(invalid_values: list[_InvalidValue]) -> json.JSONDecoder:
-    """A decoder that puts a fault where a value cannot be used."""
+class _Decoder(json.JSONDecoder):
+    """A decoder that puts an ``_InvalidValue`` where a value is unusable."""
 
-    def invalid(type_: str, msg: str) -> _InvalidValue:
-        invalid_values.append(_InvalidValue(type_, msg))
-        return invalid_values[-1]
+    def __init__(self) -> None:
+        super().__init__(
+            parse_int=self._parse_integer,
+            parse_float=self._parse_real,
+            parse_constant=self._reject_constant,
+            object_pairs_hook=self._build_object,
+        )
+        self.has_invalid_values = False
 
-    def parse_integer(text: str) -> int | _InvalidValue:
+    def _invalid(self, type_: str, msg: str) -> _InvalidValue:
+        self.has_invalid_values = True
+        return _InvalidValue(type_, msg)
+
+    def _parse_integer(self, text: str) -> int | _InvalidValue:
         if len(text) > _MAX_INTEGER_DIGITS or abs(int(text)) > MAX_INTEGER:
-            return invalid(
+            return self._invalid(
                 "number_too_large",
-                f"the whole number is beyond {MAX_INTEGER}; send a smaller one",
+                f"integer out of range; send one of at most {MAX_INTEGER} in size",
             )
         return int(text)
 
-    def parse_real(text: str) -> float | _InvalidValue:
+    def _parse_real(self, text: str) -> float | _InvalidValue:
         value = float(text) if len(text) <= _MAX_REAL_DIGITS else float("inf")
-        return (
-            value
-            if abs(value) < float("inf")
-            else invalid(
-                "finite_number", "the number is beyond double precision; send a shorter one"
-            )
+        if abs(value) < float("inf"):
+            return value
+        return self._invalid(
+            "finite_number", "number beyond double precision; send a smaller or shorter one"
         )
 
-    def reject_constant(_: str) -> _InvalidValue:
-        return invalid(
-            "finite_number", "NaN and Infinity are no JSON; send a finite number, or null"
+    def _reject_constant(self, _: str) -> _InvalidValue:
+        return self._invalid(
+            "finite_number", "NaN and Infinity are not JSON; send a finite number or null"
         )
 
-    def build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _build_object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) < len(pairs):
             seen: set[str] = set()
             for name, _ in pairs:
                 if name in seen:
-                    result[name] = invalid("duplicate_key", "the key comes twice; send it once")
+                    result[name] = self._invalid("duplicate_key", "duplicate key; send it once")
                 seen.add(name)
         return result
 
-    return json.JSONDecoder(
-        parse_int=parse_integer,
-        parse_float=parse_real,
-        parse_constant=reject_constant,
-        object_pairs_hook=build_object,
-    )
 
-
-def _invalid_values(
-    value: Any, loc: tuple[str | int, ...] = ()
-) -> Iterator[tuple[tuple[str | int, ...], _InvalidValue]]:
-    """Every fault in a tree, with its path."""
+def _invalid_values(value: Any, loc: _Loc = ()) -> Iterator[tuple[_Loc, _InvalidValue]]:
+    """Every invalid value in a tree, with its path."""
     if isinstance(value, _InvalidValue):
         yield loc, value
-    elif isinstance(value, str):
-        if _FORBIDDEN.search(value):
-            yield (
-                loc,
-                _InvalidValue(
-                    "forbidden_character",
-                    "the text holds NUL or half a surrogate pair; leave it out",
-                ),
-            )
+    elif isinstance(value, str) and _FORBIDDEN.search(value):
+        yield loc, _forbidden_character("text")
     elif isinstance(value, dict):
         for name, child in value.items():
             if _FORBIDDEN.search(name):
-                yield (
-                    (*loc, name),
-                    _InvalidValue(
-                        "forbidden_character",
-                        "the key holds NUL or half a surrogate pair; leave it out",
-                    ),
-                )
+                yield (*loc, name), _forbidden_character("key")
             else:
                 yield from _invalid_values(child, (*loc, name))
     elif isinstance(value, list):
-        for number, child in enumerate(value):
-            yield from _invalid_values(child, (*loc, number))
+        for index, child in enumerate(value):
+            yield from _invalid_values(child, (*loc, index))
+
+
+def _forbidden_character(place: str) -> _InvalidValue:
+    msg = f"the {place} contains NUL or a lone surrogate; remove it"
+    return _InvalidValue("forbidden_character", msg)

@@ -1,8 +1,8 @@
-"""What every body must be before anything reads it: small, identity-coded, strict JSON.
+"""A route that authenticates the caller, limits the load, and reads a body strictly.
 
-One loader for every route. It refuses what JSON readers disagree on or choke on: NaN and
-infinities, numbers beyond double precision, duplicate keys, NUL and lone surrogates, deep nesting.
-Everything it refuses it refuses by name.
+A body must be small, uncompressed, strict JSON. Readers of JSON disagree about NaN and infinities,
+numbers beyond double precision, duplicate keys, NUL, lone surrogates and deep nesting, so all of
+these are rejected with the path to the value.
 """
 
 from __future__ import annotations
@@ -18,64 +18,81 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
 from eta.api.auth import authenticate
+from eta.api.dependencies import resources_of
 from eta.api.executors import BatchExecutor
 from eta.api.problem_details import INVALID_FIELD, ProblemError, field_errors, validation_problem
 from eta.api.strict_json import load, load_lines
 
 MAX_BODY_BYTES = 8 * 2**20
 
-#: Bytes and seconds of a body that is too large that are taken in and forgotten.
+#: How much of a body that is too large is received and discarded, in bytes and in seconds.
 MAX_DRAIN_BYTES, DRAIN_TIMEOUT_SECONDS = 4 * MAX_BODY_BYTES, 2.0
 
-#: Larger bodies are parsed beside the event loop.
+#: Larger bodies are parsed outside the event loop.
 INLINE_BODY_BYTES = 64 * 2**10
 
-#: Seconds that a body may take to arrive.
+#: Seconds within which a body must arrive.
 BODY_TIMEOUT_SECONDS = 30.0
 _JSON_TYPE = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _LINES_TYPE = re.compile(
     r"application/(?:x-ndjson|jsonl)(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE
 )
 
-#: What the contract says of a route beside OpenAPI's own words: the scope it needs, its kind of
-#: work, and whether it reads lines of JSON.
+#: Longer lengths are too large, and are not converted to a number.
+_MAX_LENGTH_DIGITS = 18
+
+#: OpenAPI extensions of a route: the scope it needs, its kind of work, and the field that JSON
+#: Lines become.
 SCOPE, KIND, LINES = "x-scope", "x-kind", "x-lines"
+
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class StrictRoute(APIRoute):
-    """A route whose caller is known, and taken on, and whose body is strict JSON before the handler hears of it."""
+    """A route whose handler runs only for an authenticated caller and a strict JSON body."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler behind the door."""
-        handle, extra = super().get_route_handler(), self.openapi_extra or {}
-        model = (
-            TypeAdapter[Any](cast("Any", self.body_field.field_info.annotation))
-            if self.body_field
-            else None
-        )
-        scope, kind, lines = extra.get(SCOPE), extra.get(KIND), extra.get(LINES)
-
+    def get_route_handler(self) -> _Handler:
+        """The handler, preceded by all checks."""
+        handle = super().get_route_handler()
+        extra = self.openapi_extra or {}
+        scope, kind = extra.get(SCOPE), extra.get(KIND)
+        read = self._body_reader(extra.get(LINES), is_ingest=kind == "ingest")
         query_names = {parameter.alias for parameter in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
-            principal = request.state.principal = authenticate(request, scope)
-            if unknown := next(
-                (name for name in request.query_params if name not in query_names), None
-            ):
-                raise validation_problem(
-                    ["query", unknown],
-                    "extra_forbidden",
-                    "there is no such parameter; mend its name, or leave it out",
-                )
-            with request.app.state.rate_limiter.acquire(kind, principal) if kind else nullcontext():
-                if model is None:
-                    return await handle(request)
-                content = await read_body(request, reads_lines=bool(lines))
-                return await handle(
-                    _BufferedRequest(request, content, model, lines, is_ingest=kind == "ingest")
-                )
+            resources = resources_of(request)
+            principal = authenticate(request, resources.auth, scope)
+            request.state.principal = principal
+            _reject_unknown_parameters(request, query_names)
+            limiter = resources.rate_limiter
+            with limiter.acquire(kind, principal) if kind else nullcontext():
+                return await handle(await read(request) if read else request)
 
         return strict
+
+    def _body_reader(
+        self, lines: str | None, *, is_ingest: bool
+    ) -> Callable[[Request], Coroutine[Any, Any, Request]] | None:
+        """Reads the body of a request; None for a route without a body."""
+        if not self.body_field:
+            return None
+        model = TypeAdapter[Any](cast("Any", self.body_field.field_info.annotation))
+
+        async def read(request: Request) -> Request:
+            content = await read_body(request, reads_lines=bool(lines))
+            return _BufferedRequest(request, content, model, lines, is_ingest=is_ingest)
+
+        return read
+
+
+def _reject_unknown_parameters(request: Request, names: set[str]) -> None:
+    for name in request.query_params:
+        if name not in names:
+            raise validation_problem(
+                ["query", name],
+                "extra_forbidden",
+                "unknown parameter; check the spelling or remove it",
+            )
 
 
 class _BufferedRequest(Request):
@@ -90,88 +107,108 @@ class _BufferedRequest(Request):
         *,
         is_ingest: bool,
     ) -> None:
-        is_lines = lines and _LINES_TYPE.fullmatch(request.headers.get("content-type", "").strip())
-        # To the framework, lines of JSON are the list that they are.
-        other_headers = [
-            (name, value) for name, value in request.scope["headers"] if name != b"content-type"
-        ]
-        scope = (
-            {**request.scope, "headers": [*other_headers, (b"content-type", b"application/json")]}
-            if is_lines
-            else request.scope
-        )
-        super().__init__(scope, request.receive)
         self._content, self._model, self._is_ingest = content, model, is_ingest
-        self._load = (lambda: {lines: load_lines(content)}) if is_lines else (lambda: load(content))
+        #: The field that holds the values of JSON Lines; None if the body is JSON.
+        self._lines = lines if _LINES_TYPE.fullmatch(_content_type(request)) else None
+        scope = request.scope if self._lines is None else _as_json_scope(request)
+        super().__init__(scope, request.receive)
 
     async def body(self) -> bytes:
         return self._content
 
     async def json(self) -> Any:
-        """The value, or, of a body that would hold up the event loop, the model itself, made beside it."""
+        """The parsed body, or the validated model of a large one, built outside the event loop."""
         if len(self._content) <= INLINE_BODY_BYTES:
             return self._load()
-        batch_executor: BatchExecutor = (
-            self.app.state.parse_executor if self._is_ingest else self.app.state.batch_executor
-        )
-        return await batch_executor.run(
-            lambda: _validated(self._model, self._load()), len(self._content)
-        )
+        return await self._executor().run(self._load_and_validate, len(self._content))
+
+    def _executor(self) -> BatchExecutor:
+        resources = resources_of(self)
+        return resources.parse_executor if self._is_ingest else resources.batch_executor
+
+    def _load(self) -> Any:
+        if self._lines is None:
+            return load(self._content)
+        return {self._lines: load_lines(self._content)}
+
+    def _load_and_validate(self) -> Any:
+        return _validated(self._model, self._load())
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").strip()
+
+
+def _as_json_scope(request: Request) -> dict[str, Any]:
+    """The scope of a request whose JSON Lines the framework takes for a JSON body."""
+    headers = [header for header in request.scope["headers"] if header[0] != b"content-type"]
+    headers.append((b"content-type", b"application/json"))
+    return {**request.scope, "headers": headers}
 
 
 def _validated(model: TypeAdapter[Any], value: object) -> Any:
     try:
         return model.validate_python(value)
     except ValidationError as error:
-        errors = field_errors(
-            {**detail, "loc": ("body", *detail["loc"])}
-            for detail in error.errors(include_url=False, include_input=False)
-        )
+        details = error.errors(include_url=False, include_input=False)
+        errors = field_errors({**detail, "loc": ("body", *detail["loc"])} for detail in details)
         raise ProblemError(422, INVALID_FIELD, errors=errors) from None
 
 
 async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
-    """The body, whole, if it may be read at all; with ``reads_lines``, lines of JSON may be.
+    """The whole body; with ``reads_lines`` it may also be JSON Lines.
 
     Raises:
-        Refused: 415 for another coding or type, 413 for too much, 408 for too slow, 422 for
-            nothing.
+        ProblemError: 415 for an encoding or type that is not supported, 413 for a body that is
+            too large, 408 for one that is too slow, 422 for an empty one.
     """
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise ProblemError(
-            415, "the body is compressed; send it as it is", headers={"Accept-Encoding": "identity"}
-        )
-    content_type = request.headers.get("content-type", "").strip()
-    if not (
-        _JSON_TYPE.fullmatch(content_type) or (reads_lines and _LINES_TYPE.fullmatch(content_type))
-    ):
-        raise ProblemError(
-            415,
-            "the body is not declared as JSON; send Content-Type: application/json",
-            headers={"Accept": "application/json"},
-        )
-    content_length = request.headers.get("content-length", "")
-    if content_length.isdecimal() and (
-        len(content_length) > 18 or int(content_length) > MAX_BODY_BYTES
-    ):
+    _check_encoding(request)
+    _check_content_type(request, reads_lines=reads_lines)
+    if _declares_too_much(request):
         await _drain(request)
         raise _too_large()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             content = await _collect(request)
     except TimeoutError:
-        raise ProblemError(
-            408,
-            f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds; send it again",
-            headers={"Connection": "close"},
-        ) from None
+        raise _too_slow() from None
     if not content:
-        raise validation_problem(["body"], "missing", "the body is empty; send a JSON object")
+        raise validation_problem(["body"], "missing", "empty body; send a JSON object")
     return content
 
 
+def _check_encoding(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity").strip()
+    if encoding.lower() != "identity":
+        raise ProblemError(
+            415,
+            "compressed bodies are not supported; send the body uncompressed",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
+def _check_content_type(request: Request, *, reads_lines: bool) -> None:
+    content_type = _content_type(request)
+    is_json = _JSON_TYPE.fullmatch(content_type)
+    is_lines = reads_lines and _LINES_TYPE.fullmatch(content_type)
+    if not (is_json or is_lines):
+        raise ProblemError(
+            415,
+            "unsupported media type; send Content-Type: application/json",
+            headers={"Accept": "application/json"},
+        )
+
+
+def _declares_too_much(request: Request) -> bool:
+    content_length = request.headers.get("content-length", "")
+    if not content_length.isdecimal():
+        return False
+    return len(content_length) > _MAX_LENGTH_DIGITS or int(content_length) > MAX_BODY_BYTES
+
+
 async def _collect(request: Request) -> bytes:
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
@@ -187,7 +224,10 @@ async def _collect(request: Request) -> bytes:
 
 
 async def _drain(request: Request) -> None:
-    """Lets a caller who is still sending finish, within bounds: who is cut off while sending never reads the answer."""
+    """Receives and discards the rest of a body, within bounds.
+
+    A caller that is cut off while it sends never reads the response.
+    """
     size = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_TIMEOUT_SECONDS):
@@ -201,6 +241,14 @@ async def _drain(request: Request) -> None:
 def _too_large() -> ProblemError:
     return ProblemError(
         413,
-        f"the body is larger than {MAX_BODY_BYTES} bytes; send it in parts",
+        f"the body is larger than {MAX_BODY_BYTES} bytes; split it into several requests",
+        headers={"Connection": "close"},
+    )
+
+
+def _too_slow() -> ProblemError:
+    return ProblemError(
+        408,
+        f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds; send it again",
         headers={"Connection": "close"},
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
@@ -295,9 +296,11 @@ def call(
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> FastAPI:
-    """The application over an empty registry."""
-    return application(tmp_path / "models")
+def app(tmp_path: Path) -> Iterator[FastAPI]:
+    """The started application with an empty registry."""
+    app = application(tmp_path / "models")
+    with TestClient(app):
+        yield app
 
 
 def is_problem(response: Response, status: int) -> bool:

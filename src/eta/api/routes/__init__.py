@@ -1,1 +1,1 @@
-"""TODO."""
+"""Routes of the HTTP API, one file a resource."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,9 +13,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from eta.api import openapi
+from eta.api.dependencies import Resources, SharedResources, Tenant, json_response
 from eta.api.executors import ESTIMATE_TIMEOUT_SECONDS
 from eta.api.http_caching import cached, unchanged_or
-from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problems
+from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
 from eta.api.schemas.common import envelope
 from eta.api.schemas.estimates import (
     EstimateRequest,
@@ -33,22 +35,25 @@ from eta.api.schemas.estimates import (
 )
 from eta.api.schemas.fields import Id
 from eta.api.strict_route import StrictRoute
+from eta.calendars.holidays import HolidayCalendar
 from eta.delays import DelayPolicy
 from eta.domain.errors import NotFound
+from eta.domain.shipment import Shipment
 from eta.model.hot_swap import ActiveModel
-from eta.service.estimates.compare_services import compare_services
+from eta.service.estimates.compare_services import Comparison, compare_services
 from eta.service.estimates.estimate_delivery import (
     Estimate,
     SaveEstimate,
     estimate_delivery,
     save_estimates,
 )
-from eta.service.estimates.estimate_order import estimate_order
-from eta.service.estimates.find_ship_by import LOOK_BACK_DAYS, find_ship_by
+from eta.service.estimates.estimate_order import EstimatedOrder, estimate_order
+from eta.service.estimates.find_ship_by import LOOK_BACK_DAYS, ShipBy, find_ship_by
+from eta.service.estimates.hypothetical_shipments import CarrierService
+from eta.service.estimates.order_to_delivery import PickupSchedule
 from eta.service.scoring.assessment import AssessmentOptions
-from eta.settings import Settings
 
-#: Seconds for which dates hold where no cut-off is declared.
+#: Seconds for which an estimate may be cached if there is no cut-off time.
 MAX_AGE_SECONDS = 60
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
@@ -56,187 +61,255 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 @router.post(
     "/estimates",
     response_model=EstimateResponse,
-    responses=problems(*BODY_ERRORS),
+    responses=problem_responses(*BODY_ERRORS),
     openapi_extra=openapi.ESTIMATES,
 )
-async def create_estimate(request: Request, body: EstimateRequest) -> Response:
-    """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
-    state = request.app.state
-    current: ActiveModel = state.model_loader.current
-    settings: Settings = state.settings
-    promise = body.promise_policy.to_policy() if body.promise_policy else settings.promise_policy
-    options = AssessmentOptions(
-        coverage=body.confidence_level, promise=promise, desired_on=body.desired_delivery_date
-    )
-    lane = body.to_shipment("lane", body.order_time or body.now_override or state.clock())
-    services = [carrier.to_service() for carrier in body.carriers]
-    pickup_schedule = body.estimated_pickup.to_pickup_schedule() if body.estimated_pickup else None
-
-    def quote(model: ActiveModel) -> tuple[list[Estimate], ActiveModel]:
-        estimates = estimate_delivery(
-            lane,
-            services,
-            model.predictor,
-            policy=DelayPolicy(),
-            options=options,
-            pickup_schedule=pickup_schedule,
-            holidays=settings.holidays,
-        )
-        return estimates, model
-
-    if current.served and current.fallback:
-        quotes, current = await state.estimate_executor.run_with_timeout(
-            ESTIMATE_TIMEOUT_SECONDS, partial(quote, current), partial(quote, current.as_fallback())
-        )
-    else:
-        quotes, current = await state.batch_executor.run(partial(quote, current), len(services))
-    state.metrics.count_answers(quote.assessment.code for quote in quotes)
-    comparison = compare_services(
-        [quote.assessment for quote in quotes], [carrier.price for carrier in body.carriers]
-    )
-    results = [
-        to_estimate(
-            quote, current, options, service.carrier, service.service_level, lane.ordered_at
-        )
-        for quote, service in zip(quotes, services, strict=True)
-    ]
-    response_body = envelope("estimate", lane.ordered_at, current, results)
-    response_body |= {"comparison": to_comparison(comparison), "messages": to_messages(comparison)}
+async def create_estimate(
+    body: EstimateRequest, resources: SharedResources, tenant: Tenant
+) -> Response:
+    """Estimates delivery dates of a lane: one result per carrier service, in order."""
+    task = _estimate_task(body, resources)
+    estimates, current = await _run_estimate(task, resources)
+    resources.metrics.count_answers(estimate.assessment.code for estimate in estimates)
+    content = _estimate_content(body, task, estimates, current)
     if body.save:
-        saved_estimate = SaveEstimate(
-            request.state.principal.tenant,
-            lane.ordered_at,
-            current.version,
-            to_json(response_body).decode(),
-        )
-        response_body["id"] = await state.write_completions.result(
-            state.store.submit(save_estimates, saved_estimate)
-        )
-    return cached(response_body, _max_age(quotes, lane.ordered_at, current))
+        content["id"] = await _save_estimate(content, task, current, resources, tenant)
+    return cached(content, _max_age(estimates, task.lane.ordered_at, current))
 
 
 @router.post(
     "/order-estimates",
     response_model=OrderEstimateResponse,
-    responses=problems(*BODY_ERRORS),
+    responses=problem_responses(*BODY_ERRORS),
     openapi_extra=openapi.ORDER_ESTIMATES,
 )
-async def create_order_estimate(request: Request, body: OrderEstimateRequest) -> Response:
-    """Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece."""
-    state, current = request.app.state, request.app.state.model_loader.current
-    settings: Settings = state.settings
+async def create_order_estimate(body: OrderEstimateRequest, resources: SharedResources) -> Response:
+    """Estimates when the first and last parcel of an order arrive, and each parcel's dates."""
+    current = resources.active_model
+    ordered_at = body.order_time or resources.clock()
     options = AssessmentOptions(
         coverage=body.confidence_level,
-        promise=settings.promise_policy,
+        promise=resources.settings.promise_policy,
         desired_on=body.desired_delivery_date,
     )
-    ordered_at = body.order_time or state.clock()
-    parcels = [
-        parcel.to_order_parcel(body.destination_address, ordered_at) for parcel in body.parcels
+    estimated = await _run_order_estimate(body, resources, current, ordered_at, options)
+    codes = (estimate.assessment.code for estimate in estimated.estimates)
+    resources.metrics.count_answers(codes)
+    content = _order_content(body, estimated, ordered_at, current, options)
+    return cached(content, _max_age(estimated.estimates, ordered_at, current))
+
+
+@router.get(
+    "/estimates/{estimate_id}",
+    response_model=EstimateResponse,
+    responses=problem_responses(*READ_ERRORS, 404),
+    openapi_extra=openapi.STORED_ESTIMATE,
+)
+async def get_estimate(
+    request: Request, resources: SharedResources, tenant: Tenant, estimate_id: Id
+) -> Response:
+    """Returns a saved estimate."""
+    return unchanged_or(request, await _load_estimate(resources, tenant, estimate_id))
+
+
+@router.get(
+    "/estimates/{estimate_id}/schema-org",
+    response_model=ShippingDeliveryTimes,
+    responses=problem_responses(*READ_ERRORS, 404),
+    openapi_extra=openapi.STORED_ESTIMATE,
+)
+async def get_estimate_schema_org(
+    request: Request, resources: SharedResources, tenant: Tenant, estimate_id: Id
+) -> Response:
+    """Returns a saved estimate as schema.org `ShippingDeliveryTime`, for search engines."""
+    estimate = await _load_estimate(resources, tenant, estimate_id)
+    return unchanged_or(request, to_schema_org(estimate))
+
+
+@router.post(
+    "/ship-by",
+    response_model=ShipByResponse,
+    responses=problem_responses(*BODY_ERRORS),
+    openapi_extra=openapi.SHIP_BY,
+)
+async def calculate_ship_by(body: ShipByRequest, resources: SharedResources) -> Response:
+    """Calculates the latest hand-over for a desired date: one result per service, in order."""
+    current = resources.active_model
+    lane = body.to_shipment("lane", body.order_time or resources.clock())
+    services = [carrier.to_service() for carrier in body.carriers]
+    ship_bys = await _run_ship_by(body, resources, current, lane, services)
+    resources.metrics.count_answers(ship_by.code for ship_by in ship_bys)
+    results = [
+        to_ship_by(ship_by, service) for ship_by, service in zip(ship_bys, services, strict=True)
     ]
+    return json_response(envelope("ship_by", lane.ordered_at, current, results))
+
+
+@dataclass(frozen=True)
+class _EstimateTask:
+    """What an estimate is calculated from, except the model."""
+
+    lane: Shipment
+    services: list[CarrierService]
+    options: AssessmentOptions
+    pickup_schedule: PickupSchedule | None
+    holidays: HolidayCalendar
+
+    def run(self, model: ActiveModel) -> tuple[list[Estimate], ActiveModel]:
+        """The estimate of each service, and the model that made them."""
+        estimates = estimate_delivery(
+            self.lane,
+            self.services,
+            model.predictor,
+            policy=DelayPolicy(),
+            options=self.options,
+            pickup_schedule=self.pickup_schedule,
+            holidays=self.holidays,
+        )
+        return estimates, model
+
+
+def _estimate_task(body: EstimateRequest, resources: Resources) -> _EstimateTask:
+    promise = resources.settings.promise_policy
+    if body.promise_policy:
+        promise = body.promise_policy.to_policy()
+    pickup = body.estimated_pickup
+    ordered_at = body.order_time or body.now_override or resources.clock()
+    return _EstimateTask(
+        lane=body.to_shipment("lane", ordered_at),
+        services=[carrier.to_service() for carrier in body.carriers],
+        options=AssessmentOptions(
+            coverage=body.confidence_level,
+            promise=promise,
+            desired_on=body.desired_delivery_date,
+        ),
+        pickup_schedule=pickup.to_pickup_schedule() if pickup else None,
+        holidays=resources.settings.holidays,
+    )
+
+
+async def _run_estimate(
+    task: _EstimateTask, resources: Resources
+) -> tuple[list[Estimate], ActiveModel]:
+    """Runs a task with the active model, or with the fallback if the model takes too long."""
+    current = resources.active_model
+    run = partial(task.run, current)
+    if current.served and current.fallback:
+        run_fallback = partial(task.run, current.as_fallback())
+        executor = resources.estimate_executor
+        return await executor.run_with_timeout(ESTIMATE_TIMEOUT_SECONDS, run, run_fallback)
+    return await resources.batch_executor.run(run, len(task.services))
+
+
+def _estimate_content(
+    body: EstimateRequest, task: _EstimateTask, estimates: list[Estimate], current: ActiveModel
+) -> dict[str, object]:
+    """The fields of an ``EstimateResponse``, in its order."""
+    ordered_at = task.lane.ordered_at
+    results = [
+        to_estimate(estimate, current, task.options, service, ordered_at)
+        for estimate, service in zip(estimates, task.services, strict=True)
+    ]
+    comparison = _compare(body, estimates)
+    content = envelope("estimate", ordered_at, current, results)
+    content["comparison"] = to_comparison(comparison)
+    content["messages"] = to_messages(comparison)
+    return content
+
+
+def _compare(body: EstimateRequest, estimates: list[Estimate]) -> Comparison:
+    assessments = [estimate.assessment for estimate in estimates]
+    prices = [carrier.price for carrier in body.carriers]
+    return compare_services(assessments, prices)
+
+
+async def _save_estimate(
+    content: dict[str, object],
+    task: _EstimateTask,
+    current: ActiveModel,
+    resources: Resources,
+    tenant: str,
+) -> str:
+    """Saves an estimate; its id."""
+    text = to_json(content).decode()
+    command = SaveEstimate(tenant, task.lane.ordered_at, current.version, text)
+    return await resources.write(save_estimates, command)
+
+
+async def _run_order_estimate(
+    body: OrderEstimateRequest,
+    resources: Resources,
+    current: ActiveModel,
+    ordered_at: datetime,
+    options: AssessmentOptions,
+) -> EstimatedOrder:
+    destination = body.destination_address
+    parcels = [parcel.to_order_parcel(destination, ordered_at) for parcel in body.parcels]
     work = partial(
         estimate_order,
         parcels,
         current.predictor,
         policy=DelayPolicy(),
         options=options,
-        holidays=settings.holidays,
+        holidays=resources.settings.holidays,
     )
-    quote = await state.batch_executor.run(work, len(parcels))
-    state.metrics.count_answers(estimate.assessment.code for estimate in quote.estimates)
+    return await resources.batch_executor.run(work, len(parcels))
+
+
+def _order_content(
+    body: OrderEstimateRequest,
+    estimated: EstimatedOrder,
+    ordered_at: datetime,
+    current: ActiveModel,
+    options: AssessmentOptions,
+) -> dict[str, object]:
     results = [
-        to_estimate(
-            estimate,
-            current,
-            options,
-            parcel.service.carrier,
-            parcel.service.service_level,
-            ordered_at,
-        )
-        for estimate, parcel in zip(quote.estimates, parcels, strict=True)
+        to_estimate(estimate, current, options, parcel.to_service(), ordered_at)
+        for estimate, parcel in zip(estimated.estimates, body.parcels, strict=True)
     ]
-    return cached(
-        to_order_estimate(quote, results, ordered_at, current, options),
-        _max_age(quote.estimates, ordered_at, current),
-    )
+    return to_order_estimate(estimated, results, ordered_at, current, options)
 
 
-@router.get(
-    "/estimates/{estimate_id}",
-    response_model=EstimateResponse,
-    responses=problems(*READ_ERRORS, 404),
-    openapi_extra=openapi.STORED_ESTIMATE,
-)
-async def get_estimate(request: Request, estimate_id: Id) -> Response:
-    """An estimate as it was shown."""
-    return unchanged_or(request, await _load_estimate(request, estimate_id))
-
-
-@router.get(
-    "/estimates/{estimate_id}/schema-org",
-    response_model=ShippingDeliveryTimes,
-    responses=problems(*READ_ERRORS, 404),
-    openapi_extra=openapi.STORED_ESTIMATE,
-)
-async def get_estimate_schema_org(request: Request, estimate_id: Id) -> Response:
-    """The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates."""
-    return unchanged_or(request, to_schema_org(await _load_estimate(request, estimate_id)))
-
-
-@router.post(
-    "/ship-by",
-    response_model=ShipByResponse,
-    responses=problems(*BODY_ERRORS),
-    openapi_extra=openapi.SHIP_BY,
-)
-async def calculate_ship_by(request: Request, body: ShipByRequest) -> Response:
-    """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
-    state, current = request.app.state, request.app.state.model_loader.current
-    lane = body.to_shipment("lane", body.order_time or state.clock())
-    services = [carrier.to_service() for carrier in body.carriers]
-    desired_on, level, handover = body.desired_delivery_date, body.probability, body.handover_time
+async def _run_ship_by(
+    body: ShipByRequest,
+    resources: Resources,
+    current: ActiveModel,
+    lane: Shipment,
+    services: list[CarrierService],
+) -> list[ShipBy]:
     work = partial(
         find_ship_by,
         lane,
         services,
         current.served,
-        desired_on=desired_on,
-        level=level,
-        handover=handover,
-        holidays=state.settings.holidays,
+        desired_on=body.desired_delivery_date,
+        level=body.probability,
+        handover=body.handover_time,
+        holidays=resources.settings.holidays,
     )
-    answers = await state.batch_executor.run(work, len(services) * LOOK_BACK_DAYS)
-    results = [
-        to_ship_by(answer, service.carrier, service.service_level)
-        for answer, service in zip(answers, services, strict=True)
-    ]
-    state.metrics.count_answers(answer.code for answer in answers)
-    return Response(
-        to_json(envelope("ship_by", lane.ordered_at, current, results)),
-        media_type="application/json",
-    )
+    return await resources.batch_executor.run(work, len(services) * LOOK_BACK_DAYS)
 
 
-async def _load_estimate(request: Request, estimate_id: str) -> dict[str, Any]:
-    """The estimate that a tenant showed.
+async def _load_estimate(resources: Resources, tenant: str, estimate_id: str) -> dict[str, Any]:
+    """A saved estimate of a tenant.
 
     Raises:
-        NotRecorded: if there is none.
+        NotFound: if there is none.
     """
-    tenant = request.state.principal.tenant
-    answer = await request.app.state.read_pool.query(
-        lambda session: session.estimate(tenant, estimate_id)
-    )
-    if answer is None:
-        raise NotFound("there is no such estimate")
-    return {**json.loads(answer), "id": estimate_id}
+    text = await resources.read_pool.query(lambda session: session.estimate(tenant, estimate_id))
+    if text is None:
+        raise NotFound("estimate not found")
+    return {**json.loads(text), "id": estimate_id}
 
 
-def _max_age(quotes: Sequence[Estimate], ordered_at: datetime, current: ActiveModel) -> int:
-    """For how long an order would be told the same; 0 where no model answers."""
+def _max_age(estimates: Sequence[Estimate], ordered_at: datetime, current: ActiveModel) -> int:
+    """Seconds until an order could get other dates; 0 if the fallback answers."""
     if current.is_degraded:
         return 0
-    return min(
-        int((quote.order_by - ordered_at).total_seconds()) if quote.order_by else MAX_AGE_SECONDS
-        for quote in quotes
-    )
+    return min(_seconds_left(estimate, ordered_at) for estimate in estimates)
+
+
+def _seconds_left(estimate: Estimate, ordered_at: datetime) -> int:
+    if estimate.order_by is None:
+        return MAX_AGE_SECONDS
+    return int((estimate.order_by - ordered_at).total_seconds())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from eta.api import openapi
-from eta.api.dependencies import json_response
-from eta.api.openapi import READ_ERRORS, problems
+from eta.api.dependencies import SharedResources, json_response
+from eta.api.openapi import READ_ERRORS, problem_responses
 from eta.api.schemas.models import ModelEntry, ModelList
 from eta.api.strict_route import StrictRoute
-from eta.model.hot_swap import ActiveModelLoader
+from eta.model.hot_swap import ActiveModel, VersionStatus
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
@@ -17,24 +17,23 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 @router.get(
     "/models",
     response_model=ModelList,
-    responses=problems(*READ_ERRORS),
+    responses=problem_responses(*READ_ERRORS),
     openapi_extra=openapi.MODELS,
 )
-async def list_models(request: Request) -> Response:
-    """The versions there are, the one that learned furthest first, and which one serves."""
-    model_loader: ActiveModelLoader = request.app.state.model_loader
-    current = model_loader.current
-    entries = [
-        ModelEntry(
-            version=status.version,
-            data_through=status.data_through,
-            examples=status.examples,
-            is_active=status.version == current.version,
-            is_promoted=status.version == current.promoted,
-            rejected=status.rejected,
-        )
-        for status in model_loader.versions
-    ]
-    return json_response(
-        ModelList(active=current.version, promoted=current.promoted, results=entries)
+async def list_models(resources: SharedResources) -> Response:
+    """Lists the model versions, the one with the latest training data first."""
+    current = resources.active_model
+    entries = [_model_entry(status, current) for status in resources.model_loader.versions]
+    model_list = ModelList(active=current.version, promoted=current.promoted, results=entries)
+    return json_response(model_list)
+
+
+def _model_entry(status: VersionStatus, current: ActiveModel) -> ModelEntry:
+    return ModelEntry(
+        version=status.version,
+        data_through=status.data_through,
+        examples=status.examples,
+        is_active=status.version == current.version,
+        is_promoted=status.version == current.promoted,
+        rejected=status.rejected,
     )

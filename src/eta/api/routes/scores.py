@@ -8,8 +8,8 @@ from typing import cast
 from fastapi import APIRouter, Request, Response
 
 from eta.api import openapi
-from eta.api.dependencies import active_model, json_response
-from eta.api.openapi import BODY_ERRORS, problems
+from eta.api.dependencies import SharedResources, json_response
+from eta.api.openapi import BODY_ERRORS, problem_responses
 from eta.api.problem_details import problem
 from eta.api.schemas.common import InvalidItem, envelope, to_fields
 from eta.api.schemas.scores import ScoreList, ScoreRequest, ShipmentInput
@@ -27,12 +27,14 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 @router.post(
     "/score",
     response_model=ScoreList,
-    responses=problems(*BODY_ERRORS),
+    responses=problem_responses(*BODY_ERRORS),
     openapi_extra=openapi.SCORE,
 )
-async def score_shipments(request: Request, body: ScoreRequest) -> Response:
+async def score_shipments(
+    request: Request, body: ScoreRequest, resources: SharedResources
+) -> Response:
     """Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem."""
-    state, current = request.app.state, active_model(request)
+    state, current = resources, resources.active_model
     as_of = body.as_of or state.clock()
     results = await state.batch_executor.run(
         lambda: _score_items(body, current, as_of, state.settings.promise_policy, request.url.path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -10,8 +11,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from eta.api import openapi
-from eta.api.dependencies import tenant_of, write_idempotently
-from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problems
+from eta.api.dependencies import (
+    Resources,
+    SharedResources,
+    Tenant,
+    json_response,
+    write_idempotently,
+)
+from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
 from eta.api.pagination import MAX_PAGE_SIZE, Cursor, Limit, open_cursor, parse_ids, seal_cursor
 from eta.api.problem_details import validation_problem
 from eta.api.schemas import shipments as shipment_schemas
@@ -45,229 +52,268 @@ from eta.store.session import Session
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
+_MAX_IDS_LENGTH = 8_192
+_NOT_FOUND = "shipment not found"
+
+AsOf = Annotated[
+    UtcDatetime | None, Query(description="Use only what was received by then; default: now.")
+]
+Ids = Annotated[
+    str | None,
+    Query(
+        max_length=_MAX_IDS_LENGTH,
+        description=f"Up to {MAX_PAGE_SIZE} ids, comma-separated.",
+    ),
+]
+ExternalIds = Annotated[
+    str | None,
+    Query(
+        max_length=_MAX_IDS_LENGTH,
+        description=f"Up to {MAX_PAGE_SIZE} of the shop's own numbers, comma-separated.",
+    ),
+]
+
 
 @router.post(
     "/shipments",
     response_model=shipment_schemas.ShipmentReference,
-    responses={201: {"model": shipment_schemas.ShipmentReference}, **problems(*BODY_ERRORS, 409)},
+    responses={
+        201: {"model": shipment_schemas.ShipmentReference},
+        **problem_responses(*BODY_ERRORS, 409),
+    },
     openapi_extra=openapi.CREATE_SHIPMENT,
 )
-async def create_shipment(request: Request, body: ShipmentCreate) -> Response:
-    """Registers a shipment: 201 if it was not there, 200 if it was, with the same facts, 409 if it was with others."""
-    return await write_idempotently(
-        request,
-        register_shipments,
-        RegisterShipment(tenant_of(request), body.to_registration()),
-        _shipment_reference,
-    )
+async def create_shipment(request: Request, body: ShipmentCreate, tenant: Tenant) -> Response:
+    """Registers a shipment: 201 if it is new, 200 if it exists unchanged, 409 if it differs."""
+    command = RegisterShipment(tenant, body.to_registration())
+    return await write_idempotently(request, register_shipments, command, _shipment_reference)
 
 
 @router.patch(
     "/shipments/{shipment_id}",
     response_model=shipment_schemas.ShipmentReference,
-    responses=problems(*BODY_ERRORS, 404, 409),
+    responses=problem_responses(*BODY_ERRORS, 404, 409),
     openapi_extra=openapi.UPDATE_SHIPMENT,
 )
-async def update_shipment(request: Request, shipment_id: Id, body: ShipmentUpdate) -> Response:
-    """Says something else of a shipment from now on; what was said before stays on record."""
-    return await write_idempotently(
-        request,
-        update_shipments,
-        UpdateShipment(tenant_of(request), shipment_id, body.to_changes()),
-        _shipment_reference,
-    )
+async def update_shipment(
+    request: Request, shipment_id: Id, body: ShipmentUpdate, tenant: Tenant
+) -> Response:
+    """Updates a shipment from now on; earlier versions stay on record."""
+    command = UpdateShipment(tenant, shipment_id, body.to_changes())
+    return await write_idempotently(request, update_shipments, command, _shipment_reference)
 
 
 @router.get(
     "/shipments/{shipment_id}",
     response_model=shipment_schemas.Shipment,
-    responses=problems(*READ_ERRORS, 404),
+    responses=problem_responses(*READ_ERRORS, 404),
     openapi_extra=openapi.READ,
 )
 async def get_shipment(
-    request: Request,
-    shipment_id: Id,
-    as_of: Annotated[
-        UtcDatetime | None, Query(description="As was known then; default: now.")
-    ] = None,
+    resources: SharedResources, tenant: Tenant, shipment_id: Id, as_of: AsOf = None
 ) -> Response:
-    """A shipment: its journey, its forecast, and what was said of it before."""
-    views, current, at = await _view_shipments(
-        request,
-        lambda session: session.shipments(tenant_of(request), "shipment_id", [shipment_id]),
-        as_of,
-    )
-    if not views:
-        raise NotFound("there is no such shipment")
-    return Response(
-        to_json(shipment_schemas.to_shipment(views[0], current, at, _terms(request))),
-        media_type="application/json",
-    )
+    """Returns a shipment: its events, its forecast, and its earlier forecasts."""
+
+    def select_shipment(session: Session) -> list[StoredShipment]:
+        return session.shipments(tenant, "shipment_id", [shipment_id])
+
+    answer = await _view_shipments(resources, tenant, select_shipment, as_of)
+    if not answer.views:
+        raise NotFound(_NOT_FOUND)
+    return json_response(answer.to_shipments()[0])
 
 
 @router.get(
     "/shipments",
     response_model=shipment_schemas.ShipmentList,
-    responses=problems(*READ_ERRORS),
+    responses=problem_responses(*READ_ERRORS),
     openapi_extra=openapi.READ,
 )
 async def list_shipments(
-    request: Request,
-    ids: Annotated[
-        str | None,
-        Query(max_length=8_192, description=f"Up to {MAX_PAGE_SIZE} ids, comma-separated."),
-    ] = None,
-    external_ids: Annotated[
-        str | None,
-        Query(
-            max_length=8_192,
-            description=f"Up to {MAX_PAGE_SIZE} of the shop's own numbers, comma-separated.",
-        ),
-    ] = None,
+    resources: SharedResources,
+    tenant: Tenant,
+    ids: Ids = None,
+    external_ids: ExternalIds = None,
     status: Status | None = None,
-    as_of: Annotated[
-        UtcDatetime | None, Query(description="As was known then; default: now.")
-    ] = None,
+    as_of: AsOf = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Shipments by their ids, in no order, or page by page; those that are not there are left out."""
-    tenant, secret = tenant_of(request), request.app.state.store.secret
+    """Lists shipments by their ids, in any order, or page by page; unknown ids are omitted."""
+    secret = resources.store.secret
     after = open_cursor(secret, tenant, cursor)
-
-    last: list[str] = []
-
-    def select_shipments(session: Session) -> list[StoredShipment]:
-        if ids is not None:
-            return session.shipments(tenant, "shipment_id", parse_ids("ids", ids))
-        if external_ids is not None:
-            return session.shipments(tenant, "external_id", parse_ids("external_ids", external_ids))
-        page = session.page(tenant, after, limit, status=status.value if status else None)
-        # Of those, some may have been registered after the moment of the answer: the next page
-        # begins after them all the same.
-        last[:] = [page[-1].shipment_id] if len(page) == limit else []
-        return page
-
-    if sum(selector is not None for selector in (ids, external_ids, status)) > 1 or (
-        (ids or external_ids) is not None and cursor is not None
-    ):
-        raise validation_problem(
-            ["query"],
-            "exclusive",
-            "ids, external_ids and pages exclude each other; send one of them",
-        )
-    if status is Status.EXPIRED:
-        raise validation_problem(
-            ["query", "status"],
-            "enum",
-            "expired is no status that carriers tell; send another, and look at confidence_code",
-        )
-    views, current, at = await _view_shipments(request, select_shipments, as_of)
-    more = seal_cursor(secret, tenant, last[0]) if last else None
-    results = [shipment_schemas.to_shipment(view, current, at, _terms(request)) for view in views]
-    return Response(
-        to_json({**envelope("list", at, current, results), "next_cursor": more}),
-        media_type="application/json",
-    )
+    selection = _Selection(tenant, ids, external_ids, status, after, limit)
+    _check_selection(selection, has_cursor=cursor is not None)
+    answer = await _view_shipments(resources, tenant, selection.shipments, as_of)
+    content = envelope("list", answer.as_of, answer.current, answer.to_shipments())
+    last_id = selection.last_id
+    content["next_cursor"] = None if last_id is None else seal_cursor(secret, tenant, last_id)
+    return json_response(content)
 
 
 @router.delete(
     "/shipments/{shipment_id}",
     response_model=shipment_schemas.DeletedCount,
-    responses=problems(*READ_ERRORS, 404),
+    responses=problem_responses(*READ_ERRORS, 404),
     openapi_extra=openapi.DELETE_SHIPMENT,
 )
-async def delete_shipment(request: Request, shipment_id: Id) -> Response:
-    """Erases a shipment with all that was told and said of it."""
-    return await _delete(request, "shipment_id", shipment_id)
+async def delete_shipment(resources: SharedResources, tenant: Tenant, shipment_id: Id) -> Response:
+    """Deletes a shipment with its events and forecasts."""
+    return await _delete(resources, EraseShipments(tenant, "shipment_id", shipment_id))
 
 
 @router.delete(
     "/shipments",
     response_model=shipment_schemas.DeletedCount,
-    responses=problems(*READ_ERRORS, 404),
+    responses=problem_responses(*READ_ERRORS, 404),
     openapi_extra=openapi.DELETE_SHIPMENT,
 )
 async def delete_shipment_by_external_id(
-    request: Request, external_id: Annotated[Id, Query(description="The shop's own number.")]
+    resources: SharedResources,
+    tenant: Tenant,
+    external_id: Annotated[Id, Query(description="The shop's own number.")],
 ) -> Response:
-    """Erases the shipment with the shop's own number, with all that was told and said of it."""
-    return await _delete(request, "external_id", external_id)
+    """Deletes the shipment with the shop's own number, with its events and forecasts."""
+    return await _delete(resources, EraseShipments(tenant, "external_id", external_id))
 
 
-def _shipment_reference(done: RegisteredShipment) -> WriteResponse:
-    body = to_json({"object": "shipment", "id": done.shipment_id, "created": done.created}).decode()
-    return WriteResponse(201 if done.created else 200, body)
+def _shipment_reference(registered: RegisteredShipment) -> WriteResponse:
+    created = registered.created
+    body = to_json({"object": "shipment", "id": registered.shipment_id, "created": created})
+    return WriteResponse(201 if created else 200, body.decode())
+
+
+@dataclass
+class _Selection:
+    """The shipments of a list request, and the last id of a page that is not the last one."""
+
+    tenant: str
+    ids: str | None
+    external_ids: str | None
+    status: Status | None
+    after: str
+    limit: int
+    last_id: str | None = None
+
+    def shipments(self, session: Session) -> list[StoredShipment]:
+        """The selected shipments."""
+        if self.ids is not None:
+            ids = parse_ids("ids", self.ids)
+            return session.shipments(self.tenant, "shipment_id", ids)
+        if self.external_ids is not None:
+            external_ids = parse_ids("external_ids", self.external_ids)
+            return session.shipments(self.tenant, "external_id", external_ids)
+        status = self.status.value if self.status else None
+        page = session.page(self.tenant, self.after, self.limit, status=status)
+        # Some of these may have been registered after the moment of the answer and are left out of
+        # it. The next page begins after them all the same.
+        self.last_id = page[-1].shipment_id if len(page) == self.limit else None
+        return page
+
+
+def _check_selection(selection: _Selection, *, has_cursor: bool) -> None:
+    selectors = (selection.ids, selection.external_ids, selection.status)
+    selector_count = sum(selector is not None for selector in selectors)
+    selects_ids = (selection.ids or selection.external_ids) is not None
+    if selector_count > 1 or (selects_ids and has_cursor):
+        raise validation_problem(
+            ["query"],
+            "exclusive",
+            "ids, external_ids and pages are mutually exclusive; send one of them",
+        )
+    if selection.status is Status.EXPIRED:
+        raise validation_problem(
+            ["query", "status"],
+            "enum",
+            "expired is not a recorded status; send another one and look at confidence_code",
+        )
+
+
+@dataclass(frozen=True)
+class _ShipmentAnswer:
+    """Shipments as of a moment, and what their JSON needs."""
+
+    views: list[ShipmentView]
+    current: ActiveModel
+    as_of: datetime
+    options: AssessmentOptions
+
+    def to_shipments(self) -> list[dict[str, object]]:
+        """The fields of each ``Shipment``."""
+        return [
+            shipment_schemas.to_shipment(view, self.current, self.as_of, self.options)
+            for view in self.views
+        ]
 
 
 async def _view_shipments(
-    request: Request,
+    resources: Resources,
+    tenant: str,
     select_shipments: Callable[[Session], list[StoredShipment]],
     as_of: datetime | None,
-) -> tuple[list[ShipmentView], ActiveModel, datetime]:
-    """What there is to say of shipments; what is news, and is said as of now, is kept."""
-    state = request.app.state
-    current: ActiveModel = state.model_loader.current
-    now: datetime = await state.read_pool.run(state.store.safe_now)
+) -> _ShipmentAnswer:
+    """The selected shipments. As of now, forecasts that changed are saved."""
+    current = resources.active_model
+    options = AssessmentOptions(promise=resources.settings.promise_policy)
+    at = await _as_of_or_now(resources, as_of)
+
+    def make_views() -> list[ShipmentView]:
+        histories = resources.store.read(
+            lambda session: shipment_histories(session, tenant, select_shipments(session), at)
+        )
+        return view_shipments(
+            histories, current.predictor, at, policy=DelayPolicy(), options=options
+        )
+
+    views = await resources.read_pool.run(make_views)
+    resources.metrics.count_answers(view.assessment.code for view in views)
+    answer = _ShipmentAnswer(views, current, at, options)
+    if as_of is not None:
+        return answer
+    return await _with_saved_forecasts(resources, tenant, answer)
+
+
+async def _as_of_or_now(resources: Resources, as_of: datetime | None) -> datetime:
+    now = await resources.read_pool.run(resources.store.safe_now)
     if as_of is not None and as_of > now:
         raise validation_problem(
             ["query", "as_of"],
             "date_out_of_range",
-            "nothing is known of the future; send a moment that has passed, or nothing",
+            "as_of is in the future; send a past moment or omit it",
         )
-    at = as_of or now
-
-    def make_views() -> list[ShipmentView]:
-        histories = state.store.read(
-            lambda session: shipment_histories(
-                session, tenant_of(request), select_shipments(session), at
-            )
-        )
-        return view_shipments(
-            histories, current.predictor, at, policy=DelayPolicy(), options=_terms(request)
-        )
-
-    views: list[ShipmentView] = await state.read_pool.run(make_views)
-    state.metrics.count_answers(shipment_view.assessment.code for shipment_view in views)
-    if as_of is None:
-        updated = [
-            with_latest_forecast(shipment_view, microseconds(at), current.version)
-            for shipment_view in views
-        ]
-        await _save_forecasts(
-            request,
-            [
-                after.history.forecasts[-1]
-                for before, after in zip(views, updated, strict=True)
-                if after is not before
-            ],
-        )
-        views = updated
-    return views, current, at
+    return as_of or now
 
 
-def _terms(request: Request) -> AssessmentOptions:
-    return AssessmentOptions(promise=request.app.state.settings.promise_policy)
+async def _with_saved_forecasts(
+    resources: Resources, tenant: str, answer: _ShipmentAnswer
+) -> _ShipmentAnswer:
+    """The answer with its forecasts appended to the histories in which they are new."""
+    at, version = microseconds(answer.as_of), answer.current.version
+    updated = [with_latest_forecast(view, at, version) for view in answer.views]
+    new_forecasts = [
+        after.history.forecasts[-1]
+        for before, after in zip(answer.views, updated, strict=True)
+        if after is not before
+    ]
+    await _save_forecasts(resources, tenant, new_forecasts)
+    return replace(answer, views=updated)
 
 
-async def _save_forecasts(request: Request, forecasts: Sequence[StoredForecast]) -> None:
-    """Keeps what is news. An answer that cannot be kept is given all the same, and counted: reading goes on when the disk is full."""
-    state = request.app.state
-    if forecasts:
-        try:
-            work_item = SaveForecasts(tenant_of(request), forecasts)
-            await state.write_completions.result(
-                state.store.submit(save_forecasts, work_item, weight=len(forecasts))
-            )
-        except (StoreBusy, StoreUnavailable):
-            state.metrics.forecast_writes_failed.inc(len(forecasts))
+async def _save_forecasts(
+    resources: Resources, tenant: str, forecasts: Sequence[StoredForecast]
+) -> None:
+    """Saves forecasts. A failure is counted, not raised: reads go on while the disk is full."""
+    if not forecasts:
+        return
+    command = SaveForecasts(tenant, forecasts)
+    try:
+        await resources.write(save_forecasts, command, weight=len(forecasts))
+    except (StoreBusy, StoreUnavailable):
+        resources.metrics.forecast_writes_failed.inc(len(forecasts))
 
 
-async def _delete(request: Request, column: str, value: str) -> Response:
-    state = request.app.state
-    count = await state.write_completions.result(
-        state.store.submit(erase_shipments, EraseShipments(tenant_of(request), column, value))
-    )
+async def _delete(resources: Resources, command: EraseShipments) -> Response:
+    count = await resources.write(erase_shipments, command)
     if not count:
-        raise NotFound("there is no such shipment")
-    return Response(to_json({"deleted": count}), media_type="application/json")
+        raise NotFound(_NOT_FOUND)
+    return json_response({"deleted": count})

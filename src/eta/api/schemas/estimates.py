@@ -45,42 +45,50 @@ from eta.service.scoring.assessment import AssessmentCode, AssessmentOptions
 
 MAX_SHIPMENTS, MAX_EVENTS_PER_SHIPMENT, MAX_SERVICES, MAX_ORDER_PARCELS = 5_000, 200, 50, 20
 
+#: How far a sum of probabilities may be from 1.
+_SUM_TOLERANCE = 0.01
+
 
 class ServiceIn(StrictModel):
-    """A carrier and one of its services; leave out what the shop does not choose."""
+    """A carrier and one of its services; omit what the shop does not choose."""
 
     carrier_code: Code | None = None
     service_code: Code | None = None
     delivery_days: Annotated[
         Weekdays | None,
-        Field(description="On which it delivers, but for holidays; default: as it was learned."),
+        Field(
+            description="Days on which it delivers, except holidays; default: learned from history."
+        ),
     ] = None
     pickup_days: Annotated[
         Weekdays | None,
-        Field(description="On which it picks up; default: `business_days` of `estimated_pickup`."),
+        Field(
+            description="Days on which it picks up; default: `business_days` of `estimated_pickup`."
+        ),
     ] = None
 
     def to_service(self) -> CarrierService:
-        """In our words."""
+        """The service for the use-cases."""
+        delivery_days, pickup_days = self.delivery_days, self.pickup_days
         return CarrierService(
             carrier=self.carrier_code,
             service_level=self.service_code,
-            delivery_weekdays=tuple(self.delivery_days) if self.delivery_days else None,
-            pickup_weekdays=tuple(self.pickup_days) if self.pickup_days else None,
+            delivery_weekdays=tuple(delivery_days) if delivery_days else None,
+            pickup_weekdays=tuple(pickup_days) if pickup_days else None,
         )
 
 
 class CarrierServiceIn(ServiceIn):
-    """One of the services to compare; leave out what the shop does not choose."""
+    """One of the services to compare; omit what the shop does not choose."""
 
     price: Annotated[
         Annotated[Number, Field(ge=0, le=1e9)] | None,
-        Field(description="In one currency for all; only compared."),
+        Field(description="In the same currency for all services; only compared."),
     ] = None
 
 
 class ProcessingTime(StrictModel):
-    """How long an order is handled before it can be picked up."""
+    """How long an order takes until it can be picked up."""
 
     unit: Literal["business_days"]
     value: Annotated[
@@ -88,7 +96,7 @@ class ProcessingTime(StrictModel):
         Field(
             ge=0,
             le=MAX_HANDLING_DAYS,
-            description="Pick-up days after the one for which the order counts.",
+            description="Pick-up days after the day of the order.",
         ),
     ] = None
     probabilities: Annotated[
@@ -96,46 +104,46 @@ class ProcessingTime(StrictModel):
         Field(
             min_length=1,
             max_length=MAX_HANDLING_DAYS + 1,
-            description="P(0 days), P(1 day), ... in the place of one value.",
+            description="P(0 days), P(1 day), ...; in place of `value`.",
         ),
     ] = None
 
     @property
     def distribution(self) -> tuple[float, ...]:
-        """Chances of 0, 1, ... pick-up days."""
-        return (
-            tuple(self.probabilities) if self.probabilities else (*([0.0] * (self.value or 0)), 1.0)
-        )
+        """The probabilities of 0, 1, ... pick-up days."""
+        if self.probabilities:
+            return tuple(self.probabilities)
+        days = self.value or 0
+        return (*([0.0] * days), 1.0)
 
 
 def validate_processing_time(processing_time: ProcessingTime) -> ProcessingTime:
-    """The time, if it is either a number of days or a law of them.
+    """Returns the time if it is either a number of days or a distribution of them.
 
     Raises:
-        PydanticCustomError: if not.
+        PydanticCustomError: if it is neither or both.
     """
-    if (processing_time.value is None) == (processing_time.probabilities is None):
-        raise PydanticCustomError(
-            "processing_time", "the time is told twice, or not at all; send either value or chances"
-        )
-    if (
-        processing_time.probabilities is not None
-        and abs(sum(processing_time.probabilities) - 1.0) > 0.01
-    ):
+    probabilities = processing_time.probabilities
+    if (processing_time.value is None) == (probabilities is None):
         raise PydanticCustomError(
             "processing_time",
-            "the chances do not add up to 1; send one for each number of days, from 0 on",
+            "exactly one of two fields is required; send either value or probabilities",
+        )
+    if probabilities is not None and abs(sum(probabilities) - 1.0) > _SUM_TOLERANCE:
+        raise PydanticCustomError(
+            "processing_time",
+            "the probabilities do not add up to 1; send one for each number of days, from 0 on",
         )
     return processing_time
 
 
 class EstimatedPickup(StrictModel):
-    """When an order is handed over: by the clocks of the origin, on working days that are no holidays there."""
+    """When orders are handed over: in the origin's local time, on weekdays that are not holidays."""
 
     order_cutoff_time: Annotated[
         ClockTime,
         Field(
-            description="An order placed before it counts for the same pick-up day. Parcels are picked up then."
+            description="Orders placed before it are processed the same day. Also the pick-up time."
         ),
     ]
     business_days: Annotated[Weekdays, Field(description="Pick-up days.")] = [1, 2, 3, 4, 5]  # noqa: RUF012  # pydantic copies it
@@ -144,7 +152,7 @@ class EstimatedPickup(StrictModel):
     ) = None
 
     def to_pickup_schedule(self) -> PickupSchedule:
-        """In our words."""
+        """The schedule for the use-cases."""
         handling = self.order_processing_time
         return PickupSchedule(
             cutoff=self.order_cutoff_time,
@@ -154,17 +162,17 @@ class EstimatedPickup(StrictModel):
 
 
 class PromiseCostsIn(StrictModel):
-    """What it costs, in any one unit."""
+    """Costs of a promise, all in the same unit."""
 
-    late: Annotated[Number, Field(ge=0, le=1e9, description="Of each parcel that comes late.")] = (
-        0.0
-    )
-    late_day: Annotated[Number, Field(ge=0, le=1e9, description="Of each day it is late.")] = 0.0
-    day: Annotated[Number, Field(gt=0, le=1e9, description="Of each day later promised.")] = 1.0
+    late: Annotated[Number, Field(ge=0, le=1e9, description="Per late parcel.")] = 0.0
+    late_day: Annotated[Number, Field(ge=0, le=1e9, description="Per day of lateness.")] = 0.0
+    day: Annotated[
+        Number, Field(gt=0, le=1e9, description="Per day by which the promise is later.")
+    ] = 1.0
 
 
 class PromisePolicyIn(StrictModel):
-    """A promise policy to try."""
+    """A promise policy."""
 
     on_time_rate: ProbabilityLevel | None = None
     costs: PromiseCostsIn | None = None
@@ -172,10 +180,10 @@ class PromisePolicyIn(StrictModel):
     latest_days: Annotated[int | None, Field(ge=0, le=60)] = None
 
     def to_policy(self) -> PromisePolicy:
-        """In our words.
+        """The policy for the use-cases.
 
         Raises:
-            InvalidSetting: if it is no policy.
+            InvalidSetting: if the fields contradict each other.
         """
         costs = PromiseCosts(**self.costs.model_dump()) if self.costs else None
         return PromisePolicy(
@@ -187,10 +195,10 @@ class PromisePolicyIn(StrictModel):
 
 
 def validate_policy(policy: PromisePolicyIn) -> PromisePolicyIn:
-    """The draft, if it is a policy.
+    """Returns the policy if it is valid.
 
     Raises:
-        PydanticCustomError: if not.
+        PydanticCustomError: if its fields contradict each other.
     """
     try:
         policy.to_policy()
@@ -200,7 +208,7 @@ def validate_policy(policy: PromisePolicyIn) -> PromisePolicyIn:
 
 
 class EstimateRequest(ShipmentBase):
-    """One lane, several carrier services."""
+    """One lane and the carrier services to compare."""
 
     carriers: Annotated[list[CarrierServiceIn], Field(min_length=1, max_length=MAX_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
         CarrierServiceIn()
@@ -210,43 +218,39 @@ class EstimateRequest(ShipmentBase):
     ] = None
     estimated_pickup: Annotated[
         EstimatedPickup | None,
-        Field(description="When parcels are handed over; default: as it was learned."),
+        Field(description="When parcels are handed over; default: learned from history."),
     ] = None
     confidence_level: Annotated[
-        ProbabilityLevel, Field(description="P(the arrival is within the window).")
+        ProbabilityLevel, Field(description="P(arrival within the window).")
     ] = 0.8
     desired_delivery_date: Annotated[
-        LocalDate | None, Field(description="The local day by which the customer wants it.")
+        LocalDate | None, Field(description="The local day by which the customer wants the parcel.")
     ] = None
     save: Annotated[
         bool,
-        Field(
-            description="The dates are shown to a customer: keep them, and name them by an `id`."
-        ),
+        Field(description="Save the estimate, because a customer sees it; it gets an `id`."),
     ] = False
     promise_policy: Annotated[
         Annotated[PromisePolicyIn, AfterValidator(validate_policy)] | None,
-        Field(
-            description="A promise policy to try in the place of the one in force; nothing is kept."
-        ),
+        Field(description="A draft to try in place of the active policy; cannot be saved."),
     ] = None
     now_override: Annotated[
-        UtcDatetime | None, Field(description="Answer as if it were this time; nothing is kept.")
+        UtcDatetime | None, Field(description="The time to assume for a trial; cannot be saved.")
     ] = None
 
     @model_validator(mode="after")
     def check_draft_not_saved(self) -> Self:
-        """Raises PydanticCustomError if what is only tried is to be shown."""
+        """Raises PydanticCustomError if a trial is to be saved."""
         if self.save and (self.promise_policy or self.now_override):
             raise PydanticCustomError(
                 "draft_cannot_be_saved",
-                "what is tried is not shown to a customer; leave out is_shown, or draft and now_override",
+                "a trial cannot be saved; remove save, or remove promise_policy and now_override",
             )
         return self
 
 
 class OrderParcelIn(ServiceIn):
-    """A parcel of an order, or several that are alike."""
+    """A parcel of an order, or several identical ones."""
 
     origin_address: Address
     weight: Annotated[
@@ -255,24 +259,23 @@ class OrderParcelIn(ServiceIn):
     ] = None
     dimensions: Annotated[Dimensions | None, Field(description="Of one parcel.")] = None
     package_count: Annotated[
-        int, Field(ge=1, le=1_000, description="So many such parcels, each of which travels alone.")
+        int, Field(ge=1, le=1_000, description="Number of such parcels; each is shipped alone.")
     ] = 1
     estimated_pickup: Annotated[
         EstimatedPickup | None,
-        Field(description="When parcels are handed over; default: as it was learned."),
+        Field(description="When parcels are handed over; default: learned from history."),
     ] = None
 
     def to_order_parcel(self, destination: Address, ordered_at: UtcDatetime) -> OrderParcel:
-        """In our words."""
+        """The parcel for the use-case, with what all parcels of the order share."""
         parcel = ShipmentBase(
             origin_address=self.origin_address,
             destination_address=destination,
             weight=self.weight,
             dimensions=self.dimensions,
         )
-        pickup_schedule = (
-            self.estimated_pickup.to_pickup_schedule() if self.estimated_pickup else None
-        )
+        pickup = self.estimated_pickup
+        pickup_schedule = pickup.to_pickup_schedule() if pickup else None
         return OrderParcel(
             lane=parcel.to_shipment("parcel", ordered_at),
             service=self.to_service(),
@@ -282,7 +285,7 @@ class OrderParcelIn(ServiceIn):
 
 
 class OrderEstimateRequest(StrictModel):
-    """One order that travels as several parcels to one place."""
+    """One order that ships to one address as several parcels."""
 
     destination_address: Address
     parcels: Annotated[list[OrderParcelIn], Field(min_length=1, max_length=MAX_ORDER_PARCELS)]
@@ -290,15 +293,15 @@ class OrderEstimateRequest(StrictModel):
         UtcDatetime | None, Field(description="When the order is placed; default: now.")
     ] = None
     confidence_level: Annotated[
-        ProbabilityLevel, Field(description="P(the arrival is within the window).")
+        ProbabilityLevel, Field(description="P(arrival within the window).")
     ] = 0.8
     desired_delivery_date: Annotated[
-        LocalDate | None, Field(description="The local day by which the customer wants it.")
+        LocalDate | None, Field(description="The local day by which the customer wants the parcel.")
     ] = None
 
 
 class ShipByRequest(ShipmentBase):
-    """One lane, several carrier services, and the day by which it is wanted."""
+    """One lane, the carrier services to compare, and the desired delivery date."""
 
     carriers: Annotated[list[CarrierServiceIn], Field(min_length=1, max_length=MAX_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
         CarrierServiceIn()
@@ -307,33 +310,36 @@ class ShipByRequest(ShipmentBase):
         UtcDatetime | None, Field(description="When the order is placed; default: now.")
     ] = None
     desired_delivery_date: Annotated[
-        LocalDate, Field(description="The local day at the destination by which it is wanted.")
+        LocalDate, Field(description="The desired local day of delivery at the destination.")
     ]
     probability: Annotated[
         ProbabilityLevel,
-        Field(description="P(arrival on or before that day) that the hand-over must have."),
+        Field(description="The required P(arrival on or before that day)."),
     ] = 0.9
     handover_time: Annotated[
-        ClockTime, Field(description="When the carrier takes parcels, by the clocks of the origin.")
+        ClockTime, Field(description="When parcels are handed over, in the origin's local time.")
     ] = time(17)
 
 
 class Cutoff(ResponseModel):
-    """Until when an order is told the same dates."""
+    """Until when an order gets the same dates."""
 
-    order_by: Annotated[datetime, Field(description="By the clocks of the origin.")]
+    order_by: Annotated[datetime, Field(description="In the origin's local time.")]
     minutes_left: Annotated[
-        int, Field(ge=0, description="Whole minutes from the order until then.")
+        int, Field(ge=0, description="Whole minutes from the order to `order_by`.")
     ]
 
 
 class ServiceEstimate(Prediction):
-    """One answer about a carrier service."""
+    """The estimate for one carrier service."""
 
     ship_on_date: Annotated[
         date | None,
         Field(
-            description="The local day at the origin on which it is most likely handed over; only with `estimated_pickup`."
+            description=(
+                "The most likely local day of the hand-over at the origin; "
+                "only with `estimated_pickup`."
+            )
         ),
     ]
     cutoff: Annotated[Cutoff | None, Field(description="Only with `estimated_pickup`.")]
@@ -341,26 +347,31 @@ class ServiceEstimate(Prediction):
     desired_delivery_probability: Annotated[
         Probability | None,
         Field(
-            description="P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains."
+            description=(
+                "P(arrival on or before `desired_delivery_date`); "
+                "null without one, and if the model abstains."
+            )
         ),
     ]
 
 
 class Dominated(ResponseModel):
-    """A service that another one beats: that one is no later, no less safe and no dearer, and better in one of these."""
+    """A service that another one beats: no later, no riskier, no dearer, and better in one."""
 
-    index: int
-    by: int
+    index: Annotated[int, Field(description="Its index in `results`.")]
+    by: Annotated[int, Field(description="The index of the better service.")]
 
 
 class ServiceComparison(ResponseModel):
-    """Places in `results`, null where no answer has what is compared."""
+    """Indices of `results`; null if no result has what is compared."""
 
     fastest: Annotated[int | None, Field(description="The earliest median date.")]
     safest: Annotated[
         int | None,
         Field(
-            description="The highest chance by the desired date, else the earliest end of the window."
+            description=(
+                "The highest probability by the desired date, else the earliest end of the window."
+            )
         ),
     ]
     cheapest: Annotated[int | None, Field(description="The lowest price.")]
@@ -368,15 +379,15 @@ class ServiceComparison(ResponseModel):
 
 
 class Message(ResponseModel):
-    """What should be known beside the results."""
+    """A warning about the request."""
 
     code: Literal["choice_not_seen"]
     text: str
-    path: Annotated[str, Field(description="Which part of the request it is about.")]
+    path: Annotated[str, Field(description="The part of the request that it is about.")]
 
 
 class EstimateResponse(ResponseModel):
-    """One result a carrier service, in order."""
+    """One result per carrier service, in order."""
 
     object: Literal["estimate"] = "estimate"
     as_of: datetime
@@ -387,14 +398,15 @@ class EstimateResponse(ResponseModel):
     messages: list[Message]
     id: Annotated[
         str | None,
-        Field(
-            description="Names the estimate when the shipment is registered; only with `is_shown`."
-        ),
+        Field(description="Send it as `estimate_id` with the shipment; only with `save`."),
     ] = None
 
 
 class FirstOrLastParcel(ResponseModel):
-    """The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon."""
+    """The first or last arrival of an order. Dates are local at the destination.
+
+    They are null beyond the horizon.
+    """
 
     estimated_delivery_date: Annotated[date | None, Field(description="The median date.")]
     estimated_delivery_date_min: date | None
@@ -409,24 +421,24 @@ class FirstOrLastParcel(ResponseModel):
 
 
 class ParcelCorrelation(ResponseModel):
-    """How likely what holds up one parcel is to hold up another."""
+    """How strongly the delays of two parcels of the order are correlated."""
 
     value: Annotated[
         float | None,
         Field(
             ge=0.0,
             le=1.0,
-            description="Of the normal scores of two parcels, on average; null for a single one.",
+            description="Mean correlation of normal scores; null for a single parcel.",
         ),
     ]
     sample_pairs: Annotated[
         int | None,
-        Field(ge=0, description="Pairs of past parcels behind it; 0 where it is assumed."),
+        Field(ge=0, description="Pairs of past parcels it is estimated from; 0 if assumed."),
     ]
 
 
 class OrderEstimateResponse(ResponseModel):
-    """When the first and the last parcel of an order arrive, and one result a piece, in order."""
+    """When the first and last parcel arrive, and one result per entry of `parcels`, in order."""
 
     object: Literal["order_estimate"] = "order_estimate"
     as_of: datetime
@@ -435,14 +447,18 @@ class OrderEstimateResponse(ResponseModel):
     code: Annotated[
         AssessmentCode,
         Field(
-            description="Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date."
+            description=(
+                "Why `first` and `last` are null; `may_never_arrive` if `last` has no median date."
+            )
         ),
     ]
     confidence_level: Annotated[
         float, Field(description="P(min <= arrival <= max) is at least this.")
     ]
     first: FirstOrLastParcel | None
-    last: Annotated[FirstOrLastParcel | None, Field(description="Then the order is complete.")]
+    last: Annotated[
+        FirstOrLastParcel | None, Field(description="The arrival that completes the order.")
+    ]
     correlation: ParcelCorrelation
     parcels: list[ServiceEstimate]
 
@@ -462,17 +478,17 @@ class ShippingDeliveryTime(ResponseModel):
     context: Annotated[Literal["https://schema.org"], Field(alias="@context")]
     type: Annotated[Literal["ShippingDeliveryTime"], Field(alias="@type")]
     handlingTime: Annotated[  # noqa: N815  # schema.org's name
-        DayRange | None, Field(description="Only where the hand-over is declared.")
+        DayRange | None, Field(description="Only with `estimated_pickup`.")
     ] = None
     transitTime: DayRange  # noqa: N815  # schema.org's name
     cutoffTime: Annotated[  # noqa: N815  # schema.org's name
         str | None,
-        Field(description="A time of day with its offset; only where a cut-off is declared."),
+        Field(description="A time of day with its offset; only with `estimated_pickup`."),
     ] = None
 
 
 class ServiceDeliveryTime(ResponseModel):
-    """What a page says of one carrier service."""
+    """The delivery time of one carrier service."""
 
     carrier_code: str | None
     service_code: str | None
@@ -480,7 +496,7 @@ class ServiceDeliveryTime(ResponseModel):
 
 
 class ShippingDeliveryTimes(ResponseModel):
-    """One entry a service that has dates, in order."""
+    """One entry per service that has dates, in order."""
 
     object: Literal["shipping_delivery_times"] = "shipping_delivery_times"
     id: str
@@ -488,7 +504,7 @@ class ShippingDeliveryTimes(ResponseModel):
 
 
 class HandoverProbability(ResponseModel):
-    """A hand-over, and P(arrival on or before the desired day)."""
+    """A hand-over time, and P(arrival on or before the desired day)."""
 
     handover_at: datetime
     probability: Probability
@@ -502,17 +518,17 @@ class ShipByResult(ResponseModel):
     code: ShipByCode
     ship_by: Annotated[
         datetime | None,
-        Field(description="By the clocks of the origin; null with a `code` that says why."),
+        Field(description="In the origin's local time; `code` says why if null."),
     ]
     probability: Probability | None
     probabilities: Annotated[
         list[HandoverProbability],
-        Field(description="Of every day that was looked at, earliest first."),
+        Field(description="For every day considered, earliest first."),
     ]
 
 
 class ShipByResponse(ResponseModel):
-    """One result a carrier service, in order."""
+    """One result per carrier service, in order."""
 
     object: Literal["ship_by"] = "ship_by"
     as_of: datetime
@@ -521,62 +537,64 @@ class ShipByResponse(ResponseModel):
     results: list[ShipByResult]
 
 
-def to_ship_by(answer: ShipBy, carrier: str | None, service_level: str | None) -> dict[str, object]:
+def to_ship_by(result: ShipBy, service: CarrierService) -> dict[str, object]:
     """The fields of a ``ShipByResult``."""
+    probabilities = [
+        {"handover_at": handover.handover_at, "probability": rounded(handover.probability)}
+        for handover in result.probabilities
+    ]
     return {
-        "carrier_code": carrier,
-        "service_code": service_level,
-        "code": answer.code,
-        "ship_by": answer.handover_at,
-        "probability": rounded(answer.probability),
-        "probabilities": [
-            {"handover_at": handover.handover_at, "probability": rounded(handover.probability)}
-            for handover in answer.probabilities
-        ],
+        "carrier_code": service.carrier,
+        "service_code": service.service_level,
+        "code": result.code,
+        "ship_by": result.handover_at,
+        "probability": rounded(result.probability),
+        "probabilities": probabilities,
     }
 
 
 def to_schema_org(estimate: Mapping[str, Any]) -> dict[str, object]:
-    """The fields of ``ShippingDeliveryTimes`` from those of an ``EstimateResponse``, as JSON has them."""
-    times = [
-        (result, _delivery_time(result, estimate["as_of"]))
+    """The fields of ``ShippingDeliveryTimes``, from the JSON of an ``EstimateResponse``."""
+    results = [
+        _service_delivery_time(result, estimate["as_of"])
         for result in estimate["results"]
         if result["estimated_delivery_date_max"]
-    ]
-    results = [
-        {
-            "carrier_code": result["carrier_code"],
-            "service_code": result["service_code"],
-            "shipping_delivery_time": delivery_time,
-        }
-        for result, delivery_time in times
     ]
     return {"object": "shipping_delivery_times", "id": estimate["id"], "results": results}
 
 
-def _delivery_time(result: Mapping[str, Any], as_of: str) -> dict[str, object]:
-    """Days are counted from the local day of the hand-over, else of the order, to those of the window."""
-    ordered_at = datetime.fromisoformat(as_of)
-    ordered_on = ordered_at.astimezone(ZoneInfo(result["timezone"])).date()
-    start_date, handling_fields = ordered_on, {}
-    if result["ship_on_date"]:
-        start_date, cutoff = (
-            date.fromisoformat(result["ship_on_date"]),
-            datetime.fromisoformat(result["cutoff"]["order_by"]),
-        )
-        days = (start_date - ordered_at.astimezone(cutoff.tzinfo).date()).days
-        handling_fields = {
-            "handlingTime": _day_range(0, max(days, 0)),
-            "cutoffTime": cutoff.timetz().isoformat(),
-        }
-    ends = (date.fromisoformat(result[f"estimated_delivery_date_{end}"]) for end in ("min", "max"))
-    transit = {"transitTime": _day_range(*(max((end - start_date).days, 0) for end in ends))}
-    return {
+def _service_delivery_time(result: Mapping[str, Any], as_of: str) -> dict[str, object]:
+    delivery_time: dict[str, object] = {
         "@context": "https://schema.org",
         "@type": "ShippingDeliveryTime",
-        **handling_fields,
-        **transit,
     }
+    ordered_at = datetime.fromisoformat(as_of)
+    start_date = ordered_at.astimezone(ZoneInfo(result["timezone"])).date()
+    if result["ship_on_date"]:
+        start_date = date.fromisoformat(result["ship_on_date"])
+        cutoff = datetime.fromisoformat(result["cutoff"]["order_by"])
+        ordered_on = ordered_at.astimezone(cutoff.tzinfo).date()
+        delivery_time["handlingTime"] = _day_range(0, _days_between(ordered_on, start_date))
+        delivery_time["cutoffTime"] = cutoff.timetz().isoformat()
+    delivery_time["transitTime"] = _transit_time(result, start_date)
+    return {
+        "carrier_code": result["carrier_code"],
+        "service_code": result["service_code"],
+        "shipping_delivery_time": delivery_time,
+    }
+
+
+def _transit_time(result: Mapping[str, Any], start_date: date) -> dict[str, object]:
+    """The days from the local day of the hand-over, or else of the order, to the window."""
+    earliest_on = date.fromisoformat(result["estimated_delivery_date_min"])
+    latest_on = date.fromisoformat(result["estimated_delivery_date_max"])
+    min_days = _days_between(start_date, earliest_on)
+    max_days = _days_between(start_date, latest_on)
+    return _day_range(min_days, max_days)
+
+
+def _days_between(start_date: date, end_date: date) -> int:
+    return max((end_date - start_date).days, 0)
 
 
 def _day_range(min_days: int, max_days: int) -> dict[str, object]:
@@ -599,61 +617,68 @@ def to_comparison(comparison: Comparison) -> dict[str, object]:
     }
 
 
+_UNSEEN_TEXT = (
+    "the model has seen few or no parcels of this service on this lane, "
+    "so compare its estimate with care"
+)
+
+
 def to_messages(comparison: Comparison) -> list[dict[str, object]]:
     """The fields of each ``Message``."""
-    text = "few or no parcels like this went with this service on this lane: what it would do there is not known from them, so compare it with care"
     return [
-        {"code": "choice_not_seen", "text": text, "path": f"carriers[{index}]"}
+        {"code": "choice_not_seen", "text": _UNSEEN_TEXT, "path": f"carriers[{index}]"}
         for index in comparison.unseen
     ]
 
 
 def to_estimate(
-    quote: Estimate,
+    estimate: Estimate,
     current: ActiveModel,
     options: AssessmentOptions,
-    carrier: str | None,
-    service_level: str | None,
+    service: CarrierService,
     ordered_at: datetime,
 ) -> dict[str, object]:
-    """The fields of an ``ServiceEstimate``."""
-    cutoff = (
-        None
-        if quote.order_by is None
-        else {
-            "order_by": quote.order_by,
-            "minutes_left": int((quote.order_by - ordered_at).total_seconds() // 60),
-        }
-    )
+    """The fields of a ``ServiceEstimate``."""
+    assessment = estimate.assessment
+    carrier, service_level = service.carrier, service.service_level
+    prediction = to_fields(assessment, current, options, carrier, service_level)
     return {
-        **to_fields(quote.assessment, current, options, carrier, service_level),
-        "ship_on_date": quote.handover_on,
-        "cutoff": cutoff,
-        "desired_delivery_probability": rounded(quote.assessment.desired_probability),
+        **prediction,
+        "ship_on_date": estimate.handover_on,
+        "cutoff": _cutoff(estimate.order_by, ordered_at),
+        "desired_delivery_probability": rounded(assessment.desired_probability),
     }
 
 
+def _cutoff(order_by: datetime | None, ordered_at: datetime) -> dict[str, object] | None:
+    if order_by is None:
+        return None
+    seconds_left = (order_by - ordered_at).total_seconds()
+    return {"order_by": order_by, "minutes_left": int(seconds_left // 60)}
+
+
 def to_order_estimate(
-    quote: EstimatedOrder,
+    estimated: EstimatedOrder,
     results: list[dict[str, object]],
     as_of: datetime,
     current: ActiveModel,
     options: AssessmentOptions,
 ) -> dict[str, object]:
     """The fields of an ``OrderEstimateResponse``, in its order."""
+    correlation = {
+        "value": rounded(estimated.correlation),
+        "sample_pairs": estimated.sample_pairs,
+    }
     return {
         "object": "order_estimate",
         "as_of": as_of,
         "model_version": current.version,
         "degraded": current.is_degraded,
-        "code": quote.code,
+        "code": estimated.code,
         "confidence_level": options.coverage,
-        "first": _first_or_last(quote.first),
-        "last": _first_or_last(quote.last),
-        "correlation": {
-            "value": rounded(quote.correlation),
-            "sample_pairs": quote.sample_pairs,
-        },
+        "first": _first_or_last(estimated.first),
+        "last": _first_or_last(estimated.last),
+        "correlation": correlation,
         "parcels": results,
     }
 

@@ -34,7 +34,7 @@ MAX_EVENTS = 5_000
 
 
 class EventCreate(StrictModel):
-    """One scan: of a shipment by its `shipment_id` or `external_id`, or of a carrier's number."""
+    """One tracking event of a shipment, named by `shipment_id`, `external_id` or tracking number."""
 
     shipment_id: Id | None = None
     external_id: Id | None = None
@@ -44,41 +44,41 @@ class EventCreate(StrictModel):
     carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
     occurred_at: Annotated[
         OffsetDatetime | None,
-        Field(description="When it happened, with an offset; else send `occurred_local`."),
+        Field(description="When it happened, with an offset; or send `occurred_local`."),
     ] = None
     occurred_local: LocalDatetime | None = None
     timezone: Annotated[
         TimezoneName | None,
         Field(
-            description="The zone of `occurred_local`; else that of `country` and `state`, else that of the route's end."
+            description=(
+                "The zone of `occurred_local`; default: that of `country` and `state`, "
+                "else that of the origin or destination."
+            )
         ),
     ] = None
     country: Annotated[Country | None, Field(description="Where it happened.")] = None
     state: Region | None = None
-    place: Annotated[Text | None, Field(description="Where, without a street.")] = None
+    place: Annotated[Text | None, Field(description="Where it happened, without a street.")] = None
 
     @model_validator(mode="after")
     def _check_reference_and_time(self) -> Self:
-        if (
-            sum(
-                reference is not None
-                for reference in (self.shipment_id, self.external_id, self.tracking_number)
-            )
-            != 1
-        ):
+        references = (self.shipment_id, self.external_id, self.tracking_number)
+        if references.count(None) != len(references) - 1:
             raise PydanticCustomError(
                 "shipment_reference_required",
-                "name the shipment once; send shipment_id, external_id, or carrier_code with tracking_number",
+                "exactly one shipment reference is required; send shipment_id, external_id, "
+                "or carrier_code with tracking_number",
             )
         if (self.occurred_at is None) == (self.occurred_local is None):
             raise PydanticCustomError(
                 "event_time_required",
-                "say once when it happened; send occurred_at with an offset, or occurred_local without one",
+                "exactly one time is required; send occurred_at with an offset, "
+                "or occurred_local without one",
             )
         return require_carrier(self.carrier_code, self.tracking_number, self)
 
     def to_report(self) -> EventReport:
-        """In our words."""
+        """The event for the use-case that records it."""
         return EventReport(
             event_code=self.event_code,
             shipment_id=self.shipment_id,
@@ -103,11 +103,12 @@ def _validated_or_invalid(
     try:
         return validate(value)
     except ValidationError as error:
-        return InvalidItem(None, field_errors(error.errors(include_url=False, include_input=False)))
+        details = error.errors(include_url=False, include_input=False)
+        return InvalidItem(None, field_errors(details))
 
 
 class EventBatch(StrictModel):
-    """Scans, in any order, told once or several times."""
+    """Tracking events, in any order; repeated events are recorded once."""
 
     events: Annotated[
         list[Annotated[EventCreate, WrapValidator(_validated_or_invalid)]],
@@ -116,34 +117,37 @@ class EventBatch(StrictModel):
 
 
 class EventResult(ResponseModel):
-    """What became of a scan."""
+    """The outcome of recording one event."""
 
     status: RecordingStatus
     event_id: str
     shipment_id: Annotated[
         str | None,
         Field(
-            description="Null as long as no shipment bears the number; then it counts for the one that will."
+            description=(
+                "Null until a shipment is registered with the tracking number; "
+                "the event then counts for that shipment."
+            )
         ),
     ]
-    reason: Annotated[str | None, Field(description="Why it was put aside.")]
+    reason: Annotated[str | None, Field(description="Why it was quarantined.")]
 
 
 class EventProblem(ResponseModel):
-    """In the place of a result: the scan could not be recorded."""
+    """In place of a result: the event could not be recorded."""
 
     problem: Problem
 
 
 class EventBatchResponse(ResponseModel):
-    """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
+    """One entry per event, in order; `stored` and `duplicate` events are durable."""
 
     object: Literal["event_batch"] = "event_batch"
     results: list[EventResult | EventProblem]
 
 
 class QuarantinedEvent(ResponseModel):
-    """A scan that cannot be right, of a shipment or of a carrier's number."""
+    """An implausible event, of a shipment or of a tracking number without a shipment."""
 
     event_id: str
     reason: Annotated[
@@ -161,7 +165,7 @@ class QuarantinedEvent(ResponseModel):
 
 
 class QuarantineList(ResponseModel):
-    """A page of scans that were put aside."""
+    """A page of quarantined events."""
 
     object: Literal["list"] = "list"
     results: list[QuarantinedEvent]
@@ -182,26 +186,34 @@ def to_quarantine_list(
     rows: Sequence[StoredQuarantinedEvent], cursor: str | None
 ) -> dict[str, object]:
     """The fields of a ``QuarantineList``."""
+    results = [_quarantined_event(row) for row in rows]
     return {
         "object": "list",
-        "results": [_quarantined_event(row) for row in rows],
+        "results": results,
         "next_cursor": cursor,
     }
 
 
 def _quarantined_event(row: StoredQuarantinedEvent) -> dict[str, object]:
     event = json.loads(row.content)
-    number, _, rest = row.event_owner.partition("|")
-    is_number = bool(rest)
+    shipment_id: str | None = row.event_owner
+    carrier, number = None, None
+    # Events without a shipment belong to "number|carrier|count".
+    first, separator, rest = row.event_owner.partition("|")
+    if separator and rest:
+        shipment_id, number = None, first
+        carrier = rest.rpartition("|")[0]
+    received_at = from_microseconds(row.received_at)
+    occurred_at = from_microseconds(event["occurred_at"])
     return {
         "event_id": row.event_id,
         "reason": row.reason,
-        "received_at": from_microseconds(row.received_at),
-        "shipment_id": None if is_number else row.event_owner,
-        "carrier_code": rest.rpartition("|")[0] if is_number else None,
-        "tracking_number": number if is_number else None,
+        "received_at": received_at,
+        "shipment_id": shipment_id,
+        "carrier_code": carrier,
+        "tracking_number": number,
         "event_code": event["event_code"],
         "carrier_event_code": event["raw_code"],
-        "occurred_at": from_microseconds(event["occurred_at"]),
+        "occurred_at": occurred_at,
         "place": event["place"],
     }

@@ -1,4 +1,4 @@
-"""The constrained types of every field that comes in; each refusal says how to mend it."""
+"""The constrained types of request fields; each error says how to fix the value."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from eta.domain.vocabulary import EventCode
 
 EARLIEST_DATETIME = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: No moment is at or after this one.
+#: Every moment must be before this one.
 DATETIME_LIMIT = datetime(2101, 1, 1, tzinfo=UTC)
 _DATETIME_PATTERN = re.compile(
-    r"(?P<day>\d{4}-\d\d-\d\d)[Tt](?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d)(?:\.(?P<part>\d{1,9}))?"
+    r"(?P<day>\d{4}-\d\d-\d\d)[Tt]"
+    r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d)(?:\.(?P<fraction>\d{1,9}))?"
     r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<hours>0\d|1[0-4]):(?P<minutes>[0-5]\d))?",
     re.ASCII,
 )
+_MAX_OFFSET = timedelta(hours=14)
 MAX_ID_LENGTH = 128
 _EXAMPLE = "2026-03-02T15:04:00+01:00"
 _EVENT_CODES = {str(code): code for code in EventCode}
 
 
 class StrictModel(BaseModel):
-    """A body, or a part of one: no coercion, no field that we do not know."""
+    """A request body or a part of one: no coercion and no unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -49,53 +51,57 @@ def _parse_offset_datetime(value: object) -> datetime:
     match = _DATETIME_PATTERN.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise PydanticCustomError(
-            "datetime_format", "the time cannot be read; write it as " + _EXAMPLE
+            "datetime_format", "invalid time; send RFC 3339, such as " + _EXAMPLE
         )
     if not match["offset"]:
         raise PydanticCustomError(
-            "offset_missing", "the time has no offset from UTC; write it as " + _EXAMPLE
+            "offset_missing", "the UTC offset is missing; send it, such as " + _EXAMPLE
         )
-    offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0)) * (
-        -1 if match["sign"] == "-" else 1
-    )
-    day = _parse_date(match["day"])
-    wall = datetime(
-        day.year,
-        day.month,
-        day.day,
-        int(match["hour"]),
-        int(match["minute"]),
-        int(match["second"]),
-        tzinfo=UTC,
-    )
-    moment = wall + timedelta(microseconds=int((match["part"] or "0")[:6].ljust(6, "0"))) - offset
-    if not (EARLIEST_DATETIME <= moment < DATETIME_LIMIT and abs(offset) <= timedelta(hours=14)):
+    offset = _offset(match)
+    moment = _wall_time(match) - offset
+    if not (EARLIEST_DATETIME <= moment < DATETIME_LIMIT and abs(offset) <= _MAX_OFFSET):
         raise PydanticCustomError(
-            "date_out_of_range", "the time is outside 1970 to 2100; mend the year or the offset"
+            "date_out_of_range", "time outside 1970 to 2100; correct the year or the offset"
         )
     return moment.astimezone(timezone(offset))
 
 
+def _offset(match: re.Match[str]) -> timedelta:
+    offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
+    return -offset if match["sign"] == "-" else offset
+
+
+def _wall_time(match: re.Match[str]) -> datetime:
+    """The time as written, as if its offset were zero."""
+    day = _parse_date(match["day"])
+    clock_time = time(int(match["hour"]), int(match["minute"]), int(match["second"]))
+    fraction = match["fraction"] or "0"
+    microseconds = int(fraction[:6].ljust(6, "0"))
+    wall_time = datetime.combine(day, clock_time, tzinfo=UTC)
+    return wall_time + timedelta(microseconds=microseconds)
+
+
 def _parse_local_datetime(value: object) -> datetime:
-    if isinstance(value, str) and (match := _DATETIME_PATTERN.fullmatch(value)) and match["offset"]:
+    if not isinstance(value, str):
+        return _parse_utc_datetime(value)
+    match = _DATETIME_PATTERN.fullmatch(value)
+    if match and match["offset"]:
         raise PydanticCustomError(
-            "offset_forbidden", "a local time has no offset from UTC; send it as occurred_at"
+            "offset_forbidden", "a local time must not have an offset; send it as occurred_at"
         )
-    return _parse_utc_datetime(f"{value}Z" if isinstance(value, str) else value).replace(
-        tzinfo=None
-    )
+    return _parse_utc_datetime(f"{value}Z").replace(tzinfo=None)
 
 
 def _parse_clock_time(value: object) -> time:
     if not (isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value, re.ASCII)):
-        raise PydanticCustomError("clock_time", "the time of day cannot be read; write it as 17:00")
+        raise PydanticCustomError("clock_time", "invalid time of day; send HH:MM, such as 17:00")
     return time.fromisoformat(value)
 
 
 def _check_timezone(value: object) -> object:
     if not (isinstance(value, str) and value in _timezone_names()):
         raise PydanticCustomError(
-            "timezone", "there is no such time zone; write an IANA name, such as Europe/Vienna"
+            "timezone", "unknown time zone; send an IANA name, such as Europe/Vienna"
         )
     return value
 
@@ -112,11 +118,11 @@ def _parse_date(value: object) -> date:
         day = date.fromisoformat(value)
     except ValueError:
         raise PydanticCustomError(
-            "date_format", "the date cannot be read; write it as 2026-03-02"
+            "date_format", "invalid date; send YYYY-MM-DD, such as 2026-03-02"
         ) from None
     if not EARLIEST_DATETIME.year <= day.year < DATETIME_LIMIT.year:
         raise PydanticCustomError(
-            "date_out_of_range", "the date is outside 1970 to 2100; mend the year"
+            "date_out_of_range", "date outside 1970 to 2100; correct the year"
         )
     return day
 
@@ -124,7 +130,7 @@ def _parse_date(value: object) -> date:
 def _check_unique(value: list[int]) -> list[int]:
     if len(set(value)) < len(value):
         raise PydanticCustomError(
-            "weekdays", "a day of the week comes twice; send each once, 1 (Monday) to 7"
+            "weekdays", "duplicate weekday; send each once, 1 (Monday) to 7 (Sunday)"
         )
     return sorted(value)
 
@@ -132,7 +138,7 @@ def _check_unique(value: list[int]) -> list[int]:
 def _parse_event_code(value: object) -> EventCode:
     if not (isinstance(value, str) and value in _EVENT_CODES):
         raise PydanticCustomError(
-            "event_code", "there is no such event code; use one of the vocabulary, or info"
+            "event_code", "unknown event code; send one that is documented, or info"
         )
     return _EVENT_CODES[value]
 
@@ -141,14 +147,14 @@ def _check_country(value: object) -> object:
     if not (isinstance(value, str) and re.fullmatch("[A-Z]{2}", value)):
         raise PydanticCustomError(
             "country_code",
-            "the country is no ISO 3166-1 code; write two capital letters, such as AT",
+            "invalid country code; send ISO 3166-1 alpha-2 in capital letters, such as AT",
         )
     return value
 
 
 def _reject_boolean(value: object) -> object:
     if isinstance(value, bool):
-        raise PydanticCustomError("number_type", "true and false are no numbers; send a number")
+        raise PydanticCustomError("number_type", "wrong type; expected a number, not a boolean")
     return value
 
 
@@ -156,7 +162,7 @@ def _schema(**extra: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **extra})
 
 
-#: An instant, RFC 3339 with an offset; kept in UTC.
+#: An instant, RFC 3339 with an offset; converted to UTC.
 UtcDatetime = Annotated[
     datetime,
     BeforeValidator(_parse_utc_datetime),
@@ -167,7 +173,7 @@ UtcDatetime = Annotated[
     ),
 ]
 
-#: The same, with its offset kept.
+#: An instant, RFC 3339; it keeps its offset.
 OffsetDatetime = Annotated[
     datetime,
     BeforeValidator(_parse_offset_datetime),
@@ -178,7 +184,7 @@ OffsetDatetime = Annotated[
     ),
 ]
 
-#: A wall-clock time.
+#: A wall-clock time without an offset.
 LocalDatetime = Annotated[
     datetime,
     BeforeValidator(_parse_local_datetime),
@@ -221,7 +227,7 @@ Country = Annotated[
     _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"]),
 ]
 
-#: A short code without blanks at its ends.
+#: A short code without spaces at its ends.
 Code = Annotated[
     str,
     StringConstraints(
@@ -246,7 +252,7 @@ Id = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
 
-#: A finite number; bounds are given where it is used.
+#: A finite number; fields add their bounds.
 Number = Annotated[float, BeforeValidator(_reject_boolean), Field(strict=True, allow_inf_nan=False)]
 ProbabilityLevel = Annotated[Number, Field(ge=0.5, le=0.99)]
 EventCodeIn = Annotated[

@@ -10,18 +10,18 @@ from eta.api.schemas.common import ResponseModel
 
 
 class Readiness(ResponseModel):
-    """What the service can do now."""
+    """Whether the service can answer and record, and what is wrong."""
 
     status: Annotated[
         Literal["ready", "degraded", "unavailable"],
-        Field(description="`unavailable`, a 503, only while scans cannot be stored."),
+        Field(description="`unavailable` (503) only while events cannot be stored."),
     ]
     model_version: str | None
     promoted: str | None
-    details: Annotated[list[str], Field(description="What is not as it should be.")]
+    details: Annotated[list[str], Field(description="Current problems.")]
 
 
 class Liveness(ResponseModel):
-    """The event loop turns."""
+    """The event loop is running."""
 
     status: Literal["alive"] = "alive"

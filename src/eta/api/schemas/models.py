@@ -11,20 +11,18 @@ from eta.api.schemas.common import ResponseModel
 
 
 class ModelEntry(ResponseModel):
-    """One version of the registry."""
+    """One version in the registry."""
 
     version: str
-    data_through: Annotated[
-        datetime | None, Field(description="The moment up to which it has learned.")
-    ]
+    data_through: Annotated[datetime | None, Field(description="The end of its training data.")]
     examples: int | None
     is_active: bool
     is_promoted: bool
-    rejected: Annotated[str | None, Field(description="Why it cannot serve.")]
+    rejected: Annotated[str | None, Field(description="Why it was rejected.")]
 
 
 class ModelList(ResponseModel):
-    """All versions, the one that learned furthest first."""
+    """All versions, the one with the latest training data first."""
 
     object: Literal["list"] = "list"
     active: str | None

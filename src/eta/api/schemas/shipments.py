@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +18,7 @@ from eta.api.schemas.common import (
     ShipmentBase,
     Weight,
     require_carrier,
+    rounded,
     to_fields,
     validate_weight,
 )
@@ -26,15 +28,15 @@ from eta.domain.registration import Registration
 from eta.model.hot_swap import ActiveModel
 from eta.service.scoring.assessment import AssessmentOptions
 from eta.service.tracking.forecast_history import revision_causes
-from eta.service.tracking.read_shipments import ShipmentView
+from eta.service.tracking.read_shipments import ShipmentHistory, ShipmentView
 from eta.store.records import StoredEvent, StoredFlag, StoredForecast, StoredVersion
 
 
 class ShipmentCreate(ShipmentBase):
-    """A shipment that is to be followed."""
+    """A shipment to track."""
 
     external_id: Annotated[
-        Id | None, Field(description="The shop's own number; the same again is the same shipment.")
+        Id | None, Field(description="The shop's own number; unique per shipment.")
     ] = None
     carrier_code: Code | None = None
     service_code: Code | None = None
@@ -45,7 +47,10 @@ class ShipmentCreate(ShipmentBase):
     estimate_id: Annotated[
         Id | None,
         Field(
-            description="The estimate that was shown; its date for this carrier and service becomes the promise, where none is given."
+            description=(
+                "The saved estimate that the customer saw. Its date for this carrier and service "
+                "becomes the promise if none is sent."
+            )
         ),
     ] = None
 
@@ -54,7 +59,7 @@ class ShipmentCreate(ShipmentBase):
         return require_carrier(self.carrier_code, self.tracking_number, self)
 
     def to_registration(self) -> Registration:
-        """In our words."""
+        """The registration for the use-case."""
         shipment = self.to_shipment(
             self.external_id or "", self.order_time, self.carrier_code, self.service_code
         )
@@ -67,7 +72,7 @@ class ShipmentCreate(ShipmentBase):
 
 
 class ShipmentUpdate(StrictModel):
-    """What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays."""
+    """The fields to change; null deletes a value, and omitted fields stay as they are."""
 
     carrier_code: Code | None = None
     service_code: Code | None = None
@@ -77,67 +82,75 @@ class ShipmentUpdate(StrictModel):
     order_promised_delivery_date: LocalDate | None = None
 
     def to_changes(self) -> dict[str, Any]:
-        """Facts in our words."""
-        changes: dict[str, Any] = {}
+        """The changed attributes, by the names of the domain."""
         fields_set = self.model_fields_set
-        names = {
-            "carrier_code": "carrier",
-            "service_code": "service_level",
-            "tracking_number": "tracking_number",
-        }
-        changes |= {
-            internal_name: getattr(self, wire_name)
-            for wire_name, internal_name in names.items()
-            if wire_name in fields_set
+        changes: dict[str, Any] = {
+            attribute: getattr(self, field)
+            for field, attribute in _RENAMED_FIELDS.items()
+            if field in fields_set
         }
         if "weight" in fields_set:
             changes["weight_kg"] = self.weight.kg if self.weight else None
         if "dimensions" in fields_set:
-            sizes = self.dimensions
-            changes |= {
-                f"{side}_cm": getattr(sizes, side) * CM_PER_UNIT[sizes.unit] if sizes else None
-                for side in ("length", "width", "height")
-            }
+            changes |= _sizes_in_cm(self.dimensions)
         if "order_promised_delivery_date" in fields_set:
-            changes["promised_on"] = (
-                self.order_promised_delivery_date and self.order_promised_delivery_date.isoformat()
-            )
+            promised_on = self.order_promised_delivery_date
+            changes["promised_on"] = promised_on.isoformat() if promised_on else None
         return changes
 
 
+#: The domain's attribute of each field that is taken over as it is.
+_RENAMED_FIELDS = {
+    "carrier_code": "carrier",
+    "service_code": "service_level",
+    "tracking_number": "tracking_number",
+}
+
+
+def _sizes_in_cm(dimensions: Dimensions | None) -> dict[str, float | None]:
+    if dimensions is None:
+        return {"length_cm": None, "width_cm": None, "height_cm": None}
+    factor = CM_PER_UNIT[dimensions.unit]
+    return {
+        "length_cm": dimensions.length * factor,
+        "width_cm": dimensions.width * factor,
+        "height_cm": dimensions.height * factor,
+    }
+
+
 class ShipmentReference(ResponseModel):
-    """A shipment that is followed."""
+    """A tracked shipment."""
 
     object: Literal["shipment"] = "shipment"
     id: str
-    created: Annotated[bool, Field(description="It was not there before.")]
+    created: Annotated[bool, Field(description="False if it was registered before.")]
 
 
 class JourneyEvent(ResponseModel):
-    """A scan as it was told."""
+    """A recorded event."""
 
     event_id: str
     event_code: str
     carrier_event_code: str | None
     occurred_at: Annotated[
         datetime,
-        Field(description="With the offset that was sent, or that of the zone it was read in."),
+        Field(description="With the offset that was sent, or that of the assumed zone."),
     ]
     occurred_local: Annotated[
         datetime,
         Field(
-            description="The clock on the wall where it happened.",
+            description="Local time where it happened.",
             json_schema_extra={"format": "local-date-time"},
         ),
     ]
     timezone_source: str
     time_ambiguous: bool
-    received_at: Annotated[datetime, Field(description="When we knew of it.")]
+    received_at: Annotated[datetime, Field(description="When the service received it.")]
     place: str | None
 
 
 class Revision(ResponseModel):
-    """An answer as it was given, where it differed from the one before."""
+    """An earlier forecast that differed from the one before it."""
 
     as_of: datetime
     cause: Literal["created", "event", "update", "model", "time"]
@@ -153,7 +166,7 @@ class Revision(ResponseModel):
 
 
 class DelayFlag(ResponseModel):
-    """A delay flag; the one without an end stands."""
+    """A delay flag; it is raised until `ended_at`."""
 
     state: str
     reason_code: str | None
@@ -163,7 +176,7 @@ class DelayFlag(ResponseModel):
 
 
 class ShipmentVersion(ResponseModel):
-    """Under which number the shipment was followed, and since when."""
+    """Carrier and tracking number of the shipment since `recorded_at`."""
 
     recorded_at: datetime
     carrier_code: str | None
@@ -172,7 +185,7 @@ class ShipmentVersion(ResponseModel):
 
 
 class Shipment(ResponseModel):
-    """All there is to say of a recorded shipment."""
+    """A recorded shipment: its forecast, its events and its history."""
 
     object: Literal["shipment"] = "shipment"
     id: str
@@ -186,17 +199,17 @@ class Shipment(ResponseModel):
     last_scan_age_hours: float | None
     expected_next_scan_by: Annotated[
         datetime | None,
-        Field(description="When nearly all parcels of its stage have been scanned again."),
+        Field(description="When nearly all parcels in its stage have had their next event."),
     ]
     forecast: Prediction
-    journey: Annotated[list[JourneyEvent], Field(description="In the order in which it happened.")]
+    journey: Annotated[list[JourneyEvent], Field(description="In order of `occurred_at`.")]
     revisions: list[Revision]
     flags: list[DelayFlag]
     versions: list[ShipmentVersion]
 
 
 class ShipmentList(ResponseModel):
-    """A page of shipments, in the order of their ids."""
+    """A page of shipments, ordered by id."""
 
     object: Literal["list"] = "list"
     as_of: datetime
@@ -204,12 +217,12 @@ class ShipmentList(ResponseModel):
     degraded: bool
     results: list[Shipment]
     next_cursor: Annotated[
-        str | None, Field(description="Send it as `cursor` for the next page; null after the last.")
+        str | None, Field(description="Send it as `cursor` for the next page; null on the last.")
     ]
 
 
 class DeletedCount(ResponseModel):
-    """How many shipments are gone, with all that was told and said of them."""
+    """How many shipments were deleted, with their events and forecasts."""
 
     deleted: int
 
@@ -220,39 +233,39 @@ def to_shipment(
     """The fields of a ``Shipment``, in their order."""
     history = view.history
     facts = history.registration.shipment
+    carrier, service_level = facts.carrier, facts.service_level
+    forecast = to_fields(view.assessment, current, options, carrier, service_level)
+    fields = _recorded_fields(view.history)
+    fields["as_of"] = as_of
+    fields["last_scan_age_hours"] = rounded(view.last_scan_age_hours, 2)
+    fields["expected_next_scan_by"] = view.expected_next_scan_by
+    fields["forecast"] = forecast
+    fields["journey"] = [_journey_event(event) for event in history.events]
+    fields["revisions"] = _revisions(history.forecasts)
+    fields["flags"] = [_flag(flag, as_of) for flag in history.flags]
+    fields["versions"] = [_version(version) for version in history.versions]
+    return fields
+
+
+def _recorded_fields(history: ShipmentHistory) -> dict[str, object]:
+    """What was sent of a shipment, and when it was recorded."""
+    stored, registration = history.stored, history.registration
+    last_version = history.versions[-1]
     return {
         "object": "shipment",
-        "id": history.stored.shipment_id,
-        "external_id": history.stored.external_id,
-        "carrier_code": facts.carrier,
-        "service_code": facts.service_level,
-        "tracking_number": history.registration.tracking_number,
-        "created_at": from_microseconds(history.stored.created_at),
-        "changed_at": from_microseconds(history.versions[-1].recorded_at),
-        "as_of": as_of,
-        "last_scan_age_hours": None
-        if view.last_scan_age_hours is None
-        else round(view.last_scan_age_hours, 2),
-        "expected_next_scan_by": view.expected_next_scan_by,
-        "forecast": to_fields(
-            view.assessment, current, options, facts.carrier, facts.service_level
-        ),
-        "journey": [_journey_event(event) for event in history.events],
-        "revisions": [
-            _revision(forecast, cause)
-            for forecast, cause in zip(
-                history.forecasts, revision_causes(history.forecasts), strict=True
-            )
-        ],
-        "flags": [_flag(flag, as_of) for flag in history.flags],
-        "versions": [_version(version) for version in history.versions],
+        "id": stored.shipment_id,
+        "external_id": stored.external_id,
+        "carrier_code": registration.shipment.carrier,
+        "service_code": registration.shipment.service_level,
+        "tracking_number": registration.tracking_number,
+        "created_at": from_microseconds(stored.created_at),
+        "changed_at": from_microseconds(last_version.recorded_at),
     }
 
 
 def _journey_event(event: StoredEvent) -> dict[str, object]:
-    at = from_microseconds(event.occurred_at).astimezone(
-        timezone(timedelta(minutes=event.offset_minutes))
-    )
+    zone = timezone(timedelta(minutes=event.offset_minutes))
+    at = from_microseconds(event.occurred_at).astimezone(zone)
     return {
         "event_id": event.event_id,
         "event_code": event.event_code,
@@ -266,40 +279,48 @@ def _journey_event(event: StoredEvent) -> dict[str, object]:
     }
 
 
+def _revisions(forecasts: Sequence[StoredForecast]) -> list[dict[str, object]]:
+    causes = revision_causes(forecasts)
+    return [_revision(forecast, cause) for forecast, cause in zip(forecasts, causes, strict=True)]
+
+
 def _revision(forecast: StoredForecast, cause: str) -> dict[str, object]:
-    answer = json.loads(forecast.assessment)
+    assessment = json.loads(forecast.assessment)
     return {
         "as_of": from_microseconds(forecast.as_of),
         "cause": cause,
-        "confidence_code": answer["code"],
-        "status": answer["status"],
-        "estimated_delivery_date": answer["estimated_on"],
-        "estimated_delivery_date_min": answer["earliest_on"],
-        "estimated_delivery_date_max": answer["latest_on"],
-        "on_time_probability": answer["on_time_probability"],
-        "delay_state": answer["delay_state"],
-        "reason_code": answer["delay_reason"],
+        "confidence_code": assessment["code"],
+        "status": assessment["status"],
+        "estimated_delivery_date": assessment["estimated_on"],
+        "estimated_delivery_date_min": assessment["earliest_on"],
+        "estimated_delivery_date_max": assessment["latest_on"],
+        "on_time_probability": assessment["on_time_probability"],
+        "delay_state": assessment["delay_state"],
+        "reason_code": assessment["delay_reason"],
         "model_version": forecast.model_version,
     }
 
 
 def _flag(flag: StoredFlag, as_of: datetime) -> dict[str, object]:
     ended_at = None if flag.ended_at is None else from_microseconds(flag.ended_at)
+    if ended_at and ended_at > as_of:
+        ended_at = None
     return {
         "state": flag.state,
         "reason_code": flag.reason_code,
         "probability": flag.probability,
         "raised_at": from_microseconds(flag.raised_at),
-        "ended_at": ended_at if ended_at and ended_at <= as_of else None,
+        "ended_at": ended_at,
     }
 
 
 def _version(version: StoredVersion) -> dict[str, object]:
-    facts = Registration.from_attributes(json.loads(version.attributes), "", None)
-    shipment = facts.shipment
+    attributes = json.loads(version.attributes)
+    registration = Registration.from_attributes(attributes, "", None)
+    shipment = registration.shipment
     return {
         "recorded_at": from_microseconds(version.recorded_at),
         "carrier_code": shipment.carrier,
         "service_code": shipment.service_level,
-        "tracking_number": facts.tracking_number,
+        "tracking_number": registration.tracking_number,
     }
