@@ -1,13 +1,21 @@
-"""Writes the clients in ``src/eta/client`` from the contract; with ``--check`` only says whether they are the contract's. Then their examples are type-checked.
+"""Writes the clients in ``src/eta/client`` from the OpenAPI document, and type-checks the examples.
 
-``make client`` and ``make check`` run it, and set up the generators that it needs.
+``make client`` and ``make check`` run it, and install the generators that it needs.
+
+``--check`` writes nothing and fails if the clients differ from what the document gives.
+``--reference`` writes the document to ``tests/golden/openapi.json`` instead, with which
+``tests/unit/api/test_openapi_compatibility.py`` compares it: run it when a release may break
+callers, or has added something that they may rely on.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,194 +26,258 @@ from eta.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "src" / "eta" / "client"
-HERE = Path(sys.executable).parent
+REFERENCE = ROOT / "tests" / "golden" / "openapi.json"
+BIN = Path(sys.executable).parent
 TOOLS = ROOT / ".venv-clients"
 NODE = [str(TOOLS / "bin" / "node")]
-HEADER = '"""{} Written by `make client`: change the contract instead."""'
+HEADER = '"""{} Written by `make client`: change the API instead."""'
 TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+FILES = ("types.py", "client.py", "eta.d.ts")
+CODEGEN_OPTIONS = (
+    "--input-file-type=openapi --output-model-type=typing.TypedDict "
+    "--target-python-version=3.11 --enum-field-as-literal=all --no-use-closed-typed-dict "
+    "--use-schema-description --use-field-description --use-single-line-docstring "
+    "--disable-timestamp --disable-warnings --formatters=builtin"
+)
+TYPESCRIPT_OPTIONS = "--default-non-nullable=false --root-types --root-types-no-schema-prefix"
+TSC_OPTIONS = (
+    "--noEmit --strict --target es2022 --lib es2022,dom --module esnext --moduleResolution bundler"
+)
+CLIENT_IMPORTS = """\
+from eta.client import types
+from eta.client.calls import BaseClient, new_key, part
+"""
 
 
-def contract() -> dict[str, Any]:
-    """The contract of the service as it is here."""
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document of this version."""
     return create_app(Settings(models=ROOT / "models", is_demo=True)).openapi()
 
 
 def python_type(schema: dict[str, Any]) -> str:
     """The type of a parameter or a body."""
     if "anyOf" in schema:
-        return " | ".join(
-            python_type(option) for option in schema["anyOf"] if option.get("type") != "null"
-        )
-    return (
-        f"types.{schema['$ref'].rsplit('/', 1)[1]}" if "$ref" in schema else TYPES[schema["type"]]
-    )
+        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        return " | ".join(python_type(option) for option in options)
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[1]
+        return f"types.{name}"
+    return TYPES[schema["type"]]
 
 
-def content(facts: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """The type and schema of what a body or an answer holds."""
-    return next(
-        (
-            (kind, media_type["schema"])
-            for kind, media_type in facts.get("content", {}).items()
-            if "schema" in media_type
-        ),
-        (None, {}),
-    )
+@dataclass(frozen=True)
+class Content:
+    """The media type and schema of a body; no media type without a body."""
+
+    media_type: str | None
+    schema: dict[str, Any]
+
+    @classmethod
+    def of_body(cls, body: dict[str, Any]) -> Content:
+        """The first content that has a schema."""
+        for media_type, content in body.get("content", {}).items():
+            if "schema" in content:
+                return cls(media_type, content["schema"])
+        return cls(None, {})
 
 
-def method(verb: str, path: str, operation: dict[str, Any]) -> str:
-    """The method of one operation."""
-    parameters = operation.get("parameters", [])
-    path_parameters = [parameter for parameter in parameters if parameter["in"] == "path"]
-    query = [parameter for parameter in parameters if parameter["in"] == "query"]
-    responses = {
-        int(status): content(response) for status, response in operation["responses"].items()
-    }
-    kind, schema = responses[min(responses)]
-    answers = [
-        status
-        for status, response in responses.items()
-        if status < 300 or (kind and response == responses[min(responses)])
-    ]
-    returned = python_type(schema) if kind else "None"
-    signature = [
-        "self",
-        *(
-            f"{parameter['name']}: {python_type(parameter['schema'])}"
-            for parameter in path_parameters
-        ),
-    ]
-    request_arguments = [
-        f'"{verb.upper()}"',
-        re.sub(r"{(\w+)}", r"{part(\1)}", f'f"{path}"' if path_parameters else f'"{path}"'),
-    ]
-    if "requestBody" in operation:
-        signature.append(f"body: {python_type(content(operation['requestBody'])[1])}")
-        request_arguments.append("body=body")
-    keyword_parameters = [
-        f"{parameter['name']}: {python_type(parameter['schema'])}{'' if parameter.get('required') else ' | None = None'}"
-        for parameter in query
-    ]
-    if query:
-        request_arguments.append(
-            "query={"
-            + ", ".join(f'"{parameter["name"]}": {parameter["name"]}' for parameter in query)
-            + "}"
-        )
-    if any(parameter["name"] == "Idempotency-Key" for parameter in parameters):
-        keyword_parameters.append("idempotency_key: str | None = None")
-        request_arguments.append("idempotency_key=idempotency_key or new_key()")
-    if answers != [200]:
-        request_arguments.append(f"answers={tuple(answers)}")
-    if kind == "text/plain":
-        request_arguments.append("is_text=True")
-    return (
-        f"    def {operation['operationId']}({', '.join([*signature, *(['*'] if keyword_parameters else []), *keyword_parameters])}) -> {returned}:\n"
-        f'        """{operation["description"]}"""\n        {"return " if kind else ""}self._request({", ".join(request_arguments)})\n'
-    )
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the document, and the parts of the method that calls it."""
+
+    verb: str
+    path: str
+    facts: dict[str, Any]
+
+    def parameters(self, place: str) -> list[dict[str, Any]]:
+        """The parameters in ``path``, ``query`` or ``header``."""
+        parameters = self.facts.get("parameters", [])
+        return [parameter for parameter in parameters if parameter["in"] == place]
+
+    @property
+    def has_idempotency_key(self) -> bool:
+        """Whether requests can have an idempotency key."""
+        names = [parameter["name"] for parameter in self.parameters("header")]
+        return "Idempotency-Key" in names
+
+    @property
+    def contents(self) -> dict[int, Content]:
+        """The content of each response, by status."""
+        responses = self.facts["responses"].items()
+        return {int(status): Content.of_body(response) for status, response in responses}
+
+    @property
+    def content(self) -> Content:
+        """The content of a successful response."""
+        contents = self.contents
+        return contents[min(contents)]
+
+    @property
+    def statuses(self) -> list[int]:
+        """The statuses with which the method returns; it raises for the others."""
+        content = self.content
+        return [
+            status
+            for status, other in self.contents.items()
+            if status < 300 or (content.media_type and other == content)
+        ]
+
+    def signature(self) -> str:
+        """The parameters and the type of the method."""
+        positional = ["self", *map(typed_name, self.parameters("path"))]
+        if "requestBody" in self.facts:
+            body = Content.of_body(self.facts["requestBody"])
+            positional.append(f"body: {python_type(body.schema)}")
+        keywords = [optional_name(parameter) for parameter in self.parameters("query")]
+        if self.has_idempotency_key:
+            keywords.append("idempotency_key: str | None = None")
+        if keywords:
+            keywords.insert(0, "*")
+        returned = python_type(self.content.schema) if self.content.media_type else "None"
+        return f"({', '.join(positional + keywords)}) -> {returned}"
+
+    def request_arguments(self) -> Iterable[str]:
+        """The arguments with which the method sends its request."""
+        yield f'"{self.verb.upper()}"'
+        path = re.sub(r"{(\w+)}", r"{part(\1)}", self.path)
+        yield f'f"{path}"' if self.parameters("path") else f'"{path}"'
+        if "requestBody" in self.facts:
+            yield "body=body"
+        if query := [parameter["name"] for parameter in self.parameters("query")]:
+            pairs = [f'"{name}": {name}' for name in query]
+            yield f"query={{{', '.join(pairs)}}}"
+        if self.has_idempotency_key:
+            yield "idempotency_key=idempotency_key or new_key()"
+        if self.statuses != [200]:
+            yield f"statuses={tuple(self.statuses)}"
+        if self.content.media_type == "text/plain":
+            yield "is_text=True"
+
+    def method(self) -> str:
+        """The source of the method."""
+        name, description = self.facts["operationId"], self.facts["description"]
+        arguments = ", ".join(self.request_arguments())
+        call = f"self._request({arguments})"
+        if self.content.media_type:
+            call = f"return {call}"
+        return f'    def {name}{self.signature()}:\n        """{description}"""\n        {call}\n'
 
 
-def client(document: dict[str, Any]) -> str:
-    """A module with a method for every operation."""
+def typed_name(parameter: dict[str, Any]) -> str:
+    """A parameter with its type."""
+    return f"{parameter['name']}: {python_type(parameter['schema'])}"
+
+
+def optional_name(parameter: dict[str, Any]) -> str:
+    """A parameter with its type, and None as its default if it is not required."""
+    default = "" if parameter.get("required") else " | None = None"
+    return typed_name(parameter) + default
+
+
+def client_module(document: dict[str, Any]) -> str:
+    """The source of a module with a method for every operation."""
     methods = [
-        method(verb, path, operation)
+        Operation(verb, path, facts).method()
         for path, operations in document["paths"].items()
-        for verb, operation in operations.items()
+        for verb, facts in operations.items()
     ]
-    head = f"{HEADER.format('One method an operation.')}\n\nfrom eta.client import types\nfrom eta.client.calls import BaseClient, new_key, part\n\n\n"
+    header = HEADER.format("One method per operation.")
+    body = "\n".join(methods)
     return (
-        f'{head}class Client(BaseClient):\n    """The service, one method an operation."""\n\n'
-        + "\n".join(methods)
+        f"{header}\n\n{CLIENT_IMPORTS}\n\n"
+        "class Client(BaseClient):\n"
+        f'    """The service, one method per operation."""\n\n{body}'
     )
 
 
 def run(*command: str | Path) -> None:
-    """Runs a tool that must succeed; what it says is shown if it does not."""
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"{command[0]}: {done.stdout}{done.stderr}")
+    """Runs a tool, and exits with its output if it fails."""
+    arguments = list(map(str, command))
+    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{arguments[0]}: {result.stdout}{result.stderr}")
 
 
 def generate(folder: Path) -> dict[str, bytes]:
-    """The text of every file that is written."""
-    document, source = contract(), folder / "openapi.json"
+    """The content of every file of the clients."""
+    document, source = openapi_document(), folder / "openapi.json"
     source.write_text(dumps(document), encoding="utf-8")
-    (folder / "client.py").write_text(client(document), encoding="utf-8")
-    options = (
-        "--input-file-type=openapi --output-model-type=typing.TypedDict --target-python-version=3.11 --enum-field-as-literal=all --no-use-closed-typed-dict "
-        "--use-schema-description --use-field-description --use-single-line-docstring --disable-timestamp --disable-warnings --formatters=builtin"
-    )
-    header = HEADER.format("What is sent and answered, as JSON.")
+    (folder / "client.py").write_text(client_module(document), encoding="utf-8")
+    write_types(source, folder / "types.py")
+    ruff = BIN / "ruff"
+    lint = "--fix --quiet --ignore=E501 --config=pyproject.toml"
+    run(ruff, "check", *lint.split(), folder)
+    run(ruff, "format", "--quiet", "--config=pyproject.toml", folder)
+    write_typescript(source, folder / "eta.d.ts")
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def write_types(source: Path, target: Path) -> None:
+    """Writes a TypedDict for each schema."""
+    header = HEADER.format("Bodies of requests and responses, as JSON.")
     run(
         TOOLS / "bin" / "datamodel-codegen",
-        *options.split(),
+        *CODEGEN_OPTIONS.split(),
         f"--custom-file-header={header}",
         "--input",
         source,
         "--output",
-        folder / "types.py",
+        target,
     )
-    # Of dicts that nothing extends, checkers tell a result from a refusal by `"problem" in result`.
-    types = (
-        (folder / "types.py")
-        .read_text(encoding="utf-8")
-        .replace("\nclass ", "\n@final\nclass ")
-        .replace("from typing import ", "from typing import final, ")
-    )
-    (folder / "types.py").write_text(types, encoding="utf-8")
-    run(
-        HERE / "ruff",
-        "check",
-        "--fix",
-        "--quiet",
-        "--ignore=E501",
-        "--config=pyproject.toml",
-        folder,
-    )
-    run(HERE / "ruff", "format", "--quiet", "--config=pyproject.toml", folder)
-    options = "--default-non-nullable=false --root-types --root-types-no-schema-prefix"
-    run(
-        *NODE,
-        TOOLS / "node_modules" / "openapi-typescript" / "bin" / "cli.js",
-        source,
-        *options.split(),
-        "--output",
-        folder / "eta.d.ts",
-    )
-    return {name: (folder / name).read_bytes() for name in ("types.py", "client.py", "eta.d.ts")}
+    # Final types let checkers tell a result from a problem by `"problem" in result`.
+    types = target.read_text(encoding="utf-8")
+    types = types.replace("\nclass ", "\n@final\nclass ")
+    types = types.replace("from typing import ", "from typing import final, ")
+    target.write_text(types, encoding="utf-8")
+
+
+def write_typescript(source: Path, target: Path) -> None:
+    """Writes the types for TypeScript."""
+    script = TOOLS / "node_modules" / "openapi-typescript" / "bin" / "cli.js"
+    run(*NODE, script, source, *TYPESCRIPT_OPTIONS.split(), "--output", target)
 
 
 def check_examples(folder: Path) -> None:
-    """Type-checks the examples of the document against what was written."""
+    """Type-checks the examples in ``docs/api.md`` against the generated files."""
     document = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     for language in ("python", "ts"):
         (example,) = re.findall(rf"```{language}\n(.*?)```", document, flags=re.DOTALL)
         (folder / f"example.{language}").write_text(example, encoding="utf-8")
-    run(HERE / "mypy", "--config-file=pyproject.toml", folder / "example.python")
-    options = "--noEmit --strict --target es2022 --lib es2022,dom --module esnext --moduleResolution bundler"
-    run(
-        *NODE,
-        TOOLS / "node_modules" / "typescript" / "bin" / "tsc",
-        *options.split(),
-        folder / "example.ts",
-    )
+    run(BIN / "mypy", "--config-file=pyproject.toml", folder / "example.python")
+    tsc = TOOLS / "node_modules" / "typescript" / "bin" / "tsc"
+    run(*NODE, tsc, *TSC_OPTIONS.split(), folder / "example.ts")
 
 
-def main(*, is_check: bool) -> None:
-    """Writes, or checks."""
+def write_reference() -> None:
+    """Writes the reference copy of the document."""
+    text = dumps(openapi_document(), indent=1, sort_keys=True)
+    REFERENCE.write_text(text + "\n", encoding="utf-8")
+
+
+def write_clients(*, is_check: bool) -> None:
+    """Writes the clients, or exits with the first file that differs."""
     with TemporaryDirectory() as name:
-        written = generate(Path(name))
-        for file, text in written.items():
+        folder = Path(name)
+        for file, content in generate(folder).items():
             if not is_check:
-                (CLIENT / file).write_bytes(text)
-            elif (CLIENT / file).read_bytes() != text:
-                sys.exit(
-                    f"src/eta/client/{file} is not what the contract gives: run `make client` and commit what it writes"
-                )
-        check_examples(Path(name))
+                (CLIENT / file).write_bytes(content)
+            elif (CLIENT / file).read_bytes() != content:
+                sys.exit(f"src/eta/client/{file} is out of date: run `make client` and commit it")
+        check_examples(folder)
+
+
+def main() -> None:
+    """Writes or checks, as the options say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    options = parser.add_mutually_exclusive_group()
+    options.add_argument("--check", action="store_true", help="check the clients only")
+    options.add_argument("--reference", action="store_true", help="write the reference document")
+    arguments = parser.parse_args()
+    if arguments.reference:
+        write_reference()
+    else:
+        write_clients(is_check=arguments.check)
 
 
 if __name__ == "__main__":
-    main(is_check=sys.argv[1:] == ["--check"])
+    main()

@@ -1,1 +1,1 @@
-"""The HTTP API: strict request parsing in front of the use-cases that the command line also runs."""
+"""The HTTP API: strict parsing of requests in front of the use-cases of ``eta.service``."""

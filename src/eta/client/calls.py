@@ -1,4 +1,4 @@
-"""What all calls share: the key, the connections, patience, and refusals."""
+"""What all methods of the client share: the key, connections, retries and errors."""
 
 from __future__ import annotations
 
@@ -15,51 +15,47 @@ from urllib3.util import parse_url
 
 from eta.client.types import Problem
 
-#: With these the service did nothing of what was asked, and may do it later.
+#: With these statuses the service has done nothing, and a later try may succeed.
 _RETRY_STATUSES = frozenset({429, 503})
-#: Seconds that one wait takes at most, whatever the answer wishes.
+#: Seconds to wait at most before one retry, whatever Retry-After says.
 _MAX_WAIT_SECONDS = 30
 _CONNECTIONS = 10
 
 
 class ProblemError(Exception):
-    """The service refused; ``problem`` says why, and its ``errors`` name each field and the mend."""
+    """An error response; ``problem`` says why, and its ``errors`` say how to fix each field."""
 
     def __init__(self, status: int, problem: Problem) -> None:
         super().__init__(status, problem)
         self.status, self.problem = status, problem
 
     def __str__(self) -> str:
-        errors = [
-            f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
-            for error in self.problem["errors"]
-        ]
-        return f"{self.status}: {'; '.join([self.problem['detail'], *errors])}"
+        texts = [self.problem["detail"]]
+        for error in self.problem["errors"]:
+            path = ".".join(map(str, error["loc"]))
+            texts.append(f"{path}: {error['msg']}")
+        return f"{self.status}: {'; '.join(texts)}"
 
 
 class Unreachable(Exception):
-    """No answer came in time, or none that is the service's."""
+    """No response came in time, or the response did not come from the service."""
 
 
 class BaseClient:
-    """Connections to one service, which are kept and may be shared by threads.
+    """Connections to one service, which are reused and may be shared by threads.
 
     Args:
         url: where the service is, such as ``https://eta.example``.
-        key: the key; none for the demo.
-        timeout: seconds to wait for a connection, and for each part of an answer.
-        retries: how often a call is tried again: after 429 and 503 when the service says so, and
-            after a broken connection where nothing can be done twice.
+        key: the API key; none in demo mode.
+        timeout: seconds to wait for a connection, and for each part of a response.
+        retries: how often to retry a call: after 429 and 503 when the service says so, and after
+            a broken connection if a repeated call cannot be executed twice.
     """
 
     def __init__(
         self, url: str, key: str | None = None, *, timeout: float = 5.0, retries: int = 3
     ) -> None:
-        if key is not None and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", key):
-            # Further down the refusal would show the key.
-            raise ValueError(
-                "the key holds what no key can, such as a line break at its end; leave it out"
-            )
+        headers = _authorization(key)
         self._path = (parse_url(url).path or "").rstrip("/")
         self._retry = Retry(
             retries,
@@ -71,7 +67,6 @@ class BaseClient:
             backoff_max=_MAX_WAIT_SECONDS,
             retry_after_max=_MAX_WAIT_SECONDS,
         )
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._pool = connection_from_url(
             url, timeout=timeout, headers=headers, maxsize=_CONNECTIONS
         )
@@ -83,7 +78,7 @@ class BaseClient:
         self.close()
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         self._pool.close()
 
     def _request(
@@ -94,56 +89,74 @@ class BaseClient:
         query: Mapping[str, object] | None = None,
         body: object = None,
         idempotency_key: str | None = None,
-        answers: Iterable[int] = (200,),
+        statuses: Iterable[int] = (200,),
         is_text: bool = False,
     ) -> Any:
-        """The answer.
+        """The content of a response with one of ``statuses``.
 
         Raises:
-            Refused: for a status that is not one of ``answers``.
-            Unreachable: if there is none.
+            ProblemError: for a response with another status.
+            Unreachable: if there is no response.
         """
-        retry_statuses = _RETRY_STATUSES.difference(answers)
+        headers = dict(self._pool.headers)
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        # After a broken connection nobody knows whether the service has executed the request.
+        is_repeatable = method == "GET" or bool(idempotency_key)
         try:
             response = self._pool.request(
                 method,
                 self._path + path,
-                fields={
-                    name: str(value) for name, value in (query or {}).items() if value is not None
-                }
-                or None,
+                fields=_query_fields(query),
                 json=body,
-                headers={
-                    **self._pool.headers,
-                    **({"Idempotency-Key": idempotency_key} if idempotency_key else {}),
-                },
-                retries=self._retry.new(
-                    status_forcelist=retry_statuses,
-                    respect_retry_after_header=retry_statuses == _RETRY_STATUSES,
-                    # When a connection breaks nobody knows how much the service has done.
-                    read=None if method == "GET" or idempotency_key else 0,
-                ),
+                headers=headers,
+                retries=self._retries(statuses, is_repeatable=is_repeatable),
             )
         except HTTPError as error:
             raise Unreachable(f"{method} {path}: {error}") from error
-        if response.status not in answers:
+        if response.status not in statuses:
             raise ProblemError(response.status, _problem(response, path))
         if response.status == 204:
             return None
         try:
             return response.data.decode() if is_text else response.json()
         except ValueError as error:
-            raise Unreachable(f"{method} {path}: what answers is not the service") from error
+            message = f"{method} {path}: the response is not the service's; check the URL"
+            raise Unreachable(message) from error
+
+    def _retries(self, statuses: Iterable[int], *, is_repeatable: bool) -> Retry:
+        retry_statuses = _RETRY_STATUSES.difference(statuses)
+        return self._retry.new(
+            status_forcelist=retry_statuses,
+            respect_retry_after_header=retry_statuses == _RETRY_STATUSES,
+            read=None if is_repeatable else 0,
+        )
 
 
 def new_key() -> str:
-    """An idempotency key: all tries of a call bear the same."""
+    """An idempotency key, which all tries of one call share."""
     return uuid4().hex
 
 
 def part(value: str) -> str:
-    """A value as one part of a path."""
+    """A value as one segment of a path."""
     return quote(value, safe="")
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", key):
+        # An error raised further down would show the key.
+        raise ValueError(
+            "the key has a character that no key can have, such as a line break; remove it"
+        )
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _query_fields(query: Mapping[str, object] | None) -> dict[str, str] | None:
+    fields = {name: str(value) for name, value in (query or {}).items() if value is not None}
+    return fields or None
 
 
 def _problem(response: BaseHTTPResponse, path: str) -> Problem:
@@ -151,7 +164,7 @@ def _problem(response: BaseHTTPResponse, path: str) -> Problem:
         "type": "about:blank",
         "title": response.reason or "",
         "status": response.status,
-        "detail": "something between here and the service refused",
+        "detail": "rejected by something between this client and the service",
         "instance": path,
         "errors": [],
     }

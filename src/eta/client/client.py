@@ -1,32 +1,32 @@
-"""One method an operation. Written by `make client`: change the contract instead."""
+"""One method per operation. Written by `make client`: change the API instead."""
 
 from eta.client import types
 from eta.client.calls import BaseClient, new_key, part
 
 
 class Client(BaseClient):
-    """The service, one method an operation."""
+    """The service, one method per operation."""
 
     def create_estimate(self, body: types.EstimateRequest) -> types.EstimateResponse:
-        """Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order."""
+        """Estimates delivery dates of a lane: one result per carrier service, in order."""
         return self._request("POST", "/v1/estimates", body=body)
 
     def create_order_estimate(
         self, body: types.OrderEstimateRequest
     ) -> types.OrderEstimateResponse:
-        """Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece."""
+        """Estimates when the first and last parcel of an order arrive, and each parcel's dates."""
         return self._request("POST", "/v1/order-estimates", body=body)
 
     def get_estimate(self, estimate_id: str) -> types.EstimateResponse:
-        """An estimate as it was shown."""
+        """Returns a saved estimate."""
         return self._request("GET", f"/v1/estimates/{part(estimate_id)}")
 
     def get_estimate_schema_org(self, estimate_id: str) -> types.ShippingDeliveryTimes:
-        """The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates."""
+        """Returns a saved estimate as schema.org `ShippingDeliveryTime`, for search engines."""
         return self._request("GET", f"/v1/estimates/{part(estimate_id)}/schema-org")
 
     def calculate_ship_by(self, body: types.ShipByRequest) -> types.ShipByResponse:
-        """The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order."""
+        """Calculates the latest hand-over for a desired date: one result per service, in order."""
         return self._request("POST", "/v1/ship-by", body=body)
 
     def score_shipments(self, body: types.ScoreRequest) -> types.ScoreList:
@@ -34,19 +34,19 @@ class Client(BaseClient):
         return self._request("POST", "/v1/score", body=body)
 
     def list_models(self) -> types.ModelList:
-        """The versions there are, the one that learned furthest first, and which one serves."""
+        """Lists the model versions, the one with the latest training data first."""
         return self._request("GET", "/v1/models")
 
     def create_shipment(
         self, body: types.ShipmentCreate, *, idempotency_key: str | None = None
     ) -> types.ShipmentReference:
-        """Registers a shipment: 201 if it was not there, 200 if it was, with the same facts, 409 if it was with others."""
+        """Registers a shipment: 201 if it is new, 200 if it exists unchanged, 409 if it differs."""
         return self._request(
             "POST",
             "/v1/shipments",
             body=body,
             idempotency_key=idempotency_key or new_key(),
-            answers=(200, 201),
+            statuses=(200, 201),
         )
 
     def list_shipments(
@@ -59,7 +59,7 @@ class Client(BaseClient):
         limit: int | None = None,
         cursor: str | None = None,
     ) -> types.ShipmentList:
-        """Shipments by their ids, in no order, or page by page; those that are not there are left out."""
+        """Lists shipments by their ids, in any order, or page by page; unknown ids are omitted."""
         return self._request(
             "GET",
             "/v1/shipments",
@@ -74,13 +74,13 @@ class Client(BaseClient):
         )
 
     def delete_shipment_by_external_id(self, *, external_id: str) -> types.DeletedCount:
-        """Erases the shipment with the shop's own number, with all that was told and said of it."""
+        """Deletes the shipment with the shop's own number, with its events and forecasts."""
         return self._request("DELETE", "/v1/shipments", query={"external_id": external_id})
 
     def update_shipment(
         self, shipment_id: str, body: types.ShipmentUpdate, *, idempotency_key: str | None = None
     ) -> types.ShipmentReference:
-        """Says something else of a shipment from now on; what was said before stays on record."""
+        """Updates a shipment from now on; earlier versions stay on record."""
         return self._request(
             "PATCH",
             f"/v1/shipments/{part(shipment_id)}",
@@ -89,17 +89,17 @@ class Client(BaseClient):
         )
 
     def get_shipment(self, shipment_id: str, *, as_of: str | None = None) -> types.Shipment:
-        """A shipment: its journey, its forecast, and what was said of it before."""
+        """Returns a shipment: its events, its forecast, and its earlier forecasts."""
         return self._request("GET", f"/v1/shipments/{part(shipment_id)}", query={"as_of": as_of})
 
     def delete_shipment(self, shipment_id: str) -> types.DeletedCount:
-        """Erases a shipment with all that was told and said of it."""
+        """Deletes a shipment with its events and forecasts."""
         return self._request("DELETE", f"/v1/shipments/{part(shipment_id)}")
 
     def create_events(
         self, body: types.EventBatch, *, idempotency_key: str | None = None
     ) -> types.EventBatchResponse:
-        """Records scans, told in any order, late or again: one entry each, in order. JSON, or one scan a line (`application/x-ndjson`)."""
+        """Records events in any order, as JSON or as JSON Lines (`application/x-ndjson`)."""
         return self._request(
             "POST", "/v1/events", body=body, idempotency_key=idempotency_key or new_key()
         )
@@ -107,17 +107,17 @@ class Client(BaseClient):
     def list_quarantine(
         self, *, limit: int | None = None, cursor: str | None = None
     ) -> types.QuarantineList:
-        """Scans that cannot be right: they count for nothing."""
+        """Lists implausible events, which are recorded but not used."""
         return self._request("GET", "/v1/quarantine", query={"limit": limit, "cursor": cursor})
 
     def livez(self) -> types.Liveness:
-        """The event loop turns."""
+        """Checks that the event loop is running."""
         return self._request("GET", "/livez")
 
     def readyz(self) -> types.Readiness:
-        """What serves, and what is not as it should be; without a model the service still answers, and says `degraded`."""
-        return self._request("GET", "/readyz", answers=(200, 503))
+        """Returns the active model and current problems; without a model the status is `degraded`."""
+        return self._request("GET", "/readyz", statuses=(200, 503))
 
     def metrics(self) -> str:
-        """Counters for Prometheus."""
+        """Returns the metrics in the text format of Prometheus."""
         return self._request("GET", "/metrics", is_text=True)

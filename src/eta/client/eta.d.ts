@@ -15,7 +15,7 @@ export interface paths {
         put?: never;
         /**
          * Create Estimate
-         * @description Dates for one lane and several carrier services, as of the moment of the order: one result a service, in order.
+         * @description Estimates delivery dates of a lane: one result per carrier service, in order.
          */
         post: operations["create_estimate"];
         delete?: never;
@@ -35,7 +35,7 @@ export interface paths {
         put?: never;
         /**
          * Create Order Estimate
-         * @description Dates of the first and the last parcel of an order that travels as several, as of the moment of the order, and those of each piece.
+         * @description Estimates when the first and last parcel of an order arrive, and each parcel's dates.
          */
         post: operations["create_order_estimate"];
         delete?: never;
@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * Get Estimate
-         * @description An estimate as it was shown.
+         * @description Returns a saved estimate.
          */
         get: operations["get_estimate"];
         put?: never;
@@ -73,7 +73,7 @@ export interface paths {
         };
         /**
          * Get Estimate Schema Org
-         * @description The same for a page that search engines read: one `ShippingDeliveryTime` (schema.org) a service that has dates.
+         * @description Returns a saved estimate as schema.org `ShippingDeliveryTime`, for search engines.
          */
         get: operations["get_estimate_schema_org"];
         put?: never;
@@ -95,7 +95,7 @@ export interface paths {
         put?: never;
         /**
          * Calculate Ship By
-         * @description The latest hand-over that brings a parcel by a wanted day as often as is asked: one result a service, in order.
+         * @description Calculates the latest hand-over for a desired date: one result per service, in order.
          */
         post: operations["calculate_ship_by"];
         delete?: never;
@@ -133,7 +133,7 @@ export interface paths {
         };
         /**
          * List Models
-         * @description The versions there are, the one that learned furthest first, and which one serves.
+         * @description Lists the model versions, the one with the latest training data first.
          */
         get: operations["list_models"];
         put?: never;
@@ -153,18 +153,18 @@ export interface paths {
         };
         /**
          * List Shipments
-         * @description Shipments by their ids, in no order, or page by page; those that are not there are left out.
+         * @description Lists shipments by their ids, in any order, or page by page; unknown ids are omitted.
          */
         get: operations["list_shipments"];
         put?: never;
         /**
          * Create Shipment
-         * @description Registers a shipment: 201 if it was not there, 200 if it was, with the same facts, 409 if it was with others.
+         * @description Registers a shipment: 201 if it is new, 200 if it exists unchanged, 409 if it differs.
          */
         post: operations["create_shipment"];
         /**
          * Delete Shipment By External Id
-         * @description Erases the shipment with the shop's own number, with all that was told and said of it.
+         * @description Deletes the shipment with the shop's own number, with its events and forecasts.
          */
         delete: operations["delete_shipment_by_external_id"];
         options?: never;
@@ -181,21 +181,21 @@ export interface paths {
         };
         /**
          * Get Shipment
-         * @description A shipment: its journey, its forecast, and what was said of it before.
+         * @description Returns a shipment: its events, its forecast, and its earlier forecasts.
          */
         get: operations["get_shipment"];
         put?: never;
         post?: never;
         /**
          * Delete Shipment
-         * @description Erases a shipment with all that was told and said of it.
+         * @description Deletes a shipment with its events and forecasts.
          */
         delete: operations["delete_shipment"];
         options?: never;
         head?: never;
         /**
          * Update Shipment
-         * @description Says something else of a shipment from now on; what was said before stays on record.
+         * @description Updates a shipment from now on; earlier versions stay on record.
          */
         patch: operations["update_shipment"];
         trace?: never;
@@ -211,7 +211,7 @@ export interface paths {
         put?: never;
         /**
          * Create Events
-         * @description Records scans, told in any order, late or again: one entry each, in order. JSON, or one scan a line (`application/x-ndjson`).
+         * @description Records events in any order, as JSON or as JSON Lines (`application/x-ndjson`).
          */
         post: operations["create_events"];
         delete?: never;
@@ -229,7 +229,7 @@ export interface paths {
         };
         /**
          * List Quarantine
-         * @description Scans that cannot be right: they count for nothing.
+         * @description Lists implausible events, which are recorded but not used.
          */
         get: operations["list_quarantine"];
         put?: never;
@@ -249,7 +249,7 @@ export interface paths {
         };
         /**
          * Livez
-         * @description The event loop turns.
+         * @description Checks that the event loop is running.
          */
         get: operations["livez"];
         put?: never;
@@ -269,7 +269,7 @@ export interface paths {
         };
         /**
          * Readyz
-         * @description What serves, and what is not as it should be; without a model the service still answers, and says `degraded`.
+         * @description Returns the active model and current problems; without a model the status is `degraded`.
          */
         get: operations["readyz"];
         put?: never;
@@ -289,7 +289,7 @@ export interface paths {
         };
         /**
          * Metrics
-         * @description Counters for Prometheus.
+         * @description Returns the metrics in the text format of Prometheus.
          */
         get: operations["metrics"];
         put?: never;
@@ -360,7 +360,7 @@ export interface components {
         };
         /**
          * CarrierServiceIn
-         * @description One of the services to compare; leave out what the shop does not choose.
+         * @description One of the services to compare; omit what the shop does not choose.
          */
         CarrierServiceIn: {
             /** Carrier Code */
@@ -369,34 +369,34 @@ export interface components {
             service_code?: string | null;
             /**
              * Delivery Days
-             * @description On which it delivers, but for holidays; default: as it was learned.
+             * @description Days on which it delivers, except holidays; default: learned from history.
              */
             delivery_days?: number[] | null;
             /**
              * Pickup Days
-             * @description On which it picks up; default: `business_days` of `estimated_pickup`.
+             * @description Days on which it picks up; default: `business_days` of `estimated_pickup`.
              */
             pickup_days?: number[] | null;
             /**
              * Price
-             * @description In one currency for all; only compared.
+             * @description In the same currency for all services; only compared.
              */
             price?: number | null;
         };
         /**
          * Cutoff
-         * @description Until when an order is told the same dates.
+         * @description Until when an order gets the same dates.
          */
         Cutoff: {
             /**
              * Order By
              * Format: date-time
-             * @description By the clocks of the origin.
+             * @description In the origin's local time.
              */
             order_by: string;
             /**
              * Minutes Left
-             * @description Whole minutes from the order until then.
+             * @description Whole minutes from the order to `order_by`.
              */
             minutes_left: number;
         };
@@ -454,7 +454,7 @@ export interface components {
         };
         /**
          * DelayFlag
-         * @description A delay flag; the one without an end stands.
+         * @description A delay flag; it is raised until `ended_at`.
          */
         DelayFlag: {
             /** State */
@@ -473,7 +473,7 @@ export interface components {
         };
         /**
          * DeletedCount
-         * @description How many shipments are gone, with all that was told and said of them.
+         * @description How many shipments were deleted, with their events and forecasts.
          */
         DeletedCount: {
             /** Deleted */
@@ -498,17 +498,23 @@ export interface components {
         };
         /**
          * Dominated
-         * @description A service that another one beats: that one is no later, no less safe and no dearer, and better in one of these.
+         * @description A service that another one beats: no later, no riskier, no dearer, and better in one.
          */
         Dominated: {
-            /** Index */
+            /**
+             * Index
+             * @description Its index in `results`.
+             */
             index: number;
-            /** By */
+            /**
+             * By
+             * @description The index of the better service.
+             */
             by: number;
         };
         /**
          * EstimateRequest
-         * @description One lane, several carrier services.
+         * @description One lane and the carrier services to compare.
          */
         EstimateRequest: {
             origin_address: components["schemas"]["Address"];
@@ -542,36 +548,36 @@ export interface components {
              * @description When the order is placed; default: now.
              */
             order_time?: string | null;
-            /** @description When parcels are handed over; default: as it was learned. */
+            /** @description When parcels are handed over; default: learned from history. */
             estimated_pickup?: components["schemas"]["EstimatedPickup"] | null;
             /**
              * Confidence Level
-             * @description P(the arrival is within the window).
+             * @description P(arrival within the window).
              * @default 0.8
              */
             confidence_level?: number;
             /**
              * Desired Delivery Date
-             * @description The local day by which the customer wants it.
+             * @description The local day by which the customer wants the parcel.
              */
             desired_delivery_date?: string | null;
             /**
              * Save
-             * @description The dates are shown to a customer: keep them, and name them by an `id`.
+             * @description Save the estimate, because a customer sees it; it gets an `id`.
              * @default false
              */
             save?: boolean;
-            /** @description A promise policy to try in the place of the one in force; nothing is kept. */
+            /** @description A draft to try in place of the active policy; cannot be saved. */
             promise_policy?: components["schemas"]["PromisePolicyIn"] | null;
             /**
              * Now Override
-             * @description Answer as if it were this time; nothing is kept.
+             * @description The time to assume for a trial; cannot be saved.
              */
             now_override?: string | null;
         };
         /**
          * EstimateResponse
-         * @description One result a carrier service, in order.
+         * @description One result per carrier service, in order.
          */
         EstimateResponse: {
             /**
@@ -596,18 +602,18 @@ export interface components {
             messages: components["schemas"]["Message"][];
             /**
              * Id
-             * @description Names the estimate when the shipment is registered; only with `is_shown`.
+             * @description Send it as `estimate_id` with the shipment; only with `save`.
              */
             id?: string | null;
         };
         /**
          * EstimatedPickup
-         * @description When an order is handed over: by the clocks of the origin, on working days that are no holidays there.
+         * @description When orders are handed over: in the origin's local time, on weekdays except holidays.
          */
         EstimatedPickup: {
             /**
              * Order Cutoff Time
-             * @description An order placed before it counts for the same pick-up day. Parcels are picked up then.
+             * @description Orders placed before it are processed the same day. Also the pick-up time.
              * @example 17:00
              */
             order_cutoff_time: string;
@@ -627,7 +633,7 @@ export interface components {
         };
         /**
          * EventBatch
-         * @description Scans, in any order, told once or several times.
+         * @description Tracking events, in any order; repeated events are recorded once.
          */
         EventBatch: {
             /** Events */
@@ -635,7 +641,7 @@ export interface components {
         };
         /**
          * EventBatchResponse
-         * @description One entry a scan, in order; what is `stored` or `duplicate` is on the disk.
+         * @description One entry per event, in order; `stored` and `duplicate` events are durable.
          */
         EventBatchResponse: {
             /**
@@ -655,7 +661,7 @@ export interface components {
         EventCode: "order_created" | "order_approved" | "order_packed" | "label_created" | "manifest_received" | "picked_up" | "dropped_off" | "accepted" | "arrived_at_facility" | "departed_facility" | "sorted" | "linehaul_departed" | "linehaul_arrived" | "export_customs_started" | "export_customs_cleared" | "departed_origin_country" | "arrived_destination_country" | "import_customs_started" | "import_customs_held" | "import_customs_cleared" | "handed_to_partner" | "partner_received" | "arrived_at_delivery_depot" | "delivery_scheduled" | "delivery_rescheduled" | "out_for_delivery" | "delivery_attempted" | "available_for_pickup" | "picked_up_by_recipient" | "delivered" | "redirected" | "held" | "return_started" | "return_delivered" | "damaged" | "lost" | "cancelled" | "info";
         /**
          * EventCreate
-         * @description One scan: of a shipment by its `shipment_id` or `external_id`, or of a carrier's number.
+         * @description One tracking event, of a shipment by `shipment_id`, `external_id` or tracking number.
          */
         EventCreate: {
             /** Shipment Id */
@@ -679,14 +685,14 @@ export interface components {
             carrier_event_code?: string | null;
             /**
              * Occurred At
-             * @description When it happened, with an offset; else send `occurred_local`.
+             * @description When it happened, with an offset; or send `occurred_local`.
              */
             occurred_at?: string | null;
             /** Occurred Local */
             occurred_local?: string | null;
             /**
              * Timezone
-             * @description The zone of `occurred_local`; else that of `country` and `state`, else that of the route's end.
+             * @description The zone of `occurred_local`; default: that of `country` and `state`, else that of the origin or destination.
              */
             timezone?: string | null;
             /**
@@ -698,7 +704,7 @@ export interface components {
             state?: string | null;
             /**
              * Place
-             * @description Where, without a street.
+             * @description Where it happened, without a street.
              */
             place?: string | null;
         };
@@ -738,14 +744,14 @@ export interface components {
         };
         /**
          * EventProblem
-         * @description In the place of a result: the scan could not be recorded.
+         * @description In place of a result: the event could not be recorded.
          */
         EventProblem: {
             problem: components["schemas"]["Problem"];
         };
         /**
          * EventResult
-         * @description What became of a scan.
+         * @description The outcome of recording one event.
          */
         EventResult: {
             status: components["schemas"]["RecordingStatus"];
@@ -753,12 +759,12 @@ export interface components {
             event_id: string;
             /**
              * Shipment Id
-             * @description Null as long as no shipment bears the number; then it counts for the one that will.
+             * @description Null until a shipment is registered with the tracking number; the event then counts for that shipment.
              */
             shipment_id: string | null;
             /**
              * Reason
-             * @description Why it was put aside.
+             * @description Why it was quarantined.
              */
             reason: string | null;
         };
@@ -778,28 +784,30 @@ export interface components {
         };
         /**
          * FieldError
-         * @description What is wrong with one field, and how to mend it.
+         * @description What is wrong with one field, and how to fix it.
          */
         FieldError: {
             /**
              * Loc
-             * @description The path to the field, from `body` down.
+             * @description The path to the field, starting with `body`.
              */
             loc: (string | number)[];
             /**
              * Msg
-             * @description What is wrong, and the mend.
+             * @description What is wrong and how to fix it.
              */
             msg: string;
             /**
              * Type
-             * @description A stable word for machines.
+             * @description A stable identifier of the error.
              */
             type: string;
         };
         /**
          * FirstOrLastParcel
-         * @description The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon.
+         * @description The first or last arrival of an order. Dates are local at the destination.
+         *
+         *     They are null beyond the horizon.
          */
         FirstOrLastParcel: {
             /**
@@ -824,7 +832,7 @@ export interface components {
         };
         /**
          * HandoverProbability
-         * @description A hand-over, and P(arrival on or before the desired day).
+         * @description A hand-over time, and P(arrival on or before the desired day).
          */
         HandoverProbability: {
             /**
@@ -846,7 +854,7 @@ export interface components {
         };
         /**
          * JourneyEvent
-         * @description A scan as it was told.
+         * @description A recorded event.
          */
         JourneyEvent: {
             /** Event Id */
@@ -858,13 +866,13 @@ export interface components {
             /**
              * Occurred At
              * Format: date-time
-             * @description With the offset that was sent, or that of the zone it was read in.
+             * @description With the offset that was sent, or that of the assumed zone.
              */
             occurred_at: string;
             /**
              * Occurred Local
              * Format: local-date-time
-             * @description The clock on the wall where it happened.
+             * @description Local time where it happened.
              */
             occurred_local: string;
             /** Timezone Source */
@@ -874,7 +882,7 @@ export interface components {
             /**
              * Received At
              * Format: date-time
-             * @description When we knew of it.
+             * @description When the service received it.
              */
             received_at: string;
             /** Place */
@@ -882,7 +890,7 @@ export interface components {
         };
         /**
          * Liveness
-         * @description The event loop turns.
+         * @description The event loop is running.
          */
         Liveness: {
             /**
@@ -894,7 +902,7 @@ export interface components {
         };
         /**
          * Message
-         * @description What should be known beside the results.
+         * @description A warning about the request.
          */
         Message: {
             /**
@@ -906,20 +914,20 @@ export interface components {
             text: string;
             /**
              * Path
-             * @description Which part of the request it is about.
+             * @description The part of the request that it is about.
              */
             path: string;
         };
         /**
          * ModelEntry
-         * @description One version of the registry.
+         * @description One version in the registry.
          */
         ModelEntry: {
             /** Version */
             version: string;
             /**
              * Data Through
-             * @description The moment up to which it has learned.
+             * @description The end of its training data.
              */
             data_through: string | null;
             /** Examples */
@@ -930,13 +938,13 @@ export interface components {
             is_promoted: boolean;
             /**
              * Rejected
-             * @description Why it cannot serve.
+             * @description Why it was rejected.
              */
             rejected: string | null;
         };
         /**
          * ModelList
-         * @description All versions, the one that learned furthest first.
+         * @description All versions, the one with the latest training data first.
          */
         ModelList: {
             /**
@@ -954,7 +962,7 @@ export interface components {
         };
         /**
          * OrderEstimateRequest
-         * @description One order that travels as several parcels to one place.
+         * @description One order that ships to one address as several parcels.
          */
         OrderEstimateRequest: {
             destination_address: components["schemas"]["Address"];
@@ -967,19 +975,19 @@ export interface components {
             order_time?: string | null;
             /**
              * Confidence Level
-             * @description P(the arrival is within the window).
+             * @description P(arrival within the window).
              * @default 0.8
              */
             confidence_level?: number;
             /**
              * Desired Delivery Date
-             * @description The local day by which the customer wants it.
+             * @description The local day by which the customer wants the parcel.
              */
             desired_delivery_date?: string | null;
         };
         /**
          * OrderEstimateResponse
-         * @description When the first and the last parcel of an order arrive, and one result a piece, in order.
+         * @description When the first and last parcel arrive, and one result per entry of `parcels`, in order.
          */
         OrderEstimateResponse: {
             /**
@@ -997,7 +1005,7 @@ export interface components {
             model_version: string | null;
             /** Degraded */
             degraded: boolean;
-            /** @description Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date. */
+            /** @description Why `first` and `last` are null; `may_never_arrive` if `last` has no median date. */
             code: components["schemas"]["AssessmentCode"];
             /**
              * Confidence Level
@@ -1005,7 +1013,7 @@ export interface components {
              */
             confidence_level: number;
             first: components["schemas"]["FirstOrLastParcel"] | null;
-            /** @description Then the order is complete. */
+            /** @description The arrival that completes the order. */
             last: components["schemas"]["FirstOrLastParcel"] | null;
             correlation: components["schemas"]["ParcelCorrelation"];
             /** Parcels */
@@ -1013,7 +1021,7 @@ export interface components {
         };
         /**
          * OrderParcelIn
-         * @description A parcel of an order, or several that are alike.
+         * @description A parcel of an order, or several identical ones.
          */
         OrderParcelIn: {
             /** Carrier Code */
@@ -1022,12 +1030,12 @@ export interface components {
             service_code?: string | null;
             /**
              * Delivery Days
-             * @description On which it delivers, but for holidays; default: as it was learned.
+             * @description Days on which it delivers, except holidays; default: learned from history.
              */
             delivery_days?: number[] | null;
             /**
              * Pickup Days
-             * @description On which it picks up; default: `business_days` of `estimated_pickup`.
+             * @description Days on which it picks up; default: `business_days` of `estimated_pickup`.
              */
             pickup_days?: number[] | null;
             origin_address: components["schemas"]["Address"];
@@ -1037,26 +1045,26 @@ export interface components {
             dimensions?: components["schemas"]["Dimensions"] | null;
             /**
              * Package Count
-             * @description So many such parcels, each of which travels alone.
+             * @description Number of such parcels; each is shipped alone.
              * @default 1
              */
             package_count?: number;
-            /** @description When parcels are handed over; default: as it was learned. */
+            /** @description When parcels are handed over; default: learned from history. */
             estimated_pickup?: components["schemas"]["EstimatedPickup"] | null;
         };
         /**
          * ParcelCorrelation
-         * @description How likely what holds up one parcel is to hold up another.
+         * @description How strongly the delays of two parcels of the order are correlated.
          */
         ParcelCorrelation: {
             /**
              * Value
-             * @description Of the normal scores of two parcels, on average; null for a single one.
+             * @description Mean correlation of normal scores; null for a single parcel.
              */
             value: number | null;
             /**
              * Sample Pairs
-             * @description Pairs of past parcels behind it; 0 where it is assumed.
+             * @description Pairs of past parcels it is estimated from; 0 if assumed.
              */
             sample_pairs: number | null;
         };
@@ -1108,12 +1116,12 @@ export interface components {
         };
         /**
          * Problem
-         * @description A refusal (RFC 9457).
+         * @description An error response (RFC 9457).
          */
         Problem: {
             /**
              * Type
-             * @description `about:blank`: the title says it all.
+             * @description Always `about:blank`: see `title` and `status`.
              */
             type: string;
             /** Title */
@@ -1124,18 +1132,18 @@ export interface components {
             detail: string;
             /**
              * Instance
-             * @description The path that was asked for.
+             * @description The path of the request.
              */
             instance: string;
             /**
              * Errors
-             * @description One entry a field, where fields are to blame.
+             * @description The invalid fields, if any.
              */
             errors: components["schemas"]["FieldError"][];
         };
         /**
          * ProcessingTime
-         * @description How long an order is handled before it can be picked up.
+         * @description How long an order takes until it can be picked up.
          */
         ProcessingTime: {
             /**
@@ -1145,12 +1153,12 @@ export interface components {
             unit: "business_days";
             /**
              * Value
-             * @description Pick-up days after the one for which the order counts.
+             * @description Pick-up days after the day of the order.
              */
             value?: number | null;
             /**
              * Probabilities
-             * @description P(0 days), P(1 day), ... in the place of one value.
+             * @description P(0 days), P(1 day), ...; in place of `value`.
              */
             probabilities?: number[] | null;
         };
@@ -1179,31 +1187,31 @@ export interface components {
         };
         /**
          * PromiseCostsIn
-         * @description What it costs, in any one unit.
+         * @description Costs of a promise, all in the same unit.
          */
         PromiseCostsIn: {
             /**
              * Late
-             * @description Of each parcel that comes late.
+             * @description Per late parcel.
              * @default 0
              */
             late?: number;
             /**
              * Late Day
-             * @description Of each day it is late.
+             * @description Per day of lateness.
              * @default 0
              */
             late_day?: number;
             /**
              * Day
-             * @description Of each day later promised.
+             * @description Per day by which the promise is later.
              * @default 1
              */
             day?: number;
         };
         /**
          * PromisePolicyIn
-         * @description A promise policy to try.
+         * @description A promise policy.
          */
         PromisePolicyIn: {
             /** On Time Rate */
@@ -1219,7 +1227,7 @@ export interface components {
         };
         /**
          * QuarantineList
-         * @description A page of scans that were put aside.
+         * @description A page of quarantined events.
          */
         QuarantineList: {
             /**
@@ -1235,7 +1243,7 @@ export interface components {
         };
         /**
          * QuarantinedEvent
-         * @description A scan that cannot be right, of a shipment or of a carrier's number.
+         * @description An implausible event, of a shipment or of a tracking number without a shipment.
          */
         QuarantinedEvent: {
             /** Event Id */
@@ -1270,12 +1278,12 @@ export interface components {
         };
         /**
          * Readiness
-         * @description What the service can do now.
+         * @description Whether the service can answer and record, and what is wrong.
          */
         Readiness: {
             /**
              * Status
-             * @description `unavailable`, a 503, only while scans cannot be stored.
+             * @description `unavailable` (503) only while events cannot be stored.
              * @enum {string}
              */
             status: "ready" | "degraded" | "unavailable";
@@ -1285,7 +1293,7 @@ export interface components {
             promoted: string | null;
             /**
              * Details
-             * @description What is not as it should be.
+             * @description Current problems.
              */
             details: string[];
         };
@@ -1297,7 +1305,7 @@ export interface components {
         RecordingStatus: "stored" | "duplicate" | "quarantined";
         /**
          * Revision
-         * @description An answer as it was given, where it differed from the one before.
+         * @description An earlier forecast that differed from the one before it.
          */
         Revision: {
             /**
@@ -1373,7 +1381,7 @@ export interface components {
         };
         /**
          * ServiceComparison
-         * @description Places in `results`, null where no answer has what is compared.
+         * @description Indices of `results`; null if no result has what is compared.
          */
         ServiceComparison: {
             /**
@@ -1383,7 +1391,7 @@ export interface components {
             fastest: number | null;
             /**
              * Safest
-             * @description The highest chance by the desired date, else the earliest end of the window.
+             * @description The highest probability by the desired date, else the earliest end of the window.
              */
             safest: number | null;
             /**
@@ -1396,7 +1404,7 @@ export interface components {
         };
         /**
          * ServiceDeliveryTime
-         * @description What a page says of one carrier service.
+         * @description The delivery time of one carrier service.
          */
         ServiceDeliveryTime: {
             /** Carrier Code */
@@ -1407,7 +1415,7 @@ export interface components {
         };
         /**
          * ServiceEstimate
-         * @description One answer about a carrier service.
+         * @description The estimate for one carrier service.
          */
         ServiceEstimate: {
             /** Carrier Code */
@@ -1452,14 +1460,14 @@ export interface components {
             degraded: boolean;
             /**
              * Ship On Date
-             * @description The local day at the origin on which it is most likely handed over; only with `estimated_pickup`.
+             * @description The most likely local day of the hand-over at the origin; only with `estimated_pickup`.
              */
             ship_on_date: string | null;
             /** @description Only with `estimated_pickup`. */
             cutoff: components["schemas"]["Cutoff"] | null;
             /**
              * Desired Delivery Probability
-             * @description P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains.
+             * @description P(arrival on or before `desired_delivery_date`); null without one, and if the model abstains.
              */
             desired_delivery_probability: number | null;
         };
@@ -1471,7 +1479,7 @@ export interface components {
         ShipByCode: "ok" | "too_late" | "too_little_support" | "no_model";
         /**
          * ShipByRequest
-         * @description One lane, several carrier services, and the day by which it is wanted.
+         * @description One lane, the carrier services to compare, and the desired delivery date.
          */
         ShipByRequest: {
             origin_address: components["schemas"]["Address"];
@@ -1508,19 +1516,19 @@ export interface components {
             /**
              * Desired Delivery Date
              * Format: date
-             * @description The local day at the destination by which it is wanted.
+             * @description The desired local day of delivery at the destination.
              * @example 2026-03-06
              */
             desired_delivery_date: string;
             /**
              * Probability
-             * @description P(arrival on or before that day) that the hand-over must have.
+             * @description The required P(arrival on or before that day).
              * @default 0.9
              */
             probability?: number;
             /**
              * Handover Time
-             * @description When the carrier takes parcels, by the clocks of the origin.
+             * @description When parcels are handed over, in the origin's local time.
              * @default 17:00:00
              * @example 17:00
              */
@@ -1528,7 +1536,7 @@ export interface components {
         };
         /**
          * ShipByResponse
-         * @description One result a carrier service, in order.
+         * @description One result per carrier service, in order.
          */
         ShipByResponse: {
             /**
@@ -1561,20 +1569,20 @@ export interface components {
             code: components["schemas"]["ShipByCode"];
             /**
              * Ship By
-             * @description By the clocks of the origin; null with a `code` that says why.
+             * @description In the origin's local time; `code` says why if null.
              */
             ship_by: string | null;
             /** Probability */
             probability: number | null;
             /**
              * Probabilities
-             * @description Of every day that was looked at, earliest first.
+             * @description For every day considered, earliest first.
              */
             probabilities: components["schemas"]["HandoverProbability"][];
         };
         /**
          * Shipment
-         * @description All there is to say of a recorded shipment.
+         * @description A recorded shipment: its forecast, its events and its history.
          */
         Shipment: {
             /**
@@ -1612,13 +1620,13 @@ export interface components {
             last_scan_age_hours: number | null;
             /**
              * Expected Next Scan By
-             * @description When nearly all parcels of its stage have been scanned again.
+             * @description When nearly all parcels in its stage have had their next event.
              */
             expected_next_scan_by: string | null;
             forecast: components["schemas"]["Prediction"];
             /**
              * Journey
-             * @description In the order in which it happened.
+             * @description In order of `occurred_at`.
              */
             journey: components["schemas"]["JourneyEvent"][];
             /** Revisions */
@@ -1630,7 +1638,7 @@ export interface components {
         };
         /**
          * ShipmentCreate
-         * @description A shipment that is to be followed.
+         * @description A shipment to track.
          */
         ShipmentCreate: {
             origin_address: components["schemas"]["Address"];
@@ -1654,7 +1662,7 @@ export interface components {
             order_promised_delivery_date?: string | null;
             /**
              * External Id
-             * @description The shop's own number; the same again is the same shipment.
+             * @description The shop's own number; unique per shipment.
              */
             external_id?: string | null;
             /** Carrier Code */
@@ -1675,7 +1683,7 @@ export interface components {
             order_time: string;
             /**
              * Estimate Id
-             * @description The estimate that was shown; its date for this carrier and service becomes the promise, where none is given.
+             * @description The saved estimate that the customer saw. Its date for this carrier and service becomes the promise if none is sent.
              */
             estimate_id?: string | null;
         };
@@ -1727,7 +1735,7 @@ export interface components {
         };
         /**
          * ShipmentList
-         * @description A page of shipments, in the order of their ids.
+         * @description A page of shipments, ordered by id.
          */
         ShipmentList: {
             /**
@@ -1749,13 +1757,13 @@ export interface components {
             results: components["schemas"]["Shipment"][];
             /**
              * Next Cursor
-             * @description Send it as `cursor` for the next page; null after the last.
+             * @description Send it as `cursor` for the next page; null on the last.
              */
             next_cursor: string | null;
         };
         /**
          * ShipmentReference
-         * @description A shipment that is followed.
+         * @description A tracked shipment.
          */
         ShipmentReference: {
             /**
@@ -1768,7 +1776,7 @@ export interface components {
             id: string;
             /**
              * Created
-             * @description It was not there before.
+             * @description False if it was registered before.
              */
             created: boolean;
         };
@@ -1822,7 +1830,7 @@ export interface components {
         };
         /**
          * ShipmentUpdate
-         * @description What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays.
+         * @description The fields to change; null deletes a value, and omitted fields stay as they are.
          */
         ShipmentUpdate: {
             /** Carrier Code */
@@ -1838,7 +1846,7 @@ export interface components {
         };
         /**
          * ShipmentVersion
-         * @description Under which number the shipment was followed, and since when.
+         * @description Carrier and tracking number of the shipment since `recorded_at`.
          */
         ShipmentVersion: {
             /**
@@ -1868,18 +1876,18 @@ export interface components {
              * @constant
              */
             "@type": "ShippingDeliveryTime";
-            /** @description Only where the hand-over is declared. */
+            /** @description Only with `estimated_pickup`. */
             handlingTime?: components["schemas"]["DayRange"] | null;
             transitTime: components["schemas"]["DayRange"];
             /**
              * Cutofftime
-             * @description A time of day with its offset; only where a cut-off is declared.
+             * @description A time of day with its offset; only with `estimated_pickup`.
              */
             cutoffTime?: string | null;
         };
         /**
          * ShippingDeliveryTimes
-         * @description One entry a service that has dates, in order.
+         * @description One entry per service that has dates, in order.
          */
         ShippingDeliveryTimes: {
             /**
@@ -2037,7 +2045,7 @@ export interface operations {
                     "application/json": components["schemas"]["EstimateResponse"];
                 };
             };
-            /** @description The connection broke. */
+            /** @description The connection was closed before the body had arrived. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2046,7 +2054,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2055,7 +2063,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2064,7 +2072,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body came too slowly. */
+            /** @description The body took too long to arrive. */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -2082,7 +2090,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is compressed, or is not declared as JSON. */
+            /** @description The body is compressed, or its media type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2091,7 +2099,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2100,7 +2108,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2109,7 +2117,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2118,7 +2126,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2151,7 +2159,7 @@ export interface operations {
                     "application/json": components["schemas"]["OrderEstimateResponse"];
                 };
             };
-            /** @description The connection broke. */
+            /** @description The connection was closed before the body had arrived. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2160,7 +2168,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2169,7 +2177,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2178,7 +2186,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body came too slowly. */
+            /** @description The body took too long to arrive. */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -2196,7 +2204,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is compressed, or is not declared as JSON. */
+            /** @description The body is compressed, or its media type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2205,7 +2213,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2214,7 +2222,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2223,7 +2231,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2232,7 +2240,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2263,7 +2271,7 @@ export interface operations {
                     "application/json": components["schemas"]["EstimateResponse"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2272,7 +2280,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2281,7 +2289,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is no such thing. */
+            /** @description Not found. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2290,7 +2298,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2299,7 +2307,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2308,7 +2316,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2317,7 +2325,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2348,7 +2356,7 @@ export interface operations {
                     "application/json": components["schemas"]["ShippingDeliveryTimes"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2357,7 +2365,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2366,7 +2374,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is no such thing. */
+            /** @description Not found. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2375,7 +2383,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2384,7 +2392,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2393,7 +2401,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2402,7 +2410,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2435,7 +2443,7 @@ export interface operations {
                     "application/json": components["schemas"]["ShipByResponse"];
                 };
             };
-            /** @description The connection broke. */
+            /** @description The connection was closed before the body had arrived. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2444,7 +2452,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2453,7 +2461,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2462,7 +2470,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body came too slowly. */
+            /** @description The body took too long to arrive. */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -2480,7 +2488,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is compressed, or is not declared as JSON. */
+            /** @description The body is compressed, or its media type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2489,7 +2497,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2498,7 +2506,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2507,7 +2515,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2516,7 +2524,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2549,7 +2557,7 @@ export interface operations {
                     "application/json": components["schemas"]["ScoreList"];
                 };
             };
-            /** @description The connection broke. */
+            /** @description The connection was closed before the body had arrived. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2558,7 +2566,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2567,7 +2575,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2576,7 +2584,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body came too slowly. */
+            /** @description The body took too long to arrive. */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -2594,7 +2602,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is compressed, or is not declared as JSON. */
+            /** @description The body is compressed, or its media type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2603,7 +2611,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2612,7 +2620,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2621,7 +2629,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2630,7 +2638,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2659,7 +2667,7 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2668,7 +2676,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2677,7 +2685,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2686,7 +2694,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2695,7 +2703,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2704,7 +2712,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2723,10 +2731,10 @@ export interface operations {
                 /** @description Up to 100 of the shop's own numbers, comma-separated. */
                 external_ids?: string | null;
                 status?: components["schemas"]["Status"] | null;
-                /** @description As was known then; default: now. */
+                /** @description Use only what was received by then; default: now. */
                 as_of?: string | null;
                 limit?: number;
-                /** @description `next_cursor` of the page before. */
+                /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
             header?: never;
@@ -2744,7 +2752,7 @@ export interface operations {
                     "application/json": components["schemas"]["ShipmentList"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2753,7 +2761,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2762,7 +2770,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2771,7 +2779,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2780,7 +2788,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2789,7 +2797,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2804,7 +2812,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same body within 72 hours gets the same answer, and nothing is done again. */
+                /** @description A request with the same key and body within 72 hours gets the same response and is not executed again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -2834,7 +2842,7 @@ export interface operations {
                     "application/json": components["schemas"]["ShipmentReference"];
                 };
             };
-            /** @description The connection broke. */
+            /** @description The connection was closed before the body had arrived. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2843,7 +2851,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2852,7 +2860,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2861,7 +2869,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body came too slowly. */
+            /** @description The body took too long to arrive. */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -2870,7 +2878,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description It contradicts what is recorded. */
+            /** @description Conflicts with recorded data. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2888,7 +2896,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is compressed, or is not declared as JSON. */
+            /** @description The body is compressed, or its media type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2897,7 +2905,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2906,7 +2914,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2915,7 +2923,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2924,7 +2932,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2956,7 +2964,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeletedCount"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2965,7 +2973,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2974,7 +2982,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is no such thing. */
+            /** @description Not found. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2983,7 +2991,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2992,7 +3000,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3001,7 +3009,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3010,7 +3018,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3024,7 +3032,7 @@ export interface operations {
     get_shipment: {
         parameters: {
             query?: {
-                /** @description As was known then; default: now. */
+                /** @description Use only what was received by then; default: now. */
                 as_of?: string | null;
             };
             header?: never;
@@ -3044,7 +3052,7 @@ export interface operations {
                     "application/json": components["schemas"]["Shipment"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3053,7 +3061,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3062,7 +3070,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is no such thing. */
+            /** @description Not found. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3071,7 +3079,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3080,7 +3088,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3089,7 +3097,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3098,7 +3106,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3129,7 +3137,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeletedCount"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3138,7 +3146,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3147,7 +3155,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is no such thing. */
+            /** @description Not found. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3156,7 +3164,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3165,7 +3173,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3174,7 +3182,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3183,7 +3191,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3198,7 +3206,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same body within 72 hours gets the same answer, and nothing is done again. */
+                /** @description A request with the same key and body within 72 hours gets the same response and is not executed again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -3221,7 +3229,7 @@ export interface operations {
                     "application/json": components["schemas"]["ShipmentReference"];
                 };
             };
-            /** @description The connection broke. */
+            /** @description The connection was closed before the body had arrived. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3230,7 +3238,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3239,7 +3247,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3248,7 +3256,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is no such thing. */
+            /** @description Not found. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3257,7 +3265,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body came too slowly. */
+            /** @description The body took too long to arrive. */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -3266,7 +3274,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description It contradicts what is recorded. */
+            /** @description Conflicts with recorded data. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3284,7 +3292,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is compressed, or is not declared as JSON. */
+            /** @description The body is compressed, or its media type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3293,7 +3301,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3302,7 +3310,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3311,7 +3319,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3320,7 +3328,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3335,7 +3343,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key with the same body within 72 hours gets the same answer, and nothing is done again. */
+                /** @description A request with the same key and body within 72 hours gets the same response and is not executed again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -3356,7 +3364,7 @@ export interface operations {
                     "application/json": components["schemas"]["EventBatchResponse"];
                 };
             };
-            /** @description The connection broke. */
+            /** @description The connection was closed before the body had arrived. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3365,7 +3373,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3374,7 +3382,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3383,7 +3391,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body came too slowly. */
+            /** @description The body took too long to arrive. */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -3392,7 +3400,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description It contradicts what is recorded. */
+            /** @description Conflicts with recorded data. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3410,7 +3418,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is compressed, or is not declared as JSON. */
+            /** @description The body is compressed, or its media type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3419,7 +3427,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3428,7 +3436,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3437,7 +3445,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3446,7 +3454,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3461,7 +3469,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                /** @description `next_cursor` of the page before. */
+                /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
             header?: never;
@@ -3479,7 +3487,7 @@ export interface operations {
                     "application/json": components["schemas"]["QuarantineList"];
                 };
             };
-            /** @description No valid key. */
+            /** @description Missing or invalid API key. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3488,7 +3496,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key lacks the scope, or demo mode from beyond this machine. */
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3497,7 +3505,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field cannot be used; `errors` names it and the mend. */
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3506,7 +3514,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key asks too often; see Retry-After. */
+            /** @description Rate limit exceeded; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3515,7 +3523,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description Internal error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3524,7 +3532,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too much is waiting, or the store cannot be used; see Retry-After. */
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3573,7 +3581,7 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
-            /** @description Scans cannot be stored. */
+            /** @description Events cannot be stored. */
             503: {
                 headers: {
                     [name: string]: unknown;

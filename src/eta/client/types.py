@@ -1,4 +1,4 @@
-"""What is sent and answered, as JSON. Written by `make client`: change the contract instead."""
+"""Bodies of requests and responses, as JSON. Written by `make client`: change the API instead."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ PickupDay: TypeAlias = int
 
 @final
 class CarrierServiceIn(TypedDict):
-    """One of the services to compare; leave out what the shop does not choose."""
+    """One of the services to compare; omit what the shop does not choose."""
 
     carrier_code: NotRequired[str | None]
     service_code: NotRequired[str | None]
     delivery_days: NotRequired[list[DeliveryDay] | None]
-    """On which it delivers, but for holidays; default: as it was learned."""
+    """Days on which it delivers, except holidays; default: learned from history."""
     pickup_days: NotRequired[list[PickupDay] | None]
-    """On which it picks up; default: `business_days` of `estimated_pickup`."""
+    """Days on which it picks up; default: `business_days` of `estimated_pickup`."""
     price: NotRequired[float | None]
-    """In one currency for all; only compared."""
+    """In the same currency for all services; only compared."""
 
 
 @final
 class Cutoff(TypedDict):
-    """Until when an order is told the same dates."""
+    """Until when an order gets the same dates."""
 
     order_by: str
-    """By the clocks of the origin."""
+    """In the origin's local time."""
     minutes_left: int
-    """Whole minutes from the order until then."""
+    """Whole minutes from the order to `order_by`."""
 
 
 DayRange = TypedDict(
@@ -88,7 +88,7 @@ DayRange = TypedDict(
 
 @final
 class DelayFlag(TypedDict):
-    """A delay flag; the one without an end stands."""
+    """A delay flag; it is raised until `ended_at`."""
 
     state: str
     reason_code: str | None
@@ -99,7 +99,7 @@ class DelayFlag(TypedDict):
 
 @final
 class DeletedCount(TypedDict):
-    """How many shipments are gone, with all that was told and said of them."""
+    """How many shipments were deleted, with their events and forecasts."""
 
     deleted: int
 
@@ -116,10 +116,12 @@ class Dimensions(TypedDict):
 
 @final
 class Dominated(TypedDict):
-    """A service that another one beats: that one is no later, no less safe and no dearer, and better in one of these."""
+    """A service that another one beats: no later, no riskier, no dearer, and better in one."""
 
     index: int
+    """Its index in `results`."""
     by: int
+    """The index of the better service."""
 
 
 BusinessDay: TypeAlias = int
@@ -170,7 +172,7 @@ EventCode: TypeAlias = Literal[
 
 @final
 class EventCreate(TypedDict):
-    """One scan: of a shipment by its `shipment_id` or `external_id`, or of a carrier's number."""
+    """One tracking event, of a shipment by `shipment_id`, `external_id` or tracking number."""
 
     shipment_id: NotRequired[str | None]
     external_id: NotRequired[str | None]
@@ -220,15 +222,15 @@ class EventCreate(TypedDict):
     carrier_event_code: NotRequired[str | None]
     """The carrier's own code."""
     occurred_at: NotRequired[str | None]
-    """When it happened, with an offset; else send `occurred_local`."""
+    """When it happened, with an offset; or send `occurred_local`."""
     occurred_local: NotRequired[str | None]
     timezone: NotRequired[str | None]
-    """The zone of `occurred_local`; else that of `country` and `state`, else that of the route's end."""
+    """The zone of `occurred_local`; default: that of `country` and `state`, else that of the origin or destination."""
     country: NotRequired[str | None]
     """Where it happened."""
     state: NotRequired[str | None]
     place: NotRequired[str | None]
-    """Where, without a street."""
+    """Where it happened, without a street."""
 
 
 @final
@@ -298,19 +300,22 @@ class Evidence(TypedDict):
 
 @final
 class FieldError(TypedDict):
-    """What is wrong with one field, and how to mend it."""
+    """What is wrong with one field, and how to fix it."""
 
     loc: list[str | int]
-    """The path to the field, from `body` down."""
+    """The path to the field, starting with `body`."""
     msg: str
-    """What is wrong, and the mend."""
+    """What is wrong and how to fix it."""
     type: str
-    """A stable word for machines."""
+    """A stable identifier of the error."""
 
 
 @final
 class FirstOrLastParcel(TypedDict):
-    """The first or the last parcel of an order. Dates are local calendar days at the destination, null beyond the horizon."""
+    """The first or last arrival of an order. Dates are local at the destination.
+
+    They are null beyond the horizon.
+    """
 
     estimated_delivery_date: str | None
     """The median date."""
@@ -324,7 +329,7 @@ class FirstOrLastParcel(TypedDict):
 
 @final
 class HandoverProbability(TypedDict):
-    """A hand-over, and P(arrival on or before the desired day)."""
+    """A hand-over time, and P(arrival on or before the desired day)."""
 
     handover_at: str
     probability: float
@@ -332,56 +337,56 @@ class HandoverProbability(TypedDict):
 
 @final
 class JourneyEvent(TypedDict):
-    """A scan as it was told."""
+    """A recorded event."""
 
     event_id: str
     event_code: str
     carrier_event_code: str | None
     occurred_at: str
-    """With the offset that was sent, or that of the zone it was read in."""
+    """With the offset that was sent, or that of the assumed zone."""
     occurred_local: str
-    """The clock on the wall where it happened."""
+    """Local time where it happened."""
     timezone_source: str
     time_ambiguous: bool
     received_at: str
-    """When we knew of it."""
+    """When the service received it."""
     place: str | None
 
 
 @final
 class Liveness(TypedDict):
-    """The event loop turns."""
+    """The event loop is running."""
 
     status: NotRequired[Literal["alive"]]
 
 
 @final
 class Message(TypedDict):
-    """What should be known beside the results."""
+    """A warning about the request."""
 
     code: Literal["choice_not_seen"]
     text: str
     path: str
-    """Which part of the request it is about."""
+    """The part of the request that it is about."""
 
 
 @final
 class ModelEntry(TypedDict):
-    """One version of the registry."""
+    """One version in the registry."""
 
     version: str
     data_through: str | None
-    """The moment up to which it has learned."""
+    """The end of its training data."""
     examples: int | None
     is_active: bool
     is_promoted: bool
     rejected: str | None
-    """Why it cannot serve."""
+    """Why it was rejected."""
 
 
 @final
 class ModelList(TypedDict):
-    """All versions, the one that learned furthest first."""
+    """All versions, the one with the latest training data first."""
 
     object: NotRequired[Literal["list"]]
     active: str | None
@@ -391,38 +396,38 @@ class ModelList(TypedDict):
 
 @final
 class ParcelCorrelation(TypedDict):
-    """How likely what holds up one parcel is to hold up another."""
+    """How strongly the delays of two parcels of the order are correlated."""
 
     value: float | None
-    """Of the normal scores of two parcels, on average; null for a single one."""
+    """Mean correlation of normal scores; null for a single parcel."""
     sample_pairs: int | None
-    """Pairs of past parcels behind it; 0 where it is assumed."""
+    """Pairs of past parcels it is estimated from; 0 if assumed."""
 
 
 @final
 class Problem(TypedDict):
-    """A refusal (RFC 9457)."""
+    """An error response (RFC 9457)."""
 
     type: str
-    """`about:blank`: the title says it all."""
+    """Always `about:blank`: see `title` and `status`."""
     title: str
     status: int
     detail: str
     instance: str
-    """The path that was asked for."""
+    """The path of the request."""
     errors: list[FieldError]
-    """One entry a field, where fields are to blame."""
+    """The invalid fields, if any."""
 
 
 @final
 class ProcessingTime(TypedDict):
-    """How long an order is handled before it can be picked up."""
+    """How long an order takes until it can be picked up."""
 
     unit: Literal["business_days"]
     value: NotRequired[int | None]
-    """Pick-up days after the one for which the order counts."""
+    """Pick-up days after the day of the order."""
     probabilities: NotRequired[list[float] | None]
-    """P(0 days), P(1 day), ... in the place of one value."""
+    """P(0 days), P(1 day), ...; in place of `value`."""
 
 
 @final
@@ -439,19 +444,19 @@ class Promise(TypedDict):
 
 @final
 class PromiseCostsIn(TypedDict):
-    """What it costs, in any one unit."""
+    """Costs of a promise, all in the same unit."""
 
     late: NotRequired[float]
-    """Of each parcel that comes late."""
+    """Per late parcel."""
     late_day: NotRequired[float]
-    """Of each day it is late."""
+    """Per day of lateness."""
     day: NotRequired[float]
-    """Of each day later promised."""
+    """Per day by which the promise is later."""
 
 
 @final
 class PromisePolicyIn(TypedDict):
-    """A promise policy to try."""
+    """A promise policy."""
 
     on_time_rate: NotRequired[float | None]
     costs: NotRequired[PromiseCostsIn | None]
@@ -461,7 +466,7 @@ class PromisePolicyIn(TypedDict):
 
 @final
 class QuarantinedEvent(TypedDict):
-    """A scan that cannot be right, of a shipment or of a carrier's number."""
+    """An implausible event, of a shipment or of a tracking number without a shipment."""
 
     event_id: str
     reason: str
@@ -478,14 +483,14 @@ class QuarantinedEvent(TypedDict):
 
 @final
 class Readiness(TypedDict):
-    """What the service can do now."""
+    """Whether the service can answer and record, and what is wrong."""
 
     status: Literal["ready", "degraded", "unavailable"]
-    """`unavailable`, a 503, only while scans cannot be stored."""
+    """`unavailable` (503) only while events cannot be stored."""
     model_version: str | None
     promoted: str | None
     details: list[str]
-    """What is not as it should be."""
+    """Current problems."""
 
 
 RecordingStatus: TypeAlias = Literal["stored", "duplicate", "quarantined"]
@@ -494,7 +499,7 @@ RecordingStatus: TypeAlias = Literal["stored", "duplicate", "quarantined"]
 
 @final
 class Revision(TypedDict):
-    """An answer as it was given, where it differed from the one before."""
+    """An earlier forecast that differed from the one before it."""
 
     as_of: str
     cause: Literal["created", "event", "update", "model", "time"]
@@ -511,12 +516,12 @@ class Revision(TypedDict):
 
 @final
 class ServiceComparison(TypedDict):
-    """Places in `results`, null where no answer has what is compared."""
+    """Indices of `results`; null if no result has what is compared."""
 
     fastest: int | None
     """The earliest median date."""
     safest: int | None
-    """The highest chance by the desired date, else the earliest end of the window."""
+    """The highest probability by the desired date, else the earliest end of the window."""
     cheapest: int | None
     """The lowest price."""
     dominated: list[Dominated]
@@ -534,25 +539,25 @@ class ShipByResult(TypedDict):
     service_code: str | None
     code: ShipByCode
     ship_by: str | None
-    """By the clocks of the origin; null with a `code` that says why."""
+    """In the origin's local time; `code` says why if null."""
     probability: float | None
     probabilities: list[HandoverProbability]
-    """Of every day that was looked at, earliest first."""
+    """For every day considered, earliest first."""
 
 
 @final
 class ShipmentReference(TypedDict):
-    """A shipment that is followed."""
+    """A tracked shipment."""
 
     object: NotRequired[Literal["shipment"]]
     id: str
     created: bool
-    """It was not there before."""
+    """False if it was registered before."""
 
 
 @final
 class ShipmentVersion(TypedDict):
-    """Under which number the shipment was followed, and since when."""
+    """Carrier and tracking number of the shipment since `recorded_at`."""
 
     recorded_at: str
     carrier_code: str | None
@@ -640,10 +645,10 @@ class Delay(TypedDict):
 
 @final
 class EstimatedPickup(TypedDict):
-    """When an order is handed over: by the clocks of the origin, on working days that are no holidays there."""
+    """When orders are handed over: in the origin's local time, on weekdays except holidays."""
 
     order_cutoff_time: str
-    """An order placed before it counts for the same pick-up day. Parcels are picked up then."""
+    """Orders placed before it are processed the same day. Also the pick-up time."""
     business_days: NotRequired[list[BusinessDay]]
     """Pick-up days."""
     order_processing_time: NotRequired[ProcessingTime | None]
@@ -651,28 +656,28 @@ class EstimatedPickup(TypedDict):
 
 @final
 class EventBatch(TypedDict):
-    """Scans, in any order, told once or several times."""
+    """Tracking events, in any order; repeated events are recorded once."""
 
     events: list[EventCreate]
 
 
 @final
 class EventProblem(TypedDict):
-    """In the place of a result: the scan could not be recorded."""
+    """In place of a result: the event could not be recorded."""
 
     problem: Problem
 
 
 @final
 class EventResult(TypedDict):
-    """What became of a scan."""
+    """The outcome of recording one event."""
 
     status: RecordingStatus
     event_id: str
     shipment_id: str | None
-    """Null as long as no shipment bears the number; then it counts for the one that will."""
+    """Null until a shipment is registered with the tracking number; the event then counts for that shipment."""
     reason: str | None
-    """Why it was put aside."""
+    """Why it was quarantined."""
 
 
 @final
@@ -685,23 +690,23 @@ class ItemProblem(TypedDict):
 
 @final
 class OrderParcelIn(TypedDict):
-    """A parcel of an order, or several that are alike."""
+    """A parcel of an order, or several identical ones."""
 
     carrier_code: NotRequired[str | None]
     service_code: NotRequired[str | None]
     delivery_days: NotRequired[list[DeliveryDay] | None]
-    """On which it delivers, but for holidays; default: as it was learned."""
+    """Days on which it delivers, except holidays; default: learned from history."""
     pickup_days: NotRequired[list[PickupDay] | None]
-    """On which it picks up; default: `business_days` of `estimated_pickup`."""
+    """Days on which it picks up; default: `business_days` of `estimated_pickup`."""
     origin_address: Address
     weight: NotRequired[Weight | None]
     """Of one parcel."""
     dimensions: NotRequired[Dimensions | None]
     """Of one parcel."""
     package_count: NotRequired[int]
-    """So many such parcels, each of which travels alone."""
+    """Number of such parcels; each is shipped alone."""
     estimated_pickup: NotRequired[EstimatedPickup | None]
-    """When parcels are handed over; default: as it was learned."""
+    """When parcels are handed over; default: learned from history."""
 
 
 @final
@@ -733,7 +738,7 @@ class Prediction(TypedDict):
 
 @final
 class QuarantineList(TypedDict):
-    """A page of scans that were put aside."""
+    """A page of quarantined events."""
 
     object: NotRequired[Literal["list"]]
     results: list[QuarantinedEvent]
@@ -742,7 +747,7 @@ class QuarantineList(TypedDict):
 
 @final
 class ServiceDeliveryTime(TypedDict):
-    """What a page says of one carrier service."""
+    """The delivery time of one carrier service."""
 
     carrier_code: str | None
     service_code: str | None
@@ -751,7 +756,7 @@ class ServiceDeliveryTime(TypedDict):
 
 @final
 class ServiceEstimate(TypedDict):
-    """One answer about a carrier service."""
+    """The estimate for one carrier service."""
 
     carrier_code: str | None
     service_code: str | None
@@ -775,16 +780,16 @@ class ServiceEstimate(TypedDict):
     model_version: str | None
     degraded: bool
     ship_on_date: str | None
-    """The local day at the origin on which it is most likely handed over; only with `estimated_pickup`."""
+    """The most likely local day of the hand-over at the origin; only with `estimated_pickup`."""
     cutoff: Cutoff | None
     """Only with `estimated_pickup`."""
     desired_delivery_probability: float | None
-    """P(arrival on or before `desired_delivery_date`); null without one, and where the answer abstains."""
+    """P(arrival on or before `desired_delivery_date`); null without one, and if the model abstains."""
 
 
 @final
 class ShipByRequest(TypedDict):
-    """One lane, several carrier services, and the day by which it is wanted."""
+    """One lane, the carrier services to compare, and the desired delivery date."""
 
     origin_address: Address
     destination_address: Address
@@ -799,16 +804,16 @@ class ShipByRequest(TypedDict):
     order_time: NotRequired[str | None]
     """When the order is placed; default: now."""
     desired_delivery_date: str
-    """The local day at the destination by which it is wanted."""
+    """The desired local day of delivery at the destination."""
     probability: NotRequired[float]
-    """P(arrival on or before that day) that the hand-over must have."""
+    """The required P(arrival on or before that day)."""
     handover_time: NotRequired[str]
-    """When the carrier takes parcels, by the clocks of the origin."""
+    """When parcels are handed over, in the origin's local time."""
 
 
 @final
 class ShipByResponse(TypedDict):
-    """One result a carrier service, in order."""
+    """One result per carrier service, in order."""
 
     object: NotRequired[Literal["ship_by"]]
     as_of: str
@@ -819,7 +824,7 @@ class ShipByResponse(TypedDict):
 
 @final
 class Shipment(TypedDict):
-    """All there is to say of a recorded shipment."""
+    """A recorded shipment: its forecast, its events and its history."""
 
     object: NotRequired[Literal["shipment"]]
     id: str
@@ -832,10 +837,10 @@ class Shipment(TypedDict):
     as_of: str
     last_scan_age_hours: float | None
     expected_next_scan_by: str | None
-    """When nearly all parcels of its stage have been scanned again."""
+    """When nearly all parcels in its stage have had their next event."""
     forecast: Prediction
     journey: list[JourneyEvent]
-    """In the order in which it happened."""
+    """In order of `occurred_at`."""
     revisions: list[Revision]
     flags: list[DelayFlag]
     versions: list[ShipmentVersion]
@@ -843,7 +848,7 @@ class Shipment(TypedDict):
 
 @final
 class ShipmentCreate(TypedDict):
-    """A shipment that is to be followed."""
+    """A shipment to track."""
 
     origin_address: Address
     destination_address: Address
@@ -855,7 +860,7 @@ class ShipmentCreate(TypedDict):
     order_promised_delivery_date: NotRequired[str | None]
     """The local day by whose end delivery was promised."""
     external_id: NotRequired[str | None]
-    """The shop's own number; the same again is the same shipment."""
+    """The shop's own number; unique per shipment."""
     carrier_code: NotRequired[str | None]
     service_code: NotRequired[str | None]
     tracking_number: NotRequired[str | None]
@@ -863,7 +868,7 @@ class ShipmentCreate(TypedDict):
     order_time: str
     """RFC 3339 with an offset, 1970 to 2100."""
     estimate_id: NotRequired[str | None]
-    """The estimate that was shown; its date for this carrier and service becomes the promise, where none is given."""
+    """The saved estimate that the customer saw. Its date for this carrier and service becomes the promise if none is sent."""
 
 
 @final
@@ -890,7 +895,7 @@ class ShipmentInput(TypedDict):
 
 @final
 class ShipmentList(TypedDict):
-    """A page of shipments, in the order of their ids."""
+    """A page of shipments, ordered by id."""
 
     object: NotRequired[Literal["list"]]
     as_of: str
@@ -898,7 +903,7 @@ class ShipmentList(TypedDict):
     degraded: bool
     results: list[Shipment]
     next_cursor: str | None
-    """Send it as `cursor` for the next page; null after the last."""
+    """Send it as `cursor` for the next page; null on the last."""
 
 
 @final
@@ -931,7 +936,7 @@ class ShipmentScore(TypedDict):
 
 @final
 class ShipmentUpdate(TypedDict):
-    """What is to be said of a shipment from now on; null for what is not known any more, and nothing for what stays."""
+    """The fields to change; null deletes a value, and omitted fields stay as they are."""
 
     carrier_code: NotRequired[str | None]
     service_code: NotRequired[str | None]
@@ -943,7 +948,7 @@ class ShipmentUpdate(TypedDict):
 
 @final
 class ShippingDeliveryTimes(TypedDict):
-    """One entry a service that has dates, in order."""
+    """One entry per service that has dates, in order."""
 
     object: NotRequired[Literal["shipping_delivery_times"]]
     id: str
@@ -952,7 +957,7 @@ class ShippingDeliveryTimes(TypedDict):
 
 @final
 class EstimateRequest(TypedDict):
-    """One lane, several carrier services."""
+    """One lane and the carrier services to compare."""
 
     origin_address: Address
     destination_address: Address
@@ -967,22 +972,22 @@ class EstimateRequest(TypedDict):
     order_time: NotRequired[str | None]
     """When the order is placed; default: now."""
     estimated_pickup: NotRequired[EstimatedPickup | None]
-    """When parcels are handed over; default: as it was learned."""
+    """When parcels are handed over; default: learned from history."""
     confidence_level: NotRequired[float]
-    """P(the arrival is within the window)."""
+    """P(arrival within the window)."""
     desired_delivery_date: NotRequired[str | None]
-    """The local day by which the customer wants it."""
+    """The local day by which the customer wants the parcel."""
     save: NotRequired[bool]
-    """The dates are shown to a customer: keep them, and name them by an `id`."""
+    """Save the estimate, because a customer sees it; it gets an `id`."""
     promise_policy: NotRequired[PromisePolicyIn | None]
-    """A promise policy to try in the place of the one in force; nothing is kept."""
+    """A draft to try in place of the active policy; cannot be saved."""
     now_override: NotRequired[str | None]
-    """Answer as if it were this time; nothing is kept."""
+    """The time to assume for a trial; cannot be saved."""
 
 
 @final
 class EstimateResponse(TypedDict):
-    """One result a carrier service, in order."""
+    """One result per carrier service, in order."""
 
     object: NotRequired[Literal["estimate"]]
     as_of: str
@@ -992,12 +997,12 @@ class EstimateResponse(TypedDict):
     comparison: ServiceComparison
     messages: list[Message]
     id: NotRequired[str | None]
-    """Names the estimate when the shipment is registered; only with `is_shown`."""
+    """Send it as `estimate_id` with the shipment; only with `save`."""
 
 
 @final
 class EventBatchResponse(TypedDict):
-    """One entry a scan, in order; what is `stored` or `duplicate` is on the disk."""
+    """One entry per event, in order; `stored` and `duplicate` events are durable."""
 
     object: NotRequired[Literal["event_batch"]]
     results: list[EventResult | EventProblem]
@@ -1005,33 +1010,33 @@ class EventBatchResponse(TypedDict):
 
 @final
 class OrderEstimateRequest(TypedDict):
-    """One order that travels as several parcels to one place."""
+    """One order that ships to one address as several parcels."""
 
     destination_address: Address
     parcels: list[OrderParcelIn]
     order_time: NotRequired[str | None]
     """When the order is placed; default: now."""
     confidence_level: NotRequired[float]
-    """P(the arrival is within the window)."""
+    """P(arrival within the window)."""
     desired_delivery_date: NotRequired[str | None]
-    """The local day by which the customer wants it."""
+    """The local day by which the customer wants the parcel."""
 
 
 @final
 class OrderEstimateResponse(TypedDict):
-    """When the first and the last parcel of an order arrive, and one result a piece, in order."""
+    """When the first and last parcel arrive, and one result per entry of `parcels`, in order."""
 
     object: NotRequired[Literal["order_estimate"]]
     as_of: str
     model_version: str | None
     degraded: bool
     code: AssessmentCode
-    """Why there is no `first` and no `last`, or `may_never_arrive` where the last has no median date."""
+    """Why `first` and `last` are null; `may_never_arrive` if `last` has no median date."""
     confidence_level: float
     """P(min <= arrival <= max) is at least this."""
     first: FirstOrLastParcel | None
     last: FirstOrLastParcel | None
-    """Then the order is complete."""
+    """The arrival that completes the order."""
     correlation: ParcelCorrelation
     parcels: list[ServiceEstimate]
 

@@ -138,7 +138,7 @@ def validate_processing_time(processing_time: ProcessingTime) -> ProcessingTime:
 
 
 class EstimatedPickup(StrictModel):
-    """When orders are handed over: in the origin's local time, on weekdays that are not holidays."""
+    """When orders are handed over: in the origin's local time, on weekdays except holidays."""
 
     order_cutoff_time: Annotated[
         ClockTime,

@@ -34,7 +34,7 @@ MAX_EVENTS = 5_000
 
 
 class EventCreate(StrictModel):
-    """One tracking event of a shipment, named by `shipment_id`, `external_id` or tracking number."""
+    """One tracking event, of a shipment by `shipment_id`, `external_id` or tracking number."""
 
     shipment_id: Id | None = None
     external_id: Id | None = None
