@@ -1,4 +1,4 @@
-"""The HTTP door as its callers see it: whole bodies, hostile bodies, keys, and promotions while requests run."""
+"""The HTTP API from outside: bodies, hostile requests, keys, and promotions during requests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from eta.settings import Settings
 from support.hostile_requests import JSON_HEADERS, faults_of, requests
 from support.model_app import DAYS, KEY, application, fixed, save_model
 
-# One process keeps the models and compiled loops.
+# One process shares the models and the compiled loops.
 pytestmark = pytest.mark.xdist_group("api")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "api"
@@ -62,7 +62,7 @@ ESTIMATE = {**ADDRESSES, "order_time": "2026-05-20T11:30:00+02:00"}
 
 @pytest.fixture(scope="module")
 def registries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A registry with three sound versions, and one with a version of too few parcels; not to be changed."""
+    """Registries not to be changed: three valid versions, and one version of too few parcels."""
     folders = {name: tmp_path_factory.mktemp(name) / "models" for name in ("full", "tiny")}
     for days in (DAYS - 20, DAYS - 10, DAYS):
         save_model(folders["full"], days=days)
@@ -97,30 +97,30 @@ def models(registries: dict[str, Path], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registry is looked at much more often than in service."""
+    """Polls the registry much more often than in production."""
     monkeypatch.setattr(serving, "POLL_SECONDS", 0.01)
 
 
 def post(client: TestClient, path: str, body: Any, **headers: str) -> Any:
-    """A request that must be answered."""
+    """The body of a request that must succeed."""
     response = client.post(path, json=body, headers={**WITH_KEY, **headers})
     assert response.status_code == 200, response.text
     return response.json()
 
 
 def wait_for(client: TestClient, version: str | None) -> Any:
-    """Waits until a version serves."""
+    """Waits until a version is active."""
     for _ in range(500):
         readiness = client.get("/readyz").json()
         if readiness["model_version"] == version:
             return readiness
         threading.Event().wait(0.02)
-    raise AssertionError(f"{version} never served: {readiness}")
+    raise AssertionError(f"{version} never became active: {readiness}")
 
 
 @pytest.fixture(scope="module")
 def golden_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, TestClient]]:
-    """Callers of services whose model is a fixed law, one with hardly a parcel behind it, or none."""
+    """Clients of services with a fixed distribution, one with little support, and no model."""
     opened = {
         name: TestClient(application(tmp_path_factory.mktemp("no") / "models"))
         for name in ("full", "tiny", "empty")
@@ -144,9 +144,7 @@ def golden_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_whole_bodies_are_those_of_the_golden_files(
-    case: str, golden_clients: dict[str, TestClient]
-) -> None:
+def test_responses_match_the_golden_files(case: str, golden_clients: dict[str, TestClient]) -> None:
     request = json.loads((GOLDEN / f"{case}.in.json").read_text(encoding="utf-8"))
     name, keys = request.get("registry", "full"), {} if request.get("without_key") else WITH_KEY
     response = golden_clients[name].request(
@@ -161,8 +159,8 @@ def test_whole_bodies_are_those_of_the_golden_files(
         "body": response.json(),
     }
     golden = GOLDEN / f"{case}.out.json"
-    # `UPDATE_GOLDEN=1 python -m pytest -n 0 tests/acceptance/test_api.py` writes them anew, to be
-    # read before they are committed.
+    # `UPDATE_GOLDEN=1 python -m pytest -n 0 tests/acceptance/test_api.py` writes them.
+    # Read the differences before committing them.
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
     assert answer == json.loads(golden.read_text(encoding="utf-8"))
@@ -177,7 +175,7 @@ def examples(client: TestClient) -> Iterator[tuple[str, str, Any]]:
                 yield path, name, example["value"]
 
 
-def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(
+def test_every_openapi_example_runs_and_its_response_is_valid(
     client: TestClient,
 ) -> None:
     kinds: dict[str, type[BaseModel]] = {
@@ -200,7 +198,7 @@ def test_every_example_of_the_contract_runs_and_its_answer_keeps_the_contract(
         assert path != "/v1/order-estimates" or response.json()["last"]["estimated_delivery_date"]
 
 
-def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -> None:
+def test_the_api_docs_list_every_route_and_their_requests_run(client: TestClient) -> None:
     document = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
     routes = {
         f"{method.upper()} {path}"
@@ -211,7 +209,8 @@ def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -
         re.findall(r"^\| `([A-Z]+ /\S+)` \|", document, flags=re.MULTILINE)
     )
     post_examples = re.findall(
-        r"curl -s http://127\.0\.0\.1:8000(\S+) -H 'Content-Type: application/json' -d '(.+?)'\n```\n\n```json\n(.+?)\n```",
+        r"curl -s http://127\.0\.0\.1:8000(\S+) -H 'Content-Type: application/json' -d '(.+?)'\n```"
+        r"\n\n```json\n(.+?)\n```",
         document,
         flags=re.DOTALL,
     )
@@ -234,13 +233,13 @@ def test_the_document_has_every_route_and_its_requests_run(client: TestClient) -
 
 
 def shape(answer: Any) -> Any:
-    """The names in an answer, not its values; of a list the first entry."""
+    """The names in a response without its values; only the first entry of a list."""
     if isinstance(answer, dict):
         return {name: shape(value) for name, value in answer.items()}
     return [shape(entry) for entry in answer[:1]] if isinstance(answer, list) else None
 
 
-def test_every_result_says_all_that_is_promised(client: TestClient) -> None:
+def test_an_estimate_result_has_consistent_fields(client: TestClient) -> None:
     (result,) = post(
         client,
         "/v1/estimates",
@@ -286,7 +285,7 @@ def shipments_of_all_kinds() -> list[Any]:
     return [*golden["body"]["shipments"]] * 8
 
 
-def test_one_answer_alone_is_its_answer_in_any_batch_to_the_byte(client: TestClient) -> None:
+def test_a_score_is_byte_identical_alone_and_in_a_batch(client: TestClient) -> None:
     shipments = shipments_of_all_kinds()
     body: dict[str, Any] = {"as_of": "2026-05-20T08:00:00Z", "shipments": shipments}
     together = client.post("/v1/score", json=body, headers=WITH_KEY).text
@@ -303,7 +302,7 @@ def test_one_answer_alone_is_its_answer_in_any_batch_to_the_byte(client: TestCli
         assert result in together
 
 
-def test_an_estimate_says_what_the_score_of_an_order_just_placed_says(client: TestClient) -> None:
+def test_an_estimate_agrees_with_the_score_of_a_new_order(client: TestClient) -> None:
     (estimate,) = post(
         client, "/v1/estimates", {**ESTIMATE, "carriers": [{"carrier_code": "post"}]}
     )["results"]
@@ -321,13 +320,13 @@ def test_an_estimate_says_what_the_score_of_an_order_just_placed_says(client: Te
         "promise",
     }
     assert {name for name in score if score[name] != estimate.get(name)} - {"shipment_id"} <= dates
-    # Its law lies between those of the times of day before and after the order, and no order before
-    # it may look slower.
+    # The estimate interpolates between the distributions of the times of day before and after the
+    # order, and no earlier order may get a later date.
     for name in ("estimated_delivery_date", "estimated_delivery_date_min"):
         assert 0 <= (date.fromisoformat(estimate[name]) - date.fromisoformat(score[name])).days <= 1
 
 
-def test_a_wanted_date_is_a_chance_and_a_later_one_a_higher_chance(client: TestClient) -> None:
+def test_a_later_desired_date_has_a_higher_probability(client: TestClient) -> None:
     days = [f"2026-05-{day}" for day in (10, 21, 24, 28)]
     probabilities = [
         post(client, "/v1/estimates", {**ESTIMATE, "desired_delivery_date": day})["results"][0][
@@ -339,7 +338,7 @@ def test_a_wanted_date_is_a_chance_and_a_later_one_a_higher_chance(client: TestC
     assert probabilities[0] == 0.0 < probabilities[1] < probabilities[-1] < 1.0
 
 
-def test_many_shipments_get_one_entry_each_in_order(client: TestClient) -> None:
+def test_many_shipments_get_one_result_per_shipment_in_order(client: TestClient) -> None:
     shipments = [
         {**ESTIMATE, "shipment_id": f"{number}", "weight": {"value": number % 7, "unit": "kg"}}
         for number in range(5000)
@@ -358,7 +357,7 @@ def test_many_shipments_get_one_entry_each_in_order(client: TestClient) -> None:
     assert rejected.json()["errors"][0]["loc"] == ["body", "shipments"]
 
 
-def test_when_too_many_large_batches_wait_the_next_is_asked_to_come_again() -> None:
+def test_a_large_batch_is_rejected_while_too_many_wait() -> None:
     async def crowd() -> list[object]:
         executor, gate = BatchExecutor(), threading.Event()
         tasks = [
@@ -372,10 +371,10 @@ def test_when_too_many_large_batches_wait_the_next_is_asked_to_come_again() -> N
         executor.close()
         return list(outcomes)
 
-    *response, refused = asyncio.run(crowd())
-    assert response == [True] * (MAX_QUEUED_BATCHES + 1)
-    assert isinstance(refused, ProblemError)
-    assert (refused.status_code, refused.headers) == (503, {"Retry-After": "5"})
+    *results, rejected = asyncio.run(crowd())
+    assert results == [True] * (MAX_QUEUED_BATCHES + 1)
+    assert isinstance(rejected, ProblemError)
+    assert (rejected.status_code, rejected.headers) == (503, {"Retry-After": "5"})
 
 
 def test_a_model_of_too_few_parcels_abstains(clients: dict[str, TestClient]) -> None:
@@ -392,7 +391,7 @@ def test_a_model_of_too_few_parcels_abstains(clients: dict[str, TestClient]) -> 
     ) == (None, None, None)
 
 
-PIECE = {"origin_address": ADDRESSES["origin_address"], "carrier_code": "post"}
+PARCEL = {"origin_address": ADDRESSES["origin_address"], "carrier_code": "post"}
 ORDER = {
     "destination_address": ADDRESSES["destination_address"],
     "order_time": ESTIMATE["order_time"],
@@ -400,12 +399,12 @@ ORDER = {
 }
 
 
-def test_a_piece_of_an_order_is_told_what_its_estimate_is(client: TestClient) -> None:
+def test_a_parcel_of_an_order_gets_the_dates_of_its_own_estimate(client: TestClient) -> None:
     pickup = {"estimated_pickup": {"order_cutoff_time": "15:00"}}
     answer = post(
         client,
         "/v1/order-estimates",
-        {**ORDER, "parcels": [{**PIECE, **pickup, "delivery_days": [1, 3]}, PIECE]},
+        {**ORDER, "parcels": [{**PARCEL, **pickup, "delivery_days": [1, 3]}, PARCEL]},
     )
     for parcel, more, service in zip(
         answer["parcels"], (pickup, {}), ({"delivery_days": [1, 3]}, {}), strict=True
@@ -419,11 +418,11 @@ def test_a_piece_of_an_order_is_told_what_its_estimate_is(client: TestClient) ->
         assert parcel == post(client, "/v1/estimates", request)["results"][0]
 
 
-def test_an_order_is_complete_no_sooner_than_any_of_its_pieces(client: TestClient) -> None:
+def test_an_order_is_complete_no_sooner_than_any_of_its_parcels(client: TestClient) -> None:
     answer = post(
         client,
         "/v1/order-estimates",
-        {**ORDER, "parcels": [{**PIECE, "package_count": 2}, {**PIECE, "carrier_code": "other"}]},
+        {**ORDER, "parcels": [{**PARCEL, "package_count": 2}, {**PARCEL, "carrier_code": "other"}]},
     )
     probabilities = [
         result["desired_delivery_probability"]
@@ -441,10 +440,12 @@ def test_an_order_is_complete_no_sooner_than_any_of_its_pieces(client: TestClien
 
 
 @pytest.mark.parametrize(("name", "code"), [("empty", "no_model"), ("tiny", "too_little_support")])
-def test_an_order_that_cannot_be_answered_says_why(
+def test_an_order_estimate_without_dates_has_a_code(
     name: str, code: str, golden_clients: dict[str, TestClient]
 ) -> None:
-    answer = post(golden_clients[name], "/v1/order-estimates", {**ORDER, "parcels": [PIECE, PIECE]})
+    answer = post(
+        golden_clients[name], "/v1/order-estimates", {**ORDER, "parcels": [PARCEL, PARCEL]}
+    )
     assert (answer["code"], answer["first"], answer["last"]) == (code, None, None)
     assert answer["correlation"] == {"value": None, "sample_pairs": None}
     assert answer["degraded"] is (name == "empty")
@@ -455,15 +456,13 @@ def test_an_order_that_cannot_be_answered_says_why(
     "parcels",
     [
         [],
-        [PIECE] * 21,
-        [{**PIECE, "price": 3.0}],
-        [{**PIECE, "package_count": 0}],
+        [PARCEL] * 21,
+        [{**PARCEL, "price": 3.0}],
+        [{**PARCEL, "package_count": 0}],
         [{"carrier_code": "post"}],
     ],
 )
-def test_an_order_of_no_pieces_or_too_many_or_strange_ones_is_refused(
-    client: TestClient, parcels: list[Any]
-) -> None:
+def test_an_order_with_invalid_parcels_is_rejected(client: TestClient, parcels: list[Any]) -> None:
     response = client.post(
         "/v1/order-estimates", json={**ORDER, "parcels": parcels}, headers=WITH_KEY
     )
@@ -475,7 +474,7 @@ def test_no_shipments_get_no_results(client: TestClient) -> None:
     assert post(client, "/v1/score", {"shipments": []})["results"] == []
 
 
-def test_scans_told_after_the_moment_change_no_byte(client: TestClient) -> None:
+def test_events_received_after_as_of_change_no_byte(client: TestClient) -> None:
     request = {
         "as_of": "2026-05-20T08:00:00Z",
         "shipments": [{**ESTIMATE, "order_time": "2026-05-18T08:00:00Z"}],
@@ -492,7 +491,7 @@ def test_scans_told_after_the_moment_change_no_byte(client: TestClient) -> None:
     )
 
 
-def test_no_hostile_request_is_a_server_error_and_every_refusal_is_a_problem(
+def test_hostile_requests_get_problems_and_no_server_errors(
     client: TestClient,
 ) -> None:
     faults = []
@@ -518,7 +517,7 @@ def contract(registries: dict[str, Path]) -> Any:
 
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
-def test_requests_made_from_the_contract_are_answered_by_the_contract(
+def test_generated_requests_get_responses_that_match_openapi(
     contract: Any, mode: schemathesis.GenerationMode
 ) -> None:
     checks = [
@@ -528,7 +527,7 @@ def test_requests_made_from_the_contract_are_answered_by_the_contract(
         response_schema_conformance,
     ]
     operations = [result.ok() for result in contract.get_all_operations()]
-    # A request without a body cannot be wrong.
+    # Negative cases need a body that can be invalid.
     for operation in (
         candidate
         for candidate in operations
@@ -571,7 +570,7 @@ def test_requests_made_from_the_contract_are_answered_by_the_contract(
         ("GET", "/v1/models"),
     ],
 )
-def test_without_a_key_of_ours_nothing_is_told(
+def test_a_request_without_a_valid_key_gets_401(
     client: TestClient, method: str, path: str, headers: dict[str, str]
 ) -> None:
     response = client.request(method, path, content=b"{", headers={**JSON_HEADERS, **headers})
@@ -589,7 +588,7 @@ def test_without_a_key_of_ours_nothing_is_told(
         {"X-API-Key": "wrong", "Authorization": f"Bearer {KEY}"},
     ],
 )
-def test_a_key_of_ours_opens_the_door_in_either_header(
+def test_a_valid_key_is_accepted_in_either_header(
     client: TestClient, headers: dict[str, str]
 ) -> None:
     assert client.get("/v1/models", headers=headers).status_code == 200
@@ -601,13 +600,13 @@ def test_probes_need_no_key(client: TestClient) -> None:
     assert "eta_http_requests_total" in client.get("/metrics").text
 
 
-def test_no_keys_and_no_demo_refuse_to_start(tmp_path: Path) -> None:
+def test_an_application_without_keys_or_demo_mode_fails_to_start(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="ETA_API_KEYS holds no keys"):
         create_app(Settings(models=tmp_path))
 
 
-def test_the_service_keeps_the_holidays_of_the_calendar_file(registries: dict[str, Path]) -> None:
-    calendar_file = HolidayCalendar("own", {("AT", None): {date(2026, 5, 21): True}})
+def test_the_model_uses_the_holidays_of_the_calendar_file(registries: dict[str, Path]) -> None:
+    calendar_file = HolidayCalendar("test", {("AT", None): {date(2026, 5, 21): True}})
     used = []
     for holidays in (PUBLIC_HOLIDAYS, calendar_file):
         app = create_app(Settings(models=registries["full"], is_demo=True, holidays=holidays))
@@ -616,7 +615,7 @@ def test_the_service_keeps_the_holidays_of_the_calendar_file(registries: dict[st
     assert used == [PUBLIC_HOLIDAYS, calendar_file]
 
 
-def test_the_demo_answers_on_loopback_only(registries: dict[str, Path]) -> None:
+def test_demo_mode_accepts_requests_on_loopback_only(registries: dict[str, Path]) -> None:
     app = create_app(Settings(models=registries["full"], is_demo=True))
     with TestClient(app, base_url="http://127.0.0.1") as near:
         assert near.get("/v1/models").status_code == 200
@@ -628,14 +627,14 @@ def test_the_demo_answers_on_loopback_only(registries: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "env", "words"),
     [
-        (["--demo", "--host", "0.0.0.0"], {}, "loopback"),  # noqa: S104  # what must be refused
+        (["--demo", "--host", "0.0.0.0"], {}, "loopback"),  # noqa: S104  # must be rejected
         (["--host", "::"], {"ETA_DEMO": "1"}, "loopback"),
         ([], {}, "ETA_API_KEYS"),
         ([], {"ETA_API_KEYS": "secret"}, "SHA-256"),
         ([], {"ETA_DEMO": "yes"}, "ETA_DEMO"),
     ],
 )
-def test_serving_without_keys_beyond_loopback_refuses_to_start(
+def test_eta_serve_fails_without_keys_beyond_loopback(
     arguments: list[str],
     env: dict[str, str],
     words: str,
@@ -654,7 +653,7 @@ def test_serving_without_keys_beyond_loopback_refuses_to_start(
     assert "secret" not in stderr
 
 
-def test_the_command_serves_and_stops_when_told(
+def test_eta_serve_starts_and_stops_on_a_signal(
     registries: dict[str, Path], tmp_path: Path
 ) -> None:
     env = {**os.environ, "ETA_MODELS": str(registries["full"]), "ETA_API_KEYS": ""}
@@ -676,7 +675,7 @@ def test_the_command_serves_and_stops_when_told(
     assert "Traceback" not in log.read_text()
 
 
-def test_the_newest_sound_version_serves_until_one_is_promoted(models: Path) -> None:
+def test_the_newest_valid_version_is_active_until_a_promotion(models: Path) -> None:
     registry = Registry(models)
     newest, middle, oldest = registry.names()
     spoil(models, newest)
@@ -699,7 +698,7 @@ def test_the_newest_sound_version_serves_until_one_is_promoted(models: Path) -> 
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_corrupted_promotion_leaves_the_old_version_serving_and_shows(models: Path) -> None:
+def test_a_corrupt_promoted_version_leaves_the_old_one_active(models: Path) -> None:
     registry = Registry(models)
     newest, middle, _ = registry.names()
     registry.promote(middle)
@@ -731,7 +730,7 @@ def test_a_corrupted_promotion_leaves_the_old_version_serving_and_shows(models: 
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_first_version_is_picked_up_without_a_restart(
+def test_a_first_version_becomes_active_without_a_restart(
     registries: dict[str, Path], tmp_path: Path
 ) -> None:
     models = tmp_path / "models"
@@ -745,7 +744,7 @@ def test_a_first_version_is_picked_up_without_a_restart(
 
 
 @pytest.mark.usefixtures("quick")
-def test_answers_during_promotions_are_each_exactly_one_versions(models: Path) -> None:
+def test_each_response_during_promotions_comes_from_one_version(models: Path) -> None:
     registry = Registry(models)
     names = registry.names()
     expected = {}
@@ -775,7 +774,7 @@ def test_answers_during_promotions_are_each_exactly_one_versions(models: Path) -
     assert set(seen) == set(names)
 
 
-def test_what_nobody_foresaw_is_a_bare_500(
+def test_an_unexpected_error_is_a_500_without_details(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails() -> Any:

@@ -1,4 +1,4 @@
-"""What a checkout gets: cut-offs, countdowns, policies, warnings, and what was shown read again."""
+"""Estimates at the checkout: cut-offs, countdowns, policies, warnings, and saved estimates."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from eta.promise import PromisePolicy
 from eta.settings import Settings
 from support.model_app import KEY, NOW, save_model
 
-# One process keeps the model and compiled loops.
+# One process shares the model and the compiled loops.
 pytestmark = pytest.mark.xdist_group("api")
 
 WITH_KEY = {"X-API-Key": KEY}
@@ -68,7 +68,7 @@ def problems(client: TestClient, **more: Any) -> list[tuple[str, str]]:
     ]
 
 
-def test_with_a_cut_off_there_is_a_countdown_and_a_day_of_shipping(client: TestClient) -> None:
+def test_a_cutoff_gives_a_countdown_and_a_shipping_day(client: TestClient) -> None:
     (on_time,) = estimate(client, estimated_pickup=PICKUP)["results"]
     assert on_time["cutoff"] == {"order_by": "2026-05-19T15:00:00+02:00", "minutes_left": 210}
     assert on_time["ship_on_date"] == "2026-05-19"
@@ -89,7 +89,7 @@ def test_with_a_cut_off_there_is_a_countdown_and_a_day_of_shipping(client: TestC
     assert (plain["cutoff"], plain["ship_on_date"]) == (None, None)
 
 
-def test_the_answer_may_be_kept_until_the_cut_off(client: TestClient) -> None:
+def test_an_estimate_may_be_cached_until_the_cutoff(client: TestClient) -> None:
     def headers(**more: Any) -> Any:
         return client.post("/v1/estimates", json={**ORDER, **more}, headers=WITH_KEY).headers
 
@@ -99,12 +99,12 @@ def test_the_answer_may_be_kept_until_the_cut_off(client: TestClient) -> None:
         headers(estimated_pickup=PICKUP, order_time=f"2026-05-19T{at}+02:00")["etag"]
         for at in ("11:30:00", "12:00:00", "16:00:00")
     )
-    # Days are counted from the order; until the cut-off all that is shown stays.
+    # Days are counted from the order; the dates stay the same until the cut-off.
     assert first == again
     assert first != later
 
 
-def test_the_clock_can_be_put_elsewhere_for_a_try(client: TestClient) -> None:
+def test_now_override_sets_the_time_of_a_trial(client: TestClient) -> None:
     body = {name: value for name, value in ORDER.items() if name != "order_time"}
     tried = client.post(
         "/v1/estimates",
@@ -117,7 +117,7 @@ def test_the_clock_can_be_put_elsewhere_for_a_try(client: TestClient) -> None:
     )
 
 
-def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient) -> None:
+def test_the_policy_sets_the_promise_and_a_draft_can_be_tried(client: TestClient) -> None:
     def promise(**more: Any) -> Any:
         return estimate(client, **more)["results"][0]["promise"]
 
@@ -193,7 +193,7 @@ def test_the_promise_is_the_policys_and_a_draft_can_be_tried(client: TestClient)
         ({"carriers": [{"delivery_days": [0]}]}, "carriers.0.delivery_days.0", "1"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name_with_the_mend(
+def test_an_invalid_field_is_named_with_a_way_to_fix_it(
     client: TestClient, more: dict[str, Any], field: str, expected: str
 ) -> None:
     ((path, message),) = problems(client, **more)
@@ -201,7 +201,7 @@ def test_what_cannot_be_is_refused_by_name_with_the_mend(
     assert expected in message
 
 
-def test_a_service_never_seen_on_the_lane_is_compared_with_a_warning(client: TestClient) -> None:
+def test_a_service_unseen_on_the_lane_gets_a_warning(client: TestClient) -> None:
     carriers = [{"carrier_code": "post"}, {"carrier_code": "unheard-of"}]
     assert [
         (warning["code"], warning["path"])
@@ -210,7 +210,7 @@ def test_a_service_never_seen_on_the_lane_is_compared_with_a_warning(client: Tes
     assert estimate(client, carriers=carriers[1:])["messages"] == []
 
 
-def test_delivery_days_of_a_carrier_are_kept(client: TestClient) -> None:
+def test_estimates_fall_on_delivery_days_of_the_carrier(client: TestClient) -> None:
     for weekday in range(1, 8):
         (result,) = estimate(
             client, carriers=[{"carrier_code": "post", "delivery_days": [weekday]}]
@@ -223,7 +223,7 @@ def test_delivery_days_of_a_carrier_are_kept(client: TestClient) -> None:
             assert result[name] is None or date.fromisoformat(result[name]).isoweekday() == weekday
 
 
-def test_what_was_shown_can_be_read_again_by_its_tenant_alone(client: TestClient) -> None:
+def test_only_its_tenant_can_read_a_saved_estimate(client: TestClient) -> None:
     saved = estimate(client, save=True, estimated_pickup=PICKUP)
     path = f"/v1/estimates/{saved['id']}"
     response = client.get(path, headers=WITH_KEY)
@@ -244,7 +244,7 @@ def test_what_was_shown_can_be_read_again_by_its_tenant_alone(client: TestClient
         assert stranger.headers["cache-control"] == "no-store"
 
 
-def test_search_engines_are_told_of_handling_and_transit(client: TestClient) -> None:
+def test_schema_org_has_handling_and_transit_times(client: TestClient) -> None:
     saved = estimate(
         client,
         save=True,
@@ -281,7 +281,7 @@ def test_search_engines_are_told_of_handling_and_transit(client: TestClient) -> 
     assert plain.keys() == {"@context", "@type", "transitTime"}
 
 
-def test_a_policy_file_in_the_environment_is_the_one_in_force(tmp_path: Path) -> None:
+def test_the_policy_file_of_the_environment_is_loaded(tmp_path: Path) -> None:
     file = tmp_path / "promise.toml"
     file.write_text('version = "2026-11"\non_time_rate = 0.95\n', encoding="utf-8")
     assert Settings.from_env({"ETA_PROMISE_POLICY": str(file)}).promise_policy == PromisePolicy(

@@ -1,4 +1,4 @@
-"""The client for shops: every operation against a service that is served, and what it does when the service does not answer as it should."""
+"""The client: every operation against a running service, and failures of the service."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from eta.client.calls import BaseClient
 from eta.settings import Settings
 from support.model_app import KEY, application, fixed
 
-# One process keeps the compiled loops.
+# One process shares the compiled loops.
 pytestmark = pytest.mark.xdist_group("api")
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="u
 
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[str, Any]]:
-    """The address of a service that is served, and its application."""
+    """The address of a running service, and its application."""
     app = application(folder / "models")
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -75,7 +75,7 @@ def first_example(requests: dict[str, Any]) -> Any:
 
 
 def operations() -> dict[str, tuple[str, str]]:
-    """The method and path of every operation of the contract."""
+    """The method and path of every operation of the OpenAPI document."""
     paths = create_app(Settings(models=Path("models"), is_demo=True)).openapi()["paths"]
     return {
         operation["operationId"]: (verb.upper(), path)
@@ -84,12 +84,12 @@ def operations() -> dict[str, tuple[str, str]]:
     }
 
 
-def test_every_operation_has_a_method_of_its_name_and_no_other() -> None:
+def test_the_client_has_exactly_one_method_per_operation() -> None:
     assert set(operations()) == {name for name in vars(Client) if not name.startswith("_")}
     assert not set(operations()) & set(vars(BaseClient))
 
 
-def test_every_method_asks_its_route(eta: Client) -> None:
+def test_every_method_calls_its_route(eta: Client) -> None:
     assert eta.livez() == {"status": "alive"}
     assert eta.readyz()["model_version"] == fixed(400).version
     assert eta.list_models()["active"] == fixed(400).version
@@ -141,14 +141,14 @@ def test_every_method_asks_its_route(eta: Client) -> None:
     }
 
 
-def test_a_connection_is_kept(eta: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_connection_is_reused(eta: Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "urllib3"):
         for _ in range(3):
             eta.livez()
     assert sum("Starting new HTTP connection" in message for message in caplog.messages) == 1
 
 
-def test_a_refusal_names_the_field_and_the_mend(eta: Client) -> None:
+def test_a_problem_names_the_invalid_field(eta: Client) -> None:
     wrong = cast(
         "Any", {"origin_address": {"country": "at"}, "destination_address": {"country": "AT"}}
     )
@@ -161,11 +161,11 @@ def test_a_refusal_names_the_field_and_the_mend(eta: Client) -> None:
     assert [error["loc"] for error in caught.value.problem["errors"]] == [
         ["body", "origin_address", "country"]
     ]
-    copied = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own
+    copied = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # pickled here
     assert (copied.status, copied.problem) == (422, caught.value.problem)
 
 
-def test_the_same_idempotency_key_gets_the_same_answer(eta: Client) -> None:
+def test_the_same_idempotency_key_gets_the_same_response(eta: Client) -> None:
     nameless = {
         name: value
         for name, value in first_example(openapi.SHIPMENT_REQUESTS).items()
@@ -182,8 +182,7 @@ def test_the_same_idempotency_key_gets_the_same_answer(eta: Client) -> None:
     )
 
 
-# What a service that fails says: a status with headers and a body; nothing at all is a connection
-# that breaks.
+# A response of the fake service: status, headers and body; None is a broken connection.
 Answer = tuple[int, dict[str, str], bytes] | None
 JSON = {"Content-Type": "application/json"}
 ALIVE: Answer = (200, JSON, b'{"status": "alive"}')
@@ -191,7 +190,7 @@ REGISTERED: Answer = (201, JSON, b'{"object": "shipment", "id": "shp_1", "is_new
 
 
 class FakeService:
-    """A service that gives the answers it is told to, the last one again and again."""
+    """A service that sends scripted responses, and then repeats the last one."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
@@ -235,14 +234,14 @@ def fake_service() -> Iterator[FakeService]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited, in no time."""
+    """The seconds of each wait, without waiting."""
     waited: list[float] = []
     monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=waited.append, time=time.time))
     return waited
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_it_comes_back_when_it_is_told_to(
+def test_a_retry_waits_as_long_as_retry_after_says(
     status: int, fake_service: FakeService, waits: list[float]
 ) -> None:
     fake_service.answers = [
@@ -255,7 +254,7 @@ def test_it_comes_back_when_it_is_told_to(
     assert waits == [7, 30]
 
 
-def test_without_a_time_the_waits_grow(fake_service: FakeService, waits: list[float]) -> None:
+def test_waits_grow_without_retry_after(fake_service: FakeService, waits: list[float]) -> None:
     fake_service.answers = [(503, {}, b"")]
     with Client(fake_service.url, retries=4) as eta, pytest.raises(ProblemError, match="503"):
         eta.livez()
@@ -263,14 +262,16 @@ def test_without_a_time_the_waits_grow(fake_service: FakeService, waits: list[fl
     assert [0.4, 0.8, 1.6] <= waits == sorted(waits) <= [0.6, 1.0, 1.8]
 
 
-def test_a_status_that_is_an_answer_is_one(fake_service: FakeService, waits: list[float]) -> None:
+def test_a_documented_503_is_returned_without_a_retry(
+    fake_service: FakeService, waits: list[float]
+) -> None:
     fake_service.answers = [(503, {**JSON, "Retry-After": "5"}, b'{"status": "unavailable"}')]
     with Client(fake_service.url) as eta:
         assert eta.readyz()["status"] == "unavailable"
     assert (len(fake_service.seen), waits) == (1, [])
 
 
-def test_an_id_is_one_part_of_the_path(fake_service: FakeService) -> None:
+def test_an_id_is_one_segment_of_the_path(fake_service: FakeService) -> None:
     fake_service.answers = [(200, JSON, b'{"deleted": 0}')]
     with Client(fake_service.url) as eta:
         eta.delete_shipment("../shp_1?x=1#ü")
@@ -279,9 +280,7 @@ def test_an_id_is_one_part_of_the_path(fake_service: FakeService) -> None:
     ]
 
 
-def test_a_question_that_was_refused_for_now_is_asked_again(
-    fake_service: FakeService, waits: list[float]
-) -> None:
+def test_an_estimate_is_retried_after_503(fake_service: FakeService, waits: list[float]) -> None:
     fake_service.answers = [(503, {"Retry-After": "1"}, b""), (200, JSON, b'{"results": []}')]
     with Client(fake_service.url) as eta:
         assert eta.create_estimate(first_example(openapi.ESTIMATE_REQUESTS))["results"] == []
@@ -305,7 +304,7 @@ CALLS: dict[str, tuple[Callable[[Client], object], Answer]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_is_told_is_told_again_under_one_key(
+def test_all_tries_of_a_write_share_one_idempotency_key(
     name: str, fake_service: FakeService, waits: list[float]
 ) -> None:
     call, answer = CALLS[name]
@@ -322,7 +321,7 @@ def test_what_is_told_is_told_again_under_one_key(
     [None, (200, {**JSON, "Content-Length": "500"}, b'{"results": [')],
     ids=["before", "midway"],
 )
-def test_what_may_have_been_done_is_not_done_twice(
+def test_a_broken_connection_is_not_retried_without_a_key(
     broken: Answer, fake_service: FakeService
 ) -> None:
     fake_service.answers = [broken]
@@ -337,7 +336,7 @@ def test_what_may_have_been_done_is_not_done_twice(
             assert len(fake_service.seen) == 1
 
 
-def test_a_service_that_says_nothing_is_given_up_in_time() -> None:
+def test_a_silent_service_times_out() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05, retries=1) as eta,
@@ -348,7 +347,7 @@ def test_a_service_that_says_nothing_is_given_up_in_time() -> None:
         assert time.monotonic() - began < 5.0
 
 
-def test_where_nobody_listens_it_says_so(waits: list[float]) -> None:
+def test_a_refused_connection_is_unreachable(waits: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with Client(f"http://127.0.0.1:{port}") as eta, pytest.raises(Unreachable, match="GET /livez"):
@@ -356,7 +355,7 @@ def test_where_nobody_listens_it_says_so(waits: list[float]) -> None:
     assert len(waits) == 2
 
 
-def test_what_lies_between_may_refuse_in_its_own_words(fake_service: FakeService) -> None:
+def test_errors_of_a_proxy_become_problems(fake_service: FakeService) -> None:
     with Client(f"{fake_service.url}/behind/a/proxy/") as eta:
         for status, headers, body, title in (
             (502, {"Content-Type": "text/html"}, b"<h1>no</h1>", "Bad Gateway"),
@@ -382,13 +381,13 @@ def test_what_lies_between_may_refuse_in_its_own_words(fake_service: FakeService
     assert {path for _, path, _ in fake_service.seen} == {"/behind/a/proxy/livez"}
 
 
-def test_the_key_is_sent_and_shown_nowhere(
+def test_the_key_is_sent_and_never_shown(
     fake_service: FakeService,
     waits: list[float],
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    secret = "eta_0123456789abcdef"  # noqa: S105  # nobody's
+    secret = "eta_0123456789abcdef"  # noqa: S105  # a fake key
     fake_service.answers = [(429, {}, b""), None, (503, {}, b"")]
     with caplog.at_level(logging.DEBUG), Client(fake_service.url, secret) as eta:
         with pytest.raises(ProblemError) as problem:
@@ -411,7 +410,7 @@ def test_the_key_is_sent_and_shown_nowhere(
 
 
 @pytest.mark.parametrize("key", ["secret\n", " secret", "secret\r\nX-Other: 1", "sécret", ""])
-def test_a_key_that_can_be_none_is_refused_unseen(key: str) -> None:
+def test_an_impossible_key_is_rejected_without_showing_it(key: str) -> None:
     with pytest.raises(ValueError, match="the key has") as caught:
         Client("http://127.0.0.1", key)
     assert "cret" not in str(caught.value)
@@ -424,7 +423,7 @@ def test_the_example_runs_as_written(
     state = service[1].state
     demo = replace(state.resources, auth=ApiKeyAuth({}, is_demo=True))
     monkeypatch.setattr(state, "resources", demo)
-    exec(example.replace("http://127.0.0.1:8000", service[0]), {})  # noqa: S102  # our own, as a reader would run it
+    exec(example.replace("http://127.0.0.1:8000", service[0]), {})  # noqa: S102  # our documentation, run as written
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"post 20\d\d-\d\d-\d\d 20\d\d-\d\d-\d\d", first)
     assert second == "404 shipment not found"

@@ -1,4 +1,4 @@
-"""The HTTP door where no model serves: the lane medians answer, later rather than earlier, and say so."""
+"""The HTTP API without an active model: the fallback answers, marked as degraded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from eta.service.scoring.assessment import Assessment, AssessmentCode, Assessmen
 from eta.service.scoring.score_shipments import score_shipments
 from support.model_app import KEY, NOW, application, save_medians, save_model
 
-# One process keeps the models and compiled loops.
+# One process shares the models and the compiled loops.
 pytestmark = pytest.mark.xdist_group("api")
 
 WITH_KEY = {"X-API-Key": KEY}
@@ -42,7 +42,7 @@ SCORED_AT = "2026-05-20T08:00:00Z"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with a version and the lane medians; not to be changed."""
+    """A registry with a version and the fallback; not to be changed."""
     folder = tmp_path_factory.mktemp("sound") / "models"
     save_model(folder)
     save_medians(folder)
@@ -51,13 +51,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def models(sound: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
+    """A copy of the registry, to be changed."""
     return shutil.copytree(sound, tmp_path / "models")
 
 
 @pytest.fixture
 def medians_alone(models: Path) -> Path:
-    """A registry without a version, but with the lane medians."""
+    """A registry with the fallback and no version."""
     for name in Registry(models).names():
         shutil.rmtree(models / name)
     return models
@@ -65,7 +65,7 @@ def medians_alone(models: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registry is looked at much more often than in service."""
+    """Polls the registry much more often than in production."""
     monkeypatch.setattr(serving, "POLL_SECONDS", 0.01)
 
 
@@ -76,7 +76,7 @@ def client(medians_alone: Path) -> Iterator[TestClient]:
 
 
 def score(client: TestClient, *shipments: dict[str, Any]) -> list[dict[str, Any]]:
-    """The results, which keep the contract."""
+    """The results, validated against the response model."""
     body = {
         "as_of": SCORED_AT,
         "shipments": [{"order_time": ORDERED, **shipment} for shipment in shipments],
@@ -93,7 +93,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         if is_so():
             return
         threading.Event().wait(0.02)
-    raise AssertionError("it never came so")
+    raise AssertionError("the condition never became true")
 
 
 def spoil(path: Path) -> None:
@@ -103,7 +103,7 @@ def spoil(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_without_a_version_the_medians_answer_and_say_so(client: TestClient) -> None:
+def test_without_a_version_the_fallback_answers_as_degraded(client: TestClient) -> None:
     (result,) = score(client, NEAR)
     assert (result["degraded"], result["confidence_code"], result["model_version"]) == (
         True,
@@ -133,12 +133,12 @@ def test_without_a_version_the_medians_answer_and_say_so(client: TestClient) -> 
     )
 
 
-def test_a_score_says_degraded_as_a_whole(client: TestClient) -> None:
+def test_a_score_response_is_marked_degraded(client: TestClient) -> None:
     answer = client.post("/v1/score", json={"shipments": []}, headers=WITH_KEY).json()
     assert (answer["degraded"], answer["model_version"]) == (True, None)
 
 
-def test_a_parcel_in_flight_is_shown_no_day_that_has_passed(client: TestClient) -> None:
+def test_a_parcel_in_transit_never_gets_a_past_date(client: TestClient) -> None:
     for days in (0, 2, 4, 8):
         (result,) = score(client, {**NEAR, "order_time": (NOW - timedelta(days=days)).isoformat()})
         assert (
@@ -175,7 +175,7 @@ def test_a_parcel_in_flight_is_shown_no_day_that_has_passed(client: TestClient) 
         ),
     ],
 )
-def test_lanes_of_which_little_is_known_climb_the_rungs_or_have_no_dates(
+def test_rare_lanes_use_a_wider_support_level_or_have_no_dates(
     client: TestClient, lane: dict[str, Any], level: str
 ) -> None:
     (result,) = score(client, {**NEAR, **lane})
@@ -190,7 +190,7 @@ def test_lanes_of_which_little_is_known_climb_the_rungs_or_have_no_dates(
     assert level in (*FALLBACK_LEVELS, "none")
 
 
-def test_medians_flag_nothing_but_a_promise_that_has_passed(client: TestClient) -> None:
+def test_the_fallback_flags_only_promises_that_have_passed(client: TestClient) -> None:
     lost = {**NEAR, "order_time": "2026-05-10T08:00:00Z"}
     coming, passed, silent = score(
         client,
@@ -198,7 +198,7 @@ def test_medians_flag_nothing_but_a_promise_that_has_passed(client: TestClient) 
         {**lost, "order_promised_delivery_date": "2026-05-13"},
         lost,
     )
-    # It will almost certainly be late, and no flag says so.
+    # It will almost certainly be late, but the fallback raises no flag for it.
     assert coming["promise"]["on_time_probability"] < 0.1
     assert (coming["delay"]["state"], coming["delay"]["probability"]) == ("on_track", None)
     assert (passed["delay"]["state"], passed["delay"]["probability"]) == ("overdue", 1.0)
@@ -206,9 +206,7 @@ def test_medians_flag_nothing_but_a_promise_that_has_passed(client: TestClient) 
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_version_that_breaks_leaves_the_medians_and_one_that_comes_takes_over(
-    models: Path, sound: Path
-) -> None:
+def test_the_fallback_replaces_a_broken_version_until_a_new_one(models: Path, sound: Path) -> None:
     (name,) = Registry(models).names()
     spoil(models / name / "arrays.npz")
     with TestClient(application(models)) as client:
@@ -227,7 +225,7 @@ def test_a_version_that_breaks_leaves_the_medians_and_one_that_comes_takes_over(
 
 
 @pytest.mark.usefixtures("quick")
-def test_other_medians_are_taken_up_and_broken_ones_are_not(medians_alone: Path) -> None:
+def test_a_new_fallback_is_loaded_and_a_broken_one_is_not(medians_alone: Path) -> None:
     with TestClient(application(medians_alone)) as client:
         (before,) = score(client, NEAR)
         fewer = save_medians(medians_alone, count=300)
@@ -248,7 +246,7 @@ def test_other_medians_are_taken_up_and_broken_ones_are_not(medians_alone: Path)
         assert len(client.get("/readyz").json()["details"]) == 1
 
 
-def test_broken_medians_are_told_while_a_version_serves(models: Path) -> None:
+def test_a_broken_fallback_is_reported_while_a_version_is_active(models: Path) -> None:
     spoil(models / FALLBACK_FILE)
     with TestClient(application(models)) as client:
         readiness = client.get("/readyz").json()
@@ -258,7 +256,7 @@ def test_broken_medians_are_told_while_a_version_serves(models: Path) -> None:
         assert score(client, NEAR)[0]["degraded"] is False
 
 
-def test_a_shipment_that_is_followed_has_dates_without_a_model(client: TestClient) -> None:
+def test_a_tracked_shipment_has_dates_without_a_model(client: TestClient) -> None:
     registered = client.post(
         "/v1/shipments", json={"external_id": "A1", "order_time": ORDERED, **NEAR}, headers=WITH_KEY
     )
@@ -270,7 +268,7 @@ def test_a_shipment_that_is_followed_has_dates_without_a_model(client: TestClien
 
 
 def just_ordered(current: ActiveModel) -> Assessment:
-    """What is said of an order the moment it is placed."""
+    """The assessment of an order at the moment it is placed."""
     origin, destination = Place(country="AT", region="9"), Place(country="AT", region="1")
     shipment = Shipment(
         shipment_id="s",
@@ -291,7 +289,7 @@ def just_ordered(current: ActiveModel) -> Assessment:
     return answer
 
 
-def test_the_medians_stand_in_for_a_model_that_serves(sound: Path) -> None:
+def test_the_fallback_replaces_an_active_model(sound: Path) -> None:
     watched = ActiveModelLoader(sound, smoke_test)
     watched.refresh()
     current = watched.current
@@ -306,11 +304,11 @@ def test_the_medians_stand_in_for_a_model_that_serves(sound: Path) -> None:
     assert (model.code, medians.code) == (AssessmentCode.OK, AssessmentCode.NO_MODEL)
     assert model.estimated_on is not None
     assert medians.estimated_on is not None
-    # Half a day and a tenth later than half of the parcels.
+    # The fallback adds half a day and a tenth to the median.
     assert timedelta(0) <= medians.estimated_on - model.estimated_on <= timedelta(days=2)
 
 
-def test_of_a_registry_without_anything_nothing_is_said(tmp_path: Path) -> None:
+def test_an_empty_registry_gives_no_dates(tmp_path: Path) -> None:
     watched = ActiveModelLoader(tmp_path / "models", smoke_test)
     watched.refresh()
     assert (watched.current.predictor, watched.current.fallback) == (None, None)
@@ -324,7 +322,7 @@ def test_of_a_registry_without_anything_nothing_is_said(tmp_path: Path) -> None:
 
 
 def estimate(client: TestClient, **lane: Any) -> dict[str, Any]:
-    """An answer, which keeps the contract."""
+    """A response, validated against the response model."""
     carrier = {"carrier_code": lane.pop("carrier_code", NEAR["carrier_code"])}
     body = {
         "order_time": ORDERED,
@@ -339,7 +337,7 @@ def estimate(client: TestClient, **lane: Any) -> dict[str, Any]:
     return answer
 
 
-def test_an_estimate_without_a_version_says_what_the_score_of_such_an_order_says(
+def test_a_fallback_estimate_agrees_with_the_score_of_a_new_order(
     client: TestClient,
 ) -> None:
     answer = estimate(client)
@@ -348,7 +346,7 @@ def test_an_estimate_without_a_version_says_what_the_score_of_such_an_order_says
     (scored,) = client.post("/v1/score", json=body, headers=WITH_KEY).json()["results"]
     (result,) = answer["results"]
     differing = {name for name in result if result[name] != scored.get(name)}
-    # Its law lies between those of the times of day before and after the order.
+    # The estimate interpolates between the times of day before and after the order.
     assert differing <= {
         "desired_delivery_probability",
         "cutoff",
@@ -360,7 +358,7 @@ def test_an_estimate_without_a_version_says_what_the_score_of_such_an_order_says
     assert result["estimated_delivery_date"]
 
 
-def test_a_model_over_its_time_budget_is_answered_for_by_the_medians(
+def test_the_fallback_answers_if_the_model_takes_too_long(
     sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()

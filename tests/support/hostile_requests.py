@@ -1,4 +1,4 @@
-"""Requests that nobody should send: known poisons in known places, and seeded random damage to good ones."""
+"""Hostile requests: poisonous values in every place of valid bodies, and random damage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GOOD: list[tuple[str, Any]] = [
 ]
 JSON_HEADERS = {"content-type": "application/json"}
 
-#: JSON texts, most of them no value that any field wants.
+#: JSON texts; hardly any field accepts them.
 POISONS = [
     *(
         "NaN",
@@ -123,7 +123,7 @@ POISONS = [
     "[" + ",".join(["{}"] * 60) + "]",
 ]
 
-#: Bodies that are wrong as a whole.
+#: Bodies that are invalid as a whole.
 BODIES = [
     *(
         b"",
@@ -195,7 +195,7 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
 
 
 def poisoned(body: Any, path: tuple[str | int, ...], poison: str) -> bytes:
-    """A good body with a poison in one place, as JSON text."""
+    """A valid body with a poison in one place, as JSON text."""
     mark = "@@poison@@"
     if not path:
         return poison.encode()
@@ -208,7 +208,7 @@ def poisoned(body: Any, path: tuple[str | int, ...], poison: str) -> bytes:
 
 
 def damaged(chance: random.Random, content: bytes) -> bytes:
-    """Some bytes cut out, doubled or changed."""
+    """The content with some bytes removed, doubled or changed."""
     start = chance.randrange(len(content) + 1)
     end = min(len(content), start + chance.randrange(1, 40))
     middle = chance.choice(
@@ -227,8 +227,8 @@ def damaged(chance: random.Random, content: bytes) -> bytes:
 
 
 def requests(seed: int, count: int) -> Iterator[HostileRequest]:
-    """``count`` requests of a seed."""
-    chance = random.Random(seed)  # a seed is the point
+    """``count`` random requests."""
+    chance = random.Random(seed)
     for _ in range(count):
         path, body = chance.choice(GOOD)
         content = poisoned(body, chance.choice(list(places(body))), chance.choice(POISONS))
@@ -268,13 +268,15 @@ def requests(seed: int, count: int) -> Iterator[HostileRequest]:
 
 
 def faults_of(status: int, content_type: str, content: bytes) -> list[str]:
-    """What an answer does wrong: a server error, a refusal that is no problem, a 422 that names no field, a body that is no JSON."""
+    """What is wrong with a response.
+
+    It is a server error, an error without a problem, a 422 that names no field or no fix, or a body
+    that is not JSON.
+    """
     if status >= 500:
         return [f"{status}"]
     if status < 400:
-        return (
-            _faults_of_an_answer(content) if content_type == "application/json" and content else []
-        )
+        return _faults_of_success(content) if content_type == "application/json" and content else []
     if content_type != "application/problem+json":
         return [f"{status} is {content_type}"]
     if not content:  # HEAD
@@ -284,7 +286,7 @@ def faults_of(status: int, content_type: str, content: bytes) -> list[str]:
         []
         if problem["status"] == status
         and set(problem) == {"type", "title", "status", "detail", "instance", "errors"}
-        else ["no problem"]
+        else ["not a problem"]
     )
     if status == 422 and not (
         problem["errors"]
@@ -293,11 +295,11 @@ def faults_of(status: int, content_type: str, content: bytes) -> list[str]:
             for error in problem["errors"]
         )
     ):
-        wrong.append("a 422 names no field or no mend")
+        wrong.append("a 422 names no field or no fix")
     return wrong if content.isascii() else [*wrong, "echoes what is not ASCII"]
 
 
-def _faults_of_an_answer(content: bytes) -> list[str]:
+def _faults_of_success(content: bytes) -> list[str]:
     constants: list[str] = []
     json.loads(content, parse_constant=constants.append)
-    return [f"{constant} is no number" for constant in constants]
+    return [f"{constant} is not a number" for constant in constants]

@@ -1,4 +1,4 @@
-"""Small models in a registry, and the application over them, for tests and proofs of the HTTP door."""
+"""Small models in a registry and an application with them, for tests of the HTTP API."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from eta.settings import Settings
 from eta.stage_durations import DurationQuantiles, StageDurations
 from support.journeys import START, parcels
 
-#: Between any two of these the fixed law has seen parcels.
+#: The fixed model has support between any two of these.
 COUNTRIES = ("AT", "BR", "DE", "US")
 KEY = "a key for tests"
-#: What the clock of the door says.
+#: The time of the application's clock.
 NOW = datetime(2026, 5, 20, 8, tzinfo=UTC)
 DAYS = 70
 
 
 def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
-    """A model of ``count`` made-up parcels, learned ``days`` after their start; the name of its version."""
+    """Saves a model of ``count`` simulated parcels, ``days`` after their start; its version."""
     as_of = START + timedelta(days=days)
     instant = to_instant(as_of)
     timelines, training_examples = training_data(count, days)
@@ -70,7 +70,7 @@ def save_model(folder: Path, *, count: int = 600, days: int = DAYS) -> str:
 
 
 def training_data(count: int, days: int) -> tuple[Timelines, Examples]:
-    """Made-up parcels, and what is learned from them ``days`` after their start."""
+    """Simulated parcels, and the training examples ``days`` after their start."""
     timelines = Timelines.from_frames(*parcels(count, days=90, known_through_days=days))
     instant = to_instant(START + timedelta(days=days))
     return timelines, examples(
@@ -79,14 +79,14 @@ def training_data(count: int, days: int) -> tuple[Timelines, Examples]:
 
 
 def save_medians(folder: Path, *, count: int = 600, days: int = DAYS) -> LaneQuantiles:
-    """The lane medians of as many parcels, beside the versions."""
+    """Saves the fallback of ``count`` simulated parcels, beside the versions."""
     medians = LaneQuantiles.fit(training_data(count, days)[1])
     save_fallback(Registry(folder), medians)
     return medians
 
 
 class FixedModel:
-    """The same law for everybody: half arrive within four days of being asked about, 95 % within sixteen."""
+    """One distribution for all: half arrive within four days of ``as_of``, 95 % within 16."""
 
     def predict_curves(self, features: Features) -> Curves:
         return Curves.from_grid(
@@ -96,7 +96,10 @@ class FixedModel:
 
 
 def fixed(parcels_seen: int) -> ActiveModel:
-    """What serves where the numbers must not change with the forecast: a law, what is usual, and parcels behind it."""
+    """An active model whose figures do not change with the forecast.
+
+    Every lane has the same distribution, typical durations, and ``parcels_seen`` parcels.
+    """
     typical = DurationQuantiles(30.0, 150.0)
     support = Support(
         {support_level: {} for support_level in SUPPORT_LEVELS[:-1]}
@@ -120,6 +123,6 @@ def fixed(parcels_seen: int) -> ActiveModel:
 
 
 def application(folder: Path) -> FastAPI:
-    """The application over a registry, with one key and a clock that stands still."""
+    """The application with a registry, one key and a clock that stands still."""
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     return create_app(Settings(models=folder, api_keys={digest: Principal()}), clock=lambda: NOW)

@@ -1,4 +1,4 @@
-"""Answers that take too long: another one is given, and nobody waits behind them."""
+"""Timed jobs: the fallback replaces a job that takes too long, and nobody waits for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eta.api.executors import BatchExecutor
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """Lets slow work end; at the end of the test it does in any case."""
+    """Releases slow work; the end of the test releases it in any case."""
     event = threading.Event()
     yield event
     event.set()
@@ -22,9 +22,9 @@ def released() -> Iterator[threading.Event]:
 def within(
     seconds: float, work: Callable[[], str], released: threading.Event
 ) -> tuple[str, str, str]:
-    """What two callers get one after the other, the second as soon as the first is told, and a third once the thread is idle."""
+    """The results of two callers in turn, and of a third one once the thread is idle."""
 
-    async def ask() -> tuple[str, str, str]:
+    async def call_in_turn() -> tuple[str, str, str]:
         workers = BatchExecutor()
         try:
             first = await workers.run_with_timeout(seconds, work, lambda: "medians")
@@ -39,14 +39,14 @@ def within(
             released.set()
             workers.close()
 
-    return asyncio.run(asyncio.wait_for(ask(), 20.0))
+    return asyncio.run(asyncio.wait_for(call_in_turn(), 20.0))
 
 
-def test_an_answer_in_time_is_the_models(released: threading.Event) -> None:
+def test_a_result_in_time_is_the_models(released: threading.Event) -> None:
     assert within(5.0, lambda: "model", released) == ("model", "model", "model")
 
 
-def test_over_the_budget_the_other_answers_and_who_comes_next_does_not_wait(
+def test_the_fallback_answers_after_the_timeout_and_nobody_waits(
     released: threading.Event,
 ) -> None:
     def slow() -> str:
@@ -56,7 +56,7 @@ def test_over_the_budget_the_other_answers_and_who_comes_next_does_not_wait(
     assert within(0.05, slow, released) == ("medians", "medians", "model")
 
 
-def test_a_wait_for_those_before_does_not_count() -> None:
+def test_time_in_the_queue_does_not_count() -> None:
     async def crowd() -> list[str]:
         workers = BatchExecutor()
 
@@ -70,11 +70,11 @@ def test_a_wait_for_those_before_does_not_count() -> None:
         workers.close()
         return list(answers)
 
-    # All of them together take longer than each may.
+    # Together they take longer than the timeout of one.
     assert asyncio.run(crowd()) == ["model"] * 30
 
 
-def test_a_fault_is_no_delay(released: threading.Event) -> None:
+def test_an_error_is_raised_and_not_taken_for_a_timeout(released: threading.Event) -> None:
     def fails() -> str:
         raise TimeoutError("the model's own")
 
@@ -82,7 +82,7 @@ def test_a_fault_is_no_delay(released: threading.Event) -> None:
         within(5.0, fails, released)
 
 
-def test_a_caller_that_goes_away_holds_nobody_up(
+def test_a_cancelled_caller_blocks_nobody(
     released: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def leave() -> str:
@@ -90,7 +90,7 @@ def test_a_caller_that_goes_away_holds_nobody_up(
 
         def fails_late() -> str:
             released.wait(15.0)
-            raise RuntimeError("nobody is there to hear it")
+            raise RuntimeError("no caller is left")
 
         task = asyncio.create_task(workers.run_with_timeout(10.0, fails_late, lambda: "medians"))
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The one JSON loader and the constrained types, value by value."""
+"""Strict JSON, the constrained types of fields, and the reading of bodies."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def errors_of(content: bytes | str) -> list[tuple[list[str | int], str]]:
 
 
 @given(_json, st.booleans())
-def test_sound_json_is_loaded_as_the_standard_library_loads_it(
-    value: Any, ascii_only: bool
-) -> None:
+def test_valid_json_is_loaded_as_by_the_standard_library(value: Any, ascii_only: bool) -> None:
     assert load(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
@@ -86,13 +84,13 @@ def test_sound_json_is_loaded_as_the_standard_library_loads_it(
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_what_readers_of_json_disagree_on_is_refused_by_name(
+def test_ambiguous_json_is_rejected_with_its_path(
     content: bytes | str, loc: list[str | int], type_: str
 ) -> None:
     assert errors_of(content) == [(loc, type_)]
 
 
-def test_every_fault_is_told_at_once_but_not_thousands() -> None:
+def test_all_errors_are_listed_up_to_a_limit() -> None:
     assert [loc[1] for loc, _ in errors_of(r'{"a": NaN, "b": 1e400, "c": "\u0000"}')] == [
         "a",
         "b",
@@ -110,7 +108,7 @@ def test_every_fault_is_told_at_once_but_not_thousands() -> None:
         '{"a": 9007199254740991, "b": 1e-400}',
     ],
 )
-def test_brackets_in_texts_and_pairs_of_surrogates_are_sound(content: str) -> None:
+def test_brackets_in_texts_and_surrogate_pairs_are_valid(content: str) -> None:
     assert load(content.encode()) == json.loads(content)
 
 
@@ -126,7 +124,7 @@ def test_brackets_in_texts_and_pairs_of_surrogates_are_sound(content: str) -> No
         ("2024-02-29T00:00:00Z", datetime(2024, 2, 29, tzinfo=UTC)),
     ],
 )
-def test_a_moment_is_kept_in_utc(text: str, moment: datetime) -> None:
+def test_a_time_is_converted_to_utc(text: str, moment: datetime) -> None:
     read = TypeAdapter(UtcDatetime).validate_python(text)
     assert read == moment
     assert read.tzinfo is UTC
@@ -155,7 +153,7 @@ def test_a_moment_is_kept_in_utc(text: str, moment: datetime) -> None:
         (None, "datetime_format"),
     ],
 )
-def test_a_time_that_is_none_is_refused(value: object, type_: str) -> None:
+def test_an_invalid_time_is_rejected(value: object, type_: str) -> None:
     assert error_of(UtcDatetime, value) == type_
 
 
@@ -163,7 +161,7 @@ def test_a_time_that_is_none_is_refused(value: object, type_: str) -> None:
     st.text(max_size=30)
     | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", fullmatch=True)
 )
-def test_any_text_is_a_moment_within_range_or_is_refused(text: str) -> None:
+def test_any_text_is_a_time_within_range_or_rejected(text: str) -> None:
     try:
         moment = TypeAdapter(UtcDatetime).validate_python(text)
     except ValidationError:
@@ -194,7 +192,7 @@ def test_any_text_is_a_moment_within_range_or_is_refused(text: str) -> None:
         (EventCodeIn, ["accepted"], "event_code"),
     ],
 )
-def test_values_that_no_field_wants_are_refused(kind: Any, value: object, type_: str) -> None:
+def test_an_invalid_value_is_rejected(kind: Any, value: object, type_: str) -> None:
     assert error_of(kind, value) == type_
 
 
@@ -205,7 +203,7 @@ def error_of(kind: Any, value: object) -> str:
     return str(error["type"])
 
 
-def test_good_values_pass() -> None:
+def test_valid_values_are_accepted() -> None:
     assert TypeAdapter(LocalDate).validate_python("2024-02-29") == date(2024, 2, 29)
     assert TypeAdapter(Code).validate_python("DHL Express") == "DHL Express"
     assert TypeAdapter(Number).validate_python(3) == 3.0
@@ -215,7 +213,7 @@ def test_good_values_pass() -> None:
     ("value", "unit", "kg"),
     [(500, "g", 0.5), (2, "kg", 2.0), (1, "lb", 0.45359237), (16, "oz", 0.45359237)],
 )
-def test_weights_are_kilograms_whatever_their_unit(value: float, unit: Any, kg: float) -> None:
+def test_weights_of_any_unit_are_converted_to_kilograms(value: float, unit: Any, kg: float) -> None:
     assert Weight(value=value, unit=unit).kg == pytest.approx(kg, rel=1e-12)
 
 
@@ -226,19 +224,19 @@ def test_weights_are_kilograms_whatever_their_unit(value: float, unit: Any, kg: 
         ("127.9.9.9", True),
         ("::1", True),
         ("localhost", True),
-        ("0.0.0.0", False),  # noqa: S104  # what must be refused
+        ("0.0.0.0", False),  # noqa: S104  # must be rejected
         ("::", False),
         ("10.0.0.1", False),
         ("example.org", False),
         ("", False),
     ],
 )
-def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
+def test_only_this_machine_is_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
 class Response:
-    """What an application sent, and how much of the body it asked for."""
+    """The response of an application, and how many chunks of the body it received."""
 
     def __init__(self) -> None:
         self.status, self.headers, self.body, self.chunks_requested = 0, {}, b"", 0  # type: ignore[var-annotated]
@@ -247,7 +245,7 @@ class Response:
 def call(
     app: FastAPI, chunks: list[bytes], *, breaks_off: bool = False, **headers: str
 ) -> Response:
-    """Sends a body in pieces, as a client without a Content-Length does."""
+    """Sends a body in chunks, as a client without a Content-Length does."""
     response = Response()
 
     async def receive() -> MutableMapping[str, Any]:
@@ -315,18 +313,18 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(app: FastAPI) -> None:
     chunk = b" " * 2**18
     response = call(app, [chunk] * 1000)
     assert is_problem(response, 413)
-    # Who is still sending may finish, within bounds, so that the answer is read.
+    # A caller that is still sending may finish, within bounds, so that it reads the response.
     assert response.chunks_requested == (MAX_BODY_BYTES + MAX_DRAIN_BYTES) // len(chunk) + 1
 
 
-def test_a_declared_length_beyond_the_limit_is_refused_and_forgotten(app: FastAPI) -> None:
+def test_a_declared_length_beyond_the_limit_is_rejected(app: FastAPI) -> None:
     response = call(app, [b"{}"], content_length=str(MAX_BODY_BYTES + 1))
     assert is_problem(response, 413)
     assert response.chunks_requested == 1
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "br", "identity, gzip", "GZIP"])
-def test_a_compressed_body_is_refused_unread(app: FastAPI, coding: str) -> None:
+def test_a_compressed_body_is_rejected_unread(app: FastAPI, coding: str) -> None:
     response = call(app, [gzip.compress(b" " * 2**24)], content_encoding=coding)
     assert is_problem(response, 415)
     assert response.headers["accept-encoding"] == "identity"
@@ -343,7 +341,7 @@ def test_a_compressed_body_is_refused_unread(app: FastAPI, coding: str) -> None:
         "application/problem+json",
     ],
 )
-def test_only_json_in_utf8_is_read(app: FastAPI, kind: str) -> None:
+def test_only_json_in_utf8_is_accepted(app: FastAPI, kind: str) -> None:
     response = call(app, [b"{}"], content_type=kind)
     assert is_problem(response, 415)
     assert response.chunks_requested == 0
@@ -358,15 +356,15 @@ def test_only_json_in_utf8_is_read(app: FastAPI, kind: str) -> None:
         "application/json;charset=utf-8",
     ],
 )
-def test_json_is_read_however_its_type_is_spelt(app: FastAPI, kind: str) -> None:
+def test_every_spelling_of_the_json_media_type_is_accepted(app: FastAPI, kind: str) -> None:
     assert is_problem(call(app, [b"{}"], content_type=kind, content_encoding="identity"), 422)
 
 
-def test_a_body_that_breaks_off_is_refused(app: FastAPI) -> None:
+def test_a_truncated_body_is_rejected(app: FastAPI) -> None:
     assert is_problem(call(app, [b"{"], breaks_off=True), 400)
 
 
-def test_a_wrong_key_is_refused_before_the_body_is_read(app: FastAPI) -> None:
+def test_a_wrong_key_is_rejected_before_the_body_is_read(app: FastAPI) -> None:
     response = call(app, [b"{}"], x_api_key="another key")
     assert is_problem(response, 401)
     assert response.chunks_requested == 0
