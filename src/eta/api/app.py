@@ -120,9 +120,27 @@ async def _lifespan(
     metrics: Metrics,
     model_loader: ActiveModelLoader,
 ) -> AsyncIterator[None]:
-    """Opens the resources and reads the registry once before the first request; closes them."""
+    """Opens the resources and loads the model before the first request; closes them at the end."""
+    resources = await _open(settings, clock, metrics, model_loader)
+    app.state.resources = resources
+    await asyncio.to_thread(model_loader.refresh_safely)
+    # Objects created at start-up live for ever; freeze them so that GC pauses stay short.
+    gc.freeze()
+    try:
+        async with _background_tasks(resources):
+            yield
+    finally:
+        await _close(resources)
+
+
+async def _open(
+    settings: Settings,
+    clock: Callable[[], datetime],
+    metrics: Metrics,
+    model_loader: ActiveModelLoader,
+) -> Resources:
     store = await asyncio.to_thread(open_store, settings.database_url, clock)
-    app.state.resources = resources = Resources(
+    return Resources(
         settings=settings,
         auth=ApiKeyAuth(settings.api_keys, settings.is_demo),
         rate_limiter=RateLimiter(settings.rate_limit),
@@ -136,14 +154,6 @@ async def _lifespan(
         parse_executor=BatchExecutor(),
         estimate_executor=BatchExecutor(),
     )
-    await asyncio.to_thread(model_loader.refresh_safely)
-    # Objects created at start-up live for ever; freeze them so that GC pauses stay short.
-    gc.freeze()
-    try:
-        async with _background_tasks(resources):
-            yield
-    finally:
-        await _close(resources)
 
 
 @asynccontextmanager

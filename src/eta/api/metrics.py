@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections import Counter as CountOf
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -29,6 +30,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Headers of every response that does not set them: data for this caller alone, and not a page.
 _DEFAULT_HEADERS = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
+_REQUEST_LABELS = ("route", "method", "status")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 log = logging.getLogger(__name__)
@@ -38,35 +40,24 @@ class Metrics:
     """The metrics of one application."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "eta_http_requests",
-            "HTTP requests.",
-            ("route", "method", "status"),
-            registry=registry,
-        )
+        self.registry = CollectorRegistry()
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        self.requests = counter("eta_http_requests", "HTTP requests.", _REQUEST_LABELS)
         self.seconds = Histogram(
             "eta_http_request_seconds",
             "Seconds until a response was sent.",
             ("route",),
-            registry=registry,
+            registry=self.registry,
         )
-        self.answers = Counter("eta_answers", "Results by code.", ("code",), registry=registry)
-        self.forecast_writes_failed = Counter(
-            "eta_forecast_writes_failed",
-            "Forecasts returned that could not be saved.",
-            registry=registry,
+        self.answers = counter("eta_answers", "Results by code.", ("code",))
+        self.forecast_writes_failed = counter(
+            "eta_forecast_writes_failed", "Forecasts returned that could not be saved."
         )
-        self.model_loads = Counter(
-            "eta_model_loads", "Model versions by outcome.", ("outcome",), registry=registry
-        )
-        self.model_active = Gauge(
-            "eta_model_active", "1 for the active version.", ("version",), registry=registry
-        )
-        self.is_degraded = Gauge(
-            "eta_model_degraded",
-            "1 while no model is active, or another one than was promoted.",
-            registry=registry,
+        self.model_loads = counter("eta_model_loads", "Loaded versions by outcome.", ("outcome",))
+        self.model_active = gauge("eta_model_active", "1 for the active version.", ("version",))
+        self.is_degraded = gauge(
+            "eta_model_degraded", "1 while no model is active, or another one than was promoted."
         )
 
     def count_answers(self, codes: Iterable[str]) -> None:

@@ -98,22 +98,7 @@ class BaseClient:
             ProblemError: for a response with another status.
             Unreachable: if there is no response.
         """
-        headers = dict(self._pool.headers)
-        if idempotency_key:
-            headers["Idempotency-Key"] = idempotency_key
-        # After a broken connection nobody knows whether the service has executed the request.
-        is_repeatable = method == "GET" or bool(idempotency_key)
-        try:
-            response = self._pool.request(
-                method,
-                self._path + path,
-                fields=_query_fields(query),
-                json=body,
-                headers=headers,
-                retries=self._retries(statuses, is_repeatable=is_repeatable),
-            )
-        except HTTPError as error:
-            raise Unreachable(f"{method} {path}: {error}") from error
+        response = self._send(method, path, query, body, idempotency_key, statuses)
         if response.status not in statuses:
             raise ProblemError(response.status, _problem(response, path))
         if response.status == 204:
@@ -123,6 +108,31 @@ class BaseClient:
         except ValueError as error:
             message = f"{method} {path}: the response is not the service's; check the URL"
             raise Unreachable(message) from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None,
+        body: object,
+        idempotency_key: str | None,
+        statuses: Iterable[int],
+    ) -> BaseHTTPResponse:
+        headers = dict(self._pool.headers)
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        # After a broken connection nobody knows whether the service has executed the request.
+        is_repeatable = method == "GET" or bool(idempotency_key)
+        options: dict[str, Any] = {
+            "fields": _query_fields(query),
+            "json": body,
+            "headers": headers,
+            "retries": self._retries(statuses, is_repeatable=is_repeatable),
+        }
+        try:
+            return self._pool.request(method, self._path + path, **options)
+        except HTTPError as error:
+            raise Unreachable(f"{method} {path}: {error}") from error
 
     def _retries(self, statuses: Iterable[int], *, is_repeatable: bool) -> Retry:
         retry_statuses = _RETRY_STATUSES.difference(statuses)

@@ -39,7 +39,12 @@ from eta.service.tracking.forecast_history import (
     save_forecasts,
     with_latest_forecast,
 )
-from eta.service.tracking.read_shipments import ShipmentView, shipment_histories, view_shipments
+from eta.service.tracking.read_shipments import (
+    ShipmentHistory,
+    ShipmentView,
+    shipment_histories,
+    view_shipments,
+)
 from eta.service.tracking.register_shipments import (
     RegisteredShipment,
     RegisterShipment,
@@ -257,13 +262,13 @@ async def _view_shipments(
     options = AssessmentOptions(promise=resources.settings.promise_policy)
     at = await _as_of_or_now(resources, as_of)
 
+    def read_histories(session: Session) -> list[ShipmentHistory]:
+        return shipment_histories(session, tenant, select_shipments(session), at)
+
     def make_views() -> list[ShipmentView]:
-        histories = resources.store.read(
-            lambda session: shipment_histories(session, tenant, select_shipments(session), at)
-        )
-        return view_shipments(
-            histories, current.predictor, at, policy=DelayPolicy(), options=options
-        )
+        histories = resources.store.read(read_histories)
+        policy, model = DelayPolicy(), current.predictor
+        return view_shipments(histories, model, at, policy=policy, options=options)
 
     views = await resources.read_pool.run(make_views)
     resources.metrics.count_answers(view.assessment.code for view in views)
