@@ -72,7 +72,7 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def clients(registries: dict[str, Path]) -> Iterator[dict[str, TestClient]]:
-    """A caller without a key for each registry."""
+    """A client without a key for every registry."""
     opened = {
         name: TestClient(application(folder), raise_server_exceptions=False)
         for name, folder in registries.items()
@@ -778,7 +778,7 @@ def test_an_unexpected_error_is_a_500_without_details(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails() -> Any:
-        raise RuntimeError("a secret of ours")
+        raise RuntimeError("a secret")
 
     state = application_of(client).state
     monkeypatch.setattr(state, "resources", replace(state.resources, clock=fails))

@@ -41,18 +41,18 @@ SCORED_AT = "2026-05-20T08:00:00Z"
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def valid_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with a version and the fallback; not to be changed."""
-    folder = tmp_path_factory.mktemp("sound") / "models"
+    folder = tmp_path_factory.mktemp("valid_registry") / "models"
     save_model(folder)
     save_medians(folder)
     return folder
 
 
 @pytest.fixture
-def models(sound: Path, tmp_path: Path) -> Path:
+def models(valid_registry: Path, tmp_path: Path) -> Path:
     """A copy of the registry, to be changed."""
-    return shutil.copytree(sound, tmp_path / "models")
+    return shutil.copytree(valid_registry, tmp_path / "models")
 
 
 @pytest.fixture
@@ -206,7 +206,9 @@ def test_the_fallback_flags_only_promises_that_have_passed(client: TestClient) -
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_fallback_replaces_a_broken_version_until_a_new_one(models: Path, sound: Path) -> None:
+def test_the_fallback_replaces_a_broken_version_until_a_new_one(
+    models: Path, valid_registry: Path
+) -> None:
     (name,) = Registry(models).names()
     spoil(models / name / "arrays.npz")
     with TestClient(application(models)) as client:
@@ -214,7 +216,7 @@ def test_the_fallback_replaces_a_broken_version_until_a_new_one(models: Path, so
         assert (result["degraded"], result["estimated_delivery_date"] is None) == (True, False)
         assert "differs from its manifest" in client.get("/readyz").json()["details"][0]
         shutil.rmtree(models / name)
-        shutil.copytree(sound / name, models / name)
+        shutil.copytree(valid_registry / name, models / name)
         wait_until(lambda: client.get("/readyz").json()["model_version"] == name)
         (result,) = score(client, NEAR)
         assert (result["degraded"], result["confidence_code"], result["model_version"]) == (
@@ -289,8 +291,8 @@ def just_ordered(current: ActiveModel) -> Assessment:
     return answer
 
 
-def test_the_fallback_replaces_an_active_model(sound: Path) -> None:
-    watched = ActiveModelLoader(sound, smoke_test)
+def test_the_fallback_replaces_an_active_model(valid_registry: Path) -> None:
+    watched = ActiveModelLoader(valid_registry, smoke_test)
     watched.refresh()
     current = watched.current
     assert current.served is current.predictor
@@ -359,7 +361,7 @@ def test_a_fallback_estimate_agrees_with_the_score_of_a_new_order(
 
 
 def test_the_fallback_answers_if_the_model_takes_too_long(
-    sound: Path, monkeypatch: pytest.MonkeyPatch
+    valid_registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
 
@@ -368,7 +370,7 @@ def test_the_fallback_answers_if_the_model_takes_too_long(
             released.wait(15.0)
         return estimate_delivery(lane, services, served, **options)
 
-    with TestClient(application(sound)) as client:
+    with TestClient(application(valid_registry)) as client:
         version = client.get("/readyz").json()["model_version"]
         assert estimate(client)["model_version"] == version
         monkeypatch.setattr("eta.api.routes.estimates.estimate_delivery", slow)

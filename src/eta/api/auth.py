@@ -20,7 +20,7 @@ PROTECTED_PREFIX = "/v1"
 class ApiKeyAuth:
     """The principals by the SHA-256 digest of their key in lower-case hex.
 
-    In demo mode no key is needed, but the service answers on loopback only.
+    In demo mode no key is needed, but the service accepts requests on loopback only.
     """
 
     principals: Mapping[str, Principal]

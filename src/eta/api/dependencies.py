@@ -24,8 +24,8 @@ from eta.service.storage.idempotency import IdempotentRequest, WriteResponse, re
 from eta.settings import Settings
 from eta.store.store import SqlStore, Work
 
-I = TypeVar("I")  # noqa: E741  # as in the store
-T = TypeVar("T")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _IDEMPOTENCY_KEY = TypeAdapter[str](IdempotencyKey)
 
 
@@ -54,7 +54,7 @@ class Resources:
         """The active model. Read it once a request, so that one version answers all of it."""
         return self.model_loader.current
 
-    async def write(self, work: Work[I, T], item: I, *, weight: int = 1) -> T:
+    async def write(self, work: Work[Item, Result], item: Item, *, weight: int = 1) -> Result:
         """The result of ``work`` on ``item``, once it is durable."""
         future = self.store.submit(work, item, weight=weight)
         return await self.write_completions.result(future)

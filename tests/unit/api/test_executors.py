@@ -25,19 +25,19 @@ def within(
     """The results of two callers in turn, and of a third one once the thread is idle."""
 
     async def call_in_turn() -> tuple[str, str, str]:
-        workers = BatchExecutor()
+        executor = BatchExecutor()
         try:
-            first = await workers.run_with_timeout(seconds, work, lambda: "medians")
-            second = await workers.run_with_timeout(60.0, lambda: "model", lambda: "medians")
+            first = await executor.run_with_timeout(seconds, work, lambda: "fallback")
+            second = await executor.run_with_timeout(60.0, lambda: "model", lambda: "fallback")
             released.set()
             while (
-                third := await workers.run_with_timeout(5.0, lambda: "model", lambda: "medians")
-            ) == "medians":
+                third := await executor.run_with_timeout(5.0, lambda: "model", lambda: "fallback")
+            ) == "fallback":
                 await asyncio.sleep(0.01)
             return first, second, third
         finally:
             released.set()
-            workers.close()
+            executor.close()
 
     return asyncio.run(asyncio.wait_for(call_in_turn(), 20.0))
 
@@ -53,21 +53,21 @@ def test_the_fallback_answers_after_the_timeout_and_nobody_waits(
         released.wait(15.0)
         return "model, too late"
 
-    assert within(0.05, slow, released) == ("medians", "medians", "model")
+    assert within(0.05, slow, released) == ("fallback", "fallback", "model")
 
 
 def test_time_in_the_queue_does_not_count() -> None:
     async def crowd() -> list[str]:
-        workers = BatchExecutor()
+        executor = BatchExecutor()
 
         def work() -> str:
             threading.Event().wait(0.05)
             return "model"
 
         answers = await asyncio.gather(
-            *(workers.run_with_timeout(1.0, work, lambda: "medians") for _ in range(30))
+            *(executor.run_with_timeout(1.0, work, lambda: "fallback") for _ in range(30))
         )
-        workers.close()
+        executor.close()
         return list(answers)
 
     # Together they take longer than the timeout of one.
@@ -86,21 +86,21 @@ def test_a_cancelled_caller_blocks_nobody(
     released: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def leave() -> str:
-        workers = BatchExecutor()
+        executor = BatchExecutor()
 
         def fails_late() -> str:
             released.wait(15.0)
             raise RuntimeError("no caller is left")
 
-        task = asyncio.create_task(workers.run_with_timeout(10.0, fails_late, lambda: "medians"))
+        task = asyncio.create_task(executor.run_with_timeout(10.0, fails_late, lambda: "fallback"))
         await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         try:
-            return await workers.run_with_timeout(5.0, lambda: "model", lambda: "medians")
+            return await executor.run_with_timeout(5.0, lambda: "model", lambda: "fallback")
         finally:
             released.set()
-            workers.close()
+            executor.close()
 
-    assert asyncio.run(leave()) == "medians"
+    assert asyncio.run(leave()) == "fallback"
     assert not caplog.records

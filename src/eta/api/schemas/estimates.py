@@ -1,4 +1,4 @@
-"""Schemas of estimates, order estimates and ship-by answers."""
+"""Schemas of estimates, order estimates and latest hand-overs."""
 
 from __future__ import annotations
 

@@ -199,8 +199,8 @@ def _quarantined_event(row: StoredQuarantinedEvent) -> dict[str, object]:
     shipment_id: str | None = row.event_owner
     carrier, number = None, None
     # Events without a shipment belong to "number|carrier|count".
-    first, separator, rest = row.event_owner.partition("|")
-    if separator and rest:
+    first, _, rest = row.event_owner.partition("|")
+    if rest:
         shipment_id, number = None, first
         carrier = rest.rpartition("|")[0]
     received_at = from_microseconds(row.received_at)
