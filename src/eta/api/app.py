@@ -55,6 +55,8 @@ DESCRIPTION = (
 
 #: Seconds between two purges of old data.
 RETENTION_INTERVAL_SECONDS = 3_600.0
+#: Seconds between two batches of a purge.
+_PURGE_PAUSE_SECONDS = 0.1
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
 
@@ -106,10 +108,12 @@ class _Api(FastAPI):
 
 
 def _model_loader(settings: Settings, metrics: Metrics) -> ActiveModelLoader:
-    def count_load(outcome: str) -> None:
-        metrics.model_loads.labels(outcome).inc()
-
-    return ActiveModelLoader(settings.models, smoke_test, count_load, settings.holidays)
+    return ActiveModelLoader(
+        settings.models,
+        smoke_test,
+        lambda outcome: metrics.model_loads.labels(outcome).inc(),
+        settings.holidays,
+    )
 
 
 @asynccontextmanager
@@ -126,11 +130,20 @@ async def _lifespan(
     await asyncio.to_thread(model_loader.refresh_safely)
     # Objects created at start-up live for ever; freeze them so that GC pauses stay short.
     gc.freeze()
+    retention = run_retention(resources.store, resources.write_completions, settings.retention_days)
+    tasks = [asyncio.create_task(model_loader.poll()), asyncio.create_task(retention)]
     try:
-        async with _background_tasks(resources):
-            yield
+        yield
     finally:
-        await _close(resources)
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        resources.batch_executor.close()
+        resources.parse_executor.close()
+        resources.estimate_executor.close()
+        resources.read_pool.close()
+        await asyncio.to_thread(resources.store.close)
 
 
 async def _open(
@@ -156,31 +169,6 @@ async def _open(
     )
 
 
-@asynccontextmanager
-async def _background_tasks(resources: Resources) -> AsyncIterator[None]:
-    """Polls the model registry and purges old data until the context ends."""
-    retention = run_retention(
-        resources.store, resources.write_completions, resources.settings.retention_days
-    )
-    polling = resources.model_loader.poll()
-    tasks = [asyncio.create_task(polling), asyncio.create_task(retention)]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-
-async def _close(resources: Resources) -> None:
-    resources.batch_executor.close()
-    resources.parse_executor.close()
-    resources.estimate_executor.close()
-    resources.read_pool.close()
-    await asyncio.to_thread(resources.store.close)
-
-
 async def run_retention(
     store: Store, write_completions: WriteCompletions, retention_days: int | None
 ) -> None:
@@ -188,7 +176,12 @@ async def run_retention(
     max_age = None if retention_days is None else retention_days * _MICROSECONDS_PER_DAY
     while True:
         try:
-            await _purge_all(store, write_completions, Retention(max_age))
+            while True:
+                future = store.submit(purge_expired, Retention(max_age))
+                if await write_completions.result(future) != ERASE_BATCH_SIZE:
+                    break
+                # Other writes get their turn.
+                await asyncio.sleep(_PURGE_PAUSE_SECONDS)
         except Exception as error:  # noqa: BLE001  # whatever it is, the next hour tries again
             log.error(
                 "old data could not be purged: %s",
@@ -196,15 +189,3 @@ async def run_retention(
                 extra={"action": "retention_failed"},
             )
         await asyncio.sleep(RETENTION_INTERVAL_SECONDS)
-
-
-async def _purge_all(
-    store: Store, write_completions: WriteCompletions, retention: Retention
-) -> None:
-    """Purges in batches, with pauses in which other writes get their turn."""
-    purged = ERASE_BATCH_SIZE
-    while purged == ERASE_BATCH_SIZE:
-        future = store.submit(purge_expired, retention)
-        purged = await write_completions.result(future)
-        if purged == ERASE_BATCH_SIZE:
-            await asyncio.sleep(0.1)

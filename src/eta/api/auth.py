@@ -49,7 +49,11 @@ def authenticate(request: Request, auth: ApiKeyAuth, scope: Scope | None) -> Pri
     if scope is None and not is_protected:
         return Principal(scopes=frozenset())
     if auth.is_demo:
-        _require_loopback(request)
+        server = request.scope.get("server") or ("",)
+        if not is_loopback(server[0]):
+            raise ProblemError(
+                403, "demo mode accepts loopback only; set ETA_API_KEYS and serve without --demo"
+            )
         return Principal()
     principal = auth.principal(_presented_keys(request))
     if principal is None:
@@ -61,14 +65,6 @@ def authenticate(request: Request, auth: ApiKeyAuth, scope: Scope | None) -> Pri
     if scope and scope not in principal.scopes:
         raise ProblemError(403, f"the API key lacks the scope {scope}; use a key that has it")
     return principal
-
-
-def _require_loopback(request: Request) -> None:
-    server = request.scope.get("server") or ("",)
-    if not is_loopback(server[0]):
-        raise ProblemError(
-            403, "demo mode accepts loopback only; set ETA_API_KEYS and serve without --demo"
-        )
 
 
 def _presented_keys(request: Request) -> list[bytes]:

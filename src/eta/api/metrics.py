@@ -94,7 +94,10 @@ class MetricsMiddleware:
             _log_failure(scope, error)
             if response.status:
                 raise
-            await _server_error(scope)(scope, receive, response.send)
+            # The response reveals nothing about the error.
+            detail = "internal error; try again, and report it if it persists"
+            error_response = to_response(problem(500, detail, scope["path"]))
+            await error_response(scope, receive, response.send)
         finally:
             route = _route(scope)
             status = str(response.status)
@@ -113,16 +116,11 @@ class _ResponseStart:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = _with_default_headers(message.get("headers", ()))
+            headers = list(message.get("headers", ()))
+            names = {name for name, _ in headers}
+            missing = [header for header in _DEFAULT_HEADERS.items() if header[0] not in names]
+            message["headers"] = headers + missing
         await self._send(message)
-
-
-def _with_default_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    complete = list(headers)
-    names = {name for name, _ in complete}
-    missing = (header for header in _DEFAULT_HEADERS.items() if header[0] not in names)
-    complete.extend(missing)
-    return complete
 
 
 def _log_failure(scope: Scope, error: Exception) -> None:
@@ -133,12 +131,6 @@ def _log_failure(scope: Scope, error: Exception) -> None:
         type(error).__name__,
         extra={"action": "request_failed", "route": _route(scope), "stack": stack},
     )
-
-
-def _server_error(scope: Scope) -> Response:
-    """A 500 that reveals nothing about the error."""
-    detail = "internal error; try again, and report it if it persists"
-    return to_response(problem(500, detail, scope["path"]))
 
 
 def _route(scope: Scope) -> str:

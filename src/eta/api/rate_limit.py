@@ -46,10 +46,12 @@ class RateLimiter:
                 in progress; both say when to try again.
         """
         if not self._limiter.hit(self._limit, principal.name):
+            window = self._limiter.get_window_stats(self._limit, principal.name)
+            seconds_left = int(window.reset_time - time()) + 1
             raise ProblemError(
                 429,
                 f"rate limit of {self._limit} exceeded; wait, or send larger requests",
-                headers={"Retry-After": str(self._seconds_to_reset(principal))},
+                headers={"Retry-After": str(max(seconds_left, 1))},
             )
         if self._in_progress[kind] >= CONCURRENCY_LIMITS[kind]:
             raise ProblemError(
@@ -62,8 +64,3 @@ class RateLimiter:
             yield
         finally:
             self._in_progress[kind] -= 1
-
-    def _seconds_to_reset(self, principal: Principal) -> int:
-        window = self._limiter.get_window_stats(self._limit, principal.name)
-        seconds = int(window.reset_time - time()) + 1
-        return max(seconds, 1)

@@ -19,7 +19,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from eta.api.auth import authenticate
 from eta.api.dependencies import resources_of
-from eta.api.executors import BatchExecutor
 from eta.api.problem_details import INVALID_FIELD, ProblemError, field_errors, validation_problem
 from eta.api.strict_json import load, load_lines
 
@@ -110,7 +109,12 @@ class _BufferedRequest(Request):
         self._content, self._model, self._is_ingest = content, model, is_ingest
         #: The field that holds the values of JSON Lines; None if the body is JSON.
         self._lines = lines if _LINES_TYPE.fullmatch(_content_type(request)) else None
-        scope = request.scope if self._lines is None else _as_json_scope(request)
+        scope = request.scope
+        if self._lines is not None:
+            # The framework takes JSON Lines for a JSON body.
+            headers = [header for header in scope["headers"] if header[0] != b"content-type"]
+            headers.append((b"content-type", b"application/json"))
+            scope = {**scope, "headers": headers}
         super().__init__(scope, request.receive)
 
     async def body(self) -> bytes:
@@ -120,30 +124,18 @@ class _BufferedRequest(Request):
         """The parsed body, or the validated model of a large one, built outside the event loop."""
         if len(self._content) <= INLINE_BODY_BYTES:
             return self._load()
-        return await self._executor().run(self._load_and_validate, len(self._content))
-
-    def _executor(self) -> BatchExecutor:
         resources = resources_of(self)
-        return resources.parse_executor if self._is_ingest else resources.batch_executor
+        executor = resources.parse_executor if self._is_ingest else resources.batch_executor
+        return await executor.run(lambda: _validated(self._model, self._load()), len(self._content))
 
     def _load(self) -> Any:
         if self._lines is None:
             return load(self._content)
         return {self._lines: load_lines(self._content)}
 
-    def _load_and_validate(self) -> Any:
-        return _validated(self._model, self._load())
-
 
 def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").strip()
-
-
-def _as_json_scope(request: Request) -> dict[str, Any]:
-    """The scope of a request whose JSON Lines the framework takes for a JSON body."""
-    headers = [header for header in request.scope["headers"] if header[0] != b"content-type"]
-    headers.append((b"content-type", b"application/json"))
-    return {**request.scope, "headers": headers}
 
 
 def _validated(model: TypeAdapter[Any], value: object) -> Any:
@@ -162,8 +154,7 @@ async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
         ProblemError: 415 for an encoding or type that is not supported, 413 for a body that is
             too large, 408 for one that is too slow, 422 for an empty one.
     """
-    _check_encoding(request)
-    _check_content_type(request, reads_lines=reads_lines)
+    _check_media_type(request, reads_lines=reads_lines)
     if _declares_too_much(request):
         await _drain(request)
         raise _too_large()
@@ -171,13 +162,17 @@ async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             content = await _collect(request)
     except TimeoutError:
-        raise _too_slow() from None
+        raise ProblemError(
+            408,
+            f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds; send it again",
+            headers={"Connection": "close"},
+        ) from None
     if not content:
         raise validation_problem(["body"], "missing", "empty body; send a JSON object")
     return content
 
 
-def _check_encoding(request: Request) -> None:
+def _check_media_type(request: Request, *, reads_lines: bool) -> None:
     encoding = request.headers.get("content-encoding", "identity").strip()
     if encoding.lower() != "identity":
         raise ProblemError(
@@ -185,9 +180,6 @@ def _check_encoding(request: Request) -> None:
             "compressed bodies are not supported; send the body uncompressed",
             headers={"Accept-Encoding": "identity"},
         )
-
-
-def _check_content_type(request: Request, *, reads_lines: bool) -> None:
     content_type = _content_type(request)
     is_json = _JSON_TYPE.fullmatch(content_type)
     is_lines = reads_lines and _LINES_TYPE.fullmatch(content_type)
@@ -242,13 +234,5 @@ def _too_large() -> ProblemError:
     return ProblemError(
         413,
         f"the body is larger than {MAX_BODY_BYTES} bytes; split it into several requests",
-        headers={"Connection": "close"},
-    )
-
-
-def _too_slow() -> ProblemError:
-    return ProblemError(
-        408,
-        f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds; send it again",
         headers={"Connection": "close"},
     )

@@ -121,10 +121,12 @@ class BaseClient:
         headers = dict(self._pool.headers)
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
+        parameters = (query or {}).items()
+        fields = {name: str(value) for name, value in parameters if value is not None}
         # After a broken connection nobody knows whether the service has executed the request.
         is_repeatable = method == "GET" or bool(idempotency_key)
         options: dict[str, Any] = {
-            "fields": _query_fields(query),
+            "fields": fields or None,
             "json": body,
             "headers": headers,
             "retries": self._retries(statuses, is_repeatable=is_repeatable),
@@ -162,11 +164,6 @@ def _authorization(key: str | None) -> dict[str, str]:
             "the key has a character that no key can have, such as a line break; remove it"
         )
     return {"Authorization": f"Bearer {key}"}
-
-
-def _query_fields(query: Mapping[str, object] | None) -> dict[str, str] | None:
-    fields = {name: str(value) for name, value in (query or {}).items() if value is not None}
-    return fields or None
 
 
 def _problem(response: BaseHTTPResponse, path: str) -> Problem:

@@ -40,7 +40,7 @@ from eta.delays import DelayPolicy
 from eta.domain.errors import NotFound
 from eta.domain.shipment import Shipment
 from eta.model.hot_swap import ActiveModel
-from eta.service.estimates.compare_services import Comparison, compare_services
+from eta.service.estimates.compare_services import compare_services
 from eta.service.estimates.estimate_delivery import (
     Estimate,
     SaveEstimate,
@@ -73,7 +73,9 @@ async def create_estimate(
     resources.metrics.count_answers(estimate.assessment.code for estimate in estimates)
     content = _estimate_content(body, task, estimates, current)
     if body.save:
-        content["id"] = await _save_estimate(content, task, current, resources, tenant)
+        text = to_json(content).decode()
+        command = SaveEstimate(tenant, task.lane.ordered_at, current.version, text)
+        content["id"] = await resources.write(save_estimates, command)
     return cached(content, _max_age(estimates, task.lane.ordered_at, current))
 
 
@@ -95,7 +97,11 @@ async def create_order_estimate(body: OrderEstimateRequest, resources: SharedRes
     estimated = await _run_order_estimate(body, resources, current, ordered_at, options)
     codes = (estimate.assessment.code for estimate in estimated.estimates)
     resources.metrics.count_answers(codes)
-    content = _order_content(body, estimated, ordered_at, current, options)
+    results = [
+        to_estimate(estimate, current, options, parcel.to_service(), ordered_at)
+        for estimate, parcel in zip(estimated.estimates, body.parcels, strict=True)
+    ]
+    content = to_order_estimate(estimated, results, ordered_at, current, options)
     return cached(content, _max_age(estimated.estimates, ordered_at, current))
 
 
@@ -210,30 +216,13 @@ def _estimate_content(
         to_estimate(estimate, current, task.options, service, ordered_at)
         for estimate, service in zip(estimates, task.services, strict=True)
     ]
-    comparison = _compare(body, estimates)
+    assessments = [estimate.assessment for estimate in estimates]
+    prices = [carrier.price for carrier in body.carriers]
+    comparison = compare_services(assessments, prices)
     content = envelope("estimate", ordered_at, current, results)
     content["comparison"] = to_comparison(comparison)
     content["messages"] = to_messages(comparison)
     return content
-
-
-def _compare(body: EstimateRequest, estimates: list[Estimate]) -> Comparison:
-    assessments = [estimate.assessment for estimate in estimates]
-    prices = [carrier.price for carrier in body.carriers]
-    return compare_services(assessments, prices)
-
-
-async def _save_estimate(
-    content: dict[str, object],
-    task: _EstimateTask,
-    current: ActiveModel,
-    resources: Resources,
-    tenant: str,
-) -> str:
-    """Saves an estimate; its id."""
-    text = to_json(content).decode()
-    command = SaveEstimate(tenant, task.lane.ordered_at, current.version, text)
-    return await resources.write(save_estimates, command)
 
 
 async def _run_order_estimate(
@@ -254,20 +243,6 @@ async def _run_order_estimate(
         holidays=resources.settings.holidays,
     )
     return await resources.batch_executor.run(work, len(parcels))
-
-
-def _order_content(
-    body: OrderEstimateRequest,
-    estimated: EstimatedOrder,
-    ordered_at: datetime,
-    current: ActiveModel,
-    options: AssessmentOptions,
-) -> dict[str, object]:
-    results = [
-        to_estimate(estimate, current, options, parcel.to_service(), ordered_at)
-        for estimate, parcel in zip(estimated.estimates, body.parcels, strict=True)
-    ]
-    return to_order_estimate(estimated, results, ordered_at, current, options)
 
 
 async def _run_ship_by(
@@ -306,10 +281,10 @@ def _max_age(estimates: Sequence[Estimate], ordered_at: datetime, current: Activ
     """Seconds until an order could get other dates; 0 if the fallback answers."""
     if current.is_degraded:
         return 0
-    return min(_seconds_left(estimate, ordered_at) for estimate in estimates)
-
-
-def _seconds_left(estimate: Estimate, ordered_at: datetime) -> int:
-    if estimate.order_by is None:
-        return MAX_AGE_SECONDS
-    return int((estimate.order_by - ordered_at).total_seconds())
+    max_ages = [
+        int((estimate.order_by - ordered_at).total_seconds())
+        if estimate.order_by
+        else MAX_AGE_SECONDS
+        for estimate in estimates
+    ]
+    return min(max_ages)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
@@ -40,7 +40,6 @@ from eta.service.tracking.forecast_history import (
     with_latest_forecast,
 )
 from eta.service.tracking.read_shipments import (
-    ShipmentHistory,
     ShipmentView,
     shipment_histories,
     view_shipments,
@@ -52,7 +51,7 @@ from eta.service.tracking.register_shipments import (
     register_shipments,
     update_shipments,
 )
-from eta.store.records import StoredForecast, StoredShipment
+from eta.store.records import StoredShipment
 from eta.store.session import Session
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
@@ -262,11 +261,10 @@ async def _view_shipments(
     options = AssessmentOptions(promise=resources.settings.promise_policy)
     at = await _as_of_or_now(resources, as_of)
 
-    def read_histories(session: Session) -> list[ShipmentHistory]:
-        return shipment_histories(session, tenant, select_shipments(session), at)
-
     def make_views() -> list[ShipmentView]:
-        histories = resources.store.read(read_histories)
+        histories = resources.store.read(
+            lambda session: shipment_histories(session, tenant, select_shipments(session), at)
+        )
         policy, model = DelayPolicy(), current.predictor
         return view_shipments(histories, model, at, policy=policy, options=options)
 
@@ -292,7 +290,7 @@ async def _as_of_or_now(resources: Resources, as_of: datetime | None) -> datetim
 async def _with_saved_forecasts(
     resources: Resources, tenant: str, answer: _ShipmentAnswer
 ) -> _ShipmentAnswer:
-    """The answer with its forecasts appended to the histories in which they are new."""
+    """The answer with new forecasts appended to its histories; they are saved if possible."""
     at, version = microseconds(answer.as_of), answer.current.version
     updated = [with_latest_forecast(view, at, version) for view in answer.views]
     new_forecasts = [
@@ -300,21 +298,14 @@ async def _with_saved_forecasts(
         for before, after in zip(answer.views, updated, strict=True)
         if after is not before
     ]
-    await _save_forecasts(resources, tenant, new_forecasts)
+    if new_forecasts:
+        command, count = SaveForecasts(tenant, new_forecasts), len(new_forecasts)
+        try:
+            await resources.write(save_forecasts, command, weight=count)
+        except (StoreBusy, StoreUnavailable):
+            # Reads go on while the disk is full.
+            resources.metrics.forecast_writes_failed.inc(count)
     return replace(answer, views=updated)
-
-
-async def _save_forecasts(
-    resources: Resources, tenant: str, forecasts: Sequence[StoredForecast]
-) -> None:
-    """Saves forecasts. A failure is counted, not raised: reads go on while the disk is full."""
-    if not forecasts:
-        return
-    command = SaveForecasts(tenant, forecasts)
-    try:
-        await resources.write(save_forecasts, command, weight=len(forecasts))
-    except (StoreBusy, StoreUnavailable):
-        resources.metrics.forecast_writes_failed.inc(len(forecasts))
 
 
 async def _delete(resources: Resources, command: EraseShipments) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Any, Literal, Self
 
@@ -235,13 +234,17 @@ def to_shipment(
     facts = history.registration.shipment
     carrier, service_level = facts.carrier, facts.service_level
     forecast = to_fields(view.assessment, current, options, carrier, service_level)
-    fields = _recorded_fields(view.history)
+    causes = revision_causes(history.forecasts)
+    fields = _recorded_fields(history)
     fields["as_of"] = as_of
     fields["last_scan_age_hours"] = rounded(view.last_scan_age_hours, 2)
     fields["expected_next_scan_by"] = view.expected_next_scan_by
     fields["forecast"] = forecast
     fields["journey"] = [_journey_event(event) for event in history.events]
-    fields["revisions"] = _revisions(history.forecasts)
+    fields["revisions"] = [
+        _revision(forecast, cause)
+        for forecast, cause in zip(history.forecasts, causes, strict=True)
+    ]
     fields["flags"] = [_flag(flag, as_of) for flag in history.flags]
     fields["versions"] = [_version(version) for version in history.versions]
     return fields
@@ -277,11 +280,6 @@ def _journey_event(event: StoredEvent) -> dict[str, object]:
         "received_at": from_microseconds(event.received_at),
         "place": event.place,
     }
-
-
-def _revisions(forecasts: Sequence[StoredForecast]) -> list[dict[str, object]]:
-    causes = revision_causes(forecasts)
-    return [_revision(forecast, cause) for forecast, cause in zip(forecasts, causes, strict=True)]
 
 
 def _revision(forecast: StoredForecast, cause: str) -> dict[str, object]:
