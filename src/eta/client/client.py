@@ -59,7 +59,7 @@ class Client(BaseClient):
         limit: int | None = None,
         cursor: str | None = None,
     ) -> types.ShipmentList:
-        """Lists shipments by their ids, in any order, or page by page; unknown ids are omitted."""
+        """Lists shipments by ids, in no particular order, or page by page; omits unknown ids."""
         return self._request(
             "GET",
             "/v1/shipments",

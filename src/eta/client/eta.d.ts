@@ -153,7 +153,7 @@ export interface paths {
         };
         /**
          * List Shipments
-         * @description Lists shipments by their ids, in any order, or page by page; unknown ids are omitted.
+         * @description Lists shipments by ids, in no particular order, or page by page; omits unknown ids.
          */
         get: operations["list_shipments"];
         put?: never;
@@ -1153,7 +1153,7 @@ export interface components {
             unit: "business_days";
             /**
              * Value
-             * @description Pick-up days after the day of the order.
+             * @description Pick-up days after the first one possible for the order.
              */
             value?: number | null;
             /**
@@ -1305,7 +1305,7 @@ export interface components {
         RecordingStatus: "stored" | "duplicate" | "quarantined";
         /**
          * Revision
-         * @description An earlier forecast that differed from the one before it.
+         * @description A forecast that differed from the one before it.
          */
         Revision: {
             /**
@@ -1662,7 +1662,7 @@ export interface components {
             order_promised_delivery_date?: string | null;
             /**
              * External Id
-             * @description The shop's own number; unique per shipment.
+             * @description The shop's own number; it identifies the shipment.
              */
             external_id?: string | null;
             /** Carrier Code */

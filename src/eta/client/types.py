@@ -425,7 +425,7 @@ class ProcessingTime(TypedDict):
 
     unit: Literal["business_days"]
     value: NotRequired[int | None]
-    """Pick-up days after the day of the order."""
+    """Pick-up days after the first one possible for the order."""
     probabilities: NotRequired[list[float] | None]
     """P(0 days), P(1 day), ...; in place of `value`."""
 
@@ -499,7 +499,7 @@ RecordingStatus: TypeAlias = Literal["stored", "duplicate", "quarantined"]
 
 @final
 class Revision(TypedDict):
-    """An earlier forecast that differed from the one before it."""
+    """A forecast that differed from the one before it."""
 
     as_of: str
     cause: Literal["created", "event", "update", "model", "time"]
@@ -860,7 +860,7 @@ class ShipmentCreate(TypedDict):
     order_promised_delivery_date: NotRequired[str | None]
     """The local day by whose end delivery was promised."""
     external_id: NotRequired[str | None]
-    """The shop's own number; unique per shipment."""
+    """The shop's own number; it identifies the shipment."""
     carrier_code: NotRequired[str | None]
     service_code: NotRequired[str | None]
     tracking_number: NotRequired[str | None]

@@ -143,7 +143,7 @@ async def list_shipments(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Lists shipments by their ids, in any order, or page by page; unknown ids are omitted."""
+    """Lists shipments by ids, in no particular order, or page by page; omits unknown ids."""
     secret = resources.store.secret
     after = open_cursor(secret, tenant, cursor)
     selection = _Selection(tenant, ids, external_ids, status, after, limit)

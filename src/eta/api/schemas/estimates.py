@@ -96,7 +96,7 @@ class ProcessingTime(StrictModel):
         Field(
             ge=0,
             le=MAX_HANDLING_DAYS,
-            description="Pick-up days after the day of the order.",
+            description="Pick-up days after the first one possible for the order.",
         ),
     ] = None
     probabilities: Annotated[

@@ -35,7 +35,7 @@ class ShipmentCreate(ShipmentBase):
     """A shipment to track."""
 
     external_id: Annotated[
-        Id | None, Field(description="The shop's own number; unique per shipment.")
+        Id | None, Field(description="The shop's own number; it identifies the shipment.")
     ] = None
     carrier_code: Code | None = None
     service_code: Code | None = None
@@ -149,7 +149,7 @@ class JourneyEvent(ResponseModel):
 
 
 class Revision(ResponseModel):
-    """An earlier forecast that differed from the one before it."""
+    """A forecast that differed from the one before it."""
 
     as_of: datetime
     cause: Literal["created", "event", "update", "model", "time"]
