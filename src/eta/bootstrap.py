@@ -1,8 +1,10 @@
-"""The one place that chooses concrete parts."""
+"""The only place that chooses concrete parts: readers, models, the registry and the store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,14 @@ from eta.forecast.baselines.simple import (
     SurvivalBaseline,
 )
 from eta.forecast.hazard.model import HazardModel
+from eta.model.bundle import ModelBundle
+from eta.model.registry import Registry, Version
+from eta.settings import Settings
+from eta.simulation.scenario import DEFAULT, Scenario
+from eta.store.engine import Engine
+from eta.store.store import SqlStore, engine_from_url, open_store
+
+ModelFactory = Callable[[], ArrivalModel]
 
 #: Readers of data, by the name of the source.
 SOURCES: Mapping[str, Callable[[Path], Dataset]] = {
@@ -29,42 +39,89 @@ SOURCES: Mapping[str, Callable[[Path], Dataset]] = {
     "cargo2000": read_cargo2000,
     "scms": read_scms,
 }
+#: The source that commands read by default, and the one of simulated parcels.
+DEFAULT_SOURCE = "tabular"
 
-#: Parameters of baselines, by the name they go by in reports.
-_BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {
+#: The simulated parcel network.
+SCENARIO: Scenario = DEFAULT
+
+#: The model that versions hold: constructs one from its parameters.
+MODEL: Callable[..., HazardModel] = HazardModel
+
+
+#: Baselines, by their names in reports.
+_BASELINES: Mapping[str, ModelFactory] = {
     "B0": PromiseBaseline,
     "B1": HistoryBaseline,
-    "B1-lane": lambda: HistoryBaseline(by_lane=True),
-    "B2": lambda: HistoryBaseline(last_days=14.0),
-    "B2-lane": lambda: HistoryBaseline(by_lane=True, last_days=14.0, shrinkage=20.0, at_least=1),
+    "B1-lane": partial(HistoryBaseline, by_lane=True),
+    "B2": partial(HistoryBaseline, last_days=14.0),
+    "B2-lane": partial(HistoryBaseline, by_lane=True, last_days=14.0, shrinkage=20.0, at_least=1),
     "B3": PromiseRatioBaseline,
     "B4": SurvivalBaseline,
 }
 
-#: Baselines that take a while to fit: compared where they are named.
-_BOOSTED: Mapping[str, Callable[[], ArrivalModel]] = {
+#: Baselines that are slow to fit; a backtest compares them only if it names them.
+_BOOSTED: Mapping[str, ModelFactory] = {
     "B5": BoostedMedianBaseline,
     "B6": BoostedQuantilesBaseline,
 }
 
-#: What a replay compares unless it is told otherwise.
+#: Models that a backtest compares by default.
 DEFAULT_MODELS = (*_BASELINES, "eta")
-#: What a newly trained version is checked against.
-CHECK_BASELINES: Mapping[str, Callable[[], ArrivalModel]] = {"B4": _BASELINES["B4"]}
+#: Baselines that a newly trained version is checked against.
+CHECK_BASELINES: Mapping[str, ModelFactory] = {"B4": _BASELINES["B4"]}
 
 
 def models(
     parameters: Mapping[str, Any], holidays: HolidayCalendar = PUBLIC_HOLIDAYS
-) -> dict[str, Callable[[], ArrivalModel]]:
-    """Every model by name; ``parameters`` and ``holidays`` are those of ``eta`` and its variants."""
+) -> dict[str, ModelFactory]:
+    """Every model, by name; ``parameters`` and ``holidays`` are for ``eta`` and its variants."""
+    with_promise = {**parameters, "uses_promise": True}
+    delivered_only = {**parameters, "includes_censored": False}
     return {
         **_BASELINES,
         **_BOOSTED,
-        "eta": lambda: HazardModel(**parameters).with_holidays(holidays),
-        "eta+promise": lambda: HazardModel(**{**parameters, "uses_promise": True}).with_holidays(
-            holidays
-        ),
-        "eta-delivered-only": lambda: HazardModel(
-            **{**parameters, "includes_censored": False}
-        ).with_holidays(holidays),
+        "eta": model_factory(parameters, holidays),
+        "eta+promise": model_factory(with_promise, holidays),
+        "eta-delivered-only": model_factory(delivered_only, holidays),
     }
+
+
+def model_factory(
+    parameters: Mapping[str, Any], holidays: HolidayCalendar
+) -> Callable[[], HazardModel]:
+    """A function that constructs ``eta`` with these parameters and holidays."""
+    return lambda: MODEL(**parameters).with_holidays(holidays)
+
+
+def registry(settings: Settings) -> Registry:
+    """The model registry."""
+    return Registry(settings.models)
+
+
+def load_model(version: Version, settings: Settings) -> ModelBundle:
+    """The model of a version.
+
+    Raises:
+        ModelCorrupted: if the version lacks a part or was trained on other columns.
+    """
+    return ModelBundle.from_version(version, MODEL, settings.holidays)
+
+
+def store(settings: Settings, clock: Callable[[], datetime]) -> SqlStore:
+    """The open store.
+
+    Raises:
+        InvalidSetting: if the settings do not name one.
+        StoreLocked, StoreUnavailable, StoreRejected: if it cannot be used.
+    """
+    return open_store(settings.database_url, clock)
+
+
+def store_engine(settings: Settings) -> Engine:
+    """The engine of the store, for reading while another process writes.
+
+    Raises:
+        InvalidSetting: if the settings do not name a store.
+    """
+    return engine_from_url(settings.database_url)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,42 +81,6 @@ class PromisePolicy:
                 f"the bounds of the promise policy are out of order; give 0 <= earliest_days <= latest_days <= {_MAX_DAYS}"
             )
 
-    @classmethod
-    def from_toml(cls, text: str) -> PromisePolicy:
-        """The policy that a file says.
-
-        Raises:
-            InvalidSetting: if it does not say one, naming what is wrong.
-        """
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidSetting(f"the promise policy cannot be read: {error}") from None
-        version = table.pop("version", None)
-        if not (isinstance(version, str) and 0 < len(version) <= 64):
-            raise InvalidSetting(
-                'the promise policy has no version; write one such as version = "2026-11"'
-            )
-        bounds = _numbers(
-            table.pop("bounds", {}),
-            "[bounds] of the promise policy",
-            ("earliest_days", "latest_days"),
-            int,
-        )
-        costs = _numbers(
-            table.pop("costs", {}),
-            "[costs] of the promise policy",
-            ("late", "late_day", "day"),
-            float,
-        )
-        rate = _numbers(table, "the promise policy", ("on_time_rate",), float)
-        return cls(
-            version=version,
-            on_time_rate=rate.get("on_time_rate"),
-            costs=PromiseCosts(**costs) if costs else None,
-            **bounds,
-        )
-
     def dates(
         self,
         curves: Curves,
@@ -186,20 +147,3 @@ def _cheapest_day(cdf: NDArray[np.float64], costs: PromiseCosts) -> NDArray[np.i
         # the law reaches.
         expected += costs.late_day * np.cumsum(open_after[:, ::-1], axis=1)[:, ::-1]
     return np.argmin(expected, axis=1)
-
-
-def _numbers(values: object, what: str, keys: Sequence[str], kind: type) -> dict[str, Any]:
-    """The numbers of a table of the policy file, which errors call ``what``."""
-    if not isinstance(values, dict):
-        raise InvalidSetting(f"{what} is no table")
-    unknown = sorted(set(values) - set(keys))
-    if unknown:
-        raise InvalidSetting(
-            f"{what} has an unknown key {unknown[0]!r}; there are {', '.join(keys)}"
-        )
-    for key, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-            raise InvalidSetting(
-                f"{key} of the promise policy is no {'whole number' if kind is int else 'number'}"
-            )
-    return {key: kind(value) for key, value in values.items()}

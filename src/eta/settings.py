@@ -1,4 +1,4 @@
-"""Settings, read once from the environment."""
+"""The settings that the environment holds."""
 
 from __future__ import annotations
 
@@ -6,89 +6,181 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
+from eta.configuration import RENAMED_SETTINGS, read_file, read_promise_policy
 from eta.domain.access import DEFAULT_TENANT, Principal, Scope
 from eta.domain.errors import InvalidSetting
 from eta.promise import DEFAULT_POLICY, PromisePolicy
 
-#: Every name of ours that the environment may hold, with what it means.
+#: Every name of ours that the environment may hold, with its meaning.
 SETTING_DESCRIPTIONS: Mapping[str, str] = {
     "ETA_MODELS": "folder of the model registry (default: models)",
-    "ETA_DATA": "folder of real data sets; read by tests and examples, never by the program itself",
-    "ETA_DATABASE_URL": "where shipments and scans are kept: sqlite:PATH (default: sqlite:eta.sqlite), postgresql://..., or memory:",
-    "ETA_API_KEYS": "SHA-256 digests of the API's keys, comma-separated, each as DIGEST, DIGEST:TENANT or DIGEST:TENANT:SCOPE+SCOPE; see `eta key`",
-    "ETA_RATE_LIMIT": "requests that one key may make, such as 1000/second (the default) or 50000/minute",
-    "ETA_RETENTION_DAYS": "days after which shipments that nobody has heard of are erased (default: kept)",
-    "ETA_CALENDAR": "TOML file with the days on which the shop's holidays differ from the public ones (default: none)",
-    "ETA_PROMISE_POLICY": "TOML file that says which day to promise (default: the earliest with a chance of 90 %)",
+    "ETA_DATA": "folder of real data sets; only tests and examples read it",
+    "ETA_DATABASE_URL": (
+        "where shipments and events are stored: sqlite:PATH (default: sqlite:eta.sqlite),"
+        " postgresql://..., or memory:"
+    ),
+    "ETA_API_KEYS": (
+        "SHA-256 digests of the API's keys, comma-separated, each as DIGEST, DIGEST:TENANT"
+        " or DIGEST:TENANT:SCOPE+SCOPE; `eta key` makes one"
+    ),
+    "ETA_RATE_LIMIT": "limit of one key, such as 1000/second (the default) or 50000/minute",
+    "ETA_RETENTION_DAYS": "days after which inactive shipments are erased (default: never)",
+    "ETA_CALENDAR": (
+        "TOML file with the days on which the shop's holidays differ from the public ones"
+        " (default: none)"
+    ),
+    "ETA_PROMISE_POLICY": (
+        "TOML file of the promise policy (default: the earliest day with a probability of 90 %)"
+    ),
     "ETA_DEMO": "1 serves the API without keys, on loopback only",
 }
 
-T = TypeVar("T")
+#: The field of ``Settings`` that each name sets.
+_FIELDS: Mapping[str, str] = {
+    "ETA_MODELS": "models",
+    "ETA_DATABASE_URL": "database_url",
+    "ETA_API_KEYS": "api_keys",
+    "ETA_RATE_LIMIT": "rate_limit",
+    "ETA_RETENTION_DAYS": "retention_days",
+    "ETA_CALENDAR": "holidays",
+    "ETA_PROMISE_POLICY": "promise_policy",
+    "ETA_DEMO": "is_demo",
+}
+_DEFAULTS: Mapping[str, str] = {"models": "models", "database_url": "sqlite:eta.sqlite"}
 
 DEFAULT_RATE = "1000/second"
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _TENANT = re.compile("[A-Za-z0-9_-]{1,64}")
 _RATE = re.compile("([0-9]{1,9})/(second|minute|hour|day)")
-#: What stands in examples until somebody puts a key of their own there.
+_MAX_RETENTION_DAYS = 36_500
+
+#: Digests of keys that examples show.
 _PLACEHOLDERS = frozenset(
     hashlib.sha256(key).hexdigest()
     for key in (b"", b"KEY", b"key", b"changeme", b"changethis", b"secret", b"test")
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the environment decides."""
+def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
+    """Parses the texts of an environment; other values are left as they are."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
-    models: Path
-    #: Who bears a key, by its SHA-256 digest in lower-case hex.
-    api_keys: Mapping[str, Principal] = field(default_factory=dict)
+
+def _api_keys(text: str) -> dict[str, Principal]:
+    principals: dict[str, Principal] = {}
+    entries = [entry.strip() for entry in text.split(",")]
+    for entry in filter(None, entries):
+        digest, principal = _api_key(entry)
+        if digest in principals:
+            raise InvalidSetting("ETA_API_KEYS holds a key twice; give each tenant other keys")
+        principals[digest] = principal
+    return principals
+
+
+def _api_key(entry: str) -> tuple[str, Principal]:
+    """The digest of a key, and its principal, of one entry of ``ETA_API_KEYS``."""
+    digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
+    digest = digest.lower()
+    # The message does not repeat the entry: it may be a key by mistake.
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidSetting(
+            "ETA_API_KEYS holds an entry without a SHA-256 digest;"
+            " write `printf %s KEY | sha256sum` for each key"
+        )
+    if digest in _PLACEHOLDERS:
+        raise InvalidSetting("ETA_API_KEYS holds the digest of a placeholder; choose another key")
+    if tenant and not _TENANT.fullmatch(tenant):
+        raise InvalidSetting(
+            f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
+        )
+    return digest, Principal(tenant or DEFAULT_TENANT, _scopes(scopes), digest[:12])
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    """The scopes of an entry; all of them if it names none."""
+    names = [name for name in text.split("+") if name]
+    for name in names:
+        if name not in set(Scope):
+            raise InvalidSetting(
+                f"ETA_API_KEYS names the scope {name!r}; use one of {', '.join(Scope)}"
+            )
+    return frozenset(map(Scope, names)) or frozenset(Scope)
+
+
+def _check_rate(text: str) -> str:
+    match = _RATE.fullmatch(text)
+    if not match or int(match[1]) == 0:
+        raise InvalidSetting(
+            "ETA_RATE_LIMIT is not a rate; write one such as 1000/second, /minute, /hour or /day"
+        )
+    return text
+
+
+def _retention_days(text: str) -> int:
+    is_number = text.isascii() and text.isdecimal()
+    if not is_number or not 0 < int(text) <= _MAX_RETENTION_DAYS:
+        raise InvalidSetting(
+            "ETA_RETENTION_DAYS is not a number of days;"
+            f" write a whole number from 1 to {_MAX_RETENTION_DAYS}"
+        )
+    return int(text)
+
+
+def _holidays(path: str) -> HolidayCalendar:
+    return read_file("ETA_CALENDAR", path, HolidayCalendar.from_toml)
+
+
+def _is_demo(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise InvalidSetting("ETA_DEMO must be 0 or 1")
+    return text == "1"
+
+
+class Settings(BaseModel):
+    """Settings of the service and of the commands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Folder of the model registry.
+    models: Annotated[Path, _from_text(Path)]
+    #: The principal of each API key, by the key's SHA-256 digest in lower-case hex.
+    api_keys: Annotated[Mapping[str, Principal], _from_text(_api_keys)] = Field(
+        default_factory=dict
+    )
     database_url: str = "memory:"
-    rate_limit: str = DEFAULT_RATE
-    #: Days after which shipments that nobody has heard of are erased.
-    retention_days: int | None = None
-    #: The public ones, and what the calendar file changes.
-    holidays: HolidayCalendar = PUBLIC_HOLIDAYS
-    promise_policy: PromisePolicy = DEFAULT_POLICY
-    #: The API needs no keys and answers on loopback only.
-    is_demo: bool = False
+    rate_limit: Annotated[str, AfterValidator(_check_rate)] = DEFAULT_RATE
+    #: Days after which inactive shipments are erased; None for never.
+    retention_days: Annotated[int | None, _from_text(_retention_days)] = None
+    #: Public holidays, with the changes of the calendar file.
+    holidays: Annotated[HolidayCalendar, _from_text(_holidays)] = PUBLIC_HOLIDAYS
+    promise_policy: Annotated[
+        PromisePolicy, _from_text(partial(read_promise_policy, "ETA_PROMISE_POLICY"))
+    ] = DEFAULT_POLICY
+    #: The API needs no keys and listens on loopback only.
+    is_demo: Annotated[bool, _from_text(_is_demo)] = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
-        """Settings of an environment.
+        """The settings of an environment; a name with an empty text counts as absent.
 
         Raises:
-            InvalidSetting: for a name that starts with ``ETA_`` and is none of ours, so that no
-                misspelling is silent; for a key that is no digest, or that of a placeholder; for a
-                calendar file that cannot be read as one.
+            InvalidSetting: for an unknown name that starts with ``ETA_``, which is usually a
+                misspelling; for a value that is not allowed; for a file that cannot be read.
         """
-        unknown = sorted(
-            name for name in env if name.startswith("ETA_") and name not in SETTING_DESCRIPTIONS
-        )
-        if unknown:
-            raise InvalidSetting(
-                f"{unknown[0]} is no setting; there are {', '.join(SETTING_DESCRIPTIONS)}"
-            )
-        return cls(
-            models=Path(env.get("ETA_MODELS") or "models"),
-            api_keys=_keys(env.get("ETA_API_KEYS", "")),
-            database_url=env.get("ETA_DATABASE_URL") or "sqlite:eta.sqlite",
-            rate_limit=_rate(env.get("ETA_RATE_LIMIT") or DEFAULT_RATE),
-            retention_days=_retention_days(env.get("ETA_RETENTION_DAYS") or None),
-            holidays=read_setting("ETA_CALENDAR", calendar, HolidayCalendar.from_toml)
-            if (calendar := env.get("ETA_CALENDAR"))
-            else PUBLIC_HOLIDAYS,
-            promise_policy=read_setting("ETA_PROMISE_POLICY", policy, PromisePolicy.from_toml)
-            if (policy := env.get("ETA_PROMISE_POLICY"))
-            else DEFAULT_POLICY,
-            is_demo=_switch(env, "ETA_DEMO"),
-        )
+        _check_names(env)
+        values: dict[str, Any] = dict(_DEFAULTS)
+        for name, field in _FIELDS.items():
+            if text := env.get(name):
+                values[field] = text
+        return cls.model_validate(values)
 
     def require_api_keys(self) -> None:
         """Refuses to serve an API that nobody could call, or that anybody could.
@@ -98,88 +190,28 @@ class Settings:
         """
         if not (self.api_keys or self.is_demo):
             raise InvalidSetting(
-                "ETA_API_KEYS holds no keys; set it, or serve the demo on loopback with ETA_DEMO=1 or --demo"
+                "ETA_API_KEYS holds no keys;"
+                " set it, or serve the demo on loopback with ETA_DEMO=1 or --demo"
+            )
+
+
+def _check_names(env: Mapping[str, str]) -> None:
+    names = sorted(name for name in env if name.startswith("ETA_"))
+    for name in names:
+        if name in RENAMED_SETTINGS:
+            raise InvalidSetting(f"{name} is now {RENAMED_SETTINGS[name]}; rename it")
+        if name not in SETTING_DESCRIPTIONS:
+            raise InvalidSetting(
+                f"{name} is unknown; check the spelling or remove it;"
+                f" allowed are {', '.join(SETTING_DESCRIPTIONS)}"
             )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address, or the name ``localhost``, is this machine's own."""
+    """Whether an address, or the name ``localhost``, is that of this machine."""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _keys(text: str) -> dict[str, Principal]:
-    keys = {}
-    for entry in (part.strip() for part in text.split(",") if part.strip()):
-        digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
-        digest = digest.lower()
-        # A key itself, put here by mistake, is not repeated.
-        if not _DIGEST.fullmatch(digest):
-            raise InvalidSetting(
-                "ETA_API_KEYS holds something else than SHA-256 digests; write `printf %s KEY | sha256sum` for each key"
-            )
-        if digest in _PLACEHOLDERS:
-            raise InvalidSetting(
-                "ETA_API_KEYS holds the digest of a placeholder; choose a key of your own"
-            )
-        if digest in keys:
-            raise InvalidSetting("ETA_API_KEYS holds a key twice; give each tenant keys of its own")
-        if tenant and not _TENANT.fullmatch(tenant):
-            raise InvalidSetting(
-                f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
-            )
-        keys[digest] = Principal(tenant or DEFAULT_TENANT, _scopes(scopes), digest[:12])
-    return keys
-
-
-def _scopes(text: str) -> frozenset[Scope]:
-    names = [name for name in text.split("+") if name]
-    unknown = [name for name in names if name not in set(Scope)]
-    if unknown:
-        raise InvalidSetting(
-            f"ETA_API_KEYS names the scope {unknown[0]!r}; there are {', '.join(Scope)}"
-        )
-    return frozenset(map(Scope, names)) or frozenset(Scope)
-
-
-def _rate(text: str) -> str:
-    match = _RATE.fullmatch(text)
-    if not match or int(match[1]) == 0:
-        raise InvalidSetting(
-            "ETA_RATE_LIMIT is no rate; write one such as 1000/second, /minute, /hour or /day"
-        )
-    return text
-
-
-def _retention_days(text: str | None) -> int | None:
-    if text is not None and not (text.isascii() and text.isdecimal() and 0 < int(text) <= 36_500):
-        raise InvalidSetting("ETA_KEEP_DAYS is no number of days; write a whole number above 0")
-    return None if text is None else int(text)
-
-
-def read_setting(name: str, path: str, parse: Callable[[str], T]) -> T:
-    """What the file that a setting or an option names says.
-
-    Raises:
-        InvalidSetting: if it cannot be read, or says what cannot be.
-    """
-    try:
-        return parse(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidSetting(
-            f"{name} names {path}: {error.strerror}; name a TOML file that can be read"
-        ) from None
-    except UnicodeDecodeError:
-        raise InvalidSetting(f"{name} names {path}: it is no text; write it in UTF-8") from None
-    except InvalidSetting as error:
-        raise InvalidSetting(f"{name} names {path}: {error}") from None
-
-
-def _switch(env: Mapping[str, str], name: str) -> bool:
-    if env.get(name, "") not in ("", "0", "1"):
-        raise InvalidSetting(f"{name} is neither 0 nor 1")
-    return env.get(name) == "1"

@@ -290,7 +290,7 @@ def test_the_policy_file_of_the_environment_is_loaded(tmp_path: Path) -> None:
     file.write_text("on_time_rate = 0.95", encoding="utf-8")
     with pytest.raises(
         InvalidSetting,
-        match=r"ETA_PROMISE_POLICY names .*promise.toml: the promise policy has no version",
+        match=r"ETA_PROMISE_POLICY names .*promise.toml: version is missing",
     ):
         Settings.from_env({"ETA_PROMISE_POLICY": str(file)})
     with pytest.raises(

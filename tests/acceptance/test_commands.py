@@ -33,15 +33,19 @@ def words(text: str) -> set[str]:
 
 
 SCORE_COLUMNS = words(
-    "order_id shipment_id carrier service_level destination_region has_several_origins as_of status phase elapsed_days last_scan_age_hours"
-    " window_from window_to window_probability median_on timezone timezone_source promised_on on_time_probability delay_state delay_probability delay_reason"
-    " delay_party evidence_kind evidence_observed_hours evidence_expected_p50_hours evidence_expected_upper_hours model_version support_level"
-    " support_parcels"
+    "order_id shipment_id carrier service_level destination_region has_several_origins"
+    " as_of status phase elapsed_days last_scan_age_hours window_from window_to"
+    " window_probability median_on timezone timezone_source promised_on on_time_probability"
+    " delay_state delay_probability delay_reason delay_party evidence_kind"
+    " evidence_observed_hours evidence_expected_p50_hours evidence_expected_upper_hours"
+    " model_version support_level support_parcels"
 )
 MOMENTS = words("purchase handover day_1 day_3 day_7 day_14 day_21 in_flight")
 FIGURES = words(
-    "model moment n n_censored mae_days median_ae_days bias_days crps_days crps_censored_days coverage_80 coverage_90 coverage_dates_80 late_auc"
-    " late_ap on_time_share promised_days_mean days_saved_equal_on_time pinball_50_days pinball_80_days pinball_90_days pinball_95_days pit_deciles"
+    "model moment n n_censored mae_days median_ae_days bias_days crps_days"
+    " crps_censored_days coverage_80 coverage_90 coverage_dates_80 late_auc late_ap"
+    " on_time_share promised_days_mean days_saved_equal_on_time pinball_50_days"
+    " pinball_80_days pinball_90_days pinball_95_days pit_deciles"
 )
 FIGURES_OF_A_WHOLE_REPLAY = {
     "late_auc_month_mean",
@@ -56,7 +60,7 @@ FIGURES_OF_RANGES = {
     for name in ("80", "90", "dates_80")
 }
 FIGURES_OF_PIT = words("pit_deciles_low pit_deciles_high")
-#: Told beyond what is documented.
+#: Figures that are written but not documented.
 EXTRA = {"n_late"}
 
 
@@ -80,7 +84,7 @@ def score(data: Path, day: str, models: Path, name: str = "scores.csv") -> Path:
 
 
 def train(data: Path, day: str, models: Path, *options: object) -> tuple[str, Any]:
-    """What training said, and what it wrote for machines."""
+    """The output of training, and the JSON that it wrote."""
     json_file = models.with_name("trained.json")
     output = run_ok(
         "train",
@@ -98,7 +102,7 @@ def train(data: Path, day: str, models: Path, *options: object) -> tuple[str, An
 
 
 def figures(path: Path) -> Any:
-    """What a command wrote for machines: strict JSON, in which no figure is NaN."""
+    """The JSON that a command wrote: strict, without NaN."""
 
     def no_number(text: str) -> float:
         raise AssertionError(f"{text} is no JSON")
@@ -140,7 +144,7 @@ class Trained(NamedTuple):
     models: Path
     early: str
     late: str
-    #: What the training of the early one said, and wrote for machines.
+    #: The output of training the early version, and the JSON that it wrote.
     output: str
     report: Any
 
@@ -190,7 +194,7 @@ def backtest(orders: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return figures(json_file)
 
 
-def test_the_installed_command_tells_its_version(tmp_path: Path) -> None:
+def test_installed_command_prints_its_version(tmp_path: Path) -> None:
     assert execute("--version", models=tmp_path / "models") == CommandResult(
         0, f"{__version__}\n", ""
     )
@@ -208,14 +212,14 @@ def test_help_names_every_command(arguments: list[str], words: str, empty: Path)
     assert [word for word in words.split() if word not in output] == []
 
 
-def test_training_writes_a_version_and_says_how_to_make_it_serve(trained: Trained) -> None:
+def test_training_writes_a_version_and_names_the_promote_command(trained: Trained) -> None:
     assert versions(trained.models) == [trained.early, trained.late]
     assert trained.early.startswith(EARLY.replace("-", "."))
     assert trained.report["data"]["through"] == f"{EARLY}T00:00:00-03:00"
-    assert f"`eta models promote {trained.early}` makes it serve" in trained.output
+    assert f"`eta models promote {trained.early}` makes it active" in trained.output
 
 
-def test_training_leaves_the_lane_medians_of_the_same_parcels_beside_the_versions(
+def test_training_also_writes_the_fallback_of_the_same_parcels(
     trained: Trained,
 ) -> None:
     medians = load_fallback(Registry(trained.models))
@@ -230,7 +234,7 @@ def test_training_leaves_the_lane_medians_of_the_same_parcels_beside_the_version
     assert counted
 
 
-def test_a_new_version_tells_how_it_did_against_a_rival_on_earlier_days(trained: Trained) -> None:
+def test_new_version_is_checked_against_a_baseline_on_earlier_days(trained: Trained) -> None:
     check = trained.report["check"]
     assert {(row["model"], row["moment"]) for row in check["rows"]} == {
         (model, moment) for model in ("eta", "B4") for moment in ("purchase", "in_flight")
@@ -238,20 +242,18 @@ def test_a_new_version_tells_how_it_did_against_a_rival_on_earlier_days(trained:
     assert check["from"] < check["to"] < EARLY
 
 
-def test_without_a_moment_training_learns_from_all_of_the_data(
-    orders: Path, empty: Path, tmp_path: Path
-) -> None:
-    truncated = write_as_of_day(orders, tmp_path / "known", QUICK)
+def test_training_uses_all_data_without_as_of(orders: Path, empty: Path, tmp_path: Path) -> None:
+    truncated = write_as_of_day(orders, tmp_path / "truncated", QUICK)
     run_ok(
         "train",
         truncated,
         "--source",
         "olist",
         "--json",
-        empty.with_name("told.json"),
+        empty.with_name("report.json"),
         models=empty,
     )
-    through = pd.Timestamp(figures(empty.with_name("told.json"))["data"]["through"]).tz_convert(
+    through = pd.Timestamp(figures(empty.with_name("report.json"))["data"]["through"]).tz_convert(
         "America/Sao_Paulo"
     )
     assert (
@@ -260,7 +262,7 @@ def test_without_a_moment_training_learns_from_all_of_the_data(
     )
 
 
-def test_the_same_data_make_the_same_version_byte_for_byte_in_another_process_and_registry(
+def test_training_is_byte_identical_in_another_process_and_registry(
     orders: Path, trained: Trained, empty: Path
 ) -> None:
     ran = execute("train", orders, "--source", "olist", "--as-of", EARLY, models=empty)
@@ -269,7 +271,7 @@ def test_the_same_data_make_the_same_version_byte_for_byte_in_another_process_an
     assert files(empty / trained.early) == files(trained.models / trained.early)
 
 
-def test_scores_are_one_row_for_every_open_parcel(orders: Path, models: Path) -> None:
+def test_scores_have_one_row_for_every_open_parcel(orders: Path, models: Path) -> None:
     out = score(orders, EARLY, models)
     table, report = pd.read_csv(out), figures(out.with_suffix(".json"))
     assert set(table.columns) == SCORE_COLUMNS
@@ -288,7 +290,7 @@ def test_scores_are_one_row_for_every_open_parcel(orders: Path, models: Path) ->
     assert (pd.read_csv(beside(out))["elapsed_days"] > 60.0).all()
 
 
-def test_scores_in_parquet_say_what_those_in_csv_say(orders: Path, models: Path) -> None:
+def test_parquet_and_csv_scores_are_equal(orders: Path, models: Path) -> None:
     as_text, out = score(orders, EARLY, models), score(orders, EARLY, models, "scores.parquet")
     for one, other in ((as_text, out), (beside(as_text), beside(out))):
         expected, table = pd.read_csv(one), pd.read_parquet(other)
@@ -299,7 +301,9 @@ def test_scores_in_parquet_say_what_those_in_csv_say(orders: Path, models: Path)
     )
 
 
-def test_scoring_again_writes_the_same_bytes_and_trains_nothing(orders: Path, models: Path) -> None:
+def test_repeated_scoring_writes_the_same_bytes_and_trains_nothing(
+    orders: Path, models: Path
+) -> None:
     before = files(models)
     assert (
         score(orders, EARLY, models).read_bytes()
@@ -309,10 +313,8 @@ def test_scoring_again_writes_the_same_bytes_and_trains_nothing(orders: Path, mo
 
 
 @pytest.mark.parametrize("day", [QUICK, EARLY])
-def test_what_happened_later_changes_no_byte_of_a_score(
-    orders: Path, tmp_path: Path, day: str
-) -> None:
-    truncated = write_as_of_day(orders, tmp_path / "known", day)
+def test_later_events_change_no_byte_of_a_score(orders: Path, tmp_path: Path, day: str) -> None:
+    truncated = write_as_of_day(orders, tmp_path / "truncated", day)
     (tmp_path / "then").mkdir()
     (tmp_path / "now").mkdir()
     then, now = (
@@ -323,7 +325,7 @@ def test_what_happened_later_changes_no_byte_of_a_score(
     assert files(then.parent) == files(now.parent)
 
 
-def test_given_up_orders_stay_in_flight_until_the_end_of_the_data(
+def test_abandoned_orders_stay_in_flight_until_the_end_of_the_data(
     orders: Path, models: Path
 ) -> None:
     table = read(orders / ORDERS)
@@ -339,7 +341,7 @@ def test_given_up_orders_stay_in_flight_until_the_end_of_the_data(
     ("day", "served"),
     [(EARLY, "early"), ("2018-04-14", "early"), (LATE, "late"), ("2018-05-20", "late")],
 )
-def test_a_score_uses_the_newest_version_that_had_not_learned_beyond_its_moment(
+def test_score_uses_the_newest_version_trained_before_its_moment(
     orders: Path, trained: Trained, models: Path, day: str, served: str
 ) -> None:
     assert figures(score(orders, day, models).with_suffix(".json"))["model_version"] == getattr(
@@ -348,7 +350,7 @@ def test_a_score_uses_the_newest_version_that_had_not_learned_beyond_its_moment(
     assert versions(models) == [trained.early, trained.late]
 
 
-def test_a_score_trains_a_version_when_none_had_learned_so_little(
+def test_score_trains_a_version_if_all_are_later_than_its_moment(
     orders: Path, trained: Trained, models: Path
 ) -> None:
     report = figures(score(orders, QUICK, models).with_suffix(".json"))
@@ -356,16 +358,14 @@ def test_a_score_trains_a_version_when_none_had_learned_so_little(
     assert versions(models) == sorted([report["model_version"], trained.early, trained.late])
 
 
-def test_a_moment_with_an_offset_is_taken_as_it_is(orders: Path, models: Path) -> None:
+def test_as_of_with_an_offset_is_used_unchanged(orders: Path, models: Path) -> None:
     assert (
         score(orders, f"{EARLY}T05:00:00+02:00", models).read_bytes()
         == score(orders, EARLY, models, "again.csv").read_bytes()
     )
 
 
-def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(
-    orders: Path, models: Path, tmp_path: Path
-) -> None:
+def test_formula_cells_are_escaped_in_csv_only(orders: Path, models: Path, tmp_path: Path) -> None:
     parcel = min(open_orders(orders, EARLY) - open_orders(orders, "2018-02-15"))
     formula = shutil.copytree(orders, tmp_path / "formula")
     for path in formula.iterdir():
@@ -376,7 +376,7 @@ def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(
     )
 
 
-def test_rejected_rows_are_counted_by_reason_and_written_down(
+def test_rejected_rows_are_counted_by_reason_and_quarantined(
     orders: Path, models: Path, tmp_path: Path
 ) -> None:
     spoilt, rejected = shutil.copytree(orders, tmp_path / "spoilt"), tmp_path / "rejected.csv"
@@ -408,7 +408,7 @@ def test_rejected_rows_are_counted_by_reason_and_written_down(
     assert {"half a line", "and another"} < set(read(rejected)["content"])
 
 
-def test_a_backtest_tells_every_documented_figure(backtest: Any) -> None:
+def test_backtest_has_every_documented_figure(backtest: Any) -> None:
     assert set(backtest) == words(
         "eta_version data from to refit rows differences by_month by_segment failing truth"
     )
@@ -435,7 +435,7 @@ def test_a_backtest_tells_every_documented_figure(backtest: Any) -> None:
     assert backtest["truth"] is None
 
 
-def test_a_backtest_tells_of_every_model_at_every_moment(backtest: Any) -> None:
+def test_backtest_has_every_model_at_every_moment(backtest: Any) -> None:
     rows = [(row["model"], row["moment"]) for row in backtest["rows"]]
     assert sorted(rows) == sorted(
         (model, moment) for model in ("B0", "B4", "eta") for moment in MOMENTS
@@ -454,7 +454,7 @@ def test_a_backtest_tells_of_every_model_at_every_moment(backtest: Any) -> None:
     )
 
 
-def test_a_figure_that_cannot_be_had_is_null(backtest: Any) -> None:
+def test_unavailable_figures_are_null(backtest: Any) -> None:
     by_key = {(row["model"], row["moment"]): row for row in backtest["rows"]}
     # No month of 75 orders has 100 late ones, and a promise is made at purchase alone.
     assert by_key["eta", "purchase"]["late_auc_month_mean"] is None
@@ -462,7 +462,7 @@ def test_a_figure_that_cannot_be_had_is_null(backtest: Any) -> None:
     assert by_key["eta", "purchase"]["on_time_share"] is not None
 
 
-def test_the_months_and_moments_of_a_backtest_add_up(backtest: Any) -> None:
+def test_backtest_counts_add_up_over_months_and_moments(backtest: Any) -> None:
     for row in backtest["rows"]:
         months = [
             month
@@ -478,7 +478,7 @@ def test_the_months_and_moments_of_a_backtest_add_up(backtest: Any) -> None:
     )
 
 
-def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
+def test_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
     crps = {(row["model"], row["moment"]): row["crps_days"] for row in backtest["rows"]}
     gap = next(
         row
@@ -492,15 +492,22 @@ def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("train DATA --source nowhere", r"--source: 'nowhere' is no source; choose from .*olist"),
+        (
+            "train DATA --source nowhere",
+            r"--source: 'nowhere' is not a source; choose from .*olist",
+        ),
         (
             "train nowhere --source olist",
-            r"nowhere/olist_orders_dataset\.csv does not exist; name the folder that holds olist_orders_dataset\.csv",
+            r"nowhere/olist_orders_dataset\.csv does not exist;"
+            r" name the folder that holds olist_orders_dataset\.csv",
         ),
-        ("train DATA --source olist --as-of soon", r"--as-of: 'soon' is no date; write 2018-05-15"),
+        (
+            "train DATA --source olist --as-of soon",
+            r"--as-of: 'soon' is not a date; write 2018-05-15",
+        ),
         (
             "train DATA --source olist --as-of 2018-02-30",
-            r"--as-of: '2018-02-30' is no date; write 2018-05-15",
+            r"--as-of: '2018-02-30' is not a date; write 2018-05-15",
         ),
         (
             "train DATA --source olist --as-of 2010-01-01",
@@ -514,10 +521,13 @@ def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
             "score DATA --source olist --as-of 2018-03-15_08:00:00",
             r"--as-of: .* no offset from UTC; write it as 2018-05-15T08:00:00-03:00",
         ),
-        ("train DATA --source olist --config .", r"\.: Is a directory"),
+        (
+            "train DATA --source olist --config .",
+            r"--config names \.: Is a directory; name a TOML file that can be read",
+        ),
         (
             "score DATA --source olist --as-of 2018-03-15 --out scores.txt",
-            r"--out: scores\.txt names no format; end it with \.csv or \.parquet",
+            r"--out: scores\.txt does not name a format; end it with \.csv or \.parquet",
         ),
         (
             "score DATA --source olist --as-of 2018-03-15 --model ../x",
@@ -525,11 +535,11 @@ def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
         ),
         (
             "backtest DATA --source olist --from May --to 2018-03-31",
-            r"--from: 'May' is no date; write it as 2018-05-15",
+            r"--from: 'May' is not a date; write it as 2018-05-15",
         ),
         (
             "backtest DATA --source olist --from 2018-03-01 --to 2018-03-32",
-            r"--to: '2018-03-32' is no date; write it as 2018-05-15",
+            r"--to: '2018-03-32' is not a date; write it as 2018-05-15",
         ),
         (
             "backtest DATA --source olist --from 2018-03-02 --to 2018-03-01",
@@ -537,7 +547,7 @@ def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
         ),
         (
             "backtest DATA --source olist --from 2018-03-01 --to 2018-03-02 --models eta,prophet",
-            r"--models: 'prophet' is no model; choose from .*eta",
+            r"--models: 'prophet' is not a model; choose from .*eta",
         ),
         (
             "backtest DATA --source olist --from 2010-03-01 --to 2010-03-02",
@@ -552,7 +562,7 @@ def test_a_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
         ("models compare first second", r"there is no model version 'first'"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_it_and_its_mend(
+def test_wrong_command_line_is_one_error_line_with_the_fix(
     orders: Path, models: Path, command: str, message: str
 ) -> None:
     before = files(models.parent)
@@ -566,7 +576,7 @@ def test_a_mistake_is_one_line_that_names_it_and_its_mend(
 
 
 @pytest.mark.parametrize("rest", ["", "half a line\n"])
-def test_data_without_one_usable_order_are_an_error(
+def test_data_without_a_usable_order_are_an_error(
     orders: Path, empty: Path, tmp_path: Path, rest: str
 ) -> None:
     hollow = shutil.copytree(orders, tmp_path / "hollow")
@@ -578,10 +588,10 @@ def test_data_without_one_usable_order_are_an_error(
     assert (ran.status, ran.errors) == (2, [f"error: {hollow} holds no orders"])
 
 
-def test_a_misspelt_setting_is_refused_in_one_line_by_the_installed_command(models: Path) -> None:
+def test_installed_command_rejects_a_misspelt_setting_in_one_line(models: Path) -> None:
     ran = execute("models", "list", models=models, ETA_MODLES="x")
     assert ran.status == 2
-    assert re.fullmatch(r"error: ETA_MODLES is no setting; there are ETA_MODELS, .*\n", ran.err)
+    assert re.fullmatch(r"error: ETA_MODLES is unknown; .* allowed are ETA_MODELS, .*\n", ran.err)
 
 
 @pytest.mark.parametrize(
@@ -605,19 +615,27 @@ def test_no_command_runs_with_a_misspelt_setting(orders: Path, empty: Path, comm
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[modle]\ntrees = 5\n", r"\[modle\] is no section; there are \[model\] and \[delays\]"),
-        ("trees = 5\n", r"\[trees\] is no section"),
-        ("[model]\ntres = 5\n", r"tres is no setting of \[model\]; there are .*trees"),
-        ("[delays]\nraise = 0.5\n", r"raise is no setting of \[delays\]; there are .*raise_at"),
+        ("[modle]\ntrees = 5\n", r"\[modle\] is unknown; .* allowed are \[model\], \[delays\]"),
+        ("trees = 5\n", r"trees is unknown; .* allowed are \[model\], \[delays\]"),
+        ("[model]\ntres = 5\n", r"tres of \[model\] is unknown; .* allowed are .*trees"),
+        ("[delays]\nraise = 0.5\n", r"raise of \[delays\] is unknown; .* allowed are .*raise_at"),
+        (
+            "[model]\nkeeps_censored = true\n",
+            r"keeps_censored of \[model\] is now includes_censored; rename it",
+        ),
+        (
+            "[model]\nfollows_drift = true\n",
+            r"follows_drift of \[model\] is now tracks_drift; rename it",
+        ),
         (
             "[delays]\nraise_at = 0.1\n",
             r"clear_at: 0\.3 is out of order; keep 0 < risk_at <= clear_at <= raise_at < 1",
         ),
-        ("trees: 5\n", r"is no TOML"),
-        (None, r"does not exist"),
+        ("trees: 5\n", r"it is not TOML"),
+        (None, r"No such file or directory; name a TOML file that can be read"),
     ],
 )
-def test_a_mistake_in_the_configuration_is_named(
+def test_wrong_configuration_is_one_error_line_with_the_fix(
     orders: Path, models: Path, content: str | None, message: str
 ) -> None:
     config = models.with_name("config.toml")
@@ -628,10 +646,12 @@ def test_a_mistake_in_the_configuration_is_named(
     )
     assert ran.status == 2
     (error,) = ran.errors
+    assert error.startswith(f"error: --config names {config}: ")
     assert re.search(message, error)
+    assert ran.err.endswith(error + "\n")
 
 
-def test_the_configuration_decides_the_model(orders: Path, empty: Path) -> None:
+def test_configuration_sets_model_parameters(orders: Path, empty: Path) -> None:
     config = empty.with_name("config.toml")
     config.write_text("[model]\ntrees = 7\nleaf_rows = 50\n")
     _, configured = train(orders, QUICK, empty, "--config", config)
@@ -650,7 +670,7 @@ def test_the_configuration_decides_the_model(orders: Path, empty: Path) -> None:
         "backtest DATA --source olist --from 2018-03-10 --to 2018-03-12 --refit never --models eta",
     ],
 )
-def test_the_calendar_file_counts_wherever_a_model_learns_or_forecasts(
+def test_calendar_file_applies_to_training_and_forecasts(
     orders: Path, models: Path, command: str
 ) -> None:
     wednesdays = ", ".join(
@@ -667,21 +687,19 @@ def test_the_calendar_file_counts_wherever_a_model_learns_or_forecasts(
             orders if word == "DATA" else folder.parent / word if word == "scores.csv" else word
             for word in command.split()
         ]
-        ran = run(*words, "--json", folder.with_name("told.json"), models=folder, **environment)
+        ran = run(*words, "--json", folder.with_name("report.json"), models=folder, **environment)
         assert ran.status == 0, ran.err
         json_text = re.sub(
             r'"(fit|predict)_seconds": [0-9.e-]+',
             "",
-            folder.with_name("told.json").read_text(encoding="utf-8"),
+            folder.with_name("report.json").read_text(encoding="utf-8"),
         )
         scores = folder.with_name("scores.csv")
         runs.append((json_text, scores.read_bytes() if scores.exists() else b""))
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_a_calendar_file_that_cannot_be_used_ends_the_command_in_one_line(
-    orders: Path, models: Path
-) -> None:
+def test_invalid_calendar_file_is_one_error_line(orders: Path, models: Path) -> None:
     ran = execute(
         "score",
         orders,
@@ -693,14 +711,12 @@ def test_a_calendar_file_that_cannot_be_used_ends_the_command_in_one_line(
         ETA_CALENDAR="no-such-file.toml",
     )
     assert ran.status == 2
-    assert (
-        ran.err
-        == "error: ETA_CALENDAR names no-such-file.toml: No such file or directory; name a TOML file that can be read\n"
-    )
+    problem = "No such file or directory; name a TOML file that can be read"
+    assert ran.err == f"error: ETA_CALENDAR names no-such-file.toml: {problem}\n"
 
 
-def test_the_configuration_decides_when_to_warn(orders: Path, models: Path) -> None:
-    config, json_file = models.with_name("config.toml"), models.with_name("told.json")
+def test_configuration_sets_delay_thresholds(orders: Path, models: Path) -> None:
+    config, json_file = models.with_name("config.toml"), models.with_name("report.json")
     on_track = []
     for risk in (0.001, 0.25):
         config.write_text(f"[delays]\nrisk_at = {risk}\n")
@@ -724,7 +740,7 @@ def test_the_configuration_decides_when_to_warn(orders: Path, models: Path) -> N
 @pytest.mark.parametrize(
     "file", ["arrays.npz", "stage_durations.json", "support.json", "manifest.json"]
 )
-def test_a_corrupted_version_is_refused_by_name_and_scores_nothing(
+def test_corrupted_version_is_rejected_by_name_and_scores_nothing(
     orders: Path, trained: Trained, models: Path, file: str
 ) -> None:
     spoil(models, trained.early, file)
@@ -748,18 +764,18 @@ def test_a_corrupted_version_is_refused_by_name_and_scores_nothing(
     assert not out.exists()
 
 
-def test_a_score_says_that_it_refused_a_corrupted_version_and_uses_the_last_good_one(
+def test_score_reports_a_corrupted_version_and_uses_the_last_good_one(
     orders: Path, trained: Trained, models: Path
 ) -> None:
     spoil(models, trained.late)
-    out = models.with_name("told.json")
+    out = models.with_name("report.json")
     ran = run("score", orders, "--source", "olist", "--as-of", LATE, "--json", out, models=models)
-    assert f"refused: model version {trained.late}" in ran.err
+    assert f"rejected: model version {trained.late}" in ran.err
     assert figures(out)["model_version"] == trained.early
 
 
-def test_a_version_is_promoted_and_rolled_back(trained: Trained, models: Path) -> None:
-    json_file = models.with_name("told.json")
+def test_version_is_promoted_and_rolled_back(trained: Trained, models: Path) -> None:
+    json_file = models.with_name("report.json")
     serving = []
     for command in (["promote", trained.early], ["promote", trained.late], ["rollback"]):
         run_ok("models", *command, models=models)
@@ -775,7 +791,7 @@ def test_a_version_is_promoted_and_rolled_back(trained: Trained, models: Path) -
     assert serving == [trained.early, trained.late, trained.early]
 
 
-def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(
+def test_update_of_the_active_version_becomes_active(
     orders: Path, trained: Trained, models: Path, tmp_path: Path
 ) -> None:
     run_ok("models", "promote", trained.early, models=models)
@@ -802,7 +818,7 @@ def test_an_update_keeps_the_version_that_serves_up_with_the_network_and_serves(
     assert trained.early in run_ok("models", "rollback", models=models)
 
 
-def test_an_update_of_a_version_that_does_not_serve_leaves_what_serves(
+def test_update_of_an_inactive_version_stays_inactive(
     orders: Path, trained: Trained, models: Path
 ) -> None:
     run_ok("models", "promote", trained.late, models=models)
@@ -820,7 +836,7 @@ def test_an_update_of_a_version_that_does_not_serve_leaves_what_serves(
     assert json.loads((models / "promoted.json").read_bytes())["history"][-1] == trained.late
 
 
-def test_an_update_keeps_to_the_source_of_the_version(
+def test_update_rejects_data_of_another_source(
     trained: Trained, models: Path, tmp_path: Path
 ) -> None:
     run("simulate", tmp_path / "other", "--shipments", 100, models=models)
@@ -829,7 +845,7 @@ def test_an_update_keeps_to_the_source_of_the_version(
     assert "was trained on olist" in " ".join(ran.err.split())
 
 
-def test_a_version_that_follows_no_drift_is_not_updated(
+def test_update_rejects_a_version_without_drift_tracking(
     orders: Path, empty: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "still.toml").write_text(
@@ -844,12 +860,12 @@ def test_a_version_that_follows_no_drift_is_not_updated(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--as-of", EARLY], "no version serves"),
+        (["--as-of", EARLY], "no version is active"),
         (["--as-of", "2017-06-01", "--model", "newest"], "has learned through"),
         (["--as-of", "2019-06-01", "--model", "newest"], "nothing was received"),
     ],
 )
-def test_an_update_needs_a_version_that_had_not_learned_more(
+def test_update_needs_a_version_trained_before_as_of(
     orders: Path, models: Path, options: list[str], message: str
 ) -> None:
     ran = run("update", orders, "--source", "olist", *options, models=models)
@@ -857,7 +873,7 @@ def test_an_update_needs_a_version_that_had_not_learned_more(
     assert message in " ".join(ran.err.split())
 
 
-def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(
+def test_corrupted_version_is_listed_as_rejected_and_not_promoted(
     trained: Trained, models: Path
 ) -> None:
     run_ok("models", "promote", trained.early, models=models)
@@ -865,7 +881,7 @@ def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(
     ran = run("models", "promote", trained.late, models=models)
     assert (ran.status, len(ran.errors)) == (2, 1)
     assert trained.late in ran.errors[0]
-    json_file = models.with_name("told.json")
+    json_file = models.with_name("report.json")
     assert "rejected" in run_ok("models", "list", "--json", json_file, models=models)
     assert figures(json_file)["active"] == trained.early
     assert [set(row) for row in figures(json_file)["versions"]] == [
@@ -874,15 +890,15 @@ def test_a_corrupted_version_is_not_promoted_and_the_list_says_so(
     ]
 
 
-def test_a_version_shows_what_it_is_made_of(trained: Trained, models: Path) -> None:
-    json_file = models.with_name("told.json")
+def test_show_prints_the_manifest_of_a_version(trained: Trained, models: Path) -> None:
+    json_file = models.with_name("report.json")
     output = run_ok("models", "show", trained.early, "--json", json_file, models=models)
     assert figures(json_file) == json.loads((models / trained.early / "manifest.json").read_bytes())
     assert figures(json_file)["data"]["sha256"] in output
 
 
-def test_two_versions_are_compared_by_their_own_checks(trained: Trained, models: Path) -> None:
-    json_file = models.with_name("told.json")
+def test_compare_shows_the_checks_of_two_versions(trained: Trained, models: Path) -> None:
+    json_file = models.with_name("report.json")
     output = run_ok(
         "models", "compare", trained.early, trained.late, "--json", json_file, models=models
     )
@@ -893,7 +909,7 @@ def test_two_versions_are_compared_by_their_own_checks(trained: Trained, models:
 
 
 @pytest.mark.parametrize("writes", [0, 2, 4])
-def test_training_interrupted_while_it_writes_leaves_no_version(
+def test_interrupted_training_leaves_no_version(
     orders: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
     done = iter(range(writes))
@@ -908,14 +924,14 @@ def test_training_interrupted_while_it_writes_leaves_no_version(
     assert files(empty.parent) == {}
 
 
-def test_a_score_interrupted_while_it_writes_leaves_the_old_file(
+def test_interrupted_score_leaves_the_old_file(
     orders: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sync(_: int) -> None:
         raise KeyboardInterrupt
 
     out = models.with_name("scores.csv")
-    out.write_text("what was scored yesterday")
+    out.write_text("scores of yesterday")
     before = files(models.parent)
     monkeypatch.setattr(os, "fsync", sync)
     assert (
@@ -928,13 +944,11 @@ def test_a_score_interrupted_while_it_writes_leaves_the_old_file(
 
 
 def listen_to_interrupts() -> None:
-    """A shell's background job would ignore them, and so would its children."""
+    """A background job of a shell ignores them, and so do its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_the_installed_command_is_interrupted_without_a_traceback_or_a_version(
-    orders: Path, empty: Path
-) -> None:
+def test_interrupted_command_leaves_no_traceback_and_no_version(orders: Path, empty: Path) -> None:
     command: list[str | Path] = [EXECUTABLE, "train", orders, "--source", "olist", "--as-of", EARLY]
     environment = {**os.environ, "ETA_MODELS": str(empty)}
     with subprocess.Popen(
@@ -957,7 +971,7 @@ def test_the_installed_command_is_interrupted_without_a_traceback_or_a_version(
 
 
 class Scored(NamedTuple):
-    """Real orders of one morning, scored with what was known then and with what is known now."""
+    """Real orders of one morning, scored with the data received by then and with all data."""
 
     then: Path
     now: Path
@@ -965,7 +979,7 @@ class Scored(NamedTuple):
 
 @pytest.fixture(scope="module")
 def scored(eta_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Scored:
-    truncated = write_as_of_day(eta_data / "olist", tmp_path_factory.mktemp("known"), REAL_DAY)
+    truncated = write_as_of_day(eta_data / "olist", tmp_path_factory.mktemp("truncated"), REAL_DAY)
     then, now = (
         score(data, REAL_DAY, tmp_path_factory.mktemp("scored") / "models")
         for data in (truncated, eta_data / "olist")
@@ -974,7 +988,7 @@ def scored(eta_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Scored:
 
 
 @on_real_orders
-def test_what_happened_later_changes_no_byte_of_real_scores_nor_of_the_version(
+def test_later_events_change_no_byte_of_real_scores_or_of_the_version(
     scored: Scored,
 ) -> None:
     assert len(versions(scored.now.with_name("models"))) == 1
@@ -992,7 +1006,7 @@ def test_every_real_open_parcel_is_scored_once(scored: Scored, eta_data: Path) -
 
 
 @on_real_orders
-def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(
+def test_training_on_delivered_parcels_only_costs_coverage_and_crps(
     eta_data: Path, tmp_path: Path
 ) -> None:
     json_file = tmp_path / "figures.json"
@@ -1010,7 +1024,7 @@ def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(
     rows = {row["model"]: row for row in figures(json_file)["rows"] if row["moment"] == "purchase"}
     eta, delivered_only = rows["eta"], rows["eta-delivered-only"]
     assert eta["n"] == delivered_only["n"] > 2_000
-    # Calibration gives back most of what that costs, not all.
+    # Recalibration recovers most of that loss, not all of it.
     assert delivered_only["coverage_90"] < eta["coverage_90"] - 0.005
     assert delivered_only["crps_censored_days"] > eta["crps_censored_days"] + 0.1
     (gap,) = (
@@ -1024,14 +1038,14 @@ def test_learning_from_delivered_parcels_alone_costs_coverage_and_sharpness(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("[model]\ntrees = 'many'", r"trees of \[model\] must be int, such as 150"),
-        ("[model]\ntrees = true", r"trees of \[model\] must be int"),
+        ("[model]\ntrees = 'many'", r"trees of \[model\] must be a whole number, such as 150"),
+        ("[model]\ntrees = true", r"trees of \[model\] must be a whole number"),
         ("[model]\ntrees = -3", r"trees: -3 is out of range; give at least 1"),
-        ("[delays]\nraise_at = 'x'", r"raise_at of \[delays\] must be float, such as 0.5"),
-        ("[delays]\nraise_at = 0.1", r"clear_at: .* out of order"),
+        ("[delays]\nraise_at = 'x'", r"raise_at of \[delays\] must be a number, such as 0.5"),
+        ("[delays]\nraise_at = 0.1", r"\[delays\] clear_at: .* out of order"),
     ],
 )
-def test_a_setting_of_the_wrong_kind_is_one_line(
+def test_setting_of_the_wrong_type_is_one_error_line(
     orders: Path, empty: Path, tmp_path: Path, settings: str, message: str
 ) -> None:
     config = tmp_path / "train.toml"
@@ -1042,17 +1056,15 @@ def test_a_setting_of_the_wrong_kind_is_one_line(
     assert "Traceback" not in ran.err
 
 
-def test_a_version_that_knows_more_than_the_morning_asked_about_says_so(
-    orders: Path, models: Path
-) -> None:
+def test_score_notes_a_version_trained_on_later_data(orders: Path, models: Path) -> None:
     ran = run(
         "score", orders, "--source", "olist", "--as-of", EARLY, "--model", "newest", models=models
     )
     assert ran.status == 0
-    assert "has learned beyond" in ran.err
+    assert "was trained on data received after" in ran.err
 
 
-def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) -> None:
+def test_promise_policy_is_simulated_on_past_orders(orders: Path, tmp_path: Path) -> None:
     json_file, picture, file, models = (
         tmp_path / name for name in ("figures.json", "promises.png", "promise.toml", "models")
     )
@@ -1102,12 +1114,12 @@ def test_a_promise_policy_is_tried_on_past_orders(orders: Path, tmp_path: Path) 
         (("--policy", "nowhere.toml"), r"--policy names nowhere\.toml: No such file or directory"),
         (
             ("--picture", "promises.gif"),
-            r"--picture: 'promises\.gif'|promises\.gif names no format",
+            r"--picture: promises\.gif does not name a format; end it with \.png or \.svg",
         ),
         (("--to", "2018-02-01"), r"--to"),
     ],
 )
-def test_a_promise_that_cannot_be_tried_is_refused_in_one_line(
+def test_invalid_promise_simulation_is_one_error_line(
     orders: Path, empty: Path, more: tuple[str, str], message: str
 ) -> None:
     ran = run(

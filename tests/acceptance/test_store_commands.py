@@ -1,4 +1,4 @@
-"""The commands on what is recorded: a history comes in, models learn from it, copies go out."""
+"""The commands on the store: ingest, export, backup, restore, erase and key."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def store_folder(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return tmp_path
 
 
-def test_a_history_is_recorded_once_and_learned_from_like_its_source(
+def test_repeated_ingest_stores_nothing_and_backtests_like_its_source(
     simulated: Path, store_folder: Path
 ) -> None:
     again = run_ok("ingest", simulated, models=store_folder)
@@ -95,7 +95,7 @@ def test_a_history_is_recorded_once_and_learned_from_like_its_source(
     run_ok("train", "store:", "--as-of", "2025-11-20", models=store_folder / "models")
 
 
-def test_a_history_gives_dates_before_anything_was_trained(
+def test_ingested_history_gives_fallback_estimates_before_training(
     simulated: Path, store_folder: Path
 ) -> None:
     germany = {"country": "DE"}
@@ -121,7 +121,7 @@ def test_a_history_gives_dates_before_anything_was_trained(
     assert (store_folder / FALLBACK_FILE).read_bytes() == b"those of a training"
 
 
-def test_an_export_holds_what_came_in(simulated: Path, store_folder: Path) -> None:
+def test_export_contains_the_ingested_data(simulated: Path, store_folder: Path) -> None:
     run_ok("export", store_folder / "out", models=store_folder)
     for table, key in (
         ("shipments", ["shipment_id"]),
@@ -135,7 +135,7 @@ def test_an_export_holds_what_came_in(simulated: Path, store_folder: Path) -> No
     assert (store_folder / "out" / "events.parquet").stat().st_size > 0
 
 
-def test_a_copy_fills_an_empty_store(store_folder: Path) -> None:
+def test_backup_restores_into_an_empty_store_only(store_folder: Path) -> None:
     run_ok("backup", store_folder / "copy.sqlite", models=store_folder)
     other = f"sqlite:{store_folder / 'other.sqlite'}"
     restored = run(
@@ -163,7 +163,7 @@ def test_a_copy_fills_an_empty_store(store_folder: Path) -> None:
     ).startswith("error: ")
 
 
-def test_a_shipment_is_erased_by_the_shops_number(simulated: Path, store_folder: Path) -> None:
+def test_shipment_is_erased_by_its_external_id(simulated: Path, store_folder: Path) -> None:
     name = pd.read_parquet(simulated / "shipments.parquet")["shipment_id"].iloc[0]
     run_ok("erase", name, models=store_folder)
     assert refusal(run("erase", name, models=store_folder)) == f"error: there is no shipment {name}"
@@ -171,7 +171,7 @@ def test_a_shipment_is_erased_by_the_shops_number(simulated: Path, store_folder:
     assert name not in set(pd.read_parquet(store_folder / "out" / "events.parquet")["shipment_id"])
 
 
-def test_while_a_service_writes_nobody_else_does_and_all_may_read(store_folder: Path) -> None:
+def test_other_processes_can_read_but_not_write_during_service(store_folder: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as service:
@@ -186,7 +186,7 @@ def test_while_a_service_writes_nobody_else_does_and_all_may_read(store_folder: 
         service.stdin.close()
 
 
-def test_a_key_is_shown_once_with_the_entry_that_knows_it(tmp_path: Path) -> None:
+def test_key_prints_the_api_key_and_its_settings_entry(tmp_path: Path) -> None:
     result = run("key", "--tenant", "shop", "--scope", "read", "--scope", "ingest", models=tmp_path)
     key, entry = result.out.split()
     assert entry == f"{hashlib.sha256(key.encode()).hexdigest()}:shop:read+ingest"
@@ -200,7 +200,7 @@ def test_a_key_is_shown_once_with_the_entry_that_knows_it(tmp_path: Path) -> Non
     )
 
 
-def test_a_service_that_cannot_open_its_store_says_so_in_one_line(store_folder: Path) -> None:
+def test_service_without_its_store_fails_with_one_error_line(store_folder: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as service:

@@ -1,4 +1,4 @@
-"""Commands, run as people run them."""
+"""Runs commands of the program, in this process or as the installed command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CommandResult(NamedTuple):
 
 
 def run(*arguments: object, models: Path, **env: str) -> CommandResult:
-    """Runs a command in this process, beside the folder of the registry."""
+    """Runs a command in this process, in the folder that holds the registry."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name, value in {"ETA_MODELS": str(models), **env}.items():
@@ -42,7 +42,7 @@ def run(*arguments: object, models: Path, **env: str) -> CommandResult:
 
 
 def run_ok(*arguments: object, models: Path) -> str:
-    """Runs a command that must not fail, and returns what it said."""
+    """Runs a command that must not fail, and returns its output."""
     ran = run(*arguments, models=models)
     assert ran.status == 0, ran.err
     return ran.out

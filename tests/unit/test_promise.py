@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from eta.calendars.local_time import day_ends, day_starts
 from eta.curves import Curves
-from eta.domain.errors import InvalidSetting
 from eta.journey.categories import Categorical
 from eta.local_dates import (
     cdf_at_instant,
@@ -244,46 +243,6 @@ def test_dearer_lateness_never_promises_an_earlier_day() -> None:
     ]
     assert days == sorted(days)
     assert days[0] < days[-1]
-
-
-def test_a_policy_file_is_read() -> None:
-    assert PromisePolicy.from_toml(
-        'version = "2026-11"\non_time_rate = 0.95\n[bounds]\nearliest_days = 1\nlatest_days = 30\n'
-    ) == PromisePolicy(version="2026-11", on_time_rate=0.95, earliest_days=1, latest_days=30)
-    costs = PromisePolicy.from_toml('version = "1"\n[costs]\nlate = 10\nday = 0.5\n').costs
-    assert costs == PromiseCosts(late=10.0, day=0.5)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("on_time_rate = 0.9", "no version"),
-        ('version = "1"', "both on_time_rate and costs, or neither"),
-        (
-            'version = "1"\non_time_rate = 0.9\n[costs]\nlate = 1',
-            "both on_time_rate and costs, or neither",
-        ),
-        ('version = "1"\non_time_rate = 1.5', "0.5 to 0.99"),
-        ('version = "1"\non_time_rate = nan', "0.5 to 0.99"),
-        ('version = "1"\non_time_rate = "high"', "no number"),
-        ('version = "1"\nrate = 0.9', "unknown key 'rate'"),
-        ('version = "1"\n[costs]\nday = 1', "late or late_day above 0"),
-        ('version = "1"\n[costs]\nlate = -1', "out of range"),
-        ('version = "1"\n[costs]\nlate = inf', "out of range"),
-        (
-            'version = "1"\non_time_rate = 0.9\n[bounds]\nearliest_days = 9\nlatest_days = 3',
-            "earliest_days <= latest_days",
-        ),
-        ('version = "1"\non_time_rate = 0.9\n[bounds]\nlatest_days = 2.5', "no whole number"),
-        ('version = "1"\non_time_rate = 0.9\nbounds = 3', "no table"),
-        ("version = ", "cannot be read"),
-    ],
-)
-def test_a_policy_file_that_cannot_be_right_is_refused_with_the_mend(
-    text: str, message: str
-) -> None:
-    with pytest.raises(InvalidSetting, match=message):
-        PromisePolicy.from_toml(text)
 
 
 def test_of_a_parcel_on_its_way_bounds_count_from_the_order_and_no_promise_is_in_the_past() -> None:

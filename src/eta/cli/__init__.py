@@ -1,5 +1,5 @@
-"""The shell's door."""
+"""The command line ``eta``."""
 
-from eta.cli.commands import app, main
+from eta.cli.program import app, main
 
 __all__ = ["app", "main"]

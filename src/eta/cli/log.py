@@ -1,4 +1,7 @@
-"""How the service logs: every line is a JSON object on standard error; nothing in it is a secret or tells of a person."""
+"""Logging of the service: one JSON object a line on standard error.
+
+Lines hold no secrets and no personal data.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,13 @@ from pythonjsonlogger.json import JsonFormatter
 
 
 class UtcJsonFormatter(JsonFormatter):
-    """Times with their offset from UTC, which is none."""
+    """Formats times as UTC."""
 
     def formatTime(self, record: LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # logging's name
-        """When it was logged."""
+        """The time of the record, in ISO 8601 with milliseconds."""
         del datefmt
-        return (
-            datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z")
-        )
+        created_at = datetime.fromtimestamp(record.created, UTC)
+        return created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 LOGGING: dict[str, Any] = {
@@ -30,7 +30,7 @@ LOGGING: dict[str, Any] = {
         "json": {
             "()": UtcJsonFormatter,
             "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-            # uvicorn's own, for terminals.
+            # A field that uvicorn adds for terminals.
             "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
             "rename_fields": {"asctime": "at", "levelname": "level", "name": "logger"},
         }

@@ -1,10 +1,10 @@
-"""The shell's door to what is recorded: ``eta ingest``, ``eta export``, ``eta backup``, ``eta restore``, ``eta erase`` and ``eta key``."""
+"""The commands on the store: ingest, export, backup, restore, erase and key."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,63 +13,40 @@ import typer
 from rich.markup import escape
 
 from eta import bootstrap
+from eta.cli.inputs import load_settings, read_data, read_store, report_rejected
+from eta.cli.options import SOURCE, Folder, Source
 from eta.cli.tables import err, out, progress_bar
-from eta.datasets.base import Dataset
 from eta.domain.access import DEFAULT_TENANT, Scope
 from eta.domain.errors import InvalidValue, NotFound
 from eta.journey.timelines import Timelines
 from eta.model.fallback import fit_fallback
-from eta.model.registry import Registry, write_atomically
+from eta.model.registry import write_atomically
 from eta.service.storage.backup import back_up
 from eta.service.storage.backup import restore as restore_store
-from eta.service.storage.export import export_store
 from eta.service.storage.import_dataset import import_dataset
 from eta.service.storage.retention import EraseShipments, erase_shipments
 from eta.settings import Settings
-from eta.store.engine import translate_outages
-from eta.store.session import Session
-from eta.store.store import SqlStore, engine_from_url, open_store
+from eta.store.store import SqlStore
 
-#: Stands for the data of a command: what the service has recorded.
-STORE_PREFIX = "store:"
-Tenant = Annotated[str, typer.Option(help="Whose shipments.")]
-
-
-def read_data(data: Path, source: str) -> Dataset:
-    """A source's data, or what the service has recorded for the tenant that follows ``store:``.
-
-    Raises:
-        InvalidValue: if there is no such source.
-        SourceRejected, StoreUnavailable: if the data cannot be read.
-    """
-    if str(data).startswith(STORE_PREFIX):
-        return _read_store(str(data).removeprefix(STORE_PREFIX) or DEFAULT_TENANT)
-    if source not in bootstrap.SOURCES:
-        raise InvalidValue(
-            "--source", f"{source!r} is no source", f"choose from {', '.join(bootstrap.SOURCES)}"
-        )
-    return bootstrap.SOURCES[source](data)
+ImportedData = Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)]
+NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)]
+BackupFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A file that `eta backup` wrote.", show_default=False),
+]
+Tenant = Annotated[str, typer.Option(help="Tenant that owns the shipments.")]
+ExternalIds = Annotated[
+    list[str],
+    typer.Argument(metavar="EXTERNAL_ID...", help="The shop's own numbers.", show_default=False),
+]
+Scopes = Annotated[
+    list[Scope], typer.Option(help="What the key may do; repeat the option for several scopes.")
+]
+_ALL_SCOPES = list(Scope)
 
 
-def _read_store(tenant: str) -> Dataset:
-    engine = engine_from_url(_url())
-    with translate_outages(engine):
-        connection = engine.reader()
-        try:
-            connection.begin(writes=False)
-            return export_store(Session(connection), tenant)
-        finally:
-            connection.close()
-
-
-def ingest(
-    data: Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)],
-    source: Annotated[
-        str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")
-    ] = "tabular",
-    tenant: Tenant = DEFAULT_TENANT,
-) -> None:
-    """Record the shipments and scans of a source, with the times at which they had become known there."""
+def ingest(data: ImportedData, source: Source = SOURCE, tenant: Tenant = DEFAULT_TENANT) -> None:
+    """Record the shipments and events of a source, with the times at which they were received."""
     dataset = read_data(data, source)
     store = open_configured_store()
     try:
@@ -77,82 +54,67 @@ def ingest(
             counts = import_dataset(dataset, store, tenant, progress)
     finally:
         store.close()
-    for what, count in sorted(counts.items()):
-        out.print(f"{count:>9,}  {what}")
-    for reason, count in dataset.rejected().items():
-        err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}")
-    _train_fallback_if_empty(tenant)
+    for name, count in sorted(counts.items()):
+        out.print(f"{count:>9,}  {name}")
+    report_rejected(dataset)
+    _fit_fallback_if_untrained(tenant)
 
 
-def _train_fallback_if_empty(tenant: str) -> None:
-    """Before anything was trained, checkouts are answered from what is recorded."""
-    registry = Registry(Settings.from_env(os.environ).models)
+def _fit_fallback_if_untrained(tenant: str) -> None:
+    """Fits the fallback to the recorded events if the registry has no model version."""
+    registry = bootstrap.registry(load_settings())
     if registry.names():
         return
-    dataset = _read_store(tenant)
-    if not dataset.events.empty and (
-        groups := fit_fallback(Timelines.from_frames(dataset.shipments, dataset.events), registry)
-    ):
+    dataset = read_store(tenant)
+    if dataset.events.empty:
+        return
+    groups = fit_fallback(Timelines.from_frames(dataset.shipments, dataset.events), registry)
+    if groups:
         out.print(
-            f"estimates have dates by the medians of {groups:,} lanes and other groups, and say `degraded`, until `eta train` has made a version"
+            f"until `eta train` has written a version, estimates use the quantiles of {groups:,}"
+            " lanes and other groups, and are marked as `degraded`"
         )
 
 
-def export(
-    folder: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)
-    ],
-    tenant: Tenant = DEFAULT_TENANT,
-) -> None:
-    """Write what is recorded as `shipments.parquet` and `events.parquet`, which every command reads."""
-    dataset = _read_store(tenant)
+def export(folder: Folder, tenant: Tenant = DEFAULT_TENANT) -> None:
+    """Write recorded data as `shipments.parquet` and `events.parquet`, the layout `tabular`."""
+    dataset = read_store(tenant)
     if dataset.shipments.empty:
         raise NotFound(f"there are no shipments of the tenant {tenant}")
     for name, frame in (("shipments", dataset.shipments), ("events", dataset.events)):
         write_atomically(folder / f"{name}.parquet", frame.to_parquet(index=False))
-    out.print(
-        f"wrote {len(dataset.shipments):,} shipments and {len(dataset.events):,} events to {escape(str(folder))}"
-    )
+    counts = f"{len(dataset.shipments):,} shipments and {len(dataset.events):,} events"
+    out.print(f"wrote {counts} to {escape(str(folder))}")
 
 
-def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
-) -> None:
-    """Copy all that is recorded into one file, while the service runs."""
+def backup(file: NewFile) -> None:
+    """Copy the whole store into one file, while the service runs."""
+    engine = bootstrap.store_engine(load_settings())
     with progress_bar() as progress:
-        counts = back_up(engine_from_url(_url()), file, progress)
-    out.print(
-        f"copied {counts['shipments']:,} shipments and {counts['events']:,} events to {escape(str(file))}"
-    )
+        counts = back_up(engine, file, progress)
+    out.print(f"copied {_describe(counts)} to {escape(str(file))}")
 
 
-def restore(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="A file that `eta backup` wrote.", show_default=False),
-    ],
-) -> None:
-    """Fill an empty store, of either database, from a copy."""
+def restore(file: BackupFile) -> None:
+    """Fill an empty store, of either database, from a backup."""
+    engine = bootstrap.store_engine(load_settings())
     with progress_bar() as progress:
-        counts = restore_store(engine_from_url(_url()), file, progress)
-    out.print(f"restored {counts['shipments']:,} shipments and {counts['events']:,} events")
+        counts = restore_store(engine, file, progress)
+    out.print(f"restored {_describe(counts)}")
 
 
-def erase(
-    external_id: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="EXTERNAL_ID...", help="The shop's own numbers.", show_default=False
-        ),
-    ],
-    tenant: Tenant = DEFAULT_TENANT,
-) -> None:
-    """Erase shipments with all that was told and said of them."""
+def _describe(counts: Mapping[str, int]) -> str:
+    return f"{counts['shipments']:,} shipments and {counts['events']:,} events"
+
+
+def erase(external_id: ExternalIds, tenant: Tenant = DEFAULT_TENANT) -> None:
+    """Erase shipments with all their events and forecasts."""
     store = open_configured_store()
     try:
         missing = []
         for number in external_id:
-            if store.write(erase_shipments, EraseShipments(tenant, "external_id", number)):
+            request = EraseShipments(tenant, "external_id", number)
+            if store.write(erase_shipments, request):
                 out.print(f"erased {escape(number)}")
             else:
                 missing.append(number)
@@ -162,29 +124,19 @@ def erase(
         store.close()
 
 
-def key(
-    tenant: Tenant = DEFAULT_TENANT,
-    scope: Annotated[
-        list[Scope], typer.Option(help="What the key opens; give it once for each scope.")
-    ] = list(Scope),  # noqa: B006  # typer copies it
-) -> None:
-    """Make an API key, and the entry by which `ETA_API_KEYS` knows it."""
+def key(tenant: Tenant = DEFAULT_TENANT, scope: Scopes = _ALL_SCOPES) -> None:
+    """Create an API key, and its entry for `ETA_API_KEYS`."""
     if not tenant:
-        raise InvalidValue("--tenant", "it is empty", "name whose data the key opens")
+        raise InvalidValue("--tenant", "it is empty", "name the tenant that the key belongs to")
     api_key = f"eta_{secrets.token_urlsafe(32)}"
-    entry = f"{hashlib.sha256(api_key.encode()).hexdigest()}:{tenant}:{'+'.join(scope)}"
-    # An entry that the service would refuse is refused here.
+    digest = hashlib.sha256(api_key.encode()).hexdigest()
+    entry = f"{digest}:{tenant}:{'+'.join(scope)}"
+    # Raises if the service would refuse the entry.
     Settings.from_env({"ETA_API_KEYS": entry})
-    err.print("the key, which is shown this once and kept nowhere:")
+    err.print("the key, which is shown only once and stored nowhere:")
     typer.echo(api_key)
-    err.print("its entry in ETA_API_KEYS; entries are separated by commas:")
+    err.print("its entry in ETA_API_KEYS; separate entries by commas:")
     typer.echo(entry)
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Adds the commands to the program."""
-    for command in (ingest, export, backup, restore, erase, key):
-        app.command()(command)
 
 
 def open_configured_store() -> SqlStore:
@@ -194,11 +146,7 @@ def open_configured_store() -> SqlStore:
         InvalidSetting: if it names none.
         StoreLocked, StoreUnavailable, StoreRejected: if it cannot be used.
     """
-    return open_store(_url(), _now)
-
-
-def _url() -> str:
-    return Settings.from_env(os.environ).database_url
+    return bootstrap.store(load_settings(), _now)
 
 
 def _now() -> datetime:

@@ -1,9 +1,9 @@
-"""What a terminal shows: tables, progress, and a curve drawn in text."""
+"""Terminal output: tables, progress bars, and curves drawn as text."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from math import ceil, floor, log10
@@ -24,15 +24,46 @@ from eta.service.analysis.backtest import SCAN_CONDITIONAL
 from eta.service.analysis.demo import Demo
 from eta.service.scoring.score_dataset import ScoreTables
 
-#: Wide enough for every table where nobody's screen decides.
+#: Width of output that does not go to a terminal; wide enough for every table.
 _FILE_WIDTH = 160
+
+#: Most rows of ranges, and of drift groups, that a command prints.
+_MAX_FAILING_ROWS = 20
+_MAX_DRIFT_GROUPS = 5
+
+#: Shares of a day below which a curve shows nothing.
+_MIN_SHOWN_PROBABILITY = 0.005
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+_MODEL_METRICS = {
+    "n": "n",
+    "mae_days": "MAE",
+    "crps_days": "CRPS",
+    "crps_censored_days": "CRPS, all",
+    "coverage_80": "in 80 %",
+    "coverage_censored_80": "all",
+    "coverage_90": "in 90 %",
+    "coverage_censored_90": "all",
+    "coverage_dates_80": "in dates",
+    "late_auc": "late AUC",
+    "late_auc_month_mean": "by month",
+}
+_TRUTH_METRICS = {
+    "crps_regret_days": "CRPS lost",
+    "crps_regret_se_days": "+-",
+    "median_bias_days": "median late by",
+    "late_predicted": "P(late) predicted",
+    "late_true": "P(late) true",
+    "late_brier_regret": "Brier lost",
+}
+
+Row = Mapping[str, Any]
 
 
 def _console(*, stderr: bool) -> Console:
-    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(
-        stderr=stderr, soft_wrap=True, width=None if is_terminal else _FILE_WIDTH, emoji=False
-    )
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _FILE_WIDTH
+    return Console(stderr=stderr, soft_wrap=True, width=width, emoji=False)
 
 
 out, err = _console(stderr=False), _console(stderr=True)
@@ -40,7 +71,7 @@ out, err = _console(stderr=False), _console(stderr=True)
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar that long work moves."""
+    """A progress bar, as a function of what is done, how much of it, and how much in all."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,297 +80,268 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     )
     with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
-        yield lambda what, done, total: bar.update(
-            task, description=what, completed=done, total=total
+        yield lambda description, done, total: bar.update(
+            task, description=description, completed=done, total=total
         )
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> None:
-    """Models by moment, with how far each is above ``eta``."""
-    metrics = {
-        "n": "n",
-        "mae_days": "MAE",
-        "crps_days": "CRPS",
-        "crps_censored_days": "CRPS, all",
-        "coverage_80": "in 80 %",
-        "coverage_censored_80": "all",
-        "coverage_90": "in 90 %",
-        "coverage_censored_90": "all",
-        "coverage_dates_80": "in dates",
-        "late_auc": "late AUC",
-        "late_auc_month_mean": "by month",
-    }
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("moment", "model", *metrics.values(), "CRPS above eta's"):
-        table.add_column(
-            name,
-            no_wrap=name in ("moment", "model", "CRPS above eta's"),
-            justify="right" if name in metrics.values() else "left",
-        )
-    against = {
+def _plain_table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def print_rows(rows: Sequence[Row], differences: Sequence[Row]) -> None:
+    """Prints models by moment, and how far the CRPS of each is above that of ``eta``."""
+    table = _plain_table()
+    for name in ("moment", "model"):
+        table.add_column(name, no_wrap=True)
+    for name in _MODEL_METRICS.values():
+        table.add_column(name, justify="right")
+    table.add_column("CRPS above eta's", no_wrap=True)
+    gaps = {
         (row["moment"], row["against"]): row for row in differences if row["metric"] == "crps_days"
     }
     for moment in dict.fromkeys(row["moment"] for row in rows):
-        for row in (row for row in rows if row["moment"] == moment):
-            gap = against.get((moment, row["model"]))
-            interval = (
-                ""
-                if gap is None or gap["low"] is None
-                else f"{-gap['mean']:+.2f} [{-gap['high']:+.2f}, {-gap['low']:+.2f}]"
-            )
-            table.add_row(
-                moment, row["model"], *(figure(row.get(metric)) for metric in metrics), interval
-            )
+        for row in rows:
+            if row["moment"] == moment:
+                gap = gaps.get((moment, row["model"]))
+                table.add_row(moment, row["model"], *_figures(row, _MODEL_METRICS), _gap(gap))
         table.add_section()
     out.print(table)
 
 
-def print_promises(result: Mapping[str, Any]) -> None:
-    """Promises of a policy beside those that were given, in all and by segment; and how to go on with it where it is no file yet."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in (
-        "orders",
-        "n",
-        "days promised",
-        "the shop's",
-        "on time",
-        "the shop's",
-        "days saved",
-    ):
-        table.add_column(
-            name, justify="left" if name in ("orders", "days saved") else "right", no_wrap=True
-        )
-    for row in [{"segment": "all", "value": "orders", **result["total"]}, *result["by_segment"]]:
-        interval = (
-            ""
-            if row["days_saved_low"] is None
-            else f" [{row['days_saved_low']:+.2f}, {row['days_saved_high']:+.2f}]"
-        )
-        table.add_row(
-            escape(f"{row['segment']} {row['value']}"),
-            f"{row['n']:,}",
-            f"{row['promised_days_mean']:.2f}",
-            f"{row['shop_promised_days_mean']:.2f}",
-            f"{row['on_time_share']:.1%}",
-            f"{row['shop_on_time_share']:.1%}",
-            f"{row['days_saved']:+.2f}{escape(interval)}",
-        )
+def _figures(row: Row, metrics: Iterable[str]) -> list[str]:
+    return [figure(row.get(metric)) for metric in metrics]
+
+
+def _gap(difference: Row | None) -> str:
+    """How far the CRPS of the other model is above that of ``eta``, with its interval."""
+    if difference is None or difference["low"] is None:
+        return ""
+    mean, low, high = (-difference[name] for name in ("mean", "high", "low"))
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def print_promises(result: Row) -> None:
+    """Prints the promises of a policy beside the shop's, in all and by segment.
+
+    If the policy was chosen by the shop's on-time rate, prints how to write it as a file.
+    """
+    table = _plain_table()
+    table.add_column("orders", no_wrap=True)
+    for name in ("n", "days promised", "the shop's", "on time", "the shop's"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("days saved", no_wrap=True)
+    total = {"segment": "all", "value": "orders", **result["total"]}
+    for row in (total, *result["by_segment"]):
+        table.add_row(*_promise_cells(row))
     out.print(table)
-    if late := result["late_costs_days"]:
-        # Three digits, rounded up: the rate is kept.
-        step = 10.0 ** (floor(log10(late)) - 2)
-        late_cost = f"{ceil(late / step) * step:g}"
+    if result["late_costs_days"]:
+        # Three digits, rounded up so that the on-time rate is still reached.
+        step = 10.0 ** (floor(log10(result["late_costs_days"])) - 2)
+        late = f"{ceil(result['late_costs_days'] / step) * step:g}"
         out.print(
             escape(
-                f"On the last day a late parcel counted for {late_cost} days; to promise like that: [costs] with late = {late_cost} in the policy file."
+                f"On the last day a late parcel cost as much as {late} days;"
+                f" to promise like that: [costs] with late = {late} in the policy file."
             )
         )
 
 
-#: Of ranges that do not hold, and of moments that have less than a line's worth to say, this many
-#: lines are printed.
-_LINES = 20
+def _promise_cells(row: Row) -> tuple[str, ...]:
+    saved, low, high = row["days_saved"], row["days_saved_low"], row["days_saved_high"]
+    interval = "" if low is None else f" [{low:+.2f}, {high:+.2f}]"
+    return (
+        escape(f"{row['segment']} {row['value']}"),
+        f"{row['n']:,}",
+        f"{row['promised_days_mean']:.2f}",
+        f"{row['shop_promised_days_mean']:.2f}",
+        f"{row['on_time_share']:.1%}",
+        f"{row['shop_on_time_share']:.1%}",
+        f"{saved:+.2f}{escape(interval)}",
+    )
 
 
-def print_failing(result: Mapping[str, Any], model: str) -> None:
-    """The ranges of ``model`` that do not hold, the one furthest off first, and how many were judged."""
-    verdicts = [
-        row[name]
-        for part in ("rows", "by_segment")
-        for row in result[part]
-        if row["model"] == model
-        for name in row
-        if name.startswith("holds_") and row[name] is not None
-    ]
+def print_failing(result: Row, model: str) -> None:
+    """Prints the ranges of ``model`` that do not hold, the furthest off first."""
     failing = [entry for entry in result["failing"] if entry["model"] == model]
     out.print(
-        f"\n[bold]Ranges of {model} that do not hold[/]: {len(failing):,} of {len(verdicts):,} judged; all parcels, also those that have not arrived"
+        f"\n[bold]Ranges of {model} that do not hold[/]: {len(failing):,}"
+        f" of {_count_judged(result, model):,} judged;"
+        " all parcels, also those that have not arrived"
     )
     if not failing:
         return
     table = Table("moment", "segment", "value", "n", "range", "covers", "interval", "")
-    for entry in failing[:_LINES]:
-        name = (
-            f"{100 * entry['level']:.0f} %{', dates' if entry['range'].startswith('dates') else ''}"
-        )
-        segment = (
-            ("all parcels", "")
-            if entry["segment"] == ALL
-            else (entry["segment"], escape(entry["value"]))
-        )
-        which = (entry["moment"], *segment, f"{entry['n'] + entry['n_censored']:,}", name)
-        table.add_row(
-            *which,
-            f"{entry['coverage']:.1%}",
-            f"{entry['low']:.1%} to {entry['high']:.1%}",
-            "too narrow" if entry["coverage"] < entry["level"] else "too wide",
-        )
+    for entry in failing[:_MAX_FAILING_ROWS]:
+        table.add_row(*_failing_cells(entry))
     out.print(table)
-    if len(failing) > _LINES:
-        out.print(f"and {len(failing) - _LINES:,} more: `failing` in the file that --json names")
+    more = len(failing) - _MAX_FAILING_ROWS
+    if more > 0:
+        out.print(f"and {more:,} more: `failing` in the file that --json names")
 
 
-def print_truth(result: Mapping[str, Any], model: str) -> None:
-    """How far the curves of ``model`` are from the law that one parcel's scans leave, by phase."""
-    rows = [
-        row
-        for row in result["truth"] or []
-        if row["model"] == model and row["truth"] == SCAN_CONDITIONAL
-    ]
+def _count_judged(result: Row, model: str) -> int:
+    """How many ranges of ``model`` had enough parcels to be judged."""
+    count = 0
+    for row in (*result["rows"], *result["by_segment"]):
+        if row["model"] == model:
+            verdicts = [value for name, value in row.items() if name.startswith("holds_")]
+            count += sum(verdict is not None for verdict in verdicts)
+    return count
+
+
+def _failing_cells(entry: Row) -> tuple[str, ...]:
+    level, coverage = entry["level"], entry["coverage"]
+    segment, value = entry["segment"], escape(entry["value"])
+    if segment == ALL:
+        segment, value = "all parcels", ""
+    kind = ", dates" if entry["range"].startswith("dates") else ""
+    return (
+        entry["moment"],
+        segment,
+        value,
+        f"{entry['n'] + entry['n_censored']:,}",
+        f"{100 * level:.0f} %{kind}",
+        f"{coverage:.1%}",
+        f"{entry['low']:.1%} to {entry['high']:.1%}",
+        "too narrow" if coverage < level else "too wide",
+    )
+
+
+def print_truth(result: Row, model: str) -> None:
+    """Prints how far ``model`` is from the truth that a parcel's scans leave open, by phase."""
+    key = (model, SCAN_CONDITIONAL)
+    rows = [row for row in result["truth"] or [] if (row["model"], row["truth"]) == key]
     if not rows:
         return
     out.print(
-        f"\n[bold]{model} against the true law given the parcel's scans[/]: 0 is the best, and what is left cannot be luck; days"
+        f"\n[bold]{model} against the true distribution given the parcel's scans[/], in days;"
+        " 0 is the best possible, and luck cannot explain the rest"
     )
-    table = Table(
-        "phase",
-        "moments",
-        "CRPS lost",
-        "+-",
-        "median late by",
-        "P(late) said",
-        "P(late) true",
-        "Brier lost",
-    )
-    metrics = (
-        "crps_regret_days",
-        "crps_regret_se_days",
-        "median_bias_days",
-        "late_predicted",
-        "late_true",
-        "late_brier_regret",
-    )
+    table = Table("phase", "moments", *_TRUTH_METRICS.values())
     for row in rows:
-        table.add_row(row["phase"], f"{row['n']:,}", *(figure(row[metric]) for metric in metrics))
+        table.add_row(row["phase"], f"{row['n']:,}", *_figures(row, _TRUTH_METRICS))
     out.print(table)
 
 
-#: Groups whose level differs most from that of all are printed, so many.
-_GROUPS = 5
-
-
 def print_drift(drift: Drift) -> None:
-    """How much faster parcels arrive than was learned, by how long they have been open, and where it differs most."""
+    """Prints how much faster parcels arrive than in training, by age, and which groups differ."""
     table = Table("parcels", *(age.replace("_", " ") for age in AGE_CLASSES))
     table.add_row("all", *map(_faster, drift.log_rate_ratio))
     groups = [
         (column, name, values)
-        for column, values_of_group in drift.groups.items()
-        for name, values in values_of_group.items()
+        for column, values_by_name in drift.groups.items()
+        for name, values in values_by_name.items()
     ]
-    for column, name, values in sorted(groups, key=lambda entry: -np.abs(entry[2]).max())[:_GROUPS]:
+    groups.sort(key=lambda group: -np.abs(group[2]).max())
+    for column, name, values in groups[:_MAX_DRIFT_GROUPS]:
         table.add_row(f"{column} {escape(name)}", *map(_faster, drift.log_rate_ratio + values))
-    out.print("arrivals an hour, against what was learned")
+    out.print("arrivals per hour, compared with training")
     out.print(table)
 
 
 def _faster(log_rate_ratio: float) -> str:
-    return f"{np.expm1(np.clip(log_rate_ratio, -MAX_LOG_RATE_RATIO, MAX_LOG_RATE_RATIO)):+.0%}"
+    bounded = np.clip(log_rate_ratio, -MAX_LOG_RATE_RATIO, MAX_LOG_RATE_RATIO)
+    return f"{np.expm1(bounded):+.0%}"
 
 
-def print_check(manifest: Mapping[str, Any]) -> None:
-    """How a version did against earlier days."""
-    if manifest["check"] is None:
-        out.print("not checked: there are no earlier days to judge")
+def print_check(manifest: Row) -> None:
+    """Prints the check of a version against earlier days."""
+    check = manifest["check"]
+    if check is None:
+        out.print("not checked: there are no earlier days to evaluate")
         return
-    through = (
-        manifest["updated"]["fitted_through"]
-        if "updated" in manifest
-        else manifest["data"]["through"]
-    )
-    out.print(
-        f"checked on {manifest['check']['from']} to {manifest['check']['to']}, with what was known by {through}"
-    )
-    print_rows(
-        [{"late_auc_month_mean": None, **row} for row in manifest["check"]["rows"]],
-        manifest["check"]["differences"],
-    )
+    through = manifest["data"]["through"]
+    if "updated" in manifest:
+        through = manifest["updated"]["fitted_through"]
+    out.print(f"checked on {check['from']} to {check['to']}, with the data received by {through}")
+    rows = [{"late_auc_month_mean": None, **row} for row in check["rows"]]
+    print_rows(rows, check["differences"])
 
 
 def print_scored(scored: ScoreTables) -> None:
-    """How many parcels carry which flag."""
+    """Prints how many parcels have which delay state."""
     table = Table("delay state", "parcels", "median P(late)")
     for state, part in scored.in_flight.groupby("delay_state", sort=True):
-        table.add_row(
-            str(state), f"{len(part):,}", figure(float(part["delay_probability"].median()))
-        )
+        median = float(part["delay_probability"].median())
+        table.add_row(str(state), f"{len(part):,}", figure(median))
     out.print(table)
     out.print(
-        f"{len(scored.in_flight):,} parcels in flight; {len(scored.expired):,} open for more than 60 days are expired and listed apart"
+        f"{len(scored.in_flight):,} parcels in flight; {len(scored.expired):,} open for more than"
+        " 60 days are expired and listed separately"
     )
 
 
 def print_demo(demo: Demo) -> None:
-    """The comparison, then one parcel in flight for every flag there is, with its curve."""
-    moments = ("purchase", "in_flight")
+    """Prints the backtest of the demo, then one parcel in flight for each flag, with its curve."""
+    backtest = demo.backtest
     out.print(
-        f"[bold]Simulated parcels[/], replayed {demo.backtest['from']} to {demo.backtest['to']}; days, lower is better; the oracle knows all that is hidden"
+        f"[bold]Simulated parcels[/], backtest of {backtest['from']} to {backtest['to']}; days,"
+        " lower is better; the oracle sees everything that is hidden"
     )
-    print_rows(
-        [row for row in demo.backtest["rows"] if row["moment"] in moments],
-        demo.backtest["differences"],
-    )
+    rows = [row for row in backtest["rows"] if row["moment"] in ("purchase", "in_flight")]
+    print_rows(rows, backtest["differences"])
     out.print(f"\n[bold]In flight[/] on {demo.as_of:%Y-%m-%d}:")
     print_scored(ScoreTables(demo.in_flight, demo.expired))
     for parcel, probabilities in demo.examples:
-        out.print(
-            f"\n[bold]{parcel['shipment_id']}[/] {parcel['carrier']} {parcel['service_level']} to {parcel['destination_region']}, {parcel['status']}"
-        )
-        promise = (
-            f"promised {parcel['promised_on']}, on time {_percent(parcel['on_time_probability'])}"
-        )
-        out.print(
-            f"  arrives {_days(parcel['window_from'], parcel['window_to'])} with 80 %; {promise}"
-        )
-        out.print(f"  {parcel['delay_state']}{_why(parcel)}")
-        out.print(f"  {sparkline(probabilities)}  chance of each day from {demo.as_of:%a %d %b} on")
+        _print_parcel(parcel)
+        curve = sparkline(probabilities)
+        out.print(f"  {curve}  probability of each day from {demo.as_of:%a %d %b} on")
+
+
+def _print_parcel(parcel: pd.Series) -> None:
+    service = f"{parcel['carrier']} {parcel['service_level']}"
+    destination, status = parcel["destination_region"], parcel["status"]
+    out.print(f"\n[bold]{parcel['shipment_id']}[/] {service} to {destination}, {status}")
+    window = _days(parcel["window_from"], parcel["window_to"])
+    on_time = _percent(parcel["on_time_probability"])
+    out.print(f"  arrives {window} with 80 %; promised {parcel['promised_on']}, on time {on_time}")
+    out.print(f"  {parcel['delay_state']}{_reason(parcel)}")
 
 
 def sparkline(probabilities: NDArray[np.float64]) -> str:
-    """Chances, (D,), as a row of blocks, the highest a full one."""
-    blocks = " ▁▂▃▄▅▆▇█"
-    heights = np.ceil(probabilities / max(probabilities.max(), 1e-9) * (len(blocks) - 1)).astype(
-        int
-    )
-    return "".join(blocks[height] for height in np.where(probabilities < 0.005, 0, heights))
+    """Probabilities, (D,), as a row of blocks; the highest probability is a full block."""
+    share = probabilities / max(probabilities.max(), 1e-9)
+    heights = np.ceil(share * (len(_BLOCKS) - 1)).astype(int)
+    heights[probabilities < _MIN_SHOWN_PROBABILITY] = 0
+    return "".join(_BLOCKS[height] for height in heights)
 
 
 def _days(first: date | None, last: date | None) -> str:
     if pd.isna(first):
         return "some day, or never,"
-    return (
-        f"{first} or later"
-        if pd.isna(last)
-        else f"on {first}"
-        if first == last
-        else f"{first} to {last}"
-    )
+    if pd.isna(last):
+        return f"{first} or later"
+    return f"on {first}" if first == last else f"{first} to {last}"
 
 
-def _why(parcel: pd.Series) -> str:
-    if pd.isna(parcel["delay_reason"]):
+def _reason(parcel: pd.Series) -> str:
+    """The reason of a delay flag and its evidence, if there is one."""
+    reason, kind = parcel["delay_reason"], parcel["evidence_kind"]
+    if pd.isna(reason):
         return ""
-    if pd.isna(parcel["evidence_kind"]):
-        return f": {parcel['delay_reason']}"
-    typical_hours = parcel["evidence_expected_upper_hours"]
-    limit = "" if pd.isna(typical_hours) else f", nearly all within {typical_hours:.0f} h"
-    return f": {parcel['delay_reason']} ({parcel['delay_party']}), {parcel['evidence_kind']} of {parcel['evidence_observed_hours']:.0f} h{limit}"
+    if pd.isna(kind):
+        return f": {reason}"
+    observed, upper = parcel["evidence_observed_hours"], parcel["evidence_expected_upper_hours"]
+    limit = "" if pd.isna(upper) else f", nearly all within {upper:.0f} h"
+    return f": {reason} ({parcel['delay_party']}), {kind} of {observed:.0f} h{limit}"
 
 
 def _percent(share: float) -> str:
     return "-" if pd.isna(share) else f"{share:.0%}"
 
 
-def checked_metric(manifest: Mapping[str, Any], metric: str) -> float | None:
-    """A figure of the version's own check, at purchase."""
+def checked_metric(manifest: Row, metric: str) -> float | None:
+    """A figure of the version's check at purchase; None without a check."""
     rows = manifest["check"]["rows"] if manifest["check"] else []
-    return next(
-        (row[metric] for row in rows if row["model"] == "eta" and row["moment"] == "purchase"), None
-    )
+    for row in rows:
+        if (row["model"], row["moment"]) == ("eta", "purchase"):
+            return row[metric]
+    return None
 
 
 def figure(value: float | None) -> str:
-    """A figure as text; "-" where there is none."""
+    """A figure as text; "-" if there is none."""
     if value is None or value != value:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -1,0 +1,172 @@
+"""What commands read: the settings, data, a version of a model, and dates."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.markup import escape
+
+from eta import bootstrap
+from eta.calendars.local_time import midnight
+from eta.cli.files import write_table
+from eta.cli.options import NEWEST_VERSION
+from eta.cli.tables import err
+from eta.configuration import read_training_configuration
+from eta.datasets.base import Dataset
+from eta.delays import DelayPolicy
+from eta.domain.access import DEFAULT_TENANT
+from eta.domain.errors import InvalidValue, SourceRejected
+from eta.journey.timelines import Timelines
+from eta.model.registry import Registry
+from eta.service.storage.export import export_store
+from eta.settings import Settings
+from eta.store.engine import translate_outages
+from eta.store.session import Session
+
+#: As the folder of the data: the shipments that the service has recorded, of the tenant after it.
+STORE_PREFIX = "store:"
+
+_DATE_LENGTH = len("2018-05-15")
+_INSTANT_EXAMPLE = "2018-05-15T08:00:00-03:00"
+
+
+def load_settings() -> Settings:
+    """The settings of the environment."""
+    return Settings.from_env(os.environ)
+
+
+def load_config(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPolicy]:
+    """The settings, the parameters of the model and the delay policy."""
+    settings = load_settings()
+    if config is None:
+        return settings, {}, DelayPolicy()
+    parameters, policy = read_training_configuration("--config", str(config))
+    return settings, parameters, policy
+
+
+def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, Timelines]:
+    """The data of a source; reports on them, and writes the rejected rows to ``quarantine``.
+
+    Raises:
+        InvalidValue: if there is no such source.
+        SourceRejected: if the data hold no orders or cannot be read.
+    """
+    with err.status(f"reading {escape(str(data))}"):
+        dataset = read_data(data, source)
+        if not len(dataset.shipments):
+            raise SourceRejected(f"{data} holds no orders")
+        timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+    err.print(f"read {len(timelines):,} shipments and {len(timelines.event_code):,} scans")
+    for warning, count in dataset.warnings.items():
+        if count:
+            err.print(f"  warning {count:>6,}  {warning}")
+    report_rejected(dataset)
+    if len(dataset.quarantine):
+        write_table(quarantine, dataset.quarantine)
+        err.print(f"  rejected rows are in {escape(str(quarantine))}")
+    return dataset, timelines
+
+
+def report_rejected(dataset: Dataset) -> None:
+    """Prints how many rows were rejected, by reason."""
+    for reason, count in dataset.rejected().items():
+        err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}")
+
+
+def read_data(data: Path, source: str) -> Dataset:
+    """The data of a source, or the recorded shipments of the tenant that follows ``store:``.
+
+    Raises:
+        InvalidValue: if there is no such source.
+        SourceRejected, StoreUnavailable: if the data cannot be read.
+    """
+    if str(data).startswith(STORE_PREFIX):
+        tenant = str(data).removeprefix(STORE_PREFIX)
+        return read_store(tenant or DEFAULT_TENANT)
+    if source not in bootstrap.SOURCES:
+        hint = f"choose from {', '.join(bootstrap.SOURCES)}"
+        raise InvalidValue("--source", f"{source!r} is not a source", hint)
+    return bootstrap.SOURCES[source](data)
+
+
+def read_store(tenant: str) -> Dataset:
+    """The recorded shipments and events of a tenant.
+
+    Raises:
+        StoreUnavailable: if the store cannot be read.
+    """
+    engine = bootstrap.store_engine(load_settings())
+    with translate_outages(engine):
+        connection = engine.reader()
+        try:
+            connection.begin(writes=False)
+            return export_store(Session(connection), tenant)
+        finally:
+            connection.close()
+
+
+def resolve_version(registry: Registry, version: str) -> str:
+    """The name of a version; ``newest`` is the one trained on the latest data."""
+    names = registry.names()
+    return names[0] if version == NEWEST_VERSION and names else version
+
+
+def parse_as_of(text: str | None, dataset: Dataset, timelines: Timelines) -> datetime:
+    """The moment that ``--as-of`` names; without it, that of the last event received.
+
+    Raises:
+        InvalidValue: if the text is not a date or a time with an offset.
+    """
+    if text:
+        return parse_instant(text, dataset.zone)
+    # Events received at exactly this moment are used.
+    return _utc(timelines.received_at.max())
+
+
+def parse_instant(text: str, zone: str) -> datetime:
+    """The moment that a date, at 00:00 in ``zone``, or a time with an offset names.
+
+    Raises:
+        InvalidValue: if the text is neither.
+    """
+    try:
+        moment = midnight(text, zone)
+    except ValueError:
+        hint = f"write 2018-05-15 or {_INSTANT_EXAMPLE}"
+        raise InvalidValue("--as-of", f"{text!r} is not a date", hint) from None
+    has_time = len(text) > _DATE_LENGTH
+    if has_time and datetime.fromisoformat(text).tzinfo is None:
+        hint = f"write it as {_INSTANT_EXAMPLE}"
+        raise InvalidValue("--as-of", f"{text!r} has no offset from UTC", hint)
+    return moment
+
+
+def parse_period(first: str, last: str, zone: str) -> tuple[datetime, datetime]:
+    """The midnights in ``zone`` at which the first day begins and the last day ends.
+
+    Raises:
+        InvalidValue: if a text is not a date, or if the last day is before the first.
+    """
+    start = _parse_date(first, "--from", zone)
+    last_midnight = _parse_date(last, "--to", zone)
+    if last_midnight < start:
+        raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
+    return start, last_midnight + timedelta(days=1)
+
+
+def _parse_date(text: str, field: str, zone: str) -> datetime:
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  # a date alone
+        return midnight(day.isoformat(), zone)
+    except ValueError:
+        problem = f"{text!r} is not a date"
+        raise InvalidValue(field, problem, "write it as 2018-05-15") from None
+
+
+def _utc(instant: np.datetime64) -> datetime:
+    return pd.Timestamp(instant, tz="UTC").to_pydatetime()

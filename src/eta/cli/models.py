@@ -1,0 +1,100 @@
+"""``eta models``: the registry of model versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from eta import bootstrap
+from eta.cli.files import write_json
+from eta.cli.inputs import load_settings, resolve_version
+from eta.cli.options import JsonFile, Version
+from eta.cli.tables import checked_metric, figure, out, print_check
+from eta.domain.errors import ModelCorrupted
+from eta.model.registry import Registry
+
+_COMPARED_METRICS = (
+    "n",
+    "mae_days",
+    "crps_days",
+    "crps_censored_days",
+    "coverage_80",
+    "coverage_90",
+    "late_auc",
+    "late_ap",
+)
+
+
+def list_models(json_file: JsonFile = None) -> None:
+    """List all versions, the one trained on the latest data first."""
+    registry = _registry()
+    active = registry.promoted()
+    table = Table("version", "trained through", "examples", "CRPS at purchase, days", "active")
+    rows: list[dict[str, Any]] = []
+    for name in registry.names():
+        try:
+            manifest = registry.load(name).manifest
+        except ModelCorrupted as error:
+            table.add_row(name, "[red]rejected[/]", "", escape(str(error)), "")
+            rows.append({"version": name, "rejected": str(error)})
+            continue
+        _add_version(table, name, manifest, is_active=name == active)
+        rows.append({"version": name, "data": manifest["data"], "active": name == active})
+    out.print(table)
+    write_json(json_file, {"versions": rows, "active": active})
+
+
+def _add_version(table: Table, name: str, manifest: Mapping[str, Any], *, is_active: bool) -> None:
+    data = manifest["data"]
+    crps = figure(checked_metric(manifest, "crps_days"))
+    table.add_row(name, data["through"], f"{data['examples']:,}", crps, "yes" if is_active else "")
+
+
+def show(version: Version, json_file: JsonFile = None) -> None:
+    """Show the manifest of a version and its check against earlier days."""
+    registry = _registry()
+    manifest = registry.load(resolve_version(registry, version)).manifest
+    print_check(manifest)
+    shown = {name: value for name, value in manifest.items() if name != "check"}
+    out.print_json(json.dumps(shown))
+    write_json(json_file, dict(manifest))
+
+
+def promote(version: Version) -> None:
+    """Make a version active."""
+    registry = _registry()
+    name = resolve_version(registry, version)
+    registry.promote(name)
+    out.print(f"{name} is active")
+
+
+def rollback() -> None:
+    """Make the previously active version active again."""
+    out.print(f"{_registry().rollback()} is active again")
+
+
+def compare(version: Version, other: Version, json_file: JsonFile = None) -> None:
+    """Compare the checks of two versions, each over the days before its training data ended."""
+    registry = _registry()
+    names = [resolve_version(registry, name) for name in (version, other)]
+    manifests = {name: registry.load(name).manifest for name in names}
+    table = Table("figure, at purchase", *names)
+    table.add_row("days evaluated", *map(_days_checked, manifests.values()))
+    for metric in _COMPARED_METRICS:
+        values = [checked_metric(manifest, metric) for manifest in manifests.values()]
+        table.add_row(metric, *map(figure, values))
+    out.print(table)
+    write_json(json_file, {name: manifest["check"] for name, manifest in manifests.items()})
+
+
+def _days_checked(manifest: Mapping[str, Any]) -> str:
+    check = manifest["check"]
+    return f"{check['from']} to {check['to']}" if check else "no earlier days"
+
+
+def _registry() -> Registry:
+    return bootstrap.registry(load_settings())

@@ -1,0 +1,41 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eta import bootstrap
+from eta.evaluation.backtest import Refit
+
+NEWEST_VERSION = "newest"
+QUARANTINE = Path("quarantine.csv")
+SOURCE = bootstrap.DEFAULT_SOURCE
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of the data, or `store:` for the shipments that the service has recorded.",
+        show_default=False,
+    ),
+]
+Folder = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)
+]
+Source = Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")]
+Quarantine = Annotated[
+    Path, typer.Option(help="File for rejected rows, written only if there are any.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file with [model] and [delays]; see training/train.toml."),
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the same figures to this file.")
+]
+Version = Annotated[
+    str, typer.Argument(help=f"Name of a version, or {NEWEST_VERSION}.", show_default=False)
+]
+RefitEvery = Annotated[Refit, typer.Option(help="How often `eta` is fitted again.")]

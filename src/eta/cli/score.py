@@ -1,0 +1,114 @@
+"""``eta score``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from eta import bootstrap
+from eta.calendars.local_time import to_instant
+from eta.cli.files import check_suffix, write_json, write_table
+from eta.cli.inputs import load_config, parse_instant, read_timelines, resolve_version
+from eta.cli.options import QUARANTINE, SOURCE, Config, Data, JsonFile, Quarantine, Source
+from eta.cli.tables import err, out, print_scored, progress_bar
+from eta.cli.train import train_version
+from eta.domain.errors import ModelCorrupted
+from eta.model.bundle import ModelBundle
+from eta.service.scoring.score_dataset import ScoreTables, score_dataset
+from eta.settings import Settings
+
+AsOf = Annotated[
+    str,
+    typer.Option(help="A date (00:00 in the source's zone) or a time with an offset."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Version to use; default: the newest trained on data up to --as-of only."),
+]
+OutFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Write one row a parcel, as .csv or .parquet; expired parcels go to a second file.",
+    ),
+]
+
+
+def score(
+    data: Data,
+    as_of: AsOf,
+    source: Source = SOURCE,
+    model: Model = None,
+    out_file: OutFile = None,
+    config: Config = None,
+    json_file: JsonFile = None,
+    quarantine: Quarantine = QUARANTINE,
+) -> None:
+    """Predict arrival windows and delay flags of all parcels in flight."""
+    check_suffix("--out", out_file, (".csv", ".parquet"))
+    settings, parameters, policy = load_config(config)
+    dataset, timelines = read_timelines(data, source, quarantine)
+    moment = parse_instant(as_of, dataset.zone)
+    if model is None:
+        served = _newest_model(settings, moment)
+    else:
+        served = _named_model(settings, model, moment)
+    if served is None:
+        err.print(f"no version was trained on data up to {moment.isoformat()} only: training one")
+        name = train_version(timelines, settings, moment, source, parameters, policy)
+        served = bootstrap.load_model(bootstrap.registry(settings).load(name), settings)
+    with progress_bar() as progress:
+        progress("scoring", 0, 1)
+        scored = score_dataset(timelines, served, to_instant(moment), policy=policy)
+        progress("scored", 1, 1)
+    print_scored(scored)
+    if out_file:
+        _write_tables(out_file, scored)
+    write_json(json_file, _summary(scored, moment, served.version))
+
+
+def _newest_model(settings: Settings, moment: datetime) -> ModelBundle | None:
+    """The newest sound version trained on data up to ``moment`` only; reports rejected ones."""
+    registry = bootstrap.registry(settings)
+    for name in registry.names():
+        try:
+            version = registry.load(name)
+            if version.data_through <= moment:
+                return bootstrap.load_model(version, settings)
+        except ModelCorrupted as error:
+            err.print(f"[yellow]rejected:[/] {escape(str(error))}")
+    return None
+
+
+def _named_model(settings: Settings, name: str, moment: datetime) -> ModelBundle:
+    """The named version; prints a note if it was trained on data received after ``moment``."""
+    registry = bootstrap.registry(settings)
+    version = registry.load(resolve_version(registry, name))
+    if version.data_through > moment:
+        err.print(
+            f"[yellow]note:[/] {version.name} was trained on data received after"
+            f" {moment.isoformat()}: these scores use later knowledge"
+        )
+    return bootstrap.load_model(version, settings)
+
+
+def _write_tables(file: Path, scored: ScoreTables) -> None:
+    expired_file = file.with_name(f"{file.stem}.expired{file.suffix}")
+    write_table(file, scored.in_flight)
+    write_table(expired_file, scored.expired)
+    out.print(f"wrote {escape(str(file))} and {escape(str(expired_file))}")
+
+
+def _summary(scored: ScoreTables, moment: datetime, version: str) -> dict[str, Any]:
+    states = scored.in_flight["delay_state"].value_counts().sort_index()
+    return {
+        "as_of": moment.isoformat(),
+        "model_version": version,
+        "in_flight": len(scored.in_flight),
+        "expired": len(scored.expired),
+        "delay_states": {str(state): int(count) for state, count in states.items()},
+    }

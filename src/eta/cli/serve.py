@@ -1,0 +1,59 @@
+"""``eta serve``."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from eta.cli.inputs import load_settings
+from eta.cli.log import LOGGING
+from eta.cli.store import open_configured_store
+from eta.domain.errors import InvalidValue
+from eta.settings import is_loopback
+
+#: Seconds that requests in progress have to end when the server is stopped.
+GRACE_SECONDS = 8
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)]
+Demo = Annotated[bool, typer.Option("--demo", help="Require no API keys; on loopback only.")]
+
+
+def serve(host: Host = "127.0.0.1", port: Port = 8000, demo: Demo = False) -> None:
+    """Serve the HTTP API; a version promoted later is loaded without a restart."""
+    if demo:
+        # The application reads the environment itself when it is created.
+        os.environ["ETA_DEMO"] = "1"
+    _check(host)
+    import uvicorn  # only this command needs it, and it is slow to import
+
+    uvicorn.run(
+        "eta.api.app:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=LOGGING,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+def _check(host: str) -> None:
+    """Fails with a single line, before the server starts, if the service could not run.
+
+    Raises:
+        InvalidSetting, InvalidValue: if the settings or the address are not allowed.
+        StoreLocked, StoreUnavailable, StoreRejected: if the store cannot be opened.
+    """
+    settings = load_settings()
+    settings.require_api_keys()
+    if settings.is_demo and not is_loopback(host):
+        raise InvalidValue(
+            "--host",
+            "the demo requires no API keys and listens on loopback only",
+            "leave it out, or set ETA_API_KEYS and serve without the demo",
+        )
+    open_configured_store().close()

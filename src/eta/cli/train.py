@@ -1,0 +1,127 @@
+"""``eta train`` and ``eta update``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from eta import bootstrap
+from eta.cli.files import write_json
+from eta.cli.inputs import (
+    load_config,
+    load_settings,
+    parse_as_of,
+    read_timelines,
+    resolve_version,
+)
+from eta.cli.options import QUARANTINE, SOURCE, Config, Data, JsonFile, Quarantine, Source
+from eta.cli.tables import out, print_check, print_drift, progress_bar
+from eta.delays import DelayPolicy
+from eta.domain.errors import ModelNotFound
+from eta.journey.timelines import Timelines
+from eta.model.registry import Registry
+from eta.model.train import train_model
+from eta.model.update import update_model
+from eta.settings import Settings
+
+AsOf = Annotated[
+    str | None,
+    typer.Option(help="Use only data received by this date or time; default: all of it."),
+]
+StartVersion = Annotated[
+    str | None, typer.Option("--model", help="Version to update; default: the active one.")
+]
+
+
+def train(
+    data: Data,
+    source: Source = SOURCE,
+    as_of: AsOf = None,
+    config: Config = None,
+    json_file: JsonFile = None,
+    quarantine: Quarantine = QUARANTINE,
+) -> None:
+    """Train a model and write a version into the registry."""
+    settings, parameters, policy = load_config(config)
+    dataset, timelines = read_timelines(data, source, quarantine)
+    moment = parse_as_of(as_of, dataset, timelines)
+    name = train_version(timelines, settings, moment, source, parameters, policy)
+    manifest = bootstrap.registry(settings).load(name).manifest
+    print_check(manifest)
+    folder = escape(str(settings.models))
+    out.print(
+        f"version [bold]{name}[/] is in {folder}; `eta models promote {name}` makes it active"
+    )
+    write_json(json_file, {"version": name, **manifest})
+
+
+def train_version(
+    timelines: Timelines,
+    settings: Settings,
+    moment: datetime,
+    source: str,
+    parameters: Mapping[str, Any],
+    policy: DelayPolicy,
+) -> str:
+    """Trains a model on the data received by ``moment``; returns the name of the new version."""
+    with progress_bar() as progress:
+        return train_model(
+            timelines,
+            bootstrap.registry(settings),
+            as_of=moment,
+            source=source,
+            make=bootstrap.model_factory(parameters, settings.holidays),
+            rivals=bootstrap.CHECK_BASELINES,
+            policy=policy,
+            progress=progress,
+        )
+
+
+def update(
+    data: Data,
+    source: Source = SOURCE,
+    as_of: AsOf = None,
+    model: StartVersion = None,
+    json_file: JsonFile = None,
+    quarantine: Quarantine = QUARANTINE,
+) -> None:
+    """Update drift and place effects of a version without fitting again.
+
+    If the version is active, the new one becomes active.
+    """
+    settings = load_settings()
+    registry = bootstrap.registry(settings)
+    name = _version_to_update(registry, model)
+    dataset, timelines = read_timelines(data, source, quarantine)
+    moment = parse_as_of(as_of, dataset, timelines)
+    with progress_bar() as progress:
+        updated = update_model(
+            timelines,
+            registry,
+            name,
+            as_of=moment,
+            source=source,
+            make=bootstrap.MODEL,
+            holidays=settings.holidays,
+            progress=progress,
+        )
+    drift = bootstrap.load_model(registry.load(updated), settings).model.drift
+    print_drift(drift)
+    is_active = registry.promoted() == updated
+    ending = "; it is active" if is_active else ""
+    out.print(f"version [bold]{updated}[/] is {name} as of {moment.isoformat()}{ending}")
+    report = {"version": updated, "from": name, "active": is_active, "drift": drift.to_json()}
+    write_json(json_file, report)
+
+
+def _version_to_update(registry: Registry, model: str | None) -> str:
+    if model:
+        return resolve_version(registry, model)
+    active = registry.promoted()
+    if active is None:
+        raise ModelNotFound("no version is active; promote one, or name one with --model")
+    return active
