@@ -24,7 +24,9 @@ from eta.forecast.baselines.simple import (
 )
 from eta.forecast.hazard.model import HazardModel
 from eta.model.bundle import ModelBundle
+from eta.model.hot_swap import ActiveModelLoader
 from eta.model.registry import Registry, Version
+from eta.service.estimates.estimate_delivery import smoke_test
 from eta.settings import Settings
 from eta.simulation.scenario import DEFAULT, Scenario
 from eta.store.engine import Engine
@@ -106,6 +108,16 @@ def load_model(version: Version, settings: Settings) -> ModelBundle:
         ModelCorrupted: if the version lacks a part or was trained on other columns.
     """
     return ModelBundle.from_version(version, MODEL, settings.holidays)
+
+
+def model_loader(settings: Settings, on_load: Callable[[str], None]) -> ActiveModelLoader:
+    """The loader of the active version; ``on_load`` receives the outcome of each load."""
+    return ActiveModelLoader(
+        settings.models,
+        lambda version: load_model(version, settings),
+        smoke_test,
+        on_load,
+    )
 
 
 def store(settings: Settings, clock: Callable[[], datetime]) -> SqlStore:

@@ -213,8 +213,7 @@ def _unknown(section: type[Section], sections: list[str], name: str, *, is_secti
     if name in RENAMED_SETTINGS:
         return f"{label} is now {RENAMED_SETTINGS[name]}; rename it"
     names = [
-        f"[{name}]" if _is_section(field) else name
-        for name, field in section.model_fields.items()
+        f"[{name}]" if _is_section(field) else name for name, field in section.model_fields.items()
     ]
     return f"{label} is unknown; check the spelling or remove it; allowed are {', '.join(names)}"
 

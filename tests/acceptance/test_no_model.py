@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from eta import bootstrap
 from eta.api.schemas.estimates import EstimateResponse
 from eta.api.schemas.scores import ScoreList
 from eta.delays import DelayPolicy
@@ -19,12 +20,13 @@ from eta.domain.shipment import Place, Shipment
 from eta.forecast.baselines.lane_quantiles import FALLBACK_LEVELS
 from eta.model import hot_swap as serving
 from eta.model.fallback import FALLBACK_FILE
-from eta.model.hot_swap import ActiveModel, ActiveModelLoader
+from eta.model.hot_swap import ActiveModel
 from eta.model.registry import Registry
-from eta.service.estimates.estimate_delivery import estimate_delivery, smoke_test
+from eta.service.estimates.estimate_delivery import estimate_delivery
 from eta.service.estimates.hypothetical_shipments import order_event
 from eta.service.scoring.assessment import Assessment, AssessmentCode, AssessmentOptions
 from eta.service.scoring.score_shipments import score_shipments
+from eta.settings import Settings
 from support.model_app import KEY, NOW, application, save_medians, save_model
 
 # One process shares the models and the compiled loops.
@@ -292,7 +294,7 @@ def just_ordered(current: ActiveModel) -> Assessment:
 
 
 def test_the_fallback_replaces_an_active_model(valid_registry: Path) -> None:
-    watched = ActiveModelLoader(valid_registry, smoke_test)
+    watched = bootstrap.model_loader(Settings(models=valid_registry), lambda _: None)
     watched.refresh()
     current = watched.current
     assert current.served is current.predictor
@@ -311,7 +313,7 @@ def test_the_fallback_replaces_an_active_model(valid_registry: Path) -> None:
 
 
 def test_an_empty_registry_gives_no_dates(tmp_path: Path) -> None:
-    watched = ActiveModelLoader(tmp_path / "models", smoke_test)
+    watched = bootstrap.model_loader(Settings(models=tmp_path / "models"), lambda _: None)
     watched.refresh()
     assert (watched.current.predictor, watched.current.fallback) == (None, None)
     answer = just_ordered(watched.current)

@@ -66,7 +66,7 @@ def test_wrong_training_file_is_one_line_with_file_field_and_fix(
 def test_configuration_is_frozen_and_refuses_other_fields() -> None:
     section = ModelSection()
     with pytest.raises(ValidationError):
-        section.trees = 3  # type: ignore[misc]
+        section.trees = 3
     with pytest.raises(ValidationError):
         ModelSection.model_validate({"tres": 3})
 

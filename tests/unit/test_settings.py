@@ -72,7 +72,7 @@ def test_invalid_value_is_rejected_with_its_name(name: str, text: str, message: 
 def test_settings_are_frozen_and_refuse_other_fields() -> None:
     settings = Settings.from_env({})
     with pytest.raises(ValidationError):
-        settings.rate_limit = "1/day"  # type: ignore[misc]
+        settings.rate_limit = "1/day"
     with pytest.raises(ValidationError):
         Settings.model_validate({"models": "models", "model": "models"})
 

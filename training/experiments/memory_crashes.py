@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from lossy_disk import Disk
 from rich.progress import track
 
-from eta.api import app as api
+from eta import bootstrap
 from eta.domain.errors import EtaError
 from eta.domain.vocabulary import EventCode
 from eta.service.tracking.record_events import (
@@ -273,7 +273,7 @@ def run_full(folder: Path, scale: float) -> dict[str, Any]:
     }
     acknowledged, refusals, unhelpful = [], 0, 0
     on_disk = patch.object(
-        api,
+        bootstrap,
         "open_store",
         lambda _, clock: SqlStore(SqliteEngine(folder / "eta.sqlite", vfs=disk.name), clock),
     )

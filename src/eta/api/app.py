@@ -32,7 +32,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from eta import __version__
+from eta import __version__, bootstrap
 from eta.api.auth import ApiKeyAuth
 from eta.api.dependencies import Resources
 from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions, log
@@ -43,10 +43,9 @@ from eta.api.rate_limit import RateLimiter
 from eta.api.routes import estimates, events, health, models, scores, shipments
 from eta.api.strict_route import StrictRoute
 from eta.model.hot_swap import ActiveModelLoader
-from eta.service.estimates.estimate_delivery import smoke_test
 from eta.service.storage.retention import ERASE_BATCH_SIZE, Retention, purge_expired
 from eta.settings import Settings
-from eta.store.store import Store, open_store
+from eta.store.store import Store
 
 DESCRIPTION = (
     "Delivery date predictions: windows of local dates, on-time probabilities, "
@@ -108,11 +107,8 @@ class _Api(FastAPI):
 
 
 def _model_loader(settings: Settings, metrics: Metrics) -> ActiveModelLoader:
-    return ActiveModelLoader(
-        settings.models,
-        smoke_test,
-        lambda outcome: metrics.model_loads.labels(outcome).inc(),
-        settings.holidays,
+    return bootstrap.model_loader(
+        settings, lambda outcome: metrics.model_loads.labels(outcome).inc()
     )
 
 
@@ -152,7 +148,7 @@ async def _open(
     metrics: Metrics,
     model_loader: ActiveModelLoader,
 ) -> Resources:
-    store = await asyncio.to_thread(open_store, settings.database_url, clock)
+    store = await asyncio.to_thread(bootstrap.store, settings, clock)
     return Resources(
         settings=settings,
         auth=ApiKeyAuth(settings.api_keys, settings.is_demo),

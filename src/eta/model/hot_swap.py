@@ -15,13 +15,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
 
-from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.domain.errors import EtaError, ModelCorrupted
 from eta.forecast.baselines.lane_quantiles import LaneQuantiles
-from eta.forecast.hazard.model import HazardModel
 from eta.model.bundle import ModelBundle, Predictor
 from eta.model.fallback import FALLBACK_FILE, FallbackBundle, load_fallback
-from eta.model.registry import Registry
+from eta.model.registry import Registry, Version
 
 #: Seconds between two looks at the registry.
 POLL_SECONDS = 0.5
@@ -90,12 +88,12 @@ class ActiveModelLoader:
     """
 
     folder: Path
+    #: Constructs the model of a version.
+    load_model: Callable[[Version], ModelBundle]
     #: Called with each version, and the moment it was trained through, before it serves; it must not raise.
     smoke_test: Callable[[ModelBundle, datetime], None]
     #: Told the outcome of each load: ``loaded`` or ``rejected``.
     on_load: Callable[[str], None] = lambda _: None
-    #: Those that every version keeps while it serves here.
-    holidays: HolidayCalendar = PUBLIC_HOLIDAYS
     current: ActiveModel = ActiveModel(problems=("the registry has not been read yet",))
     versions: tuple[VersionStatus, ...] = ()
     _last_signature: object = None
@@ -194,7 +192,7 @@ class ActiveModelLoader:
             return replace(self.current, problems=())
         try:
             version = registry.load(name)
-            served = ModelBundle.from_version(version, HazardModel, self.holidays)
+            served = self.load_model(version)
             self.smoke_test(served, version.data_through)
         except Exception as error:  # noqa: BLE001  # whatever a version does, the old one serves on
             self._rejected[name] = (

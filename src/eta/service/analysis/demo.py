@@ -71,7 +71,7 @@ def run_demo(
     scenario: Scenario,
     read: Callable[[Path], Dataset],
     models: Mapping[str, Callable[[], ArrivalModel]],
-    make: Callable[[], HazardModel],
+    make: Callable[..., HazardModel],
     progress: Progress,
 ) -> Demo:
     """Runs the main job on simulated parcels in ``folder``, made if they are not there, and promotes the model.
@@ -111,7 +111,7 @@ def run_demo(
         warm_up_months=0,
         progress=progress,
     )
-    served = ModelBundle.from_version(registry.load(version), HazardModel, PUBLIC_HOLIDAYS)
+    served = ModelBundle.from_version(registry.load(version), make, PUBLIC_HOLIDAYS)
     scored = score_dataset(timelines, served, to_instant(as_of), policy=policy)
     return Demo(
         version,
