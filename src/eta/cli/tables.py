@@ -286,7 +286,7 @@ def print_demo(demo: Demo) -> None:
     for parcel, probabilities in demo.examples:
         _print_parcel(parcel)
         curve = sparkline(probabilities)
-        out.print(f"  {curve}  probability of each day from {demo.as_of:%a %d %b} on")
+        out.print(f"  {curve}  chance of each day from {demo.as_of:%a %d %b} on")
 
 
 def _print_parcel(parcel: pd.Series) -> None:
