@@ -58,7 +58,7 @@ def backtest(
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
-    """Forecast past days with the data received by then, and compare models."""
+    """Compare models on past days, with the data received by then."""
     settings, parameters, _ = load_config(config)
     chosen = _choose(models, bootstrap.models(parameters, settings.holidays))
     dataset, timelines = read_timelines(data, source, quarantine)

@@ -30,7 +30,7 @@ _COMPARED_METRICS = (
 
 
 def list_models(json_file: JsonFile = None) -> None:
-    """List all versions, the one trained on the latest data first."""
+    """List all versions, those trained on the latest data first."""
     registry = _registry()
     active = registry.promoted()
     table = Table("version", "trained through", "examples", "CRPS at purchase, days", "active")
@@ -55,7 +55,7 @@ def _add_version(table: Table, name: str, manifest: Mapping[str, Any], *, is_act
 
 
 def show(version: Version, json_file: JsonFile = None) -> None:
-    """Show the manifest of a version and its check against earlier days."""
+    """Show the manifest and the check of a version."""
     registry = _registry()
     manifest = registry.load(resolve_version(registry, version)).manifest
     print_check(manifest)
@@ -78,7 +78,10 @@ def rollback() -> None:
 
 
 def compare(version: Version, other: Version, json_file: JsonFile = None) -> None:
-    """Compare the checks of two versions, each over the days before its training data ended."""
+    """Compare the checks of two versions.
+
+    The check of a version covers days before the end of its training data.
+    """
     registry = _registry()
     names = [resolve_version(registry, name) for name in (version, other)]
     manifests = {name: registry.load(name).manifest for name in names}

@@ -49,8 +49,8 @@ _COMMANDS: dict[str | None, dict[str, Callable[..., None]]] = {
 }
 _GROUP_HELP = {
     None: "Delivery dates that people can trust.",
-    "models": "The model registry: list, compare, promote and roll back versions.",
-    "promise": "The promise policy: try it on past orders.",
+    "models": "List, compare, promote and roll back model versions.",
+    "promise": "Try promise policies on past orders.",
 }
 _STATUS_FORESEEN = 2
 

@@ -48,7 +48,7 @@ def score(
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
-    """Predict arrival windows and delay flags of all parcels in flight."""
+    """Predict windows and delay flags of all parcels in flight."""
     check_suffix("--out", out_file, (".csv", ".parquet"))
     settings, parameters, policy = load_config(config)
     dataset, timelines = read_timelines(data, source, quarantine)

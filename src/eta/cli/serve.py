@@ -22,7 +22,10 @@ Demo = Annotated[bool, typer.Option("--demo", help="Require no API keys; on loop
 
 
 def serve(host: Host = "127.0.0.1", port: Port = 8000, demo: Demo = False) -> None:
-    """Serve the HTTP API; a version promoted later is loaded without a restart."""
+    """Serve the HTTP API.
+
+    A version promoted later is loaded without a restart.
+    """
     if demo:
         # The application reads the environment itself when it is created.
         os.environ["ETA_DEMO"] = "1"

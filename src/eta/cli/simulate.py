@@ -33,7 +33,10 @@ def demo(
     picture: Picture = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Simulate, train, backtest a week, and show parcels in flight: the product in a minute."""
+    """Show the product in a minute, on simulated parcels.
+
+    Simulates parcels, trains a model, backtests it over a week and shows parcels in flight.
+    """
     settings = load_settings()
     available = bootstrap.models({})
     with progress_bar() as progress:
@@ -60,7 +63,7 @@ def simulate(
     seed: Seed = bootstrap.SCENARIO.seed,
     json_file: JsonFile = None,
 ) -> None:
-    """Write simulated shipments and events, and the truth behind them, as Parquet."""
+    """Write simulated parcels and the truth behind them as Parquet."""
     with progress_bar() as progress:
         figures = simulate_data(
             folder, bootstrap.SCENARIO, shipments=shipments, seed=seed, progress=progress

@@ -46,7 +46,10 @@ _ALL_SCOPES = list(Scope)
 
 
 def ingest(data: ImportedData, source: Source = SOURCE, tenant: Tenant = DEFAULT_TENANT) -> None:
-    """Record the shipments and events of a source, with the times at which they were received."""
+    """Record the shipments and events of a source.
+
+    Each event is recorded with the time at which the source received it.
+    """
     dataset = read_data(data, source)
     store = open_configured_store()
     try:
@@ -77,7 +80,10 @@ def _fit_fallback_if_untrained(tenant: str) -> None:
 
 
 def export(folder: Folder, tenant: Tenant = DEFAULT_TENANT) -> None:
-    """Write recorded data as `shipments.parquet` and `events.parquet`, the layout `tabular`."""
+    """Write the recorded shipments and events as Parquet.
+
+    The files have the layout `tabular`, which every command reads.
+    """
     dataset = read_store(tenant)
     if dataset.shipments.empty:
         raise NotFound(f"there are no shipments of the tenant {tenant}")
@@ -88,7 +94,7 @@ def export(folder: Folder, tenant: Tenant = DEFAULT_TENANT) -> None:
 
 
 def backup(file: NewFile) -> None:
-    """Copy the whole store into one file, while the service runs."""
+    """Copy the store into one file; the service may run."""
     engine = bootstrap.store_engine(load_settings())
     with progress_bar() as progress:
         counts = back_up(engine, file, progress)

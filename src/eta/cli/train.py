@@ -89,9 +89,9 @@ def update(
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
-    """Update drift and place effects of a version without fitting again.
+    """Update drift and place effects of a version.
 
-    If the version is active, the new one becomes active.
+    The model is not fitted again. If the version is active, the new one becomes active.
     """
     settings = load_settings()
     registry = bootstrap.registry(settings)
