@@ -36,9 +36,9 @@ def identifiers(source: str) -> Iterator[str]:
             yield token.string
     for node in ast.walk(ast.parse(source)):
         # Keys of dicts, names of columns: strings that look like an identifier.
-        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if is_text and re.fullmatch(r"[A-Za-z]+(_[A-Za-z0-9]+)+", str(node.value)):
-            yield str(node.value)
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and re.fullmatch(r"[A-Za-z]+(_[A-Za-z0-9]+)+", text):
+            yield text
         if isinstance(node, ast.Dict):
             yield from (
                 key.value
