@@ -59,12 +59,12 @@ class Connection(Protocol):
 class Engine(Protocol):
     """A database: where connections come from, and how its SQL differs."""
 
-    #: What comes after the columns of a table that is read in the order of its key.
+    #: The clause after the columns of a table that is read in the order of its key.
     clustered: str
-    #: A statement by which processes that change tables take turns, if beginning to write is not
-    #: enough.
-    migration_lock: str | None
-    #: Several processes may write.
+    #: Statements at the start of each migration's transaction, such as a lock against other
+    #: processes that migrate.
+    migration_setup: Sequence[str]
+    #: Whether several processes may write.
     allows_several_writers: bool
 
     def writer(self) -> Connection:

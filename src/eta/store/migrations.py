@@ -58,9 +58,8 @@ def migrate(
     for number, statements in enumerate(migrations, start=1):
         connection.begin(writes=True)
         try:
-            # Two processes that start at once take turns here.
-            if engine.migration_lock:
-                connection.execute(engine.migration_lock)
+            for statement in engine.migration_setup:
+                connection.execute(statement)
             connection.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")
             applied = connection.execute("SELECT coalesce(max(number), 0) FROM migrations")[0][0]
             if applied > len(migrations):

@@ -85,7 +85,12 @@ class PostgresEngine:
     """
 
     clustered = ""
-    migration_lock: str | None = "SELECT pg_advisory_xact_lock(3823)"
+    migration_setup: Sequence[str] = (
+        # Processes that start at the same time migrate one after the other.
+        "SELECT pg_advisory_xact_lock(3823)",
+        # A migration that rewrites a large table takes as long as it needs.
+        "SET LOCAL statement_timeout = 0",
+    )
     allows_several_writers = True
 
     def __init__(self, url: str) -> None:

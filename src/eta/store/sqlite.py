@@ -138,7 +138,8 @@ class SqliteEngine:
     """
 
     clustered = "WITHOUT ROWID"
-    migration_lock: str | None = None
+    #: A transaction that writes keeps other processes out already.
+    migration_setup: Sequence[str] = ()
     allows_several_writers = False
 
     def __init__(
