@@ -1,0 +1,243 @@
+"""A store that the code of November 2026 filled has the same contents for today's code."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+import psycopg
+import pytest
+from fastapi.testclient import TestClient
+
+from eta.api.app import create_app
+from eta.domain.access import DEFAULT_TENANT
+from eta.service.storage.backup import restore
+from eta.service.tracking.read_shipments import shipment_histories
+from eta.settings import Settings
+from eta.store import postgres as postgres_module
+from eta.store.engine import Row
+from eta.store.migrations import MIGRATIONS, migrate
+from eta.store.session import Session
+from eta.store.store import SqlStore, engine_from_url
+from support.model_app import fixed
+from support.store import Clock, fresh_url, opened_store, require_postgres
+
+pytestmark = pytest.mark.xdist_group("stores")
+
+FILES = Path(__file__).parents[1] / "golden" / "store"
+#: What the code of November answered; `make_november.py.txt` in the same folder says how.
+EXPECTED: dict[str, Any] = json.loads((FILES / "november.json").read_text(encoding="utf-8"))
+NOW = datetime.fromisoformat(EXPECTED["now"])
+#: The tables of the first migration, in an order in which they can be filled.
+TABLES_OF_NOVEMBER = (
+    "shipments",
+    "trackings",
+    "shipment_versions",
+    "events",
+    "states",
+    "forecasts",
+    "estimates",
+    "flags",
+    "outbox",
+    "replies",
+    "quarantine",
+)
+#: Columns of November and their names today.
+RENAMED_COLUMNS = {
+    "tracking": "number_use_id",
+    "facts": "attributes",
+    "known_at": "recorded_at",
+    "subject": "event_owner",
+    "given_up_at": "abandoned_at",
+    "answer": "assessment",
+}
+#: Columns that hold JSON, by their names today, with the keys that were renamed in it.
+RENAMED_KEYS = {
+    "attributes": {},
+    "assessment": {"version_known_at": "version_recorded_at"},
+    "content": {"subject": "event_owner"},
+}
+
+
+def november_file(file: Path) -> Path:
+    """Writes the SQLite file of the store as the code of November left it."""
+    with closing(apsw.Connection(str(file))) as connection:
+        connection.execute((FILES / "november.sql").read_text(encoding="utf-8"))
+    return file
+
+
+def november_backup(file: Path) -> Path:
+    """Writes the file that `eta backup` of November made."""
+    file.write_bytes(gzip.decompress((FILES / "november_backup.sqlite.gz").read_bytes()))
+    return file
+
+
+def fill_first_migration(url: str, file: Path) -> None:
+    """Fills an empty database with the rows and tables of a SQLite file of November."""
+    engine = engine_from_url(url)
+    with closing(apsw.Connection(str(file))) as source, closing(engine.writer()) as target:
+        migrate(target, engine, MIGRATIONS[:1])
+        clock = source.execute("SELECT known_through, number, secret FROM clock").fetchall()
+        target.execute_many("UPDATE clock SET known_through = ?, number = ?, secret = ?", clock)
+        for table in TABLES_OF_NOVEMBER:
+            rows: list[Row] = source.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608  # names of ours
+            marks = ", ".join("?" * len(rows[0]))
+            target.execute_many(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608  # names of ours
+
+
+@pytest.fixture(
+    params=["sqlite", "postgresql", "sqlite from the backup", "postgresql from the backup"]
+)
+def november_url(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]
+) -> Iterator[str]:
+    """The URL of November's store, of each kind, as it was and restored from a backup."""
+    kind, _, is_restored = request.param.partition(" ")
+    if kind == "postgresql":
+        require_postgres()
+    with fresh_url(kind, tmp_path, postgres) as url:
+        if is_restored:
+            restore(engine_from_url(url), november_backup(tmp_path / "backup.sqlite"))
+        elif kind == "sqlite":
+            november_file(tmp_path / "eta.sqlite")
+        else:
+            fill_first_migration(url, november_file(tmp_path / "november.sqlite"))
+        yield url
+
+
+@pytest.fixture
+def november(november_url: str) -> Iterator[SqlStore]:
+    with opened_store(november_url, Clock(NOW)) as store:
+        yield store
+
+
+def renamed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of November with today's names; JSON in it is parsed."""
+    named = {RENAMED_COLUMNS.get(name, name): value for name, value in row.items()}
+    for column, keys in RENAMED_KEYS.items():
+        if column in named:
+            content = json.loads(named[column])
+            named[column] = {keys.get(key, key): value for key, value in content.items()}
+    return named
+
+
+def parsed(row: Any) -> dict[str, Any]:
+    """A row of today's store by name; JSON in it is parsed."""
+    named: dict[str, Any] = row._asdict()
+    for column in RENAMED_KEYS.keys() & named.keys():
+        named[column] = json.loads(named[column])
+    return named
+
+
+def histories(session: Session, at: datetime) -> dict[str, Any]:
+    shipments = session.all_shipments(DEFAULT_TENANT)
+    return {
+        history.stored.shipment_id: {
+            "stored": parsed(history.stored),
+            "state": parsed(history.state),
+            "events": [parsed(event) for event in history.events],
+            "versions": [parsed(version) for version in history.versions],
+            "forecasts": [parsed(forecast) for forecast in history.forecasts],
+            "flags": [parsed(flag) for flag in history.flags],
+        }
+        for history in shipment_histories(session, DEFAULT_TENANT, shipments, at)
+    }
+
+
+def test_histories_are_the_same_at_each_moment(november: SqlStore) -> None:
+    assert len(EXPECTED["histories"]) >= 5
+    for at, expected in EXPECTED["histories"].items():
+        with november.snapshot() as session:
+            actual = histories(session, datetime.fromisoformat(at))
+        expected_histories = {
+            shipment_id: {
+                name: renamed(part) if isinstance(part, dict) else [renamed(row) for row in part]
+                for name, part in history.items()
+            }
+            for shipment_id, history in expected.items()
+        }
+        assert actual == expected_histories, at
+
+
+def test_every_other_row_is_the_same(november: SqlStore) -> None:
+    with november.snapshot() as session:
+        assert session.counts(DEFAULT_TENANT) == EXPECTED["counts"]
+        quarantined = session.quarantined(DEFAULT_TENANT, "", 100)
+        assert [parsed(row) for row in quarantined] == list(map(renamed, EXPECTED["quarantined"]))
+        assert [list(row) for row in session.outbox(DEFAULT_TENANT)] == EXPECTED["outbox"]
+        estimate = session.estimate(DEFAULT_TENANT, EXPECTED["estimate_id"])
+    assert estimate
+    assert json.loads(estimate) == renamed_answer(EXPECTED["estimate"])
+
+
+#: Values and keys of the HTTP contract of November and their names today.
+RENAMED_OBJECTS = {"Estimate": "estimate", "Shipment": "shipment"}
+RENAMED_CAUSES = {"first": "created", "scan": "event", "correction": "update"}
+RENAMED_CONTRACT_KEYS = {"is_ours": "is_proposed", "known_at": "recorded_at"}
+
+
+def renamed_answer(value: Any) -> Any:
+    """An answer of November with the names of today's HTTP contract."""
+    if isinstance(value, list):
+        return [renamed_answer(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    answer = {
+        RENAMED_CONTRACT_KEYS.get(key, key): renamed_answer(entry) for key, entry in value.items()
+    }
+    if "object" in answer:
+        answer["object"] = RENAMED_OBJECTS[answer["object"]]
+    if "cause" in answer:
+        answer["cause"] = RENAMED_CAUSES.get(answer["cause"], answer["cause"])
+    return answer
+
+
+def test_the_api_answers_as_before_and_goes_on(november_url: str, tmp_path: Path) -> None:
+    settings = Settings(models=tmp_path / "models", is_demo=True, database_url=november_url)
+    app = create_app(settings, clock=Clock(NOW))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        app.state.model_loader.current = fixed(400)
+        for at, expected in EXPECTED["shipments"].items():
+            params = {"ids": ",".join(expected), "as_of": at}
+            answer = client.get("/v1/shipments", params=params)
+            shipments = {shipment["id"]: shipment for shipment in answer.json()["results"]}
+            assert shipments == renamed_answer(expected), at
+        quarantined = client.get("/v1/quarantine").json()["results"]
+        assert quarantined == EXPECTED["quarantine"]
+        reply = EXPECTED["reply"]
+        headers = {"Idempotency-Key": reply["key"], "Content-Type": "application/json"}
+        again = client.post("/v1/shipments", content=reply["request"], headers=headers)
+        assert (again.status_code, again.text) == (reply["status"], reply["body"])
+        # Today's code writes to the store and derives flags and forecasts from what is there.
+        delivered = {
+            "external_id": "A-4",
+            "event_code": "delivered",
+            "occurred_at": "2026-09-02T20:30:00Z",
+        }
+        [result] = client.post("/v1/events", json={"events": [delivered]}).json()["results"]
+        assert result["status"] == "stored"
+        shipment = client.get(f"/v1/shipments/{result['shipment_id']}").json()
+    assert shipment["forecast"]["status"] == "delivered"
+    assert [flag["ended_at"] is None for flag in shipment["flags"]] == [False, False]
+    assert [revision["cause"] for revision in shipment["revisions"]][-1] == "event"
+
+
+def test_a_migration_on_postgresql_has_no_time_limit(
+    postgres: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_postgres()
+    monkeypatch.setattr(postgres_module, "_STATEMENT_TIMEOUT_SECONDS", 0.1)
+    slow = "SELECT pg_sleep(0.3)"
+    with fresh_url("postgresql", tmp_path, postgres) as url:
+        engine = engine_from_url(url)
+        with closing(engine.writer()) as connection:
+            migrate(connection, engine, [(slow,)])
+            # The limit is back once the migration is over.
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                connection.execute(slow)
