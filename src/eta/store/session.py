@@ -1,14 +1,13 @@
-"""What can be asked of a store, and told to it, within one transaction; every question is one tenant's."""
+"""The queries of one transaction; each belongs to one tenant."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
 from typing import TypeVar
 
 from eta.store.engine import AnyOf, Connection, Row
-from eta.store.migrations import EVENT_OWNER_TABLES, SHIPMENT_TABLES
+from eta.store.queries import load_queries
 from eta.store.records import (
     StoredEvent,
     StoredFlag,
@@ -34,62 +33,39 @@ T = TypeVar(
     StoredQuarantinedEvent,
 )
 
+_SHIPMENTS_SQL = load_queries("shipments.sql")
+_EVENTS_SQL = load_queries("events.sql")
+_RESPONSES_SQL = load_queries("responses.sql")
+_CLOCK_SQL = load_queries("clock.sql")
 
-def _columns(kind: type[T]) -> str:
-    return ", ".join(kind._fields)
-
-
-def _insert(table: str, kind: type[T]) -> str:
-    return f"INSERT INTO {table} (tenant, {_columns(kind)}) VALUES ({', '.join('?' * (1 + len(kind._fields)))})"  # noqa: S608  # names of ours
-
-
-def _upsert(table: str, kind: type[T], key: Sequence[str]) -> str:
-    sets = ", ".join(f"{name} = excluded.{name}" for name in kind._fields if name not in key)
-    return f"{_insert(table, kind)} ON CONFLICT (tenant, {', '.join(key)}) DO UPDATE SET {sets}"
-
-
-def _select(table: str, kind: type[T], where: str) -> str:
-    return f"SELECT {_columns(kind)} FROM {table} WHERE tenant = ? AND {where}"  # noqa: S608  # names of ours
-
-
-_SHIPMENTS = {
-    column: _select("shipments", StoredShipment, f"{column} IN ??")
+_SHIPMENTS_BY_COLUMN = {
+    column: _SHIPMENTS_SQL[f"shipments_by_{column}"]
     for column in ("shipment_id", "external_id", "number_use_id")
 }
-_NUMBER_USES = _select(
-    "tracking_number_uses", TrackingNumberUse, "carrier_number IN ?? ORDER BY use_number"
+
+#: Deletions of all rows of some shipments, and of all rows of some event owners.
+_DELETE_OF_SHIPMENTS = (
+    _SHIPMENTS_SQL["delete_shipments"],
+    _SHIPMENTS_SQL["delete_versions"],
+    _SHIPMENTS_SQL["delete_states"],
+    _RESPONSES_SQL["delete_forecasts"],
+    _RESPONSES_SQL["delete_flags"],
+    _EVENTS_SQL["delete_outbox"],
+    _SHIPMENTS_SQL["release_numbers"],
 )
-_EVENTS = _select("events", StoredEvent, "event_owner IN ??")
-_STATES = _select("states", StoredState, "shipment_id IN ??")
-_VERSIONS = _select(
-    "shipment_versions", StoredVersion, "shipment_id IN ?? ORDER BY shipment_id, recorded_at"
+_DELETE_OF_EVENT_OWNERS = (
+    _EVENTS_SQL["delete_events"],
+    _EVENTS_SQL["delete_quarantined"],
+    _SHIPMENTS_SQL["delete_number_uses"],
 )
-_FORECASTS = _select("forecasts", StoredForecast, "shipment_id IN ?? ORDER BY shipment_id, as_of")
-_FLAGS = _select("flags", StoredFlag, "shipment_id IN ?? ORDER BY shipment_id, raised_at")
-_RESPONSES = _select("responses", StoredResponse, "idempotency_key IN ??")
-#: What was put aside, and became right in time, is a scan like others.
-_QUARANTINED = _select(
-    "quarantine",
-    StoredQuarantinedEvent,
-    "event_id > ? AND NOT EXISTS (SELECT 1 FROM events WHERE events.tenant = quarantine.tenant AND events.event_owner = quarantine.event_owner"
-    " AND events.event_id = quarantine.event_id) ORDER BY event_id LIMIT ?",
-)
-_PUT_SHIPMENT, _PUT_STATE = (
-    _upsert("shipments", StoredShipment, ("shipment_id",)),
-    _upsert("states", StoredState, ("shipment_id",)),
-)
-_PUT_NUMBER_USE = _upsert("tracking_number_uses", TrackingNumberUse, ("number_use_id",))
-_PUT_FLAG = _upsert("flags", StoredFlag, ("shipment_id", "raised_at"))
-_PUT_VERSION = _upsert("shipment_versions", StoredVersion, ("shipment_id", "recorded_at"))
-_ADD_EVENT = _insert("events", StoredEvent)
-_ADD_FORECAST = f"{_insert('forecasts', StoredForecast)} ON CONFLICT DO NOTHING"
-_ADD_RESPONSE = _upsert("responses", StoredResponse, ("idempotency_key",))
-_ADD_QUARANTINED = f"{_insert('quarantine', StoredQuarantinedEvent)} ON CONFLICT DO NOTHING"
-_first_column = itemgetter(0)
 
 
 class Session:
-    """One transaction; ``commit_time`` is when what it writes becomes known, ``now`` what the clock says; both are 0 where it only reads."""
+    """One transaction.
+
+    ``commit_time`` is when the rows that it writes are recorded, and ``now`` is the clock's time;
+    both are 0 in a session that only reads.
+    """
 
     def __init__(
         self,
@@ -100,290 +76,240 @@ class Session:
         last_sequence: int = 0,
         secret: str = "",
     ) -> None:
-        self._connection, self.commit_time, self.now, self.last_sequence, self._secret = (
-            connection,
-            commit_time,
-            now,
-            last_sequence,
-            secret,
-        )
+        self._connection = connection
+        self.commit_time = commit_time
+        self.now = now
+        self.last_sequence = last_sequence
+        self._secret = secret
 
     def new_id(self, prefix: str) -> str:
-        """An id that nobody can guess and that never comes again."""
+        """Returns an id that nobody can guess and that is never given again."""
         self.last_sequence += 1
-        return f"{prefix}_{hashlib.blake2b(f'{prefix} {self.last_sequence}'.encode(), key=bytes.fromhex(self._secret), digest_size=12).hexdigest()}"
+        content = f"{prefix} {self.last_sequence}".encode()
+        digest = hashlib.blake2b(content, key=bytes.fromhex(self._secret), digest_size=12)
+        return f"{prefix}_{digest.hexdigest()}"
 
     def shipments(self, tenant: str, column: str, values: Iterable[str]) -> list[StoredShipment]:
-        """Shipments by ``shipment_id``, ``external_id`` or ``number_use_id``."""
-        return self._select_in(StoredShipment, _SHIPMENTS[column], tenant, values)
+        """Returns shipments by ``shipment_id``, ``external_id`` or ``number_use_id``."""
+        return self._select_in(StoredShipment, _SHIPMENTS_BY_COLUMN[column], tenant, values)
 
     def number_uses(
         self, tenant: str, carrier_numbers: Iterable[str]
     ) -> dict[str, TrackingNumberUse]:
-        """The parcel that bears each number of a carrier, or was the last to bear it."""
-        return {
-            use.carrier_number: use
-            for use in self._select_in(TrackingNumberUse, _NUMBER_USES, tenant, carrier_numbers)
-        }
+        """Returns the latest use of each tracking number that has one."""
+        query = _SHIPMENTS_SQL["number_uses"]
+        # In the order of use, so the latest use of a number replaces the earlier ones.
+        uses = self._select_in(TrackingNumberUse, query, tenant, carrier_numbers)
+        return {use.carrier_number: use for use in uses}
 
     def page(
         self, tenant: str, after: str, limit: int, *, status: str | None = None
     ) -> list[StoredShipment]:
-        """Shipments in the order of their ids, after one of them; with ``status``, those whose state has it."""
-        columns = ", ".join(f"shipments.{name}" for name in StoredShipment._fields)
-        join = "JOIN states USING (tenant, shipment_id) " if status else ""
-        where = "AND status = ? " if status else ""
-        sql = f"SELECT {columns} FROM shipments {join}WHERE tenant = ? AND shipment_id > ? {where}ORDER BY shipment_id LIMIT ?"  # noqa: S608  # names of ours
-        return [
-            StoredShipment._make(row)
-            for row in self._connection.execute(
-                sql, tenant, after, *([status] if status else []), limit
-            )
-        ]
+        """Returns shipments in the order of their ids, after an id; only those with ``status``."""
+        if status:
+            query = _SHIPMENTS_SQL["shipments_after_with_status"]
+            rows = self._connection.execute(query, tenant, after, status, limit)
+        else:
+            query = _SHIPMENTS_SQL["shipments_after"]
+            rows = self._connection.execute(query, tenant, after, limit)
+        return [StoredShipment._make(row) for row in rows]
 
     def all_shipments(self, tenant: str) -> list[StoredShipment]:
-        """Every shipment of a tenant."""
-        sql = f"SELECT {_columns(StoredShipment)} FROM shipments WHERE tenant = ? ORDER BY shipment_id"  # noqa: S608  # names of ours
-        return [StoredShipment._make(row) for row in self._connection.execute(sql, tenant)]
+        """Returns every shipment of a tenant."""
+        rows = self._connection.execute(_SHIPMENTS_SQL["all_shipments"], tenant)
+        return [StoredShipment._make(row) for row in rows]
 
     def all_events(self, tenant: str) -> list[StoredEvent]:
-        """Every scan told by a tenant."""
-        sql = f"SELECT {_columns(StoredEvent)} FROM events WHERE tenant = ?"  # noqa: S608  # names of ours
-        return [StoredEvent._make(row) for row in self._connection.execute(sql, tenant)]
+        """Returns every event of a tenant."""
+        rows = self._connection.execute(_EVENTS_SQL["all_events"], tenant)
+        return [StoredEvent._make(row) for row in rows]
 
     def versions(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredVersion]:
-        """All versions of shipments, oldest first."""
-        return self._select_in(StoredVersion, _VERSIONS, tenant, shipment_ids)
+        """Returns all versions of shipments, oldest first."""
+        query = _SHIPMENTS_SQL["versions"]
+        return self._select_in(StoredVersion, query, tenant, shipment_ids)
 
     def events(self, tenant: str, event_owners: Iterable[str]) -> list[StoredEvent]:
-        """All scans told of subjects, in no order."""
-        return self._select_in(StoredEvent, _EVENTS, tenant, event_owners)
+        """Returns all events of some event owners, in no order."""
+        return self._select_in(StoredEvent, _EVENTS_SQL["events"], tenant, event_owners)
 
     def states(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredState]:
-        """The states of shipments."""
-        return self._select_in(StoredState, _STATES, tenant, shipment_ids)
+        """Returns the states of shipments."""
+        return self._select_in(StoredState, _SHIPMENTS_SQL["states"], tenant, shipment_ids)
 
     def statuses(self, tenant: str, shipment_ids: Iterable[str]) -> dict[str, str]:
-        """The status of each shipment that has a state."""
-        return dict(
-            self._connection.execute(
-                "SELECT shipment_id, status FROM states WHERE tenant = ? AND shipment_id IN ??",
-                tenant,
-                AnyOf(list(shipment_ids)),
-            )
-        )
+        """Returns the status of each shipment that has a state."""
+        query = _SHIPMENTS_SQL["statuses"]
+        return dict(self._connection.execute(query, tenant, AnyOf(list(shipment_ids))))
 
     def forecasts(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredForecast]:
-        """Forecasts as they were issued, oldest first."""
-        return self._select_in(StoredForecast, _FORECASTS, tenant, shipment_ids)
+        """Returns forecasts as they were issued, oldest first."""
+        query = _RESPONSES_SQL["forecasts"]
+        return self._select_in(StoredForecast, query, tenant, shipment_ids)
 
     def flags(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredFlag]:
-        """Delay flags, oldest first."""
-        return self._select_in(StoredFlag, _FLAGS, tenant, shipment_ids)
+        """Returns delay flags, oldest first."""
+        return self._select_in(StoredFlag, _RESPONSES_SQL["flags"], tenant, shipment_ids)
 
     def estimate(self, tenant: str, estimate_id: str) -> str | None:
-        """The answer, JSON, that was given as an estimate."""
-        rows = self._connection.execute(
-            "SELECT response FROM estimates WHERE tenant = ? AND estimate_id = ?",
-            tenant,
-            estimate_id,
-        )
+        """Returns a saved estimate as JSON, or None."""
+        rows = self._connection.execute(_RESPONSES_SQL["estimate"], tenant, estimate_id)
         return rows[0][0] if rows else None
 
     def responses(self, tenant: str, keys: Iterable[str]) -> dict[str, StoredResponse]:
-        """Replies that were given under idempotency keys."""
-        return {
-            response.idempotency_key: response
-            for response in self._select_in(StoredResponse, _RESPONSES, tenant, keys)
-        }
+        """Returns stored responses by their idempotency keys."""
+        query = _RESPONSES_SQL["responses"]
+        responses = self._select_in(StoredResponse, query, tenant, keys)
+        return {response.idempotency_key: response for response in responses}
 
     def quarantined(self, tenant: str, after: str, limit: int) -> list[StoredQuarantinedEvent]:
-        """Scans that cannot be right, in the order of their ids."""
-        return [
-            StoredQuarantinedEvent._make(row)
-            for row in self._connection.execute(_QUARANTINED, tenant, after, limit)
-        ]
+        """Returns quarantined events in the order of their ids, after an id."""
+        rows = self._connection.execute(_EVENTS_SQL["quarantined"], tenant, after, limit)
+        return [StoredQuarantinedEvent._make(row) for row in rows]
 
     def last_commit_time(self) -> int:
-        """When the last transaction before this one became known."""
-        return int(self._connection.execute("SELECT last_commit_time FROM clock")[0][0])
+        """Returns the commit time of the last transaction before this one."""
+        return int(self._connection.execute(_CLOCK_SQL["last_commit_time"])[0][0])
 
     def counts(self, tenant: str) -> dict[str, int]:
-        """How many shipments, scans and quarantined scans there are."""
+        """Returns the numbers of shipments, events and quarantined events."""
+        queries = {
+            "shipments": _SHIPMENTS_SQL["count_shipments"],
+            "events": _EVENTS_SQL["count_events"],
+            "quarantine": _EVENTS_SQL["count_quarantine"],
+        }
         counts = {}
-        for table in ("shipments", "events", "quarantine"):
-            query = f"SELECT count(*) FROM {table} WHERE tenant = ?"  # noqa: S608  # names of ours
+        for table, query in queries.items():
             counts[table] = self._connection.execute(query, tenant)[0][0]
         return counts
 
     def put_shipments(self, tenant: str, shipments: Iterable[StoredShipment]) -> None:
-        """Shipments as they are now, and as versions known from now on."""
+        """Writes shipments, and a version of each that is recorded at the commit time."""
         rows = list(shipments)
-        self._connection.execute_many(_PUT_SHIPMENT, [(tenant, *row) for row in rows])
-        self._connection.execute_many(
-            _PUT_VERSION,
-            [
-                (tenant, row.shipment_id, self.commit_time, row.number_use_id, row.attributes)
-                for row in rows
-            ],
-        )
+        versions = [
+            StoredVersion(
+                shipment_id=row.shipment_id,
+                recorded_at=self.commit_time,
+                number_use_id=row.number_use_id,
+                attributes=row.attributes,
+            )
+            for row in rows
+        ]
+        self._write(_SHIPMENTS_SQL["put_shipment"], tenant, rows)
+        self._write(_SHIPMENTS_SQL["put_version"], tenant, versions)
 
     def put_number_uses(self, tenant: str, uses: Iterable[TrackingNumberUse]) -> None:
-        """Who bears which number now."""
-        self._connection.execute_many(_PUT_NUMBER_USE, [(tenant, *use) for use in uses])
+        """Writes uses of tracking numbers."""
+        self._write(_SHIPMENTS_SQL["put_number_use"], tenant, uses)
 
     def add_events(self, tenant: str, events: Iterable[StoredEvent]) -> None:
-        """Scans that are not there yet."""
+        """Writes events that are not stored yet."""
         # In the order of the key, which saves the database from jumping to and fro.
-        self._connection.execute_many(_ADD_EVENT, [(tenant, *event) for event in sorted(events)])
+        self._write(_EVENTS_SQL["add_event"], tenant, sorted(events))
 
     def put_states(self, tenant: str, states: Iterable[StoredState]) -> None:
-        """The states as they are now."""
-        self._connection.execute_many(
-            _PUT_STATE, [(tenant, *state) for state in sorted(states, key=_first_column)]
-        )
+        """Writes the present states of shipments."""
+        in_key_order = sorted(states, key=lambda state: state.shipment_id)
+        self._write(_SHIPMENTS_SQL["put_state"], tenant, in_key_order)
 
     def add_forecasts(self, tenant: str, forecasts: Iterable[StoredForecast]) -> None:
-        """Answers as they are given."""
-        self._connection.execute_many(
-            _ADD_FORECAST, [(tenant, *forecast) for forecast in forecasts]
-        )
+        """Writes forecasts as they are issued."""
+        self._write(_RESPONSES_SQL["add_forecast"], tenant, forecasts)
 
     def add_estimate(
-        self, tenant: str, estimate_id: str, as_of: int, model_version: str | None, answer: str
+        self, tenant: str, estimate_id: str, as_of: int, model_version: str | None, response: str
     ) -> None:
-        """An estimate as it is shown."""
-        self._connection.execute_many(
-            "INSERT INTO estimates VALUES (?, ?, ?, ?, ?)",
-            [(tenant, estimate_id, as_of, model_version, answer)],
-        )
+        """Writes an estimate, as JSON."""
+        row = (estimate_id, as_of, model_version, response)
+        self._write(_RESPONSES_SQL["add_estimate"], tenant, [row])
 
     def put_flags(self, tenant: str, flags: Iterable[StoredFlag]) -> None:
-        """Flags that were raised, or that end."""
-        self._connection.execute_many(_PUT_FLAG, [(tenant, *flag) for flag in flags])
+        """Writes flags that were raised or cleared."""
+        self._write(_RESPONSES_SQL["put_flag"], tenant, flags)
 
-    def add_outbox(self, tenant: str, entries: Iterable[tuple[str, str, str]]) -> None:
-        """What subscribers are to hear of: type, shipment and payload (JSON) each."""
-        rows = [
-            (
-                self.last_sequence + offset,
-                tenant,
-                event_type,
-                shipment_id,
-                self.commit_time,
-                payload,
+    def add_outbox(self, tenant: str, messages: Iterable[tuple[str, str, str]]) -> None:
+        """Writes messages to subscribers: type, shipment id and payload (JSON) of each."""
+        rows: list[Row] = []
+        for message_type, shipment_id, payload in messages:
+            self.last_sequence += 1
+            rows.append(
+                (self.last_sequence, tenant, message_type, shipment_id, self.commit_time, payload)
             )
-            for offset, (event_type, shipment_id, payload) in enumerate(entries, start=1)
-        ]
-        self.last_sequence += len(rows)
-        self._connection.execute_many("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._connection.execute_many(_EVENTS_SQL["add_outbox"], rows)
 
     def outbox(self, tenant: str) -> list[Row]:
-        """Number, type, shipment, time and payload of what subscribers are to hear of, in order."""
-        return self._connection.execute(
-            "SELECT sequence, type, shipment_id, created_at, payload FROM outbox WHERE tenant = ? ORDER BY sequence",
-            tenant,
-        )
+        """Returns sequence, type, shipment id, time and payload of each message, in order."""
+        return self._connection.execute(_EVENTS_SQL["outbox"], tenant)
 
     def add_responses(self, tenant: str, responses: Iterable[StoredResponse]) -> None:
-        """Replies that are to be given again."""
-        self._connection.execute_many(
-            _ADD_RESPONSE, [(tenant, *response) for response in responses]
-        )
+        """Writes responses that answer repeated requests."""
+        self._write(_RESPONSES_SQL["put_response"], tenant, responses)
 
     def add_quarantined(self, tenant: str, events: Iterable[StoredQuarantinedEvent]) -> None:
-        """Scans that cannot be right."""
-        self._connection.execute_many(_ADD_QUARANTINED, [(tenant, *event) for event in events])
+        """Writes implausible events."""
+        self._write(_EVENTS_SQL["add_quarantined"], tenant, events)
 
     def purge_responses(self, before: int) -> None:
-        """Takes replies away that were given before a moment."""
-        self._connection.execute("DELETE FROM responses WHERE created_at < ?", before)
+        """Deletes responses that were stored before a moment."""
+        self._connection.execute(_RESPONSES_SQL["purge_responses"], before)
 
     def inactive_shipments(self, before: int, limit: int) -> dict[str, list[StoredShipment]]:
-        """Some shipments, by tenant, of which nothing was registered, told or happened since a moment."""
-        columns = ", ".join(f"shipments.{name}" for name in StoredShipment._fields)
-        rows = self._connection.execute(
-            f"SELECT shipments.tenant, {columns} FROM shipments JOIN states USING (tenant, shipment_id) "  # noqa: S608  # names of ours
-            "WHERE changed_at < ? AND as_of < ? LIMIT ?",
-            before,
-            before,
-            limit,
-        )
+        """Returns some shipments, by tenant, that have not changed since a moment."""
+        query = _SHIPMENTS_SQL["inactive_shipments"]
+        rows = self._connection.execute(query, before, before, limit)
         by_tenant: dict[str, list[StoredShipment]] = {}
         for tenant, *row in rows:
             by_tenant.setdefault(tenant, []).append(StoredShipment._make(row))
         return by_tenant
 
-    def _select_in(self, kind: type[T], sql: str, tenant: str, values: Iterable[str]) -> list[T]:
-        distinct_values = list(dict.fromkeys(values))
-        return (
-            [
-                kind._make(row)
-                for row in self._connection.execute(sql, tenant, AnyOf(distinct_values))
-            ]
-            if distinct_values
-            else []
-        )
-
     def erase(self, tenant: str, shipments: Sequence[StoredShipment]) -> None:
-        """Takes shipments away with all that was told and said of them; replies hold nothing but ids and go in time.
+        """Deletes shipments with their events, forecasts, flags and messages.
 
-        What was told of a number that another shipment bears, or bore, is that one's.
+        Events of a tracking number that another shipment has or had stay. Stored responses hold
+        ids alone, and are purged later.
         """
-        ids = [shipment.shipment_id for shipment in shipments]
-        used_ids = {
-            version.number_use_id for version in self.versions(tenant, ids) if version.number_use_id
-        }
-        other_uses = self._connection.execute(
-            "SELECT number_use_id, shipment_id FROM shipment_versions WHERE tenant = ? AND number_use_id IN ??",
-            tenant,
-            AnyOf(list(used_ids)),
-        )
-        exclusive_ids = used_ids - {
-            number_use_id for number_use_id, shipment_id in other_uses if shipment_id not in ids
-        }
-        for table in SHIPMENT_TABLES:
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE tenant = ? AND shipment_id IN ??",  # noqa: S608  # names of ours
-                tenant,
-                AnyOf(ids),
-            )
-        self._connection.execute(
-            "UPDATE tracking_number_uses SET shipment_id = NULL WHERE tenant = ? AND shipment_id IN ??",
-            tenant,
-            AnyOf(ids),
-        )
-        self.delete_event_owners(tenant, [*ids, *exclusive_ids])
+        shipment_ids = [shipment.shipment_id for shipment in shipments]
+        exclusive_ids = self._exclusive_number_uses(tenant, shipment_ids)
+        for query in _DELETE_OF_SHIPMENTS:
+            self._connection.execute(query, tenant, AnyOf(shipment_ids))
+        self.delete_event_owners(tenant, [*shipment_ids, *exclusive_ids])
 
     def delete_event_owners(self, tenant: str, event_owners: Sequence[str]) -> None:
-        """Takes away what was told of subjects, and the numbers among them."""
-        for table in EVENT_OWNER_TABLES:
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE tenant = ? AND event_owner IN ??",  # noqa: S608  # names of ours
-                tenant,
-                AnyOf(event_owners),
-            )
-        self._connection.execute(
-            "DELETE FROM tracking_number_uses WHERE tenant = ? AND number_use_id IN ??",
-            tenant,
-            AnyOf(event_owners),
-        )
+        """Deletes the events of some event owners, and the uses of numbers among the owners."""
+        for query in _DELETE_OF_EVENT_OWNERS:
+            self._connection.execute(query, tenant, AnyOf(event_owners))
 
     def purge_unregistered_events(self, before: int, limit: int) -> int:
-        """Takes away scans of some numbers that nobody has registered, of which nothing was told since a moment; how many numbers.
+        """Deletes events of some numbers that have no shipment and no event since a moment.
 
-        With them go, of the same age, quarantined scans and estimates that were shown.
+        Also deletes all quarantined events and saved estimates from before the moment. Returns how
+        many numbers were deleted.
         """
-        rows = self._connection.execute(
-            "SELECT tenant, number_use_id FROM tracking_number_uses WHERE shipment_id IS NULL AND started_at < ?"
-            " AND NOT EXISTS (SELECT 1 FROM shipment_versions v WHERE v.tenant = tracking_number_uses.tenant AND v.number_use_id = tracking_number_uses.number_use_id)"
-            " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.tenant = tracking_number_uses.tenant AND e.event_owner = tracking_number_uses.number_use_id AND e.received_at >= ?) LIMIT ?",
-            before,
-            before,
-            limit,
-        )
+        query = _SHIPMENTS_SQL["unregistered_number_uses"]
+        rows = self._connection.execute(query, before, before, limit)
         for tenant, number_use_id in rows:
             self.delete_event_owners(tenant, [number_use_id])
-        self._connection.execute("DELETE FROM quarantine WHERE received_at < ?", before)
-        self._connection.execute("DELETE FROM estimates WHERE as_of < ?", before)
+        self._connection.execute(_EVENTS_SQL["purge_quarantined"], before)
+        self._connection.execute(_RESPONSES_SQL["purge_estimates"], before)
         return len(rows)
+
+    def _exclusive_number_uses(self, tenant: str, shipment_ids: Sequence[str]) -> set[str]:
+        """Returns the uses of numbers that these shipments have or had, and no other shipment."""
+        versions = self.versions(tenant, shipment_ids)
+        use_ids = {version.number_use_id for version in versions if version.number_use_id}
+        query = _SHIPMENTS_SQL["number_use_shipments"]
+        rows = self._connection.execute(query, tenant, AnyOf(list(use_ids)))
+        shared_ids = {use_id for use_id, shipment_id in rows if shipment_id not in shipment_ids}
+        return use_ids - shared_ids
+
+    def _select_in(self, kind: type[T], query: str, tenant: str, values: Iterable[str]) -> list[T]:
+        """Returns rows of which a column has one of the values."""
+        distinct_values = list(dict.fromkeys(values))
+        if not distinct_values:
+            return []
+        rows = self._connection.execute(query, tenant, AnyOf(distinct_values))
+        return [kind._make(row) for row in rows]
+
+    def _write(self, query: str, tenant: str, rows: Iterable[Row]) -> None:
+        """Runs a statement once for each row, with the tenant as its first value."""
+        self._connection.execute_many(query, [(tenant, *row) for row in rows])

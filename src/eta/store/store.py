@@ -1,11 +1,10 @@
-"""The store: one thread writes, several read, and it is always known what was known when.
+"""Bitemporal store: one writer thread with group commit, several snapshot readers.
 
-What waits to be written is committed together: many callers share one sync of the disk, and each is
-answered only after it. All that is written in a transaction becomes known at one instant, its
-stamp. Stamps only grow, and none is at or before a moment that a reader has been given as "now":
-what is answered as of a moment stays true of that moment. With several processes on PostgreSQL this
-holds within each of them; between them, up to the length of a commit and the difference of their
-clocks.
+Waiting items are committed together: many callers share one sync of the disk, and each gets its
+result only after it. All rows of a transaction are recorded at one commit time. Commit times only
+grow, and none is at or before a moment that a reader was given as "now", so an answer as of a
+moment stays true. With several processes on PostgreSQL this holds within each of them; between
+them, it holds up to the length of a commit and the difference of their clocks.
 """
 
 from __future__ import annotations
@@ -30,71 +29,71 @@ from eta.store.commit_clock import CommitClock
 from eta.store.engine import Connection, Engine
 from eta.store.migrations import migrate
 from eta.store.postgres import PostgresEngine
+from eta.store.queries import load_queries
 from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
 
-#: Scans and the like that may wait to be written.
+#: Largest weight of all waiting items; an event weighs 1.
 MAX_QUEUED_ITEMS = 50_000
 
-#: At most so many are written in one transaction, so that nobody waits long.
+#: Largest weight of one transaction, so that no caller waits long.
 MAX_TRANSACTION_ITEMS = 5_000
 
-#: Seconds between two tries to write while the database cannot be written to and nobody asks.
+#: Seconds between two attempts to write while the database is unavailable and no item waits.
 RETRY_SECONDS = 1.0
 
-#: Seconds for which a write that came through says that the next one will.
+#: Seconds after a successful write in which the next one is assumed to succeed.
 PROBE_AFTER_SECONDS = 5.0
 
-#: Seconds after which a write that has not come through counts as one that does not.
+#: Seconds after which a write that has not ended counts as failed.
 WRITE_TIMEOUT_SECONDS = 6.0
 
-#: Writers take turns at this row; whoever has it knows later than all before.
-_ADVANCE_CLOCK = "UPDATE clock SET last_commit_time = CASE WHEN last_commit_time < ? THEN ? ELSE last_commit_time + 1 END WHERE id = 1 RETURNING last_commit_time, last_sequence"
+_SQL = load_queries("clock.sql")
 log = logging.getLogger(__name__)
 I = TypeVar("I")  # noqa: E741  # an item
 T = TypeVar("T")
 
-#: Writes items together within one transaction: one result each, or the error that is its answer.
+#: Writes items together within one transaction; returns a result or an error for each.
 Work = Callable[[Session, Sequence[I]], Sequence[T | EtaError]]
 
 
 class Store(Protocol):
-    """What the service needs of a store."""
+    """The methods of a store that the service uses."""
 
     def submit(self, work: Work[I, T], item: I, *, weight: int = 1) -> Future[T]:
-        """Has an item written; the result is there once it is durable.
+        """Queues an item; the future has its result once it is durable.
 
-        The future raises what the work answered as an error, or ``StoreUnavailable``; then nothing
+        The future raises the error that the work returned, or ``StoreUnavailable``; then nothing
         was written.
 
         Raises:
-            StoreBusy: if too much waits already.
+            StoreBusy: if too many items wait already.
         """
         ...
 
     def write(self, work: Work[I, T], item: I) -> T:
-        """The same, waiting for it."""
+        """Queues an item and waits for its result."""
         ...
 
     def read(self, query: Callable[[Session], T]) -> T:
-        """The answer of one snapshot.
+        """Returns the result of a query in one snapshot.
 
         Raises:
-            StoreUnavailable: if it cannot be read.
+            StoreUnavailable: if the store cannot be read.
         """
         ...
 
     def safe_now(self) -> datetime:
-        """Now, as far as knowledge goes: all that is known by it can be read, and nothing else will ever be known by it."""
+        """Returns a present moment: every row recorded by it can be read, and no more will come."""
         ...
 
     @property
     def can_write(self) -> bool:
-        """Whether what is told can be kept."""
+        """Whether the store can write."""
         ...
 
     def close(self) -> None:
-        """Writes what waits, and lets go of the database."""
+        """Writes the waiting items, then closes the database."""
         ...
 
 
@@ -116,22 +115,15 @@ class SqlStore:
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
-        self._engine, self._commit_clock = engine, CommitClock(clock)
+        self._engine = engine
+        self._commit_clock = CommitClock(clock)
         self._connection: Connection | None = None
-        try:
-            self._connection = connection = engine.writer()
-            migrate(connection, engine)
-            last_commit_time, secret = connection.execute(
-                "SELECT last_commit_time, secret FROM clock"
-            )[0]
-        except BaseException:
-            self._drop_connection()
-            engine.close()
-            raise
-        self._secret = str(secret)
-        self._commit_clock.end(last_commit_time)
+        self._secret = self._open()
         self._waiting: deque[_Job] = deque()
-        self._weight, self._is_closing, self._can_write, self._writing_since = 0, False, True, 0.0
+        self._weight = 0
+        self._is_closing = False
+        self._can_write = True
+        self._writing_since = 0.0
         self._written_at = monotonic()
         self._wake = threading.Condition()
         self._readers: list[Connection] = []
@@ -139,34 +131,47 @@ class SqlStore:
         self._thread = threading.Thread(target=self._run, name="eta-writer", daemon=True)
         self._thread.start()
 
+    def _open(self) -> str:
+        """Connects, migrates and sets the commit clock; returns the secret of the store."""
+        try:
+            self._connection = connection = self._engine.writer()
+            migrate(connection, self._engine)
+            last_commit_time, _, secret = connection.execute(_SQL["read_clock"])[0]
+        except BaseException:
+            self._drop_connection()
+            self._engine.close()
+            raise
+        self._commit_clock.end(last_commit_time)
+        return str(secret)
+
     @property
     def can_write(self) -> bool:
-        """Whether the last attempt to write came through, and the one under way does not take for ever."""
-        return self._can_write and not (
-            self._writing_since and monotonic() - self._writing_since > WRITE_TIMEOUT_SECONDS
-        )
+        """Whether the last write succeeded and the present one has not timed out."""
+        if self._writing_since and monotonic() - self._writing_since > WRITE_TIMEOUT_SECONDS:
+            return False
+        return self._can_write
 
     @property
     def secret(self) -> bytes:
-        """What nobody else knows: signs what callers carry about."""
+        """A secret of this store, to sign cursors that callers send back."""
         return bytes.fromhex(self._secret)
 
     def safe_now(self) -> datetime:
-        """Now, as far as knowledge goes.
+        """Returns a present moment: every row recorded by it can be read, and no more will come.
 
         Raises:
             StoreUnavailable: if other processes may have written, and the store cannot be read.
         """
         if self._engine.allows_several_writers:
-            # What another process has acknowledged is known, even if its clock is ahead of ours.
+            # A row of another process is recorded even if that process's clock is ahead of ours.
             self._commit_clock.observe(self.read(lambda session: session.last_commit_time()))
         return from_microseconds(self._commit_clock.safe_now())
 
     def submit(self, work: Work[I, T], item: I, *, weight: int = 1) -> Future[T]:
-        """Has an item written; the result is there once it is durable.
+        """Queues an item; the future has its result once it is durable.
 
         Raises:
-            StoreBusy: if too much waits already.
+            StoreBusy: if too many items wait already.
         """
         job = _Job(work, item, weight, Future())
         with self._wake:
@@ -180,47 +185,43 @@ class SqlStore:
         return job.result
 
     def probe_write(self) -> Future[None] | None:
-        """Has nothing written, to see whether anything could be; None if something has been a moment ago.
+        """Queues an empty write to test the database; None if a write succeeded a moment ago.
 
         Raises:
-            StoreBusy: if too much waits already.
+            StoreBusy: if too many items wait already.
             StoreUnavailable: if the store is being closed.
         """
-        return (
-            self.submit(_no_op, None)
-            if monotonic() - self._written_at > PROBE_AFTER_SECONDS
-            else None
-        )
+        if monotonic() - self._written_at > PROBE_AFTER_SECONDS:
+            return self.submit(_no_op, None)
+        return None
 
     def write(self, work: Work[I, T], item: I) -> T:
-        """Has an item written, and waits for it."""
+        """Queues an item and waits for its result."""
         return self.submit(work, item).result()
 
     def read(self, query: Callable[[Session], T]) -> T:
-        """The answer of one snapshot.
+        """Returns the result of a query in one snapshot.
 
         Raises:
-            StoreUnavailable: if it cannot be read.
+            StoreUnavailable: if the store cannot be read.
         """
         try:
             with self.snapshot() as session:
                 return query(session)
         except StoreUnavailable:
-            # The connections that wait may all be those of a server that was restarted: one more,
-            # with a new one.
+            # The idle connections may all lead to a server that was restarted: try a new one.
             self._drop_readers()
             with self.snapshot() as session:
                 return query(session)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
-        """A session in which nothing changes.
+        """Opens a session in which nothing changes.
 
         Raises:
-            StoreUnavailable: if it cannot be read.
+            StoreUnavailable: if the store cannot be read.
         """
-        with self._readers_lock:
-            connection = self._readers.pop() if self._readers else None
+        connection = self._idle_reader()
         is_reusable = False
         try:
             if connection is None:
@@ -232,47 +233,48 @@ class SqlStore:
                 connection.rollback()
             is_reusable = True
         except Exception as error:
-            is_reusable = not self._engine.is_outage(error) and not isinstance(
-                error, StoreUnavailable
-            )
+            is_reusable = not self._is_outage(error)
             if not self._engine.is_outage(error):
                 raise
-            log.error(
-                "the store cannot be read: %s: %s",
-                type(error).__name__,
-                error,
-                extra={"action": "store_unreadable"},
-            )
+            _log_outage("store_unreadable", "the store cannot be read", error)
             raise StoreUnavailable("the store cannot be read at the moment") from error
         finally:
-            if connection is not None and is_reusable:
-                with self._readers_lock:
-                    self._readers.append(connection)
-            elif connection is not None:
-                with suppress(Exception):
-                    connection.close()
+            if connection is not None:
+                self._give_back_reader(connection, is_reusable=is_reusable)
+
+    def _idle_reader(self) -> Connection | None:
+        with self._readers_lock:
+            return self._readers.pop() if self._readers else None
+
+    def _give_back_reader(self, connection: Connection, *, is_reusable: bool) -> None:
+        if is_reusable:
+            with self._readers_lock:
+                self._readers.append(connection)
+        else:
+            _close_quietly(connection)
 
     def _drop_readers(self) -> None:
         with self._readers_lock:
-            dropped, self._readers = self._readers, []
+            dropped = self._readers
+            self._readers = []
         for connection in dropped:
-            with suppress(Exception):
-                connection.close()
+            _close_quietly(connection)
 
     def close(self) -> None:
-        """Writes what waits, and lets go of the database."""
+        """Writes the waiting items, then closes the database."""
         with self._wake:
             self._is_closing = True
             self._wake.notify()
-        # A database that is gone without a word is not waited for: what was not written was not
-        # acknowledged.
+        # Do not wait for ever for a database that does not respond: no caller has been given a
+        # result for the items that it has not written.
         self._thread.join(timeout=WRITE_TIMEOUT_SECONDS)
-        # The writer is closed last: the last one out works the log off, and readers cannot.
+        # The writer is closed last: the last connection checkpoints the log, and readers cannot.
         self._drop_readers()
         self._drop_connection()
         self._engine.close()
 
     def _run(self) -> None:
+        """Writes waiting items until the store is closed; the writer thread runs this."""
         while True:
             jobs = self._next_batch()
             if jobs is None:
@@ -281,18 +283,23 @@ class SqlStore:
                 self._writing_since = monotonic()
                 self._commit(jobs)
                 self._writing_since = 0.0
-            if self._connection is not None:
-                try:
-                    self._engine.maintain(self._connection, is_idle=not self._waiting)
-                except Exception as error:
-                    if not self._engine.is_outage(error):
-                        log.exception(
-                            "the store could not be tidied",
-                            extra={"action": "store_maintenance_failed"},
-                        )
+            self._maintain()
+
+    def _maintain(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._engine.maintain(self._connection, is_idle=not self._waiting)
+        except Exception as error:
+            if not self._engine.is_outage(error):
+                extra = {"action": "store_maintenance_failed"}
+                log.exception("the maintenance of the store failed", extra=extra)
 
     def _next_batch(self) -> list[_Job] | None:
-        """What waits, as much as one transaction bears; nothing if it is time to see whether writing is possible again; None at the end."""
+        """Waits for the items of the next transaction.
+
+        Returns no items if it is time to retry after an outage, and None once the store is closed.
+        """
         deadline = monotonic() + RETRY_SECONDS
         with self._wake:
             while not self._waiting:
@@ -301,59 +308,59 @@ class SqlStore:
                 if not self._can_write and monotonic() >= deadline:
                     return []
                 self._wake.wait(None if self._can_write else RETRY_SECONDS)
-            batch = [self._waiting.popleft()]
-            weight = batch[0].weight
-            while self._waiting and weight + self._waiting[0].weight <= MAX_TRANSACTION_ITEMS:
-                weight += self._waiting[0].weight
-                batch.append(self._waiting.popleft())
-            self._weight -= sum(job.weight for job in batch)
-            # Who has gone meanwhile needs nothing written.
-            return [job for job in batch if job.result.set_running_or_notify_cancel()]
+            batch = self._take_waiting()
+        # An item whose caller has cancelled it is not written.
+        return [job for job in batch if job.result.set_running_or_notify_cancel()]
+
+    def _take_waiting(self) -> list[_Job]:
+        batch = [self._waiting.popleft()]
+        weight = batch[0].weight
+        while self._waiting and weight + self._waiting[0].weight <= MAX_TRANSACTION_ITEMS:
+            job = self._waiting.popleft()
+            weight += job.weight
+            batch.append(job)
+        self._weight -= weight
+        return batch
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
-        """One transaction for all of them, or, if one cannot be written, one for each."""
+        """Writes all items in one transaction; if one of them fails, writes each in its own."""
         try:
             results = self._transact_with_retry(jobs)
-        except Exception as error:  # noqa: BLE001  # the callers hear of it
+        except Exception as error:  # noqa: BLE001  # the callers get it from their futures
             if self._is_outage(error):
-                if self._can_write:
-                    log.error(
-                        "nothing can be stored: %s: %s",
-                        type(error).__name__,
-                        error,
-                        extra={"action": "store_unavailable"},
-                    )
-                self._can_write = False
-                self._drop_connection()
-                for job in jobs:
-                    job.result.set_exception(StoreUnavailable())
+                self._fail_unavailable(jobs, error)
             elif len(jobs) > 1:
                 for job in jobs:
                     self._commit([job])
             else:
-                # Not what the database says of it, which may repeat what was to be written.
-                stack = traceback.format_tb(error.__traceback__)
-                log.error(
-                    "a write failed: %s",
-                    type(error).__name__,
-                    extra={"action": "write_failed", "stack": stack},
-                )
-                jobs[0].result.set_exception(error)
+                _fail(jobs[0], error)
             return
         if not self._can_write:
-            log.info("what is told is stored again", extra={"action": "store_available"})
-        self._can_write, self._written_at = True, monotonic()
+            log.info("the store can write again", extra={"action": "store_available"})
+        self._can_write = True
+        self._written_at = monotonic()
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, Exception):
                 job.result.set_exception(result)
             else:
                 job.result.set_result(result)
 
+    def _fail_unavailable(self, jobs: Sequence[_Job], error: Exception) -> None:
+        if self._can_write:
+            _log_outage("store_unavailable", "the store cannot write", error)
+        self._can_write = False
+        self._drop_connection()
+        for job in jobs:
+            job.result.set_exception(StoreUnavailable())
+
     def _is_outage(self, error: Exception) -> bool:
         return self._engine.is_outage(error) or isinstance(error, StoreUnavailable)
 
     def _transact_with_retry(self, jobs: Sequence[_Job]) -> list[Any]:
-        """The connection may be one to a server that was restarted: once more with a new one, which records nothing twice."""
+        """Writes items; after an outage, tries once more over a new connection.
+
+        The server may have been restarted. Writing the same item twice records it once.
+        """
         try:
             return self._transact(jobs)
         except Exception as error:
@@ -369,25 +376,18 @@ class SqlStore:
             if connection is None:
                 connection = self._connection = self._engine.writer()
             connection.begin(writes=True)
-            commit_time, last_sequence = connection.execute(
-                _ADVANCE_CLOCK, commit_time, commit_time
-            )[0]
-            session, results = (
-                Session(
-                    connection,
-                    commit_time=commit_time,
-                    now=self._commit_clock.clock_now(),
-                    last_sequence=last_sequence,
-                    secret=self._secret,
-                ),
-                list[Any](),
+            advanced = connection.execute(_SQL["advance_clock"], commit_time, commit_time)
+            commit_time, last_sequence = advanced[0]
+            session = Session(
+                connection,
+                commit_time=commit_time,
+                now=self._commit_clock.clock_now(),
+                last_sequence=last_sequence,
+                secret=self._secret,
             )
-            for work, group in groupby(jobs, key=lambda job: job.work):
-                results += work(session, [job.item for job in group])
+            results = _run_jobs(session, jobs)
             if session.last_sequence != last_sequence:
-                connection.execute(
-                    "UPDATE clock SET last_sequence = ? WHERE id = 1", session.last_sequence
-                )
+                connection.execute(_SQL["set_last_sequence"], session.last_sequence)
             connection.commit()
         except BaseException:
             with suppress(Exception):
@@ -401,9 +401,34 @@ class SqlStore:
     def _drop_connection(self) -> None:
         """Closes the connection that writes; the next attempt opens another one."""
         if self._connection is not None:
-            with suppress(Exception):
-                self._connection.close()
+            _close_quietly(self._connection)
             self._connection = None
+
+
+def _run_jobs(session: Session, jobs: Sequence[_Job]) -> list[Any]:
+    """Does neighbouring items of the same work together; returns one result an item."""
+    results: list[Any] = []
+    for work, group in groupby(jobs, key=lambda job: job.work):
+        items = [job.item for job in group]
+        results += work(session, items)
+    return results
+
+
+def _fail(job: _Job, error: Exception) -> None:
+    # The database's message may repeat the data, so only the type and the stack are logged.
+    stack = traceback.format_tb(error.__traceback__)
+    extra = {"action": "write_failed", "stack": stack}
+    log.error("a write failed: %s", type(error).__name__, extra=extra)
+    job.result.set_exception(error)
+
+
+def _log_outage(action: str, message: str, error: Exception) -> None:
+    log.error("%s: %s: %s", message, type(error).__name__, error, extra={"action": action})
+
+
+def _close_quietly(connection: Connection) -> None:
+    with suppress(Exception):
+        connection.close()
 
 
 def _no_op(session: Session, items: Sequence[None]) -> Sequence[None]:
@@ -412,7 +437,7 @@ def _no_op(session: Session, items: Sequence[None]) -> Sequence[None]:
 
 
 def open_store(url: str, clock: Callable[[], datetime]) -> SqlStore:
-    """The store that a URL names: ``memory:``, ``sqlite:PATH`` or ``postgresql://...``.
+    """Opens the store at a URL: ``memory:``, ``sqlite:PATH`` or ``postgresql://...``.
 
     Raises:
         InvalidSetting: for any other URL.
@@ -424,10 +449,10 @@ def open_store(url: str, clock: Callable[[], datetime]) -> SqlStore:
 
 
 def engine_from_url(url: str) -> Engine:
-    """The database that a URL names.
+    """Returns the engine for a URL.
 
     Raises:
-        InvalidSetting: for a URL that names none.
+        InvalidSetting: for a URL of no database.
     """
     if url == "memory:":
         return SqliteEngine(None)
@@ -436,5 +461,6 @@ def engine_from_url(url: str) -> Engine:
     if url.startswith(("postgresql://", "postgres://")):
         return PostgresEngine(url)
     raise InvalidSetting(
-        "ETA_DATABASE_URL names no database; write sqlite:PATH, postgresql://USER@HOST/NAME, or memory: to forget at the end"
+        "ETA_DATABASE_URL names no database; use sqlite:PATH, postgresql://USER@HOST/NAME,"
+        " or memory: for a store that is lost when the process ends"
     )
