@@ -1,4 +1,4 @@
-"""The commit clock: strictly increasing times at which transactions become known."""
+"""The commit clock: strictly increasing times at which transactions are recorded."""
 
 from __future__ import annotations
 
@@ -10,35 +10,40 @@ from eta.calendars.local_time import microseconds
 
 
 class CommitClock:
-    """The instants at which things become known, and those as of which they are told, in microseconds."""
+    """Commit times of transactions and safe moments for readers, in microseconds."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock, self._lock = clock, threading.Lock()
-        self._last, self._in_flight, self._observed = 0, 0, 0
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = 0
+        self._in_flight = 0
+        self._observed = 0
 
     def clock_now(self) -> int:
-        """What the clock says."""
+        """Returns the clock's time, which may have been set back."""
         return microseconds(self._clock())
 
     def begin(self) -> int:
-        """The earliest stamp of a transaction that begins."""
+        """Returns the earliest commit time of a transaction that begins."""
         with self._lock:
-            self._last = self._in_flight = max(microseconds(self._clock()), self._last + 1)
+            self._in_flight = max(microseconds(self._clock()), self._last + 1)
+            self._last = self._in_flight
             return self._in_flight
 
     def end(self, commit_time: int) -> None:
-        """The transaction is over, and what it wrote can be read."""
+        """Ends the transaction: readers can read what it wrote."""
         with self._lock:
-            self._last, self._in_flight = max(self._last, commit_time), 0
+            self._last = max(self._last, commit_time)
+            self._in_flight = 0
 
     def observe(self, last_commit_time: int) -> None:
-        """What another process has written can be read."""
+        """Takes note of a transaction of another process, which readers can read."""
         with self._lock:
             self._observed = max(self._observed, last_commit_time)
             self._last = max(self._last, last_commit_time)
 
     def safe_now(self) -> int:
-        """Now, or just before the transaction that is under way."""
+        """Returns now, or the moment before the transaction in flight."""
         with self._lock:
             if self._in_flight:
                 return max(self._in_flight - 1, self._observed)

@@ -1,8 +1,7 @@
-"""What a database must offer, and the SQL that both of ours understand.
+"""The interface of a database, and the SQL that both databases understand.
 
 Statements are written once, with ``?`` for a value and ``IN ??`` for a list of values (``AnyOf``).
-Instants are whole microseconds since 1970 in UTC, so that nothing is rounded or shifted on the way
-in or out.
+Instants are whole microseconds since 1970 in UTC, so reading and writing never round or shift them.
 """
 
 from __future__ import annotations
@@ -19,45 +18,45 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Values of which a column may hold any."""
+    """A list of values; a column matches any of them."""
 
     values: Sequence[str | int]
 
 
 class Connection(Protocol):
-    """A connection of one thread; outside of a transaction every statement is one of its own."""
+    """A connection of one thread; outside a transaction each statement is its own transaction."""
 
     def execute(self, sql: str, *values: object) -> list[Row]:
-        """All rows of a statement."""
+        """Runs a statement and returns all its rows."""
         ...
 
     def batches(self, sql: str, size: int) -> Iterator[list[Row]]:
-        """All rows of a statement without values, some at a time; within a transaction."""
+        """Yields the rows of a statement without values, ``size`` at a time; in a transaction."""
         ...
 
     def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        """A statement, once for each row of values."""
+        """Runs a statement once for each row of values."""
         ...
 
     def begin(self, *, writes: bool) -> None:
-        """Begins a transaction: one that may write, or a snapshot to read from."""
+        """Begins a transaction that may write, or a snapshot to read from."""
         ...
 
     def commit(self) -> None:
-        """Ends the transaction; when this returns, what was written is on the disk."""
+        """Ends the transaction; its rows are on the disk when this returns."""
         ...
 
     def rollback(self) -> None:
-        """Ends the transaction as if it had never been; does nothing outside of one."""
+        """Undoes the transaction; does nothing outside a transaction."""
         ...
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Closes the connection."""
         ...
 
 
 class Engine(Protocol):
-    """A database: where connections come from, and how its SQL differs."""
+    """A database: it opens connections and holds the differences of its SQL."""
 
     #: The clause after the columns of a table that is read in the order of its key.
     clustered: str
@@ -68,16 +67,16 @@ class Engine(Protocol):
     allows_several_writers: bool
 
     def writer(self) -> Connection:
-        """The connection that writes.
+        """Opens the connection that writes.
 
         Raises:
-            StoreLocked: if another process writes to a database that bears only one.
+            StoreLocked: if another process writes to a database that allows one writer.
             StoreUnavailable: if it cannot be opened.
         """
         ...
 
     def reader(self) -> Connection:
-        """A connection that only reads.
+        """Opens a connection that only reads.
 
         Raises:
             StoreUnavailable: if it cannot be opened.
@@ -85,24 +84,24 @@ class Engine(Protocol):
         ...
 
     def maintain(self, writer: Any, *, is_idle: bool = True) -> None:
-        """What is better done while nobody waits, and must be done at times."""
+        """Does maintenance that is best done while no caller waits, and must be done at times."""
         ...
 
     def is_outage(self, error: Exception) -> bool:
-        """Whether the database, not the statement, is to blame: it is full, gone or broken."""
+        """Whether the database caused the error, not the statement: it is full, gone or broken."""
         ...
 
     def close(self) -> None:
-        """Lets others write."""
+        """Lets other processes write."""
         ...
 
 
 @contextmanager
 def translate_outages(engine: Engine) -> Iterator[None]:
-    """Calls what the database says when it is full, gone or may not be read by our own name.
+    """Translates the database's own errors about an outage.
 
     Raises:
-        StoreUnavailable: in its place.
+        StoreUnavailable: in place of an error of the database that is full, gone or unreadable.
     """
     try:
         yield

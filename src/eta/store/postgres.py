@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for a connection, and for another process's transaction.
 _WAIT_SECONDS = 10
-#: Seconds that one statement may take.
+#: Seconds after which the server cancels a statement.
 _STATEMENT_TIMEOUT_SECONDS = 30
-#: A server that is gone without a word is noticed after about so long, in seconds and, the last,
-#: milliseconds.
+#: TCP settings by which a server that no longer responds is noticed: seconds, and milliseconds for
+#: the last.
 _TCP_OPTIONS: dict[str, Any] = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -27,48 +27,48 @@ _TCP_OPTIONS: dict[str, Any] = {
 
 
 class PostgresConnection:
-    """A connection; the server syncs before a commit returns, unless its administrator decided otherwise."""
+    """A connection; the server syncs before a commit returns unless it is configured otherwise."""
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         self._connection = connection
 
     def execute(self, sql: str, *values: object) -> list[Row]:
-        """All rows of a statement."""
+        """Runs a statement and returns all its rows."""
         parameters = [list(value.values) if isinstance(value, AnyOf) else value for value in values]
         result = self._connection.execute(_to_dialect(sql), parameters)
         return result.fetchall() if result.description else []
 
     def batches(self, sql: str, size: int) -> Iterator[list[Row]]:
-        """All rows of a statement, some at a time, by a cursor of the server."""
+        """Yields the rows of a statement, ``size`` at a time, by a cursor of the server."""
         with self._connection.cursor(name="batches") as cursor:
             cursor.execute(_to_dialect(sql))
             while rows := cursor.fetchmany(size):
                 yield rows
 
     def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        """A statement, once for each row of values."""
+        """Runs a statement once for each row of values."""
         if not rows:
             return
         with self._connection.cursor() as cursor:
             cursor.executemany(_to_dialect(sql), rows)
 
     def begin(self, *, writes: bool) -> None:
-        """Begins a transaction."""
+        """Begins a transaction that may write, or a snapshot to read from."""
         self._connection.execute(
             "BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         )
 
     def commit(self) -> None:
-        """Ends the transaction; when this returns, what was written is on the server's disk."""
+        """Ends the transaction; its rows are on the server's disk when this returns."""
         self._connection.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Ends the transaction as if it had never been."""
+        """Undoes the transaction."""
         if not self._connection.closed:
             self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Closes the connection."""
         self._connection.close()
 
 
@@ -78,7 +78,7 @@ def _to_dialect(sql: str) -> LiteralString:
 
 
 class PostgresEngine:
-    """A database of a PostgreSQL server, to which any number of processes may write.
+    """A database of a PostgreSQL server; any number of processes may write to it.
 
     Raises:
         InvalidSetting: if ``psycopg`` is not installed.
@@ -95,48 +95,49 @@ class PostgresEngine:
 
     def __init__(self, url: str) -> None:
         try:
-            import psycopg  # only who uses PostgreSQL needs it
+            import psycopg  # an optional dependency
         except ImportError:
             raise InvalidSetting(
-                "ETA_DATABASE_URL names PostgreSQL, whose driver is not installed; install eta[postgresql]"
+                "ETA_DATABASE_URL names PostgreSQL, whose driver is not installed;"
+                " install eta[postgresql]"
             ) from None
-        self._psycopg, self._url = psycopg, url
+        self._psycopg = psycopg
+        self._url = url
 
     def writer(self) -> PostgresConnection:
-        """A connection that writes.
+        """Opens a connection that writes.
 
         Raises:
-            StoreUnavailable: if the server does not answer.
+            StoreUnavailable: if the server does not respond.
         """
         try:
             connection = self._psycopg.connect(
                 self._url, autocommit=True, connect_timeout=_WAIT_SECONDS, **_TCP_OPTIONS
             )
-            # An answer means that it is on the disk, whatever the server's default.
+            # A commit returns once it is on the disk, whatever the server's default.
             connection.execute("SET synchronous_commit = on")
             connection.execute(f"SET lock_timeout = '{_WAIT_SECONDS}s'")
             connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT_SECONDS}s'")
         except self._psycopg.Error as error:
             # The message of libpq may hold the address, never the password.
-            raise StoreUnavailable(
-                f"PostgreSQL does not answer: {str(error).splitlines()[0]}"
-            ) from None
+            message = str(error).splitlines()[0]
+            raise StoreUnavailable(f"PostgreSQL does not respond: {message}") from None
         return PostgresConnection(connection)
 
     def reader(self) -> PostgresConnection:
-        """A connection that only reads.
+        """Opens a connection that only reads.
 
         Raises:
-            StoreUnavailable: if the server does not answer.
+            StoreUnavailable: if the server does not respond.
         """
         return self.writer()
 
     def maintain(self, writer: PostgresConnection, *, is_idle: bool = True) -> None:
-        """The server tidies up by itself."""
+        """Does nothing: the server maintains itself."""
 
     def is_outage(self, error: Exception) -> bool:
-        """Whether the server, its disk or the way to it is to blame."""
-        # A server that may only be read, as after a failover, is an internal error to the driver.
+        """Whether the server, its disk or the network caused the error."""
+        # The driver reports a read-only server, as after a failover, as an internal error.
         return isinstance(
             error,
             self._psycopg.OperationalError
@@ -145,4 +146,4 @@ class PostgresEngine:
         )
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: the engine holds no resources."""

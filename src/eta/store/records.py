@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 
 class StoredShipment(NamedTuple):
-    """What the shop says of a shipment."""
+    """A shipment as it is registered now."""
 
     shipment_id: str
-    #: The shop's own number.
+    #: The shop's id.
     external_id: str | None
-    #: The number under which the carrier tells of it, told apart from an earlier parcel that bore
-    #: it.
+    #: The use of the carrier's tracking number; an earlier parcel may have had the same number.
     number_use_id: str | None
     #: JSON.
     attributes: str
@@ -21,24 +20,24 @@ class StoredShipment(NamedTuple):
 
     @property
     def event_owners(self) -> tuple[str, ...]:
-        """What scans of it are told of."""
+        """The owners of its events: the shipment, and the use of its tracking number."""
         return (self.shipment_id, self.number_use_id) if self.number_use_id else (self.shipment_id,)
 
 
 class TrackingNumberUse(NamedTuple):
-    """A parcel that bears a carrier's number, or bore it."""
+    """The use of a carrier's tracking number by one parcel."""
 
     number_use_id: str
     carrier_number: str
-    #: 1 for the first parcel that bore it.
+    #: 1 for the first parcel that had the number.
     use_number: int
-    #: When it was first told of, or registered.
+    #: When its first event was received, or when it was registered.
     started_at: int
     shipment_id: str | None
 
 
 class StoredVersion(NamedTuple):
-    """What the shop had said of a shipment from ``recorded_at`` on."""
+    """A shipment as it was registered from ``recorded_at`` on."""
 
     shipment_id: str
     recorded_at: int
@@ -47,15 +46,16 @@ class StoredVersion(NamedTuple):
 
 
 class StoredEvent(NamedTuple):
-    """One scan."""
+    """A tracking event."""
 
+    #: A shipment's id, or the id of the use of a tracking number.
     event_owner: str
     event_id: str
     event_code: str
     raw_code: str | None
     place: str | None
     occurred_at: int
-    #: Minutes ahead of UTC that the sender wrote, or that the zone it was read in had then.
+    #: Minutes ahead of UTC: from the sender, or from the zone in which the time was read.
     offset_minutes: int
     timezone_source: str
     is_ambiguous: int
@@ -64,7 +64,7 @@ class StoredEvent(NamedTuple):
 
 
 class StoredState(NamedTuple):
-    """What was known of a shipment at ``as_of``."""
+    """The state of a shipment, folded from the events received by ``as_of``."""
 
     shipment_id: str
     as_of: int
@@ -85,7 +85,7 @@ class StoredState(NamedTuple):
 
 
 class StoredForecast(NamedTuple):
-    """An answer about a shipment as it was given."""
+    """An assessment of a shipment as it was issued."""
 
     shipment_id: str
     as_of: int
@@ -95,7 +95,7 @@ class StoredForecast(NamedTuple):
 
 
 class StoredFlag(NamedTuple):
-    """A delay flag and how long it stood."""
+    """A delay flag, with the times at which it was raised and cleared."""
 
     shipment_id: str
     raised_at: int
@@ -106,7 +106,7 @@ class StoredFlag(NamedTuple):
 
 
 class StoredResponse(NamedTuple):
-    """An answer that is given again to whoever asks again with the same key."""
+    """A response that answers repeated requests with the same idempotency key."""
 
     idempotency_key: str
     digest: str
@@ -116,7 +116,7 @@ class StoredResponse(NamedTuple):
 
 
 class StoredQuarantinedEvent(NamedTuple):
-    """A scan that cannot be right."""
+    """An implausible event."""
 
     event_id: str
     event_owner: str

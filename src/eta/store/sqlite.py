@@ -1,8 +1,8 @@
 """SQLite, in a file or in memory, by the build of SQLite that ``apsw`` brings.
 
-The interpreter's own SQLite may be one of those (3.7.0 to 3.51.2) in which two connections that
-write or checkpoint one WAL at the same moment can corrupt it; ours is newer, and only one
-connection ever does either. Readers cannot.
+In SQLite 3.7.0 to 3.51.2, two connections that write or checkpoint one write-ahead log at the same
+moment can corrupt it, and the interpreter's SQLite may be one of these. The build of ``apsw`` is
+newer, and only one connection of a store writes or checkpoints. Readers cannot.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from eta.store.engine import AnyOf, Row
 
 #: Milliseconds that a connection waits for another one's lock.
 _BUSY_TIMEOUT_MS = 10_000
-#: Pages of the write-ahead log (4 KiB each) from which it is worked off when nobody waits, and even
-#: while callers do.
+#: Pages of the write-ahead log (4 KiB each) above which it is checkpointed: while no caller waits,
+#: and at any time.
 _IDLE_LOG_PAGES, _MAX_LOG_PAGES = 1_000, 16_384
-#: What a writer keeps of the file in memory.
+#: Size of the writer's page cache.
 _CACHE_KIB = 65_536
 _OUTAGES = (
     apsw.FullError,
@@ -41,37 +41,37 @@ _OUTAGES = (
 
 
 class SqliteConnection:
-    """A connection; what it is told to write is synced before a commit returns."""
+    """A connection; a commit returns once its rows are synced to the disk."""
 
     def __init__(self, database: str, flags: int, vfs: str | None) -> None:
         self._connection = apsw.Connection(database, flags=flags, vfs=vfs, statementcachesize=200)
         self._connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
 
     def execute(self, sql: str, *values: object) -> list[Row]:
-        """All rows of a statement."""
+        """Runs a statement and returns all its rows."""
         parameters = [
             json.dumps(value.values) if isinstance(value, AnyOf) else value for value in values
         ]
         return self._connection.execute(_to_dialect(sql), parameters).fetchall()
 
     def batches(self, sql: str, size: int) -> Iterator[list[Row]]:
-        """All rows of a statement, some at a time."""
+        """Yields the rows of a statement, ``size`` at a time."""
         cursor = self._connection.cursor().execute(sql)
         while rows := list(islice(cursor, size)):
             yield rows
 
     def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        """A statement, once for each row of values."""
+        """Runs a statement once for each row of values."""
         if not rows:
             return
         self._connection.executemany(_to_dialect(sql), rows)
 
     def begin(self, *, writes: bool) -> None:
-        """Begins a transaction.
+        """Begins a transaction that may write, or a snapshot to read from.
 
         Raises:
-            StoreUnavailable: if it would write to a file that was moved or deleted: nobody would
-                find it again.
+            StoreUnavailable: if it would write to a file that was moved or deleted, where the rows
+                would be lost.
         """
         if writes and self._has_moved():
             raise StoreUnavailable(
@@ -85,32 +85,31 @@ class SqliteConnection:
         return bool(moved.value)
 
     def commit(self) -> None:
-        """Ends the transaction; when this returns, what was written is on the disk."""
+        """Ends the transaction; its rows are on the disk when this returns."""
         self._connection.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Ends the transaction as if it had never been."""
+        """Undoes the transaction."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     def checkpoint(self) -> None:
-        """Moves what the log holds into the database, as far as readers allow."""
+        """Moves pages of the log into the database, as far as readers allow."""
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def log_pages(self) -> int:
-        """Pages in the log."""
+        """Returns the number of pages in the log."""
         return self._pages
 
     def prepare_to_write(self, *, synchronous: str) -> None:
-        """Sets what a writer needs: every commit synced, the log worked off only where we say."""
+        """Sets the options of a writer: commits are synced, and only we checkpoint the log."""
         self._pages = 0
 
         def record_pages(_: apsw.Connection, __: str, pages: int) -> int:
             self._pages = pages
             return apsw.SQLITE_OK
 
-        # Setting a hook of our own takes SQLite's, which would work the log off within a commit,
-        # away.
+        # Our hook replaces that of SQLite, which would checkpoint the log within a commit.
         self._connection.set_wal_hook(record_pages)
         for pragma in (
             "journal_mode = WAL",
@@ -121,7 +120,7 @@ class SqliteConnection:
             self.execute(f"PRAGMA {pragma}")
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Closes the connection."""
         self._connection.close()
 
 
@@ -131,10 +130,10 @@ def _to_dialect(sql: str) -> str:
 
 
 class SqliteEngine:
-    """A file, or memory where ``path`` is None; at most one process writes to a file.
+    """A file, or memory if ``path`` is None; at most one process writes to a file.
 
-    ``synchronous`` and ``vfs`` are for experiments with power cuts: anything but FULL may lose what
-    was acknowledged.
+    ``synchronous`` and ``vfs`` are for experiments with power cuts: other values than FULL may lose
+    acknowledged rows.
     """
 
     clustered = "WITHOUT ROWID"
@@ -145,63 +144,60 @@ class SqliteEngine:
     def __init__(
         self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None
     ) -> None:
-        self._path, self._synchronous = path, synchronous
-        self._database, self._vfs = (
-            (str(path), vfs) if path else (f"file:/eta-{secrets.token_hex(8)}?vfs=memdb", None)
-        )
+        self._path = path
+        self._synchronous = synchronous
+        self._database = str(path) if path else f"file:/eta-{secrets.token_hex(8)}?vfs=memdb"
+        self._vfs = vfs if path else None
         self._lock: int | None = None
         self._inode = 0
-        # A database in memory lives as long as a connection to it does.
+        # A database in memory is lost when its last connection is closed.
         self._memory_connection = None if path else self.reader()
 
     def writer(self) -> SqliteConnection:
-        """The connection that writes; the file is locked against other processes that would.
+        """Opens the connection that writes, and locks the file against other writing processes.
 
         Raises:
             StoreLocked: if another process holds the file.
-            StoreUnavailable: if it cannot be opened, or is another file than before.
+            StoreUnavailable: if it cannot be opened, or was replaced by another file.
             StoreRejected: if there is a log without its database.
         """
         try:
             self._acquire_lock()
             self._check_same_file()
-            connection = SqliteConnection(
-                self._database,
-                apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI,
-                self._vfs,
-            )
+            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+            connection = SqliteConnection(self._database, flags, self._vfs)
             connection.prepare_to_write(synchronous=self._synchronous)
         except (apsw.Error, OSError) as error:
             raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from None
         return connection
 
     def reader(self) -> SqliteConnection:
-        """A connection that only reads.
+        """Opens a connection that only reads.
 
         Raises:
             StoreUnavailable: if there is no such file.
         """
-        flags = (
-            apsw.SQLITE_OPEN_READONLY
-            if self._path
-            else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        )
+        if self._path:
+            flags = apsw.SQLITE_OPEN_READONLY
+        else:
+            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         try:
             return SqliteConnection(self._database, flags | apsw.SQLITE_OPEN_URI, self._vfs)
         except apsw.Error as error:
             raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from None
 
     def maintain(self, writer: SqliteConnection, *, is_idle: bool = True) -> None:
-        """Works the log off, once nobody waits or when it has grown long."""
-        if self._path and writer.log_pages() > (_IDLE_LOG_PAGES if is_idle else _MAX_LOG_PAGES):
+        """Checkpoints the log if no caller waits, or if it has grown long."""
+        max_pages = _IDLE_LOG_PAGES if is_idle else _MAX_LOG_PAGES
+        if self._path and writer.log_pages() > max_pages:
             writer.checkpoint()
 
     def is_outage(self, error: Exception) -> bool:
-        """Whether the disk or the file is to blame."""
+        """Whether the disk or the file caused the error."""
         return isinstance(error, _OUTAGES)
 
     def close(self) -> None:
-        """Lets other processes write; what was in memory is gone."""
+        """Lets other processes write; a database in memory is lost."""
         if self._memory_connection:
             self._memory_connection.close()
         if self._lock is not None:
@@ -209,10 +205,14 @@ class SqliteEngine:
             self._lock = None
 
     def _check_same_file(self) -> None:
-        """A new file in the place of the one that was opened holds nothing of what was acknowledged, and may not get its log."""
+        """Checks that the path still leads to the file that was opened.
+
+        Another file in its place holds no acknowledged rows, and may not get the log of the first.
+        """
         if self._path and (not self._path.exists() or self._path.stat().st_ino != self._inode):
             raise StoreUnavailable(
-                f"{self._path} was moved, replaced or deleted while it was in use; put it back, or start again"
+                f"{self._path} was moved, replaced or deleted while it was in use;"
+                " put it back, or restart the process"
             )
 
     def _acquire_lock(self) -> None:
@@ -225,14 +225,21 @@ class SqliteEngine:
         except OSError:
             os.close(lock)
             raise StoreLocked(
-                f"another process writes to {self._path}; stop it, ask it over HTTP, or use PostgreSQL, which bears several (ETA_DATABASE_URL)"
+                f"another process writes to {self._path}; stop it, use its HTTP API, or use"
+                " PostgreSQL, which allows several writing processes (ETA_DATABASE_URL)"
             ) from None
         self._lock = lock
-        wal = self._path.with_name(f"{self._path.name}-wal")
-        if not self._path.exists() and wal.exists() and wal.stat().st_size:
-            raise StoreRejected(
-                f"{wal} is the log of a database that is not there; put {self._path.name} back, or take the log away with what it holds"
-            )
-        # Nobody else on the machine reads what customers ordered.
+        _check_log(self._path)
+        # Other users of the machine may not read customers' data.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         self._inode = self._path.stat().st_ino
+
+
+def _check_log(path: Path) -> None:
+    """Checks that there is no log without its database."""
+    wal = path.with_name(f"{path.name}-wal")
+    if not path.exists() and wal.exists() and wal.stat().st_size:
+        raise StoreRejected(
+            f"{wal} is the log of a database that is not there; put {path.name} back,"
+            " or delete the log and the rows in it"
+        )

@@ -1,7 +1,6 @@
-"""A copy of all that is recorded, made while the service runs, and a store made from a copy.
+"""Copies a store into a file while the service runs, and fills a store from such a copy.
 
-The copy is a SQLite file whatever the store is, so a copy also moves a store from one database to
-the other.
+The copy is always a SQLite file, so a copy also moves a store from one database to the other.
 """
 
 from __future__ import annotations
@@ -9,28 +8,34 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eta.domain.errors import StoreRejected, StoreUnavailable
 from eta.store.engine import Connection, Engine, translate_outages
 from eta.store.migrations import TABLES, migrate
-from eta.store.sqlite import SqliteEngine
+from eta.store.queries import load_queries
+from eta.store.sqlite import SqliteConnection, SqliteEngine
 
 #: Rows copied at once.
 BATCH_SIZE = 5_000
+#: Reports a table, the rows copied so far and all rows.
 Progress = Callable[[str, int, int], None]
+
+_SQL = load_queries("backup.sql")
+_CLOCK_SQL = load_queries("clock.sql")
 
 
 def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
-    """Copies one snapshot into a file that is there whole or not at all; the rows of each table.
+    """Copies one snapshot into a new file; returns the number of rows of each table.
 
-    Every write that was acknowledged before is in it, and of those acknowledged meanwhile, either
-    all up to one or none.
+    The file appears when it is complete. It holds every write that was acknowledged before the
+    copy began, and a first part of those acknowledged during the copy.
 
     Raises:
         StoreUnavailable: if the store cannot be read.
-        StoreRejected: if the file is there already.
+        StoreRejected: if the file exists already.
     """
     if file.exists():
         raise StoreRejected(f"{file} is there already; name a new file")
@@ -39,12 +44,9 @@ def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     try:
         with translate_outages(engine):
             counts = _copy_into(engine, part, progress)
-        with part.open("rb") as opened:
-            os.fsync(opened.fileno())
+        _sync(part)
         part.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        _sync(file.parent)
     finally:
         _remove(part)
     return counts
@@ -63,10 +65,10 @@ def _copy_into(engine: Engine, part: Path, progress: Progress) -> dict[str, int]
 
 
 def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
-    """Fills an empty store from a copy, in one transaction; the rows of each table.
+    """Fills an empty store from a copy in one transaction; returns the rows of each table.
 
     Raises:
-        StoreRejected: if the store holds anything already, or the file is no copy.
+        StoreRejected: if the store is not empty, or the file is no backup.
         StoreLocked, StoreUnavailable: if the store cannot be written.
     """
     if not file.is_file():
@@ -74,59 +76,58 @@ def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     target = engine.writer()
     try:
         migrate(target, engine)
-        for table in TABLES:
-            if target.execute(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608  # names of ours
-                raise StoreRejected("the store holds something already; restore into an empty one")
-        # The file itself is only read: what SQLite would write beside it goes beside a copy.
-        working_copy = file.with_name(f".{file.name}.restoring")
-        os.close(os.open(working_copy, os.O_CREAT | os.O_WRONLY, 0o600))
-        source_engine = SqliteEngine(working_copy)
-        try:
-            shutil.copyfile(file, working_copy)
-            source = source_engine.writer()
-        except StoreUnavailable:
-            _remove(working_copy)
-            raise StoreRejected(f"{file} is no copy that `eta backup` wrote") from None
-        try:
-            if not source.execute("SELECT 1 FROM sqlite_master WHERE name = 'clock'"):
-                raise StoreRejected(f"{file} is no copy that `eta backup` wrote")
-            migrate(source, source_engine)
+        _check_empty(target)
+        with _opened_backup(file) as source:
             counts = _copy(source, target, progress)
-            # Ids that were given out after the copy was made are never given to others.
-            target.execute("UPDATE clock SET secret = ?", secrets.token_hex(32))
-            return counts
-        finally:
-            source.close()
-            source_engine.close()
-            _remove(working_copy)
+        # A new secret gives new ids: those that were given out after the copy are not given again.
+        target.execute(_CLOCK_SQL["set_secret"], secrets.token_hex(32))
+        return counts
     finally:
         target.close()
         engine.close()
 
 
+def _check_empty(target: Connection) -> None:
+    for table in TABLES:
+        if target.execute(_SQL["has_rows"].format(table=table)):
+            raise StoreRejected("the store holds something already; restore into an empty one")
+
+
+@contextmanager
+def _opened_backup(file: Path) -> Iterator[SqliteConnection]:
+    """Opens a working copy of a backup file, migrated to the present tables.
+
+    SQLite writes beside a file that it opens, so the backup file itself is only read.
+    """
+    rejection = StoreRejected(f"{file} is no copy that `eta backup` wrote; name another file")
+    working_copy = file.with_name(f".{file.name}.restoring")
+    os.close(os.open(working_copy, os.O_CREAT | os.O_WRONLY, 0o600))
+    engine = SqliteEngine(working_copy)
+    try:
+        shutil.copyfile(file, working_copy)
+        source = engine.writer()
+    except StoreUnavailable:
+        _remove(working_copy)
+        raise rejection from None
+    try:
+        if not source.execute(_SQL["is_store_file"]):
+            raise rejection
+        migrate(source, engine)
+        yield source
+    finally:
+        source.close()
+        engine.close()
+        _remove(working_copy)
+
+
 def _copy(source: Connection, target: Connection, progress: Progress) -> dict[str, int]:
-    counts: dict[str, int] = {}
+    """Copies all rows in one transaction of each connection."""
     source.begin(writes=False)
     target.begin(writes=True)
     try:
-        last_commit_time, last_sequence, secret = source.execute(
-            "SELECT last_commit_time, last_sequence, secret FROM clock"
-        )[0]
-        target.execute(
-            "UPDATE clock SET last_commit_time = ?, last_sequence = ?, secret = ?",
-            last_commit_time,
-            last_sequence,
-            secret,
-        )
-        for table in TABLES:
-            total = source.execute(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608  # names of ours
-            counts[table] = 0
-            for rows in source.batches(f"SELECT * FROM {table}", BATCH_SIZE):  # noqa: S608  # names of ours
-                marks = ", ".join("?" * len(rows[0]))
-                insert = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608  # names of ours
-                target.execute_many(insert, rows)
-                counts[table] += len(rows)
-                progress(table, counts[table], total)
+        [clock] = source.execute(_CLOCK_SQL["read_clock"])
+        target.execute(_CLOCK_SQL["set_clock"], *clock)
+        counts = {table: _copy_table(table, source, target, progress) for table in TABLES}
         target.commit()
     finally:
         target.rollback()
@@ -134,6 +135,28 @@ def _copy(source: Connection, target: Connection, progress: Progress) -> dict[st
     return counts
 
 
+def _copy_table(table: str, source: Connection, target: Connection, progress: Progress) -> int:
+    """Copies the rows of a table, a batch at a time; returns how many."""
+    total = source.execute(_SQL["count_rows"].format(table=table))[0][0]
+    count = 0
+    for rows in source.batches(_SQL["read_rows"].format(table=table), BATCH_SIZE):
+        marks = ", ".join("?" * len(rows[0]))
+        target.execute_many(_SQL["write_row"].format(table=table, marks=marks), rows)
+        count += len(rows)
+        progress(table, count, total)
+    return count
+
+
+def _sync(path: Path) -> None:
+    """Writes a file or folder through to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _remove(file: Path) -> None:
+    """Removes a SQLite file and the files that SQLite and the store write beside it."""
     for suffix in ("", "-wal", "-shm", ".lock"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""What is recorded, in the columns that models learn from."""
+"""Exports the recorded shipments and events as the data set from which models are trained."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,65 +19,64 @@ _TIMES = ("occurred_at", "received_at")
 
 
 def export_store(session: Session, tenant: str) -> Dataset:
-    """All shipments of a tenant and the scans told of them, as ``ingest`` gives them; a shipment bears the shop's own number where it has one."""
-    shipments, events = session.all_shipments(tenant), session.all_events(tenant)
-    exported_id_of = {
-        event_owner: shipment.external_id or shipment.shipment_id
-        for shipment in shipments
-        for event_owner in shipment.event_owners
-    }
-    exported_events = [event for event in events if event.event_owner in exported_id_of]
-    warnings = {"events_of_no_shipment": len(events) - len(exported_events)}
+    """Returns all shipments of a tenant and their events, in the columns of ``eta ingest``.
+
+    A shipment's id is the shop's id if it has one.
+    """
+    shipments = session.all_shipments(tenant)
+    events = session.all_events(tenant)
+    exported_ids = _exported_ids(shipments)
+    exported_events = [event for event in events if event.event_owner in exported_ids]
     return Dataset(
-        SOURCE,
-        "UTC",
-        _shipments(shipments),
-        _events(exported_events, exported_id_of),
-        pd.DataFrame(columns=list(QUARANTINE_COLUMNS)),
-        warnings,
+        source=SOURCE,
+        zone="UTC",
+        shipments=_shipments_frame(shipments),
+        events=_events_frame(exported_events, exported_ids),
+        quarantine=pd.DataFrame(columns=list(QUARANTINE_COLUMNS)),
+        warnings={"events_of_no_shipment": len(events) - len(exported_events)},
     )
 
 
-def _shipments(shipments: Sequence[StoredShipment]) -> pd.DataFrame:
-    frame = pd.DataFrame([_row(shipment) for shipment in shipments], columns=list(SHIPMENT_COLUMNS))
-    # A shipment may have been registered with another offset than the next one.
-    frame["ordered_at"] = pd.to_datetime(frame["ordered_at"], utc=True, format="ISO8601").astype(
-        "datetime64[us, UTC]"
-    )
+def _exported_ids(shipments: Sequence[StoredShipment]) -> dict[str, str]:
+    """Returns the exported shipment id of each event owner."""
+    ids: dict[str, str] = {}
+    for shipment in shipments:
+        for event_owner in shipment.event_owners:
+            ids[event_owner] = shipment.external_id or shipment.shipment_id
+    return ids
+
+
+def _shipments_frame(shipments: Sequence[StoredShipment]) -> pd.DataFrame:
+    rows = [_row(shipment) for shipment in shipments]
+    frame = pd.DataFrame(rows, columns=list(SHIPMENT_COLUMNS))
+    # Shipments may have been registered with different offsets.
+    ordered_at = pd.to_datetime(frame["ordered_at"], utc=True, format="ISO8601")
+    frame["ordered_at"] = ordered_at.astype("datetime64[us, UTC]")
     frame["promised_on"] = pd.to_datetime(frame["promised_on"])
     return frame
 
 
 def _row(shipment: StoredShipment) -> dict[str, Any]:
-    attributes = json.loads(shipment.attributes)
-    places = {
-        f"{end}_{field}": attributes[end].get(field)
-        for end in ("origin", "destination")
-        for field in _PLACE_FIELDS
-    }
-    name = shipment.external_id or shipment.shipment_id
-    return {
-        **attributes,
-        **places,
-        "shipment_id": name,
-        "order_id": attributes.get("order_id") or name,
-    }
+    row: dict[str, Any] = json.loads(shipment.attributes)
+    for end in ("origin", "destination"):
+        place = row[end]
+        for field in _PLACE_FIELDS:
+            row[f"{end}_{field}"] = place.get(field)
+    row["shipment_id"] = shipment.external_id or shipment.shipment_id
+    row["order_id"] = row.get("order_id") or row["shipment_id"]
+    return row
 
 
-def _events(events: Sequence[StoredEvent], exported_id_of: dict[str, str]) -> pd.DataFrame:
-    columns = {
-        column: [getattr(event, column) for event in events]
-        for column in EVENT_COLUMNS
-        if column != "shipment_id"
+def _events_frame(events: Sequence[StoredEvent], exported_ids: Mapping[str, str]) -> pd.DataFrame:
+    columns: dict[str, list[Any]] = {
+        "shipment_id": [exported_ids[event.event_owner] for event in events]
     }
-    frame = pd.DataFrame(
-        {"shipment_id": [exported_id_of[event.event_owner] for event in events], **columns},
-        columns=list(EVENT_COLUMNS),
-    )
-    times = {
-        column: pd.to_datetime(frame[column], unit="us", utc=True).astype("datetime64[us, UTC]")
-        for column in _TIMES
-    }
-    return frame.assign(
-        **times, is_received_at_assumed=frame["is_received_at_assumed"].astype(bool)
-    )
+    for column in EVENT_COLUMNS:
+        if column != "shipment_id":
+            columns[column] = [getattr(event, column) for event in events]
+    frame = pd.DataFrame(columns, columns=list(EVENT_COLUMNS))
+    for column in _TIMES:
+        times = pd.to_datetime(frame[column], unit="us", utc=True)
+        frame[column] = times.astype("datetime64[us, UTC]")
+    frame["is_received_at_assumed"] = frame["is_received_at_assumed"].astype(bool)
+    return frame

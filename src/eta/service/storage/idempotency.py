@@ -1,4 +1,4 @@
-"""Answers a request that is sent again, with the same key, as it was answered before: what it asked for is done once."""
+"""Returns the stored response to a request that is repeated with the same idempotency key."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from eta.store.records import StoredResponse
 from eta.store.session import Session
 from eta.store.store import Work
 
-#: How long a reply is kept, in microseconds: 72 hours.
+#: How long a response is stored, in microseconds: 72 hours.
 RESPONSE_LIFETIME = 72 * 3_600_000_000
 
 
 @dataclass(frozen=True)
 class WriteResponse:
-    """A reply: its status, and its body as text; one that refuses part of what was asked is not kept."""
+    """A response: status and body. A response with problems in it is not replayable."""
 
     status: int
     body: str
@@ -26,7 +26,7 @@ class WriteResponse:
 
 @dataclass(frozen=True)
 class IdempotentRequest:
-    """A tenant's request: the key and digest by which it is known again, what is to be done, and how the reply is made of it."""
+    """A tenant's request: its key and digest, its work, and how its result becomes a response."""
 
     tenant: str
     key: str
@@ -39,7 +39,11 @@ class IdempotentRequest:
 def respond_once(
     session: Session, requests: Sequence[IdempotentRequest]
 ) -> list[WriteResponse | EtaError]:
-    """The replies, made now or before; ``IdempotencyKeyReused`` where a key comes with another request. A refusal is not kept."""
+    """Returns the stored response to each request, or does its work and stores the response.
+
+    Returns ``IdempotencyKeyReused`` for a key that came with another request. Errors are not
+    stored.
+    """
     return [_respond(session, request) for request in requests]
 
 
@@ -54,12 +58,12 @@ def _respond(session: Session, request: IdempotentRequest) -> WriteResponse | Et
         return result
     response = request.to_response(result)
     if response.is_replayable:
-        session.add_responses(
-            request.tenant,
-            [
-                StoredResponse(
-                    request.key, request.digest, response.status, response.body, session.commit_time
-                )
-            ],
+        row = StoredResponse(
+            idempotency_key=request.key,
+            digest=request.digest,
+            status=response.status,
+            body=response.body,
+            created_at=session.commit_time,
         )
+        session.add_responses(request.tenant, [row])
     return response

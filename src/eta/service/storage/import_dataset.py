@@ -1,4 +1,4 @@
-"""Records the history of a source: shipments and scans, with the times at which they had become known there."""
+"""Records the shipments and events of a data set, with the times at which they were received."""
 
 from __future__ import annotations
 
@@ -20,84 +20,95 @@ from eta.service.tracking.record_events import (
     RecordEvents,
     record_events,
 )
-from eta.service.tracking.register_shipments import (
-    RegisteredShipment,
-    RegisterShipment,
-    register_shipments,
-)
+from eta.service.tracking.register_shipments import RegisterShipment, register_shipments
 from eta.store.store import Store
 
-#: Rows told together.
+#: Rows recorded together.
 BATCH_SIZE = 1_000
+#: Reports a table, the rows recorded so far and all rows.
 Progress = Callable[[str, int, int], None]
 
 
 def import_dataset(
     dataset: Dataset, store: Store, tenant: str, progress: Progress = lambda *_: None
 ) -> dict[str, int]:
-    """Records all of it, and returns how much; told again, nothing is recorded twice. The source's ids are kept as ``external_id``.
+    """Records a data set and returns the counts; ids of the source become ``external_id``.
 
-    Interrupted, what was recorded stays, and telling it all again completes it.
+    Importing again records nothing twice. If an import is interrupted, its rows up to then are
+    recorded, and importing again completes it.
     """
     counts = Counter[str]()
-    shipments, events = dataset.shipments, dataset.events
-    first = events.groupby("shipment_id")["occurred_at"].min()
-    for start in range(0, len(shipments), BATCH_SIZE):
-        progress("shipments", start, len(shipments))
-        commands = [
-            RegisterShipment(tenant, _registration(row, first), has_order_event=True)
-            for row in _rows(shipments.iloc[start : start + BATCH_SIZE])
-        ]
-        for future in [store.submit(register_shipments, command) for command in commands]:
-            counts[_registered(future.result())] += 1
-    progress("shipments", len(shipments), len(shipments))
-    events = events.sort_values("received_at", kind="stable")
-    for start in range(0, len(events), BATCH_SIZE):
-        progress("events", start, len(events))
-        reports = [_report(row) for row in _rows(events.iloc[start : start + BATCH_SIZE])]
-        for answer in store.submit(
-            record_events, RecordEvents(tenant, reports), weight=len(reports)
-        ).result():
-            counts[
-                f"events_{answer.status}" if isinstance(answer, EventOutcome) else "events_rejected"
-            ] += 1
-    progress("events", len(events), len(events))
+    counts.update(_import_shipments(dataset, store, tenant, progress))
+    counts.update(_import_events(dataset.events, store, tenant, progress))
     return dict(counts)
 
 
+def _import_shipments(
+    dataset: Dataset, store: Store, tenant: str, progress: Progress
+) -> Iterator[str]:
+    """Registers shipments in batches; yields what happened to each."""
+    first_events = dataset.events.groupby("shipment_id")["occurred_at"].min()
+    for batch in _batches(dataset.shipments, "shipments", progress):
+        commands = [
+            RegisterShipment(tenant, _registration(row, first_events), has_order_event=True)
+            for row in _rows(batch)
+        ]
+        futures = [store.submit(register_shipments, command) for command in commands]
+        for future in futures:
+            result = future.result()
+            yield "shipments_created" if result.created else "shipments_existing"
+
+
+def _import_events(
+    events: pd.DataFrame, store: Store, tenant: str, progress: Progress
+) -> Iterator[str]:
+    """Records events in the order of receipt, in batches; yields what happened to each."""
+    in_order = events.sort_values("received_at", kind="stable")
+    for batch in _batches(in_order, "events", progress):
+        reports = [_report(row) for row in _rows(batch)]
+        command = RecordEvents(tenant, reports)
+        outcomes = store.submit(record_events, command, weight=len(reports)).result()
+        for outcome in outcomes:
+            is_recorded = isinstance(outcome, EventOutcome)
+            yield f"events_{outcome.status}" if is_recorded else "events_rejected"
+
+
+def _batches(frame: pd.DataFrame, name: str, progress: Progress) -> Iterator[pd.DataFrame]:
+    for start in range(0, len(frame), BATCH_SIZE):
+        progress(name, start, len(frame))
+        yield frame.iloc[start : start + BATCH_SIZE]
+    progress(name, len(frame), len(frame))
+
+
 def _rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Rows as mappings of what is known."""
+    """Yields rows as mappings without their missing values."""
     for row in frame.to_dict("records"):
         yield {str(name): value for name, value in row.items() if not pd.isna(value)}
 
 
-def _registration(row: Mapping[str, Any], first: pd.Series) -> Registration:
-    values: dict[str, Any] = {
-        name: value for name, value in row.items() if name in SHIPMENT_COLUMNS
-    }
-    ends: dict[str, Any] = {
-        end: Place(
-            **{
-                name.removeprefix(f"{end}_"): values.pop(name)
-                for name in list(values)
-                if name.startswith(f"{end}_")
-            }
-        )
-        for end in ("origin", "destination")
-    }
-    ordered_at = values.pop("ordered_at", None) or first.get(values["shipment_id"])
+def _registration(row: Mapping[str, Any], first_events: pd.Series) -> Registration:
+    """Builds a registration; a shipment without an order time is ordered at its first event."""
+    fields = {name: value for name, value in row.items() if name in SHIPMENT_COLUMNS}
+    origin = _take_place(fields, "origin")
+    destination = _take_place(fields, "destination")
+    shipment_id = fields["shipment_id"]
+    ordered_at = fields.pop("ordered_at", None) or first_events.get(shipment_id)
     if ordered_at is None:
-        raise EtaError(
-            f"shipment {values['shipment_id']} has neither ordered_at nor a scan; add one of them"
-        )
-    if "promised_on" in values:
-        values["promised_on"] = pd.Timestamp(values["promised_on"]).date()
-    if "package_count" in values:
-        values["package_count"] = int(values["package_count"])
-    shipment = Shipment(
-        **ends, **{**values, "ordered_at": pd.Timestamp(ordered_at).to_pydatetime(warn=False)}
-    )
+        raise EtaError(f"shipment {shipment_id} has neither ordered_at nor a scan; add one of them")
+    if "promised_on" in fields:
+        fields["promised_on"] = pd.Timestamp(fields["promised_on"]).date()
+    if "package_count" in fields:
+        fields["package_count"] = int(fields["package_count"])
+    fields["ordered_at"] = pd.Timestamp(ordered_at).to_pydatetime(warn=False)
+    shipment = Shipment(origin=origin, destination=destination, **fields)
     return Registration(shipment=shipment, external_id=shipment.shipment_id)
+
+
+def _take_place(fields: dict[str, Any], end: str) -> Place:
+    """Removes the fields of one end of the route, and returns them as a place."""
+    prefix = f"{end}_"
+    names = [name for name in fields if name.startswith(prefix)]
+    return Place(**{name.removeprefix(prefix): fields.pop(name) for name in names})
 
 
 def _report(row: Mapping[str, Any]) -> EventReport:
@@ -110,7 +121,3 @@ def _report(row: Mapping[str, Any]) -> EventReport:
         raw_code=row.get("raw_code"),
         place=row.get("place"),
     )
-
-
-def _registered(answer: RegisteredShipment) -> str:
-    return "shipments_created" if answer.created else "shipments_existing"

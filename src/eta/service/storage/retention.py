@@ -1,4 +1,4 @@
-"""What is let go of: customers' shipments on request, old shipments and replies in time; and copies of all the rest."""
+"""Deletes shipments on request, and purges old shipments and stored responses."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from eta.domain.errors import EtaError
 from eta.service.storage.idempotency import RESPONSE_LIFETIME
 from eta.store.session import Session
 
-#: Shipments that are erased in one transaction, so that nobody waits long.
+#: Shipments that are deleted in one transaction, so that no other write waits long.
 ERASE_BATCH_SIZE = 100
 
 
 @dataclass(frozen=True)
 class EraseShipments:
-    """A tenant's shipments by ``shipment_id`` or ``external_id``."""
+    """A request to delete a tenant's shipments, by ``shipment_id`` or ``external_id``."""
 
     tenant: str
     column: str
@@ -24,13 +24,13 @@ class EraseShipments:
 
 @dataclass(frozen=True)
 class Retention:
-    """What nobody has heard of for so long, in microseconds, is erased; None keeps it."""
+    """The age, in microseconds, at which inactive shipments are deleted; None: never."""
 
     max_age: int | None
 
 
 def erase_shipments(session: Session, commands: Sequence[EraseShipments]) -> list[int | EtaError]:
-    """Erases shipments with all that was told and said of them; how many there were."""
+    """Deletes shipments with their events, forecasts and flags; returns how many for each."""
     counts = list[int | EtaError]()
     for command in commands:
         shipments = session.shipments(command.tenant, command.column, [command.value])
@@ -40,23 +40,22 @@ def erase_shipments(session: Session, commands: Sequence[EraseShipments]) -> lis
 
 
 def purge_expired(session: Session, commands: Sequence[Retention]) -> list[int | EtaError]:
-    """Erases some old shipments, numbers that nobody registered, and replies that are not given again; how many, fewer than ``ERASE_BATCH_SIZE`` once all are gone."""
+    """Deletes expired responses, and some old shipments and numbers that have no shipment.
+
+    Returns how many shipments or numbers were deleted. Fewer than ``ERASE_BATCH_SIZE`` means that
+    none is left.
+    """
     session.purge_responses(session.commit_time - RESPONSE_LIFETIME)
-    counts = list[int | EtaError]()
-    for command in commands:
-        inactive = (
-            session.inactive_shipments(session.commit_time - command.max_age, ERASE_BATCH_SIZE)
-            if command.max_age
-            else {}
-        )
-        for tenant, shipments in inactive.items():
-            session.erase(tenant, shipments)
-        numbers = (
-            session.purge_unregistered_events(
-                session.commit_time - command.max_age, ERASE_BATCH_SIZE
-            )
-            if command.max_age
-            else 0
-        )
-        counts.append(max(sum(map(len, inactive.values())), numbers))
-    return counts
+    return [_purge_before(session, command.max_age) for command in commands]
+
+
+def _purge_before(session: Session, max_age: int | None) -> int:
+    if not max_age:
+        return 0
+    before = session.commit_time - max_age
+    inactive = session.inactive_shipments(before, ERASE_BATCH_SIZE)
+    for tenant, shipments in inactive.items():
+        session.erase(tenant, shipments)
+    shipment_count = sum(len(shipments) for shipments in inactive.values())
+    number_count = session.purge_unregistered_events(before, ERASE_BATCH_SIZE)
+    return max(shipment_count, number_count)

@@ -1,10 +1,11 @@
-"""The recorded forecasts of a shipment and the flags that they raise and clear."""
+"""The recorded forecasts of a shipment, and the flags that they raise and clear."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from eta.service.tracking.read_shipments import ShipmentView, by_shipment
 from eta.store.records import StoredFlag, StoredForecast
 from eta.store.session import Session
 
-#: Flags that stand until the state is another one.
+#: Delay states that raise a flag; another state clears it.
 RAISED_STATES = frozenset(
     {DelayState.PREDICTED_LATE.value, DelayState.STALLED.value, DelayState.OVERDUE.value}
 )
@@ -22,84 +23,87 @@ RAISED_STATES = frozenset(
 
 @dataclass(frozen=True)
 class SaveForecasts:
-    """Answers about a tenant's shipments, to be kept."""
+    """Forecasts of a tenant's shipments that are to be recorded."""
 
     tenant: str
     forecasts: Sequence[StoredForecast]
 
 
 def with_latest_forecast(view: ShipmentView, as_of: int, model_version: str | None) -> ShipmentView:
-    """The same with its own answer as the latest of those on record, where it says something else than the one before."""
+    """Appends this assessment to the forecasts, and updates the flags, if it differs from the last."""
     history = view.history
     revision = to_revision(view, model_version)
-    if not is_changed(revision, history.forecasts[-1] if history.forecasts else None):
+    last = history.forecasts[-1] if history.forecasts else None
+    if not is_changed(revision, last):
         return view
-    shipment_id = history.stored.shipment_id
-    forecast = StoredForecast(shipment_id, as_of, model_version, json.dumps(revision))
-    changed = {
-        flag.raised_at: flag
-        for flag in (*history.flags, *_changed_flags(history.flags, revision, shipment_id, as_of))
-    }
-    return replace(
-        view,
-        history=replace(
-            history, forecasts=[*history.forecasts, forecast], flags=list(changed.values())
-        ),
+    forecast = StoredForecast(
+        shipment_id=history.stored.shipment_id,
+        as_of=as_of,
+        model_version=model_version,
+        assessment=json.dumps(revision),
     )
+    changed_flags = _changed_flags(history.flags, revision, forecast.shipment_id, as_of)
+    flags = {flag.raised_at: flag for flag in (*history.flags, *changed_flags)}
+    updated = replace(history, forecasts=[*history.forecasts, forecast], flags=list(flags.values()))
+    return replace(view, history=updated)
 
 
 def save_forecasts(session: Session, commands: Sequence[SaveForecasts]) -> list[EtaError | None]:
-    """Keeps the latest answers, where they still are news, and raises and ends flags with them."""
+    """Records forecasts that still differ from the last one, and raises and clears flags."""
     for command in commands:
-        forecasts, flags = list[StoredForecast](), list[StoredFlag]()
-        # Somebody else may have been answered meanwhile.
-        ids = [forecast.shipment_id for forecast in command.forecasts]
-        before = {
-            forecast.shipment_id: forecast for forecast in session.forecasts(command.tenant, ids)
-        }
-        raised = by_shipment(session.flags(command.tenant, ids))
-        recorded_ids = {
-            shipment.shipment_id
-            for shipment in session.shipments(command.tenant, "shipment_id", ids)
-        }
-        for forecast in command.forecasts:
-            last, revision = before.get(forecast.shipment_id), json.loads(forecast.assessment)
-            # It may have been erased meanwhile.
-            if (
-                forecast.shipment_id in recorded_ids
-                and is_changed(revision, last)
-                and (last is None or last.as_of < forecast.as_of)
-            ):
-                forecasts.append(forecast)
-                flags += _changed_flags(
-                    raised[forecast.shipment_id], revision, forecast.shipment_id, forecast.as_of
-                )
-        session.add_forecasts(command.tenant, forecasts)
-        session.put_flags(command.tenant, flags)
+        _save(session, command.tenant, command.forecasts)
     return [None] * len(commands)
 
 
+def _save(session: Session, tenant: str, candidates: Sequence[StoredForecast]) -> None:
+    shipment_ids = [forecast.shipment_id for forecast in candidates]
+    # Another request may have recorded a forecast meanwhile, or deleted the shipment.
+    last_forecasts = {
+        forecast.shipment_id: forecast for forecast in session.forecasts(tenant, shipment_ids)
+    }
+    stored_flags = by_shipment(session.flags(tenant, shipment_ids))
+    shipments = session.shipments(tenant, "shipment_id", shipment_ids)
+    recorded_ids = {shipment.shipment_id for shipment in shipments}
+    forecasts: list[StoredForecast] = []
+    flags: list[StoredFlag] = []
+    for forecast in candidates:
+        shipment_id = forecast.shipment_id
+        revision = json.loads(forecast.assessment)
+        last = last_forecasts.get(shipment_id)
+        is_later = last is None or last.as_of < forecast.as_of
+        if shipment_id in recorded_ids and is_later and is_changed(revision, last):
+            forecasts.append(forecast)
+            flags += _changed_flags(
+                stored_flags[shipment_id], revision, shipment_id, forecast.as_of
+            )
+    session.add_forecasts(tenant, forecasts)
+    session.put_flags(tenant, flags)
+
+
 def to_revision(view: ShipmentView, model_version: str | None) -> dict[str, Any]:
-    """What is kept of an answer: what was said, and what it was said from."""
-    assessment, history = view.assessment, view.history
+    """Returns the recorded part of an assessment, with the data from which it was made."""
+    assessment = view.assessment
+    delay = assessment.delay
+    history = view.history
+    promise_on = None if assessment.is_promise_proposed else assessment.promise_on
     return {
         "code": assessment.code.value,
         "status": assessment.status.value,
         "estimated_on": _iso_date(assessment.estimated_on),
         "earliest_on": _iso_date(assessment.earliest_on),
         "latest_on": _iso_date(assessment.latest_on),
-        "promise_on": None if assessment.is_promise_proposed else _iso_date(assessment.promise_on),
-        "delay_state": assessment.delay.state,
-        "delay_reason": assessment.delay.reason_code,
+        "promise_on": _iso_date(promise_on),
+        "delay_state": delay.state,
+        "delay_reason": delay.reason_code,
         "on_time_probability": assessment.on_time_probability,
-        "delay_probability": assessment.delay.probability,
+        "delay_probability": delay.probability,
         "model_version": model_version,
         "scan_count": history.state.scan_count,
         "version_recorded_at": history.versions[-1].recorded_at,
     }
 
 
-#: Another value of one of these makes another answer.
+#: A forecast is recorded if the value of one of these keys differs from the last forecast.
 _COMPARED_KEYS = (
     "code",
     "status",
@@ -113,18 +117,19 @@ _COMPARED_KEYS = (
 
 
 def is_changed(revision: Mapping[str, Any], before: StoredForecast | None) -> bool:
-    """Whether an answer says something else than the one before."""
-    return before is None or any(
-        json.loads(before.assessment)[name] != revision[name] for name in _COMPARED_KEYS
-    )
+    """Whether an assessment differs from the forecast before."""
+    if before is None:
+        return True
+    assessment_before = json.loads(before.assessment)
+    return any(assessment_before[key] != revision[key] for key in _COMPARED_KEYS)
 
 
 def revision_causes(forecasts: Sequence[StoredForecast]) -> list[str]:
-    """Why each answer differs from the one before: ``first``, ``correction``, ``scan``, ``model`` or ``time``."""
+    """Returns why each forecast was made: ``created``, ``update``, ``event``, ``model`` or ``time``."""
+    if not forecasts:
+        return []
     revisions = [json.loads(forecast.assessment) for forecast in forecasts]
-    return ["created", *(_cause(before, after) for before, after in pairwise(revisions))][
-        : len(revisions)
-    ]
+    return ["created", *(_cause(before, after) for before, after in pairwise(revisions))]
 
 
 def _cause(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -138,28 +143,26 @@ def _cause(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 def _changed_flags(
     flags: Sequence[StoredFlag], revision: Mapping[str, Any], shipment_id: str, at: int
 ) -> list[StoredFlag]:
-    """The flags that an answer changes: one that ends, one that is raised."""
-    standing = next((flag for flag in flags if flag.ended_at is None), None)
+    """Returns the flags that an assessment clears and raises."""
+    open_flag = next((flag for flag in flags if flag.ended_at is None), None)
     state = revision["delay_state"]
-    if standing and standing.state == state:
+    if open_flag and open_flag.state == state:
         return []
-    ended = [standing._replace(ended_at=at)] if standing else []
-    raised = (
-        [
-            StoredFlag(
-                shipment_id,
-                at,
-                state,
-                revision["delay_reason"],
-                revision["delay_probability"],
-                None,
-            )
-        ]
-        if state in RAISED_STATES
-        else []
-    )
-    return [*ended, *raised]
+    changed: list[StoredFlag] = []
+    if open_flag:
+        changed.append(open_flag._replace(ended_at=at))
+    if state in RAISED_STATES:
+        raised = StoredFlag(
+            shipment_id=shipment_id,
+            raised_at=at,
+            state=state,
+            reason_code=revision["delay_reason"],
+            probability=revision["delay_probability"],
+            ended_at=None,
+        )
+        changed.append(raised)
+    return changed
 
 
-def _iso_date(day: Any) -> str | None:
+def _iso_date(day: date | None) -> str | None:
     return None if day is None else day.isoformat()

@@ -1,4 +1,4 @@
-"""Where recorded shipments are and when they will come, as known at a moment; what was answered is kept."""
+"""Histories and views of recorded shipments as of a moment."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from eta.store.session import Session
 
 @dataclass(frozen=True)
 class ShipmentHistory:
-    """All that was known of a shipment at a moment."""
+    """Everything recorded about a shipment by a moment."""
 
     stored: StoredShipment
     registration: Registration
     state: StoredState
-    #: In the order in which they happened.
+    #: In the order in which they occurred.
     events: Sequence[StoredEvent]
     versions: Sequence[StoredVersion]
     forecasts: Sequence[StoredForecast]
     flags: Sequence[StoredFlag]
 
     def to_records(self) -> tuple[Shipment, list[TrackingEvent]]:
-        """The shipment and its scans, for the model."""
+        """Returns the shipment and its events, for the model."""
         shipment_id = self.stored.shipment_id
         shipment = replace(self.registration.shipment, shipment_id=shipment_id)
         return shipment, [to_event(event, shipment_id) for event in self.events]
@@ -51,65 +51,88 @@ class ShipmentHistory:
 
 @dataclass(frozen=True)
 class ShipmentView:
-    """What is known of a shipment, and what is said of it."""
+    """A shipment's history and its assessment."""
 
     history: ShipmentHistory
     assessment: Assessment
-    #: Hours since the last scan happened, None before the first.
+    #: Hours since the last scan occurred, None before the first.
     last_scan_age_hours: float | None
-    #: When nearly all parcels of its stage have been scanned again; None where no scan is waited
-    #: for.
+    #: When nearly all parcels of its stage have been scanned again; None if no scan is expected.
     expected_next_scan_by: datetime | None
 
 
 def shipment_histories(
     session: Session, tenant: str, shipments: Sequence[StoredShipment], as_of: datetime
 ) -> list[ShipmentHistory]:
-    """What was known of shipments at a moment; those that nobody had registered by then are left out."""
-    instant, ids = microseconds(as_of), [shipment.shipment_id for shipment in shipments]
-    versions = by_shipment(
-        version for version in session.versions(tenant, ids) if version.recorded_at <= instant
-    )
+    """Returns the histories of shipments as of a moment; shipments registered later are left out."""
+    instant = microseconds(as_of)
+    shipment_ids = [shipment.shipment_id for shipment in shipments]
+    versions = _versions(session, tenant, shipment_ids, instant)
     as_recorded = [
         _as_of_version(shipment, versions[shipment.shipment_id][-1])
         for shipment in shipments
-        if versions[shipment.shipment_id]
+        if shipment.shipment_id in versions
     ]
-    events = [
-        event
-        for event in session.events(
-            tenant,
-            (event_owner for shipment in as_recorded for event_owner in shipment.event_owners),
-        )
-        if event.received_at <= instant
-    ]
-    events_by_owner = defaultdict[str, list[StoredEvent]](list)
-    for event in events:
-        events_by_owner[event.event_owner].append(event)
-    forecasts = by_shipment(
-        forecast for forecast in session.forecasts(tenant, ids) if forecast.as_of <= instant
-    )
-    flags = by_shipment(flag for flag in session.flags(tenant, ids) if flag.raised_at <= instant)
+    events = _events(session, tenant, as_recorded, instant)
+    events_by_owner = _by_owner(events)
+    forecasts = _forecasts(session, tenant, shipment_ids, instant)
+    flags = _flags(session, tenant, shipment_ids, instant)
+    states = compute_states(as_recorded, events, instant)
     return [
         ShipmentHistory(
-            shipment,
-            Registration.from_attributes(
-                json.loads(shipment.attributes), shipment.shipment_id, shipment.external_id
+            stored=shipment,
+            registration=_registration(shipment),
+            state=state,
+            events=_deduplicated(
+                event for owner in shipment.event_owners for event in events_by_owner[owner]
             ),
-            state,
-            _deduplicated(
-                event
-                for event_owner in shipment.event_owners
-                for event in events_by_owner[event_owner]
-            ),
-            versions[shipment.shipment_id],
-            forecasts[shipment.shipment_id],
-            flags[shipment.shipment_id],
+            versions=versions[shipment.shipment_id],
+            forecasts=forecasts[shipment.shipment_id],
+            flags=flags[shipment.shipment_id],
         )
-        for shipment, state in zip(
-            as_recorded, compute_states(as_recorded, events, instant), strict=True
-        )
+        for shipment, state in zip(as_recorded, states, strict=True)
     ]
+
+
+def _versions(
+    session: Session, tenant: str, shipment_ids: Sequence[str], instant: int
+) -> dict[str, list[StoredVersion]]:
+    versions = session.versions(tenant, shipment_ids)
+    return by_shipment(version for version in versions if version.recorded_at <= instant)
+
+
+def _events(
+    session: Session, tenant: str, shipments: Sequence[StoredShipment], instant: int
+) -> list[StoredEvent]:
+    owners = [owner for shipment in shipments for owner in shipment.event_owners]
+    events = session.events(tenant, owners)
+    return [event for event in events if event.received_at <= instant]
+
+
+def _forecasts(
+    session: Session, tenant: str, shipment_ids: Sequence[str], instant: int
+) -> defaultdict[str, list[StoredForecast]]:
+    forecasts = session.forecasts(tenant, shipment_ids)
+    return by_shipment(forecast for forecast in forecasts if forecast.as_of <= instant)
+
+
+def _flags(
+    session: Session, tenant: str, shipment_ids: Sequence[str], instant: int
+) -> defaultdict[str, list[StoredFlag]]:
+    flags = session.flags(tenant, shipment_ids)
+    return by_shipment(flag for flag in flags if flag.raised_at <= instant)
+
+
+def _by_owner(events: Iterable[StoredEvent]) -> defaultdict[str, list[StoredEvent]]:
+    groups = defaultdict[str, list[StoredEvent]](list)
+    for event in events:
+        groups[event.event_owner].append(event)
+    return groups
+
+
+def _registration(shipment: StoredShipment) -> Registration:
+    attributes = json.loads(shipment.attributes)
+    return Registration.from_attributes(attributes, shipment.shipment_id, shipment.external_id)
 
 
 def view_shipments(
@@ -120,21 +143,23 @@ def view_shipments(
     policy: DelayPolicy,
     options: AssessmentOptions,
 ) -> list[ShipmentView]:
-    """One telling a shipment, in order: the same answers as from ``score_shipments``, which makes them."""
-    records = [history.to_records() for history in histories]
-    shipments, events = (
-        [shipment for shipment, _ in records],
-        [event for _, scans in records for event in scans],
-    )
+    """Returns a view of each shipment, in order, with its assessment by ``score_shipments``."""
+    shipments: list[Shipment] = []
+    events: list[TrackingEvent] = []
+    for history in histories:
+        shipment, shipment_events = history.to_records()
+        shipments.append(shipment)
+        events += shipment_events
     assessments = score_shipments(shipments, events, served, as_of, policy=policy, options=options)
-    return [
-        ShipmentView(history, assessment, *_silence(history.state, served, as_of))
-        for history, assessment in zip(histories, assessments, strict=True)
-    ]
+    views: list[ShipmentView] = []
+    for history, assessment in zip(histories, assessments, strict=True):
+        age_hours, next_scan_by = _silence(history.state, served, as_of)
+        views.append(ShipmentView(history, assessment, age_hours, next_scan_by))
+    return views
 
 
 def to_event(event: StoredEvent, shipment_id: str) -> TrackingEvent:
-    """A scan in the words of the domain."""
+    """Converts a stored event to an event of the domain."""
     return TrackingEvent(
         shipment_id=shipment_id,
         event_code=EventCode(event.event_code),
@@ -151,16 +176,19 @@ def _as_of_version(shipment: StoredShipment, version: StoredVersion) -> StoredSh
 
 
 def _deduplicated(events: Iterable[StoredEvent]) -> list[StoredEvent]:
-    """Scans in order; one told of the shipment and again of its number is one, known from when it was first told."""
+    """Returns events in order, without repetitions.
+
+    The same event may have been received for the shipment and for its tracking number; the one that
+    was received first stays.
+    """
     first: dict[tuple[str, int, str | None], StoredEvent] = {}
-    for event in sorted(events, key=lambda scan: scan.received_at):
-        first.setdefault(
-            (event.raw_code or event.event_code, event.occurred_at, event.place or None), event
-        )
-    return sorted(first.values(), key=_in_order)
+    for event in sorted(events, key=lambda event: event.received_at):
+        content = (event.raw_code or event.event_code, event.occurred_at, event.place or None)
+        first.setdefault(content, event)
+    return sorted(first.values(), key=_sort_key)
 
 
-def _in_order(event: StoredEvent) -> tuple[int, int, str]:
+def _sort_key(event: StoredEvent) -> tuple[int, int, str]:
     return event.occurred_at, _POSITION[event.event_code], event.event_id
 
 
@@ -168,16 +196,17 @@ _POSITION = {code.value: position for position, code in enumerate(EventCode)}
 
 
 def by_shipment(rows: Iterable[Any]) -> defaultdict[str, list[Any]]:
-    """Rows grouped by their shipment's id."""
-    found = defaultdict[str, list[Any]](list)
+    """Groups rows by their shipment's id."""
+    groups = defaultdict[str, list[Any]](list)
     for row in rows:
-        found[row.shipment_id].append(row)
-    return found
+        groups[row.shipment_id].append(row)
+    return groups
 
 
 def _silence(
     state: StoredState, served: Predictor | None, as_of: datetime
 ) -> tuple[float | None, datetime | None]:
+    """Returns the hours since the last scan, and when the next one is expected at the latest."""
     if state.last_scan_at is None:
         return None, None
     last = from_microseconds(state.last_scan_at)
@@ -186,4 +215,6 @@ def _silence(
     if served is None or not state.is_open:
         return age, None
     upper = served.stage_durations.silence_of(state.last_code).upper_hours
-    return age, last + timedelta(hours=upper) if upper < float("inf") else None
+    if upper == float("inf"):
+        return age, None
+    return age, last + timedelta(hours=upper)

@@ -1,4 +1,4 @@
-"""Records scans: each once, for good, with the state they come to and what subscribers are to hear, in one transaction."""
+"""Records events once each, with the new states and messages to subscribers, in one transaction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
-from typing import cast
 
 from eta.calendars.local_time import microseconds, offset_minutes, wall_to_instant
 from eta.calendars.zones import has_one_zone, zone_of
@@ -18,33 +17,40 @@ from eta.domain.registration import carrier_number
 from eta.domain.vocabulary import HANDOVER_CODES, PHASE_OF, EventCode, Phase, TimezoneSource
 from eta.service.tracking.shipment_states import update_states
 from eta.service.tracking.tracking_numbers import TrackingNumberLog, previous_use_id
-from eta.store.records import StoredEvent, StoredQuarantinedEvent, StoredShipment
+from eta.store.records import (
+    StoredEvent,
+    StoredQuarantinedEvent,
+    StoredShipment,
+    TrackingNumberUse,
+)
 from eta.store.session import Session
 
-#: A scan that happened longer ago than this when it was told, or so much later, cannot be right.
 _HOUR = 3_600_000_000
-MAX_EVENT_AGE, MAX_EVENT_LEAD = 400 * 24 * _HOUR, 48 * _HOUR
+#: An event is implausible if it occurred longer than this before it was received, in microseconds.
+MAX_EVENT_AGE = 400 * 24 * _HOUR
+#: An event is implausible if it occurred longer than this after it was received, in microseconds.
+MAX_EVENT_LEAD = 48 * _HOUR
 
-#: Scans that one parcel may have.
+#: Largest number of events of one parcel.
 MAX_EVENTS_PER_PARCEL = 1_000
 
 
 class RecordingStatus(StrEnum):
-    """What became of a scan that was told."""
+    """The result of recording an event."""
 
     STORED = "stored"
-    #: It was told before; nothing changed.
+    #: It is recorded already; nothing changed.
     DUPLICATE = "duplicate"
-    #: It cannot be right, and is kept apart.
+    #: It is implausible; no state uses it.
     QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventReport:
-    """A scan as it is told: of a shipment by our id or the shop's, or of a carrier's number.
+    """An event of a shipment (by our id or the shop's id) or of a carrier's tracking number.
 
-    ``occurred_at`` is aware; ``occurred_local`` is a wall-clock time whose zone is the one
-    declared, else that of the place, else that of the end of the route where such scans are made.
+    ``occurred_at`` is aware. ``occurred_local`` is a wall-clock time; its zone is the declared one,
+    else that of the place, else that of the end of the route where such events occur.
     """
 
     event_code: EventCode
@@ -59,14 +65,14 @@ class EventReport:
     region: str | None = None
     raw_code: str | None = None
     place: str | None = None
-    #: When it had become known to whoever kept the history; None: it becomes known by this.
+    #: When the source of an imported history received it; None: it is received now.
     received_at: datetime | None = None
     is_received_at_assumed: bool = False
 
 
 @dataclass(frozen=True)
 class RecordEvents:
-    """Scans of one tenant, told together."""
+    """Events of one tenant, reported together."""
 
     tenant: str
     reports: Sequence[EventReport]
@@ -74,11 +80,11 @@ class RecordEvents:
 
 @dataclass(frozen=True)
 class EventOutcome:
-    """What became of one scan."""
+    """The result of recording one event."""
 
     status: RecordingStatus
     event_id: str
-    #: None as long as no shipment bears the number.
+    #: None while no shipment has the number.
     shipment_id: str | None
     reason: str | None = None
 
@@ -86,148 +92,165 @@ class EventOutcome:
 def record_events(
     session: Session, batches: Sequence[RecordEvents]
 ) -> list[list[EventOutcome | EtaError]]:
-    """Records batches together: for each one entry a report, in order; ``NotFound`` where there is no such shipment."""
+    """Records batches together; returns one outcome a report, in order, for each batch.
+
+    The outcome is ``NotFound`` if the shipment does not exist.
+    """
     outcomes: list[list[EventOutcome | EtaError]] = [[] for _ in batches]
-    by_tenant = defaultdict[str, list[int]](list)
-    for number, batch in enumerate(batches):
-        by_tenant[batch.tenant].append(number)
-    for tenant, numbers in by_tenant.items():
-        recorded = iter(
-            _record(
-                session,
-                tenant,
-                [report for number in numbers for report in batches[number].reports],
-            )
-        )
+    for tenant, numbers in _by_tenant(batches).items():
+        reports = [report for number in numbers for report in batches[number].reports]
+        recorded = iter(_record(session, tenant, reports))
         for number in numbers:
             outcomes[number] = [next(recorded) for _ in batches[number].reports]
     return outcomes
 
 
+def _by_tenant(batches: Sequence[RecordEvents]) -> Mapping[str, list[int]]:
+    """Returns the positions of each tenant's batches."""
+    positions = defaultdict[str, list[int]](list)
+    for number, batch in enumerate(batches):
+        positions[batch.tenant].append(number)
+    return positions
+
+
 def _record(
     session: Session, tenant: str, reports: Sequence[EventReport]
 ) -> list[EventOutcome | EtaError]:
-    numbers = [carrier_number(report.carrier, report.tracking_number) for report in reports]
-    holders = session.number_uses(tenant, _non_empty(numbers))
-    ids = [
-        *_non_empty(report.shipment_id for report in reports),
-        *_non_empty(row.shipment_id for row in holders.values()),
-    ]
-    by_id = {row.shipment_id: row for row in session.shipments(tenant, "shipment_id", ids)}
-    by_external_id = {
-        row.external_id: row
-        for row in session.shipments(
-            tenant, "external_id", _non_empty(report.external_id for report in reports)
-        )
-    }
-    previous_ids = {
-        row.carrier_number: previous_use_id(row) for row in holders.values() if row.use_number > 1
-    }
-    by_number_use = {
-        row.number_use_id: row
-        for row in session.shipments(tenant, "number_use_id", previous_ids.values())
-    }
-    shipments = {
-        row.shipment_id: row
-        for row in (*by_id.values(), *by_external_id.values(), *by_number_use.values())
-    }
-    event_owners = {
-        *(event_owner for row in shipments.values() for event_owner in row.event_owners),
-        *(row.number_use_id for row in holders.values()),
-        *previous_ids.values(),
-    }
-    events = session.events(tenant, event_owners)
-    index, number_log = (
-        _EventIndex(shipments.values(), events),
-        TrackingNumberLog(session, tenant, holders),
-    )
-    new_events, outcomes, quarantined = (
-        list[StoredEvent](),
-        list[EventOutcome | EtaError](),
-        list[StoredQuarantinedEvent](),
-    )
-    for report, number in zip(reports, numbers, strict=True):
-        shipment = (
-            by_id.get(report.shipment_id)
-            if report.shipment_id
-            else by_external_id.get(report.external_id)
-            if report.external_id
-            else None
-        )
-        if shipment is None and number is None:
-            outcomes.append(NotFound("there is no such shipment; register it first"))
-            continue
-        if number and shipment is None:
-            holder = number_log.holder(number)
-            shipment = by_id.get(holder.shipment_id or "")
-            event = _event(report, holder.number_use_id, shipment, session)
-            earlier_event = (
-                event._replace(event_owner=previous_ids[number]) if number in previous_ids else None
-            )
-            if earlier_event and index.find_duplicate(earlier_event):
-                # What was told of the parcel that bore the number earlier is told again.
-                shipment, event = by_number_use.get(earlier_event.event_owner), earlier_event
-            elif number_log.is_reused(holder) and index.find_duplicate(event) is None:
-                shipment, event = (
-                    None,
-                    event._replace(event_owner=number_log.next_use(number).number_use_id),
-                )
-        else:
-            event = _event(report, cast("StoredShipment", shipment).shipment_id, shipment, session)
-        shipment_id, duplicate_id = (
-            shipment.shipment_id if shipment else None,
-            index.find_duplicate(event),
-        )
-        reason = (
-            None
-            if duplicate_id
-            else _implausible_reason(event, session.now) or index.over_limit(event)
-        )
-        status = (
-            RecordingStatus.DUPLICATE
-            if duplicate_id
-            else RecordingStatus.QUARANTINED
-            if reason
-            else RecordingStatus.STORED
-        )
-        if status is RecordingStatus.STORED:
-            index.add(event)
-            new_events.append(event)
-        elif status is RecordingStatus.QUARANTINED:
-            quarantined.append(
-                StoredQuarantinedEvent(
-                    event.event_id,
-                    event.event_owner,
-                    str(reason),
-                    json.dumps(event._asdict()),
-                    session.commit_time,
-                )
-            )
-        outcomes.append(EventOutcome(status, duplicate_id or event.event_id, shipment_id, reason))
-    number_log.write()
-    session.add_events(tenant, new_events)
-    session.add_quarantined(tenant, quarantined)
-    changed = {event.event_owner for event in new_events}
-    update_states(
-        session,
-        tenant,
-        [row for row in shipments.values() if changed.intersection(row.event_owners)],
-        [*events, *new_events],
-    )
+    batch = _RecordingBatch(session, tenant, reports)
+    outcomes = batch.record_all()
+    batch.write()
     return outcomes
 
 
+class _RecordingBatch:
+    """Records the events of one tenant; they are written at the end."""
+
+    def __init__(self, session: Session, tenant: str, reports: Sequence[EventReport]) -> None:
+        self._session = session
+        self._tenant = tenant
+        self._reports = reports
+        self._numbers = [
+            carrier_number(report.carrier, report.tracking_number) for report in reports
+        ]
+        holders = session.number_uses(tenant, _non_empty(self._numbers))
+        self._previous_ids = {
+            use.carrier_number: previous_use_id(use)
+            for use in holders.values()
+            if use.use_number > 1
+        }
+        self._load_shipments(holders)
+        self._number_log = TrackingNumberLog(session, tenant, holders)
+        self._events = session.events(tenant, self._event_owners(holders))
+        self._index = _EventIndex(self._shipments.values(), self._events)
+        self._new: list[StoredEvent] = []
+        self._quarantined: list[StoredQuarantinedEvent] = []
+
+    def _load_shipments(self, holders: Mapping[str, TrackingNumberUse]) -> None:
+        """Loads the shipments that the reports name, and those that have or had the numbers."""
+        shipment_ids = [
+            *_non_empty(report.shipment_id for report in self._reports),
+            *_non_empty(use.shipment_id for use in holders.values()),
+        ]
+        external_ids = _non_empty(report.external_id for report in self._reports)
+        by_id = self._session.shipments(self._tenant, "shipment_id", shipment_ids)
+        by_external_id = self._session.shipments(self._tenant, "external_id", external_ids)
+        by_number_use = self._session.shipments(
+            self._tenant, "number_use_id", self._previous_ids.values()
+        )
+        self._by_id = {row.shipment_id: row for row in by_id}
+        self._by_external_id = {row.external_id: row for row in by_external_id}
+        self._by_number_use = {row.number_use_id: row for row in by_number_use}
+        self._shipments = {
+            row.shipment_id: row for row in (*by_id, *by_external_id, *by_number_use)
+        }
+
+    def _event_owners(self, holders: Mapping[str, TrackingNumberUse]) -> set[str]:
+        """Returns every owner under which one of these events may have been recorded."""
+        owners = {owner for row in self._shipments.values() for owner in row.event_owners}
+        owners.update(use.number_use_id for use in holders.values())
+        owners.update(self._previous_ids.values())
+        return owners
+
+    def record_all(self) -> list[EventOutcome | EtaError]:
+        """Returns one outcome a report, in order."""
+        outcomes: list[EventOutcome | EtaError] = []
+        for report, number in zip(self._reports, self._numbers, strict=True):
+            shipment = self._named_shipment(report)
+            if shipment is not None:
+                event = _event(report, shipment.shipment_id, shipment, self._session)
+            elif number is not None:
+                shipment, event = self._event_of_number(report, number)
+            else:
+                outcomes.append(NotFound("there is no such shipment; register it first"))
+                continue
+            outcomes.append(self._classify(event, shipment))
+        return outcomes
+
+    def _named_shipment(self, report: EventReport) -> StoredShipment | None:
+        """Returns the shipment that a report names by its id or the shop's id."""
+        if report.shipment_id:
+            return self._by_id.get(report.shipment_id)
+        if report.external_id:
+            return self._by_external_id.get(report.external_id)
+        return None
+
+    def _event_of_number(
+        self, report: EventReport, number: str
+    ) -> tuple[StoredShipment | None, StoredEvent]:
+        """Returns the event of a tracking number, and the shipment that has the number."""
+        holder = self._number_log.holder(number)
+        shipment = self._by_id.get(holder.shipment_id or "")
+        event = _event(report, holder.number_use_id, shipment, self._session)
+        if number in self._previous_ids:
+            earlier_event = event._replace(event_owner=self._previous_ids[number])
+            if self._index.find_duplicate(earlier_event):
+                # An event of the parcel that had the number earlier was received again.
+                return self._by_number_use.get(earlier_event.event_owner), earlier_event
+        if self._number_log.is_reused(holder) and self._index.find_duplicate(event) is None:
+            next_use = self._number_log.next_use(number)
+            return None, event._replace(event_owner=next_use.number_use_id)
+        return shipment, event
+
+    def _classify(self, event: StoredEvent, shipment: StoredShipment | None) -> EventOutcome:
+        """Puts an event among the new or the quarantined ones, unless it is a duplicate."""
+        shipment_id = shipment.shipment_id if shipment else None
+        duplicate_id = self._index.find_duplicate(event)
+        if duplicate_id:
+            return EventOutcome(RecordingStatus.DUPLICATE, duplicate_id, shipment_id)
+        reason = _implausible_reason(event, self._session.now) or self._index.over_limit(event)
+        if reason:
+            self._quarantined.append(_quarantined(event, reason, self._session.commit_time))
+            return EventOutcome(RecordingStatus.QUARANTINED, event.event_id, shipment_id, reason)
+        self._index.add(event)
+        self._new.append(event)
+        return EventOutcome(RecordingStatus.STORED, event.event_id, shipment_id)
+
+    def write(self) -> None:
+        """Writes the events, and the states of the shipments that have new ones."""
+        self._number_log.write()
+        self._session.add_events(self._tenant, self._new)
+        self._session.add_quarantined(self._tenant, self._quarantined)
+        changed_owners = {event.event_owner for event in self._new}
+        changed = [
+            row for row in self._shipments.values() if changed_owners.intersection(row.event_owners)
+        ]
+        update_states(self._session, self._tenant, changed, [*self._events, *self._new])
+
+
 class _EventIndex:
-    """What was told before of shipments, and of numbers that nobody has registered: a scan told of either is the same scan."""
+    """The recorded events of shipments and of tracking numbers, to find duplicates.
+
+    An event of a shipment and the same event of its tracking number are one event.
+    """
 
     def __init__(self, shipments: Iterable[StoredShipment], events: Iterable[StoredEvent]) -> None:
-        self._shipment_of = {
+        self._shipment_ids = {
             event_owner: shipment.shipment_id
             for shipment in shipments
             for event_owner in shipment.event_owners
         }
-        self._ids = dict[tuple[str, str], str]()
-        self._content = dict[tuple[str, str, int, str | None], str]()
+        self._ids: dict[tuple[str, str], str] = {}
+        self._content: dict[tuple[str, str, int, str | None], str] = {}
         self._counts = Counter[str]()
         for event in events:
             self.add(event)
@@ -238,20 +261,18 @@ class _EventIndex:
         self._counts[event.event_owner] += 1
 
     def find_duplicate(self, event: StoredEvent) -> str | None:
-        """The id of the same scan, if it was told before."""
-        return self._ids.get((event.event_owner, event.event_id)) or self._content.get(
-            self._key(event)
-        )
+        """Returns the id of the same event, if it is recorded."""
+        event_id = self._ids.get((event.event_owner, event.event_id))
+        return event_id or self._content.get(self._key(event))
 
     def over_limit(self, event: StoredEvent) -> str | None:
-        """Why no more is taken of one subject: each scan is folded with all others of its parcel."""
-        return (
-            "too_many_scans" if self._counts[event.event_owner] >= MAX_EVENTS_PER_PARCEL else None
-        )
+        """Returns a reason if its owner has too many events; states are folded from all of them."""
+        is_over = self._counts[event.event_owner] >= MAX_EVENTS_PER_PARCEL
+        return "too_many_scans" if is_over else None
 
     def _key(self, event: StoredEvent) -> tuple[str, str, int, str | None]:
         return (
-            self._shipment_of.get(event.event_owner, event.event_owner),
+            self._shipment_ids.get(event.event_owner, event.event_owner),
             event.raw_code or event.event_code,
             event.occurred_at,
             event.place or None,
@@ -266,45 +287,59 @@ def _event(
     report: EventReport, event_owner: str, shipment: StoredShipment | None, session: Session
 ) -> StoredEvent:
     moment, source, is_ambiguous = _moment(report, shipment)
-    occurred = microseconds(moment)
-    # A wall-clock time is known again by what the clock showed, whatever zone it is read in.
-    time_text = report.occurred_local.isoformat() if report.occurred_local else str(occurred)
-    content = "\x1f".join(
-        (event_owner, report.raw_code or report.event_code.value, time_text, report.place or "")
-    )
+    occurred_at = microseconds(moment)
+    received_at = session.commit_time
+    if report.received_at:
+        received_at = min(microseconds(report.received_at), received_at)
     return StoredEvent(
-        event_owner,
-        f"evt_{blake2b(content.encode(), digest_size=12).hexdigest()}",
-        report.event_code.value,
-        report.raw_code,
-        report.place,
-        occurred,
-        offset_minutes(moment),
-        source.value,
-        int(is_ambiguous),
-        int(report.is_received_at_assumed),
-        min(microseconds(report.received_at), session.commit_time)
-        if report.received_at
-        else session.commit_time,
+        event_owner=event_owner,
+        event_id=_event_id(report, event_owner, occurred_at),
+        event_code=report.event_code.value,
+        raw_code=report.raw_code,
+        place=report.place,
+        occurred_at=occurred_at,
+        offset_minutes=offset_minutes(moment),
+        timezone_source=source.value,
+        is_ambiguous=int(is_ambiguous),
+        is_received_at_assumed=int(report.is_received_at_assumed),
+        received_at=received_at,
+    )
+
+
+def _event_id(report: EventReport, event_owner: str, occurred_at: int) -> str:
+    """Returns an id that depends on the content of the event alone."""
+    # The id of a wall-clock time depends on the time shown, whatever zone it is read in.
+    time_text = report.occurred_local.isoformat() if report.occurred_local else str(occurred_at)
+    code = report.raw_code or report.event_code.value
+    content = "\x1f".join((event_owner, code, time_text, report.place or ""))
+    return f"evt_{blake2b(content.encode(), digest_size=12).hexdigest()}"
+
+
+def _quarantined(event: StoredEvent, reason: str, received_at: int) -> StoredQuarantinedEvent:
+    return StoredQuarantinedEvent(
+        event_id=event.event_id,
+        event_owner=event.event_owner,
+        reason=reason,
+        content=json.dumps(event._asdict()),
+        received_at=received_at,
     )
 
 
 def _moment(
     report: EventReport, shipment: StoredShipment | None
 ) -> tuple[datetime, TimezoneSource, bool]:
-    """When it happened, where its zone comes from, and whether that leaves a doubt."""
+    """Returns when it occurred, the source of its zone, and whether the time is ambiguous."""
     if report.occurred_at:
         return report.occurred_at, TimezoneSource.CARRIER_OFFSET, False
     if report.occurred_local is None:
-        raise ValueError("a report has a time")
+        raise ValueError("a report needs a time; set occurred_at or occurred_local")
     if report.timezone:
         moment, is_ambiguous = wall_to_instant(report.occurred_local, report.timezone)
         return moment, TimezoneSource.DECLARED, is_ambiguous
-    country, region = (
-        (report.country, report.region)
-        if report.country
-        else _route_end(report.event_code, shipment)
-    )
+    if report.country:
+        country, region = report.country, report.region
+    else:
+        country, region = _route_end(report.event_code, shipment)
     zone, source = zone_of(country, region)
     moment, is_ambiguous = wall_to_instant(report.occurred_local, zone)
     is_guessed = source is TimezoneSource.ASSUMED_UTC or (
@@ -314,21 +349,24 @@ def _moment(
 
 
 def _route_end(code: EventCode, shipment: StoredShipment | None) -> tuple[str | None, str | None]:
-    """Country and region of the end of the route where such a scan is made."""
+    """Returns country and region of the end of the route where such an event occurs."""
     if shipment is None:
         return None, None
     attributes: Mapping[str, Mapping[str, str]] = json.loads(shipment.attributes)
-    is_at_origin = code in HANDOVER_CODES or PHASE_OF.get(code) in (
-        Phase.ORDER_HANDLING,
-        Phase.FIRST_MILE,
-    )
+    early_phases = (Phase.ORDER_HANDLING, Phase.FIRST_MILE)
+    is_at_origin = code in HANDOVER_CODES or PHASE_OF.get(code) in early_phases
     end = attributes["origin" if is_at_origin else "destination"]
     return end["country"], end.get("region")
 
 
 def _implausible_reason(event: StoredEvent, now: int) -> str | None:
-    """Why the scan cannot be right; ``now`` is the clock's, which may have been set back since something was known."""
+    """Returns why an event is implausible, or None.
+
+    ``now`` is the clock's time. The commit time may be later, if the clock was set back.
+    """
     received_at = min(event.received_at, now)
     if event.occurred_at > received_at + MAX_EVENT_LEAD:
         return "too_far_in_the_future"
-    return "too_far_in_the_past" if event.occurred_at < received_at - MAX_EVENT_AGE else None
+    if event.occurred_at < received_at - MAX_EVENT_AGE:
+        return "too_far_in_the_past"
+    return None

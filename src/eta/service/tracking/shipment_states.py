@@ -1,11 +1,13 @@
-"""The state of each shipment, made anew from all that was told of it whenever something is."""
+"""The state of each shipment, computed again from all its events whenever one is recorded."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, fold
 from eta.journey.timelines import EVENT_CODES, RawEvents, Scans
@@ -13,11 +15,11 @@ from eta.store.records import StoredEvent, StoredShipment, StoredState
 from eta.store.session import Session
 
 _NAT = np.iinfo(np.int64).min
-_STATUSES, _PHASES = (
-    tuple(status.value for status in STATUSES),
-    tuple(phase.value for phase in PHASES),
-)
+_STATUSES = tuple(status.value for status in STATUSES)
+_PHASES = tuple(phase.value for phase in PHASES)
+#: The last one is that of no event, at -1.
 _CODES = (*(code.value for code in EVENT_CODES), None)
+#: The type of the message about a changed status.
 UPDATED = "shipment.updated"
 
 
@@ -27,73 +29,80 @@ def update_states(
     shipments: Sequence[StoredShipment],
     events: Iterable[StoredEvent],
 ) -> None:
-    """Writes the states of shipments, of which ``events`` are all there are, and tells the outbox of each status that changed."""
+    """Writes the states of shipments, and a message to subscribers for each changed status.
+
+    ``events`` must hold all events of the shipments.
+    """
     if not shipments:
         return
     states = compute_states(shipments, events, session.commit_time)
-    previous = session.statuses(tenant, (shipment.shipment_id for shipment in shipments))
+    shipment_ids = [shipment.shipment_id for shipment in shipments]
+    previous = session.statuses(tenant, shipment_ids)
     session.put_states(tenant, states)
-    changed = [state for state in states if previous.get(state.shipment_id) != state.status]
-    session.add_outbox(
-        tenant,
-        (
-            (UPDATED, state.shipment_id, _payload(state, previous.get(state.shipment_id)))
-            for state in changed
-        ),
-    )
+    messages: list[tuple[str, str, str]] = []
+    for state in states:
+        previous_status = previous.get(state.shipment_id)
+        if previous_status != state.status:
+            messages.append((UPDATED, state.shipment_id, _payload(state, previous_status)))
+    session.add_outbox(tenant, messages)
 
 
 def compute_states(
     shipments: Sequence[StoredShipment], events: Iterable[StoredEvent], as_of: int
 ) -> list[StoredState]:
-    """The states (N,) of shipments at a moment, in microseconds; the fold is that of training and replay."""
-    scans = Scans.from_raw_events(raw_events(shipments, events), len(shipments))
-    states = fold(
-        scans,
-        AsOfPairs(np.arange(len(shipments)), np.full(len(shipments), np.datetime64(as_of, "us"))),
-    )
-    times = (
-        states.ordered_at,
-        states.approved_at,
-        states.handed_over_at,
-        states.last_scan_at,
-        states.arrived_at,
-        states.abandoned_at,
-    )
-    columns = (
-        [shipment.shipment_id for shipment in shipments],
-        [as_of] * len(shipments),
-        [_STATUSES[status] for status in states.status.tolist()],
-        [_PHASES[phase] for phase in states.phase.tolist()],
-        states.is_open.astype(np.int64).tolist(),
-        [_CODES[code] for code in states.last_code.tolist()],
-        states.place.texts().tolist(),
-        [_CODES[code] for code in states.place_code.tolist()],
-        *(
-            [None if time == _NAT else time for time in column.view(np.int64).tolist()]
-            for column in times
-        ),
-        states.scan_count.tolist(),
-        states.exception_count.tolist(),
-    )
-    return list(map(StoredState._make, zip(*columns, strict=True)))
+    """Returns the states (N,) of shipments at a moment, in microseconds.
+
+    The fold is that of training and backtests.
+    """
+    count = len(shipments)
+    scans = Scans.from_raw_events(raw_events(shipments, events), count)
+    moments = np.full(count, np.datetime64(as_of, "us"))
+    states = fold(scans, AsOfPairs(np.arange(count), moments))
+    columns: dict[str, list[Any]] = {
+        "shipment_id": [shipment.shipment_id for shipment in shipments],
+        "as_of": [as_of] * count,
+        "status": _names(states.status, _STATUSES),
+        "phase": _names(states.phase, _PHASES),
+        "is_open": states.is_open.astype(np.int64).tolist(),
+        "last_code": _names(states.last_code, _CODES),
+        "place": states.place.texts().tolist(),
+        "place_code": _names(states.place_code, _CODES),
+        "ordered_at": _microseconds(states.ordered_at),
+        "approved_at": _microseconds(states.approved_at),
+        "handed_over_at": _microseconds(states.handed_over_at),
+        "last_scan_at": _microseconds(states.last_scan_at),
+        "arrived_at": _microseconds(states.arrived_at),
+        "abandoned_at": _microseconds(states.abandoned_at),
+        "scan_count": states.scan_count.tolist(),
+        "exception_count": states.exception_count.tolist(),
+    }
+    in_order = [columns[field] for field in StoredState._fields]
+    return [StoredState._make(row) for row in zip(*in_order, strict=True)]
+
+
+def _names(codes: npt.NDArray[np.integer], names: Sequence[str | None]) -> list[str | None]:
+    return [names[code] for code in codes.tolist()]
+
+
+def _microseconds(times: npt.NDArray[np.datetime64]) -> list[int | None]:
+    instants = times.view(np.int64).tolist()
+    return [None if instant == _NAT else instant for instant in instants]
 
 
 def raw_events(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]) -> RawEvents:
-    """The scans of shipments as columns for the journey; an event of a subject that none of them has is left out."""
-    row_of = {
-        event_owner: row
-        for row, shipment in enumerate(shipments)
-        for event_owner in shipment.event_owners
-    }
-    owned = [event for event in events if event.event_owner in row_of]
+    """Returns events of shipments as columns for the journey; other events are left out."""
+    rows: dict[str, int] = {}
+    for row, shipment in enumerate(shipments):
+        for event_owner in shipment.event_owners:
+            rows[event_owner] = row
+    owned = [event for event in events if event.event_owner in rows]
     return RawEvents(
-        [row_of[event.event_owner] for event in owned],
-        [event.event_code for event in owned],
-        [event.occurred_at for event in owned],
-        [event.received_at for event in owned],
-        [event.raw_code for event in owned],
-        [event.place for event in owned],
+        owner=[rows[event.event_owner] for event in owned],
+        event_code=[event.event_code for event in owned],
+        occurred=[event.occurred_at for event in owned],
+        received=[event.received_at for event in owned],
+        raw_code=[event.raw_code for event in owned],
+        place=[event.place for event in owned],
     )
 
 

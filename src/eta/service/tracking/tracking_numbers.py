@@ -1,4 +1,4 @@
-"""Which parcel a carrier's tracking number stands for; carriers reuse numbers."""
+"""Which parcel a carrier's tracking number belongs to; carriers reuse numbers."""
 
 from __future__ import annotations
 
@@ -9,46 +9,50 @@ from eta.store.session import Session
 
 _HOUR = 3_600_000_000
 
-#: A number that comes again after so long is another parcel's: carriers give numbers again. 92 days
-#: are three months.
+#: After this time, in microseconds, an event of a number belongs to another parcel. 92 days are
+#: three months.
 NUMBER_REUSE_PERIOD = 92 * 24 * _HOUR
 
 
 class TrackingNumberLog:
-    """The parcels that bear carriers' numbers, and those that scans of this transaction are the first to tell of."""
+    """The latest uses of tracking numbers, and the uses that begin in this transaction."""
 
     def __init__(
         self, session: Session, tenant: str, holders: Mapping[str, TrackingNumberUse]
     ) -> None:
-        self._session, self._tenant = session, tenant
-        self._holders, self._new = dict(holders), dict[str, TrackingNumberUse]()
-        reusable = {
+        self._session = session
+        self._tenant = tenant
+        self._holders = dict(holders)
+        self._new: dict[str, TrackingNumberUse] = {}
+        self._open_shipments = self._find_open_shipments()
+
+    def _find_open_shipments(self) -> set[str]:
+        """Returns the shipments that have a reusable number and have not ended."""
+        shipment_ids = {
             use.shipment_id
-            for use in holders.values()
+            for use in self._holders.values()
             if use.shipment_id and self._is_reusable(use)
         }
-        self._open = {
-            state.shipment_id for state in session.states(tenant, reusable) if state.is_open
-        }
+        states = self._session.states(self._tenant, shipment_ids)
+        return {state.shipment_id for state in states if state.is_open}
 
     def holder(self, number: str) -> TrackingNumberUse:
-        """The parcel that bears a number."""
+        """Returns the latest use of a number; a new one if it has none."""
         return self._holders.get(number) or self.next_use(number)
 
     def is_reused(self, holder: TrackingNumberUse) -> bool:
-        """Whether so much time has passed that a new scan of the number is another parcel's."""
-        return self._is_reusable(holder) and holder.shipment_id not in self._open
+        """Whether a new event of the number belongs to another parcel, after so much time."""
+        return self._is_reusable(holder) and holder.shipment_id not in self._open_shipments
 
     def next_use(self, number: str) -> TrackingNumberUse:
-        """The next parcel to bear a number, which nobody has registered yet."""
+        """Returns the next use of a number, which has no shipment yet."""
         if number not in self._new:
-            self._new[number] = next_number_use(
-                number, self._holders.get(number), self._session.commit_time
-            )
+            previous = self._holders.get(number)
+            self._new[number] = next_number_use(number, previous, self._session.commit_time)
         return self._new[number]
 
     def write(self) -> None:
-        """Stores the parcels that are new."""
+        """Writes the new uses."""
         self._session.put_number_uses(self._tenant, self._new.values())
 
     def _is_reusable(self, holder: TrackingNumberUse) -> bool:
@@ -56,31 +60,39 @@ class TrackingNumberLog:
 
 
 def previous_use_id(holder: TrackingNumberUse) -> str:
-    """The parcel that bore the number before."""
+    """Returns the id of the use before."""
     return f"{holder.carrier_number}|{holder.use_number - 1}"
 
 
 def next_number_use(
     number: str, previous: TrackingNumberUse | None, started_at: int, shipment_id: str | None = None
 ) -> TrackingNumberUse:
-    """The next parcel to bear a carrier's number."""
+    """Returns the use of a carrier's number that follows another one."""
     use_number = previous.use_number + 1 if previous else 1
-    return TrackingNumberUse(f"{number}|{use_number}", number, use_number, started_at, shipment_id)
+    return TrackingNumberUse(
+        number_use_id=f"{number}|{use_number}",
+        carrier_number=number,
+        use_number=use_number,
+        started_at=started_at,
+        shipment_id=shipment_id,
+    )
 
 
 def is_assigned(holder: TrackingNumberUse, commit_time: int) -> bool:
-    """Whether a shipment bears the number, and carriers have not given it again."""
+    """Whether a shipment has the number, and the carrier cannot have reused it."""
     return holder.shipment_id is not None and commit_time - holder.started_at < NUMBER_REUSE_PERIOD
 
 
 def assign_number(
     number: str, holder: TrackingNumberUse | None, shipment_id: str, commit_time: int
 ) -> TrackingNumberUse:
-    """The shipment as the bearer of a number that no other one bears: of what was told of it lately, else as the next parcel."""
-    if (
-        holder
-        and (holder.shipment_id in (None, shipment_id))
-        and commit_time - holder.started_at < NUMBER_REUSE_PERIOD
-    ):
-        return holder._replace(shipment_id=shipment_id, started_at=commit_time)
+    """Assigns a number that no other shipment has.
+
+    Returns its latest use, with the events received so far, or a new use if that one is too old.
+    """
+    if holder:
+        is_free = holder.shipment_id in (None, shipment_id)
+        is_recent = commit_time - holder.started_at < NUMBER_REUSE_PERIOD
+        if is_free and is_recent:
+            return holder._replace(shipment_id=shipment_id, started_at=commit_time)
     return next_number_use(number, holder, commit_time, shipment_id)
