@@ -326,7 +326,7 @@ def test_a_corrected_carrier_changes_what_counts_and_not_what_was_known(store: S
 
 def test_a_correction_is_refused_where_it_cannot_be(store: SqlStore) -> None:
     one, _ = register(store, registration(1)).shipment_id, register(store, registration(2))
-    with pytest.raises(Conflict, match="bears that number"):
+    with pytest.raises(Conflict, match="has that number"):
         store.write(update_shipments, UpdateShipment(TENANT, one, {"tracking_number": "00000002"}))
     with pytest.raises(NotFound):
         store.write(update_shipments, UpdateShipment(TENANT, "shp_nobody", {"carrier": "other"}))

@@ -1,4 +1,7 @@
-"""A PostgreSQL of our own: a cluster in a temporary folder on a spare port, as the user ``postgres`` where we are root."""
+"""A PostgreSQL server for the tests: a cluster in a temporary folder, on a spare port.
+
+The user ``root`` runs it as the user ``postgres``.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: Where Debian puts what it does not put on the path.
+#: The folder of Debian's PostgreSQL programs, which are not on the path.
 _DEBIAN = Path("/usr/lib/postgresql")
 
 
 def programs() -> Path | None:
-    """The folder of PostgreSQL's programs, if it is installed."""
+    """Returns the folder of PostgreSQL's programs, or None if it is not installed."""
     candidates = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])) or [
         Path(path) for path in [shutil.which("initdb")] if path
     ]
@@ -25,7 +28,7 @@ def programs() -> Path | None:
 
 @contextmanager
 def cluster() -> Iterator[str]:
-    """The URL of an empty database on a server that is stopped, and its files removed, at the end."""
+    """Starts a server, yields the URL of an empty database, stops it and deletes its files."""
     binaries = programs()
     assert binaries, "PostgreSQL is not installed: apt-get install postgresql"
     with tempfile.TemporaryDirectory(prefix="eta-postgres-") as name:

@@ -1,4 +1,4 @@
-"""Stores of every kind, and things to tell them."""
+"""Stores of every kind, and shipments and events to record in them."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from eta.service.tracking.register_shipments import (
     RegisterShipment,
     register_shipments,
 )
+from eta.store.session import Session
 from eta.store.store import SqlStore, open_store
 from support.postgres import programs
 
@@ -37,7 +38,7 @@ NOW = datetime(2026, 5, 20, 8, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that shows a fixed time until it is moved."""
 
     def __init__(self, now: datetime = NOW) -> None:
         self.now = now
@@ -50,7 +51,7 @@ class Clock:
 
 
 def require_postgres() -> None:
-    """Skips where there is no PostgreSQL; in CI that is a failure."""
+    """Skips the test if PostgreSQL is not installed; fails it in CI."""
     if programs() is None:
         assert not os.environ.get("CI"), "PostgreSQL is not installed: apt-get install postgresql"
         pytest.skip("needs PostgreSQL: apt-get install postgresql")
@@ -58,7 +59,7 @@ def require_postgres() -> None:
 
 @contextmanager
 def fresh_url(kind: str, folder: Path, server: Callable[[], str]) -> Iterator[str]:
-    """The URL of an empty store of a kind."""
+    """Yields the URL of an empty store of a kind."""
     if kind != "postgresql":
         yield "memory:" if kind == "memory" else f"sqlite:{folder / 'eta.sqlite'}"
         return
@@ -82,7 +83,7 @@ def opened_store(url: str, clock: Clock) -> Iterator[SqlStore]:
 
 
 def registration(number: int, **attributes: object) -> Registration:
-    """A shipment ordered three days ago, from Vienna to Dornbirn."""
+    """Returns the registration of a shipment from Vienna to Dornbirn, ordered three days ago."""
     values: dict[str, Any] = {
         "shipment_id": "",
         "order_id": f"A-{number}",
@@ -112,7 +113,7 @@ def scan(
     carrier: str = "post",
     place: str | None = None,
 ) -> EventReport:
-    """A scan of the carrier's number."""
+    """Returns a report of an event of a carrier's number."""
     return EventReport(
         event_code=code,
         carrier=carrier,
@@ -123,19 +124,20 @@ def scan(
 
 
 def record(store: SqlStore, *reports: EventReport, tenant: str = TENANT) -> list[EventOutcome]:
-    answers = store.write(record_events, RecordEvents(tenant, reports))
-    assert all(isinstance(answer, EventOutcome) for answer in answers)
-    return answers  # type: ignore[return-value]  # checked
+    outcomes = store.write(record_events, RecordEvents(tenant, reports))
+    assert all(isinstance(outcome, EventOutcome) for outcome in outcomes)
+    return outcomes  # type: ignore[return-value]  # checked
 
 
 def shipment_history(
     store: SqlStore, shipment_id: str, as_of: datetime | None = None, tenant: str = TENANT
 ) -> ShipmentHistory | None:
-    """What was known of a shipment."""
+    """Returns the history of a shipment as of a moment, by default as of now."""
     at = as_of or store.safe_now()
-    histories = store.read(
-        lambda session: shipment_histories(
-            session, tenant, session.shipments(tenant, "shipment_id", [shipment_id]), at
-        )
-    )
+
+    def read(session: Session) -> list[ShipmentHistory]:
+        shipments = session.shipments(tenant, "shipment_id", [shipment_id])
+        return shipment_histories(session, tenant, shipments, at)
+
+    histories = store.read(read)
     return histories[0] if histories else None

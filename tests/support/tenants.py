@@ -1,4 +1,7 @@
-"""Two tenants on one service, and each on one of its own: their answers must be the same, byte for byte but for ids."""
+"""Compares two tenants on one service with each of them on its own service.
+
+Their responses must have the same bytes, apart from ids.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,21 @@ from support.store import NOW, Clock
 
 KEYS = {"north": "the key of north", "south": "the key of south"}
 _ID = re.compile(r"(?:shp|evt|est)_[0-9a-f]{24}")
-#: Two things known within one second are told apart by them, in the order in which they came.
+#: Microseconds, by which rows recorded within one second differ, in the order of recording.
 _MICROSECONDS = re.compile(r"(?<=:\d\d)\.\d{6}(?=Z)")
 _ADDRESS = {"country": "AT", "state": "9"}
 
 
 @dataclass
 class Tenant:
-    """A tenant who remembers the ids that it was given, by their order."""
+    """A tenant; it remembers the ids in responses, in the order in which they came."""
 
     name: str
     client: TestClient
     ids: list[str] = field(default_factory=list)
 
-    def ask(self, method: str, path: str, body: Any) -> tuple[int, str]:
-        """The answer, with ids by the order in which they were given."""
+    def request(self, method: str, path: str, body: Any) -> tuple[int, str]:
+        """Returns status and body of a response, with each id replaced by its position."""
 
         def actual_id(match: re.Match[str]) -> str:
             return (
@@ -44,12 +47,10 @@ class Tenant:
                 else f"shp_{int(match[1]):024x}"
             )
 
-        request = (
-            re.sub(r"#(\d+)", actual_id, path),
-            re.sub(r"#(\d+)", actual_id, json.dumps(body)) if body is not None else None,
-        )
+        url = re.sub(r"#(\d+)", actual_id, path)
+        content = re.sub(r"#(\d+)", actual_id, json.dumps(body)) if body is not None else None
         headers = {"X-API-Key": KEYS[self.name], "Content-Type": "application/json"}
-        response = self.client.request(method, request[0], content=request[1], headers=headers)
+        response = self.client.request(method, url, content=content, headers=headers)
         return response.status_code, _ID.sub(
             self._ordinal, _MICROSECONDS.sub("", _in_order(response.text))
         )
@@ -61,7 +62,7 @@ class Tenant:
 
 
 def _in_order(text: str) -> str:
-    """An answer whose results are not in the order of ids, which nobody can foresee."""
+    """Sorts the results of a response by content, because ids are random."""
     body = json.loads(text)
     if "next_cursor" in body:
         body["results"].sort(key=lambda entry: _ID.sub("", json.dumps(entry)))
@@ -70,7 +71,7 @@ def _in_order(text: str) -> str:
 
 
 def application(folder: Path, clock: Clock) -> Any:
-    """A service that knows both tenants, with a memory of its own."""
+    """Returns a service with keys of both tenants and a store in memory."""
     keys = {
         hashlib.sha256(key.encode()).hexdigest(): Principal(name, frozenset(Scope), name)
         for name, key in KEYS.items()
@@ -79,7 +80,10 @@ def application(folder: Path, clock: Clock) -> Any:
 
 
 def count_differing_answers(folder: Path, seed: int, steps: int) -> int:
-    """How many of so many random requests of two tenants are answered otherwise than if each were alone."""
+    """Sends random requests of two tenants to one service, and to one service a tenant.
+
+    Returns how many responses differ.
+    """
     rng = random.Random(seed)
     requests = [(rng.choice(list(KEYS)), *_request(rng)) for _ in range(steps)]
     together = _answers(folder / "both", requests, list(KEYS))
@@ -92,19 +96,26 @@ def count_differing_answers(folder: Path, seed: int, steps: int) -> int:
 def _answers(
     folder: Path, requests: list[tuple[str, str, str, Any]], names: list[str]
 ) -> list[tuple[int, str]]:
-    """The answers to some tenants' requests; each is asked at the same time in any company."""
+    """Returns the responses to the requests of some tenants.
+
+    The clock shows the same time at each request, whichever tenants send theirs.
+    """
     clock, answers = Clock(), []
     with TestClient(application(folder, clock)) as client:
         tenants = {name: Tenant(name, client) for name in names}
         for step, (name, method, path, body) in enumerate(requests, start=1):
             clock.now = NOW + timedelta(seconds=step)
             if name in tenants:
-                answers.append(tenants[name].ask(method, path, body))
+                answers.append(tenants[name].request(method, path, body))
     return answers
 
 
 def _request(rng: random.Random) -> tuple[str, str, Any]:
-    """A request; both tenants use the same numbers, and ask for ids by their order (`#3`), their own or nobody's."""
+    """Returns a random request.
+
+    Both tenants use the same numbers. A request names an id by its position (`#3`), which the
+    tenant may not have received.
+    """
     number, some_id = rng.randrange(4), f"#{rng.randrange(12)}"
     shipment = {
         "external_id": f"A-{number}",
@@ -160,7 +171,10 @@ def _request(rng: random.Random) -> tuple[str, str, Any]:
 
 
 def count_unauthorized(folder: Path) -> tuple[int, int]:
-    """How many requests without the right key were made, of every operation, and how many of them were let in."""
+    """Sends a request without the right key to every operation.
+
+    Returns how many were sent, and how many were accepted.
+    """
     narrow = {scope: f"a key that opens {scope}" for scope in Scope}
     keys = {
         hashlib.sha256(key.encode()).hexdigest(): Principal("north", frozenset({scope}), scope)
@@ -170,7 +184,7 @@ def count_unauthorized(folder: Path) -> tuple[int, int]:
     tried = admitted = 0
     with TestClient(app) as client:
         for method, path, needed in _operations(app):
-            for scope, key in [(None, ""), (None, "no key of ours"), *narrow.items()]:
+            for scope, key in [(None, ""), (None, "an unknown key"), *narrow.items()]:
                 if scope is not None and scope == needed:
                     continue
                 answered = client.request(
@@ -185,7 +199,7 @@ def count_unauthorized(folder: Path) -> tuple[int, int]:
 
 
 def _operations(app: Any) -> Iterator[tuple[str, str, str]]:
-    """Every protected operation, and the scope that opens it."""
+    """Yields every protected operation, and the scope that it needs."""
     for path, operations in app.openapi()["paths"].items():
         if path.startswith("/v1/"):
             for method, operation in operations.items():

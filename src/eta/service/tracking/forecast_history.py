@@ -30,7 +30,7 @@ class SaveForecasts:
 
 
 def with_latest_forecast(view: ShipmentView, as_of: int, model_version: str | None) -> ShipmentView:
-    """Appends this assessment to the forecasts, and updates the flags, if it differs from the last."""
+    """Appends the assessment to the history, with its flags, if it differs from the last one."""
     history = view.history
     revision = to_revision(view, model_version)
     last = history.forecasts[-1] if history.forecasts else None
@@ -125,7 +125,7 @@ def is_changed(revision: Mapping[str, Any], before: StoredForecast | None) -> bo
 
 
 def revision_causes(forecasts: Sequence[StoredForecast]) -> list[str]:
-    """Returns why each forecast was made: ``created``, ``update``, ``event``, ``model`` or ``time``."""
+    """Returns the cause of each: ``created``, ``update``, ``event``, ``model`` or ``time``."""
     if not forecasts:
         return []
     revisions = [json.loads(forecast.assessment) for forecast in forecasts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,28 +64,27 @@ class ShipmentView:
 def shipment_histories(
     session: Session, tenant: str, shipments: Sequence[StoredShipment], as_of: datetime
 ) -> list[ShipmentHistory]:
-    """Returns the histories of shipments as of a moment; shipments registered later are left out."""
+    """Returns the histories of the shipments that were registered by a moment."""
     instant = microseconds(as_of)
     shipment_ids = [shipment.shipment_id for shipment in shipments]
-    versions = _versions(session, tenant, shipment_ids, instant)
+    versions = _until(session.versions(tenant, shipment_ids), "recorded_at", instant)
     as_recorded = [
         _as_of_version(shipment, versions[shipment.shipment_id][-1])
         for shipment in shipments
         if shipment.shipment_id in versions
     ]
-    events = _events(session, tenant, as_recorded, instant)
+    owners = [owner for shipment in as_recorded for owner in shipment.event_owners]
+    events = [event for event in session.events(tenant, owners) if event.received_at <= instant]
     events_by_owner = _by_owner(events)
-    forecasts = _forecasts(session, tenant, shipment_ids, instant)
-    flags = _flags(session, tenant, shipment_ids, instant)
+    forecasts = _until(session.forecasts(tenant, shipment_ids), "as_of", instant)
+    flags = _until(session.flags(tenant, shipment_ids), "raised_at", instant)
     states = compute_states(as_recorded, events, instant)
     return [
         ShipmentHistory(
             stored=shipment,
             registration=_registration(shipment),
             state=state,
-            events=_deduplicated(
-                event for owner in shipment.event_owners for event in events_by_owner[owner]
-            ),
+            events=_deduplicated(shipment, events_by_owner),
             versions=versions[shipment.shipment_id],
             forecasts=forecasts[shipment.shipment_id],
             flags=flags[shipment.shipment_id],
@@ -94,33 +93,9 @@ def shipment_histories(
     ]
 
 
-def _versions(
-    session: Session, tenant: str, shipment_ids: Sequence[str], instant: int
-) -> dict[str, list[StoredVersion]]:
-    versions = session.versions(tenant, shipment_ids)
-    return by_shipment(version for version in versions if version.recorded_at <= instant)
-
-
-def _events(
-    session: Session, tenant: str, shipments: Sequence[StoredShipment], instant: int
-) -> list[StoredEvent]:
-    owners = [owner for shipment in shipments for owner in shipment.event_owners]
-    events = session.events(tenant, owners)
-    return [event for event in events if event.received_at <= instant]
-
-
-def _forecasts(
-    session: Session, tenant: str, shipment_ids: Sequence[str], instant: int
-) -> defaultdict[str, list[StoredForecast]]:
-    forecasts = session.forecasts(tenant, shipment_ids)
-    return by_shipment(forecast for forecast in forecasts if forecast.as_of <= instant)
-
-
-def _flags(
-    session: Session, tenant: str, shipment_ids: Sequence[str], instant: int
-) -> defaultdict[str, list[StoredFlag]]:
-    flags = session.flags(tenant, shipment_ids)
-    return by_shipment(flag for flag in flags if flag.raised_at <= instant)
+def _until(rows: Iterable[Any], time: str, instant: int) -> defaultdict[str, list[Any]]:
+    """Groups the rows by shipment whose column ``time`` is not after a moment."""
+    return by_shipment(row for row in rows if getattr(row, time) <= instant)
 
 
 def _by_owner(events: Iterable[StoredEvent]) -> defaultdict[str, list[StoredEvent]]:
@@ -175,12 +150,15 @@ def _as_of_version(shipment: StoredShipment, version: StoredVersion) -> StoredSh
     return shipment._replace(number_use_id=version.number_use_id, attributes=version.attributes)
 
 
-def _deduplicated(events: Iterable[StoredEvent]) -> list[StoredEvent]:
-    """Returns events in order, without repetitions.
+def _deduplicated(
+    shipment: StoredShipment, events_by_owner: Mapping[str, Sequence[StoredEvent]]
+) -> list[StoredEvent]:
+    """Returns events of a shipment in order, without repetitions.
 
     The same event may have been received for the shipment and for its tracking number; the one that
     was received first stays.
     """
+    events = [event for owner in shipment.event_owners for event in events_by_owner[owner]]
     first: dict[tuple[str, int, str | None], StoredEvent] = {}
     for event in sorted(events, key=lambda event: event.received_at):
         content = (event.raw_code or event.event_code, event.occurred_at, event.place or None)

@@ -96,29 +96,19 @@ def record_events(
 
     The outcome is ``NotFound`` if the shipment does not exist.
     """
-    outcomes: list[list[EventOutcome | EtaError]] = [[] for _ in batches]
-    for tenant, numbers in _by_tenant(batches).items():
-        reports = [report for number in numbers for report in batches[number].reports]
-        recorded = iter(_record(session, tenant, reports))
-        for number in numbers:
-            outcomes[number] = [next(recorded) for _ in batches[number].reports]
-    return outcomes
-
-
-def _by_tenant(batches: Sequence[RecordEvents]) -> Mapping[str, list[int]]:
-    """Returns the positions of each tenant's batches."""
     positions = defaultdict[str, list[int]](list)
-    for number, batch in enumerate(batches):
-        positions[batch.tenant].append(number)
-    return positions
-
-
-def _record(
-    session: Session, tenant: str, reports: Sequence[EventReport]
-) -> list[EventOutcome | EtaError]:
-    batch = _RecordingBatch(session, tenant, reports)
-    outcomes = batch.record_all()
-    batch.write()
+    for position, batch in enumerate(batches):
+        positions[batch.tenant].append(position)
+    outcomes: list[list[EventOutcome | EtaError]] = [[] for _ in batches]
+    for tenant, positions_of_tenant in positions.items():
+        reports = [
+            report for position in positions_of_tenant for report in batches[position].reports
+        ]
+        tenant_batch = _RecordingBatch(session, tenant, reports)
+        recorded = iter(tenant_batch.record_all())
+        tenant_batch.write()
+        for position in positions_of_tenant:
+            outcomes[position] = [next(recorded) for _ in batches[position].reports]
     return outcomes
 
 

@@ -1,4 +1,4 @@
-"""Registers shipments, each once, and corrects what was said of them; every version is kept."""
+"""Registers shipments once each, and updates them; every version stays recorded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from eta.calendars.local_time import microseconds, offset_minutes
@@ -22,18 +22,17 @@ from eta.store.session import Session
 
 @dataclass(frozen=True)
 class RegisterShipment:
-    """A tenant's registration."""
+    """A request to register a tenant's shipment."""
 
     tenant: str
     registration: Registration
-    #: When it was ordered is told by a scan of its own, with the time at which that had become
-    #: known.
+    #: Whether the order is an event of its own, with the time at which it was received.
     has_order_event: bool = False
 
 
 @dataclass(frozen=True)
 class RegisteredShipment:
-    """The shipment, and whether it was not there before."""
+    """The id of a shipment, and whether it was created."""
 
     shipment_id: str
     created: bool
@@ -41,7 +40,7 @@ class RegisteredShipment:
 
 @dataclass(frozen=True)
 class UpdateShipment:
-    """What is to be said of a tenant's shipment from now on: fields of its facts, None for what is not known any more."""
+    """A request to change attributes of a tenant's shipment; None removes an attribute."""
 
     tenant: str
     shipment_id: str
@@ -51,143 +50,144 @@ class UpdateShipment:
 def register_shipments(
     session: Session, commands: Sequence[RegisterShipment]
 ) -> list[RegisteredShipment | EtaError]:
-    """Registers shipments together, in order; the same again is the same shipment.
+    """Registers shipments together, in order; registering the same again changes nothing.
 
-    Answers ``ShipmentConflict`` where the shipment is there with other facts, ``InvalidValue``
-    where there is no such estimate.
+    Returns ``ShipmentConflict`` if the shipment exists with other attributes, and ``InvalidValue``
+    if the estimate does not exist.
     """
+    positions = defaultdict[str, list[int]](list)
+    for position, command in enumerate(commands):
+        positions[command.tenant].append(position)
     results: dict[int, RegisteredShipment | EtaError] = {}
-    by_tenant = defaultdict[str, list[int]](list)
-    for number, command in enumerate(commands):
-        by_tenant[command.tenant].append(number)
-    for tenant, numbers in by_tenant.items():
-        batch = _RegistrationBatch(
-            session, tenant, [commands[number].registration for number in numbers]
-        )
-        results |= {number: batch.register(commands[number]) for number in numbers}
+    for tenant, positions_of_tenant in positions.items():
+        registrations = [commands[position].registration for position in positions_of_tenant]
+        batch = _RegistrationBatch(session, tenant, registrations)
+        for position in positions_of_tenant:
+            results[position] = batch.register(commands[position])
         batch.write()
-    return [results[number] for number in range(len(commands))]
+    return [results[position] for position in range(len(commands))]
 
 
 def update_shipments(
     session: Session, commands: Sequence[UpdateShipment]
 ) -> list[RegisteredShipment | EtaError]:
-    """Corrects shipments one after the other; scans told of another number count from now on, or no longer.
+    """Updates shipments one after the other; a new tracking number brings its events with it.
 
-    Answers ``NotFound`` where there is no such shipment, ``Conflict`` where another one bears
-    the number, ``InvalidValue`` where a fact cannot be.
+    Returns ``NotFound`` if the shipment does not exist, ``Conflict`` if another one has the
+    number, and ``InvalidValue`` for an invalid attribute.
     """
     return [_update(session, command) for command in commands]
 
 
 class _RegistrationBatch:
-    """Registers shipments of one tenant; written at the end."""
+    """Registers shipments of one tenant; they are written at the end."""
 
     def __init__(
         self, session: Session, tenant: str, registrations: Sequence[Registration]
     ) -> None:
-        self._session, self._tenant = session, tenant
+        self._session = session
+        self._tenant = tenant
         external_ids = [row.external_id for row in registrations if row.external_id]
         numbers = [number for row in registrations if (number := row.carrier_number)]
         self._holders = session.number_uses(tenant, numbers)
-        holder_ids = (row.shipment_id for row in self._holders.values() if row.shipment_id)
-        self._by_id = {
-            row.shipment_id: row for row in session.shipments(tenant, "shipment_id", holder_ids)
-        }
-        self._by_external_id = {
-            str(row.external_id): row
-            for row in session.shipments(tenant, "external_id", external_ids)
-        }
-        self._new, self._number_uses, self._order_events = (
-            list[StoredShipment](),
-            list[TrackingNumberUse](),
-            list[StoredEvent](),
-        )
+        holder_ids = [use.shipment_id for use in self._holders.values() if use.shipment_id]
+        by_id = session.shipments(tenant, "shipment_id", holder_ids)
+        by_external_id = session.shipments(tenant, "external_id", external_ids)
+        self._by_id = {row.shipment_id: row for row in by_id}
+        self._by_external_id = {str(row.external_id): row for row in by_external_id}
+        self._new: list[StoredShipment] = []
+        self._number_uses: list[TrackingNumberUse] = []
+        self._order_events: list[StoredEvent] = []
 
     def register(self, command: RegisterShipment) -> RegisteredShipment | EtaError:
+        """Returns the shipment of a registration, which is created if it does not exist."""
         registration = command.registration
-        if microseconds(registration.shipment.ordered_at) > self._session.now + MAX_EVENT_LEAD:
+        latest_order = self._session.now + MAX_EVENT_LEAD
+        if microseconds(registration.shipment.ordered_at) > latest_order:
             return InvalidValue(
                 "ordered_at",
                 "the order is placed more than 48 hours from now",
-                "mend the time of the order",
+                "check the time of the order",
             )
-        existing, number = self._find_existing(registration), registration.carrier_number
+        existing = self._find_existing(registration)
         try:
             registration = _with_promise(self._session, self._tenant, registration)
         except InvalidValue as error:
             return error
         if existing:
             differing = _differing_fields(existing, registration)
-            if not differing:
-                return RegisteredShipment(existing.shipment_id, created=False)
-            return ShipmentConflict(existing.shipment_id, differing)
-        shipment_id, commit_time = self._session.new_id("shp"), self._session.commit_time
-        number_use = (
-            assign_number(number, self._holders.get(number), shipment_id, commit_time)
-            if number
-            else None
-        )
+            if differing:
+                return ShipmentConflict(existing.shipment_id, differing)
+            return RegisteredShipment(existing.shipment_id, created=False)
+        stored = self._create(registration)
+        if not command.has_order_event:
+            self._order_events.append(_order_event(stored, registration))
+        return RegisteredShipment(stored.shipment_id, created=True)
+
+    def _create(self, registration: Registration) -> StoredShipment:
+        shipment_id = self._session.new_id("shp")
+        commit_time = self._session.commit_time
+        number = registration.carrier_number
+        number_use = None
+        if number:
+            number_use = assign_number(number, self._holders.get(number), shipment_id, commit_time)
         stored = StoredShipment(
-            shipment_id,
-            registration.external_id,
-            number_use.number_use_id if number_use else None,
-            json.dumps(registration.to_attributes()),
-            commit_time,
-            commit_time,
+            shipment_id=shipment_id,
+            external_id=registration.external_id,
+            number_use_id=number_use.number_use_id if number_use else None,
+            attributes=json.dumps(registration.to_attributes()),
+            created_at=commit_time,
+            changed_at=commit_time,
         )
         self._new.append(stored)
-        if not command.has_order_event:
-            self._order_events.append(
-                _order_event(stored, registration.shipment.ordered_at, self._session.commit_time)
-            )
         if registration.external_id:
             self._by_external_id[registration.external_id] = stored
         if number and number_use:
-            self._holders[number], self._by_id[shipment_id] = number_use, stored
+            self._holders[number] = number_use
+            self._by_id[shipment_id] = stored
             self._number_uses.append(number_use)
-        return RegisteredShipment(shipment_id, created=True)
+        return stored
 
     def write(self) -> None:
-        session, tenant = self._session, self._tenant
+        """Writes the new shipments, their order events and their states."""
+        session = self._session
+        tenant = self._tenant
         session.put_shipments(tenant, self._new)
         session.put_number_uses(tenant, self._number_uses)
-        # What was told of a number before anybody registered it counts.
-        earlier_events = session.events(
-            tenant, (shipment.number_use_id for shipment in self._new if shipment.number_use_id)
-        )
+        # Events of a number that were received before it was registered belong to the shipment.
+        number_use_ids = [row.number_use_id for row in self._new if row.number_use_id]
+        earlier_events = session.events(tenant, number_use_ids)
         session.add_events(tenant, self._order_events)
         update_states(session, tenant, self._new, [*earlier_events, *self._order_events])
 
     def _find_existing(self, registration: Registration) -> StoredShipment | None:
-        if registration.external_id:
-            # The shop's own number decides; the same carrier's number under another one is a
-            # conflict, told as such.
-            existing = self._by_external_id.get(registration.external_id)
-            if existing:
-                return existing
+        # The shop's id decides; the same tracking number with another id is a conflict.
+        existing = self._by_external_id.get(registration.external_id or "")
+        if existing:
+            return existing
         holder = self._holders.get(registration.carrier_number or "")
-        return (
-            self._by_id.get(holder.shipment_id or "")
-            if holder and is_assigned(holder, self._session.commit_time)
-            else None
-        )
+        if holder and is_assigned(holder, self._session.commit_time):
+            return self._by_id.get(holder.shipment_id or "")
+        return None
 
 
 def _differing_fields(existing: StoredShipment, registration: Registration) -> list[str]:
-    """The fields of which the registration says something else than is recorded."""
-    attributes, requested = json.loads(existing.attributes), registration.to_attributes()
-    # The order's id is the external id, unless a history says otherwise.
+    """Returns the fields in which a registration differs from the recorded shipment."""
+    attributes = json.loads(existing.attributes)
+    requested = registration.to_attributes()
+    # The order's id is the external id, unless an imported history has another one.
     names = sorted({*attributes, *requested} - {"order_id"})
     fields = [name for name in names if attributes.get(name) != requested.get(name)]
-    return [*(["external_id"] if existing.external_id != registration.external_id else []), *fields]
+    if existing.external_id != registration.external_id:
+        return ["external_id", *fields]
+    return fields
 
 
 def _with_promise(session: Session, tenant: str, registration: Registration) -> Registration:
-    """The date that was shown becomes the promise, where none is given.
+    """Takes the promise from the estimate that the customer saw, if none is given.
 
     Raises:
-        InvalidValue: if there is no such estimate, or it has no date for the service.
+        InvalidValue: if the estimate does not exist, or has no date for the service.
     """
     if registration.estimate_id is None or registration.shipment.promised_on is not None:
         return registration
@@ -195,41 +195,46 @@ def _with_promise(session: Session, tenant: str, registration: Registration) -> 
     if estimate is None:
         raise InvalidValue(
             "estimate_id",
-            f"{registration.estimate_id} is no estimate that was shown",
-            "send the id of one asked for with is_shown",
+            f"{registration.estimate_id} is no saved estimate",
+            "send the id of an estimate that was requested with save",
         )
-    service = (registration.shipment.carrier, registration.shipment.service_level)
-    promises = {
-        (result["carrier_code"], result["service_code"]): result["promise"]
-        for result in json.loads(estimate)["results"]
-    }
-    promise = promises.get(service)
+    promise = _promise_of(estimate, registration)
     if promise is None:
         raise InvalidValue(
             "estimate_id",
             "the estimate has no date for this carrier and service",
             "send the service that was chosen, or the date itself",
         )
-    return replace(
-        registration,
-        shipment=replace(registration.shipment, promised_on=date.fromisoformat(promise["date"])),
-    )
+    promised_on = date.fromisoformat(promise["date"])
+    shipment = replace(registration.shipment, promised_on=promised_on)
+    return replace(registration, shipment=shipment)
 
 
-def _order_event(shipment: StoredShipment, ordered_at: datetime, commit_time: int) -> StoredEvent:
-    """The scan that an order itself is."""
+def _promise_of(estimate: str, registration: Registration) -> Mapping[str, Any] | None:
+    """Returns the promise of an estimate, as JSON, for the carrier and service of a shipment."""
+    promises = {
+        (result["carrier_code"], result["service_code"]): result["promise"]
+        for result in json.loads(estimate)["results"]
+    }
+    shipment = registration.shipment
+    return promises.get((shipment.carrier, shipment.service_level))
+
+
+def _order_event(shipment: StoredShipment, registration: Registration) -> StoredEvent:
+    """Returns the event of the order itself."""
+    ordered_at = registration.shipment.ordered_at
     return StoredEvent(
-        shipment.shipment_id,
-        "evt_" + shipment.shipment_id.partition("_")[2],
-        EventCode.ORDER_CREATED.value,
-        None,
-        None,
-        microseconds(ordered_at),
-        offset_minutes(ordered_at),
-        TimezoneSource.CARRIER_OFFSET.value,
-        0,
-        0,
-        commit_time,
+        event_owner=shipment.shipment_id,
+        event_id="evt_" + shipment.shipment_id.partition("_")[2],
+        event_code=EventCode.ORDER_CREATED.value,
+        raw_code=None,
+        place=None,
+        occurred_at=microseconds(ordered_at),
+        offset_minutes=offset_minutes(ordered_at),
+        timezone_source=TimezoneSource.CARRIER_OFFSET.value,
+        is_ambiguous=0,
+        is_received_at_assumed=0,
+        received_at=shipment.created_at,
     )
 
 
@@ -238,48 +243,70 @@ def _update(session: Session, command: UpdateShipment) -> RegisteredShipment | E
     existing = next(iter(session.shipments(tenant, "shipment_id", [command.shipment_id])), None)
     if existing is None:
         return NotFound("there is no such shipment")
-    attributes = {
-        name: value
-        for name, value in {**json.loads(existing.attributes), **command.changes}.items()
-        if value is not None
-    }
+    attributes_before = json.loads(existing.attributes)
+    merged = {**attributes_before, **command.changes}
+    attributes = {name: value for name, value in merged.items() if value is not None}
     try:
         registration = Registration.from_attributes(
             attributes, existing.shipment_id, existing.external_id
         )
-    except InvalidValue as error:
+        if attributes == attributes_before:
+            return RegisteredShipment(existing.shipment_id, created=False)
+        number_use_id = _assign_number(session, tenant, existing, registration.carrier_number)
+    except (InvalidValue, Conflict) as error:
         return error
-    if attributes == json.loads(existing.attributes):
-        return RegisteredShipment(existing.shipment_id, created=False)
     updated = existing._replace(
-        attributes=json.dumps(registration.to_attributes()), changed_at=session.commit_time
+        number_use_id=number_use_id,
+        attributes=json.dumps(registration.to_attributes()),
+        changed_at=session.commit_time,
     )
-    number, previous_number = registration.carrier_number, _number_of(existing)
-    if number != previous_number:
-        holders = session.number_uses(tenant, (text for text in (number, previous_number) if text))
-        holder = holders.get(number or "")
-        if (
-            holder
-            and is_assigned(holder, session.commit_time)
-            and holder.shipment_id != existing.shipment_id
-        ):
-            return Conflict(
-                f"shipment {holder.shipment_id} bears that number already; correct or delete that one first"
-            )
-        released = holders.get(previous_number or "")
-        if released and released.shipment_id == existing.shipment_id:
-            session.put_number_uses(tenant, [released._replace(shipment_id=None)])
-        assigned = (
-            assign_number(number, holder, existing.shipment_id, session.commit_time)
-            if number
-            else None
-        )
-        session.put_number_uses(tenant, [assigned] if assigned else [])
-        updated = updated._replace(number_use_id=assigned.number_use_id if assigned else None)
     session.put_shipments(tenant, [updated])
     update_states(session, tenant, [updated], session.events(tenant, updated.event_owners))
     return RegisteredShipment(existing.shipment_id, created=False)
 
 
+def _assign_number(
+    session: Session, tenant: str, shipment: StoredShipment, number: str | None
+) -> str | None:
+    """Gives a shipment a tracking number in place of its present one; returns the use's id.
+
+    Raises:
+        Conflict: if another shipment has the number; nothing is written.
+    """
+    previous_number = _number_of(shipment)
+    if number == previous_number:
+        return shipment.number_use_id
+    numbers = [text for text in (number, previous_number) if text]
+    holders = session.number_uses(tenant, numbers)
+    holder = holders.get(number or "")
+    _check_free(holder, shipment, session.commit_time)
+    released = holders.get(previous_number or "")
+    if released and released.shipment_id == shipment.shipment_id:
+        session.put_number_uses(tenant, [released._replace(shipment_id=None)])
+    if number is None:
+        return None
+    assigned = assign_number(number, holder, shipment.shipment_id, session.commit_time)
+    session.put_number_uses(tenant, [assigned])
+    return assigned.number_use_id
+
+
+def _check_free(
+    holder: TrackingNumberUse | None, shipment: StoredShipment, commit_time: int
+) -> None:
+    """Checks that no other shipment has a tracking number.
+
+    Raises:
+        Conflict: if another one has it.
+    """
+    if holder is None or holder.shipment_id == shipment.shipment_id:
+        return
+    if is_assigned(holder, commit_time):
+        raise Conflict(
+            f"shipment {holder.shipment_id} has that number already;"
+            " correct or delete that one first"
+        )
+
+
 def _number_of(shipment: StoredShipment) -> str | None:
+    """Returns the carrier's number of a shipment."""
     return shipment.number_use_id.rpartition("|")[0] if shipment.number_use_id else None
