@@ -1,4 +1,4 @@
-"""Shipments and scans over HTTP, as a shop and its carriers meet them."""
+"""Shipments and events over HTTP, from the side of a shop and its carriers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eta.store.store import SqlStore
 from support.model_app import fixed
 from support.store import NOW, Clock
 
-# One process keeps the models and compiled loops.
+# One worker process, which loads the models and compiled loops once.
 pytestmark = pytest.mark.xdist_group("api")
 
 PLACE = {"country": "AT", "state": "9"}
@@ -63,26 +63,24 @@ ZONES = ("Europe/Vienna", "Australia/Lord_Howe", "America/Havana", "Asia/Kolkata
 
 
 def register(client: TestClient, **changes: Any) -> str:
-    answered = client.post("/v1/shipments", json={**SHIPMENT, **changes})
-    assert answered.status_code == 201, answered.text
-    return str(answered.json()["id"])
+    response = client.post("/v1/shipments", json={**SHIPMENT, **changes})
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
 def post_events(client: TestClient, *events: dict[str, Any]) -> list[Any]:
-    answered = client.post("/v1/events", json={"events": events})
-    assert answered.status_code == 200, answered.text
-    return list(answered.json()["results"])
+    response = client.post("/v1/events", json={"events": events})
+    assert response.status_code == 200, response.text
+    return list(response.json()["results"])
 
 
 def get_shipment(client: TestClient, shipment_id: str, **params: str) -> Any:
-    answered = client.get(f"/v1/shipments/{shipment_id}", params=params)
-    assert answered.status_code == 200, answered.text
-    return answered.json()
+    response = client.get(f"/v1/shipments/{shipment_id}", params=params)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
-def test_a_shipment_is_followed_from_its_order_to_its_arrival(
-    client: TestClient, clock: Clock
-) -> None:
+def test_a_shipment_is_tracked_from_order_to_delivery(client: TestClient, clock: Clock) -> None:
     shipment_id = register(client)
     first = get_shipment(client, shipment_id)
     assert (first["forecast"]["status"], first["forecast"]["confidence_code"]) == (
@@ -123,17 +121,17 @@ def test_a_shipment_is_followed_from_its_order_to_its_arrival(
     ]
 
 
-def test_a_past_moment_is_answered_as_it_was(client: TestClient, clock: Clock) -> None:
+def test_a_response_as_of_a_past_moment_never_changes(client: TestClient, clock: Clock) -> None:
     shipment_id = register(client)
-    answered = []
+    response = []
     for hour in range(4):
         clock.pass_hours(1)
         post_events(
             client, {**SCAN, "event_code": "sorted", "occurred_at": f"2026-05-20T0{hour}:00:00Z"}
         )
-        answered.append(get_shipment(client, shipment_id))
+        response.append(get_shipment(client, shipment_id))
     client.patch(f"/v1/shipments/{shipment_id}", json={"carrier_code": "other"})
-    for before in answered:
+    for before in response:
         again = get_shipment(client, shipment_id, as_of=before["as_of"])
         assert {**again, "revisions": before["revisions"]} == before
     assert (
@@ -146,7 +144,7 @@ def test_a_past_moment_is_answered_as_it_was(client: TestClient, clock: Clock) -
     assert (future.status_code, future.json()["errors"][0]["loc"]) == (422, ["query", "as_of"])
 
 
-def test_a_flag_is_raised_once_and_ends(client: TestClient, clock: Clock) -> None:
+def test_a_flag_is_raised_once_and_cleared(client: TestClient, clock: Clock) -> None:
     shipment_id = register(client, order_promised_delivery_date="2026-05-21")
     clock.pass_hours(1)
     for _ in range(3):
@@ -230,7 +228,7 @@ def test_a_flag_is_raised_once_and_ends(client: TestClient, clock: Clock) -> Non
         ),
     ],
 )
-def test_a_time_is_kept_as_it_was_sent_and_says_where_its_zone_is_from(
+def test_a_time_has_the_offset_and_zone_source_of_its_event(
     client: TestClient, fields: dict[str, str], occurred_at: str, source: str, is_ambiguous: bool
 ) -> None:
     shipment_id = register(client)
@@ -257,7 +255,7 @@ def test_a_time_is_kept_as_it_was_sent_and_says_where_its_zone_is_from(
     assert journey_event["occurred_local"] == occurred_at[:19]
 
 
-def test_a_local_time_of_a_number_nobody_registered_is_read_in_utc_and_marked(
+def test_a_local_time_of_an_unregistered_number_is_assumed_utc(
     client: TestClient,
 ) -> None:
     post_events(
@@ -286,9 +284,7 @@ def test_a_local_time_of_a_number_nobody_registered_is_read_in_utc_and_marked(
     st.sampled_from(ZONES),
 )
 @settings(max_examples=200, deadline=None)
-def test_a_local_time_is_the_first_moment_at_which_the_clock_shows_it_or_later(
-    wall: datetime, zone: str
-) -> None:
+def test_a_local_time_is_the_first_moment_that_shows_it_or_later(wall: datetime, zone: str) -> None:
     moment, is_ambiguous = wall_to_instant(wall, zone)
     assert moment.replace(tzinfo=None) >= wall
     if not is_ambiguous:
@@ -297,7 +293,7 @@ def test_a_local_time_is_the_first_moment_at_which_the_clock_shows_it_or_later(
     assert before.replace(tzinfo=None) < wall or is_ambiguous
 
 
-def test_lines_of_json_are_recorded_and_bad_ones_are_told_by_their_number(
+def test_invalid_json_lines_are_reported_by_their_number(
     client: TestClient,
 ) -> None:
     register(client)
@@ -308,10 +304,10 @@ def test_lines_of_json_are_recorded_and_bad_ones_are_told_by_their_number(
         json.dumps({**SCAN, "event_code": "teleported"}),
         json.dumps({**SCAN, "event_code": "sorted"}),
     ]
-    answered = client.post(
+    response = client.post(
         "/v1/events", content="\n".join(lines), headers={"Content-Type": "application/x-ndjson"}
     )
-    results = answered.json()["results"]
+    results = response.json()["results"]
     assert [entry.get("status", entry.get("problem", {}).get("status")) for entry in results] == [
         "stored",
         422,
@@ -358,7 +354,7 @@ def test_lines_of_json_are_recorded_and_bad_ones_are_told_by_their_number(
         ),
     ],
 )
-def test_a_scan_that_cannot_be_used_names_its_field(
+def test_the_problem_of_an_invalid_event_names_its_field(
     client: TestClient, change: dict[str, Any], loc: list[Any], type_: str
 ) -> None:
     event = {name: value for name, value in {**SCAN, **change}.items() if value is not None}
@@ -366,7 +362,7 @@ def test_a_scan_that_cannot_be_used_names_its_field(
     assert (problem["errors"][0]["loc"], problem["errors"][0]["type"]) == (loc, type_)
 
 
-def test_the_same_key_gets_the_same_bytes_and_does_nothing_again(client: TestClient) -> None:
+def test_a_repeated_idempotency_key_returns_the_same_bytes(client: TestClient) -> None:
     headers = {"Idempotency-Key": "order-1"}
     first, again = (client.post("/v1/shipments", json=SHIPMENT, headers=headers) for _ in range(2))
     assert (
@@ -391,7 +387,7 @@ def test_the_same_key_gets_the_same_bytes_and_does_nothing_again(client: TestCli
     )
 
 
-def test_an_answer_with_a_problem_in_it_is_made_anew(client: TestClient) -> None:
+def test_a_response_with_a_problem_is_not_replayed(client: TestClient) -> None:
     body = {
         "events": [
             {"external_id": "A-1", "event_code": "sorted", "occurred_at": "2026-05-19T09:30:00Z"}
@@ -410,7 +406,7 @@ def test_an_answer_with_a_problem_in_it_is_made_anew(client: TestClient) -> None
     )
 
 
-def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: TestClient) -> None:
+def test_a_conflicting_registration_names_the_differing_fields(client: TestClient) -> None:
     register(client)
     for change, expected_detail in (
         ({"weight": {"value": 1, "unit": "kg"}}, "a different weight; update it with PATCH"),
@@ -419,11 +415,11 @@ def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: T
             "a different carrier_code, order_time; delete it",
         ),
     ):
-        answered = client.post("/v1/shipments", json={**SHIPMENT, **change})
-        assert (answered.status_code, expected_detail in answered.json()["detail"]) == (
+        response = client.post("/v1/shipments", json={**SHIPMENT, **change})
+        assert (response.status_code, expected_detail in response.json()["detail"]) == (
             409,
             True,
-        ), answered.text
+        ), response.text
     late = client.post(
         "/v1/shipments",
         json={
@@ -434,7 +430,7 @@ def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: T
         },
     )
     assert (late.status_code, late.json()["errors"][0]["loc"]) == (422, ["body", "order_time"])
-    # The same instant, the same number, written otherwise.
+    # The same instant and the same number in another notation.
     again = client.post(
         "/v1/shipments",
         json={**SHIPMENT, "order_time": "2026-05-18T08:00:00Z", "tracking_number": " ab1234 "},
@@ -442,7 +438,7 @@ def test_a_registration_with_other_facts_names_them_as_the_caller_does(client: T
     assert again.status_code == 200
 
 
-def test_what_is_put_aside_is_told_as_it_was_sent(client: TestClient) -> None:
+def test_a_quarantined_event_is_returned_as_it_was_sent(client: TestClient) -> None:
     post_events(client, {**SCAN, "occurred_at": "2020-01-01T00:00:00Z", "carrier_event_code": "X1"})
     (entry,) = client.get("/v1/quarantine").json()["results"]
     assert (entry["carrier_code"], entry["tracking_number"], entry["shipment_id"]) == (
@@ -453,11 +449,11 @@ def test_what_is_put_aside_is_told_as_it_was_sent(client: TestClient) -> None:
     assert (entry["carrier_event_code"], entry["reason"]) == ("X1", "too_far_in_the_past")
 
 
-def test_keys_sent_at_once_do_the_work_once(client: TestClient) -> None:
-    answers: list[bytes] = []
+def test_concurrent_requests_with_one_key_do_the_work_once(client: TestClient) -> None:
+    responses: list[bytes] = []
     threads = [
         threading.Thread(
-            target=lambda: answers.append(
+            target=lambda: responses.append(
                 client.post(
                     "/v1/shipments", json=SHIPMENT, headers={"Idempotency-Key": "k"}
                 ).content
@@ -469,7 +465,7 @@ def test_keys_sent_at_once_do_the_work_once(client: TestClient) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(answers)) == 1
+    assert len(set(responses)) == 1
 
 
 def test_pages_hold_every_shipment_once(client: TestClient) -> None:
@@ -505,7 +501,7 @@ def test_pages_hold_every_shipment_once(client: TestClient) -> None:
     assert sorted(shipment["external_id"] for shipment in named) == ["A-3", "A-4"]
 
 
-def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(
+def test_paging_skips_shipments_registered_after_the_moment(
     client: TestClient, app: FastAPI, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = {
@@ -543,19 +539,19 @@ def test_a_page_ends_where_it_ends_even_if_some_of_it_is_not_known_yet(
         "/v1/models?nonsense=1",
     ],
 )
-def test_an_id_that_cannot_be_is_refused(client: TestClient, path: str) -> None:
+def test_an_invalid_parameter_is_rejected(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 422
 
 
 @pytest.mark.parametrize("host", ["x?", "x#", "x/a?", "127.0.0.1/livez?"])
-def test_what_the_caller_says_the_host_is_opens_nothing(tmp_path: Path, host: str) -> None:
+def test_the_host_header_grants_no_access(tmp_path: Path, host: str) -> None:
     with TestClient(
         create_app(Settings(models=tmp_path, api_keys={"0" * 64: Principal()}))
     ) as client:
         assert client.get("/v1/shipments", headers={"Host": host}).status_code in (400, 401)
 
 
-def test_no_byte_of_a_cursor_can_be_changed(client: TestClient) -> None:
+def test_a_changed_cursor_is_rejected(client: TestClient) -> None:
     for number in range(2):
         register(client, external_id=f"A-{number}", tracking_number=f"N{number}")
     cursor = client.get("/v1/shipments", params={"limit": 1}).json()["next_cursor"]
@@ -564,7 +560,7 @@ def test_no_byte_of_a_cursor_can_be_changed(client: TestClient) -> None:
         assert client.get("/v1/shipments", params={"cursor": changed}).status_code == 422, place
 
 
-def test_a_correction_takes_facts_away_and_says_what_cannot_be(client: TestClient) -> None:
+def test_an_update_removes_fields_and_rejects_invalid_ones(client: TestClient) -> None:
     shipment_id = register(client, weight={"value": 2, "unit": "kg"})
     patch = f"/v1/shipments/{shipment_id}"
     assert (
@@ -591,7 +587,7 @@ def test_a_correction_takes_facts_away_and_says_what_cannot_be(client: TestClien
     )
 
 
-def test_who_asks_too_often_waits(tmp_path: Path, clock: Clock) -> None:
+def test_requests_beyond_the_rate_limit_are_rejected(tmp_path: Path, clock: Clock) -> None:
     keys = {"0" * 64: Principal(name="one")}
     with TestClient(
         create_app(Settings(models=tmp_path, api_keys=keys, rate_limit="1/second"), clock=clock)
@@ -599,17 +595,17 @@ def test_who_asks_too_often_waits(tmp_path: Path, clock: Clock) -> None:
         assert client.get("/v1/models").status_code == 401
     app = create_app(Settings(models=tmp_path, is_demo=True, rate_limit="3/hour"), clock=clock)
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        answers = [client.get("/v1/models") for _ in range(5)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 3_601
+        responses = [client.get("/v1/models") for _ in range(5)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429, 429]
+    assert 1 <= int(responses[-1].headers["Retry-After"]) <= 3_601
 
 
-def test_more_than_can_be_worked_on_is_refused_and_scans_last(
+def test_requests_beyond_the_concurrency_limit_are_rejected(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(rate_limit.CONCURRENCY_LIMITS, "read", 0)
-    answered = client.get("/v1/shipments")
-    assert (answered.status_code, answered.headers["Retry-After"]) == (503, "1")
+    response = client.get("/v1/shipments")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
     register(client)
     assert (
         rate_limit.CONCURRENCY_LIMITS["ingest"]
@@ -618,7 +614,7 @@ def test_more_than_can_be_worked_on_is_refused_and_scans_last(
     )
 
 
-def test_what_cannot_be_stored_is_refused_and_what_is_known_is_told(
+def test_an_outage_rejects_writes_and_allows_reads(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipment_id = register(client)
@@ -627,9 +623,9 @@ def test_what_cannot_be_stored_is_refused_and_what_is_known_is_told(
         raise StoreUnavailable
 
     monkeypatch.setattr(SqlStore, "_transact", broken)
-    answered = client.post("/v1/events", json={"events": [SCAN]})
-    assert answered.status_code == 503
-    assert answered.headers["Retry-After"]
+    response = client.post("/v1/events", json={"events": [SCAN]})
+    assert response.status_code == 503
+    assert response.headers["Retry-After"]
     readiness = client.get("/readyz")
     assert (readiness.status_code, readiness.json()["status"]) == (503, "unavailable")
     assert get_shipment(client, shipment_id)["forecast"]["status"] == "pre_transit"
@@ -646,7 +642,7 @@ def test_what_cannot_be_stored_is_refused_and_what_is_known_is_told(
     assert client.get("/readyz").status_code == 200
 
 
-def test_an_estimate_that_is_shown_becomes_the_promise(client: TestClient) -> None:
+def test_a_saved_estimate_becomes_the_promise(client: TestClient) -> None:
     request = {
         "origin_address": PLACE,
         "destination_address": SHIPMENT["destination_address"],
@@ -657,29 +653,29 @@ def test_an_estimate_that_is_shown_becomes_the_promise(client: TestClient) -> No
     without = {
         name: value for name, value in SHIPMENT.items() if name != "order_promised_delivery_date"
     }
-    answered = client.post("/v1/shipments", json={**without, "estimate_id": estimate["id"]})
+    response = client.post("/v1/shipments", json={**without, "estimate_id": estimate["id"]})
     assert (
-        get_shipment(client, answered.json()["id"])["forecast"]["promise"]["date"]
+        get_shipment(client, response.json()["id"])["forecast"]["promise"]["date"]
         == estimate["results"][0]["promise"]["date"]
     )
-    refused = client.post(
+    rejected = client.post(
         "/v1/shipments",
         json={**without, "external_id": "A-2", "tracking_number": "2", "estimate_id": "est_nobody"},
     )
-    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (
+    assert (rejected.status_code, rejected.json()["errors"][0]["loc"]) == (
         422,
         ["body", "estimate_id"],
     )
 
 
-def test_the_log_tells_nothing_of_anybody(
+def test_the_log_holds_no_customer_data(
     client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canary = "canary0815"
     caplog.set_level("DEBUG")
     monkeypatch.setattr("eta.service.tracking.record_events._implausible_reason", lambda _: 1 / 0)
     register(client, external_id=canary, tracking_number=canary)
-    answered = client.post(
+    response = client.post(
         "/v1/events",
         json={
             "events": [
@@ -687,8 +683,8 @@ def test_the_log_tells_nothing_of_anybody(
             ]
         },
     )
-    assert answered.status_code == 500
-    assert canary not in answered.text
+    assert response.status_code == 500
+    assert canary not in response.text
     lines = [
         record.getMessage() + str(record.exc_info and record.exc_info[1])
         for record in caplog.records
@@ -706,14 +702,14 @@ def test_the_log_tells_nothing_of_anybody(
         ("/livez", "GET"),
     ],
 )
-def test_a_method_that_a_path_does_not_know_is_told_those_it_does(
+def test_an_unknown_method_is_answered_with_the_allowed_ones(
     client: TestClient, path: str, methods: str
 ) -> None:
-    answered = client.put(path)
-    assert (answered.status_code, answered.headers["Allow"]) == (405, methods)
+    response = client.put(path)
+    assert (response.status_code, response.headers["Allow"]) == (405, methods)
 
 
-def test_now_is_the_clocks(client: TestClient) -> None:
+def test_the_default_moment_is_that_of_the_clock(client: TestClient) -> None:
     assert datetime.fromisoformat(
         get_shipment(client, register(client))["as_of"]
     ) - NOW < timedelta(seconds=1)

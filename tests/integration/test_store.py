@@ -1,4 +1,4 @@
-"""One contract for all stores: what is acknowledged stays, once, and it is always known what was known when."""
+"""The contract of every store: acknowledged rows are durable, unique and dated."""
 
 from __future__ import annotations
 
@@ -99,16 +99,16 @@ def status(store: SqlStore, shipment_id: str) -> str | None:
     return store.read(lambda session: session.statuses(TENANT, [shipment_id])).get(shipment_id)
 
 
-def test_a_scan_is_stored_once_however_often_it_is_told(store: SqlStore) -> None:
+def test_a_repeated_event_is_stored_once(store: SqlStore) -> None:
     shipment_id = register(store, registration(1)).shipment_id
     first, again = record(store, scan(1)), record(store, scan(1))
-    assert [answer.status for answer in (*first, *again)] == [
+    assert [outcome.status for outcome in (*first, *again)] == [
         RecordingStatus.STORED,
         RecordingStatus.DUPLICATE,
     ]
     assert first[0].event_id == again[0].event_id
     twice = record(store, scan(1, EventCode.SORTED), scan(1, EventCode.SORTED))
-    assert [answer.status for answer in twice] == [
+    assert [outcome.status for outcome in twice] == [
         RecordingStatus.STORED,
         RecordingStatus.DUPLICATE,
     ]
@@ -118,7 +118,7 @@ def test_a_scan_is_stored_once_however_often_it_is_told(store: SqlStore) -> None
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_in_which_scans_are_told_does_not_matter(store: SqlStore, seed: int) -> None:
+def test_the_order_of_receipt_does_not_change_the_status(store: SqlStore, seed: int) -> None:
     shipment_id = register(store, registration(1)).shipment_id
     reports = [scan(1, code, hours_ago=hours) for code, hours in JOURNEY]
     random.Random(seed).shuffle(reports)
@@ -127,7 +127,7 @@ def test_the_order_in_which_scans_are_told_does_not_matter(store: SqlStore, seed
     assert status(store, shipment_id) == "delivered"
 
 
-def test_what_was_told_of_a_number_before_it_was_registered_counts(store: SqlStore) -> None:
+def test_events_received_before_registration_count(store: SqlStore) -> None:
     [early] = record(store, scan(1, EventCode.OUT_FOR_DELIVERY))
     assert early.shipment_id is None
     shipment_id = register(store, registration(1)).shipment_id
@@ -137,12 +137,12 @@ def test_what_was_told_of_a_number_before_it_was_registered_counts(store: SqlSto
     )
 
 
-def test_a_scan_of_no_shipment_is_refused_alone(store: SqlStore) -> None:
+def test_an_event_of_no_shipment_is_rejected_alone(store: SqlStore) -> None:
     register(store, registration(1))
-    stray = EventReport(event_code=EventCode.SORTED, external_id="nobody's", occurred_at=NOW)
-    answers = store.write(record_events, RecordEvents(TENANT, [stray, scan(1)]))
-    assert isinstance(answers[0], NotFound)
-    assert isinstance(answers[1], EventOutcome)
+    orphan = EventReport(event_code=EventCode.SORTED, external_id="nobody's", occurred_at=NOW)
+    outcomes = store.write(record_events, RecordEvents(TENANT, [orphan, scan(1)]))
+    assert isinstance(outcomes[0], NotFound)
+    assert isinstance(outcomes[1], EventOutcome)
 
 
 def test_a_shipment_is_registered_once(store: SqlStore) -> None:
@@ -152,21 +152,21 @@ def test_a_shipment_is_registered_once(store: SqlStore) -> None:
     by_number = replace(registration(1), external_id=None)
     with pytest.raises(Conflict, match="external_id"):
         register(store, by_number)
-    with pytest.raises(ShipmentConflict) as refused:
+    with pytest.raises(ShipmentConflict) as conflict:
         register(store, registration(1, weight_kg=2.0))
-    assert refused.value.fields == ["weight_kg"]
+    assert conflict.value.fields == ["weight_kg"]
     with pytest.raises(InvalidValue, match="48 hours"):
         register(store, registration(5, ordered_at=NOW + timedelta(hours=49)))
-    nameless = register(store, replace(registration(2), external_id=None))
+    without_external_id = register(store, replace(registration(2), external_id=None))
     assert (
         register(
             store, replace(registration(2), external_id=None, tracking_number="0000 0002")
         ).shipment_id
-        == nameless.shipment_id
+        == without_external_id.shipment_id
     )
 
 
-def test_a_number_that_comes_again_after_months_is_another_parcels(
+def test_a_number_registered_again_after_months_is_another_parcel(
     store: SqlStore, clock: Clock
 ) -> None:
     old = register(store, replace(registration(1), external_id=None)).shipment_id
@@ -181,34 +181,40 @@ def test_a_number_that_comes_again_after_months_is_another_parcels(
     assert (status(store, old), status(store, new)) == ("delivered", "in_transit")
 
 
-def test_a_scan_of_a_number_given_again_is_the_new_parcels(store: SqlStore, clock: Clock) -> None:
+def test_an_event_of_a_reused_number_belongs_to_the_new_parcel(
+    store: SqlStore, clock: Clock
+) -> None:
     old = register(store, registration(1)).shipment_id
     record(store, scan(1, EventCode.DELIVERED))
     clock.pass_hours(100 * 24)
     fresh = replace(scan(1), occurred_at=clock.now)
-    # Told before the new one is registered, and the last one of the old told again.
+    # An event before the new shipment is registered, and the last event of the old one again.
     assert [
-        answer.shipment_id for answer in record(store, fresh, scan(1, EventCode.DELIVERED))
+        outcome.shipment_id for outcome in record(store, fresh, scan(1, EventCode.DELIVERED))
     ] == [None, old]
     new = register(
         store, replace(registration(1, ordered_at=clock.now), external_id="A-2")
     ).shipment_id
     assert (status(store, old), status(store, new)) == ("delivered", "in_transit")
     again = record(store, scan(1, EventCode.DELIVERED), fresh)
-    assert [(answer.status, answer.shipment_id) for answer in again] == [
+    assert [(outcome.status, outcome.shipment_id) for outcome in again] == [
         (RecordingStatus.DUPLICATE, old),
         (RecordingStatus.DUPLICATE, new),
     ]
 
 
-def test_a_parcel_that_is_still_on_its_way_keeps_its_number(store: SqlStore, clock: Clock) -> None:
+def test_an_open_shipment_holds_its_number_beyond_the_reuse_period(
+    store: SqlStore, clock: Clock
+) -> None:
     shipment_id = register(store, registration(1)).shipment_id
     clock.pass_hours(100 * 24)
     record(store, replace(scan(1, EventCode.DELIVERED), occurred_at=clock.now))
     assert status(store, shipment_id) == "delivered"
 
 
-def test_a_number_that_somebody_told_of_long_ago_starts_anew(store: SqlStore, clock: Clock) -> None:
+def test_old_events_of_a_number_do_not_count_for_a_new_shipment(
+    store: SqlStore, clock: Clock
+) -> None:
     record(store, scan(1, EventCode.DELIVERED))
     clock.pass_hours(150 * 24)
     assert (
@@ -217,7 +223,7 @@ def test_a_number_that_somebody_told_of_long_ago_starts_anew(store: SqlStore, cl
     )
 
 
-def test_a_number_has_one_bearer_whatever_was_corrected(store: SqlStore, clock: Clock) -> None:
+def test_a_number_has_one_holder_after_updates(store: SqlStore, clock: Clock) -> None:
     early = register(store, replace(registration(7), tracking_number=None)).shipment_id
     register(store, registration(1))
     clock.pass_hours(100 * 24)
@@ -230,7 +236,7 @@ def test_a_number_has_one_bearer_whatever_was_corrected(store: SqlStore, clock: 
     assert register(store, replace(registration(1), external_id="A-3")).created
 
 
-def test_what_is_told_of_a_shipment_stays_with_it_whatever_its_number(store: SqlStore) -> None:
+def test_events_of_a_shipment_stay_with_it_when_its_number_changes(store: SqlStore) -> None:
     shipment_id = register(store, registration(1)).shipment_id
     packed = EventReport(
         event_code=EventCode.ORDER_PACKED, external_id="A-1", occurred_at=NOW - timedelta(hours=30)
@@ -240,7 +246,7 @@ def test_what_is_told_of_a_shipment_stays_with_it_whatever_its_number(store: Sql
         replace(scan(1), carrier=None, tracking_number=None, shipment_id=shipment_id),
         replace(packed, external_id=None, carrier="post", tracking_number="1"),
     )
-    assert [answer.status for answer in record(store, by_id, packed)] == [
+    assert [outcome.status for outcome in record(store, by_id, packed)] == [
         RecordingStatus.DUPLICATE
     ] * 2
     assert (
@@ -259,7 +265,7 @@ def test_what_is_told_of_a_shipment_stays_with_it_whatever_its_number(store: Sql
     assert [event.event_code for event in other.events] == ["order_created", "accepted"]
 
 
-def test_a_scan_told_of_both_its_number_and_its_shipment_is_one(store: SqlStore) -> None:
+def test_an_event_of_a_number_and_of_its_shipment_is_one_event(store: SqlStore) -> None:
     shipment_id = register(store, replace(registration(1), tracking_number=None)).shipment_id
     record(store, replace(scan(1), carrier=None, tracking_number=None, external_id="A-1"), scan(1))
     store.write(
@@ -271,7 +277,7 @@ def test_a_scan_told_of_both_its_number_and_its_shipment_is_one(store: SqlStore)
     assert history.state.scan_count == 2
 
 
-def test_a_local_time_is_the_same_scan_whatever_zone_it_was_read_in(store: SqlStore) -> None:
+def test_a_local_time_is_the_same_event_in_any_zone(store: SqlStore) -> None:
     local = replace(
         scan(1), occurred_at=None, occurred_local=(NOW - timedelta(hours=9)).replace(tzinfo=None)
     )
@@ -283,9 +289,7 @@ def test_a_local_time_is_the_same_scan_whatever_zone_it_was_read_in(store: SqlSt
     assert history.state.scan_count == 2
 
 
-def test_a_clock_that_was_ahead_for_a_while_does_not_make_scans_old(
-    store: SqlStore, clock: Clock
-) -> None:
+def test_events_are_plausible_after_the_clock_was_set_back(store: SqlStore, clock: Clock) -> None:
     register(store, registration(1))
     clock.pass_hours(500 * 24)
     register(store, registration(2))
@@ -293,18 +297,18 @@ def test_a_clock_that_was_ahead_for_a_while_does_not_make_scans_old(
     assert record(store, scan(1))[0].status is RecordingStatus.STORED
 
 
-def test_one_parcel_has_only_so_many_scans(
+def test_events_beyond_the_limit_of_a_parcel_are_quarantined(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording, "MAX_EVENTS_PER_PARCEL", 5)
-    answers = record(store, *(scan(1, EventCode.INFO, hours_ago=hours) for hours in range(8)))
-    assert [answer.status for answer in answers] == [RecordingStatus.STORED] * 5 + [
+    outcomes = record(store, *(scan(1, EventCode.INFO, hours_ago=hours) for hours in range(8)))
+    assert [outcome.status for outcome in outcomes] == [RecordingStatus.STORED] * 5 + [
         RecordingStatus.QUARANTINED
     ] * 3
-    assert answers[-1].reason == "too_many_scans"
+    assert outcomes[-1].reason == "too_many_scans"
 
 
-def test_a_corrected_carrier_changes_what_counts_and_not_what_was_known(store: SqlStore) -> None:
+def test_an_updated_carrier_changes_the_present_and_not_the_past(store: SqlStore) -> None:
     shipment_id = register(store, registration(1)).shipment_id
     record(store, scan(1, EventCode.DELIVERED), scan(1, EventCode.SORTED, carrier="other"))
     before = store.safe_now()
@@ -319,12 +323,12 @@ def test_a_corrected_carrier_changes_what_counts_and_not_what_was_known(store: S
         "post",
     )
     assert len(now.versions) == 2
-    # And back again: the scans of the first carrier count once more.
+    # Changed back, the events of the first carrier count again.
     store.write(update_shipments, UpdateShipment(TENANT, shipment_id, {"carrier": "post"}))
     assert status(store, shipment_id) == "delivered"
 
 
-def test_a_correction_is_refused_where_it_cannot_be(store: SqlStore) -> None:
+def test_an_invalid_update_is_rejected(store: SqlStore) -> None:
     one, _ = register(store, registration(1)).shipment_id, register(store, registration(2))
     with pytest.raises(Conflict, match="has that number"):
         store.write(update_shipments, UpdateShipment(TENANT, one, {"tracking_number": "00000002"}))
@@ -337,16 +341,14 @@ def test_a_correction_is_refused_where_it_cannot_be(store: SqlStore) -> None:
 @pytest.mark.parametrize(
     ("hours", "reason"), [(401 * 24.0, "too_far_in_the_past"), (-49.0, "too_far_in_the_future")]
 )
-def test_a_scan_that_cannot_be_right_is_kept_apart(
-    store: SqlStore, hours: float, reason: str
-) -> None:
+def test_an_implausible_event_is_quarantined(store: SqlStore, hours: float, reason: str) -> None:
     shipment_id = register(store, registration(1)).shipment_id
-    [answer] = record(store, scan(1, EventCode.DELIVERED, hours_ago=hours))
-    assert (answer.status, answer.reason) == (RecordingStatus.QUARANTINED, reason)
+    [outcome] = record(store, scan(1, EventCode.DELIVERED, hours_ago=hours))
+    assert (outcome.status, outcome.reason) == (RecordingStatus.QUARANTINED, reason)
     assert status(store, shipment_id) == "pre_transit"
     assert [
         row.event_id for row in store.read(lambda session: session.quarantined(TENANT, "", 9))
-    ] == [answer.event_id]
+    ] == [outcome.event_id]
     assert store.read(lambda session: session.counts(TENANT)) == {
         "shipments": 1,
         "events": 1,
@@ -354,7 +356,7 @@ def test_a_scan_that_cannot_be_right_is_kept_apart(
     }
 
 
-def test_each_change_of_status_is_told_once_to_the_outbox(store: SqlStore) -> None:
+def test_each_change_of_status_is_one_outbox_message(store: SqlStore) -> None:
     register(store, registration(1))
     for code, hours in (*JOURNEY, *JOURNEY):
         record(store, scan(1, code, hours_ago=hours))
@@ -364,29 +366,29 @@ def test_each_change_of_status_is_told_once_to_the_outbox(store: SqlStore) -> No
     assert [row[0] for row in rows] == sorted({row[0] for row in rows})
 
 
-def test_what_was_answered_as_of_a_moment_stays_true_of_it(store: SqlStore, clock: Clock) -> None:
+def test_a_history_as_of_a_moment_never_changes(store: SqlStore, clock: Clock) -> None:
     ids = [register(store, registration(number)).shipment_id for number in range(3)]
     random_ = random.Random(7)
     reports = [
         scan(number, code, hours_ago=hours) for number in range(3) for code, hours in JOURNEY
     ]
     random_.shuffle(reports)
-    answered = []
+    recorded = []
     for report in reports:
         record(store, report)
-        answered.append(
+        recorded.append(
             (
                 at := store.safe_now(),
                 [shipment_history(store, shipment_id, at) for shipment_id in ids],
             )
         )
         clock.pass_hours(random_.choice([0.0, 0.0, 1.0]))
-    assert len({at for at, _ in answered}) == len(answered)
-    for at, histories in answered:
+    assert len({at for at, _ in recorded}) == len(recorded)
+    for at, histories in recorded:
         assert [shipment_history(store, shipment_id, at) for shipment_id in ids] == histories
 
 
-def test_what_is_being_written_is_not_known_as_of_now(store: SqlStore, clock: Clock) -> None:
+def test_a_write_in_flight_is_not_recorded_as_of_now(store: SqlStore, clock: Clock) -> None:
     writes, may_finish = threading.Event(), threading.Event()
 
     def slow(session: Session, items: Sequence[int]) -> Sequence[int]:
@@ -402,12 +404,12 @@ def test_what_is_being_written_is_not_known_as_of_now(store: SqlStore, clock: Cl
     may_finish.set()
     commit_time = future.result()
     assert max(meanwhile) < commit_time
-    # And what is written after a moment was told as now becomes known after it.
+    # A write after a moment was returned as now is recorded after that moment.
     now = microseconds(store.safe_now())
     assert commit_time <= now < store.write(slow, 1)
 
 
-def test_states_are_those_that_the_log_comes_to(store: SqlStore) -> None:
+def test_written_states_equal_those_folded_from_all_events(store: SqlStore) -> None:
     random_ = random.Random(3)
     for number in range(20):
         register(store, registration(number))
@@ -433,7 +435,7 @@ def test_states_are_those_that_the_log_comes_to(store: SqlStore) -> None:
     }
 
 
-def test_a_write_that_fails_is_undone_and_takes_nobody_with_it(store: SqlStore) -> None:
+def test_a_failing_write_is_undone_alone(store: SqlStore) -> None:
     def poison(session: Session, items: Sequence[int]) -> Sequence[int]:
         register_shipments(
             session, [RegisterShipment(TENANT, registration(item)) for item in items]
@@ -452,14 +454,16 @@ def test_a_write_that_fails_is_undone_and_takes_nobody_with_it(store: SqlStore) 
     } == {"A-12", "A-14"}
 
 
-def test_more_than_can_wait_is_refused(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writes_beyond_the_queue_limit_are_rejected(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stores, "MAX_QUEUED_ITEMS", 10)
     with pytest.raises(StoreBusy):
         store.submit(record_events, RecordEvents(TENANT, [scan(1)] * 11), weight=11)
     record(store, scan(1))
 
 
-def test_a_reply_is_given_again_with_its_key(store: SqlStore, clock: Clock) -> None:
+def test_a_stored_response_is_returned_for_its_key(store: SqlStore, clock: Clock) -> None:
     def idempotent_request(number: int, digest: str = "d") -> IdempotentRequest:
         return IdempotentRequest(
             TENANT,
@@ -479,15 +483,17 @@ def test_a_reply_is_given_again_with_its_key(store: SqlStore, clock: Clock) -> N
     assert store.write(respond_once, idempotent_request(2, "another")) != first
 
 
-def test_the_date_that_was_shown_becomes_the_promise(store: SqlStore) -> None:
-    answer = '{"results": [{"carrier_code": "post", "service_code": null, "promise": {"date": "2026-05-29"}}]}'
-    estimate_id = store.write(save_estimates, SaveEstimate(TENANT, NOW, None, answer))
+def test_the_date_of_a_saved_estimate_becomes_the_promise(store: SqlStore) -> None:
+    promise = {"date": "2026-05-29"}
+    result = {"carrier_code": "post", "service_code": None, "promise": promise}
+    estimate = json.dumps({"results": [result]})
+    estimate_id = store.write(save_estimates, SaveEstimate(TENANT, NOW, None, estimate))
     history = shipment_history(
         store, register(store, replace(registration(1), estimate_id=estimate_id)).shipment_id
     )
     assert history
     assert str(history.registration.shipment.promised_on) == "2026-05-29"
-    # The same again is the same shipment.
+    # Registering the same again returns the same shipment.
     assert not register(store, replace(registration(1), estimate_id=estimate_id)).created
     with pytest.raises(InvalidValue, match="estimate_id"):
         register(store, replace(registration(2), estimate_id="est_nobody"))
@@ -495,7 +501,7 @@ def test_the_date_that_was_shown_becomes_the_promise(store: SqlStore) -> None:
         register(store, replace(registration(2, carrier="other"), estimate_id=estimate_id))
 
 
-def test_what_is_erased_is_nowhere_any_more(store: SqlStore) -> None:
+def test_no_row_holds_data_of_an_erased_shipment(store: SqlStore) -> None:
     remaining_id, erased_id = (
         register(store, registration(1)).shipment_id,
         register(store, registration(77777777)).shipment_id,
@@ -518,7 +524,7 @@ def test_what_is_erased_is_nowhere_any_more(store: SqlStore) -> None:
     )
     store.write(respond_once, request)
     assert store.write(erase_shipments, EraseShipments(TENANT, "external_id", "A-77777777")) == 1
-    # A reply that may be given again holds our id alone, and goes after its 72 hours.
+    # A stored response holds our id alone, and is purged after 72 hours.
     assert not [
         row
         for table, rows in dump(store).items()
@@ -531,7 +537,7 @@ def test_what_is_erased_is_nowhere_any_more(store: SqlStore) -> None:
     assert register(store, registration(77777777)).created
 
 
-def test_erasing_takes_nothing_that_was_told_of_another_shipment(store: SqlStore) -> None:
+def test_erasing_leaves_events_of_another_shipment(store: SqlStore) -> None:
     one = register(store, registration(1)).shipment_id
     store.write(update_shipments, UpdateShipment(TENANT, one, {"tracking_number": "99"}))
     two = register(store, replace(registration(1), external_id="A-2")).shipment_id
@@ -545,7 +551,7 @@ def test_erasing_takes_nothing_that_was_told_of_another_shipment(store: SqlStore
     assert history.state.status == status(store, two) == "in_transit"
 
 
-def test_what_nobody_registered_is_let_go_of_too(store: SqlStore, clock: Clock) -> None:
+def test_old_unregistered_events_and_estimates_are_purged(store: SqlStore, clock: Clock) -> None:
     record(store, scan(1), scan(2, hours_ago=9_999.0))
     store.write(save_estimates, SaveEstimate(TENANT, NOW, None, "{}"))
     clock.pass_hours(100)
@@ -556,8 +562,8 @@ def test_what_nobody_registered_is_let_go_of_too(store: SqlStore, clock: Clock) 
     assert left == {"tracking_number_uses": 1, "events": 1}
 
 
-def test_an_answer_about_what_was_erased_meanwhile_is_not_kept(store: SqlStore) -> None:
-    answer = json.dumps(
+def test_no_forecast_is_saved_for_an_erased_shipment(store: SqlStore) -> None:
+    assessment = json.dumps(
         dict.fromkeys(
             (
                 "code",
@@ -572,13 +578,13 @@ def test_an_answer_about_what_was_erased_meanwhile_is_not_kept(store: SqlStore) 
         )
     )
     forecast = StoredForecast(
-        "shp_gone", 1, None, json.dumps({**json.loads(answer), "delay_state": "overdue"})
+        "shp_gone", 1, None, json.dumps({**json.loads(assessment), "delay_state": "overdue"})
     )
     store.write(save_forecasts, SaveForecasts(TENANT, [forecast]))
     assert not any(dump(store).values())
 
 
-def test_what_nobody_has_heard_of_for_long_is_let_go_of(store: SqlStore, clock: Clock) -> None:
+def test_inactive_shipments_are_purged(store: SqlStore, clock: Clock) -> None:
     register(store, registration(1))
     two = register(store, registration(2)).shipment_id
     clock.pass_hours(100)
@@ -592,18 +598,18 @@ def test_what_nobody_has_heard_of_for_long_is_let_go_of(store: SqlStore, clock: 
     ] == [two]
 
 
-def test_what_was_written_is_there_after_a_restart(durable_url: str, clock: Clock) -> None:
+def test_rows_survive_a_restart(durable_url: str, clock: Clock) -> None:
     with opened_store(durable_url, clock) as store:
         register(store, registration(1))
         record(store, *[scan(1, code, hours_ago=hours) for code, hours in JOURNEY])
         before, last = dump(store), store.safe_now()
     with opened_store(durable_url, Clock(NOW - timedelta(days=1))) as store:
         assert dump(store) == before
-        # A clock that was set back does not take knowledge back.
+        # The present moment does not go back with a clock that was set back.
         assert store.safe_now() >= last
 
 
-def test_a_copy_made_meanwhile_is_whole_and_fills_any_store(
+def test_a_backup_made_during_writes_is_consistent_and_restores_anywhere(
     durable_url: str, clock: Clock, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
     with opened_store(durable_url, clock) as store:
@@ -632,7 +638,7 @@ def test_a_copy_made_meanwhile_is_whole_and_fills_any_store(
             assert dump(store) == after
             restored_id = register(store, registration(99)).shipment_id
         with opened_store(durable_url, clock) as store:
-            # Who was registered after the copy has an id that nobody gets from the copy.
+            # The restored store gives out other ids than the original after the copy.
             assert register(store, registration(98)).shipment_id != restored_id
         (tmp_path / "thesis.txt").write_text("no database", encoding="utf-8")
         with pytest.raises(StoreRejected, match="no copy"):
@@ -642,14 +648,13 @@ def test_a_copy_made_meanwhile_is_whole_and_fills_any_store(
     with fresh_url("sqlite", tmp_path / "early", postgres) as url:
         restore(engine_from_url(url), tmp_path / "copy.sqlite")
         with opened_store(url, clock) as store:
-            # All that was acknowledged before the copy began, and of each batch after it all or
-            # nothing.
+            # All writes acknowledged before the copy began, and whole batches of those after it.
             assert len(store.read(lambda session: session.all_shipments(TENANT))) == 30
             events = store.read(lambda session: session.all_events(TENANT))
             assert len(events) % len(JOURNEY) == 0
 
 
-def test_what_is_exported_is_what_was_told(store: SqlStore) -> None:
+def test_an_export_holds_the_registered_shipments_and_events(store: SqlStore) -> None:
     register(store, registration(1, weight_kg=2.5))
     record(store, *[scan(1, code, hours_ago=hours) for code, hours in JOURNEY], scan(2))
     exported = store.read(lambda session: export_store(session, TENANT))
@@ -663,7 +668,7 @@ def test_what_is_exported_is_what_was_told(store: SqlStore) -> None:
 
 
 class Killed(BaseException):
-    """The process dies here."""
+    """Stands for the death of the process."""
 
 
 def applied_migrations(connection: Connection) -> int:
@@ -674,7 +679,7 @@ def applied_migrations(connection: Connection) -> int:
     return count
 
 
-def test_a_migration_killed_at_any_statement_begins_anew(
+def test_a_migration_killed_at_any_statement_is_repeated(
     durable_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_from_url(durable_url)
@@ -701,7 +706,7 @@ def test_a_migration_killed_at_any_statement_begins_anew(
         with monkeypatch.context() as patched, suppress(Killed):
             patched.setattr(connection, "execute", dying)
             migrate(connection, engine, migrations)
-        # What is not committed when a process dies is as if it had never been.
+        # A transaction that is open when a process dies is undone.
         connection.rollback()
         deaths += count > survived
         before, applied = applied, applied_migrations(connection)
@@ -731,7 +736,7 @@ def test_a_second_process_may_not_write_to_a_file(tmp_path: Path, clock: Clock) 
         register(store, registration(1))
 
 
-def test_every_commit_to_a_file_is_synced_and_what_is_deleted_is_overwritten(
+def test_commits_are_synced_and_deleted_rows_overwritten(
     tmp_path: Path,
 ) -> None:
     connection = SqliteEngine(tmp_path / "eta.sqlite").writer()
@@ -744,7 +749,7 @@ def test_every_commit_to_a_file_is_synced_and_what_is_deleted_is_overwritten(
 
 
 @pytest.mark.parametrize("fate", ["deleted", "replaced", "moved"])
-def test_nothing_is_acknowledged_into_a_file_that_nobody_will_find(
+def test_writes_to_a_lost_file_are_not_acknowledged(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
     monkeypatch.setattr(stores, "RETRY_SECONDS", 0.05)
@@ -769,17 +774,17 @@ def test_nothing_is_acknowledged_into_a_file_that_nobody_will_find(
     store.close()
 
 
-def test_a_log_without_its_database_is_not_given_to_another(tmp_path: Path, clock: Clock) -> None:
+def test_a_log_without_its_database_is_rejected(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "eta.sqlite-wal").write_bytes(b"what was acknowledged")
     with pytest.raises(StoreRejected, match="not there"):
         open_store(f"sqlite:{tmp_path / 'eta.sqlite'}", clock)
     assert (tmp_path / "eta.sqlite-wal").read_bytes() == b"what was acknowledged"
-    # Refused, it holds nothing: once the log is taken away, the same process may open it.
+    # No lock is left: once the log is deleted, the same process may open the file.
     (tmp_path / "eta.sqlite-wal").unlink()
     open_store(f"sqlite:{tmp_path / 'eta.sqlite'}", clock).close()
 
 
-def test_who_has_written_nothing_lately_finds_out_whether_it_could(
+def test_a_probe_writes_if_no_recent_write_succeeded(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert store.probe_write() is None
@@ -820,8 +825,7 @@ def test_two_processes_write_to_postgresql_together(
         assert (history.state.status, history.state.scan_count) == ("delivered", 1 + len(reports))
         state = one.read(lambda session: session.states(TENANT, [shipment_id]))[0]
         assert state.scan_count == 1 + len(reports)
-        # A clock that is behind does not make knowledge older than what another process knew
-        # before.
+        # Rows of a process with a late clock are recorded after those of another process before.
         last = microseconds(one.safe_now())
         with opened_store(url, Clock(NOW - timedelta(hours=5))) as behind:
             clock.pass_hours(1)
@@ -839,7 +843,7 @@ def test_two_processes_write_to_postgresql_together(
         )
 
 
-def test_a_server_that_was_restarted_is_asked_again(
+def test_reads_and_writes_reconnect_after_a_server_restart(
     postgres: Callable[[], str], tmp_path: Path, clock: Clock
 ) -> None:
     require_postgres()
@@ -856,7 +860,7 @@ def test_a_server_that_was_restarted_is_asked_again(
         assert store.can_write
 
 
-def test_processes_that_start_at_once_make_the_tables_once(
+def test_processes_that_start_together_migrate_once(
     postgres: Callable[[], str], tmp_path: Path, clock: Clock
 ) -> None:
     require_postgres()
@@ -865,7 +869,7 @@ def test_processes_that_start_at_once_make_the_tables_once(
             store.close()
 
 
-def test_what_another_process_acknowledged_is_known_whatever_the_clocks_say(
+def test_acknowledged_rows_are_visible_to_a_process_with_a_late_clock(
     postgres: Callable[[], str], tmp_path: Path, clock: Clock
 ) -> None:
     require_postgres()
@@ -877,7 +881,7 @@ def test_what_another_process_acknowledged_is_known_whatever_the_clocks_say(
         assert shipment_history(behind, register(one, registration(1)).shipment_id)
 
 
-def test_a_full_disk_refuses_what_is_told_and_answers_what_is_asked(
+def test_a_full_disk_rejects_writes_and_allows_reads(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stores, "RETRY_SECONDS", 0.05)
@@ -909,7 +913,7 @@ def test_a_full_disk_refuses_what_is_told_and_answers_what_is_asked(
         if store.can_write:
             break
         threading.Event().wait(0.05)
-    assert store.can_write, "nobody has to ask for it to be tried again"
+    assert store.can_write, "the store retries by itself"
     register(store, registration(5_000))
     assert all(shipment_history(store, registered_id) for registered_id in registered_ids)
     store.close()

@@ -86,28 +86,29 @@ def count_differing_answers(folder: Path, seed: int, steps: int) -> int:
     """
     rng = random.Random(seed)
     requests = [(rng.choice(list(KEYS)), *_request(rng)) for _ in range(steps)]
-    together = _answers(folder / "both", requests, list(KEYS))
-    alone = {name: iter(_answers(folder / name, requests, [name])) for name in KEYS}
+    together = _responses(folder / "both", requests, list(KEYS))
+    alone = {name: iter(_responses(folder / name, requests, [name])) for name in KEYS}
     return sum(
-        answer != next(alone[name]) for (name, *_), answer in zip(requests, together, strict=True)
+        response != next(alone[name])
+        for (name, *_), response in zip(requests, together, strict=True)
     )
 
 
-def _answers(
+def _responses(
     folder: Path, requests: list[tuple[str, str, str, Any]], names: list[str]
 ) -> list[tuple[int, str]]:
     """Returns the responses to the requests of some tenants.
 
     The clock shows the same time at each request, whichever tenants send theirs.
     """
-    clock, answers = Clock(), []
+    clock, responses = Clock(), []
     with TestClient(application(folder, clock)) as client:
         tenants = {name: Tenant(name, client) for name in names}
         for step, (name, method, path, body) in enumerate(requests, start=1):
             clock.now = NOW + timedelta(seconds=step)
             if name in tenants:
-                answers.append(tenants[name].request(method, path, body))
-    return answers
+                responses.append(tenants[name].request(method, path, body))
+    return responses
 
 
 def _request(rng: random.Random) -> tuple[str, str, Any]:
@@ -187,14 +188,14 @@ def count_unauthorized(folder: Path) -> tuple[int, int]:
             for scope, key in [(None, ""), (None, "an unknown key"), *narrow.items()]:
                 if scope is not None and scope == needed:
                     continue
-                answered = client.request(
+                response = client.request(
                     method,
                     path,
                     content="{}",
                     headers={"X-API-Key": key, "Content-Type": "application/json"},
                 )
                 tried += 1
-                admitted += answered.status_code not in ({401} if scope is None else {403})
+                admitted += response.status_code not in ({401} if scope is None else {403})
     return tried, admitted
 
 

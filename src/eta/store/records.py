@@ -106,7 +106,7 @@ class StoredFlag(NamedTuple):
 
 
 class StoredResponse(NamedTuple):
-    """A response that answers repeated requests with the same idempotency key."""
+    """A response that is returned to repeated requests with the same idempotency key."""
 
     idempotency_key: str
     digest: str

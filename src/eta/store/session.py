@@ -83,7 +83,7 @@ class Session:
         self._secret = secret
 
     def new_id(self, prefix: str) -> str:
-        """Returns an id that nobody can guess and that is never given again."""
+        """Returns a new id that cannot be guessed."""
         self.last_sequence += 1
         content = f"{prefix} {self.last_sequence}".encode()
         digest = hashlib.blake2b(content, key=bytes.fromhex(self._secret), digest_size=12)
@@ -242,7 +242,7 @@ class Session:
         return self._connection.execute(_EVENTS_SQL["outbox"], tenant)
 
     def add_responses(self, tenant: str, responses: Iterable[StoredResponse]) -> None:
-        """Writes responses that answer repeated requests."""
+        """Writes responses that are returned to repeated requests."""
         self._write(_RESPONSES_SQL["put_response"], tenant, responses)
 
     def add_quarantined(self, tenant: str, events: Iterable[StoredQuarantinedEvent]) -> None:

@@ -137,7 +137,7 @@ class SqliteEngine:
     """
 
     clustered = "WITHOUT ROWID"
-    #: A transaction that writes keeps other processes out already.
+    #: Empty: a transaction that writes excludes other writers already.
     migration_setup: Sequence[str] = ()
     allows_several_writers = False
 
