@@ -54,7 +54,9 @@ def migrate(
             last_applied = connection.execute(_SQL["last_applied"])[0][0]
             _check_version(last_applied, len(migrations))
             if last_applied < number:
-                _apply(connection, engine, statements)
+                for statement in statements:
+                    values = (secrets.token_hex(32),) if "?" in statement else ()
+                    connection.execute(statement.format(clustered=engine.clustered), *values)
                 connection.execute(_SQL["add"], number)
             connection.commit()
         except BaseException:
@@ -68,9 +70,3 @@ def _check_version(last_applied: int, last_known: int) -> None:
             f"the store was written by a newer version (it has {last_applied} migrations, this"
             f" version has {last_known}); install that version"
         )
-
-
-def _apply(connection: Connection, engine: Engine, statements: Migration) -> None:
-    for statement in statements:
-        values = (secrets.token_hex(32),) if "?" in statement else ()
-        connection.execute(statement.format(clustered=engine.clustered), *values)

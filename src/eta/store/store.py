@@ -221,7 +221,8 @@ class SqlStore:
         Raises:
             StoreUnavailable: if the store cannot be read.
         """
-        connection = self._idle_reader()
+        with self._readers_lock:
+            connection = self._readers.pop() if self._readers else None
         is_reusable = False
         try:
             if connection is None:
@@ -241,10 +242,6 @@ class SqlStore:
         finally:
             if connection is not None:
                 self._give_back_reader(connection, is_reusable=is_reusable)
-
-    def _idle_reader(self) -> Connection | None:
-        with self._readers_lock:
-            return self._readers.pop() if self._readers else None
 
     def _give_back_reader(self, connection: Connection, *, is_reusable: bool) -> None:
         if is_reusable:
@@ -283,17 +280,14 @@ class SqlStore:
                 self._writing_since = monotonic()
                 self._commit(jobs)
                 self._writing_since = 0.0
-            self._maintain()
-
-    def _maintain(self) -> None:
-        if self._connection is None:
-            return
-        try:
-            self._engine.maintain(self._connection, is_idle=not self._waiting)
-        except Exception as error:
-            if not self._engine.is_outage(error):
-                extra = {"action": "store_maintenance_failed"}
-                log.exception("the maintenance of the store failed", extra=extra)
+            if self._connection is None:
+                continue
+            try:
+                self._engine.maintain(self._connection, is_idle=not self._waiting)
+            except Exception as error:
+                if not self._engine.is_outage(error):
+                    extra = {"action": "store_maintenance_failed"}
+                    log.exception("the maintenance of the store failed", extra=extra)
 
     def _next_batch(self) -> list[_Job] | None:
         """Waits for the items of the next transaction.
@@ -308,19 +302,15 @@ class SqlStore:
                 if not self._can_write and monotonic() >= deadline:
                     return []
                 self._wake.wait(None if self._can_write else RETRY_SECONDS)
-            batch = self._take_waiting()
+            batch = [self._waiting.popleft()]
+            weight = batch[0].weight
+            while self._waiting and weight + self._waiting[0].weight <= MAX_TRANSACTION_ITEMS:
+                job = self._waiting.popleft()
+                weight += job.weight
+                batch.append(job)
+            self._weight -= weight
         # An item whose caller has cancelled it is not written.
         return [job for job in batch if job.result.set_running_or_notify_cancel()]
-
-    def _take_waiting(self) -> list[_Job]:
-        batch = [self._waiting.popleft()]
-        weight = batch[0].weight
-        while self._waiting and weight + self._waiting[0].weight <= MAX_TRANSACTION_ITEMS:
-            job = self._waiting.popleft()
-            weight += job.weight
-            batch.append(job)
-        self._weight -= weight
-        return batch
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
         """Writes all items in one transaction; if one of them fails, writes each in its own."""

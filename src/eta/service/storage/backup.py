@@ -76,7 +76,9 @@ def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     target = engine.writer()
     try:
         migrate(target, engine)
-        _check_empty(target)
+        for table in TABLES:
+            if target.execute(_SQL["has_rows"].format(table=table)):
+                raise StoreRejected("the store holds something already; restore into an empty one")
         with _opened_backup(file) as source:
             counts = _copy(source, target, progress)
         # A new secret gives new ids: those that were given out after the copy are not given again.
@@ -85,12 +87,6 @@ def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     finally:
         target.close()
         engine.close()
-
-
-def _check_empty(target: Connection) -> None:
-    for table in TABLES:
-        if target.execute(_SQL["has_rows"].format(table=table)):
-            raise StoreRejected("the store holds something already; restore into an empty one")
 
 
 @contextmanager

@@ -69,8 +69,10 @@ def _import_events(
         command = RecordEvents(tenant, reports)
         outcomes = store.submit(record_events, command, weight=len(reports)).result()
         for outcome in outcomes:
-            is_recorded = isinstance(outcome, EventOutcome)
-            yield f"events_{outcome.status}" if is_recorded else "events_rejected"
+            if isinstance(outcome, EventOutcome):
+                yield f"events_{outcome.status}"
+            else:
+                yield "events_rejected"
 
 
 def _batches(frame: pd.DataFrame, name: str, progress: Progress) -> Iterator[pd.DataFrame]:

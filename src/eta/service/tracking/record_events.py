@@ -130,7 +130,11 @@ class _RecordingBatch:
         }
         self._load_shipments(holders)
         self._number_log = TrackingNumberLog(session, tenant, holders)
-        self._events = session.events(tenant, self._event_owners(holders))
+        # Every owner under which one of the events may be recorded already.
+        owners = {owner for row in self._shipments.values() for owner in row.event_owners}
+        owners.update(use.number_use_id for use in holders.values())
+        owners.update(self._previous_ids.values())
+        self._events = session.events(tenant, owners)
         self._index = _EventIndex(self._shipments.values(), self._events)
         self._new: list[StoredEvent] = []
         self._quarantined: list[StoredQuarantinedEvent] = []
@@ -153,13 +157,6 @@ class _RecordingBatch:
         self._shipments = {
             row.shipment_id: row for row in (*by_id, *by_external_id, *by_number_use)
         }
-
-    def _event_owners(self, holders: Mapping[str, TrackingNumberUse]) -> set[str]:
-        """Returns every owner under which one of these events may have been recorded."""
-        owners = {owner for row in self._shipments.values() for owner in row.event_owners}
-        owners.update(use.number_use_id for use in holders.values())
-        owners.update(self._previous_ids.values())
-        return owners
 
     def record_all(self) -> list[EventOutcome | EtaError]:
         """Returns one outcome a report, in order."""
@@ -326,9 +323,8 @@ def _moment(
     if report.timezone:
         moment, is_ambiguous = wall_to_instant(report.occurred_local, report.timezone)
         return moment, TimezoneSource.DECLARED, is_ambiguous
-    if report.country:
-        country, region = report.country, report.region
-    else:
+    country, region = report.country, report.region
+    if not country:
         country, region = _route_end(report.event_code, shipment)
     zone, source = zone_of(country, region)
     moment, is_ambiguous = wall_to_instant(report.occurred_local, zone)

@@ -279,7 +279,12 @@ def _assign_number(
     numbers = [text for text in (number, previous_number) if text]
     holders = session.number_uses(tenant, numbers)
     holder = holders.get(number or "")
-    _check_free(holder, shipment, session.commit_time)
+    is_taken = holder is not None and is_assigned(holder, session.commit_time)
+    if holder and is_taken and holder.shipment_id != shipment.shipment_id:
+        raise Conflict(
+            f"shipment {holder.shipment_id} has that number already;"
+            " correct or delete that one first"
+        )
     released = holders.get(previous_number or "")
     if released and released.shipment_id == shipment.shipment_id:
         session.put_number_uses(tenant, [released._replace(shipment_id=None)])
@@ -288,23 +293,6 @@ def _assign_number(
     assigned = assign_number(number, holder, shipment.shipment_id, session.commit_time)
     session.put_number_uses(tenant, [assigned])
     return assigned.number_use_id
-
-
-def _check_free(
-    holder: TrackingNumberUse | None, shipment: StoredShipment, commit_time: int
-) -> None:
-    """Checks that no other shipment has a tracking number.
-
-    Raises:
-        Conflict: if another one has it.
-    """
-    if holder is None or holder.shipment_id == shipment.shipment_id:
-        return
-    if is_assigned(holder, commit_time):
-        raise Conflict(
-            f"shipment {holder.shipment_id} has that number already;"
-            " correct or delete that one first"
-        )
 
 
 def _number_of(shipment: StoredShipment) -> str | None:

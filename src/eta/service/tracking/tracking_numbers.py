@@ -24,17 +24,14 @@ class TrackingNumberLog:
         self._tenant = tenant
         self._holders = dict(holders)
         self._new: dict[str, TrackingNumberUse] = {}
-        self._open_shipments = self._find_open_shipments()
-
-    def _find_open_shipments(self) -> set[str]:
-        """Returns the shipments that have a reusable number and have not ended."""
+        # The shipments that are on their way and have a number that the carrier may reuse.
         shipment_ids = {
             use.shipment_id
-            for use in self._holders.values()
+            for use in holders.values()
             if use.shipment_id and self._is_reusable(use)
         }
-        states = self._session.states(self._tenant, shipment_ids)
-        return {state.shipment_id for state in states if state.is_open}
+        states = session.states(tenant, shipment_ids)
+        self._open_shipments = {state.shipment_id for state in states if state.is_open}
 
     def holder(self, number: str) -> TrackingNumberUse:
         """Returns the latest use of a number; a new one if it has none."""
