@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -23,6 +24,7 @@ from eta.settings import Settings
 from eta.store import postgres as postgres_module
 from eta.store.engine import Row
 from eta.store.migrations import MIGRATIONS, migrate
+from eta.store.postgres import PostgresEngine
 from eta.store.session import Session
 from eta.store.store import SqlStore, engine_from_url
 from support.model_app import fixed
@@ -241,3 +243,20 @@ def test_a_migration_on_postgresql_has_no_time_limit(
             # The limit is back once the migration is over.
             with pytest.raises(psycopg.errors.QueryCanceled):
                 connection.execute(slow)
+
+
+def test_a_process_waits_for_the_migration_of_another_one(
+    postgres: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_postgres()
+    monkeypatch.setattr(postgres_module, "_STATEMENT_TIMEOUT_SECONDS", 0.1)
+    with fresh_url("postgresql", tmp_path, postgres) as url, psycopg.connect(url) as other:
+        [lock] = [text for text in PostgresEngine.migration_setup if "advisory" in text]
+        other.execute(lock)
+        engine = engine_from_url(url)
+        with closing(engine.writer()) as connection:
+            connection.execute("SET lock_timeout = '0.1s'")
+            timer = threading.Timer(0.4, other.rollback)
+            timer.start()
+            migrate(connection, engine)
+            timer.join()

@@ -86,10 +86,13 @@ class PostgresEngine:
 
     clustered = ""
     migration_setup: Sequence[str] = (
-        # Processes that start at the same time migrate one after the other.
-        "SELECT pg_advisory_xact_lock(3823)",
         # A migration that rewrites a large table takes as long as it needs.
         "SET LOCAL statement_timeout = 0",
+        # Processes that start at the same time migrate one after the other, however long it takes.
+        "SET LOCAL lock_timeout = 0",
+        "SELECT pg_advisory_xact_lock(3823)",
+        # A table that a process of an older version uses is not waited for without limit.
+        f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'",
     )
     allows_several_writers = True
 
