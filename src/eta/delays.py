@@ -1,13 +1,16 @@
-"""When to warn, why, and on what evidence.
+"""The delay decision: whether to flag a parcel, for what reason, and on what evidence.
 
-A flag is decided from three things: the chance to miss the promise, whether the promise has passed,
-and a silence longer than nearly all parcels of that stage keep. It is raised at one probability and
-withdrawn at a lower one, so that it does not flicker.
+Three things decide a flag: the probability to miss the promise, whether the promise has passed, and
+a silence that is longer than nearly all parcels of that stage have. The threshold that withdraws a
+flag is lower than the one that raises it, so that a flag does not flicker.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -20,26 +23,80 @@ from eta.journey.categories import Categorical, lookup
 from eta.journey.state import PHASES, States
 from eta.stage_durations import StageDurations
 
-#: What is told, in the order of the codes below.
-_STATES = np.array([str(state) for state in DelayState], dtype=object)
-_REASONS = np.array([None, *(str(reason) for reason in ReasonCode)], dtype=object)
-_PARTIES = np.array([None, *(str(party) for party in ReasonParty)], dtype=object)
-_KINDS = np.array([None, "silence", "handling", "transit"], dtype=object)
-_, _AT_RISK, _PREDICTED_LATE, _STALLED, _OVERDUE, _CLEARED = range(len(_STATES))
-_HANDOVER_DELAY, _CARRIER_DELAY, _OFF_RADAR, _UNKNOWN_REASON = (
-    1 + list(ReasonCode).index(reason)
-    for reason in (
-        ReasonCode.HANDOVER_DELAY,
-        ReasonCode.CARRIER_DELAY,
-        ReasonCode.OFF_RADAR,
-        ReasonCode.UNKNOWN,
-    )
-)
-_CARRIER, _MERCHANT, _UNKNOWN_PARTY = (
-    1 + list(ReasonParty).index(party)
-    for party in (ReasonParty.CARRIER, ReasonParty.MERCHANT, ReasonParty.UNKNOWN)
-)
-_, _SILENCE, _HANDLING, _TRANSIT = range(len(_KINDS))
+# The compiled decision works with the numbers below. They are declared in this file because the
+# cache of compiled code is renewed when this file changes, and not when another one does.
+
+
+class _State(IntEnum):
+    """The states that are decided, each named as in ``DelayState``."""
+
+    ON_TRACK = 0
+    AT_RISK = 1
+    PREDICTED_LATE = 2
+    STALLED = 3
+    OVERDUE = 4
+    CLEARED = 5
+
+
+class _Reason(IntEnum):
+    """The reasons that are decided, each named as in ``ReasonCode``; 0 without a flag."""
+
+    NONE = 0
+    HANDOVER_DELAY = 1
+    CARRIER_DELAY = 2
+    OFF_RADAR = 3
+    UNKNOWN = 4
+
+
+class _Evidence(IntEnum):
+    """What was observed to take longer than it typically does; 0 without evidence."""
+
+    NONE = 0
+    SILENCE = 1
+    HANDLING = 2
+    TRANSIT = 3
+
+
+class _Code(IntEnum):
+    """The rows of whole numbers that the compiled decision returns."""
+
+    STATE = 0
+    REASON = 1
+    EVIDENCE = 2
+    IS_RAISED = 3
+    IS_EXPECTED_LATE = 4
+
+
+class _Figure(IntEnum):
+    """The rows of real numbers that the compiled decision returns."""
+
+    PROBABILITY = 0
+    LEAD_HOURS = 1
+    OBSERVED_HOURS = 2
+    EXPECTED_P50_HOURS = 3
+    EXPECTED_UPPER_HOURS = 4
+
+
+#: Who holds a parcel up, by the reason.
+_PARTY_OF_REASON: Mapping[_Reason, ReasonParty | None] = {
+    _Reason.NONE: None,
+    _Reason.HANDOVER_DELAY: ReasonParty.MERCHANT,
+    _Reason.CARRIER_DELAY: ReasonParty.CARRIER,
+    _Reason.OFF_RADAR: ReasonParty.CARRIER,
+    _Reason.UNKNOWN: ReasonParty.UNKNOWN,
+}
+
+
+def _texts(texts: Sequence[str | None]) -> NDArray[np.object_]:
+    """Plain texts, (number of members,), by a member's number."""
+    return np.array([text and str(text) for text in texts], dtype=object)
+
+
+_STATE_TEXTS = _texts([DelayState[state.name] for state in _State])
+_REASON_TEXTS = _texts([ReasonCode[reason.name] if reason else None for reason in _Reason])
+_PARTY_TEXTS = _texts([_PARTY_OF_REASON[reason] for reason in _Reason])
+_EVIDENCE_TEXTS = _texts([evidence.name.lower() if evidence else None for evidence in _Evidence])
+_CODES, _FIGURES = len(_Code), len(_Figure)
 _AT_SHOP = PHASES.index(Phase.ORDER_HANDLING)
 _NAT = np.iinfo(np.int64).min
 
@@ -58,7 +115,7 @@ class DelayPolicy:
     clear_at: float = 0.3
     #: P(late) from which a parcel is ``at_risk``.
     risk_at: float = 0.25
-    #: A silence is too long when this share of parcels of that stage had spoken by then.
+    #: A silence is too long if this share of the parcels of that stage had a scan by then.
     silence_level: float = 0.95
 
     def __post_init__(self) -> None:
@@ -71,31 +128,65 @@ class DelayPolicy:
         if not 0.5 < self.silence_level < 1.0:
             raise InvalidValue(
                 "silence_level",
-                f"{self.silence_level} is no level for a warning",
+                f"{self.silence_level} is out of range",
                 "choose one between 0.5 and 1",
             )
 
 
 @dataclass(frozen=True, eq=False)
 class Delays:
-    """The flags, (N,) each: texts of ``DelayState``, ``ReasonCode`` and ``ReasonParty``, None without a reason."""
+    """The delay flags of N parcels.
+
+    States, reasons and parties are texts of ``DelayState``, ``ReasonCode`` and ``ReasonParty``,
+    None without a reason; every array is (N,).
+    """
 
     state: NDArray[np.object_]
     #: P(late); 1 once the promise has passed, NaN without a promise.
     probability: NDArray[np.float64]
     #: Hours until the promised day ends, 0 once it has; NaN without a promise.
     lead_hours: NDArray[np.float64]
-    #: The flag stands: predicted late, stalled or overdue.
+    #: The flag is raised: predicted late, stalled or overdue.
     is_raised: NDArray[np.bool_]
-    #: The promise is expected to be missed, so that a lower threshold withdraws it.
+    #: The promise is expected to be missed; the next evaluation uses the lower threshold.
     is_expected_late: NDArray[np.bool_]
     reason_code: NDArray[np.object_]
     reason_party: NDArray[np.object_]
-    #: What was seen (silence, handling or transit), for how long, and how long it usually takes.
+    #: What was observed (silence, handling or transit), for how long, and its typical hours.
     evidence_kind: NDArray[np.object_]
     observed_hours: NDArray[np.float64]
     expected_p50_hours: NDArray[np.float64]
     expected_upper_hours: NDArray[np.float64]
+
+
+class _Thresholds(NamedTuple):
+    """Probabilities to be late at which a state begins or ends."""
+
+    raise_at: float
+    clear_at: float
+    risk_at: float
+
+
+class _Typical(NamedTuple):
+    """Typical hours of N parcels: the median, and the time within which nearly all are done."""
+
+    silence: NDArray[np.float64]  # (N, 2)
+    handling_p50: float
+    handling_upper: float
+    transit: NDArray[np.float64]  # (2, N)
+
+
+class _Parcels(NamedTuple):
+    """Columns (N,) of what is decided on; times are microseconds, ``_NAT`` if missing."""
+
+    on_time_probability: NDArray[np.float64]
+    was_expected_late: NDArray[np.bool_]
+    promise_end: NDArray[np.int64]
+    as_of: NDArray[np.int64]
+    last_scan: NDArray[np.int64]
+    ordered: NDArray[np.int64]
+    handed_over: NDArray[np.int64]
+    phase: NDArray[np.int8]
 
 
 def decide(
@@ -113,41 +204,45 @@ def decide(
 
     Args:
         on_time_probability: P(arrival within the promised day), (N,); NaN without a promise.
-        states: what is known of each parcel at ``as_of``.
+        states: the state of each parcel at ``as_of``.
         as_of: the moments, UTC.
-        destination: country and region, the key of the usual transit.
+        destination: country and region, the key of the typical transit.
         durations: typical durations.
         policy: the thresholds.
         promise_end: the first instant after the promised day, NaT without a promise.
         was_expected_late: ``is_expected_late`` of the evaluation before this one.
     """
-    codes, hours = _decide(
+    parcels = _Parcels(
         on_time_probability,
         was_expected_late,
-        (policy.raise_at, policy.clear_at, policy.risk_at),
         promise_end.view(np.int64),
         as_of.view(np.int64),
         states.last_scan_at.view(np.int64),
         states.ordered_at.view(np.int64),
         states.handed_over_at.view(np.int64),
         states.phase,
+    )
+    typical = _Typical(
         durations.silence_hours[states.last_code],
-        (durations.handling.p50_hours, durations.handling.upper_hours),
+        durations.handling.p50_hours,
+        durations.handling.upper_hours,
         lookup((destination, destination), *durations.transit_hours),
     )
-    state, reason, party, kind, is_raised, expected_late = codes
+    thresholds = _Thresholds(policy.raise_at, policy.clear_at, policy.risk_at)
+    codes, figures = _decide(parcels, typical, thresholds)
+    reason = codes[_Code.REASON]
     return Delays(
-        state=_STATES[state],
-        probability=hours[0],
-        lead_hours=hours[4],
-        is_raised=is_raised.astype(bool),
-        is_expected_late=expected_late.astype(bool),
-        reason_code=_REASONS[reason],
-        reason_party=_PARTIES[party],
-        evidence_kind=_KINDS[kind],
-        observed_hours=hours[1],
-        expected_p50_hours=hours[2],
-        expected_upper_hours=hours[3],
+        state=_STATE_TEXTS[codes[_Code.STATE]],
+        probability=figures[_Figure.PROBABILITY],
+        lead_hours=figures[_Figure.LEAD_HOURS],
+        is_raised=codes[_Code.IS_RAISED].astype(bool),
+        is_expected_late=codes[_Code.IS_EXPECTED_LATE].astype(bool),
+        reason_code=_REASON_TEXTS[reason],
+        reason_party=_PARTY_TEXTS[reason],
+        evidence_kind=_EVIDENCE_TEXTS[codes[_Code.EVIDENCE]],
+        observed_hours=figures[_Figure.OBSERVED_HOURS],
+        expected_p50_hours=figures[_Figure.EXPECTED_P50_HOURS],
+        expected_upper_hours=figures[_Figure.EXPECTED_UPPER_HOURS],
     )
 
 
@@ -166,81 +261,91 @@ def are_expected_late(  # type: ignore[no-untyped-def]  # compiled
 
 @njit(cache=True)
 def _is_expected_late(on_time_probability, was_expected_late, raise_at, clear_at):  # type: ignore[no-untyped-def]  # compiled
-    """What was expected before, a lower chance to be late upholds."""
+    """Whether a promise is expected to be missed; after it was, the lower threshold counts."""
     return 1.0 - on_time_probability >= (clear_at if was_expected_late else raise_at)
 
 
 @njit(cache=True)
-def _decide(  # type: ignore[no-untyped-def]  # compiled
-    on_time_probability,
-    was_expected_late,
-    thresholds,
-    promise_end,
-    as_of,
-    last_scan,
-    ordered,
-    handed_over,
-    phase,
-    silence,
-    handling,
-    transit,
-):
-    """Positions of state, reason, party and evidence in their lists, is raised, is expected late (6, N); P(late) and hours (5, N)."""
-    raise_at, clear_at, risk_at = thresholds
-    codes, hours = np.zeros((6, len(as_of)), dtype=np.int8), np.full((5, len(as_of)), np.nan)
-    for i in range(len(as_of)):
-        p_late = 1.0 - on_time_probability[i]
-        is_overdue = promise_end[i] != _NAT and promise_end[i] <= as_of[i]
+def _decide(parcels, typical, thresholds):  # type: ignore[no-untyped-def]  # compiled
+    """The decision for N parcels: rows of ``_Code`` (5, N) and of ``_Figure`` (5, N)."""
+    count = len(parcels.as_of)
+    codes = np.zeros((_CODES, count), dtype=np.int8)
+    figures = np.full((_FIGURES, count), np.nan)
+    for i in range(count):
+        as_of, promise_end = parcels.as_of[i], parcels.promise_end[i]
+        p_late = 1.0 - parcels.on_time_probability[i]
+        was_late = parcels.was_expected_late[i]
+        is_overdue = promise_end != _NAT and promise_end <= as_of
         is_late = not is_overdue and _is_expected_late(
-            on_time_probability[i], was_expected_late[i], raise_at, clear_at
+            parcels.on_time_probability[i], was_late, thresholds.raise_at, thresholds.clear_at
         )
-        silent, is_at_shop = _hours(last_scan[i], as_of[i]), phase[i] == _AT_SHOP
-        is_stalled, is_at_risk = silent > silence[i, 1], p_late >= risk_at
-        if is_overdue:
-            codes[0, i] = _OVERDUE
-        elif is_stalled:
-            codes[0, i] = _STALLED
-        elif is_late:
-            codes[0, i] = _PREDICTED_LATE
-        elif is_at_risk:
-            codes[0, i] = _AT_RISK
-        elif was_expected_late[i]:
-            codes[0, i] = _CLEARED
-        codes[4, i], codes[5, i] = is_overdue or is_stalled or is_late, is_late
-        hours[0, i] = 1.0 if is_overdue else p_late
-        if promise_end[i] != _NAT:
-            hours[4, i] = max(_hours(as_of[i], promise_end[i]), 0.0)
-        if not (codes[4, i] or is_at_risk):
-            continue
-        # A silence explains most; else what the parcel is in the middle of.
-        if is_stalled:
-            kind, observed, p50, upper = _SILENCE, silent, silence[i, 0], silence[i, 1]
-        elif is_at_shop:
-            kind, observed, p50, upper = (
-                _HANDLING,
-                _hours(ordered[i], as_of[i]),
-                handling[0],
-                handling[1],
-            )
-        else:
-            kind, observed, p50, upper = (
-                _TRANSIT,
-                _hours(handed_over[i], as_of[i]),
-                transit[0, i],
-                transit[1, i],
-            )
-        if observed > p50:
-            codes[3, i], hours[1, i], hours[2, i], hours[3, i] = kind, observed, p50, upper
-            codes[1, i] = (
-                _HANDOVER_DELAY if is_at_shop else _OFF_RADAR if is_stalled else _CARRIER_DELAY
-            )
-            codes[2, i] = _MERCHANT if is_at_shop else _CARRIER
-        else:
-            codes[1, i], codes[2, i] = _UNKNOWN_REASON, _UNKNOWN_PARTY
-    return codes, hours
+        is_stalled = _hours(parcels.last_scan[i], as_of) > typical.silence[i, 1]
+        is_at_risk = p_late >= thresholds.risk_at
+        is_raised = is_overdue or is_stalled or is_late
+        codes[_Code.STATE, i] = _state(is_overdue, is_stalled, is_late, is_at_risk, was_late)
+        codes[_Code.IS_RAISED, i] = is_raised
+        codes[_Code.IS_EXPECTED_LATE, i] = is_late
+        figures[_Figure.PROBABILITY, i] = 1.0 if is_overdue else p_late
+        if promise_end != _NAT:
+            figures[_Figure.LEAD_HOURS, i] = max(_hours(as_of, promise_end), 0.0)
+        if is_raised or is_at_risk:
+            _explain(parcels, typical, is_stalled, i, codes, figures)
+    return codes, figures
+
+
+@njit(cache=True)
+def _state(is_overdue, is_stalled, is_late, is_at_risk, was_late):  # type: ignore[no-untyped-def]  # compiled
+    """The gravest state that holds."""
+    if is_overdue:
+        return _State.OVERDUE
+    if is_stalled:
+        return _State.STALLED
+    if is_late:
+        return _State.PREDICTED_LATE
+    if is_at_risk:
+        return _State.AT_RISK
+    return _State.CLEARED if was_late else _State.ON_TRACK
+
+
+@njit(cache=True)
+def _explain(parcels, typical, is_stalled, i, codes, figures):  # type: ignore[no-untyped-def]  # compiled
+    """Writes the reason of parcel i, and the evidence if something takes longer than its median."""
+    is_at_shop = parcels.phase[i] == _AT_SHOP
+    evidence, observed, p50, upper = _evidence(parcels, typical, is_stalled, is_at_shop, i)
+    if not observed > p50:
+        codes[_Code.REASON, i] = _Reason.UNKNOWN
+        return
+    codes[_Code.REASON, i] = _reason(is_stalled, is_at_shop)
+    codes[_Code.EVIDENCE, i] = evidence
+    figures[_Figure.OBSERVED_HOURS, i] = observed
+    figures[_Figure.EXPECTED_P50_HOURS, i] = p50
+    figures[_Figure.EXPECTED_UPPER_HOURS, i] = upper
+
+
+@njit(cache=True)
+def _evidence(parcels, typical, is_stalled, is_at_shop, i):  # type: ignore[no-untyped-def]  # compiled
+    """The evidence, how long it has lasted, its median and upper hours."""
+    # A silence explains most; without one, the stage that the parcel is in.
+    as_of = parcels.as_of[i]
+    if is_stalled:
+        observed = _hours(parcels.last_scan[i], as_of)
+        return _Evidence.SILENCE, observed, typical.silence[i, 0], typical.silence[i, 1]
+    if is_at_shop:
+        observed = _hours(parcels.ordered[i], as_of)
+        return _Evidence.HANDLING, observed, typical.handling_p50, typical.handling_upper
+    observed = _hours(parcels.handed_over[i], as_of)
+    return _Evidence.TRANSIT, observed, typical.transit[0, i], typical.transit[1, i]
+
+
+@njit(cache=True)
+def _reason(is_stalled, is_at_shop):  # type: ignore[no-untyped-def]  # compiled
+    """The reason for a stage that takes longer than its median."""
+    if is_at_shop:
+        return _Reason.HANDOVER_DELAY
+    return _Reason.OFF_RADAR if is_stalled else _Reason.CARRIER_DELAY
 
 
 @njit(cache=True)
 def _hours(start, end):  # type: ignore[no-untyped-def]  # compiled
-    """What has not begun has taken 0 hours."""
+    """Hours from ``start`` to ``end``; 0 if it has not started."""
     return 0.0 if start == _NAT else (end - start) / 3_600_000_000
