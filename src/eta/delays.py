@@ -57,26 +57,6 @@ class _Evidence(IntEnum):
     TRANSIT = 3
 
 
-class _Code(IntEnum):
-    """The rows of whole numbers that the compiled decision returns."""
-
-    STATE = 0
-    REASON = 1
-    EVIDENCE = 2
-    IS_RAISED = 3
-    IS_EXPECTED_LATE = 4
-
-
-class _Figure(IntEnum):
-    """The rows of real numbers that the compiled decision returns."""
-
-    PROBABILITY = 0
-    LEAD_HOURS = 1
-    OBSERVED_HOURS = 2
-    EXPECTED_P50_HOURS = 3
-    EXPECTED_UPPER_HOURS = 4
-
-
 #: Who holds a parcel up, by the reason.
 _PARTY_OF_REASON: Mapping[_Reason, ReasonParty | None] = {
     _Reason.NONE: None,
@@ -96,7 +76,6 @@ _STATE_TEXTS = _texts([DelayState[state.name] for state in _State])
 _REASON_TEXTS = _texts([ReasonCode[reason.name] if reason else None for reason in _Reason])
 _PARTY_TEXTS = _texts([_PARTY_OF_REASON[reason] for reason in _Reason])
 _EVIDENCE_TEXTS = _texts([evidence.name.lower() if evidence else None for evidence in _Evidence])
-_CODES, _FIGURES = len(_Code), len(_Figure)
 _AT_SHOP = PHASES.index(Phase.ORDER_HANDLING)
 _NAT = np.iinfo(np.int64).min
 
@@ -189,6 +168,21 @@ class _Parcels(NamedTuple):
     phase: NDArray[np.int8]
 
 
+class _Decisions(NamedTuple):
+    """The decision for N parcels, (N,) each: numbers of the enumerations, flags and figures."""
+
+    state: NDArray[np.int8]
+    reason: NDArray[np.int8]
+    evidence: NDArray[np.int8]
+    is_raised: NDArray[np.bool_]
+    is_expected_late: NDArray[np.bool_]
+    probability: NDArray[np.float64]
+    lead_hours: NDArray[np.float64]
+    observed_hours: NDArray[np.float64]
+    expected_p50_hours: NDArray[np.float64]
+    expected_upper_hours: NDArray[np.float64]
+
+
 def decide(
     on_time_probability: NDArray[np.float64],
     states: States,
@@ -229,20 +223,19 @@ def decide(
         lookup((destination, destination), *durations.transit_hours),
     )
     thresholds = _Thresholds(policy.raise_at, policy.clear_at, policy.risk_at)
-    codes, figures = _decide(parcels, typical, thresholds)
-    reason = codes[_Code.REASON]
+    decisions = _decide(parcels, typical, thresholds)
     return Delays(
-        state=_STATE_TEXTS[codes[_Code.STATE]],
-        probability=figures[_Figure.PROBABILITY],
-        lead_hours=figures[_Figure.LEAD_HOURS],
-        is_raised=codes[_Code.IS_RAISED].astype(bool),
-        is_expected_late=codes[_Code.IS_EXPECTED_LATE].astype(bool),
-        reason_code=_REASON_TEXTS[reason],
-        reason_party=_PARTY_TEXTS[reason],
-        evidence_kind=_EVIDENCE_TEXTS[codes[_Code.EVIDENCE]],
-        observed_hours=figures[_Figure.OBSERVED_HOURS],
-        expected_p50_hours=figures[_Figure.EXPECTED_P50_HOURS],
-        expected_upper_hours=figures[_Figure.EXPECTED_UPPER_HOURS],
+        state=_STATE_TEXTS[decisions.state],
+        probability=decisions.probability,
+        lead_hours=decisions.lead_hours,
+        is_raised=decisions.is_raised,
+        is_expected_late=decisions.is_expected_late,
+        reason_code=_REASON_TEXTS[decisions.reason],
+        reason_party=_PARTY_TEXTS[decisions.reason],
+        evidence_kind=_EVIDENCE_TEXTS[decisions.evidence],
+        observed_hours=decisions.observed_hours,
+        expected_p50_hours=decisions.expected_p50_hours,
+        expected_upper_hours=decisions.expected_upper_hours,
     )
 
 
@@ -267,11 +260,9 @@ def _is_expected_late(on_time_probability, was_expected_late, raise_at, clear_at
 
 @njit(cache=True)
 def _decide(parcels, typical, thresholds):  # type: ignore[no-untyped-def]  # compiled
-    """The decision for N parcels: rows of ``_Code`` (5, N) and of ``_Figure`` (5, N)."""
-    count = len(parcels.as_of)
-    codes = np.zeros((_CODES, count), dtype=np.int8)
-    figures = np.full((_FIGURES, count), np.nan)
-    for i in range(count):
+    """The ``_Decisions`` for ``_Parcels``."""
+    decisions = _no_decisions(len(parcels.as_of))
+    for i in range(len(parcels.as_of)):
         as_of, promise_end = parcels.as_of[i], parcels.promise_end[i]
         p_late = 1.0 - parcels.on_time_probability[i]
         was_late = parcels.was_expected_late[i]
@@ -282,15 +273,32 @@ def _decide(parcels, typical, thresholds):  # type: ignore[no-untyped-def]  # co
         is_stalled = _hours(parcels.last_scan[i], as_of) > typical.silence[i, 1]
         is_at_risk = p_late >= thresholds.risk_at
         is_raised = is_overdue or is_stalled or is_late
-        codes[_Code.STATE, i] = _state(is_overdue, is_stalled, is_late, is_at_risk, was_late)
-        codes[_Code.IS_RAISED, i] = is_raised
-        codes[_Code.IS_EXPECTED_LATE, i] = is_late
-        figures[_Figure.PROBABILITY, i] = 1.0 if is_overdue else p_late
+        decisions.state[i] = _state(is_overdue, is_stalled, is_late, is_at_risk, was_late)
+        decisions.is_raised[i] = is_raised
+        decisions.is_expected_late[i] = is_late
+        decisions.probability[i] = 1.0 if is_overdue else p_late
         if promise_end != _NAT:
-            figures[_Figure.LEAD_HOURS, i] = max(_hours(as_of, promise_end), 0.0)
+            decisions.lead_hours[i] = max(_hours(as_of, promise_end), 0.0)
         if is_raised or is_at_risk:
-            _explain(parcels, typical, is_stalled, i, codes, figures)
-    return codes, figures
+            _explain(parcels, typical, is_stalled, i, decisions)
+    return decisions
+
+
+@njit(cache=True)
+def _no_decisions(count):  # type: ignore[no-untyped-def]  # compiled
+    """``_Decisions`` of parcels without a flag, a reason or a figure."""
+    return _Decisions(
+        np.zeros(count, dtype=np.int8),
+        np.zeros(count, dtype=np.int8),
+        np.zeros(count, dtype=np.int8),
+        np.zeros(count, dtype=np.bool_),
+        np.zeros(count, dtype=np.bool_),
+        np.full(count, np.nan),
+        np.full(count, np.nan),
+        np.full(count, np.nan),
+        np.full(count, np.nan),
+        np.full(count, np.nan),
+    )
 
 
 @njit(cache=True)
@@ -308,18 +316,18 @@ def _state(is_overdue, is_stalled, is_late, is_at_risk, was_late):  # type: igno
 
 
 @njit(cache=True)
-def _explain(parcels, typical, is_stalled, i, codes, figures):  # type: ignore[no-untyped-def]  # compiled
+def _explain(parcels, typical, is_stalled, i, decisions):  # type: ignore[no-untyped-def]  # compiled
     """Writes the reason of parcel i, and the evidence if something takes longer than its median."""
     is_at_shop = parcels.phase[i] == _AT_SHOP
     evidence, observed, p50, upper = _evidence(parcels, typical, is_stalled, is_at_shop, i)
     if not observed > p50:
-        codes[_Code.REASON, i] = _Reason.UNKNOWN
+        decisions.reason[i] = _Reason.UNKNOWN
         return
-    codes[_Code.REASON, i] = _reason(is_stalled, is_at_shop)
-    codes[_Code.EVIDENCE, i] = evidence
-    figures[_Figure.OBSERVED_HOURS, i] = observed
-    figures[_Figure.EXPECTED_P50_HOURS, i] = p50
-    figures[_Figure.EXPECTED_UPPER_HOURS, i] = upper
+    decisions.reason[i] = _reason(is_stalled, is_at_shop)
+    decisions.evidence[i] = evidence
+    decisions.observed_hours[i] = observed
+    decisions.expected_p50_hours[i] = p50
+    decisions.expected_upper_hours[i] = upper
 
 
 @njit(cache=True)
