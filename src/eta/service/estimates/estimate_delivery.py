@@ -1,4 +1,4 @@
-"""Dates for a lane not yet bought, of several carrier services at once."""
+"""Estimates before the purchase, of several carrier services at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from eta.domain.errors import EtaError
 from eta.domain.shipment import Place, Shipment
 from eta.model.bundle import ModelBundle, Predictor
 from eta.service.estimates.hypothetical_shipments import CarrierService, hypothetical_timelines
-from eta.service.estimates.order_to_delivery import PickupSchedule, order_curves
+from eta.service.estimates.order_to_delivery import (
+    OrderCurves,
+    PickupSchedule,
+    order_curves,
+)
 from eta.service.scoring.assessment import Assessment, AssessmentOptions
 from eta.service.scoring.score_shipments import score_timelines
 from eta.store.session import Session
@@ -24,23 +28,23 @@ from eta.store.session import Session
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is said about one carrier service."""
+    """The estimate for one carrier service."""
 
     assessment: Assessment
-    #: The cut-off up to which orders are told the same, aware and in the warehouse's zone; None
-    #: where none is declared.
+    #: The cut-off up to which orders get the same dates, aware and in the warehouse's zone; None
+    #: without a pickup schedule.
     order_by: datetime | None = None
-    #: The day, by the clocks of the origin, on which it will most likely have been handed over;
-    #: None where that is not declared.
+    #: The local day at the origin by which the hand-over has most likely happened; None without a
+    #: pickup schedule.
     handover_on: date | None = None
-    #: The laws of all services that were asked about, as of the order, and which row is that of
-    #: this one; None without a model.
+    #: The curves of all requested services, as of the order, and the row of this one; None without
+    #: a model.
     curves: Curves | None = None
     row: int = 0
 
     @property
     def curve(self) -> Curves | None:
-        """The law of the arrival, of one row."""
+        """The curve of this service, one row."""
         return None if self.curves is None else self.curves.take(np.array([self.row]))
 
 
@@ -54,17 +58,16 @@ def estimate_delivery(
     pickup_schedule: PickupSchedule | None = None,
     holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
 ) -> list[Estimate]:
-    """One quote a carrier service, in the order given, as of ``lane.ordered_at``.
+    """One estimate a carrier service, in the order of ``services``, as of ``lane.ordered_at``.
 
-    Each is the answer about a shipment whose only scan is its order, with the law of
-    ``order_curves``.
+    Each assesses a shipment whose only event is its order, with a curve of ``order_curves``.
 
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    service_curves = (
-        order_curves(lane, services, pickup_schedule, served, holidays) if served else None
-    )
+    service_curves = None
+    if served:
+        service_curves = order_curves(lane, services, pickup_schedule, served, holidays)
     assessments = score_timelines(
         hypothetical_timelines(lane, services),
         served,
@@ -73,19 +76,30 @@ def estimate_delivery(
         options=options,
         curves=service_curves.curves if service_curves else None,
     )
+    return _with_curves(assessments, service_curves)
+
+
+def _with_curves(
+    assessments: Sequence[Assessment], service_curves: OrderCurves | None
+) -> list[Estimate]:
+    """The estimates of services: their assessments, with curves if there is a model."""
     if service_curves is None:
         return [Estimate(assessment) for assessment in assessments]
     return [
-        Estimate(*fields, service_curves.curves, row)
-        for row, fields in enumerate(
-            zip(assessments, service_curves.order_by, service_curves.handover_on, strict=True)
+        Estimate(
+            assessment,
+            order_by=service_curves.order_by[row],
+            handover_on=service_curves.handover_on[row],
+            curves=service_curves.curves,
+            row=row,
         )
+        for row, assessment in enumerate(assessments)
     ]
 
 
 @dataclass(frozen=True)
 class SaveEstimate:
-    """An estimate, as JSON, that a tenant shows to a customer."""
+    """An estimate, as JSON, to save because a tenant shows it to a customer."""
 
     tenant: str
     as_of: datetime
@@ -94,7 +108,7 @@ class SaveEstimate:
 
 
 def save_estimates(session: Session, estimates: Sequence[SaveEstimate]) -> list[str | EtaError]:
-    """Keeps estimates that are shown; the id of each."""
+    """Saves estimates and returns the id of each."""
     ids = list[str | EtaError]()
     for estimate in estimates:
         estimate_id = session.new_id("est")
@@ -110,7 +124,7 @@ def save_estimates(session: Session, estimates: Sequence[SaveEstimate]) -> list[
 
 
 def smoke_test(served: ModelBundle, data_through: datetime) -> None:
-    """Makes one estimate, which must not fail; it also loads what the first request would wait for."""
+    """Makes one estimate, to prove that the model works and to load what a request needs."""
     lane = Shipment(
         shipment_id="trial",
         order_id="trial",

@@ -1,21 +1,21 @@
-"""When the first and the last parcel of an order arrive that travels as several, before it is bought."""
+"""Estimates, before the purchase, of the first and the last of an order's parcels to arrive."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from math import ceil
+from datetime import date, datetime
+from math import ceil, isnan
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
-from eta.calendars.local_time import local_dates, to_instant
+from eta.calendars.local_time import Dates, Instants, local_dates, to_instant
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment
-from eta.forecast.order_dependence import cdf_of_first, cdf_of_last
+from eta.forecast.order_dependence import ArrivalCorrelation, cdf_of_first, cdf_of_last
 from eta.journey.categories import Categorical
 from eta.local_dates import (
     curves_from_daily_cdf,
@@ -33,9 +33,9 @@ from eta.service.scoring.assessment import AssessmentCode, AssessmentOptions
 
 @dataclass(frozen=True, kw_only=True)
 class OrderParcel:
-    """Like parcels of an order, each of which travels alone."""
+    """One or more identical parcels of an order, each of which travels alone."""
 
-    #: One of the parcels; ``ordered_at`` and the destination are those of the order.
+    #: The lane of each parcel; ``ordered_at`` and the destination are those of the order.
     lane: Shipment
     service: CarrierService
     pickup_schedule: PickupSchedule | None = None
@@ -44,28 +44,31 @@ class OrderParcel:
 
 @dataclass(frozen=True)
 class FirstOrLast:
-    """The first or the last parcel; dates are local days at the destination, None beyond the horizon."""
+    """The dates of the first or the last parcel to arrive.
+
+    They are local days at the destination, None beyond the horizon.
+    """
 
     earliest_on: date | None
     estimated_on: date | None
     latest_on: date | None
     #: P(arrival on or before ``estimated_on``).
     confidence: float | None
-    #: P(arrival on or before the day that somebody wants it by).
+    #: P(arrival on or before the desired day).
     desired_probability: float | None
 
 
 @dataclass(frozen=True)
 class EstimatedOrder:
-    """What is said about an order; without ``first`` and ``last``, ``code`` says why."""
+    """The estimate for an order; without ``first`` and ``last``, ``code`` says why."""
 
     code: AssessmentCode
-    #: In the order of the pieces.
+    #: One for each ``OrderParcel``, in their order.
     estimates: Sequence[Estimate]
     first: FirstOrLast | None = None
     last: FirstOrLast | None = None
-    #: Mean over the pairs of parcels, and the pairs from which it was learned; None of a single
-    #: parcel, and without a model.
+    #: The mean correlation over the pairs of parcels, and the number of pairs it was learned from;
+    #: None for a single parcel, and without a model.
     correlation: float | None = None
     sample_pairs: int | None = None
 
@@ -78,50 +81,33 @@ def estimate_order(
     options: AssessmentOptions,
     holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
 ) -> EstimatedOrder:
-    """The quote of each piece, and those of the first and the last of all their parcels, as of the order.
+    """The estimate of each parcel, and of the first and the last to arrive, as of the order.
 
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
     estimates = _estimates(parcels, served, policy, options, holidays)
+    failure = _failure(estimates)
+    # The lane quantiles predict single parcels, and not how parcels depend on each other.
+    if failure or not isinstance(served, ModelBundle):
+        return EstimatedOrder(failure or AssessmentCode.NO_MODEL, estimates)
+    count = np.array([parcel.package_count for parcel in parcels])
+    sender = _senders(parcels)
+    correlation = served.arrival_correlation
+    ordered_at = parcels[0].lane.ordered_at
+    first, last = _first_and_last(estimates, ordered_at, count, sender, correlation, options)
+    code = AssessmentCode.OK if last.estimated_on else AssessmentCode.MAY_NEVER_ARRIVE
+    mean, pairs = correlation.mean_correlation(sender, count) or (None, None)
+    return EstimatedOrder(code, estimates, first, last, correlation=mean, sample_pairs=pairs)
+
+
+def _failure(estimates: Sequence[Estimate]) -> AssessmentCode | None:
+    """Why an order has no first and last parcel, if one of its estimates has no date."""
     codes = {estimate.assessment.code for estimate in estimates}
-    missing = next(
-        (
-            code
-            for code in (AssessmentCode.NO_MODEL, AssessmentCode.TOO_LITTLE_SUPPORT)
-            if code in codes
-        ),
-        None,
-    )
-    # The lane medians know the parcels of a lane, and not how they go together.
-    if missing or not isinstance(served, ModelBundle):
-        return EstimatedOrder(missing or AssessmentCode.NO_MODEL, estimates)
-    instant = np.array([to_instant(parcels[0].lane.ordered_at)])
-    zone = Categorical(np.zeros(1, dtype=np.int32), (estimates[0].assessment.timezone,))
-    ordered_on = local_dates(instant, zone.codes, zone.names)
-    parcel_curves = [curve for estimate in estimates if (curve := estimate.curve)]
-    days = max(ceil(curve.hours[0, -1] / 24.0) for curve in parcel_curves) + 1
-    cdf = np.vstack([daily_cdf(curve, instant, ordered_on, days, zone) for curve in parcel_curves])
-    count, sender = np.array([parcel.package_count for parcel in parcels]), _senders(parcels)
-    joint = np.stack(
-        [
-            combine(cdf, count, sender, served.arrival_correlation)
-            for combine in (cdf_of_first, cdf_of_last)
-        ]
-    )
-    both = np.zeros(2, dtype=np.int64)
-    curves = curves_from_daily_cdf(
-        np.clip(joint, 0.0, 1.0), instant[both], ordered_on[both], zone.take(both)
-    )
-    first, last = _first_and_last(curves, instant[both], zone.take(both), options)
-    correlation_and_pairs = served.arrival_correlation.mean_correlation(sender, count)
-    return EstimatedOrder(
-        AssessmentCode.OK if last.estimated_on else AssessmentCode.MAY_NEVER_ARRIVE,
-        estimates,
-        first,
-        last,
-        *(correlation_and_pairs or ()),
-    )
+    for code in (AssessmentCode.NO_MODEL, AssessmentCode.TOO_LITTLE_SUPPORT):
+        if code in codes:
+            return code
+    return None
 
 
 def _estimates(
@@ -131,7 +117,7 @@ def _estimates(
     options: AssessmentOptions,
     holidays: HolidayCalendar,
 ) -> list[Estimate]:
-    """One quote a piece: those that differ in their service alone are asked about at once."""
+    """One estimate a parcel; parcels that differ only in their service share one prediction."""
     groups: dict[tuple[Shipment, PickupSchedule | None], list[int]] = {}
     for number, parcel in enumerate(parcels):
         groups.setdefault((parcel.lane, parcel.pickup_schedule), []).append(number)
@@ -153,22 +139,63 @@ def _estimates(
 
 def _senders(parcels: Sequence[OrderParcel]) -> NDArray[np.int64]:
     """A number for each origin and carrier, (P,)."""
-    keys = [
-        (parcel.lane.origin.country, parcel.lane.origin.region, parcel.service.carrier)
-        for parcel in parcels
-    ]
+    keys = []
+    for parcel in parcels:
+        origin = parcel.lane.origin
+        keys.append((origin.country, origin.region, parcel.service.carrier))
     return np.array([keys.index(key) for key in keys], dtype=np.int64)
 
 
 def _first_and_last(
-    curves: Curves, as_of: NDArray[np.datetime64], zone: Categorical, options: AssessmentOptions
+    estimates: Sequence[Estimate],
+    ordered_at: datetime,
+    count: NDArray[np.int64],
+    sender: NDArray[np.int64],
+    correlation: ArrivalCorrelation,
+    options: AssessmentOptions,
 ) -> list[FirstOrLast]:
+    """The first and the last of ``count`` (P,) parcels of each estimate."""
+    as_of = np.array([to_instant(ordered_at)])
+    zone = Categorical(np.zeros(1, dtype=np.int32), (estimates[0].assessment.timezone,))
+    ordered_on = local_dates(as_of, zone.codes, zone.names)
+    cdf = _daily_cdfs(estimates, as_of, ordered_on, zone)
+    first_cdf = cdf_of_first(cdf, count, sender, correlation)
+    last_cdf = cdf_of_last(cdf, count, sender, correlation)
+    joint = np.clip(np.stack([first_cdf, last_cdf]), 0.0, 1.0)
+    both = np.zeros(2, dtype=np.int64)
+    as_of, zone = as_of[both], zone.take(both)
+    curves = curves_from_daily_cdf(joint, as_of, ordered_on[both], zone)
+    return _read_dates(curves, as_of, zone, options)
+
+
+def _daily_cdfs(
+    estimates: Sequence[Estimate], as_of: Instants, ordered_on: Dates, zone: Categorical
+) -> NDArray[np.float64]:
+    """P(arrived by the end of each day), (P, days), up to the longest curve."""
+    curves = [curve for estimate in estimates if (curve := estimate.curve)]
+    days = max(ceil(curve.hours[0, -1] / 24.0) for curve in curves) + 1
+    return np.vstack([daily_cdf(curve, as_of, ordered_on, days, zone) for curve in curves])
+
+
+def _read_dates(
+    curves: Curves, as_of: Instants, zone: Categorical, options: AssessmentOptions
+) -> list[FirstOrLast]:
+    """The window of each curve, and its probability by the desired day."""
     dates = dates_at(curves, window_levels(options.coverage), as_of, zone)
     desired_on = np.full(len(curves), np.datetime64(options.desired_on, "D"))
-    probabilities = probability_by_day(
-        curves, as_of, np.column_stack([dates[:, 1], desired_on]), zone
-    )
-    return [
-        FirstOrLast(*days, *(None if np.isnan(probability) else probability for probability in row))
-        for days, row in zip(dates.tolist(), probabilities.tolist(), strict=True)
-    ]
+    days = np.column_stack([dates[:, 1], desired_on])
+    probabilities = probability_by_day(curves, as_of, days, zone)
+    results = []
+    for window, row in zip(dates.tolist(), probabilities.tolist(), strict=True):
+        earliest_on, estimated_on, latest_on = window
+        confidence, desired = row
+        results.append(
+            FirstOrLast(
+                earliest_on=earliest_on,
+                estimated_on=estimated_on,
+                latest_on=latest_on,
+                confidence=None if isnan(confidence) else confidence,
+                desired_probability=None if isnan(desired) else desired,
+            )
+        )
+    return results

@@ -1,8 +1,8 @@
-"""The latest hand-over that still brings a parcel by a wanted day, as often as is asked."""
+"""The latest hand-over with which a parcel arrives by a desired day with a wanted probability."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
@@ -21,25 +21,25 @@ from eta.model.bundle import ModelBundle
 from eta.service.estimates.hypothetical_shipments import CarrierService, hypothetical_shipments
 from eta.service.scoring.open_forecasts import forecast_open
 
-#: Days before the wanted one that are looked at.
+#: Days of hand-over before the desired day that are evaluated.
 LOOK_BACK_DAYS = 30
 
 
 class ShipByCode(StrEnum):
-    """Why an answer is as it is."""
+    """The outcome of a search for the latest hand-over."""
 
     OK = "ok"
-    #: No day of hand-over from the moment asked about on reaches the chance asked for.
+    #: No hand-over from the order on reaches the probability.
     TOO_LATE = "too_late"
-    #: Abstained: too few parcels to learn from.
+    #: No result: too few parcels to learn from.
     TOO_LITTLE_SUPPORT = "too_little_support"
-    #: Degraded: no usable model.
+    #: No result: no usable model.
     NO_MODEL = "no_model"
 
 
 @dataclass(frozen=True)
 class HandoverProbability:
-    """P(arrival on or before the wanted day) of a hand-over."""
+    """P(arrival on or before the desired day) of a hand-over."""
 
     handover_at: datetime
     probability: float
@@ -47,12 +47,12 @@ class HandoverProbability:
 
 @dataclass(frozen=True)
 class ShipBy:
-    """The answer for one carrier service; ``handover_at`` is aware, in the zone of the origin."""
+    """The result for one carrier service; ``handover_at`` is aware, in the zone of the origin."""
 
     code: ShipByCode
     handover_at: datetime | None
     probability: float | None
-    #: Of every day that was looked at, earliest first.
+    #: Of every day that was evaluated, earliest first.
     probabilities: Sequence[HandoverProbability]
 
 
@@ -66,93 +66,92 @@ def find_ship_by(
     handover: time,
     holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
 ) -> list[ShipBy]:
-    """One answer a carrier service, in the order given, for an order placed at ``lane.ordered_at``.
+    """One result a carrier service, in their order, for an order at ``lane.ordered_at``.
 
-    Hand-overs are looked at day by day at the wall-clock time ``handover`` of the origin, from the
-    order to the wanted local day at the destination; of services that say on which days they pick
-    up, on those alone. A later one need not have a lower chance: a weekend may lie between. The
-    latest with a chance of ``level`` is the answer.
+    Hand-overs are evaluated day by day at the local time ``handover`` of the origin, from the order
+    to the desired local day at the destination; for services with pick-up weekdays, only on those.
+    The result is the latest with a probability of at least ``level``: a later hand-over need not
+    have a lower one, because a weekend may lie between.
     """
-    moments = _handovers(lane.origin, lane.ordered_at, desired_on, handover)
-    if served is None or not moments:
-        return [
-            ShipBy(ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL, None, None, ())
-        ] * len(services)
+    handovers = _handovers(lane.origin, lane.ordered_at, desired_on, handover)
+    if served is None or not handovers:
+        code = ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL
+        return [ShipBy(code, None, None, ())] * len(services)
     delivered_on = [_last_delivery(service, lane, desired_on, holidays) for service in services]
-    service_index = np.repeat(np.arange(len(services)), len(moments))
-    at = np.tile(np.array([to_instant(at) for at in moments]), len(services))
-    parcels = hypothetical_shipments(
-        lane, services, service_index, np.full(len(at), to_instant(lane.ordered_at)), at
-    )
+    grid = _arrival_probabilities(lane, services, served, handovers, delivered_on)
+    results = []
+    for service, probabilities, is_supported in zip(services, *grid, strict=True):
+        candidates = [
+            HandoverProbability(at, probability)
+            for at, probability in zip(handovers, probabilities, strict=True)
+        ]
+        picked_up = _picked_up(service, lane.origin, candidates, holidays)
+        results.append(_latest(picked_up, level, is_supported=is_supported))
+    return results
+
+
+def _arrival_probabilities(
+    lane: Shipment,
+    services: Sequence[CarrierService],
+    served: ModelBundle,
+    handovers: Sequence[datetime],
+    delivered_on: Sequence[np.datetime64],
+) -> tuple[list[list[float]], list[bool]]:
+    """P(arrival by ``delivered_on``) by service and hand-over; whether a service has support."""
+    shape = (len(services), len(handovers))
+    service_index = np.repeat(np.arange(len(services)), len(handovers))
+    at = np.tile(np.array([to_instant(handover) for handover in handovers]), len(services))
+    ordered_at = np.full(len(at), to_instant(lane.ordered_at))
+    parcels = hypothetical_shipments(lane, services, service_index, ordered_at, at)
     forecasts = forecast_open(
         parcels.timelines, served, parcels.moments, parcels.states, DelayPolicy()
     )
     days = np.array(delivered_on, dtype="datetime64[D]")[service_index, None]
-    probabilities = probability_by_day(forecasts.curves, at, days, forecasts.zone)[:, 0].reshape(
-        len(services), -1
-    )
-    supported = np.asarray(forecasts.is_supported.reshape(len(services), -1).all(axis=1)).tolist()
-    return [
-        _answer(
-            _picked_up(
-                service, lane.origin, zip(moments, service_probabilities, strict=True), holidays
-            ),
-            level,
-            is_supported=has_support,
-        )
-        for service, service_probabilities, has_support in zip(
-            services, probabilities.tolist(), supported, strict=True
-        )
-    ]
+    probabilities = probability_by_day(forecasts.curves, at, days, forecasts.zone)[:, 0]
+    is_supported = forecasts.is_supported.reshape(shape).all(axis=1)
+    return probabilities.reshape(shape).tolist(), np.asarray(is_supported).tolist()
 
 
 def _last_delivery(
     service: CarrierService, lane: Shipment, desired_on: date, holidays: HolidayCalendar
 ) -> np.datetime64:
-    """The last day, up to the wanted one, on which the service delivers."""
+    """The last day, up to the desired one, on which the service delivers."""
     day = np.array([desired_on], dtype="datetime64[D]")
-    weekdays = service.delivery_weekdays
-    return (
-        DeliveryDays(
-            lane.destination.country, lane.destination.region, weekdays, holidays
-        ).on_or_before(day)
-        if weekdays
-        else day
-    )[0]
+    weekdays, destination = service.delivery_weekdays, lane.destination
+    if weekdays:
+        calendar = DeliveryDays(destination.country, destination.region, weekdays, holidays)
+        day = calendar.on_or_before(day)
+    return day[0]
 
 
 def _picked_up(
     service: CarrierService,
     origin: Place,
-    pairs: Iterable[tuple[datetime, float]],
+    candidates: Sequence[HandoverProbability],
     holidays: HolidayCalendar,
-) -> list[HandoverProbability]:
-    """The hand-overs of days on which the service picks up."""
-    candidates = [HandoverProbability(at, probability) for at, probability in pairs]
+) -> Sequence[HandoverProbability]:
+    """The candidates on days on which the service picks up."""
     if service.pickup_weekdays is None:
         return candidates
     days = np.array(
         [candidate.handover_at.date() for candidate in candidates], dtype="datetime64[D]"
     )
-    is_open = (
-        WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays).on_or_after(
-            days
-        )
-        == days
-    )
+    calendar = WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays)
+    is_open = (calendar.on_or_after(days) == days).tolist()
     return [
-        probability
-        for probability, wanted in zip(candidates, is_open.tolist(), strict=True)
-        if wanted
+        candidate
+        for candidate, is_picked_up in zip(candidates, is_open, strict=True)
+        if is_picked_up
     ]
 
 
 def _handovers(
     origin: Place, ordered_at: datetime, desired_on: date, handover: time
 ) -> list[datetime]:
+    """The time ``handover`` of each day from the order to the desired day, aware."""
     zone, _ = zone_of(origin.country, origin.region)
     first = ordered_at.astimezone(ZoneInfo(zone)).date()
-    # The origin's clocks may be a day ahead of the destination's.
+    # The local date of the origin can be a day ahead of the destination's.
     last = desired_on + timedelta(days=1)
     days = [last - timedelta(days=back) for back in range(LOOK_BACK_DAYS + 1, -1, -1)]
     moments = [
@@ -161,14 +160,14 @@ def _handovers(
     return [at for at in moments if at >= ordered_at]
 
 
-def _answer(
+def _latest(
     probabilities: Sequence[HandoverProbability], level: float, *, is_supported: bool
 ) -> ShipBy:
+    """The latest hand-over with a probability of at least ``level``."""
     if not is_supported:
         return ShipBy(ShipByCode.TOO_LITTLE_SUPPORT, None, None, ())
     sufficient = [candidate for candidate in probabilities if candidate.probability >= level]
     if not sufficient:
         return ShipBy(ShipByCode.TOO_LATE, None, None, probabilities)
-    return ShipBy(
-        ShipByCode.OK, sufficient[-1].handover_at, sufficient[-1].probability, probabilities
-    )
+    latest = sufficient[-1]
+    return ShipBy(ShipByCode.OK, latest.handover_at, latest.probability, probabilities)

@@ -1,4 +1,4 @@
-"""Parcels that nobody has sent yet, as a model is told of them: at their order, or at their hand-over."""
+"""Hypothetical parcels, not sent yet, as a model sees them at their order or at their hand-over."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from eta.journey.timelines import Timelines
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierService:
-    """One way to ship; None where the shop does not choose, or does not say."""
+    """One way to ship; None if the shop does not choose or specify it."""
 
     carrier: str | None = None
     service_level: str | None = None
-    #: ISO weekdays, 1 (Monday) to 7, on which the carrier delivers; None: as it was learned.
+    #: ISO weekdays, 1 (Monday) to 7, on which the carrier delivers; None: as learned.
     delivery_weekdays: tuple[int, ...] | None = None
     #: ISO weekdays on which it picks up; None: those of the warehouse.
     pickup_weekdays: tuple[int, ...] | None = None
@@ -29,7 +29,10 @@ class CarrierService:
 
 @dataclass(frozen=True, eq=False)
 class HypotheticalShipments:
-    """M parcels, each at its last scan; ``timelines`` holds one shipment a service, in their order."""
+    """M parcels, each at its last event.
+
+    ``timelines`` holds one shipment a service, in the order of the services.
+    """
 
     timelines: Timelines
     moments: AsOfPairs
@@ -37,29 +40,24 @@ class HypotheticalShipments:
 
 
 def order_event(shipment: Shipment) -> TrackingEvent:
-    """The scan that an order itself is: known the moment it is placed."""
-    return _scan(shipment, EventCode.ORDER_CREATED)
+    """The event of the order itself, received the moment it is placed."""
+    return _event(shipment, EventCode.ORDER_CREATED)
 
 
 def hypothetical_timelines(
     lane: Shipment, services: Sequence[CarrierService], *, handed_over: bool = False
 ) -> Timelines:
-    """One shipment a service, in their order, ordered at ``lane.ordered_at``, and handed over at that moment too where that is asked for."""
-    attributes = vars(lane)
+    """One shipment a service, in the order of ``services``, ordered at ``lane.ordered_at``.
+
+    With ``handed_over`` each is handed over at that moment too.
+    """
     shipments = [
-        Shipment(
-            **{
-                **attributes,
-                "shipment_id": f"{number:06d}",
-                "carrier": service.carrier,
-                "service_level": service.service_level,
-            }
-        )
+        Shipment(**vars(lane) | _service_fields(number, service))
         for number, service in enumerate(services)
     ]
     events = [order_event(shipment) for shipment in shipments]
     if handed_over:
-        events += [_scan(shipment, EventCode.ACCEPTED) for shipment in shipments]
+        events += [_event(shipment, EventCode.ACCEPTED) for shipment in shipments]
     return Timelines.from_records(shipments, events)
 
 
@@ -70,19 +68,30 @@ def hypothetical_shipments(
     ordered_at: Instants,
     handed_over_at: Instants | None = None,
 ) -> HypotheticalShipments:
-    """Parcels of the services ``service_index`` (M,), ordered and, where that is given, handed over then, (M,) each."""
+    """M parcels by ``service_index``, ``ordered_at`` and ``handed_over_at``, (M,) each.
+
+    Without ``handed_over_at`` they are only ordered.
+    """
     timelines = hypothetical_timelines(lane, services, handed_over=handed_over_at is not None)
-    # They differ in when they are scanned alone: each service is folded once.
-    states = fold(timelines, AsOfPairs.all_at(timelines, to_instant(lane.ordered_at))).take(
-        service_index
-    )
+    # Parcels of one service differ only in the times of their events: fold each service once.
+    moments = AsOfPairs.all_at(timelines, to_instant(lane.ordered_at))
+    states = fold(timelines, moments).take(service_index)
     states = replace(states, ordered_at=ordered_at, last_scan_at=ordered_at)
     if handed_over_at is not None:
         states = replace(states, handed_over_at=handed_over_at, last_scan_at=handed_over_at)
     return HypotheticalShipments(timelines, AsOfPairs(service_index, states.last_scan_at), states)
 
 
-def _scan(shipment: Shipment, code: EventCode) -> TrackingEvent:
+def _service_fields(number: int, service: CarrierService) -> dict[str, str | None]:
+    """The fields of a shipment that depend on the service."""
+    return {
+        "shipment_id": f"{number:06d}",
+        "carrier": service.carrier,
+        "service_level": service.service_level,
+    }
+
+
+def _event(shipment: Shipment, code: EventCode) -> TrackingEvent:
     at = shipment.ordered_at
     return TrackingEvent(
         shipment_id=shipment.shipment_id, event_code=code, occurred_at=at, received_at=at

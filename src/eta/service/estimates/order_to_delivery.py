@@ -1,15 +1,16 @@
-"""The law of the day on which an order is at the door, so that a later order is never told an earlier day.
+"""The distribution of an order's delivery day. A later order never gets an earlier date.
 
-Where a shop says when parcels are picked up, the order waits for its cut-off, is handled for some
-pick-up days (a law: declared, or learned), and travels from the hand-over on: the laws from every
-possible hand-over are mixed by how likely each is. Where it says nothing, the law from the order on
-is asked for at fixed times of the day, and lies between those before and after the order.
+If a shop has a pickup schedule, the order waits for its cut-off and is handled for some pick-up
+days (a distribution, declared or learned). It travels from the hand-over on, so that the curves
+from every possible hand-over are mixed by the probability of each. Without a schedule, curves are
+predicted from the order on at fixed times of the day, and the curve of the order is interpolated
+between the times before and after it.
 
-Either way laws of a service are laws of the same local days, asked for at anchors in order of time.
-Each of them is put midway between the lowest chance of those up to it (the running minimum) and the
-highest of those from it on, and a later order weighs later anchors more: so for every day the
-chance to be there by then falls, or stays, the later the order. The minimum alone would do the
-same, and be pessimistic all along.
+Either way the curves of a service are distributions over the same local days, predicted at dispatch
+times in order of time. Each of them becomes the mean of the lowest probability of those up to it
+(the running minimum) and the highest of those from it on, and a later order gives later dispatch
+times more weight. So for every day the probability of delivery by then falls, or stays, the later
+the order. The minimum alone would do the same, but it would be too pessimistic throughout.
 """
 
 from __future__ import annotations
@@ -30,66 +31,86 @@ from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zone_offsets import UtcOffsets
 from eta.calendars.zones import zone_of
 from eta.curves import Curves
-from eta.domain.shipment import Shipment
+from eta.domain.shipment import Place, Shipment
 from eta.forecast.base import HORIZON_DAYS
+from eta.journey.categories import Categorical
 from eta.journey.features import features
 from eta.journey.route import place_name
 from eta.local_dates import curves_from_daily_cdf, daily_cdf
 from eta.model.bundle import ModelBundle, Predictor
-from eta.service.estimates.hypothetical_shipments import CarrierService, hypothetical_shipments
+from eta.service.estimates.hypothetical_shipments import (
+    CarrierService,
+    HypotheticalShipments,
+    hypothetical_shipments,
+)
 
-#: Local hours at which orders are asked about, evenly spread over the day, and how many such times
-#: before and after count.
+#: Local hours of the dispatch times of an order without a schedule, evenly spread over the day, and
+#: how many such times before and after it are used.
 DISPATCH_HOURS = (0, 6, 12, 18)
 DISPATCH_TIMES_AROUND = 8
 
-#: Days of hand-overs before and after those of the order that count.
+#: Days of hand-overs before and after those of the order that are used.
 HANDOVER_DAYS_AROUND = 4
 
-#: The longest handling that is asked about, in pick-up days.
+#: The longest handling that can be declared, in pick-up days.
 MAX_HANDLING_DAYS = 30
 
-#: An order waits for a quarter of a day, on average, before the day on which it is handled begins
-#: to count.
+#: The mean time from an order to the start of the day on which it is processed: a quarter of a day.
 _MEAN_WAIT = timedelta(hours=6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PickupSchedule:
-    """When orders are handed over, where a shop says so."""
+    """When the parcels of a shop are handed over."""
 
-    #: By the clocks of the origin.
+    #: Local time at the origin.
     cutoff: time
     #: ISO weekdays on which parcels are picked up.
     weekdays: tuple[int, ...]
-    #: Chances to be handed over 0, 1, ... pick-up days after the day for which the order counts;
-    #: None: as it was learned.
+    #: Probabilities of a hand-over 0, 1, ... pick-up days after the processing date; None: the
+    #: learned distribution.
     handling: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class OrderCurves:
-    """The laws of S services, asked about at the order, and what else is known of each of them."""
+    """The curves of S services as of the order, with the cut-off and the hand-over day of each."""
 
     curves: Curves
-    #: The cut-off up to which orders are told the same, aware and in the warehouse's zone; None
-    #: where none is declared.
+    #: The cut-off up to which orders get the same dates, aware and in the warehouse's zone; None
+    #: without a schedule.
     order_by: Sequence[datetime | None]
-    #: The day, by the clocks of the origin, by whose cut-off it has been handed over with a chance
-    #: of a half or more.
+    #: The local day at the origin by whose cut-off the hand-over has a probability of a half or
+    #: more; None without a schedule.
     handover_on: Sequence[date | None]
 
 
 @dataclass(frozen=True)
 class _DispatchTimes:
-    """Times, earliest first, at which a law is asked for, and how much each of the laws counts."""
+    """Times, earliest first, at which curves are predicted for one service, and their weights."""
 
     at: Instants
     weights: NDArray[np.float64]
-    #: How long an order handed over at ``at`` had waited; None where ``at`` is the order itself.
+    #: How long an order handed over at ``at`` had waited; None if ``at`` is the order itself.
     waited: timedelta | None = None
     order_by: datetime | None = None
     handover_on: date | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _DayGrid:
+    """The local days at the destination, (D,), over which the curves of all services are mixed."""
+
+    first_on: np.datetime64
+    days: NDArray[np.datetime64]
+
+    @classmethod
+    def at_order(cls, lane: Shipment, zone: Categorical, last_at: np.datetime64) -> _DayGrid:
+        """From the day of the order to the horizon of the last dispatch time."""
+        zone_name = zone.names[zone.codes[0]]
+        first_on = np.datetime64(lane.ordered_at.astimezone(ZoneInfo(zone_name)).date(), "D")
+        days_ahead = ceil((last_at - to_instant(lane.ordered_at)) / DAY)
+        return cls(first_on, first_on + np.arange(HORIZON_DAYS + 2 + days_ahead))
 
 
 def order_curves(
@@ -99,100 +120,140 @@ def order_curves(
     served: Predictor,
     holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
 ) -> OrderCurves:
-    """The law of each service for an order placed at ``lane.ordered_at``.
+    """The curve of each service for an order placed at ``lane.ordered_at``.
 
-    Lane medians know of no hand-over: with them a warehouse is not looked at.
+    Lane quantiles cannot predict from a hand-over: with them the pickup schedule is ignored.
 
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    if pickup_schedule and isinstance(served, ModelBundle):
-        dispatch_times = [
-            _handover_times(lane, service, pickup_schedule, served, holidays)
-            for service in services
-        ]
-    else:
-        dispatch_times = [_order_times(lane)] * len(services)
+    dispatch_times = _dispatch_times(lane, services, pickup_schedule, served, holidays)
     at = np.concatenate([times.at for times in dispatch_times])
-    service_index = np.repeat(np.arange(len(services)), [len(times.at) for times in dispatch_times])
-    if dispatch_times[0].waited is None:
-        parcels = hypothetical_shipments(lane, services, service_index, at)
-    else:
-        waited = np.array([times.waited for times in dispatch_times], dtype="timedelta64[us]")
-        parcels = hypothetical_shipments(
-            lane, services, service_index, at - waited[service_index], at
-        )
-    curves = served.model.predict_curves(
-        features(parcels.timelines, parcels.moments, served.place_effects, parcels.states)
-    )
+    counts = [len(times.at) for times in dispatch_times]
+    service_index = np.repeat(np.arange(len(services)), counts)
+    parcels = _dispatched_parcels(lane, services, dispatch_times, service_index, at)
+    snapshots = features(parcels.timelines, parcels.moments, served.place_effects, parcels.states)
+    curves = served.model.predict_curves(snapshots)
     zone = parcels.timelines.zone
-    first_on = np.datetime64(
-        lane.ordered_at.astimezone(ZoneInfo(zone.names[zone.codes[0]])).date(), "D"
-    )
-    days = first_on + np.arange(
-        HORIZON_DAYS + 2 + ceil((at.max() - to_instant(lane.ordered_at)) / DAY)
-    )
-    cdf = daily_cdf(curves, at, np.full(len(at), first_on), len(days), zone.take(service_index))
-    is_before = np.concatenate([np.cumsum(times.weights) == 0.0 for times in dispatch_times])
-    # Of days beyond its horizon an earlier law says nothing.
-    reach = (at + (HORIZON_DAYS - 1) * DAY).astype(first_on.dtype)
-    cdf[(days > reach[:, None]) & is_before[:, None]] = 1.0
-    mixed_cdf, start = np.empty((len(services), len(days))), 0
-    for number, (service, times) in enumerate(zip(services, dispatch_times, strict=True)):
-        service_cdf, start = cdf[start : start + len(times.at)], start + len(times.at)
-        lowest, highest = (
-            np.minimum.accumulate(service_cdf, axis=0),
-            np.maximum.accumulate(service_cdf[::-1], axis=0)[::-1],
-        )
-        mixed_cdf[number] = times.weights @ (lowest + highest) / 2.0
-        if service.delivery_weekdays is not None:
-            last = DeliveryDays(
-                lane.destination.country,
-                lane.destination.region,
-                service.delivery_weekdays,
-                holidays,
-            ).on_or_before(days)
-            mixed_cdf[number] = np.where(
-                last < first_on,
-                0.0,
-                mixed_cdf[number][np.maximum((last - first_on).astype(np.int64), 0)],
-            )
-    count = len(services)
-    as_of = np.full(count, to_instant(lane.ordered_at))
-    # Weights add up to 1 but for rounding.
-    mixed_curves = curves_from_daily_cdf(
-        np.minimum(np.maximum.accumulate(mixed_cdf, axis=1), 1.0),
-        as_of,
-        np.full(count, first_on),
-        zone,
-    )
+    grid = _DayGrid.at_order(lane, zone, at.max())
+    cdf = _dispatch_cdf(curves, dispatch_times, at, grid, zone.take(service_index))
+    service_cdfs = np.split(cdf, np.cumsum(counts)[:-1])
+    mixed_cdf = np.empty((len(services), len(grid.days)))
+    for number, service in enumerate(services):
+        mixed = dispatch_times[number].weights @ _monotone(service_cdfs[number])
+        mixed_cdf[number] = _on_delivery_days(mixed, service, lane, grid, holidays)
     return OrderCurves(
-        mixed_curves,
+        _curves(mixed_cdf, lane, grid, zone),
         [times.order_by for times in dispatch_times],
         [times.handover_on for times in dispatch_times],
     )
 
 
+def _dispatch_times(
+    lane: Shipment,
+    services: Sequence[CarrierService],
+    pickup_schedule: PickupSchedule | None,
+    served: Predictor,
+    holidays: HolidayCalendar,
+) -> Sequence[_DispatchTimes]:
+    """The dispatch times of each service: hand-overs with a schedule, else times of the order."""
+    if pickup_schedule and isinstance(served, ModelBundle):
+        return [
+            _handover_times(lane, service, pickup_schedule, served, holidays)
+            for service in services
+        ]
+    return [_order_times(lane)] * len(services)
+
+
+def _dispatched_parcels(
+    lane: Shipment,
+    services: Sequence[CarrierService],
+    dispatch_times: Sequence[_DispatchTimes],
+    service_index: NDArray[np.int64],
+    at: Instants,
+) -> HypotheticalShipments:
+    """A parcel for each dispatch time: ordered then, or handed over then after its wait."""
+    if dispatch_times[0].waited is None:
+        return hypothetical_shipments(lane, services, service_index, at)
+    waited = np.array([times.waited for times in dispatch_times], dtype="timedelta64[us]")
+    ordered_at = at - waited[service_index]
+    return hypothetical_shipments(lane, services, service_index, ordered_at, at)
+
+
+def _dispatch_cdf(
+    curves: Curves,
+    dispatch_times: Sequence[_DispatchTimes],
+    at: Instants,
+    grid: _DayGrid,
+    zone: Categorical,
+) -> NDArray[np.float64]:
+    """P(arrived by the end of each day), (dispatch times, D), of all services."""
+    first_on = np.full(len(at), grid.first_on)
+    cdf = daily_cdf(curves, at, first_on, len(grid.days), zone)
+    is_before = np.concatenate([np.cumsum(times.weights) == 0.0 for times in dispatch_times])
+    # An earlier curve has no information on days beyond its horizon.
+    reach = (at + (HORIZON_DAYS - 1) * DAY).astype(grid.first_on.dtype)
+    cdf[(grid.days > reach[:, None]) & is_before[:, None]] = 1.0
+    return cdf
+
+
+def _monotone(cdf: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities (dispatch times, D) that fall, or stay, from one time to the next."""
+    lowest = np.minimum.accumulate(cdf, axis=0)
+    highest = np.maximum.accumulate(cdf[::-1], axis=0)[::-1]
+    return (lowest + highest) / 2.0
+
+
+def _on_delivery_days(
+    cdf: NDArray[np.float64],
+    service: CarrierService,
+    lane: Shipment,
+    grid: _DayGrid,
+    holidays: HolidayCalendar,
+) -> NDArray[np.float64]:
+    """The distribution (D,) with arrivals moved to the service's next delivery day."""
+    destination, weekdays = lane.destination, service.delivery_weekdays
+    if weekdays is None:
+        return cdf
+    calendar = DeliveryDays(destination.country, destination.region, weekdays, holidays)
+    last = calendar.on_or_before(grid.days)
+    position = np.maximum((last - grid.first_on).astype(np.int64), 0)
+    return np.where(last < grid.first_on, 0.0, cdf[position])
+
+
+def _curves(cdf: NDArray[np.float64], lane: Shipment, grid: _DayGrid, zone: Categorical) -> Curves:
+    """The curves of daily distributions (S, D), as of the order."""
+    # Weights add up to 1 but for rounding.
+    cdf = np.minimum(np.maximum.accumulate(cdf, axis=1), 1.0)
+    as_of = np.full(len(cdf), to_instant(lane.ordered_at))
+    return curves_from_daily_cdf(cdf, as_of, np.full(len(cdf), grid.first_on), zone)
+
+
 def _order_times(lane: Shipment) -> _DispatchTimes:
-    """The times of day about the order, of which that before and that after it count."""
-    zone, _ = zone_of(lane.origin.country, lane.origin.region)
-    today = lane.ordered_at.astimezone(ZoneInfo(zone)).date()
-    first = np.datetime64(today, "D") - (DISPATCH_TIMES_AROUND // len(DISPATCH_HOURS) + 1)
-    steps = np.arange(2 * DISPATCH_TIMES_AROUND + 4 * len(DISPATCH_HOURS)) * np.timedelta64(
-        24 // len(DISPATCH_HOURS), "h"
-    )
-    times = UtcOffsets.from_zone_names((zone,)).instants(
-        (first + steps).astype("datetime64[us]").view(np.int64)[None, :],
-        np.zeros(1, dtype=np.int32),
-    )[0]
+    """The times of day around the order; only the one before and the one after have weight."""
+    times = _times_of_day(lane)
     ordered_at = microseconds(lane.ordered_at)
     after = int(np.searchsorted(times, ordered_at, side="right"))
-    before, end = times[after - 1 : after + 1].tolist()
-    share = (ordered_at - before) / (end - before)
-    at = times[after - 1 - DISPATCH_TIMES_AROUND : after + 1 + DISPATCH_TIMES_AROUND].view(
-        "datetime64[us]"
-    )
-    return _DispatchTimes(at, np.pad([1.0 - share, share], DISPATCH_TIMES_AROUND))
+    time_before, time_after = times[after - 1 : after + 1].tolist()
+    share = (ordered_at - time_before) / (time_after - time_before)
+    start = after - 1 - DISPATCH_TIMES_AROUND
+    stop = after + 1 + DISPATCH_TIMES_AROUND
+    weights = np.pad([1.0 - share, share], DISPATCH_TIMES_AROUND)
+    return _DispatchTimes(at=times[start:stop].view("datetime64[us]"), weights=weights)
+
+
+def _times_of_day(lane: Shipment) -> NDArray[np.int64]:
+    """The dispatch hours of the local days around the order, microseconds, in order of time."""
+    zone, _ = zone_of(lane.origin.country, lane.origin.region)
+    today = lane.ordered_at.astimezone(ZoneInfo(zone)).date()
+    days_before = DISPATCH_TIMES_AROUND // len(DISPATCH_HOURS) + 1
+    first = np.datetime64(today, "D") - days_before
+    count = 2 * DISPATCH_TIMES_AROUND + 4 * len(DISPATCH_HOURS)
+    step = np.timedelta64(24 // len(DISPATCH_HOURS), "h")
+    walls = first + np.arange(count) * step
+    microsecond_walls = walls.astype("datetime64[us]").view(np.int64)
+    offsets = UtcOffsets.from_zone_names((zone,))
+    return offsets.instants(microsecond_walls[None, :], np.zeros(1, dtype=np.int32))[0]
 
 
 def _handover_times(
@@ -202,42 +263,56 @@ def _handover_times(
     served: ModelBundle,
     holidays: HolidayCalendar,
 ) -> _DispatchTimes:
-    """Hand-overs that may be those of the order, and some before and after them."""
+    """The possible hand-overs of the order, and some before and after them."""
     weekdays = service.pickup_weekdays or pickup_schedule.weekdays
-    calendar = PickupCalendar(
-        country=lane.origin.country,
-        region=lane.origin.region,
-        cutoff=pickup_schedule.cutoff,
+    calendar = _pickup_calendar(lane.origin, pickup_schedule.cutoff, weekdays, holidays)
+    probabilities = _handling_distribution(lane, pickup_schedule, served)
+    handovers, first = _handovers_around(calendar, lane.ordered_at, len(probabilities))
+    after = len(handovers) - first - len(probabilities)
+    mean_pickup_days = float(np.arange(len(probabilities)) @ probabilities)
+    mean_days = mean_pickup_days * 7.0 / len(weekdays)
+    median = int(np.searchsorted(np.cumsum(probabilities), 0.5 - 1e-9))
+    return _DispatchTimes(
+        at=np.array([to_instant(handover) for handover in handovers]),
+        weights=np.pad(probabilities, (first, after)),
+        waited=_MEAN_WAIT + timedelta(days=mean_days),
+        order_by=calendar.cutoff_at(lane.ordered_at),
+        handover_on=handovers[first + median].date(),
+    )
+
+
+def _pickup_calendar(
+    origin: Place, cutoff: time, weekdays: tuple[int, ...], holidays: HolidayCalendar
+) -> PickupCalendar:
+    return PickupCalendar(
+        country=origin.country,
+        region=origin.region,
+        cutoff=cutoff,
         weekdays=weekdays,
         holidays=holidays,
     )
-    probabilities = _handling_distribution(lane, pickup_schedule, served)
-    processing_date = calendar.processing_date(lane.ordered_at)
-    base = calendar.processing_date(lane.ordered_at - timedelta(days=HANDOVER_DAYS_AROUND))
-    at = calendar.handovers(base, 0, 2 * HANDOVER_DAYS_AROUND + len(probabilities))
-    first = next(number for number, handover in enumerate(at) if handover.date() >= processing_date)
-    at = at[: first + len(probabilities) + HANDOVER_DAYS_AROUND]
-    days = float(np.arange(len(probabilities)) @ probabilities) * 7.0 / len(weekdays)
-    likely = int(np.searchsorted(np.cumsum(probabilities), 0.5 - 1e-9))
-    weights = np.pad(probabilities, (first, len(at) - first - len(probabilities)))
-    instants = np.array([to_instant(handover) for handover in at])
-    return _DispatchTimes(
-        instants,
-        weights,
-        _MEAN_WAIT + timedelta(days=days),
-        calendar.cutoff_at(lane.ordered_at),
-        at[first + likely].date(),
+
+
+def _handovers_around(
+    calendar: PickupCalendar, ordered_at: datetime, possible: int
+) -> tuple[list[datetime], int]:
+    """Hand-overs around the ``possible`` ones of an order, and the position of the first one."""
+    processing_date = calendar.processing_date(ordered_at)
+    base = calendar.processing_date(ordered_at - timedelta(days=HANDOVER_DAYS_AROUND))
+    handovers = calendar.handovers(base, 0, 2 * HANDOVER_DAYS_AROUND + possible)
+    first = next(
+        number for number, handover in enumerate(handovers) if handover.date() >= processing_date
     )
+    return handovers[: first + possible + HANDOVER_DAYS_AROUND], first
 
 
 def _handling_distribution(
     lane: Shipment, pickup_schedule: PickupSchedule, served: ModelBundle
 ) -> NDArray[np.float64]:
-    """Chances of so many pick-up days of handling: as declared, else as learned, else none at all."""
+    """Probabilities of 0, 1, ... pick-up days of handling: declared, else learned, else day 0."""
     if pickup_schedule.handling is not None:
         return np.array(pickup_schedule.handling) / sum(pickup_schedule.handling)
-    distribution = served.handling.distribution(
-        place_name(lane.origin.country, lane.origin.region),
-        pickup_schedule.cutoff.hour + pickup_schedule.cutoff.minute / 60.0,
-    )
+    place = place_name(lane.origin.country, lane.origin.region)
+    cutoff_hour = pickup_schedule.cutoff.hour + pickup_schedule.cutoff.minute / 60.0
+    distribution = served.handling.distribution(place, cutoff_hour)
     return np.ones(1) if distribution is None else distribution
