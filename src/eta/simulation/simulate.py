@@ -1,4 +1,4 @@
-"""A seeded world of parcels: what a shop sees of it, and the truth."""
+"""The simulator: a seeded network of parcels, as a shop sees it, and the truth behind it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from eta.simulation.travel import (
 )
 from eta.simulation.truth import Truth
 
-#: Called with what is being done, how much of it is done, and how much there is.
+#: Called with the current step, the number of finished steps, and the number of steps.
 Progress = Callable[[str, int, int], None]
 
 _ATTEMPTS = 3
@@ -51,11 +51,13 @@ _AFTER_ARRIVAL = ARRIVAL + 1
 _COUNTER = np.array([carrier.counter for carrier in CARRIERS])
 _LOCKER_SHARE = 0.9
 _COUNTRY = np.array([city.country for city in CITIES])
+#: Hubs of stages that do not wait for one.
+_HUB_OF_STAGE = {"to_border": "outbound", "to_depot": "inbound", "tour": "depot"}
 
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """What was simulated: ``shipments`` and ``events`` as any source gives them, and the truth behind them."""
+    """``shipments`` and ``events`` in the columns of any source, and the truth behind them."""
 
     shipments: pd.DataFrame
     events: pd.DataFrame
@@ -64,7 +66,7 @@ class Simulated:
 
 @dataclass(frozen=True, eq=False)
 class _Journeys:
-    """What became of N parcels: entry times (N, stages + 1), NaN where a stage was not entered."""
+    """The journeys of N parcels: entry times (N, stages + 1), NaN if a stage was not entered."""
 
     entered: Floats
     #: The stage that swallowed the parcel, or -1.
@@ -85,7 +87,10 @@ def simulate(
     seed: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> Simulated:
-    """Simulates ``shipments`` parcels; the same scenario, number and seed (the scenario's by default) give the same bytes."""
+    """Simulates ``shipments`` parcels.
+
+    The same scenario, number and seed (by default the scenario's) give the same bytes.
+    """
     seed = scenario.seed if seed is None else seed
     random = np.random.default_rng([seed, 0])
     progress("drawing orders", 0, 4)
@@ -93,25 +98,17 @@ def simulate(
     parcels = Parcels.build(frame, scenario)
     frame["promised_on"] = promise(frame, parcels)
     progress("moving parcels", 1, 4)
-    clocks, days = Clocks.build(scenario.first_day, scenario.days), Days.draw(scenario, seed)
-    journeys = _move(
-        parcels, clocks, days, hours_since(frame["ordered_at"], scenario), seed, random
-    )
-    event_groups = [
-        *_on_the_way(parcels, journeys, seed),
-        *_after_arrival(frame, parcels, clocks, journeys, scenario, random),
-    ]
-    progress("telling scans", 2, 4)
+    clocks = Clocks.build(scenario.first_day, scenario.days)
+    days = Days.draw(scenario, seed)
+    ordered = hours_since(frame["ordered_at"], scenario)
+    journeys = _move(parcels, clocks, days, ordered, seed, random)
+    deliveries = _Deliveries(frame, parcels, clocks, journeys, scenario, random)
+    event_groups = [*_on_the_way(parcels, journeys, seed), *deliveries.event_groups()]
+    progress("emitting events", 2, 4)
     wrong_number = _wrong_numbers(shipments, scenario, random)
-    events = emit_events(
-        event_groups,
-        parcels,
-        frame["shipment_id"].to_numpy(dtype=object),
-        wrong_number,
-        scenario,
-        seed,
-    )
-    progress("writing down the truth", 3, 4)
+    shipment_id = frame["shipment_id"].to_numpy(dtype=object)
+    events = emit_events(event_groups, parcels, shipment_id, wrong_number, scenario, seed)
+    progress("recording the truth", 3, 4)
     journey_table = _truth_table(frame, parcels, journeys, event_groups, wrong_number, scenario)
     truth = Truth.build(scenario, frame, events, journey_table, days)
     progress("simulated", 4, 4)
@@ -126,10 +123,9 @@ def _move(
     seed: int,
     random: np.random.Generator,
 ) -> _Journeys:
-    entered, swallowed_in = (
-        np.full((len(parcels), len(STAGES) + 1), np.nan),
-        np.full(len(parcels), -1),
-    )
+    """The journeys of parcels ordered at ``ordered`` (N,)."""
+    entered = np.full((len(parcels), len(STAGES) + 1), np.nan)
+    swallowed_in = np.full(len(parcels), -1)
     for step in travel(parcels, clocks, days, SeededDraws(seed), Start.at_order(ordered)):
         taken = step.taken[:, 0]
         entered[step.rows[taken], step.stage] = step.entered[taken, 0]
@@ -142,10 +138,9 @@ def _stray_cities(parcels: Parcels, random: np.random.Generator) -> Ints:
     result = np.empty(len(parcels), dtype=np.int64)
     for city in range(len(CITIES)):
         rows = np.flatnonzero(parcels.destination == city)
-        result[rows] = random.choice(
-            [other for other in np.flatnonzero(_COUNTRY[city] == _COUNTRY) if other != city],
-            len(rows),
-        )
+        in_country = np.flatnonzero(_COUNTRY[city] == _COUNTRY)
+        others = [other for other in in_country if other != city]
+        result[rows] = random.choice(others, len(rows))
     return result
 
 
@@ -159,155 +154,173 @@ def _wrong_numbers(shipments: int, scenario: Scenario, random: np.random.Generat
 
 
 def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[EventGroup]:
-    """The stages, and what was told of parcels that were swallowed."""
+    """The starts of stages, and the ends that are reported of swallowed parcels."""
     event_groups = []
     for number, stage in enumerate(STAGES):
-        rows = np.flatnonzero(~np.isnan(journeys.entered[:, number]))
         place = _places(parcels, journeys, number)
-        is_redirected = journeys.strayed[rows] & (number == LINEHAUL)
-        for raw, some in ((stage.raw, rows[~is_redirected]), (REDIRECTED, rows[is_redirected])):
-            event_groups.append(
-                EventGroup(
-                    number, stage.code, raw, some, journeys.entered[some, number], place[some]
-                )
-            )
+        event_groups += _stage_starts(journeys, number, place)
         if stage.swallowed:
-            rows = np.flatnonzero(journeys.swallowed_in == number)
-            draws = SeededDraws(seed)
-            rows = (
-                rows[draws.uniform(number, END_REPORTED, rows)[:, 0] < stage.end_reported]
-                if len(rows)
-                else rows
-            )
-            delay = (
-                end_delay(stage, draws.uniform(number, END_DELAY, rows)[:, 0])
-                if len(rows)
-                else np.empty(0)
-            )
-            event_groups.append(
-                EventGroup(
-                    0,
-                    stage.end_code,
-                    f"END-{stage.end_code.value}",
-                    rows,
-                    journeys.entered[rows, number] + delay,
-                    place[rows],
-                )
-            )
+            event_groups.append(_reported_ends(journeys, number, place, seed))
     return event_groups
 
 
-def _places(parcels: Parcels, journeys: _Journeys, number: int) -> Ints:
-    """Where the stage starts, (N,), as positions in ``PLACES``; -1 at the shop."""
+def _stage_starts(journeys: _Journeys, number: int, place: Ints) -> list[EventGroup]:
+    """The starts of a stage; the carrier codes those of redirected parcels in another way."""
     stage = STAGES[number]
+    rows = np.flatnonzero(~np.isnan(journeys.entered[:, number]))
+    is_redirected = journeys.strayed[rows] & (number == LINEHAUL)
+    event_groups = []
+    for raw, selected in ((stage.raw, rows[~is_redirected]), (REDIRECTED, rows[is_redirected])):
+        at = journeys.entered[selected, number]
+        event_groups.append(EventGroup(number, stage.code, raw, selected, at, place[selected]))
+    return event_groups
+
+
+def _reported_ends(journeys: _Journeys, number: int, place: Ints, seed: int) -> EventGroup:
+    """The events that end the wait for parcels that a stage has swallowed."""
+    stage = STAGES[number]
+    rows = np.flatnonzero(journeys.swallowed_in == number)
+    draws = SeededDraws(seed)
+    delay = np.empty(0)
+    if len(rows):
+        is_reported = draws.uniform(number, END_REPORTED, rows)[:, 0] < stage.end_reported
+        rows = rows[is_reported]
+    if len(rows):
+        delay = end_delay(stage, draws.uniform(number, END_DELAY, rows)[:, 0])
+    at = journeys.entered[rows, number] + delay
+    return EventGroup(0, stage.end_code, f"END-{stage.end_code.value}", rows, at, place[rows])
+
+
+def _places(parcels: Parcels, journeys: _Journeys, number: int) -> Ints:
+    """The place where a stage starts, (N,), as positions in ``PLACES``; -1 at the shop."""
+    if number < NAMES.index("outbound"):
+        return np.full(len(parcels), -1)
+    city = _cities(parcels, journeys, number)
+    return city * len(HUBS) + HUBS.index(_hub(number))
+
+
+def _cities(parcels: Parcels, journeys: _Journeys, number: int) -> Ints:
+    """The city where a stage starts, (N,)."""
+    if number in (STRAYED, LINEHAUL):
+        # A truck leaves from the hub where the parcel was sorted last.
+        crosses = ~np.isnan(journeys.entered[:, NAMES.index("partner")])
+        city = np.where(crosses, parcels.gateway_in, parcels.origin)
+        return np.where(journeys.strayed & (number == LINEHAUL), journeys.stray_city, city)
     gateway_out = parcels.hub[:, NAMES.index("export")]
-    city = {
+    return {
         Where.ORIGIN: parcels.origin,
         Where.GATEWAY_OUT: gateway_out // len(HUBS),
         Where.GATEWAY_IN: parcels.gateway_in,
         Where.DESTINATION: parcels.destination,
         Where.ASTRAY: journeys.stray_city,
-    }[stage.where]
-    if number < NAMES.index("outbound"):
-        return np.full(len(parcels), -1)
-    if number in (STRAYED, LINEHAUL):
-        # A truck leaves from where the parcel was sorted last.
-        crosses = ~np.isnan(journeys.entered[:, NAMES.index("partner")])
-        city = np.where(crosses, parcels.gateway_in, parcels.origin)
-        city = np.where(journeys.strayed & (number == LINEHAUL), journeys.stray_city, city)
-    hub = stage.hub or {"to_border": "outbound", "to_depot": "inbound", "tour": "depot"}.get(
-        stage.name, "outbound" if number >= STRAYED else "gateway"
-    )
-    return city * len(HUBS) + HUBS.index(hub)
+    }[STAGES[number].where]
 
 
-def _after_arrival(
-    frame: pd.DataFrame,
-    parcels: Parcels,
-    clocks: Clocks,
-    journeys: _Journeys,
-    scenario: Scenario,
-    random: np.random.Generator,
-) -> list[EventGroup]:
-    """First attempts by their outcome, and what became of parcels that were not delivered by them."""
-    rows = np.flatnonzero(~np.isnan(journeys.entered[:, ARRIVAL]))
-    at = journeys.entered[rows, ARRIVAL]
-    door = parcels.destination * len(HUBS) + HUBS.index("depot")
-    counter = np.where(
-        frame["service_level"].eq("locker"), _LOCKER_SHARE, _COUNTER[parcels.last_carrier]
-    )[rows]
-    uniform = random.random(len(rows))
-    to_counter, failed = (
-        uniform < counter,
-        (uniform >= counter) & (random.random(len(rows)) < scenario.failed_attempt),
-    )
+def _hub(number: int) -> str:
+    """The hub of the city where a stage starts."""
+    stage = STAGES[number]
+    if stage.hub:
+        return stage.hub
+    default = "outbound" if number >= STRAYED else "gateway"
+    return _HUB_OF_STAGE.get(stage.name, default)
 
-    def group(stage: int, code: EventCode, raw: str, some: Ints, times: Floats) -> EventGroup:
-        return EventGroup(stage, code, raw, some, times, door[some])
 
-    result = [
-        group(
-            ARRIVAL,
-            EventCode.DELIVERED,
-            "DLV",
-            rows[~to_counter & ~failed],
-            at[~to_counter & ~failed],
-        ),
-        group(ARRIVAL, EventCode.AVAILABLE_FOR_PICKUP, "CNT", rows[to_counter], at[to_counter]),
-        group(ARRIVAL, EventCode.DELIVERY_ATTEMPTED, "ATT", rows[failed], at[failed]),
-    ]
-    waiting, since = rows[failed], at[failed]
-    for attempt in range(2, _ATTEMPTS + 1):
-        loaded = _runs(parcels, clocks, waiting, since + _BACK_AT_DEPOT, "loading", 1.5, random)
-        since = _runs(parcels, clocks, waiting, loaded, "tour", 4.0, random)
-        again = random.random(len(waiting)) < scenario.failed_attempt
-        result += [
-            group(_AFTER_ARRIVAL, EventCode.OUT_FOR_DELIVERY, f"OFD{attempt}", waiting, loaded),
-            group(
-                _AFTER_ARRIVAL, EventCode.DELIVERED, f"DLV{attempt}", waiting[~again], since[~again]
+@dataclass(frozen=True, eq=False)
+class _Deliveries:
+    """First attempts by their outcome, and the further course of parcels not delivered by them."""
+
+    frame: pd.DataFrame
+    parcels: Parcels
+    clocks: Clocks
+    journeys: _Journeys
+    scenario: Scenario
+    random: np.random.Generator
+
+    def event_groups(self) -> list[EventGroup]:
+        """All events from the arrivals on."""
+        rows = np.flatnonzero(~np.isnan(self.journeys.entered[:, ARRIVAL]))
+        at = self.journeys.entered[rows, ARRIVAL]
+        to_counter, failed = self._first_outcomes(rows)
+        delivered = ~to_counter & ~failed
+        first_attempts = [
+            self._group(ARRIVAL, EventCode.DELIVERED, "DLV", rows[delivered], at[delivered]),
+            self._group(
+                ARRIVAL, EventCode.AVAILABLE_FOR_PICKUP, "CNT", rows[to_counter], at[to_counter]
             ),
-            group(
-                _AFTER_ARRIVAL,
-                EventCode.DELIVERY_ATTEMPTED,
-                f"ATT{attempt}",
-                waiting[again],
-                since[again],
-            ),
+            self._group(ARRIVAL, EventCode.DELIVERY_ATTEMPTED, "ATT", rows[failed], at[failed]),
         ]
-        waiting, since = waiting[again], since[again]
-    on_counter, left = rows[to_counter], random.random(int(to_counter.sum())) < _LEFT_ON_COUNTER
-    fetched = at[to_counter] + _ON_COUNTER * _spread(random, len(on_counter))
-    result.append(
-        group(
-            _AFTER_ARRIVAL,
+        attempts, waiting, failed_at = self._further_attempts(rows[failed], at[failed])
+        pickups, uncollected, available_at = self._pickups(rows[to_counter], at[to_counter])
+        back = np.concatenate([waiting, uncollected])
+        return_started = np.concatenate([failed_at + 24.0, available_at + _DAYS_ON_COUNTER * 24.0])
+        returns = self._returns(back, return_started)
+        return [*first_attempts, *attempts, pickups, *returns]
+
+    def _first_outcomes(self, rows: Ints) -> tuple[Bools, Bools]:
+        """Which of the first attempts end at a counter, and which fail, (R,) each."""
+        is_locker = self.frame["service_level"].eq("locker")
+        counter_share = _COUNTER[self.parcels.last_carrier]
+        counter = np.where(is_locker, _LOCKER_SHARE, counter_share)[rows]
+        uniform = self.random.random(len(rows))
+        fails = self.random.random(len(rows)) < self.scenario.failed_attempt
+        return uniform < counter, (uniform >= counter) & fails
+
+    def _further_attempts(
+        self, waiting: Ints, failed_at: Floats
+    ) -> tuple[list[EventGroup], Ints, Floats]:
+        """Later attempts; the parcels that none of them delivered, and when the last one failed."""
+        event_groups = []
+        for attempt in range(2, _ATTEMPTS + 1):
+            loaded = self._run(waiting, failed_at + _BACK_AT_DEPOT, "loading", 1.5)
+            attempted = self._run(waiting, loaded, "tour", 4.0)
+            fails = self.random.random(len(waiting)) < self.scenario.failed_attempt
+            delivered, delivered_at = waiting[~fails], attempted[~fails]
+            event_groups.append(
+                self._later(EventCode.OUT_FOR_DELIVERY, f"OFD{attempt}", waiting, loaded)
+            )
+            event_groups.append(
+                self._later(EventCode.DELIVERED, f"DLV{attempt}", delivered, delivered_at)
+            )
+            waiting, failed_at = waiting[fails], attempted[fails]
+            event_groups.append(
+                self._later(EventCode.DELIVERY_ATTEMPTED, f"ATT{attempt}", waiting, failed_at)
+            )
+        return event_groups, waiting, failed_at
+
+    def _pickups(self, rows: Ints, available_at: Floats) -> tuple[EventGroup, Ints, Floats]:
+        """Pickups at counters; the parcels that nobody collects, and since when they are there."""
+        uncollected = self.random.random(len(rows)) < _LEFT_ON_COUNTER
+        collected_at = available_at + _ON_COUNTER * _spread(self.random, len(rows))
+        pickups = self._later(
             EventCode.PICKED_UP_BY_RECIPIENT,
             "FET",
-            on_counter[~left],
-            fetched[~left],
+            rows[~uncollected],
+            collected_at[~uncollected],
         )
-    )
-    back = np.concatenate([waiting, on_counter[left]])
-    return_started = np.concatenate([since + 24.0, at[to_counter][left] + _DAYS_ON_COUNTER * 24.0])
-    returned = return_started + _WAY_BACK * _spread(random, len(back))
-    return [
-        *result,
-        group(_AFTER_ARRIVAL, EventCode.RETURN_STARTED, "RTS", back, return_started),
-        group(_AFTER_ARRIVAL, EventCode.RETURN_DELIVERED, "RTD", back, returned),
-    ]
+        return pickups, rows[uncollected], available_at[uncollected]
 
+    def _returns(self, rows: Ints, started: Floats) -> list[EventGroup]:
+        """The ways back to the sender."""
+        returned = started + _WAY_BACK * _spread(self.random, len(rows))
+        return [
+            self._later(EventCode.RETURN_STARTED, "RTS", rows, started),
+            self._later(EventCode.RETURN_DELIVERED, "RTD", rows, returned),
+        ]
 
-def _runs(
-    parcels: Parcels,
-    clocks: Clocks,
-    rows: Ints,
-    begun: Floats,
-    kind: str,
-    median: float,
-    random: np.random.Generator,
-) -> Floats:
-    """When a clock of the destinations has run for a while, (R,)."""
-    clock = parcels.destination[rows] * len(KINDS) + KINDS.index(kind)
-    return clocks.after(clock, begun[:, None], (median * _spread(random, len(rows)))[:, None])[:, 0]
+    def _group(self, stage: int, code: EventCode, raw: str, rows: Ints, at: Floats) -> EventGroup:
+        """Events at the depots of the destinations."""
+        place = self.parcels.destination[rows] * len(HUBS) + HUBS.index("depot")
+        return EventGroup(stage, code, raw, rows, at, place)
+
+    def _later(self, code: EventCode, raw: str, rows: Ints, at: Floats) -> EventGroup:
+        """Events after the arrival."""
+        return self._group(_AFTER_ARRIVAL, code, raw, rows, at)
+
+    def _run(self, rows: Ints, begun: Floats, kind: str, median: float) -> Floats:
+        """When a clock of the destinations has run for about ``median`` hours, (R,)."""
+        clock = self.parcels.destination[rows] * len(KINDS) + KINDS.index(kind)
+        hours = median * _spread(self.random, len(rows))
+        return self.clocks.after(clock, begun[:, None], hours[:, None])[:, 0]
 
 
 def _spread(random: np.random.Generator, count: int) -> Floats:
@@ -324,51 +337,57 @@ def _truth_table(
     wrong_number: np.ndarray,
     scenario: Scenario,
 ) -> pd.DataFrame:
-    """The truth, one row a shipment: when and where each stage was entered, and what went wrong."""
-    names = np.array([*PLACES, None], dtype=object)
+    """The truth, one row a shipment: times and places of stages, and what went wrong."""
     entered = {
         f"entered_{name}_at": instants(journeys.entered[:, number], scenario)
         for number, name in enumerate(NAMES)
     }
     place = {
-        f"place_{name}": pd.Categorical(
-            names[
-                np.where(
-                    np.isnan(journeys.entered[:, number]), -1, _places(parcels, journeys, number)
-                )
-            ],
-            categories=PLACES,
-        )
+        f"place_{name}": _place_names(parcels, journeys, number)
         for number, name in enumerate(NAMES)
         if number >= NAMES.index("outbound")
     }
-    codes = np.array(
-        [stage.end_code.value if stage.swallowed else None for stage in STAGES] + [None],
-        dtype=object,
-    )
-    failed = sum(
-        np.bincount(group.rows, minlength=len(frame))
-        for group in event_groups
-        if group.code is EventCode.DELIVERY_ATTEMPTED
-    )
-    is_returned = np.isin(
-        np.arange(len(frame)),
-        np.concatenate(
-            [group.rows for group in event_groups if group.code is EventCode.RETURN_STARTED]
-        ),
-    )
     return pd.DataFrame(
         {
             "shipment_id": frame["shipment_id"],
             **entered,
             "first_attempt_at": instants(journeys.entered[:, ARRIVAL], scenario),
             **place,
-            "swallowed_in": np.array([*NAMES, None], dtype=object)[journeys.swallowed_in],
-            "is_misrouted": journeys.strayed,
-            "is_lost": codes[journeys.swallowed_in] == EventCode.LOST.value,
-            "is_cancelled": codes[journeys.swallowed_in] == EventCode.CANCELLED.value,
-            "is_returned": is_returned,
-            "failed_attempts": failed,
+            **_ends(journeys),
+            **_outcomes(event_groups, len(frame)),
             "wrong_number": wrong_number,
         }
     )
+
+
+def _place_names(parcels: Parcels, journeys: _Journeys, number: int) -> pd.Categorical:
+    """The name of the place where a stage starts, (N,), None if it was not entered."""
+    names = np.array([*PLACES, None], dtype=object)
+    is_entered = ~np.isnan(journeys.entered[:, number])
+    position = np.where(is_entered, _places(parcels, journeys, number), -1)
+    return pd.Categorical(names[position], categories=PLACES)
+
+
+def _ends(journeys: _Journeys) -> dict[str, np.ndarray]:
+    """The columns on stages that lose, cancel or misroute parcels."""
+    names = np.array([*NAMES, None], dtype=object)
+    end_codes = [stage.end_code.value if stage.swallowed else None for stage in STAGES]
+    codes = np.array([*end_codes, None], dtype=object)[journeys.swallowed_in]
+    return {
+        "swallowed_in": names[journeys.swallowed_in],
+        "is_misrouted": journeys.strayed,
+        "is_lost": codes == EventCode.LOST.value,
+        "is_cancelled": codes == EventCode.CANCELLED.value,
+    }
+
+
+def _outcomes(event_groups: list[EventGroup], count: int) -> dict[str, np.ndarray]:
+    """The columns on failed attempts and returns."""
+    failed_attempts = np.zeros(count, dtype=np.int64)
+    is_returned = np.zeros(count, dtype=bool)
+    for group in event_groups:
+        if group.code is EventCode.DELIVERY_ATTEMPTED:
+            failed_attempts += np.bincount(group.rows, minlength=count)
+        elif group.code is EventCode.RETURN_STARTED:
+            is_returned[group.rows] = True
+    return {"is_returned": is_returned, "failed_attempts": failed_attempts}

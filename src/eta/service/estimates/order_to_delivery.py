@@ -137,10 +137,12 @@ def order_curves(
     zone = parcels.timelines.zone
     grid = _DayGrid.at_order(lane, zone, at.max())
     cdf = _dispatch_cdf(curves, dispatch_times, at, grid, zone.take(service_index))
-    service_cdfs = np.split(cdf, np.cumsum(counts)[:-1])
     mixed_cdf = np.empty((len(services), len(grid.days)))
-    for number, service in enumerate(services):
-        mixed = dispatch_times[number].weights @ _monotone(service_cdfs[number])
+    start = 0
+    for number, (service, times) in enumerate(zip(services, dispatch_times, strict=True)):
+        service_cdf = cdf[start : start + len(times.at)]
+        start += len(times.at)
+        mixed = times.weights @ _monotone(service_cdf)
         mixed_cdf[number] = _on_delivery_days(mixed, service, lane, grid, holidays)
     return OrderCurves(
         _curves(mixed_cdf, lane, grid, zone),
