@@ -1,18 +1,19 @@
-"""The stages of a journey and what each parcel's path through them looks like.
+"""The stages of a journey, and the path of each parcel through them.
 
-A stage starts with a scan, lasts so many hours of its place's clock, and ends where the next one
+A stage starts with an event, lasts some hours of the clock of its place, and ends when the next one
 starts. The hours are
 
     median x congestion of the hub on the UTC day of entry x weather of that day x (u / (1 - u)) **
     spread,
 
-u uniform: a log-logistic law, close to a lognormal one in the middle, heavier in the tail, whose
-quantiles and tail probabilities have a closed form (Bennett 1983). So a stage that has lasted for a
-while can be continued exactly.
+with u uniform: a log-logistic distribution, close to a lognormal one in the middle and heavier in
+the tail, whose quantiles and tail probabilities have a closed form (Bennett 1983). So a stage that
+has lasted for a while can be continued exactly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -31,34 +32,34 @@ Ints = NDArray[np.int64]
 
 
 class Where(Enum):
-    """Whose hub and clock a stage has."""
+    """The city whose hub and clock a stage uses."""
 
     ORIGIN = "origin"
     GATEWAY_OUT = "gateway_out"
     GATEWAY_IN = "gateway_in"
     DESTINATION = "destination"
-    #: A hub that the parcel should never have seen; it has no congestion.
+    #: The wrong hub of a misrouted parcel; it has no congestion.
     ASTRAY = "astray"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage; its scan is told when it starts."""
+    """One stage; its event occurs when it starts."""
 
     name: str
     code: EventCode
-    #: The carrier's own code: one a stage, but that a truck to the wrong hub looks like one to the
-    #: right hub.
+    #: The carrier's code: one a stage, except that a truck to the wrong hub has the code of one to
+    #: the right hub.
     raw: str
     where: Where
     clock: str | None
     median: float
     spread: float
-    #: Which of a city's hubs the stage waits for; no journey meets the same hub twice.
+    #: The hub of the city that the stage waits for; no journey uses the same hub twice.
     hub: str | None = None
     is_outdoors: bool = False
-    #: A parcel is swallowed: the stage never ends. ``end_code`` tells so later, with probability
-    #: ``end_reported``.
+    #: P(the stage swallows the parcel, so that it never ends). The carrier reports it later by
+    #: ``end_code``, with probability ``end_reported``.
     swallowed: float = 0.0
     end_code: EventCode = EventCode.LOST
     end_reported: float = 0.4
@@ -263,35 +264,34 @@ STRAYED, ASTRAY, LINEHAUL = NAMES.index("strayed"), NAMES.index("astray"), NAMES
 SWALLOWED = np.array([stage.swallowed for stage in STAGES])
 #: The carrier's code for a truck from a wrong hub to the right one.
 REDIRECTED = "RDR"
-#: Until the carrier has the parcel, it is the shop that tells; nothing of that is missing or late.
+#: The first stage that the carrier reports. The shop reports earlier ones; none is missing or late.
 FIRST_OF_CARRIER = NAMES.index("collected")
 _ABROAD = range(NAMES.index("to_border"), STRAYED)
 _KM_A_HOUR, _FLIGHT_KM_A_HOUR, _WAIT_FOR_FLIGHT = 65.0, 700.0, 30.0
 
-#: Places as written in scans: hub h of city c is ``c * len(HUBS) + h``.
+#: Places as written in events: hub h of city c is ``c * len(HUBS) + h``.
 PLACES = tuple(f"{city.name} {hub}" for city in CITIES for hub in HUBS)
 
 
 @dataclass(frozen=True, eq=False)
 class Parcels:
-    """What can be seen of N parcels at purchase, turned into their paths; (N,) or (N, stages) each."""
+    """The paths of N parcels, from what is visible at purchase; (N,) or (N, stages) each."""
 
     origin: Ints
     destination: Ints
     gateway_in: Ints
     carrier: Ints
-    #: Who delivers; the carrier itself at home.
+    #: The carrier that delivers; within a country the first carrier.
     last_carrier: Ints
     #: Row of the stage's clock in ``Clocks``, or ``ALWAYS``.
     clock: Ints
-    #: The hub whose congestion counts, as in ``PLACES``, or -1.
+    #: The hub whose congestion applies, as in ``PLACES``, or -1.
     hub: Ints
-    #: The city whose weather counts, or -1.
+    #: The city whose weather applies, or -1.
     sky: Ints
     #: Hours of the stage's clock.
     median: Floats
-    #: With what probability the parcel enters the stage once it has come that far: 0, 1, or between
-    #: for forks.
+    #: P(the parcel enters the stage once it has reached it): 0, 1, or between for forks.
     fork: Floats
 
     def __len__(self) -> int:
@@ -303,55 +303,75 @@ class Parcels:
 
     @classmethod
     def build(cls, shipments: pd.DataFrame, scenario: Scenario) -> Parcels:
-        """The paths of shipments of this network: nothing but visible columns goes in."""
-        origin, destination = (_city(shipments, end) for end in ("origin", "destination"))
-        gateway_out, gateway_in = _GATEWAY[origin], _GATEWAY[destination]
-        crosses = gateway_out != gateway_in
-        has_customs = crosses & ~(_IN_UNION[origin] & _IN_UNION[destination])
-        carrier = (
-            pd.Index([carrier.name for carrier in CARRIERS])
-            .get_indexer(pd.Index(shipments["carrier"]))
-            .astype(np.int64)
-        )
-        last_carrier = np.where(crosses, _PARTNER[destination], carrier)
-        at = {
-            Where.ORIGIN: origin,
-            Where.GATEWAY_OUT: gateway_out,
-            Where.GATEWAY_IN: gateway_in,
-            Where.DESTINATION: destination,
-            Where.ASTRAY: destination,
-        }
-        shape = (len(shipments), len(STAGES))
-        clock, hub, sky = np.full(shape, ALWAYS), np.full(shape, -1), np.full(shape, -1)
-        for number, stage in enumerate(STAGES):
-            city = at[stage.where]
-            if stage.clock:
-                clock[:, number] = city * len(KINDS) + _kind(
-                    stage, np.where(number < FIRST_OF_CARRIER, carrier, last_carrier), has_customs
-                )
-            if stage.hub:
-                hub[:, number] = city * len(HUBS) + HUBS.index(stage.hub)
-            if stage.is_outdoors:
-                sky[:, number] = city
+        """The paths of shipments of this network; only visible columns are used."""
+        route = _Route.from_frame(shipments)
         return cls(
-            origin,
-            destination,
-            gateway_in,
-            carrier,
-            last_carrier,
-            clock,
-            hub,
-            sky,
-            _medians(shipments, carrier, crosses, has_customs, gateway_out, gateway_in),
-            _forks(crosses, has_customs, scenario),
+            origin=route.origin,
+            destination=route.destination,
+            gateway_in=route.gateway_in,
+            carrier=route.carrier,
+            last_carrier=route.last_carrier,
+            clock=_by_stage(route, _stage_clock),
+            hub=_by_stage(route, _stage_hub),
+            sky=_by_stage(route, _stage_sky),
+            median=_medians(shipments, route),
+            fork=_forks(route, scenario),
         )
 
     @property
     def expected_days(self) -> Floats:
-        """A rule of thumb for the time to the door, (N,): the medians of the sure stages, over how long their clocks run."""
-        a_day = np.array([*(opening.hours_a_day for opening in OPENINGS.values()), 24.0])
+        """A rule of thumb for the time to the door, (N,).
+
+        It adds up the medians of the sure stages, divided by the hours a day that their clocks run.
+        """
+        hours_a_day = [opening.hours_a_day for opening in OPENINGS.values()]
         kind = np.where(self.clock == ALWAYS, len(KINDS), self.clock % len(KINDS))
-        return (self.median / a_day[kind] * (self.fork == 1.0)).sum(axis=1)
+        days = self.median / np.array([*hours_a_day, 24.0])[kind]
+        return (days * (self.fork == 1.0)).sum(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Route:
+    """Cities, carriers and borders of N shipments, (N,) each."""
+
+    origin: Ints
+    destination: Ints
+    gateway_out: Ints
+    gateway_in: Ints
+    #: The parcel crosses a border, and a border with customs.
+    crosses: NDArray[np.bool_]
+    has_customs: NDArray[np.bool_]
+    carrier: Ints
+    last_carrier: Ints
+
+    @classmethod
+    def from_frame(cls, shipments: pd.DataFrame) -> _Route:
+        """The routes of shipments of this network."""
+        origin, destination = _city(shipments, "origin"), _city(shipments, "destination")
+        gateway_out, gateway_in = _GATEWAY[origin], _GATEWAY[destination]
+        crosses = gateway_out != gateway_in
+        names = pd.Index([carrier.name for carrier in CARRIERS])
+        carrier = names.get_indexer(pd.Index(shipments["carrier"])).astype(np.int64)
+        return cls(
+            origin=origin,
+            destination=destination,
+            gateway_out=gateway_out,
+            gateway_in=gateway_in,
+            crosses=crosses,
+            has_customs=crosses & ~(_IN_UNION[origin] & _IN_UNION[destination]),
+            carrier=carrier,
+            last_carrier=np.where(crosses, _PARTNER[destination], carrier),
+        )
+
+    def city(self, where: Where) -> Ints:
+        """The cities of stages that are there, (N,)."""
+        return {
+            Where.ORIGIN: self.origin,
+            Where.GATEWAY_OUT: self.gateway_out,
+            Where.GATEWAY_IN: self.gateway_in,
+            Where.DESTINATION: self.destination,
+            Where.ASTRAY: self.destination,
+        }[where]
 
 
 _GATEWAY = np.array(
@@ -370,81 +390,113 @@ _SATURDAY = np.array([carrier.delivers_on_saturday for carrier in CARRIERS])
 
 
 def _city(shipments: pd.DataFrame, end: str) -> Ints:
+    """The position in ``CITIES`` of each shipment's ``end``, (N,)."""
     names = pd.Index([f"{city.country}-{city.region}" for city in CITIES])
-    labels, position = np.unique(
-        (shipments[f"{end}_country"] + "-" + shipments[f"{end}_region"]).to_numpy(dtype=object),
-        return_inverse=True,
-    )
+    regions = shipments[f"{end}_country"] + "-" + shipments[f"{end}_region"]
+    labels, position = np.unique(regions.to_numpy(dtype=object), return_inverse=True)
     return names.get_indexer(pd.Index(labels)).astype(np.int64)[position]
 
 
-def _kind(stage: Stage, carrier: Ints, has_customs: NDArray[np.bool_]) -> Ints:
-    """The clock of a stage: without customs the border is a hub; not every carrier works on Saturdays."""
-    if stage.clock == "customs":
-        return np.where(has_customs, KINDS.index("customs"), KINDS.index("hub"))
-    if f"{stage.clock}_weekdays" in KINDS:
-        return np.where(
-            _SATURDAY[carrier],
-            KINDS.index(str(stage.clock)),
-            KINDS.index(f"{stage.clock}_weekdays"),
-        )
-    return np.full(len(carrier), KINDS.index(str(stage.clock)))
+def _by_stage(route: _Route, column: Callable[[int, _Route], Ints]) -> Ints:
+    """The columns of all stages side by side, (N, stages)."""
+    return np.column_stack([column(number, route) for number in range(len(STAGES))])
 
 
-def _medians(
-    shipments: pd.DataFrame,
-    carrier: Ints,
-    crosses: NDArray[np.bool_],
-    has_customs: NDArray[np.bool_],
-    gateway_out: Ints,
-    gateway_in: Ints,
-) -> Floats:
-    """Median hours of every stage, (N, stages): distance for what drives, service, weight and size for what is sorted."""
-    speed = _SPEEDS[carrier, pd.Index(_SERVICES).get_indexer(pd.Index(shipments["service_level"]))]
-    origin = shipments[["origin_latitude", "origin_longitude"]].to_numpy(dtype=np.float64).T
-    destination = (
-        shipments[["destination_latitude", "destination_longitude"]].to_numpy(dtype=np.float64).T
-    )
-    out, entry = _POINTS[:, gateway_out], _POINTS[:, gateway_in]
-    volume_l = (shipments["length_cm"] * shipments["width_cm"] * shipments["height_cm"]).to_numpy(
-        dtype=np.float64
-    ) / 1000.0
-    burden = (
-        1.0
-        + 0.08 * np.log1p(shipments["weight_kg"].to_numpy(dtype=np.float64))
-        + 0.03 * np.log1p(volume_l / 10.0)
-    )
-    start = np.where(crosses, entry, origin)
-    flight_hours = np.where(has_customs, _WAIT_FOR_FLIGHT, 3.0) + great_circle_km(
-        *out, *entry
-    ) / np.where(has_customs, _FLIGHT_KM_A_HOUR, _KM_A_HOUR)
+def _stage_clock(number: int, route: _Route) -> Ints:
+    """The clock of a stage, (N,), or ``ALWAYS``."""
+    stage = STAGES[number]
+    if not stage.clock:
+        return np.full(len(route.origin), ALWAYS)
+    carrier = route.carrier if number < FIRST_OF_CARRIER else route.last_carrier
+    kind = _kind(stage.clock, carrier, route.has_customs)
+    return route.city(stage.where) * len(KINDS) + kind
+
+
+def _stage_hub(number: int, route: _Route) -> Ints:
+    """The hub whose congestion applies, (N,), or -1."""
+    stage = STAGES[number]
+    if not stage.hub:
+        return np.full(len(route.origin), -1)
+    return route.city(stage.where) * len(HUBS) + HUBS.index(stage.hub)
+
+
+def _stage_sky(number: int, route: _Route) -> Ints:
+    """The city whose weather applies, (N,), or -1."""
+    stage = STAGES[number]
+    return route.city(stage.where) if stage.is_outdoors else np.full(len(route.origin), -1)
+
+
+def _kind(clock: str, carrier: Ints, has_customs: NDArray[np.bool_]) -> Ints:
+    """The kind of a stage's clock, (N,).
+
+    Without customs the border is a hub, and some carriers do not work on Saturdays.
+    """
+    kind = KINDS.index(clock)
+    if clock == "customs":
+        return np.where(has_customs, kind, KINDS.index("hub"))
+    if f"{clock}_weekdays" in KINDS:
+        return np.where(_SATURDAY[carrier], kind, KINDS.index(f"{clock}_weekdays"))
+    return np.full(len(carrier), kind)
+
+
+def _medians(shipments: pd.DataFrame, route: _Route) -> Floats:
+    """The median hours of every stage, (N, stages).
+
+    Distance counts for what drives; service, weight and size count for what is sorted.
+    """
+    service = pd.Index(_SERVICES).get_indexer(pd.Index(shipments["service_level"]))
+    speed = _SPEEDS[route.carrier, service]
+    sorting = speed * _burden(shipments)
+    drives = _driving_hours(shipments, route, speed)
     median = np.tile(np.array([stage.median for stage in STAGES]), (len(shipments), 1))
     for number, stage in enumerate(STAGES):
-        if stage.name == "ordered":
+        if stage.name in drives:
+            median[:, number] = drives[stage.name]
+        elif stage.name == "ordered":
             median[:, number] *= np.where(speed < 0.9, 0.7, 1.0)
-        elif stage.name == "to_border":
-            median[:, number] = 1.0 + great_circle_km(*origin, *out) / _KM_A_HOUR
-        elif stage.name == "abroad":
-            median[:, number] = flight_hours * speed
-        elif stage.name == "linehaul":
-            median[:, number] = (
-                1.5 + great_circle_km(*start, *destination) / _KM_A_HOUR
-            ) * np.sqrt(speed)
         elif stage.name in ("border", "export"):
-            median[:, number] *= np.where(has_customs, 1.4, 0.7)
+            median[:, number] *= np.where(route.has_customs, 1.4, 0.7)
         elif stage.name == "released":
-            median[:, number] *= np.where(has_customs, 1.3, 0.5)
+            median[:, number] *= np.where(route.has_customs, 1.3, 0.5)
         elif stage.hub in ("outbound", "inbound", "depot") or stage.name == "astray":
-            median[:, number] *= speed * burden
+            median[:, number] *= sorting
     return median
 
 
-def _forks(
-    crosses: NDArray[np.bool_], has_customs: NDArray[np.bool_], scenario: Scenario
-) -> Floats:
-    fork = np.ones((len(crosses), len(STAGES)))
-    fork[:, _ABROAD] = crosses[:, None]
-    fork[:, NAMES.index("held")] = np.where(has_customs, scenario.held, 0.0)
-    # Whoever has strayed is at the wrong hub next: the second stage is taken with the first.
+def _burden(shipments: pd.DataFrame) -> Floats:
+    """How much longer heavy and large parcels are sorted, (N,)."""
+    weight_kg = shipments["weight_kg"].to_numpy(dtype=np.float64)
+    volume_cm3 = shipments["length_cm"] * shipments["width_cm"] * shipments["height_cm"]
+    volume_l = volume_cm3.to_numpy(dtype=np.float64) / 1000.0
+    return 1.0 + 0.08 * np.log1p(weight_kg) + 0.03 * np.log1p(volume_l / 10.0)
+
+
+def _driving_hours(shipments: pd.DataFrame, route: _Route, speed: Floats) -> dict[str, Floats]:
+    """The median hours, (N,), of the stages in which a truck or a plane is under way."""
+    origin, destination = _points(shipments, "origin"), _points(shipments, "destination")
+    out, entry = _POINTS[:, route.gateway_out], _POINTS[:, route.gateway_in]
+    start = np.where(route.crosses, entry, origin)
+    wait = np.where(route.has_customs, _WAIT_FOR_FLIGHT, 3.0)
+    km_a_hour = np.where(route.has_customs, _FLIGHT_KM_A_HOUR, _KM_A_HOUR)
+    flight_hours = wait + great_circle_km(*out, *entry) / km_a_hour
+    truck_hours = 1.5 + great_circle_km(*start, *destination) / _KM_A_HOUR
+    return {
+        "to_border": 1.0 + great_circle_km(*origin, *out) / _KM_A_HOUR,
+        "abroad": flight_hours * speed,
+        "linehaul": truck_hours * np.sqrt(speed),
+    }
+
+
+def _points(shipments: pd.DataFrame, end: str) -> Floats:
+    """Latitude and longitude, (2, N)."""
+    return shipments[[f"{end}_latitude", f"{end}_longitude"]].to_numpy(dtype=np.float64).T
+
+
+def _forks(route: _Route, scenario: Scenario) -> Floats:
+    """P(a stage is entered once it is reached), (N, stages)."""
+    fork = np.ones((len(route.crosses), len(STAGES)))
+    fork[:, _ABROAD] = route.crosses[:, None]
+    fork[:, NAMES.index("held")] = np.where(route.has_customs, scenario.held, 0.0)
+    # A parcel that has strayed is at the wrong hub next: both stages are entered together.
     fork[:, [STRAYED, ASTRAY]] = scenario.misrouted
     return fork

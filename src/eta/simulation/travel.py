@@ -1,7 +1,8 @@
-"""The one generative process: how parcels move on, many futures at once.
+"""The generative process of journeys, for many futures at once.
 
-The simulator runs it with one future and the world's own days; the laws run it with many futures
-and days drawn from the world's law. There is no second description of a journey.
+The simulator runs it with one future and the days of the simulated network. The curves of the truth
+run it with many futures and days drawn from their distribution. There is no second description of a
+journey.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from eta.simulation.stages import ASTRAY, STAGES, STRAYED, Floats, Ints, Parcels
 
 Bools = NDArray[np.bool_]
 
-#: What is drawn for a stage.
+#: The kinds of random numbers that are drawn for a stage.
 FORK, SWALLOW, DURATION, DAY_RADIUS, DAY_ANGLE, MISSING, SLOW, LAG, END_REPORTED, END_DELAY = range(
     10
 )
@@ -36,7 +37,7 @@ class Draws(Protocol):
         ...
 
     def uniform(self, stage: int, what: int, rows: Ints) -> Floats:
-        """The numbers; the same for the same question."""
+        """The numbers; the same arguments give the same numbers."""
         ...
 
 
@@ -46,12 +47,12 @@ class Surroundings(Protocol):
     def log_factor(
         self, parcels: Parcels, stage: int, rows: Ints, entered: Floats, draws: Draws
     ) -> Floats:
-        """Log of how much longer the stage takes for parcels ``rows`` that enter at ``entered`` (R, M)."""
+        """Log of the factor on the median hours of parcels that enter at ``entered`` (R, M)."""
         ...
 
 
 class First(Enum):
-    """What is known of the stage in which a parcel starts, beside that it does not swallow the parcel."""
+    """What is observed of the first stage of a parcel, which does not swallow it."""
 
     NOTHING = "nothing"
     #: It ends after the parcel's ``observed_until``.
@@ -62,7 +63,7 @@ class First(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where R parcels start, (R,) each: in ``stage``, entered at ``entered``, with ``first`` known of that stage."""
+    """The start of R parcels, (R,) each: their stage, its entry, and what is observed of it."""
 
     stage: Ints
     entered: Floats
@@ -79,8 +80,8 @@ class Start:
 class Step:
     """One stage of parcels ``rows`` (R,) in M futures, (R, M) each; ``stage`` may be the arrival.
 
-    ``weight`` is the probability of what was known of the first stage, 1 for parcels that did not
-    start here.
+    ``weight`` is the probability of what was observed of the first stage, 1 for parcels that did
+    not start here.
     """
 
     stage: int
@@ -94,88 +95,101 @@ class Step:
 def travel(
     parcels: Parcels, clocks: Clocks, surroundings: Surroundings, draws: Draws, start: Start
 ) -> Iterator[Step]:
-    """The stages in order, up to the arrival; a parcel that is swallowed enters no further stage (``entered`` is infinite)."""
+    """The stages in order, up to the arrival.
+
+    A parcel that is swallowed enters no further stage: ``entered`` is infinite from then on.
+    """
     at = np.repeat(start.entered[:, None], draws.futures, axis=1)
     strayed = np.zeros(at.shape, dtype=bool)
-    for number, stage in enumerate(STAGES):
-        rows = np.flatnonzero(
-            (start.stage <= number) & ((parcels.fork[:, number] > 0) | (start.stage == number))
-        )
+    for number in range(len(STAGES)):
+        can_enter = (parcels.fork[:, number] > 0) | (start.stage == number)
+        rows = np.flatnonzero((start.stage <= number) & can_enter)
         if not len(rows):
             continue
-        entered, is_first = at[rows], (start.stage[rows] == number)[:, None]
-        taken = np.isfinite(entered) & (
-            is_first | (strayed[rows] if number == ASTRAY else _forks(parcels, number, rows, draws))
-        )
+        entered = at[rows]
+        is_first = (start.stage[rows] == number)[:, None]
+        enters = strayed[rows] if number == ASTRAY else _forks(parcels, number, rows, draws)
+        taken = np.isfinite(entered) & (is_first | enters)
         if number == STRAYED:
             strayed[rows] = taken
         if not taken.any():
             continue
-        median = parcels.median[rows, number][:, None] * np.exp(
-            surroundings.log_factor(parcels, number, rows, entered, draws)
-        )
-        left, weight = _ends(
-            parcels.clock[rows, number], clocks, entered, median, number, rows, start, draws
-        )
-        swallowed = np.zeros(taken.shape, dtype=bool)
-        if stage.swallowed:
-            swallowed = taken & ~is_first & (draws.uniform(number, SWALLOW, rows) < stage.swallowed)
+        log_factor = surroundings.log_factor(parcels, number, rows, entered, draws)
+        median = parcels.median[rows, number][:, None] * np.exp(log_factor)
+        stage_runs = _StageRuns(number, rows, parcels.clock[rows, number], entered, median)
+        left, weight = stage_runs.ends(clocks, start, draws)
+        swallowed = _swallowed(number, rows, taken & ~is_first, draws)
         at[rows] = np.where(swallowed, np.inf, np.where(taken, left, entered))
         yield Step(number, rows, entered, taken, swallowed, weight)
-    every = np.arange(len(parcels))
-    yield Step(
-        len(STAGES), every, at, np.isfinite(at), np.zeros(at.shape, dtype=bool), np.ones(at.shape)
-    )
+    yield _arrival(at)
+
+
+def _arrival(at: Floats) -> Step:
+    """The last step of all parcels, which arrive at ``at`` (N, M)."""
+    none_swallowed = np.zeros(at.shape, dtype=bool)
+    rows = np.arange(len(at))
+    return Step(len(STAGES), rows, at, np.isfinite(at), none_swallowed, np.ones(at.shape))
+
+
+def _swallowed(number: int, rows: Ints, can_be: Bools, draws: Draws) -> Bools:
+    """Which parcels the stage swallows, (R, M)."""
+    probability = STAGES[number].swallowed
+    if not probability:
+        return np.zeros(can_be.shape, dtype=bool)
+    return can_be & (draws.uniform(number, SWALLOW, rows) < probability)
 
 
 def _forks(parcels: Parcels, stage: int, rows: Ints, draws: Draws) -> Bools:
-    """Whether parcels that have come that far enter the stage, (R, M) or (R, 1)."""
+    """Whether parcels that have reached the stage enter it, (R, M) or (R, 1)."""
     probability = parcels.fork[rows, stage][:, None]
-    return (
-        np.ones(probability.shape, dtype=bool)
-        if (probability == 1.0).all()
-        else draws.uniform(stage, FORK, rows) < probability
-    )
+    if (probability == 1.0).all():
+        return np.ones(probability.shape, dtype=bool)
+    return draws.uniform(stage, FORK, rows) < probability
 
 
-def _ends(
-    clock: Ints,
-    clocks: Clocks,
-    entered: Floats,
-    median: Floats,
-    stage: int,
-    rows: Ints,
-    start: Start,
-    draws: Draws,
-) -> tuple[Floats, Floats]:
-    """When a stage ends, and the probability of what is known of it, (R, M) each."""
-    spread = STAGES[stage].spread
-    tail, weight = draws.uniform(stage, DURATION, rows), np.ones(entered.shape)
-    first = (
-        np.flatnonzero(start.stage[rows] == stage)
-        if start.first is not First.NOTHING
-        else np.empty(0, dtype=np.int64)
-    )
-    observed_until = np.broadcast_to(
-        start.observed_until[rows[first]][:, None], (len(first), entered.shape[1])
-    )
-    if len(first):
-        longer = _tail(
-            clocks.between(clock[first], entered[first], observed_until), median[first], spread
-        )
+@dataclass(frozen=True, eq=False)
+class _StageRuns:
+    """A stage of parcels ``rows`` (R,): their clocks (R,), entries and median hours (R, M)."""
+
+    stage: int
+    rows: Ints
+    clock: Ints
+    entered: Floats
+    median: Floats
+
+    def ends(self, clocks: Clocks, start: Start, draws: Draws) -> tuple[Floats, Floats]:
+        """When the stage ends, and the probability of what is observed of it, (R, M) each."""
+        spread = STAGES[self.stage].spread
+        tail = draws.uniform(self.stage, DURATION, self.rows)
+        weight = np.ones(self.entered.shape)
+        first = self._first_rows(start)
+        shape = (len(first), self.entered.shape[1])
+        observed_until = start.observed_until[self.rows[first]]
+        observed_until = np.broadcast_to(observed_until[:, None], shape)
+        if len(first):
+            observed = clocks.between(self.clock[first], self.entered[first], observed_until)
+            longer = _tail(observed, self.median[first], spread)
+            if start.first is First.ENDS_AFTER:
+                tail[first], weight[first] = tail[first] * longer, longer
+            else:
+                tail[first] = 1.0 - (1.0 - tail[first]) * (1.0 - longer)
+                weight[first] = 1.0 - longer
+        hours = self.median * _odds(tail) ** spread
+        ends = clocks.after(self.clock, self.entered, hours)
         if start.first is First.ENDS_AFTER:
-            tail[first], weight[first] = tail[first] * longer, longer
-        else:
-            tail[first], weight[first] = 1.0 - (1.0 - tail[first]) * (1.0 - longer), 1.0 - longer
-    ends = clocks.after(clock, entered, median * _odds(tail) ** spread)
-    if start.first is First.ENDS_AFTER:
-        # Rounding never turns the clock back.
-        ends[first] = np.maximum(ends[first], observed_until)
-    return ends, weight
+            # Rounding must not put the end before what was observed.
+            ends[first] = np.maximum(ends[first], observed_until)
+        return ends, weight
+
+    def _first_rows(self, start: Start) -> Ints:
+        """The positions of parcels that start in this stage, with an observation of it."""
+        if start.first is First.NOTHING:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(start.stage[self.rows] == self.stage)
 
 
 def end_delay(stage: Stage, uniform: Floats) -> Floats:
-    """Hours from the entry of a stage that swallows a parcel until that is told at once."""
+    """Hours from the entry of a stage that swallows a parcel until the carrier reports its end."""
     return stage.end_median * _odds(1.0 - uniform) ** _END_SPREAD
 
 
@@ -209,7 +223,7 @@ class SeededDraws:
 
 @dataclass(frozen=True, eq=False)
 class MomentDraws:
-    """M futures of R moments, the same whatever other moments are asked about.
+    """M futures of R moments, independent of the other moments in the batch.
 
     Each dimension is a fixed permutation of M evenly spaced numbers, moved around the circle by a
     number that a hash of the moment's ``key`` (R,) and the dimension gives (Cranley and Patterson
@@ -223,10 +237,10 @@ class MomentDraws:
     def uniform(self, stage: int, what: int, rows: Ints) -> Floats:
         """Numbers in (0, 1)."""
         salt = np.uint64((stage * 97 + what + 1) * 0x9E3779B97F4A7C15 % 2**64)
-        shift = (_mixed(self.key[rows] ^ salt) >> np.uint64(11)).astype(np.float64) / 2.0**53
-        return np.clip(
-            (_evenly(self.futures, stage, what) + shift[:, None]) % 1.0, 1e-12, 1.0 - 1e-12
-        )
+        hashed = _mixed(self.key[rows] ^ salt) >> np.uint64(11)
+        shift = hashed.astype(np.float64) / 2.0**53
+        shifted = (_evenly(self.futures, stage, what) + shift[:, None]) % 1.0
+        return np.clip(shifted, 1e-12, 1.0 - 1e-12)
 
 
 @cache
@@ -242,6 +256,6 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def moment_keys(shipment: NDArray[np.integer], as_of: NDArray[np.datetime64]) -> NDArray[np.uint64]:
-    """One number, (R,), a moment."""
+    """One key a moment, (R,)."""
     instant = as_of.astype("datetime64[us]").astype(np.int64).astype(np.uint64)
     return _mixed(_mixed(shipment.astype(np.uint64) + np.uint64(1)) ^ instant)
