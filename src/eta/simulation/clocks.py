@@ -1,8 +1,8 @@
-"""Clocks that stand still while a place is closed.
+"""Clocks that stop while a place is closed.
 
 Instants are hours since 00:00 UTC of the scenario's first day. Every city has one clock of each
-kind; a clock counts the hours of its opening times, which are local and end at nights, weekends and
-public holidays.
+kind. A clock counts the hours of its local opening times; nights, weekends and public holidays are
+left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.calendars.local_time import day_starts, hours_between
 from eta.calendars.zones import zone_of
-from eta.simulation.network import CITIES
+from eta.simulation.network import CITIES, City
 
 Hours = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ _WEEKDAYS, _SATURDAYS_TOO = (0, 1, 2, 3, 4), (0, 1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class Opening:
-    """Local weekdays (0 is Monday) and hours at which a clock runs, but for public holidays."""
+    """Local weekdays (0 is Monday) and hours at which a clock runs, except on public holidays."""
 
     weekdays: tuple[int, ...]
     start: float
@@ -57,15 +57,16 @@ OPENINGS: Mapping[str, Opening] = MappingProxyType(
     }
 )
 KINDS = tuple(OPENINGS)
-#: No clock of any city: the hours of the day, every day.
+#: The clock that never stops, which belongs to no city.
 ALWAYS = -1
 
 
 @dataclass(frozen=True, eq=False)
 class Clocks:
-    """Opening times by clock and local day, (C, D) each: ``opens`` as an instant and how many hours it stays open.
+    """Opening times by clock and local day, (C, D) each.
 
-    The clock of kind k in city c is row ``c * len(KINDS) + k``.
+    ``opens`` are instants, ``lasts`` the hours for which the clock then runs. The clock of kind k
+    in city c is row ``c * len(KINDS) + k``.
     """
 
     opens: Hours
@@ -79,18 +80,10 @@ class Clocks:
         weekday = (dates.astype(np.int64) + 3) % 7
         opens, lasts = [], []
         for city in CITIES:
+            is_holiday = _holidays(city, dates)
             zone = zone_of(city.country, city.region)[0]
-            years = dates.astype("datetime64[Y]").astype(int) + 1970
-            is_holiday = np.isin(
-                dates,
-                PUBLIC_HOLIDAYS.dates(
-                    city.country, city.region, int(years.min()), int(years.max())
-                ),
-            )
-            midnight = hours_between(
-                start.astype("datetime64[us]"),
-                day_starts(dates, np.zeros(len(dates), dtype=np.int64), (zone,)),
-            )
+            day_start = day_starts(dates, np.zeros(len(dates), dtype=np.int64), (zone,))
+            midnight = hours_between(start.astype("datetime64[us]"), day_start)
             for opening in OPENINGS.values():
                 is_open = np.isin(weekday, opening.weekdays) & ~is_holiday
                 opens.append(midnight + opening.start)
@@ -98,12 +91,23 @@ class Clocks:
         return cls(np.array(opens), np.array(lasts))
 
     def after(self, clock: NDArray[np.integer], begun: Hours, hours: Hours) -> Hours:
-        """When clocks (R,) that start at ``begun`` (R, M) have run for ``hours`` (R, M); infinite beyond the tables."""
+        """When clocks (R,) that start at ``begun`` (R, M) have run for ``hours`` (R, M).
+
+        Infinite beyond the tables.
+        """
         return _after(self.opens, self.lasts, clock, begun, hours)
 
     def between(self, clock: NDArray[np.integer], begun: Hours, until: Hours) -> Hours:
         """Hours, (R, M), that clocks (R,) run from ``begun`` to ``until``, (R, M) each."""
         return _between(self.opens, self.lasts, clock, begun, until)
+
+
+def _holidays(city: City, dates: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+    """Which local dates are public holidays, (D,)."""
+    years = dates.astype("datetime64[Y]").astype(int) + 1970
+    first_year, last_year = int(years.min()), int(years.max())
+    holidays = PUBLIC_HOLIDAYS.dates(city.country, city.region, first_year, last_year)
+    return np.isin(dates, holidays)
 
 
 @njit(cache=True)

@@ -1,7 +1,7 @@
-"""Hubs and weather, day by day: what all parcels of a hub share.
+"""Congestion of hubs and weather of cities, day by day, which all parcels there share.
 
-Congestion (the log of it) and weather are Gaussian AR(1) processes by UTC day, one a hub and one a
-city, so that today tells about tomorrow and the law k days ahead has a closed form.
+The log of congestion and the weather are Gaussian AR(1) processes by UTC day, one for each hub and
+each city. Today is informative about tomorrow, and the distribution k days ahead has a closed form.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from eta.simulation.scenario import Scenario
 from eta.simulation.stages import HUBS, LINEHAUL, Floats, Ints, Parcels
 from eta.simulation.travel import DAY_ANGLE, DAY_RADIUS, Draws
 
-#: A day so long ago that nothing of it is left today.
+#: The column of a day so long ago that it has no influence on today.
 _NEVER_MET = -(10**6)
 
 
 @dataclass(frozen=True, eq=False)
 class Days:
-    """The days of a world: column d is ``DAYS_BEFORE`` days before the d-th day of the scenario.
+    """The days of a network: column d is ``DAYS_BEFORE`` days before the d-th day of the scenario.
 
     ``congestion`` (hubs, D) and ``weather`` (cities, D) have mean 0; the weather has deviation 1
-    and is bad above ``bad_above`` (cities, D). ``peak`` (D,) is the log of what Christmas does to
-    hubs, known to everybody, and ``slow`` (D,) that of what the scenario does to every stage.
+    and is bad above ``bad_above`` (cities, D). ``peak`` (D,) is the log factor of the weeks before
+    Christmas on hubs, and ``slow`` (D,) the scenario's log factor on every stage.
     """
 
     scenario: Scenario
@@ -43,10 +43,9 @@ class Days:
         """The days of a seed."""
         count = DAYS_BEFORE + scenario.days + DAYS_AFTER
         random = np.random.default_rng([seed, 1])
-        congestion = (
-            _autoregressive(random, len(CITIES) * len(HUBS), count, scenario.congestion_memory)
-            * scenario.congestion_deviation
-        )
+        hubs = len(CITIES) * len(HUBS)
+        congestion = _autoregressive(random, hubs, count, scenario.congestion_memory)
+        congestion = congestion * scenario.congestion_deviation
         weather = _autoregressive(random, len(CITIES), count, scenario.weather_memory)
         return cls.build(scenario, congestion, weather)
 
@@ -57,54 +56,47 @@ class Days:
             scenario.first_day + timedelta(days=number - DAYS_BEFORE)
             for number in range(congestion.shape[1])
         ]
-        normal, in_season = (
-            NormalDist().inv_cdf(1.0 - share)
-            for share in (scenario.bad_weather, scenario.bad_weather_in_season)
+        normal = NormalDist().inv_cdf(1.0 - scenario.bad_weather)
+        in_season = NormalDist().inv_cdf(1.0 - scenario.bad_weather_in_season)
+        is_season = np.array([[_is_season(city.country, day) for day in dates] for city in CITIES])
+        is_peak = np.array([_is_peak(day) for day in dates])
+        slow_from = scenario.slow_from or date.max
+        is_slow = np.array([day >= slow_from for day in dates])
+        return cls(
+            scenario,
+            congestion,
+            weather,
+            bad_above=np.where(is_season, in_season, normal),
+            peak=np.where(is_peak, np.log(scenario.peak_factor), 0.0),
+            slow=np.where(is_slow, np.log(scenario.slow_factor), 0.0),
         )
-        bad_above = np.array(
-            [
-                [in_season if _is_season(city.country, day) else normal for day in dates]
-                for city in CITIES
-            ]
-        )
-        peak = np.array(
-            [
-                np.log(scenario.peak_factor)
-                if (day.month, day.day) >= (11, 24) and (day.month, day.day) <= (12, 23)
-                else 0.0
-                for day in dates
-            ]
-        )
-        slow = np.array(
-            [
-                np.log(scenario.slow_factor)
-                if scenario.slow_from and day >= scenario.slow_from
-                else 0.0
-                for day in dates
-            ]
-        )
-        return cls(scenario, congestion, weather, bad_above, peak, slow)
 
     def column(self, instant: Floats) -> Ints:
-        """The column of the UTC day of instants; those beyond the last day get the last."""
+        """The column of the UTC day of instants; the last column for those beyond the last day."""
         day = np.floor(np.where(np.isfinite(instant), instant, np.inf) / 24.0) + DAYS_BEFORE
         return np.clip(day, 0, self.congestion.shape[1] - 1).astype(np.int64)
 
     def log_factor(
         self, parcels: Parcels, stage: int, rows: Ints, entered: Floats, _draws: Draws
     ) -> Floats:
-        """As it happened."""
+        """The factor of the day of entry."""
         column = self.column(entered)
-        hub, sky = parcels.hub[rows, stage][:, None], parcels.sky[rows, stage][:, None]
+        hub = parcels.hub[rows, stage][:, None]
+        sky = parcels.sky[rows, stage][:, None]
         if hub[0, 0] >= 0:
-            return self.congestion[hub, column] + self.peak[column] + self.slow[column]
+            return self.hub_factor(self.congestion[hub, column], column)
         if sky[0, 0] >= 0:
-            return (
-                np.log(self.scenario.weather_factor)
-                * (self.weather[sky, column] > self.bad_above[sky, column])
-                + self.slow[column]
-            )
+            return self.weather_factor(self.weather[sky, column], sky, column)
         return self.slow[column]
+
+    def hub_factor(self, congestion: Floats, column: Ints) -> Floats:
+        """The log factor of hubs with that congestion on the days of ``column``."""
+        return congestion + self.peak[column] + self.slow[column]
+
+    def weather_factor(self, weather: Floats, sky: Ints, column: Ints) -> Floats:
+        """The log factor of cities ``sky`` with that weather on the days of ``column``."""
+        is_bad = weather > self.bad_above[sky, column]
+        return np.log(self.scenario.weather_factor) * is_bad + self.slow[column]
 
 
 def _autoregressive(random: np.random.Generator, rows: int, count: int, memory: float) -> Floats:
@@ -117,109 +109,98 @@ def _autoregressive(random: np.random.Generator, rows: int, count: int, memory: 
     return values
 
 
+def _is_peak(day: date) -> bool:
+    return (11, 24) <= (day.month, day.day) <= (12, 23)
+
+
 def _is_season(country: str, day: date) -> bool:
     return day.month in (SOUTHERN_RAINS if country == "BR" else NORTHERN_WINTER)
 
 
 @dataclass(eq=False)
 class SampledDays:
-    """Days drawn from their law, for R parcels in M futures.
+    """Days drawn from their distribution, for R parcels in M futures.
 
-    With ``observed_on`` (R,) the days up to that UTC day are as they happened and later ones follow
-    from it; without, a journey's first meeting with a hub or a city's weather has the stationary
-    law. No journey meets a hub twice; the weather over its destination it meets twice, and the
-    second time follows from the first.
+    With ``observed_on`` (R,) the days up to that UTC day are the observed ones, and later days are
+    drawn given them. Without it, a journey's first use of a hub or of a city's weather has the
+    stationary distribution. No journey uses a hub twice. It uses the weather of its destination
+    twice, and the second draw is conditional on the first.
     """
 
     days: Days
     observed_on: Floats | None
+    #: The column and the value of the last weather drawn at the destination, (R, M) each.
     _met: tuple[Ints, Floats] | None = field(default=None)
 
     def log_factor(
         self, parcels: Parcels, stage: int, rows: Ints, entered: Floats, draws: Draws
     ) -> Floats:
         """One draw a future."""
-        scenario, column = self.days.scenario, self.days.column(entered)
+        column = self.days.column(entered)
         hub, sky = parcels.hub[rows, stage], parcels.sky[rows, stage]
         if hub[0] >= 0:
-            start = self._start(self.days.congestion, hub, rows, column.shape)
-            drawn = _later(
-                start,
-                column,
-                scenario.congestion_memory,
-                scenario.congestion_deviation,
-                _normal(draws, stage, rows),
-            )
-            return (
-                self._as_it_happened(self.days.congestion, hub, rows, column, drawn)
-                + self.days.peak[column]
-                + self.days.slow[column]
-            )
-        if sky[0] >= 0:
-            weather = self._weather(
-                parcels,
-                sky,
-                rows,
-                column,
-                _normal(draws, stage, rows),
-                is_destination=stage >= LINEHAUL,
-            )
-            return (
-                np.log(scenario.weather_factor)
-                * (weather > self.days.bad_above[sky[:, None], column])
-                + self.days.slow[column]
-            )
-        return self.days.slow[column]
+            congestion = self._congestion(hub, rows, column, _normal(draws, stage, rows))
+            return self.days.hub_factor(congestion, column)
+        if sky[0] < 0:
+            return self.days.slow[column]
+        normal = _normal(draws, stage, rows)
+        if stage >= LINEHAUL:
+            weather = self._destination_weather(len(parcels), sky, rows, column, normal)
+        else:
+            start = self._start(self.days.weather, sky, rows, column.shape)
+            weather = self._weather(start, sky, rows, column, normal)
+        return self.days.weather_factor(weather, sky[:, None], column)
+
+    def _congestion(self, hub: Ints, rows: Ints, column: Ints, normal: Floats) -> Floats:
+        """The congestion of hubs (R,) on the days of ``column`` (R, M)."""
+        scenario = self.days.scenario
+        start = self._start(self.days.congestion, hub, rows, column.shape)
+        memory, deviation = scenario.congestion_memory, scenario.congestion_deviation
+        drawn = _later(start, column, memory, deviation, normal)
+        return self._with_observed(self.days.congestion, hub, rows, column, drawn)
 
     def _weather(
-        self,
-        parcels: Parcels,
-        sky: Ints,
-        rows: Ints,
-        column: Ints,
-        normal: Floats,
-        *,
-        is_destination: bool,
+        self, start: tuple[Ints, Floats], sky: Ints, rows: Ints, column: Ints, normal: Floats
     ) -> Floats:
+        """The weather of cities (R,) on the days of ``column`` (R, M), given that of ``start``."""
+        drawn = _later(start, column, self.days.scenario.weather_memory, 1.0, normal)
+        return self._with_observed(self.days.weather, sky, rows, column, drawn)
+
+    def _destination_weather(
+        self, count: int, sky: Ints, rows: Ints, column: Ints, normal: Floats
+    ) -> Floats:
+        """The weather of destinations (R,), given the one drawn before if that is later."""
         start_column, start_value = self._start(self.days.weather, sky, rows, column.shape)
-        if is_destination and self._met is not None:
-            met_column, met_value = self._met[0][rows], self._met[1][rows]
-            later = met_column > start_column
-            start_column, start_value = (
-                np.where(later, met_column, start_column),
-                np.where(later, met_value, start_value),
-            )
-        drawn = _later(
-            (start_column, start_value), column, self.days.scenario.weather_memory, 1.0, normal
-        )
-        value = self._as_it_happened(self.days.weather, sky, rows, column, drawn)
-        if is_destination:
-            if self._met is None:
-                self._met = (
-                    np.full((len(parcels), column.shape[1]), _NEVER_MET),
-                    np.zeros((len(parcels), column.shape[1])),
-                )
-            self._met[0][rows], self._met[1][rows] = column, value
+        if self._met is None:
+            shape = (count, column.shape[1])
+            self._met = np.full(shape, _NEVER_MET), np.zeros(shape)
+        met_column, met_value = self._met[0][rows], self._met[1][rows]
+        is_later = met_column > start_column
+        start_column = np.where(is_later, met_column, start_column)
+        start_value = np.where(is_later, met_value, start_value)
+        value = self._weather((start_column, start_value), sky, rows, column, normal)
+        self._met[0][rows] = column
+        self._met[1][rows] = value
         return value
 
     def _start(
         self, process: Floats, place: Ints, rows: Ints, shape: tuple[int, ...]
     ) -> tuple[Ints, Floats]:
+        """The last observed column of a process and its value there, (R, M) each."""
         if self.observed_on is None:
             return np.full(shape, _NEVER_MET), np.zeros(shape)
         today = self.days.column(self.observed_on[rows])[:, None]
-        return np.broadcast_to(today, shape), np.broadcast_to(process[place[:, None], today], shape)
+        value = process[place[:, None], today]
+        return np.broadcast_to(today, shape), np.broadcast_to(value, shape)
 
-    def _as_it_happened(
+    def _with_observed(
         self, process: Floats, place: Ints, rows: Ints, column: Ints, drawn: Floats
     ) -> Floats:
+        """The drawn values, replaced by the observed ones up to ``observed_on``."""
         if self.observed_on is None:
             return drawn
-        return np.where(
-            column <= self.days.column(self.observed_on[rows])[:, None],
-            process[place[:, None], column],
-            drawn,
-        )
+        is_observed = column <= self.days.column(self.observed_on[rows])[:, None]
+        return np.where(is_observed, process[place[:, None], column], drawn)
 
 
 def _later(
@@ -232,5 +213,6 @@ def _later(
 
 def _normal(draws: Draws, stage: int, rows: Ints) -> Floats:
     """Standard normal numbers (Box and Muller 1958)."""
-    radius = np.sqrt(-2.0 * np.log(np.maximum(draws.uniform(stage, DAY_RADIUS, rows), 1e-300)))
-    return radius * np.cos(2.0 * np.pi * draws.uniform(stage, DAY_ANGLE, rows))
+    uniform = np.maximum(draws.uniform(stage, DAY_RADIUS, rows), 1e-300)
+    angle = 2.0 * np.pi * draws.uniform(stage, DAY_ANGLE, rows)
+    return np.sqrt(-2.0 * np.log(uniform)) * np.cos(angle)

@@ -1,4 +1,4 @@
-"""What carriers tell of a journey: scans that are missing, late, told twice, wrongly timed, or another parcel's."""
+"""The events that a shop receives: missing, late, repeated, mistimed or of others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from eta.simulation.scenario import Scenario, instants
 from eta.simulation.stages import ARRIVAL, FIRST_OF_CARRIER, NAMES, PLACES, Floats, Ints, Parcels
 from eta.simulation.travel import Bools
 
-#: Hours until a scan is told, at once or with the night's batch: median and spread of log-logistic
-#: laws.
+#: Hours until an event is received, immediate or with the night's batch: median and spread of
+#: log-logistic distributions.
 IMMEDIATE_LAG, BATCH_LAG = (0.2, 0.4), (14.0, 0.25)
 
 #: By how many hours a wrong clock is off.
 _CLOCK_ERRORS = np.array([-6.0, -2.0, -1.0, 1.0, 2.0, 5.0])
 
-#: Hours until a scan is told a second time, at least.
+#: The fewest hours until an event is received a second time.
 _MIN_REPEAT_HOURS = 2.0
 _MISSING = np.array([carrier.missing for carrier in CARRIERS])
 _SLOW = np.array([carrier.slow for carrier in CARRIERS])
@@ -31,10 +31,10 @@ _TAKES_OVER = NAMES.index("partner")
 
 @dataclass(frozen=True, eq=False)
 class EventGroup:
-    """One kind of thing that happened to parcels ``rows`` (R,) at instants ``at`` (R,), as the carrier codes it.
+    """One kind of event of parcels ``rows`` (R,) at instants ``at`` (R,), as the carrier codes it.
 
-    ``stage`` is the stage that starts, the arrival, or later than the arrival; 0 is also for word
-    that reaches the shop at once and never goes missing.
+    ``stage`` is the stage that starts, the arrival, or later than the arrival. 0 is also for events
+    that the shop receives at once and that never go missing.
     """
 
     stage: int
@@ -47,31 +47,27 @@ class EventGroup:
 
 
 def missing_share(parcels: Parcels, stage: int, scenario: Scenario) -> Floats:
-    """P(the scan is never told), (N,)."""
+    """P(the event is never received), (N,)."""
     if stage < FIRST_OF_CARRIER:
         return np.zeros(len(parcels))
-    return (
-        _MISSING[_scanning_carrier(parcels, stage)]
-        if stage < ARRIVAL
-        else np.full(len(parcels), scenario.arrival_missing)
-    )
+    if stage < ARRIVAL:
+        return _MISSING[_scanning_carrier(parcels, stage)]
+    return np.full(len(parcels), scenario.arrival_missing)
 
 
 def slow_share(parcels: Parcels, stage: int) -> Floats:
-    """P(the scan is told with the night's batch), (N,)."""
-    return (
-        np.zeros(len(parcels))
-        if stage < FIRST_OF_CARRIER
-        else _SLOW[_scanning_carrier(parcels, stage)]
-    )
+    """P(the event is received with the night's batch), (N,)."""
+    if stage < FIRST_OF_CARRIER:
+        return np.zeros(len(parcels))
+    return _SLOW[_scanning_carrier(parcels, stage)]
 
 
 def lag_hours(is_slow: Bools, uniform: Floats) -> Floats:
-    """Hours from a carrier's scan to its telling."""
+    """Hours from a carrier's event to its receipt."""
     odds = uniform / (1.0 - uniform)
-    return np.where(
-        is_slow, BATCH_LAG[0] * odds ** BATCH_LAG[1], IMMEDIATE_LAG[0] * odds ** IMMEDIATE_LAG[1]
-    )
+    batch = BATCH_LAG[0] * odds ** BATCH_LAG[1]
+    immediate = IMMEDIATE_LAG[0] * odds ** IMMEDIATE_LAG[1]
+    return np.where(is_slow, batch, immediate)
 
 
 def _scanning_carrier(parcels: Parcels, stage: int) -> Ints:
@@ -89,96 +85,96 @@ def emit_events(
     """Events in ``EVENT_COLUMNS``, sorted by ``received_at``.
 
     Args:
-        event_groups: all that happened, by kind.
+        event_groups: all events, by kind.
         parcels: of all shipments (N,).
         shipment_id: their ids (N,).
         wrong_number: ``silent``, ``foreign`` or None (N,).
-        scenario: how often what goes wrong.
+        scenario: the shares of what goes wrong.
         seed: of the random numbers.
     """
     random = np.random.default_rng([seed, 2])
-    scans = pd.concat(
-        [
-            _emit(number, group, parcels, scenario, random)
-            for number, group in enumerate(event_groups)
-        ],
-        ignore_index=True,
-    )
-    scans = _with_wrong_numbers(scans, wrong_number, random)
-    repeated = scans[random.random(len(scans)) < scenario.duplicate_scan]
-    later = _MIN_REPEAT_HOURS + lag_hours(
-        random.random(len(repeated)) < 0.5, _open(random.random(len(repeated)))
-    )
-    scans = pd.concat(
-        [scans, repeated.assign(received=repeated["received"] + later)], ignore_index=True
-    )
-    scans = scans.sort_values(["received", "row", "stage"], kind="stable").reset_index(drop=True)
-    codes, raws = (
-        np.array([str(code) for code in EVENT_CODES], dtype=object),
-        np.array([group.raw for group in event_groups], dtype=object),
-    )
+    parts = [
+        _received(number, group, parcels, scenario, random)
+        for number, group in enumerate(event_groups)
+    ]
+    events = pd.concat(parts, ignore_index=True)
+    events = _with_wrong_numbers(events, wrong_number, random)
+    events = _with_repeats(events, scenario, random)
+    events = events.sort_values(["received", "row", "stage"], kind="stable").reset_index(drop=True)
+    codes = np.array([str(code) for code in EVENT_CODES], dtype=object)
+    raw_codes = np.array([group.raw for group in event_groups], dtype=object)
+    places = np.array([*PLACES, None], dtype=object)
     columns = {
-        "shipment_id": shipment_id[scans["row"]],
-        "event_code": codes[scans["code"]],
-        "occurred_at": instants(scans["occurred"].to_numpy(), scenario),
-        "received_at": instants(scans["received"].to_numpy(), scenario),
+        "shipment_id": shipment_id[events["row"]],
+        "event_code": codes[events["code"]],
+        "occurred_at": instants(events["occurred"].to_numpy(), scenario),
+        "received_at": instants(events["received"].to_numpy(), scenario),
         "is_received_at_assumed": False,
-        "raw_code": raws[scans["group"]],
-        "place": np.array([*PLACES, None], dtype=object)[scans["place"]],
+        "raw_code": raw_codes[events["group"]],
+        "place": places[events["place"]],
     }
     return pd.DataFrame({name: columns[name] for name in EVENT_COLUMNS})
 
 
-def _emit(
+def _received(
     number: int,
     group: EventGroup,
     parcels: Parcels,
     scenario: Scenario,
     random: np.random.Generator,
 ) -> pd.DataFrame:
-    """The scans of one kind that are told at all, before anything else goes wrong; times to the second."""
-    of_shop = group.stage < FIRST_OF_CARRIER
-    share, slow = (
-        missing_share(parcels, group.stage, scenario)[group.rows],
-        slow_share(parcels, group.stage)[group.rows],
-    )
-    is_emitted = random.random(len(group.rows)) >= share
+    """The events of a group that are received, before anything else goes wrong.
+
+    Times are hours since the scenario's start, rounded to the second.
+    """
+    count = len(group.rows)
+    is_shop = group.stage < FIRST_OF_CARRIER
+    is_emitted = random.random(count) >= missing_share(parcels, group.stage, scenario)[group.rows]
     occurred = np.floor(group.at * 3600.0 + 1e-3) / 3600.0
-    lag = (
-        np.zeros(len(is_emitted))
-        if of_shop
-        else lag_hours(random.random(len(is_emitted)) < slow, _open(random.random(len(is_emitted))))
-    )
+    lag = np.zeros(count)
+    if not is_shop:
+        is_slow = random.random(count) < slow_share(parcels, group.stage)[group.rows]
+        lag = lag_hours(is_slow, _open(random.random(count)))
     received = np.ceil((occurred + lag) * 3600.0 - 1e-3) / 3600.0
-    is_off = (random.random(len(is_emitted)) < scenario.wrong_clock) & (not of_shop)
-    error = np.where(is_off, random.choice(_CLOCK_ERRORS, len(is_emitted)), 0.0)
+    is_off = (random.random(count) < scenario.wrong_clock) & (not is_shop)
+    clock_error = np.where(is_off, random.choice(_CLOCK_ERRORS, count), 0.0)
     columns = {
         "row": group.rows,
-        "occurred": occurred + error,
+        "occurred": occurred + clock_error,
         "received": received,
         "place": group.place,
     }
-    return pd.DataFrame({name: values[is_emitted] for name, values in columns.items()}).assign(
-        stage=group.stage, code=EVENT_CODES.index(group.code), group=number
-    )
+    events = pd.DataFrame({name: values[is_emitted] for name, values in columns.items()})
+    return events.assign(stage=group.stage, code=EVENT_CODES.index(group.code), group=number)
+
+
+def _with_repeats(
+    events: pd.DataFrame, scenario: Scenario, random: np.random.Generator
+) -> pd.DataFrame:
+    """The events, and those that are received a second time."""
+    repeated = events[random.random(len(events)) < scenario.duplicate_scan]
+    is_slow = random.random(len(repeated)) < 0.5
+    later = _MIN_REPEAT_HOURS + lag_hours(is_slow, _open(random.random(len(repeated))))
+    repeats = repeated.assign(received=repeated["received"] + later)
+    return pd.concat([events, repeats], ignore_index=True)
 
 
 def _with_wrong_numbers(
-    scans: pd.DataFrame, wrong_number: np.ndarray, random: np.random.Generator
+    events: pd.DataFrame, wrong_number: np.ndarray, random: np.random.Generator
 ) -> pd.DataFrame:
-    """Takes the carrier's scans of wrong numbers away; a foreign number shows those of a parcel bought a little later."""
+    """The events without the carrier's events of parcels with a wrong number.
+
+    A foreign number has the events of a parcel that was ordered a little later.
+    """
     is_wrong = pd.notna(wrong_number)
-    of_carrier = scans["stage"] >= FIRST_OF_CARRIER
-    remaining = scans[~(of_carrier & is_wrong[scans["row"]])]
+    is_carrier = events["stage"] >= FIRST_OF_CARRIER
+    remaining = events[~(is_carrier & is_wrong[events["row"]])]
     foreign = np.flatnonzero(wrong_number == "foreign")
     donor = (foreign + random.integers(1, 50, len(foreign))) % len(wrong_number)
     pairs = pd.DataFrame({"row": donor, "owner": foreign})
-    borrowed = (
-        scans[of_carrier & scans["row"].isin(donor)]
-        .merge(pairs, on="row", how="inner")
-        .assign(row=lambda frame: frame["owner"])
-        .drop(columns="owner")
-    )
+    donated = events[is_carrier & events["row"].isin(donor)]
+    borrowed = donated.merge(pairs, on="row", how="inner")
+    borrowed = borrowed.assign(row=borrowed["owner"]).drop(columns="owner")
     return pd.concat([remaining, borrowed], ignore_index=True)
 
 

@@ -1,4 +1,4 @@
-"""The made-up network: where its cities are, who carries, how well each carrier scans.
+"""The invented network: its cities, its carriers, and how reliably each carrier reports.
 
 Carriers are invented; cities, zones and coordinates are real. Every table is literal.
 """
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class City:
-    """A city that stands for its region: one hub to send from, one to receive at, one delivery depot."""
+    """A city that represents its region, with an outbound hub, an inbound hub and a depot."""
 
     country: str
     #: The country's own short form; no two cities share a region.
@@ -27,17 +27,17 @@ class City:
 
 @dataclass(frozen=True)
 class Carrier:
-    """A carrier and its habits."""
+    """A carrier, its services, and how it reports."""
 
     name: str
-    #: Where it collects.
+    #: Countries in which it collects.
     countries: tuple[str, ...]
     #: Service level -> how long its hubs and trucks take, relative to a standard service.
     services: Mapping[str, float]
     delivers_on_saturday: bool
-    #: Share of its scans that are never told.
+    #: Share of its events that are never received.
     missing: float
-    #: Share of its scans that are told with the night's batch instead of at once.
+    #: Share of its events that are received with the night's batch instead of at once.
     slow: float
     #: Share of its parcels that go to a counter or a locker.
     counter: float
@@ -78,11 +78,11 @@ CITIES = (
     City("BR", "BA", "Salvador", "40", -12.97, -38.50, 0.5),
     City("BR", "AM", "Manaus", "69", -3.12, -60.02, 0.2),
 )
-#: Share of each country in what is sent; also in what is bought abroad.
+#: Share of each country in parcels sent, and in orders from abroad.
 COUNTRY_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"DE": 0.3, "AT": 0.12, "FR": 0.16, "PL": 0.12, "US": 0.18, "BR": 0.12}
 )
-#: No customs between these.
+#: Countries without customs between them.
 CUSTOMS_UNION = frozenset({"DE", "AT", "FR", "PL"})
 
 CARRIERS = (
@@ -111,7 +111,7 @@ CARRIERS = (
     Carrier("azulog", ("BR",), {"express": 0.7, "standard": 1.1}, True, 0.05, 0.20, 0.04),
     Carrier("bandeira", ("BR",), {"standard": 1.2, "economy": 1.6}, False, 0.10, 0.30, 0.10),
 )
-#: Who takes a parcel over once it has crossed the border.
+#: The carrier that takes over a parcel once it has crossed the border, by country.
 PARTNERS: Mapping[str, str] = MappingProxyType(
     {
         "DE": "rhinefast",

@@ -1,4 +1,4 @@
-"""The ways in which a parcel can have been silent since its last scan, with their probabilities."""
+"""The explanations of a parcel's silence since its last event, and their probabilities."""
 
 from __future__ import annotations
 
@@ -36,16 +36,19 @@ from eta.simulation.travel import (
     travel,
 )
 
-#: Futures in which the last stage told of is over, for each one in which it is not.
+#: Futures in which the last reported stage is over, for each one in which it is not.
 _MORE_IF_OVER = 4
 
-#: Draws of the strata are independent of each other.
+#: Salts that make the draws of the strata independent of each other.
 _SALT_OPEN, _SALT_OVER, _SALT_NUMBER = (np.uint64(number << 40) for number in (1, 2, 3))
 
 
 @dataclass(frozen=True, eq=False)
 class ObservedSilence:
-    """R parcels last told of in ``stage``, which started at ``since``, and silent until ``now``; (R,) each."""
+    """R parcels that were last reported in ``stage``, (R,) each.
+
+    The stage started at ``since``; no later event was received until ``now``.
+    """
 
     scenario: Scenario
     clocks: Clocks
@@ -59,46 +62,53 @@ class ObservedSilence:
     def arrivals(self, futures: int) -> tuple[Floats, Floats]:
         """Instants of arrival and their weights, (R, M) each.
 
-        Each way is drawn exactly and weighted by its probability, the silence included: the stage
-        is not over; it is over and no later scan has been received; it has swallowed the parcel and
-        that has not been told; or the number is silent, so that only the shop is heard.
+        Each stratum is drawn exactly and weighted by its probability, the silence included: the
+        stage is not over; it is over and no later event has been received; it has swallowed the
+        parcel and that has not been reported; or the number is silent, so that only the shop
+        reports.
         """
-        number = np.where(self.stage == FIRST_OF_CARRIER - 1, self.scenario.silent_number, 0.0)
+        is_last_of_shop = self.stage == FIRST_OF_CARRIER - 1
+        number = np.where(is_last_of_shop, self.scenario.silent_number, 0.0)
         swallowed = SWALLOWED[self.stage]
         open_share = (1.0 - number) * (1.0 - swallowed)
-        # The shop tells the next stage at once: had it started, it would be known.
+        # The shop reports the next stage at once: had it started, that would have been received.
         over_share = np.where(self.stage < FIRST_OF_CARRIER - 1, 0.0, open_share)
-        ways = [
+        silent_share = number * (1.0 - swallowed)
+        lost_hours = np.full((len(self.stage), 1), np.inf)
+        lost_weight = (swallowed * self._unreported_probability())[:, None]
+        strata = [
             self._draw(First.ENDS_AFTER, futures, _SALT_OPEN, open_share),
             self._draw(First.ENDS_BEFORE, _MORE_IF_OVER * futures, _SALT_OVER, over_share),
-            (
-                np.full((len(self.stage), 1), np.inf),
-                (swallowed * self._unreported_probability())[:, None],
-            ),
-            self._draw(First.NOTHING, futures, _SALT_NUMBER, number * (1.0 - swallowed)),
+            (lost_hours, lost_weight),
+            self._draw(First.NOTHING, futures, _SALT_NUMBER, silent_share),
         ]
-        return np.hstack([hours for hours, _ in ways]), np.hstack([weight for _, weight in ways])
+        hours = [stratum_hours for stratum_hours, _ in strata]
+        weights = [stratum_weights for _, stratum_weights in strata]
+        return np.hstack(hours), np.hstack(weights)
 
     def _unreported_probability(self) -> Floats:
-        """P(not told by now, had the last stage swallowed the parcel), (R,)."""
+        """P(not reported by now, if the last stage has swallowed the parcel), (R,)."""
         result = np.ones(len(self.stage))
         for number in np.unique(self.stage):
             rows = self.stage == number
-            result[rows] = 1.0 - STAGES[number].end_reported * (
-                1.0 - end_tail(STAGES[number], self.now[rows] - self.since[rows])
-            )
+            stage = STAGES[number]
+            tail = end_tail(stage, self.now[rows] - self.since[rows])
+            result[rows] = 1.0 - stage.end_reported * (1.0 - tail)
         return result
 
     def _draw(
         self, first: First, futures: int, salt: np.uint64, share: Floats
     ) -> tuple[Floats, Floats]:
-        """Instants of arrival and weights, (R, M) each, of parcels that have the way's ``share`` (R,); 0 for the others."""
-        some = np.flatnonzero(share > 0)
-        arrival, weight = np.zeros((len(share), futures)), np.zeros((len(share), futures))
-        if len(some):
-            arrival[some], weight[some] = self.take(some).moved(
-                first, MomentDraws(self.key[some] ^ salt, futures)
-            )
+        """Instants of arrival and weights, (R, M) each, of a stratum.
+
+        Parcels without a ``share`` (R,) of the stratum have weight 0.
+        """
+        rows = np.flatnonzero(share > 0)
+        arrival = np.zeros((len(share), futures))
+        weight = np.zeros((len(share), futures))
+        if len(rows):
+            draws = MomentDraws(self.key[rows] ^ salt, futures)
+            arrival[rows], weight[rows] = self.take(rows).moved(first, draws)
         return arrival, weight * share[:, None] / futures
 
     def take(self, rows: Ints) -> ObservedSilence:
@@ -113,7 +123,7 @@ class ObservedSilence:
         )
 
     def moved(self, first: First, draws: MomentDraws) -> tuple[Floats, Floats]:
-        """Instants of arrival, and how likely each future is to have been as silent, (R, M) each."""
+        """Instants of arrival, and P(silence until now) of each future, (R, M) each."""
         start = Start(self.stage, self.since, first, self.now)
         weight = np.ones((len(self.stage), draws.futures))
         for step in travel(self.parcels, self.clocks, SampledDays(self.days, None), draws, start):
@@ -124,23 +134,29 @@ class ObservedSilence:
         return step.entered, weight
 
     def _is_observed(self, step: Step, draws: MomentDraws) -> Bools:
-        """A scan of the stage, or word that the parcel is swallowed in it, has been received by now, (R, M)."""
-        rows, number, now = step.rows, step.stage, self.now[step.rows][:, None]
-        is_slow = (
-            draws.uniform(number, SLOW, rows) < slow_share(self.parcels, number)[rows][:, None]
+        """Whether an event of the stage, or of its end, has been received by now, (R, M)."""
+        now = self.now[step.rows][:, None]
+        is_observed = (
+            step.taken & self._is_reported(step, draws) & (self._received(step, draws) <= now)
         )
-        received = step.entered + lag_hours(is_slow, draws.uniform(number, LAG, rows))
-        is_reported = (
-            draws.uniform(number, MISSING, rows)
-            >= missing_share(self.parcels, number, self.scenario)[rows][:, None]
-        )
-        is_observed = step.taken & is_reported & (received <= now)
-        if number < ARRIVAL and step.swallowed.any():
-            stage = STAGES[number]
-            reported_at = step.entered + end_delay(stage, draws.uniform(number, END_DELAY, rows))
-            is_observed |= (
-                step.swallowed
-                & (draws.uniform(number, END_REPORTED, rows) < stage.end_reported)
-                & (reported_at <= now)
-            )
+        if step.stage < ARRIVAL and step.swallowed.any():
+            is_observed |= step.swallowed & self._is_end_observed(step, draws)
         return is_observed
+
+    def _is_reported(self, step: Step, draws: MomentDraws) -> Bools:
+        """Whether the event of the stage is not missing, (R, M)."""
+        share = missing_share(self.parcels, step.stage, self.scenario)[step.rows][:, None]
+        return draws.uniform(step.stage, MISSING, step.rows) >= share
+
+    def _received(self, step: Step, draws: MomentDraws) -> Floats:
+        """When the event of the stage is received, (R, M)."""
+        share = slow_share(self.parcels, step.stage)[step.rows][:, None]
+        is_slow = draws.uniform(step.stage, SLOW, step.rows) < share
+        return step.entered + lag_hours(is_slow, draws.uniform(step.stage, LAG, step.rows))
+
+    def _is_end_observed(self, step: Step, draws: MomentDraws) -> Bools:
+        """Whether the end of a stage that swallows parcels has been received by now, (R, M)."""
+        stage = STAGES[step.stage]
+        is_reported = draws.uniform(step.stage, END_REPORTED, step.rows) < stage.end_reported
+        delay = end_delay(stage, draws.uniform(step.stage, END_DELAY, step.rows))
+        return is_reported & (step.entered + delay <= self.now[step.rows][:, None])

@@ -1,4 +1,4 @@
-"""What is bought: shipments as a shop knows them at purchase, promise included."""
+"""Simulated orders: shipments with what a shop knows at purchase, and the promise."""
 
 from __future__ import annotations
 
@@ -21,44 +21,37 @@ _BY_HOUR = np.array(
 _BY_WEEKDAY = np.array([1.1, 1.05, 1.0, 1.0, 0.95, 0.85, 1.05])
 _CHRISTMAS_SALES = 1.5
 _COUNTRIES = tuple(COUNTRY_WEIGHTS)
+_COUNTRY = np.array([city.country for city in CITIES], dtype=object)
+_REGION = np.array([city.region for city in CITIES], dtype=object)
+_POSTCODE = np.array([city.postcode for city in CITIES], dtype=object)
+_LATITUDE = np.array([city.latitude for city in CITIES])
+_LONGITUDE = np.array([city.longitude for city in CITIES])
 _ZONES = tuple(sorted({zone_of(city.country, city.region)[0] for city in CITIES}))
 _ZONE = np.array([_ZONES.index(zone_of(city.country, city.region)[0]) for city in CITIES])
-#: The shop's promise: so many days, and so many per day of the rule of thumb, rounded up, then the
-#: next working day.
+#: The shop promises so many days plus a factor times the rule of thumb, up to a working day.
 PROMISE_DAYS, PROMISE_PAD = 1.3, 1.45
 
 
 def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator) -> pd.DataFrame:
-    """Shipments in ``SHIPMENT_COLUMNS`` but for the promise, sorted by ``ordered_at`` and by id."""
+    """Shipments in ``SHIPMENT_COLUMNS`` without a promise, sorted by ``ordered_at`` and by id."""
     origin, destination = _routes(scenario, shipments, random)
     ordered = _order_times(scenario, destination, random)
     by_time = np.argsort(ordered.to_numpy(), kind="stable")
-    origin, destination, ordered = (
-        origin[by_time],
-        destination[by_time],
-        ordered.iloc[by_time].reset_index(drop=True),
-    )
+    origin, destination = origin[by_time], destination[by_time]
     carrier, service = _services(origin, random)
-    weight_kg = np.exp(0.2 + 1.0 * random.standard_normal(shipments)).clip(0.05, 30.0).round(2)
-    side_cm = np.cbrt(weight_kg * 4000.0 * np.exp(0.4 * random.standard_normal(shipments)))
-    shape = np.exp(0.3 * random.standard_normal((2, shipments)))
+    parcel_columns = _weights_and_sizes(shipments, random)
+    origin_columns = _place(origin, "origin", random)
+    destination_columns = _place(destination, "destination", random)
     number = pd.Series(np.arange(shipments)).astype("str").str.zfill(7)
-    ends = {
-        f"{end}_{name}": values
-        for end, city in (("origin", origin), ("destination", destination))
-        for name, values in _place(city, end, random).items()
-    }
     columns = {
         "shipment_id": "sim" + number,
         "order_id": "ord" + number,
         "carrier": carrier,
         "service_level": service,
-        **ends,
-        "weight_kg": weight_kg,
-        "length_cm": (side_cm * shape[0]).clip(5.0).round(1),
-        "width_cm": (side_cm * shape[1]).clip(5.0).round(1),
-        "height_cm": (side_cm / shape[0] / shape[1]).clip(1.0).round(1),
-        "ordered_at": ordered,
+        **origin_columns,
+        **destination_columns,
+        **parcel_columns,
+        "ordered_at": ordered.iloc[by_time].reset_index(drop=True),
         "promised_on": np.datetime64("NaT", "s"),
         "price": np.exp(3.6 + 0.8 * random.standard_normal(shipments)).round(2),
         "package_count": 1,
@@ -67,12 +60,27 @@ def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator)
     return pd.DataFrame({name: columns[name] for name in SHIPMENT_COLUMNS})
 
 
+def _weights_and_sizes(shipments: int, random: np.random.Generator) -> dict[str, Floats]:
+    """The columns of weight and size."""
+    weight_kg = np.exp(0.2 + 1.0 * random.standard_normal(shipments)).clip(0.05, 30.0).round(2)
+    density = np.exp(0.4 * random.standard_normal(shipments))
+    side_cm = np.cbrt(weight_kg * 4000.0 * density)
+    shape = np.exp(0.3 * random.standard_normal((2, shipments)))
+    return {
+        "weight_kg": weight_kg,
+        "length_cm": (side_cm * shape[0]).clip(5.0).round(1),
+        "width_cm": (side_cm * shape[1]).clip(5.0).round(1),
+        "height_cm": (side_cm / shape[0] / shape[1]).clip(1.0).round(1),
+    }
+
+
 def promise(shipments: pd.DataFrame, parcels: Parcels) -> pd.Series:
-    """The promised local date of each shipment, (N,): padded, and never on a weekend."""
+    """The promised local date of each shipment, (N,), with padding and never on a weekend."""
     ordered = shipments["ordered_at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     ordered_on = local_dates(ordered, _ZONE[parcels.destination], _ZONES)
     days = np.ceil(PROMISE_DAYS + PROMISE_PAD * parcels.expected_days).astype(np.int64)
-    return pd.Series(np.busday_offset(ordered_on + days, 0, roll="forward").astype("datetime64[s]"))
+    promised_on = np.busday_offset(ordered_on + days, 0, roll="forward")
+    return pd.Series(promised_on.astype("datetime64[s]"))
 
 
 def _routes(scenario: Scenario, shipments: int, random: np.random.Generator) -> tuple[Ints, Ints]:
@@ -99,20 +107,17 @@ def _cities(country: Ints, random: np.random.Generator) -> Ints:
 
 
 def _order_times(scenario: Scenario, destination: Ints, random: np.random.Generator) -> pd.Series:
-    """Instants, (N,), aware: shoppers keep the hours of their own zone."""
+    """Aware instants, (N,): customers order by the local time of their zone."""
     first = np.datetime64(scenario.first_day, "D")
     days = first + np.arange(scenario.days)
-    rate = _BY_WEEKDAY[(days.astype(np.int64) + 3) % 7] * np.where(
-        [_is_sale(day) for day in days.tolist()], _CHRISTMAS_SALES, 1.0
-    )
+    sales = np.where([_is_sale(day) for day in days.tolist()], _CHRISTMAS_SALES, 1.0)
+    rate = _BY_WEEKDAY[(days.astype(np.int64) + 3) % 7] * sales
     day = random.choice(scenario.days, len(destination), p=rate / rate.sum())
     hour = random.choice(24, len(destination), p=_BY_HOUR / _BY_HOUR.sum())
     second = random.integers(0, 3600, len(destination))
-    wall = pd.Series(
-        (
-            days[day].astype("datetime64[s]") + (hour * 3600 + second).astype("timedelta64[s]")
-        ).astype("datetime64[us]")
-    )
+    time_of_day = (hour * 3600 + second).astype("timedelta64[s]")
+    wall_times = days[day].astype("datetime64[s]") + time_of_day
+    wall = pd.Series(wall_times.astype("datetime64[us]"))
     ordered = pd.Series(pd.NaT, index=wall.index, dtype="datetime64[us, UTC]")
     for number, zone in enumerate(_ZONES):
         rows = _ZONE[destination] == number
@@ -126,8 +131,9 @@ def _is_sale(day: date) -> bool:
 
 def _services(origin: Ints, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A carrier of the country of origin and one of its services, (N,) each."""
-    carrier, service = np.empty(len(origin), dtype=object), np.empty(len(origin), dtype=object)
-    country = np.array([city.country for city in CITIES], dtype=object)[origin]
+    carrier = np.empty(len(origin), dtype=object)
+    service = np.empty(len(origin), dtype=object)
+    country = _COUNTRY[origin]
     for name in _COUNTRIES:
         offers = [
             (carrier.name, level)
@@ -137,23 +143,22 @@ def _services(origin: Ints, random: np.random.Generator) -> tuple[np.ndarray, np
         ]
         rows = np.flatnonzero(country == name)
         chosen = random.integers(0, len(offers), len(rows))
-        carrier[rows], service[rows] = (
-            np.array(values, dtype=object)[chosen] for values in zip(*offers, strict=True)
-        )
+        carriers = np.array([name for name, _ in offers], dtype=object)
+        services = np.array([level for _, level in offers], dtype=object)
+        carrier[rows] = carriers[chosen]
+        service[rows] = services[chosen]
     return carrier, service
 
 
-def _place(city: Ints, end: str, random: np.random.Generator) -> dict[str, np.ndarray | Floats]:
-    """The columns of one end; the points lie around their city."""
-    scatter = (
-        0.2 * random.standard_normal((2, len(city)))
-        if end == "destination"
-        else np.zeros((2, len(city)))
-    )
+def _place(city: Ints, end: str, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """The columns of one end; destinations are scattered around their city."""
+    scatter = np.zeros((2, len(city)))
+    if end == "destination":
+        scatter = 0.2 * random.standard_normal((2, len(city)))
     return {
-        "country": np.array([city.country for city in CITIES], dtype=object)[city],
-        "region": np.array([city.region for city in CITIES], dtype=object)[city],
-        "postcode": np.array([city.postcode for city in CITIES], dtype=object)[city],
-        "latitude": (np.array([city.latitude for city in CITIES])[city] + scatter[0]).round(3),
-        "longitude": (np.array([city.longitude for city in CITIES])[city] + scatter[1]).round(3),
+        f"{end}_country": _COUNTRY[city],
+        f"{end}_region": _REGION[city],
+        f"{end}_postcode": _POSTCODE[city],
+        f"{end}_latitude": (_LATITUDE[city] + scatter[0]).round(3),
+        f"{end}_longitude": (_LONGITUDE[city] + scatter[1]).round(3),
     }
