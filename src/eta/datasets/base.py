@@ -1,8 +1,8 @@
-"""What every importer returns, and how it reads files without losing a row in silence."""
+"""The dataset that every reader returns, the quarantine of rejected rows, and CSV reading."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,30 +14,28 @@ from eta.domain.errors import SourceRejected
 
 QUARANTINE_COLUMNS = ("file", "row", "reason", "content")
 
-#: Stands for the number of a row where what is wrong was made of several.
+#: The row number of a rejected value that was computed from several rows.
 NO_ROW = -1
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A source in our columns (``journey.timeline``), with the rows that could not be used and why."""
+    """A source in the columns of ``journey.timelines``, with the rejected rows and the reasons."""
 
     source: str
-    #: The IANA zone in which the source's bare dates are to be read.
+    #: The IANA zone of the source's dates without a time.
     zone: str
     shipments: pd.DataFrame
     events: pd.DataFrame
     #: ``QUARANTINE_COLUMNS``, one row a rejected row or value.
     quarantine: pd.DataFrame
-    #: Peculiarities that were kept, with how many rows have them.
+    #: Peculiarities of accepted rows, with the number of rows that have them.
     warnings: dict[str, int]
 
     def rejected(self) -> dict[str, int]:
         """How many rows were rejected, by reason."""
-        return {
-            str(reason): int(count)
-            for reason, count in self.quarantine["reason"].value_counts().sort_index().items()
-        }
+        counts = self.quarantine["reason"].value_counts().sort_index()
+        return {str(reason): int(count) for reason, count in counts.items()}
 
 
 class Quarantine:
@@ -47,20 +45,19 @@ class Quarantine:
         self._parts: list[pd.DataFrame] = []
 
     def add(self, file: str, reason: str, rows: pd.DataFrame) -> None:
-        """Puts rows of a file aside; their index is their number among the rows that could be read, 0 the first."""
+        """Rejects rows of a file.
+
+        Their index is their number among the rows that could be parsed, 0 for the first.
+        """
         if len(rows):
             content = rows.astype("str").fillna("").agg(",".join, axis=1)
-            self._parts.append(
-                pd.DataFrame(
-                    {"file": file, "row": rows.index, "reason": reason, "content": content}
-                )
-            )
+            columns = {"file": file, "row": rows.index, "reason": reason, "content": content}
+            self._parts.append(pd.DataFrame(columns))
 
     def frame(self) -> pd.DataFrame:
-        """All that was put aside."""
-        return pd.concat(
-            [pd.DataFrame(columns=list(QUARANTINE_COLUMNS)), *self._parts], ignore_index=True
-        )
+        """All rejected rows, in ``QUARANTINE_COLUMNS``."""
+        empty = pd.DataFrame(columns=list(QUARANTINE_COLUMNS))
+        return pd.concat([empty, *self._parts], ignore_index=True)
 
 
 def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.DataFrame:
@@ -69,27 +66,15 @@ def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.D
     Raises:
         SourceRejected: if the file is absent, is no CSV, or lacks a column.
     """
-    bad: dict[int, str] = {}
+    invalid_lines: dict[int, str] = {}
 
     def on_invalid_row(row: pyarrow.csv.InvalidRow) -> str:
-        # The number counts lines of the file, the header's being 1.
-        bad[row.number - 2] = row.text
+        # The number counts the lines of the file, of which the header is 1.
+        invalid_lines[row.number - 2] = row.text
         return "skip"
 
     try:
-        table = pyarrow.csv.read_csv(
-            path,
-            read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(
-                newlines_in_values=True, invalid_row_handler=on_invalid_row
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=list(columns),
-                column_types=dict.fromkeys(columns, pa.string()),
-                strings_can_be_null=True,
-                null_values=[""],
-            ),
-        )
+        table = _parse_csv(path, columns, on_invalid_row)
     except FileNotFoundError:
         raise SourceRejected(
             f"{path} does not exist; name the folder that holds {path.name}"
@@ -100,7 +85,26 @@ def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.D
         ) from None
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceRejected(f"{path.name} cannot be read as CSV: {error}") from None
-    quarantine.add(
-        path.name, "wrong_number_of_fields", pd.DataFrame({"line": pd.Series(bad, dtype="str")})
+    lines = pd.DataFrame({"line": pd.Series(invalid_lines, dtype="str")})
+    quarantine.add(path.name, "wrong_number_of_fields", lines)
+    text_type = pd.StringDtype(na_value=float("nan"))
+    return table.to_pandas(types_mapper={pa.string(): text_type}.get)
+
+
+def _parse_csv(
+    path: Path, columns: Sequence[str], on_invalid_row: Callable[[pyarrow.csv.InvalidRow], str]
+) -> pa.Table:
+    """The named columns as text; an empty field is missing."""
+    return pyarrow.csv.read_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(use_threads=False),
+        parse_options=pyarrow.csv.ParseOptions(
+            newlines_in_values=True, invalid_row_handler=on_invalid_row
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            include_columns=list(columns),
+            column_types=dict.fromkeys(columns, pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
+        ),
     )
-    return table.to_pandas(types_mapper={pa.string(): pd.StringDtype(na_value=float("nan"))}.get)

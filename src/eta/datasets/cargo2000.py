@@ -1,4 +1,4 @@
-"""Importer of the Cargo 2000 air-freight log (``c2k_data_comma.csv``).
+"""Reader of the Cargo 2000 air-freight log (``c2k_data_comma.csv``).
 
 One row is a transport chain: up to three inbound legs bring consignments to a hub, one outbound leg
 takes them on together. A leg is checked in (``rcs``), flies one to three times (``dep``, ``rcf``)
@@ -7,10 +7,10 @@ counted from the step before it.
 
 **All times are synthetic**: the log has durations and no dates. The outbound leg is the shipment,
 booked when the last inbound leg has ended. ``ROWS_A_DAY`` rows of the file are booked on each day
-from ``EPOCH`` on, so that the order of the file is the order of days; within its day a booking
-stands at the minute that puts the planned end of the outbound leg at 23:59 UTC. So "after the
-promised day" is "longer than planned" to the minute. Milestones of inbound legs are ``info``: they
-happened before the booking, are learned with it, and their deliveries are nobody's arrival.
+from ``EPOCH`` on, so that the order of the file is the order of days; within its day a booking is
+at the minute that puts the planned end of the outbound leg at 23:59 UTC. So "after the promised
+day" is "longer than planned" to the minute. Milestones of inbound legs are ``info``: they happened
+before the booking, are received with it, and their deliveries are not the shipment's arrival.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ STEPS = ("rcs", "dep_1", "rcf_1", "dep_2", "rcf_2", "dep_3", "rcf_3", "dlv")
 PLACED = STEPS[1:-1]
 MAX_HOPS = 3
 
-#: What a step of the outbound leg is; ``rcf`` after its last flight is the arrival at the airport
-#: of delivery.
+#: The event of each step of the outbound leg; ``rcf`` after its last flight is the arrival at the
+#: airport of delivery.
 EVENT_OF_STEP: Mapping[str, EventCode] = MappingProxyType(
     {
         "rcs": EventCode.ACCEPTED,
@@ -54,18 +54,18 @@ EVENT_OF_STEP: Mapping[str, EventCode] = MappingProxyType(
     }
 )
 
-#: What every step of an inbound leg is.
+#: The event of every step of an inbound leg.
 INBOUND_EVENT = EventCode.INFO
 
-#: How often the outbound leg is to change planes, by its number of flights.
+#: The service level of the outbound leg, by its number of flights.
 SERVICE_OF_HOPS: Mapping[int, str] = MappingProxyType(
     {1: "direct", 2: "one_transfer", 3: "two_transfers"}
 )
 
-#: ISO 3166 leaves ZZ to its users: the airports are numbers, and no country is known.
+#: ISO 3166 leaves ZZ to its users: the airports are numbers without a country.
 NO_COUNTRY = "ZZ"
 
-#: How a step that a leg does not have is written.
+#: The texts of a step that a leg does not have.
 _ABSENT = ("", "0", "?")
 _OUTBOUND = len(LEGS) - 1
 
@@ -89,7 +89,7 @@ COLUMNS = (*(column for leg in LEGS for column in _columns(leg)), "legs")
 
 @dataclass(frozen=True, eq=False)
 class _Chains:
-    """N chains of four legs; a leg or a step that is not there holds 0.
+    """N chains of four legs; a missing leg or step holds 0.
 
     ``row`` (N,) is the number of the chain's row in the file. ``planned`` and ``effective`` (N, 4,
     8) are minutes, ``place`` (N, 4, 6) airports, ``leg_id`` and ``hops`` (N, 4); ``inbound`` (N,)
@@ -109,13 +109,11 @@ class _Chains:
         """The chains of a frame of whole numbers with ``COLUMNS``."""
 
         def by_leg(ends: list[str]) -> NDArray[np.int64]:
-            return np.stack(
-                [
-                    numbers[[f"{leg}_{end}" for end in ends]].to_numpy(dtype=np.int64)
-                    for leg in LEGS
-                ],
-                axis=1,
-            )
+            legs = []
+            for leg in LEGS:
+                columns = [f"{leg}_{end}" for end in ends]
+                legs.append(numbers[columns].to_numpy(dtype=np.int64))
+            return np.stack(legs, axis=1)
 
         return cls(
             row=numbers.index.to_numpy(dtype=np.int64),
@@ -128,16 +126,15 @@ class _Chains:
         )
 
     def has_step(self) -> NDArray[np.bool_]:
-        """Which steps, (N, 4, 8), each leg has by its number of flights."""
+        """Which steps each leg has by its number of flights, (N, 4, 8)."""
         flight = np.array([0, 1, 1, 2, 2, 3, 3, 0])
         return (self.hops[..., None] > 0) & (self.hops[..., None] >= flight)
 
     def end_place(self) -> NDArray[np.int64]:
-        """The airport, (N, 4), where each leg's last flight ends; 0 without a leg."""
+        """The airport where each leg's last flight ends, (N, 4); 0 without a leg."""
         last = np.maximum(2 * self.hops - 1, 0)
-        return np.where(
-            self.hops > 0, np.take_along_axis(self.place, last[..., None], axis=2)[..., 0], 0
-        )
+        place = np.take_along_axis(self.place, last[..., None], axis=2)[..., 0]
+        return np.where(self.hops > 0, place, 0)
 
 
 def read_cargo2000(source: Path) -> Dataset:
@@ -147,12 +144,15 @@ def read_cargo2000(source: Path) -> Dataset:
         SourceRejected: if the file is absent, is no CSV or lacks a column.
     """
     quarantine = Quarantine()
-    chains = _chains(source / FILE if source.is_dir() else source, quarantine)
+    path = source / FILE if source.is_dir() else source
+    chains = _chains(path, quarantine)
     planned = chains.planned[:, _OUTBOUND].sum(axis=1)
     days = (EPOCH + chains.row // ROWS_A_DAY).astype("datetime64[us]")
-    booked_at = days + ((_DAY_MINUTES - 1 - planned) % _DAY_MINUTES) * _MINUTE
+    minute_of_day = (_DAY_MINUTES - 1 - planned) % _DAY_MINUTES
+    booked_at = days + minute_of_day * _MINUTE
     shipment_id = chains.leg_id[:, _OUTBOUND].astype(str).astype(object)
-    several = chains.inbound > 1
+    events = _events(chains, shipment_id, booked_at)
+    promised_on = (booked_at + planned * _MINUTE).astype("datetime64[D]").astype("datetime64[s]")
     shipments = pd.DataFrame(
         {
             "shipment_id": shipment_id,
@@ -164,77 +164,85 @@ def read_cargo2000(source: Path) -> Dataset:
             "carrier": None,
             "service_level": pd.Series(chains.hops[:, _OUTBOUND]).map(SERVICE_OF_HOPS),
             "ordered_at": pd.DatetimeIndex(booked_at).tz_localize("UTC"),
-            "promised_on": (booked_at + planned * _MINUTE)
-            .astype("datetime64[D]")
-            .astype("datetime64[s]"),
+            "promised_on": promised_on,
             "package_count": chains.inbound,
-            "has_several_origins": several,
+            "has_several_origins": chains.inbound > 1,
         }
     )
-    events = _events(chains, shipment_id, booked_at)
-    used, here, onward = (
-        chains.hops[:, :_OUTBOUND] > 0,
-        chains.end_place()[:, :_OUTBOUND],
-        chains.place[:, _OUTBOUND, :1],
-    )
-    transfers = [
-        (chains.hops > hop) & (chains.place[..., 2 * hop - 1] != chains.place[..., 2 * hop])
-        for hop in (1, 2)
-    ]
-    warnings = {
-        "synthetic_times": len(events),
-        "received_at_assumed": len(events),
-        "inbound_milestones_as_info": int((events["event_code"] == INBOUND_EVENT.value).sum()),
-        "several_inbound_legs": int(several.sum()),
-        "legs_that_change_airport_between_flights": int(np.logical_or(*transfers).sum()),
-        "inbound_legs_that_end_elsewhere": int((used & (here != onward)).sum()),
-    }
+    warnings = _warnings(chains, events)
     return Dataset("cargo2000", ZONE, shipments, events, quarantine.frame(), warnings)
 
 
+def _warnings(chains: _Chains, events: pd.DataFrame) -> dict[str, int]:
+    """The peculiarities of accepted chains, with their counts."""
+    has_inbound = chains.hops[:, :_OUTBOUND] > 0
+    inbound_end = chains.end_place()[:, :_OUTBOUND]
+    outbound_start = chains.place[:, _OUTBOUND, :1]
+    ends_elsewhere = has_inbound & (inbound_end != outbound_start)
+    changes_airport = np.zeros(chains.hops.shape, dtype=bool)
+    for hop in range(1, MAX_HOPS):
+        arrives_at, departs_from = chains.place[..., 2 * hop - 1], chains.place[..., 2 * hop]
+        changes_airport |= (chains.hops > hop) & (arrives_at != departs_from)
+    is_inbound = events["event_code"] == INBOUND_EVENT.value
+    return {
+        "synthetic_times": len(events),
+        "received_at_assumed": len(events),
+        "inbound_milestones_as_info": int(is_inbound.sum()),
+        "several_inbound_legs": int((chains.inbound > 1).sum()),
+        "legs_that_change_airport_between_flights": int(changes_airport.sum()),
+        "inbound_legs_that_end_elsewhere": int(ends_elsewhere.sum()),
+    }
+
+
 def _chains(path: Path, quarantine: Quarantine) -> _Chains:
-    """The rows that can be used; every other one is put aside, for the first reason that holds."""
+    """The valid rows; every other one is rejected for the first reason that holds."""
     texts = read_csv(path, COLUMNS, quarantine)
     texts = texts.fillna("").apply(lambda column: column.str.strip())
+    numbers = _whole_numbers(texts, path.name, quarantine)
+    texts = texts.loc[numbers.index]
+    is_valid = np.ones(len(texts), dtype=bool)
+    for reason, is_bad in _invalid(numbers).items():
+        quarantine.add(path.name, reason, texts[is_valid & is_bad])
+        is_valid &= ~is_bad
+    return _Chains.from_frame(numbers[is_valid])
+
+
+def _whole_numbers(texts: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
+    """The rows of whole numbers, 0 for absent ones; the other rows are rejected."""
     is_absent = texts.isin(_ABSENT)
     is_number = texts.apply(lambda column: column.str.fullmatch(r"[0-9]{1,9}")).astype(bool)
-    unreadable = ~(is_absent | is_number)
-    bad = unreadable.any(axis=1)
-    # What is wrong is named by its column, or nobody finds it among a hundred.
-    fields = [
-        " ".join(
-            f"{name}={text}"
-            for name, text, is_wrong in zip(texts.columns, row, wrong, strict=True)
-            if is_wrong
-        )
-        for row, wrong in zip(texts[bad].to_numpy(), unreadable[bad].to_numpy(), strict=True)
-    ]
-    quarantine.add(path.name, "no_whole_number", texts.loc[bad, ["o_legid"]].assign(fields=fields))
-    texts, is_absent = texts[~bad], is_absent[~bad]
-    numbers = texts.mask(is_absent, "0").astype(np.int64)
+    is_unreadable = ~(is_absent | is_number)
+    is_bad = is_unreadable.any(axis=1)
+    # Name the wrong columns: nobody would find them among a hundred.
+    fields = []
+    for index, row in texts[is_bad].iterrows():
+        wrong = row[is_unreadable.loc[index]]
+        fields.append(" ".join(f"{name}={text}" for name, text in wrong.items()))
+    rejected = texts.loc[is_bad, ["o_legid"]].assign(fields=fields)
+    quarantine.add(file, "no_whole_number", rejected)
+    return texts[~is_bad].mask(is_absent[~is_bad], "0").astype(np.int64)
+
+
+def _invalid(numbers: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Which rows to reject, (N,), by the reason."""
     chains = _Chains.from_frame(numbers)
     has_step, has_leg = chains.has_step(), chains.leg_id > 0
-    matches = (
+    matches_hops = (
         ((chains.hops > 0) == has_leg).all(axis=1)
         & (chains.hops <= MAX_HOPS).all(axis=1)
         & ((chains.planned > 0) == has_step).all(axis=(1, 2))
         & ((chains.effective > 0) == has_step).all(axis=(1, 2))
         & ((chains.place > 0) == has_step[..., 1:-1]).all(axis=(1, 2))
     )
-    reasons = {
+    inbound = has_leg[:, :_OUTBOUND].sum(axis=1)
+    longest = np.maximum(chains.planned, chains.effective)
+    return {
         "no_o_legid": ~has_leg[:, _OUTBOUND],
         "o_legid_comes_twice": numbers["o_legid"].duplicated().to_numpy(),
-        "legs_are_not_those_counted": has_leg[:, :_OUTBOUND].sum(axis=1) != chains.inbound,
-        "milestones_are_not_those_of_the_hops": ~matches,
-        "longer_than_two_years": (np.maximum(chains.planned, chains.effective) > _MAX_MINUTES).any(
-            axis=(1, 2)
-        ),
+        "legs_are_not_those_counted": inbound != chains.inbound,
+        "milestones_are_not_those_of_the_hops": ~matches_hops,
+        "longer_than_two_years": (longest > _MAX_MINUTES).any(axis=(1, 2)),
     }
-    good = np.ones(len(texts), dtype=bool)
-    for reason, is_bad in reasons.items():
-        quarantine.add(path.name, reason, texts[good & is_bad])
-        good &= ~is_bad
-    return _Chains.from_frame(numbers[good])
 
 
 def _events(
@@ -242,34 +250,32 @@ def _events(
 ) -> pd.DataFrame:
     """The booking of every chain, and its milestones."""
     elapsed = np.cumsum(chains.effective, axis=2)
-    # Inbound legs start together; the one that takes longest ends with the booking.
+    # Inbound legs start together; the longest one ends with the booking.
     elapsed[:, :_OUTBOUND] -= elapsed[:, :_OUTBOUND, -1].max(axis=1)[:, None, None]
     chain, leg, step = np.nonzero(chains.has_step())
     place = np.zeros((*chains.leg_id.shape, len(STEPS)), dtype=np.int64)
     place[..., 1:-1] = chains.place
     at_place = place[chain, leg, step]
     happened = booked_at[chain] + elapsed[chain, leg, step] * _MINUTE
+    raw_codes = np.array([[f"{name}_{step_name}" for step_name in STEPS] for name in LEGS])
     milestones = pd.DataFrame(
         {
             "shipment_id": shipment_id[chain],
             "event_code": _codes(chains, chain, leg, step),
             "occurred_at": happened,
             "received_at": np.where(leg == _OUTBOUND, happened, booked_at[chain]),
-            "raw_code": np.array(
-                [[f"{name}_{step_name}" for step_name in STEPS] for name in LEGS], dtype=object
-            )[leg, step],
+            "raw_code": raw_codes.astype(object)[leg, step],
             "place": pd.Series(at_place.astype(str)).where(at_place > 0, None),
         }
     )
-    bookings = pd.DataFrame(
-        {
-            "shipment_id": shipment_id,
-            "event_code": EventCode.ORDER_CREATED.value,
-            "occurred_at": booked_at,
-            "received_at": booked_at,
-        }
-    ).assign(raw_code=None, place=None)
-    events = pd.concat([bookings, milestones], ignore_index=True)
+    bookings = {
+        "shipment_id": shipment_id,
+        "event_code": EventCode.ORDER_CREATED.value,
+        "occurred_at": booked_at,
+        "received_at": booked_at,
+    }
+    booking_rows = pd.DataFrame(bookings).assign(raw_code=None, place=None)
+    events = pd.concat([booking_rows, milestones], ignore_index=True)
     for column in ("occurred_at", "received_at"):
         events[column] = events[column].astype("datetime64[us]").dt.tz_localize("UTC")
     return events.assign(is_received_at_assumed=True)
@@ -279,9 +285,8 @@ def _codes(
     chains: _Chains, chain: NDArray[np.int64], leg: NDArray[np.int64], step: NDArray[np.int64]
 ) -> NDArray[np.object_]:
     """The event code of each milestone."""
-    outbound = np.array(
-        [EVENT_OF_STEP[step.partition("_")[0]].value for step in STEPS], dtype=object
-    )[step]
+    codes_of_steps = [EVENT_OF_STEP[name.partition("_")[0]].value for name in STEPS]
+    outbound = np.array(codes_of_steps, dtype=object)[step]
     is_last_flight = step == 2 * chains.hops[chain, leg]
     codes = np.where(is_last_flight, EVENT_OF_STEP["last rcf"].value, outbound)
     return np.where(leg == _OUTBOUND, codes, INBOUND_EVENT.value)

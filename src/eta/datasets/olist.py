@@ -1,9 +1,9 @@
-"""Importer of the file layout of the "Brazilian E-Commerce Public Dataset by Olist".
+"""Reader of the file layout of the "Brazilian E-Commerce Public Dataset by Olist".
 
-Its time stamps are wall-clock times without a zone; the source declares ``America/Sao_Paulo``. It
-does not say when a stamp became known: ``received_at`` is assumed to be ``occurred_at``, and marked
-so. ``order_status`` has no time stamp at all: it ends the wait for orders that were cancelled at
-the end of the data and says nothing about any moment before.
+Its timestamps are wall-clock times without a zone; the source declares ``America/Sao_Paulo``. It
+has no times of receipt: ``received_at`` is assumed to be ``occurred_at``, and marked so.
+``order_status`` has no timestamp at all: it ends the wait for cancelled orders at the end of the
+data and has no effect before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eta.domain.vocabulary import EventCode
 
 ZONE = "America/Sao_Paulo"
 
-#: The stamps of an order and the scans they stand for.
+#: The timestamps of an order, and the event of each.
 EVENT_OF_TIMESTAMP: Mapping[str, EventCode] = MappingProxyType(
     {
         "order_purchase_timestamp": EventCode.ORDER_CREATED,
@@ -46,10 +46,10 @@ _CUSTOMERS, _SELLERS, _PLACES = (
     "olist_geolocation_dataset.csv",
 )
 
-#: Of grams and centimetres.
+#: The lowest weight in grams and size in centimetres.
 _MIN_SIZE = 0.001
 
-#: A stamp so long after the purchase, or before it, is a wrong one.
+#: A timestamp further than this after the purchase, or before it, is rejected.
 _LATEST, _EARLIEST = pd.Timedelta(days=400), pd.Timedelta(days=-2)
 _SIZES = ("product_weight_g", "product_length_cm", "product_height_cm", "product_width_cm")
 
@@ -61,80 +61,71 @@ def read_olist(folder: Path) -> Dataset:
         SourceRejected: if a file is absent or lacks a column.
     """
     quarantine = Quarantine()
-    orders = _unique(
-        read_csv(
-            folder / _ORDERS,
-            ["order_id", "customer_id", "order_status", *EVENT_OF_TIMESTAMP, _PROMISE],
-            quarantine,
-        ),
-        "order_id",
-        _ORDERS,
-        quarantine,
-    )
+    columns = ["order_id", "customer_id", "order_status", *EVENT_OF_TIMESTAMP, _PROMISE]
+    orders = read_csv(folder / _ORDERS, columns, quarantine)
+    orders = _unique(orders, "order_id", _ORDERS, quarantine)
     orders = _parse_times(orders, quarantine)
     places = _centroids(folder, quarantine)
     parcels = _parcels(folder, orders, quarantine)
-    shipments = (
-        orders[["order_id", "customer_id", "ordered_at", "promised_on"]]
-        .merge(parcels, on="order_id", how="left")
-        .merge(
-            _ends(folder / _SELLERS, "seller", places, quarantine).add_prefix("origin_"),
-            left_on="seller_id",
-            right_on="origin_id",
-            how="left",
-        )
-        .merge(
-            _ends(folder / _CUSTOMERS, "customer", places, quarantine).add_prefix("destination_"),
-            left_on="customer_id",
-            right_on="destination_id",
-            how="left",
-        )
-        .assign(shipment_id=orders["order_id"].to_numpy(), carrier=None, service_level=None)
-        .astype({"has_several_origins": "boolean"})
-        .fillna({"has_several_origins": False})
+    sellers = _ends(folder / _SELLERS, "seller", places, quarantine).add_prefix("origin_")
+    customers = _ends(folder / _CUSTOMERS, "customer", places, quarantine)
+    customers = customers.add_prefix("destination_")
+    shipments = orders[["order_id", "customer_id", "ordered_at", "promised_on"]]
+    shipments = shipments.merge(parcels, on="order_id", how="left")
+    shipments = shipments.merge(sellers, left_on="seller_id", right_on="origin_id", how="left")
+    shipments = shipments.merge(
+        customers, left_on="customer_id", right_on="destination_id", how="left"
     )
+    shipments = shipments.assign(
+        shipment_id=orders["order_id"].to_numpy(), carrier=None, service_level=None
+    )
+    shipments = shipments.astype({"has_several_origins": "boolean"})
+    shipments = shipments.fillna({"has_several_origins": False})
     events, warnings = _events(orders)
-    warnings |= {
-        "several_origins": int(shipments["has_several_origins"].sum()),
-        "no_items": int(shipments["seller_id"].isna().sum()),
-        "no_weight": int(shipments["weight_kg"].isna().sum()),
-        "no_distance": int(
-            (shipments["origin_latitude"].isna() | shipments["destination_latitude"].isna()).sum()
-        ),
-    }
+    warnings |= _shipment_warnings(shipments)
     return Dataset("olist", ZONE, shipments, events, quarantine.frame(), warnings)
 
 
+def _shipment_warnings(shipments: pd.DataFrame) -> dict[str, int]:
+    """The peculiarities of accepted shipments, with their counts."""
+    has_no_point = shipments["origin_latitude"].isna() | shipments["destination_latitude"].isna()
+    return {
+        "several_origins": int(shipments["has_several_origins"].sum()),
+        "no_items": int(shipments["seller_id"].isna().sum()),
+        "no_weight": int(shipments["weight_kg"].isna().sum()),
+        "no_distance": int(has_no_point.sum()),
+    }
+
+
 def _unique(frame: pd.DataFrame, key: str, file: str, quarantine: Quarantine) -> pd.DataFrame:
+    """The rows with a key that no earlier row has; the others are rejected."""
     quarantine.add(file, f"no_{key}", frame[frame[key].isna()])
-    again = frame[key].notna() & frame[key].duplicated()
-    quarantine.add(file, f"{key}_comes_twice", frame[again])
-    return frame[frame[key].notna() & ~again]
+    is_repeated = frame[key].notna() & frame[key].duplicated()
+    quarantine.add(file, f"{key}_comes_twice", frame[is_repeated])
+    return frame[frame[key].notna() & ~is_repeated]
 
 
 def _parse_times(orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
-    """Adds ``promised_on``, and turns stamps into wall-clock times; unreadable ones are put aside and left out."""
+    """Parses timestamps as wall-clock times, and adds ``ordered_at`` and ``promised_on``.
+
+    Unreadable timestamps, and those far from the purchase, are rejected and missing.
+    """
     quarantine.add(_ORDERS, "no_purchase_time", orders.loc[orders[_PURCHASE].isna(), ["order_id"]])
     orders = orders.copy()
     for timestamp in (*EVENT_OF_TIMESTAMP, _PROMISE):
-        parsed = pd.to_datetime(
-            orders[timestamp], format="%Y-%m-%d %H:%M:%S", errors="coerce"
-        ).astype("datetime64[us]")
-        quarantine.add(
-            _ORDERS,
-            f"unreadable_{timestamp}",
-            orders.loc[parsed.isna() & orders[timestamp].notna(), ["order_id", timestamp]],
-        )
-        orders[timestamp] = parsed
+        text = orders[timestamp]
+        parsed = pd.to_datetime(text, format="%Y-%m-%d %H:%M:%S", errors="coerce")
+        is_unreadable = parsed.isna() & text.notna()
+        unreadable = orders.loc[is_unreadable, ["order_id", timestamp]]
+        quarantine.add(_ORDERS, f"unreadable_{timestamp}", unreadable)
+        orders[timestamp] = parsed.astype("datetime64[us]")
     orders = orders[orders[_PURCHASE].notna()]
     for timestamp in EVENT_OF_TIMESTAMP:
-        is_wrong = orders[timestamp].notna() & ~(orders[timestamp] - orders[_PURCHASE]).between(
-            _EARLIEST, _LATEST
-        )
-        quarantine.add(
-            _ORDERS, f"far_from_purchase_{timestamp}", orders.loc[is_wrong, ["order_id", timestamp]]
-        )
-        orders[timestamp] = orders[timestamp].where(~is_wrong)
+        since_purchase = orders[timestamp] - orders[_PURCHASE]
+        is_far = orders[timestamp].notna() & ~since_purchase.between(_EARLIEST, _LATEST)
+        far = orders.loc[is_far, ["order_id", timestamp]]
+        quarantine.add(_ORDERS, f"far_from_purchase_{timestamp}", far)
+        orders[timestamp] = orders[timestamp].where(~is_far)
     orders = orders.reset_index(drop=True)
     return orders.assign(
         ordered_at=declared_zone_to_utc(orders[_PURCHASE], ZONE)[0],
@@ -143,14 +134,13 @@ def _parse_times(orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
 
 
 def _centroids(folder: Path, quarantine: Quarantine) -> pd.DataFrame:
-    """The median point of each postcode prefix: the public file has many points a prefix, some far off."""
-    axes, key = (
-        {"geolocation_lat": "latitude", "geolocation_lng": "longitude"},
-        "geolocation_zip_code_prefix",
-    )
+    """The median point of each postcode prefix, because some of its points are far off."""
+    key = "geolocation_zip_code_prefix"
+    axes = {"geolocation_lat": "latitude", "geolocation_lng": "longitude"}
+    bounds = {"geolocation_lat": 90.0, "geolocation_lng": 180.0}
     points = read_csv(folder / _PLACES, [key, *axes], quarantine)
     quarantine.add(_PLACES, f"no_{key}", points[points[key].isna()])
-    for column, bound in zip(axes, (90.0, 180.0), strict=True):
+    for column, bound in bounds.items():
         points[column] = _numbers(
             points, column, _PLACES, quarantine, minimum=-bound, maximum=bound
         )
@@ -166,106 +156,98 @@ def _numbers(
     minimum: float,
     maximum: float = sys.float_info.max,
 ) -> pd.Series:
-    """A column as numbers; what is none, or is out of range, is put aside and missing."""
+    """A column as numbers; values that are no number or out of range are rejected and missing."""
     numbers = pd.to_numeric(frame[column], errors="coerce").astype("float64")
-    good = numbers.between(minimum, maximum)
-    quarantine.add(file, f"unusable_{column}", frame[frame[column].notna() & ~good])
-    return numbers.where(good)
+    is_valid = numbers.between(minimum, maximum)
+    quarantine.add(file, f"unusable_{column}", frame[frame[column].notna() & ~is_valid])
+    return numbers.where(is_valid)
 
 
 def _ends(path: Path, who: str, places: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
+    """Sellers or customers, with country, region and the point of their postcode prefix."""
     names = {f"{who}_id": "id", f"{who}_zip_code_prefix": "postcode", f"{who}_state": "region"}
-    ends = _unique(
-        read_csv(path, list(names), quarantine), f"{who}_id", path.name, quarantine
-    ).rename(columns=names)
+    ends = read_csv(path, list(names), quarantine)
+    ends = _unique(ends, f"{who}_id", path.name, quarantine).rename(columns=names)
     return ends.assign(country="BR").merge(places, left_on="postcode", right_index=True, how="left")
 
 
 def _parcels(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
-    """One row an order: seller of the first item, summed weight and price, the sizes of the items stacked.
+    """One row an order: seller of the first item, summed weight and price, stacked sizes.
 
     A weight or size that one item lacks is missing for the whole parcel.
     """
-    items = read_csv(
-        folder / _ITEMS,
-        ["order_id", "order_item_id", "product_id", "seller_id", "price"],
-        quarantine,
-    )
+    items = _items(folder, orders, quarantine)
+    grouped = items.groupby("order_id", sort=True)
+    is_complete = grouped[list(_SIZES)].count().eq(grouped.size(), axis=0)
+    weight_kg = (grouped["product_weight_g"].sum() / 1000.0).where(is_complete["product_weight_g"])
+    is_too_heavy = weight_kg > MAX_WEIGHT_KG
+    rejected = weight_kg[is_too_heavy].reset_index().set_axis([NO_ROW] * int(is_too_heavy.sum()))
+    quarantine.add(_ITEMS, "weight_above_limit", rejected)
+    length_cm = grouped["product_length_cm"].max()
+    width_cm = grouped["product_width_cm"].max()
+    height_cm = grouped["product_height_cm"].sum()
+    columns = {
+        "seller_id": grouped["seller_id"].first(),
+        "has_several_origins": grouped["seller_id"].nunique() > 1,
+        "weight_kg": weight_kg.where(~is_too_heavy),
+        "length_cm": length_cm.where(is_complete["product_length_cm"]),
+        "width_cm": width_cm.where(is_complete["product_width_cm"]),
+        "height_cm": height_cm.where(is_complete["product_height_cm"]),
+        "price": grouped["price"].sum(min_count=1),
+        "package_count": 1,
+    }
+    return pd.DataFrame(columns).reset_index()
+
+
+def _items(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
+    """The items of orders in their order, with the weight and the sizes of their products."""
+    columns = ["order_id", "order_item_id", "product_id", "seller_id", "price"]
+    items = read_csv(folder / _ITEMS, columns, quarantine)
     has_order = items["order_id"].isin(orders["order_id"])
     quarantine.add(_ITEMS, "item_of_no_order", items[~has_order])
-    products = _unique(
-        read_csv(folder / _PRODUCTS, ["product_id", *_SIZES], quarantine),
-        "product_id",
-        _PRODUCTS,
-        quarantine,
-    )
+    products = read_csv(folder / _PRODUCTS, ["product_id", *_SIZES], quarantine)
+    products = _unique(products, "product_id", _PRODUCTS, quarantine)
     for column in _SIZES:
         products[column] = _numbers(products, column, _PRODUCTS, quarantine, minimum=_MIN_SIZE)
     items["price"] = _numbers(items, "price", _ITEMS, quarantine, minimum=0.0)
     items["order_item_id"] = _numbers(items, "order_item_id", _ITEMS, quarantine, minimum=1.0)
     items = items[has_order].merge(products, on="product_id", how="left")
-    items = items.sort_values(["order_id", "order_item_id"], kind="stable")
-    grouped = items.groupby("order_id", sort=True)
-    whole = grouped[list(_SIZES)].count().eq(grouped.size(), axis=0)
-    weight_kg = (grouped["product_weight_g"].sum() / 1000.0).where(whole["product_weight_g"])
-    too_heavy = weight_kg > MAX_WEIGHT_KG
-    quarantine.add(
-        _ITEMS,
-        "weight_above_limit",
-        weight_kg[too_heavy].reset_index().set_axis([NO_ROW] * int(too_heavy.sum())),
-    )
-    return pd.DataFrame(
-        {
-            "seller_id": grouped["seller_id"].first(),
-            "has_several_origins": grouped["seller_id"].nunique() > 1,
-            "weight_kg": weight_kg.where(~too_heavy),
-            "length_cm": grouped["product_length_cm"].max().where(whole["product_length_cm"]),
-            "width_cm": grouped["product_width_cm"].max().where(whole["product_width_cm"]),
-            "height_cm": grouped["product_height_cm"].sum().where(whole["product_height_cm"]),
-            "price": grouped["price"].sum(min_count=1),
-            "package_count": 1,
-        }
-    ).reset_index()
+    return items.sort_values(["order_id", "order_item_id"], kind="stable")
 
 
 def _events(orders: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The events of all orders, and their peculiarities with counts."""
     parts, warnings = [], {}
     for timestamp, code in EVENT_OF_TIMESTAMP.items():
         recorded = orders[orders[timestamp].notna()]
         at, is_ambiguous = declared_zone_to_utc(recorded[timestamp], ZONE)
         warnings[f"ambiguous_{timestamp}"] = int(is_ambiguous.sum())
-        parts.append(
-            pd.DataFrame(
-                {
-                    "shipment_id": recorded["order_id"],
-                    "event_code": code.value,
-                    "occurred_at": at,
-                    "raw_code": timestamp,
-                }
-            )
-        )
-    events = pd.concat(parts, ignore_index=True)
-    undelivered = orders["order_delivered_customer_date"].isna()
-    abandoned = orders[undelivered & orders["order_status"].isin(ABANDONED_STATUSES)]
-    ended = pd.DataFrame(
-        {
-            "shipment_id": abandoned["order_id"],
-            "event_code": EventCode.CANCELLED.value,
-            "occurred_at": events["occurred_at"].max(),
-            "raw_code": "order_status=" + abandoned["order_status"],
+        columns = {
+            "shipment_id": recorded["order_id"],
+            "event_code": code.value,
+            "occurred_at": at,
+            "raw_code": timestamp,
         }
-    )
-    events = pd.concat([events, ended], ignore_index=True)
+        parts.append(pd.DataFrame(columns))
+    events = pd.concat(parts, ignore_index=True)
+    handed_over = orders["order_delivered_carrier_date"]
+    delivered = orders["order_delivered_customer_date"]
+    is_abandoned = delivered.isna() & orders["order_status"].isin(ABANDONED_STATUSES)
+    abandoned = orders[is_abandoned]
+    cancellations = {
+        "shipment_id": abandoned["order_id"],
+        "event_code": EventCode.CANCELLED.value,
+        "occurred_at": events["occurred_at"].max(),
+        "raw_code": "order_status=" + abandoned["order_status"],
+    }
+    events = pd.concat([events, pd.DataFrame(cancellations)], ignore_index=True)
     warnings |= {
         "received_at_assumed": len(events),
         "abandoned_at_end_of_data": len(abandoned),
-        "handover_before_approval": int(
-            (orders["order_delivered_carrier_date"] < orders["order_approved_at"]).sum()
-        ),
-        "delivery_before_handover": int(
-            (orders["order_delivered_customer_date"] < orders["order_delivered_carrier_date"]).sum()
-        ),
+        "handover_before_approval": int((handed_over < orders["order_approved_at"]).sum()),
+        "delivery_before_handover": int((delivered < handed_over).sum()),
     }
-    return events.assign(
+    events = events.assign(
         received_at=events["occurred_at"], is_received_at_assumed=True, place=None
-    ), warnings
+    )
+    return events, warnings

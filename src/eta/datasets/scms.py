@@ -1,10 +1,10 @@
-"""Importer of the SCMS delivery history (USAID), one line an item, ``SCMS_Delivery_History_Dataset.csv``.
+"""Reader of the SCMS delivery history (USAID), ``SCMS_Delivery_History_Dataset.csv``, by item.
 
 A shipment is an ASN or DN; its lines share everything but item, weight, value and, at times, the
 scheduled date. The file has dates without a time of day: each is read as 12:00 at the destination.
-It says when a delivery was recorded, which is when it became known; when a quote or an order became
-known is assumed to be its own date. A shipment without either is assumed to be known from
-``ASSUMED_LEAD_DAYS`` before its scheduled date on.
+A delivery was received on the date on which it was recorded; a quote or an order is assumed to be
+received on its own date. A shipment without either is assumed to be received ``ASSUMED_LEAD_DAYS``
+before its scheduled date.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SCHEDULED, _DELIVERED, _RECORDED = (
 )
 _SHIPMENT, _LINE, _WEIGHT, _VALUE = "ASN/DN #", "ID", "Weight (Kilograms)", "Line Item Value"
 
-#: How each date is written.
+#: The format of each date.
 FORMAT_OF_DATE: Mapping[str, str] = MappingProxyType(
     {
         _QUOTED: "%m/%d/%y",
@@ -44,11 +44,10 @@ FORMAT_OF_DATE: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: What stands in the place of a date that there never was or that nobody took down.
+#: The texts in place of a date that does not exist or was not recorded.
 NO_DATE = frozenset({"", "Pre-PQ Process", "Date Not Captured", "N/A - From RDC"})
 
-#: The dates of a shipment and the scans they stand for; without the first, the second is the order
-#: too.
+#: The event of each date of a shipment; without the first, the second is the order too.
 EVENT_OF_DATE: Mapping[str, EventCode] = MappingProxyType(
     {
         _QUOTED: EventCode.ORDER_CREATED,
@@ -57,7 +56,7 @@ EVENT_OF_DATE: Mapping[str, EventCode] = MappingProxyType(
     }
 )
 
-#: Mode of transport -> service level; N/A says nothing.
+#: Mode of transport -> service level; N/A is none.
 SERVICE_OF_MODE: Mapping[str, str | None] = MappingProxyType(
     {
         "Air": "air",
@@ -118,13 +117,13 @@ COUNTRY_OF_NAME: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: ISO 3166 leaves ZZ to its users: who ships is known, from where is not.
+#: ISO 3166 leaves ZZ to its users: the file has the vendor of a shipment, and not its country.
 NO_COUNTRY = "ZZ"
 
-#: A shipment without a date of quote or order is known from so long before its scheduled date on.
+#: Days before its scheduled date on which a shipment without a quote or an order is received.
 ASSUMED_LEAD_DAYS = 30
 
-#: What all lines of a shipment must agree on.
+#: Columns on which all lines of a shipment must agree.
 _SHARED = (
     "PO / SO #",
     "Country",
@@ -141,31 +140,34 @@ COLUMNS = (_LINE, _SHIPMENT, *_SHARED, _SCHEDULED, _WEIGHT, _VALUE)
 _SEPARATE = "Weight Captured Separately"
 _REFERENCE = r"See (?P<shipment>(?:ASN|DN)-\d+) \(ID#:(?P<line>\d+)\)"
 
-#: A date so far from the median of a shipment's dates is a wrong one.
+#: A date further than this from the median of its shipment's dates is rejected.
 _FAR_DAYS = 3 * 366
 
 
 def read_scms(source: Path) -> Dataset:
-    """Reads the file, named itself or by its folder. Instants are in UTC, dates those of the destination.
+    """Reads the file, named itself or by its folder.
+
+    Instants are in UTC, dates are local days at the destination.
 
     Raises:
         SourceRejected: if the file is absent, is no CSV or lacks a column.
     """
-    path, quarantine = source / FILE if source.is_dir() else source, Quarantine()
+    path = source / FILE if source.is_dir() else source
+    quarantine = Quarantine()
     lines = read_csv(path, COLUMNS, quarantine)
     lines = lines.fillna("").apply(lambda column: column.str.strip())
     lines = _usable(lines, path.name, quarantine)
     lines, dates = _dates(lines, path.name, quarantine)
     shipments, warnings = _shipments(lines, dates, path.name, quarantine)
     events, event_warnings = _events(shipments)
-    frame = shipments.drop(columns=[*FORMAT_OF_DATE, "zone"]).assign(
-        ordered_at=shipments["ordered_at"].dt.tz_localize("UTC"), carrier=None
-    )
+    ordered_at = shipments["ordered_at"].dt.tz_localize("UTC")
+    frame = shipments.drop(columns=[*FORMAT_OF_DATE, "zone"])
+    frame = frame.assign(ordered_at=ordered_at, carrier=None)
     return Dataset("scms", ZONE, frame, events, quarantine.frame(), warnings | event_warnings)
 
 
 def _usable(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
-    """The lines of shipments that can be told apart, go somewhere known and do not contradict themselves."""
+    """The lines of shipments with an id, a known country, and no contradictions between lines."""
     differs = lines.groupby(_SHIPMENT)[list(_SHARED)].transform("nunique") > 1
     reasons = {
         "no_id": lines[_LINE] == "",
@@ -174,68 +176,53 @@ def _usable(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFr
         **{f"lines_disagree_on_{_name(column)}": differs[column] for column in _SHARED},
         "unknown_country": ~lines["Country"].isin(COUNTRY_OF_NAME),
     }
-    good = pd.Series(True, index=lines.index)
-    for reason, bad in reasons.items():
-        quarantine.add(file, reason, lines[good & bad])
-        good &= ~bad
-    unknown = good & ~lines["Shipment Mode"].isin(SERVICE_OF_MODE)
-    quarantine.add(
-        file, "unknown_shipment_mode", lines.loc[unknown, [_LINE, _SHIPMENT, "Shipment Mode"]]
-    )
-    return lines[good]
+    is_usable = pd.Series(True, index=lines.index)
+    for reason, is_bad in reasons.items():
+        quarantine.add(file, reason, lines[is_usable & is_bad])
+        is_usable &= ~is_bad
+    has_unknown_mode = is_usable & ~lines["Shipment Mode"].isin(SERVICE_OF_MODE)
+    unknown = lines.loc[has_unknown_mode, [_LINE, _SHIPMENT, "Shipment Mode"]]
+    quarantine.add(file, "unknown_shipment_mode", unknown)
+    return lines[is_usable]
 
 
 def _dates(
     lines: pd.DataFrame, file: str, quarantine: Quarantine
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The lines whose shipment can be known of, and the dates, one row each, of those shipments.
+    """The lines of shipments with a date to start from, and the dates of those shipments.
 
-    Dates that cannot be right are put aside and missing. A shipment without any date of order or
-    schedule is put aside.
+    Invalid dates are rejected and missing. A shipment without any date of a quote, an order or a
+    schedule is rejected.
     """
-    parsed = lines[[_LINE, _SHIPMENT]].copy()
-    for column, form in FORMAT_OF_DATE.items():
-        parsed[column] = pd.to_datetime(lines[column], format=form, errors="coerce").astype(
-            "datetime64[us]"
-        )
-        wrong = parsed[column].isna() & ~lines[column].isin(NO_DATE)
-        quarantine.add(
-            file, f"unreadable_{_name(column)}", lines.loc[wrong, [_LINE, _SHIPMENT, column]]
-        )
-    # The lines of a shipment may be scheduled apart; the promise is kept when the last of them is
-    # there.
+    parsed = _parse_dates(lines, file, quarantine)
+    # The lines of a shipment may have different schedules; the promise is met by the last one.
     dates = parsed.groupby(_SHIPMENT, sort=True)[list(FORMAT_OF_DATE)].max()
-    days = pd.DataFrame(
-        {
-            column: (dates[column] - dates.min().min()) / pd.Timedelta(days=1)
-            for column in FORMAT_OF_DATE
-        }
-    )
-    far = days.sub(days.median(axis=1), axis=0).abs() > _FAR_DAYS
+    days = (dates - dates.min().min()) / pd.Timedelta(days=1)
+    is_far = days.sub(days.median(axis=1), axis=0).abs() > _FAR_DAYS
     for column in FORMAT_OF_DATE:
-        _quarantine_dates(
-            dates,
-            column,
-            far[column],
-            f"far_from_the_others_{_name(column)}",
-            lines,
-            file,
-            quarantine,
-        )
+        reason = f"far_from_the_others_{_name(column)}"
+        _quarantine_dates(dates, column, is_far[column], reason, lines, file, quarantine)
     for column in (_QUOTED, _ORDERED):
-        _quarantine_dates(
-            dates,
-            column,
-            dates[column] > dates[_DELIVERED],
-            f"after_delivery_{_name(column)}",
-            lines,
-            file,
-            quarantine,
-        )
-    unknown = dates.index[dates[[_QUOTED, _ORDERED, _SCHEDULED]].isna().all(axis=1)]
-    lost = lines[_SHIPMENT].isin(unknown)
-    quarantine.add(file, "no_date_of_order_or_schedule", lines[lost])
-    return lines[~lost], dates.drop(unknown)
+        is_late = dates[column] > dates[_DELIVERED]
+        reason = f"after_delivery_{_name(column)}"
+        _quarantine_dates(dates, column, is_late, reason, lines, file, quarantine)
+    has_no_start = dates[[_QUOTED, _ORDERED, _SCHEDULED]].isna().all(axis=1)
+    rejected = dates.index[has_no_start]
+    is_rejected = lines[_SHIPMENT].isin(rejected)
+    quarantine.add(file, "no_date_of_order_or_schedule", lines[is_rejected])
+    return lines[~is_rejected], dates.drop(rejected)
+
+
+def _parse_dates(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
+    """The dates of lines, with their shipments; unreadable ones are rejected and missing."""
+    parsed = lines[[_LINE, _SHIPMENT]].copy()
+    for column, date_format in FORMAT_OF_DATE.items():
+        dates = pd.to_datetime(lines[column], format=date_format, errors="coerce")
+        parsed[column] = dates.astype("datetime64[us]")
+        is_unreadable = dates.isna() & ~lines[column].isin(NO_DATE)
+        unreadable = lines.loc[is_unreadable, [_LINE, _SHIPMENT, column]]
+        quarantine.add(file, f"unreadable_{_name(column)}", unreadable)
+    return parsed
 
 
 def _quarantine_dates(
@@ -247,7 +234,7 @@ def _quarantine_dates(
     file: str,
     quarantine: Quarantine,
 ) -> None:
-    """Makes wrong dates of shipments missing; the first line of each shipment goes to the quarantine."""
+    """Makes wrong dates of shipments missing, and rejects the first line of each of them."""
     first = lines[lines[_SHIPMENT].isin(dates.index[wrong])].drop_duplicates(_SHIPMENT)
     quarantine.add(file, reason, first[[_LINE, _SHIPMENT, *FORMAT_OF_DATE]])
     dates.loc[wrong, column] = pd.NaT
@@ -256,157 +243,166 @@ def _quarantine_dates(
 def _shipments(
     lines: pd.DataFrame, dates: pd.DataFrame, file: str, quarantine: Quarantine
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """One row a shipment, with its dates as midnights, its zone and ``ordered_at`` in UTC without a zone."""
+    """One row a shipment, with its dates as midnights, and the peculiarities with counts.
+
+    ``ordered_at`` is in UTC, without a zone; ``zone`` is that of the destination.
+    """
     weight, warnings = _weights(lines, file, quarantine)
-    value = pd.to_numeric(lines[_VALUE], errors="coerce").astype("float64")
-    value = value.where(value.between(0.0, np.finfo(np.float64).max))
-    quarantine.add(
-        file, f"unusable_{_name(_VALUE)}", lines.loc[value.isna(), [_LINE, _SHIPMENT, _VALUE]]
-    )
-    grouped, first = (
-        lines.groupby(_SHIPMENT, sort=True),
-        lines.drop_duplicates(_SHIPMENT).set_index(_SHIPMENT).sort_index(),
-    )
-    prices = value.groupby(lines[_SHIPMENT]).agg(["sum", "count"])
+    price = _prices(lines, file, quarantine)
+    first = lines.drop_duplicates(_SHIPMENT).set_index(_SHIPMENT).sort_index()
     country = first["Country"].map(COUNTRY_OF_NAME)
-    shipments = pd.DataFrame(
-        {
-            "shipment_id": first.index,
-            "order_id": first["PO / SO #"].mask(first["PO / SO #"] == "", first.index.to_series()),
-            "origin_country": NO_COUNTRY,
-            "origin_region": first["Vendor"].replace("", None),
-            "destination_country": country,
-            "service_level": first["Shipment Mode"].map(SERVICE_OF_MODE),
-            "weight_kg": weight,
-            "price": prices["sum"].where(prices["count"] == grouped.size()),
-            "promised_on": dates[_SCHEDULED],
-            "zone": country.map(lambda code: zone_of(code, None)[0]),
-        }
-    ).join(dates)
-    ahead = shipments[_SCHEDULED] - pd.Timedelta(days=ASSUMED_LEAD_DAYS)
-    is_dated = shipments[[_QUOTED, _ORDERED]].notna().any(axis=1)
-    noon = _noon(shipments[_QUOTED].fillna(shipments[_ORDERED]), shipments["zone"])
-    # The first instant of that day: who is judged so long ahead of the schedule is judged from then
-    # on.
-    shipments["ordered_at"] = noon.where(
-        is_dated, _noon(ahead, shipments["zone"]) - pd.Timedelta(hours=12)
-    )
-    noon_of_delivery = _noon(shipments[_DELIVERED], shipments["zone"])
-    scheduled = (
-        pd.to_datetime(lines[_SCHEDULED], format=FORMAT_OF_DATE[_SCHEDULED], errors="coerce")
-        .groupby(lines[_SHIPMENT])
-        .nunique()
-    )
-    warnings |= {
-        "several_scheduled_dates": int((scheduled > 1).sum()),
-        "order_date_assumed": int((~is_dated).sum()),
-        "order_from_vendor_date": int(
-            (shipments[_QUOTED].isna() & shipments[_ORDERED].notna()).sum()
-        ),
-        "ordered_less_than_30_days_ahead": int(
-            (is_dated & (shipments[_QUOTED].fillna(shipments[_ORDERED]) > ahead)).sum()
-        ),
-        "no_scheduled_date": int(shipments[_SCHEDULED].isna().sum()),
+    has_no_order_id = first["PO / SO #"] == ""
+    columns = {
+        "shipment_id": first.index,
+        "order_id": first["PO / SO #"].mask(has_no_order_id, first.index.to_series()),
+        "origin_country": NO_COUNTRY,
+        "origin_region": first["Vendor"].replace("", None),
+        "destination_country": country,
+        "service_level": first["Shipment Mode"].map(SERVICE_OF_MODE),
+        "weight_kg": weight,
+        "price": price,
+        "promised_on": dates[_SCHEDULED],
+        "zone": country.map(lambda code: zone_of(code, None)[0]),
+    }
+    shipments = pd.DataFrame(columns).join(dates)
+    shipments["ordered_at"] = _order_times(shipments)
+    warnings |= _shipment_warnings(shipments, lines)
+    return shipments.reset_index(drop=True), warnings
+
+
+def _prices(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.Series:
+    """The value of each shipment, missing if that of one line is."""
+    number = pd.to_numeric(lines[_VALUE], errors="coerce").astype("float64")
+    value = number.where(number.between(0.0, np.finfo(np.float64).max))
+    unusable = lines.loc[value.isna(), [_LINE, _SHIPMENT, _VALUE]]
+    quarantine.add(file, f"unusable_{_name(_VALUE)}", unusable)
+    by_shipment = value.groupby(lines[_SHIPMENT])
+    return by_shipment.sum().where(by_shipment.count() == by_shipment.size())
+
+
+def _order_times(shipments: pd.DataFrame) -> pd.Series:
+    """Noon of the quote, else of the order, else the start of the assumed day."""
+    ordered_on = shipments[_QUOTED].fillna(shipments[_ORDERED])
+    assumed_on = shipments[_SCHEDULED] - pd.Timedelta(days=ASSUMED_LEAD_DAYS)
+    noon = _noon(ordered_on, shipments["zone"])
+    # The start of the day, so that a forecast so many days before the schedule includes it.
+    assumed = _noon(assumed_on, shipments["zone"]) - pd.Timedelta(hours=12)
+    return noon.where(ordered_on.notna(), assumed)
+
+
+def _shipment_warnings(shipments: pd.DataFrame, lines: pd.DataFrame) -> dict[str, int]:
+    """The peculiarities of accepted shipments, with their counts."""
+    quoted, ordered, scheduled = shipments[_QUOTED], shipments[_ORDERED], shipments[_SCHEDULED]
+    ordered_on = quoted.fillna(ordered)
+    assumed_on = scheduled - pd.Timedelta(days=ASSUMED_LEAD_DAYS)
+    delivered_at = _noon(shipments[_DELIVERED], shipments["zone"])
+    date_format = FORMAT_OF_DATE[_SCHEDULED]
+    schedules = pd.to_datetime(lines[_SCHEDULED], format=date_format, errors="coerce")
+    schedule_count = schedules.groupby(lines[_SHIPMENT]).nunique()
+    line_count = lines.groupby(_SHIPMENT).size()
+    is_late_order = ordered_on.notna() & (ordered_on > assumed_on)
+    is_delivered_before = delivered_at < shipments["ordered_at"]
+    return {
+        "several_scheduled_dates": int((schedule_count > 1).sum()),
+        "order_date_assumed": int(ordered_on.isna().sum()),
+        "order_from_vendor_date": int((quoted.isna() & ordered.notna()).sum()),
+        "ordered_less_than_30_days_ahead": int(is_late_order.sum()),
+        "no_scheduled_date": int(scheduled.isna().sum()),
         "not_delivered": int(shipments[_DELIVERED].isna().sum()),
-        "delivered_before_order": int((noon_of_delivery < shipments["ordered_at"]).sum()),
-        "several_lines": int((grouped.size() > 1).sum()),
+        "delivered_before_order": int(is_delivered_before.sum()),
+        "several_lines": int((line_count > 1).sum()),
         "no_weight": int(shipments["weight_kg"].isna().sum()),
         "heavier_than_a_parcel": int((shipments["weight_kg"] > MAX_WEIGHT_KG).sum()),
     }
-    return shipments.reset_index(drop=True), warnings
 
 
 def _weights(
     lines: pd.DataFrame, file: str, quarantine: Quarantine
 ) -> tuple[pd.Series, dict[str, int]]:
-    """Kilograms by shipment: the sum of its lines, each with a weight or within that of another of its lines.
+    """Kilograms by shipment, the sum of its lines, and the peculiarities with counts.
 
-    "See ASN-1 (ID#:2)" says that line 2 of shipment ASN-1 was weighed together with this one. What
-    was weighed separately, or together with another shipment, is not known: the whole shipment has
-    no weight then.
+    "See ASN-1 (ID#:2)" means that the line was weighed together with line 2 of shipment ASN-1. The
+    shipment has no weight if one of its lines was weighed separately or with another shipment.
     """
     text = lines[_WEIGHT]
     number = pd.to_numeric(text, errors="coerce").astype("float64")
     weight = number.where(number.between(0.0, np.finfo(np.float64).max, inclusive="neither"))
     reference = text.str.extract(f"^{_REFERENCE}$")
-    refers, separate = reference["line"].notna(), text == _SEPARATE
-    # The line that each line refers to, in the place of the line that refers.
-    of_id = pd.DataFrame({"shipment": lines[_SHIPMENT], "weight": weight}).set_axis(lines[_LINE])
-    named = of_id.reindex(reference["line"]).set_axis(lines.index)
-    wanting = refers & (named["shipment"] != reference["shipment"])
-    within = refers & ~wanting & (named["shipment"] == lines[_SHIPMENT]) & named["weight"].notna()
-    quarantine.add(
-        file,
-        f"unusable_{_name(_WEIGHT)}",
-        lines.loc[
-            ~(weight.notna() | refers | separate | (text == "")), [_LINE, _SHIPMENT, _WEIGHT]
-        ],
-    )
-    quarantine.add(
-        file,
-        f"reference_to_nothing_{_name(_WEIGHT)}",
-        lines.loc[wanting, [_LINE, _SHIPMENT, _WEIGHT]],
-    )
+    refers, is_separate = reference["line"].notna(), text == _SEPARATE
+    # The line that each line refers to, at the position of the line that refers.
+    by_line = pd.DataFrame({"shipment": lines[_SHIPMENT], "weight": weight})
+    referenced = by_line.set_axis(lines[_LINE]).reindex(reference["line"]).set_axis(lines.index)
+    is_dangling = refers & (referenced["shipment"] != reference["shipment"])
+    is_same_shipment = refers & ~is_dangling & (referenced["shipment"] == lines[_SHIPMENT])
+    is_included = is_same_shipment & referenced["weight"].notna()
+    is_unusable = ~(weight.notna() | refers | is_separate | (text == ""))
+    columns = [_LINE, _SHIPMENT, _WEIGHT]
+    name = _name(_WEIGHT)
+    quarantine.add(file, f"unusable_{name}", lines.loc[is_unusable, columns])
+    quarantine.add(file, f"reference_to_nothing_{name}", lines.loc[is_dangling, columns])
     by_shipment = weight.groupby(lines[_SHIPMENT]).sum(min_count=1)
-    whole = (weight.notna() | within).groupby(lines[_SHIPMENT]).all()
+    is_complete = (weight.notna() | is_included).groupby(lines[_SHIPMENT]).all()
     warnings = {
-        "lines_weighed_with_another": int(within.sum()),
-        "lines_weighed_with_one_of_no_weight": int((refers & ~within & ~wanting).sum()),
-        "lines_weighed_separately": int(separate.sum()),
+        "lines_weighed_with_another": int(is_included.sum()),
+        "lines_weighed_with_one_of_no_weight": int((refers & ~is_included & ~is_dangling).sum()),
+        "lines_weighed_separately": int(is_separate.sum()),
     }
-    return by_shipment.where(whole), warnings
+    return by_shipment.where(is_complete), warnings
 
 
 def _events(shipments: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The scans of every shipment."""
-    quoted, ordered = shipments[_QUOTED].notna(), shipments[_ORDERED].notna()
-    raw = (
-        pd.Series(_QUOTED, index=shipments.index)
-        .where(quoted, _ORDERED)
-        .where(quoted | ordered, None)
-    )
-    order = pd.DataFrame(
-        {
-            "shipment_id": shipments["shipment_id"],
-            "event_code": EVENT_OF_DATE[_QUOTED].value,
-            "occurred_at": shipments["ordered_at"],
-        }
-    )
+    """The events of every shipment, and their peculiarities with counts."""
     parts = [
-        order.assign(raw_code=raw, received_at=order["occurred_at"], is_received_at_assumed=True)
+        _order_events(shipments),
+        _dated_events(shipments, _ORDERED),
+        _dated_events(shipments, _DELIVERED),
     ]
-    for column in (_ORDERED, _DELIVERED):
-        rows = shipments[shipments[column].notna()]
-        happened = _noon(rows[column], rows["zone"])
-        recorded = (
-            _noon(rows[_RECORDED], rows["zone"])
-            if column == _DELIVERED
-            else pd.Series(pd.NaT, index=rows.index, dtype=happened.dtype)
-        )
-        parts.append(
-            pd.DataFrame(
-                {
-                    "shipment_id": rows["shipment_id"],
-                    "event_code": EVENT_OF_DATE[column].value,
-                    "occurred_at": happened,
-                    "raw_code": column,
-                    "received_at": recorded.fillna(happened),
-                    "is_received_at_assumed": recorded.isna(),
-                }
-            )
-        )
     events = pd.concat(parts, ignore_index=True).assign(place=None)
     for column in ("occurred_at", "received_at"):
         events[column] = events[column].astype("datetime64[us]").dt.tz_localize("UTC")
+    is_early = events["received_at"] < events["occurred_at"]
     warnings = {
         "received_at_assumed": int(events["is_received_at_assumed"].sum()),
-        "received_before_occurred": int((events["received_at"] < events["occurred_at"]).sum()),
+        "received_before_occurred": int(is_early.sum()),
     }
     return events, warnings
 
 
+def _order_events(shipments: pd.DataFrame) -> pd.DataFrame:
+    """An order for every shipment; ``raw_code`` is the column of its date, None if assumed."""
+    is_quoted, is_ordered = shipments[_QUOTED].notna(), shipments[_ORDERED].notna()
+    raw_code = pd.Series(_QUOTED, index=shipments.index).where(is_quoted, _ORDERED)
+    columns = {
+        "shipment_id": shipments["shipment_id"],
+        "event_code": EVENT_OF_DATE[_QUOTED].value,
+        "occurred_at": shipments["ordered_at"],
+        "raw_code": raw_code.where(is_quoted | is_ordered, None),
+        "received_at": shipments["ordered_at"],
+        "is_received_at_assumed": True,
+    }
+    return pd.DataFrame(columns)
+
+
+def _dated_events(shipments: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The events of one date, at noon; only for a delivery there is a time of receipt."""
+    rows = shipments[shipments[column].notna()]
+    happened = _noon(rows[column], rows["zone"])
+    recorded = pd.Series(pd.NaT, index=rows.index, dtype=happened.dtype)
+    if column == _DELIVERED:
+        recorded = _noon(rows[_RECORDED], rows["zone"])
+    columns = {
+        "shipment_id": rows["shipment_id"],
+        "event_code": EVENT_OF_DATE[column].value,
+        "occurred_at": happened,
+        "raw_code": column,
+        "received_at": recorded.fillna(happened),
+        "is_received_at_assumed": recorded.isna(),
+    }
+    return pd.DataFrame(columns)
+
+
 def _noon(days: pd.Series, zones: pd.Series) -> pd.Series:
-    """Twelve hours after the first instant of local dates, in UTC without a zone; NaT where there is none."""
+    """Twelve hours after the start of local dates, in UTC without a zone; NaT without a date."""
     codes, names = pd.factorize(zones, sort=True)
     noons = day_starts(days.to_numpy().astype("datetime64[D]"), codes, tuple(names)) + 12 * HOUR
     return pd.Series(noons, index=days.index)

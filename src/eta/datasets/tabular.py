@@ -1,10 +1,10 @@
-"""Importer of our own columns: a folder with ``shipments`` and ``events``, each as ``.parquet`` or ``.csv``.
+"""Reader of eta's own columns: a folder with ``shipments`` and ``events``, as Parquet or CSV files.
 
-Columns are those of ``journey.timeline`` (``SHIPMENT_COLUMNS``, ``EVENT_COLUMNS``): the first four
-of each are needed, and both countries. Times carry an offset from UTC, dates are ISO dates. Bare
-dates elsewhere are read in UTC. Rows that cannot be used are put aside with a reason; a value that
-cannot be read, where the row can do without it, is put aside alone. A time without an offset says
-nothing: its row is put aside, and a file with no other times in that column is refused.
+The columns are those of ``journey.timelines`` (``SHIPMENT_COLUMNS``, ``EVENT_COLUMNS``): the first
+four of each are required, and both countries. Times have an offset from UTC, dates are ISO dates.
+Dates without a time elsewhere are in UTC. An invalid row is rejected with a reason; an invalid
+optional value is rejected alone. A row with a time without an offset is rejected, and so is a file
+with no other times in that column.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ _RANGES = {
 }
 _MAY_BE_ZERO = {"price"}
 
-#: How a time with an offset from UTC ends.
+#: The end of a time with an offset from UTC.
 _OFFSET = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
+_TEXT_TYPE = pd.StringDtype(na_value=np.nan)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -63,41 +64,29 @@ def read_tabular(folder: Path) -> Dataset:
     """Reads a folder with ``shipments`` and ``events``.
 
     Raises:
-        SourceRejected: if a file is absent, unreadable or lacks a needed column.
+        SourceRejected: if a file is absent, unreadable or lacks a required column.
         NaiveTime: if none of the times of a column has an offset.
     """
     quarantine, warnings = Quarantine(), dict[str, int]()
     shipments_file, events_file = _find(folder, SHIPMENTS), _find(folder, EVENTS)
-    shipments = _shipments(
-        _read(shipments_file, SHIPMENT_COLUMNS, quarantine, warnings),
-        shipments_file.name,
-        quarantine,
-    )
-    events = _events(
-        _read(events_file, EVENT_COLUMNS, quarantine, warnings),
-        events_file.name,
-        shipments["shipment_id"],
-        quarantine,
-        warnings,
-    )
-    return Dataset(
-        "tabular",
-        ZONE,
-        shipments,
-        _with_orders(shipments, events, warnings),
-        quarantine.frame(),
-        warnings,
-    )
+    shipment_rows = _read(shipments_file, SHIPMENT_COLUMNS, quarantine, warnings)
+    shipments = _shipments(shipment_rows, shipments_file.name, quarantine)
+    event_rows = _read(events_file, EVENT_COLUMNS, quarantine, warnings)
+    ids = shipments["shipment_id"]
+    events = _events(event_rows, events_file.name, ids, quarantine, warnings)
+    events = _with_orders(shipments, events, warnings)
+    return Dataset("tabular", ZONE, shipments, events, quarantine.frame(), warnings)
 
 
 def _find(folder: Path, name: str) -> Path:
-    paths = [
-        path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.is_file()
-    ]
+    """The one file of that name in the folder."""
+    candidates = (folder / f"{name}.parquet", folder / f"{name}.csv")
+    paths = [path for path in candidates if path.is_file()]
     if len(paths) != 1:
         problem = "holds both" if paths else "holds neither"
         raise SourceRejected(
-            f"{folder} {problem} {name}.parquet {'and' if paths else 'nor'} {name}.csv; it should hold one of them"
+            f"{folder} {problem} {name}.parquet {'and' if paths else 'nor'} {name}.csv; "
+            "it should hold one of them"
         )
     return paths[0]
 
@@ -117,12 +106,12 @@ def _read(
             )
     if path.suffix == ".csv":
         return read_csv(path, wanted, quarantine)
-    return pyarrow.parquet.read_table(path, columns=wanted, use_threads=False).to_pandas(
-        ignore_metadata=True
-    )
+    table = pyarrow.parquet.read_table(path, columns=wanted, use_threads=False)
+    return table.to_pandas(ignore_metadata=True)
 
 
 def _header(path: Path) -> list[str]:
+    """The names of the columns in a file."""
     try:
         if path.suffix == ".parquet":
             return list(pyarrow.parquet.read_schema(path).names)
@@ -135,28 +124,24 @@ def _header(path: Path) -> list[str]:
 
 
 def _shipments(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
+    """The valid shipments, with numbers, times and flags parsed."""
     frame = _with_texts(frame)
-    no_id = frame["shipment_id"].isna()
-    quarantine.add(file, "no_shipment_id", frame[no_id])
-    again = frame["shipment_id"].duplicated() & ~no_id
-    quarantine.add(file, "shipment_id_comes_twice", frame[again])
-    frame = frame[~no_id & ~again]
+    has_no_id = frame["shipment_id"].isna()
+    quarantine.add(file, "no_shipment_id", frame[has_no_id])
+    is_repeated = frame["shipment_id"].duplicated() & ~has_no_id
+    quarantine.add(file, "shipment_id_comes_twice", frame[is_repeated])
+    frame = frame[~has_no_id & ~is_repeated]
     for name in _COUNTRIES:
-        bad = ~frame[name].astype("str").str.fullmatch("[A-Z]{2}").fillna(False).astype(bool)
-        quarantine.add(file, f"no_{name}", frame[bad])
-        frame = frame[~bad]
+        is_country = frame[name].astype("str").str.fullmatch("[A-Z]{2}").fillna(False).astype(bool)
+        quarantine.add(file, f"no_{name}", frame[~is_country])
+        frame = frame[is_country]
     frame = frame.assign(order_id=frame["order_id"].fillna(frame["shipment_id"]))
     for name, (low, high) in _RANGES.items():
         if name in frame:
             frame = frame.assign(**{name: _number(frame, name, low, high, file, quarantine)})
-    if "ordered_at" in frame:
-        frame = frame.assign(ordered_at=_times(frame, "ordered_at", file, quarantine))
-    if "promised_on" in frame:
-        frame = frame.assign(promised_on=_dates(frame, "promised_on", file, quarantine))
-    if "has_several_origins" in frame:
-        frame = frame.assign(
-            has_several_origins=_flags(frame, "has_several_origins", file, quarantine)
-        )
+    for name, parse in _PARSERS.items():
+        if name in frame:
+            frame = frame.assign(**{name: parse(frame, name, file, quarantine)})
     return frame.reset_index(drop=True)
 
 
@@ -167,87 +152,79 @@ def _events(
     quarantine: Quarantine,
     warnings: dict[str, int],
 ) -> pd.DataFrame:
+    """The valid events, with times, flags and codes parsed; counts their peculiarities."""
     frame = _with_texts(frame)
-    stray = ~frame["shipment_id"].isin(shipment_id)
-    quarantine.add(file, "event_of_no_shipment", frame[stray])
-    frame = frame[~stray]
-    is_received_missing = frame["received_at"].isna()
-    parsed = frame.assign(
-        occurred_at=_times(frame, "occurred_at", file, quarantine),
-        received_at=_times(frame, "received_at", file, quarantine),
-    )
-    absent = frame["occurred_at"].isna()
-    quarantine.add(file, "no_occurred_at", frame[absent])
-    # A time that was there and could not be read has been put aside with its reason already.
-    frame = parsed[
-        parsed["occurred_at"].notna() & (parsed["received_at"].notna() | is_received_missing)
-    ]
-    assumed = frame["received_at"].isna()
-    flags = (
-        _flags(frame, "is_received_at_assumed", file, quarantine)
-        if "is_received_at_assumed" in frame
-        else False
-    )
-    frame = frame.assign(
-        received_at=frame["received_at"].fillna(frame["occurred_at"]),
-        is_received_at_assumed=assumed | flags,
-    )
-    code = frame["event_code"].astype("str")
-    unmapped = ~code.isin([str(event_code) for event_code in EventCode])
-    raw = (
-        frame["raw_code"]
-        if "raw_code" in frame
-        else pd.Series(None, index=frame.index, dtype=object)
-    )
-    # What the sender wrote is kept, so that two unknown codes stay two scans.
-    frame = frame.assign(
-        event_code=code.where(~unmapped, EventCode.INFO.value),
-        raw_code=raw.where(raw.notna() | ~unmapped, code),
-    )
-    warnings |= {
-        "received_at_assumed": int(assumed.sum()),
-        "unmapped_event_codes": int(unmapped.sum()),
-        "received_before_occurred": int((frame["received_at"] < frame["occurred_at"]).sum()),
-    }
+    has_shipment = frame["shipment_id"].isin(shipment_id)
+    quarantine.add(file, "event_of_no_shipment", frame[~has_shipment])
+    frame = _with_times(frame[has_shipment], file, quarantine)
+    is_assumed = frame["received_at"].isna()
+    warnings["received_at_assumed"] = int(is_assumed.sum())
+    if "is_received_at_assumed" in frame:
+        is_assumed |= _flags(frame, "is_received_at_assumed", file, quarantine)
+    received_at = frame["received_at"].fillna(frame["occurred_at"])
+    frame = frame.assign(received_at=received_at, is_received_at_assumed=is_assumed)
+    frame = _with_codes(frame, warnings)
+    is_early = frame["received_at"] < frame["occurred_at"]
+    warnings["received_before_occurred"] = int(is_early.sum())
     return frame.reset_index(drop=True)
+
+
+def _with_times(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
+    """The events with valid times; ``received_at`` may be missing."""
+    occurred_at = _times(frame, "occurred_at", file, quarantine)
+    received_at = _times(frame, "received_at", file, quarantine)
+    quarantine.add(file, "no_occurred_at", frame[frame["occurred_at"].isna()])
+    # ``_times`` has already rejected a time that is present and unreadable, with its reason.
+    is_receipt_valid = received_at.notna() | frame["received_at"].isna()
+    frame = frame.assign(occurred_at=occurred_at, received_at=received_at)
+    return frame[occurred_at.notna() & is_receipt_valid]
+
+
+def _with_codes(frame: pd.DataFrame, warnings: dict[str, int]) -> pd.DataFrame:
+    """The events with our codes; an unknown code becomes ``info``."""
+    code = frame["event_code"].astype("str")
+    is_known = code.isin([str(event_code) for event_code in EventCode])
+    warnings["unmapped_event_codes"] = int((~is_known).sum())
+    raw_code = pd.Series(None, index=frame.index, dtype=object)
+    if "raw_code" in frame:
+        raw_code = frame["raw_code"]
+    # An unknown code stays in ``raw_code``, so that two unknown codes are two events.
+    return frame.assign(
+        event_code=code.where(is_known, EventCode.INFO.value),
+        raw_code=raw_code.where(raw_code.notna() | is_known, code),
+    )
 
 
 def _with_orders(
     shipments: pd.DataFrame, events: pd.DataFrame, warnings: dict[str, int]
 ) -> pd.DataFrame:
-    """Events with an ``order_created`` for each shipment that says when it was ordered and has none, known at once."""
+    """The events, and an ``order_created`` for shipments with an order time and no such event."""
     if "ordered_at" not in shipments:
         return events
-    has_one = shipments["shipment_id"].isin(
-        events.loc[events["event_code"].eq(EventCode.ORDER_CREATED.value), "shipment_id"]
-    )
-    without_order_event = shipments[~has_one & shipments["ordered_at"].notna()]
-    warnings["order_created_from_ordered_at"] = len(without_order_event)
-    if not len(without_order_event):
+    is_order = events["event_code"].eq(EventCode.ORDER_CREATED.value)
+    has_order = shipments["shipment_id"].isin(events.loc[is_order, "shipment_id"])
+    without_order = shipments[~has_order & shipments["ordered_at"].notna()]
+    warnings["order_created_from_ordered_at"] = len(without_order)
+    if not len(without_order):
         return events
-    added = pd.DataFrame(
-        {
-            "shipment_id": without_order_event["shipment_id"],
-            "event_code": EventCode.ORDER_CREATED.value,
-            "occurred_at": without_order_event["ordered_at"],
-            "received_at": without_order_event["ordered_at"],
-            "is_received_at_assumed": True,
-        }
-    )
-    return pd.concat([events, added], ignore_index=True)
+    columns = {
+        "shipment_id": without_order["shipment_id"],
+        "event_code": EventCode.ORDER_CREATED.value,
+        "occurred_at": without_order["ordered_at"],
+        "received_at": without_order["ordered_at"],
+        "is_received_at_assumed": True,
+    }
+    return pd.concat([events, pd.DataFrame(columns)], ignore_index=True)
 
 
 def _with_texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Identifiers and names as texts, whatever a file's types are; nothing as nothing."""
+    """Identifiers and names as texts, whatever a file's types are; empty texts are missing."""
     texts = {}
     for name in frame.columns.intersection([*_TEXTS, *_COUNTRIES, "event_code"]):
         column = frame[name]
         if not pd.api.types.is_string_dtype(column):
-            column = (
-                column.where(column.notna(), None)
-                .map(str, na_action="ignore")
-                .astype(pd.StringDtype(na_value=np.nan))
-            )
+            column = column.where(column.notna(), None).map(str, na_action="ignore")
+            column = column.astype(_TEXT_TYPE)
         texts[name] = column.where(column != "", None)
     return frame.assign(**texts)
 
@@ -255,41 +232,46 @@ def _with_texts(frame: pd.DataFrame) -> pd.DataFrame:
 def _number(
     frame: pd.DataFrame, name: str, low: float, high: float, file: str, quarantine: Quarantine
 ) -> pd.Series:
+    """A column as numbers; unreadable and impossible values are rejected and missing."""
     numbers = pd.to_numeric(frame[name], errors="coerce").astype(np.float64)
-    quarantine.add(
-        file, f"unreadable_{name}", _value(frame, name, numbers.isna() & frame[name].notna())
-    )
+    is_unreadable = numbers.isna() & frame[name].notna()
+    quarantine.add(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
     is_size = low == 0.0 and name not in _MAY_BE_ZERO
-    bad = numbers.notna() & ~(
-        np.isfinite(numbers)
-        & (numbers <= high)
-        & ((numbers > low) if is_size else (numbers >= low))
-    )
-    quarantine.add(file, f"impossible_{name}", _value(frame, name, bad))
-    return numbers.where(~bad)
+    is_above = (numbers > low) if is_size else (numbers >= low)
+    is_possible = np.isfinite(numbers) & (numbers <= high) & is_above
+    is_impossible = numbers.notna() & ~is_possible
+    quarantine.add(file, f"impossible_{name}", _value(frame, name, is_impossible))
+    return numbers.where(~is_impossible)
 
 
 def _times(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) -> pd.Series:
-    """Aware instants in UTC; NaT where missing, unreadable or without an offset, the last two put aside."""
+    """Aware instants in UTC; NaT if missing, unreadable or without an offset.
+
+    Rows with an unreadable time, and those without an offset, are rejected.
+
+    Raises:
+        NaiveTime: if none of the times has an offset.
+    """
     column = frame[name]
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return column.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
     if pd.api.types.is_datetime64_dtype(column):
         raise NaiveTime(name)
-    text = column.astype(pd.StringDtype(na_value=np.nan)).str.strip()
-    naive = text.notna() & ~text.str.contains(_OFFSET, regex=True).fillna(False).astype(bool)
-    parsed = pd.to_datetime(text.where(~naive), format="ISO8601", utc=True, errors="coerce").astype(
-        "datetime64[us, UTC]"
-    )
-    looks_naive = (
-        naive
-        & pd.to_datetime(text.where(naive), format="ISO8601", utc=True, errors="coerce").notna()
-    )
-    if len(text) and looks_naive.sum() == text.notna().sum() > 0:
+    text = column.astype(_TEXT_TYPE).str.strip()
+    has_offset = text.str.contains(_OFFSET, regex=True).fillna(False).astype(bool)
+    has_no_offset = text.notna() & ~has_offset
+    parsed = _instants(text.where(~has_no_offset)).astype("datetime64[us, UTC]")
+    is_naive = has_no_offset & _instants(text.where(has_no_offset)).notna()
+    if len(text) and is_naive.sum() == text.notna().sum() > 0:
         raise NaiveTime(name)
-    quarantine.add(file, f"naive_{name}", frame[looks_naive])
-    quarantine.add(file, f"unreadable_{name}", frame[text.notna() & parsed.isna() & ~looks_naive])
+    is_unreadable = text.notna() & parsed.isna() & ~is_naive
+    quarantine.add(file, f"naive_{name}", frame[is_naive])
+    quarantine.add(file, f"unreadable_{name}", frame[is_unreadable])
     return parsed
+
+
+def _instants(text: pd.Series) -> pd.Series:
+    return pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
 
 
 def _dates(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) -> pd.Series:
@@ -297,26 +279,26 @@ def _dates(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) ->
     column = frame[name]
     if pd.api.types.is_datetime64_dtype(column):
         return column.dt.normalize()
-    text = column.astype(pd.StringDtype(na_value=np.nan)).str.strip()
+    text = column.astype(_TEXT_TYPE).str.strip()
     parsed = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce").astype("datetime64[s]")
-    quarantine.add(file, f"unreadable_{name}", _value(frame, name, parsed.isna() & text.notna()))
+    is_unreadable = parsed.isna() & text.notna()
+    quarantine.add(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
     return parsed
 
 
 def _flags(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) -> pd.Series:
-    text = (
-        frame[name]
-        .map(str, na_action="ignore")
-        .astype(pd.StringDtype(na_value=np.nan))
-        .str.strip()
-        .str.lower()
-    )
-    quarantine.add(
-        file, f"unreadable_{name}", _value(frame, name, text.notna() & ~text.isin(list(_FLAGS)))
-    )
+    """A column as flags; unreadable values are rejected and False."""
+    text = frame[name].map(str, na_action="ignore").astype(_TEXT_TYPE)
+    text = text.str.strip().str.lower()
+    is_unreadable = text.notna() & ~text.isin(list(_FLAGS))
+    quarantine.add(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
     return text.map(_FLAGS).eq(True)
 
 
 def _value(frame: pd.DataFrame, name: str, rows: pd.Series) -> pd.DataFrame:
-    """What is put aside of rows that stay: who they are, and the value."""
+    """What is rejected of accepted rows: the value, with the shipment's id."""
     return frame.loc[rows, ["shipment_id", name]]
+
+
+#: The parsers of other optional columns of shipments.
+_PARSERS = {"ordered_at": _times, "promised_on": _dates, "has_several_origins": _flags}
