@@ -1,4 +1,4 @@
-"""A later order is never told an earlier day, a higher confidence never an earlier one, and windows hold their dates."""
+"""Dates never get earlier with a later order or a higher confidence; windows hold their dates."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,7 +129,7 @@ def lane(origin: Place, destination: Place, ordered_at: datetime) -> Shipment:
         ]
     ),
 )
-def test_a_later_order_is_never_told_an_earlier_day(
+def test_a_later_order_never_gets_an_earlier_day(
     served: ModelBundle,
     origin: Place,
     destination: Place,
@@ -180,7 +180,7 @@ def test_a_later_order_is_never_told_an_earlier_day(
     service=SERVICES,
     pickup_schedule=st.one_of(st.none(), WAREHOUSES),
 )
-def test_a_window_holds_its_date_and_a_higher_confidence_is_never_earlier(
+def test_a_window_holds_its_date_and_higher_confidence_is_never_earlier(
     served: ModelBundle,
     origin: Place,
     destination: Place,
@@ -265,7 +265,7 @@ def test_dates_fall_on_days_on_which_the_carrier_delivers(
 
 
 class Wavering:
-    """Arrival a day after being asked about, and up to a day and a half later than that, by the quarter of the day: no law to rely on."""
+    """Arrives a day to two and a half days after the forecast, by the quarter of the day."""
 
     def __init__(self, seed: int) -> None:
         self._late = np.random.default_rng(seed).uniform(0.0, 36.0, 997)
@@ -285,7 +285,7 @@ class Wavering:
     gap=GAPS,
     pickup_schedule=st.one_of(st.none(), WAREHOUSES),
 )
-def test_even_a_wavering_model_tells_a_later_order_no_earlier_day(
+def test_even_an_erratic_model_gives_a_later_order_no_earlier_day(
     served: ModelBundle,
     seed: int,
     origin: Place,

@@ -1,4 +1,4 @@
-"""Laws of the simulation: clocks, draws and laws of weighted futures."""
+"""Properties of the simulation: clocks, draws and curves of weighted futures."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ begun = st.floats(0.0, DEFAULT.days * 24.0).map(lambda hours: np.array([[hours]]
 
 
 @given(clocks, begun, st.floats(0.01, 200.0))
-def test_a_clock_has_run_for_what_it_was_told_to_run_for(
+def test_a_clock_runs_for_the_hours_given(
     clock: np.ndarray, start: np.ndarray, hours: float
 ) -> None:
     end = CLOCKS.after(clock, start, np.array([[hours]]))
@@ -41,7 +41,7 @@ def test_time_on_a_clock_adds_up_and_never_exceeds_the_time_of_day(
 
 
 @given(clocks, begun, st.floats(0.01, 100.0), st.floats(0.01, 100.0))
-def test_who_has_further_to_go_arrives_no_earlier(
+def test_more_hours_on_a_clock_never_end_earlier(
     clock: np.ndarray, start: np.ndarray, first: float, second: float
 ) -> None:
     near, far = (
@@ -50,7 +50,7 @@ def test_who_has_further_to_go_arrives_no_earlier(
     assert near <= far
 
 
-def test_beyond_the_tables_a_clock_never_gets_there() -> None:
+def test_beyond_its_tables_a_clock_never_ends() -> None:
     shop = np.array([KINDS.index("shop")])
     assert np.isinf(
         CLOCKS.after(shop, np.array([[0.0]]), np.array([[24.0 * (DEFAULT.days + 2 * DAYS_AFTER)]]))
@@ -63,9 +63,7 @@ def test_beyond_the_tables_a_clock_never_gets_there() -> None:
     st.integers(0, len(STAGES) - 1),
     st.integers(0, 9),
 )
-def test_draws_fill_the_unit_interval_whatever_the_company(
-    rows: list[int], stage: int, what: int
-) -> None:
+def test_draws_fill_the_unit_interval_in_any_batch(rows: list[int], stage: int, what: int) -> None:
     key = moment_keys(np.array(rows), np.full(len(rows), np.datetime64("2025-06-01", "us")))
     draws = MomentDraws(key, 50)
     together = draws.uniform(stage, what, np.arange(len(rows)))
@@ -86,7 +84,7 @@ def test_draws_fill_the_unit_interval_whatever_the_company(
     ),
     arrays.arrays(np.float64, (2, 6), elements=st.floats(0.01, 1.0)),
 )
-def test_futures_and_their_law_agree_on_what_never_arrives(
+def test_futures_and_their_curve_agree_on_what_never_arrives(
     hours: np.ndarray, weights: np.ndarray
 ) -> None:
     share = (weights * np.isinf(hours)).sum(axis=1) / weights.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Made-up orders in the file layout of the public Olist download, and what such files would have said on an earlier morning."""
+"""Generated orders in the file layout of the public Olist download, and such files as of a day."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CUSTOMERS, SELLERS, PLACES = (
 FILES = (ORDERS, ITEMS, PRODUCTS, CUSTOMERS, SELLERS, PLACES)
 
 PURCHASED, PROMISED = "order_purchase_timestamp", "order_estimated_delivery_date"
-#: The stamps of an order and the status that the last of them implies.
+#: The timestamps of an order and the status that the last of them implies.
 STATUS_OF_TIMESTAMP = {
     PURCHASED: "created",
     "order_approved_at": "approved",
@@ -82,7 +82,7 @@ def write_olist(folder: Path, orders: int = 600, seed: int = 0) -> Path:
 
 
 def write_as_of_day(folder: Path, out: Path, day: str) -> Path:
-    """Writes into ``out`` what the files in ``folder`` would have said at 00:00 of ``day``, and returns ``out``."""
+    """Writes the files in ``folder`` as of 00:00 of ``day`` into ``out``, and returns ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     for name in (PRODUCTS, SELLERS, PLACES):
         shutil.copyfile(folder / name, out / name)

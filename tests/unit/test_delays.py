@@ -1,4 +1,4 @@
-"""Flags: raised once, withdrawn lower, the gravest shows, and the silence of open parcels counts."""
+"""Delay flags: thresholds, precedence, reasons with evidence, and typical durations."""
 
 from datetime import timedelta
 
@@ -107,11 +107,11 @@ def test_a_long_silence_is_a_stall_with_its_evidence() -> None:
     ) == (61.0, 20.0, 60.0)
 
 
-def test_a_silence_as_long_as_nearly_all_keep_is_no_stall() -> None:
+def test_a_silence_at_the_upper_hours_is_no_stall() -> None:
     assert flag(0.1, *on_its_way(hours_ago=60)).state.tolist() == ["on_track"]
 
 
-def test_a_parcel_still_at_the_shop_is_the_shops_delay() -> None:
+def test_a_delay_before_the_handover_is_the_merchants() -> None:
     decided = flag(0.6, (EventCode.ORDER_CREATED, 40.0))
     assert (decided.reason_code[0], decided.reason_party[0], decided.evidence_kind[0]) == (
         "handover_delay",
@@ -120,12 +120,12 @@ def test_a_parcel_still_at_the_shop_is_the_shops_delay() -> None:
     )
 
 
-def test_the_usual_transit_is_that_of_the_destination() -> None:
+def test_the_typical_transit_is_that_of_the_destination() -> None:
     here, elsewhere = (
         flag(0.6, *on_its_way(hours_ago=30), destination=place) for place in ("AT-9", "BR-SP")
     )
     assert (here.reason_code[0], here.expected_upper_hours[0]) == ("carrier_delay", 40.0)
-    # Not slow by the law of all: the promise was tight, and nobody is blamed.
+    # Not slow by the durations of all: the promise was tight, and no party is responsible.
     assert (elsewhere.reason_code[0], elsewhere.reason_party[0], elsewhere.evidence_kind[0]) == (
         "unknown",
         "unknown",
@@ -133,7 +133,7 @@ def test_the_usual_transit_is_that_of_the_destination() -> None:
     )
 
 
-def test_without_a_promise_only_silence_is_told() -> None:
+def test_without_a_promise_only_silence_raises_a_flag() -> None:
     assert flag(0.0, *on_its_way(), promise_in_hours=None).state.tolist() == ["on_track"]
     assert flag(0.0, *on_its_way(hours_ago=70), promise_in_hours=None).state.tolist() == ["stalled"]
     assert np.isnan(flag(0.0, *on_its_way(), promise_in_hours=None).probability[0])
@@ -158,7 +158,7 @@ def test_a_parcel_on_track_has_no_reason() -> None:
         {"silence_level": 0.4},
     ],
 )
-def test_a_policy_out_of_order_is_refused(thresholds: dict[str, float]) -> None:
+def test_thresholds_out_of_order_are_rejected(thresholds: dict[str, float]) -> None:
     with pytest.raises(InvalidValue, match=r"keep|choose"):
         DelayPolicy(**thresholds)
 
@@ -166,7 +166,7 @@ def test_a_policy_out_of_order_is_refused(thresholds: dict[str, float]) -> None:
 def durations_of(
     handover_hours: NDArray[np.float64], *, known_through_hours: float
 ) -> StageDurations:
-    """What is usual among parcels ordered at 0 and handed over after so many hours, if that is known."""
+    """Durations of parcels ordered at 0 and handed over after so many hours, as far as received."""
     shipments = [shipment(number) for number in range(len(handover_hours))]
     scans = [scan(number, EventCode.ORDER_CREATED, 0) for number in range(len(handover_hours))]
     scans += [
@@ -183,18 +183,18 @@ def durations_of(
     )
 
 
-def test_usual_times_are_those_of_the_parcels() -> None:
+def test_typical_durations_are_quantiles_of_the_parcels() -> None:
     durations = durations_of(np.arange(1.0, 101.0), known_through_hours=500)
     assert durations.handling == DurationQuantiles(50.0, 95.0)
     assert durations.silence["order_created"] == DurationQuantiles(50.0, 95.0)
 
 
-def test_parcels_still_silent_count_as_silent_so_far() -> None:
-    # Of a hundred only the fifty fastest have spoken: half is what is known, nearly all is not.
+def test_parcels_still_silent_are_censored_at_their_silence() -> None:
+    # Of a hundred only the fifty fastest have a handover: the median is observed, the 95 % not.
     durations = durations_of(np.arange(1.0, 101.0), known_through_hours=50.5)
     assert durations.silence["order_created"] == DurationQuantiles(50.0, np.inf)
 
 
-def test_what_is_usual_survives_as_json() -> None:
+def test_typical_durations_survive_as_json() -> None:
     durations = durations_of(np.arange(1.0, 101.0), known_through_hours=50.5)
     assert StageDurations.from_json(durations.to_json()) == durations  # type: ignore[arg-type]  # plain JSON values

@@ -49,7 +49,9 @@ def test_a_date_is_the_local_day_by_whose_end_the_parcel_has_arrived() -> None:
 @pytest.mark.parametrize(
     ("day", "hours"), [("2018-03-23", 2), ("2018-03-24", 26), ("2018-03-25", 49), ("2018-03-22", 0)]
 )
-def test_the_chance_of_a_day_is_that_of_the_hours_until_it_ends(day: str, hours: float) -> None:
+def test_the_probability_of_a_day_is_that_of_the_hours_until_its_end(
+    day: str, hours: float
+) -> None:
     curves = Curves.from_grid([0, 60], [[0.0, 0.9]])
     assert probability_by_day(curves, AS_OF, dates(day)[:, None], VIENNA) == pytest.approx(
         np.array([[0.9 * hours / 60]])
@@ -59,13 +61,13 @@ def test_the_chance_of_a_day_is_that_of_the_hours_until_it_ends(day: str, hours:
     ) == pytest.approx([0.9 * hours / 60])
 
 
-def test_without_a_date_there_is_no_chance() -> None:
+def test_without_a_date_there_is_no_probability() -> None:
     curves = Curves.from_grid([0, 60], [[0.0, 0.9]])
     assert np.isnan(probability_by_day(curves, AS_OF, dates("NaT")[:, None], VIENNA)).all()
     assert np.isnan(cdf_at_instant(curves, AS_OF, np.array(["NaT"], dtype="datetime64[us]"))).all()
 
 
-def test_each_parcel_reads_its_own_curve_in_its_own_zone() -> None:
+def test_each_parcel_is_read_from_its_curve_in_its_zone() -> None:
     zone = Categorical.from_texts(["Asia/Tokyo", "Europe/Vienna", "Asia/Tokyo"])
     at = np.repeat(AS_OF, 3)
     curves = Curves.point_mass([1.0, 1.0, 30.0])
@@ -85,7 +87,7 @@ def test_each_parcel_reads_its_own_curve_in_its_own_zone() -> None:
     st.integers(0, 24 * 60 - 1),
     st.sampled_from(["Europe/Vienna", "America/Sao_Paulo", "Pacific/Apia", "UTC"]),
 )
-def test_curves_of_days_say_of_each_day_what_they_were_made_of(
+def test_curves_of_daily_cdfs_return_the_daily_cdfs(
     probabilities: list[float], minute: int, zone: str
 ) -> None:
     cdf = np.array([sorted(probabilities)])
@@ -110,7 +112,7 @@ def promised(**policy: Any) -> int | None:
     return None if np.isnat(day) else int((day - np.datetime64("2018-03-19")).astype(int))
 
 
-def test_a_target_rate_is_the_earliest_day_that_reaches_it() -> None:
+def test_a_target_rate_gives_the_earliest_day_that_reaches_it() -> None:
     assert [promised(on_time_rate=rate) for rate in (0.51, 0.6, 0.89, 0.95, 0.99)] == [
         2,
         2,
@@ -143,8 +145,12 @@ def days_at(
     )
 
 
-def test_no_day_is_spent_where_it_adds_little() -> None:
-    """One kind of order gains 0.06 from ten days, the other 0.18 from one: together they keep 0.94 with a day and a half, each for itself with six."""
+def test_no_day_is_added_where_it_adds_little_probability() -> None:
+    """Days go to the orders whose probability they raise most.
+
+    One kind of order gains 0.06 from ten days, the other 0.18 from one. Together they meet 0.94
+    with a day and a half, each alone with six.
+    """
     probabilities = np.array([steps((1, 0.90), (11, 0.96)), steps((1, 0.80), (2, 0.98))] * 5)
     once = np.ones(len(probabilities))
     costs = costs_for_on_time_rate(probabilities, once, 0.93)
@@ -159,15 +165,13 @@ def test_no_day_is_spent_where_it_adds_little() -> None:
     )
 
 
-def test_who_never_comes_has_missed_the_promise_and_orders_count_as_often_as_they_stand_for() -> (
-    None
-):
-    """One in ten never comes; of those that do 8 in 9 are there on the first day, and all on the second."""
+def test_lost_orders_miss_the_promise_and_weights_count() -> None:
+    """One in ten never arrives; of the others 8 in 9 arrive on the first day, all by the second."""
     probabilities = np.array([steps((1, 0.8), (2, 0.9)), steps((1, 0.9))])
     alone = np.array([1.0, 0.0])
     assert days_at(costs_for_on_time_rate(probabilities, alone, 0.79), probabilities)[0] == 1
     assert days_at(costs_for_on_time_rate(probabilities, alone, 0.81), probabilities)[0] == 2
-    # More than come at all is not wanted: nobody is told the last of days for it.
+    # No more is aimed for than arrive at all: no order gets the last day for it.
     assert days_at(costs_for_on_time_rate(probabilities, alone, 0.95), probabilities)[0] == 2
     # Nine of the other kind, all there on the first day, make up for it.
     assert (
@@ -184,7 +188,7 @@ def test_who_never_comes_has_missed_the_promise_and_orders_count_as_often_as_the
     ),
     st.floats(0.5, 0.99),
 )
-def test_orders_together_keep_the_rate_and_with_less_would_not(
+def test_orders_together_meet_the_rate_and_lower_costs_do_not(
     drawn: list[list[float]], rate: float
 ) -> None:
     probabilities = np.sort(np.array(drawn), axis=1)
@@ -198,14 +202,14 @@ def test_orders_together_keep_the_rate_and_with_less_would_not(
         )
 
     wanted = min(rate, 0.99 * probabilities[:, -1].mean())
-    # Where no cost that is looked at is enough, the dearest is taken.
+    # If no cost in the range is high enough, the highest is returned.
     assert on_time_share(costs.late) >= wanted - 1e-12 or costs.late == pytest.approx(1e4)
     assert on_time_share(costs.late * 0.999) <= wanted + 1e-12 or costs.late == pytest.approx(
         1.0, rel=1e-3
     )
 
 
-def test_bounds_hold_whatever_the_law_says() -> None:
+def test_bounds_hold_for_any_distribution() -> None:
     assert promised(on_time_rate=0.5, earliest_days=4) == 4
     assert promised(on_time_rate=0.95, latest_days=5) == 5
     assert promised(on_time_rate=0.99, latest_days=20) == 20
@@ -221,8 +225,8 @@ def test_bounds_hold_whatever_the_law_says() -> None:
         PromiseCosts(late=0.1),
     ],
 )
-def test_costs_choose_the_day_on_which_least_is_expected_to_be_lost(costs: PromiseCosts) -> None:
-    # Days of arrival drawn from the law; what never comes is as late as the horizon.
+def test_costs_choose_the_day_of_least_expected_loss(costs: PromiseCosts) -> None:
+    # Days of arrival drawn from the curve; an order that never arrives is as late as the horizon.
     level = (np.arange(20_000) + 0.5) / 20_000
     hours = np.where(
         level < 0.98, CURVES.quantile_table(np.minimum(level, 0.98)[None, :])[0], 61 * 24.0
@@ -236,7 +240,7 @@ def test_costs_choose_the_day_on_which_least_is_expected_to_be_lost(costs: Promi
     assert promised(on_time_rate=None, costs=costs) == int(np.argmin(lost))
 
 
-def test_dearer_lateness_never_promises_an_earlier_day() -> None:
+def test_a_higher_cost_of_lateness_never_promises_an_earlier_day() -> None:
     days = [
         promised(on_time_rate=None, costs=PromiseCosts(late=late)) or 0
         for late in (0.1, 1, 3, 10, 30, 100, 1000)
@@ -245,7 +249,7 @@ def test_dearer_lateness_never_promises_an_earlier_day() -> None:
     assert days[0] < days[-1]
 
 
-def test_of_a_parcel_on_its_way_bounds_count_from_the_order_and_no_promise_is_in_the_past() -> None:
+def test_in_flight_bounds_count_from_the_order_and_never_promise_the_past() -> None:
     week_before = np.array(["2018-03-11T23:00"], dtype="datetime64[us]")
 
     def later(**policy: Any) -> int:

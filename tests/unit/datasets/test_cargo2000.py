@@ -105,7 +105,7 @@ def minutes_after_booking(dataset: Dataset, shipment_id: str = "31") -> dict[str
     }
 
 
-def test_the_outbound_leg_is_the_shipment_and_each_of_its_steps_a_scan(tmp_path: Path) -> None:
+def test_the_outbound_leg_is_the_shipment_and_each_step_an_event(tmp_path: Path) -> None:
     dataset = read(tmp_path, chain())
     outbound = scans(dataset).filter(regex="^(booking|o_)", axis=0)
     assert dict(zip(outbound.index, outbound["event_code"], strict=True)) == {
@@ -126,7 +126,7 @@ def test_the_outbound_leg_is_the_shipment_and_each_of_its_steps_a_scan(tmp_path:
     assert dict(outbound["place"].dropna()) == {"o_dep_1": "700", "o_rcf_1": "902"}
 
 
-def test_only_the_arrival_of_the_last_flight_is_at_the_airport_of_delivery(tmp_path: Path) -> None:
+def test_only_the_last_flight_arrives_at_the_airport_of_delivery(tmp_path: Path) -> None:
     dataset = read(tmp_path, chain({**OUTBOUND, **SECOND}))
     codes = scans(dataset)["event_code"]
     assert (codes["o_rcf_1"], codes["o_rcf_2"]) == ("linehaul_arrived", "arrived_at_delivery_depot")
@@ -134,7 +134,7 @@ def test_only_the_arrival_of_the_last_flight_is_at_the_airport_of_delivery(tmp_p
     assert dataset.shipments["service_level"].item() == "one_transfer"
 
 
-def test_inbound_legs_end_at_the_booking_and_are_learned_with_it(tmp_path: Path) -> None:
+def test_inbound_legs_end_and_are_received_at_the_booking(tmp_path: Path) -> None:
     slow = {**INBOUND, "legid": 12, "dlv_e": 160}
     dataset = read(tmp_path, chain(OUTBOUND, INBOUND, slow))
     passed = minutes_after_booking(dataset)
@@ -155,7 +155,7 @@ def test_inbound_legs_end_at_the_booking_and_are_learned_with_it(tmp_path: Path)
     ]
 
 
-def test_an_inbound_delivery_is_nobodys_arrival_and_nothing_is_known_before_the_booking(
+def test_an_inbound_delivery_is_no_arrival_and_nothing_precedes_booking(
     tmp_path: Path,
 ) -> None:
     dataset = read(tmp_path, chain())
@@ -178,7 +178,7 @@ def test_an_inbound_delivery_is_nobodys_arrival_and_nothing_is_known_before_the_
 @pytest.mark.parametrize(
     ("effective", "is_late"), [(800 - 60, False), (800 - 59, True), (800, True), (1, False)]
 )
-def test_late_by_the_promised_day_is_longer_than_planned_by_a_minute(
+def test_late_by_the_promised_day_is_a_minute_longer_than_planned(
     tmp_path: Path, effective: int, is_late: bool
 ) -> None:
     dataset = read(tmp_path, chain({**OUTBOUND, "dlv_e": effective}))
@@ -187,7 +187,7 @@ def test_late_by_the_promised_day_is_longer_than_planned_by_a_minute(
     ) == is_late
 
 
-def test_the_order_of_the_file_is_the_order_of_days_and_plans_end_a_minute_before_midnight(
+def test_rows_are_in_order_of_days_and_plans_end_before_midnight(
     tmp_path: Path,
 ) -> None:
     dataset = read(tmp_path, *numbered(2 * ROWS_A_DAY + 1))
@@ -224,7 +224,7 @@ def test_the_order_of_the_file_is_the_order_of_days_and_plans_end_a_minute_befor
         ({"o_dlv_e": 1_100_000}, "longer_than_two_years"),
     ],
 )
-def test_a_row_that_cannot_be_right_is_put_aside_and_moves_no_other(
+def test_an_invalid_row_is_rejected_and_moves_no_other(
     tmp_path: Path, cells: dict[str, object], reason: str
 ) -> None:
     rows = numbered(5)
@@ -236,14 +236,14 @@ def test_a_row_that_cannot_be_right_is_put_aside_and_moves_no_other(
     pd.testing.assert_frame_equal(dataset.events, expected)
 
 
-def test_what_cannot_be_read_is_named_by_its_column(tmp_path: Path) -> None:
+def test_an_unreadable_value_is_named_by_its_column(tmp_path: Path) -> None:
     dataset = read(tmp_path, chain(o_rcs_e="soon", i1_hops="x"))
     assert dataset.quarantine["content"].tolist() == ["31,i1_hops=x o_rcs_e=soon"]
     assert len(dataset.shipments) == 0
 
 
 @pytest.mark.parametrize("absent", ["", "?", "0"])
-def test_a_step_that_is_not_there_may_be_written_in_three_ways(tmp_path: Path, absent: str) -> None:
+def test_an_absent_step_can_be_written_in_three_ways(tmp_path: Path, absent: str) -> None:
     row = chain()
     before = read(tmp_path, row)
     pd.testing.assert_frame_equal(
@@ -254,7 +254,7 @@ def test_a_step_that_is_not_there_may_be_written_in_three_ways(tmp_path: Path, a
     )
 
 
-def test_a_route_with_a_gap_is_kept_and_counted(tmp_path: Path) -> None:
+def test_a_route_with_a_gap_is_accepted_and_counted(tmp_path: Path) -> None:
     dataset = read(
         tmp_path, chain({**OUTBOUND, **SECOND, "dep_2_place": 999}, {**INBOUND, "rcf_1_place": 701})
     )
@@ -286,7 +286,7 @@ def test_a_route_with_a_gap_is_kept_and_counted(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_how_the_file_is_written_down_does_not_matter(
+def test_the_format_of_the_file_does_not_matter(
     tmp_path: Path, change: Callable[[bytes], bytes]
 ) -> None:
     before = read(tmp_path, *numbered(30))
@@ -297,7 +297,7 @@ def test_how_the_file_is_written_down_does_not_matter(
     pd.testing.assert_frame_equal(after.events, before.events)
 
 
-def test_a_line_with_a_wrong_number_of_fields_is_put_aside(tmp_path: Path) -> None:
+def test_a_line_with_a_wrong_number_of_fields_is_rejected(tmp_path: Path) -> None:
     read(tmp_path, chain())
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes() + b"1,2,3\n")
     assert read_cargo2000(tmp_path).rejected() == {"wrong_number_of_fields": 1}

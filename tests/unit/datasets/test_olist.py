@@ -145,7 +145,7 @@ SMALL: dict[str, list[Cells]] = {
 
 
 def small(folder: Path, **changes: list[Cells]) -> Dataset:
-    """What the importer makes of two orders; ``changes`` replace the rows of files, by the middle of their names."""
+    """The dataset of two orders; ``changes`` replace files, by the middle of their names."""
     for name, rows in SMALL.items():
         pd.DataFrame(changes.get(name.split("_")[-2], rows)).to_csv(folder / name, index=False)
     return read_olist(folder)
@@ -226,7 +226,7 @@ def forty(unspoilt: Path, tmp_path: Path) -> Path:
     return shutil.copytree(unspoilt, tmp_path / "forty")
 
 
-def test_the_stamps_of_an_order_are_its_scans_in_the_declared_zone(tmp_path: Path) -> None:
+def test_the_timestamps_of_an_order_are_events_in_the_declared_zone(tmp_path: Path) -> None:
     dataset = small(tmp_path)
     assert dataset.zone == ZONE
     assert scans(dataset) == {
@@ -238,7 +238,7 @@ def test_the_stamps_of_an_order_are_its_scans_in_the_declared_zone(tmp_path: Pat
     assert scans(dataset, "o2") == {"order_created": "2018-03-02 11:00:00"}
 
 
-def test_every_scan_is_marked_as_received_when_it_happened_for_want_of_better(
+def test_every_receipt_is_assumed_at_the_time_of_the_event(
     tmp_path: Path,
 ) -> None:
     events = small(tmp_path).events
@@ -254,7 +254,7 @@ def test_every_scan_is_marked_as_received_when_it_happened_for_want_of_better(
         ("2018-02-18 00:00:00", "2018-02-18 03:00:00"),
     ],
 )
-def test_summer_time_is_told_from_winter_time(tmp_path: Path, wall: str, utc: str) -> None:
+def test_summer_time_differs_from_winter_time(tmp_path: Path, wall: str, utc: str) -> None:
     dataset = small(tmp_path, orders=[order(1, **{PURCHASED: wall})])
     assert scans(dataset, "o2")["order_created"] == utc
     assert dataset.warnings[f"ambiguous_{PURCHASED}"] == 0
@@ -270,7 +270,7 @@ def test_summer_time_is_told_from_winter_time(tmp_path: Path, wall: str, utc: st
         ),  # never came: the first moment after the gap
     ],
 )
-def test_a_purchase_at_a_time_that_comes_twice_or_never_is_kept_and_counted(
+def test_an_ambiguous_or_skipped_local_time_is_accepted_and_counted(
     tmp_path: Path, wall: str, utc: str
 ) -> None:
     dataset = small(tmp_path, orders=[order(), order(1, **{PURCHASED: wall})])
@@ -318,7 +318,7 @@ def test_a_parcel_goes_from_its_seller_to_its_customer(tmp_path: Path) -> None:
     assert not shipment["has_several_origins"]
 
 
-def test_an_order_of_several_sellers_is_marked_and_leaves_from_the_seller_of_its_first_item(
+def test_an_order_of_several_sellers_leaves_from_the_first_items_seller(
     tmp_path: Path,
 ) -> None:
     # The number of the item decides, as a number, and not the place of its line.
@@ -346,7 +346,7 @@ def test_the_items_of_an_order_are_stacked_into_one_parcel(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("product", ["weightless", "zero", "unknown"])
-def test_a_weight_that_one_item_lacks_is_missing_for_the_whole_parcel(
+def test_a_weight_that_one_item_lacks_is_missing_for_the_parcel(
     tmp_path: Path, product: str
 ) -> None:
     dataset = small(
@@ -358,13 +358,13 @@ def test_a_weight_that_one_item_lacks_is_missing_for_the_whole_parcel(
     assert dataset.warnings["no_weight"] == 1
 
 
-def test_a_weight_no_parcel_can_have_is_rejected_and_the_parcel_kept(tmp_path: Path) -> None:
+def test_an_impossible_weight_is_rejected_and_the_parcel_accepted(tmp_path: Path) -> None:
     dataset = small(tmp_path, items=items((1, "anvil", "s1")))
     assert pd.isna(parcel(dataset)["weight_kg"])
     assert dataset.rejected() == {"weight_above_limit": 1} | WEIGHTLESS
 
 
-def test_an_order_without_items_is_kept_without_an_origin(tmp_path: Path) -> None:
+def test_an_order_without_items_is_accepted_without_an_origin(tmp_path: Path) -> None:
     dataset = small(tmp_path, items=items((1, "p1", "s1")))
     shipment = parcel(dataset, "o2")
     assert shipment[["origin_region", "weight_kg", "price"]].isna().all()
@@ -374,9 +374,7 @@ def test_an_order_without_items_is_kept_without_an_origin(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("status", ["canceled", "unavailable"])
-def test_the_wait_for_a_given_up_order_ends_at_the_end_of_the_data(
-    tmp_path: Path, status: str
-) -> None:
+def test_an_abandoned_order_ends_at_the_end_of_the_data(tmp_path: Path, status: str) -> None:
     dataset = small(tmp_path, orders=[order(), order(1, order_status=status)])
     assert scans(dataset, "o2") == {
         "order_created": "2018-03-02 11:00:00",
@@ -395,9 +393,7 @@ def test_the_wait_for_a_given_up_order_ends_at_the_end_of_the_data(
         ),
     ],
 )
-def test_no_other_order_is_given_up_and_no_delivered_one(
-    tmp_path: Path, cells: dict[str, str]
-) -> None:
+def test_no_other_or_delivered_order_is_abandoned(tmp_path: Path, cells: dict[str, str]) -> None:
     dataset = small(tmp_path, orders=[order(), order(1, **cells)])
     assert EventCode.CANCELLED not in set(dataset.events["event_code"])
     assert dataset.warnings["abandoned_at_end_of_data"] == 0
@@ -417,7 +413,7 @@ def test_a_place_is_the_median_of_its_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "point", [("", "-46.0"), ("x", "-46.0"), ("-23.5", "y"), ("-91.0", "-46.0"), ("-23.5", "181.0")]
 )
-def test_a_point_that_is_nowhere_moves_no_place(tmp_path: Path, point: tuple[str, str]) -> None:
+def test_an_impossible_point_moves_no_place(tmp_path: Path, point: tuple[str, str]) -> None:
     rows = [
         *SMALL[PLACES],
         {
@@ -459,7 +455,7 @@ def test_a_missing_column_is_named_with_its_file(forty: Path, file: str, column:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", b"order_id\n\xff\xfe"])
-def test_a_file_that_is_no_such_csv_is_named(forty: Path, content: bytes) -> None:
+def test_an_invalid_csv_file_is_named(forty: Path, content: bytes) -> None:
     (forty / ORDERS).write_bytes(content)
     with pytest.raises(SourceRejected, match=re.escape(ORDERS)):
         read_olist(forty)
@@ -475,7 +471,7 @@ def test_a_file_that_is_no_such_csv_is_named(forty: Path, content: bytes) -> Non
         pytest.param(lambda content: content.removesuffix(b"\n"), id="no last line end"),
     ],
 )
-def test_how_the_files_are_written_down_does_not_matter(
+def test_the_format_of_the_files_does_not_matter(
     forty: Path, before: Dataset, change: Callable[[bytes], bytes]
 ) -> None:
     for path in forty.iterdir():
@@ -504,7 +500,7 @@ def test_how_the_files_are_written_down_does_not_matter(
         ),
     ],
 )
-def test_an_unreadable_stamp_is_put_aside_as_it_was_written_and_costs_only_itself(
+def test_an_unreadable_timestamp_is_rejected_verbatim_and_alone(
     forty: Path, before: Dataset, timestamp: str, value: bytes
 ) -> None:
     edit(
@@ -554,7 +550,7 @@ def test_an_unreadable_stamp_is_put_aside_as_it_was_written_and_costs_only_itsel
         ),
     ],
 )
-def test_a_spoilt_order_is_counted_by_its_reason_and_the_rest_survive(
+def test_an_invalid_order_is_counted_by_reason_and_the_rest_survive(
     forty: Path, before: Dataset, change: Callable[[list[bytes]], list[bytes]], reason: str
 ) -> None:
     edit(forty, ORDERS, change)
@@ -584,7 +580,7 @@ def test_the_first_of_two_rows_of_one_order_counts(forty: Path, before: Dataset)
 @pytest.mark.parametrize(
     ("file", "key"), [(PRODUCTS, "product_id"), (CUSTOMERS, "customer_id"), (SELLERS, "seller_id")]
 )
-def test_a_row_that_comes_twice_multiplies_no_parcel(
+def test_a_repeated_row_multiplies_no_parcel(
     forty: Path, before: Dataset, file: str, key: str
 ) -> None:
     edit(forty, file, lambda lines: [*lines[:-1], lines[1], b""])
@@ -594,7 +590,7 @@ def test_a_row_that_comes_twice_multiplies_no_parcel(
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_line_with_a_wrong_number_of_fields_is_put_aside_as_it_stands(
+def test_a_line_with_a_wrong_number_of_fields_is_rejected_verbatim(
     forty: Path, before: Dataset, file: str
 ) -> None:
     edit(forty, file, lambda lines: [*lines[:2], b"half a line", *lines[2:]])
@@ -610,7 +606,7 @@ def test_an_item_of_no_order_is_counted(forty: Path) -> None:
     assert read_olist(forty).rejected() == {"item_of_no_order": 1}
 
 
-def test_no_order_is_lost_unseen_however_spoilt_the_file(forty: Path) -> None:
+def test_no_order_is_lost_silently_in_a_damaged_file(forty: Path) -> None:
     edit(
         forty,
         ORDERS,
@@ -633,7 +629,7 @@ def test_no_order_is_lost_unseen_however_spoilt_the_file(forty: Path) -> None:
     assert len(dataset.shipments) + len(costly) == rows_in_file
 
 
-def test_made_up_orders_have_the_oddities_of_real_ones(orders: Path) -> None:
+def test_generated_orders_have_the_peculiarities_of_real_ones(orders: Path) -> None:
     dataset = read_olist(orders)
     assert len(dataset.shipments) == 600
     assert dataset.rejected() == {}
@@ -658,7 +654,7 @@ def test_every_real_order_is_read_or_rejected(eta_data: Path) -> None:
 @pytest.mark.parametrize(
     "timestamp", ["9999-01-01 00:00:00", "2019-12-31 00:00:00", "2001-01-01 00:00:00"]
 )
-def test_a_stamp_far_from_the_purchase_is_put_aside_and_the_order_kept(
+def test_a_timestamp_far_from_the_purchase_is_rejected_alone(
     tmp_path: Path, timestamp: str
 ) -> None:
     dataset = small(tmp_path, orders=[order(), order(1, order_delivered_customer_date=timestamp)])
@@ -667,7 +663,7 @@ def test_a_stamp_far_from_the_purchase_is_put_aside_and_the_order_kept(
 
 
 @pytest.mark.parametrize("price", ["inf", "-1", "much"])
-def test_a_price_that_is_none_is_put_aside_and_the_order_kept(tmp_path: Path, price: str) -> None:
+def test_an_invalid_price_is_rejected_alone(tmp_path: Path, price: str) -> None:
     dataset = small(tmp_path, items=[{**item, "price": price} for item in items((1, "p1", "s1"))])
     assert pd.isna(parcel(dataset)["price"])
     assert dataset.rejected()["unusable_price"] == 1

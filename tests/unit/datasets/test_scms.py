@@ -79,7 +79,7 @@ def scans(dataset: Dataset, shipment_id: str = "ASN-1") -> dict[str, tuple[str, 
     return dict(zip(events["event_code"].astype(str), rows, strict=True))
 
 
-def test_dates_are_noons_at_the_destination_and_the_record_says_when_a_delivery_was_known(
+def test_dates_are_local_noons_and_deliveries_received_when_recorded(
     tmp_path: Path,
 ) -> None:
     dataset = read(tmp_path, LINE)
@@ -117,7 +117,7 @@ def test_without_a_quote_the_order_to_the_vendor_is_the_order(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("nothing", ["Pre-PQ Process", "Date Not Captured", "N/A - From RDC", ""])
-def test_without_either_a_shipment_is_assumed_to_be_known_30_days_before_its_scheduled_day_begins(
+def test_without_quote_or_order_a_shipment_starts_30_days_before_schedule(
     tmp_path: Path, nothing: str
 ) -> None:
     dataset = read(tmp_path, line({QUOTED: nothing, ORDERED: nothing}))
@@ -127,7 +127,7 @@ def test_without_either_a_shipment_is_assumed_to_be_known_30_days_before_its_sch
     assert dataset.rejected() == {}
 
 
-def test_the_first_instant_30_days_ahead_knows_the_shipment(tmp_path: Path) -> None:
+def test_a_forecast_30_days_ahead_includes_the_shipment(tmp_path: Path) -> None:
     dataset = read(tmp_path, line(UNDATED))
     timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     begins = timelines.promised_on - np.timedelta64(ASSUMED_LEAD_DAYS, "D")
@@ -167,7 +167,7 @@ def test_the_lines_of_a_shipment_are_one_shipment(tmp_path: Path) -> None:
         (["2500", "See ASN-1 (ID#:1)"], 2500.0, {}),
     ],
 )
-def test_a_weight_is_whole_or_missing(
+def test_a_weight_is_complete_or_missing(
     tmp_path: Path, weights: list[str], kilograms: float | None, reasons: dict[str, int]
 ) -> None:
     other = line({"ID": 9, "ASN/DN #": "DN-9", WEIGHT: "7"})
@@ -206,7 +206,7 @@ def test_a_weight_is_whole_or_missing(
         ({"Shipment Mode": "Zeppelin"}, "unknown_shipment_mode"),
     ],
 )
-def test_a_value_that_cannot_be_right_costs_only_itself(
+def test_an_invalid_value_is_rejected_alone(
     tmp_path: Path, cells: dict[str, str], reason: str
 ) -> None:
     rows = several(4)
@@ -243,7 +243,7 @@ def test_a_value_that_cannot_be_right_costs_only_itself(
         ),
     ],
 )
-def test_a_line_of_no_shipment_is_put_aside_and_moves_no_other(
+def test_a_line_of_no_shipment_is_rejected_and_moves_no_other(
     tmp_path: Path, cells: dict[str, object], reason: str, rows_lost: int
 ) -> None:
     rows = several(5)
@@ -258,13 +258,13 @@ def test_a_line_of_no_shipment_is_put_aside_and_moves_no_other(
     )
 
 
-def test_what_was_recorded_before_it_happened_is_kept_and_counted(tmp_path: Path) -> None:
+def test_a_delivery_recorded_before_it_happened_is_counted(tmp_path: Path) -> None:
     dataset = read(tmp_path, line({RECORDED: "14-May-12"}))
     assert scans(dataset)["delivered"] == ("2012-05-15 16:00", "2012-05-14 16:00", False)
     assert dataset.warnings["received_before_occurred"] == 1
 
 
-def test_a_shipment_that_is_not_there_yet_is_open_and_an_unrecorded_delivery_is_assumed_known(
+def test_an_undelivered_shipment_is_open_and_missing_receipts_are_assumed(
     tmp_path: Path,
 ) -> None:
     dataset = read(
@@ -277,7 +277,7 @@ def test_a_shipment_that_is_not_there_yet_is_open_and_an_unrecorded_delivery_is_
     assert scans(dataset, "DN-2")["delivered"] == ("2012-05-15 16:00", "2012-05-15 16:00", True)
 
 
-def test_every_country_has_a_zone_of_its_own(tmp_path: Path) -> None:
+def test_every_country_has_a_zone(tmp_path: Path) -> None:
     assert len(set(COUNTRY_OF_NAME.values())) == len(COUNTRY_OF_NAME) == 43
     assert {zone_of(code, None)[1] for code in COUNTRY_OF_NAME.values()} == {
         TimezoneSource.COUNTRY_DEFAULT
@@ -301,14 +301,29 @@ def test_every_country_has_a_zone_of_its_own(tmp_path: Path) -> None:
     [
         pytest.param(lambda content: b"\xef\xbb\xbf" + content, id="byte order mark"),
         pytest.param(lambda content: content.replace(b"\n", b"\r\n"), id="Windows line ends"),
-        pytest.param(lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r"), id="line ends of old Macintoshes"),
+        pytest.param(
+            lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r"),
+            id="line ends of old Macintoshes",
+        ),
         pytest.param(lambda content: content.removesuffix(b"\n"), id="no last line end"),
         pytest.param(lambda content: content.replace(b",Haiti,", b',"Haiti",'), id="quotes"),
-        pytest.param(lambda content: content.replace(b"ID,", b'Remark,ID,', 1).replace(b"\n1", b'\n"two\nlines, and a comma",1'), id="a quoted line end"),
-        pytest.param(lambda content: content.replace(b"\n", b"\r").replace(b"ID,", b"Remark,ID,", 1).replace(b"\r1", b'\r"two\rlines",1'), id="and an old one"),
+        pytest.param(
+            lambda content: content.replace(b"ID,", b"Remark,ID,", 1).replace(
+                b"\n1", b'\n"two\nlines, and a comma",1'
+            ),
+            id="a quoted line end",
+        ),
+        pytest.param(
+            lambda content: (
+                content.replace(b"\n", b"\r")
+                .replace(b"ID,", b"Remark,ID,", 1)
+                .replace(b"\r1", b'\r"two\rlines",1')
+            ),
+            id="and an old one",
+        ),
     ],
-)  # fmt: skip
-def test_how_the_file_is_written_down_does_not_matter(
+)
+def test_the_format_of_the_file_does_not_matter(
     tmp_path: Path, change: Callable[[bytes], bytes]
 ) -> None:
     before = read(tmp_path, *several(5))
@@ -319,7 +334,7 @@ def test_how_the_file_is_written_down_does_not_matter(
     pd.testing.assert_frame_equal(after.events, before.events)
 
 
-def test_a_line_with_a_wrong_number_of_fields_is_put_aside(tmp_path: Path) -> None:
+def test_a_line_with_a_wrong_number_of_fields_is_rejected(tmp_path: Path) -> None:
     read(tmp_path, LINE)
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes() + b"1,2,3\n")
     assert read_scms(tmp_path).rejected() == {"wrong_number_of_fields": 1}

@@ -1,4 +1,4 @@
-"""Our own columns are read as they are written, and what cannot be read is put aside and counted, never lost."""
+"""eta's own columns are read as written; invalid rows and values are rejected and counted."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_parquet_and_csv_say_the_same(simulated: Path, tmp_path: Path) -> None:
+def test_parquet_and_csv_give_the_same_dataset(simulated: Path, tmp_path: Path) -> None:
     for name in ("shipments", "events"):
         pd.read_parquet(simulated / f"{name}.parquet").to_csv(tmp_path / f"{name}.csv", index=False)
     as_parquet, as_csv = read_tabular(simulated), read_tabular(tmp_path)
@@ -70,7 +70,7 @@ def test_parquet_and_csv_say_the_same(simulated: Path, tmp_path: Path) -> None:
     assert digest(as_parquet) == digest(as_csv)
 
 
-def test_what_was_simulated_is_what_is_read(simulated: Path) -> None:
+def test_simulated_frames_are_read_back(simulated: Path) -> None:
     world = simulate(shipments=1500)
     written, straight = (
         read_tabular(simulated),
@@ -92,9 +92,7 @@ def test_one_row_of_each_kind_is_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["occurred_at", "received_at"])
-def test_a_time_without_an_offset_is_put_aside_by_the_name_of_its_field(
-    tmp_path: Path, field: str
-) -> None:
+def test_a_time_without_an_offset_is_rejected_by_its_field(tmp_path: Path, field: str) -> None:
     read = dataset(tmp_path, [SHIPMENT], [EVENT, EVENT | {field: "2026-03-02T11:00:00"}])
     assert read.rejected() == {f"naive_{field}": 1}
     assert read.events["event_code"].tolist() == ["accepted", "order_created"]
@@ -104,7 +102,7 @@ def test_a_time_without_an_offset_is_put_aside_by_the_name_of_its_field(
     ("file", "field"),
     [("shipments", "ordered_at"), ("events", "occurred_at"), ("events", "received_at")],
 )
-def test_a_file_of_times_without_offsets_is_refused_by_the_name_of_the_field(
+def test_a_file_of_times_without_offsets_is_rejected_by_its_field(
     tmp_path: Path, file: str, field: str
 ) -> None:
     naive = {field: "2026-03-02 11:00:00"}
@@ -116,7 +114,7 @@ def test_a_file_of_times_without_offsets_is_refused_by_the_name_of_the_field(
         )
 
 
-def test_a_parquet_column_without_a_zone_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_a_parquet_column_without_a_zone_is_rejected_by_its_name(tmp_path: Path) -> None:
     pd.DataFrame([SHIPMENT]).to_parquet(tmp_path / "shipments.parquet")
     times = {
         name: pd.to_datetime([EVENT[name]], utc=True).tz_localize(None)
@@ -136,7 +134,7 @@ def test_a_parquet_column_without_a_zone_is_refused_by_its_name(tmp_path: Path) 
         ({"shipment_id": "b", "destination_country": None}, "no_destination_country"),
     ],
 )
-def test_a_shipment_that_cannot_be_used_is_put_aside(
+def test_an_invalid_shipment_is_rejected(
     tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     read = dataset(tmp_path, [SHIPMENT, SHIPMENT | change], [EVENT])
@@ -159,7 +157,7 @@ def test_a_shipment_that_cannot_be_used_is_put_aside(
         ({"ordered_at": "yesterday"}, "unreadable_ordered_at"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_put_aside_and_its_shipment_stays(
+def test_an_invalid_value_is_rejected_and_its_shipment_accepted(
     tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     read = dataset(
@@ -182,7 +180,7 @@ def test_a_value_that_cannot_be_used_is_put_aside_and_its_shipment_stays(
         ({"received_at": "soon"}, "unreadable_received_at"),
     ],
 )
-def test_an_event_that_cannot_be_used_is_put_aside_once(
+def test_an_invalid_event_is_rejected_once(
     tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     read = dataset(tmp_path, [SHIPMENT], [EVENT, EVENT | change])
@@ -190,7 +188,7 @@ def test_an_event_that_cannot_be_used_is_put_aside_once(
     assert len(read.events) == 2
 
 
-def test_an_unknown_code_becomes_info_is_counted_and_stays_a_scan_of_its_own(
+def test_an_unknown_code_becomes_info_and_stays_a_separate_event(
     tmp_path: Path,
 ) -> None:
     read = dataset(
@@ -213,12 +211,12 @@ def test_a_missing_time_of_receipt_is_assumed_and_counted(tmp_path: Path) -> Non
     assert delivered["is_received_at_assumed"]
 
 
-def test_a_column_that_is_not_ours_is_said_not_to_be_read(tmp_path: Path) -> None:
+def test_an_unknown_column_gives_a_warning(tmp_path: Path) -> None:
     read = dataset(tmp_path, [SHIPMENT | {"colour": "red"}], [EVENT])
     assert [warning for warning in read.warnings if "colour" in warning]
 
 
-def test_a_lacking_column_or_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_column_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
         read_tabular(tmp_path)
     with pytest.raises(SourceRejected, match="received_at"):
@@ -232,18 +230,18 @@ def test_a_lacking_column_or_file_is_named(tmp_path: Path) -> None:
         read_tabular(tmp_path)
 
 
-def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_parquet_is_rejected(tmp_path: Path) -> None:
     for name in ("shipments", "events"):
         (tmp_path / f"{name}.parquet").write_bytes(b"not at all")
     with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
         read_tabular(tmp_path)
 
 
-def test_every_source_of_the_shell_starts_with_ours() -> None:
+def test_the_first_source_of_the_command_line_is_tabular() -> None:
     assert next(iter(bootstrap.SOURCES)) == "tabular"
 
 
-def test_the_oracle_is_judged_beside_the_models_and_the_figures_are_marked_as_simulated(
+def test_the_oracle_is_evaluated_and_figures_are_marked_as_simulated(
     simulated: Path,
 ) -> None:
     read = read_tabular(simulated)
@@ -282,7 +280,7 @@ def ends_well() -> Iterator[None]:
         assert end.code == 0
 
 
-def test_the_shell_writes_the_same_folder_twice(tmp_path: Path) -> None:
+def test_the_command_line_writes_the_same_folder_twice(tmp_path: Path) -> None:
     for name in ("first", "second"):
         with ends_well():
             main(

@@ -1,4 +1,4 @@
-"""What is said of several services at once is what a shopper would say who looks at all of them."""
+"""Comparison of services: the fastest, the safest, the cheapest and the dominated."""
 
 from datetime import date
 from itertools import pairwise
@@ -30,7 +30,7 @@ def assessment(
     )
 
 
-def test_fastest_safest_and_cheapest_are_told_apart() -> None:
+def test_fastest_safest_and_cheapest_are_distinguished() -> None:
     comparison = compare_services(
         [assessment(4, 20), assessment(5, 8), assessment(6, 9)], [9.0, 7.0, 5.0]
     )
@@ -42,13 +42,13 @@ def test_fastest_safest_and_cheapest_are_told_apart() -> None:
     )
 
 
-def test_a_wanted_date_decides_what_is_safe() -> None:
+def test_a_desired_date_decides_which_is_safest() -> None:
     assert (
         compare_services([assessment(4, 20, 0.7), assessment(5, 8, 0.6)], [None, None]).safest == 0
     )
 
 
-def test_what_another_beats_is_named_with_it() -> None:
+def test_a_dominated_service_is_named_with_the_dominating_one() -> None:
     comparison = compare_services(
         [assessment(4, 8), assessment(4, 9), assessment(5, 8)], [5.0, 5.0, 4.0]
     )
@@ -56,12 +56,12 @@ def test_what_another_beats_is_named_with_it() -> None:
     assert compare_services([assessment(4, 8), assessment(4, 8)], [5.0, 5.0]).dominated == ()
 
 
-def test_a_price_that_is_not_known_beats_nothing_and_is_beaten_by_nothing() -> None:
+def test_a_missing_price_neither_dominates_nor_is_dominated() -> None:
     comparison = compare_services([assessment(4, 8), assessment(5, 9)], [None, 3.0])
     assert (comparison.cheapest, comparison.dominated) == (1, ())
 
 
-def test_who_abstains_is_not_compared() -> None:
+def test_a_service_without_dates_is_not_compared() -> None:
     assert compare_services([assessment(None), assessment(5)], [1.0, 2.0]).cheapest == 1
     comparison = compare_services([assessment(None)], [1.0])
     assert (comparison.fastest, comparison.safest, comparison.cheapest) == (None, None, None)
@@ -74,7 +74,7 @@ def test_who_abstains_is_not_compared() -> None:
         max_size=8,
     )
 )
-def test_the_best_are_never_beaten_in_what_they_are_best_in(
+def test_the_best_are_never_dominated_in_what_they_are_best_in(
     services: list[tuple[int, int, float | None]],
 ) -> None:
     assessments, prices = (

@@ -1,4 +1,4 @@
-"""An order of several parcels: its ends lie around its pieces, which are quoted as they are alone."""
+"""An order of several parcels: the first and the last, and the estimate of each parcel."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
@@ -63,7 +63,7 @@ def estimate_for(
 
 
 def with_correlation(same: float, other: float) -> ModelBundle:
-    """The model, with parcels that share so much."""
+    """The model, with these correlations."""
     assert SERVED
     return replace(
         SERVED,
@@ -76,7 +76,7 @@ def with_correlation(same: float, other: float) -> ModelBundle:
     )
 
 
-def test_each_piece_is_quoted_as_it_is_alone() -> None:
+def test_each_parcel_is_estimated_as_it_is_alone() -> None:
     parcels = [
         parcel(),
         parcel("DE", pickup_schedule=AFTERNOON),
@@ -117,7 +117,7 @@ def test_a_single_parcel_is_first_and_last() -> None:
     assert (order.code, order.correlation, order.sample_pairs) == (AssessmentCode.OK, None, None)
 
 
-def test_independent_parcels_are_products_of_what_each_is_told() -> None:
+def test_independent_parcels_multiply_their_probabilities() -> None:
     wanted = date(2026, 5, 25)
     order = estimate_for(
         parcel(package_count=2),
@@ -128,12 +128,12 @@ def test_independent_parcels_are_products_of_what_each_is_told() -> None:
     one, other = (estimate.assessment.desired_probability or 0.0 for estimate in order.estimates)
     assert order.last is not None
     assert order.first is not None
-    assert 0.0 < order.last.desired_probability < 1.0  # type: ignore[operator]  # it was asked for
+    assert 0.0 < order.last.desired_probability < 1.0  # type: ignore[operator]  # a desired date was given
     assert order.last.desired_probability == pytest.approx(one**2 * other)
     assert order.first.desired_probability == pytest.approx(1.0 - (1.0 - one) ** 2 * (1.0 - other))
 
 
-def test_what_parcels_share_is_that_of_their_origins_and_carriers() -> None:
+def test_the_correlation_depends_on_origins_and_carriers() -> None:
     wanted = date(2026, 5, 25)
 
     def last(*parcels: OrderParcel) -> float:
@@ -156,14 +156,14 @@ def test_what_parcels_share_is_that_of_their_origins_and_carriers() -> None:
         ([parcel(package_count=2), parcel("DE")], (pytest.approx(0.3), 7)),
     ],
 )
-def test_the_correlation_is_told_with_the_pairs_behind_it(
+def test_the_correlation_is_returned_with_its_sample_pairs(
     parcels: list[OrderParcel], expected: tuple[float, int]
 ) -> None:
     order = estimate_for(*parcels, served=with_correlation(0.5, 0.2))
     assert (order.correlation, order.sample_pairs) == expected
 
 
-def test_without_a_model_or_enough_parcels_no_end_is_named() -> None:
+def test_without_a_model_or_support_there_is_no_first_and_last() -> None:
     for served, code in (
         (None, AssessmentCode.NO_MODEL),
         (fixed(3).served, AssessmentCode.TOO_LITTLE_SUPPORT),
@@ -177,7 +177,7 @@ def test_without_a_model_or_enough_parcels_no_end_is_named() -> None:
     assert order.estimates[0].assessment.code is AssessmentCode.OK
 
 
-def test_the_lane_medians_answer_for_pieces_alone(tmp_path: Path) -> None:
+def test_the_fallback_estimates_single_parcels_only(tmp_path: Path) -> None:
     medians = FallbackBundle(save_medians(tmp_path))
     lane = replace(
         parcel().lane,
@@ -194,7 +194,7 @@ def test_the_lane_medians_answer_for_pieces_alone(tmp_path: Path) -> None:
     )
 
 
-def test_where_one_of_many_may_never_arrive_the_last_has_no_date() -> None:
+def test_if_one_of_many_may_never_arrive_the_last_has_no_date() -> None:
     order = estimate_for(parcel(package_count=200), served=with_correlation(0.0, 0.0))
     assert order.last is not None
     assert order.first is not None
@@ -206,7 +206,7 @@ def test_where_one_of_many_may_never_arrive_the_last_has_no_date() -> None:
     assert order.first.estimated_on is not None
 
 
-def test_a_long_handling_does_not_cut_the_last_off() -> None:
+def test_a_long_handling_does_not_truncate_the_last() -> None:
     # Monday only, thirty of them.
     slow = PickupSchedule(cutoff=time(15), weekdays=(1,), handling=(*([0.0] * 30), 1.0))
     order = estimate_for(parcel(pickup_schedule=slow), parcel())
@@ -239,7 +239,7 @@ order_parcels = st.lists(
     st.floats(0.0, 1.0),
     st.sampled_from([0.5, 0.8, 0.9]),
 )
-def test_the_ends_lie_around_the_pieces(
+def test_first_and_last_enclose_the_parcels(
     parcels: list[OrderParcel], same: float, share: float, coverage: float
 ) -> None:
     order = estimate_for(

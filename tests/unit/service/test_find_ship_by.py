@@ -14,7 +14,7 @@ from support.model_app import fixed
 # One process keeps the compiled loops.
 pytestmark = pytest.mark.xdist_group("api")
 
-#: Half arrive within four days of being asked about, 85 % within ten.
+#: Half arrive within four days of the forecast, 85 % within ten.
 SERVED = fixed(400).served
 ORDERED = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ def ship_by_for(
     )[0]
 
 
-def test_the_latest_hand_over_with_the_chance_asked_for_is_the_answer() -> None:
+def test_the_latest_handover_with_the_wanted_probability_is_returned() -> None:
     ship_by = ship_by_for(date(2026, 5, 20))
     # Four days before the end of the 20th in Sao Paulo, which is 5 in the morning of the 21st in
     # Vienna.
@@ -62,14 +62,14 @@ def test_the_latest_hand_over_with_the_chance_asked_for_is_the_answer() -> None:
     assert max(later) < 0.5
 
 
-def test_where_no_day_is_early_enough_that_is_said_with_the_chances() -> None:
+def test_if_no_day_is_early_enough_the_probabilities_are_returned() -> None:
     ship_by = ship_by_for(date(2026, 5, 3), 0.9)
     assert (ship_by.code, ship_by.handover_at) == (ShipByCode.TOO_LATE, None)
     assert [handover.probability < 0.9 for handover in ship_by.probabilities] == [True] * 4
     assert ship_by_for(date(2026, 4, 20)).code is ShipByCode.TOO_LATE
 
 
-def test_without_a_model_or_enough_parcels_no_day_is_named() -> None:
+def test_without_a_model_or_support_there_is_no_day() -> None:
     lane = Shipment(
         shipment_id="lane",
         order_id="lane",
@@ -86,7 +86,7 @@ def test_without_a_model_or_enough_parcels_no_day_is_named() -> None:
         assert (ship_by.code, ship_by.handover_at, ship_by.probabilities) == (code, None, ())
 
 
-def test_a_hand_over_in_the_hour_that_clocks_skip_is_after_it() -> None:
+def test_a_handover_in_the_skipped_hour_is_after_it() -> None:
     ship_by = ship_by_for(
         date(2026, 4, 2), at=time(2, 30), ordered_at=datetime(2026, 3, 28, tzinfo=UTC)
     )
@@ -105,7 +105,7 @@ def test_a_hand_over_in_the_hour_that_clocks_skip_is_after_it() -> None:
     st.floats(0.5, 0.9),
 )
 @settings(max_examples=40, deadline=None)
-def test_a_later_day_or_a_lower_chance_is_never_an_earlier_hand_over(
+def test_a_later_day_or_lower_probability_is_never_an_earlier_handover(
     days: int, origin: str, destination: str, level: float
 ) -> None:
     wanted = date(2026, 5, 2) + timedelta(days=days)

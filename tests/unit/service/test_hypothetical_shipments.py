@@ -1,4 +1,4 @@
-"""A model is told of a parcel that might be sent what it would be told of one that was."""
+"""A hypothetical parcel gives a model the same features as a recorded one."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ WHICH, ORDERED, HANDED_OVER = (0, 1, 1, 0), (-30, 0, 7, 49), (-6, 0, 31, 120)
 
 
 @pytest.mark.parametrize("is_handed_over", [False, True])
-def test_a_supposed_parcel_is_like_one_that_was_recorded(is_handed_over: bool) -> None:
+def test_a_hypothetical_parcel_equals_a_recorded_one(is_handed_over: bool) -> None:
     ordered, handed_over = (
         [LANE.ordered_at + timedelta(hours=offset) for offset in hours]
         for hours in (ORDERED, HANDED_OVER)

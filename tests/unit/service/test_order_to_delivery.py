@@ -1,4 +1,4 @@
-"""The law of an order: hand-overs mixed by how likely they are, delivery days, and what each order is told."""
+"""The curve of an order: hand-overs mixed by probability, delivery days and dates."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ VIENNA = Place(country="AT", region="9")
 
 
 class AfterHandover:
-    """Arrives within the first day from being asked about, evenly."""
+    """Arrives evenly within the first day after the forecast."""
 
     def predict_curves(self, features: Any) -> Curves:
         return Curves.from_grid([0.0, 24.0], np.tile([0.0, 1.0], (len(features), 1)))
@@ -70,27 +70,27 @@ def make_schedule(**more: Any) -> PickupSchedule:
     )
 
 
-def test_from_the_hand_over_on_the_law_is_the_carriers() -> None:
+def test_from_the_handover_on_the_curve_is_the_carriers() -> None:
     # Handed over at 18:00, a quarter of it arrives before midnight.
     assert by_day(curves_for(make_schedule()))[:3] == pytest.approx([0.25, 1.0, 1.0])
     assert by_day(curves_for(make_schedule(cutoff=time(12))))[:2] == pytest.approx([0.5, 1.0])
 
 
-def test_an_order_after_the_cut_off_leaves_on_the_next_pick_up_day() -> None:
+def test_an_order_after_the_cutoff_leaves_on_the_next_pickup_day() -> None:
     order = curves_for(make_schedule(cutoff=time(11)))
     assert by_day(order)[:3] == pytest.approx([0.0, 13 / 24, 1.0])
     assert order.handover_on == [date(2026, 5, 20)]
     assert [at and at.isoformat() for at in order.order_by] == ["2026-05-20T11:00:00+02:00"]
 
 
-def test_handling_is_a_law_and_is_mixed_in() -> None:
+def test_the_handling_distribution_is_mixed_in() -> None:
     order = curves_for(make_schedule(handling=(0.5, 0.3, 0.2)))
     assert by_day(order)[:4] == pytest.approx([0.125, 0.5 + 0.075, 0.5 + 0.3 + 0.05, 1.0])
     assert order.handover_on == [date(2026, 5, 19)]
     assert curves_for(make_schedule(handling=(0.4, 0.6))).handover_on == [date(2026, 5, 20)]
 
 
-def test_handling_that_is_not_declared_is_as_it_was_learned() -> None:
+def test_handling_that_is_not_declared_is_the_learned_one() -> None:
     counts = np.zeros((24, MAX_DAYS + 1), dtype=np.int64)
     counts[9, 1] = 1_000_000
     handling = HandlingTimes({"": counts, "AT-9": counts})
@@ -119,7 +119,7 @@ def test_weekends_and_holidays_of_the_origin_wait() -> None:
     ] == pytest.approx([0, 0.25, 1.0])
 
 
-def test_what_arrives_on_another_day_is_delivered_on_the_next() -> None:
+def test_non_delivery_days_shift_arrivals_to_the_next_delivery_day() -> None:
     thursdays = CarrierService(delivery_weekdays=(4,))
     # Thursday is the 21st.
     assert by_day(curves_for(make_schedule(), service=thursdays))[:3] == pytest.approx(
@@ -132,7 +132,7 @@ def test_what_arrives_on_another_day_is_delivered_on_the_next() -> None:
     assert cdf[:11] == pytest.approx([0.0] * 10 + [1.0])
 
 
-def test_all_orders_until_the_cut_off_are_told_the_same() -> None:
+def test_all_orders_until_the_cutoff_get_the_same_dates() -> None:
     first, last = (
         curves_for(make_schedule(), at=at)
         for at in (
@@ -141,21 +141,21 @@ def test_all_orders_until_the_cut_off_are_told_the_same() -> None:
         )
     )
     assert first.order_by == last.order_by
-    # Monday 18:00 in Vienna, the cut-off, is too late for Monday; a day later the same days are
-    # told.
+    # Monday 18:00 in Vienna, the cut-off, is too late for Monday; the dates stay the same for a
+    # day.
     assert by_day(first)[1:4] == by_day(last)[:3]
 
 
-def test_without_a_warehouse_the_law_lies_between_those_of_the_times_about_the_order() -> None:
+def test_without_a_schedule_the_curve_lies_between_those_around_the_order() -> None:
     # At 6:00 three quarters arrive the same day, at 12:00 half; 11:30 is eleven twelfths on the
     # way.
     assert by_day(curves_for(None))[:2] == pytest.approx([0.75 - 0.25 * 11 / 12, 1.0])
     assert curves_for(None).order_by == [None]
 
 
-def test_a_law_that_looked_slower_before_is_met_halfway() -> None:
+def test_a_curve_that_was_slower_before_is_averaged() -> None:
     class SlowBefore:
-        """Whoever is asked about before 8:00 local time on the 19th arrives a day later."""
+        """A forecast before 8:00 local time on the 19th arrives a day later."""
 
         def predict_curves(self, features: Any) -> Curves:
             early = features.local_as_of < np.datetime64("2026-05-19T08:00")

@@ -1,4 +1,4 @@
-"""The simulated world is what it says it is, and both of its laws are calibrated."""
+"""The simulated network has the shares of its scenario, and both of its curves are calibrated."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def purchases(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[
 
 
 def in_flight(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[np.datetime64]]:
-    """Moments at which a parcel had truly not arrived: chosen by the hour of the world, not by anything that was told."""
+    """Moments at which a parcel had truly not arrived, chosen independently of its events."""
     random = np.random.default_rng(2)
     as_of = np.datetime64("2025-01-10", "us") + (
         random.random(150 * count) * 340 * 24 * 3600
@@ -83,7 +83,7 @@ def in_flight(world: Simulated, count: int) -> tuple[NDArray[np.int64], NDArray[
 def still_waited_for(
     world: Simulated, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.datetime64]]:
-    """Moments at which nothing that ends the wait had been told, among numbers that show their own parcel."""
+    """Moments without a received event that ends the wait, of parcels with the right number."""
     random = np.random.default_rng(3)
     events = world.events[
         world.events["event_code"].isin(
@@ -117,7 +117,7 @@ def transforms(curves: Curves, left: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def binomial_band(n: int, p: float, outside: float) -> tuple[int, int]:
-    """The narrowest counts outside which an exact binomial falls, on either side, with at most ``outside`` / 2."""
+    """The narrowest counts that an exact binomial leaves on either side with ``outside`` / 2."""
     terms = [
         lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log(1 - p)
         for k in range(n + 1)
@@ -127,7 +127,7 @@ def binomial_band(n: int, p: float, outside: float) -> tuple[int, int]:
 
 
 def outside_band(values: NDArray[np.float64], checks: int) -> list[str]:
-    """Levels at which the share of values below is not what an exact binomial allows, over a family of ``checks`` samples."""
+    """Levels with a share of values below outside the binomial band of ``checks`` samples."""
     wrong = []
     for level in LEVELS:
         low, high = binomial_band(len(values), level, (1 - FAMILY_WISE) / (checks * len(LEVELS)))
@@ -143,7 +143,7 @@ def digest(*frames: pd.DataFrame) -> str:
     ).hexdigest()
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() -> None:
+def test_a_seed_determines_every_byte() -> None:
     first, again, other = (
         simulate(shipments=300),
         simulate(shipments=300),
@@ -163,7 +163,7 @@ def test_the_default_scenario_is_frozen() -> None:
     )
 
 
-def test_a_scenario_survives_its_file_and_refuses_what_is_no_share() -> None:
+def test_a_scenario_survives_its_file_and_rejects_an_invalid_share() -> None:
     assert Scenario.from_json(json.loads(json.dumps(DEFAULT.to_json()))) == DEFAULT
     with pytest.raises(InvalidValue, match="misrouted"):
         Scenario(misrouted=1.5)
@@ -171,7 +171,7 @@ def test_a_scenario_survives_its_file_and_refuses_what_is_no_share() -> None:
         Scenario(days=0)
 
 
-def test_frames_are_those_of_any_source(world: Simulated) -> None:
+def test_frames_have_the_columns_of_any_source(world: Simulated) -> None:
     assert tuple(world.shipments.columns) == SHIPMENT_COLUMNS
     assert tuple(world.events.columns) == EVENT_COLUMNS
     timelines = Timelines.from_frames(world.shipments, world.events)
@@ -180,7 +180,7 @@ def test_frames_are_those_of_any_source(world: Simulated) -> None:
     assert 9 < len(world.events) / PARCELS < 13
 
 
-def test_there_are_carriers_services_and_countries_enough(world: Simulated) -> None:
+def test_there_are_enough_carriers_services_and_countries(world: Simulated) -> None:
     assert len(CARRIERS) >= 6
     assert all(len(carrier.services) >= 2 for carrier in CARRIERS)
     assert set(world.shipments["carrier"]) == {carrier.name for carrier in CARRIERS}
@@ -192,7 +192,7 @@ def test_there_are_carriers_services_and_countries_enough(world: Simulated) -> N
     }
 
 
-def test_parcels_take_as_long_as_parcels_do(world: Simulated) -> None:
+def test_transit_times_are_realistic(world: Simulated) -> None:
     days = (
         pd.Series(hours(world.shipments["ordered_at"], world.truth.journeys["first_attempt_at"]))
         / 24.0
@@ -203,7 +203,7 @@ def test_parcels_take_as_long_as_parcels_do(world: Simulated) -> None:
     assert 6.0 < days[crosses].median() < 9.0
 
 
-def test_promises_are_padded_and_broken_now_and_then(world: Simulated) -> None:
+def test_promises_are_padded_and_sometimes_missed(world: Simulated) -> None:
     arrived = world.truth.journeys["first_attempt_at"]
     zones = Categorical.from_texts(
         [
@@ -222,7 +222,7 @@ def test_promises_are_padded_and_broken_now_and_then(world: Simulated) -> None:
     assert world.shipments["promised_on"].dt.day_of_week.max() < 5
 
 
-def test_what_goes_wrong_goes_wrong_as_often_as_the_scenario_says(world: Simulated) -> None:
+def test_faults_have_the_shares_of_the_scenario(world: Simulated) -> None:
     journeys = world.truth.journeys
     came_far = journeys["entered_linehaul_at"].notna() | journeys["is_misrouted"]
     failed = journeys.loc[journeys["first_attempt_at"].notna(), "failed_attempts"] > 0
@@ -240,7 +240,7 @@ def test_what_goes_wrong_goes_wrong_as_often_as_the_scenario_says(world: Simulat
     assert DEFAULT.failed_attempt * 0.7 < failed.mean() < DEFAULT.failed_attempt
 
 
-def test_scans_are_told_after_they_happened_but_for_wrong_clocks(world: Simulated) -> None:
+def test_events_are_received_after_they_occur_except_with_wrong_clocks(world: Simulated) -> None:
     lag = pd.Series(hours(world.events["occurred_at"], world.events["received_at"]))
     is_early = lag < 0
     assert 0 < is_early.mean() < DEFAULT.wrong_clock
@@ -256,7 +256,7 @@ def test_scans_are_told_after_they_happened_but_for_wrong_clocks(world: Simulate
     )
 
 
-def test_carriers_miss_as_many_scans_as_they_are_known_for(world: Simulated) -> None:
+def test_each_carrier_misses_its_share_of_events(world: Simulated) -> None:
     is_domestic = world.truth.journeys["wrong_number"].isna() & (
         world.shipments["origin_country"] == world.shipments["destination_country"]
     )
@@ -275,7 +275,7 @@ def test_carriers_miss_as_many_scans_as_they_are_known_for(world: Simulated) -> 
         assert low <= round(missed[carrier.name] * n[carrier.name]) <= high
 
 
-def test_a_wrong_number_tells_nothing_or_of_another_parcel(world: Simulated) -> None:
+def test_a_wrong_number_has_no_events_or_those_of_another_parcel(world: Simulated) -> None:
     journeys, events = world.truth.journeys, world.events
     shops = {stage.raw for stage in STAGES[:FIRST_OF_CARRIER]} | {
         "END-cancelled",
@@ -317,7 +317,7 @@ def test_nothing_is_delivered_on_sundays_holidays_or_at_night(world: Simulated) 
     assert hour.between(8.5, 19.5).all()
 
 
-def test_a_hubs_days_resemble_the_day_before_and_are_modest(truth: Truth) -> None:
+def test_congestion_is_autocorrelated_and_moderate(truth: Truth) -> None:
     congestion = truth.days.congestion
     assert congestion.std() == pytest.approx(DEFAULT.congestion_deviation, rel=0.05)
     neighbours = np.corrcoef(congestion[:, :-1].ravel(), congestion[:, 1:].ravel())[0, 1]
@@ -326,7 +326,7 @@ def test_a_hubs_days_resemble_the_day_before_and_are_modest(truth: Truth) -> Non
     assert DEFAULT.bad_weather < is_bad.mean() < DEFAULT.bad_weather_in_season
 
 
-def test_parcels_of_a_crowded_hub_wait_together(truth: Truth) -> None:
+def test_parcels_of_a_congested_hub_wait_together(truth: Truth) -> None:
     """The mean log stay of a hub's days follows the hub's congestion one to one."""
     inbound = NAMES.index("inbound")
     rows = np.flatnonzero(
@@ -351,14 +351,14 @@ def test_parcels_of_a_crowded_hub_wait_together(truth: Truth) -> None:
     )
 
 
-def test_the_hidden_law_is_calibrated_at_purchase(world: Simulated, truth: Truth) -> None:
+def test_the_oracle_is_calibrated_at_purchase(world: Simulated, truth: Truth) -> None:
     rows, as_of = purchases(world, 3000)
     assert not outside_band(
         transforms(truth.oracle_curve(rows, as_of), truth.hours_left(rows, as_of)), 1
     )
 
 
-def test_the_hidden_law_is_calibrated_in_every_stage(world: Simulated, truth: Truth) -> None:
+def test_the_oracle_is_calibrated_in_every_stage(world: Simulated, truth: Truth) -> None:
     rows, as_of = in_flight(world, 12_000)
     values = transforms(truth.oracle_curve(rows, as_of), truth.hours_left(rows, as_of))
     stage = truth.state(rows, as_of)
@@ -370,14 +370,16 @@ def test_the_hidden_law_is_calibrated_in_every_stage(world: Simulated, truth: Tr
 
 
 @pytest.mark.parametrize("moments", [purchases, still_waited_for])
-def test_the_seen_law_is_calibrated(world: Simulated, truth: Truth, moments: type) -> None:
+def test_the_scan_conditional_curve_is_calibrated(
+    world: Simulated, truth: Truth, moments: type
+) -> None:
     rows, as_of = moments(world, 2000)
     values = transforms(truth.scan_conditional_curve(rows, as_of), truth.hours_left(rows, as_of))
     assert not outside_band(values, 1)
 
 
-def test_the_bands_have_teeth(world: Simulated, truth: Truth) -> None:
-    """A law that is a tenth too slow is caught."""
+def test_the_calibration_bands_reject_a_slower_curve(world: Simulated, truth: Truth) -> None:
+    """A curve that is a tenth too slow is rejected."""
     rows, as_of = purchases(world, 3000)
     curves = truth.oracle_curve(rows, as_of)
     assert outside_band(
@@ -388,8 +390,10 @@ def test_the_bands_have_teeth(world: Simulated, truth: Truth) -> None:
     )
 
 
-def test_what_is_hidden_is_worth_little_beside_what_is_seen(world: Simulated, truth: Truth) -> None:
-    """The best that a parcel's last scan allows comes within 15 % of the hidden law's CRPS, at purchase and in flight."""
+def test_the_oracle_is_only_a_little_sharper_than_the_events_allow(
+    world: Simulated, truth: Truth
+) -> None:
+    """The CRPS given the last event is within 15 % of the oracle's, at purchase and in flight."""
     timelines = Timelines.from_frames(world.shipments, world.events)
     judged = evaluation_snapshots(
         timelines, np.datetime64("2025-03-01", "us"), np.datetime64("2025-04-05", "us")
@@ -409,7 +413,7 @@ def test_what_is_hidden_is_worth_little_beside_what_is_seen(world: Simulated, tr
         assert oracle_crps <= scan_crps <= 1.15 * oracle_crps
 
 
-def test_an_answer_does_not_depend_on_the_batch(world: Simulated, truth: Truth) -> None:
+def test_a_curve_does_not_depend_on_the_batch(world: Simulated, truth: Truth) -> None:
     rows, as_of = still_waited_for(world, 30)
     for curve_source in (truth.oracle_curve, truth.scan_conditional_curve):
         together = curve_source(rows, as_of)
@@ -421,7 +425,7 @@ def test_an_answer_does_not_depend_on_the_batch(world: Simulated, truth: Truth) 
                 )
 
 
-def test_who_is_lost_is_known_to_be_lost_and_who_has_arrived_to_have_arrived(truth: Truth) -> None:
+def test_the_oracle_sees_lost_and_arrived_parcels(truth: Truth) -> None:
     end = np.full(PARCELS, np.datetime64("2026-06-01", "us"))
     curves = truth.oracle_curve(np.arange(PARCELS), end)
     never = truth.swallowed_in >= 0
@@ -429,7 +433,7 @@ def test_who_is_lost_is_known_to_be_lost_and_who_has_arrived_to_have_arrived(tru
     assert (curves.quantile(0.99)[~never] == 0.0).all()
 
 
-def test_no_moments_have_no_law(truth: Truth) -> None:
+def test_no_moments_give_no_curves(truth: Truth) -> None:
     nothing = np.empty(0, dtype=np.int64), np.empty(0, dtype="datetime64[us]")
     assert len(truth.oracle_curve(*nothing)) == len(truth.scan_conditional_curve(*nothing)) == 0
 
@@ -453,7 +457,7 @@ def test_the_truth_survives_its_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(then.cdf, now.cdf)
 
 
-def test_weighted_futures_become_a_law() -> None:
+def test_weighted_futures_become_a_curve() -> None:
     curves = weighted_curves(np.array([[np.inf, 4.0, 0.0, 2.0]]), np.array([[2.0, 1.0, 1.0, 0.0]]))
     assert curves.tail_mass[0] == 0.5
     assert curves.cdf_at([0.0])[0] == 0.25
@@ -467,7 +471,7 @@ def spread_of(durations: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def test_times_spread_like_those_of_real_orders(world: Simulated, eta_data: Path) -> None:
-    """Compared with Olist: how widely handling, transit and the whole spread around their medians, within a factor of 1.5.
+    """The spread of handling, transit and the whole around their medians is within 1.5 of Olist's.
 
     Levels are not compared: Olist's parcels are all Brazilian and take three times as long.
     """
@@ -491,11 +495,11 @@ def test_times_spread_like_those_of_real_orders(world: Simulated, eta_data: Path
 
 
 def test_stages_spread_like_those_of_real_freight(truth: Truth, eta_data: Path) -> None:
-    """Compared with Cargo 2000: the deviation of the logarithm of moves between hubs, and of stays that people decide.
+    """The spread of moves between hubs, and of stays that people decide, is like in Cargo 2000.
 
-    Moves are theirs from departure to receipt, ours across the border; stays theirs of hand-over
-    and delivery, ours of packing and of customs. A network of its own is not a copy: within a
-    factor of 1.6.
+    The deviations of the logarithms are compared, within a factor of 1.6 because the network is not
+    a copy. Moves are from departure to receipt there, and across the border here; stays are of
+    hand-over and delivery there, and of packing and customs here.
     """
     log = pd.read_csv(eta_data / "cargo2000" / "c2k_data_comma.csv", na_values="?")
     pairs = (
