@@ -249,6 +249,25 @@ def _events(
     chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArray[np.datetime64]
 ) -> pd.DataFrame:
     """The booking of every chain, and its milestones."""
+    bookings = pd.DataFrame(
+        {
+            "shipment_id": shipment_id,
+            "event_code": EventCode.ORDER_CREATED.value,
+            "occurred_at": booked_at,
+            "received_at": booked_at,
+        }
+    ).assign(raw_code=None, place=None)
+    milestones = _milestones(chains, shipment_id, booked_at)
+    events = pd.concat([bookings, milestones], ignore_index=True)
+    for column in ("occurred_at", "received_at"):
+        events[column] = events[column].astype("datetime64[us]").dt.tz_localize("UTC")
+    return events.assign(is_received_at_assumed=True)
+
+
+def _milestones(
+    chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArray[np.datetime64]
+) -> pd.DataFrame:
+    """The steps of all legs as events."""
     elapsed = np.cumsum(chains.effective, axis=2)
     # Inbound legs start together; the longest one ends with the booking.
     elapsed[:, :_OUTBOUND] -= elapsed[:, :_OUTBOUND, -1].max(axis=1)[:, None, None]
@@ -258,7 +277,7 @@ def _events(
     at_place = place[chain, leg, step]
     happened = booked_at[chain] + elapsed[chain, leg, step] * _MINUTE
     raw_codes = np.array([[f"{name}_{step_name}" for step_name in STEPS] for name in LEGS])
-    milestones = pd.DataFrame(
+    return pd.DataFrame(
         {
             "shipment_id": shipment_id[chain],
             "event_code": _codes(chains, chain, leg, step),
@@ -268,17 +287,6 @@ def _events(
             "place": pd.Series(at_place.astype(str)).where(at_place > 0, None),
         }
     )
-    bookings = {
-        "shipment_id": shipment_id,
-        "event_code": EventCode.ORDER_CREATED.value,
-        "occurred_at": booked_at,
-        "received_at": booked_at,
-    }
-    booking_rows = pd.DataFrame(bookings).assign(raw_code=None, place=None)
-    events = pd.concat([booking_rows, milestones], ignore_index=True)
-    for column in ("occurred_at", "received_at"):
-        events[column] = events[column].astype("datetime64[us]").dt.tz_localize("UTC")
-    return events.assign(is_received_at_assumed=True)
 
 
 def _codes(

@@ -232,18 +232,11 @@ def _events(orders: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     events = pd.concat(parts, ignore_index=True)
     handed_over = orders["order_delivered_carrier_date"]
     delivered = orders["order_delivered_customer_date"]
-    is_abandoned = delivered.isna() & orders["order_status"].isin(ABANDONED_STATUSES)
-    abandoned = orders[is_abandoned]
-    cancellations = {
-        "shipment_id": abandoned["order_id"],
-        "event_code": EventCode.CANCELLED.value,
-        "occurred_at": events["occurred_at"].max(),
-        "raw_code": "order_status=" + abandoned["order_status"],
-    }
-    events = pd.concat([events, pd.DataFrame(cancellations)], ignore_index=True)
+    cancellations = _cancellations(orders, events["occurred_at"].max())
+    events = pd.concat([events, cancellations], ignore_index=True)
     warnings |= {
         "received_at_assumed": len(events),
-        "abandoned_at_end_of_data": len(abandoned),
+        "abandoned_at_end_of_data": len(cancellations),
         "handover_before_approval": int((handed_over < orders["order_approved_at"]).sum()),
         "delivery_before_handover": int((delivered < handed_over).sum()),
     }
@@ -251,3 +244,16 @@ def _events(orders: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         received_at=events["occurred_at"], is_received_at_assumed=True, place=None
     )
     return events, warnings
+
+
+def _cancellations(orders: pd.DataFrame, data_through: pd.Timestamp) -> pd.DataFrame:
+    """The events that end the wait for abandoned orders, at the end of the data."""
+    has_status = orders["order_status"].isin(ABANDONED_STATUSES)
+    abandoned = orders[orders["order_delivered_customer_date"].isna() & has_status]
+    columns = {
+        "shipment_id": abandoned["order_id"],
+        "event_code": EventCode.CANCELLED.value,
+        "occurred_at": data_through,
+        "raw_code": "order_status=" + abandoned["order_status"],
+    }
+    return pd.DataFrame(columns)

@@ -137,13 +137,7 @@ def order_curves(
     zone = parcels.timelines.zone
     grid = _DayGrid.at_order(lane, zone, at.max())
     cdf = _dispatch_cdf(curves, dispatch_times, at, grid, zone.take(service_index))
-    mixed_cdf = np.empty((len(services), len(grid.days)))
-    start = 0
-    for number, (service, times) in enumerate(zip(services, dispatch_times, strict=True)):
-        service_cdf = cdf[start : start + len(times.at)]
-        start += len(times.at)
-        mixed = times.weights @ _monotone(service_cdf)
-        mixed_cdf[number] = _on_delivery_days(mixed, service, lane, grid, holidays)
+    mixed_cdf = _mixed_cdf(cdf, lane, services, dispatch_times, grid, holidays)
     return OrderCurves(
         _curves(mixed_cdf, lane, grid, zone),
         [times.order_by for times in dispatch_times],
@@ -199,11 +193,26 @@ def _dispatch_cdf(
     return cdf
 
 
-def _monotone(cdf: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities (dispatch times, D) that fall, or stay, from one time to the next."""
-    lowest = np.minimum.accumulate(cdf, axis=0)
-    highest = np.maximum.accumulate(cdf[::-1], axis=0)[::-1]
-    return (lowest + highest) / 2.0
+def _mixed_cdf(
+    cdf: NDArray[np.float64],
+    lane: Shipment,
+    services: Sequence[CarrierService],
+    dispatch_times: Sequence[_DispatchTimes],
+    grid: _DayGrid,
+    holidays: HolidayCalendar,
+) -> NDArray[np.float64]:
+    """P(delivered by the end of each day) by service, (S, D)."""
+    mixed_cdf = np.empty((len(services), len(grid.days)))
+    start = 0
+    for number, (service, times) in enumerate(zip(services, dispatch_times, strict=True)):
+        service_cdf = cdf[start : start + len(times.at)]
+        start += len(times.at)
+        # The mean of both falls, or stays, from one dispatch time to the next.
+        lowest = np.minimum.accumulate(service_cdf, axis=0)
+        highest = np.maximum.accumulate(service_cdf[::-1], axis=0)[::-1]
+        mixed = times.weights @ (lowest + highest) / 2.0
+        mixed_cdf[number] = _on_delivery_days(mixed, service, lane, grid, holidays)
+    return mixed_cdf
 
 
 def _on_delivery_days(
