@@ -100,9 +100,9 @@ class World:
         """A point forecast with as many leaves as the model's, as few rows in each, and as fast a rate."""
         parameters = {
             "objective": "l1",
-            "learning_rate": self.model.structure_rate,
-            "num_leaves": self.model.leaves,
-            "min_data_in_leaf": self.model.leaf_rows,
+            "learning_rate": self.model.parameters.structure_rate,
+            "num_leaves": self.model.parameters.leaves,
+            "min_data_in_leaf": self.model.parameters.leaf_rows,
             "force_row_wise": True,
             "num_threads": 1,
             "verbosity": -1,
@@ -246,7 +246,7 @@ def fit(world: World) -> Figures:
     seconds = in_turns(
         {
             "fit": lambda: HazardModel().fit(world.training_examples),
-            "point": lambda: world.point(world.model.trees),
+            "point": lambda: world.point(world.model.parameters.trees),
         },
         2,
         warm=False,

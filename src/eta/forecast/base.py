@@ -1,4 +1,4 @@
-"""What every forecast of an arrival has in common."""
+"""What all forecasts of an arrival share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eta.domain.errors import InvalidValue
 from eta.journey.examples import Examples
 from eta.journey.features import Features
 
-#: Named arrays of a fitted model; with ``get_params()`` they are all there is to keep.
+#: Named arrays of a fitted model; with ``get_params()`` they are the whole model.
 Arrays = Mapping[str, NDArray[Any]]
 
 HORIZON_DAYS = 60
@@ -24,8 +24,7 @@ HORIZON_DAYS = 60
 class ArrivalModel(Protocol):
     """A forecast in scikit-learn's manner: parameters in, ``fit``, then curves out."""
 
-    #: Refitted every midnight in replay and service, on what was known then, because that costs
-    #: next to nothing.
+    #: Whether backtest and service refit it every midnight, because a fit costs next to nothing.
     refits_daily: ClassVar[bool]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -33,15 +32,15 @@ class ArrivalModel(Protocol):
         ...
 
     def fit(self, examples: Examples) -> Self:
-        """Learns from examples.
+        """Fits the model to examples.
 
         Raises:
-            NothingToLearn: if no example arrived.
+            NoTrainingData: if no example arrived.
         """
         ...
 
     def predict_curves(self, features: Features) -> Curves:
-        """The laws of the time left, (N,).
+        """The distributions of the time left, (N,).
 
         Raises:
             NotFitted: before ``fit``.
@@ -50,13 +49,13 @@ class ArrivalModel(Protocol):
 
 
 class Estimator:
-    """The parameters of an estimator, as scikit-learn wants them (its ``clone`` and searches take it for one of theirs).
+    """The parameters of an estimator, with the methods that scikit-learn calls.
 
-    Its own ``BaseEstimator`` does the same and takes a second to import, which every start of the
-    service would wait for.
+    scikit-learn's own ``BaseEstimator`` does the same but takes a second to import, which would
+    delay every start of the service.
     """
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002  # scikit-learn asks with it; ours hold no estimators
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002  # scikit-learn passes it; there are no nested estimators
         """The parameters of the constructor, by name."""
         return {name: getattr(self, name) for name in sorted(signature(type(self)).parameters)}
 
@@ -64,18 +63,38 @@ class Estimator:
         """Sets parameters of the constructor.
 
         Raises:
-            InvalidValue: if there is no such parameter.
+            InvalidValue: if a name is unknown.
         """
+        self._check_names(parameters)
         for name, value in parameters.items():
-            if name not in self.get_params():
-                raise InvalidValue(
-                    name, "there is no such parameter", f"use one of {', '.join(self.get_params())}"
-                )
             setattr(self, name, value)
         return self
 
+    def _check_names(self, parameters: Mapping[str, Any]) -> None:
+        valid_names = self.get_params()
+        for name in parameters:
+            if name not in valid_names:
+                raise InvalidValue(
+                    name, "unknown parameter", f"use one of {', '.join(valid_names)}"
+                )
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
+        parameters = [f"{name}={value!r}" for name, value in self.get_params().items()]
+        return f"{type(self).__name__}({', '.join(parameters)})"
+
+
+def elapsed_hours(features: Features) -> NDArray[np.float64]:
+    """Hours from the order to ``as_of``, (N,)."""
+    return features.numbers["order_elapsed_days"] * 24.0
+
+
+def hours_from_order(examples: Examples) -> NDArray[np.float64]:
+    """Hours from the order to the arrival, or to the last moment at which the parcel was open, (M,).
+
+    An order may be received some time after it was placed, so this may be more than the hours from
+    its first example.
+    """
+    return examples.duration_hours + elapsed_hours(examples.features)
 
 
 def group_quantiles(
@@ -93,10 +112,11 @@ def group_quantiles(
     sizes = np.bincount(groups, minlength=count)
     result = np.full((count, len(levels)), np.nan)
     filled = np.flatnonzero(sizes)
-    start = (np.cumsum(sizes) - sizes)[filled]
-    position = levels[None, :] * (sizes[filled, None] - 1)
+    start = (np.cumsum(sizes) - sizes)[filled, None]
+    last = sizes[filled, None] - 1
+    position = levels[None, :] * last
     below = np.floor(position).astype(np.int64)
-    above = np.minimum(below + 1, sizes[filled, None] - 1)
-    low, high = ranked[start[:, None] + below], ranked[start[:, None] + above]
+    above = np.minimum(below + 1, last)
+    low, high = ranked[start + below], ranked[start + above]
     result[filled] = low + (position - below) * (high - low)
     return result

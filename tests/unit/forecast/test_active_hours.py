@@ -325,11 +325,7 @@ def near(question: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Active hours between hours (K,), on each of the days ``NEAR_PROMISE``, of one parcel."""
     time_index = BY_DAY.time_index(question, sees_promise=True)
     steps = np.rint(hours * 3.6e9).astype(np.int64)[None, :]
-    return np.asarray(
-        exposure_near_promise(
-            time_index.cumulative_active_hours, time_index.start, time_index.promise, steps
-        )[0]
-    )
+    return np.asarray(exposure_near_promise(time_index, steps)[0])
 
 
 def test_hours_near_the_promise_are_those_of_the_days_about_it() -> None:

@@ -24,7 +24,8 @@ from eta.forecast.baselines.simple import (
 )
 from eta.forecast.design_matrix import Design
 from eta.forecast.hazard.active_hours import NEAR_PROMISE as NEAR_DAYS
-from eta.forecast.hazard.model import BIN_EDGES_HOURS, HazardModel
+from eta.forecast.hazard.exposure import BIN_EDGES_HOURS
+from eta.forecast.hazard.model import HazardModel
 from eta.forecast.hazard.non_arrival import NonArrival
 from eta.forecast.hazard.recalibration import Recalibration
 from eta.forecast.hazard.trees import Forest

@@ -37,7 +37,10 @@ _MAX_REPORTING_DELAY = np.timedelta64(10, "D")
 class SupportsDrift(Protocol):
     """A model whose expectations can be set against what happened, and moved by it."""
 
-    tracks_drift: bool
+    @property
+    def tracks_drift(self) -> bool:
+        """Whether its drift is to be tracked at all."""
+        ...
 
     def with_drift(self, drift: Drift) -> Self:
         """The same model at another pace of the network."""

@@ -1,13 +1,14 @@
-"""The share of parcels that never arrive, shrunk to that of their stage.
+"""The share of parcels that never arrive, shrunk to the typical share of their stage.
 
-What is left of a law at its end is the share that never arrives, and the product of all its bins:
-the surer the first of them, the smaller the share. But parcels are lost, sent back or called off by
-laws of their own, whatever their lane (a mixture cure model: Boag 1949, Farewell 1982). So the
-logit of the share is put on a line of the law's own, learned by expectation and maximisation, for
-of a parcel still open nobody knows which kind it is; the law of those that arrive keeps its shape.
+What a curve leaves at its end is the share that never arrives. It is the product of the survival of
+all bins: the more certain the first bins are, the smaller it is. But parcels are lost, returned or
+cancelled for reasons of their own, whatever their lane (a mixture cure model: Boag 1949, Farewell
+1982). So the logit of the share becomes a linear function of the curve's own logit. It is learned
+by expectation and maximisation, because nobody knows of which kind an open parcel is. The
+distribution of the parcels that arrive keeps its shape.
 
-A line is only ever flatter than the laws: that parcels which never came are told apart better than
-the laws say is hindsight of the fit, which has seen them.
+The slope is never above 1: that would be overfitting, because the in-sample curves already separate
+the lost parcels.
 """
 
 from __future__ import annotations
@@ -20,91 +21,94 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.domain.errors import ModelCorrupted
-from eta.forecast.hazard.recalibration import STAGES, CumulativeHazardInterval
+from eta.forecast.hazard.recalibration import STAGES, CumulativeHazardInterval, Stage
 
-#: What holds a slope at 1: as much as 1,000 parcels whose shares of about a hundredth differ by one
-#: logit.
+#: Curvature that shrinks a slope to 1: that of 1,000 parcels whose shares of about a hundredth
+#: differ by one logit.
 PRIOR = 10.0
 EM_ITERATIONS = 25
 
-#: An H at the end beyond which nobody is expected to be left: no logit is larger, nor its opposite.
-_MAX_LOGIT, _EPSILON = 30.0, 1e-9
+#: The largest H at the end, and so the largest logit either way.
+_MAX_LOGIT = 30.0
+_EPSILON = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class NonArrival:
-    """Intercept and slope of the logit of the share, as a line of that of the law itself, (stages, 2)."""
+    """Intercepts and slopes, (stages, 2), of the share's logit against the logit of the curve."""
 
     coefficients: NDArray[np.float64]
 
     @classmethod
     def identity(cls) -> Self:
-        """The laws as they are."""
+        """The correction that changes nothing."""
         return cls(np.tile([0.0, 1.0], (len(STAGES), 1)))
 
     @classmethod
     def from_coefficients(cls, coefficients: NDArray[np.float64]) -> Self:
-        """What was kept.
+        """The correction with stored coefficients.
 
         Raises:
-            ModelCorrupted: if it is of other stages than ours.
+            ModelCorrupted: if they belong to other stages than those of this release.
         """
         if coefficients.shape != (len(STAGES), 2):
             raise ModelCorrupted(
-                "the share that never arrives is of other stages than ours; train the model again"
+                "the share that never arrives has other stages than this release; train the model again"
             )
         return cls(coefficients)
 
     @classmethod
     def fit(cls, end: NDArray[np.float64], intervals: CumulativeHazardInterval) -> Self:
-        """From the H, (N,), at the end of laws, and what parcels passed of it."""
+        """The correction of curves with the cumulative hazards ``end`` (N,) at their end."""
         coefficients = cls.identity().coefficients
-        for number in range(len(STAGES)):
-            rows = np.flatnonzero(intervals.stage == number)
-            intercept, slope = (
-                _fit_line(end[rows], intervals.take(rows)) if len(rows) else coefficients[number]
-            )
+        for stage in Stage:
+            rows = np.flatnonzero(intervals.stage == stage)
+            if not len(rows):
+                continue
+            intercept, slope = _fit_line(end[rows], intervals.take(rows))
             if slope < 1.0:
-                coefficients[number] = intercept, slope
+                coefficients[stage] = intercept, slope
         return cls(coefficients)
 
     def apply(
         self, hazards: NDArray[np.float64], stage: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """H (N, K) at the stages (N,) with the share as it counts; the last of each row is its end."""
+        """H (N, K) at the stages (N,) with the corrected share; each row ends with its last H."""
         intercept, slope = self.coefficients[stage].T
-        is_moved = (intercept != 0.0) | (slope != 1.0)
-        return np.asarray(
-            _with_share(hazards, _logistic(intercept + slope * _logit(hazards[:, -1])), is_moved)
-        )
+        is_changed = (intercept != 0.0) | (slope != 1.0)
+        share = _logistic(intercept + slope * _logit(hazards[:, -1]))
+        return np.asarray(_with_share(hazards, share, is_changed))
 
 
 def _fit_line(end: NDArray[np.float64], intervals: CumulativeHazardInterval) -> tuple[float, float]:
-    """Intercept and slope, not below 0: a Newton step of the logistic regression a round."""
+    """Intercept and slope, not below 0: each round is a Newton step of the logistic regression."""
     logit = _logit(end)
     middle = logit.mean()
     predictors = np.column_stack([np.ones(len(logit)), logit - middle])
-    # Of those that arrive, how many come later than a parcel has been open for.
-    later = 1.0 - np.expm1(-np.minimum(intervals.upper, end)) / np.minimum(
-        np.expm1(-end), -_EPSILON
-    )
+    later = _share_later(end, intervals)
     line, penalty = np.array([middle, 1.0]), np.diag([0.0, PRIOR])
     for _ in range(EM_ITERATIONS):
         share = _logistic(predictors @ line)
-        never = np.where(
-            intervals.arrived, 0.0, share / np.maximum(share + (1.0 - share) * later, _EPSILON)
-        )
+        open_probability = np.maximum(share + (1.0 - share) * later, _EPSILON)
+        never = np.where(intervals.arrived, 0.0, share / open_probability)
         curvature = (predictors.T * (share * (1.0 - share))) @ predictors + penalty
-        step = np.linalg.solve(
-            curvature + _EPSILON * np.eye(2),
-            predictors.T @ (never - share) - penalty @ (line - [0.0, 1.0]),
-        )
+        gradient = predictors.T @ (never - share) - penalty @ (line - [0.0, 1.0])
+        step = np.linalg.solve(curvature + _EPSILON * np.eye(2), gradient)
         line = np.maximum(line + np.clip(step, -1.0, 1.0), [-_MAX_LOGIT, 0.0])
     return float(line[0] - line[1] * middle), float(line[1])
 
 
+def _share_later(
+    end: NDArray[np.float64], intervals: CumulativeHazardInterval
+) -> NDArray[np.float64]:
+    """The share, (N,), of the parcels that arrive which do so later than each has been open."""
+    arrived_by_now = np.expm1(-np.minimum(intervals.upper, end))
+    arrive_in_total = np.minimum(np.expm1(-end), -_EPSILON)
+    return np.asarray(1.0 - arrived_by_now / arrive_in_total)
+
+
 def _logit(end: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The logit of the share exp(-H) that an H (N,) leaves."""
+    """The logit of the share exp(-H) that an H (N,) leaves open."""
     return np.asarray(-np.log(np.expm1(np.clip(end, _EPSILON, _MAX_LOGIT))))
 
 
@@ -113,10 +117,13 @@ def _logistic(logit: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @njit(cache=True)
-def _with_share(hazards, share, is_moved):  # type: ignore[no-untyped-def]  # compiled
-    """H (N, K) of laws that leave ``share`` (N,) at their end, where that ``is_moved`` (N,): of those that arrive all else stays."""
+def _with_share(hazards, share, is_changed):  # type: ignore[no-untyped-def]  # compiled
+    """H (N, K) that leaves ``share`` (N,) open at its end, in the rows that change.
+
+    The distribution of the parcels that arrive stays the same.
+    """
     result = hazards.copy()
-    for i in np.flatnonzero(is_moved):
+    for i in np.flatnonzero(is_changed):
         end = np.exp(-hazards[i, -1])
         factor = (1.0 - share[i]) / max(1.0 - end, _EPSILON)
         for k in range(hazards.shape[1]):

@@ -1,15 +1,14 @@
-"""A forest as flat arrays, and vectors of log-hazards in its leaves.
+"""A forest as flat arrays, with a vector of log-hazards in every leaf.
 
-LightGBM finds the structure; what the leaves hold, and how they are read, is ours. The loops are
-compiled by numba and run on one thread, in the order of the rows, so that the same data give the
-same bytes.
+LightGBM finds the structure. This module fits the vectors and sums them up to hazards. The loops
+are compiled by numba and run on one thread, in the order of the rows, so that the same data give
+the same bytes.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -20,74 +19,52 @@ from eta.forecast.hazard.active_hours import (
     active_hours,
     active_hours_near_promise,
 )
+from eta.forecast.hazard.parameters import HazardParameters
 
-#: Rows that go down a tree side by side: while one waits for memory, the others step.
+#: Rows that go down a tree together: while one waits for memory, the others step.
 _BLOCK = 128
 _NEAR_PROMISE_DAYS = len(NEAR_PROMISE)
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True, eq=False)
-class Forest:
-    """T binary trees over float32 features.
+class Forest(NamedTuple):
+    """T binary trees over float32 features, as compiled code reads them.
 
-    Node k of the flat arrays goes to ``child[k]`` where ``x[feature[k]] <= threshold[k]``, or where
-    x is NaN and ``nan_goes_left[k]``, else to the node after that one. ``leaf[k]`` is the number of
-    a leaf among all leaves, or -1; a leaf's child is the leaf itself. ``root`` (T,) are the first
-    nodes, ``depth`` (T,) the steps that lead to any leaf.
+    Node k of the flat arrays goes to ``child[k]`` if ``x[feature[k]] <= threshold[k]``, or if x is
+    NaN and ``nan_goes_left[k]``; otherwise it goes to the node after that one. The child of a leaf
+    is the leaf itself.
     """
 
+    #: The first node of each tree, (T,).
     root: NDArray[np.uint32]
+    #: Steps from the root to the deepest leaf, (T,).
     depth: NDArray[np.uint32]
     feature: NDArray[np.uint32]
     threshold: NDArray[np.float32]
     nan_goes_left: NDArray[np.bool_]
     child: NDArray[np.uint32]
+    #: The number of a leaf among all leaves, or -1.
     leaf: NDArray[np.int32]
 
     @classmethod
     def from_lightgbm(cls, dump: dict[str, Any]) -> Forest:
         """The forest of ``Booster.dump_model()``; its splits must be numerical."""
-        nodes: list[tuple[int, np.float32, bool, int, int]] = []
-        roots, depths, leaves = [], [], 0
+        nodes: list[_Node] = []
+        roots, depths = [], []
         for tree in dump["tree_info"]:
             roots.append(len(nodes))
-            waiting, depth = deque([(tree["tree_structure"], 0)]), 0
-            while waiting:
-                node, level = waiting.popleft()
-                at, depth = len(nodes), max(depth, level)
-                if "split_feature" not in node:
-                    nodes.append((0, np.float32(np.inf), True, at, leaves))
-                    leaves += 1
-                    continue
-                threshold = float(node["threshold"])
-                # Without NaN in training LightGBM reads a NaN as 0.
-                nan_goes_left = (
-                    bool(node["default_left"])
-                    if node["missing_type"] == "NaN"
-                    else threshold >= 0.0
-                )
-                # Its children come after all that wait already.
-                nodes.append(
-                    (
-                        int(node["split_feature"]),
-                        _rounded_down(threshold),
-                        nan_goes_left,
-                        at + 1 + len(waiting),
-                        -1,
-                    )
-                )
-                waiting += [(node["left_child"], level + 1), (node["right_child"], level + 1)]
+            tree_nodes, depth = _tree_nodes(tree["tree_structure"], first=len(nodes))
+            nodes += tree_nodes
             depths.append(depth)
-        feature, thresholds, nan, child, leaf = zip(*nodes, strict=True)
+        is_leaf = np.array([node.is_leaf for node in nodes])
         return cls(
-            np.array(roots, dtype=np.uint32),
-            np.array(depths, dtype=np.uint32),
-            np.array(feature, dtype=np.uint32),
-            np.array(thresholds, dtype=np.float32),
-            np.array(nan, dtype=np.bool_),
-            np.array(child, dtype=np.uint32),
-            np.array(leaf, dtype=np.int32),
+            root=np.array(roots, dtype=np.uint32),
+            depth=np.array(depths, dtype=np.uint32),
+            feature=np.array([node.feature for node in nodes], dtype=np.uint32),
+            threshold=np.array([node.threshold for node in nodes], dtype=np.float32),
+            nan_goes_left=np.array([node.nan_goes_left for node in nodes], dtype=np.bool_),
+            child=np.array([node.child for node in nodes], dtype=np.uint32),
+            leaf=np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32),
         )
 
     @property
@@ -97,187 +74,312 @@ class Forest:
 
     def leaves(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
         """The leaf, (T, N), in which each row (N, F) ends."""
-        return _leaves(self.arrays, rows)
+        return np.asarray(_leaves(self, rows))
 
-    @property
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        """The arrays, as compiled code takes them."""
-        return (
-            self.root,
-            self.depth,
-            self.feature,
-            self.threshold,
-            self.nan_goes_left,
-            self.child,
-            self.leaf,
-        )
+
+class LeafPenalty(NamedTuple):
+    """How far a leaf may follow its rows."""
+
+    #: Smoother (B, B) over bins.
+    smoother: NDArray[np.float64]
+    #: Share of a Newton step that is taken.
+    rate: float
+    #: Curvature that shrinks a leaf to 0.
+    ridge: float
+    #: Largest log-hazard, either way.
+    cap: float
+
+
+class Steps(NamedTuple):
+    """K consecutive steps in time, from 0."""
+
+    #: Their ends, (K,), in microseconds.
+    end: NDArray[np.int64]
+    #: The bin in which each lies, (K,).
+    bin: NDArray[np.int64]
+    #: Their middles, (K,), in hours.
+    middle_hours: NDArray[np.float64]
+    #: Share of today's drift that is left in each step, by age class, (A, K).
+    decay: NDArray[np.float64]
+
+
+class DriftByAge(NamedTuple):
+    """The drift of N parcels in A age classes, and what decides the age class of each parcel."""
+
+    #: Log rate ratios, (N, A).
+    log_rate_ratio: NDArray[np.float64]
+    #: Hours since the order, (N,).
+    elapsed_hours: NDArray[np.float64]
+    #: Hours that such parcels typically take, (N,).
+    expected_hours: NDArray[np.float64]
+    #: Elapsed over expected hours at which the next age class begins, (A - 1,).
+    age_edges: NDArray[np.float64]
+    #: Weight of the age class that the parcel will have; the rest is of its age class now.
+    transition_weight: float
+
+
+class _Node(NamedTuple):
+    feature: int
+    threshold: np.float32
+    nan_goes_left: bool
+    child: int
+    is_leaf: bool
+
+
+def _tree_nodes(structure: dict[str, Any], first: int) -> tuple[list[_Node], int]:
+    """The nodes of a tree, breadth first from the number ``first`` on, and its depth."""
+    nodes: list[_Node] = []
+    waiting = deque([(structure, 0)])
+    depth = 0
+    while waiting:
+        node, level = waiting.popleft()
+        depth = max(depth, level)
+        number = first + len(nodes)
+        if "split_feature" not in node:
+            nodes.append(_Node(0, np.float32(np.inf), True, number, is_leaf=True))
+            continue
+        # Its children come after all nodes that wait already.
+        nodes.append(_split_node(node, child=number + 1 + len(waiting)))
+        waiting.append((node["left_child"], level + 1))
+        waiting.append((node["right_child"], level + 1))
+    return nodes, depth
+
+
+def _split_node(node: dict[str, Any], child: int) -> _Node:
+    threshold = float(node["threshold"])
+    # Without NaN in training LightGBM reads a NaN as 0.
+    has_missing = node["missing_type"] == "NaN"
+    nan_goes_left = bool(node["default_left"]) if has_missing else threshold >= 0.0
+    feature = int(node["split_feature"])
+    return _Node(feature, _rounded_down(threshold), nan_goes_left, child, is_leaf=False)
 
 
 def _rounded_down(value: float) -> np.float32:
-    """The largest float32 that is no larger: it parts float32 values alike."""
+    """The largest float32 that is no larger: it splits float32 values alike."""
     value = min(max(value, -_MAX_FLOAT32), _MAX_FLOAT32)
     nearest = np.float32(value)
     return nearest if nearest <= value else np.nextafter(nearest, np.float32(-np.inf))
 
 
-@njit(cache=True)
-def _go_down(forest, tree, cells, width, first, count, at):  # type: ignore[no-untyped-def]  # compiled
-    """Writes into ``at`` the nodes in which the ``count`` rows from ``first`` end; ``cells`` are all rows in one, ``width`` each.
+def grow_forest(
+    rows: NDArray[np.float32], target: NDArray[np.float64], parameters: HazardParameters
+) -> Forest:
+    """The structure of a forest that forecasts the median of ``target`` (N,) from rows (N, F)."""
+    import lightgbm  # not needed to forecast, and slow to import
 
-    There is no branch to be guessed wrong, and no sign to be checked in an index.
+    settings = {
+        "objective": "l1",
+        "learning_rate": parameters.structure_rate,
+        "num_leaves": parameters.leaves,
+        "min_data_in_leaf": parameters.leaf_rows,
+        "seed": parameters.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+    }
+    # Best thresholds first, then random ones: trees that differ more from each other make a better
+    # mean (Geurts et al. 2006).
+    dataset = lightgbm.Dataset(rows, label=target, free_raw_data=False)
+    booster = lightgbm.train(settings, dataset, num_boost_round=(parameters.trees + 1) // 2)
+    if parameters.trees > 1:
+        settings["extra_trees"] = True
+        random_trees = parameters.trees // 2
+        booster = lightgbm.train(settings, dataset, random_trees, init_model=booster)
+    return Forest.from_lightgbm(booster.dump_model())
+
+
+def leaf_smoother(bins: int, timed_bins: int, deviation: float) -> NDArray[np.float64]:
+    """Weights (B, B) of neighbouring bins in time.
+
+    Bin 0 has no neighbours, nor have the bins of days near the promise, which come after
+    ``timed_bins`` others.
     """
-    root, depth, feature, threshold, nan_goes_left, child, _ = forest
+    weights = np.eye(bins)
+    weights[1:timed_bins, 1:timed_bins] = gaussian_smoother(timed_bins - 1, deviation)
+    return weights
+
+
+def gaussian_smoother(bins: int, deviation: float) -> NDArray[np.float64]:
+    """Weights (B, B) exp(-(b - c)^2 / 2 deviation^2); the identity for a deviation of 0."""
+    if deviation <= 0:
+        return np.eye(bins)
+    distance = np.subtract.outer(np.arange(bins), np.arange(bins))
+    return np.exp(-0.5 * (distance / deviation) ** 2)
+
+
+@njit(cache=True)
+def _go_down(forest, tree, cells, width, first, count, nodes):  # type: ignore[no-untyped-def]  # compiled
+    """Writes into ``nodes`` where the ``count`` rows from ``first`` on end in a tree.
+
+    ``cells`` are all rows in one array, ``width`` cells each. The loop has no branch to mispredict,
+    and unsigned indices need no check for a sign.
+    """
     for j in range(count):
-        at[j] = root[tree]
-    for _ in range(depth[tree]):
+        nodes[j] = forest.root[tree]
+    for _ in range(forest.depth[tree]):
         for j in range(count):
-            node = at[j]
-            x = cells[np.uint64(first + j) * width + np.uint64(feature[node])]
-            goes_right = (x > threshold[node]) | (np.isnan(x) & (not nan_goes_left[node]))
-            at[j] = child[node] + np.uint32(goes_right)
+            node = nodes[j]
+            x = cells[np.uint64(first + j) * width + np.uint64(forest.feature[node])]
+            nan_goes_right = np.isnan(x) & (not forest.nan_goes_left[node])
+            goes_right = (x > forest.threshold[node]) | nan_goes_right
+            nodes[j] = forest.child[node] + np.uint32(goes_right)
 
 
 @njit(cache=True)
 def _leaves(forest, rows):  # type: ignore[no-untyped-def]  # compiled
-    trees, leaf = len(forest[0]), forest[-1]
+    trees = len(forest.root)
     result = np.empty((trees, len(rows)), dtype=np.int32)
-    at, cells, width = np.empty(_BLOCK, dtype=np.uint32), rows.ravel(), np.uint64(rows.shape[1])
+    nodes = np.empty(_BLOCK, dtype=np.uint32)
+    cells, width = rows.ravel(), np.uint64(rows.shape[1])
     for first in range(0, len(rows), _BLOCK):
         count = min(_BLOCK, len(rows) - first)
         for tree in range(trees):
-            _go_down(forest, tree, cells, width, first, count, at)
+            _go_down(forest, tree, cells, width, first, count, nodes)
             for j in range(count):
-                result[tree, first + j] = leaf[at[j]]
+                result[tree, first + j] = forest.leaf[nodes[j]]
     return result
 
 
 @njit(cache=True)
-def fit_leaves(  # type: ignore[no-untyped-def]  # compiled
-    score, leaf, leaf_count, exposure, last_bin, arrives_in, timed, smoother, rate, ridge, cap
-):
-    """Log-hazards (L, B) that the leaves add, tree by tree, each to what the trees before it made of the rows.
+def fit_leaves(score, leaf, leaf_count, at_risk, timed_bins, penalty):  # type: ignore[no-untyped-def]  # compiled
+    """Log-hazards (L, B) that the leaves add, each tree to the result of the trees before it.
 
-    Row i is at risk in bins 0 to ``last_bin[i]``, and in those from ``timed`` on, for
-    ``exposure[i]`` (N, B) each and arrives in the bin ``arrives_in[i]``, or in none if that is
-    below 0. Expected arrivals are m = exposure exp(score); a leaf takes the share ``rate`` of a
-    Newton step of the Poisson likelihood, v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap,
-    with g the sum over its rows of (arrived - m), h that of m, and K a smoother (B, B) over bins.
-    ``score`` (N, B) starts as the base and is used up.
+    Row i is at risk in bins 0 to ``last_bin[i]``, and in those from ``timed_bins`` on (``at_risk``
+    is a ``TimeAtRisk``). Expected arrivals are m = exposure exp(score). A leaf takes the share
+    ``rate`` of a Newton step of the Poisson likelihood, v_b = rate (K g)_b / ((K h)_b + ridge),
+    |v_b| <= cap, with g the sum over its rows of (arrived - m), h that of m, and K the smoother.
+    ``score`` (N, B) starts as the base and is overwritten; ``leaf`` (T, N) are the rows' leaves.
     """
     bins = score.shape[1]
     values = np.zeros((leaf_count, bins), dtype=np.float32)
     for tree in range(len(leaf)):
         gradient, curvature = np.zeros((leaf_count, bins)), np.zeros((leaf_count, bins))
         lowest, highest = leaf_count, -1
-        for i in range(len(last_bin)):
-            at = leaf[tree, i]
-            lowest, highest = min(lowest, at), max(highest, at)
-            if arrives_in[i] >= 0:
-                gradient[at, arrives_in[i]] += 1.0
-            for first, end in ((0, last_bin[i] + 1), (timed, bins)):
+        for i in range(len(score)):
+            row_leaf = leaf[tree, i]
+            lowest, highest = min(lowest, row_leaf), max(highest, row_leaf)
+            _add_row(i, score, at_risk, timed_bins, gradient[row_leaf], curvature[row_leaf])
+        for number in range(lowest, highest + 1):
+            _newton_step(gradient[number], curvature[number], penalty, values[number])
+        for i in range(len(score)):
+            row_values = values[leaf[tree, i]]
+            for first, end in ((0, at_risk.last_bin[i] + 1), (timed_bins, bins)):
                 for b in range(first, end):
-                    expected = exposure[i, b] * np.exp(score[i, b])
-                    gradient[at, b] -= expected
-                    curvature[at, b] += expected
-        for at in range(lowest, highest + 1):
-            for b in range(bins):
-                g, h = 0.0, 0.0
-                for c in range(bins):
-                    g += smoother[b, c] * gradient[at, c]
-                    h += smoother[b, c] * curvature[at, c]
-                values[at, b] = min(max(rate * g / (h + ridge), -cap), cap)
-        for i in range(len(last_bin)):
-            at = leaf[tree, i]
-            for first, end in ((0, last_bin[i] + 1), (timed, bins)):
-                for b in range(first, end):
-                    score[i, b] += values[at, b]
+                    score[i, b] += row_values[b]
     return values
 
 
 @njit(cache=True)
-def cumulative_hazards(  # type: ignore[no-untyped-def]  # compiled
-    forest,
-    rows,
-    base,
-    values,
-    bin_of_step,
-    time_index,
-    steps,
-    log_rate_ratio,
-    middle,
-    decay,
-    elapsed_and_expected,
-    age_edges,
-    transition_weight,
-):
-    """Hazards (N, K + 1) summed up to each of K steps (in microseconds from the row's start on its clock).
+def _add_row(i, score, at_risk, timed_bins, gradient, curvature):  # type: ignore[no-untyped-def]  # compiled
+    """Adds row i to the gradient and the curvature, (B,) each, of its leaf."""
+    arrival_bin = at_risk.arrival_bin[i]
+    if arrival_bin >= 0:
+        gradient[arrival_bin] += 1.0
+    for first, end in ((0, at_risk.last_bin[i] + 1), (timed_bins, score.shape[1])):
+        for b in range(first, end):
+            expected = at_risk.exposure[i, b] * np.exp(score[i, b])
+            gradient[b] -= expected
+            curvature[b] += expected
 
-    First comes that of having arrived already, exp(base + leaves) of bin 0. The hazard of a step is
-    exp(base + leaves) of its bin, times the active hours that pass in it, times exp(theta decay);
-    hours of the days ``NEAR_PROMISE`` are of the last bins, one a day, where the clocks show the
-    promise. ``log_rate_ratio`` (N, A) is the row's at each age, ``decay`` (A, K) what is left of it at each
-    step. The share ``transition_weight`` is of the age which the row will have in the ``middle`` (K,) of the
-    step, the rest of its age now: hours open over usual hours, both (N,) in ``elapsed_and_expected``, parted by
-    ``age_edges`` (A - 1,).
+
+@njit(cache=True)
+def _newton_step(gradient, curvature, penalty, values):  # type: ignore[no-untyped-def]  # compiled
+    """Writes the log-hazards, (B,), of one leaf."""
+    for b in range(len(values)):
+        g, h = 0.0, 0.0
+        for c in range(len(values)):
+            g += penalty.smoother[b, c] * gradient[c]
+            h += penalty.smoother[b, c] * curvature[c]
+        step = penalty.rate * g / (h + penalty.ridge)
+        values[b] = min(max(step, -penalty.cap), penalty.cap)
+
+
+@njit(cache=True)
+def cumulative_hazards(forest, base, values, rows, time_index, steps, drift):  # type: ignore[no-untyped-def]  # compiled
+    """Cumulative hazards (N, K + 1) of rows (N, F): before, and after each of K steps.
+
+    The first is that of having arrived already, exp(base + leaves) of bin 0. The hazard of a step
+    is exp(base + leaves) of its bin, times the active hours in it, times exp(theta decay). Theta is
+    the log rate ratio: the share ``transition_weight`` is of the age class that the parcel will
+    have in the middle of the step, the rest of its age class now. If the time index has promises,
+    the hours of the days ``NEAR_PROMISE`` belong to the last bins, one a day.
     """
-    elapsed, expected_hours = elapsed_and_expected
-    cumulative_active_hours, start, promise = time_index
-    trees, leaf, bins = len(forest[0]), forest[-1], len(base)
-    first_near = bins - _NEAR_PROMISE_DAYS if len(promise) else bins
-    result = np.empty((len(rows), len(steps) + 1))
-    score, at = np.empty((_BLOCK, bins), dtype=np.float32), np.empty(_BLOCK, dtype=np.uint32)
+    bins = len(base)
+    result = np.empty((len(rows), len(steps.end) + 1))
+    score, nodes = np.empty((_BLOCK, bins), dtype=np.float32), np.empty(_BLOCK, dtype=np.uint32)
     cells, width = rows.ravel(), np.uint64(rows.shape[1])
     for first in range(0, len(rows), _BLOCK):
         count = min(_BLOCK, len(rows) - first)
         for j in range(count):
             score[j] = base
-        for tree in range(trees):
-            _go_down(forest, tree, cells, width, first, count, at)
+        for tree in range(len(forest.root)):
+            _go_down(forest, tree, cells, width, first, count, nodes)
             for j in range(count):
-                score_of_row, added = score[j], values[np.uint32(leaf[at[j]])]
+                row_score, leaf_values = score[j], values[np.uint32(forest.leaf[nodes[j]])]
                 for b in range(bins):
-                    score_of_row[b] += added[b]
+                    row_score[b] += leaf_values[b]
         for j in range(count):
-            i, score_of_row = first + j, score[j]
+            row_score = score[j]
             for b in range(bins):
-                score_of_row[b] = np.exp(score_of_row[b])
-            drifts = False
-            for age in range(log_rate_ratio.shape[1]):
-                drifts |= log_rate_ratio[i, age] != 0.0
-            now = 0
-            while now < len(age_edges) and elapsed[i] >= age_edges[now] * expected_hours[i]:
-                now += 1
-            age = now
-            before, total = (
-                active_hours(cumulative_active_hours, start[i]),
-                np.float64(score_of_row[0]),
-            )
-            result[i, 0] = total
-            for k in range(len(steps)):
-                after = active_hours(cumulative_active_hours, start[i] + steps[k])
-                factor = 1.0
-                if drifts:
-                    while (
-                        age < len(age_edges)
-                        and elapsed[i] + middle[k] >= age_edges[age] * expected_hours[i]
-                    ):
-                        age += 1
-                    factor = np.exp(
-                        (1.0 - transition_weight) * log_rate_ratio[i, now] * decay[now, k]
-                        + transition_weight * log_rate_ratio[i, age] * decay[age, k]
-                    )
-                active, begun = after - before, start[i] + (steps[k - 1] if k > 0 else 0)
-                for b in range(first_near, bins):
-                    there = active_hours_near_promise(
-                        cumulative_active_hours,
-                        begun,
-                        start[i] + steps[k],
-                        promise[i],
-                        b - first_near,
-                    )
-                    total += score_of_row[b] * there * factor
-                    active -= there
-                total += score_of_row[bin_of_step[k]] * max(active, 0.0) * factor
-                result[i, k + 1] = total
-                before = after
+                row_score[b] = np.exp(row_score[b])
+            _sum_steps(first + j, row_score, time_index, steps, drift, result)
     return result
+
+
+@njit(cache=True)
+def _sum_steps(i, hazards, time_index, steps, drift, result):  # type: ignore[no-untyped-def]  # compiled
+    """Writes the cumulative hazards of row i, whose bins have ``hazards`` (B,) an active hour."""
+    table, start = time_index.cumulative_active_hours, time_index.start[i]
+    has_promise = len(time_index.promise) > 0
+    first_near = len(hazards) - _NEAR_PROMISE_DAYS if has_promise else len(hazards)
+    drifts = _has_drift(drift.log_rate_ratio, i)
+    age_now = _age_class(0, i, 0.0, drift)
+    age = age_now
+    before, step_start = active_hours(table, start), start
+    total = np.float64(hazards[0])
+    result[i, 0] = total
+    for k in range(len(steps.end)):
+        step_end = start + steps.end[k]
+        after = active_hours(table, step_end)
+        factor = 1.0
+        if drifts:
+            age = _age_class(age, i, steps.middle_hours[k], drift)
+            factor = _drift_factor(i, k, age_now, age, steps, drift)
+        active = after - before
+        for b in range(first_near, len(hazards)):
+            near = active_hours_near_promise(
+                table, step_start, step_end, time_index.promise[i], b - first_near
+            )
+            total += hazards[b] * near * factor
+            active -= near
+        total += hazards[steps.bin[k]] * max(active, 0.0) * factor
+        result[i, k + 1] = total
+        before, step_start = after, step_end
+
+
+@njit(cache=True)
+def _has_drift(log_rate_ratio, i):  # type: ignore[no-untyped-def]  # compiled
+    has_drift = False
+    for age in range(log_rate_ratio.shape[1]):
+        has_drift |= log_rate_ratio[i, age] != 0.0
+    return has_drift
+
+
+@njit(cache=True)
+def _age_class(age, i, ahead_hours, drift):  # type: ignore[no-untyped-def]  # compiled
+    """The age class, not below ``age``, that row i will have so many hours ahead."""
+    elapsed_hours, expected_hours = drift.elapsed_hours[i], drift.expected_hours[i]
+    edges = drift.age_edges
+    while age < len(edges) and elapsed_hours + ahead_hours >= edges[age] * expected_hours:
+        age += 1
+    return age
+
+
+@njit(cache=True)
+def _drift_factor(i, k, age_now, age, steps, drift):  # type: ignore[no-untyped-def]  # compiled
+    """The factor by which drift changes the hazard of row i in step k."""
+    weight = drift.transition_weight
+    now = (1.0 - weight) * drift.log_rate_ratio[i, age_now] * steps.decay[age_now, k]
+    then = weight * drift.log_rate_ratio[i, age] * steps.decay[age, k]
+    return np.exp(now + then)

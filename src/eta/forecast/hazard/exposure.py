@@ -1,0 +1,87 @@
+"""Time at risk: the active hours that each example spends in each bin of the hazard."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eta.calendars.local_time import DAY
+from eta.forecast.base import HORIZON_DAYS
+from eta.forecast.hazard.active_hours import (
+    NEAR_PROMISE,
+    ActivityProfile,
+    exposure_near_promise,
+    microseconds,
+    promised_day,
+)
+from eta.journey.examples import Examples
+
+#: Edges of the hazard's bins, in hours from ``as_of``. Bin 0 lies before them and has no width: it
+#: holds the parcels that have already arrived.
+BIN_EDGES_HOURS = 24.0 * np.array(
+    [0, 0.5, 1, 1.5, 2, 2.5, *range(3, 15), 16, 18, 20, 22, 24, 27, 30, 37, 44, 51, HORIZON_DAYS]
+)
+
+#: Bins that follow the time since ``as_of``. Those of the days near the promise come after them.
+TIMED_BINS = len(BIN_EDGES_HOURS)
+_MAX_HOURS = BIN_EDGES_HOURS[-1]
+
+#: The bin of an example without an arrival.
+_NO_ARRIVAL = -1
+
+
+class TimeAtRisk(NamedTuple):
+    """Time at risk of M examples in B bins, and the bin in which each of them arrived."""
+
+    #: Active hours at risk in each bin, (M, B).
+    exposure: NDArray[np.float32]
+    #: The last bin at risk, (M,), leaving out those near the promise.
+    last_bin: NDArray[np.int32]
+    #: The bin of the arrival, (M,), or -1 without one.
+    arrival_bin: NDArray[np.int32]
+
+
+def time_at_risk(
+    examples: Examples, activity: ActivityProfile, *, uses_promise: bool
+) -> TimeAtRisk:
+    """The time at risk of examples, by default without bins near the promise."""
+    until = np.minimum(examples.duration_hours, _MAX_HOURS)
+    edges = np.minimum(BIN_EDGES_HOURS, until[:, None])
+    exposure = _exposure(examples, activity, edges)
+    # The moment within bin 0, which has no width, is unknown: half of it (the actuarial life table).
+    exposure[examples.event_observed & (until <= 0.0), 0] = 0.5
+    last_bin = np.searchsorted(BIN_EDGES_HOURS, until, side="left").astype(np.int32)
+    arrives = examples.event_observed & (examples.duration_hours <= _MAX_HOURS)
+    arrival_bin = np.where(arrives, last_bin, _NO_ARRIVAL).astype(np.int32)
+    at_risk = TimeAtRisk(exposure, last_bin, arrival_bin)
+    return _with_bins_near_promise(at_risk, examples, activity, edges) if uses_promise else at_risk
+
+
+def _exposure(
+    examples: Examples, activity: ActivityProfile, edges: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Active hours (M, B) between the edges (M, B); 1 in bin 0."""
+    elapsed = activity.elapsed(examples.features, edges)
+    return np.diff(elapsed, axis=1, prepend=-1.0).astype(np.float32)
+
+
+def _with_bins_near_promise(
+    at_risk: TimeAtRisk, examples: Examples, activity: ActivityProfile, edges: NDArray[np.float64]
+) -> TimeAtRisk:
+    """Moves the time at risk and the arrivals of days near the promise into bins of these days."""
+    steps = microseconds(edges)
+    time_index = activity.time_index(examples.features, sees_promise=True)
+    near = exposure_near_promise(time_index, steps)
+    exposure, arrival_bin = at_risk.exposure, at_risk.arrival_bin
+    exposure[:, 1:] = np.maximum(exposure[:, 1:] - near.sum(axis=2), 0.0)
+    arrives_at = examples.features.local_as_of + steps[:, -1].astype("timedelta64[us]")
+    # NaN without a promise.
+    days_past_promise = (arrives_at.astype("datetime64[D]") - promised_day(examples.features)) / DAY
+    is_near = (days_past_promise >= NEAR_PROMISE[0]) & (days_past_promise <= NEAR_PROMISE[-1])
+    is_near &= arrival_bin > 0
+    day_number = days_past_promise[is_near].astype(np.int32) - NEAR_PROMISE[0]
+    arrival_bin[is_near] = TIMED_BINS + day_number
+    by_day = near.sum(axis=1).astype(np.float32)
+    return at_risk._replace(exposure=np.hstack([exposure, by_day]))
