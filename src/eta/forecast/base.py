@@ -89,7 +89,7 @@ def elapsed_hours(features: Features) -> NDArray[np.float64]:
 
 
 def hours_from_order(examples: Examples) -> NDArray[np.float64]:
-    """Hours from the order to the arrival, or to the last moment at which the parcel was open, (M,).
+    """Hours, (M,), from the order to the arrival, or to the last moment at which a parcel was open.
 
     An order may be received some time after it was placed, so this may be more than the hours from
     its first example.
@@ -103,9 +103,9 @@ def group_quantiles(
     count: int,
     levels: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Quantiles (count, K) at ``levels`` (K,) of the values of each group; NaN rows for empty groups.
+    """Quantiles (count, K) at ``levels`` (K,) of the values of each group.
 
-    Linear between order statistics (Hyndman and Fan's type 7, as in ``numpy.quantile``).
+    Empty groups have NaN. Linear between order statistics (Hyndman and Fan's type 7, as in ``numpy.quantile``).
     """
     order = np.lexsort((values, groups))
     ranked = values[order]

@@ -1,18 +1,19 @@
-"""When the first and the last parcel of an order arrive, if what holds up one is likely to hold up the others.
+"""When the first and the last parcel of an order arrive, if their delays are correlated.
 
-Parcels for one place share the day, hubs and weather. Each keeps its own law; a Gaussian copula (Li
-2000) with one factor that all parcels share, and a second one of those from one origin with one
-carrier, says how they go together. Given the factors parcels are independent, and chances are means
-of products (Vasicek 1987). With F_i the chance of parcel i to have arrived by a day, r the
-correlation within a group g of one origin and carrier, and s that of other parcels:
+Parcels for one place share the day, hubs and weather. Each parcel has its own distribution. A
+Gaussian copula (Li 2000) connects them, with one factor that all parcels share and a second one of
+those from one origin with one carrier. Given the factors, parcels are independent, and
+probabilities are means of products (Vasicek 1987). With F_i the probability that parcel i has
+arrived by a day, r the correlation within a group g of one origin and carrier, and s that of other
+parcels:
 
     P(all) = E_z prod_g E_w prod_{i in g} Phi((Phi^-1(F_i) - sqrt(s) z - sqrt(r - s) w) / sqrt(1 -
     r))
 
-The copula is symmetric, so P(none) is the same of 1 - F_i. A mean over a factor is a sum over
-evenly spaced values: the trapezoidal rule converges geometrically where an analytic function
-vanishes at both ends (Trefethen and Weideman 2014), and unlike Gauss and Hermite's nodes these can
-be as narrow as a high correlation makes the step of Phi.
+The copula is symmetric, so P(none) is the same with 1 - F_i. A mean over a factor is a sum over
+evenly spaced values: the trapezoidal rule converges geometrically if an analytic function vanishes
+at both ends (Trefethen and Weideman 2014). Unlike Gauss-Hermite nodes, these values can be as
+closely spaced as a high correlation requires, which makes Phi a narrow step.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import erfc, sqrt
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -30,62 +31,59 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
-#: Correlation of parcels, and how many pairs' worth of trust in it.
+#: The correlation without any evidence, and its weight in pairs.
 PRIOR, PRIOR_PAIRS = 0.3, 200
 
-#: No correlation that is learned is higher.
+#: The largest correlation that is learned.
 MAX_CORRELATION = 0.95
 
-#: Normal scores further out say no more than this.
+#: Normal scores are cut off here.
 _MAX_SCORE = 4.0
 
-#: Beyond so many deviations a factor hardly ever lies.
-_REACH = 6.5
+#: Standard deviations up to which values of a factor are summed.
+_MAX_DEVIATIONS = 6.5
 
-#: Values of a factor lie no further apart than this, nor than so many widths of the step of Phi;
-#: but for correlations very near 1 also no nearer.
-_MAX_STEP, _WIDTHS, _MIN_STEP = 0.5, 0.6, 0.04
+#: The largest distance between values of a factor, also in widths of the step of Phi; and the
+#: smallest one, which only correlations very near 1 reach.
+_MAX_STEP, _MAX_STEP_WIDTHS, _MIN_STEP = 0.5, 0.6, 0.04
 _NORMAL = NormalDist()
 _ROOT_HALF = sqrt(0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrivalCorrelation:
-    """Correlations of the normal scores of parcels for one place: of one origin and carrier, and of others."""
+    """Correlations of the normal scores of parcels for one place, within and between senders.
+
+    A sender is an origin with a carrier.
+    """
 
     within_sender: float = PRIOR
     between_senders: float = PRIOR
-    #: Pairs from which they were learned, no parcel in two of them.
+    #: Disjoint pairs of parcels from which they were learned.
     within_sender_pairs: int = 0
     between_senders_pairs: int = 0
 
     @classmethod
     def fit(cls, pit: Floats, place: Ints, sender: Ints) -> ArrivalCorrelation:
-        """From parcels whose law was at ``pit`` (N,), the chance of having arrived by then, when they arrived.
+        """The correlations of parcels whose curves were at ``pit`` (N,) when they arrived.
 
-        Parcels that share a number of ``place`` (N,) were bought on one day for one place; such
-        that share one of ``sender`` (N,), too, came from one origin with one carrier. The normal
-        scores, at a mean of 0 and a variance of 1, give a mean product of the pairs of each place
-        (the intraclass correlation, Fisher 1925); a place counts for as many pairs as it holds that
-        have no parcel in common. Shrunk to ``PRIOR`` and within 0 and ``MAX_CORRELATION``. Others share no
-        more than parcels of one sender do: where it seems that they do, both are pooled (Ayer et
-        al. 1955).
+        Parcels with the same number of ``place`` (N,) were bought on one day for one place; those
+        with the same number of ``sender`` (N,), too, came from one origin with one carrier. The
+        normal scores, standardized, give a mean product of the pairs of each place (the intraclass
+        correlation, Fisher 1925). The weight of a place is its number of disjoint pairs. The result
+        is shrunk to ``PRIOR`` and lies within 0 and ``MAX_CORRELATION``. Parcels of different
+        senders are not more correlated than those of one: if they seem to be, both are pooled (Ayer
+        et al. 1955).
         """
         has_pit = ~np.isnan(pit)
-        scores = np.clip(normal_scores(pit[has_pit]), -_MAX_SCORE, _MAX_SCORE)
-        # Laws that are too early, late, wide or narrow for all parcels alike are put right
-        # elsewhere.
-        spread = float(scores.std()) if len(scores) else 0.0
-        scores = (scores - scores.mean()) / spread if spread > 0.0 else np.zeros(len(scores))
-        within_sender, within_sender_pairs = _within_sender(scores, place[has_pit], sender[has_pit])
-        between_senders, between_senders_pairs = _between_senders(
-            scores, place[has_pit], sender[has_pit]
-        )
+        scores = _standardized_scores(pit[has_pit])
+        place, sender = place[has_pit], sender[has_pit]
+        within_sender, within_sender_pairs = _within_sender(scores, place, sender)
+        between_senders, between_senders_pairs = _between_senders(scores, place, sender)
         if between_senders > within_sender:
             weights = np.array([within_sender_pairs, between_senders_pairs]) + PRIOR_PAIRS
-            within_sender = between_senders = float(
-                np.average([within_sender, between_senders], weights=weights)
-            )
+            pooled = np.average([within_sender, between_senders], weights=weights)
+            within_sender = between_senders = float(pooled)
         return cls(
             within_sender=within_sender,
             between_senders=between_senders,
@@ -94,21 +92,21 @@ class ArrivalCorrelation:
         )
 
     def mean_correlation(self, sender: Ints, count: Ints) -> tuple[float, int] | None:
-        """The mean correlation of the pairs of parcels of an order, and the pairs behind it; None of a single parcel.
+        """The mean correlation of the pairs of an order, and the pairs it was learned from.
 
-        ``count`` (P,) parcels each come from the ``sender`` (P,).
+        ``count`` (P,) parcels each come from the ``sender`` (P,). None for a single parcel.
         """
-        total, sender_counts = (
-            int(count.sum()),
-            np.bincount(np.unique(sender, return_inverse=True)[1], weights=count),
-        )
-        within = float((sender_counts * (sender_counts - 1)).sum()) / 2.0
-        across = total * (total - 1) / 2.0 - within
-        if total == 1:
+        parcels = int(count.sum())
+        if parcels == 1:
             return None
-        return (self.within_sender * within + self.between_senders * across) / (
-            within + across
-        ), self.within_sender_pairs * (within > 0) + self.between_senders_pairs * (across > 0)
+        _, group = np.unique(sender, return_inverse=True)
+        by_sender = np.bincount(group, weights=count)
+        within = float((by_sender * (by_sender - 1)).sum()) / 2.0
+        between = parcels * (parcels - 1) / 2.0 - within
+        total = self.within_sender * within + self.between_senders * between
+        sample_pairs = self.within_sender_pairs * (within > 0)
+        sample_pairs += self.between_senders_pairs * (between > 0)
+        return total / (within + between), sample_pairs
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -116,18 +114,19 @@ class ArrivalCorrelation:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ArrivalCorrelation:
-        """What ``to_json`` gave."""
+        """The correlations that ``to_json`` wrote."""
         return cls(**values)
 
 
 def cdf_of_last(
     probabilities: Floats, count: Ints, sender: Ints, correlation: ArrivalCorrelation
 ) -> Floats:
-    """P(all parcels of an order have arrived), (D,), on days by which each has with ``probabilities`` (P, D), which do not fall.
+    """P(all parcels of an order have arrived), (D,), by each of D days.
 
-    Exact to 0.00001 for correlations up to ``MAX_CORRELATION`` and 1, to 0.01 between those.
-    Row p stands for ``count`` (P,) parcels of the ``sender`` (P,), a number for an origin and a
-    carrier. It is at most the least of the chances.
+    Row p of ``probabilities`` (P, D), which do not fall, stands for ``count`` (P,) parcels of the
+    ``sender`` (P,), a number for an origin and a carrier. Exact to 0.00001 for correlations up to
+    ``MAX_CORRELATION`` and for 1, to 0.01 between them. The result is at most the smallest of the
+    probabilities.
     """
     return np.maximum.accumulate(_joint(probabilities, count, sender, correlation))
 
@@ -135,149 +134,192 @@ def cdf_of_last(
 def cdf_of_first(
     probabilities: Floats, count: Ints, sender: Ints, correlation: ArrivalCorrelation
 ) -> Floats:
-    """P(a parcel of the order has arrived), (D,), of the same; at least the greatest of the chances."""
-    survival, greatest = 1.0 - probabilities, probabilities.max(axis=0)
+    """P(a parcel of the order has arrived), (D,); arguments are those of ``cdf_of_last``.
+
+    The result is at least the largest of the probabilities.
+    """
+    survival, largest = 1.0 - probabilities, probabilities.max(axis=0)
     none = _joint(survival, count, sender, correlation)
-    # To the bit, which 1 - (1 - F) is not.
-    return np.maximum.accumulate(
-        np.where(none < survival.min(axis=0), np.maximum(1.0 - none, greatest), greatest)
-    )
+    # Exact to the bit, which 1 - (1 - F) is not.
+    is_larger = none < survival.min(axis=0)
+    any_arrived = np.where(is_larger, np.maximum(1.0 - none, largest), largest)
+    return np.maximum.accumulate(any_arrived)
 
 
 def normal_scores(probabilities: Floats) -> Floats:
-    """Phi^-1 of chances, as they are shaped; infinite for 0 and 1."""
-    inner = [
-        _NORMAL.inv_cdf(chance) if 0.0 < chance < 1.0 else (np.inf if chance > 0.5 else -np.inf)
-        for chance in probabilities.ravel().tolist()
-    ]
-    return np.array(inner, dtype=np.float64).reshape(probabilities.shape)
+    """Phi^-1 of probabilities, in their shape; infinite for 0 and 1."""
+    scores = np.where(probabilities > 0.5, np.inf, -np.inf).ravel()
+    for number, probability in enumerate(probabilities.ravel().tolist()):
+        if 0.0 < probability < 1.0:
+            scores[number] = _NORMAL.inv_cdf(probability)
+    return scores.reshape(probabilities.shape)
+
+
+def _standardized_scores(pit: Floats) -> Floats:
+    """Normal scores with mean 0 and variance 1.
+
+    Curves that are too early, late, wide or narrow for all parcels alike are corrected elsewhere.
+    """
+    scores = np.clip(normal_scores(pit), -_MAX_SCORE, _MAX_SCORE)
+    deviation = float(scores.std()) if len(scores) else 0.0
+    if deviation == 0.0:
+        return np.zeros(len(scores))
+    return np.asarray((scores - scores.mean()) / deviation)
 
 
 def _within_sender(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
-    """The correlation of pairs of one place and sender, and how many there are."""
+    """The correlation of pairs of one place and sender, and their number."""
     _, group = np.unique(np.column_stack([place, sender]), axis=0, return_inverse=True)
-    sums, squares, counts = (
-        np.bincount(group, weights=values) for values in (scores, scores**2, np.ones(len(scores)))
-    )
-    return _shrunk((sums**2 - squares) / 2.0, counts * (counts - 1) / 2.0, np.floor(counts / 2.0))
+    sums = np.bincount(group, weights=scores)
+    squares = np.bincount(group, weights=scores**2)
+    counts = np.bincount(group, weights=np.ones(len(scores)))
+    products = (sums**2 - squares) / 2.0
+    pairs = counts * (counts - 1) / 2.0
+    return _shrunk(products, pairs, np.floor(counts / 2.0))
 
 
 def _between_senders(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
-    """The same of one place and two senders."""
-    both, group = np.unique(np.column_stack([place, sender]), axis=0, return_inverse=True)
-    sums, counts = (
-        np.bincount(group, weights=values, minlength=len(both))
-        for values in (scores, np.ones(len(scores)))
-    )
-    _, place_of_group = np.unique(both[:, 0], return_inverse=True)
-    total, parcels, largest = (
-        np.bincount(place_of_group, weights=sums),
-        np.bincount(place_of_group, weights=counts),
-        np.zeros(place_of_group.max(initial=-1) + 1),
-    )
+    """The correlation of pairs of one place and two senders, and their number."""
+    groups, group = np.unique(np.column_stack([place, sender]), axis=0, return_inverse=True)
+    sums = np.bincount(group, weights=scores, minlength=len(groups))
+    counts = np.bincount(group, weights=np.ones(len(scores)), minlength=len(groups))
+    _, place_of_group = np.unique(groups[:, 0], return_inverse=True)
+    total = np.bincount(place_of_group, weights=sums)
+    squares = np.bincount(place_of_group, weights=sums**2)
+    parcels = np.bincount(place_of_group, weights=counts)
+    squared_counts = np.bincount(place_of_group, weights=counts**2)
+    largest = np.zeros(len(parcels))
     np.maximum.at(largest, place_of_group, counts)
-    products = (total**2 - np.bincount(place_of_group, weights=sums**2)) / 2.0
-    pairs = (parcels**2 - np.bincount(place_of_group, weights=counts**2)) / 2.0
-    return _shrunk(products, pairs, np.minimum(np.floor(parcels / 2.0), parcels - largest))
+    products = (total**2 - squares) / 2.0
+    pairs = (parcels**2 - squared_counts) / 2.0
+    disjoint_pairs = np.minimum(np.floor(parcels / 2.0), parcels - largest)
+    return _shrunk(products, pairs, disjoint_pairs)
 
 
 def _shrunk(products: Floats, pairs: Floats, disjoint_pairs: Floats) -> tuple[float, int]:
-    """From the sums of products of each group, how many those are, and for how many pairs the group counts."""
+    """The correlation and its disjoint pairs, from the sums of products of each group's pairs."""
     mean = np.divide(products, pairs, out=np.zeros_like(products), where=pairs > 0)
-    shrunk = (float(disjoint_pairs @ mean) + PRIOR * PRIOR_PAIRS) / (
-        float(disjoint_pairs.sum()) + PRIOR_PAIRS
-    )
-    return min(max(shrunk, 0.0), MAX_CORRELATION), int(disjoint_pairs.sum())
+    total = float(disjoint_pairs @ mean) + PRIOR * PRIOR_PAIRS
+    weight = float(disjoint_pairs.sum()) + PRIOR_PAIRS
+    return min(max(total / weight, 0.0), MAX_CORRELATION), int(disjoint_pairs.sum())
 
 
 def _joint(
     probabilities: Floats, count: Ints, sender: Ints, correlation: ArrivalCorrelation
 ) -> Floats:
-    """P(every parcel is within its chance), (D,): from what it is of independent parcels to what it is of parcels that move as one."""
-    lowest = probabilities.min(axis=0)
-    independent = np.prod(probabilities ** count[:, None], axis=0)
+    """P(every parcel is within its probability), (D,).
+
+    It lies between that of independent parcels and that of fully correlated ones.
+    """
+    smallest = probabilities.min(axis=0)
     if correlation.between_senders >= 1.0:
-        return lowest
+        return smallest
     if correlation.within_sender >= 1.0:
-        # Parcels of one sender are one.
-        senders, group = np.unique(sender, return_inverse=True)
-        lowest_of_sender = np.array(
-            [probabilities[group == number].min(axis=0) for number in range(len(senders))]
-        )
-        return _joint(
-            lowest_of_sender,
-            np.ones(len(senders), dtype=np.int64),
-            senders,
-            ArrivalCorrelation(
-                within_sender=correlation.between_senders,
-                between_senders=correlation.between_senders,
-            ),
-        )
+        return _joint_of_senders(probabilities, sender, correlation)
+    independent = np.prod(probabilities ** count[:, None], axis=0)
+    joint = _copula(probabilities, count, sender, correlation)
+    return np.minimum(np.maximum(joint, independent), smallest)
+
+
+def _joint_of_senders(
+    probabilities: Floats, sender: Ints, correlation: ArrivalCorrelation
+) -> Floats:
+    """The same if the parcels of a sender are fully correlated, so that they count as one."""
+    senders, group = np.unique(sender, return_inverse=True)
+    smallest = [probabilities[group == number].min(axis=0) for number in range(len(senders))]
+    between_senders = ArrivalCorrelation(
+        within_sender=correlation.between_senders, between_senders=correlation.between_senders
+    )
+    one_each = np.ones(len(senders), dtype=np.int64)
+    return _joint(np.array(smallest), one_each, senders, between_senders)
+
+
+class _FactorValues(NamedTuple):
+    """Values of a standard normal factor, and their weights, which add up to 1."""
+
+    values: Floats
+    weights: Floats
+
+
+class _Senders(NamedTuple):
+    """The senders of an order, as compiled code reads them."""
+
+    #: The rows of each sender's parcels, from ``first`` (G,) until ``end`` (G,).
+    first: Ints
+    end: Ints
+    #: Contributions of the sender's own factor, (G, M).
+    inner: Floats
+    #: Standard deviation of what parcels do not share, (G,).
+    residual_scale: Floats
+
+
+def _copula(
+    probabilities: Floats, count: Ints, sender: Ints, correlation: ArrivalCorrelation
+) -> Floats:
+    """P(every parcel is within its probability), (D,), for correlations below 1."""
     order = np.argsort(sender, kind="stable")
+    count = count[order].astype(np.float64)
     _, first = np.unique(sender[order], return_index=True)
-    ends = np.append(first[1:], len(order))
-    is_alone = np.array(
-        [count[order][start:end].sum() == 1 for start, end in zip(first, ends, strict=True)]
+    is_alone = np.add.reduceat(count, first) == 1.0
+    shared, within = correlation.between_senders, correlation.within_sender
+    within -= shared
+    # With one sender all parcels share both factors. A single parcel of a sender shares only one.
+    if len(first) == 1:
+        shared, within = correlation.within_sender, 0.0
+    if is_alone.all():
+        within = 0.0
+    within_variance = np.where(is_alone, 0.0, within)
+    outer = _factor_values(shared, 1.0 - shared - within)
+    inner = _factor_values(within, 1.0 - shared - within)
+    senders = _Senders(
+        first=first,
+        end=np.append(first[1:], len(order)),
+        inner=np.sqrt(within_variance)[:, None] * inner.values,
+        residual_scale=np.sqrt(1.0 - shared - within_variance),
     )
-    # Where there is one sender, both factors are shared by all; one that a single parcel has is its
-    # own.
-    shared, within = (
-        (correlation.within_sender, 0.0)
-        if len(first) == 1
-        else (correlation.between_senders, correlation.within_sender - correlation.between_senders)
-    )
-    within = 0.0 if is_alone.all() else within
-    inner = np.where(is_alone, 0.0, within)
-    outer_values, outer_weights = _values(shared, 1.0 - shared - within)
-    inner_values, inner_weights = _values(within, 1.0 - shared - within)
     scores = normal_scores(np.ascontiguousarray(probabilities[order]))
-    joint: Floats = _mean_products(
-        scores,
-        count[order].astype(np.float64),
-        first,
-        ends,
-        sqrt(shared) * outer_values,
-        outer_weights,
-        np.sqrt(inner)[:, None] * inner_values,
-        inner_weights,
-        np.sqrt(1.0 - shared - inner),
-    )
-    return np.minimum(np.maximum(joint, independent), lowest)
+    outer = outer._replace(values=sqrt(shared) * outer.values)
+    return np.asarray(_mean_products(scores, count, senders, outer, inner.weights))
 
 
-def _values(variance: float, residual: float) -> tuple[Floats, Floats]:
-    """Values of a standard normal factor and their weights, which add up to 1; ``residual`` is the variance of what parcels do not share."""
+def _factor_values(variance: float, residual: float) -> _FactorValues:
+    """The values of a factor; ``residual`` is the variance of what parcels do not share."""
     if variance <= 0.0:
-        return np.zeros(1), np.ones(1)
-    step = min(_MAX_STEP, max(_MIN_STEP, _WIDTHS * sqrt(residual / variance)))
-    values: Floats = step * np.arange(-int(_REACH / step), int(_REACH / step) + 1, dtype=np.float64)
+        return _FactorValues(np.zeros(1), np.ones(1))
+    step_width = sqrt(residual / variance)
+    step = min(_MAX_STEP, max(_MIN_STEP, _MAX_STEP_WIDTHS * step_width))
+    steps = int(_MAX_DEVIATIONS / step)
+    values: Floats = step * np.arange(-steps, steps + 1, dtype=np.float64)
     weights: Floats = np.exp(-0.5 * values**2)
-    return values, weights / weights.sum()
+    return _FactorValues(values, weights / weights.sum())
 
 
 @njit(cache=True)
-def _mean_products(  # type: ignore[no-untyped-def]  # compiled
-    scores, count, first, ends, outer, outer_weights, inner, inner_weights, residual_scale
-):
-    """E_z prod_g E_w prod_i Phi((scores - outer - inner) / own)^count, (D,); rows of ``scores`` (P, D) are sorted by group."""
+def _mean_products(scores, count, senders, outer, inner_weights):  # type: ignore[no-untyped-def]  # compiled
+    """E_z prod_g E_w prod_i Phi((scores - outer - inner) / residual)^count, (D,).
+
+    Rows of ``scores`` (P, D) are sorted by sender.
+    """
     result = np.zeros(scores.shape[1])
     for d in range(scores.shape[1]):
-        for k in range(len(outer)):
+        for k in range(len(outer.values)):
             product = 1.0
-            for g in range(len(first)):
+            for g in range(len(senders.first)):
                 mean = 0.0
                 for m in range(len(inner_weights)):
-                    part = 1.0
-                    for i in range(first[g], ends[g]):
-                        part *= (
-                            0.5
-                            * erfc(
-                                -_ROOT_HALF
-                                * (scores[i, d] - outer[k] - inner[g, m])
-                                / residual_scale[g]
-                            )
-                        ) ** count[i]
+                    part = _product(scores, count, senders, d, g, outer.values[k], m)
                     mean += inner_weights[m] * part
                 product *= mean
-            result[d] += outer_weights[k] * product
+            result[d] += outer.weights[k] * product
     return result
+
+
+@njit(cache=True)
+def _product(scores, count, senders, d, g, outer, m):  # type: ignore[no-untyped-def]  # compiled
+    """P(all parcels of the sender g are within their probabilities), given both factors."""
+    inner, scale = senders.inner[g, m], senders.residual_scale[g]
+    product = 1.0
+    for i in range(senders.first[g], senders.end[g]):
+        residual = scores[i, d] - outer - inner
+        product *= (0.5 * erfc(-_ROOT_HALF * residual / scale)) ** count[i]
+    return product

@@ -1,27 +1,28 @@
-"""How fast the network runs these days, against what a model learned from its whole history.
+"""Drift: how fast the network runs now, compared with what a model learned from its whole history.
 
-Every midnight the arrivals of the last weeks are set against those that the model expected of the
-parcels then open:
+Every midnight the arrivals of the last weeks are compared with those that the model expected of the
+parcels open at the time:
 
-    log-hazard today = log-hazard learned + theta,     theta_g = log(observed_g / expected_g),
-    shrunk
+    log-hazard today = log-hazard learned + theta
+    theta_g = log(observed_g / expected_g), shrunk
 
-theta is a Poisson regression with ridge penalties on nested segments (all; age; age within carrier
-and within destination), weighted by how long ago a day was. It is the maximum-likelihood form of a
-level shift in a piecewise exponential model. Parcels that have been open for longer than is usual
-are segments of their own: what is stuck says nothing about what moves. The further ahead, the less
-today's level counts: theta decays by the day.
+Theta is a Poisson regression with ridge penalties on nested segments (all; age class; age class
+within carrier and within destination), weighted by how long ago a day was. It is the
+maximum-likelihood form of a level shift in a piecewise exponential model. Parcels that have been
+open for longer than is typical are segments of their own: stuck parcels say nothing about moving
+ones. Today's level counts less the further ahead: theta decays by the day.
 
-How soon a day is forgotten depends on what the last days show: where the usual memory foretold them
-much worse than a short one, the network has changed, and what was before counts little (dynamic
-model averaging; Raftery, Karny and Ettler 2010).
+How soon a day is forgotten depends on the last days. If a long memory predicts them much worse than
+a short one, the network has changed, and the days before count little (dynamic model averaging;
+Raftery, Karny and Ettler 2010).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from enum import IntEnum
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,388 +32,407 @@ from eta.domain.errors import ModelCorrupted
 from eta.journey.categories import Categorical, group_rows
 from eta.journey.examples import Outcomes
 
-#: How long a parcel has been open, in shares of the time that parcels like it usually take, and
-#: what that is called.
-AGE_CLASSES = ("fresh", "under_way", "overdue", "stuck")
+Floats = NDArray[np.float64]
+
+#: Values by column, text and age class.
+Groups = Mapping[str, Mapping[str, Floats]]
+
+
+class AgeClass(IntEnum):
+    """How long a parcel has been open, relative to the typical time of such parcels."""
+
+    FRESH = 0
+    UNDER_WAY = 1
+    OVERDUE = 2
+    STUCK = 3
+
+
+#: The names of the age classes, in their order.
+AGE_CLASSES = tuple(age.name.lower() for age in AgeClass)
+
+#: The shares of the typical time at which the age classes after the first begin.
 AGE_EDGES = (0.5, 1.0, 2.0)
 
-#: What is left of theta a day further ahead, by age.
+#: Share of theta that is left a day further ahead, by age class.
 DAILY_DECAY = np.array([0.97, 0.97, 0.9, 0.8])
 
-#: The share of theta that is of the age a parcel will have by then; the rest is of its age now: who
-#: is late stays late.
+#: Weight of theta of the age class that a parcel will have by then. The rest is of its age class
+#: now, because late parcels stay late.
 AGE_TRANSITION_WEIGHT = 0.3
 
-#: Days of evidence, and the days after which one counts half: usually, and where the network has
-#: changed.
-HISTORY_DAYS, HALF_LIVES_DAYS = 32, np.array([8.0, 2.0])
+#: Days of evidence.
+HISTORY_DAYS = 32
 
-#: The last days that tell which, and the log-odds of the usual one before they do.
+#: Half-lives of a day's weight: in a steady network, and after a change.
+HALF_LIVES_DAYS = np.array([8.0, 2.0])
+
+#: The last days, which decide between the two, and the log-odds of the long one before they do.
 SELECTION_DAYS, LONG_MEMORY_LOG_ODDS = 6, 4.0
 
-#: Texts whose groups have a level of their own, within each age.
+#: Columns whose texts have a level of their own within each age class.
 DRIFT_LABELS = ("carrier", "destination")
 
-#: No more than this is ever believed, and no step of the regression is longer.
+#: The largest log rate ratio, and the longest step of the regression.
 MAX_LOG_RATE_RATIO = 1.0
 
-#: Open parcels of a day that are enough to tell its level; of more, an even sample is watched.
+#: Open parcels of a day that suffice to estimate its level. Of more, an even sample is taken.
 MAX_OPEN_PARCELS = 20_000
 
-#: Steps of the hazards that a watched day is judged by.
+#: Hours of the day at which expected arrivals are computed, evenly spaced.
 EXPECTATION_HOURS = np.arange(0.0, 25.0, 6.0)
+_STEP_HOURS, _LAST_STEP = EXPECTATION_HOURS[1], len(EXPECTATION_HOURS) - 2
 
-#: How far log-hazards are believed to stray (variances): those of all parcels and of an age, and
-#: those of a group.
+#: Prior variances of log-hazards: those of all parcels and of an age class, and those of a group.
 VARIANCE, GROUP_VARIANCE = 0.05, 0.033
 
-#: Days before a fit that tell what the model is off by all along: so many, so many days apart.
+#: The days before a fit that show a model's constant error: their number, and the days between.
 BASELINE_RATIO_DAYS, BASELINE_RATIO_STEP_DAYS = 30, 9
 
-#: Expected arrivals' worth of trust that a model is right at an age all along.
+#: Weight, in expected arrivals, of the assumption that a model has no constant error.
 BASELINE_RATIO_PRIOR = 100.0
 
-#: The share of a day's arrivals that has been told so many days, (D,), after its end.
-ReportingDelayCdf = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+#: The share of a day's arrivals that has been received so many days, (D,), after its end.
+ReportingDelayCdf = Callable[[Floats], Floats]
+
+#: Rounds of backfitting.
 _SWEEPS = 12
 
-#: Without drift it does not matter when that was so.
+#: The date of no drift, for which the date does not matter.
 _EPOCH = np.datetime64("1970-01-01", "us")
+_NO_EFFECT = np.zeros(len(AgeClass))
 
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """theta by age, shape (A,) each: of all parcels, and what a group adds to it by column and text; with standard errors.
+    """Log rate ratios (theta) by age class, (A,) each, with standard errors.
 
-    ``baseline_ratio`` (A,) is what the model was off by before, all along; ``as_of`` (UTC) is when all this
-    was so.
+    ``log_rate_ratio`` is that of all parcels; ``groups`` is what each text of a column adds to it.
+    ``baseline_ratio`` (A,) is the model's constant error; ``as_of`` (UTC) is the date of it all.
     """
 
     as_of: np.datetime64
-    baseline_ratio: NDArray[np.float64]
-    log_rate_ratio: NDArray[np.float64]
-    error: NDArray[np.float64]
-    groups: Mapping[str, Mapping[str, NDArray[np.float64]]]
-    group_errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    baseline_ratio: Floats
+    log_rate_ratio: Floats
+    error: Floats
+    groups: Groups
+    group_errors: Groups
 
     @classmethod
-    def identity(
-        cls, as_of: np.datetime64 = _EPOCH, baseline_ratio: NDArray[np.float64] | None = None
-    ) -> Self:
-        """The network runs as it was learned to."""
+    def identity(cls, as_of: np.datetime64 = _EPOCH, baseline_ratio: Floats | None = None) -> Self:
+        """No drift: the network runs as in the model's history."""
         return cls(
-            as_of,
-            np.ones(len(AGE_CLASSES)) if baseline_ratio is None else baseline_ratio,
-            np.zeros(len(AGE_CLASSES)),
-            np.full(len(AGE_CLASSES), np.inf),
-            {},
-            {},
+            as_of=as_of,
+            baseline_ratio=np.ones(len(AgeClass)) if baseline_ratio is None else baseline_ratio,
+            log_rate_ratio=np.zeros(len(AgeClass)),
+            error=np.full(len(AgeClass), np.inf),
+            groups={},
+            group_errors={},
         )
 
-    def at(
-        self, labels: Mapping[str, Categorical], local_as_of: NDArray[np.datetime64]
-    ) -> NDArray[np.float64]:
-        """What theta is, (N, A), of parcels with such labels (N,) at every age; at a later local time (N,) less is left of it.
+    def at(self, labels: Mapping[str, Categorical], local_as_of: NDArray[np.datetime64]) -> Floats:
+        """Theta, (N, A), of parcels with such labels (N,) in every age class.
 
-        Whole days count, so that the hour of a zone or of a question does not matter.
+        At a later local time (N,) less of it is left. Only whole days count, so that neither the
+        hour of a zone nor that of a forecast matters.
         """
         log_rate_ratio = np.tile(self.log_rate_ratio, (len(local_as_of), 1))
         for column, groups in self.groups.items():
-            column_labels = labels[column]
-            effects = np.array(
-                [*(groups.get(name, _NO_EFFECT) for name in column_labels.names), _NO_EFFECT]
-            )
-            log_rate_ratio += effects[column_labels.codes]
+            names = labels[column].names
+            effects = np.array([*(groups.get(name, _NO_EFFECT) for name in names), _NO_EFFECT])
+            log_rate_ratio += effects[labels[column].codes]
         log_rate_ratio = np.clip(log_rate_ratio, -MAX_LOG_RATE_RATIO, MAX_LOG_RATE_RATIO)
         days = (local_as_of - self.as_of) // DAY
-        return (
-            log_rate_ratio * DAILY_DECAY ** np.maximum(days, 0)[:, None]
-            if (days > 0).any()
-            else log_rate_ratio
-        )
+        if not (days > 0).any():
+            return log_rate_ratio
+        return log_rate_ratio * DAILY_DECAY ** np.maximum(days, 0)[:, None]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; ``error`` is null where nothing was watched."""
+        """Plain values; an ``error`` is null without any evidence."""
+        errors = self.error.tolist()
         return {
             "as_of": f"{self.as_of}Z",
             "baseline_ratio": self.baseline_ratio.tolist(),
             "ages": list(AGE_CLASSES),
             "log_rate_ratio": self.log_rate_ratio.tolist(),
-            "error": [value if np.isfinite(value) else None for value in self.error.tolist()],
-            "groups": {
-                column: {name: values.tolist() for name, values in sorted(groups.items())}
-                for column, groups in self.groups.items()
-            },
-            "group_errors": {
-                column: {name: values.tolist() for name, values in sorted(groups.items())}
-                for column, groups in self.group_errors.items()
-            },
+            "error": [error if np.isfinite(error) else None for error in errors],
+            "groups": _groups_to_json(self.groups),
+            "group_errors": _groups_to_json(self.group_errors),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What ``to_json`` gave.
+        """The drift that ``to_json`` wrote.
 
         Raises:
-            ModelCorrupted: if it is of other ages than ours.
+            ModelCorrupted: if it has other age classes than this release.
         """
-        if values["ages"] != list(AGE_CLASSES):
-            raise ModelCorrupted(
-                f"the drift is of the ages {values['ages']}; train the model again"
-            )
-        groups, errors = (
-            {
-                column: {name: np.array(entry) for name, entry in named.items()}
-                for column, named in values[part].items()
-            }
-            for part in ("groups", "group_errors")
-        )
+        ages = values["ages"]
+        if ages != list(AGE_CLASSES):
+            raise ModelCorrupted(f"the drift has the age classes {ages}; train the model again")
+        errors = [np.inf if error is None else error for error in values["error"]]
         return cls(
-            np.datetime64(values["as_of"].removesuffix("Z"), "us"),
-            np.array(values["baseline_ratio"]),
-            np.array(values["log_rate_ratio"]),
-            np.array([np.inf if entry is None else entry for entry in values["error"]]),
-            groups,
-            errors,
+            as_of=np.datetime64(values["as_of"].removesuffix("Z"), "us"),
+            baseline_ratio=np.array(values["baseline_ratio"]),
+            log_rate_ratio=np.array(values["log_rate_ratio"]),
+            error=np.array(errors),
+            groups=_groups_from_json(values["groups"]),
+            group_errors=_groups_from_json(values["group_errors"]),
         )
 
 
-_NO_EFFECT = np.zeros(len(AGE_CLASSES))
+def _groups_to_json(groups: Groups) -> dict[str, dict[str, list[float]]]:
+    return {
+        column: {name: values.tolist() for name, values in sorted(by_name.items())}
+        for column, by_name in groups.items()
+    }
+
+
+def _groups_from_json(groups: Mapping[str, Mapping[str, list[float]]]) -> Groups:
+    return {
+        column: {name: np.array(values) for name, values in by_name.items()}
+        for column, by_name in groups.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)
 class DailyExpectation:
-    """Parcels open at the start of a day, and their hazards (N, W) summed up to ``EXPECTATION_HOURS``, as learned, without drift."""
+    """Parcels open at the start of a day, and their cumulative hazards (N, W) without drift.
+
+    The hazards are those at ``EXPECTATION_HOURS``, ``row`` (N,) the parcels' rows in the timelines,
+    ``age`` (N,) their age classes and ``labels`` their ``DRIFT_LABELS``.
+    """
 
     start: np.datetime64
     end: np.datetime64
     row: NDArray[np.int64]
     age: NDArray[np.int64]
     labels: Mapping[str, Categorical]
-    hazards: NDArray[np.float64]
+    hazards: Floats
 
     def compare(self, outcomes: Outcomes) -> ObservedExpected:
         """Arrivals by the end of the day, and those expected until then or until the arrival.
 
-        Who had arrived before the day and was not told of yet counts too: the model expects some.
+        A parcel that had arrived before the day, unknown at its start, counts too: the model
+        expects some such parcels.
         """
         arrived_at = outcomes.arrived_at[self.row]
-        open_until = np.where(np.isnat(arrived_at), self.end, arrived_at)
         observed = (arrived_at <= self.end).astype(np.float64)
-        hours = np.maximum(
-            hours_between(np.full(len(open_until), self.start), np.minimum(open_until, self.end)),
-            0.0,
-        )
-        step = np.clip(
-            (hours // EXPECTATION_HOURS[1]).astype(np.int64), 0, len(EXPECTATION_HOURS) - 2
-        )
-        rows, fraction = np.arange(len(hours)), hours / EXPECTATION_HOURS[1] - step
-        expected = (
-            self.hazards[rows, step] * (1.0 - fraction) + self.hazards[rows, step + 1] * fraction
-        )
-        cell, first = group_rows(
-            [Categorical(self.age.astype(np.int32), AGE_CLASSES), *self.labels.values()]
-        )
-        labels = {column: labels.take(first) for column, labels in self.labels.items()}
-        observed_by_cell, expected_by_cell = (
-            np.bincount(cell, arrivals).astype(np.float64) for arrivals in (observed, expected)
-        )
+        expected = self._expected_until(np.where(np.isnat(arrived_at), self.end, arrived_at))
+        age = Categorical(self.age.astype(np.int32), AGE_CLASSES)
+        cell, first = group_rows([age, *self.labels.values()])
         return ObservedExpected(
-            self.end, self.age[first], labels, observed_by_cell, expected_by_cell
+            end=self.end,
+            age=self.age[first],
+            labels={column: labels.take(first) for column, labels in self.labels.items()},
+            observed=np.bincount(cell, observed).astype(np.float64),
+            expected=np.bincount(cell, expected).astype(np.float64),
         )
+
+    def _expected_until(self, open_until: NDArray[np.datetime64]) -> Floats:
+        """The hazard, (N,), between the start of the day and a time (N,) on it."""
+        start = np.full(len(open_until), self.start)
+        hours = np.maximum(hours_between(start, np.minimum(open_until, self.end)), 0.0)
+        step = np.clip((hours // _STEP_HOURS).astype(np.int64), 0, _LAST_STEP)
+        fraction = hours / _STEP_HOURS - step
+        rows = np.arange(len(hours))
+        before, after = self.hazards[rows, step], self.hazards[rows, step + 1]
+        return np.asarray(before * (1.0 - fraction) + after * fraction)
 
 
 @dataclass(frozen=True, eq=False)
 class ObservedExpected:
-    """Arrivals of a day that ends at ``end``, seen and expected, by age and group, (C,) each."""
+    """Observed and expected arrivals, (C,), of a day until ``end``, by age class and group."""
 
     end: np.datetime64
     age: NDArray[np.int64]
     labels: Mapping[str, Categorical]
-    observed: NDArray[np.float64]
-    expected: NDArray[np.float64]
+    observed: Floats
+    expected: Floats
 
 
-def estimate_baseline_ratio(comparisons: Sequence[ObservedExpected]) -> NDArray[np.float64]:
-    """Arrivals for each one expected, by age (A,): what a model is off by all along is no drift."""
+def estimate_baseline_ratio(comparisons: Sequence[ObservedExpected]) -> Floats:
+    """Arrivals for each expected one, by age class (A,).
+
+    This is a model's constant error, which is no drift.
+    """
+    observed, expected = np.zeros(len(AgeClass)), np.zeros(len(AgeClass))
     comparisons = [comparison for comparison in comparisons if len(comparison.age)]
-    if not comparisons:
-        return np.ones(len(AGE_CLASSES))
-    age, observed, expected = (
-        np.concatenate([getattr(comparison, part) for comparison in comparisons])
-        for part in ("age", "observed", "expected")
-    )
-    observed_by_age, expected_by_age = (
-        np.bincount(age, observed, len(AGE_CLASSES)),
-        np.bincount(age, expected, len(AGE_CLASSES)),
-    )
-    return (observed_by_age + BASELINE_RATIO_PRIOR) / (expected_by_age + BASELINE_RATIO_PRIOR)
+    if comparisons:
+        age = np.concatenate([comparison.age for comparison in comparisons])
+        observed = _sum_by_age(age, np.concatenate([part.observed for part in comparisons]))
+        expected = _sum_by_age(age, np.concatenate([part.expected for part in comparisons]))
+    return (observed + BASELINE_RATIO_PRIOR) / (expected + BASELINE_RATIO_PRIOR)
 
 
 def estimate_drift(
     comparisons: Sequence[ObservedExpected],
     as_of: np.datetime64,
     reporting_cdf: ReportingDelayCdf,
-    baseline_ratio: NDArray[np.float64],
+    baseline_ratio: Floats,
 ) -> Drift:
-    """The drift at ``as_of`` from the days before it, beyond the ``baseline_ratio`` (A,) that the model is off by all along.
+    """The drift at ``as_of`` from the days before it, beyond the model's constant error.
 
-    ``reporting_cdf`` gives the share of a day's arrivals that has been told so many days after its end, for
-    a late scan is no slow parcel.
+    ``reporting_cdf`` is the share of a day's arrivals that has been received by now, because a late
+    scan does not make a parcel slow. ``baseline_ratio`` (A,) is the model's constant error.
     """
-    comparisons = [
-        comparison for comparison in comparisons if comparison.end <= as_of and len(comparison.age)
-    ]
+    comparisons = [part for part in comparisons if part.end <= as_of and len(part.age)]
     if not comparisons:
         return Drift.identity(as_of, baseline_ratio)
-    days_ago = np.array([(as_of - comparison.end) / DAY for comparison in comparisons])
+    evidence = _weighted_evidence(comparisons, as_of, reporting_cdf, baseline_ratio)
+    # A penalty is one over the prior variance of its segment (Gaussian prior).
+    overall = _Factor(np.zeros_like(evidence.age), np.array([1.0 / VARIANCE]))
+    by_age = _Factor(evidence.age, np.full(len(AgeClass), 1.0 / VARIANCE))
+    by_group = [_group_factor(labels, evidence.age) for labels in evidence.labels.values()]
+    effects, errors = _regress([overall, by_age, *by_group], evidence.observed, evidence.expected)
+    return Drift(
+        as_of=as_of,
+        baseline_ratio=baseline_ratio,
+        log_rate_ratio=effects[0] + effects[1],
+        error=np.hypot(errors[0], errors[1]),
+        groups=_groups(evidence.labels, effects[2:]),
+        group_errors=_groups(evidence.labels, errors[2:]),
+    )
+
+
+class _Evidence(NamedTuple):
+    """Weighted arrivals of all days, (N,) each."""
+
+    age: NDArray[np.int64]
+    labels: dict[str, Categorical]
+    observed: Floats
+    expected: Floats
+
+
+class _Factor(NamedTuple):
+    """A factor of the regression: the segment of each row, and the penalty of each segment."""
+
+    segment: NDArray[np.int64]
+    penalty: Floats
+
+
+def _weighted_evidence(
+    comparisons: Sequence[ObservedExpected],
+    as_of: np.datetime64,
+    reporting_cdf: ReportingDelayCdf,
+    baseline_ratio: Floats,
+) -> _Evidence:
+    """The arrivals of all days, weighted by day and corrected for reporting delays and baseline."""
+    days_ago = np.array([(as_of - part.end) / DAY for part in comparisons])
     complete = reporting_cdf(days_ago)
-    daily_observed = np.array(
-        [
-            np.bincount(comparison.age, comparison.observed, len(AGE_CLASSES))
-            for comparison in comparisons
-        ]
-    )
-    daily_expected = np.array(
-        [
-            np.bincount(comparison.age, comparison.expected, len(AGE_CLASSES))
-            for comparison in comparisons
-        ]
-    )
-    weight = _weights(days_ago, daily_observed, daily_expected * complete[:, None] * baseline_ratio)
-    age = np.concatenate([comparison.age for comparison in comparisons])
-    observed = np.concatenate(
-        [part * comparison.observed for part, comparison in zip(weight, comparisons, strict=True)]
-    )
-    expected = np.concatenate(
-        [
-            part * comparison.expected
-            for part, comparison in zip(weight * complete, comparisons, strict=True)
-        ]
-    )
-    expected *= baseline_ratio[age]
-    columns = {
-        column: _joined([comparison.labels[column] for comparison in comparisons])
+    daily_observed = np.array([_sum_by_age(part.age, part.observed) for part in comparisons])
+    daily_expected = np.array([_sum_by_age(part.age, part.expected) for part in comparisons])
+    expected_by_now = daily_expected * complete[:, None] * baseline_ratio
+    weight = _weights(days_ago, daily_observed, expected_by_now)
+    day = np.repeat(np.arange(len(comparisons)), [len(part.age) for part in comparisons])
+    age = np.concatenate([part.age for part in comparisons])
+    observed = np.concatenate([part.observed for part in comparisons])
+    expected = np.concatenate([part.expected for part in comparisons])
+    labels = {
+        column: _concatenate([part.labels[column] for part in comparisons])
         for column in DRIFT_LABELS
     }
-    # Codes count from 1; each group has one segment an age, and a missing text has no level of its
-    # own.
-    segments = [
-        np.zeros(len(age), dtype=np.int64),
-        age,
-        *(
-            (labels.codes.astype(np.int64) + 1) * len(AGE_CLASSES) + age
-            for labels in columns.values()
-        ),
-    ]
-    # A penalty is one over the variance of what it holds back (Gaussian prior).
-    of_groups = [
-        np.repeat(
-            [np.inf, 1.0 / GROUP_VARIANCE], [len(AGE_CLASSES), len(labels.names) * len(AGE_CLASSES)]
-        )
-        for labels in columns.values()
-    ]
-    log_rate_ratio, error = _regress(
-        segments,
-        [np.array([1.0 / VARIANCE]), np.full(len(AGE_CLASSES), 1.0 / VARIANCE), *of_groups],
-        observed,
-        expected,
-    )
-    groups = [
-        {
-            column: {
-                name: values.reshape(-1, len(AGE_CLASSES))[code + 1]
-                for code, name in enumerate(labels.names)
-            }
-            for (column, labels), values in zip(columns.items(), part[2:], strict=True)
-        }
-        for part in (log_rate_ratio, error)
-    ]
-    return Drift(
-        as_of,
-        baseline_ratio,
-        log_rate_ratio[0] + log_rate_ratio[1],
-        np.hypot(error[0], error[1]),
-        *groups,
+    return _Evidence(
+        age=age,
+        labels=labels,
+        observed=weight[day] * observed,
+        expected=(weight * complete)[day] * expected * baseline_ratio[age],
     )
 
 
-def _weights(
-    days_ago: NDArray[np.float64], observed: NDArray[np.float64], expected: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """How much each day (D,) counts, by the arrivals of each age, (D, A): the mean of both memories, by how likely each is.
+def _weights(days_ago: Floats, observed: Floats, expected: Floats) -> Floats:
+    """The weight of each day (D,) by its arrivals in each age class, (D, A).
 
-    Likely is a memory with which the level of the days before makes the arrivals of a telling day
-    likely (Poisson). Days differ for more reasons than chance: all that they tell is divided by the
-    dispersion that is usual of them.
+    It is the mean weight of both memories, by the probability of each: how likely the level of the
+    days before makes the arrivals of the last days (Poisson). Days differ for more reasons than
+    chance, so the log-likelihood is divided by their typical dispersion.
     """
     earlier = days_ago - days_ago[:, None]
-    memory = np.where(
-        earlier > 0.0, 0.5 ** (np.maximum(earlier, 0.0) / HALF_LIVES_DAYS[:, None, None]), 0.0
-    )
-    log_rate_ratio = np.log(
-        (memory @ observed + 1.0 / VARIANCE) / (memory @ expected + 1.0 / VARIANCE)
-    )
+    half_lives = np.maximum(earlier, 0.0) / HALF_LIVES_DAYS[:, None, None]
+    memory = np.where(earlier > 0.0, 0.5**half_lives, 0.0)
+    remembered = memory @ observed + 1.0 / VARIANCE
+    log_rate_ratio = np.log(remembered / (memory @ expected + 1.0 / VARIANCE))
     predicted = expected * np.exp(log_rate_ratio)
-    dispersion = ((observed - predicted[0]) ** 2 / np.maximum(predicted[0], 1.0)).mean(axis=1)
-    log_likelihood = (observed * log_rate_ratio - predicted)[:, days_ago < SELECTION_DAYS].sum(
-        axis=(1, 2)
-    )
-    gain = [LONG_MEMORY_LOG_ODDS, 0.0] + log_likelihood / max(1.0, float(np.median(dispersion)))
-    likelihood = np.exp(gain - gain.max())
-    return np.asarray(
-        0.5 ** (days_ago[:, None] / HALF_LIVES_DAYS) @ (likelihood / likelihood.sum())
-    )
+    long_predicted = predicted[0]
+    squared_error = (observed - long_predicted) ** 2
+    dispersion = (squared_error / np.maximum(long_predicted, 1.0)).mean(axis=1)
+    is_last = days_ago < SELECTION_DAYS
+    daily_log_likelihood = observed * log_rate_ratio - predicted
+    log_likelihood = daily_log_likelihood[:, is_last].sum(axis=(1, 2))
+    scaled = log_likelihood / max(1.0, float(np.median(dispersion)))
+    log_odds = np.array([LONG_MEMORY_LOG_ODDS, 0.0]) + scaled
+    likelihood = np.exp(log_odds - log_odds.max())
+    probability = likelihood / likelihood.sum()
+    return np.asarray(0.5 ** (days_ago[:, None] / HALF_LIVES_DAYS) @ probability)
 
 
-def _joined(parts: Sequence[Categorical]) -> Categorical:
+def _sum_by_age(age: NDArray[np.int64], values: Floats) -> Floats:
+    return np.bincount(age, values, len(AgeClass))
+
+
+def _concatenate(parts: Sequence[Categorical]) -> Categorical:
     """The labels of several batches, over the names of all."""
     names = tuple(sorted({name for part in parts for name in part.names}))
-    position = {name: float(code) for code, name in enumerate(names)}
-    return Categorical(
-        np.concatenate([part.translate(position, -1.0) for part in parts]).astype(np.int32), names
-    )
+    code_of = {name: float(code) for code, name in enumerate(names)}
+    codes = np.concatenate([part.translate(code_of, -1.0) for part in parts])
+    return Categorical(codes.astype(np.int32), names)
+
+
+def _group_factor(labels: Categorical, age: NDArray[np.int64]) -> _Factor:
+    """A segment for each age class of each text; a missing text has no level of its own."""
+    # A missing text has the code -1, so that codes count from 1 here.
+    group = labels.codes.astype(np.int64) + 1
+    penalty = np.full((len(labels.names) + 1, len(AgeClass)), 1.0 / GROUP_VARIANCE)
+    penalty[0] = np.inf
+    return _Factor(group * len(AgeClass) + age, penalty.ravel())
+
+
+def _groups(labels: Mapping[str, Categorical], effects: Sequence[Floats]) -> Groups:
+    """The effects of the segments of ``_group_factor``, by column and text."""
+    groups = {}
+    for (column, column_labels), values in zip(labels.items(), effects, strict=True):
+        _, *by_name = values.reshape(-1, len(AgeClass))
+        groups[column] = dict(zip(column_labels.names, by_name, strict=True))
+    return groups
 
 
 def _regress(
-    segments: Sequence[NDArray[np.int64]],
-    penalties: Sequence[NDArray[np.float64]],
-    observed: NDArray[np.float64],
-    expected: NDArray[np.float64],
-) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Poisson regression of ``observed`` (N,) with offset log ``expected`` and ridge penalties, with standard errors.
+    factors: Sequence[_Factor], observed: Floats, expected: Floats
+) -> tuple[list[Floats], list[Floats]]:
+    """The effects of each factor's segments on log-hazards, and their standard errors.
 
-    ``segments`` has the segment (N,) of each row by factor, ``penalties`` those of a factor's
-    segments. Each sweep takes one Newton step of every factor in turn, given the others
-    (backfitting; Hastie and Tibshirani 1990).
+    A Poisson regression of ``observed`` (N,) with offset log ``expected`` and ridge penalties. Each
+    sweep takes one Newton step of every factor in turn, given the others (backfitting; Hastie and
+    Tibshirani 1990).
     """
     cell = np.zeros(len(observed), dtype=np.int64)
-    for segment, penalty in zip(segments, penalties, strict=True):
-        cell = cell * len(penalty) + segment
-    _, first, which = np.unique(cell, return_index=True, return_inverse=True)
-    observed_by_cell, expected_by_cell = np.bincount(which, observed), np.bincount(which, expected)
-    levels = [segment[first] for segment in segments]
-    log_rate_ratio, error = ([np.zeros(len(penalty)) for penalty in penalties] for _ in range(2))
+    for factor in factors:
+        cell = cell * len(factor.penalty) + factor.segment
+    _, first, cell = np.unique(cell, return_index=True, return_inverse=True)
+    observed, expected = np.bincount(cell, observed), np.bincount(cell, expected)
+    factors = [factor._replace(segment=factor.segment[first]) for factor in factors]
+    effects = [np.zeros(len(factor.penalty)) for factor in factors]
+    errors = [np.zeros(len(factor.penalty)) for factor in factors]
     for _ in range(_SWEEPS):
-        for number, (level, penalty) in enumerate(zip(levels, penalties, strict=True)):
-            fitted = expected_by_cell * np.exp(
-                sum(
-                    (
-                        effect[segment_of_cell]
-                        for effect, segment_of_cell in zip(log_rate_ratio, levels, strict=True)
-                    ),
-                    np.zeros(len(expected_by_cell)),
-                )
+        for number, factor in enumerate(factors):
+            log_rate_ratio = np.zeros(len(expected))
+            for effect, other in zip(effects, factors, strict=True):
+                log_rate_ratio += effect[other.segment]
+            fitted = expected * np.exp(log_rate_ratio)
+            effects[number], errors[number] = _newton_step(
+                factor, effects[number], observed, fitted
             )
-            curvature = np.bincount(level, fitted, len(penalty)) + penalty
-            # An endless penalty holds a segment at 0.
-            penalty_gradient = np.where(np.isinf(penalty), 0.0, penalty) * log_rate_ratio[number]
-            log_rate_ratio[number] = np.clip(
-                log_rate_ratio[number]
-                + (np.bincount(level, observed_by_cell - fitted, len(penalty)) - penalty_gradient)
-                / curvature,
-                -MAX_LOG_RATE_RATIO,
-                MAX_LOG_RATE_RATIO,
-            )
-            error[number] = 1.0 / np.sqrt(curvature)
-    return log_rate_ratio, error
+    return effects, errors
+
+
+def _newton_step(
+    factor: _Factor, effect: Floats, observed: Floats, fitted: Floats
+) -> tuple[Floats, Floats]:
+    """The effects of one factor's segments after a step, and their standard errors."""
+    segments = len(factor.penalty)
+    curvature = np.bincount(factor.segment, fitted, segments) + factor.penalty
+    # An infinite penalty fixes a segment at 0.
+    finite_penalty = np.where(np.isinf(factor.penalty), 0.0, factor.penalty)
+    residual = np.bincount(factor.segment, observed - fitted, segments)
+    step = (residual - finite_penalty * effect) / curvature
+    changed = np.clip(effect + step, -MAX_LOG_RATE_RATIO, MAX_LOG_RATE_RATIO)
+    return changed, 1.0 / np.sqrt(curvature)

@@ -26,53 +26,55 @@ from eta.journey.examples import Outcomes
 from eta.journey.snapshots import Snapshots, snapshots_open_at
 from eta.journey.timelines import EVENT_CODES, Timelines
 
-#: Where so long nothing at all was received, silence says nothing of how fast the network runs.
+#: Without anything received for so long, silence says nothing about the speed of the network.
 MAX_SILENCE = np.timedelta64(3, "D")
 
-#: Arrivals younger than this may not have been told yet.
+#: More recent arrivals may not have been received yet.
 _MAX_REPORTING_DELAY = np.timedelta64(10, "D")
+
+_ARRIVAL_CODES = [EVENT_CODES.index(code) for code in ARRIVAL_CODES]
 
 
 @runtime_checkable
 class SupportsDrift(Protocol):
-    """A model whose expectations can be set against what happened, and moved by it."""
+    """A model whose expected arrivals can be compared with what happened, and corrected by it."""
 
     @property
     def tracks_drift(self) -> bool:
-        """Whether its drift is to be tracked at all."""
+        """Whether to track its drift."""
         ...
 
     def with_drift(self, drift: Drift) -> Self:
-        """The same model at another pace of the network."""
+        """The same model at another speed of the network."""
         ...
 
     def expected_arrivals(self, snapshots: Snapshots, end: np.datetime64) -> DailyExpectation:
-        """The hazards of the day from the snapshots' common moment until ``end``."""
+        """The hazards of the day from the common moment of the snapshots until ``end``."""
         ...
 
 
 @dataclass(eq=False)
 class OpenParcelCache:
-    """Parcels open at each midnight, looked up once for all models that watch them."""
+    """Parcels open at each midnight, looked up once for all models."""
 
     timelines: Timelines
     _open: dict[np.datetime64, Snapshots] = field(default_factory=dict)
 
     def open_at(self, start: np.datetime64) -> Snapshots:
-        """The parcels whose day, from ``start``, is watched."""
+        """The parcels, or a sample of them, that are open at ``start``."""
         if start not in self._open:
             self._open[start] = snapshots_open_at(self.timelines, start, MAX_OPEN_PARCELS)
         return self._open[start]
 
     def forget(self, before: np.datetime64) -> None:
-        """Lets go of midnights that are too old to matter."""
+        """Drops the midnights before a time."""
         for start in [start for start in self._open if start < before]:
             del self._open[start]
 
 
 @dataclass(eq=False)
 class DriftTracker:
-    """Follows the drift of one fitted model; what it expected of past days is kept from one call to the next."""
+    """Tracks the drift of one fitted model; caches what it expected of past days."""
 
     model: SupportsDrift
     open_parcels: OpenParcelCache
@@ -82,35 +84,34 @@ class DriftTracker:
     def drift(
         self, outcomes: Outcomes, progress: Callable[[int, int], None] = lambda *_: None
     ) -> Drift:
-        """The drift at ``outcomes.known_through`` (UTC), from the days of 24 hours before it as they were known.
+        """The drift at ``outcomes.known_through`` (UTC), from the days of 24 hours before it.
 
-        None where nothing was received in the last ``MAX_SILENCE``: that is no slowness.
+        It is estimated from what had been received by then. There is no drift if nothing was
+        received in the last ``MAX_SILENCE``: that does not mean that parcels are slow.
         """
         as_of, timelines = outcomes.known_through, self.open_parcels.timelines
         if self.baseline_ratio is None:
-            self.baseline_ratio = estimate_baseline_ratio(
-                [
-                    self._expected_arrivals(
-                        as_of - number * BASELINE_RATIO_STEP_DAYS * DAY
-                    ).compare(outcomes)
-                    for number in range(BASELINE_RATIO_DAYS, 0, -1)
-                ]
-            )
+            self.baseline_ratio = self._baseline_ratio(outcomes)
         if is_feed_silent(timelines, as_of):
             return Drift.identity(as_of, self.baseline_ratio)
+        expectations = {}
         starts = [as_of - number * DAY for number in range(HISTORY_DAYS, 0, -1)]
         for number, start in enumerate(starts):
             progress(number, len(starts))
-            self._expectations[start] = self._expectations.get(start) or self._expected_arrivals(
-                start
-            )
-        self._expectations = {start: self._expectations[start] for start in starts}
+            cached = self._expectations.get(start)
+            expectations[start] = cached or self._expected_arrivals(start)
+        self._expectations = expectations
         self.open_parcels.forget(starts[0])
-        return estimate_drift(
-            [expectation.compare(outcomes) for expectation in self._expectations.values()],
-            as_of,
-            reporting_delay_cdf(timelines, as_of),
-            self.baseline_ratio,
+        comparisons = [expectation.compare(outcomes) for expectation in expectations.values()]
+        reporting_cdf = reporting_delay_cdf(timelines, as_of)
+        return estimate_drift(comparisons, as_of, reporting_cdf, self.baseline_ratio)
+
+    def _baseline_ratio(self, outcomes: Outcomes) -> NDArray[np.float64]:
+        """The model's constant error, from days spread over the history before its fit."""
+        days = [number * BASELINE_RATIO_STEP_DAYS for number in range(BASELINE_RATIO_DAYS, 0, -1)]
+        starts = [outcomes.known_through - number * DAY for number in days]
+        return estimate_baseline_ratio(
+            [self._expected_arrivals(start).compare(outcomes) for start in starts]
         )
 
     def _expected_arrivals(self, start: np.datetime64) -> DailyExpectation:
@@ -119,27 +120,21 @@ class DriftTracker:
 
 def is_feed_silent(timelines: Timelines, as_of: np.datetime64) -> bool:
     """Whether nothing at all was received in the last ``MAX_SILENCE``."""
-    received = timelines.received_at
-    return not ((received <= as_of) & (received > as_of - MAX_SILENCE)).any()
+    received_at = timelines.received_at
+    return not ((received_at <= as_of) & (received_at > as_of - MAX_SILENCE)).any()
 
 
 def reporting_delay_cdf(timelines: Timelines, as_of: np.datetime64) -> ReportingDelayCdf:
-    """The share of a day's arrivals that is told so many days after the day's end, as known at ``as_of``."""
-    arrival = np.isin(timelines.event_code, [EVENT_CODES.index(code) for code in ARRIVAL_CODES])
-    settled = (
-        arrival
-        & (timelines.received_at <= as_of)
-        & (timelines.occurred_at <= as_of - _MAX_REPORTING_DELAY)
-    )
-    lag_days = (timelines.received_at[settled] - timelines.occurred_at[settled]) / DAY
+    """The share of a day's arrivals received so many days after its end, as seen at ``as_of``."""
+    occurred_at, received_at = timelines.occurred_at, timelines.received_at
+    is_settled = (received_at <= as_of) & (occurred_at <= as_of - _MAX_REPORTING_DELAY)
+    settled = np.isin(timelines.event_code, _ARRIVAL_CODES) & is_settled
+    lag_days = (received_at[settled] - occurred_at[settled]) / DAY
+    if not len(lag_days):
+        return lambda days: np.ones(len(days))
 
     def cdf(days: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Arrivals spread evenly over a day had between `days` and `days + 1` to be told.
-        return np.array(
-            [
-                np.clip(day + 1.0 - lag_days, 0.0, 1.0).mean() if len(lag_days) else 1.0
-                for day in days
-            ]
-        )
+        # Arrivals spread evenly over a day had between `days` and `days + 1` to be received.
+        return np.array([np.clip(day + 1.0 - lag_days, 0.0, 1.0).mean() for day in days])
 
     return cdf
