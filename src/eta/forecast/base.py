@@ -105,7 +105,8 @@ def group_quantiles(
 ) -> NDArray[np.float64]:
     """Quantiles (count, K) at ``levels`` (K,) of the values of each group.
 
-    Empty groups have NaN. Linear between order statistics (Hyndman and Fan's type 7, as in ``numpy.quantile``).
+    Empty groups have NaN. Linear between order statistics (Hyndman and Fan's type 7, as in
+    ``numpy.quantile``).
     """
     order = np.lexsort((values, groups))
     ranked = values[order]

@@ -1,4 +1,4 @@
-"""What trees see: one matrix of numbers, the same for the model and for all that it is compared with."""
+"""The design matrix: the numbers that trees read, the same for ``eta`` and its baselines."""
 
 from __future__ import annotations
 
@@ -23,66 +23,48 @@ from eta.journey.snapshots import PURCHASE, SCAN
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """Which numbers are taken, and what labels are worth."""
+    """The columns of a design matrix, and the encoders of its categories."""
 
     labels: HierarchicalTargetEncoder
     columns: tuple[str, ...] = NUMBER_COLUMNS
-    #: What labels are worth against the promise, where that is seen.
+    #: Encodes categories by the time past the promise, if the model reads the promised date.
     against_promise: HierarchicalTargetEncoder | None = None
 
     @classmethod
     def fit(
         cls, examples: Examples, prior: float, *, columns: tuple[str, ...] = NUMBER_COLUMNS
     ) -> tuple[Design, NDArray[np.float32]]:
-        """The design, and the rows (M, F) to learn from: there labels are valued without the parcel's own fold.
+        """The design, and its matrix (M, F) of the training rows.
 
-        Labels are valued by the log time of purchases and scans, those of open parcels included
-        (``log_time_left``); where the promise is seen, also by how far beyond it parcels arrive
-        (``days_past_promise``), all moments alike.
+        In that matrix a category is encoded without the parcel's own fold. The target is the log
+        time left at purchases and scans, also of open parcels (``log_time_left``). If the columns
+        include the promise, a second target is the time past it (``days_past_promise``), at all
+        moments alike.
 
         Raises:
-            NothingToLearn: if no parcel that was seen at its purchase arrived.
+            NoTrainingData: if no parcel with an example at its purchase arrived.
         """
         is_purchase = examples.moment == PURCHASE
         if not (examples.event_observed & is_purchase).any():
             raise NoTrainingData()
         rows = np.flatnonzero(is_purchase | (examples.moment == SCAN))
-        observed, is_first = examples.take(rows), is_purchase[rows]
-        values = log_time_left(observed)
-        labels = encode_out_of_fold(
-            examples.features,
-            examples.parcel,
-            observed.features,
-            observed.parcel,
-            values,
-            is_first,
-            prior,
+        observed = examples.take(rows)
+        encoder, labels = _fit_encoder(
+            examples, observed, log_time_left(observed), is_purchase[rows], prior
         )
-        means = HierarchicalTargetEncoder.fit(observed.features, values, is_first, prior)
         if PROMISE_COLUMN not in columns:
-            design = cls(means, columns)
+            design = cls(encoder, columns)
             return design, design.matrix(examples.features, labels)
         past_promise = days_past_promise(examples)
         promised = np.flatnonzero(~np.isnan(past_promise))
-        observed, values, all_rows = (
+        against_promise, promise_labels = _fit_encoder(
+            examples,
             examples.take(promised),
             past_promise[promised],
             np.full(len(promised), True),
-        )
-        promise_labels = encode_out_of_fold(
-            examples.features,
-            examples.parcel,
-            observed.features,
-            observed.parcel,
-            values,
-            all_rows,
             prior,
         )
-        design = cls(
-            means,
-            columns,
-            HierarchicalTargetEncoder.fit(observed.features, values, all_rows, prior),
-        )
+        design = cls(encoder, columns, against_promise)
         return design, design.matrix(examples.features, np.hstack([labels, promise_labels]))
 
     def rows(self, features: Features) -> NDArray[np.float32]:
@@ -90,27 +72,47 @@ class Design:
         return self.matrix(features, self.encode_labels(features))
 
     def encode_labels(self, features: Features) -> NDArray[np.float64]:
-        """What labels are worth, (N, L), and next to it what they are against the promise, (N, 2 L), where that is seen."""
+        """Encoded categories, (N, L), or (N, 2 L) with those against the promise."""
         labels = self.labels.transform(features)
-        return (
-            labels
-            if self.against_promise is None
-            else np.hstack([labels, self.against_promise.transform(features)])
-        )
+        if self.against_promise is None:
+            return labels
+        return np.hstack([labels, self.against_promise.transform(features)])
 
     def matrix(self, features: Features, labels: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Numbers and ``encode_labels`` labels side by side, (N, F); places have no column where no scan has told of one."""
-        column_count = (
-            len(CATEGORICAL_COLUMNS) if self.labels.counts[PLACE_COLUMNS[0]] else len(ROUTE_COLUMNS)
-        )
-        label_columns = [
-            column
-            for first in range(0, labels.shape[1], len(CATEGORICAL_COLUMNS))
-            for column in labels.T[first : first + column_count]
-        ]
-        return np.array(
-            [*(features.numbers[name] for name in self.columns), *label_columns], dtype=np.float32
-        ).T.copy()
+        """Numbers and encoded categories side by side, (N, F).
+
+        Places have no column if no scan of the training data named one.
+        """
+        has_places = bool(self.labels.counts[PLACE_COLUMNS[0]])
+        used = len(CATEGORICAL_COLUMNS) if has_places else len(ROUTE_COLUMNS)
+        columns = [features.numbers[name] for name in self.columns]
+        for first in range(0, labels.shape[1], len(CATEGORICAL_COLUMNS)):
+            columns += list(labels.T[first : first + used])
+        return np.array(columns, dtype=np.float32).T.copy()
+
+
+def _fit_encoder(
+    examples: Examples,
+    observed: Examples,
+    values: NDArray[np.float64],
+    is_purchase: NDArray[np.bool_],
+    prior: float,
+) -> tuple[HierarchicalTargetEncoder, NDArray[np.float64]]:
+    """The encoder of ``observed`` (N,) with the targets ``values`` (N,), and encoded examples.
+
+    The examples, (M, L), are encoded without their own fold.
+    """
+    labels = encode_out_of_fold(
+        examples.features,
+        examples.parcel,
+        observed.features,
+        observed.parcel,
+        values,
+        is_purchase,
+        prior,
+    )
+    encoder = HierarchicalTargetEncoder.fit(observed.features, values, is_purchase, prior)
+    return encoder, labels
 
 
 def log_time_left(examples: Examples) -> NDArray[np.float64]:
@@ -119,19 +121,19 @@ def log_time_left(examples: Examples) -> NDArray[np.float64]:
 
 
 def days_past_promise(examples: Examples) -> NDArray[np.float64]:
-    """How many days after the promised day's end a parcel arrives, (M,), below 0 if before it; NaN without a promise.
+    """Days, (M,), from the end of the promised day to the arrival; below 0 if early.
 
-    Given as the inverse hyperbolic sine, which counts hours near the end alike and weeks from it by
-    their logarithm.
+    NaN without a promise. Given as the inverse hyperbolic sine, which is linear for hours near the
+    end of the day and logarithmic for weeks.
     """
-    return np.arcsinh(_days_left(examples) - examples.features.numbers[PROMISE_COLUMN] - 1.0)
+    days = _days_left(examples) - examples.features.numbers[PROMISE_COLUMN]
+    return np.arcsinh(days - 1.0)
 
 
 def _days_left(examples: Examples) -> NDArray[np.float64]:
     """Days left, (M,).
 
-    A parcel still open stands at half as long again as it was seen to be, and at no less than 15
-    days.
+    A parcel that is still open counts as 1.5 times the days observed, and at least 15 days.
     """
     days = examples.duration_hours / 24.0
     return np.where(examples.event_observed, days, np.maximum(1.5 * days, 15.0))

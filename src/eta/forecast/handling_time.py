@@ -1,4 +1,4 @@
-"""How many working days a shop takes from an order to the hand-over, learned by origin."""
+"""Working days that a shop takes from an order to the hand-over, learned by origin."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from eta.calendars.zones import zone_of
 from eta.journey.state import States
 from eta.journey.timelines import Timelines
 
-#: Longer than so many working days is counted as that.
+#: More working days count as this many.
 MAX_DAYS = 10
 
-#: Orders of so many days before the last ones that are settled tell how long it takes these days.
+#: Only orders of so many days before the latest settled ones count, so that old ones do not.
 _HISTORY = 180 * DAY
 
-#: An order so old that has not been handed over was cancelled or forgotten.
+#: An older order that has not been handed over was cancelled or forgotten.
 _SETTLED = 21 * DAY
 
-#: Orders' worth of trust in the law of all origins against an origin's own.
+#: Weight, in orders, of the distribution of all origins in that of one origin.
 PRIOR = 30.0
 _ALL = ""
 _WEEKMASK = "1111100"
+_SHAPE = (24, MAX_DAYS + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class HandlingTimes:
-    """Orders by origin, hour of the local day, and working days from the day of the order to that of the hand-over.
+    """Orders by origin, hour of the local day, and working days from the order to the hand-over.
 
     ``counts`` has an array (24, ``MAX_DAYS`` + 1) an origin ("country-region"), and one of all
     under "". Orders placed on a day off count for the hour 0 of the next working day.
@@ -48,53 +49,32 @@ class HandlingTimes:
         as_of: np.datetime64,
         holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
     ) -> HandlingTimes:
-        """From what was known of all shipments at ``as_of`` (UTC)."""
-        ordered, handed = states.ordered_at, states.handed_over_at
-        taken = (
-            ~np.isnat(handed)
-            & (handed >= ordered)
-            & (ordered <= as_of - _SETTLED)
-            & (ordered > as_of - _SETTLED - _HISTORY)
-        )
+        """The handling times of all shipments, as received by ``as_of`` (UTC)."""
+        ordered_at, handed_over_at = states.ordered_at, states.handed_over_at
+        is_handed_over = ~np.isnat(handed_over_at) & (handed_over_at >= ordered_at)
+        last = as_of - _SETTLED
+        is_used = is_handed_over & (ordered_at <= last) & (ordered_at > last - _HISTORY)
         origin = timelines.texts["origin"]
-        counts = {_ALL: np.zeros((24, MAX_DAYS + 1), dtype=np.int64)}
-        for code in np.unique(origin.codes[taken & (origin.codes >= 0)]).tolist():
-            name, rows = origin.names[code], np.flatnonzero(taken & (origin.codes == code))
-            country, _, region = name.partition("-")
-            zone, here = (zone_of(country, region or None)[0],), np.zeros(len(rows), dtype=np.int32)
-            wall = wall_clock(ordered[rows], here, zone)
-            on, handed_on = wall.astype("datetime64[D]"), local_dates(handed[rows], here, zone)
-            years = (
-                int(on.min().astype("datetime64[Y]").astype(int)) + 1970,
-                int(handed_on.max().astype("datetime64[Y]").astype(int)) + 1970,
-            )
-            working = np.busdaycalendar(_WEEKMASK, holidays.dates(country, region or None, *years))
-            first = np.busday_offset(on, 0, roll="forward", busdaycal=working)
-            hour = np.where(first == on, wall.astype("datetime64[h]").astype(np.int64) % 24, 0)
-            days = np.busday_count(
-                first,
-                np.busday_offset(handed_on, 0, roll="forward", busdaycal=working),
-                busdaycal=working,
-            )
-            origin_counts = np.zeros((24, MAX_DAYS + 1), dtype=np.int64)
-            np.add.at(origin_counts, (hour, np.clip(days, 0, MAX_DAYS)), 1)
-            counts[name] = origin_counts
-            counts[_ALL] += origin_counts
+        counts = {_ALL: np.zeros(_SHAPE, dtype=np.int64)}
+        for code in np.unique(origin.codes[is_used & (origin.codes >= 0)]).tolist():
+            name = origin.names[code]
+            rows = np.flatnonzero(is_used & (origin.codes == code))
+            counts[name] = _counts(ordered_at[rows], handed_over_at[rows], name, holidays)
+            counts[_ALL] += counts[name]
         return cls(counts)
 
     def distribution(self, origin: str | None, cutoff_hour: float) -> NDArray[np.float64] | None:
-        """Chances (``MAX_DAYS`` + 1,) of so many working days from the one for which an order counts, with a cut-off at an hour of the day.
+        """Probabilities (``MAX_DAYS`` + 1,) of so many working days to the hand-over.
 
-        None where nothing was learned. An origin with few orders is shrunk to all.
+        They count from the working day of the order, which is the next one after a cut-off at an
+        hour of the day. An origin with few orders is shrunk to all origins. None without any order.
         """
         all_counts = self.counts.get(_ALL)
         if all_counts is None or not all_counts.any():
             return None
+        origin_counts = self.counts.get(origin or _ALL, np.zeros_like(all_counts))
         overall = _from_cutoff(all_counts, cutoff_hour)
-        origin_orders = _from_cutoff(
-            self.counts.get(origin or _ALL, np.zeros_like(all_counts)), cutoff_hour
-        )
-        mixed = origin_orders + PRIOR * overall / overall.sum()
+        mixed = _from_cutoff(origin_counts, cutoff_hour) + PRIOR * overall / overall.sum()
         return mixed / mixed.sum()
 
     def to_json(self) -> dict[str, Any]:
@@ -103,14 +83,45 @@ class HandlingTimes:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> HandlingTimes:
-        """What ``to_json`` gave."""
+        """The handling times that ``to_json`` wrote."""
         return cls({name: np.array(counts, dtype=np.int64) for name, counts in values.items()})
 
 
+def _counts(
+    ordered_at: NDArray[np.datetime64],
+    handed_over_at: NDArray[np.datetime64],
+    origin: str,
+    holidays: HolidayCalendar,
+) -> NDArray[np.int64]:
+    """Orders of one origin by hour and working days, (24, ``MAX_DAYS`` + 1)."""
+    country, _, region = origin.partition("-")
+    zone_name, *_ = zone_of(country, region or None)
+    zone = np.zeros(len(ordered_at), dtype=np.int32)
+    ordered_local = wall_clock(ordered_at, zone, (zone_name,))
+    ordered_on = ordered_local.astype("datetime64[D]")
+    handed_over_on = local_dates(handed_over_at, zone, (zone_name,))
+    first_year = ordered_on.min().astype("datetime64[Y]").astype(int) + 1970
+    last_year = handed_over_on.max().astype("datetime64[Y]").astype(int) + 1970
+    holiday_dates = holidays.dates(country, region or None, int(first_year), int(last_year))
+    calendar = np.busdaycalendar(_WEEKMASK, holiday_dates)
+    first_on = np.busday_offset(ordered_on, 0, roll="forward", busdaycal=calendar)
+    last_on = np.busday_offset(handed_over_on, 0, roll="forward", busdaycal=calendar)
+    days = np.busday_count(first_on, last_on, busdaycal=calendar)
+    hour_of_day = ordered_local.astype("datetime64[h]").astype(np.int64) % 24
+    hour = np.where(first_on == ordered_on, hour_of_day, 0)
+    counts = np.zeros(_SHAPE, dtype=np.int64)
+    np.add.at(counts, (hour, np.clip(days, 0, MAX_DAYS)), 1)
+    return counts
+
+
 def _from_cutoff(counts: NDArray[np.int64], cutoff_hour: float) -> NDArray[np.float64]:
-    """Orders (24, D) by days from the day for which they count, (D,): those from the cut-off on count for the next day."""
-    before = np.clip(cutoff_hour - np.arange(24), 0.0, 1.0)[:, None]
-    in_time, too_late = (before * counts).sum(axis=0), ((1.0 - before) * counts).sum(axis=0)
-    in_time[:-1] += too_late[1:]
-    in_time[0] += too_late[0]
-    return in_time
+    """Orders by working days, (D,), of orders ``counts`` (24, D) by hour and working days.
+
+    Orders placed past the cut-off count from the next day.
+    """
+    share_in_time = np.clip(cutoff_hour - np.arange(24), 0.0, 1.0)[:, None]
+    orders = (share_in_time * counts).sum(axis=0)
+    too_late = ((1.0 - share_in_time) * counts).sum(axis=0)
+    orders[:-1] += too_late[1:]
+    orders[0] += too_late[0]
+    return orders

@@ -261,8 +261,8 @@ def _copula(
     count = count[order].astype(np.float64)
     _, first = np.unique(sender[order], return_index=True)
     is_alone = np.add.reduceat(count, first) == 1.0
-    shared, within = correlation.between_senders, correlation.within_sender
-    within -= shared
+    shared = correlation.between_senders
+    within = correlation.within_sender - shared
     # With one sender all parcels share both factors. A single parcel of a sender shares only one.
     if len(first) == 1:
         shared, within = correlation.within_sender, 0.0

@@ -1,8 +1,8 @@
-"""How much evidence stands behind a forecast, and how far up the ladder one must climb to find enough."""
+"""Support: how many similar parcels a forecast was learned from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -15,116 +15,110 @@ from eta.journey.features import Features
 from eta.journey.route import UNNAMED
 from eta.journey.snapshots import PURCHASE
 
-#: From the narrowest group of like parcels to the widest; even the last two are of one pair of
-#: countries.
+#: Groups of similar parcels, from the narrowest to the widest. Even the last two hold parcels of
+#: one pair of countries only.
 SUPPORT_LEVELS = ("service+lane+weight", "service+lane", "carrier+zone", "carrier", "calendar_only")
 _COUNTRY_PAIR_LEVELS = SUPPORT_LEVELS[-2:]
-#: Parcels of one lane with any service: no rung of the ladder, for a model sees more than a lane.
+
+#: Parcels of one lane with any service. No support level, because a model sees more than the lane.
 LANE = "lane"
-#: Parcels that make a rung hold.
+
+#: Parcels that a group needs for its level to count.
 MIN_PARCELS = 30
 WEIGHT_EDGES_KG = (0.5, 2.0, 10.0)
-#: Names of the bands; the last is for parcels whose weight is not known.
-_BANDS_BELOW_KG = np.array(WEIGHT_EDGES_KG)
+_EDGES_KG = np.array(WEIGHT_EDGES_KG)
+
+#: Names of the weight bands; the last is for parcels of unknown weight.
 _WEIGHT_BANDS = tuple(str(number) for number in range(len(WEIGHT_EDGES_KG) + 2))
+
+#: The columns that ``groups_by_level`` reads, without the weight band.
+_GROUP_COLUMNS = ("carrier", "service", "lane", "origin", "destination")
 
 
 @dataclass(frozen=True)
 class Support:
-    """How many parcels that arrived were learned from, by rung and group."""
+    """Parcels that arrived in the training data, by support level and group."""
 
     counts: Mapping[str, Mapping[str, int]]
 
     @classmethod
     def fit(cls, examples: Examples) -> Support:
         """Counts one example a parcel that arrived."""
-        arrived = examples.take(
-            np.flatnonzero((examples.moment == PURCHASE) & examples.event_observed)
-        )
+        is_arrival = (examples.moment == PURCHASE) & examples.event_observed
+        arrived = examples.take(np.flatnonzero(is_arrival))
         combination, keys = group_keys(arrived.features)
         counts: dict[str, dict[str, int]] = {support_level: {} for support_level in SUPPORT_LEVELS}
         for texts, count in zip(keys, np.bincount(combination).tolist(), strict=True):
             group_of = groups_by_level(*texts)
-            for support_level in SUPPORT_LEVELS:
-                counts[support_level][group_of[support_level]] = (
-                    counts[support_level].get(group_of[support_level], 0) + count
-                )
-        return cls(
-            {
-                support_level: _with_any_origin(count)
-                if support_level in _COUNTRY_PAIR_LEVELS
-                else count
-                for support_level, count in counts.items()
-            }
-        )
+            for support_level, by_group in counts.items():
+                group = group_of[support_level]
+                by_group[group] = by_group.get(group, 0) + count
+        for support_level in _COUNTRY_PAIR_LEVELS:
+            counts[support_level] = _with_any_origin(counts[support_level])
+        return cls(counts)
 
     def lookup(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-        """The narrowest rung of ``SUPPORT_LEVELS``, (N,), with at least ``MIN_PARCELS`` parcels, and how many it has; else the widest."""
+        """The narrowest support level, (N,), with ``MIN_PARCELS`` parcels or more, and its parcels.
+
+        Without such a level it is the widest.
+        """
         combination, keys = group_keys(features)
         levels_and_counts = [self._narrowest_level(*texts) for texts in keys]
         levels = np.array([level for level, _ in levels_and_counts], dtype=object)
-        return levels[combination], np.array(
-            [count for _, count in levels_and_counts], dtype=np.int64
-        )[combination]
+        counts = np.array([count for _, count in levels_and_counts], dtype=np.int64)
+        return levels[combination], counts[combination]
 
     @cached_property
     def _narrowest_level(self) -> Callable[..., tuple[str, int]]:
-        """From the texts of a parcel to the narrowest rung that holds, and its parcels; the same few are asked again and again."""
+        """The function from a parcel's texts to its support level and the parcels there; cached."""
 
         @lru_cache(maxsize=10_000)
         def narrowest_level(*texts: str) -> tuple[str, int]:
             group_of = groups_by_level(*texts)
-            counts = [
-                (support_level, self.counts[support_level].get(group_of[support_level], 0))
-                for support_level in SUPPORT_LEVELS
-            ]
-            return next(
-                ((support_level, count) for support_level, count in counts if count >= MIN_PARCELS),
-                counts[-1],
-            )
+            count = 0
+            for support_level in SUPPORT_LEVELS:
+                count = self.counts[support_level].get(group_of[support_level], 0)
+                if count >= MIN_PARCELS:
+                    return support_level, count
+            return SUPPORT_LEVELS[-1], count
 
         return narrowest_level
 
 
 def group_keys(features: Features) -> tuple[NDArray[np.int64], list[tuple[str, ...]]]:
-    """Which rows (N,) are alike, numbered as they first occur, and of each such number the texts that ``groups_by_level`` asks for."""
+    """The number of each row's group, (N,), and the arguments of ``groups_by_level`` by group.
+
+    Groups are numbered as they first occur.
+    """
     weight = features.numbers["weight_kg"]
     # NaN sorts last, behind the heaviest.
-    band = _BANDS_BELOW_KG.searchsorted(weight, side="right") + np.isnan(weight)
-    places = (
-        features.categoricals[name]
-        for name in ("carrier", "service", "lane", "origin", "destination")
-    )
-    sources = [*places, Categorical(band.astype(np.int32), _WEIGHT_BANDS)]
+    band = _EDGES_KG.searchsorted(weight, side="right") + np.isnan(weight)
+    sources = [features.categoricals[name] for name in _GROUP_COLUMNS]
+    sources.append(Categorical(band.astype(np.int32), _WEIGHT_BANDS))
     combination, first = group_rows(sources)
-    return combination, list(_texts(sources, first))
+    texts = [_texts(labels, first) for labels in sources]
+    return combination, list(zip(*texts, strict=True))
 
 
-def _texts(sources: Sequence[Categorical], rows: NDArray[np.int64]) -> Iterator[tuple[str, ...]]:
-    """The texts of some rows, ``UNNAMED`` where one is missing."""
-    return zip(
-        *(
-            [
-                UNNAMED if code == MISSING else labels.names[code]
-                for code in labels.codes[rows].tolist()
-            ]
-            for labels in sources
-        ),
-        strict=True,
-    )
+def _texts(labels: Categorical, rows: NDArray[np.int64]) -> list[str]:
+    """The texts of some rows, ``UNNAMED`` if missing."""
+    names = labels.names
+    codes = labels.codes[rows].tolist()
+    return [UNNAMED if code == MISSING else names[code] for code in codes]
 
 
 def groups_by_level(
     carrier: str, service: str, lane: str, origin: str, destination: str, weight: str
 ) -> dict[str, str]:
-    """The group of such parcels, by rung of ``SUPPORT_LEVELS`` and for ``LANE``; what is not known is a group of its own.
+    """The group of such parcels, by support level and for ``LANE``.
 
-    AT-9 counts as AT among countries: what is known of one country says nothing about another.
+    Unknown texts form a group of their own. In pairs of countries AT-9 counts as AT; data of one
+    country say nothing about another.
     """
-    service_lane, countries = (
-        f"{service}|{lane}",
-        f"{origin.partition('-')[0]}>{destination.partition('-')[0]}",
-    )
+    origin_country, _, _ = origin.partition("-")
+    destination_country, _, _ = destination.partition("-")
+    countries = f"{origin_country}>{destination_country}"
+    service_lane = f"{service}|{lane}"
     group_names = (
         f"{service_lane}|{weight}",
         service_lane,
@@ -136,13 +130,14 @@ def groups_by_level(
 
 
 def from_any_origin(group: str) -> str:
-    """The group of parcels between two countries that counts for one whose origin is not known."""
+    """The group of parcels from anywhere, for parcels of unknown origin, of a pair of countries."""
     head, bar, pair = group.rpartition("|")
-    return f"{head}{bar}{UNNAMED}>{pair.partition('>')[2]}"
+    _, _, destination = pair.partition(">")
+    return f"{head}{bar}{UNNAMED}>{destination}"
 
 
 def _with_any_origin(counts: dict[str, int]) -> dict[str, int]:
-    """The counts, and for a parcel whose origin is not known those of its destination from anywhere."""
+    """The counts, and for parcels of unknown origin those of their destination from anywhere."""
     result = dict(counts)
     for name, count in counts.items():
         anywhere = from_any_origin(name)

@@ -1,10 +1,11 @@
-"""Labels as numbers: how long parcels of a carrier, a service, a lane or at a place usually take, shrunk to what is known more widely.
+"""Hierarchical target encoding: categories as numbers, each the typical time of its parcels.
 
-A label's value is (sum + k base) / (count + k), with k parcels' worth of trust in the base
-(empirical Bayes; Efron and Morris 1975). The base is the mean of all parcels; for a service on a
-lane it is what the service and the lane say apart, for a place on the way to a destination what the
-place says. A label never seen is worth its base. A row to learn from is valued without the parcels
-of its own fold, or the forest would read its own answer in rare labels.
+The value of a category, such as a lane or a place, is (sum + k base) / (count + k), with k the
+weight of the base in parcels (empirical Bayes; Efron and Morris 1975). The base is the overall
+mean. For a service on a lane it is the sum of what the service and the lane add to the mean, for a
+place on the way to a destination what the place adds. An unknown category has the value of its
+base. In training, a row is encoded without the parcels of its own fold; otherwise the forest would
+read the outcome of a row from a rare category.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.journey.categories import lookup
+from eta.journey.categories import Categorical, lookup
 from eta.journey.features import CATEGORICAL_COLUMNS, ROUTE_COLUMNS, Features
 
 FOLDS = 5
 
-#: Columns whose base is what others, valued before them, add to the mean; the rest stand alone.
+#: Columns whose base is the sum of the effects of other columns. The others stand alone.
 _PARENTS = {"service_lane": ("service", "lane"), "place_lane": ("place",)}
 _UNNESTED = tuple(column for column in CATEGORICAL_COLUMNS if column not in _PARENTS)
+
+#: The columns that ``lookup`` reads: nested ones twice, for their sums and their counts.
+_LOOKUP_COLUMNS = (*_UNNESTED, *(column for nested in _PARENTS for column in (nested, nested)))
 
 
 @dataclass(frozen=True, eq=False)
 class HierarchicalTargetEncoder:
-    """Sums and counts of log times by column and label, and by column the mean of all."""
+    """Sums and counts of log times by column and category, and the mean of each column."""
 
     sums: Mapping[str, Mapping[str, float]]
     counts: Mapping[str, Mapping[str, float]]
@@ -43,68 +47,53 @@ class HierarchicalTargetEncoder:
         is_purchase: NDArray[np.bool_],
         prior: float,
     ) -> HierarchicalTargetEncoder:
-        """From log times (N,) of purchases, one a parcel, and of scans.
+        """The encoder of log times (N,) at purchases, one a parcel, and at scans.
 
-        What is known at its purchase is valued by that alone, a place by every scan at it.
+        Columns that a parcel has at its purchase count purchases only, places every scan there.
         """
         sums, counts, means = {}, {}, {}
         for column in CATEGORICAL_COLUMNS:
             labels = features.categoricals[column]
-            rows = np.flatnonzero(is_purchase if column in ROUTE_COLUMNS else labels.codes >= 0)
+            is_used = is_purchase if column in ROUTE_COLUMNS else labels.codes >= 0
+            rows = np.flatnonzero(is_used)
             means[column] = float(values[rows].mean()) if len(rows) else 0.0
-            labelled = rows[labels.codes[rows] >= 0]
-            count = np.bincount(labels.codes[labelled], minlength=len(labels.names)).astype(
-                np.float64
-            )
-            total = np.bincount(
-                labels.codes[labelled], weights=values[labelled], minlength=len(labels.names)
-            )
-            present = np.flatnonzero(count)
-            sums[column], counts[column] = (
-                {labels.names[code]: float(totals[code]) for code in present}
-                for totals in (total, count)
-            )
+            sums[column], counts[column] = _sums_and_counts(labels.take(rows), values[rows])
         return cls(sums, counts, means, prior)
 
     def transform(self, features: Features) -> NDArray[np.float64]:
-        """The value of every label, (N, columns)."""
-        columns = (*_UNNESTED, *(column for pair in _PARENTS for column in (pair, pair)))
-        looked_up_values = lookup(
-            [features.categoricals[column] for column in columns], *self._tables
-        )
-        encoded = dict(zip(_UNNESTED, looked_up_values, strict=False))
-        for place, (pair, parents) in enumerate(_PARENTS.items()):
-            total, count = looked_up_values[
-                len(_UNNESTED) + 2 * place : len(_UNNESTED) + 2 * place + 2
-            ]
-            base = self.means[pair] + sum(
-                encoded[parent] - self.means[parent] for parent in parents
-            )
-            encoded[pair] = (total + self.prior * base) / (count + self.prior)
+        """The value of every category, (N, columns)."""
+        categoricals = [features.categoricals[column] for column in _LOOKUP_COLUMNS]
+        looked_up = iter(lookup(categoricals, *self._tables))
+        encoded = {column: next(looked_up) for column in _UNNESTED}
+        for column, parents in _PARENTS.items():
+            total, count = next(looked_up), next(looked_up)
+            effects = sum(encoded[parent] - self.means[parent] for parent in parents)
+            base = self.means[column] + effects
+            encoded[column] = (total + self.prior * base) / (count + self.prior)
         return np.array([encoded[column] for column in CATEGORICAL_COLUMNS]).T
 
     @cached_property
     def _tables(self) -> tuple[list[Mapping[str, float]], list[float]]:
-        """The value of each label that stands alone, then sums and counts of the others, with those of labels never seen."""
+        """A table for each of ``_LOOKUP_COLUMNS``, and its entry for unknown categories.
+
+        Columns that stand alone have their final values, nested ones their sums and counts.
+        """
         tables: list[Mapping[str, float]] = []
-        unseen = []
+        unknown = []
         for column in _UNNESTED:
-            names, counts = (
-                list(self.counts[column]),
-                np.array([*self.counts[column].values(), 0.0]),
-            )
+            names = list(self.counts[column])
+            counts = np.array([*self.counts[column].values(), 0.0])
             sums = np.array([*(self.sums[column][name] for name in names), 0.0])
-            # Without a prior a label never seen is worth nothing that is known.
+            # Without a prior an unknown category has no value.
             with np.errstate(invalid="ignore"):
-                *values, other = (
-                    (sums + self.prior * self.means[column]) / (counts + self.prior)
-                ).tolist()
-            tables.append(dict(zip(names, values, strict=True)))
-            unseen.append(other)
-        return [*tables, *(part[pair] for pair in _PARENTS for part in (self.sums, self.counts))], [
-            *unseen,
-            *(0.0 for _ in range(2 * len(_PARENTS))),
-        ]
+                values = (sums + self.prior * self.means[column]) / (counts + self.prior)
+            *named_values, unknown_value = values.tolist()
+            tables.append(dict(zip(names, named_values, strict=True)))
+            unknown.append(unknown_value)
+        for column in _PARENTS:
+            tables += [self.sums[column], self.counts[column]]
+            unknown += [0.0, 0.0]
+        return tables, unknown
 
 
 def encode_out_of_fold(
@@ -116,14 +105,34 @@ def encode_out_of_fold(
     is_purchase: NDArray[np.bool_],
     prior: float,
 ) -> NDArray[np.float64]:
-    """The labels (M, columns) of rows to learn from, each valued by what was ``observed`` (N,) of the other folds' parcels."""
-    fold, observed_fold = (hashes % np.uint64(FOLDS) for hashes in (parcel, observed_parcel))
+    """The categories (M, columns) of training rows, encoded by the ``observed`` of other folds.
+
+    ``observed`` (N,) have the log times ``values`` (N,).
+    """
+    fold, observed_fold = parcel % np.uint64(FOLDS), observed_parcel % np.uint64(FOLDS)
     result = np.empty((len(features), len(CATEGORICAL_COLUMNS)))
     for number in range(FOLDS):
-        others, rows = np.flatnonzero(observed_fold != number), np.flatnonzero(fold == number)
-        # With a single parcel there are no others: it is worth itself.
-        others = others if is_purchase[others].any() else np.arange(len(values))
-        result[rows] = HierarchicalTargetEncoder.fit(
+        others = np.flatnonzero(observed_fold != number)
+        # A single parcel has no others: it is encoded by itself.
+        if not is_purchase[others].any():
+            others = np.arange(len(values))
+        encoder = HierarchicalTargetEncoder.fit(
             observed.take(others), values[others], is_purchase[others], prior
-        ).transform(features.take(rows))
+        )
+        rows = np.flatnonzero(fold == number)
+        result[rows] = encoder.transform(features.take(rows))
     return result
+
+
+def _sums_and_counts(
+    labels: Categorical, values: NDArray[np.float64]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Sums and counts of the values (N,) by category, for categories that occur."""
+    has_label = labels.codes >= 0
+    codes, categories = labels.codes[has_label], len(labels.names)
+    total = np.bincount(codes, weights=values[has_label], minlength=categories)
+    count = np.bincount(codes, minlength=categories)
+    present = np.flatnonzero(count)
+    sums = {labels.names[code]: float(total[code]) for code in present}
+    counts = {labels.names[code]: float(count[code]) for code in present}
+    return sums, counts

@@ -1,7 +1,7 @@
-"""Baselines that take boosted trees: what a good analyst would build from LightGBM as it comes.
+"""Baselines of boosted trees: what a good analyst would build from plain LightGBM.
 
-They learn from the same moments and columns as ``eta``, without the promise, but, as is usual, from
-parcels that arrived alone. They are refitted at each origin and know nothing of the days since.
+They learn from the same moments and columns as ``eta``, without the promise, but only from parcels
+that arrived, as is common. They are refitted at each forecast origin and do not follow drift.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     import lightgbm
 
 
-#: The levels at which quantiles are learned one by one.
+#: The levels of the quantiles, each of which has a booster.
 QUANTILE_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 _DAY = np.timedelta64(86_400_000_000, "us")
 
 
 class _Boosted(Estimator):
-    """What both share.
+    """Base of both baselines.
 
     Args:
         trees: trees of a booster.
-        rate: its learning rate.
+        rate: learning rate of a booster.
         leaves: leaves a tree.
-        leaf_rows: fewest rows a leaf.
+        leaf_rows: minimum rows a leaf.
         ridge: L2 penalty of a leaf.
         column_share: share of the columns that a tree may use.
-        label_prior: parcels' worth of trust in the mean of all against a label's own mean.
-        seed: of the boosters.
+        label_prior: weight, in parcels, of the overall mean against a category's own mean.
+        seed: seed of the boosters.
     """
 
     refits_daily: ClassVar[bool] = False
@@ -83,106 +83,103 @@ class _Boosted(Estimator):
             "num_threads": 1,
             "verbosity": -1,
         }
-        import lightgbm  # of no use to other models, and slow to import
+        import lightgbm  # not needed by other models, and slow to import
 
         return lightgbm.train(parameters, rows, num_boost_round=self.trees)
 
     def _dataset(self, examples: Examples) -> tuple[Design, lightgbm.Dataset]:
-        """The design, and the rows that arrived with the days they had left."""
-        design, rows = Design.fit(examples, self.label_prior)
-        arrived = np.flatnonzero(examples.event_observed)
-        # Bins are made once for all boosters; that no column may be dropped for small leaves is
-        # settled with them.
-        parameters = {"min_data_in_leaf": self.leaf_rows, "num_threads": 1, "verbosity": -1}
+        """The design, and the rows that arrived with their days left."""
         import lightgbm  # as above
 
-        return design, lightgbm.Dataset(
-            rows[arrived], label=examples.duration_hours[arrived] / 24.0, params=parameters
-        )
+        design, rows = Design.fit(examples, self.label_prior)
+        arrived = np.flatnonzero(examples.event_observed)
+        days_left = examples.duration_hours[arrived] / 24.0
+        # Bins are computed once for all boosters, and columns that small leaves cannot use are
+        # dropped with them.
+        parameters = {"min_data_in_leaf": self.leaf_rows, "num_threads": 1, "verbosity": -1}
+        return design, lightgbm.Dataset(rows[arrived], label=days_left, params=parameters)
 
 
 class BoostedMedianBaseline(_Boosted):
-    """B5: the median days left (L1 loss), and around it the law of its past errors, floored at 0.
+    """B5: the median days left (L1 loss) with the distribution of past errors, not below 0.
 
-    Errors are out of time: those made, on moments 75 to 30 days before D, by a booster that knew
-    what was known before those days. They are kept by fifths of the forecast, since the error of a
-    long forecast is larger. Without enough such moments they are out of fold: those on a fifth of
-    the parcels.
+    Errors are out of time: those at moments 75 to 30 days before D, of a booster fitted to what had
+    been received before those days. They are grouped by fifths of the forecast, because longer
+    forecasts have larger errors. Without enough such moments they are out of fold: those on a fifth
+    of the parcels.
     """
 
-    #: First and last of the days before D whose forecasts are judged; the last lie back far enough
-    #: to have arrived.
+    #: The first and the last day before D whose forecasts are evaluated; by D most of these parcels
+    #: have arrived.
     JUDGED_DAYS: ClassVar[tuple[int, int]] = (75, 30)
-    #: Fewer errors than these make no law.
+    #: The fewest errors that make a distribution.
     MIN_ERRORS: ClassVar[int] = 200
     FIFTHS: ClassVar[tuple[float, ...]] = (0.2, 0.4, 0.6, 0.8)
 
     def fit(self, examples: Examples) -> Self:
-        """Learns from examples at all kinds of moments.
+        """Fits the model to examples at all kinds of moments.
 
         Raises:
-            NothingToLearn: if no parcel that was seen at its purchase arrived.
+            NoTrainingData: if no parcel with an example at its purchase arrived.
         """
-        early, judged = self._split(examples)
-        design, booster = self._median(early)
-        forecast = _days(booster, design.rows(judged.features))
+        early, evaluation = self._split(examples)
+        design, booster = self._fit_median(early)
+        forecast = _predict_days(booster, design.rows(evaluation.features))
+        errors = evaluation.duration_hours / 24.0 - forecast
         self.edges_ = np.quantile(forecast, self.FIFTHS)
-        errors, fifth = judged.duration_hours / 24.0 - forecast, np.digitize(forecast, self.edges_)
-        quantiles_by_fifth = group_quantiles(errors, fifth, len(self.edges_) + 1, LEVELS)
-        self.errors_ = np.where(
-            np.isnan(quantiles_by_fifth), np.quantile(errors, LEVELS), quantiles_by_fifth
-        )
-        self.design_, self.booster_ = self._median(examples)
+        fifth = np.digitize(forecast, self.edges_)
+        by_fifth = group_quantiles(errors, fifth, len(self.edges_) + 1, LEVELS)
+        overall = np.quantile(errors, LEVELS)
+        self.errors_ = np.where(np.isnan(by_fifth), overall, by_fifth)
+        self.design_, self.booster_ = self._fit_median(examples)
         return self
 
     def predict_curves(self, features: Features) -> Curves:
-        """The laws of the time left, (N,).
+        """The distributions of the time left, (N,).
 
         Raises:
             NotFitted: before ``fit``.
         """
         if not hasattr(self, "booster_"):
             raise NotFitted()
-        forecast = _days(self.booster_, self.design_.rows(features))
-        days = forecast[:, None] + self.errors_[np.digitize(forecast, self.edges_)]
+        forecast = _predict_days(self.booster_, self.design_.rows(features))
+        errors = self.errors_[np.digitize(forecast, self.edges_)]
+        days = forecast[:, None] + errors
         return Curves.from_knots(np.maximum(24.0 * days, 0.0), LEVELS[None, :])
 
-    def _median(self, examples: Examples) -> tuple[Design, lightgbm.Booster]:
+    def _fit_median(self, examples: Examples) -> tuple[Design, lightgbm.Booster]:
         design, dataset = self._dataset(examples)
         return design, self._boost(dataset, {"objective": "l1"})
 
     def _split(self, examples: Examples) -> tuple[Examples, Examples]:
-        """What a booster learns from, and the arrivals on which it is judged."""
+        """Examples to fit a booster to, and arrivals on which to evaluate it."""
         first, last = (examples.known_through - days * _DAY for days in self.JUDGED_DAYS)
         is_late = (examples.as_of >= first) & (examples.as_of < last)
+        early = _examples_as_of(examples, first)
+        evaluation = _arrivals(examples, is_late)
+        if self._is_enough(early, evaluation):
+            return early, evaluation
         is_held_out = examples.parcel % np.uint64(FOLDS) == 0
-        for early, judged in (
-            (
-                _examples_as_of(examples, first),
-                examples.take(np.flatnonzero(is_late & examples.event_observed)),
-            ),
-            (
-                examples.take(np.flatnonzero(~is_held_out)),
-                examples.take(np.flatnonzero(is_held_out & examples.event_observed)),
-            ),
-        ):
-            if (
-                len(judged) >= self.MIN_ERRORS
-                and (early.event_observed & (early.moment == PURCHASE)).any()
-            ):
-                return early, judged
-        # So few that only their own errors are left.
-        return examples, examples.take(np.flatnonzero(examples.event_observed))
+        early = examples.take(np.flatnonzero(~is_held_out))
+        evaluation = _arrivals(examples, is_held_out)
+        if self._is_enough(early, evaluation):
+            return early, evaluation
+        # With so few examples only in-sample errors are left.
+        return examples, _arrivals(examples, np.full(len(examples), True))
+
+    def _is_enough(self, early: Examples, evaluation: Examples) -> bool:
+        has_arrival = (early.event_observed & (early.moment == PURCHASE)).any()
+        return bool(len(evaluation) >= self.MIN_ERRORS and has_arrival)
 
 
 class BoostedQuantilesBaseline(_Boosted):
-    """B6: a booster for each of 13 quantiles of the days left (pinball loss), sorted so that they do not cross."""
+    """B6: a booster for each of 13 quantiles of the days left (pinball loss), sorted."""
 
     def fit(self, examples: Examples) -> Self:
-        """Learns from examples at all kinds of moments.
+        """Fits the model to examples at all kinds of moments.
 
         Raises:
-            NothingToLearn: if no parcel that was seen at its purchase arrived.
+            NoTrainingData: if no parcel with an example at its purchase arrived.
         """
         self.design_, dataset = self._dataset(examples)
         self.max_hours_ = float(examples.duration_hours[examples.event_observed].max())
@@ -193,7 +190,9 @@ class BoostedQuantilesBaseline(_Boosted):
         return self
 
     def predict_curves(self, features: Features) -> Curves:
-        """The laws of the time left, (N,), linear between quantiles and up to the longest time learned from.
+        """The distributions of the time left, (N,), linear between quantiles.
+
+        They end at the longest time in the training data.
 
         Raises:
             NotFitted: before ``fit``.
@@ -201,25 +200,31 @@ class BoostedQuantilesBaseline(_Boosted):
         if not hasattr(self, "boosters_"):
             raise NotFitted()
         rows = self.design_.rows(features)
-        days = np.column_stack([_days(booster, rows) for booster in self.boosters_])
+        days = np.column_stack([_predict_days(booster, rows) for booster in self.boosters_])
         return Curves.from_quantiles(
             QUANTILE_LEVELS, 24.0 * np.sort(days, axis=1), max_hours=self.max_hours_
         )
 
 
-def _days(booster: lightgbm.Booster, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the booster says of each row, (N,)."""
-    # LightGBM refuses to be asked nothing.
+def _predict_days(booster: lightgbm.Booster, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The booster's forecast of each row, (N,)."""
+    # LightGBM rejects an empty batch.
     return np.asarray(booster.predict(rows, num_threads=1)) if len(rows) else np.zeros(0)
 
 
 def _examples_as_of(examples: Examples, moment: np.datetime64) -> Examples:
-    """The examples as they stood at an earlier moment; an arrival counts as known from when it happened."""
+    """The examples as of an earlier moment; an arrival counts as received when it happened."""
     earlier = examples.take(np.flatnonzero(examples.as_of < moment))
     observed_hours = (moment - earlier.as_of) / np.timedelta64(1, "h")
+    arrived_by_then = earlier.duration_hours <= observed_hours
     return replace(
         earlier,
         duration_hours=np.minimum(earlier.duration_hours, observed_hours),
-        event_observed=earlier.event_observed & (earlier.duration_hours <= observed_hours),
+        event_observed=earlier.event_observed & arrived_by_then,
         known_through=moment,
     )
+
+
+def _arrivals(examples: Examples, is_used: NDArray[np.bool_]) -> Examples:
+    """Those of the examples used, (M,), that arrived."""
+    return examples.take(np.flatnonzero(is_used & examples.event_observed))

@@ -1,8 +1,8 @@
-"""What is said where no model answers: how long parcels of a lane usually take, with a margin.
+"""Lane quantiles: the fallback without a model. How long parcels of a lane take, with a margin.
 
-Plain data without a model: laws of the days from order to arrival, by lane. They know nothing of
-weekdays, of scans or of how fast the network runs this week, so their dates are shown rather late
-than early.
+Plain data without a model: distributions of the days from order to arrival, by lane. They depend
+neither on weekdays and scans nor on the current speed of the network, so their dates err on the
+late side.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from eta.calendars.local_time import from_microseconds
 from eta.curves import Curves, kaplan_meier
 from eta.domain.errors import EtaError, ModelCorrupted
-from eta.forecast.base import HORIZON_DAYS
+from eta.forecast.base import HORIZON_DAYS, elapsed_hours, hours_from_order
 from eta.forecast.support import (
     LANE,
     MIN_PARCELS,
@@ -33,29 +33,33 @@ from eta.journey.features import Features
 from eta.journey.route import UNNAMED
 from eta.journey.snapshots import PURCHASE
 
-#: From the narrowest group of like parcels to the widest: a service on a lane, the lane, the two
-#: countries. There is none of all parcels: what is known of one country says nothing about another.
+#: Groups of similar parcels, from the narrowest to the widest: a service on a lane, the lane, the
+#: two countries. No level holds all parcels: data of one country say nothing about another.
 FALLBACK_LEVELS = (SUPPORT_LEVELS[1], LANE, SUPPORT_LEVELS[-1])
 _COUNTRY_PAIR = FALLBACK_LEVELS[-1]
 
-#: Every law is kept as its quantiles at these levels.
+#: The levels of the quantiles that represent a distribution.
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97)
 
-#: What is added to a law from its median on: a tenth, and half a day. Towards its beginning it
-#: fades to nothing, so that the first day of a window stays as early as parcels do come. Without
-#: it, of the days promised at 0.9 to simulated parcels in two spells of eight weeks 88 and 92 %
-#: were kept (81 and 86 % three days after the hand-over), with it 94 and 96 % (90 and 92 %).
+#: The safety margin from the median on: a tenth, and half a day. Below the median it shrinks to
+#: nothing, so that the first day of a window stays as early as parcels arrive. Of the days promised
+#: at 0.9 to simulated parcels in two periods of eight weeks, 88 and 92 % were met without it (81
+#: and 86 % three days after the hand-over), and 94 and 96 % with it (90 and 92 %).
 MARGIN_SHARE, MARGIN_HOURS = 0.1, 12.0
+_MARGIN_FROM_LEVEL = 0.5
 _GRID_HOURS = np.arange(0.0, HORIZON_DAYS * 24.0 + 1.0, 6.0)
 _KNOT_LEVELS = np.array([0.0, *LEVELS, 1.0])
+
+#: The error of every invalid file.
+_CORRUPTED = "the lane quantiles are invalid or of another release; train the model again"
 
 
 @dataclass(frozen=True)
 class LaneDistribution:
     """How long parcels of a group take from order to arrival.
 
-    ``days`` are the quantiles at ``LEVELS``, no later than ``last_days``, by which a share
-    ``reached`` has arrived; of the rest nothing is known. ``parcels`` had arrived.
+    ``days`` are the quantiles at ``LEVELS``, at most ``last_days``. By then a share ``reached`` has
+    arrived; nothing is known about the rest. ``parcels`` is the number that had arrived.
     """
 
     parcels: int
@@ -66,76 +70,64 @@ class LaneDistribution:
 
 @dataclass(frozen=True, eq=False)
 class LaneQuantiles:
-    """Laws by rung of ``FALLBACK_LEVELS`` and group, of all groups with at least ``MIN_PARCELS`` parcels that arrived.
+    """Distributions by level of ``FALLBACK_LEVELS`` and group.
+
+    They include every group with at least ``MIN_PARCELS`` parcels that arrived.
 
     Example:
-        >>> law = LaneLaw(parcels=40, reached=0.97, last_days=8.0, days=(2.0,) * len(LEVELS))
-        >>> medians = LaneMedians({"lane": {"AT-9>AT-8": law}},
-        datetime.fromisoformat("2026-05-10T00:00:00+00:00")) >>>
-        LaneMedians.from_json(medians.to_json()).laws == medians.laws True
+        >>> days = (2.0,) * len(LEVELS)
+        >>> distribution = LaneDistribution(parcels=40, reached=0.97, last_days=8.0, days=days)
+        >>> data_through = datetime.fromisoformat("2026-05-10T00:00:00+00:00")
+        >>> quantiles = LaneQuantiles({"lane": {"AT-9>AT-8": distribution}}, data_through)
+        >>> LaneQuantiles.from_json(quantiles.to_json()).distributions == quantiles.distributions
+        True
     """
 
     distributions: Mapping[str, Mapping[str, LaneDistribution]]
-    #: The moment up to which they have learned, aware.
+    #: The end of the training data, aware.
     data_through: datetime
 
     @classmethod
     def fit(cls, examples: Examples) -> LaneQuantiles:
-        """From the examples at purchase, by Kaplan and Meier: parcels still on their way count for as long as they have taken."""
+        """The Kaplan-Meier quantiles of examples at purchase; open parcels are censored."""
         purchases = examples.take(np.flatnonzero(examples.moment == PURCHASE))
-        # The order may have been told a while after it was placed.
-        hours = purchases.duration_hours + _elapsed_hours(purchases.features)
         combination, keys = group_keys(purchases.features)
         groups_by_key = [_groups_by_level(*texts) for texts in keys]
-        # For parcels whose origin is not known.
-        anywhere = [from_any_origin(group_of[_COUNTRY_PAIR]) for group_of in groups_by_key]
         distributions = {}
         for support_level in FALLBACK_LEVELS:
-            parts = [[group_of.get(support_level) for group_of in groups_by_key]]
+            groups = [group_of.get(support_level) for group_of in groups_by_key]
+            groupings = [groups]
             if support_level == _COUNTRY_PAIR:
-                parts.append(
-                    [
-                        group if group != group_of[support_level] else None
-                        for group, group_of in zip(anywhere, groups_by_key, strict=True)
-                    ]
-                )
-            distributions[support_level] = _fit_distributions(
-                hours, purchases.event_observed, combination, parts
-            )
-        return cls(
-            distributions,
-            from_microseconds(
-                int(examples.known_through.astype("datetime64[us]").astype(np.int64))
-            ),
-        )
+                # For parcels of unknown origin.
+                groupings.append([_other_group_from_anywhere(group) for group in groups])
+            distributions[support_level] = _fit_distributions(purchases, combination, groupings)
+        known_through = examples.known_through.astype("datetime64[us]").astype(np.int64)
+        return cls(distributions, from_microseconds(int(known_through)))
 
     def predict_curves(self, features: Features) -> Curves:
-        """The laws of the time left, (N,), with the margin; where nothing is known nothing ever arrives."""
+        """The distributions of the time left, (N,), with the margin.
+
+        A parcel without any distribution never arrives.
+        """
         hours, cdf = self._knots
         row = self._rows(features)
-        return Curves.from_knots(hours[row], cdf[row]).remaining_after(_elapsed_hours(features))
+        return Curves.from_knots(hours[row], cdf[row]).remaining_after(elapsed_hours(features))
 
     def lookup(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-        """The narrowest rung of ``FALLBACK_LEVELS``, (N,), with a law, and the parcels behind it; else the widest, and 0."""
+        """The narrowest level, (N,), with a distribution, and its parcels; or the widest and 0."""
         row = self._rows(features)
-        levels = np.array(
-            [*(support_level for support_level, _, _ in self._flat), _COUNTRY_PAIR], dtype=object
-        )
-        return levels[row], np.array(
-            [*(distribution.parcels for _, _, distribution in self._flat), 0], dtype=np.int64
-        )[row]
+        levels = [support_level for support_level, _, _ in self._flat]
+        parcels = [distribution.parcels for _, _, distribution in self._flat]
+        level_of_row = np.array([*levels, _COUNTRY_PAIR], dtype=object)
+        parcels_of_row = np.array([*parcels, 0], dtype=np.int64)
+        return level_of_row[row], parcels_of_row[row]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         distributions = {
             support_level: {
-                group: [
-                    distribution.parcels,
-                    distribution.reached,
-                    distribution.last_days,
-                    *distribution.days,
-                ]
-                for group, distribution in by_group.items()
+                group: [part.parcels, part.reached, part.last_days, *part.days]
+                for group, part in by_group.items()
             }
             for support_level, by_group in self.distributions.items()
         }
@@ -150,27 +142,29 @@ class LaneQuantiles:
         """The inverse of ``to_json``.
 
         Raises:
-            ModelCorrupted: if these are no laws of ours.
+            ModelCorrupted: if the values are invalid or of another release.
         """
         try:
-            if tuple(values["levels"]) != LEVELS or not values["distributions"].keys() <= set(
-                FALLBACK_LEVELS
-            ):
-                raise ValueError(values["levels"])
-            distributions = {
-                support_level: {
-                    group: _parse_distribution(*stored) for group, stored in by_group.items()
-                }
-                for support_level, by_group in values["distributions"].items()
-            }
-            medians = cls(distributions, datetime.fromisoformat(values["data_through"]))
-            if medians.data_through.tzinfo is None:
-                raise ValueError(medians.data_through)
-            # A law that is none is found here, not by who asks for a date.
-            Curves.from_knots(*medians._knots)
+            return cls._parse(values)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, EtaError):
-            raise ModelCorrupted("the lane medians are none of ours; train again") from None
-        return medians
+            raise ModelCorrupted(_CORRUPTED) from None
+
+    @classmethod
+    def _parse(cls, values: Mapping[str, Any]) -> LaneQuantiles:
+        stored = values["distributions"]
+        if tuple(values["levels"]) != LEVELS or not stored.keys() <= set(FALLBACK_LEVELS):
+            raise ValueError(values["levels"])
+        data_through = datetime.fromisoformat(values["data_through"])
+        if data_through.tzinfo is None:
+            raise ValueError(data_through)
+        distributions = {
+            support_level: {group: _parse_distribution(*row) for group, row in by_group.items()}
+            for support_level, by_group in stored.items()
+        }
+        quantiles = cls(distributions, data_through)
+        # Check every distribution now rather than at the first forecast.
+        Curves.from_knots(*quantiles._knots)
+        return quantiles
 
     @cached_property
     def _flat(self) -> list[tuple[str, str, LaneDistribution]]:
@@ -182,57 +176,44 @@ class LaneQuantiles:
 
     @cached_property
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Hours and probabilities, (laws + 1, K), with the margin; on the last row nothing ever arrives."""
-        distributions = [distribution for _, _, distribution in self._flat]
-        hours = 24.0 * np.array(
-            [
-                *(
-                    [0.0, *distribution.days, distribution.last_days]
-                    for distribution in distributions
-                ),
-                np.zeros(len(_KNOT_LEVELS)),
-            ]
-        )
-        reached = np.array([*(distribution.reached for distribution in distributions), 0.0])
-        share = np.minimum(_KNOT_LEVELS / 0.5, 1.0)
-        return hours + share * (MARGIN_SHARE * hours + MARGIN_HOURS), np.minimum(
-            _KNOT_LEVELS, reached[:, None]
-        )
+        """Hours and probabilities, (distributions + 1, K), with the margin.
+
+        The last row is of parcels that never arrive.
+        """
+        days, reached = [], []
+        for _, _, distribution in self._flat:
+            days.append([0.0, *distribution.days, distribution.last_days])
+            reached.append([distribution.reached])
+        hours = 24.0 * np.array([*days, np.zeros(len(_KNOT_LEVELS))])
+        cdf = np.minimum(_KNOT_LEVELS, np.array([*reached, [0.0]]))
+        margin = MARGIN_SHARE * hours + MARGIN_HOURS
+        return hours + np.minimum(_KNOT_LEVELS / _MARGIN_FROM_LEVEL, 1.0) * margin, cdf
 
     def _rows(self, features: Features) -> NDArray[np.int64]:
+        """The row of ``_knots``, (N,), of each parcel."""
         combination, keys = group_keys(features)
-        return np.array([self._narrowest_level(*texts) for texts in keys], dtype=np.int64)[
-            combination
-        ]
+        rows = [self._narrowest_level(*texts) for texts in keys]
+        return np.array(rows, dtype=np.int64)[combination]
 
     @cached_property
     def _narrowest_level(self) -> Callable[..., int]:
-        """From the texts of a parcel to the row of the law on the narrowest rung; the same few are asked again and again."""
+        """The function from a parcel's texts to its row of ``_knots``; cached."""
         row_of = {
             (support_level, group): row for row, (support_level, group, _) in enumerate(self._flat)
         }
 
         @lru_cache(maxsize=10_000)
         def narrowest_level(*texts: str) -> int:
-            group_of = _groups_by_level(*texts)
-            return next(
-                (
-                    row_of[support_level, group_of[support_level]]
-                    for support_level in FALLBACK_LEVELS
-                    if (support_level, group_of.get(support_level)) in row_of
-                ),
-                len(row_of),
-            )
+            for level_and_group in _groups_by_level(*texts).items():
+                if level_and_group in row_of:
+                    return row_of[level_and_group]
+            return len(row_of)
 
         return narrowest_level
 
 
-def _elapsed_hours(features: Features) -> NDArray[np.float64]:
-    return features.numbers["order_elapsed_days"] * 24.0
-
-
 def _groups_by_level(*texts: str) -> dict[str, str]:
-    """The groups on ``FALLBACK_LEVELS``; a lane of which an end is not known is none."""
+    """The groups by ``FALLBACK_LEVELS``, in their order; an unknown lane has no group."""
     group_of = groups_by_level(*texts)
     return {
         support_level: group_of[support_level]
@@ -241,64 +222,72 @@ def _groups_by_level(*texts: str) -> dict[str, str]:
     }
 
 
+def _other_group_from_anywhere(group: str | None) -> str | None:
+    """The group of parcels of unknown origin that such parcels count in too, if it is another."""
+    anywhere = None if group is None else from_any_origin(group)
+    return None if anywhere == group else anywhere
+
+
 def _fit_distributions(
-    hours: NDArray[np.float64],
-    arrived: NDArray[np.bool_],
-    combination: NDArray[np.int64],
-    group_of: list[list[str | None]],
+    purchases: Examples, combination: NDArray[np.int64], groupings: list[list[str | None]]
 ) -> dict[str, LaneDistribution]:
-    """The laws of groups; each part of ``group_of`` puts the combinations into groups, or not."""
-    names = sorted({group for part in group_of for group in part if group is not None})
-    number = {group: place for place, group in enumerate(names)}
-    code = [
-        np.array([-1 if group is None else number[group] for group in part], dtype=np.int64)[
-            combination
-        ]
-        for part in group_of
-    ]
-    row = np.concatenate([np.flatnonzero(part >= 0) for part in code])
-    group = np.concatenate([part[part >= 0] for part in code])
-    parcels = np.bincount(group[arrived[row]], minlength=len(names))
-    group_rows = np.flatnonzero(parcels >= MIN_PARCELS)
-    place = np.full(len(names), -1)
-    place[group_rows] = np.arange(len(group_rows))
-    has_enough = place[group] >= 0
-    row, group = row[has_enough], place[group][has_enough]
-    cdf = kaplan_meier(hours[row], arrived[row], group, len(group_rows), _GRID_HOURS)
-    last = _GRID_HOURS[(cdf >= cdf[:, -1:]).argmax(axis=1)]
-    days = (
-        np.minimum(
-            Curves.from_grid(_GRID_HOURS, cdf).quantile_table(np.array([LEVELS])), last[:, None]
+    """The distributions of groups with enough parcels.
+
+    Each of the ``groupings`` names the group of each combination, or None.
+    """
+    names = sorted({group for groups in groupings for group in groups if group is not None})
+    row, group = _members(combination, groupings, names)
+    hours, arrived = hours_from_order(purchases)[row], purchases.event_observed[row]
+    arrivals = np.bincount(group[arrived], minlength=len(names))
+    enough = np.flatnonzero(arrivals >= MIN_PARCELS)
+    number = np.full(len(names), -1)
+    number[enough] = np.arange(len(enough))
+    is_used = number[group] >= 0
+    hours, arrived, group = hours[is_used], arrived[is_used], number[group[is_used]]
+    cdf = kaplan_meier(hours, arrived, group, len(enough), _GRID_HOURS)
+    has_reached_end = cdf >= cdf[:, -1:]
+    last_hours = _GRID_HOURS[has_reached_end.argmax(axis=1)]
+    quantiles = Curves.from_grid(_GRID_HOURS, cdf).quantile_table(np.array([LEVELS]))
+    days = np.minimum(quantiles, last_hours[:, None]) / 24.0
+    days = days.round(4)
+    # The next parcel may be slower than all before it.
+    parcels = arrivals[enough]
+    max_reached = parcels / (parcels + 1.0)
+    reached = np.minimum(cdf[:, -1], max_reached).round(6)
+    distributions = {}
+    for place, name_number in enumerate(enough):
+        distributions[names[name_number]] = LaneDistribution(
+            parcels=int(parcels[place]),
+            reached=float(reached[place]),
+            last_days=float(last_hours[place] / 24.0),
+            days=tuple(days[place].tolist()),
         )
-        / 24.0
-    )
-    # The next parcel may be slower than all that were seen.
-    reached = np.minimum(cdf[:, -1], parcels[group_rows] / (parcels[group_rows] + 1.0))
-    columns = (
-        group_rows.tolist(),
-        reached.round(6).tolist(),
-        (last / 24.0).tolist(),
-        days.round(4).tolist(),
-    )
-    return {
-        names[at]: LaneDistribution(int(parcels[at]), share, until, tuple(quantiles))
-        for at, share, until, quantiles in zip(*columns, strict=True)
-    }
+    return distributions
+
+
+def _members(
+    combination: NDArray[np.int64], groupings: list[list[str | None]], names: list[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows in any group, and the number of their group; a row may be in several groups."""
+    number_of = {name: number for number, name in enumerate(names)}
+    rows, numbers = [], []
+    for groups in groupings:
+        codes = [-1 if group is None else number_of[group] for group in groups]
+        code = np.array(codes, dtype=np.int64)[combination]
+        rows.append(np.flatnonzero(code >= 0))
+        numbers.append(code[code >= 0])
+    return np.concatenate(rows), np.concatenate(numbers)
 
 
 def _parse_distribution(
     parcels: int, reached: float, last_days: float, *days: float
 ) -> LaneDistribution:
-    """A stored law.
+    """The distribution that ``to_json`` wrote.
 
     Raises:
         ValueError: if a number is out of range.
     """
-    if (
-        len(days) != len(LEVELS)
-        or type(parcels) is not int
-        or parcels < MIN_PARCELS
-        or not 0.0 < reached < 1.0
-    ):
+    has_parcels = type(parcels) is int and parcels >= MIN_PARCELS
+    if len(days) != len(LEVELS) or not has_parcels or not 0.0 < reached < 1.0:
         raise ValueError(parcels)
     return LaneDistribution(parcels, float(reached), float(last_days), tuple(map(float, days)))

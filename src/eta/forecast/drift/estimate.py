@@ -217,22 +217,24 @@ class DailyExpectation:
         """
         arrived_at = outcomes.arrived_at[self.row]
         observed = (arrived_at <= self.end).astype(np.float64)
-        expected = self._expected_until(np.where(np.isnat(arrived_at), self.end, arrived_at))
+        open_until = np.where(np.isnat(arrived_at), self.end, arrived_at)
+        expected = self._expected_until(open_until)
         age = Categorical(self.age.astype(np.int32), AGE_CLASSES)
         cell, first = group_rows([age, *self.labels.values()])
+        labels = {column: labels.take(first) for column, labels in self.labels.items()}
+        observed_by_cell = np.bincount(cell, observed).astype(np.float64)
+        expected_by_cell = np.bincount(cell, expected).astype(np.float64)
         return ObservedExpected(
-            end=self.end,
-            age=self.age[first],
-            labels={column: labels.take(first) for column, labels in self.labels.items()},
-            observed=np.bincount(cell, observed).astype(np.float64),
-            expected=np.bincount(cell, expected).astype(np.float64),
+            self.end, self.age[first], labels, observed_by_cell, expected_by_cell
         )
 
     def _expected_until(self, open_until: NDArray[np.datetime64]) -> Floats:
         """The hazard, (N,), between the start of the day and a time (N,) on it."""
         start = np.full(len(open_until), self.start)
-        hours = np.maximum(hours_between(start, np.minimum(open_until, self.end)), 0.0)
-        step = np.clip((hours // _STEP_HOURS).astype(np.int64), 0, _LAST_STEP)
+        until = np.minimum(open_until, self.end)
+        hours = np.maximum(hours_between(start, until), 0.0)
+        step = (hours // _STEP_HOURS).astype(np.int64)
+        step = np.clip(step, 0, _LAST_STEP)
         fraction = hours / _STEP_HOURS - step
         rows = np.arange(len(hours))
         before, after = self.hazards[rows, step], self.hazards[rows, step + 1]
@@ -255,13 +257,15 @@ def estimate_baseline_ratio(comparisons: Sequence[ObservedExpected]) -> Floats:
 
     This is a model's constant error, which is no drift.
     """
-    observed, expected = np.zeros(len(AgeClass)), np.zeros(len(AgeClass))
     comparisons = [comparison for comparison in comparisons if len(comparison.age)]
-    if comparisons:
-        age = np.concatenate([comparison.age for comparison in comparisons])
-        observed = _sum_by_age(age, np.concatenate([part.observed for part in comparisons]))
-        expected = _sum_by_age(age, np.concatenate([part.expected for part in comparisons]))
-    return (observed + BASELINE_RATIO_PRIOR) / (expected + BASELINE_RATIO_PRIOR)
+    if not comparisons:
+        return np.ones(len(AgeClass))
+    age = np.concatenate([comparison.age for comparison in comparisons])
+    observed = np.concatenate([comparison.observed for comparison in comparisons])
+    expected = np.concatenate([comparison.expected for comparison in comparisons])
+    observed_by_age = np.bincount(age, observed, len(AgeClass))
+    expected_by_age = np.bincount(age, expected, len(AgeClass))
+    return (observed_by_age + BASELINE_RATIO_PRIOR) / (expected_by_age + BASELINE_RATIO_PRIOR)
 
 
 def estimate_drift(
@@ -280,17 +284,19 @@ def estimate_drift(
         return Drift.identity(as_of, baseline_ratio)
     evidence = _weighted_evidence(comparisons, as_of, reporting_cdf, baseline_ratio)
     # A penalty is one over the prior variance of its segment (Gaussian prior).
-    overall = _Factor(np.zeros_like(evidence.age), np.array([1.0 / VARIANCE]))
-    by_age = _Factor(evidence.age, np.full(len(AgeClass), 1.0 / VARIANCE))
-    by_group = [_group_factor(labels, evidence.age) for labels in evidence.labels.values()]
-    effects, errors = _regress([overall, by_age, *by_group], evidence.observed, evidence.expected)
+    age, labels = evidence.age, evidence.labels
+    overall = _Factor(np.zeros_like(age), np.array([1.0 / VARIANCE]))
+    by_age = _Factor(age, np.full(len(AgeClass), 1.0 / VARIANCE))
+    by_group = [_group_factor(column_labels, age) for column_labels in labels.values()]
+    factors = [overall, by_age, *by_group]
+    effects, errors = _regress(factors, evidence.observed, evidence.expected)
     return Drift(
         as_of=as_of,
         baseline_ratio=baseline_ratio,
         log_rate_ratio=effects[0] + effects[1],
         error=np.hypot(errors[0], errors[1]),
-        groups=_groups(evidence.labels, effects[2:]),
-        group_errors=_groups(evidence.labels, errors[2:]),
+        groups=_groups(labels, effects[2:]),
+        group_errors=_groups(labels, errors[2:]),
     )
 
 
@@ -319,24 +325,21 @@ def _weighted_evidence(
     """The arrivals of all days, weighted by day and corrected for reporting delays and baseline."""
     days_ago = np.array([(as_of - part.end) / DAY for part in comparisons])
     complete = reporting_cdf(days_ago)
-    daily_observed = np.array([_sum_by_age(part.age, part.observed) for part in comparisons])
-    daily_expected = np.array([_sum_by_age(part.age, part.expected) for part in comparisons])
-    expected_by_now = daily_expected * complete[:, None] * baseline_ratio
-    weight = _weights(days_ago, daily_observed, expected_by_now)
-    day = np.repeat(np.arange(len(comparisons)), [len(part.age) for part in comparisons])
     age = np.concatenate([part.age for part in comparisons])
     observed = np.concatenate([part.observed for part in comparisons])
     expected = np.concatenate([part.expected for part in comparisons])
-    labels = {
-        column: _concatenate([part.labels[column] for part in comparisons])
-        for column in DRIFT_LABELS
-    }
-    return _Evidence(
-        age=age,
-        labels=labels,
-        observed=weight[day] * observed,
-        expected=(weight * complete)[day] * expected * baseline_ratio[age],
-    )
+    cells = [len(part.age) for part in comparisons]
+    day = np.repeat(np.arange(len(comparisons)), cells)
+    daily_observed = _sum_by_day_and_age(day, age, observed)
+    daily_expected = _sum_by_day_and_age(day, age, expected)
+    expected_by_now = daily_expected * complete[:, None] * baseline_ratio
+    weight = _weights(days_ago, daily_observed, expected_by_now)
+    expected_weight = weight * complete
+    labels = {}
+    for column in DRIFT_LABELS:
+        labels[column] = _concatenate([part.labels[column] for part in comparisons])
+    weighted_expected = expected_weight[day] * expected * baseline_ratio[age]
+    return _Evidence(age, labels, weight[day] * observed, weighted_expected)
 
 
 def _weights(days_ago: Floats, observed: Floats, expected: Floats) -> Floats:
@@ -365,8 +368,11 @@ def _weights(days_ago: Floats, observed: Floats, expected: Floats) -> Floats:
     return np.asarray(0.5 ** (days_ago[:, None] / HALF_LIVES_DAYS) @ probability)
 
 
-def _sum_by_age(age: NDArray[np.int64], values: Floats) -> Floats:
-    return np.bincount(age, values, len(AgeClass))
+def _sum_by_day_and_age(day: NDArray[np.int64], age: NDArray[np.int64], values: Floats) -> Floats:
+    """Sums, (D, A), of values (N,) by day and age class."""
+    cell = day * len(AgeClass) + age
+    sums = np.bincount(cell, values, (day[-1] + 1) * len(AgeClass))
+    return sums.astype(np.float64).reshape(-1, len(AgeClass))
 
 
 def _concatenate(parts: Sequence[Categorical]) -> Categorical:
@@ -408,7 +414,8 @@ def _regress(
     for factor in factors:
         cell = cell * len(factor.penalty) + factor.segment
     _, first, cell = np.unique(cell, return_index=True, return_inverse=True)
-    observed, expected = np.bincount(cell, observed), np.bincount(cell, expected)
+    observed = np.bincount(cell, observed).astype(np.float64)
+    expected = np.bincount(cell, expected).astype(np.float64)
     factors = [factor._replace(segment=factor.segment[first]) for factor in factors]
     effects = [np.zeros(len(factor.penalty)) for factor in factors]
     errors = [np.zeros(len(factor.penalty)) for factor in factors]

@@ -79,10 +79,10 @@ class ActiveTimeIndex(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ActivityProfile:
-    """Relative activity, mean 1, by carrier and hour of the local week, and the factor of a holiday.
+    """Relative activity, mean 1, by carrier and hour of the local week; and on holidays.
 
     ``profile`` is (C + 1, 168); its last row is for carriers without a row of their own. Hour 0 is
-    the first of Monday.
+    the first of Monday. On a holiday all hours are multiplied by ``holiday_factor``.
     """
 
     carriers: tuple[str, ...]
@@ -115,7 +115,11 @@ class ActivityProfile:
     def time_index(self, features: Features, *, sees_promise: bool = False) -> ActiveTimeIndex:
         """The positions of N rows, of their promised days too if the model uses the promise."""
         start = features.local_as_of.astype(np.int64)
-        profile_row = self._profile_rows(features.categoricals["carrier"])
+        carrier = features.categoricals["carrier"]
+        row_of = {name: number for number, name in enumerate(self.carriers)}
+        other = len(self.carriers)
+        rows = [row_of.get(name, other) for name in carrier.names]
+        profile_row = np.array([*rows, other])[carrier.codes]
         # Rows of one carrier and calendar that start in the same block of days share a table.
         block = start // _BLOCK_MICROSECONDS
         group, keys = _table_keys(block, profile_row, features.calendar)
@@ -135,18 +139,10 @@ class ActivityProfile:
         steps = np.broadcast_to(microseconds(hours), (len(features), hours.shape[-1]))
         return np.asarray(_elapsed(time_index, steps))
 
-    def _profile_rows(self, carrier: Categorical) -> NDArray[np.int64]:
-        """The row of ``profile``, (N,), of each row's carrier."""
-        row_of = {name: number for number, name in enumerate(self.carriers)}
-        other = len(self.carriers)
-        return np.array([*(row_of.get(name, other) for name in carrier.names), other])[
-            carrier.codes
-        ]
-
     def _with_tables(
         self, keys: Sequence[_TableKey]
     ) -> tuple[dict[_TableKey, int], NDArray[np.float64]]:
-        """The number of each table, and the tables (S, hours), with those of ``keys`` among them."""
+        """The number of each cached table, and the tables (S, hours), including ``keys``."""
         table_of, tables = self._tables[0]
         new = [key for key in keys if key not in table_of]
         if new:
@@ -163,14 +159,18 @@ class ActivityProfile:
 
         The last entry is for their end.
         """
-        days = np.datetime64(block * _BLOCK_DAYS, "D") + np.arange(_TABLE_DAYS)
-        first_hours = 24 * ((days.astype(np.int64) + _EPOCH_WEEKDAY) % 7)
-        rates = self.profile[profile][first_hours[:, None] + np.arange(24)]
+        first_day = np.datetime64(block * _BLOCK_DAYS, "D")
+        days = first_day + np.arange(_TABLE_DAYS)
+        weekday = (days.astype(np.int64) + _EPOCH_WEEKDAY) % 7
+        hour_of_week = 24 * weekday[:, None] + np.arange(24)
+        rates = self.profile[profile][hour_of_week]
         if calendar:
             calendar_of_day = Categorical(np.zeros(len(days), dtype=np.int32), (calendar,))
-            rates[is_holiday(days, calendar_of_day, self.holidays)] *= self.holiday_factor
+            on_holiday = is_holiday(days, calendar_of_day, self.holidays)
+            rates[on_holiday] *= self.holiday_factor
         # Multiples of a power of two add up without rounding, on whatever day the table starts.
-        exact_rates = np.rint(np.maximum(rates, MIN_ACTIVITY) * _EXACT).ravel() / _EXACT
+        rates = np.maximum(rates, MIN_ACTIVITY).ravel()
+        exact_rates = np.rint(rates * _EXACT) / _EXACT
         return np.concatenate([[0.0], np.cumsum(exact_rates)])
 
 

@@ -49,22 +49,17 @@ def time_at_risk(
     """The time at risk of examples, by default without bins near the promise."""
     until = np.minimum(examples.duration_hours, _MAX_HOURS)
     edges = np.minimum(BIN_EDGES_HOURS, until[:, None])
-    exposure = _exposure(examples, activity, edges)
-    # The moment within bin 0, which has no width, is unknown: half of it (the actuarial life table).
-    exposure[examples.event_observed & (until <= 0.0), 0] = 0.5
+    elapsed = activity.elapsed(examples.features, edges)
+    # Bin 0, which has no width, counts as 1.
+    exposure = np.diff(elapsed, axis=1, prepend=-1.0).astype(np.float32)
+    # When an arrival happened within bin 0 is unknown: half of it (actuarial life table).
+    arrived_before = examples.event_observed & (until <= 0.0)
+    exposure[arrived_before, 0] = 0.5
     last_bin = np.searchsorted(BIN_EDGES_HOURS, until, side="left").astype(np.int32)
     arrives = examples.event_observed & (examples.duration_hours <= _MAX_HOURS)
     arrival_bin = np.where(arrives, last_bin, _NO_ARRIVAL).astype(np.int32)
     at_risk = TimeAtRisk(exposure, last_bin, arrival_bin)
     return _with_bins_near_promise(at_risk, examples, activity, edges) if uses_promise else at_risk
-
-
-def _exposure(
-    examples: Examples, activity: ActivityProfile, edges: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Active hours (M, B) between the edges (M, B); 1 in bin 0."""
-    elapsed = activity.elapsed(examples.features, edges)
-    return np.diff(elapsed, axis=1, prepend=-1.0).astype(np.float32)
 
 
 def _with_bins_near_promise(
@@ -77,8 +72,9 @@ def _with_bins_near_promise(
     exposure, arrival_bin = at_risk.exposure, at_risk.arrival_bin
     exposure[:, 1:] = np.maximum(exposure[:, 1:] - near.sum(axis=2), 0.0)
     arrives_at = examples.features.local_as_of + steps[:, -1].astype("timedelta64[us]")
+    arrives_on = arrives_at.astype("datetime64[D]")
     # NaN without a promise.
-    days_past_promise = (arrives_at.astype("datetime64[D]") - promised_day(examples.features)) / DAY
+    days_past_promise = (arrives_on - promised_day(examples.features)) / DAY
     is_near = (days_past_promise >= NEAR_PROMISE[0]) & (days_past_promise <= NEAR_PROMISE[-1])
     is_near &= arrival_bin > 0
     day_number = days_past_promise[is_near].astype(np.int32) - NEAR_PROMISE[0]

@@ -100,13 +100,11 @@ _AGE_EDGES = np.array(AGE_EDGES)
 
 def _steps(hours: NDArray[np.float64]) -> Steps:
     """The steps between hours (K + 1,), which start at 0."""
-    middle_hours = (hours[1:] + hours[:-1]) / 2.0
-    return Steps(
-        end=microseconds(hours[1:]),
-        bin=np.searchsorted(BIN_EDGES_HOURS, hours[1:], side="left"),
-        middle_hours=middle_hours,
-        decay=DAILY_DECAY[:, None] ** (middle_hours / 24.0),
-    )
+    end_hours = hours[1:]
+    middle_hours = (end_hours + hours[:-1]) / 2.0
+    bins = np.searchsorted(BIN_EDGES_HOURS, end_hours, side="left")
+    decay = DAILY_DECAY[:, None] ** (middle_hours / 24.0)
+    return Steps(microseconds(end_hours), bins, middle_hours, decay)
 
 
 _CURVE_STEPS, _EXPECTATION_STEPS = _steps(KNOTS_HOURS), _steps(EXPECTATION_HOURS)
@@ -190,7 +188,7 @@ class HazardModel(Estimator):
         return changed
 
     def predict_curves(self, features: Features) -> Curves:
-        """The distributions of the time left, (N,), on ``KNOTS_HOURS``, with drift and recalibrated.
+        """The distributions of the time left, (N,), with drift and recalibrated.
 
         Raises:
             NotFitted: before ``fit``.
@@ -209,9 +207,11 @@ class HazardModel(Estimator):
         no_drift = np.zeros((len(features), len(AGE_CLASSES)))
         hazards = self._hazards(features, labels, _EXPECTATION_STEPS, no_drift)
         elapsed, expected = self._elapsed_and_expected(features, labels)
-        age = (elapsed[:, None] >= expected[:, None] * AGE_EDGES).sum(axis=1)
+        age_starts = expected[:, None] * AGE_EDGES
+        age = (elapsed[:, None] >= age_starts).sum(axis=1)
+        start = snapshots.pairs.as_of[0] if len(snapshots) else end
         return DailyExpectation(
-            start=snapshots.pairs.as_of[0] if len(snapshots) else end,
+            start=start,
             end=end,
             row=snapshots.pairs.row,
             age=age,
@@ -263,14 +263,9 @@ class HazardModel(Estimator):
             ridge=parameters.ridge,
             cap=parameters.cap,
         )
-        self.values_ = fit_leaves(
-            np.tile(self.base_, (len(rows), 1)),
-            self.forest_.leaves(rows),
-            self.forest_.leaf_count,
-            at_risk,
-            TIMED_BINS,
-            penalty,
-        )
+        score = np.tile(self.base_, (len(rows), 1))
+        leaf, leaf_count = self.forest_.leaves(rows), self.forest_.leaf_count
+        self.values_ = fit_leaves(score, leaf, leaf_count, at_risk, TIMED_BINS, penalty)
 
     def _recalibrate_in_sample(self, examples: Examples) -> None:
         """Learns, stage by stage, what the fitted curves miss of the shape of the training data.
@@ -319,7 +314,7 @@ class HazardModel(Estimator):
         return self._hazards(features, labels, _CURVE_STEPS, log_rate_ratio)
 
     def _curves(self, hazards: NDArray[np.float64], stage: NDArray[np.int64]) -> Curves:
-        """The distributions of cumulative hazards (N, K) at the stages (N,), after all corrections."""
+        """The distributions of cumulative hazards (N, K) at the stages (N,), all corrected."""
         hazards = self.non_arrival_.apply(hazards, stage)
         hazards = self.in_sample_recalibration_.apply(hazards, stage)
         hazards = self.recalibration.apply(hazards, stage)
@@ -333,13 +328,11 @@ class HazardModel(Estimator):
         log_rate_ratio: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Cumulative hazards (N, K + 1) at 0 and after each of K steps, with drift (N, A)."""
+        rows = self.design_.matrix(features, labels)
+        sees_promise = self.parameters.uses_promise
+        time_index = self.activity_.time_index(features, sees_promise=sees_promise)
         elapsed, expected = self._elapsed_and_expected(features, labels)
+        drift = DriftByAge(log_rate_ratio, elapsed, expected, _AGE_EDGES, AGE_TRANSITION_WEIGHT)
         return cumulative_hazards(
-            self.forest_,
-            self.base_,
-            self.values_,
-            self.design_.matrix(features, labels),
-            self.activity_.time_index(features, sees_promise=self.parameters.uses_promise),
-            steps,
-            DriftByAge(log_rate_ratio, elapsed, expected, _AGE_EDGES, AGE_TRANSITION_WEIGHT),
+            self.forest_, self.base_, self.values_, rows, time_index, steps, drift
         )

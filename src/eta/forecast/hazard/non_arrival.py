@@ -53,7 +53,8 @@ class NonArrival:
         """
         if coefficients.shape != (len(STAGES), 2):
             raise ModelCorrupted(
-                "the share that never arrives has other stages than this release; train the model again"
+                "the non-arrival correction has other stages than this release; "
+                "train the model again"
             )
         return cls(coefficients)
 
@@ -87,14 +88,16 @@ def _fit_line(end: NDArray[np.float64], intervals: CumulativeHazardInterval) -> 
     predictors = np.column_stack([np.ones(len(logit)), logit - middle])
     later = _share_later(end, intervals)
     line, penalty = np.array([middle, 1.0]), np.diag([0.0, PRIOR])
+    identity, minimum = np.array([0.0, 1.0]), np.array([-_MAX_LOGIT, 0.0])
     for _ in range(EM_ITERATIONS):
         share = _logistic(predictors @ line)
         open_probability = np.maximum(share + (1.0 - share) * later, _EPSILON)
         never = np.where(intervals.arrived, 0.0, share / open_probability)
-        curvature = (predictors.T * (share * (1.0 - share))) @ predictors + penalty
-        gradient = predictors.T @ (never - share) - penalty @ (line - [0.0, 1.0])
+        variance = share * (1.0 - share)
+        curvature = (predictors.T * variance) @ predictors + penalty
+        gradient = predictors.T @ (never - share) - penalty @ (line - identity)
         step = np.linalg.solve(curvature + _EPSILON * np.eye(2), gradient)
-        line = np.maximum(line + np.clip(step, -1.0, 1.0), [-_MAX_LOGIT, 0.0])
+        line = np.maximum(line + np.clip(step, -1.0, 1.0), minimum)
     return float(line[0] - line[1] * middle), float(line[1])
 
 

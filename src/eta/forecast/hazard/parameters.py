@@ -56,17 +56,16 @@ class HazardParameters:
             InvalidValue: if a parameter is out of range.
         """
         for name, value in sorted(vars(self).items()):
-            minimum = _MINIMA.get(name)
-            if minimum is None and not isinstance(value, bool) and value <= 0:
-                raise _out_of_range(name, value, "give a number above 0")
-            if minimum is not None and value < minimum:
-                raise _out_of_range(name, value, f"give at least {minimum}")
+            if name in _MINIMA:
+                is_invalid = value < _MINIMA[name]
+                hint = f"give at least {_MINIMA[name]}"
+            else:
+                is_invalid = not isinstance(value, bool) and value <= 0
+                hint = "give a number above 0"
+            if is_invalid:
+                raise InvalidValue(name, f"{value!r} is out of range", hint)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The number columns that the model reads."""
         return (*NUMBER_COLUMNS, PROMISE_COLUMN) if self.uses_promise else NUMBER_COLUMNS
-
-
-def _out_of_range(name: str, value: float, hint: str) -> InvalidValue:
-    return InvalidValue(name, f"{value!r} is out of range", hint)

@@ -120,12 +120,13 @@ class CumulativeHazardInterval:
     @classmethod
     def concatenate(cls, parts: Sequence[CumulativeHazardInterval]) -> CumulativeHazardInterval:
         """The parcels of all parts; without parts there are none."""
-        return cls(
-            lower=np.concatenate([np.empty(0), *(part.lower for part in parts)]),
-            upper=np.concatenate([np.empty(0), *(part.upper for part in parts)]),
-            arrived=np.concatenate([np.empty(0, bool), *(part.arrived for part in parts)]),
-            stage=np.concatenate([np.empty(0, np.int64), *(part.stage for part in parts)]),
-        )
+        empty = cls(np.empty(0), np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=np.int64))
+        parts = [empty, *parts]
+        lower = np.concatenate([part.lower for part in parts])
+        upper = np.concatenate([part.upper for part in parts])
+        arrived = np.concatenate([part.arrived for part in parts])
+        stage = np.concatenate([part.stage for part in parts])
+        return cls(lower, upper, arrived, stage)
 
     def take(self, rows: NDArray[np.integer]) -> CumulativeHazardInterval:
         """Some of the parcels."""
@@ -177,20 +178,16 @@ class Recalibration:
         self, hazards: NDArray[np.float64], stage: NDArray[np.integer]
     ) -> NDArray[np.float64]:
         """Recalibrated H (N, K) at the stages (N,)."""
-        return np.asarray(
-            _piecewise_linear(hazards, _KNOT_HAZARDS, self._recalibrated_knots, self.slopes, stage)
-        )
+        knots = self._recalibrated_knots
+        return np.asarray(_piecewise_linear(hazards, _KNOT_HAZARDS, knots, self.slopes, stage))
 
     def invert(
         self, hazards: NDArray[np.float64], stage: NDArray[np.integer]
     ) -> NDArray[np.float64]:
         """H (N, K) before recalibration: the inverse of ``apply``."""
         inverse_slopes = 1.0 / self.slopes
-        return np.asarray(
-            _piecewise_linear(
-                hazards, self._recalibrated_knots, _KNOT_HAZARDS, inverse_slopes, stage
-            )
-        )
+        knots = self._recalibrated_knots
+        return np.asarray(_piecewise_linear(hazards, knots, _KNOT_HAZARDS, inverse_slopes, stage))
 
     @cached_property
     def _recalibrated_knots(self) -> NDArray[np.float64]:

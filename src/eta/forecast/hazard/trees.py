@@ -56,15 +56,20 @@ class Forest(NamedTuple):
             tree_nodes, depth = _tree_nodes(tree["tree_structure"], first=len(nodes))
             nodes += tree_nodes
             depths.append(depth)
+        feature = [node.feature for node in nodes]
+        threshold = [node.threshold for node in nodes]
+        nan_goes_left = [node.nan_goes_left for node in nodes]
+        child = [node.child for node in nodes]
         is_leaf = np.array([node.is_leaf for node in nodes])
+        leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1)
         return cls(
-            root=np.array(roots, dtype=np.uint32),
-            depth=np.array(depths, dtype=np.uint32),
-            feature=np.array([node.feature for node in nodes], dtype=np.uint32),
-            threshold=np.array([node.threshold for node in nodes], dtype=np.float32),
-            nan_goes_left=np.array([node.nan_goes_left for node in nodes], dtype=np.bool_),
-            child=np.array([node.child for node in nodes], dtype=np.uint32),
-            leaf=np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32),
+            root=np.array(roots, np.uint32),
+            depth=np.array(depths, np.uint32),
+            feature=np.array(feature, np.uint32),
+            threshold=np.array(threshold, np.float32),
+            nan_goes_left=np.array(nan_goes_left, np.bool_),
+            child=np.array(child, np.uint32),
+            leaf=leaf.astype(np.int32),
         )
 
     @property
@@ -138,20 +143,17 @@ def _tree_nodes(structure: dict[str, Any], first: int) -> tuple[list[_Node], int
         if "split_feature" not in node:
             nodes.append(_Node(0, np.float32(np.inf), True, number, is_leaf=True))
             continue
-        # Its children come after all nodes that wait already.
-        nodes.append(_split_node(node, child=number + 1 + len(waiting)))
+        # Its children come after all nodes that are waiting.
+        child = number + 1 + len(waiting)
+        threshold = float(node["threshold"])
+        # Without NaN in training LightGBM reads a NaN as 0.
+        has_missing = node["missing_type"] == "NaN"
+        nan_goes_left = bool(node["default_left"]) if has_missing else threshold >= 0.0
+        feature = int(node["split_feature"])
+        nodes.append(_Node(feature, _rounded_down(threshold), nan_goes_left, child, is_leaf=False))
         waiting.append((node["left_child"], level + 1))
         waiting.append((node["right_child"], level + 1))
     return nodes, depth
-
-
-def _split_node(node: dict[str, Any], child: int) -> _Node:
-    threshold = float(node["threshold"])
-    # Without NaN in training LightGBM reads a NaN as 0.
-    has_missing = node["missing_type"] == "NaN"
-    nan_goes_left = bool(node["default_left"]) if has_missing else threshold >= 0.0
-    feature = int(node["split_feature"])
-    return _Node(feature, _rounded_down(threshold), nan_goes_left, child, is_leaf=False)
 
 
 def _rounded_down(value: float) -> np.float32:
@@ -190,22 +192,18 @@ def grow_forest(
 
 
 def leaf_smoother(bins: int, timed_bins: int, deviation: float) -> NDArray[np.float64]:
-    """Weights (B, B) of neighbouring bins in time.
+    """Weights (B, B) exp(-(b - c)^2 / 2 deviation^2) of neighbouring bins in time.
 
-    Bin 0 has no neighbours, nor have the bins of days near the promise, which come after
-    ``timed_bins`` others.
+    They are the identity for a deviation of 0. Bin 0 has no neighbours, nor have the bins of days
+    near the promise, which come after ``timed_bins`` others.
     """
     weights = np.eye(bins)
-    weights[1:timed_bins, 1:timed_bins] = gaussian_smoother(timed_bins - 1, deviation)
+    if deviation > 0:
+        number = np.arange(timed_bins - 1)
+        distance = np.subtract.outer(number, number)
+        gaussian = np.exp(-0.5 * (distance / deviation) ** 2)
+        weights[1:timed_bins, 1:timed_bins] = gaussian
     return weights
-
-
-def gaussian_smoother(bins: int, deviation: float) -> NDArray[np.float64]:
-    """Weights (B, B) exp(-(b - c)^2 / 2 deviation^2); the identity for a deviation of 0."""
-    if deviation <= 0:
-        return np.eye(bins)
-    distance = np.subtract.outer(np.arange(bins), np.arange(bins))
-    return np.exp(-0.5 * (distance / deviation) ** 2)
 
 
 @njit(cache=True)
@@ -333,7 +331,9 @@ def _sum_steps(i, hazards, time_index, steps, drift, result):  # type: ignore[no
     table, start = time_index.cumulative_active_hours, time_index.start[i]
     has_promise = len(time_index.promise) > 0
     first_near = len(hazards) - _NEAR_PROMISE_DAYS if has_promise else len(hazards)
-    drifts = _has_drift(drift.log_rate_ratio, i)
+    drifts = False
+    for age in range(drift.log_rate_ratio.shape[1]):
+        drifts |= drift.log_rate_ratio[i, age] != 0.0
     age_now = _age_class(0, i, 0.0, drift)
     age = age_now
     before, step_start = active_hours(table, start), start
@@ -356,14 +356,6 @@ def _sum_steps(i, hazards, time_index, steps, drift, result):  # type: ignore[no
         total += hazards[steps.bin[k]] * max(active, 0.0) * factor
         result[i, k + 1] = total
         before, step_start = after, step_end
-
-
-@njit(cache=True)
-def _has_drift(log_rate_ratio, i):  # type: ignore[no-untyped-def]  # compiled
-    has_drift = False
-    for age in range(log_rate_ratio.shape[1]):
-        has_drift |= log_rate_ratio[i, age] != 0.0
-    return has_drift
 
 
 @njit(cache=True)
