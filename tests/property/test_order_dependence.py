@@ -1,4 +1,4 @@
-"""The laws of the first and the last of several parcels, whatever the laws of the parcels are."""
+"""The first and the last of several parcels, for any distributions of the parcels."""
 
 import numpy as np
 from hypothesis import given
@@ -18,7 +18,7 @@ share = st.one_of(st.sampled_from([0.0, 1.0, 1e-12, 1.0 - 1e-12]), st.floats(0.0
 
 @st.composite
 def orders(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Chances by day that do not fall, counts and senders."""
+    """Probabilities by day that do not fall, counts and senders."""
     parcels, days = draw(st.integers(1, 6)), draw(st.integers(1, 6))
     probabilities = [
         sorted(draw(st.lists(share, min_size=days, max_size=days))) for _ in range(parcels)
@@ -41,7 +41,7 @@ def correlations(draw: st.DrawFn) -> ArrivalCorrelation:
 
 
 @given(orders(), correlations())
-def test_they_are_laws_between_independence_and_moving_as_one(
+def test_cdfs_lie_between_independence_and_full_correlation(
     order: tuple[np.ndarray, np.ndarray, np.ndarray], correlation: ArrivalCorrelation
 ) -> None:
     probabilities, count, _ = order
@@ -59,7 +59,7 @@ def test_they_are_laws_between_independence_and_moving_as_one(
 
 
 @given(orders(), correlations(), correlations())
-def test_the_more_they_share_the_nearer_first_and_last_are(
+def test_first_and_last_get_closer_with_more_correlation(
     order: tuple[np.ndarray, np.ndarray, np.ndarray],
     one: ArrivalCorrelation,
     another: ArrivalCorrelation,
@@ -78,7 +78,7 @@ def test_the_more_they_share_the_nearer_first_and_last_are(
 
 
 @given(orders(), correlations(), st.randoms(use_true_random=False))
-def test_the_order_of_the_pieces_does_not_matter(
+def test_order_of_the_parcels_does_not_matter(
     order: tuple[np.ndarray, np.ndarray, np.ndarray],
     correlation: ArrivalCorrelation,
     random: object,

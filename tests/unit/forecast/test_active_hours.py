@@ -1,4 +1,4 @@
-"""Active hours: the clock that nearly stands still while nobody delivers."""
+"""Active hours: a clock that runs slowly while nobody delivers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -66,7 +66,7 @@ def timelines(
 def training_examples(
     arrivals: Sequence[tuple[str | None, datetime]], promised_on: date | None = None
 ) -> Examples:
-    """Examples of parcels by carrier and time of arrival, each ordered two days and 12 minutes before it."""
+    """Examples of parcels by carrier and arrival, ordered two days and 12 minutes before."""
     lines = timelines(
         [(carrier, at - 2 * DAY - HOUR / 5, at) for carrier, at in arrivals],
         promised_on=promised_on,
@@ -81,17 +81,17 @@ def open_parcel(
     destination: Place = BAHIA,
     promised_on: date | None = None,
 ) -> Features:
-    """One open parcel, asked about at several moments."""
+    """One open parcel at several moments."""
     lines = timelines([(carrier, min(moments), None)], destination, promised_on)
     at = np.array([to_instant(moment) for moment in moments], dtype="datetime64[us]")
     return features(lines, AsOfPairs(np.zeros(len(at), dtype=np.int64), at), PlaceEffects())
 
 
 def active_hours_within(
-    activity: ActivityProfile, question: Features, hours: float
+    activity: ActivityProfile, query: Features, hours: float
 ) -> NDArray[np.float64]:
     """Active hours within the next ``hours``."""
-    return activity.elapsed(question, np.array([0.0, hours]))[:, 1]
+    return activity.elapsed(query, np.array([0.0, hours]))[:, 1]
 
 
 #: Carrier "a" delivers from 9 to 17, "b" from 17 to 21, both from Monday to Friday.
@@ -116,16 +116,16 @@ def test_the_activity_of_an_average_hour_is_one() -> None:
     assert FITTED.profile.mean(axis=1) == pytest.approx(1.0, abs=0.02)
 
 
-def test_an_hour_counts_as_much_as_its_share_of_deliveries_says() -> None:
-    question = open_parcel(MONDAY + 8 * HOUR)
-    assert active_hours_within(BY_DAY, question, 1.0) == pytest.approx([2.0])
-    assert active_hours_within(BY_DAY, question, 2.25) == pytest.approx([4.5])
-    assert BY_DAY.elapsed(question, np.array([0.0, 0.5, 12.0, 24.0])) == pytest.approx(
+def test_hour_counts_by_its_share_of_deliveries() -> None:
+    query = open_parcel(MONDAY + 8 * HOUR)
+    assert active_hours_within(BY_DAY, query, 1.0) == pytest.approx([2.0])
+    assert active_hours_within(BY_DAY, query, 2.25) == pytest.approx([4.5])
+    assert BY_DAY.elapsed(query, np.array([0.0, 0.5, 12.0, 24.0])) == pytest.approx(
         np.array([[0.0, 1.0, 24.0, 24.0 + 12 * MIN_ACTIVITY]]), abs=1e-4
     )
 
 
-def test_no_hour_is_ever_quite_dead() -> None:
+def test_every_hour_has_a_minimum_activity() -> None:
     assert active_hours_within(BY_DAY, open_parcel(MONDAY), 1.0) == pytest.approx(
         [MIN_ACTIVITY], abs=1e-5
     )
@@ -147,22 +147,22 @@ def test_nights_sundays_and_holidays_pass_slowly(busy: datetime, quiet: datetime
 
 def test_the_hours_are_those_of_the_destination() -> None:
     # At noon in UTC it is 9 in Bahia but 21 in Tokyo.
-    question, elsewhere = (
+    query, elsewhere = (
         open_parcel(MONDAY + 9 * HOUR),
         open_parcel(MONDAY + 9 * HOUR, destination=Place(country="JP", region="13")),
     )
-    assert active_hours_within(BY_DAY, question, 1.0) == pytest.approx([2.0])
+    assert active_hours_within(BY_DAY, query, 1.0) == pytest.approx([2.0])
     assert active_hours_within(BY_DAY, elsewhere, 1.0) == pytest.approx([MIN_ACTIVITY], abs=1e-5)
 
 
-def test_a_holiday_is_worth_its_factor_of_the_same_hours_a_week_before() -> None:
+def test_holiday_hours_count_by_the_holiday_factor() -> None:
     normal, holiday = active_hours_within(
         BY_DAY, open_parcel(MONDAY + 3 * DAY + 8 * HOUR, MONDAY + 10 * DAY + 8 * HOUR), 12.0
     )
     assert holiday == pytest.approx(0.25 * normal)
 
 
-def test_a_place_without_holidays_works_through_them() -> None:
+def test_place_without_holidays_has_no_slow_holidays() -> None:
     at = MONDAY + 10 * DAY + 12 * HOUR
     assert active_hours_within(
         BY_DAY, open_parcel(at, destination=Place(country="AR", region="B")), 1.0
@@ -181,14 +181,14 @@ def test_active_hours_always_pass(carrier: str | None) -> None:
 
 @pytest.mark.parametrize("first", [0.25, 11.0, 30.5, 24.0 * 9])
 @pytest.mark.parametrize("second", [0.5, 13.0, 24.0 * 8 + 0.1])
-def test_a_wait_in_two_parts_is_as_long_as_the_whole(first: float, second: float) -> None:
+def test_wait_in_two_parts_is_as_long_as_the_whole(first: float, second: float) -> None:
     start = MONDAY + 100.4 * HOUR
-    question = open_parcel(start, start + first * HOUR)
+    query = open_parcel(start, start + first * HOUR)
     before, after = (
-        active_hours_within(FITTED, question, first)[0],
-        active_hours_within(FITTED, question, second)[1],
+        active_hours_within(FITTED, query, first)[0],
+        active_hours_within(FITTED, query, second)[1],
     )
-    assert active_hours_within(FITTED, question, first + second)[0] == pytest.approx(before + after)
+    assert active_hours_within(FITTED, query, first + second)[0] == pytest.approx(before + after)
 
 
 def test_a_week_without_holidays_lasts_a_week() -> None:
@@ -197,14 +197,14 @@ def test_a_week_without_holidays_lasts_a_week() -> None:
     ) == pytest.approx([HOURS_PER_WEEK], rel=0.02)
 
 
-def test_each_moment_may_have_hours_of_its_own() -> None:
-    question = open_parcel(MONDAY + 8 * HOUR, MONDAY + 8 * HOUR)
-    assert BY_DAY.elapsed(question, np.array([[0.0, 1.0], [0.0, 3.0]]))[:, 1] == pytest.approx(
+def test_moments_may_have_different_hours() -> None:
+    query = open_parcel(MONDAY + 8 * HOUR, MONDAY + 8 * HOUR)
+    assert BY_DAY.elapsed(query, np.array([[0.0, 1.0], [0.0, 3.0]]))[:, 1] == pytest.approx(
         [2.0, 6.0]
     )
 
 
-def test_a_carrier_with_deliveries_of_its_own_is_not_like_all_the_others() -> None:
+def test_carrier_with_many_deliveries_has_its_own_profile() -> None:
     evening = MONDAY + 17 * HOUR
     late_carrier, early_carrier, unknown, none = (
         active_hours_within(FITTED, open_parcel(evening, carrier=name), 4.0)[0]
@@ -216,7 +216,7 @@ def test_a_carrier_with_deliveries_of_its_own_is_not_like_all_the_others() -> No
     assert unknown == none
 
 
-def test_a_carrier_with_few_deliveries_is_mostly_like_all_of_them() -> None:
+def test_carrier_with_few_deliveries_is_shrunk_to_all_carriers() -> None:
     common = [("a", MONDAY + day * DAY + 10.5 * HOUR) for day in range(5)] * 20
     profile = ActivityProfile.fit(training_examples([*common, ("rare", MONDAY + 15.5 * HOUR)]))
     at_ten, at_three = (
@@ -234,7 +234,7 @@ def test_a_carrier_with_few_deliveries_is_mostly_like_all_of_them() -> None:
         (60, (60 + 20 * 0.3) / (30 + 20)),
     ],
 )
-def test_a_holiday_is_weighed_against_the_same_weekday_before_and_after(
+def test_holiday_factor_compares_with_weekday_before_and_after(
     on_holiday: int, factor: float
 ) -> None:
     thursday = MONDAY + 10 * DAY + 12 * HOUR
@@ -245,7 +245,7 @@ def test_a_holiday_is_weighed_against_the_same_weekday_before_and_after(
     ).holiday_factor == pytest.approx(factor)
 
 
-def test_deliveries_on_holidays_do_not_make_the_weekday_busy() -> None:
+def test_holiday_deliveries_do_not_count_for_the_weekday() -> None:
     thursday = MONDAY + 10 * DAY + 12.5 * HOUR
     few = ActivityProfile.fit(training_examples([("a", MONDAY + 12.5 * HOUR)] * 10))
     with_holiday = ActivityProfile.fit(
@@ -254,7 +254,7 @@ def test_deliveries_on_holidays_do_not_make_the_weekday_busy() -> None:
     assert with_holiday.profile == pytest.approx(few.profile)
 
 
-def test_parcels_on_their_way_teach_nothing_about_hours() -> None:
+def test_open_parcels_do_not_change_the_profile() -> None:
     arrived = [("a", MONDAY + 10.5 * HOUR - 2 * DAY, MONDAY + 10.5 * HOUR)]
     until = to_instant(MONDAY + 2 * DAY)
 
@@ -268,7 +268,7 @@ def test_parcels_on_their_way_teach_nothing_about_hours() -> None:
     )
 
 
-def test_a_holiday_is_one_of_the_region() -> None:
+def test_holidays_depend_on_the_region() -> None:
     dates = np.array(
         ["2018-07-09", "2018-07-09", "2018-12-25", "2018-12-25", "2018-07-10"],
         dtype="datetime64[D]",
@@ -284,11 +284,10 @@ def test_a_holiday_is_one_of_the_region() -> None:
     assert is_holiday(dates[:0], calendar.take(np.arange(0)), PUBLIC_HOLIDAYS).tolist() == []
 
 
-def test_a_day_that_the_calendar_file_closes_stands_nearly_still_and_one_that_it_opens_does_not() -> (
-    None
-):
+def test_calendar_file_adds_and_removes_holidays() -> None:
     calendar = HolidayCalendar.from_toml(
-        'version = "1"\n[[places]]\ncountry = "BR"\nregion = "BA"\nclosed = [2018-11-07]\nopen = [2018-11-15]\n'
+        'version = "1"\n[[places]]\ncountry = "BR"\nregion = "BA"\n'
+        "closed = [2018-11-07]\nopen = [2018-11-15]\n"
     )
     wednesday, thursday = (
         open_parcel(MONDAY + 2 * DAY + 8 * HOUR),
@@ -296,12 +295,11 @@ def test_a_day_that_the_calendar_file_closes_stands_nearly_still_and_one_that_it
     )
     for activity, hours in ((BY_DAY, [8.0, 2.0]), (replace(BY_DAY, holidays=calendar), [2.0, 8.0])):
         assert [
-            float(active_hours_within(activity, question, 4.0)[0])
-            for question in (wednesday, thursday)
+            float(active_hours_within(activity, query, 4.0)[0]) for query in (wednesday, thursday)
         ] == pytest.approx(hours)
 
 
-def test_what_a_holiday_is_worth_is_learned_on_the_days_of_the_calendar_file() -> None:
+def test_holiday_factor_is_learned_on_days_of_the_calendar_file() -> None:
     # Nobody delivers on Wednesday the 14th, which is a holiday only by the file; five do on the
     # Wednesdays before and after.
     calendar = HolidayCalendar(
@@ -321,26 +319,26 @@ def test_what_a_holiday_is_worth_is_learned_on_the_days_of_the_calendar_file() -
 WEDNESDAY = date(2018, 11, 7)
 
 
-def near(question: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
+def near(query: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Active hours between hours (K,), on each of the days ``NEAR_PROMISE``, of one parcel."""
-    time_index = BY_DAY.time_index(question, sees_promise=True)
+    time_index = BY_DAY.time_index(query, sees_promise=True)
     steps = np.rint(hours * 3.6e9).astype(np.int64)[None, :]
     return np.asarray(exposure_near_promise(time_index, steps)[0])
 
 
-def test_hours_near_the_promise_are_those_of_the_days_about_it() -> None:
-    # Asked at 8 on Monday: 16 hours until Tuesday.
-    question = open_parcel(MONDAY + 8 * HOUR, promised_on=WEDNESDAY)
+def test_hours_near_promise_are_counted_by_day() -> None:
+    # From 8 on Monday: 16 hours until Tuesday.
+    query = open_parcel(MONDAY + 8 * HOUR, promised_on=WEDNESDAY)
     day = 24 + 12 * MIN_ACTIVITY
-    hours = near(question, np.array([0.0, 40.0, 64.0, 24.0 * 12]))
-    monday = float(BY_DAY.elapsed(question, np.array([16.0]))[0, 0])
+    hours = near(query, np.array([0.0, 40.0, 64.0, 24.0 * 12]))
+    monday = float(BY_DAY.elapsed(query, np.array([16.0]))[0, 0])
     # Monday is the second day before the promised one; three days after it are counted.
     assert hours[0] == pytest.approx([0, monday, day, 0, 0, 0, 0], abs=1e-3)
     assert hours[1] == pytest.approx([0, 0, 0, day, 0, 0, 0], abs=1e-3)
     assert hours[2] == pytest.approx([0, 0, 0, 0, day, day, day], abs=1e-3)
 
 
-def test_a_promised_day_that_is_long_over_or_none_at_all_has_no_hours() -> None:
+def test_past_or_missing_promise_has_no_hours_near_it() -> None:
     hours = np.arange(0.0, 24.0 * 20, 5.3)
     for promised_on in (None, date(2018, 10, 30)):
         assert not near(open_parcel(MONDAY + 8 * HOUR, promised_on=promised_on), hours).any()

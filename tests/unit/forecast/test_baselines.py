@@ -1,4 +1,4 @@
-"""The simple forecasts, against their definitions worked out by hand or by numpy on a handful of parcels."""
+"""Simple baselines against their definitions, computed by hand or by numpy for a few parcels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,22 +91,22 @@ def timelines(parcels: Sequence[Parcel]) -> Timelines:
 
 
 def history(parcels: Sequence[Parcel]) -> Examples:
-    """What can be learned from the parcels at D."""
+    """Training examples of the parcels at D."""
     lines = timelines(parcels)
     return examples(training_snapshots(lines, to_instant(D)), Outcomes.at(lines, to_instant(D)))
 
 
 def open_parcels(*parcels: Parcel) -> Features:
-    """Questions at D about parcels on their way."""
+    """Features at D of parcels on their way."""
     lines = timelines(parcels)
     return features(lines, AsOfPairs.all_at(lines, to_instant(D)), PlaceEffects())
 
 
 def days_left(
-    model: ArrivalModel, parcels: Sequence[Parcel], question: Parcel, level: float = 0.5
+    model: ArrivalModel, parcels: Sequence[Parcel], query: Parcel, level: float = 0.5
 ) -> float:
     return float(
-        model.fit(history(parcels)).predict_curves(open_parcels(question)).quantile([level])[0] / 24
+        model.fit(history(parcels)).predict_curves(open_parcels(query)).quantile([level])[0] / 24
     )
 
 
@@ -124,7 +124,7 @@ def arrivals(
 
 
 def promised(promised_days: int, elapsed: float) -> Features:
-    """A question ``elapsed`` days after an order at midnight, promised for ``promised_days`` after it."""
+    """A parcel ``elapsed`` days after its order at midnight, with a promise."""
     lines = timelines([Parcel(ordered=10.0, promised_days=promised_days)])
     return features(
         lines, AsOfPairs.all_at(lines, to_instant(D - 10 * DAY + elapsed * DAY)), PlaceEffects()
@@ -135,13 +135,13 @@ SOME = arrivals([4.0, 6.0, 9.0, 11.0])
 
 
 @every_model
-def test_a_baseline_keeps_the_contract_of_a_model(kind: type[ArrivalModel]) -> None:
+def test_baseline_satisfies_the_model_protocol(kind: type[ArrivalModel]) -> None:
     assert isinstance(kind(), ArrivalModel)
     assert kind.refits_daily
 
 
 @every_model
-def test_a_baseline_that_was_not_fitted_says_so(kind: type[ArrivalModel]) -> None:
+def test_unfitted_baseline_raises_not_fitted(kind: type[ArrivalModel]) -> None:
     with pytest.raises(NotFitted):
         kind().predict_curves(open_parcels(Parcel()))
 
@@ -156,9 +156,9 @@ def test_a_baseline_that_was_not_fitted_says_so(kind: type[ArrivalModel]) -> Non
         [Parcel(days=19.0, received_late=2.0)],
         [Parcel(ordered=-1.0, days=3.0)],
     ],
-    ids=["open", "cancelled", "arrives later", "arrival told later", "ordered later"],
+    ids=["open", "cancelled", "arrives later", "arrival received later", "ordered later"],
 )
-def test_without_an_arrival_known_by_the_day_there_is_nothing_to_learn(
+def test_fit_without_received_arrivals_raises_no_training_data(
     kind: type[ArrivalModel], parcels: list[Parcel]
 ) -> None:
     with pytest.raises(NoTrainingData):
@@ -168,9 +168,7 @@ def test_without_an_arrival_known_by_the_day_there_is_nothing_to_learn(
 @pytest.mark.parametrize(
     ("elapsed", "left"), [(0.0, 10.0), (3.0, 7.0), (9.4, 0.6), (9.6, 0.5), (30.0, 0.5)]
 )
-def test_b0_arrives_as_the_promised_day_begins_but_not_within_half_a_day(
-    elapsed: float, left: float
-) -> None:
+def test_b0_is_start_of_promised_day_and_at_least_half_a_day(elapsed: float, left: float) -> None:
     # The promise counts from midnight of the day of the order, here an order at midnight.
     curve = PromiseBaseline().fit(history(SOME)).predict_curves(promised(10, elapsed))
     assert curve.quantile([0.05]) == pytest.approx(curve.quantile([0.95]))
@@ -178,7 +176,7 @@ def test_b0_arrives_as_the_promised_day_begins_but_not_within_half_a_day(
 
 
 @pytest.mark.parametrize(("elapsed", "left"), [(0.0, 7.5), (2.0, 5.5), (7.2, 0.5)])
-def test_b0_without_a_promise_takes_the_median_of_all(elapsed: float, left: float) -> None:
+def test_b0_without_promise_is_the_overall_median(elapsed: float, left: float) -> None:
     # The median of 4, 6, 9 and 11 is 7.5; the parcel still open does not count.
     assert days_left(
         PromiseBaseline(), [*SOME, Parcel()], Parcel(ordered=elapsed)
@@ -186,7 +184,7 @@ def test_b0_without_a_promise_takes_the_median_of_all(elapsed: float, left: floa
 
 
 @pytest.mark.parametrize("level", [0.05, 0.25, 0.5, 0.9])
-def test_b1_is_the_law_of_all_that_arrived_by_the_day(level: float) -> None:
+def test_b1_is_the_distribution_of_all_arrivals_by_the_day(level: float) -> None:
     others = [
         Parcel(days=21.0),
         Parcel(days=19.0, received_late=5.0),
@@ -202,7 +200,7 @@ def test_b1_is_the_law_of_all_that_arrived_by_the_day(level: float) -> None:
     ("elapsed", "level", "left"),
     [(2.0, 0.5, 5.5), (5.0, 0.1, 0.5), (7.1, 0.5, 0.5), (50.0, 0.99, 0.5)],
 )
-def test_b1_in_flight_subtracts_the_time_elapsed_down_to_half_a_day(
+def test_b1_in_flight_subtracts_elapsed_time_down_to_half_a_day(
     elapsed: float, level: float, left: float
 ) -> None:
     assert days_left(HistoryBaseline(), SOME, Parcel(ordered=elapsed), level) == pytest.approx(left)
@@ -217,7 +215,7 @@ NEAR, FAR = [2.0, 3.0, 4.0, 5.0, 6.0], [10.0, 12.0, 14.0, 16.0]
     ids=["enough of its own", "one too few", "a lane never seen", "no lane"],
 )
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
-def test_b1_by_lane_takes_the_law_of_all_for_lanes_with_too_few(
+def test_b1_by_lane_uses_all_parcels_for_lanes_with_too_few(
     region: str | None, quantiles: list[float], level: float
 ) -> None:
     parcels = [*arrivals(NEAR), *arrivals(FAR, region="AM")]
@@ -227,7 +225,7 @@ def test_b1_by_lane_takes_the_law_of_all_for_lanes_with_too_few(
     )
 
 
-def test_b1_by_lane_answers_each_parcel_of_a_batch_by_its_own_lane() -> None:
+def test_b1_by_lane_uses_the_lane_of_each_parcel_in_a_batch() -> None:
     model = HistoryBaseline(by_lane=True, at_least=1).fit(
         history([*arrivals(NEAR), *arrivals(FAR, region="AM")])
     )
@@ -235,7 +233,7 @@ def test_b1_by_lane_answers_each_parcel_of_a_batch_by_its_own_lane() -> None:
     assert model.predict_curves(batch).quantile(0.5) / 24 == pytest.approx([13.0, 4.0, 13.0])
 
 
-def test_b2_is_the_law_of_those_that_arrived_in_the_last_two_weeks() -> None:
+def test_b2_is_the_distribution_of_arrivals_of_the_last_two_weeks() -> None:
     # Arrived 13.9, 5 and 14.1 days ago.
     parcels = [*arrivals([6.1, 15.0]), *arrivals([5.9])]
     for level in (0.1, 0.5, 0.9):
@@ -244,7 +242,7 @@ def test_b2_is_the_law_of_those_that_arrived_in_the_last_two_weeks() -> None:
         ) == pytest.approx(np.quantile([6.1, 15.0], level))
 
 
-def test_b2_takes_all_where_none_arrived_lately() -> None:
+def test_b2_uses_all_arrivals_without_recent_ones() -> None:
     assert days_left(
         HistoryBaseline(last_days=14.0), arrivals([2.0, 4.0]), Parcel(ordered=0.0)
     ) == pytest.approx(3.0)
@@ -254,7 +252,7 @@ def test_b2_takes_all_where_none_arrived_lately() -> None:
 @pytest.mark.parametrize(
     ("region", "lane_days"), [("SP", [8.0, 10.0, 12.0]), ("AM", [19.0]), ("RJ", [])]
 )
-def test_b2_by_lane_is_shrunk_quantile_by_quantile_to_the_law_of_all(
+def test_b2_shrinks_lane_quantiles_to_those_of_all(
     region: str, lane_days: list[float], level: float
 ) -> None:
     # Those of 1 and 2 days arrived over two weeks ago, in a lane of many and in a lane of its own.
@@ -300,24 +298,24 @@ ALL_RATIOS = [*RATIOS, 0.1, 0.2, 0.3, 0.4]
         "in an empty bucket",
     ],
 )
-def test_b3_is_the_promise_times_the_law_of_ratios_in_its_bucket(
+def test_b3_is_promise_times_ratio_distribution_of_its_bucket(
     window: int, ratios: list[float], level: float
 ) -> None:
-    question = Parcel(ordered=0.0, promised_days=window)
-    assert days_left(PromiseRatioBaseline(), PROMISED, question, level) == pytest.approx(
+    query = Parcel(ordered=0.0, promised_days=window)
+    assert days_left(PromiseRatioBaseline(), PROMISED, query, level) == pytest.approx(
         window * np.quantile(ratios, level)
     )
 
 
 @pytest.mark.parametrize(("elapsed", "left"), [(4.0, 18 * 0.6 - 4), (10.5, 0.5), (40.0, 0.5)])
-def test_b3_in_flight_subtracts_the_time_elapsed_down_to_half_a_day(
+def test_b3_in_flight_subtracts_elapsed_time_down_to_half_a_day(
     elapsed: float, left: float
 ) -> None:
     model = PromiseRatioBaseline().fit(history(PROMISED))
     assert model.predict_curves(promised(18, elapsed)).quantile([0.5]) / 24 == pytest.approx([left])
 
 
-def test_b3_learns_from_those_that_arrived_in_the_last_four_weeks() -> None:
+def test_b3_uses_arrivals_of_the_last_four_weeks() -> None:
     # Five arrived 27.9 days ago at half of their promise, five 28.1 days ago at all of it.
     recent, old = (
         arrivals([7.5] * 5, ordered=35.4, promised_days=15),
@@ -332,14 +330,14 @@ def test_b3_learns_from_those_that_arrived_in_the_last_four_weeks() -> None:
 @pytest.mark.parametrize(
     "parcels", [PROMISED, arrivals(SHORT)], ids=["others have one", "nobody has one"]
 )
-def test_b3_without_a_promise_is_the_law_of_all(parcels: list[Parcel]) -> None:
+def test_b3_without_promise_is_the_distribution_of_all(parcels: list[Parcel]) -> None:
     expected = np.quantile(SHORT + LONG if parcels is PROMISED else SHORT, 0.3)
     assert days_left(PromiseRatioBaseline(), parcels, Parcel(ordered=0.0), 0.3) == pytest.approx(
         expected
     )
 
 
-def test_b3_takes_the_law_of_all_where_nobody_had_a_promise() -> None:
+def test_b3_is_the_distribution_of_all_if_nobody_had_a_promise() -> None:
     assert days_left(
         PromiseRatioBaseline(), arrivals(SHORT), Parcel(ordered=0.0, promised_days=18)
     ) == pytest.approx(9.0)
@@ -351,10 +349,10 @@ ONE_OPEN_FOR_3_DAYS = [*arrivals([2.0, 4.0, 6.0]), Parcel(ordered=3.0)]
 
 
 def share_arrived(
-    model: SurvivalBaseline, parcels: Sequence[Parcel], question: Parcel, days: float
+    model: SurvivalBaseline, parcels: Sequence[Parcel], query: Parcel, days: float
 ) -> float:
     return float(
-        model.fit(history(parcels)).predict_curves(open_parcels(question)).cdf_at(days * 24)[0]
+        model.fit(history(parcels)).predict_curves(open_parcels(query)).cdf_at(days * 24)[0]
     )
 
 
@@ -362,7 +360,7 @@ def share_arrived(
     ("days", "share"),
     [(1.5, 0.0), (2.0, 1 / 4), (3.5, 1 / 4), (4.0, 5 / 8), (5.5, 5 / 8), (6.0, 1.0)],
 )
-def test_b4_is_kaplan_meiers_law_of_the_lane(days: float, share: float) -> None:
+def test_b4_is_the_kaplan_meier_distribution_of_the_lane(days: float, share: float) -> None:
     assert share_arrived(
         SurvivalBaseline(at_least=4), ONE_OPEN_FOR_3_DAYS, Parcel(ordered=0.0), days
     ) == pytest.approx(share)
@@ -371,7 +369,7 @@ def test_b4_is_kaplan_meiers_law_of_the_lane(days: float, share: float) -> None:
 @pytest.mark.parametrize(
     ("days", "share"), [(2.0, 1 / 4), (4.0, 2 / 4), (6.0, 3 / 4), (15.0, 3 / 4)]
 )
-def test_to_b4_a_parcel_that_is_given_up_never_arrives(days: float, share: float) -> None:
+def test_b4_treats_abandoned_parcels_as_never_arriving(days: float, share: float) -> None:
     parcels = [*arrivals([2.0, 4.0, 6.0]), Parcel(cancelled=3.0)]
     assert share_arrived(
         SurvivalBaseline(at_least=4), parcels, Parcel(ordered=0.0), days
@@ -382,7 +380,7 @@ def test_to_b4_a_parcel_that_is_given_up_never_arrives(days: float, share: float
     ("elapsed", "days", "share"),
     [(3.0, 1.0, 1 / 2), (2.0, 2.0, 1 / 2), (3.0, 3.0, 1.0), (4.0, 1.0, 0.0), (5.0, 1.0, 1.0)],
 )
-def test_b4_in_flight_is_the_law_of_those_still_open(
+def test_b4_in_flight_is_conditioned_on_being_open(
     elapsed: float, days: float, share: float
 ) -> None:
     # S(e + u) / S(e): a parcel open for 3 days is one of 2 that arrive after 4 and 6.
@@ -394,15 +392,15 @@ def test_b4_in_flight_is_the_law_of_those_still_open(
 @pytest.mark.parametrize(
     ("region", "share"), [("SP", 1 / 4), ("AM", 1 / 6), ("RJ", 1 / 6), (None, 1 / 6)]
 )
-def test_b4_takes_the_law_of_all_for_lanes_with_too_few(region: str | None, share: float) -> None:
+def test_b4_uses_all_parcels_for_lanes_with_too_few(region: str | None, share: float) -> None:
     parcels = [*ONE_OPEN_FOR_3_DAYS, *arrivals([9.0, 9.0], region="AM")]
     assert share_arrived(
         SurvivalBaseline(at_least=4), parcels, Parcel(ordered=0.0, region=region), 2.0
     ) == pytest.approx(share)
 
 
-def test_baselines_learn_from_one_example_a_parcel() -> None:
-    # A silent parcel gives many snapshots; its law must be that of one parcel.
+def test_baselines_use_one_example_a_parcel() -> None:
+    # A silent parcel has many snapshots; it must count as one parcel.
     training_examples = history([*arrivals([18.0]), *arrivals([2.0] * 3)])
     assert len(training_examples) > 4
     assert HistoryBaseline().fit(training_examples).predict_curves(
@@ -411,17 +409,17 @@ def test_baselines_learn_from_one_example_a_parcel() -> None:
 
 
 @every_model
-def test_a_later_fit_forgets_the_one_before(kind: type[ArrivalModel]) -> None:
+def test_second_fit_replaces_the_first(kind: type[ArrivalModel]) -> None:
     def answer(curves: Curves) -> list[float]:
         return [float(curves.quantile([level])[0]) for level in (0.1, 0.5, 0.9)]
 
-    model, question = kind(), open_parcels(Parcel(ordered=1.0))
-    once = answer(model.fit(history(SOME)).predict_curves(question))
-    assert answer(model.fit(history(arrivals([15.0, 17.0]))).predict_curves(question)) != once
-    assert answer(model.fit(history(SOME)).predict_curves(question)) == once
+    model, query = kind(), open_parcels(Parcel(ordered=1.0))
+    once = answer(model.fit(history(SOME)).predict_curves(query))
+    assert answer(model.fit(history(arrivals([15.0, 17.0]))).predict_curves(query)) != once
+    assert answer(model.fit(history(SOME)).predict_curves(query)) == once
 
 
-def test_quantiles_of_groups_are_those_of_numpy_and_unknown_for_empty_groups() -> None:
+def test_group_quantiles_equal_numpy_and_are_nan_for_empty_groups() -> None:
     rng = np.random.default_rng(3)
     values, groups, levels = (
         rng.exponential(50.0, 80),
@@ -434,7 +432,7 @@ def test_quantiles_of_groups_are_those_of_numpy_and_unknown_for_empty_groups() -
         assert result[group] == pytest.approx(np.quantile(values[groups == group], levels))
 
 
-def test_the_time_counts_from_the_order_however_late_it_was_told() -> None:
+def test_time_counts_from_the_order_even_if_received_late() -> None:
     late = Parcel(ordered=20.0, days=6.0, order_received_late=2.0)
     assert days_left(HistoryBaseline(), [late], Parcel(ordered=1.0)) == pytest.approx(5.0)
 
@@ -443,7 +441,7 @@ def test_the_time_counts_from_the_order_however_late_it_was_told() -> None:
     ("ordered_at", "promised_on", "hours"),
     [("2017-10-10T03:00Z", "2017-10-15", 120.0), ("2018-02-08T02:00Z", "2018-02-17", 216.0)],
 )
-def test_the_promise_counts_to_the_first_instant_of_a_day_of_23_or_25_hours(
+def test_promise_counts_to_start_of_days_of_23_or_25_hours(
     ordered_at: str, promised_on: str, hours: float
 ) -> None:
     at, place = datetime.fromisoformat(ordered_at), Place(country="BR", region="SP")
@@ -467,6 +465,6 @@ def test_the_promise_counts_to_the_first_instant_of_a_day_of_23_or_25_hours(
 @pytest.mark.parametrize(
     "kind", [PromiseBaseline, HistoryBaseline, PromiseRatioBaseline, SurvivalBaseline]
 )
-def test_nothing_asked_is_nothing_answered(kind: type[ArrivalModel]) -> None:
+def test_empty_batch_gives_empty_curves(kind: type[ArrivalModel]) -> None:
     curves = kind().fit(history(SOME)).predict_curves(open_parcels(Parcel()).take(np.arange(0)))
     assert len(curves) == len(curves.quantile(0.5)) == 0

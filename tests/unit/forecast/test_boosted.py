@@ -1,4 +1,4 @@
-"""Baselines of boosted trees: laws that are laws, the same on every machine, and better than one law for all."""
+"""Boosted baselines: valid curves, reproducible, and better than one distribution for all."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,10 @@ every_model = pytest.mark.parametrize(
 
 
 def synthetic(count: int = 900, seed: int = 5) -> Timelines:
-    """Parcels of two carriers, 3 and 9 days on the way and a day more for each 10 kg, give or take; one in fifty never arrives."""
+    """Parcels of two carriers, with noise; one in fifty never arrives.
+
+    They take 3 or 9 days and a day more for each 10 kg.
+    """
     rng = np.random.default_rng(seed)
     shipments, scans = [], []
     for number in range(count):
@@ -87,13 +90,13 @@ def training_examples(lines: Timelines) -> Examples:
 
 
 def examples_as_of(lines: Timelines, days: float) -> Examples:
-    """What can be learned so many days after the start."""
+    """Training examples so many days after the start."""
     moment = to_instant(START + timedelta(days=days))
     return examples(training_snapshots(lines, moment), Outcomes.at(lines, moment))
 
 
 def event_observed(lines: Timelines, first: float, last: float) -> Examples:
-    """Parcels asked about between two days and delivered by the end."""
+    """Examples between two days, delivered by the end."""
     history = examples_as_of(lines, DAYS)
     in_period = (history.as_of >= to_instant(START + timedelta(days=first))) & (
         history.as_of < to_instant(START + timedelta(days=last))
@@ -106,24 +109,24 @@ def quantiles(curves: Curves) -> NDArray[np.float64]:
 
 
 @every_model
-def test_it_keeps_the_contract_of_a_model_that_costs_something_to_fit(make: MakeModel) -> None:
+def test_boosted_satisfies_the_protocol_and_is_not_refitted_daily(make: MakeModel) -> None:
     assert isinstance(make(), ArrivalModel)
     assert not make().refits_daily
 
 
-def test_both_are_compared_where_they_are_named_only() -> None:
+def test_boosted_baselines_run_only_if_named() -> None:
     assert {"B5", "B6"} <= set(bootstrap.models({}))
     assert not {"B5", "B6"} & set(bootstrap.DEFAULT_MODELS)
 
 
 @every_model
-def test_before_it_was_fitted_it_says_so(make: MakeModel, training_examples: Examples) -> None:
+def test_unfitted_boosted_raises_not_fitted(make: MakeModel, training_examples: Examples) -> None:
     with pytest.raises(NotFitted):
         make().predict_curves(training_examples.features)
 
 
 @every_model
-def test_without_an_arrival_of_a_parcel_seen_at_its_purchase_there_is_nothing_to_learn(
+def test_boosted_fit_without_purchase_arrivals_raises_no_training_data(
     make: MakeModel, training_examples: Examples
 ) -> None:
     for rows in (
@@ -136,7 +139,7 @@ def test_without_an_arrival_of_a_parcel_seen_at_its_purchase_there_is_nothing_to
 
 
 @every_model
-def test_quantiles_do_not_cross_and_nobody_arrives_before_now(
+def test_quantiles_do_not_cross_and_are_not_negative(
     make: MakeModel, training_examples: Examples
 ) -> None:
     hours = quantiles(make().fit(training_examples).predict_curves(training_examples.features))
@@ -146,7 +149,7 @@ def test_quantiles_do_not_cross_and_nobody_arrives_before_now(
 
 
 @every_model
-def test_the_same_lessons_give_the_same_curves_to_the_last_bit(
+def test_same_examples_give_the_same_curves_to_the_bit(
     make: MakeModel, training_examples: Examples
 ) -> None:
     once, again = (
@@ -157,9 +160,7 @@ def test_the_same_lessons_give_the_same_curves_to_the_last_bit(
 
 
 @every_model
-def test_a_row_is_answered_alike_alone_and_in_company(
-    make: MakeModel, training_examples: Examples
-) -> None:
+def test_row_is_the_same_alone_and_in_a_batch(make: MakeModel, training_examples: Examples) -> None:
     model = make().fit(training_examples)
     together = quantiles(model.predict_curves(training_examples.features))
     for row in (0, 7, 100):
@@ -170,7 +171,7 @@ def test_a_row_is_answered_alike_alone_and_in_company(
 
 
 @every_model
-def test_one_thread_fits_and_one_answers(
+def test_fit_and_predict_use_one_thread(
     make: MakeModel, training_examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[object] = []
@@ -193,7 +194,7 @@ def test_one_thread_fits_and_one_answers(
 
 @every_model
 @pytest.mark.parametrize("moment", ["purchase", "on the way"])
-def test_it_is_far_better_than_one_law_for_all(
+def test_boosted_is_far_better_than_one_distribution_for_all(
     make: MakeModel, moment: str, lines: Timelines
 ) -> None:
     then, evaluated = examples_as_of(lines, 110), event_observed(lines, 110, 135)
@@ -210,7 +211,7 @@ def test_it_is_far_better_than_one_law_for_all(
 
 
 @every_model
-def test_a_promise_changes_nothing(make: MakeModel, training_examples: Examples) -> None:
+def test_boosted_ignores_the_promise(make: MakeModel, training_examples: Examples) -> None:
     assert PROMISE_COLUMN not in NUMBER_COLUMNS
     without = training_examples.take(np.arange(len(training_examples)))
     without.features.numbers[PROMISE_COLUMN] = np.full(len(training_examples), np.nan)
@@ -222,7 +223,7 @@ def test_a_promise_changes_nothing(make: MakeModel, training_examples: Examples)
 
 
 @every_model
-def test_nothing_asked_is_nothing_answered(make: MakeModel, training_examples: Examples) -> None:
+def test_empty_batch_gives_empty_curves(make: MakeModel, training_examples: Examples) -> None:
     curves = (
         make().fit(training_examples).predict_curves(training_examples.features.take(np.arange(0)))
     )
@@ -230,7 +231,7 @@ def test_nothing_asked_is_nothing_answered(make: MakeModel, training_examples: E
 
 
 @every_model
-def test_a_single_arrival_is_enough(make: MakeModel, training_examples: Examples) -> None:
+def test_single_arrival_is_enough(make: MakeModel, training_examples: Examples) -> None:
     one = training_examples.take(
         np.flatnonzero(training_examples.event_observed & (training_examples.moment == PURCHASE))[
             :1
@@ -241,10 +242,10 @@ def test_a_single_arrival_is_enough(make: MakeModel, training_examples: Examples
     )
 
 
-def test_b5s_law_is_that_of_errors_made_on_later_days_than_were_learned(lines: Timelines) -> None:
-    # From day 75 on everything takes three times as long: a booster of what was known 75 days
-    # before the end knows only the first half, and its errors on days 75 to 120 are what the law
-    # must show, not the small ones of hindsight.
+def test_b5_errors_are_those_of_days_after_the_training_data(lines: Timelines) -> None:
+    # From day 75 on everything takes three times as long. A booster fitted 75 days before the end
+    # has only the first half; the distribution must show its errors on days 75 to 120, not the
+    # small in-sample ones.
     training_examples = examples_as_of(lines, DAYS)
     slow = training_examples.as_of >= to_instant(
         START + timedelta(days=DAYS - BoostedMedianBaseline.JUDGED_DAYS[0])
@@ -254,7 +255,7 @@ def test_b5s_law_is_that_of_errors_made_on_later_days_than_were_learned(lines: T
     assert np.median(model.errors_[:, 100]) > 3.0
 
 
-def test_b6_ends_at_the_longest_time_learned_from(training_examples: Examples) -> None:
+def test_b6_ends_at_the_longest_training_time(training_examples: Examples) -> None:
     curves = (
         BoostedQuantilesBaseline(trees=40)
         .fit(training_examples)
@@ -265,7 +266,7 @@ def test_b6_ends_at_the_longest_time_learned_from(training_examples: Examples) -
     )
 
 
-def test_labels_are_valued_without_the_parcels_own_fold_to_learn_and_with_all_to_forecast(
+def test_categories_are_encoded_out_of_fold_only_in_training(
     training_examples: Examples,
 ) -> None:
     design, rows = Design.fit(training_examples, 20.0)

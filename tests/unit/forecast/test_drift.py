@@ -1,4 +1,4 @@
-"""What the network does these days is found in what it did, and no more than that."""
+"""Drift: estimated from recent days, and from nothing else."""
 
 from copy import copy
 from dataclasses import replace
@@ -52,7 +52,7 @@ def days(
     carrier: str | None = "a",
     count: int = HISTORY_DAYS,
 ) -> list[ObservedExpected]:
-    """Days on which so many arrivals were seen for each one expected."""
+    """Days with so many observed arrivals for each expected one."""
     labels = {
         "carrier": Categorical.from_texts([carrier]),
         "destination": Categorical.from_texts(["x"]),
@@ -88,12 +88,12 @@ def log_rate_ratio(
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 1.5])
-def test_with_much_evidence_drift_is_the_log_of_seen_over_expected(ratio: float) -> None:
+def test_drift_with_much_evidence_is_log_observed_over_expected(ratio: float) -> None:
     drift = estimate_drift(days(ratio, expected=1e5), NOW, received_at_once, AS_EXPECTED)
     assert log_rate_ratio(drift, FRESH) == pytest.approx(np.log(ratio), abs=0.01)
 
 
-def test_with_little_evidence_little_is_believed() -> None:
+def test_drift_with_little_evidence_is_small() -> None:
     little, much = (
         log_rate_ratio(
             estimate_drift(days(0.5, expected=size), NOW, received_at_once, AS_EXPECTED), FRESH
@@ -104,13 +104,13 @@ def test_with_little_evidence_little_is_believed() -> None:
     assert much < 10 * little
 
 
-def test_without_evidence_there_is_no_drift_and_no_certainty() -> None:
+def test_drift_without_evidence_is_zero_with_infinite_error() -> None:
     drift = estimate_drift([], NOW, received_at_once, AS_EXPECTED)
     assert log_rate_ratio(drift, FRESH) == 0.0
     assert np.isinf(drift.error).all()
 
 
-def test_the_last_days_count_more() -> None:
+def test_recent_days_count_more() -> None:
     slow_then_fast = [*days(0.5)[:16], *days(1.5)[16:]]
     assert (
         log_rate_ratio(estimate_drift(slow_then_fast, NOW, received_at_once, AS_EXPECTED), FRESH)
@@ -122,10 +122,13 @@ def test_the_last_days_count_more() -> None:
     ("expected", "changed_days", "least", "most"),
     [(300.0, 3, 0.5, 1.0), (300.0, 1, 0.0, 0.2), (3.0, 3, 0.0, 0.2)],
 )
-def test_a_network_that_has_changed_is_believed_in_days_and_chance_is_not(
+def test_drift_follows_a_changed_network_within_days_but_not_chance(
     expected: float, changed_days: int, least: float, most: float
 ) -> None:
-    """A lasting change; one bad day; a few parcels that were slow for a while. The share of the change, in logs, that is believed."""
+    """The share of a change, in logs, that is estimated.
+
+    For a lasting change, one bad day, and a few parcels that were slow for a while.
+    """
     comparisons = [
         *days(1.0, expected=expected)[:-changed_days],
         *days(0.5, expected=expected)[-changed_days:],
@@ -138,7 +141,7 @@ def test_a_network_that_has_changed_is_believed_in_days_and_chance_is_not(
     )
 
 
-def test_days_that_differ_as_they_always_do_are_forgotten_slowly() -> None:
+def test_ordinary_variation_between_days_is_forgotten_slowly() -> None:
     ratios = np.exp(0.15 * np.random.default_rng(4).standard_normal(HISTORY_DAYS))
     uneven = [days(ratio, expected=1e4)[number] for number, ratio in enumerate(ratios)]
     weights = 0.5 ** (np.arange(HISTORY_DAYS)[::-1] / HALF_LIVES_DAYS[0])
@@ -147,7 +150,7 @@ def test_days_that_differ_as_they_always_do_are_forgotten_slowly() -> None:
     ) == pytest.approx(np.log(weights @ ratios / weights.sum()), abs=0.02)
 
 
-def test_what_is_stuck_says_little_of_what_moves() -> None:
+def test_stuck_parcels_hardly_affect_moving_ones() -> None:
     drift = estimate_drift(
         [*days(0.2, age=STUCK), *days(1.0, age=FRESH)], NOW, received_at_once, AS_EXPECTED
     )
@@ -155,7 +158,7 @@ def test_what_is_stuck_says_little_of_what_moves() -> None:
     assert log_rate_ratio(drift, FRESH) == pytest.approx(0.0, abs=0.05)
 
 
-def test_a_carrier_has_its_own_level_and_others_do_not_share_it() -> None:
+def test_drift_of_one_carrier_does_not_spread_to_others() -> None:
     drift = estimate_drift(
         [*days(0.6, carrier="a"), *days(1.0, carrier="b", expected=5000.0)],
         NOW,
@@ -164,20 +167,20 @@ def test_a_carrier_has_its_own_level_and_others_do_not_share_it() -> None:
     )
     assert log_rate_ratio(drift, FRESH, "a") < -0.3
     assert log_rate_ratio(drift, FRESH, "b") == pytest.approx(0.0, abs=0.03)
-    # Of a carrier never seen only the level of all is known.
+    # An unknown carrier has the level of all.
     assert log_rate_ratio(drift, FRESH, "c") == pytest.approx(0.0, abs=0.03)
 
 
-def test_a_missing_carrier_has_no_level_of_its_own() -> None:
+def test_missing_carrier_has_no_own_level() -> None:
     drift = estimate_drift(
         days(0.5, carrier=None, expected=1e5), NOW, received_at_once, AS_EXPECTED
     )
     assert drift.groups["carrier"] == {}
-    # All that was seen is in the levels that are told.
+    # All the evidence is in the levels that all parcels share.
     assert log_rate_ratio(drift, FRESH, None) == pytest.approx(np.log(0.5), abs=0.01)
 
 
-def test_what_a_model_is_off_by_all_along_is_no_drift() -> None:
+def test_constant_error_of_a_model_is_no_drift() -> None:
     baseline_ratio = estimate_baseline_ratio(days(0.8, expected=1e6, count=10))
     assert baseline_ratio[FRESH] == pytest.approx(0.8, abs=0.001)
     assert log_rate_ratio(
@@ -185,13 +188,13 @@ def test_what_a_model_is_off_by_all_along_is_no_drift() -> None:
     ) == pytest.approx(0.0, abs=0.01)
 
 
-def test_arrivals_not_told_yet_are_no_drift() -> None:
+def test_arrivals_not_yet_received_are_no_drift() -> None:
     assert log_rate_ratio(
         estimate_drift(days(0.5), NOW, lambda ago: np.full_like(ago, 0.5), AS_EXPECTED), FRESH
     ) == pytest.approx(0.0, abs=0.01)
 
 
-def test_no_drift_is_beyond_the_cap() -> None:
+def test_drift_is_capped() -> None:
     assert (
         log_rate_ratio(
             estimate_drift(days(50.0, expected=1e5), NOW, received_at_once, AS_EXPECTED), FRESH
@@ -200,7 +203,7 @@ def test_no_drift_is_beyond_the_cap() -> None:
     )
 
 
-def test_drift_that_is_not_kept_up_fades_day_by_day() -> None:
+def test_outdated_drift_fades_day_by_day() -> None:
     drift = estimate_drift(days(0.5), NOW, received_at_once, AS_EXPECTED)
     now, tomorrow, later = (
         log_rate_ratio(drift, FRESH, at=NOW + number * DAY) for number in (0, 1, 60)
@@ -210,7 +213,7 @@ def test_drift_that_is_not_kept_up_fades_day_by_day() -> None:
     assert tomorrow == pytest.approx(DAILY_DECAY[FRESH] * now)
 
 
-def test_the_standard_error_shrinks_with_evidence_and_starts_at_the_prior() -> None:
+def test_standard_error_starts_at_prior_and_shrinks_with_evidence() -> None:
     errors = [
         estimate_drift(days(1.0, expected=size), NOW, received_at_once, AS_EXPECTED).error[FRESH]
         for size in (1e-9, 1.0, 1e4)
@@ -219,7 +222,7 @@ def test_the_standard_error_shrinks_with_evidence_and_starts_at_the_prior() -> N
     assert errors[0] > errors[1] > errors[2]
 
 
-def test_drift_comes_back_from_json_as_it_was() -> None:
+def test_drift_json_round_trip() -> None:
     drift = estimate_drift(days(0.7), NOW, received_at_once, AS_EXPECTED)
     back = Drift.from_json(drift.to_json())
     assert back.to_json() == drift.to_json()
@@ -227,7 +230,7 @@ def test_drift_comes_back_from_json_as_it_was() -> None:
     assert np.isinf(Drift.from_json(Drift.identity().to_json()).error).all()
 
 
-def test_a_watch_expects_no_more_once_a_parcel_has_arrived() -> None:
+def test_expected_arrivals_end_at_the_arrival() -> None:
     start = np.datetime64("2026-03-01", "us")
     hazards = np.tile([0.0, 0.6, 1.2, 1.8, 2.4], (2, 1))
     labels = {name: Categorical.from_texts(["x"] * 2) for name in ("carrier", "destination")}
@@ -243,7 +246,7 @@ def test_a_watch_expects_no_more_once_a_parcel_has_arrived() -> None:
     assert comparison.expected.tolist() == pytest.approx([0.3, 2.4])
 
 
-def test_the_share_told_follows_how_late_scans_are() -> None:
+def test_reporting_delay_cdf_follows_the_delay_of_scans() -> None:
     shipments, events = parcels(400, days=60)
     events["received_at"] = events["occurred_at"] + timedelta(hours=36)
     timelines = Timelines.from_frames(shipments, events)
@@ -261,7 +264,7 @@ def world() -> tuple[Timelines, HazardModel]:
 
 
 def slowed(timelines: Timelines, since: np.datetime64, factor: float) -> Timelines:
-    """The same parcels, but all that comes after a day takes ``factor`` times as long."""
+    """The same parcels, with all events after a day taking ``factor`` times as long."""
     times = [
         np.where(values > since, since + (values - since) * factor, values)
         for values in (timelines.occurred_at, timelines.received_at)
@@ -270,7 +273,7 @@ def slowed(timelines: Timelines, since: np.datetime64, factor: float) -> Timelin
 
 
 def track(timelines: Timelines, model: SupportsDrift, day: int) -> Drift:
-    """The drift at a day, beyond what the model was off by when it was fitted."""
+    """The drift at a day, beyond the model's constant error at its fit."""
     tracker = DriftTracker(model, OpenParcelCache(timelines))
     return [
         tracker.drift(Outcomes.at(timelines, to_instant(START + timedelta(days=number))))
@@ -278,7 +281,7 @@ def track(timelines: Timelines, model: SupportsDrift, day: int) -> Drift:
     ][-1]
 
 
-def test_a_steady_network_has_no_drift_and_a_slow_one_has(
+def test_steady_network_has_no_drift_and_a_slow_one_has(
     world: tuple[Timelines, HazardModel],
 ) -> None:
     timelines, model = world
@@ -288,7 +291,7 @@ def test_a_steady_network_has_no_drift_and_a_slow_one_has(
     assert (slow.log_rate_ratio[:2] < -3 * slow.error[:2]).all()
 
 
-def test_curves_are_later_where_the_network_is_slow(world: tuple[Timelines, HazardModel]) -> None:
+def test_curves_are_later_in_a_slow_network(world: tuple[Timelines, HazardModel]) -> None:
     timelines, model = world
     open_features = features(
         timelines,
@@ -302,7 +305,7 @@ def test_curves_are_later_where_the_network_is_slow(world: tuple[Timelines, Haza
     assert (model.predict_curves(open_features).quantile(0.5) > before).mean() > 0.95
 
 
-def test_drift_knows_nothing_of_what_comes_later(world: tuple[Timelines, HazardModel]) -> None:
+def test_drift_does_not_depend_on_later_events(world: tuple[Timelines, HazardModel]) -> None:
     timelines, model = world
     shipments, events = parcels(4000, days=120)
     instant = to_instant(START + timedelta(days=80))
@@ -315,7 +318,7 @@ def test_drift_knows_nothing_of_what_comes_later(world: tuple[Timelines, HazardM
     assert drifts[0] == drifts[1]
 
 
-def test_where_nothing_is_told_any_more_there_is_no_drift(
+def test_silent_feed_has_no_drift(
     world: tuple[Timelines, HazardModel],
 ) -> None:
     timelines, model = world
@@ -324,7 +327,7 @@ def test_where_nothing_is_told_any_more_there_is_no_drift(
     assert not track(timelines, model, end + 5).log_rate_ratio.any()
 
 
-def test_a_parcel_is_scored_at_the_age_it_is_watched_at(
+def test_parcel_has_the_same_age_class_in_scoring_and_tracking(
     world: tuple[Timelines, HazardModel],
 ) -> None:
     timelines, model = world[0], copy(world[1])
@@ -348,7 +351,7 @@ def test_a_parcel_is_scored_at_the_age_it_is_watched_at(
         assert (changed == (expectation.age == age)).mean() > 0.95
 
 
-def test_a_follower_that_went_on_day_by_day_says_what_a_new_one_says(
+def test_tracker_advanced_daily_equals_a_new_one(
     world: tuple[Timelines, HazardModel],
 ) -> None:
     timelines, model = world

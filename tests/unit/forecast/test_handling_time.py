@@ -1,4 +1,4 @@
-"""How many working days an order is handled, learned by origin, for any cut-off."""
+"""Handling times in working days, by origin and for any cut-off."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -64,7 +64,7 @@ def distribution(
     return probabilities[:4].tolist()
 
 
-def test_working_days_are_counted_between_the_local_days() -> None:
+def test_working_days_are_counted_between_local_days() -> None:
     # Friday 23:30 in Vienna to Monday; Saturday to Monday, on which it counts; Monday to Wednesday.
     friday = MONDAY + timedelta(days=4, hours=22, minutes=30)
     saturday, wednesday = MONDAY + timedelta(days=5, hours=9), MONDAY + timedelta(days=9, hours=12)
@@ -74,7 +74,7 @@ def test_working_days_are_counted_between_the_local_days() -> None:
     assert distribution(fitted([(monday, wednesday)] * 100)) == pytest.approx([0, 0, 1, 0])
 
 
-def test_an_order_after_the_cut_off_counts_for_the_next_day() -> None:
+def test_order_after_cutoff_counts_for_the_next_day() -> None:
     # Half of the orders come at 10 and leave the same day, half at 20 and leave the next.
     early = [(MONDAY + timedelta(hours=9), MONDAY + timedelta(hours=16))] * 100
     late = [(MONDAY + timedelta(hours=19), MONDAY + timedelta(hours=40))] * 100
@@ -94,7 +94,7 @@ def test_holidays_of_the_origin_are_no_working_days() -> None:
     )
 
 
-def test_an_origin_with_few_orders_is_shrunk_to_all() -> None:
+def test_origin_with_few_orders_is_shrunk_to_all() -> None:
     same_day = (MONDAY + timedelta(hours=9), MONDAY + timedelta(hours=16))
     handling = fitted([same_day] * 60)
     assert distribution(handling, origin="BR-SP") == pytest.approx([1, 0, 0, 0])
@@ -104,13 +104,13 @@ def test_an_origin_with_few_orders_is_shrunk_to_all() -> None:
     assert distribution(mixed, origin="BR-SP")[3] == pytest.approx(10 / (10 + PRIOR))
 
 
-def test_what_is_not_settled_or_never_told_teaches_nothing() -> None:
+def test_unsettled_and_unreceived_orders_are_ignored() -> None:
     recent = AS_OF - timedelta(days=3)
     assert fitted([(recent, recent + timedelta(hours=5))]).distribution("AT-9", 15.0) is None
     assert HandlingTimes().distribution(None, 15.0) is None
 
 
-def test_what_was_learned_is_kept_as_plain_values() -> None:
+def test_handling_times_json_round_trip() -> None:
     handling = fitted([(MONDAY + timedelta(hours=9), MONDAY + timedelta(hours=30))] * 40)
     again = HandlingTimes.from_json(handling.to_json())
     assert distribution(again, 12.5) == distribution(handling, 12.5)

@@ -1,4 +1,4 @@
-"""The hazard model learns a law it cannot see, keeps parcels still open, and answers the same for one as for many."""
+"""The hazard model: recovers distributions, censors open parcels, is the same for one or many."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -87,12 +87,12 @@ def at_handover(
     ).texts() == "8"
 
 
-def curve_bytes(model: ArrivalModel, question: Features) -> tuple[bytes, bytes]:
-    hours, cdf = model.predict_curves(question).knots()
+def curve_bytes(model: ArrivalModel, query: Features) -> tuple[bytes, bytes]:
+    hours, cdf = model.predict_curves(query).knots()
     return hours.tobytes(), cdf.tobytes()
 
 
-def test_the_forest_ends_in_the_same_leaves_as_lightgbm() -> None:
+def test_forest_ends_in_the_leaves_of_lightgbm() -> None:
     random = np.random.default_rng(0)
     rows = random.normal(size=(2000, 5)).astype(np.float32)
     rows[random.random(rows.shape) < 0.2] = np.nan
@@ -116,17 +116,17 @@ def test_the_forest_ends_in_the_same_leaves_as_lightgbm() -> None:
         )
 
 
-def test_the_law_of_each_lane_is_found(fitted: HazardModel) -> None:
+def test_model_recovers_the_distribution_of_each_lane(fitted: HazardModel) -> None:
     judged, is_far = at_handover(examples_from(2000, days=60, seed=1)[0])
     curves = fitted.predict_curves(judged.features)
-    for chance, rows in ((1 / 2, ~is_far), (1 / 6, is_far)):
+    for daily_probability, rows in ((1 / 2, ~is_far), (1 / 6, is_far)):
         for days in (1, 2, 4, 8):
             # Handed over at noon; every day's arrivals are in by 6 in the evening.
-            truth = 1 - 0.02 - 0.98 * (1 - chance) ** days
+            truth = 1 - 0.02 - 0.98 * (1 - daily_probability) ** days
             assert curves.cdf_at(days * 24.0 + 8.0)[rows].mean() == pytest.approx(truth, abs=0.05)
 
 
-def test_a_network_that_is_cut_off_looks_no_faster_than_it_is() -> None:
+def test_censoring_does_not_make_the_network_look_faster() -> None:
     # Half of the far parcels are still on their way when learning stops.
     training_examples = examples_from(2500, days=14, known_through_days=14)[1]
     judged, is_far = at_handover(examples_from(1000, days=60, seed=1)[0])
@@ -143,7 +143,7 @@ def test_a_network_that_is_cut_off_looks_no_faster_than_it_is() -> None:
     assert without_censored > truth + 0.08
 
 
-def test_no_parcel_is_expected_in_the_dead_of_night(fitted: HazardModel) -> None:
+def test_no_arrivals_are_expected_at_night(fitted: HazardModel) -> None:
     judged, _ = at_handover(examples_from(200, days=60, seed=1)[0])
     curves = fitted.predict_curves(judged.features.take(np.arange(20)))
     # Handed over at noon in UTC, 1 or 2 in the afternoon in Vienna: 12 to 24 hours later is night
@@ -156,7 +156,7 @@ def test_no_parcel_is_expected_in_the_dead_of_night(fitted: HazardModel) -> None
 
 
 @pytest.mark.parametrize(("late_hours", "expected"), [(0, 0.0), (60, 0.5)])
-def test_who_has_arrived_and_was_not_told_of_is_in_the_curve_from_the_start(
+def test_unreported_arrivals_are_in_the_curve_from_the_start(
     late_hours: int, expected: float
 ) -> None:
     shipments, events = parcels(2000, days=60)
@@ -174,7 +174,7 @@ def test_who_has_arrived_and_was_not_told_of_is_in_the_curve_from_the_start(
     assert curves.cdf_at(0.0).mean() == pytest.approx(truth, abs=0.03)
 
 
-def test_what_leaves_smooth_away_is_learned_of_whole_days(training_examples: Examples) -> None:
+def test_in_sample_recalibration_restores_the_shape_of_days(training_examples: Examples) -> None:
     model = HazardModel(**{**SMALL, "smoothing_bins": 4.0, "trees": 20}).fit(training_examples)
     long_ago = training_examples.as_of < training_examples.known_through - np.timedelta64(10, "D")
     bought = training_examples.take(
@@ -197,7 +197,7 @@ def test_what_leaves_smooth_away_is_learned_of_whole_days(training_examples: Exa
     assert error < largest_error() / 2.0
 
 
-def test_what_was_learned_survives_as_plain_arrays(
+def test_restored_model_gives_the_same_curves(
     fitted: HazardModel, training_examples: Examples
 ) -> None:
     restored = HazardModel(**fitted.get_params()).restore(fitted.to_arrays())
@@ -206,43 +206,41 @@ def test_what_was_learned_survives_as_plain_arrays(
     )
 
 
-def test_a_model_forecasts_with_the_holidays_it_observes_now_and_learns_with_those_of_then(
+def test_model_forecasts_with_current_holidays_and_fits_with_its_own(
     fitted: HazardModel, training_examples: Examples
 ) -> None:
-    question = training_examples.features.take(np.arange(50))
+    query = training_examples.features.take(np.arange(50))
     closed = {START.date() + timedelta(days=day): True for day in range(-30, 150) if day % 7 < 4}
     calendar = HolidayCalendar(
         "own",
         {
             (country, None): closed
-            for country in sorted({name.partition("-")[0] for name in question.calendar.names})
+            for country in sorted({name.partition("-")[0] for name in query.calendar.names})
         },
     )
-    expected = curve_bytes(fitted, question)
+    expected = curve_bytes(fitted, query)
     before, after = (HazardModel(**fitted.get_params()) for _ in range(2))
     before.with_holidays(calendar).restore(fitted.to_arrays())
     after.restore(fitted.to_arrays()).with_holidays(calendar)
-    assert curve_bytes(before, question) == curve_bytes(after, question) != expected
+    assert curve_bytes(before, query) == curve_bytes(after, query) != expected
     assert (
-        after.predict_curves(question).cdf_at(48.0).mean()
-        < fitted.predict_curves(question).cdf_at(48.0).mean() - 0.02
+        after.predict_curves(query).cdf_at(48.0).mean()
+        < fitted.predict_curves(query).cdf_at(48.0).mean() - 0.02
     )
-    assert curve_bytes(after.with_holidays(PUBLIC_HOLIDAYS), question) == expected
+    assert curve_bytes(after.with_holidays(PUBLIC_HOLIDAYS), query) == expected
     refitted = HazardModel(**{**SMALL, "trees": 2}).with_holidays(calendar).fit(training_examples)
     assert refitted.activity_.holiday_factor != fitted.activity_.holiday_factor
     assert refitted.activity_.holidays is calendar
 
 
-def test_the_same_data_give_the_same_bytes(
-    fitted: HazardModel, training_examples: Examples
-) -> None:
+def test_same_data_give_the_same_bytes(fitted: HazardModel, training_examples: Examples) -> None:
     again = HazardModel(**SMALL).fit(training_examples).to_arrays()
     assert {name: values.tobytes() for name, values in again.items()} == {
         name: values.tobytes() for name, values in fitted.to_arrays().items()
     }
 
 
-def test_one_parcel_gets_the_answer_it_gets_in_a_batch(
+def test_parcel_has_the_same_curve_alone_and_in_a_batch(
     fitted: HazardModel, training_examples: Examples
 ) -> None:
     rows = np.arange(0, len(training_examples), 97)
@@ -252,7 +250,7 @@ def test_one_parcel_gets_the_answer_it_gets_in_a_batch(
         assert one.knots()[1].tobytes() == batch.take(np.array([7 * place])).knots()[1].tobytes()
 
 
-def test_what_nobody_has_seen_still_gets_a_law(fitted: HazardModel) -> None:
+def test_unknown_categories_get_a_distribution(fitted: HazardModel) -> None:
     shipments, events = parcels(5)
     odd = shipments.assign(
         carrier="never heard of",
@@ -273,7 +271,7 @@ def test_what_nobody_has_seen_still_gets_a_law(fitted: HazardModel) -> None:
     assert ((tail_mass > 0) & (tail_mass < 1)).all()
 
 
-def test_a_model_of_promises_does_not_see_the_promise(
+def test_model_for_promises_ignores_the_promise(
     fitted: HazardModel, training_examples: Examples
 ) -> None:
     seen = training_examples.features.take(np.arange(100))
@@ -293,7 +291,7 @@ def sees_promise(training_examples: Examples) -> HazardModel:
     return HazardModel(**SMALL, uses_promise=True).fit(training_examples)
 
 
-def test_a_model_that_sees_the_promise_survives_as_plain_arrays_and_answers_one_like_many(
+def test_restored_promise_model_gives_the_same_curves_one_by_one(
     sees_promise: HazardModel, training_examples: Examples
 ) -> None:
     rows = np.arange(0, len(training_examples), 97)
@@ -312,7 +310,7 @@ def test_a_model_that_sees_the_promise_survives_as_plain_arrays_and_answers_one_
         )
 
 
-def test_a_fit_tells_less_by_chance_which_parcels_never_arrive() -> None:
+def test_non_arrival_correction_reduces_overfitting_of_lost_parcels() -> None:
     # One in fifty never does, whatever its lane.
     training_examples = examples_from(3000, days=60, known_through_days=130)[1]
     model = HazardModel(**SMALL).fit(training_examples)
@@ -328,7 +326,7 @@ def test_a_fit_tells_less_by_chance_which_parcels_never_arrive() -> None:
     )
 
 
-def test_the_promised_day_is_a_bin_of_its_own_whenever_one_asks(
+def test_promised_day_is_its_own_bin_at_every_moment(
     sees_promise: HazardModel, training_examples: Examples
 ) -> None:
     seen = training_examples.features.take(np.arange(0, len(training_examples), 97))
@@ -354,8 +352,8 @@ def test_the_promised_day_is_a_bin_of_its_own_whenever_one_asks(
     assert steps[outside] == pytest.approx(plain_steps[outside], rel=1e-6)
 
 
-def test_a_lane_whose_parcels_come_on_the_promised_day_is_told_so_at_the_purchase() -> None:
-    """Parcels of one lane come on the promised day, those of the other one on any day of the week about it."""
+def test_punctual_lane_peaks_on_the_promised_day_at_purchase() -> None:
+    """Parcels of one lane arrive on the promised day, those of the other on a day around it."""
     shipments, events = parcels(3000, days=60)
     arrived_on = shipments["shipment_id"].map(
         events[events["event_code"].eq("delivered")]
@@ -388,7 +386,7 @@ def test_a_lane_whose_parcels_come_on_the_promised_day_is_told_so_at_the_purchas
     assert there[~is_exact].mean() < 0.3
 
 
-def test_how_a_label_does_against_its_promise_is_told_apart(training_examples: Examples) -> None:
+def test_promise_model_encodes_categories_against_the_promise(training_examples: Examples) -> None:
     training_examples = training_examples.take(np.flatnonzero(training_examples.event_observed))
     design, rows = Design.fit(training_examples, 20.0, columns=(*NUMBER_COLUMNS, PROMISE_COLUMN))
     past_promise = np.arcsinh(
@@ -413,7 +411,7 @@ def test_how_a_label_does_against_its_promise_is_told_apart(training_examples: E
     assert rows.shape[1] > plain.shape[1] + 1
 
 
-def test_a_model_that_sees_the_promise_needs_none(training_examples: Examples) -> None:
+def test_promise_model_works_without_promises(training_examples: Examples) -> None:
     seen = training_examples.features
     none = replace(
         training_examples,
@@ -429,7 +427,7 @@ def test_a_model_that_sees_the_promise_needs_none(training_examples: Examples) -
     assert np.isfinite(curves.knots()[1]).all()
 
 
-def test_who_ordered_far_ahead_is_learned_from_as_the_promised_day_comes() -> None:
+def test_orders_far_ahead_have_examples_near_the_promised_day() -> None:
     ordered_at = START - timedelta(days=100)
     shipments = [
         shipment(0, ordered_at=ordered_at, promised_on=START.date()),
@@ -456,7 +454,7 @@ MODELS = (HazardModel, PromiseBaseline, HistoryBaseline, PromiseRatioBaseline, S
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_every_model_is_one_of_scikit_learn(
+def test_every_model_works_with_scikit_learn(
     kind: type[ArrivalModel], training_examples: Examples
 ) -> None:
     model = kind()
@@ -469,7 +467,7 @@ def test_every_model_is_one_of_scikit_learn(
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_no_model_lets_quantiles_cross(
+def test_quantiles_of_models_do_not_cross(
     kind: type[ArrivalModel], training_examples: Examples
 ) -> None:
     curves = (
@@ -483,7 +481,7 @@ def test_no_model_lets_quantiles_cross(
     assert (quantiles[1:] >= quantiles[:-1]).all()
 
 
-def test_support_climbs_until_enough_parcels_stand_behind_an_answer(
+def test_support_is_the_narrowest_level_with_enough_parcels(
     training_examples: Examples,
 ) -> None:
     support = Support.fit(training_examples)

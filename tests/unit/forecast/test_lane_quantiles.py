@@ -1,4 +1,4 @@
-"""Laws of lanes that answer without a model: what they are learned from, their margin, and the file they are kept in."""
+"""Lane quantiles, the fallback without a model: their fit, their margin and their file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def parcel(
     weight_kg: float | None = 1.0,
     postcode: str | None = None,
 ) -> tuple[Shipment, list[TrackingEvent]]:
-    """A parcel ordered so long before ``DATA_THROUGH``, and arrived after so many days, or not."""
+    """A parcel ordered so long before ``DATA_THROUGH`` that arrived after so many days, or not."""
     at = DATA_THROUGH - timedelta(days=age_days)
     ends = Place(country=destination.country, region=destination.region, postcode=postcode)
     shipment = Shipment(
@@ -105,12 +105,12 @@ def open_parcels(
     return features(timelines, AsOfPairs(np.arange(len(parcels)), np.array(at)), PlaceEffects())
 
 
-def distribution(medians: LaneQuantiles, support_level: str = LANE) -> LaneDistribution:
-    (only_distribution,) = medians.distributions[support_level].values()
+def distribution(quantiles: LaneQuantiles, support_level: str = LANE) -> LaneDistribution:
+    (only_distribution,) = quantiles.distributions[support_level].values()
     return only_distribution
 
 
-def test_slow_parcels_on_their_way_count_and_fresh_ones_do_not() -> None:
+def test_open_parcels_count_by_how_long_they_have_been_open() -> None:
     arrived = [parcel(number, days=2.0) for number in range(40)]
     median = LEVELS.index(0.5)
     slow = distribution(
@@ -121,13 +121,13 @@ def test_slow_parcels_on_their_way_count_and_fresh_ones_do_not() -> None:
     )
     # Of a hundred, forty came within two days, and of the rest none within ten.
     assert (slow.parcels, slow.reached, slow.last_days) == (40, 0.4, 2.0)
-    # Within a step of six hours nothing is known of when they came.
+    # The grid has steps of six hours.
     assert 1.75 <= fresh.days[median] <= 2.0
     assert fresh.reached == pytest.approx(40 / 41, abs=1e-6)
 
 
-def test_more_than_half_slow_have_no_median_date() -> None:
-    medians = fit(
+def test_lane_with_most_parcels_open_has_no_median() -> None:
+    quantiles = fit(
         [
             parcel(
                 number, days=2.0 if number < 40 else None, age_days=50.0 if number < 40 else 10.0
@@ -135,20 +135,20 @@ def test_more_than_half_slow_have_no_median_date() -> None:
             for number in range(100)
         ]
     )
-    curves = medians.predict_curves(open_parcels(parcel(0, days=None)))
+    curves = quantiles.predict_curves(open_parcels(parcel(0, days=None)))
     assert curves.quantile(0.3)[0] < 100.0
     assert curves.quantile(0.5)[0] == np.inf
 
 
-def test_arrivals_are_learned_from_order_to_arrival_whatever_the_law() -> None:
+def test_quantiles_are_from_order_to_arrival_for_any_distribution() -> None:
     days = np.random.default_rng(3).gamma(4.0, 1.0, 2000)
     fitted = distribution(fit([parcel(number, days=taken) for number, taken in enumerate(days)]))
     # Six hours are a step; sampling adds less than a tenth of a day up to the ninth decile.
     assert np.array(fitted.days[:11]) == pytest.approx(np.quantile(days, LEVELS[:11]), abs=0.25)
 
 
-def test_the_narrowest_group_with_thirty_parcels_answers() -> None:
-    medians = fit(
+def test_narrowest_group_with_thirty_parcels_is_used() -> None:
+    quantiles = fit(
         [parcel(number, days=2.0) for number in range(30)]
         + [parcel(100 + number, days=6.0, carrier="slow") for number in range(30)]
         + [parcel(200 + number, days=9.0, carrier="rare", destination=LINZ) for number in range(29)]
@@ -162,7 +162,7 @@ def test_the_narrowest_group_with_thirty_parcels_answers() -> None:
         parcel(5, days=None, origin=Place(country="AT")),
         parcel(6, days=None, destination=Place(country="JP")),
     )
-    levels, counts = medians.lookup(lanes)
+    levels, counts = quantiles.lookup(lanes)
     service, lane, countries = FALLBACK_LEVELS
     assert list(zip(levels.tolist(), counts.tolist(), strict=True)) == [
         (service, 30),
@@ -173,7 +173,7 @@ def test_the_narrowest_group_with_thirty_parcels_answers() -> None:
         (countries, 89),
         (countries, 0),
     ]
-    hours = medians.predict_curves(lanes).quantile(0.5)
+    hours = quantiles.predict_curves(lanes).quantile(0.5)
     assert hours[0] < hours[1]
     assert hours[0] <= hours[2] <= hours[1]
     assert np.isinf(hours[-1])
@@ -181,21 +181,21 @@ def test_the_narrowest_group_with_thirty_parcels_answers() -> None:
 
 
 def without_origin(with_origin: Features) -> Features:
-    """As of a source that does not say where parcels come from."""
+    """The features of a source without origins."""
     nowhere = Categorical(np.full(len(with_origin), MISSING, dtype=np.int32), ())
     return replace(
         with_origin, categoricals={**with_origin.categoricals, "origin": nowhere, "lane": nowhere}
     )
 
 
-def test_a_parcel_from_nobody_knows_where_is_told_what_those_from_anywhere_take() -> None:
-    medians = fit(
+def test_unknown_origin_uses_parcels_from_anywhere() -> None:
+    quantiles = fit(
         [
             parcel(number, days=2.0, origin=VIENNA if number % 2 else Place(country="DE"))
             for number in range(80)
         ]
     )
-    levels, counts = medians.lookup(
+    levels, counts = quantiles.lookup(
         without_origin(
             open_parcels(
                 parcel(0, days=None), parcel(1, days=None, destination=Place(country="JP"))
@@ -208,7 +208,7 @@ def test_a_parcel_from_nobody_knows_where_is_told_what_those_from_anywhere_take(
     ]
 
 
-def test_parcels_of_which_no_lane_is_known_are_no_lane() -> None:
+def test_parcels_without_a_lane_form_no_lane() -> None:
     timelines = timelines_of(
         [
             parcel(number, days=2.0, destination=GRAZ if number % 2 else Place(country="JP"))
@@ -217,12 +217,12 @@ def test_parcels_of_which_no_lane_is_known_are_no_lane() -> None:
     )
     instant = to_instant(DATA_THROUGH)
     bought = examples(training_snapshots(timelines, instant), Outcomes.at(timelines, instant))
-    medians = LaneQuantiles.fit(replace(bought, features=without_origin(bought.features)))
+    quantiles = LaneQuantiles.fit(replace(bought, features=without_origin(bought.features)))
     service, lane, countries = FALLBACK_LEVELS
     assert (
-        medians.distributions[service],
-        medians.distributions[lane],
-        sorted(medians.distributions[countries]),
+        quantiles.distributions[service],
+        quantiles.distributions[lane],
+        sorted(quantiles.distributions[countries]),
     ) == (
         {},
         {},
@@ -230,12 +230,12 @@ def test_parcels_of_which_no_lane_is_known_are_no_lane() -> None:
     )
 
 
-def test_an_answer_is_the_same_alone_and_among_others() -> None:
-    medians = LaneQuantiles.fit(training_data(600, DAYS)[1])
+def test_fallback_is_the_same_alone_and_in_a_batch() -> None:
+    quantiles = LaneQuantiles.fit(training_data(600, DAYS)[1])
     _, training_examples = training_data(200, DAYS)
-    together = medians.predict_curves(training_examples.features)
+    together = quantiles.predict_curves(training_examples.features)
     for row in range(0, len(training_examples), 37):
-        alone = medians.predict_curves(training_examples.features.take(np.array([row])))
+        alone = quantiles.predict_curves(training_examples.features.take(np.array([row])))
         assert alone.quantile(0.9)[0] == together.quantile(0.9)[row]
 
 
@@ -243,7 +243,7 @@ def only(lane_distribution: LaneDistribution) -> LaneQuantiles:
     return LaneQuantiles({LANE: {"AT-9>AT-6": lane_distribution}}, DATA_THROUGH)
 
 
-def test_dates_are_later_than_learned_by_the_margin_from_the_median_on() -> None:
+def test_margin_is_added_from_the_median_on() -> None:
     curves = only(EVEN).predict_curves(open_parcels(parcel(0, days=None)))
     for level, days in zip(LEVELS, EVEN.days, strict=True):
         hours = days * 24.0
@@ -252,7 +252,7 @@ def test_dates_are_later_than_learned_by_the_margin_from_the_median_on() -> None
         assert added > 0.0
 
 
-def test_a_parcel_in_flight_is_told_what_is_left_given_that_it_has_not_come() -> None:
+def test_in_flight_distribution_is_conditioned_on_being_open() -> None:
     before, after = (
         only(EVEN).predict_curves(open_parcels(parcel(0, days=None), after_days=days))
         for days in (0.0, 6.0)
@@ -264,20 +264,20 @@ def test_a_parcel_in_flight_is_told_what_is_left_given_that_it_has_not_come() ->
     )
 
 
-def test_of_a_parcel_older_than_all_that_came_nothing_is_known() -> None:
+def test_parcel_older_than_all_arrivals_has_no_quantiles() -> None:
     curves = only(EVEN).predict_curves(open_parcels(parcel(0, days=None), after_days=24.0))
     assert np.isinf(curves.quantile(0.05)[0])
 
 
-def test_nothing_is_learned_from_nothing() -> None:
+def test_fit_of_no_parcels_has_no_distributions() -> None:
     _, training_examples = training_data(200, DAYS)
     none = training_examples.take(np.array([], dtype=np.int64))
-    medians = LaneQuantiles.fit(none)
-    assert not any(medians.distributions.values())
-    assert medians.lookup(training_examples.features)[1].max() == 0
+    quantiles = LaneQuantiles.fit(none)
+    assert not any(quantiles.distributions.values())
+    assert quantiles.lookup(training_examples.features)[1].max() == 0
 
 
-def test_only_the_purchase_of_a_parcel_is_learned_from() -> None:
+def test_only_examples_at_purchase_count() -> None:
     _, training_examples = training_data(600, DAYS)
     bought = training_examples.take(np.flatnonzero(training_examples.moment == PURCHASE))
     assert len(bought) < len(training_examples)
@@ -287,23 +287,23 @@ def test_only_the_purchase_of_a_parcel_is_learned_from() -> None:
     )
 
 
-def test_of_simulated_parcels_bought_later_more_come_by_the_days_shown_than_is_said() -> None:
+def test_margin_keeps_coverage_on_later_simulated_parcels() -> None:
     world = simulate(shipments=6_000)
     timelines = Timelines.from_frames(world.shipments, world.events)
     end = timelines.received_at.max()
     start = end - 16 * 7 * DAY
-    medians = LaneQuantiles.fit(
+    quantiles = LaneQuantiles.fit(
         examples(training_snapshots(timelines, start), Outcomes.at(timelines, start))
     )
     bought = examples(
         evaluation_snapshots(timelines, start, start + 8 * 7 * DAY), Outcomes.at(timelines, end)
     )
     bought = bought.take(
-        np.flatnonzero((bought.moment == PURCHASE) & (medians.lookup(bought.features)[1] > 0))
+        np.flatnonzero((bought.moment == PURCHASE) & (quantiles.lookup(bought.features)[1] > 0))
     )
     assert len(bought) > 500
     zone = timelines.zone.take(bought.row)
-    days = dates_at(medians.predict_curves(bought.features), (0.1, 0.5, 0.9), bought.as_of, zone)
+    days = dates_at(quantiles.predict_curves(bought.features), (0.1, 0.5, 0.9), bought.as_of, zone)
     arrived_on = local_dates(
         bought.as_of + (bought.duration_hours * 3.6e9).astype("timedelta64[us]"),
         zone.codes,
@@ -329,23 +329,26 @@ def training_examples() -> Examples:
     return training_data(600, DAYS)[1]
 
 
-def test_what_was_kept_is_what_is_read(training_examples: Examples, tmp_path: Path) -> None:
-    medians, registry = LaneQuantiles.fit(training_examples), Registry(tmp_path / "models")
+def test_stored_fallback_round_trip(training_examples: Examples, tmp_path: Path) -> None:
+    quantiles, registry = LaneQuantiles.fit(training_examples), Registry(tmp_path / "models")
     assert load_fallback(registry) is None
-    save_fallback(registry, medians)
+    save_fallback(registry, quantiles)
     content = (tmp_path / "models" / FALLBACK_FILE).read_bytes()
     read = load_fallback(registry)
     assert read is not None
-    assert (read.distributions, read.data_through) == (medians.distributions, medians.data_through)
+    assert (read.distributions, read.data_through) == (
+        quantiles.distributions,
+        quantiles.data_through,
+    )
     assert read.predict_curves(training_examples.features).quantile(0.9) == pytest.approx(
-        medians.predict_curves(training_examples.features).quantile(0.9), rel=0, abs=0
+        quantiles.predict_curves(training_examples.features).quantile(0.9), rel=0, abs=0
     )
     save_fallback(registry, read)
     assert (tmp_path / "models" / FALLBACK_FILE).read_bytes() == content
     assert registry.names() == []
 
 
-def test_a_file_with_any_changed_byte_is_refused(
+def test_file_with_any_changed_byte_is_rejected(
     training_examples: Examples, tmp_path: Path
 ) -> None:
     registry, path = Registry(tmp_path), tmp_path / FALLBACK_FILE
@@ -371,7 +374,7 @@ def test_a_file_with_any_changed_byte_is_refused(
             load_fallback(registry)
 
 
-def test_a_later_format_is_refused_by_name(training_examples: Examples, tmp_path: Path) -> None:
+def test_later_format_is_rejected_by_name(training_examples: Examples, tmp_path: Path) -> None:
     save_fallback(Registry(tmp_path), LaneQuantiles.fit(training_examples))
     path = tmp_path / FALLBACK_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
@@ -411,16 +414,18 @@ STORED = only(EVEN).to_json()
         ),
     ],
 )
-def test_what_are_no_laws_is_refused(values: dict[str, Any]) -> None:
+def test_invalid_distributions_are_rejected(values: dict[str, Any]) -> None:
     with pytest.raises(ModelCorrupted, match="invalid or of another release"):
         LaneQuantiles.from_json(values)
 
 
-def test_they_need_no_library_that_fits_models() -> None:
-    code = "import sys, eta.forecast.baselines.lane_quantiles; print(sorted({'lightgbm', 'sklearn', 'eta.forecast.hazard.trees'} & set(sys.modules)))"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == "[]"
+def test_fallback_imports_no_training_libraries() -> None:
+    code = (
+        "import sys, eta.forecast.baselines.lane_quantiles; "
+        "libraries = {'lightgbm', 'sklearn', 'eta.forecast.hazard.trees'}; "
+        "print(sorted(libraries & set(sys.modules)))"
     )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "[]"

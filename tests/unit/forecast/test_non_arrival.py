@@ -1,4 +1,4 @@
-"""Noise in the share that never arrives is taken away, what is known of it stays, and the law of those that arrive keeps its shape."""
+"""Non-arrival: removes noise from the share, and preserves the distribution of arrivals."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ DAYS = 4.0
 def fitted(
     predicted: Floats, true: Floats, *, open_for: float = 60.0, stage: int = 0
 ) -> NonArrival:
-    """From parcels of which ``predicted`` (N,) were said to never arrive, and ``true`` do; all were seen for ``open_for`` days."""
+    """Fitted to shares ``predicted`` and ``true``, (N,), of parcels observed for some days."""
     random = np.random.default_rng(1)
     days = np.where(
         random.random(len(predicted)) < true, np.inf, random.exponential(DAYS, len(predicted))
@@ -33,7 +33,7 @@ def fitted(
 
 
 def shares(non_arrival: NonArrival, predicted: Floats) -> Floats:
-    """What laws that said ``predicted`` say now."""
+    """The corrected shares of curves with the shares ``predicted``."""
     return np.exp(
         -non_arrival.apply(-np.log(predicted)[:, None], np.zeros(len(predicted), dtype=np.int64))[
             :, 0
@@ -42,29 +42,29 @@ def shares(non_arrival: NonArrival, predicted: Floats) -> Floats:
 
 
 def around(share: float, spread: float) -> Floats:
-    """Shares whose logits are spread about that of one."""
+    """Shares whose logits are spread around that of one."""
     logit = np.log(share / (1.0 - share)) + spread * np.random.default_rng(2).standard_normal(COUNT)
     return np.asarray(1.0 / (1.0 + np.exp(-logit)))
 
 
-def test_a_share_that_is_noise_becomes_that_of_all() -> None:
+def test_noisy_share_is_shrunk_to_the_overall_share() -> None:
     predicted = around(0.02, 0.7)
     now = shares(fitted(predicted, np.full(COUNT, 0.02)), predicted)
     assert now.mean() == pytest.approx(0.02, abs=0.002)
     assert np.log(now).std() < np.log(predicted).std() / 4.0
 
 
-def test_what_is_known_of_a_share_stays() -> None:
+def test_real_differences_between_shares_stay() -> None:
     predicted = around(0.2, 1.5)
     assert shares(fitted(predicted, predicted), predicted) == pytest.approx(predicted, rel=0.1)
 
 
-def test_shares_are_never_told_further_apart_than_the_laws_do() -> None:
+def test_shares_never_differ_more_than_the_curves_say() -> None:
     predicted, true = around(0.05, 0.4), around(0.05, 1.2)
     assert (fitted(predicted, true).coefficients == NonArrival.identity().coefficients).all()
 
 
-def test_parcels_that_are_open_for_a_little_while_are_not_taken_for_lost() -> None:
+def test_recently_opened_parcels_are_not_counted_as_lost() -> None:
     predicted = around(0.02, 0.7)
     # A tenth is still open.
     assert shares(
@@ -72,7 +72,7 @@ def test_parcels_that_are_open_for_a_little_while_are_not_taken_for_lost() -> No
     ).mean() == pytest.approx(0.02, abs=0.004)
 
 
-def test_a_stage_says_nothing_about_the_other_and_few_parcels_say_little() -> None:
+def test_stages_are_fitted_apart_and_few_parcels_change_little() -> None:
     predicted = around(0.02, 0.7)
     coefficients = fitted(predicted, np.full(COUNT, 0.02), stage=1).coefficients
     assert coefficients[1, 1] < 0.3
@@ -85,7 +85,7 @@ def test_a_stage_says_nothing_about_the_other_and_few_parcels_say_little() -> No
     slope=st.floats(0.0, 1.0),
     steps=st.lists(st.floats(0.0, 20.0), min_size=2, max_size=20),
 )
-def test_a_law_never_turns_back_and_keeps_the_shape_of_those_that_arrive(
+def test_correction_rises_and_preserves_the_shape_of_arrivals(
     intercept: float, slope: float, steps: list[float]
 ) -> None:
     hazards = np.cumsum([1e-3, *steps])[None, :]
@@ -99,13 +99,13 @@ def test_a_law_never_turns_back_and_keeps_the_shape_of_those_that_arrive(
     assert after == pytest.approx(before, abs=1e-6)
 
 
-def test_laws_as_told_stay_as_they_are() -> None:
+def test_identity_correction_changes_nothing() -> None:
     hazards = np.array([[0.0, 0.5, 3.0, 12.0], [0.0, 0.0, 1e-4, 0.02]])
     assert (NonArrival.identity().apply(hazards, np.array([0, 3])) == hazards).all()
     nearly = NonArrival(NonArrival.identity().coefficients + np.array([1e-12, 0.0]))
     assert nearly.apply(hazards, np.array([0, 3])) == pytest.approx(hazards, rel=1e-6, abs=1e-12)
 
 
-def test_lines_of_other_stages_are_refused() -> None:
+def test_coefficients_of_other_stages_are_rejected() -> None:
     with pytest.raises(ModelCorrupted, match="train the model again"):
         NonArrival.from_coefficients(np.ones((2, 2)))

@@ -1,4 +1,4 @@
-"""The first and the last of several parcels: exact at the limits, like drawn orders in between, and as correlated as past pairs were."""
+"""First and last of several parcels: exact limits, simulated orders, and learned correlations."""
 
 from statistics import NormalDist
 
@@ -41,13 +41,13 @@ def both(
     )
 
 
-def test_parcels_that_have_nothing_in_common_multiply() -> None:
+def test_independent_parcels_multiply() -> None:
     first, last = both(PROBABILITIES, ONE, SENDER, 0.0, 0.0)
     np.testing.assert_allclose(last, PROBABILITIES.prod(axis=0), rtol=1e-12)
     np.testing.assert_allclose(first, 1.0 - (1.0 - PROBABILITIES).prod(axis=0), rtol=1e-12)
 
 
-def test_parcels_that_move_as_one_arrive_as_the_slowest_and_the_fastest_do() -> None:
+def test_fully_correlated_parcels_follow_the_slowest_and_fastest() -> None:
     first, last = both(PROBABILITIES, ONE, SENDER, 1.0, 1.0)
     np.testing.assert_array_equal(last, PROBABILITIES.min(axis=0))
     np.testing.assert_array_equal(first, PROBABILITIES.max(axis=0))
@@ -55,7 +55,7 @@ def test_parcels_that_move_as_one_arrive_as_the_slowest_and_the_fastest_do() -> 
 
 @pytest.mark.parametrize("correlation", [0.999, 1.0 - 1e-9, np.nextafter(1.0, 0.0)])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_nearly_one_is_near_one(correlation: float, share: float) -> None:
+def test_correlation_near_one_is_close_to_one(correlation: float, share: float) -> None:
     for kind in zip(
         both(PROBABILITIES, ONE, SENDER, correlation, share * correlation),
         both(PROBABILITIES, ONE, SENDER, 1.0, share),
@@ -64,7 +64,7 @@ def test_nearly_one_is_near_one(correlation: float, share: float) -> None:
         np.testing.assert_allclose(*kind, atol=0.02)
 
 
-def test_laws_that_hardly_rise_do_not_fall() -> None:
+def test_nearly_flat_probabilities_do_not_fall() -> None:
     starts = np.random.default_rng(2).random((2, 300))
     for first in starts.T:
         probabilities = [first]
@@ -74,7 +74,7 @@ def test_laws_that_hardly_rise_do_not_fall() -> None:
             assert (np.diff(cdf) >= 0.0).all()
 
 
-def test_senders_whose_parcels_move_as_one_count_once_each() -> None:
+def test_fully_correlated_senders_count_once_each() -> None:
     first, last = both(PROBABILITIES, ONE, SENDER, 1.0, 0.0)
     np.testing.assert_allclose(last, PROBABILITIES[:2].min(axis=0) * PROBABILITIES[2], atol=1e-12)
     np.testing.assert_allclose(
@@ -83,9 +83,7 @@ def test_senders_whose_parcels_move_as_one_count_once_each() -> None:
 
 
 @pytest.mark.parametrize(("within_sender", "between_senders"), KINDS)
-def test_orders_that_are_drawn_arrive_as_often(
-    within_sender: float, between_senders: float
-) -> None:
+def test_probabilities_match_simulated_orders(within_sender: float, between_senders: float) -> None:
     random = np.random.default_rng(5)
     draws = 400_000
     shared, within, residual = (random.standard_normal((draws, columns)) for columns in (1, 2, 3))
@@ -105,7 +103,7 @@ def test_orders_that_are_drawn_arrive_as_often(
     )
 
 
-def test_two_parcels_at_their_medians_are_what_sheppard_found() -> None:
+def test_two_parcels_at_their_medians_match_sheppards_formula() -> None:
     # Sheppard (1899): 1/4 + arcsin(r) / (2 pi).
     half, sender = np.full((2, 1), 0.5), np.zeros(2, dtype=np.int64)
     for correlation in (0.1, 0.5, 0.8, 0.95):
@@ -114,7 +112,7 @@ def test_two_parcels_at_their_medians_are_what_sheppard_found() -> None:
 
 
 @pytest.mark.parametrize(("within_sender", "between_senders"), [(0.0, 0.0), *KINDS])
-def test_a_single_parcel_keeps_its_law_to_the_bit(
+def test_single_parcel_is_unchanged_to_the_bit(
     within_sender: float, between_senders: float
 ) -> None:
     for parcel_cdf in PROBABILITIES[:, None]:
@@ -129,7 +127,7 @@ def test_a_single_parcel_keeps_its_law_to_the_bit(
 
 
 @pytest.mark.parametrize(("within_sender", "between_senders"), KINDS)
-def test_parcels_that_are_alike_may_be_counted(
+def test_identical_parcels_may_be_given_as_a_count(
     within_sender: float, between_senders: float
 ) -> None:
     separate = both(
@@ -145,7 +143,7 @@ def test_parcels_that_are_alike_may_be_counted(
     np.testing.assert_allclose(counted, separate, atol=1e-12)
 
 
-def test_a_high_correlation_and_many_parcels_stay_exact() -> None:
+def test_high_correlation_and_many_parcels_stay_exact() -> None:
     # Twenty alike at 0.95: the factor's step is steep, where fixed nodes go wrong. Given z, the
     # last is a power of one Phi.
     single = np.linspace(0.01, 0.99, 50)[None]
@@ -175,20 +173,20 @@ def drawn(
     return pit.ravel(), np.repeat(np.arange(places), 4), np.tile([5, 5, 2, 2], places)
 
 
-def test_what_past_parcels_have_in_common_is_found() -> None:
+def test_fit_recovers_the_correlation() -> None:
     fitted = ArrivalCorrelation.fit(*drawn(6_000, 0.5, 0.1))
     assert (fitted.within_sender, fitted.between_senders) == pytest.approx((0.5, 0.1), abs=0.025)
     assert (fitted.within_sender_pairs, fitted.between_senders_pairs) == (12_000, 12_000)
 
 
-def test_parcels_that_have_nothing_in_common_are_found_out() -> None:
+def test_fit_of_independent_parcels_is_near_zero() -> None:
     fitted = ArrivalCorrelation.fit(*drawn(20_000, 0.0, 0.0))
     assert (fitted.within_sender, fitted.between_senders) == pytest.approx((0.0, 0.0), abs=0.02)
 
 
-def test_laws_that_are_wrong_for_all_parcels_alike_tell_nothing_of_pairs() -> None:
+def test_common_error_of_all_curves_is_no_correlation() -> None:
     pit, place, sender = drawn(20_000, 0.3, 0.1)
-    # All later than forecast, in laws that are too wide.
+    # All later than forecast, with curves that are too wide.
     wrong = np.vectorize(_phi)(0.5 * normal_scores(pit) + 1.0)
     right, fitted = (
         ArrivalCorrelation.fit(pit, place, sender),
@@ -199,7 +197,7 @@ def test_laws_that_are_wrong_for_all_parcels_alike_tell_nothing_of_pairs() -> No
     )
 
 
-def test_few_pairs_are_shrunk_to_what_is_assumed() -> None:
+def test_few_pairs_are_shrunk_to_the_prior() -> None:
     pit, place, sender = drawn(1, 0.5, 0.1)
     scores = normal_scores(pit) - normal_scores(pit).mean()
     products = (scores[0] * scores[1] + scores[2] * scores[3]) / (scores**2).mean()
@@ -211,7 +209,7 @@ def test_few_pairs_are_shrunk_to_what_is_assumed() -> None:
 
 
 @pytest.mark.parametrize("pit", [[], [np.nan, np.nan], [0.4]])
-def test_without_pairs_what_is_assumed_stays(pit: list[float]) -> None:
+def test_without_pairs_the_prior_stays(pit: list[float]) -> None:
     count = len(pit)
     assert (
         ArrivalCorrelation.fit(
@@ -221,7 +219,7 @@ def test_without_pairs_what_is_assumed_stays(pit: list[float]) -> None:
     )
 
 
-def test_what_is_learned_stays_within_bounds() -> None:
+def test_fitted_correlation_stays_within_bounds() -> None:
     one = np.zeros(4_000, dtype=np.int64)
     twins = np.repeat(np.random.default_rng(1).random(40_000), 2)
     assert (
@@ -234,7 +232,7 @@ def test_what_is_learned_stays_within_bounds() -> None:
     assert 0.0 <= ArrivalCorrelation.fit(opposed, np.arange(4_000) // 2, one).within_sender < 0.05
 
 
-def test_others_share_no_more_than_parcels_of_one_sender() -> None:
+def test_correlation_between_senders_is_at_most_that_within() -> None:
     twins = np.repeat(np.random.default_rng(1).random(300), 2)
     fitted = ArrivalCorrelation.fit(twins, np.arange(600) // 2, np.tile([0, 1], 300))
     # 300 pairs at 1 and the two assumptions.
@@ -246,7 +244,7 @@ def test_others_share_no_more_than_parcels_of_one_sender() -> None:
     assert (fitted.within_sender_pairs, fitted.between_senders_pairs) == (0, 300)
 
 
-def test_the_correlation_of_an_order_is_that_of_its_pairs() -> None:
+def test_correlation_of_an_order_is_the_mean_of_its_pairs() -> None:
     correlation = ArrivalCorrelation(
         within_sender=0.5, between_senders=0.1, within_sender_pairs=30, between_senders_pairs=70
     )
@@ -259,7 +257,7 @@ def test_the_correlation_of_an_order_is_that_of_its_pairs() -> None:
     )
 
 
-def test_it_is_written_and_read() -> None:
+def test_correlation_json_round_trip() -> None:
     correlation = ArrivalCorrelation(
         within_sender=0.5, between_senders=0.1, within_sender_pairs=30, between_senders_pairs=70
     )

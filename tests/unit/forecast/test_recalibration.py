@@ -1,4 +1,4 @@
-"""Laws that were too wide or too narrow are put right, and what is right stays."""
+"""Recalibration: corrects curves that are too wide or too narrow, and leaves right ones."""
 
 from datetime import timedelta
 
@@ -38,7 +38,10 @@ def fitted(
     stage: int = 0,
     prior: float = 10.0,
 ) -> Recalibration:
-    """From parcels that arrive at H ``hazard_at_arrival`` and whose days have H ``DAY``; from then on that of ``open_until`` nothing is known."""
+    """Fitted to parcels that arrive at H ``hazard_at_arrival``, with an H of ``DAY`` a day.
+
+    They are censored at the H ``open_until``.
+    """
     arrived = (
         np.ones(len(hazard_at_arrival), dtype=bool)
         if open_until is None
@@ -57,14 +60,14 @@ def fitted(
 
 
 def shares_within(hazards: Hazards) -> list[float]:
-    """What 50, 80 and 90 % ranges cover if H at the arrival was ``hazards``."""
+    """The coverage of 50, 80 and 90 % ranges if H at the arrival was ``hazards``."""
     reached = -np.expm1(-hazards)
     return [float((abs(reached - 0.5) <= share / 2).mean()) for share in (0.5, 0.8, 0.9)]
 
 
 @pytest.mark.parametrize("shape", [0.75, 1.0, 1.7])
-def test_after_calibration_ranges_hold_as_often_as_they_say(shape: float) -> None:
-    # H**shape is exponential: the laws told are too narrow, right, or too wide.
+def test_recalibrated_ranges_have_nominal_coverage(shape: float) -> None:
+    # H**shape is exponential: the curves are too narrow, right, or too wide.
     hazard_at_arrival = np.random.default_rng(1).exponential(size=40_000) ** (1 / shape)
     first, later = hazard_at_arrival[:20_000], hazard_at_arrival[20_000:]
     assert shares_within(
@@ -72,26 +75,25 @@ def test_after_calibration_ranges_hold_as_often_as_they_say(shape: float) -> Non
     ) == pytest.approx([0.5, 0.8, 0.9], abs=0.025)
 
 
-def test_parcels_still_open_count_for_as_long_as_they_were_open() -> None:
+def test_open_parcels_count_until_last_seen_open() -> None:
     random = np.random.default_rng(2)
     hazard_at_arrival, observed_until = (
         random.exponential(size=40_000) * 1.5,
         random.exponential(size=40_000) * 2.0,
     )
-    # What is seen, is seen day by day.
+    # Observation ends at the end of a day.
     slopes = fitted(hazard_at_arrival, np.ceil(observed_until / DAY) * DAY).slopes[0]
-    # Half as long again as told, all along; few are seen so long that the last stretches are
-    # believed.
+    # Parcels take 1.5 times the H forecast. Few are observed long enough for the last segments.
     assert slopes[:10] == pytest.approx(np.full(10, 1 / 1.5), abs=0.06)
 
 
-def test_a_stage_says_nothing_about_the_other() -> None:
+def test_stages_are_recalibrated_apart() -> None:
     both = fitted(np.random.default_rng(3).exponential(size=5_000) * 3.0, stage=1)
     assert (both.slopes[0] == 1.0).all()
     assert (both.slopes[1] < 0.7).all()
 
 
-def test_without_forecasts_the_laws_stay_as_they_are_and_few_move_them_little() -> None:
+def test_no_forecasts_change_nothing_and_few_change_little() -> None:
     assert (fitted(np.empty(0)).slopes == Recalibration.identity().slopes).all()
     few = fitted(np.full(10, 3.0), prior=PRIOR).slopes[0]
     assert few == pytest.approx(np.ones(len(KNOT_HAZARDS)), abs=20 / PRIOR)
@@ -101,9 +103,7 @@ def test_without_forecasts_the_laws_stay_as_they_are_and_few_move_them_little() 
     slopes=st.lists(st.floats(0.05, 20.0), min_size=len(KNOT_HAZARDS), max_size=len(KNOT_HAZARDS)),
     hazards=st.lists(st.floats(0.0, 50.0), min_size=2, max_size=20),
 )
-def test_calibration_never_turns_time_back_and_can_be_undone(
-    slopes: list[float], hazards: list[float]
-) -> None:
+def test_recalibration_rises_and_can_be_inverted(slopes: list[float], hazards: list[float]) -> None:
     recalibration = Recalibration(np.array([slopes, slopes[::-1]] * (len(STAGES) // 2)))
     rows = np.array([sorted(hazards)] * len(STAGES))
     stage = np.arange(len(STAGES))
@@ -113,13 +113,13 @@ def test_calibration_never_turns_time_back_and_can_be_undone(
     assert recalibration.invert(recalibrated, stage) == pytest.approx(rows, rel=1e-9, abs=1e-9)
 
 
-def test_a_calibration_of_other_stages_is_refused() -> None:
+def test_slopes_of_other_stages_are_rejected() -> None:
     with pytest.raises(ModelCorrupted, match="train the model again"):
         Recalibration.from_slopes(np.ones((2, 3)))
 
 
-def test_an_arrival_is_placed_within_its_local_day() -> None:
-    # Asked about at noon; the chance to have arrived grows by 1 % an hour.
+def test_arrival_lies_within_its_local_day() -> None:
+    # At noon; the probability of having arrived grows by 1 % an hour.
     timelines = Timelines.from_records([shipment(0)], [scan(0, EventCode.ORDER_CREATED, 0.0)])
     features_at_noon = features(
         timelines,
@@ -128,8 +128,8 @@ def test_an_arrival_is_placed_within_its_local_day() -> None:
     )
     assert features_at_noon.numbers["local_hour"].tolist() == [12.0] * 5
     curves = Curves.from_grid([0.0, 100.0], np.tile([0.0, 1.0], (5, 1)))
-    # Before it was asked, in 5 hours, in 20 hours; open for 20 hours; arrived beyond all that is
-    # forecast.
+    # Arrived before the forecast, in 5 hours, in 20 hours; open for 20 hours; arrived after the
+    # horizon.
     hours, arrived = (
         np.array([0.0, 5.0, 20.0, 20.0, 24.0 * 61]),
         np.array([True, True, True, False, True]),
@@ -140,7 +140,7 @@ def test_an_arrival_is_placed_within_its_local_day() -> None:
     assert -np.expm1(-interval.upper) == pytest.approx([0.12, 0.12, 0.36, 0.2, 1.0], abs=1e-6)
 
 
-def test_who_crosses_a_border_is_calibrated_apart() -> None:
+def test_cross_border_parcels_have_their_own_stages() -> None:
     timelines = Timelines.from_records(
         [shipment(number) for number in range(4)],
         [
@@ -164,7 +164,7 @@ def test_who_crosses_a_border_is_calibrated_apart() -> None:
     ]
 
 
-def test_of_whom_nothing_was_told_for_a_while_is_calibrated_apart() -> None:
+def test_silent_parcels_have_their_own_stage() -> None:
     timelines = Timelines.from_records(
         [shipment(1)], [scan(1, EventCode.ORDER_CREATED, 0.0), scan(1, EventCode.ACCEPTED, 1.0)]
     )

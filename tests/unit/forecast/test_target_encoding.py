@@ -1,4 +1,4 @@
-"""A label is worth what others of it took, and never its own answer."""
+"""Target encoding: the typical time of a category, never a row's own outcome."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def features_with(count: int, **labels: list[str | None]) -> Features:
     )
 
 
-def test_a_label_is_shrunk_to_the_mean_of_all_by_the_prior() -> None:
+def test_category_is_shrunk_to_the_overall_mean() -> None:
     features_of_parcels = features_with(4, lane=["a", "a", "b", None])
     encoder = HierarchicalTargetEncoder.fit(
         features_of_parcels, np.array([1.0, 3.0, 8.0, 4.0]), np.full(4, True), prior=2.0
@@ -44,7 +44,7 @@ def test_a_label_is_shrunk_to_the_mean_of_all_by_the_prior() -> None:
     )
 
 
-def test_a_label_never_seen_is_worth_its_base() -> None:
+def test_unknown_category_has_the_value_of_its_base() -> None:
     encoder = HierarchicalTargetEncoder.fit(
         features_with(3, lane=["a", "a", "b"]),
         np.array([1.0, 3.0, 8.0]),
@@ -54,7 +54,7 @@ def test_a_label_never_seen_is_worth_its_base() -> None:
     assert encoder.transform(features_with(1, lane=["c"]))[0, LANE] == pytest.approx(4.0)
 
 
-def test_a_service_on_a_new_lane_is_worth_what_both_say_apart() -> None:
+def test_service_on_a_new_lane_adds_both_effects() -> None:
     features_of_parcels = features_with(
         4,
         lane=["a", "b", "a", "b"],
@@ -69,7 +69,7 @@ def test_a_service_on_a_new_lane_is_worth_what_both_say_apart() -> None:
     assert values[3, SERVICE_LANE] == pytest.approx(lane + service - mean)
 
 
-def test_a_place_is_valued_by_scans_and_a_route_by_purchases_alone() -> None:
+def test_places_are_encoded_by_scans_and_routes_by_purchases() -> None:
     features_of_parcels = features_with(
         4,
         lane=["a", "a", "a", "a"],
@@ -91,7 +91,7 @@ def test_a_place_is_valued_by_scans_and_a_route_by_purchases_alone() -> None:
 
 
 def folded(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The lane's value of ten parcels on one lane, each in the fold of its number."""
+    """The lane's value for ten parcels on one lane, each in the fold of its number."""
     features_of_parcels = features_with(10, lane=["a"] * 10)
     parcel = np.arange(10, dtype=np.uint64)
     return encode_out_of_fold(
@@ -99,7 +99,7 @@ def folded(times: NDArray[np.float64]) -> NDArray[np.float64]:
     )[:, LANE]
 
 
-def test_a_row_to_learn_from_does_not_see_its_own_answer() -> None:
+def test_training_row_does_not_see_its_own_outcome() -> None:
     times = np.arange(10.0)
     changed = times.copy()
     changed[3] += 100.0

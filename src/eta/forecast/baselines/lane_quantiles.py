@@ -124,13 +124,11 @@ class LaneQuantiles:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        distributions = {
-            support_level: {
-                group: [part.parcels, part.reached, part.last_days, *part.days]
-                for group, part in by_group.items()
-            }
-            for support_level, by_group in self.distributions.items()
-        }
+        distributions: dict[str, dict[str, list[float]]] = {}
+        for support_level, by_group in self.distributions.items():
+            stored = distributions[support_level] = {}
+            for group, part in by_group.items():
+                stored[group] = [part.parcels, part.reached, part.last_days, *part.days]
         return {
             "data_through": self.data_through.isoformat(),
             "levels": list(LEVELS),
@@ -151,16 +149,16 @@ class LaneQuantiles:
 
     @classmethod
     def _parse(cls, values: Mapping[str, Any]) -> LaneQuantiles:
-        stored = values["distributions"]
-        if tuple(values["levels"]) != LEVELS or not stored.keys() <= set(FALLBACK_LEVELS):
-            raise ValueError(values["levels"])
+        stored, levels = values["distributions"], tuple(values["levels"])
+        if levels != LEVELS or not stored.keys() <= set(FALLBACK_LEVELS):
+            raise ValueError(levels)
         data_through = datetime.fromisoformat(values["data_through"])
         if data_through.tzinfo is None:
             raise ValueError(data_through)
-        distributions = {
-            support_level: {group: _parse_distribution(*row) for group, row in by_group.items()}
-            for support_level, by_group in stored.items()
-        }
+        distributions = {}
+        for support_level, by_group in stored.items():
+            parsed = {group: _parse_distribution(*row) for group, row in by_group.items()}
+            distributions[support_level] = parsed
         quantiles = cls(distributions, data_through)
         # Check every distribution now rather than at the first forecast.
         Curves.from_knots(*quantiles._knots)
@@ -187,7 +185,8 @@ class LaneQuantiles:
         hours = 24.0 * np.array([*days, np.zeros(len(_KNOT_LEVELS))])
         cdf = np.minimum(_KNOT_LEVELS, np.array([*reached, [0.0]]))
         margin = MARGIN_SHARE * hours + MARGIN_HOURS
-        return hours + np.minimum(_KNOT_LEVELS / _MARGIN_FROM_LEVEL, 1.0) * margin, cdf
+        share_of_margin = np.minimum(_KNOT_LEVELS / _MARGIN_FROM_LEVEL, 1.0)
+        return hours + share_of_margin * margin, cdf
 
     def _rows(self, features: Features) -> NDArray[np.int64]:
         """The row of ``_knots``, (N,), of each parcel."""

@@ -57,7 +57,8 @@ class PromiseBaseline(_PurchaseBaseline):
     """B0: the parcel arrives as the promised day begins; without a promise, after the median T."""
 
     def _fit(self, purchases: Examples) -> None:
-        self.median_hours_ = float(np.median(hours_from_order(_arrived(purchases))))
+        hours = hours_from_order(_arrived(purchases))
+        self.median_hours_ = float(np.median(hours))
 
     def _predict(self, features: Features) -> Curves:
         promise = promise_hours(features)
@@ -98,7 +99,8 @@ class HistoryBaseline(_PurchaseBaseline):
             total = count * by_lane + self.shrinkage * overall
             by_lane = total / (count + self.shrinkage)
         by_lane = np.where(count >= self.at_least, by_lane, overall)
-        self.lane_table_ = _LaneTable(lanes.names, np.vstack([by_lane, overall]))
+        table = np.vstack([by_lane, overall])
+        self.lane_table_ = _LaneTable(lanes.names, table)
 
     def _predict(self, features: Features) -> Curves:
         lanes = _lanes(features.categoricals["lane"], by_lane=self.by_lane)
@@ -138,8 +140,9 @@ class PromiseRatioBaseline(_PurchaseBaseline):
 
     def _predict(self, features: Features) -> Curves:
         window = promise_hours(features)
-        bucket = np.digitize(np.nan_to_num(window) / 24.0, self.EDGES_DAYS)
-        hours = np.maximum(window, 1.0)[:, None] * self.ratios_[bucket]
+        window_days = np.nan_to_num(window) / 24.0
+        ratios = self.ratios_[np.digitize(window_days, self.EDGES_DAYS)]
+        hours = np.maximum(window, 1.0)[:, None] * ratios
         hours = np.where(np.isnan(hours), self.overall_quantiles_, hours)
         return _remaining_curves(hours, features)
 
@@ -164,7 +167,8 @@ class SurvivalBaseline(_PurchaseBaseline):
         overall = kaplan_meier(hours, arrived, one_group, 1, self.GRID_HOURS)
         count = np.bincount(lanes.codes, minlength=len(lanes.names))[:, None]
         by_lane = np.where(count >= self.at_least, by_lane, overall)
-        self.lane_table_ = _LaneTable(lanes.names, np.vstack([by_lane, overall]))
+        table = np.vstack([by_lane, overall])
+        self.lane_table_ = _LaneTable(lanes.names, table)
 
     def _predict(self, features: Features) -> Curves:
         cdf = self.lane_table_.lookup(_lanes(features.categoricals["lane"], by_lane=True))

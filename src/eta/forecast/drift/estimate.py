@@ -120,14 +120,10 @@ class Drift:
     @classmethod
     def identity(cls, as_of: np.datetime64 = _EPOCH, baseline_ratio: Floats | None = None) -> Self:
         """No drift: the network runs as in the model's history."""
-        return cls(
-            as_of=as_of,
-            baseline_ratio=np.ones(len(AgeClass)) if baseline_ratio is None else baseline_ratio,
-            log_rate_ratio=np.zeros(len(AgeClass)),
-            error=np.full(len(AgeClass), np.inf),
-            groups={},
-            group_errors={},
-        )
+        if baseline_ratio is None:
+            baseline_ratio = np.ones(len(AgeClass))
+        no_certainty = np.full(len(AgeClass), np.inf)
+        return cls(as_of, baseline_ratio, _NO_EFFECT.copy(), no_certainty, {}, {})
 
     def at(self, labels: Mapping[str, Categorical], local_as_of: NDArray[np.datetime64]) -> Floats:
         """Theta, (N, A), of parcels with such labels (N,) in every age class.
@@ -138,23 +134,26 @@ class Drift:
         log_rate_ratio = np.tile(self.log_rate_ratio, (len(local_as_of), 1))
         for column, groups in self.groups.items():
             names = labels[column].names
-            effects = np.array([*(groups.get(name, _NO_EFFECT) for name in names), _NO_EFFECT])
-            log_rate_ratio += effects[labels[column].codes]
+            effects = [groups.get(name, _NO_EFFECT) for name in names]
+            effect_of_code = np.array([*effects, _NO_EFFECT])
+            log_rate_ratio += effect_of_code[labels[column].codes]
         log_rate_ratio = np.clip(log_rate_ratio, -MAX_LOG_RATE_RATIO, MAX_LOG_RATE_RATIO)
         days = (local_as_of - self.as_of) // DAY
         if not (days > 0).any():
             return log_rate_ratio
-        return log_rate_ratio * DAILY_DECAY ** np.maximum(days, 0)[:, None]
+        days_later = np.maximum(days, 0)
+        return log_rate_ratio * DAILY_DECAY ** days_later[:, None]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; an ``error`` is null without any evidence."""
         errors = self.error.tolist()
+        finite_errors = [error if np.isfinite(error) else None for error in errors]
         return {
             "as_of": f"{self.as_of}Z",
             "baseline_ratio": self.baseline_ratio.tolist(),
             "ages": list(AGE_CLASSES),
             "log_rate_ratio": self.log_rate_ratio.tolist(),
-            "error": [error if np.isfinite(error) else None for error in errors],
+            "error": finite_errors,
             "groups": _groups_to_json(self.groups),
             "group_errors": _groups_to_json(self.group_errors),
         }
@@ -169,15 +168,13 @@ class Drift:
         ages = values["ages"]
         if ages != list(AGE_CLASSES):
             raise ModelCorrupted(f"the drift has the age classes {ages}; train the model again")
+        as_of = np.datetime64(values["as_of"].removesuffix("Z"), "us")
+        baseline_ratio = np.array(values["baseline_ratio"])
+        log_rate_ratio = np.array(values["log_rate_ratio"])
         errors = [np.inf if error is None else error for error in values["error"]]
-        return cls(
-            as_of=np.datetime64(values["as_of"].removesuffix("Z"), "us"),
-            baseline_ratio=np.array(values["baseline_ratio"]),
-            log_rate_ratio=np.array(values["log_rate_ratio"]),
-            error=np.array(errors),
-            groups=_groups_from_json(values["groups"]),
-            group_errors=_groups_from_json(values["group_errors"]),
-        )
+        groups = _groups_from_json(values["groups"])
+        group_errors = _groups_from_json(values["group_errors"])
+        return cls(as_of, baseline_ratio, log_rate_ratio, np.array(errors), groups, group_errors)
 
 
 def _groups_to_json(groups: Groups) -> dict[str, dict[str, list[float]]]:
@@ -286,17 +283,20 @@ def estimate_drift(
     # A penalty is one over the prior variance of its segment (Gaussian prior).
     age, labels = evidence.age, evidence.labels
     overall = _Factor(np.zeros_like(age), np.array([1.0 / VARIANCE]))
-    by_age = _Factor(age, np.full(len(AgeClass), 1.0 / VARIANCE))
+    age_penalty = np.full(len(AgeClass), 1.0 / VARIANCE)
+    by_age = _Factor(age, age_penalty)
     by_group = [_group_factor(column_labels, age) for column_labels in labels.values()]
     factors = [overall, by_age, *by_group]
     effects, errors = _regress(factors, evidence.observed, evidence.expected)
+    overall_effect, age_effects, *group_effects = effects
+    overall_error, age_errors, *group_errors = errors
     return Drift(
         as_of=as_of,
         baseline_ratio=baseline_ratio,
-        log_rate_ratio=effects[0] + effects[1],
-        error=np.hypot(errors[0], errors[1]),
-        groups=_groups(labels, effects[2:]),
-        group_errors=_groups(labels, errors[2:]),
+        log_rate_ratio=overall_effect + age_effects,
+        error=np.hypot(overall_error, age_errors),
+        groups=_groups(labels, group_effects),
+        group_errors=_groups(labels, group_errors),
     )
 
 
@@ -377,7 +377,10 @@ def _sum_by_day_and_age(day: NDArray[np.int64], age: NDArray[np.int64], values: 
 
 def _concatenate(parts: Sequence[Categorical]) -> Categorical:
     """The labels of several batches, over the names of all."""
-    names = tuple(sorted({name for part in parts for name in part.names}))
+    all_names: set[str] = set()
+    for part in parts:
+        all_names.update(part.names)
+    names = tuple(sorted(all_names))
     code_of = {name: float(code) for code, name in enumerate(names)}
     codes = np.concatenate([part.translate(code_of, -1.0) for part in parts])
     return Categorical(codes.astype(np.int32), names)

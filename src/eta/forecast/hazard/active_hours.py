@@ -165,7 +165,8 @@ class ActivityProfile:
         hour_of_week = 24 * weekday[:, None] + np.arange(24)
         rates = self.profile[profile][hour_of_week]
         if calendar:
-            calendar_of_day = Categorical(np.zeros(len(days), dtype=np.int32), (calendar,))
+            codes = np.zeros(len(days), dtype=np.int32)
+            calendar_of_day = Categorical(codes, (calendar,))
             on_holiday = is_holiday(days, calendar_of_day, self.holidays)
             rates[on_holiday] *= self.holiday_factor
         # Multiples of a power of two add up without rounding, on whatever day the table starts.
@@ -273,7 +274,8 @@ def promised_day(features: Features) -> NDArray[np.datetime64]:
     has_none = np.isnan(days_to_promise)
     filled = np.where(has_none, 0.0, days_to_promise)
     # Noon, because a change to or from summer time until then moves the promise by an hour.
-    noon = features.local_as_of + np.rint((filled + 0.5) * _DAY).astype("timedelta64[us]")
+    until_noon = np.rint((filled + 0.5) * _DAY).astype("timedelta64[us]")
+    noon = features.local_as_of + until_noon
     return np.where(has_none, np.datetime64("NaT"), noon.astype("datetime64[D]"))
 
 
@@ -341,9 +343,11 @@ def _holiday_deliveries(
     """Deliveries on the holidays of one calendar, and on normal days in their place."""
     first, last = dates.min(), dates.max()
     daily = np.bincount((dates - first).astype(np.int64))
+    # Days with a week of data on both sides.
     days = np.arange(first + 7, last - 6)
-    calendar_of_day = Categorical(np.zeros(len(days), dtype=np.int32), (calendar,))
-    holiday_dates = days[is_holiday(days, calendar_of_day, holidays)]
-    number = (holiday_dates - first).astype(np.int64)
-    around = daily[number - 7] + daily[number + 7]
+    codes = np.zeros(len(days), dtype=np.int32)
+    on_holiday = is_holiday(days, Categorical(codes, (calendar,)), holidays)
+    number = (days[on_holiday] - first).astype(np.int64)
+    week_before, week_after = daily[number - 7], daily[number + 7]
+    around = week_before + week_after
     return daily[number].sum(), around.sum() / 2

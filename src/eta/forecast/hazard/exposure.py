@@ -70,14 +70,18 @@ def _with_bins_near_promise(
     time_index = activity.time_index(examples.features, sees_promise=True)
     near = exposure_near_promise(time_index, steps)
     exposure, arrival_bin = at_risk.exposure, at_risk.arrival_bin
-    exposure[:, 1:] = np.maximum(exposure[:, 1:] - near.sum(axis=2), 0.0)
-    arrives_at = examples.features.local_as_of + steps[:, -1].astype("timedelta64[us]")
+    away_from_promise = exposure[:, 1:] - near.sum(axis=2)
+    exposure[:, 1:] = np.maximum(away_from_promise, 0.0)
+    time_left = steps[:, -1].astype("timedelta64[us]")
+    arrives_at = examples.features.local_as_of + time_left
     arrives_on = arrives_at.astype("datetime64[D]")
     # NaN without a promise.
     days_past_promise = (arrives_on - promised_day(examples.features)) / DAY
-    is_near = (days_past_promise >= NEAR_PROMISE[0]) & (days_past_promise <= NEAR_PROMISE[-1])
+    first_day, last_day = NEAR_PROMISE[0], NEAR_PROMISE[-1]
+    is_near = (days_past_promise >= first_day) & (days_past_promise <= last_day)
     is_near &= arrival_bin > 0
-    day_number = days_past_promise[is_near].astype(np.int32) - NEAR_PROMISE[0]
+    day_number = days_past_promise[is_near].astype(np.int32) - first_day
     arrival_bin[is_near] = TIMED_BINS + day_number
     by_day = near.sum(axis=1).astype(np.float32)
-    return at_risk._replace(exposure=np.hstack([exposure, by_day]))
+    all_bins = np.hstack([exposure, by_day])
+    return at_risk._replace(exposure=all_bins)

@@ -221,16 +221,17 @@ class HazardModel(Estimator):
 
     def to_arrays(self) -> Arrays:
         """Everything that was fitted, as plain arrays."""
-        return {
-            "base": self.base_,
-            "values": self.values_,
+        corrections = {
             "non_arrival": self.non_arrival_.coefficients,
             "in_sample": self.in_sample_recalibration_.slopes,
             "recalibration": self.recalibration.slopes,
-            **forest_arrays(self.forest_),
-            **activity_arrays(self.activity_),
-            **design_arrays(self.design_),
         }
+        arrays = {"base": self.base_, "values": self.values_}
+        arrays |= corrections
+        arrays |= forest_arrays(self.forest_)
+        arrays |= activity_arrays(self.activity_)
+        arrays |= design_arrays(self.design_)
+        return arrays
 
     def restore(self, arrays: Arrays) -> Self:
         """The model with what ``to_arrays`` returned, in place of ``fit``.

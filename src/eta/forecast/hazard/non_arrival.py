@@ -89,16 +89,21 @@ def _fit_line(end: NDArray[np.float64], intervals: CumulativeHazardInterval) -> 
     later = _share_later(end, intervals)
     line, penalty = np.array([middle, 1.0]), np.diag([0.0, PRIOR])
     identity, minimum = np.array([0.0, 1.0]), np.array([-_MAX_LOGIT, 0.0])
+    regularization = _EPSILON * np.eye(2)
     for _ in range(EM_ITERATIONS):
         share = _logistic(predictors @ line)
-        open_probability = np.maximum(share + (1.0 - share) * later, _EPSILON)
-        never = np.where(intervals.arrived, 0.0, share / open_probability)
+        arriving_later = (1.0 - share) * later
+        still_open = np.maximum(share + arriving_later, _EPSILON)
+        never = np.where(intervals.arrived, 0.0, share / still_open)
         variance = share * (1.0 - share)
         curvature = (predictors.T * variance) @ predictors + penalty
-        gradient = predictors.T @ (never - share) - penalty @ (line - identity)
-        step = np.linalg.solve(curvature + _EPSILON * np.eye(2), gradient)
-        line = np.maximum(line + np.clip(step, -1.0, 1.0), minimum)
-    return float(line[0] - line[1] * middle), float(line[1])
+        residual = predictors.T @ (never - share)
+        gradient = residual - penalty @ (line - identity)
+        step = np.linalg.solve(curvature + regularization, gradient)
+        step = np.clip(step, -1.0, 1.0)
+        line = np.maximum(line + step, minimum)
+    intercept, slope = line
+    return float(intercept - slope * middle), float(slope)
 
 
 def _share_later(

@@ -108,14 +108,18 @@ class CumulativeHazardInterval:
         """
         arrived_in_horizon = arrived & (hours <= _HORIZON_HOURS)
         hour_of_day = features.numbers["local_hour"]
-        next_midnight = np.floor((hours + hour_of_day) / 24.0) * 24.0 + 24.0 - hour_of_day
-        end = np.where(arrived_in_horizon, next_midnight, np.minimum(hours, _HORIZON_HOURS))
+        whole_days = np.floor((hours + hour_of_day) / 24.0)
+        next_midnight = whole_days * 24.0 + 24.0 - hour_of_day
+        open_until = np.minimum(hours, _HORIZON_HOURS)
+        end = np.where(arrived_in_horizon, next_midnight, open_until)
         start = np.where(arrived_in_horizon, end - 24.0, end)
         probabilities = curves.cdf_table(np.column_stack([start, end]))
-        hazards = -np.log1p(-np.minimum(probabilities, _MAX_PROBABILITY))
+        probabilities = np.minimum(probabilities, _MAX_PROBABILITY)
+        lower, upper = -np.log1p(-probabilities).T
         # A parcel that arrived before its forecast counts as arrived on the first day.
-        lower = np.where(arrived_in_horizon & (start <= 0.0), 0.0, hazards[:, 0])
-        return cls(lower, hazards[:, 1], arrived_in_horizon, stages(features))
+        arrived_on_first_day = arrived_in_horizon & (start <= 0.0)
+        lower = np.where(arrived_on_first_day, 0.0, lower)
+        return cls(lower, upper, arrived_in_horizon, stages(features))
 
     @classmethod
     def concatenate(cls, parts: Sequence[CumulativeHazardInterval]) -> CumulativeHazardInterval:
@@ -222,7 +226,8 @@ def recalibrate(fitted: M, issued: CumulativeHazardInterval) -> M:
 def stages(features: Features) -> NDArray[np.int64]:
     """The ``Stage`` of each parcel, (N,); a parcel whose lane is unknown counts as domestic."""
     lane = features.categoricals["lane"]
-    is_abroad = np.array([*map(_crosses_border, lane.names), False])[lane.codes]
+    crosses_border = [_crosses_border(name) for name in lane.names]
+    is_abroad = np.array([*crosses_border, False])[lane.codes]
     is_waiting = features.numbers["order_elapsed_days"] > 0.0
     is_silent = features.numbers["silence_days"] > SILENT_AFTER_DAYS
     is_before_handover = features.numbers["phase"] == _ORDER_HANDLING

@@ -74,21 +74,22 @@ def _encoder_arrays(prefix: str, encoder: HierarchicalTargetEncoder) -> NamedArr
     means = [encoder.means[column] for column in CATEGORICAL_COLUMNS]
     arrays: NamedArrays = {f"{prefix}_means": np.array(means)}
     for column in CATEGORICAL_COLUMNS:
-        sums, counts = encoder.sums[column], encoder.counts[column]
-        arrays[f"{prefix}.{column}.names"] = np.array(list(counts), dtype=np.str_)
-        arrays[f"{prefix}.{column}.sums"] = np.array(list(sums.values()), dtype=np.float64)
-        arrays[f"{prefix}.{column}.counts"] = np.array(list(counts.values()), dtype=np.float64)
+        names = list(encoder.counts[column])
+        sums = list(encoder.sums[column].values())
+        counts = list(encoder.counts[column].values())
+        stem = f"{prefix}.{column}"
+        arrays[f"{stem}.names"] = np.array(names, dtype=np.str_)
+        arrays[f"{stem}.sums"] = np.array(sums, dtype=np.float64)
+        arrays[f"{stem}.counts"] = np.array(counts, dtype=np.float64)
     return arrays
 
 
 def _encoder_from_arrays(prefix: str, arrays: Arrays, prior: float) -> HierarchicalTargetEncoder:
+    sums = _values_by_name(prefix, "sums", arrays)
+    counts = _values_by_name(prefix, "counts", arrays)
     means = arrays[f"{prefix}_means"].tolist()
-    return HierarchicalTargetEncoder(
-        _values_by_name(prefix, "sums", arrays),
-        _values_by_name(prefix, "counts", arrays),
-        dict(zip(CATEGORICAL_COLUMNS, means, strict=True)),
-        prior,
-    )
+    mean_by_column = dict(zip(CATEGORICAL_COLUMNS, means, strict=True))
+    return HierarchicalTargetEncoder(sums, counts, mean_by_column, prior)
 
 
 def _values_by_name(prefix: str, part: str, arrays: Arrays) -> Mapping[str, Mapping[str, float]]:
