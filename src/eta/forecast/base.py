@@ -79,8 +79,9 @@ class Estimator:
                 )
 
     def __repr__(self) -> str:
-        parameters = [f"{name}={value!r}" for name, value in self.get_params().items()]
-        return f"{type(self).__name__}({', '.join(parameters)})"
+        parameters = self.get_params().items()
+        arguments = ", ".join(f"{name}={value!r}" for name, value in parameters)
+        return f"{type(self).__name__}({arguments})"
 
 
 def elapsed_hours(features: Features) -> NDArray[np.float64]:

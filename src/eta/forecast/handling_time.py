@@ -56,7 +56,8 @@ class HandlingTimes:
         is_used = is_handed_over & (ordered_at <= last) & (ordered_at > last - _HISTORY)
         origin = timelines.texts["origin"]
         counts = {_ALL: np.zeros(_SHAPE, dtype=np.int64)}
-        for code in np.unique(origin.codes[is_used & (origin.codes >= 0)]).tolist():
+        has_origin = is_used & (origin.codes >= 0)
+        for code in np.unique(origin.codes[has_origin]).tolist():
             name = origin.names[code]
             rows = np.flatnonzero(is_used & (origin.codes == code))
             counts[name] = _counts(ordered_at[rows], handed_over_at[rows], name, holidays)
@@ -74,7 +75,8 @@ class HandlingTimes:
             return None
         origin_counts = self.counts.get(origin or _ALL, np.zeros_like(all_counts))
         overall = _from_cutoff(all_counts, cutoff_hour)
-        mixed = _from_cutoff(origin_counts, cutoff_hour) + PRIOR * overall / overall.sum()
+        prior = PRIOR * overall / overall.sum()
+        mixed = _from_cutoff(origin_counts, cutoff_hour) + prior
         return mixed / mixed.sum()
 
     def to_json(self) -> dict[str, Any]:

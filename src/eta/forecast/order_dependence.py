@@ -101,7 +101,8 @@ class ArrivalCorrelation:
             return None
         _, group = np.unique(sender, return_inverse=True)
         by_sender = np.bincount(group, weights=count)
-        within = float((by_sender * (by_sender - 1)).sum()) / 2.0
+        ordered_pairs = by_sender * (by_sender - 1)
+        within = float(ordered_pairs.sum()) / 2.0
         between = parcels * (parcels - 1) / 2.0 - within
         total = self.within_sender * within + self.between_senders * between
         sample_pairs = self.within_sender_pairs * (within > 0)
@@ -169,7 +170,8 @@ def _standardized_scores(pit: Floats) -> Floats:
 
 def _within_sender(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
     """The correlation of pairs of one place and sender, and their number."""
-    _, group = np.unique(np.column_stack([place, sender]), axis=0, return_inverse=True)
+    place_and_sender = np.column_stack([place, sender])
+    _, group = np.unique(place_and_sender, axis=0, return_inverse=True)
     sums = np.bincount(group, weights=scores)
     squares = np.bincount(group, weights=scores**2)
     counts = np.bincount(group, weights=np.ones(len(scores)))
@@ -180,9 +182,11 @@ def _within_sender(scores: Floats, place: Ints, sender: Ints) -> tuple[float, in
 
 def _between_senders(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
     """The correlation of pairs of one place and two senders, and their number."""
-    groups, group = np.unique(np.column_stack([place, sender]), axis=0, return_inverse=True)
+    place_and_sender = np.column_stack([place, sender])
+    groups, group = np.unique(place_and_sender, axis=0, return_inverse=True)
+    one_each = np.ones(len(scores))
     sums = np.bincount(group, weights=scores, minlength=len(groups))
-    counts = np.bincount(group, weights=np.ones(len(scores)), minlength=len(groups))
+    counts = np.bincount(group, weights=one_each, minlength=len(groups))
     _, place_of_group = np.unique(groups[:, 0], return_inverse=True)
     total = np.bincount(place_of_group, weights=sums)
     squares = np.bincount(place_of_group, weights=sums**2)
@@ -192,16 +196,19 @@ def _between_senders(scores: Floats, place: Ints, sender: Ints) -> tuple[float, 
     np.maximum.at(largest, place_of_group, counts)
     products = (total**2 - squares) / 2.0
     pairs = (parcels**2 - squared_counts) / 2.0
-    disjoint_pairs = np.minimum(np.floor(parcels / 2.0), parcels - largest)
+    at_most_half = np.floor(parcels / 2.0)
+    disjoint_pairs = np.minimum(at_most_half, parcels - largest)
     return _shrunk(products, pairs, disjoint_pairs)
 
 
 def _shrunk(products: Floats, pairs: Floats, disjoint_pairs: Floats) -> tuple[float, int]:
     """The correlation and its disjoint pairs, from the sums of products of each group's pairs."""
     mean = np.divide(products, pairs, out=np.zeros_like(products), where=pairs > 0)
+    sample_pairs = disjoint_pairs.sum()
     total = float(disjoint_pairs @ mean) + PRIOR * PRIOR_PAIRS
-    weight = float(disjoint_pairs.sum()) + PRIOR_PAIRS
-    return min(max(total / weight, 0.0), MAX_CORRELATION), int(disjoint_pairs.sum())
+    weight = float(sample_pairs) + PRIOR_PAIRS
+    correlation = min(max(total / weight, 0.0), MAX_CORRELATION)
+    return correlation, int(sample_pairs)
 
 
 def _joint(
@@ -226,7 +233,10 @@ def _joint_of_senders(
 ) -> Floats:
     """The same if the parcels of a sender are fully correlated, so that they count as one."""
     senders, group = np.unique(sender, return_inverse=True)
-    smallest = [probabilities[group == number].min(axis=0) for number in range(len(senders))]
+    smallest = []
+    for number in range(len(senders)):
+        of_sender = probabilities[group == number]
+        smallest.append(of_sender.min(axis=0))
     between_senders = ArrivalCorrelation(
         within_sender=correlation.between_senders, between_senders=correlation.between_senders
     )
@@ -269,8 +279,9 @@ def _copula(
     if is_alone.all():
         within = 0.0
     within_variance = np.where(is_alone, 0.0, within)
-    outer = _factor_values(shared, 1.0 - shared - within)
-    inner = _factor_values(within, 1.0 - shared - within)
+    residual = 1.0 - shared - within
+    outer = _factor_values(shared, residual)
+    inner = _factor_values(within, residual)
     senders = _Senders(
         first=first,
         end=np.append(first[1:], len(order)),

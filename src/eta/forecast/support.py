@@ -126,7 +126,9 @@ def groups_by_level(
         f"{carrier}|{countries}",
         countries,
     )
-    return {**dict(zip(SUPPORT_LEVELS, group_names, strict=True)), LANE: lane}
+    groups = dict(zip(SUPPORT_LEVELS, group_names, strict=True))
+    groups[LANE] = lane
+    return groups
 
 
 def from_any_origin(group: str) -> str:

@@ -69,7 +69,8 @@ class HierarchicalTargetEncoder:
             total, count = next(looked_up), next(looked_up)
             effects = sum(encoded[parent] - self.means[parent] for parent in parents)
             base = self.means[column] + effects
-            encoded[column] = (total + self.prior * base) / (count + self.prior)
+            shrunk_total = total + self.prior * base
+            encoded[column] = shrunk_total / (count + self.prior)
         return np.array([encoded[column] for column in CATEGORICAL_COLUMNS]).T
 
     @cached_property
@@ -83,10 +84,12 @@ class HierarchicalTargetEncoder:
         for column in _UNNESTED:
             names = list(self.counts[column])
             counts = np.array([*self.counts[column].values(), 0.0])
-            sums = np.array([*(self.sums[column][name] for name in names), 0.0])
+            sum_by_name = self.sums[column]
+            sums = np.array([*(sum_by_name[name] for name in names), 0.0])
             # Without a prior an unknown category has no value.
             with np.errstate(invalid="ignore"):
-                values = (sums + self.prior * self.means[column]) / (counts + self.prior)
+                shrunk_sums = sums + self.prior * self.means[column]
+                values = shrunk_sums / (counts + self.prior)
             *named_values, unknown_value = values.tolist()
             tables.append(dict(zip(names, named_values, strict=True)))
             unknown.append(unknown_value)

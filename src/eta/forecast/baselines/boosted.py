@@ -145,7 +145,8 @@ class BoostedMedianBaseline(_Boosted):
         forecast = _predict_days(self.booster_, self.design_.rows(features))
         errors = self.errors_[np.digitize(forecast, self.edges_)]
         days = forecast[:, None] + errors
-        return Curves.from_knots(np.maximum(24.0 * days, 0.0), LEVELS[None, :])
+        hours = np.maximum(24.0 * days, 0.0)
+        return Curves.from_knots(hours, LEVELS[None, :])
 
     def _fit_median(self, examples: Examples) -> tuple[Design, lightgbm.Booster]:
         design, dataset = self._dataset(examples)
@@ -201,9 +202,8 @@ class BoostedQuantilesBaseline(_Boosted):
             raise NotFitted()
         rows = self.design_.rows(features)
         days = np.column_stack([_predict_days(booster, rows) for booster in self.boosters_])
-        return Curves.from_quantiles(
-            QUANTILE_LEVELS, 24.0 * np.sort(days, axis=1), max_hours=self.max_hours_
-        )
+        hours = 24.0 * np.sort(days, axis=1)
+        return Curves.from_quantiles(QUANTILE_LEVELS, hours, max_hours=self.max_hours_)
 
 
 def _predict_days(booster: lightgbm.Booster, rows: NDArray[np.float32]) -> NDArray[np.float64]:

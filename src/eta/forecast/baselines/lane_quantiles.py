@@ -234,19 +234,23 @@ def _fit_distributions(
 
     Each of the ``groupings`` names the group of each combination, or None.
     """
-    names = sorted({group for groups in groupings for group in groups if group is not None})
+    all_names = {group for groups in groupings for group in groups}
+    names = sorted(name for name in all_names if name is not None)
     row, group = _members(combination, groupings, names)
-    hours, arrived = hours_from_order(purchases)[row], purchases.event_observed[row]
+    hours = hours_from_order(purchases)[row]
+    arrived = purchases.event_observed[row]
     arrivals = np.bincount(group[arrived], minlength=len(names))
     enough = np.flatnonzero(arrivals >= MIN_PARCELS)
     number = np.full(len(names), -1)
     number[enough] = np.arange(len(enough))
     is_used = number[group] >= 0
-    hours, arrived, group = hours[is_used], arrived[is_used], number[group[is_used]]
+    hours, arrived = hours[is_used], arrived[is_used]
+    group = number[group[is_used]]
     cdf = kaplan_meier(hours, arrived, group, len(enough), _GRID_HOURS)
     has_reached_end = cdf >= cdf[:, -1:]
     last_hours = _GRID_HOURS[has_reached_end.argmax(axis=1)]
-    quantiles = Curves.from_grid(_GRID_HOURS, cdf).quantile_table(np.array([LEVELS]))
+    curves = Curves.from_grid(_GRID_HOURS, cdf)
+    quantiles = curves.quantile_table(np.array([LEVELS]))
     days = np.minimum(quantiles, last_hours[:, None]) / 24.0
     days = days.round(4)
     # The next parcel may be slower than all before it.

@@ -171,8 +171,9 @@ class SurvivalBaseline(_PurchaseBaseline):
         self.lane_table_ = _LaneTable(lanes.names, table)
 
     def _predict(self, features: Features) -> Curves:
-        cdf = self.lane_table_.lookup(_lanes(features.categoricals["lane"], by_lane=True))
-        return Curves.from_grid(self.GRID_HOURS, cdf).remaining_after(elapsed_hours(features))
+        lanes = _lanes(features.categoricals["lane"], by_lane=True)
+        curves = Curves.from_grid(self.GRID_HOURS, self.lane_table_.lookup(lanes))
+        return curves.remaining_after(elapsed_hours(features))
 
 
 def promise_hours(features: Features) -> NDArray[np.float64]:
@@ -219,4 +220,5 @@ class _LaneTable:
 def _remaining_curves(hours: NDArray[np.float64], features: Features) -> Curves:
     """Curves through quantiles ``hours`` (N, K) from the order, less the elapsed time."""
     remaining = hours - elapsed_hours(features)[:, None]
-    return Curves.from_knots(np.maximum(remaining, MIN_REMAINING_HOURS), LEVELS[None, :])
+    remaining = np.maximum(remaining, MIN_REMAINING_HOURS)
+    return Curves.from_knots(remaining, LEVELS[None, :])

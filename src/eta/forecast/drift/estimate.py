@@ -178,17 +178,18 @@ class Drift:
 
 
 def _groups_to_json(groups: Groups) -> dict[str, dict[str, list[float]]]:
-    return {
-        column: {name: values.tolist() for name, values in sorted(by_name.items())}
-        for column, by_name in groups.items()
-    }
+    stored = {}
+    for column, by_name in groups.items():
+        names = sorted(by_name)
+        stored[column] = {name: by_name[name].tolist() for name in names}
+    return stored
 
 
 def _groups_from_json(groups: Mapping[str, Mapping[str, list[float]]]) -> Groups:
-    return {
-        column: {name: np.array(values) for name, values in by_name.items()}
-        for column, by_name in groups.items()
-    }
+    restored = {}
+    for column, by_name in groups.items():
+        restored[column] = {name: np.array(values) for name, values in by_name.items()}
+    return restored
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +214,8 @@ class DailyExpectation:
         expects some such parcels.
         """
         arrived_at = outcomes.arrived_at[self.row]
-        observed = (arrived_at <= self.end).astype(np.float64)
+        has_arrived = arrived_at <= self.end
+        observed = has_arrived.astype(np.float64)
         open_until = np.where(np.isnat(arrived_at), self.end, arrived_at)
         expected = self._expected_until(open_until)
         age = Categorical(self.age.astype(np.int32), AGE_CLASSES)
@@ -282,7 +284,8 @@ def estimate_drift(
     evidence = _weighted_evidence(comparisons, as_of, reporting_cdf, baseline_ratio)
     # A penalty is one over the prior variance of its segment (Gaussian prior).
     age, labels = evidence.age, evidence.labels
-    overall = _Factor(np.zeros_like(age), np.array([1.0 / VARIANCE]))
+    one_segment = np.zeros_like(age)
+    overall = _Factor(one_segment, np.array([1.0 / VARIANCE]))
     age_penalty = np.full(len(AgeClass), 1.0 / VARIANCE)
     by_age = _Factor(age, age_penalty)
     by_group = [_group_factor(column_labels, age) for column_labels in labels.values()]
@@ -352,20 +355,24 @@ def _weights(days_ago: Floats, observed: Floats, expected: Floats) -> Floats:
     earlier = days_ago - days_ago[:, None]
     half_lives = np.maximum(earlier, 0.0) / HALF_LIVES_DAYS[:, None, None]
     memory = np.where(earlier > 0.0, 0.5**half_lives, 0.0)
-    remembered = memory @ observed + 1.0 / VARIANCE
-    log_rate_ratio = np.log(remembered / (memory @ expected + 1.0 / VARIANCE))
+    remembered_observed = memory @ observed + 1.0 / VARIANCE
+    remembered_expected = memory @ expected + 1.0 / VARIANCE
+    log_rate_ratio = np.log(remembered_observed / remembered_expected)
     predicted = expected * np.exp(log_rate_ratio)
-    long_predicted = predicted[0]
+    long_predicted, _ = predicted
     squared_error = (observed - long_predicted) ** 2
-    dispersion = (squared_error / np.maximum(long_predicted, 1.0)).mean(axis=1)
+    relative_error = squared_error / np.maximum(long_predicted, 1.0)
+    dispersion = relative_error.mean(axis=1)
     is_last = days_ago < SELECTION_DAYS
     daily_log_likelihood = observed * log_rate_ratio - predicted
     log_likelihood = daily_log_likelihood[:, is_last].sum(axis=(1, 2))
-    scaled = log_likelihood / max(1.0, float(np.median(dispersion)))
+    typical_dispersion = float(np.median(dispersion))
+    scaled = log_likelihood / max(1.0, typical_dispersion)
     log_odds = np.array([LONG_MEMORY_LOG_ODDS, 0.0]) + scaled
     likelihood = np.exp(log_odds - log_odds.max())
     probability = likelihood / likelihood.sum()
-    return np.asarray(0.5 ** (days_ago[:, None] / HALF_LIVES_DAYS) @ probability)
+    weight_by_memory = 0.5 ** (days_ago[:, None] / HALF_LIVES_DAYS)
+    return np.asarray(weight_by_memory @ probability)
 
 
 def _sum_by_day_and_age(day: NDArray[np.int64], age: NDArray[np.int64], values: Floats) -> Floats:

@@ -77,7 +77,8 @@ class NonArrival:
         """H (N, K) at the stages (N,) with the corrected share; each row ends with its last H."""
         intercept, slope = self.coefficients[stage].T
         is_changed = (intercept != 0.0) | (slope != 1.0)
-        share = _logistic(intercept + slope * _logit(hazards[:, -1]))
+        logit = _logit(hazards[:, -1])
+        share = _logistic(intercept + slope * logit)
         return np.asarray(_with_share(hazards, share, is_changed))
 
 

@@ -175,8 +175,11 @@ class Recalibration:
 
         ``prior`` is the weight, in arrivals a segment, of a slope of 1.
         """
-        by_stage = [intervals.take(np.flatnonzero(intervals.stage == stage)) for stage in Stage]
-        return cls(np.array([_fit_slopes(in_stage, prior) for in_stage in by_stage]))
+        slopes = []
+        for stage in Stage:
+            rows = np.flatnonzero(intervals.stage == stage)
+            slopes.append(_fit_slopes(intervals.take(rows), prior))
+        return cls(np.array(slopes))
 
     def apply(
         self, hazards: NDArray[np.float64], stage: NDArray[np.integer]
@@ -250,8 +253,8 @@ def _fit_slopes(intervals: CumulativeHazardInterval, prior: float) -> NDArray[np
     slopes = np.ones(len(KNOT_HAZARDS))
     for _ in range(EM_ITERATIONS):
         # The recalibrated H of the day of the arrival; without any H the day says nothing.
-        total = hazard_on_day @ slopes
-        weight = 1.0 / np.maximum(-np.expm1(-total), _TINY)
+        probability = -np.expm1(-(hazard_on_day @ slopes))
+        weight = 1.0 / np.maximum(probability, _TINY)
         observed = slopes * (weight @ hazard_on_day)
         slopes = (observed + prior) / (expected + prior)
     return slopes

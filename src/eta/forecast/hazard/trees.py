@@ -61,7 +61,8 @@ class Forest(NamedTuple):
         nan_goes_left = [node.nan_goes_left for node in nodes]
         child = [node.child for node in nodes]
         is_leaf = np.array([node.is_leaf for node in nodes])
-        leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1)
+        leaf_number = np.cumsum(is_leaf) - 1
+        leaf = np.where(is_leaf, leaf_number, -1)
         return cls(
             root=np.array(roots, np.uint32),
             depth=np.array(depths, np.uint32),
