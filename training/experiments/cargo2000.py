@@ -30,11 +30,11 @@ from eta.evaluation.confidence_intervals import week_bootstrap
 from eta.evaluation.metrics import error_days, ranking
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.examples import Outcomes, examples
-from eta.journey.features import Features, features, promise_ends
+from eta.journey.features import Features, features
 from eta.journey.place_effects import PlaceEffectHistory
 from eta.journey.snapshots import training_snapshots
 from eta.journey.state import AsOfPairs
-from eta.journey.timelines import Timelines
+from eta.journey.timelines import Timelines, promise_ends
 
 FOLDER = (
     Path(os.environ.get("ETA_DATA") or Path(__file__).parents[3] / "shared" / "data") / "cargo2000"

@@ -1,6 +1,6 @@
 """Reader of eta's own columns: a folder with ``shipments`` and ``events``, as Parquet or CSV files.
 
-The columns are those of ``journey.timelines`` (``SHIPMENT_COLUMNS``, ``EVENT_COLUMNS``): the first
+The columns are those of ``journey.timeline_builders`` (``SHIPMENT_COLUMNS``, ``EVENT_COLUMNS``): the first
 four of each are required, and both countries. Times have an offset from UTC, dates are ISO dates.
 Dates without a time elsewhere are in UTC. An invalid row is rejected with a reason; an invalid
 optional value is rejected alone. A row with a time without an offset is rejected, and so is a file
@@ -21,7 +21,7 @@ from eta.datasets.base import Dataset, Quarantine, read_csv
 from eta.domain.errors import NaiveTime, SourceRejected
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
-from eta.journey.timelines import EVENT_COLUMNS, SHIPMENT_COLUMNS
+from eta.journey.timeline_builders import EVENT_COLUMNS, SHIPMENT_COLUMNS
 
 ZONE = "UTC"
 SHIPMENTS, EVENTS = "shipments", "events"

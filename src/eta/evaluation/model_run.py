@@ -33,10 +33,9 @@ from eta.forecast.hazard.recalibration import (
 )
 from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes, examples
-from eta.journey.features import promise_ends
 from eta.journey.snapshots import PURCHASE, Snapshots
 from eta.journey.state import AsOfPairs
-from eta.journey.timelines import Timelines
+from eta.journey.timelines import Timelines, promise_ends
 from eta.local_dates import cdf_at_instant, daily_cdf, windows
 from eta.promise import CANDIDATE_DAYS, PromisePolicy, costs_for_on_time_rate
 

@@ -12,10 +12,9 @@ from eta.calendars.local_time import DAY, Dates, local_dates, wall_clock
 from eta.domain.errors import NoTrainingData
 from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes, examples
-from eta.journey.features import promise_ends
 from eta.journey.snapshots import MOMENTS, Snapshots
 from eta.journey.state import PHASES
-from eta.journey.timelines import Timelines
+from eta.journey.timelines import Timelines, promise_ends
 
 #: Moments a week and phase of which the curves themselves are kept, to be compared with other laws.
 SAMPLES_PER_STRATUM = 20

@@ -1,57 +1,72 @@
-"""The columns a model sees: one function for training, replay and serving.
+"""The columns a model sees: one function for training, backtests and serving.
 
-Every value depends on the shipment's own facts, on scans received by ``as_of`` and, for the habits
-of places, on those of other shipments received before its day; durations come from when things
-happened, clipped at ``as_of`` because carriers' clocks run fast at times.
+Every value depends on the shipment's own attributes, on scans received by ``as_of`` and, for the
+place effects, on scans of other shipments received before its day. Durations come from times of
+occurrence, clipped at ``as_of`` because carriers' clocks run fast at times.
+
+A feature of a journey in numbers is added in ``_JourneyNumber`` and computed in
+``_journey_numbers``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum, auto
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eta.calendars.local_time import day_ends, day_starts, wall_clock
+from eta.calendars.local_time import wall_clock
 from eta.journey.categories import Categorical, derive
+from eta.journey.measures import MEASURES
 from eta.journey.place_effects import PLACE_EFFECTS, PlaceEffectSource
 from eta.journey.route import UNNAMED
 from eta.journey.state import AsOfPairs, States, fold
-from eta.journey.timelines import EVENT_CODES, MEASURES, Timelines
+from eta.journey.timelines import EVENT_CODES, Timelines, promise_starts
 
 #: Texts of a shipment that a model may use; ``service`` is "carrier|service level",
 #: ``service_lane`` "carrier|service level|lane".
 ROUTE_COLUMNS = ("carrier", "service", "origin", "destination", "lane", "service_lane")
-#: Texts of its journey so far: "carrier|event code|place" of the last scan that says where it was,
-#: and that with the destination.
+#: Texts of its journey so far: "carrier|event code|place" of the last scan that has a place, and
+#: that with the destination.
 PLACE_COLUMNS = ("place", "place_lane")
 CATEGORICAL_COLUMNS = (*ROUTE_COLUMNS, *PLACE_COLUMNS)
-_JOURNEY_COLUMNS = (
-    "phase",
-    "last_code",
-    "order_elapsed_days",
-    "handover_elapsed_days",
-    "silence_days",
-    "approval_days",
-    "handling_days",
-    "scan_count",
-    "exception_count",
-    "local_weekday",
-    "local_hour",
-    "origin_week_hour",
-    "origin_hour",
-    "promise_left_days",
-)
-#: Days until the promised local day begins: what only a model of delays, never one that sets
-#: promises, may see.
-PROMISE_COLUMN = _JOURNEY_COLUMNS[-1]
-#: Numbers that a model may use; NaN is "not known".
-NUMBER_COLUMNS = (*MEASURES, *PLACE_EFFECTS, *_JOURNEY_COLUMNS[:-1])
+
+
+class _JourneyNumber(IntEnum):
+    """Rows of ``_journey_numbers``; the names are the features."""
+
+    PHASE = 0
+    LAST_CODE = auto()
+    ORDER_ELAPSED_DAYS = auto()
+    HANDOVER_ELAPSED_DAYS = auto()
+    SILENCE_DAYS = auto()
+    APPROVAL_DAYS = auto()
+    HANDLING_DAYS = auto()
+    SCAN_COUNT = auto()
+    EXCEPTION_COUNT = auto()
+    LOCAL_WEEKDAY = auto()
+    LOCAL_HOUR = auto()
+    ORIGIN_WEEK_HOUR = auto()
+    ORIGIN_HOUR = auto()
+    PROMISE_LEFT_DAYS = auto()
+
+
+_JOURNEY_COLUMNS = tuple(number.name.lower() for number in _JourneyNumber)
+_JOURNEY_COUNT = len(_JourneyNumber)
+#: Days until the promised local day begins. Only a model of delays may use it, never one that sets
+#: promises.
+PROMISE_COLUMN = _JourneyNumber.PROMISE_LEFT_DAYS.name.lower()
+_ALL_NUMBER_COLUMNS = (*MEASURES, *PLACE_EFFECTS, *_JOURNEY_COLUMNS)
+#: Numbers that a model may use; NaN if unknown.
+NUMBER_COLUMNS = tuple(name for name in _ALL_NUMBER_COLUMNS if name != PROMISE_COLUMN)
 
 _NAT = np.iinfo(np.int64).min
 #: In microseconds.
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
+#: 1970-01-01, from which times are counted, was a Thursday, day 3 of the week.
+_EPOCH_WEEKDAY, _EPOCH_WEEK_HOUR, _WEEK_HOURS = 3, 72.0, 168.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,57 +99,69 @@ def features(
     effect_source: PlaceEffectSource,
     states: States | None = None,
 ) -> Features:
-    """The features (M,) of ``pairs``, with what is known of their places; ``states`` spares a second fold where the caller has them."""
-    states = fold(timelines, pairs) if states is None else states
-    row, as_of = pairs.row, pairs.as_of
-    local = wall_clock(as_of, timelines.zone.codes[row], timelines.zone.names)
-    journey = _journey_numbers(
-        as_of.view(np.int64),
-        local.view(np.int64),
-        wall_clock(
-            as_of, timelines.texts["origin_zone"].codes[row], timelines.texts["origin_zone"].names
-        ).view(np.int64),
-        promise_starts(timelines, row).view(np.int64),
-        states.ordered_at.view(np.int64),
-        states.handed_over_at.view(np.int64),
-        states.last_scan_at.view(np.int64),
-        states.approved_at.view(np.int64),
-        states.phase,
-        states.last_code,
-        states.scan_count,
-        states.exception_count,
+    """The features (M,) of ``pairs``; ``states`` are theirs, folded here if not given."""
+    if states is None:
+        states = fold(timelines, pairs)
+    row, texts = pairs.row, timelines.texts
+    local_as_of = wall_clock(pairs.as_of, timelines.zone.codes[row], timelines.zone.names)
+    categoricals = {name: texts[name].take(row) for name in ROUTE_COLUMNS}
+    categoricals |= _places(timelines, row, states)
+    numbers = (
+        *timelines.measures[:, row],
+        *_place_effects(timelines, pairs, states, effect_source),
+        *_numbers_of_journeys(timelines, pairs, states, local_as_of),
     )
-    handling, *transit = effect_source.lookup(timelines, pairs)
-    # Of a parcel that has left, the shop's habit says nothing any more.
-    handling = np.where(np.isnat(states.handed_over_at), handling, np.nan)
     return Features(
-        {name: timelines.texts[name].take(row) for name in ROUTE_COLUMNS}
-        | _places(timelines, row, states),
-        dict(
-            zip(
-                (*MEASURES, *PLACE_EFFECTS, *_JOURNEY_COLUMNS),
-                (*timelines.measures[:, row], handling, *transit, *journey),
-                strict=True,
-            )
-        ),
-        local,
-        timelines.texts["destination"].take(row),
+        categoricals=categoricals,
+        numbers=dict(zip(_ALL_NUMBER_COLUMNS, numbers, strict=True)),
+        local_as_of=local_as_of,
+        calendar=texts["destination"].take(row),
+    )
+
+
+def _place_effects(
+    timelines: Timelines, pairs: AsOfPairs, states: States, effect_source: PlaceEffectSource
+) -> list[NDArray[np.float64]]:
+    """``PLACE_EFFECTS``, (M,) each; the shop's handling no longer matters after the hand-over."""
+    handling, *transit = effect_source.lookup(timelines, pairs)
+    return [np.where(np.isnat(states.handed_over_at), handling, np.nan), *transit]
+
+
+def _numbers_of_journeys(
+    timelines: Timelines,
+    pairs: AsOfPairs,
+    states: States,
+    local_as_of: NDArray[np.datetime64],
+) -> NDArray[np.float64]:
+    """``_JOURNEY_COLUMNS``, (14, M)."""
+    row, origin_zone = pairs.row, timelines.texts["origin_zone"]
+    origin_as_of = wall_clock(pairs.as_of, origin_zone.codes[row], origin_zone.names)
+    return _journey_numbers(
+        as_of=pairs.as_of.view(np.int64),
+        local=local_as_of.view(np.int64),
+        origin_local=origin_as_of.view(np.int64),
+        promise=promise_starts(timelines, row).view(np.int64),
+        ordered=states.ordered_at.view(np.int64),
+        handed_over=states.handed_over_at.view(np.int64),
+        last_scan=states.last_scan_at.view(np.int64),
+        approved=states.approved_at.view(np.int64),
+        phase=states.phase,
+        last_code=states.last_code,
+        scan_count=states.scan_count,
+        exception_count=states.exception_count,
     )
 
 
 def _places(
     timelines: Timelines, row: NDArray[np.integer], states: States
 ) -> dict[str, Categorical]:
-    """``PLACE_COLUMNS`` of shipments ``row`` (M,) of which so much is known."""
+    """``PLACE_COLUMNS`` of shipments ``row`` (M,) in these states."""
     if not (states.place.codes >= 0).any():
         return dict.fromkeys(PLACE_COLUMNS, states.place)
-    sources = [
-        timelines.texts["carrier"].take(row),
-        Categorical(states.place_code.astype(np.int32), EVENT_CODES),
-        states.place,
-        timelines.texts["destination"].take(row),
-    ]
-    return derive(sources, _place_names, PLACE_COLUMNS)
+    carrier = timelines.texts["carrier"].take(row)
+    code = Categorical(states.place_code.astype(np.int32), EVENT_CODES)
+    destination = timelines.texts["destination"].take(row)
+    return derive([carrier, code, states.place, destination], _place_names, PLACE_COLUMNS)
 
 
 def _place_names(
@@ -142,18 +169,8 @@ def _place_names(
 ) -> tuple[str | None, str | None]:
     if place is None:
         return None, None
-    here = f"{carrier or UNNAMED}|{code}|{place}"
-    return here, f"{here}|{destination or UNNAMED}"
-
-
-def promise_starts(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.datetime64]:
-    """The first instant of the promised local day, (M,), of shipments ``row``; NaT without a promise."""
-    return day_starts(timelines.promised_on[row], timelines.zone.codes[row], timelines.zone.names)
-
-
-def promise_ends(timelines: Timelines, row: NDArray[np.integer]) -> NDArray[np.datetime64]:
-    """The first instant after the promised local day, (M,), of shipments ``row``; NaT without a promise."""
-    return day_ends(timelines.promised_on[row], timelines.zone.codes[row], timelines.zone.names)
+    scanned_at = f"{carrier or UNNAMED}|{code}|{place}"
+    return scanned_at, f"{scanned_at}|{destination or UNNAMED}"
 
 
 @njit(cache=True)
@@ -168,28 +185,27 @@ def _journey_numbers(  # type: ignore[no-untyped-def]  # compiled
     approved,
     phase,
     last_code,
-    scans,
-    exceptions,
+    scan_count,
+    exception_count,
 ):
-    """``_JOURNEY_COLUMNS`` in their order, (14, M), of M states; times are microseconds, 1970-01-01 was a Thursday."""
-    result = np.empty((14, len(as_of)))
+    """``_JOURNEY_COLUMNS``, (14, M), of M states; times are microseconds since 1970."""
+    result = np.empty((_JOURNEY_COUNT, len(as_of)))
     for i in range(len(as_of)):
-        result[0, i], result[1, i] = phase[i], last_code[i]
-        result[2, i], result[3, i], result[4, i] = (
-            _elapsed_days(ordered[i], as_of[i]),
-            _elapsed_days(handed_over[i], as_of[i]),
-            _elapsed_days(last_scan[i], as_of[i]),
-        )
-        result[5, i], result[6, i] = (
-            _elapsed_days(ordered[i], approved[i]),
-            _elapsed_days(ordered[i], handed_over[i]),
-        )
-        result[7, i], result[8, i] = scans[i], exceptions[i]
-        result[9, i] = (local[i] // _DAY + 3) % 7
-        result[10, i] = local[i] % _DAY / _HOUR
-        result[11, i] = (origin_local[i] / _HOUR + 72.0) % 168.0
-        result[12, i] = origin_local[i] % _DAY / _HOUR
-        result[13, i] = _days_between(as_of[i], promise[i])
+        result[_JourneyNumber.PHASE, i] = phase[i]
+        result[_JourneyNumber.LAST_CODE, i] = last_code[i]
+        result[_JourneyNumber.ORDER_ELAPSED_DAYS, i] = _elapsed_days(ordered[i], as_of[i])
+        result[_JourneyNumber.HANDOVER_ELAPSED_DAYS, i] = _elapsed_days(handed_over[i], as_of[i])
+        result[_JourneyNumber.SILENCE_DAYS, i] = _elapsed_days(last_scan[i], as_of[i])
+        result[_JourneyNumber.APPROVAL_DAYS, i] = _elapsed_days(ordered[i], approved[i])
+        result[_JourneyNumber.HANDLING_DAYS, i] = _elapsed_days(ordered[i], handed_over[i])
+        result[_JourneyNumber.SCAN_COUNT, i] = scan_count[i]
+        result[_JourneyNumber.EXCEPTION_COUNT, i] = exception_count[i]
+        result[_JourneyNumber.LOCAL_WEEKDAY, i] = (local[i] // _DAY + _EPOCH_WEEKDAY) % 7
+        result[_JourneyNumber.LOCAL_HOUR, i] = local[i] % _DAY / _HOUR
+        week_hours = origin_local[i] / _HOUR + _EPOCH_WEEK_HOUR
+        result[_JourneyNumber.ORIGIN_WEEK_HOUR, i] = week_hours % _WEEK_HOURS
+        result[_JourneyNumber.ORIGIN_HOUR, i] = origin_local[i] % _DAY / _HOUR
+        result[_JourneyNumber.PROMISE_LEFT_DAYS, i] = _days_between(as_of[i], promise[i])
     return result
 
 

@@ -1,17 +1,17 @@
-"""What other parcels tell of a place: how its shops hand over, and how parcels fare that leave it or come to it, against all others.
+"""Place effects: how long a place's parcels take, compared with all others.
 
-The handling habit of a postcode is how much longer than all it has taken lately from the order to
-the hand-over; its origin and its destination habit are how much longer than others of their service
-and lane parcels from there, or to there, take from the hand-over to the arrival. All are means of
-differences of log(1 + days), recent parcels counting more, shrunk to what is known more widely
+The handling effect of a postcode is how much longer than average it has recently taken from the
+order to the hand-over. Its origin and destination effects are how much longer than others of their
+service and lane parcels from there, or to there, take from the hand-over to the arrival. All are
+means of differences of log(1 + days). Recent parcels count more, and the means are shrunk
 (empirical Bayes; Efron and Morris 1975): to nothing, or to the wider area that a postcode begins
 with.
 
-What a parcel differs by follows from what was told before its day, and a moment is told of parcels
-before its day alone (ordered target statistics; Prokhorenkova et al. 2018). So no parcel tells of
-itself, what is learned from is like what is asked about, and the past can be replayed. Only who
-looks back from a later day, for the flags of parcels in flight, does so with the habits of that
-day.
+A parcel's difference is computed from what was received before its day, and a moment uses parcels
+received before its day alone (ordered target statistics; Prokhorenkova et al. 2018). So a parcel's
+outcome never enters its own features, training examples resemble the parcels to score, and a
+backtest sees what was available then. One exception: the flags of parcels in flight are made from
+a later day, with the effects of that day.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eta.domain.vocabulary import ARRIVAL_CODES, FACILITY_CODES, HANDOVER_CODES
-from eta.journey.categories import MISSING, Categorical
+from eta.journey.categories import MISSING, SMALL_BATCH, Categorical
 from eta.journey.state import AsOfPairs, fold
-from eta.journey.timelines import DESTINATION_POSTAL, ORIGIN_POSTAL, Timelines
+from eta.journey.timeline_builders import DESTINATION_POSTAL, ORIGIN_POSTAL
+from eta.journey.timelines import Timelines
 
-#: The habits, in their order, each with the text that names its places.
+#: The effects, in their order, each with the text that names its places.
 PLACE_EFFECTS = {
     "origin_handling_effect": ORIGIN_POSTAL,
     "origin_transit_effect": ORIGIN_POSTAL,
@@ -44,44 +45,42 @@ AREA_LENGTHS = (2, 3, 4, 5)
 #: Days after which a hand-over, and an arrival, counts half.
 HANDLING_HALF_LIFE_DAYS, TRANSIT_HALF_LIFE_DAYS = 60.0, 300.0
 
-#: Parcels' worth of trust that a shop hands over like all, that an area is like the wider one, and
-#: a lane like all.
+#: Weights of the priors, in parcels: that a shop's handling is average, that an area is like the
+#: wider one, and that a lane is average.
 HANDLING_PRIOR, AREA_PRIOR, LANE_PRIOR = 3.0, 10.0, 20.0
 
-#: What all take these days is told by parcels that count half after so many days: how fast the
-#: network runs is for drift to say.
+#: Half-life of the average of all parcels, from which differences are taken: the speed of the
+#: whole network is left to drift.
 LEVEL_HALF_LIFE_DAYS = 20.0
 _DAY = 86_400_000_000.0
 
 
 class PlaceEffectSource(Protocol):
-    """Knows the habits of places."""
+    """Looks up effects of places."""
 
     def lookup(self, timelines: Timelines, pairs: AsOfPairs) -> NDArray[np.float64]:
-        """``PLACE_EFFECTS``, (3, M), of the places of shipments at moments; 0 where nothing is known."""
+        """``PLACE_EFFECTS``, (3, M), of the places of shipments at moments; 0 if unknown."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class PlaceEffects:
-    """The habits of places as known at one moment, by place or area: what a served version knows."""
+    """The effects as of one moment, by place or area: those that a model version holds."""
 
     handling: Mapping[str, float] = field(default_factory=dict)
     origin: Mapping[str, float] = field(default_factory=dict)
     destination: Mapping[str, float] = field(default_factory=dict)
 
     def lookup(self, timelines: Timelines, pairs: AsOfPairs) -> NDArray[np.float64]:
-        """``PLACE_EFFECTS``, (3, M), of the places of shipments; 0 where nothing is known."""
-        origin, destination = (
-            timelines.texts[name].take(pairs.row) for name in (ORIGIN_POSTAL, DESTINATION_POSTAL)
-        )
-        return np.array(
-            [
-                _effects_of_places(origin, _whole, self.handling),
-                _effects_of_places(origin, _areas, self.origin),
-                _effects_of_places(destination, _areas, self.destination),
-            ]
-        )
+        """``PLACE_EFFECTS``, (3, M), of the places of shipments; 0 if unknown."""
+        origin = timelines.texts[ORIGIN_POSTAL].take(pairs.row)
+        destination = timelines.texts[DESTINATION_POSTAL].take(pairs.row)
+        effects = [
+            _effects_of_places(origin, _whole, self.handling),
+            _effects_of_places(origin, _areas, self.origin),
+            _effects_of_places(destination, _areas, self.destination),
+        ]
+        return np.array(effects, dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -89,17 +88,17 @@ class PlaceEffects:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What ``to_json`` gave.
+        """The inverse of ``to_json``.
 
         Raises:
-            KeyError: if a habit is missing.
+            KeyError: if an effect is missing.
         """
         return cls(values["handling"], values["origin"], values["destination"])
 
 
 @dataclass(frozen=True, eq=False)
 class PlaceEffectHistory:
-    """The habits of places at any moment, as they were known when its day (UTC) began."""
+    """The effects at any moment, as they could be computed when its day (UTC) began."""
 
     _handling: _EffectSeries
     _origin: _EffectSeries
@@ -107,202 +106,214 @@ class PlaceEffectHistory:
 
     @classmethod
     def from_timelines(cls, timelines: Timelines) -> PlaceEffectHistory:
-        """From all shipments, once for the same timelines; what a moment is told of them is a matter of days alone."""
+        """The history of all shipments; computed once for the same timelines."""
         if (history := _HISTORIES.get(timelines)) is None:
             _HISTORIES[timelines] = history = cls._from_timelines(timelines)
         return history
 
     @classmethod
     def _from_timelines(cls, timelines: Timelines) -> Self:
-        handled, arrived = _handling(timelines), _transit(timelines)
+        handling, transit = _handling(timelines), _transit(timelines)
+        origin, destination = (
+            timelines.texts[ORIGIN_POSTAL],
+            timelines.texts[DESTINATION_POSTAL],
+        )
         return cls(
-            _EffectSeries.from_texts(
-                timelines, ORIGIN_POSTAL, handled, HANDLING_HALF_LIFE_DAYS, HANDLING_PRIOR, (None,)
-            ),
-            _EffectSeries.from_texts(
-                timelines, ORIGIN_POSTAL, arrived, TRANSIT_HALF_LIFE_DAYS, AREA_PRIOR, AREA_LENGTHS
-            ),
-            _EffectSeries.from_texts(
-                timelines,
-                DESTINATION_POSTAL,
-                arrived,
-                TRANSIT_HALF_LIFE_DAYS,
-                AREA_PRIOR,
-                AREA_LENGTHS,
-            ),
+            _handling=_EffectSeries.from_places(origin, handling, _BY_PLACE),
+            _origin=_EffectSeries.from_places(origin, transit, _BY_AREA),
+            _destination=_EffectSeries.from_places(destination, transit, _BY_AREA),
         )
 
     def lookup(self, timelines: Timelines, pairs: AsOfPairs) -> NDArray[np.float64]:
-        """``PLACE_EFFECTS``, (3, M), of the places of shipments, those of ``from_timelines``, at moments; 0 where nothing was known."""
+        """``PLACE_EFFECTS``, (3, M), of the places of shipments at moments; 0 if unknown then.
+
+        Shipments are those of ``from_timelines``.
+        """
         day = np.floor(pairs.as_of.view(np.int64) / _DAY)
         order = np.argsort(day, kind="stable")
+        row, ordered_day = pairs.row[order], day[order]
         result = np.empty((len(PLACE_EFFECTS), len(day)))
-        for number, (effect, name) in enumerate(
-            zip(
-                (self._handling, self._origin, self._destination),
-                PLACE_EFFECTS.values(),
-                strict=True,
-            )
-        ):
-            result[number, order] = effect.before(
-                timelines.texts[name].codes[pairs.row[order]], day[order]
-            )
+        text_names = PLACE_EFFECTS.values()
+        for number, (series, name) in enumerate(zip(self._series(), text_names, strict=True)):
+            place = timelines.texts[name].codes[row]
+            result[number, order] = series.before(place, ordered_day)
         return result
 
     def at(self, as_of: np.datetime64) -> PlaceEffects:
-        """What was known when the day (UTC) of a moment began."""
-        return PlaceEffects(
-            *(effect.at(as_of) for effect in (self._handling, self._origin, self._destination))
-        )
+        """The effects when the day (UTC) of a moment began."""
+        return PlaceEffects(*(series.at(as_of) for series in self._series()))
+
+    def _series(self) -> tuple[_EffectSeries, ...]:
+        """The series in the order of ``PLACE_EFFECTS``."""
+        return self._handling, self._origin, self._destination
 
 
-#: Those of timelines that are still in use.
+#: The histories of timelines that are still in use.
 _HISTORIES: WeakKeyDictionary[Timelines, PlaceEffectHistory] = WeakKeyDictionary()
 
 
 class _Deviations(NamedTuple):
-    """How much longer P shipments took than others, (P,), in the order of the days since 1970 on which that was told."""
+    """How much longer P shipments took than others, (P,), in order of the days of receipt.
+
+    ``day`` counts days since 1970, with their fractions.
+    """
 
     row: NDArray[np.int64]
     day: NDArray[np.float64]
     difference: NDArray[np.float64]
 
 
+class _Smoothing(NamedTuple):
+    """How differences become effects: over which areas, with which half-life and prior."""
+
+    half_life: float
+    #: Weight of the wider area, in parcels.
+    prior: float
+    #: Characters of the postcodes of a level, from the widest; None is the whole postcode.
+    lengths: tuple[int | None, ...]
+
+
+_BY_PLACE = _Smoothing(HANDLING_HALF_LIFE_DAYS, HANDLING_PRIOR, (None,))
+_BY_AREA = _Smoothing(TRANSIT_HALF_LIFE_DAYS, AREA_PRIOR, AREA_LENGTHS)
+
+
 @dataclass(frozen=True, eq=False)
 class _EffectSeries:
-    """The same, by place."""
+    """Differences by place, from which effects at any day are computed."""
 
     day: NDArray[np.float64]
     difference: NDArray[np.float64]
     place: NDArray[np.int32]
-    half_life: float
-    prior: float
+    smoothing: _Smoothing
     #: From the widest to the narrowest: the group of each place, (places,).
     levels: Sequence[Categorical]
 
     @classmethod
-    def from_texts(
-        cls,
-        timelines: Timelines,
-        name: str,
-        deviations: _Deviations,
-        half_life: float,
-        prior: float,
-        lengths: Sequence[int | None],
+    def from_places(
+        cls, places: Categorical, deviations: _Deviations, smoothing: _Smoothing
     ) -> Self:
-        """What was told, by the places of a text and so many characters of their postcodes."""
-        places = timelines.texts[name]
-        levels = [
-            Categorical.from_texts(
-                pd.Series([_beginning(place, length) for place in places.names], dtype=object)
-            )
-            for length in lengths
-        ]
+        """The series of differences of shipments, of which ``places`` (N,) are the places."""
         return cls(
-            deviations.day,
-            deviations.difference,
-            places.codes[deviations.row],
-            half_life,
-            prior,
-            levels,
+            day=deviations.day,
+            difference=deviations.difference,
+            place=places.codes[deviations.row],
+            smoothing=smoothing,
+            levels=[_areas_of(places, length) for length in smoothing.lengths],
         )
 
     def before(self, place: NDArray[np.int32], day: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The habits (Q,) of places as known before days in their order, (Q,)."""
+        """The effects (Q,) of places before days (Q,), which are in ascending order."""
         effect = np.zeros(len(place))
         for level in self.levels:
-            total, count = self._totals_before(level, place, day)
-            effect = _shrunk(total, count, effect, self.prior)
+            effect, _ = self._refined(effect, level, place, day)
         return effect
 
     def at(self, as_of: np.datetime64) -> dict[str, float]:
-        """The habit of every group that anything was told of before the day (UTC) of a moment."""
+        """The effect of every group with parcels before the day (UTC) of a moment."""
         places = np.arange(len(self.levels[0]), dtype=np.int32)
-        day = np.full(len(places), as_of.astype("datetime64[D]").astype(np.float64))
-        effect, result = np.zeros(len(places)), dict[str, float]()
+        first_day = as_of.astype("datetime64[D]").astype(np.float64)
+        day = np.full(len(places), first_day)
+        effect = np.zeros(len(places))
+        result: dict[str, float] = {}
         for level in self.levels:
-            total, count = self._totals_before(level, places, day)
-            effect = _shrunk(total, count, effect, self.prior)
+            effect, count = self._refined(effect, level, places, day)
             counted = np.flatnonzero(count)
-            result |= {
-                level.names[code]: value
-                for code, value in zip(
-                    level.codes[counted].tolist(), effect[counted].tolist(), strict=True
-                )
-            }
+            group_names = [level.names[code] for code in level.codes[counted].tolist()]
+            result |= zip(group_names, effect[counted].tolist(), strict=True)
         return result
 
-    def _totals_before(
-        self, level: Categorical, place: NDArray[np.int32], day: NDArray[np.float64]
+    def _refined(
+        self,
+        wider: NDArray[np.float64],
+        level: Categorical,
+        place: NDArray[np.int32],
+        day: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Effects of a level, shrunk to those of the ``wider`` one, and their parcels, (Q,)."""
         # A missing place is the last one.
         group = np.append(level.codes, np.int32(MISSING))
-        return _decayed_totals(
+        total, count = _decayed_totals(
             self.day,
             self.difference,
             group[self.place],
             day,
             group[place],
             len(level.names),
-            self.half_life,
+            self.smoothing.half_life,
         )
+        return _shrunk(total, count, wider, self.smoothing.prior), count
+
+
+def _areas_of(places: Categorical, length: int | None) -> Categorical:
+    """The areas, (names,), of the names of places by so many characters of their postcodes."""
+    areas = [_area(place, length) for place in places.names]
+    return Categorical.from_texts(pd.Series(areas, dtype=object))
 
 
 def _handling(timelines: Timelines) -> _Deviations:
-    """How much longer hand-overs took than all did in those days."""
-    pairs = _in_order(timelines.first_received(HANDOVER_CODES | FACILITY_CODES))
+    """How much longer hand-overs took than the average of those days."""
+    pairs = _in_order_of_receipt(timelines.first_received(HANDOVER_CODES | FACILITY_CODES))
     states = fold(timelines, pairs)
     day = pairs.as_of.view(np.int64) / _DAY
-    return _Deviations(
-        pairs.row, day, _beyond_level(day, _log_days(states.ordered_at, states.handed_over_at))
-    )
+    log_days = _log_days(states.ordered_at, states.handed_over_at)
+    return _Deviations(pairs.row, day, _beyond_level(day, log_days))
 
 
 def _transit(timelines: Timelines) -> _Deviations:
-    """How much longer after the hand-over parcels arrived than others of their service and lane, and than all did in those days."""
-    pairs = _in_order(timelines.first_received(ARRIVAL_CODES))
+    """How much longer from hand-over to arrival parcels took than others.
+
+    Others are those of their service and lane, and then all of those days.
+    """
+    pairs = _in_order_of_receipt(timelines.first_received(ARRIVAL_CODES))
     states = fold(timelines, pairs)
-    complete = np.flatnonzero(~np.isnat(states.handed_over_at) & ~np.isnat(states.arrived_at))
+    is_complete = ~np.isnat(states.handed_over_at) & ~np.isnat(states.arrived_at)
+    complete = np.flatnonzero(is_complete)
     pairs, states = pairs.take(complete), states.take(complete)
-    day, log_days = (
-        pairs.as_of.view(np.int64) / _DAY,
-        _log_days(states.handed_over_at, states.arrived_at),
-    )
-    lane = timelines.texts["service_lane"]
-    overall = _mean_before(day, log_days, TRANSIT_HALF_LIFE_DAYS)
-    total, count = _decayed_totals(
-        day,
-        log_days,
-        lane.codes[pairs.row],
-        np.floor(day),
-        lane.codes[pairs.row],
-        len(lane.names),
-        TRANSIT_HALF_LIFE_DAYS,
-    )
-    expected = _shrunk(total, count, overall, LANE_PRIOR)
+    day = pairs.as_of.view(np.int64) / _DAY
+    log_days = _log_days(states.handed_over_at, states.arrived_at)
+    lane = timelines.texts["service_lane"].take(pairs.row)
+    expected = _lane_means_before(lane, day, log_days)
     return _Deviations(pairs.row, day, _beyond_level(day, log_days - expected))
 
 
-def _in_order(received_at: NDArray[np.datetime64]) -> AsOfPairs:
-    """The shipments that anything was told of, and when that was, earliest first."""
+def _lane_means_before(
+    lane: Categorical, day: NDArray[np.float64], value: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The means (P,) of each one's lane before its day, shrunk to the mean of all."""
+    overall = _mean_before(day, value, TRANSIT_HALF_LIFE_DAYS)
+    total, count = _decayed_totals(
+        day,
+        value,
+        lane.codes,
+        np.floor(day),
+        lane.codes,
+        len(lane.names),
+        TRANSIT_HALF_LIFE_DAYS,
+    )
+    return _shrunk(total, count, overall, LANE_PRIOR)
+
+
+def _in_order_of_receipt(received_at: NDArray[np.datetime64]) -> AsOfPairs:
+    """The shipments with a time of receipt, and those times, earliest first."""
     row = np.flatnonzero(~np.isnat(received_at))
     row = row[np.argsort(received_at[row], kind="stable")]
     return AsOfPairs(row, received_at[row])
 
 
 def _log_days(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> NDArray[np.float64]:
-    return np.log1p(np.maximum((end - start).astype(np.int64) / _DAY, 0.0))
+    days = (end - start).astype(np.int64) / _DAY
+    return np.log1p(np.maximum(days, 0.0))
 
 
 def _beyond_level(day: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (P,) less what all were in the days before."""
+    """Values (P,) less the mean of all in the days before."""
     return value - _mean_before(day, value, LEVEL_HALF_LIFE_DAYS)
 
 
 def _mean_before(
     day: NDArray[np.float64], value: NDArray[np.float64], half_life: float
 ) -> NDArray[np.float64]:
-    """The means (P,) of all values told before each one's day; the value itself counts as one of them."""
+    """The means (P,) of all values before each one's day, the value itself counted once."""
     one_group = np.zeros(len(day), dtype=np.int32)
     total, count = _decayed_totals(day, value, one_group, np.floor(day), one_group, 1, half_life)
     return _shrunk(total, count, value, 1.0)
@@ -311,15 +322,16 @@ def _mean_before(
 def _shrunk(
     total: NDArray[np.float64], count: NDArray[np.float64], base: NDArray[np.float64], prior: float
 ) -> NDArray[np.float64]:
-    """The mean, with so many parcels' worth of trust in the base; where nothing is counted the base itself, to the last bit."""
+    """The means, with a prior of so many parcels at the base; exactly the base if count is 0."""
     return base + (total - count * base) / (count + prior)
 
 
 @njit(cache=True)
 def _decayed_totals(day, value, group, query_day, query_group, groups, half_life):  # type: ignore[no-untyped-def]  # compiled
-    """Sums and counts, (Q,) each, of what was told of a group before a day; what was told, (P,), and what is asked, (Q,), are in the order of days.
+    """Sums and counts, (Q,) each, of the values of a group before a day.
 
-    What was told counts half after ``half_life`` days; a group below 0 is none.
+    Values (P,) and queries (Q,) are in order of days. A value counts half after ``half_life``
+    days; a group below 0 is none.
     """
     total, count, last = np.zeros(groups), np.zeros(groups), np.zeros(groups)
     totals, counts = np.zeros(len(query_day)), np.zeros(len(query_day))
@@ -329,24 +341,23 @@ def _decayed_totals(day, value, group, query_day, query_group, groups, half_life
             code = group[position]
             if code >= 0:
                 decay = 0.5 ** ((day[position] - last[code]) / half_life)
-                total[code], count[code], last[code] = (
-                    total[code] * decay + value[position],
-                    count[code] * decay + 1.0,
-                    day[position],
-                )
+                total[code] = total[code] * decay + value[position]
+                count[code] = count[code] * decay + 1.0
+                last[code] = day[position]
             position += 1
         code = query_group[q]
         if code >= 0:
             decay = 0.5 ** ((query_day[q] - last[code]) / half_life)
-            totals[q], counts[q] = total[code] * decay, count[code] * decay
+            totals[q] = total[code] * decay
+            counts[q] = count[code] * decay
     return totals, counts
 
 
-def _beginning(place: str, length: int | None) -> str | None:
-    """The beginning of "AT|1010" by so many characters of its postcode; None if it has fewer."""
-    country, _, postcode = place.partition("|")
+def _area(place: str, length: int | None) -> str | None:
+    """The place "AT|1010" with so many characters of its postcode; None if it has fewer."""
     if length is None:
         return place
+    country, _, postcode = place.partition("|")
     return f"{country}|{postcode[:length]}" if len(postcode) >= length else None
 
 
@@ -355,21 +366,32 @@ def _whole(place: str) -> tuple[str, ...]:
 
 
 def _areas(place: str) -> tuple[str, ...]:
-    """The areas that a place lies in, narrowest first."""
-    return tuple(area for length in reversed(AREA_LENGTHS) if (area := _beginning(place, length)))
+    """The areas in which a place lies, narrowest first."""
+    areas = (_area(place, length) for length in reversed(AREA_LENGTHS))
+    return tuple(filter(None, areas))
 
 
 def _effects_of_places(
     places: Categorical, groups: Callable[[str], tuple[str, ...]], effects: Mapping[str, float]
-) -> NDArray[np.float64]:
-    """The habit of each place, (N,): that of the narrowest of its groups that is known, 0 if none is."""
-    result = np.zeros(len(places.names) + 1)
+) -> list[float] | NDArray[np.float64]:
+    """The effect of each place, (N,): that of its narrowest group with one, else 0."""
+    names = places.names
+    if len(places) <= SMALL_BATCH:
+        return [
+            0.0 if code == MISSING else _effect(groups(names[code]), effects)
+            for code in places.codes.tolist()
+        ]
+    result = np.zeros(len(names) + 1)
     is_queried = np.zeros(len(result), dtype=bool)
     is_queried[places.codes] = True
-    # Of all places named only those of the rows are looked up; a missing one is the last, and has
-    # no habit.
+    # Only places that occur are looked up. A missing place is the last one, without an effect.
     for code in np.flatnonzero(is_queried[:-1]).tolist():
-        result[code] = next(
-            (effects[group] for group in groups(places.names[code]) if group in effects), 0.0
-        )
+        result[code] = _effect(groups(names[code]), effects)
     return result[places.codes]
+
+
+def _effect(groups: Sequence[str], effects: Mapping[str, float]) -> float:
+    for group in groups:
+        if group in effects:
+            return effects[group]
+    return 0.0

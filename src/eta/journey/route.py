@@ -1,4 +1,4 @@
-"""What follows from a shipment's carrier and its two ends: the labels of its route, and whose clock counts."""
+"""What follows from a shipment's carrier and its two ends: route categories and time zones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from eta.calendars.places import place_name
 from eta.calendars.zones import zone_of
 
 EARTH_RADIUS_KM = 6371.0
 
-#: Stands in a combined label for a carrier or a service level that is not known.
+#: In a combined category, the name of an unknown carrier or service level.
 UNNAMED = "?"
 
 
@@ -29,10 +30,10 @@ class Route(NamedTuple):
     service: str
     #: "carrier|service level|lane".
     service_lane: str | None
-    #: IANA name of the destination's zone, and how it was found, a ``TimezoneSource``.
+    #: IANA name of the destination's zone, and where it comes from, a ``TimezoneSource``.
     zone: str
     zone_source: str
-    #: IANA name of the origin's zone; the destination's where no origin is known.
+    #: IANA name of the origin's zone; the destination's if no origin is given.
     origin_zone: str
 
 
@@ -45,36 +46,29 @@ def route_of(
     destination_country: str | None,
     destination_region: str | None,
 ) -> Route:
-    """The route of a shipment with these facts."""
-    origin, destination = (
-        place_name(origin_country, origin_region),
-        place_name(destination_country, destination_region),
-    )
+    """The route of a shipment with these attributes."""
+    origin = place_name(origin_country, origin_region)
+    destination = place_name(destination_country, destination_region)
     lane = f"{origin}>{destination}" if origin and destination else None
     service = f"{carrier or UNNAMED}|{service_level or UNNAMED}"
-    zone, source = zone_of(destination_country, destination_region)
+    zone, zone_source = zone_of(destination_country, destination_region)
     origin_zone = zone_of(origin_country, origin_region)[0] if origin_country else zone
     return Route(
-        origin,
-        destination,
-        lane,
-        service,
-        f"{service}|{lane}" if lane else None,
-        zone,
-        str(source),
-        origin_zone,
+        origin=origin,
+        destination=destination,
+        lane=lane,
+        service=service,
+        service_lane=f"{service}|{lane}" if lane else None,
+        zone=zone,
+        zone_source=str(zone_source),
+        origin_zone=origin_zone,
     )
 
 
 def postal_name(country: str | None, postcode: str | None) -> str | None:
-    """Country and postcode as "AT|1010", in capitals, without spaces and signs; None where either is not known."""
+    """Country and postcode as "AT|1010", in capitals, letters and digits only; None if incomplete."""
     letters = "".join(filter(str.isalnum, postcode or "")).upper()
     return f"{country}|{letters}" if country and letters else None
-
-
-def place_name(country: str | None, region: str | None) -> str | None:
-    """Country and region as "AT-9", or the country alone; None where that is not known."""
-    return f"{country}-{region}" if country and region else country or None
 
 
 def great_circle_km(
@@ -82,18 +76,26 @@ def great_circle_km(
 ) -> NDArray[np.float64]:
     """Great-circle distance of points in degrees (haversine formula, Sinnott 1984)."""
     points = np.broadcast_arrays(latitude, longitude, to_latitude, to_longitude)
-    return distances_km(np.array(points, dtype=np.float64).reshape(4, -1)).reshape(points[0].shape)
+    columns = [np.ravel(values).astype(np.float64) for values in points]
+    return _distances_km(*columns).reshape(points[0].shape)
 
 
 @njit(cache=True)
-def distances_km(points):  # type: ignore[no-untyped-def]  # compiled
-    """The distances (N,) of pairs of points (4, N): latitude and longitude of the one, then of the other."""
-    result = np.empty(points.shape[1])
+def _distances_km(latitude, longitude, to_latitude, to_longitude):  # type: ignore[no-untyped-def]  # compiled
+    """The distances (N,) of N pairs of points."""
+    result = np.empty(len(latitude))
     for i in range(len(result)):
-        a, b = np.radians(points[0, i]), np.radians(points[2, i])
-        half = (
-            np.sin((b - a) / 2) ** 2
-            + np.cos(a) * np.cos(b) * np.sin(np.radians(points[3, i] - points[1, i]) / 2) ** 2
-        )
-        result[i] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
+        result[i] = distance_km(latitude[i], longitude[i], to_latitude[i], to_longitude[i])
     return result
+
+
+@njit(cache=True)
+def distance_km(latitude, longitude, to_latitude, to_longitude):  # type: ignore[no-untyped-def]  # compiled
+    """The great-circle distance of two points in degrees."""
+    start = np.radians(latitude)
+    end = np.radians(to_latitude)
+    half_width = np.radians(to_longitude - longitude) / 2
+    north = np.sin((end - start) / 2) ** 2
+    east = np.cos(start) * np.cos(end) * np.sin(half_width) ** 2
+    haversine = np.minimum(north + east, 1.0)
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(haversine))

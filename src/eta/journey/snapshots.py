@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from eta.calendars.local_time import DAY
 from eta.domain.vocabulary import FACILITY_CODES, HANDOVER_CODES, EventCode
-from eta.journey.features import Features, features, promise_starts
+from eta.journey.features import Features, features
 from eta.journey.place_effects import PlaceEffectHistory
 from eta.journey.state import AsOfPairs, States, fold
-from eta.journey.timelines import EVENT_CODES, Timelines
+from eta.journey.timelines import EVENT_CODES, Timelines, promise_starts
 
 PURCHASE, HANDOVER = "purchase", "handover"
 SCAN, SILENCE, NEAR_PROMISE = "scan", "silence", "near_promise"

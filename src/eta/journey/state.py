@@ -1,9 +1,11 @@
-"""What is known about a shipment at a moment: a fold over the scans received by then, and over nothing else."""
+"""The state of a shipment as of a moment: a fold over the scans received by then, and no others."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum, auto
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -29,48 +31,71 @@ STATUSES = tuple(Status)
 PHASES = tuple(Phase)
 
 _UNCHANGED = -1
-_STATUS = np.array(
-    [STATUSES.index(STATUS_OF[code]) if code in STATUS_OF else _UNCHANGED for code in EVENT_CODES],
-    dtype=np.int8,
-)
-_PHASE = np.array(
-    [PHASES.index(PHASE_OF[code]) if code in PHASE_OF else _UNCHANGED for code in EVENT_CODES],
-    dtype=np.int8,
-)
 _UNKNOWN, _AT_SHOP = STATUSES.index(Status.UNKNOWN), PHASES.index(Phase.ORDER_HANDLING)
 
-#: What a scan can be, one bit each.
-_ORDER, _APPROVAL, _HANDOVER, _FACILITY, _ARRIVAL, _ABANDONED, _FINAL, _EXCEPTION = (
-    1 << bit for bit in range(8)
-)
+
+class _Role(IntEnum):
+    """What a scan can mean for the fold, one bit each."""
+
+    ORDER = 1
+    APPROVAL = 2
+    HANDOVER = 4
+    FACILITY = 8
+    ARRIVAL = 16
+    ABANDONED = 32
+    FINAL = 64
+    EXCEPTION = 128
 
 
-def _roles() -> NDArray[np.int64]:
-    """The roles of each event code, added up."""
-    members: dict[int, Collection[EventCode]] = {
-        _ORDER: {EventCode.ORDER_CREATED},
-        _APPROVAL: {EventCode.ORDER_APPROVED},
-        _HANDOVER: HANDOVER_CODES,
-        _FACILITY: FACILITY_CODES,
-        _ARRIVAL: ARRIVAL_CODES,
-        _ABANDONED: ABANDONED_CODES,
-        _FINAL: FINAL_CODES,
-        _EXCEPTION: EXCEPTION_CODES,
-    }
-    return np.array(
-        [sum(role for role, codes in members.items() if code in codes) for code in EVENT_CODES],
-        dtype=np.int64,
-    )
+class _Time(IntEnum):
+    """Rows of the times that ``_fold`` returns."""
+
+    ORDERED = 0
+    APPROVED = auto()
+    HANDED_OVER = auto()
+    LAST_SCAN = auto()
+    ARRIVED = auto()
+    ABANDONED = auto()
 
 
-_ROLES = _roles()
+_CODES_OF_ROLE: Mapping[_Role, Collection[EventCode]] = {
+    _Role.ORDER: {EventCode.ORDER_CREATED},
+    _Role.APPROVAL: {EventCode.ORDER_APPROVED},
+    _Role.HANDOVER: HANDOVER_CODES,
+    _Role.FACILITY: FACILITY_CODES,
+    _Role.ARRIVAL: ARRIVAL_CODES,
+    _Role.ABANDONED: ABANDONED_CODES,
+    _Role.FINAL: FINAL_CODES,
+    _Role.EXCEPTION: EXCEPTION_CODES,
+}
+
+
+def _role_bits(code: EventCode) -> int:
+    """The roles of an event code, added up."""
+    return sum(role for role, codes in _CODES_OF_ROLE.items() if code in codes)
+
+
+def _positions(table: Mapping[EventCode, Any], values: Sequence[Any]) -> NDArray[np.int8]:
+    """For each event code the position of its value in ``values``, or ``_UNCHANGED``."""
+    positions = [values.index(table[code]) if code in table else _UNCHANGED for code in EVENT_CODES]
+    return np.array(positions, dtype=np.int8)
+
+
+_ROLES = np.array([_role_bits(code) for code in EVENT_CODES], dtype=np.int64)
+_STATUS, _PHASE = _positions(STATUS_OF, STATUSES), _positions(PHASE_OF, PHASES)
 _INSTANT = np.dtype("datetime64[us]")
 _NAT = np.iinfo(np.int64).min
+#: The fields of ``States`` that hold the times, in the order of ``_Time``.
+_TIME_FIELDS = tuple(f"{time.name.lower()}_at" for time in _Time)
+_TIME_COUNT = len(_Time)
 
 
 @dataclass(frozen=True, eq=False)
 class AsOfPairs:
-    """M questions "what was known about shipment ``row`` at ``as_of``?"; both (M,), instants in UTC."""
+    """M pairs of a shipment and a moment; both (M,), instants in UTC.
+
+    Each asks for what had been received about shipment ``row`` at ``as_of``.
+    """
 
     row: NDArray[np.int64]
     as_of: NDArray[np.datetime64]
@@ -81,16 +106,17 @@ class AsOfPairs:
     @classmethod
     def all_at(cls, timelines: Timelines, as_of: np.datetime64) -> AsOfPairs:
         """Every shipment at one moment."""
-        return cls(np.arange(len(timelines)), np.full(len(timelines), as_of, dtype=_INSTANT))
+        count = len(timelines)
+        return cls(np.arange(count), np.full(count, as_of, dtype=_INSTANT))
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> AsOfPairs:
-        """Some of the moments."""
+        """Some of the pairs."""
         return AsOfPairs(self.row[rows], self.as_of[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """The states, (M,) each, of M moments; times are NaT where nothing was known.
+    """The states, (M,) each, of M pairs; a time is NaT if nothing was received about it.
 
     ``status`` and ``phase`` are positions in ``STATUSES`` and ``PHASES``.
     """
@@ -105,17 +131,16 @@ class States:
     last_scan_at: NDArray[np.datetime64]
     #: Position of the last scan's code in ``EVENT_CODES``, or -1.
     last_code: NDArray[np.int16]
-    #: Where the parcel was when that was last told, and the position of the code it was told with,
-    #: or -1.
+    #: The place of the last scan that has one, and the position of that scan's code, or -1.
     place: Categorical
     place_code: NDArray[np.int16]
     #: The first delivery attempt, else the delivery.
     arrived_at: NDArray[np.datetime64]
-    #: Cancelled or returned before any arrival: none is to be waited for.
+    #: Cancelled or returned before any arrival, so none is to come.
     abandoned_at: NDArray[np.datetime64]
     scan_count: NDArray[np.int64]
     exception_count: NDArray[np.int64]
-    #: Known, and its arrival is still waited for.
+    #: It has scans, and has neither arrived nor been abandoned.
     is_open: NDArray[np.bool_]
 
     def take(self, rows: NDArray[np.integer]) -> States:
@@ -124,8 +149,35 @@ class States:
 
     @property
     def has_scans(self) -> NDArray[np.bool_]:
-        """Anything was known about the shipment."""
+        """Whether anything was received about the shipment."""
         return self.scan_count > 0
+
+
+class _Folded(NamedTuple):
+    """What ``_fold`` returns, (M,) each; ``times`` is (6, M), in microseconds."""
+
+    status: NDArray[np.int8]
+    phase: NDArray[np.int8]
+    last_code: NDArray[np.int16]
+    place: NDArray[np.int32]
+    place_code: NDArray[np.int16]
+    scan_count: NDArray[np.int64]
+    exception_count: NDArray[np.int64]
+    times: NDArray[np.int64]
+    is_open: NDArray[np.bool_]
+
+
+class _FirstScans(NamedTuple):
+    """The first scans of one shipment, by role; -1 for none."""
+
+    of_all: int
+    order: int
+    approval: int
+    handover: int
+    facility: int
+    #: At most one of the two: the first arrival if the parcel was not abandoned before it.
+    arrival: int
+    abandoned: int
 
 
 def fold(timelines: Scans, pairs: AsOfPairs) -> States:
@@ -134,7 +186,7 @@ def fold(timelines: Scans, pairs: AsOfPairs) -> States:
     Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after
     ``lost`` that sets a status revives a shipment.
     """
-    status, phase, last_code, place, place_code, counts, times, is_open = _fold(
+    folded: _Folded = _fold(
         timelines.scans.starts,
         timelines.event_code,
         timelines.place.codes,
@@ -146,74 +198,111 @@ def fold(timelines: Scans, pairs: AsOfPairs) -> States:
         _STATUS,
         _PHASE,
     )
-    ordered_at, approved_at, handed_over_at, last_scan_at, arrived_at, abandoned_at = times.view(
-        _INSTANT
-    )
+    return _states(folded, timelines.place.names)
+
+
+def _states(folded: _Folded, place_names: tuple[str, ...]) -> States:
+    times = dict(zip(_TIME_FIELDS, folded.times.view(_INSTANT), strict=True))
     return States(
-        status=status,
-        phase=phase,
-        ordered_at=ordered_at,
-        approved_at=approved_at,
-        handed_over_at=handed_over_at,
-        last_scan_at=last_scan_at,
-        last_code=last_code,
-        place=Categorical(place, timelines.place.names),
-        place_code=place_code,
-        arrived_at=arrived_at,
-        abandoned_at=abandoned_at,
-        scan_count=counts[0],
-        exception_count=counts[1],
-        is_open=is_open,
+        **times,
+        status=folded.status,
+        phase=folded.phase,
+        last_code=folded.last_code,
+        place=Categorical(folded.place, place_names),
+        place_code=folded.place_code,
+        scan_count=folded.scan_count,
+        exception_count=folded.exception_count,
+        is_open=folded.is_open,
     )
 
 
 @njit(cache=True)
 def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_status, starts_phase):  # type: ignore[no-untyped-def]  # compiled
-    """Status, phase, last code, last place and its code (M,), counts (2, M) of scans and exceptions, times (6, M) in microseconds, and is open (M,)."""
-    status, phase = (
-        np.full(len(row), _UNKNOWN, dtype=np.int8),
-        np.full(len(row), _AT_SHOP, dtype=np.int8),
-    )
-    last_code, last_place, place_code = (
-        np.full(len(row), -1, dtype=np.int16),
-        np.full(len(row), -1, dtype=np.int32),
-        np.full(len(row), -1, dtype=np.int16),
-    )
-    counts, times = np.zeros((2, len(row)), dtype=np.int64), np.full((6, len(row)), _NAT)
-    is_open = np.zeros(len(row), dtype=np.bool_)
-    for i in range(len(row)):
-        first = ordered = approved = handed_over = at_facility = arrived = abandoned = last = -1
+    """The ``_Folded`` columns of M pairs ``row``, ``as_of``; times are microseconds."""
+    count = len(row)
+    status = np.full(count, _UNKNOWN, dtype=np.int8)
+    phase = np.full(count, _AT_SHOP, dtype=np.int8)
+    last_code = np.full(count, -1, dtype=np.int16)
+    last_place = np.full(count, -1, dtype=np.int32)
+    place_code = np.full(count, -1, dtype=np.int16)
+    scan_count = np.zeros(count, dtype=np.int64)
+    exception_count = np.zeros(count, dtype=np.int64)
+    times = np.full((_TIME_COUNT, count), _NAT)
+    is_open = np.zeros(count, dtype=np.bool_)
+    for i in range(count):
+        firsts = _FirstScans(-1, -1, -1, -1, -1, -1, -1)
+        last = -1
         has_final_status = has_final_phase = False
         for scan in range(starts[row[i]], starts[row[i] + 1]):
             if received[scan] > as_of[i]:
                 continue
-            last, kind, role_bits = scan, code[scan], roles[code[scan]]
-            if place[scan] >= 0:
-                last_place[i], place_code[i] = place[scan], code[scan]
-            counts[0, i] += 1
-            counts[1, i] += (role_bits & _EXCEPTION) != 0
+            last = scan
+            kind = code[scan]
+            bits = roles[kind]
+            is_final = (bits & _Role.FINAL) != 0
             if sets_status[kind] != _UNCHANGED and not has_final_status:
-                status[i], has_final_status = sets_status[kind], (role_bits & _FINAL) != 0
+                status[i] = sets_status[kind]
+                has_final_status = is_final
             if starts_phase[kind] != _UNCHANGED and not has_final_phase:
-                phase[i], has_final_phase = starts_phase[kind], (role_bits & _FINAL) != 0
-            first = scan if first < 0 else first
-            ordered = scan if ordered < 0 and role_bits & _ORDER else ordered
-            approved = scan if approved < 0 and role_bits & _APPROVAL else approved
-            handed_over = scan if handed_over < 0 and role_bits & _HANDOVER else handed_over
-            at_facility = scan if at_facility < 0 and role_bits & _FACILITY else at_facility
-            # An arrival after the parcel was given up is none, and the other way round.
-            if arrived < 0 and abandoned < 0:
-                arrived, abandoned = (
-                    scan if role_bits & _ARRIVAL else -1,
-                    scan if role_bits & _ABANDONED else -1,
-                )
+                phase[i] = starts_phase[kind]
+                has_final_phase = is_final
+            if place[scan] >= 0:
+                last_place[i] = place[scan]
+                place_code[i] = kind
+            scan_count[i] += 1
+            exception_count[i] += (bits & _Role.EXCEPTION) != 0
+            firsts = _add_scan(firsts, scan, bits)
         if last >= 0:
-            last_code[i], is_open[i] = code[last], arrived < 0 and abandoned < 0
-        ordered, handed_over = (
-            ordered if ordered >= 0 else first,
-            handed_over if handed_over >= 0 else at_facility,
-        )
-        for n, scan in enumerate((ordered, approved, handed_over, last, arrived, abandoned)):
-            if scan >= 0:
-                times[n, i] = occurred[scan]
-    return status, phase, last_code, last_place, place_code, counts, times, is_open
+            last_code[i] = code[last]
+            is_open[i] = firsts.arrival < 0 and firsts.abandoned < 0
+            times[_Time.LAST_SCAN, i] = occurred[last]
+        _set_times(times, i, occurred, firsts)
+    return _Folded(
+        status=status,
+        phase=phase,
+        last_code=last_code,
+        place=last_place,
+        place_code=place_code,
+        scan_count=scan_count,
+        exception_count=exception_count,
+        times=times,
+        is_open=is_open,
+    )
+
+
+@njit(cache=True)
+def _add_scan(firsts, scan, bits):  # type: ignore[no-untyped-def]  # compiled
+    """The first scans of a shipment after its next ``scan``, whose roles are ``bits``."""
+    # After an arrival the parcel cannot be abandoned, and the other way round.
+    is_waited = firsts.arrival < 0 and firsts.abandoned < 0
+    return _FirstScans(
+        of_all=firsts.of_all if firsts.of_all >= 0 else scan,
+        order=_first(firsts.order, scan, bits & _Role.ORDER),
+        approval=_first(firsts.approval, scan, bits & _Role.APPROVAL),
+        handover=_first(firsts.handover, scan, bits & _Role.HANDOVER),
+        facility=_first(firsts.facility, scan, bits & _Role.FACILITY),
+        arrival=scan if is_waited and bits & _Role.ARRIVAL else firsts.arrival,
+        abandoned=scan if is_waited and bits & _Role.ABANDONED else firsts.abandoned,
+    )
+
+
+@njit(cache=True)
+def _first(current, scan, has_role):  # type: ignore[no-untyped-def]  # compiled
+    return scan if current < 0 and has_role else current
+
+
+@njit(cache=True)
+def _set_times(times, i, occurred, firsts):  # type: ignore[no-untyped-def]  # compiled
+    """Write when the first scans of shipment ``i`` occurred into ``times`` (6, M)."""
+    order = firsts.order if firsts.order >= 0 else firsts.of_all
+    handover = firsts.handover if firsts.handover >= 0 else firsts.facility
+    if order >= 0:
+        times[_Time.ORDERED, i] = occurred[order]
+    if firsts.approval >= 0:
+        times[_Time.APPROVED, i] = occurred[firsts.approval]
+    if handover >= 0:
+        times[_Time.HANDED_OVER, i] = occurred[handover]
+    if firsts.arrival >= 0:
+        times[_Time.ARRIVED, i] = occurred[firsts.arrival]
+    if firsts.abandoned >= 0:
+        times[_Time.ABANDONED, i] = occurred[firsts.abandoned]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from eta.domain.vocabulary import EventCode
-from eta.journey.timelines import EVENT_CODES, EVENT_COLUMNS
+from eta.journey.timeline_builders import EVENT_COLUMNS
+from eta.journey.timelines import EVENT_CODES
 from eta.simulation.network import CARRIERS
 from eta.simulation.scenario import Scenario, instants
 from eta.simulation.stages import ARRIVAL, FIRST_OF_CARRIER, NAMES, PLACES, Floats, Ints, Parcels

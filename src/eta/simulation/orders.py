@@ -9,7 +9,7 @@ import pandas as pd
 
 from eta.calendars.local_time import declared_zone_to_utc, local_dates
 from eta.calendars.zones import zone_of
-from eta.journey.timelines import SHIPMENT_COLUMNS
+from eta.journey.timeline_builders import SHIPMENT_COLUMNS
 from eta.simulation.network import CARRIERS, CITIES, COUNTRY_WEIGHTS
 from eta.simulation.scenario import Scenario
 from eta.simulation.stages import Floats, Ints, Parcels

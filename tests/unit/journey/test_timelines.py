@@ -11,7 +11,8 @@ from eta.domain.errors import InvalidValue
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.journey.route import great_circle_km, route_of
-from eta.journey.timelines import EVENT_COLUMNS, SHIPMENT_COLUMNS, Timelines
+from eta.journey.timeline_builders import EVENT_COLUMNS, SHIPMENT_COLUMNS
+from eta.journey.timelines import Timelines
 from support.journeys import START, scan, shipment
 
 SHIPMENTS = [
@@ -151,9 +152,9 @@ def test_the_hash_of_a_scan_is_that_of_its_content_as_pandas_has_it() -> None:
 
 
 def test_ids_are_told_once_and_events_have_a_shipment() -> None:
-    with pytest.raises(InvalidValue, match="'s000' comes twice"):
+    with pytest.raises(InvalidValue, match="'s000' occurs twice"):
         Timelines.from_records([shipment(0), shipment(1), shipment(0)], [])
-    with pytest.raises(InvalidValue, match="'s009', which is no shipment"):
+    with pytest.raises(InvalidValue, match="'s009', which is not a shipment"):
         Timelines.from_records(
             [shipment(0)], [scan(0, EventCode.ACCEPTED, 5), scan(9, EventCode.ACCEPTED, 5)]
         )

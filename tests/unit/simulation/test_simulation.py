@@ -20,7 +20,8 @@ from eta.domain.vocabulary import ARRIVAL_CODES, EventCode
 from eta.evaluation.metrics import crps_days
 from eta.journey.categories import Categorical
 from eta.journey.snapshots import IN_FLIGHT, PURCHASE, evaluation_snapshots
-from eta.journey.timelines import EVENT_COLUMNS, SHIPMENT_COLUMNS, Timelines
+from eta.journey.timeline_builders import EVENT_COLUMNS, SHIPMENT_COLUMNS
+from eta.journey.timelines import Timelines
 from eta.simulation.network import CARRIERS, CITIES
 from eta.simulation.scenario import DEFAULT, Scenario
 from eta.simulation.simulate import Simulated, simulate

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import DAY, Instants, microseconds, to_instant
 from eta.calendars.pickup_calendar import PickupCalendar
+from eta.calendars.places import place_name
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zone_offsets import UtcOffsets
 from eta.calendars.zones import zone_of
@@ -35,7 +36,6 @@ from eta.domain.shipment import Place, Shipment
 from eta.forecast.base import HORIZON_DAYS
 from eta.journey.categories import Categorical
 from eta.journey.features import features
-from eta.journey.route import place_name
 from eta.local_dates import curves_from_daily_cdf, daily_cdf
 from eta.model.bundle import ModelBundle, Predictor
 from eta.service.estimates.hypothetical_shipments import (

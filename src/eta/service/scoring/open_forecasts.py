@@ -15,11 +15,11 @@ from eta.curves import Curves
 from eta.delays import DelayPolicy, Delays, are_expected_late, decide
 from eta.forecast.support import MIN_PARCELS, SUPPORT_LEVELS
 from eta.journey.categories import Categorical
-from eta.journey.features import Features, features, promise_ends
+from eta.journey.features import Features, features
 from eta.journey.place_effects import PlaceEffects
 from eta.journey.snapshots import EXPIRED_AFTER
 from eta.journey.state import AsOfPairs, States, fold
-from eta.journey.timelines import Timelines
+from eta.journey.timelines import Timelines, promise_ends
 from eta.local_dates import Windows, cdf_at_instant, dates_at, window_levels
 from eta.model.bundle import Predictor, is_model
 from eta.stage_durations import NO_DURATIONS

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eta.datasets.base import QUARANTINE_COLUMNS, Dataset
-from eta.journey.timelines import EVENT_COLUMNS, SHIPMENT_COLUMNS
+from eta.journey.timeline_builders import EVENT_COLUMNS, SHIPMENT_COLUMNS
 from eta.store.records import StoredEvent, StoredShipment
 from eta.store.session import Session
 

@@ -13,7 +13,7 @@ from eta.domain.errors import EtaError
 from eta.domain.registration import Registration
 from eta.domain.shipment import Place, Shipment
 from eta.domain.vocabulary import EventCode
-from eta.journey.timelines import SHIPMENT_COLUMNS
+from eta.journey.timeline_builders import SHIPMENT_COLUMNS
 from eta.service.tracking.record_events import (
     EventOutcome,
     EventReport,

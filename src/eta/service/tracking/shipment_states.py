@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, fold
-from eta.journey.timelines import EVENT_CODES, RawEvents, Scans
+from eta.journey.timeline_builders import RawEvents
+from eta.journey.timelines import EVENT_CODES, Scans
 from eta.store.records import StoredEvent, StoredShipment, StoredState
 from eta.store.session import Session
 

@@ -1,0 +1,396 @@
+"""Columns of timelines from frames, records and raw events: sorted, each scan once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+
+from eta.calendars.local_time import microseconds
+from eta.domain.errors import InvalidValue, NaiveTime
+from eta.domain.shipment import Shipment, TrackingEvent
+from eta.domain.vocabulary import EventCode
+from eta.journey.categories import MISSING, Categorical, LazyCategoricals, derive
+from eta.journey.event_hash import event_hashes, text_hash, text_hashes
+from eta.journey.measures import NUMBER_FIELDS
+from eta.journey.route import Route, postal_name, route_of
+from eta.journey.segments import Segments
+
+#: Columns of a frame of shipments; a source may leave out all but the first four and the two
+#: countries.
+SHIPMENT_COLUMNS = (
+    "shipment_id",
+    "order_id",
+    "origin_country",
+    "destination_country",
+    "carrier",
+    "service_level",
+    "origin_region",
+    "origin_postcode",
+    "origin_latitude",
+    "origin_longitude",
+    "destination_region",
+    "destination_postcode",
+    "destination_latitude",
+    "destination_longitude",
+    "weight_kg",
+    "length_cm",
+    "width_cm",
+    "height_cm",
+    "ordered_at",
+    "promised_on",
+    "price",
+    "package_count",
+    "has_several_origins",
+)
+EVENT_COLUMNS = (
+    "shipment_id",
+    "event_code",
+    "occurred_at",
+    "received_at",
+    "is_received_at_assumed",
+    "raw_code",
+    "place",
+)
+_REQUIRED_SHIPMENT_COLUMNS, _REQUIRED_EVENT_COLUMNS = SHIPMENT_COLUMNS[:4], EVENT_COLUMNS[:4]
+
+#: The texts from which a route is derived.
+_ROUTE_COLUMNS = (
+    "carrier",
+    "service_level",
+    "origin_country",
+    "origin_region",
+    "destination_country",
+    "destination_region",
+)
+_TEXT_COLUMNS = (*_ROUTE_COLUMNS, "origin_postcode", "destination_postcode")
+
+#: The texts of both ends' postcodes (``route.postal_name``), and the columns they are derived from.
+ORIGIN_POSTAL, DESTINATION_POSTAL = "origin_postal", "destination_postal"
+_POSTAL = {
+    ORIGIN_POSTAL: ("origin_country", "origin_postcode"),
+    DESTINATION_POSTAL: ("destination_country", "destination_postcode"),
+}
+
+_INSTANT, _DATE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]")
+_CODE_NUMBERS = {code.value: number for number, code in enumerate(EventCode)}
+
+
+class ShipmentColumns(TypedDict):
+    """The fields of ``Timelines`` that describe N shipments, sorted by id."""
+
+    shipment_id: NDArray[np.object_]
+    order_id: NDArray[np.object_]
+    texts: dict[str, Categorical]
+    numbers: NDArray[np.float64]
+    promised_on: NDArray[np.datetime64]
+    has_several_origins: NDArray[np.bool_]
+
+
+class ScanColumns(TypedDict):
+    """The fields of ``Scans``."""
+
+    scans: Segments
+    event_code: NDArray[np.int16]
+    occurred_at: NDArray[np.datetime64]
+    received_at: NDArray[np.datetime64]
+    place: Categorical
+    event_hash: NDArray[np.uint64]
+
+
+class RawEvents(NamedTuple):
+    """Events as received, a list a column; times in microseconds since 1970 in UTC."""
+
+    #: Rows of the shipments.
+    owner: Sequence[int]
+    event_code: Sequence[str]
+    occurred: Sequence[int]
+    received: Sequence[int]
+    raw_code: Sequence[str | None]
+    place: Sequence[str | None]
+
+
+class _RawEventColumns(NamedTuple):
+    """Events as received, (E,) each: in any order, some of them several times.
+
+    Two events are the same scan if the carrier's code, the time and the place agree, whoever
+    reported them and whenever they were received.
+    """
+
+    owner: NDArray[np.int64]
+    code: NDArray[np.int64]
+    #: Microseconds in UTC.
+    occurred: NDArray[np.int64]
+    received: NDArray[np.int64]
+    #: Hashes of the carrier's code, else of ours, and of the place; then the place itself.
+    code_hashes: NDArray[np.int64]
+    place_hashes: NDArray[np.int64]
+    place: Categorical
+
+
+def columns_from_raw_events(events: RawEvents, shipment_count: int) -> ScanColumns:
+    """The scans of so many shipments."""
+    return _deduplicate(_from_raw_events(events), shipment_count)
+
+
+def columns_from_frames(
+    shipments: pd.DataFrame, events: pd.DataFrame
+) -> tuple[ShipmentColumns, ScanColumns]:
+    """Shipments and scans of frames with ``SHIPMENT_COLUMNS`` and ``EVENT_COLUMNS``.
+
+    Raises:
+        InvalidValue: if a required column is missing, an id occurs twice, or an event belongs to
+            no shipment.
+        NaiveTime: if a time column has no zone.
+    """
+    shipments = _with_columns(shipments, SHIPMENT_COLUMNS, required=_REQUIRED_SHIPMENT_COLUMNS)
+    events = _with_columns(events, EVENT_COLUMNS, required=_REQUIRED_EVENT_COLUMNS)
+    shipments = shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
+    owner = _owners_in_frame(shipments["shipment_id"], events["shipment_id"])
+    scans = _deduplicate(_from_frame(owner, events), len(shipments))
+    return _shipments_from_frame(shipments), scans
+
+
+def columns_from_records(
+    shipments: Sequence[Shipment], events: Iterable[TrackingEvent]
+) -> tuple[ShipmentColumns, ScanColumns]:
+    """Shipments and scans of single records: the same columns as those of frames.
+
+    Raises:
+        InvalidValue: if an id occurs twice, or an event belongs to no shipment.
+    """
+    shipments = sorted(shipments, key=attrgetter("shipment_id"))
+    row_of = {shipment.shipment_id: row for row, shipment in enumerate(shipments)}
+    if len(row_of) < len(shipments):
+        raise _duplicate_id(_first_duplicate(shipments, row_of))
+    scans = _deduplicate(_from_records(row_of, list(events)), len(shipments))
+    return _shipments_from_records(shipments), scans
+
+
+def _owners_in_frame(shipment_ids: pd.Series, event_ids: pd.Series) -> NDArray[np.int64]:
+    """The row of each event's shipment, (E,)."""
+    ids = pd.Index(shipment_ids)
+    if not ids.is_unique:
+        raise _duplicate_id(ids[ids.duplicated()][0])
+    owner = ids.get_indexer(pd.Index(event_ids))
+    if (owner < 0).any():
+        first_unknown = int(np.argmin(owner))
+        raise _unknown_shipment(event_ids.iloc[first_unknown])
+    return owner.astype(np.int64)
+
+
+def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
+    numbers = [pd.to_numeric(shipments[name]) for name in NUMBER_FIELDS]
+    promised_on = pd.to_datetime(shipments["promised_on"]).to_numpy()
+    has_several_origins = shipments["has_several_origins"].eq(True)
+    return ShipmentColumns(
+        shipment_id=shipments["shipment_id"].to_numpy(dtype=object),
+        order_id=shipments["order_id"].to_numpy(dtype=object),
+        texts=_texts_from_frame(shipments),
+        numbers=np.array([values.to_numpy(dtype=np.float64) for values in numbers]),
+        promised_on=promised_on.astype(_DATE),
+        has_several_origins=has_several_origins.to_numpy(dtype=bool),
+    )
+
+
+def _texts_from_frame(shipments: pd.DataFrame) -> dict[str, Categorical]:
+    texts = {name: Categorical.from_texts(shipments[name]) for name in _TEXT_COLUMNS}
+    route_sources = [texts[name] for name in _ROUTE_COLUMNS]
+    texts |= derive(route_sources, route_of, Route._fields)
+    for name, parts in _POSTAL.items():
+        postal_sources = [texts[part] for part in parts]
+        texts |= derive(postal_sources, _postal_names, (name,))
+    return texts
+
+
+def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
+    """The columns of records that are sorted by id."""
+    numbers = [_numbers_of(shipment) for shipment in shipments]
+    table = np.array(numbers, dtype=np.float64).reshape(-1, len(NUMBER_FIELDS))
+    shipment_id = [shipment.shipment_id for shipment in shipments]
+    order_id = [shipment.order_id for shipment in shipments]
+    promised_on = [shipment.promised_on for shipment in shipments]
+    has_several_origins = [shipment.has_several_origins for shipment in shipments]
+    return ShipmentColumns(
+        shipment_id=np.array(shipment_id, dtype=object),
+        order_id=np.array(order_id, dtype=object),
+        texts=_texts_from_records(shipments),
+        numbers=np.ascontiguousarray(table.T),
+        promised_on=np.array(promised_on, dtype=_DATE),
+        has_several_origins=np.array(has_several_origins, dtype=bool),
+    )
+
+
+def _texts_from_records(shipments: Sequence[Shipment]) -> LazyCategoricals:
+    rows = []
+    for shipment in shipments:
+        texts = _texts_of(shipment)
+        route = route_of(*texts[: len(_ROUTE_COLUMNS)])
+        postal_names = [postal_name(*parts_of(texts)) for parts_of in _POSTAL_PARTS]
+        rows.append((*texts, *route, *postal_names))
+    return LazyCategoricals(rows, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL))
+
+
+def _postal_names(country: str | None, postcode: str | None) -> tuple[str | None]:
+    return (postal_name(country, postcode),)
+
+
+def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
+    """Returns a getter of columns of a ``Shipment``, whose two ends are objects."""
+    paths = []
+    for column in columns:
+        is_of_an_end = column.startswith(("origin_", "destination_"))
+        paths.append(column.replace("_", ".", 1) if is_of_an_end else column)
+    return attrgetter(*paths)
+
+
+_texts_of, _numbers_of = _fields(_TEXT_COLUMNS), _fields(NUMBER_FIELDS)
+_POSTAL_PARTS = [itemgetter(*map(_TEXT_COLUMNS.index, parts)) for parts in _POSTAL.values()]
+
+
+def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColumns:
+    code = _codes_in_frame(events["event_code"])
+    occurred, received = _utc(events["occurred_at"]), _utc(events["received_at"])
+    if np.isnat(occurred).any() or np.isnat(received).any():
+        raise InvalidValue("occurred_at", "an event has no time", "leave the event out")
+    raw = Categorical.from_texts(events["raw_code"])
+    place = Categorical.from_texts(events["place"])
+    # Hashes of the carrier's codes, followed by those of ours.
+    hashes = text_hashes([*raw.names, *map(str, EventCode)])
+    hash_row = np.where(raw.codes == MISSING, code + len(raw.names), raw.codes)
+    # A missing place, -1, is the last one.
+    place_hashes = text_hashes([*place.names, ""])[place.codes]
+    return _RawEventColumns(
+        owner=owner,
+        code=code,
+        occurred=occurred.view(np.int64),
+        received=received.view(np.int64),
+        code_hashes=hashes[hash_row].view(np.int64),
+        place_hashes=place_hashes.view(np.int64),
+        place=place,
+    )
+
+
+def _codes_in_frame(event_code: pd.Series) -> NDArray[np.int64]:
+    """The number of each event code, (E,)."""
+    code = pd.Index(tuple(EventCode)).get_indexer(pd.Index(event_code))
+    if (code < 0).any():
+        first_unknown = event_code.iloc[int(np.argmin(code))]
+        problem = f"{first_unknown!r} is not an event code"
+        raise InvalidValue("event_code", problem, "use a code of the vocabulary, or info")
+    return code.astype(np.int64)
+
+
+def _from_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _RawEventColumns:
+    for event in events:
+        if event.shipment_id not in row_of:
+            raise _unknown_shipment(event.shipment_id)
+    raw_events = RawEvents(
+        owner=[row_of[event.shipment_id] for event in events],
+        event_code=[event.event_code.value for event in events],
+        occurred=[microseconds(event.occurred_at) for event in events],
+        received=[microseconds(event.received_at) for event in events],
+        raw_code=[event.raw_code for event in events],
+        place=[event.place for event in events],
+    )
+    return _from_raw_events(raw_events)
+
+
+def _from_raw_events(events: RawEvents) -> _RawEventColumns:
+    code_texts = zip(events.raw_code, events.event_code, strict=True)
+    return _RawEventColumns(
+        owner=_integers(events.owner),
+        code=_integers([_CODE_NUMBERS[code] for code in events.event_code]),
+        occurred=_integers(events.occurred),
+        received=_integers(events.received),
+        code_hashes=_integers([text_hash(raw_code or code) for raw_code, code in code_texts]),
+        place_hashes=_integers([text_hash(place or "") for place in events.place]),
+        place=Categorical.from_texts(events.place),
+    )
+
+
+def _integers(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
+
+
+def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
+    """The scans in order, each once, with the time at which it was first received."""
+    event_hash = event_hashes(columns.code_hashes, columns.occurred, columns.place_hashes)
+    if _is_in_order(columns.owner, columns.occurred):
+        rows = np.arange(len(columns.owner))
+    else:
+        rows = _in_order(columns, event_hash)
+    counts = np.bincount(columns.owner[rows], minlength=shipment_count)
+    occurred, received = columns.occurred[rows], columns.received[rows]
+    return ScanColumns(
+        scans=Segments.from_counts(counts),
+        event_code=columns.code[rows].astype(np.int16),
+        occurred_at=occurred.view(_INSTANT),
+        received_at=received.view(_INSTANT),
+        place=columns.place.take(rows),
+        event_hash=event_hash[rows],
+    )
+
+
+def _in_order(columns: _RawEventColumns, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The rows of the scans, sorted, each as it was first received."""
+    order = np.lexsort((columns.received, event_hash, columns.owner))
+    owner, ordered_hash = columns.owner[order], event_hash[order]
+    is_first = np.ones(len(order), dtype=bool)
+    is_other_shipment = np.diff(owner) != 0
+    is_first[1:] = is_other_shipment | (ordered_hash[1:] != ordered_hash[:-1])
+    rows = order[is_first]
+    keys = (event_hash, columns.code, columns.occurred, columns.owner)
+    return rows[np.lexsort([key[rows] for key in keys])]
+
+
+@njit(cache=True)
+def _is_in_order(owner, occurred):  # type: ignore[no-untyped-def]  # compiled
+    """Whether each scan is of a later shipment, or occurred later, than the one before it.
+
+    Then the scans are sorted already and none occurs twice.
+    """
+    is_in_order = True
+    for i in range(1, len(owner)):
+        is_later = owner[i] == owner[i - 1] and occurred[i] > occurred[i - 1]
+        is_in_order &= owner[i] > owner[i - 1] or is_later
+    return is_in_order
+
+
+def _first_duplicate(shipments: Sequence[Shipment], row_of: Mapping[str, int]) -> str:
+    """The first id that occurs again; ``row_of`` has the last row of each id."""
+    for row, shipment in enumerate(shipments):
+        if row_of[shipment.shipment_id] != row:
+            return shipment.shipment_id
+    raise ValueError("no id occurs twice")
+
+
+def _duplicate_id(shipment_id: str) -> InvalidValue:
+    problem = f"{shipment_id!r} occurs twice"
+    return InvalidValue("shipment_id", problem, "give each shipment one row")
+
+
+def _unknown_shipment(shipment_id: str) -> InvalidValue:
+    problem = f"an event belongs to {shipment_id!r}, which is not a shipment"
+    return InvalidValue("shipment_id", problem, "add the shipment")
+
+
+def _with_columns(
+    frame: pd.DataFrame, columns: Sequence[str], *, required: Sequence[str]
+) -> pd.DataFrame:
+    for name in required:
+        if name not in frame.columns:
+            raise InvalidValue(name, "the column is missing", "add it")
+    return frame.reindex(columns=list(columns))
+
+
+def _utc(times: pd.Series) -> NDArray[np.datetime64]:
+    if not isinstance(times.dtype, pd.DatetimeTZDtype):
+        raise NaiveTime(str(times.name))
+    utc = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    return utc.to_numpy().astype(_INSTANT)
