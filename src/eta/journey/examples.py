@@ -1,4 +1,4 @@
-"""Training examples: snapshots with what became of their shipments."""
+"""Training examples: snapshots with the outcomes of their shipments."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from eta.journey.timelines import Timelines
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """When each shipment arrived, (N,), as known at ``known_through``; NaT if it has not, or was given up and never will."""
+    """When each shipment arrived, (N,), according to scans received by ``known_through``.
+
+    NaT if it has not arrived, or was abandoned and never will.
+    """
 
     known_through: np.datetime64
     arrived_at: NDArray[np.datetime64]
 
     @classmethod
     def at(cls, timelines: Timelines, known_through: np.datetime64) -> Outcomes:
-        """The outcomes known at a moment."""
-        return cls(
-            known_through, fold(timelines, AsOfPairs.all_at(timelines, known_through)).arrived_at
-        )
+        """The outcomes as of a moment."""
+        states = fold(timelines, AsOfPairs.all_at(timelines, known_through))
+        return cls(known_through, states.arrived_at)
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Snapshots with what had become of them by ``known_through``.
+    """Snapshots with their outcomes by ``known_through``.
 
-    ``duration_hours`` (M,) leads to the arrival where ``event_observed``, else to ``known_through``: such rows are
-    censored, never dropped. So a parcel that is given up stays at risk for ever without arriving,
-    and the law is that of being there at all, not of what would be if none were lost (the
-    subdistribution hazard of Fine and Gray 1999).
+    ``duration_hours`` (M,) leads to the arrival if ``event_observed``, else to ``known_through``:
+    such rows are censored, never dropped. An abandoned parcel stays at risk for ever without
+    arriving. So the distribution is that of arriving at all, not of arriving if no parcel were
+    lost (the subdistribution hazard of Fine and Gray 1999).
     """
 
     features: Features
@@ -55,25 +57,32 @@ class Examples:
     def take(self, rows: NDArray[np.integer]) -> Examples:
         """Some of the examples."""
         return Examples(
-            self.features.take(rows),
-            self.moment[rows],
-            self.row[rows],
-            self.parcel[rows],
-            self.as_of[rows],
-            self.duration_hours[rows],
-            self.event_observed[rows],
-            self.known_through,
+            features=self.features.take(rows),
+            moment=self.moment[rows],
+            row=self.row[rows],
+            parcel=self.parcel[rows],
+            as_of=self.as_of[rows],
+            duration_hours=self.duration_hours[rows],
+            event_observed=self.event_observed[rows],
+            known_through=self.known_through,
         )
 
 
 def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
-    """The snapshots taken before ``outcomes.known_through``, with the outcomes known by then."""
-    past = snapshots.take(np.flatnonzero(snapshots.pairs.as_of < outcomes.known_through))
+    """The snapshots taken before ``outcomes.known_through``, with those outcomes."""
+    is_past = snapshots.pairs.as_of < outcomes.known_through
+    past = snapshots.take(np.flatnonzero(is_past))
     row, as_of = past.pairs.row, past.pairs.as_of
     arrived_at = outcomes.arrived_at[row]
-    arrived = ~np.isnat(arrived_at)
-    end = np.where(arrived, arrived_at, outcomes.known_through)
-    hours = np.maximum(hours_between(as_of, end), 0.0)
+    has_arrived = ~np.isnat(arrived_at)
+    end = np.where(has_arrived, arrived_at, outcomes.known_through)
     return Examples(
-        past.features, past.moment, row, past.parcel, as_of, hours, arrived, outcomes.known_through
+        features=past.features,
+        moment=past.moment,
+        row=row,
+        parcel=past.parcel,
+        as_of=as_of,
+        duration_hours=np.maximum(hours_between(as_of, end), 0.0),
+        event_observed=has_arrived,
+        known_through=outcomes.known_through,
     )

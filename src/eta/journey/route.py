@@ -66,7 +66,7 @@ def route_of(
 
 
 def postal_name(country: str | None, postcode: str | None) -> str | None:
-    """Country and postcode as "AT|1010", in capitals, letters and digits only; None if incomplete."""
+    """Country and postcode as "AT|1010", letters and digits only; None if either is missing."""
     letters = "".join(filter(str.isalnum, postcode or "")).upper()
     return f"{country}|{letters}" if country and letters else None
 

@@ -1,4 +1,4 @@
-"""Consecutive runs of rows, empty runs included."""
+"""Runs of consecutive rows, empty runs included."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NO_ROW = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Runs ``starts[i]:starts[i + 1]`` of consecutive rows; ``starts`` has one entry more than there are runs."""
+    """N runs of consecutive rows, ``starts[i]:starts[i + 1]``; ``starts`` has N + 1 entries."""
 
     starts: NDArray[np.int64]
 

@@ -1,4 +1,4 @@
-"""Which moments to learn from and to judge, and what came of them."""
+"""Snapshots: features of shipments at the moments of training and evaluation."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from eta.journey.timelines import EVENT_CODES, Timelines, promise_starts
 PURCHASE, HANDOVER = "purchase", "handover"
 SCAN, SILENCE, NEAR_PROMISE = "scan", "silence", "near_promise"
 
-#: Days after hand-over at which a parcel still open is judged.
+#: Days after hand-over at which a parcel still open is evaluated.
 DAYS_AFTER_HANDOVER = (1, 3, 7, 14, 21)
 IN_FLIGHT = (HANDOVER, *(f"day_{days}" for days in DAYS_AFTER_HANDOVER))
 MOMENTS = (PURCHASE, *IN_FLIGHT)
 
-#: Days of silence at which a model also learns, each stretched or shrunk by up to a third from gap
-#: to gap.
+#: Days of silence at which a model is also trained, each stretched or shrunk by up to a third from
+#: gap to gap.
 SILENT_DAYS = (1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 23.0, 33.0, 47.0)
 
-#: Days before the promised day at which a model that sees the promise also learns from parcels by
-#: then expired.
+#: Days before the promised day at which a model that sees the promise is also trained on parcels
+#: that have expired by then.
 DAYS_BEFORE_PROMISE = (30, 14, 7, 3, 0)
 
 #: Parcels open for longer than this are expired: listed apart, no longer forecast.
 EXPIRED_AFTER = np.timedelta64(60, "D")
+
+_DAY_MICROSECONDS = 86_400_000_000
+_NEVER = np.datetime64("9999-01-01")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +54,30 @@ class Snapshots:
     def take(self, rows: NDArray[np.integer]) -> Snapshots:
         """Some of the snapshots."""
         return Snapshots(
-            self.pairs.take(rows),
-            self.parcel[rows],
-            self.moment[rows],
-            self.states.take(rows),
-            self.features.take(rows),
+            pairs=self.pairs.take(rows),
+            parcel=self.parcel[rows],
+            moment=self.moment[rows],
+            states=self.states.take(rows),
+            features=self.features.take(rows),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Pairs (M,) with the names of their moments."""
+
+    pairs: AsOfPairs
+    names: NDArray[np.object_]
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> _Moments:
+        return _Moments(self.pairs.take(rows), self.names[rows])
+
+    def followed_by(self, other: _Moments) -> _Moments:
+        """These moments, then those of the other."""
+        row = np.concatenate([self.pairs.row, other.pairs.row])
+        as_of = np.concatenate([self.pairs.as_of, other.pairs.as_of])
+        names = np.concatenate([self.names, other.names])
+        return _Moments(AsOfPairs(row, as_of), names)
 
 
 def training_snapshots(
@@ -65,59 +86,74 @@ def training_snapshots(
     """The purchase, every scan, and moments of silence, before ``until`` (UTC).
 
     With ``near_promise`` also ``DAYS_BEFORE_PROMISE``, of parcels that were open then though
-    expired: who orders further ahead than parcels expire is else never learned from when the
-    promised day comes. These moments are chosen by the promise: for a model that sees it, alone.
+    expired. Otherwise orders placed further ahead than parcels expire would have no training
+    examples near their promised day. These moments are chosen by the promise: they are only for a
+    model that sees it.
 
     What a moment shows depends on scans received by then alone, so a model trained as of an earlier
-    day takes the ``examples`` before that day and learns exactly what it would have learned on it.
+    day takes the ``examples`` before that day and gets exactly those it would have had on it.
     """
+    moments = _one_per_instant(_scans_and_silences(timelines, until))
+    if near_promise:
+        moments = moments.followed_by(_moments_near_promise(timelines, until))
+    return _open_snapshots(timelines, moments)
+
+
+def _scans_and_silences(timelines: Timelines, until: np.datetime64) -> _Moments:
+    """The receipts of scans before ``until``, then the moments of silence between them."""
     owner = timelines.scans.owner()
     order = np.lexsort((timelines.event_hash, timelines.received_at, owner))
-    owner, at, code = owner[order], timelines.received_at[order], timelines.event_code[order]
-    moment = np.where(code == EVENT_CODES.index(EventCode.ORDER_CREATED), PURCHASE, SCAN).astype(
-        object
-    )
-    next_at = np.full(len(at), np.datetime64("9999-01-01"), dtype=at.dtype)
-    same = owner[1:] == owner[:-1]
-    next_at[:-1][same] = at[1:][same]
+    owner, received_at = owner[order], timelines.received_at[order]
+    code, event_hash = timelines.event_code[order], timelines.event_hash[order]
+    is_purchase = code == EVENT_CODES.index(EventCode.ORDER_CREATED)
+    names = np.where(is_purchase, PURCHASE, SCAN).astype(object)
+    scans = _Moments(AsOfPairs(owner, received_at), names)
 
-    scale = 2 / 3 + (timelines.event_hash[order] >> np.uint64(11)) / 2**53 * (2 / 3)
-    silent_at = at[:, None] + (np.outer(scale, SILENT_DAYS) * 86_400_000_000).astype(
-        "timedelta64[us]"
-    )
-    scan, point = np.nonzero(silent_at < np.minimum(next_at, until)[:, None])
-    is_before = at < until
-    rows, times = (
-        np.concatenate([owner[is_before], owner[scan]]),
-        np.concatenate([at[is_before], silent_at[scan, point]]),
-    )
-    moment_names = np.concatenate([moment[is_before], np.full(len(scan), SILENCE, dtype=object)])
-    # Two scans told at once are one moment.
-    order = np.lexsort((moment_names != PURCHASE, times, rows))
+    silence_ends = np.minimum(_next_received(owner, received_at), until)
+    silent_at = received_at[:, None] + _silent_times(event_hash)
+    scan, point = np.nonzero(silent_at < silence_ends[:, None])
+    silent_pairs = AsOfPairs(owner[scan], silent_at[scan, point])
+    silence_names = np.full(len(scan), SILENCE, dtype=object)
+    silences = _Moments(silent_pairs, silence_names)
+    return scans.take(received_at < until).followed_by(silences)
+
+
+def _next_received(
+    owner: NDArray[np.int64], received_at: NDArray[np.datetime64]
+) -> NDArray[np.datetime64]:
+    """When the next scan of the same shipment was received, (E,)."""
+    result = np.full(len(received_at), _NEVER, dtype=received_at.dtype)
+    has_next = owner[1:] == owner[:-1]
+    result[:-1][has_next] = received_at[1:][has_next]
+    return result
+
+
+def _silent_times(event_hash: NDArray[np.uint64]) -> NDArray[np.timedelta64]:
+    """``SILENT_DAYS`` after each scan, (E, 9), scaled by its hash to between 2/3 and 4/3."""
+    share = (event_hash >> np.uint64(11)) / 2**53
+    scale = 2 / 3 + share * (2 / 3)
+    microseconds = np.outer(scale, SILENT_DAYS) * _DAY_MICROSECONDS
+    return microseconds.astype("timedelta64[us]")
+
+
+def _one_per_instant(moments: _Moments) -> _Moments:
+    """The moments in order, one of each instant of a shipment; the purchase if it is among them."""
+    row, as_of = moments.pairs.row, moments.pairs.as_of
+    order = np.lexsort((moments.names != PURCHASE, as_of, row))
     is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = (np.diff(rows[order]) != 0) | (times[order][1:] != times[order][:-1])
-    pairs, moment_names = (
-        AsOfPairs(rows[order][is_first], times[order][is_first]),
-        moment_names[order][is_first],
-    )
-    if near_promise:
-        late = _pairs_near_promise(timelines, until)
-        pairs = AsOfPairs(
-            np.concatenate([pairs.row, late.row]), np.concatenate([pairs.as_of, late.as_of])
-        )
-        late_names = np.full(len(late), NEAR_PROMISE, dtype=object)
-        moment_names = np.concatenate([moment_names, late_names])
-    return _open_snapshots(timelines, pairs, moment_names)
+    is_later = as_of[order][1:] != as_of[order][:-1]
+    is_first[1:] = (np.diff(row[order]) != 0) | is_later
+    return moments.take(order[is_first])
 
 
-def _pairs_near_promise(timelines: Timelines, until: np.datetime64) -> AsOfPairs:
+def _moments_near_promise(timelines: Timelines, until: np.datetime64) -> _Moments:
     """The moments ``DAYS_BEFORE_PROMISE`` that are before ``until``."""
     row = np.repeat(np.arange(len(timelines)), len(DAYS_BEFORE_PROMISE))
-    pairs = AsOfPairs(
-        row, promise_starts(timelines, row) - np.tile(DAYS_BEFORE_PROMISE, len(timelines)) * DAY
-    )
-    # NaT, without a promise, is before nothing.
-    return pairs.take(pairs.as_of < until)
+    days_before = np.tile(DAYS_BEFORE_PROMISE, len(timelines))
+    pairs = AsOfPairs(row, promise_starts(timelines, row) - days_before * DAY)
+    # Without a promise the time is NaT, which is before nothing.
+    pairs = pairs.take(pairs.as_of < until)
+    return _Moments(pairs, np.full(len(pairs), NEAR_PROMISE, dtype=object))
 
 
 def evaluation_snapshots(
@@ -126,43 +162,41 @@ def evaluation_snapshots(
     """The standard moments (``MOMENTS``) with ``start <= as_of < end``."""
     purchased_at = timelines.first_received({EventCode.ORDER_CREATED})
     handed_over_at = timelines.first_received(HANDOVER_CODES)
-    handed_over_at = np.where(
-        np.isnat(handed_over_at), timelines.first_received(FACILITY_CODES), handed_over_at
-    )
-    times = [
-        purchased_at,
-        handed_over_at,
-        *(handed_over_at + days * DAY for days in DAYS_AFTER_HANDOVER),
-    ]
-    row = np.tile(np.arange(len(timelines)), len(times))
-    as_of, moment = (
-        np.concatenate(times),
-        np.repeat(np.array(MOMENTS, dtype=object), len(timelines)),
-    )
-    wanted = (as_of >= start) & (as_of < end)
-    return _open_snapshots(timelines, AsOfPairs(row[wanted], as_of[wanted]), moment[wanted])
+    first_facility_at = timelines.first_received(FACILITY_CODES)
+    handed_over_at = np.where(np.isnat(handed_over_at), first_facility_at, handed_over_at)
+    days_later = [handed_over_at + days * DAY for days in DAYS_AFTER_HANDOVER]
+    as_of = np.concatenate([purchased_at, handed_over_at, *days_later])
+    row = np.tile(np.arange(len(timelines)), len(MOMENTS))
+    names = np.repeat(np.array(MOMENTS, dtype=object), len(timelines))
+    is_in_period = (as_of >= start) & (as_of < end)
+    moments = _Moments(AsOfPairs(row, as_of), names)
+    return _open_snapshots(timelines, moments.take(is_in_period))
 
 
 def snapshots_open_at(timelines: Timelines, as_of: np.datetime64, max_count: int) -> Snapshots:
-    """Every parcel open at a moment; of more than ``max_count`` an even sample, the same parcels from day to day."""
+    """Every parcel open at a moment; of more than ``max_count`` an even sample.
+
+    The sample has the same parcels from day to day.
+    """
     pairs = AsOfPairs.all_at(timelines, as_of)
     states = fold(timelines, pairs)
     rows = np.flatnonzero(states.is_open & ~_is_expired(pairs, states))
     if len(rows) > max_count:
         share = np.uint64(max_count / len(rows) * 2**32)
-        rows = rows[timelines.parcel[pairs.row[rows]] % np.uint64(2**32) < share]
-    moment = np.full(len(rows), "daily", dtype=object)
-    return _snapshots(timelines, pairs.take(rows), moment, states.take(rows))
+        parcel = timelines.parcel[pairs.row[rows]]
+        rows = rows[parcel % np.uint64(2**32) < share]
+    names = np.full(len(rows), "daily", dtype=object)
+    moments = _Moments(pairs.take(rows), names)
+    return _snapshots(timelines, moments, states.take(rows))
 
 
-def _open_snapshots(
-    timelines: Timelines, pairs: AsOfPairs, moment: NDArray[np.object_]
-) -> Snapshots:
-    """Those at which the parcel was open; near the promise only of parcels that had expired."""
-    states = fold(timelines, pairs)
-    is_wanted = _is_expired(pairs, states) == (moment == NEAR_PROMISE)
+def _open_snapshots(timelines: Timelines, moments: _Moments) -> Snapshots:
+    """Those at which the parcel was open; near the promise only those of expired parcels."""
+    states = fold(timelines, moments.pairs)
+    is_near_promise = moments.names == NEAR_PROMISE
+    is_wanted = _is_expired(moments.pairs, states) == is_near_promise
     rows = np.flatnonzero(states.is_open & is_wanted)
-    return _snapshots(timelines, pairs.take(rows), moment[rows], states.take(rows))
+    return _snapshots(timelines, moments.take(rows), states.take(rows))
 
 
 def _is_expired(pairs: AsOfPairs, states: States) -> NDArray[np.bool_]:
@@ -170,14 +204,13 @@ def _is_expired(pairs: AsOfPairs, states: States) -> NDArray[np.bool_]:
     return pairs.as_of - states.ordered_at > EXPIRED_AFTER
 
 
-def _snapshots(
-    timelines: Timelines, pairs: AsOfPairs, moment: NDArray[np.object_], states: States
-) -> Snapshots:
+def _snapshots(timelines: Timelines, moments: _Moments, states: States) -> Snapshots:
+    pairs = moments.pairs
     place_effects = PlaceEffectHistory.from_timelines(timelines)
     return Snapshots(
-        pairs,
-        timelines.parcel[pairs.row],
-        moment,
-        states,
-        features(timelines, pairs, place_effects, states),
+        pairs=pairs,
+        parcel=timelines.parcel[pairs.row],
+        moment=moments.names,
+        states=states,
+        features=features(timelines, pairs, place_effects, states),
     )
