@@ -97,7 +97,7 @@ def test_environment_sets_the_calendar_file(tmp_path: Path) -> None:
             "the calendar has no version; write one of 1 to 64 characters,"
             ' such as version = "2026-11"',
         ),
-        (b"version = ", "the calendar is no TOML: Invalid value (at end of document)"),
+        (b"version = ", "the calendar is not valid TOML: Invalid value (at end of document)"),
         (b"\xff", "it is not text; write it in UTF-8"),
     ],
 )

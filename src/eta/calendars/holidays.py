@@ -1,4 +1,4 @@
-"""Public holidays by country and region: those of the ``holidays`` library, and what a shop's calendar file changes."""
+"""Public holidays by country and region: the ``holidays`` library, changed by a shop's file."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ import holidays
 import numpy as np
 from numpy.typing import NDArray
 
+from eta.calendars.places import place_name
 from eta.calendars.zones import zone_of
 from eta.domain.errors import InvalidSetting
 from eta.domain.vocabulary import TimezoneSource
 
 _MAX_VERSION_LENGTH = 64
 _COUNTRY, _REGION = re.compile("[A-Z]{2}"), re.compile("[A-Z0-9]{1,3}")
+_Place = tuple[str, str | None]
 _PLACE_KEYS = ("country", "region", "closed", "open")
 
 
 @dataclass(frozen=True)
 class HolidayCalendar:
-    """The days that are holidays at each place: the library's, but where ``places`` says otherwise.
+    """The days that are holidays at each place: the library's, changed by ``places``.
 
     ``places`` has, by country and region (None for the whole country), days that are holidays
     (True) or are not (False). A region's days count before its country's, and those before the
     library's.
     """
 
-    #: What the calendar file calls itself; None where there is no file.
+    #: The version of the calendar file; None without a file.
     version: str | None = None
-    places: Mapping[tuple[str, str | None], Mapping[date, bool]] = field(
-        default_factory=dict, hash=False
-    )
+    places: Mapping[_Place, Mapping[date, bool]] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_toml(cls, text: str) -> HolidayCalendar:
@@ -48,59 +48,28 @@ class HolidayCalendar:
             [[places]]
             country = "AT"
             region = "9"            # left out: the whole country, all its regions
-            closed = [2026-11-15]   # holidays beside the library's
-            open = [2026-12-08]     # none, although the library says so
+            closed = [2026-11-15]   # holidays in addition to the library's
+            open = [2026-12-08]     # not holidays, although the library lists them
 
         Raises:
-            InvalidSetting: if the text is no TOML, has an unknown key, no version, an impossible
-                place, a day that is no date, a day both open and closed, or the same place twice.
-                It names the place and the mend.
+            InvalidSetting: if the text is not TOML, has an unknown key, no version, an impossible
+                place, a day that is not a date, a day both open and closed, or the same place
+                twice. It names the place and how to fix it.
         """
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidSetting(f"the calendar is no TOML: {error}") from None
-        _reject_unknown_keys(values, ("version", "places"), "the calendar")
-        version = values.get("version")
-        if not (
-            isinstance(version, str)
-            and version.strip()
-            and version.isprintable()
-            and len(version) <= _MAX_VERSION_LENGTH
-        ):
-            raise InvalidSetting(
-                f'the calendar has no version; write one of 1 to {_MAX_VERSION_LENGTH} characters, such as version = "2026-11"'
-            )
-        entries = values.get("places", [])
-        if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
-            raise InvalidSetting(
-                "the calendar's places are no list of tables; start each with [[places]]"
-            )
-        places: dict[tuple[str, str | None], Mapping[date, bool]] = {}
-        for number, entry in enumerate(entries, start=1):
-            place = _place(entry, f"place {number} of the calendar")
-            if place in places:
-                raise InvalidSetting(
-                    f"{_place_label(place)} is in the calendar twice; put all its days into one entry"
-                )
-            places[place] = _days(entry, _place_label(place))
-        return cls(version, places)
+        values = _parse_toml(text)
+        version = _version(values)
+        return cls(version, _places(values))
 
-    @lru_cache(maxsize=10_000)  # noqa: B019  # there are few calendars, and each is kept as long as the program runs
+    @lru_cache(maxsize=10_000)  # noqa: B019  # there are few calendars, and each is used as long as the program runs
     def dates(
         self, country: str | None, region: str | None, first_year: int, last_year: int
     ) -> NDArray[np.datetime64]:
-        """Sorted ``datetime64[D]`` holidays of a place, for reading only; none where nobody knows the country.
+        """Sorted ``datetime64[D]`` holidays of a place, read-only; none if the country is unknown.
 
         A region that the library does not list has its country's holidays.
         """
         days = _library_days(country, region, first_year, last_year)
-        overrides = (
-            {**self.places.get((country, None), {}), **self.places.get((country, region), {})}
-            if country
-            else {}
-        )
-        for day, is_holiday in overrides.items():
+        for day, is_holiday in self._overrides(country, region).items():
             if is_holiday and first_year <= day.year <= last_year:
                 days.add(day)
             elif not is_holiday:
@@ -108,6 +77,13 @@ class HolidayCalendar:
         dates = np.array(sorted(days), dtype="datetime64[D]")
         dates.flags.writeable = False
         return dates
+
+    def _overrides(self, country: str | None, region: str | None) -> dict[date, bool]:
+        """The days of the calendar file at a place; the region's come before the country's."""
+        if not country:
+            return {}
+        of_country = self.places.get((country, None), {})
+        return {**of_country, **self.places.get((country, region), {})}
 
 
 #: The holidays of the library alone.
@@ -121,53 +97,110 @@ def _library_days(
     if country not in supported:
         return set()
     subdivision = region if region in supported[country] else None
-    return set(
-        holidays.country_holidays(
-            country, subdiv=subdivision, years=range(first_year, last_year + 1)
-        )
+    years = range(first_year, last_year + 1)
+    return set(holidays.country_holidays(country, subdiv=subdivision, years=years))
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSetting(f"the calendar is not valid TOML: {error}") from None
+    _reject_unknown_keys(values, ("version", "places"), "the calendar")
+    return values
+
+
+def _version(values: Mapping[str, Any]) -> str:
+    version = values.get("version")
+    if not (isinstance(version, str) and version.strip() and version.isprintable()):
+        raise _no_version()
+    if len(version) > _MAX_VERSION_LENGTH:
+        raise _no_version()
+    return version
+
+
+def _no_version() -> InvalidSetting:
+    return InvalidSetting(
+        f"the calendar has no version; write one of 1 to {_MAX_VERSION_LENGTH} characters, "
+        'such as version = "2026-11"'
     )
 
 
-def _place(entry: Mapping[str, Any], where: str) -> tuple[str, str | None]:
-    country, region = entry.get("country"), entry.get("region")
-    if not (isinstance(country, str) and _COUNTRY.fullmatch(country)):
+def _places(values: Mapping[str, Any]) -> dict[_Place, Mapping[date, bool]]:
+    """The days of every place of the calendar file."""
+    entries = values.get("places", [])
+    is_list_of_tables = isinstance(entries, list) and all(
+        isinstance(item, dict) for item in entries
+    )
+    if not is_list_of_tables:
         raise InvalidSetting(
-            f'{where} has no country; write its ISO 3166-1 code in two capital letters, such as country = "AT"'
+            "the calendar's places are not a list of tables; start each with [[places]]"
         )
-    if (
-        zone_of(country, None)[1] is TimezoneSource.ASSUMED_UTC
-        and country not in holidays.list_supported_countries()
-    ):
+    places: dict[_Place, Mapping[date, bool]] = {}
+    for number, entry in enumerate(entries, start=1):
+        place = _place(entry, f"place {number} of the calendar")
+        label = f"{place_name(*place)}"
+        if place in places:
+            raise InvalidSetting(
+                f"{label} is in the calendar twice; put all its days into one entry"
+            )
+        places[place] = _days(entry, label)
+    return places
+
+
+def _place(entry: Mapping[str, Any], where: str) -> _Place:
+    country = _country(entry.get("country"), where)
+    region = entry.get("region")
+    is_region = isinstance(region, str) and _REGION.fullmatch(region)
+    if region is not None and not is_region:
         raise InvalidSetting(
-            f"{where}: there is no country {country}; write its ISO 3166-1 code, such as AT"
+            f"{where}, {country}: {region!r} is not a region; write the country's own short form, "
+            'such as region = "9", or leave it out'
         )
-    if not (region is None or (isinstance(region, str) and _REGION.fullmatch(region))):
-        raise InvalidSetting(
-            f'{where}, {country}: {region!r} is no region; write the country\'s own short form, such as region = "9", or leave it out'
-        )
-    _reject_unknown_keys(entry, _PLACE_KEYS, f"{_place_label((country, region))} in the calendar")
+    label = place_name(country, region)
+    _reject_unknown_keys(entry, _PLACE_KEYS, f"{label} in the calendar")
     return country, region
 
 
+def _country(country: object, where: str) -> str:
+    if not (isinstance(country, str) and _COUNTRY.fullmatch(country)):
+        raise InvalidSetting(
+            f"{where} has no country; write its ISO 3166-1 code in two capital letters, "
+            'such as country = "AT"'
+        )
+    has_zone = zone_of(country, None)[1] is not TimezoneSource.ASSUMED_UTC
+    if not has_zone and country not in holidays.list_supported_countries():
+        raise InvalidSetting(
+            f"{where}: there is no country {country}; write its ISO 3166-1 code, such as AT"
+        )
+    return country
+
+
 def _days(entry: Mapping[str, Any], place: str) -> dict[date, bool]:
-    """The days of one place that are holidays, and those that are not."""
+    """The days of one place that are holidays (True), and those that are not."""
     days: dict[date, bool] = {}
     for key, is_holiday in (("closed", True), ("open", False)):
-        entry_days = entry.get(key, [])
-        if not isinstance(entry_days, list):
-            raise InvalidSetting(
-                f"{key} of {place} in the calendar is no list; write {key} = [2026-12-08]"
-            )
-        for day in entry_days:
-            # A date with a time of day is a date to Python too.
-            if type(day) is not date:
-                raise InvalidSetting(
-                    f"{key} of {place} in the calendar holds {day!r}, which is no date; write it without quotes, as 2026-12-08"
-                )
+        for day in _listed_days(entry, key, place):
             if days.setdefault(day, is_holiday) is not is_holiday:
                 raise InvalidSetting(
-                    f"{place} is both open and closed on {day} in the calendar; leave the day in one of the two lists"
+                    f"{place} is both open and closed on {day} in the calendar; "
+                    "leave the day in one of the two lists"
                 )
+    return days
+
+
+def _listed_days(entry: Mapping[str, Any], key: str, place: str) -> list[date]:
+    days = entry.get(key, [])
+    where = f"{key} of {place} in the calendar"
+    if not isinstance(days, list):
+        raise InvalidSetting(f"{where} is not a list; write {key} = [2026-12-08]")
+    for day in days:
+        # A date with a time of day is a date to Python too.
+        if type(day) is not date:
+            raise InvalidSetting(
+                f"{where} holds {day!r}, which is not a date; write it without quotes, "
+                "as 2026-12-08"
+            )
     return days
 
 
@@ -175,10 +208,5 @@ def _reject_unknown_keys(values: Mapping[str, Any], allowed: tuple[str, ...], wh
     unknown = sorted(set(values) - set(allowed))
     if unknown:
         raise InvalidSetting(
-            f"{where} has the unknown key {unknown[0]!r}; there are {', '.join(allowed)}"
+            f"{where} has the unknown key {unknown[0]!r}; the keys are {', '.join(allowed)}"
         )
-
-
-def _place_label(place: tuple[str, str | None]) -> str:
-    country, region = place
-    return f"{country}-{region}" if region else country

@@ -1,4 +1,4 @@
-"""Between instants and wall clocks, for many places at once.
+"""Conversions between instants and wall clocks, for many places at once.
 
 Instants are ``datetime64[us]`` in UTC; wall-clock times are ``datetime64[us]`` without a zone and
 never leave a function under a name that could be taken for an instant. Zones come as integer codes
@@ -23,18 +23,14 @@ Codes = NDArray[np.integer]
 HOUR = np.timedelta64(1, "h")
 DAY = np.timedelta64(1, "D")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-_INSTANT, _DATE, _INTEGER, _CODE = (
-    np.dtype("datetime64[us]"),
-    np.dtype("datetime64[D]"),
-    np.dtype(np.int64),
-    np.dtype(np.int32),
-)
+_INSTANT, _DATE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]")
+_INTEGER, _CODE = np.dtype(np.int64), np.dtype(np.int32)
 
 
 def hours_between(
     start: NDArray[np.datetime64], end: NDArray[np.datetime64]
 ) -> NDArray[np.float64]:
-    """Hours from ``start`` to ``end``; NaN where either is missing."""
+    """Hours from ``start`` to ``end``; NaN if either is missing."""
     return (end - start) / HOUR
 
 
@@ -59,7 +55,7 @@ def offset_minutes(moment: datetime) -> int:
 
 
 def midnight(day: str, zone: str) -> datetime:
-    """The aware first instant of an ISO date in ``zone``; a full ISO time with an offset is taken as it is.
+    """The aware first instant of an ISO date in ``zone``; a time with an offset stays as it is.
 
     Raises:
         ValueError: if ``day`` is neither a date nor a time.
@@ -69,13 +65,13 @@ def midnight(day: str, zone: str) -> datetime:
 
 
 def wall_clock(at: Instants, zones: Codes, names: Sequence[str]) -> NDArray[np.datetime64]:
-    """Local wall-clock times, shaped as the instants ``at``, (N,) or (N, K), in zones ``names[zones]``, (N,)."""
-    return (
-        UtcOffsets.from_zone_names(tuple(names))
-        .walls(_table(at), zones.astype(_CODE, copy=False))
-        .view(_INSTANT)
-        .reshape(at.shape)
-    )
+    """Local times of the instants ``at``, (N,) or (N, K), in zones ``names[zones]``, (N,).
+
+    The result has the shape of ``at``.
+    """
+    offsets = UtcOffsets.from_zone_names(tuple(names))
+    walls = offsets.walls(_table(at), zones.astype(_CODE, copy=False))
+    return walls.view(_INSTANT).reshape(at.shape)
 
 
 def local_dates(at: Instants, zones: Codes, names: Sequence[str]) -> Dates:
@@ -86,15 +82,12 @@ def local_dates(at: Instants, zones: Codes, names: Sequence[str]) -> Dates:
 def day_starts(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
     """The first instant of each local calendar date, shaped as ``dates``, (N,) or (N, K).
 
-    Where clocks skip midnight, the day starts at the first time that exists; where midnight comes
+    If clocks skip midnight, the day starts at the first time that exists; if midnight occurs
     twice, at the first.
     """
-    return (
-        UtcOffsets.from_zone_names(tuple(names))
-        .instants(_table(dates), zones.astype(_CODE, copy=False))
-        .view(_INSTANT)
-        .reshape(dates.shape)
-    )
+    offsets = UtcOffsets.from_zone_names(tuple(names))
+    starts = offsets.instants(_table(dates), zones.astype(_CODE, copy=False))
+    return starts.view(_INSTANT).reshape(dates.shape)
 
 
 def day_ends(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
@@ -105,29 +98,32 @@ def day_ends(dates: Dates, zones: Codes, names: Sequence[str]) -> Instants:
 def declared_zone_to_utc(wall: pd.Series, zone: str) -> tuple[pd.Series, pd.Series]:
     """Instants of wall-clock times whose source declares its zone, and which of them are ambiguous.
 
-    Times that come twice a year are taken as the first of the two, times that are skipped as the
+    Times that occur twice a year are taken as the first of the two, times that are skipped as the
     first after the gap; both are marked.
     """
-    twice = wall.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
-    first = wall.dt.tz_localize(
-        zone, ambiguous=np.ones(len(wall), dtype=bool), nonexistent="shift_forward"
-    )
-    skipped = first.dt.tz_localize(None) != wall
-    return first.dt.tz_convert("UTC"), wall.notna() & (twice.isna() | skipped)
+    without_twice = wall.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
+    is_summer_time = np.ones(len(wall), dtype=bool)
+    first = wall.dt.tz_localize(zone, ambiguous=is_summer_time, nonexistent="shift_forward")
+    is_skipped = first.dt.tz_localize(None) != wall
+    is_ambiguous = wall.notna() & (without_twice.isna() | is_skipped)
+    return first.dt.tz_convert("UTC"), is_ambiguous
 
 
 def wall_to_instant(wall: datetime, zone: str) -> tuple[datetime, bool]:
-    """The moment, aware and in the zone, of one wall-clock time (naive), and whether it is ambiguous.
+    """The moment, aware and in the zone, of a naive local time, and whether it is ambiguous.
 
-    A time that comes twice is taken as the first of the two, one that is skipped as the first after
-    the gap.
+    A time that occurs twice is taken as the first of the two, one that is skipped as the first
+    after the gap.
     """
-    first, second = (wall.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1))
+    tzinfo = ZoneInfo(zone)
+    first, second = wall.replace(tzinfo=tzinfo, fold=0), wall.replace(tzinfo=tzinfo, fold=1)
     if first.utcoffset() == second.utcoffset():
         return first, False
-    micros = np.array([[microseconds(wall.replace(tzinfo=UTC))]])
-    instant = UtcOffsets.from_zone_names((zone,)).instants(micros, np.zeros(1, dtype=_CODE))
-    return from_microseconds(int(instant.ravel()[0])).astimezone(ZoneInfo(zone)), True
+    wall_microseconds = np.array([[microseconds(wall.replace(tzinfo=UTC))]])
+    offsets = UtcOffsets.from_zone_names((zone,))
+    instants = offsets.instants(wall_microseconds, np.zeros(1, dtype=_CODE))
+    instant = from_microseconds(int(instants.item()))
+    return instant.astimezone(tzinfo), True
 
 
 def _table(times: NDArray[np.datetime64]) -> NDArray[np.int64]:

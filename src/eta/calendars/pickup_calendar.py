@@ -1,4 +1,4 @@
-"""From an order to the hand-over: cut-offs and pick-up days by a warehouse's own clocks."""
+"""Cut-offs and pick-up days of a warehouse, by its local time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from eta.domain.errors import InvalidValue, NaiveTime
 
 @dataclass(frozen=True, kw_only=True)
 class PickupCalendar:
-    """When a warehouse takes in orders and hands parcels to the carrier, by its own clocks.
+    """When a warehouse takes orders and hands parcels to the carrier, by its local time.
 
-    A pick-up day is one of ``weekdays`` and no holiday of the place. On it orders are taken in
+    A pick-up day is one of ``weekdays`` and not a holiday of the place. On it orders are taken
     until the cut-off, and parcels are handed over at that time. A cut-off that clocks skip is the
-    first instant after the gap; one that comes twice is the first of the two.
+    first instant after the gap; one that occurs twice is the first of the two.
 
     Raises:
         InvalidValue: if there are no weekdays, one is not from 1 to 7, or the cut-off has an
@@ -41,18 +41,18 @@ class PickupCalendar:
         if self.cutoff.tzinfo is not None:
             raise InvalidValue(
                 "cutoff",
-                "it has an offset from UTC",
-                "write a time of the warehouse's own clocks, such as 14:00",
+                "the time has an offset from UTC",
+                "write the warehouse's local time, such as 14:00",
             )
-        self._days  # noqa: B018  # refuses weekdays that cannot be
+        self._days  # noqa: B018  # rejects impossible weekdays
 
     @property
     def zone(self) -> str:
-        """The IANA name of the zone whose clocks count; where a country has several and no region is given, its usual one."""
+        """The IANA name of the warehouse's zone; the country's default without a region."""
         return zone_of(self.country, self.region)[0]
 
     def processing_date(self, ordered_at: datetime) -> date:
-        """The pick-up day for which an order counts; never earlier for a later order.
+        """The pick-up day to which an order belongs; never earlier for a later order.
 
         Args:
             ordered_at: aware.
@@ -64,7 +64,7 @@ class PickupCalendar:
         return self._next_pickup(ordered_at)[0]
 
     def cutoff_at(self, ordered_at: datetime) -> datetime:
-        """The next cut-off of a pick-up day after ``ordered_at``, aware and in the warehouse's zone.
+        """The next cut-off of a pick-up day after ``ordered_at``, in the warehouse's zone.
 
         Orders from now until just before it have the same ``processing_date``.
 
@@ -75,7 +75,9 @@ class PickupCalendar:
         return self._next_pickup(ordered_at)[1]
 
     def handover_on(self, processing_date: date, days: int) -> date:
-        """The day ``days`` pick-up days after ``processing_date``, or after the next pick-up day where that is none.
+        """The day ``days`` pick-up days after ``processing_date``.
+
+        If ``processing_date`` is not a pick-up day, they are counted from the next one.
 
         Raises:
             InvalidValue: if ``days`` is below 0, or the warehouse is closed for longer than 400
@@ -84,22 +86,20 @@ class PickupCalendar:
         return self._offset(processing_date, _validate_days(days))
 
     def handovers(self, processing_date: date, first: int, last: int) -> list[datetime]:
-        """The hand-overs ``first`` to ``last`` (included) pick-up days after ``processing_date``, aware and in the warehouse's zone.
+        """The hand-overs ``first`` to ``last`` (included) pick-up days after ``processing_date``.
+
+        They are aware and in the warehouse's zone.
 
         Raises:
             InvalidValue: if ``first`` is below 0 or above ``last``, or the warehouse is closed for
                 longer than 400 days on the way.
         """
         if first > last:
-            raise InvalidValue(
-                "days",
-                f"the fewest, {first}, are more than the most, {last}",
-                "give the fewest first",
-            )
-        days = self._days.offset(
-            np.array(processing_date, dtype="datetime64[D]"),
-            np.arange(_validate_days(first), last + 1),
-        )
+            problem = f"the minimum, {first}, is above the maximum, {last}"
+            raise InvalidValue("days", problem, "give the minimum first")
+        start = np.array(processing_date, dtype="datetime64[D]")
+        counts = np.arange(_validate_days(first), last + 1)
+        days = self._days.offset(start, counts)
         return [self._cutoff_on(day) for day in days.tolist()]
 
     @cached_property
@@ -107,28 +107,31 @@ class PickupCalendar:
         return WorkingDays(self.country, self.region, self.weekdays, self.holidays)
 
     def _next_pickup(self, ordered_at: datetime) -> tuple[date, datetime]:
-        """The first pick-up day whose cut-off is still to come, and that cut-off."""
+        """The first pick-up day with its cut-off after ``ordered_at``, and that cut-off."""
         if ordered_at.tzinfo is None:
             raise NaiveTime("ordered_at")
         # Instants are compared: times of one zone would be compared as its clocks show them, and an
-        # hour comes twice.
+        # hour occurs twice.
         instant = ordered_at.astimezone(UTC)
-        processing_date = self._offset(instant.astimezone(ZoneInfo(self.zone)).date(), 0)
+        local_date = instant.astimezone(ZoneInfo(self.zone)).date()
+        processing_date = self._offset(local_date, 0)
         while (cutoff_at := self._cutoff_on(processing_date)).astimezone(UTC) <= instant:
             processing_date = self._offset(processing_date, 1)
         return processing_date, cutoff_at
 
     def _offset(self, day: date, count: int) -> date:
-        shifted: date = self._days.offset(np.array(day, dtype="datetime64[D]"), count).tolist()
+        start = np.array(day, dtype="datetime64[D]")
+        shifted: date = self._days.offset(start, count).tolist()
         return shifted
 
     def _cutoff_on(self, day: date) -> datetime:
-        return wall_to_instant(datetime.combine(day, self.cutoff), self.zone)[0]
+        wall = datetime.combine(day, self.cutoff)
+        instant, _ = wall_to_instant(wall, self.zone)
+        return instant
 
 
 def _validate_days(days: int) -> int:
     if days < 0:
-        raise InvalidValue(
-            "days", f"{days} is below 0", "give a number of pick-up days, or 0 for the same day"
-        )
+        hint = "give a number of pick-up days, or 0 for the same day"
+        raise InvalidValue("days", f"{days} is below 0", hint)
     return days

@@ -1,4 +1,4 @@
-"""Weekdays without holidays: the days on which a warehouse, or a carrier at the destination, works. NumPy's business days."""
+"""Working days of warehouses and carriers: weekdays without holidays, by NumPy's business days."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import Dates
+from eta.calendars.places import place_name
 from eta.domain.errors import InvalidValue
 
-#: A place that is closed for longer has a mistake in its calendar.
+#: If a place is closed for longer, its calendar is wrong.
 MAX_CLOSED_DAYS = 400
 _WEEK = 7
 _YEAR = np.dtype("datetime64[Y]")
@@ -23,7 +24,7 @@ _DAYS = np.dtype("timedelta64[D]")
 
 @dataclass(frozen=True)
 class WorkingDays:
-    """The days at a place that are one of ``weekdays``, ISO 1 (Monday) to 7, and no holiday.
+    """The days at a place that are one of ``weekdays``, ISO 1 (Monday) to 7, and not a holiday.
 
     Raises:
         InvalidValue: if there are no weekdays, or one is not from 1 to 7.
@@ -43,14 +44,14 @@ class WorkingDays:
             if weekday not in range(1, _WEEK + 1):
                 raise InvalidValue(
                     "weekdays",
-                    f"{weekday!r} is no day of the week",
+                    f"{weekday!r} is not a day of the week",
                     "give days from 1 (Monday) to 7",
                 )
 
     def on_or_after(self, dates: Dates) -> Dates:
-        """The first working day on or after each of ``dates``, ``datetime64[D]`` of any shape; NaT stays NaT.
+        """The first working day on or after each of ``dates``, ``datetime64[D]`` of any shape.
 
-        ``on_or_after(d) <= e`` exactly where ``d <= on_or_before(e)``.
+        NaT stays NaT. ``on_or_after(d) <= e`` exactly if ``d <= on_or_before(e)``.
 
         Raises:
             InvalidValue: if there is none within ``MAX_CLOSED_DAYS``.
@@ -66,7 +67,7 @@ class WorkingDays:
         return self._shift(dates, 0, "backward")
 
     def offset(self, dates: Dates, count: int | NDArray[np.int64]) -> Dates:
-        """``count`` working days, not fewer than 0, after ``on_or_after(dates)``; the two are broadcast.
+        """``count`` (0 or more) working days after ``on_or_after(dates)``; the two are broadcast.
 
         Raises:
             InvalidValue: if the place is closed for longer than ``MAX_CLOSED_DAYS`` on the way.
@@ -78,35 +79,40 @@ class WorkingDays:
     ) -> Dates:
         if not dates.size or np.isnat(dates).all():
             return dates
-        # Were the place open every week, ``count`` days would take no longer than as many weeks.
+        # If the place is open every week, ``count`` days take no longer than as many weeks.
         max_days = MAX_CLOSED_DAYS + _WEEK * np.asarray(count)
-        first, last = (
-            int(day.astype(_YEAR).astype(int)) + _FIRST_YEAR
-            for day in (np.nanmin(dates) - max_days.max(), np.nanmax(dates) + max_days.max())
-        )
-        shifted = np.busday_offset(
-            dates, count, roll=roll, busdaycal=_business_days(self, first, last)
-        )
-        if (np.abs(shifted - dates) > max_days.astype(_DAYS)).any():
-            place = f"{self.country}-{self.region}" if self.region else self.country
-            raise InvalidValue(
-                "weekdays",
-                f"{place} has none of them open for more than {MAX_CLOSED_DAYS} days",
-                "give other weekdays, or open days in the calendar file",
-            )
+        margin = max_days.max()
+        first_year, last_year = _year(np.nanmin(dates) - margin), _year(np.nanmax(dates) + margin)
+        calendar = _business_days(self, first_year, last_year)
+        shifted = np.busday_offset(dates, count, roll=roll, busdaycal=calendar)
+        distance = np.abs(shifted - dates)
+        if (distance > max_days.astype(_DAYS)).any():
+            raise self._closed_for_too_long()
         return shifted
+
+    def _closed_for_too_long(self) -> InvalidValue:
+        place = place_name(self.country, self.region)
+        return InvalidValue(
+            "weekdays",
+            f"{place} has none of them open for more than {MAX_CLOSED_DAYS} days",
+            "give other weekdays, or open days in the calendar file",
+        )
+
+
+def _year(day: np.datetime64) -> int:
+    return int(day.astype(_YEAR).astype(int)) + _FIRST_YEAR
 
 
 class DeliveryDays(WorkingDays):
-    """The days on which a carrier delivers at a place; what arrives there on another day is delivered on the next of them.
+    """The days on which a carrier delivers at a place.
 
-    So P(delivered on or before d) = P(arrived on or before ``on_or_before(d)``).
+    A parcel that arrives there on another day is delivered on the next of them. So
+    P(delivered on or before d) = P(arrived on or before ``on_or_before(d)``).
     """
 
 
 @lru_cache(maxsize=10_000)
 def _business_days(days: WorkingDays, first_year: int, last_year: int) -> np.busdaycalendar:
     weekmask = [weekday in days.weekdays for weekday in range(1, _WEEK + 1)]
-    return np.busdaycalendar(
-        weekmask, days.holidays.dates(days.country, days.region, first_year, last_year)
-    )
+    holidays = days.holidays.dates(days.country, days.region, first_year, last_year)
+    return np.busdaycalendar(weekmask, holidays)

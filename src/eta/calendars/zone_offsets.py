@@ -1,4 +1,4 @@
-"""What the clocks of places show: the steps of their time zones as arrays, read by compiled loops."""
+"""Offsets of time zones from UTC as arrays, for compiled loops."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-#: Clocks are read from the time zone database between these; before and after them they stand as at
-#: the end.
+#: Offsets are read from the time zone database between these; before the first and after the last
+#: they are constant.
 _FIRST, _LAST = datetime(1969, 12, 1, tzinfo=UTC), datetime(2111, 1, 1, tzinfo=UTC)
 
 #: No zone has moved its clocks there and back within so short a time since 1970.
@@ -26,11 +27,11 @@ _NAT, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 @dataclass(frozen=True, eq=False)
 class UtcOffsets:
-    """The stretches over which the clocks of Z zones keep their distance from UTC; all times in microseconds.
+    """The periods of constant offset from UTC of Z zones; all times in microseconds.
 
-    Zone z has the stretches ``first[z]:first[z + 1]``. Each begins at an instant ``begins``, runs
-    ``utc_offset`` of UTC, and by its end clocks have ``latest_wall`` a time of day, as if wall clocks were
-    UTC; a step back does not lower that.
+    Zone z has the periods ``first[z]:first[z + 1]``. Each begins at an instant ``begins`` and has
+    the offset ``utc_offset``. ``latest_wall`` is the latest wall-clock time shown by the end of the
+    period, as if it were UTC; a step back does not lower it.
     """
 
     first: NDArray[np.int64]
@@ -43,12 +44,11 @@ class UtcOffsets:
     def from_zone_names(cls, names: tuple[str, ...]) -> UtcOffsets:
         """The clocks of the zones with these IANA names."""
         zones = [_offset_periods(name) for name in names]
-        first = np.cumsum([0, *(len(zone) for zone in zones)], dtype=np.int64)
-        begins, utc_offset = (
-            np.array([period for zone in zones for period in zone], dtype=np.int64)
-            .reshape(-1, 2)
-            .T.copy()
-        )
+        period_counts = [len(zone) for zone in zones]
+        first = np.cumsum([0, *period_counts], dtype=np.int64)
+        periods = [period for zone in zones for period in zone]
+        begins = np.array([period.begins for period in periods], dtype=np.int64)
+        utc_offset = np.array([period.utc_offset for period in periods], dtype=np.int64)
         latest_wall = np.full(len(begins), _NEVER)
         latest_wall[:-1] = begins[1:] + utc_offset[:-1]
         for start, end in pairwise(first):
@@ -57,37 +57,50 @@ class UtcOffsets:
         return cls(first, begins, utc_offset, latest_wall)
 
     def walls(self, at: NDArray[np.int64], zones: NDArray[np.int32]) -> NDArray[np.int64]:
-        """What the clocks of ``zones`` (N,) show at the instants ``at`` (N, K)."""
+        """Wall-clock times of ``zones`` (N,) at the instants ``at`` (N, K)."""
         return _walls(at, zones, self.first, self.begins, self.utc_offset)
 
     def instants(self, walls: NDArray[np.int64], zones: NDArray[np.int32]) -> NDArray[np.int64]:
-        """The first instants at which the clocks of ``zones`` (N,) show ``walls`` (N, K) or a later time."""
+        """First instants at which clocks of ``zones`` (N,) show ``walls`` (N, K) or later."""
         return _instants(walls, zones, self.first, self.begins, self.utc_offset, self.latest_wall)
 
 
+class _OffsetPeriod(NamedTuple):
+    """A period of constant offset, in microseconds."""
+
+    begins: int
+    utc_offset: int
+
+
 @cache
-def _offset_periods(zone: str) -> tuple[tuple[int, int], ...]:
-    """Where each stretch of a zone begins, and how far ahead of UTC it is; the first one has always been."""
-    return tuple(
-        (begins, utc_offset // _MICROSECOND) for begins, utc_offset in _transitions(ZoneInfo(zone))
-    )
+def _offset_periods(zone: str) -> tuple[_OffsetPeriod, ...]:
+    """The periods of a zone; the first one begins before all times."""
+    return tuple(_transitions(ZoneInfo(zone)))
 
 
-def _transitions(zone: ZoneInfo) -> Iterator[tuple[int, timedelta]]:
+def _transitions(zone: ZoneInfo) -> Iterator[_OffsetPeriod]:
     at, utc_offset = _FIRST, _utc_offset(_FIRST, zone)
-    yield _NAT + 1, utc_offset
+    yield _OffsetPeriod(_NAT + 1, utc_offset // _MICROSECOND)
     while at < _LAST:
         until = at + _STEP
         while _utc_offset(until, zone) != utc_offset:
-            low, high = at, until
-            while high - low > _SECOND:
-                middle = low + (high - low) // 2 // _SECOND * _SECOND
-                low, high = (
-                    (middle, high) if _utc_offset(middle, zone) == utc_offset else (low, middle)
-                )
-            at, utc_offset = high, _utc_offset(high, zone)
-            yield (high - _EPOCH) // _MICROSECOND, utc_offset
+            at = _first_change(at, until, zone)
+            utc_offset = _utc_offset(at, zone)
+            begins = (at - _EPOCH) // _MICROSECOND
+            yield _OffsetPeriod(begins, utc_offset // _MICROSECOND)
         at = until
+
+
+def _first_change(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
+    """The second, after ``low`` and by ``high``, at which the offset changes (bisection)."""
+    utc_offset = _utc_offset(low, zone)
+    while high - low > _SECOND:
+        middle = low + (high - low) // 2 // _SECOND * _SECOND
+        if _utc_offset(middle, zone) == utc_offset:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def _utc_offset(at: datetime, zone: ZoneInfo) -> timedelta:
@@ -96,13 +109,12 @@ def _utc_offset(at: datetime, zone: ZoneInfo) -> timedelta:
 
 @njit(cache=True)
 def wall_at(at, zone, first, begins, utc_offset):  # type: ignore[no-untyped-def]  # compiled
-    """What the clocks of one zone show at one instant."""
+    """The wall-clock time of one zone at one instant."""
+    if at == _NAT:
+        return _NAT
     start, end = first[zone], first[zone + 1]
-    return (
-        _NAT
-        if at == _NAT
-        else at + utc_offset[start + np.searchsorted(begins[start:end], at, side="right") - 1]
-    )
+    period = start + np.searchsorted(begins[start:end], at, side="right") - 1
+    return at + utc_offset[period]
 
 
 @njit(cache=True)
@@ -110,12 +122,11 @@ def instant_at(wall, zone, first, begins, utc_offset, latest_wall):  # type: ign
     """The first instant at which the clocks of one zone show a time or a later one."""
     if wall == _NAT:
         return _NAT
-    # The first stretch in which clocks get beyond that time: after a gap it begins later than the
-    # time asked for.
+    # The first period in which clocks get beyond that time: after a gap it begins later than
+    # ``wall``.
     start, end = first[zone], first[zone + 1]
-    period = start + min(
-        np.searchsorted(latest_wall[start:end], wall, side="right"), end - start - 1
-    )
+    later = np.searchsorted(latest_wall[start:end], wall, side="right")
+    period = start + min(later, end - start - 1)
     return max(wall - utc_offset[period], begins[period])
 
 

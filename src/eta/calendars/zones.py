@@ -1,7 +1,7 @@
-"""The time zone of a place, and where the answer comes from.
+"""The time zone of a place, and its source.
 
-Regions are listed for the large countries whose parcels cross zones at home; for the other
-countries the zone of the capital or of most people stands in, and the answer says so.
+Regions are listed for the large countries whose domestic parcels cross zones. The other countries
+have the zone of the capital or of most people; the source says so.
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ REGION_ZONES: Mapping[tuple[str, str], str] = MappingProxyType(
     }
 )
 
-#: Countries with several zones: the one that stands in when the region is not known.
+#: Countries with several zones: the default without a listed region.
 COUNTRY_ZONES: Mapping[str, str] = MappingProxyType(
     {
         "AQ": "Antarctica/McMurdo",
@@ -111,22 +111,20 @@ COUNTRY_ZONES: Mapping[str, str] = MappingProxyType(
 
 @cache
 def _only_zones() -> Mapping[str, str]:
-    """Country code -> zone for the countries that have one zone, from the time zone database's own list."""
+    """Country code -> zone of the countries with one zone, from the time zone database's list."""
     zones: dict[str, list[str]] = {}
-    for line in (
-        (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8").splitlines()
-    ):
+    table = files("tzdata") / "zoneinfo" / "zone.tab"
+    for line in table.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             country, _, zone = line.split("\t")[:3]
             zones.setdefault(country, []).append(zone)
-    return MappingProxyType(
-        {country: names[0] for country, names in zones.items() if len(names) == 1}
-    )
+    only = {country: names[0] for country, names in zones.items() if len(names) == 1}
+    return MappingProxyType(only)
 
 
 @lru_cache(maxsize=10_000)
 def zone_of(country: str | None, region: str | None) -> tuple[str, TimezoneSource]:
-    """The IANA zone of a place and how it was found.
+    """The IANA zone of a place and its source.
 
     Args:
         country: ISO 3166-1 alpha-2, or None.
@@ -135,9 +133,11 @@ def zone_of(country: str | None, region: str | None) -> tuple[str, TimezoneSourc
     if country and region and (country, region) in REGION_ZONES:
         return REGION_ZONES[country, region], TimezoneSource.REGION
     zone = COUNTRY_ZONES.get(country or "") or _only_zones().get(country or "")
-    return (zone, TimezoneSource.COUNTRY_DEFAULT) if zone else ("UTC", TimezoneSource.ASSUMED_UTC)
+    if zone:
+        return zone, TimezoneSource.COUNTRY_DEFAULT
+    return "UTC", TimezoneSource.ASSUMED_UTC
 
 
 def has_one_zone(country: str | None) -> bool:
-    """Whether the country's clocks all show the same time."""
+    """Whether the country has a single time zone."""
     return country in _only_zones()

@@ -384,7 +384,7 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
     [
         (
             'version = "1"\nclosed = []',
-            "the calendar has the unknown key 'closed'; there are version, places",
+            "the calendar has the unknown key 'closed'; the keys are version, places",
         ),
         *(
             (
@@ -402,15 +402,15 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         ),
         (
             'version = "1"\nplaces = 1',
-            "the calendar's places are no list of tables; start each with [[places]]",
+            "the calendar's places are not a list of tables; start each with [[places]]",
         ),
         (
             'version = "1"\nplaces = [1]',
-            "the calendar's places are no list of tables; start each with [[places]]",
+            "the calendar's places are not a list of tables; start each with [[places]]",
         ),
         (
             'version = "1"\n[places]\ncountry = "AT"',
-            "the calendar's places are no list of tables; start each with [[places]]",
+            "the calendar's places are not a list of tables; start each with [[places]]",
         ),
         *(
             (
@@ -430,7 +430,7 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         *(
             (
                 f'{PLACE}country = "AT"\nregion = {region}',
-                f'place 1 of the calendar, AT: {quoted} is no region; write the country\'s own short form, such as region = "9", or leave it out',
+                f'place 1 of the calendar, AT: {quoted} is not a region; write the country\'s own short form, such as region = "9", or leave it out',
             )
             for region, quoted in (
                 ("9", "9"),
@@ -441,23 +441,23 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         ),
         (
             f"{VIENNA_PLACE}closd = []",
-            "AT-9 in the calendar has the unknown key 'closd'; there are country, region, closed, open",
+            "AT-9 in the calendar has the unknown key 'closd'; the keys are country, region, closed, open",
         ),
         (
             f"{VIENNA_PLACE}closed = 2026-11-15",
-            "closed of AT-9 in the calendar is no list; write closed = [2026-12-08]",
+            "closed of AT-9 in the calendar is not a list; write closed = [2026-12-08]",
         ),
         (
             f"{VIENNA_PLACE}open = {{}}",
-            "open of AT-9 in the calendar is no list; write open = [2026-12-08]",
+            "open of AT-9 in the calendar is not a list; write open = [2026-12-08]",
         ),
         (
             f'{VIENNA_PLACE}open = ["2026-12-08"]',
-            "open of AT-9 in the calendar holds '2026-12-08', which is no date; write it without quotes, as 2026-12-08",
+            "open of AT-9 in the calendar holds '2026-12-08', which is not a date; write it without quotes, as 2026-12-08",
         ),
         (
             f"{VIENNA_PLACE}closed = [2026-11-15T00:00:00]",
-            "closed of AT-9 in the calendar holds datetime.datetime(2026, 11, 15, 0, 0), which is no date; write it without quotes, as 2026-12-08",
+            "closed of AT-9 in the calendar holds datetime.datetime(2026, 11, 15, 0, 0), which is not a date; write it without quotes, as 2026-12-08",
         ),
         (
             f"{VIENNA_PLACE}closed = [2026-12-08]\nopen = [2026-12-08]",
@@ -485,5 +485,7 @@ def test_a_calendar_file_that_cannot_be_right_is_refused_with_the_place_and_the_
     "text", ["version", f"{VIENNA_PLACE}closed = [2026-02-30]", f'{VIENNA_PLACE}region = "8"']
 )
 def test_a_calendar_file_that_is_no_toml_is_refused_with_the_line_at_fault(text: str) -> None:
-    with pytest.raises(InvalidSetting, match=r"\Athe calendar is no TOML: .* \(at [^\n]*\)\Z"):
+    with pytest.raises(
+        InvalidSetting, match=r"\Athe calendar is not valid TOML: .* \(at [^\n]*\)\Z"
+    ):
         HolidayCalendar.from_toml(text)

@@ -314,7 +314,7 @@ def test_impossible_weekdays_are_refused(weekdays: tuple[int, ...]) -> None:
 def test_a_cut_off_with_an_offset_is_refused() -> None:
     with pytest.raises(
         InvalidValue,
-        match=r"^cutoff: it has an offset from UTC; write a time of the warehouse's own clocks, such as 14:00$",
+        match=r"^cutoff: the time has an offset from UTC; write the warehouse's local time, such as 14:00$",
     ):
         vienna(cutoff=time(14, tzinfo=UTC))
 
@@ -331,7 +331,7 @@ def test_impossible_numbers_of_days_are_refused() -> None:
         vienna().handover_on(date(2026, 11, 24), -1)
     with pytest.raises(InvalidValue, match=r"^days: -1 is below 0; "):
         vienna().handovers(date(2026, 11, 24), -1, 2)
-    with pytest.raises(InvalidValue, match=r"^days: the fewest, 3, are more than the most, 2; "):
+    with pytest.raises(InvalidValue, match=r"^days: the minimum, 3, is above the maximum, 2; "):
         vienna().handovers(date(2026, 11, 24), 3, 2)
 
 
