@@ -13,7 +13,7 @@ from eta.domain.errors import EtaError
 
 Floats = NDArray[np.floating]
 
-#: With no more than this chance of being open, a parcel has certainly arrived.
+#: With at most this probability of being open, a parcel has certainly arrived.
 _CERTAIN = 1e-12
 
 
@@ -28,10 +28,10 @@ class Curves:
     ``hours`` and ``cdf`` have shape (N, K); either may be (1, K) when all rows share it. Two knots
     at the same hour are a jump. ``cdf[:, -1]`` may stay below 1: the rest arrives after the last
     knot or never. ``waited_hours`` (N,) conditions each row on not having arrived by then, exactly:
-    every answer is about T - waited given T > waited.
+    every result is about T - waited given T > waited.
 
     Example:
-        >>> curves = Curves.on_grid([0, 24, 48], [[0.0, 0.5, 0.9]])
+        >>> curves = Curves.from_grid([0, 24, 48], [[0.0, 0.5, 0.9]])
         >>> curves.quantile(0.5)
         array([24.])
         >>> curves.remaining_after([24.0]).cdf_at([24.0]).round(3)
@@ -52,14 +52,14 @@ class Curves:
     @classmethod
     def from_grid(cls, hours: ArrayLike, cdf: ArrayLike) -> Curves:
         """Curves (N, K) over one grid of hours (K,)."""
-        return cls.from_knots(
-            np.asarray(hours, dtype=np.float64)[None, :], np.asarray(cdf, dtype=np.float64)
-        )
+        grid = np.asarray(hours, dtype=np.float64)
+        return cls.from_knots(grid[None, :], np.asarray(cdf, dtype=np.float64))
 
     @classmethod
     def from_knots(cls, hours: Floats, cdf: Floats) -> Curves:
         """Curves whose knots (N or 1, K) may differ by row."""
-        return cls(hours, cdf, np.zeros(len(cdf) if len(hours) == 1 else len(hours)))
+        count = len(cdf) if len(hours) == 1 else len(hours)
+        return cls(hours, cdf, np.zeros(count))
 
     @classmethod
     def from_quantiles(cls, levels: ArrayLike, hours: ArrayLike, *, max_hours: float) -> Curves:
@@ -71,89 +71,88 @@ class Curves:
         quantiles = np.maximum(np.asarray(hours, dtype=np.float64), 0.0)
         ends = np.maximum(quantiles[:, -1:], max_hours)
         knots = np.concatenate([np.zeros_like(ends), quantiles, ends], axis=1)
-        return cls.from_knots(
-            knots, np.concatenate([[0.0], np.asarray(levels, dtype=np.float64), [1.0]])[None, :]
-        )
+        cdf = np.concatenate([[0.0], np.asarray(levels, dtype=np.float64), [1.0]])
+        return cls.from_knots(knots, cdf[None, :])
 
     @classmethod
     def point_mass(cls, hours: ArrayLike) -> Curves:
         """Certain arrival after ``hours`` (N,)."""
-        return cls.from_knots(
-            np.repeat(np.asarray(hours, dtype=np.float64)[:, None], 2, axis=1),
-            np.array([[0.0, 1.0]]),
-        )
+        arrival = np.asarray(hours, dtype=np.float64)
+        return cls.from_knots(np.repeat(arrival[:, None], 2, axis=1), np.array([[0.0, 1.0]]))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Curves]) -> Curves:
         """The rows of several batches that have the same number of knots."""
-
-        def rows(part: Curves, values: Floats) -> Floats:
-            return np.broadcast_to(values, (len(part), values.shape[1]))
-
-        return cls(
-            np.concatenate([rows(part, part.hours) for part in parts]),
-            np.concatenate([rows(part, part.cdf) for part in parts]),
-            np.concatenate([part.waited_hours for part in parts]),
-        )
+        hours = [_per_row(part.hours, len(part)) for part in parts]
+        cdf = [_per_row(part.cdf, len(part)) for part in parts]
+        waited_hours = [part.waited_hours for part in parts]
+        return cls(np.concatenate(hours), np.concatenate(cdf), np.concatenate(waited_hours))
 
     def __len__(self) -> int:
         return len(self.waited_hours)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Curves:
         """The curves of some rows."""
-        return Curves(
-            self.hours if len(self.hours) == 1 else self.hours[rows],
-            self.cdf if len(self.cdf) == 1 else self.cdf[rows],
-            self.waited_hours[rows],
-        )
+        hours = self.hours if len(self.hours) == 1 else self.hours[rows]
+        cdf = self.cdf if len(self.cdf) == 1 else self.cdf[rows]
+        return Curves(hours, cdf, self.waited_hours[rows])
 
     def remaining_after(self, hours: ArrayLike) -> Curves:
-        """The law of the time left once ``hours`` (N,) more have passed without an arrival."""
-        return Curves(self.hours, self.cdf, self.waited_hours + np.asarray(hours, dtype=np.float64))
+        """The curves of the time left after ``hours`` (N,) more without an arrival."""
+        waited_hours = self.waited_hours + np.asarray(hours, dtype=np.float64)
+        return Curves(self.hours, self.cdf, waited_hours)
 
     def cdf_at(self, hours: ArrayLike) -> Floats:
-        """P(arrived within ``hours``), shape (N,); ``hours`` is (N,) or a number, the answer NaN where it is NaN."""
-        return self.cdf_table(np.asarray(hours, dtype=np.float64).reshape(-1, 1))[:, 0]
+        """P(arrived within ``hours``), shape (N,); NaN if ``hours``, (N,) or a number, is NaN."""
+        column = np.asarray(hours, dtype=np.float64).reshape(-1, 1)
+        return self.cdf_table(column)[:, 0]
 
     def cdf_table(self, hours: Floats) -> Floats:
         """P(arrived within ``hours``), (N, L), of hours (N or 1, L)."""
         return _probabilities(self.hours, self.cdf, self.waited_hours, np.ascontiguousarray(hours))
 
     def quantile(self, level: ArrayLike) -> Floats:
-        """The fewest hours by which the parcel has arrived with probability ``level`` (from below), shape (N,).
+        """The fewest hours within which the parcel arrives with probability ``level``, shape (N,).
 
         Infinite where the parcel does not arrive within the knots with that probability. ``level``
         is (N,) or a number.
         """
-        return self.quantile_table(np.asarray(level, dtype=np.float64).reshape(-1, 1))[:, 0]
+        column = np.asarray(level, dtype=np.float64).reshape(-1, 1)
+        return self.quantile_table(column)[:, 0]
 
     def quantile_table(self, levels: Floats) -> Floats:
         """The quantiles, (N, L), at levels (N or 1, L)."""
         return _quantiles(self.hours, self.cdf, self.waited_hours, np.ascontiguousarray(levels))
 
     def knots(self) -> tuple[Floats, Floats]:
-        """Hours from now and probabilities, both (N, K), of the conditioned curves; past knots stand at 0."""
+        """Hours from now and probabilities, both (N, K), of the conditioned curves; 0 if past."""
         start, waited = self._start()[:, None], self.waited_hours[:, None]
-        cdf = self._given_open(np.broadcast_to(self.cdf, (len(self), self.cdf.shape[1])), start)
-        is_past = (self.hours <= waited) & (waited > 0) & (start < 1.0 - _CERTAIN)
+        cdf = self._given_open(_per_row(self.cdf, len(self)), start)
+        has_waited = (waited > 0) & (start < 1.0 - _CERTAIN)
+        is_past = (self.hours <= waited) & has_waited
         return np.maximum(self.hours - waited, 0.0), np.where(is_past, 0.0, cdf)
 
     @property
     def tail_mass(self) -> Floats:
-        """The share, shape (N,), that does not arrive within the knots: later than that, or never."""
-        return 1.0 - self._given_open(np.broadcast_to(self.cdf[:, -1], (len(self),)), self._start())
+        """The probability, shape (N,), of arriving after the last knot or never."""
+        last = np.broadcast_to(self.cdf[:, -1], (len(self),))
+        return 1.0 - self._given_open(last, self._start())
 
     def _start(self) -> Floats:
-        """F at the time already waited, (N,); 0 for a parcel that has not waited, whatever may happen at once."""
+        """F at the time already waited, (N,), as ``starting_cdf`` defines it."""
         return _starting_cdfs(self.hours, self.cdf, self.waited_hours)
 
     @staticmethod
     def _given_open(reached: Floats, start: Floats) -> Floats:
         """(F - F_start) / (1 - F_start); 1 where the parcel had certainly arrived by the start."""
         still_open = 1.0 - start
-        return np.divide(
-            reached - start, still_open, out=np.ones_like(reached), where=still_open > _CERTAIN
-        )
+        certain = np.ones_like(reached)
+        return np.divide(reached - start, still_open, out=certain, where=still_open > _CERTAIN)
+
+
+def _per_row(values: Floats, count: int) -> Floats:
+    """Values (count or 1, K) as (count, K)."""
+    return np.broadcast_to(values, (count, values.shape[1]))
 
 
 def kaplan_meier(
@@ -163,10 +162,10 @@ def kaplan_meier(
     count: int,
     grid: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Product-limit estimate (Kaplan and Meier 1958) of P(T <= t), shape (count, K), on a grid (K,) that starts at 0.
+    """Product-limit estimate (Kaplan and Meier 1958) of P(T <= t), (count, K), on a grid (K,).
 
-    A time within a step of the grid counts at the end of the step; who is censored in a step is at
-    risk up to its start.
+    The grid starts at 0. A time within a step of the grid counts at the end of the step; a parcel
+    that is censored in a step is at risk up to its start.
     """
     step = np.clip(np.searchsorted(grid, hours, side="left"), 1, len(grid))
     # A censored time leaves in the step in which it falls, before the arrivals of that step are
@@ -177,21 +176,28 @@ def kaplan_meier(
     arriving = np.zeros(shape)
     np.add.at(arriving, (groups[arrived], step[arrived]), 1.0)
     censored = leaving - arriving
-    at_risk = np.cumsum(leaving[:, ::-1], axis=1)[:, ::-1] - censored
+    not_yet_left = np.cumsum(leaving[:, ::-1], axis=1)[:, ::-1]
+    at_risk = not_yet_left - censored
     hazard = np.divide(arriving, at_risk, out=np.zeros(shape), where=at_risk > 0)
-    return np.clip(1.0 - np.cumprod(1.0 - hazard, axis=1), 0.0, 1.0)[:, : len(grid)]
+    cdf = 1.0 - np.cumprod(1.0 - hazard, axis=1)
+    return np.clip(cdf, 0.0, 1.0)[:, : len(grid)]
 
 
 @njit(cache=True)
 def _are_valid_cdfs(hours, cdf):  # type: ignore[no-untyped-def]  # compiled
-    """All knots are finite and none falls; probabilities are within 0 and 1. No comparison with NaN holds."""
+    """Whether all knots are finite, none falls, and probabilities are within 0 and 1.
+
+    A comparison with NaN is false.
+    """
     are_valid = True
     for i in range(len(hours)):
         for k in range(hours.shape[1]):
-            are_valid &= np.isfinite(hours[i, k]) and (k == 0 or hours[i, k] >= hours[i, k - 1])
+            are_valid &= np.isfinite(hours[i, k])
+            are_valid &= k == 0 or hours[i, k] >= hours[i, k - 1]
     for i in range(len(cdf)):
         for k in range(cdf.shape[1]):
-            are_valid &= cdf[i, k] >= (cdf[i, k - 1] if k else 0.0) and cdf[i, k] <= 1.0
+            previous = cdf[i, k - 1] if k else 0.0
+            are_valid &= cdf[i, k] >= previous and cdf[i, k] <= 1.0
     return are_valid
 
 
@@ -201,33 +207,35 @@ def _cdf_at(hours, cdf, at):  # type: ignore[no-untyped-def]  # compiled
     after = np.searchsorted(hours, at, side="right")
     if after == 0:
         return 0.0
-    left, right = after - 1, min(after, len(hours) - 1)
-    h0, h1, f0, f1 = (
-        np.float64(hours[left]),
-        np.float64(hours[right]),
-        np.float64(cdf[left]),
-        np.float64(cdf[right]),
-    )
-    return f0 + ((at - h0) / (h1 - h0) if h1 > h0 else 0.0) * (f1 - f0)
+    left = after - 1
+    right = min(after, len(hours) - 1)
+    h0 = np.float64(hours[left])
+    h1 = np.float64(hours[right])
+    f0 = np.float64(cdf[left])
+    f1 = np.float64(cdf[right])
+    share = (at - h0) / (h1 - h0) if h1 > h0 else 0.0
+    return f0 + share * (f1 - f0)
 
 
 @njit(cache=True)
 def starting_cdf(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
-    """F of one curve (K,) at the time already waited; 0 for a parcel that has not waited, whatever may happen at once."""
+    """F of one curve (K,) at the time already waited; 0 without a wait, even before a jump at 0."""
     return _cdf_at(hours, cdf, waited) if waited > 0.0 else 0.0
 
 
 @njit(cache=True)
 def probability_at(hours, cdf, waited, start, query_hours):  # type: ignore[no-untyped-def]  # compiled
-    """P(arrived within ``query_hours`` hours) of one curve (K,): (F - F_start) / (1 - F_start), 1 if it had certainly arrived."""
+    """P(arrived within ``query_hours``) of one curve (K,): (F - F_start) / (1 - F_start).
+
+    1 if it had certainly arrived by the start.
+    """
     if np.isnan(query_hours):
         return np.nan
     still_open = 1.0 - start
-    return (
-        (_cdf_at(hours, cdf, waited + query_hours) - start) / still_open
-        if still_open > _CERTAIN
-        else 1.0
-    )
+    if still_open <= _CERTAIN:
+        return 1.0
+    reached = _cdf_at(hours, cdf, waited + query_hours)
+    return (reached - start) / still_open
 
 
 @njit(cache=True)
@@ -238,13 +246,13 @@ def quantile_at(hours, cdf, waited, start, level):  # type: ignore[no-untyped-de
     if right == len(cdf):
         return np.inf
     left = max(right - 1, 0)
-    h0, h1, low, high = (
-        np.float64(hours[left]),
-        np.float64(hours[right]),
-        np.float64(cdf[left]),
-        np.float64(cdf[right]),
-    )
-    share = min(max((target - low) / (high - low), 0.0), 1.0) if high > low else 1.0
+    h0 = np.float64(hours[left])
+    h1 = np.float64(hours[right])
+    low = np.float64(cdf[left])
+    high = np.float64(cdf[right])
+    share = 1.0
+    if high > low:
+        share = min(max((target - low) / (high - low), 0.0), 1.0)
     return max(h0 + share * (h1 - h0) - waited, 0.0)
 
 
@@ -252,7 +260,9 @@ def quantile_at(hours, cdf, waited, start, level):  # type: ignore[no-untyped-de
 def _starting_cdfs(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty(len(waited))
     for i in range(len(waited)):
-        result[i] = starting_cdf(row_of(hours, i), row_of(cdf, i), waited[i])
+        row_hours = row_of(hours, i)
+        row_cdf = row_of(cdf, i)
+        result[i] = starting_cdf(row_hours, row_cdf, waited[i])
     return result
 
 
@@ -260,11 +270,9 @@ def _starting_cdfs(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compi
 def _probabilities(hours, cdf, waited, query_hours):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty((len(waited), query_hours.shape[1]))
     for i in range(len(waited)):
-        row_hours, row_cdf, row_query_hours = (
-            row_of(hours, i),
-            row_of(cdf, i),
-            row_of(query_hours, i),
-        )
+        row_hours = row_of(hours, i)
+        row_cdf = row_of(cdf, i)
+        row_query_hours = row_of(query_hours, i)
         start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(query_hours.shape[1]):
             result[i, k] = probability_at(row_hours, row_cdf, waited[i], start, row_query_hours[k])
@@ -275,7 +283,9 @@ def _probabilities(hours, cdf, waited, query_hours):  # type: ignore[no-untyped-
 def _quantiles(hours, cdf, waited, levels):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty((len(waited), levels.shape[1]))
     for i in range(len(waited)):
-        row_hours, row_cdf, row_levels = row_of(hours, i), row_of(cdf, i), row_of(levels, i)
+        row_hours = row_of(hours, i)
+        row_cdf = row_of(cdf, i)
+        row_levels = row_of(levels, i)
         start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(levels.shape[1]):
             result[i, k] = quantile_at(row_hours, row_cdf, waited[i], start, row_levels[k])

@@ -26,7 +26,7 @@ _SECOND_HOURS = 1.0 / 3600.0
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Dates, (N,) each, of N parcels; NaT where the parcel may well never arrive."""
+    """Dates, (N,) each, of N parcels; NaT if the parcel is too unlikely to arrive."""
 
     earliest_on: Dates
     median_on: Dates
@@ -39,7 +39,8 @@ def windows(curves: Curves, as_of: Instants, zone: Categorical, *, coverage: flo
     The parcel arrives between the first and the last day, both included, with at least that
     probability if the curve is right: whole days only widen the range.
     """
-    return Windows(*dates_at(curves, window_levels(coverage), as_of, zone).T)
+    earliest_on, median_on, latest_on = dates_at(curves, window_levels(coverage), as_of, zone).T
+    return Windows(earliest_on=earliest_on, median_on=median_on, latest_on=latest_on)
 
 
 def window_levels(coverage: float) -> tuple[float, float, float]:
@@ -53,7 +54,7 @@ def date_at(curves: Curves, level: float, as_of: Instants, zone: Categorical) ->
 
 
 def dates_at(curves: Curves, levels: Sequence[float], as_of: Instants, zone: Categorical) -> Dates:
-    """The local days, (N, L), by whose end the parcel has arrived with probabilities ``levels`` or more; NaT if none has."""
+    """The local days, (N, L), by whose end P(arrived) is at least ``levels``; NaT if never."""
     clocks = UtcOffsets.from_zone_names(zone.names)
     days = _days(
         curves.hours,
@@ -72,7 +73,7 @@ def dates_at(curves: Curves, levels: Sequence[float], as_of: Instants, zone: Cat
 def probability_by_day(
     curves: Curves, as_of: Instants, dates: Dates, zone: Categorical
 ) -> NDArray[np.float64]:
-    """P(arrived on or before the local ``dates``), (N, L) as they are; NaN without a date."""
+    """P(arrived on or before the local ``dates``), (N, L) like them; NaN without a date."""
     clocks = UtcOffsets.from_zone_names(zone.names)
     return _cdf_by_day(
         curves.hours,
@@ -89,57 +90,57 @@ def probability_by_day(
 
 
 def cdf_at_instant(curves: Curves, as_of: Instants, ends: Instants) -> NDArray[np.float64]:
-    """P(arrived before the instants ``ends``), shaped as they are, (N,) or (N, L); 0 where they are past, NaN where there are none."""
-    until = ends if ends.ndim == 2 else ends[:, None]
-    return _cdf_at_instants(
-        curves.hours, curves.cdf, curves.waited_hours, as_of.view(np.int64), until.view(np.int64)
-    ).reshape(ends.shape)
+    """P(arrived before the instants ``ends``), (N,) or (N, L) like them; 0 if past, NaN if NaT."""
+    table = ends if ends.ndim == 2 else ends[:, None]
+    probabilities = _cdf_at_instants(
+        curves.hours, curves.cdf, curves.waited_hours, as_of.view(np.int64), table.view(np.int64)
+    )
+    return probabilities.reshape(ends.shape)
 
 
 def daily_cdf(
     curves: Curves, as_of: Instants, first_on: Dates, days: int, zone: Categorical
 ) -> NDArray[np.float64]:
     """P(arrived on or before) the ``days`` local days from ``first_on`` (N,) on, (N, days)."""
-    return probability_by_day(curves, as_of, first_on[:, None] + np.arange(days), zone)
+    dates = first_on[:, None] + np.arange(days)
+    return probability_by_day(curves, as_of, dates, zone)
 
 
 def curves_from_daily_cdf(
     cdf: NDArray[np.float64], as_of: Instants, first_on: Dates, zone: Categorical
 ) -> Curves:
-    """The curves of which that is read: by the end of the local days from ``first_on`` (N,) on, ``cdf`` (N, D) have arrived.
+    """The curves with ``daily_cdf`` equal to ``cdf`` (N, D) from ``first_on`` (N,) on.
 
     Within a day arrivals are spread evenly. The first day must not be over by ``as_of`` (N,).
     """
     count, days = cdf.shape
-    ends = day_ends(first_on[:, None] + np.arange(days), zone.codes, zone.names)
+    dates = first_on[:, None] + np.arange(days)
+    ends = day_ends(dates, zone.codes, zone.names)
     hours = np.maximum((ends - as_of[:, None]) / _HOURS, 0.0)
-    # All have arrived a moment before midnight, so that midnight is not taken for a time of the
-    # next day.
-    knots = np.stack([np.maximum(hours - _SECOND_HOURS, 0.0), hours], axis=2).reshape(count, -1)
+    # A day's arrivals end a second before midnight, which is a time of the next day.
+    last_seconds = np.maximum(hours - _SECOND_HOURS, 0.0)
+    knots = np.stack([last_seconds, hours], axis=2).reshape(count, -1)
     zeros = np.zeros((count, 1))
-    return Curves.from_knots(
-        np.hstack([zeros, knots]), np.hstack([zeros, np.repeat(cdf, 2, axis=1)])
-    )
+    knot_cdf = np.repeat(cdf, 2, axis=1)
+    return Curves.from_knots(np.hstack([zeros, knots]), np.hstack([zeros, knot_cdf]))
 
 
 @njit(cache=True)
-def _days(hours, cdf, waited, levels, as_of, zones, first, begins, ahead):  # type: ignore[no-untyped-def]  # compiled
+def _days(hours, cdf, waited, levels, as_of, zones, first, begins, utc_offset):  # type: ignore[no-untyped-def]  # compiled
     """Days since 1970, (N, L); times are microseconds."""
     result = np.empty((len(waited), len(levels)), dtype=np.int64)
     for i in range(len(waited)):
-        row_hours, row_cdf = row_of(hours, i), row_of(cdf, i)
+        row_hours = row_of(hours, i)
+        row_cdf = row_of(cdf, i)
         start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(len(levels)):
-            left = quantile_at(row_hours, row_cdf, waited[i], start, levels[k])
-            if left == np.inf:
+            hours_left = quantile_at(row_hours, row_cdf, waited[i], start, levels[k])
+            if hours_left == np.inf:
                 result[i, k] = _NAT
             else:
-                result[i, k] = (
-                    wall_at(
-                        as_of[i] + np.int64(np.rint(left * _HOUR)), zones[i], first, begins, ahead
-                    )
-                    // _DAY
-                )
+                arrival = as_of[i] + np.int64(np.rint(hours_left * _HOUR))
+                wall = wall_at(arrival, zones[i], first, begins, utc_offset)
+                result[i, k] = wall // _DAY
     return result
 
 
@@ -147,7 +148,8 @@ def _days(hours, cdf, waited, levels, as_of, zones, first, begins, ahead):  # ty
 def _cdf_at_instants(hours, cdf, waited, as_of, ends):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty(ends.shape)
     for i in range(len(waited)):
-        row_hours, row_cdf = row_of(hours, i), row_of(cdf, i)
+        row_hours = row_of(hours, i)
+        row_cdf = row_of(cdf, i)
         start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(ends.shape[1]):
             result[i, k] = _cdf_before(row_hours, row_cdf, waited[i], start, as_of[i], ends[i, k])
@@ -155,20 +157,18 @@ def _cdf_at_instants(hours, cdf, waited, as_of, ends):  # type: ignore[no-untype
 
 
 @njit(cache=True)
-def _cdf_by_day(hours, cdf, waited, as_of, days, zones, first, begins, ahead, latest_wall):  # type: ignore[no-untyped-def]  # compiled
-    """Of days since 1970, each of which ends as the next one starts."""
+def _cdf_by_day(hours, cdf, waited, as_of, days, zones, first, begins, utc_offset, latest_wall):  # type: ignore[no-untyped-def]  # compiled
+    """P(arrived by the end), (N, L), of days since 1970; a day ends as the next one starts."""
     result = np.empty(days.shape)
     for i in range(len(waited)):
-        row_hours, row_cdf = row_of(hours, i), row_of(cdf, i)
+        row_hours = row_of(hours, i)
+        row_cdf = row_of(cdf, i)
         start = starting_cdf(row_hours, row_cdf, waited[i])
         for k in range(days.shape[1]):
-            end = (
-                _NAT
-                if days[i, k] == _NAT
-                else instant_at(
-                    (days[i, k] + 1) * _DAY, zones[i], first, begins, ahead, latest_wall
-                )
-            )
+            end = _NAT
+            if days[i, k] != _NAT:
+                midnight = (days[i, k] + 1) * _DAY
+                end = instant_at(midnight, zones[i], first, begins, utc_offset, latest_wall)
             result[i, k] = _cdf_before(row_hours, row_cdf, waited[i], start, as_of[i], end)
     return result
 
@@ -177,7 +177,8 @@ def _cdf_by_day(hours, cdf, waited, as_of, days, zones, first, begins, ahead, la
 def _cdf_before(hours, cdf, waited, start, as_of, end):  # type: ignore[no-untyped-def]  # compiled
     if end == _NAT:
         return np.nan
-    # What arrives at midnight arrives on the next day.
-    return (
-        probability_at(hours, cdf, waited, start, (end - 1 - as_of) / _HOUR) if end > as_of else 0.0
-    )
+    if end <= as_of:
+        return 0.0
+    # An arrival at midnight belongs to the next day.
+    hours_left = (end - 1 - as_of) / _HOUR
+    return probability_at(hours, cdf, waited, start, hours_left)

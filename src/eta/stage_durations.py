@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import Instants, hours_between
 from eta.curves import kaplan_meier
-from eta.journey.categories import Categorical
+from eta.journey.categories import MISSING, Categorical
 from eta.journey.segments import Segments
 from eta.journey.state import States
 from eta.journey.timelines import EVENT_CODES, Timelines
@@ -22,10 +23,21 @@ _ALL = ""
 
 @dataclass(frozen=True)
 class DurationQuantiles:
-    """How long something takes: hours within which half, and nearly all, of the parcels are through; infinite if never."""
+    """Hours within which half, and nearly all, of the parcels finish a stage; infinite if never."""
 
     p50_hours: float
     upper_hours: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """Plain numbers; ``None`` for an infinite one."""
+        values = asdict(self).items()
+        return {name: value if np.isfinite(value) else None for name, value in values}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, float | None]) -> DurationQuantiles:
+        """The inverse of ``to_json``."""
+        hours = {name: np.inf if value is None else value for name, value in values.items()}
+        return cls(**hours)
 
 
 _UNBOUNDED = DurationQuantiles(np.inf, np.inf)
@@ -33,10 +45,10 @@ _UNBOUNDED = DurationQuantiles(np.inf, np.inf)
 
 @dataclass(frozen=True)
 class StageDurations:
-    """What is usual, open parcels included (Kaplan-Meier).
+    """Typical durations, open parcels included (Kaplan-Meier).
 
     ``silence`` is keyed by the code of the last scan, ``transit`` by the destination's region; the
-    empty key is the law of all.
+    empty key has the durations of all.
     """
 
     silence: Mapping[str, DurationQuantiles]
@@ -53,40 +65,33 @@ class StageDurations:
         level: float,
         at_least: int = 30,
     ) -> StageDurations:
-        """From all that was known at ``known_through``; ``states`` are those of all shipments at that moment."""
-        silence_hours, has_ended, code = _silences(timelines, states, known_through)
-        handling, handled, _ = _spans(
+        """The durations as of ``known_through``; ``states`` are those of all shipments then."""
+        silence = _silences(timelines, states, known_through)
+        handling, _ = _spans(
             states.ordered_at, states.handed_over_at, states.abandoned_at, known_through
         )
-        transit, arrived, rows = _spans(
+        transit, rows = _spans(
             states.handed_over_at, states.arrived_at, states.abandoned_at, known_through
         )
+        codes = Categorical(silence.code.astype(np.int32), EVENT_CODES)
+        no_key = Categorical(np.full(len(handling.hours), MISSING, dtype=np.int32), ())
         destination = timelines.texts["destination"].take(rows)
         return cls(
-            _duration_quantiles(
-                silence_hours,
-                has_ended,
-                Categorical(code.astype(np.int32), EVENT_CODES),
-                level,
-                at_least,
-            ),
-            _duration_quantiles(
-                handling,
-                handled,
-                Categorical(np.full(len(handling), -1, dtype=np.int32), ()),
-                level,
-                at_least,
-            )[_ALL],
-            _duration_quantiles(transit, arrived, destination, level, at_least),
+            silence=_duration_quantiles(silence.durations, codes, level, at_least),
+            handling=_duration_quantiles(handling, no_key, level, at_least)[_ALL],
+            transit=_duration_quantiles(transit, destination, level, at_least),
         )
 
     def silence_of(self, code: str | None) -> DurationQuantiles:
-        """How long parcels are usually silent after a scan of such a code."""
+        """The typical silence after a scan with such a code."""
         return self.silence.get(code or _ALL, self.silence.get(_ALL, _UNBOUNDED))
 
     @cached_property
     def silence_hours(self) -> NDArray[np.float64]:
-        """The usual hours of silence, half and nearly all, (codes + 1, 2); the last row is for none of ``EVENT_CODES``."""
+        """The typical hours of silence, half and nearly all, (codes + 1, 2).
+
+        The last row is for a code that is none of ``EVENT_CODES``.
+        """
         durations = [self.silence_of(code) for code in (*EVENT_CODES, None)]
         return np.array([(quantiles.p50_hours, quantiles.upper_hours) for quantiles in durations])
 
@@ -94,76 +99,71 @@ class StageDurations:
     def transit_hours(
         self,
     ) -> tuple[tuple[dict[str, float], dict[str, float]], tuple[float, float]]:
-        """The usual hours in transit, half and nearly all, by destination, and those of all."""
+        """The typical hours in transit, half and nearly all, by destination, and those of all."""
         overall = self.transit.get(_ALL, _UNBOUNDED)
-        by_destination = (
-            {name: quantiles.p50_hours for name, quantiles in self.transit.items()},
-            {name: quantiles.upper_hours for name, quantiles in self.transit.items()},
-        )
-        return by_destination, (overall.p50_hours, overall.upper_hours)
+        p50_hours = {name: quantiles.p50_hours for name, quantiles in self.transit.items()}
+        upper_hours = {name: quantiles.upper_hours for name, quantiles in self.transit.items()}
+        return (p50_hours, upper_hours), (overall.p50_hours, overall.upper_hours)
 
     def to_json(self) -> dict[str, object]:
         """Plain numbers; ``None`` for an infinite one."""
-
-        def finite(quantiles: DurationQuantiles) -> dict[str, float | None]:
-            return {
-                name: value if np.isfinite(value) else None
-                for name, value in asdict(quantiles).items()
-            }
-
         return {
-            "silence": {key: finite(quantiles) for key, quantiles in self.silence.items()},
-            "handling": finite(self.handling),
-            "transit": {key: finite(quantiles) for key, quantiles in self.transit.items()},
+            "silence": {key: quantiles.to_json() for key, quantiles in self.silence.items()},
+            "handling": self.handling.to_json(),
+            "transit": {key: quantiles.to_json() for key, quantiles in self.transit.items()},
         }
 
     @classmethod
-    def from_json(
-        cls, values: Mapping[str, Mapping[str, Mapping[str, float | None]]]
-    ) -> StageDurations:
+    def from_json(cls, values: Mapping[str, Any]) -> StageDurations:
         """The inverse of ``to_json``."""
-
-        def from_stored(stored: Mapping[str, float | None]) -> DurationQuantiles:
-            return DurationQuantiles(
-                **{name: np.inf if value is None else value for name, value in stored.items()}
-            )
-
+        read = DurationQuantiles.from_json
         return cls(
-            {key: from_stored(stored) for key, stored in values["silence"].items()},
-            from_stored(values["handling"]),  # type: ignore[arg-type]  # one level less deep than its neighbours
-            {key: from_stored(stored) for key, stored in values["transit"].items()},
+            silence={key: read(quantiles) for key, quantiles in values["silence"].items()},
+            handling=read(values["handling"]),
+            transit={key: read(quantiles) for key, quantiles in values["transit"].items()},
         )
 
 
-#: Where nothing was learned, nothing is ever too long.
+#: Without training data no duration is ever too long.
 NO_DURATIONS = StageDurations({}, _UNBOUNDED, {})
 
 
+class _Durations(NamedTuple):
+    """Hours (P,), and whether they ended; otherwise they are censored."""
+
+    hours: NDArray[np.float64]
+    ended: NDArray[np.bool_]
+
+
+class _Silences(NamedTuple):
+    """Durations of silence, each with the code (P,) of the scan before it."""
+
+    durations: _Durations
+    code: NDArray[np.int16]
+
+
 def _duration_quantiles(
-    hours: NDArray[np.float64],
-    ended: NDArray[np.bool_],
-    key: Categorical,
-    level: float,
-    at_least: int,
+    durations: _Durations, key: Categorical, level: float, at_least: int
 ) -> dict[str, DurationQuantiles]:
-    """The usual times of all (empty key) and of every key with ``at_least`` parcels."""
-    count = len(key.names)
-    groups = np.concatenate([np.full(len(hours), count), key.codes[key.codes >= 0]])
+    """The typical durations of all (empty key) and of every key with ``at_least`` parcels."""
+    all_group = len(key.names)
+    hours, ended = durations
     has_key = key.codes >= 0
+    groups = np.concatenate([np.full(len(hours), all_group), key.codes[has_key]])
     cdfs = kaplan_meier(
-        np.concatenate([hours, hours[has_key]]),
-        np.concatenate([ended, ended[has_key]]),
-        groups,
-        count + 1,
-        _GRID_HOURS,
+        hours=np.concatenate([hours, hours[has_key]]),
+        arrived=np.concatenate([ended, ended[has_key]]),
+        groups=groups,
+        count=all_group + 1,
+        grid=_GRID_HOURS,
     )
-    sizes = np.bincount(groups, minlength=count + 1)
-    names = [*key.names, _ALL]
-    return {
-        str(names[i]): DurationQuantiles(_first_hour(cdfs[i], 0.5), _first_hour(cdfs[i], level))
-        for i in range(count + 1)
-        if sizes[i] >= at_least or i == count
-    }
+    sizes = np.bincount(groups, minlength=all_group + 1)
+    result = {}
+    for group, name in enumerate([*key.names, _ALL]):
+        if sizes[group] >= at_least or group == all_group:
+            cdf = cdfs[group]
+            result[str(name)] = DurationQuantiles(_first_hour(cdf, 0.5), _first_hour(cdf, level))
+    return result
 
 
 def _first_hour(cdf: NDArray[np.float64], level: float) -> float:
@@ -171,31 +171,43 @@ def _first_hour(cdf: NDArray[np.float64], level: float) -> float:
     return float(_GRID_HOURS[reached[0]]) if len(reached) else np.inf
 
 
-def _silences(
-    timelines: Timelines, states: States, known_through: np.datetime64
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int16]]:
-    """For each scan known and not final: hours from it to the next scan told, whether that came, and the scan's code."""
+def _silences(timelines: Timelines, states: States, known_through: np.datetime64) -> _Silences:
+    """The silences after scans received by ``known_through``, but for the last of closed parcels.
+
+    A silence ends with the receipt of the next scan.
+    """
     owner = timelines.scans.owner()
     rows = np.flatnonzero(timelines.received_at <= known_through)
     rows = rows[np.lexsort((timelines.received_at[rows], owner[rows]))]
     owner, received = owner[rows], timelines.received_at[rows]
-    runs = Segments.from_counts(np.bincount(owner, minlength=len(timelines)))
-    is_last = np.zeros(len(rows), dtype=bool)
-    is_last[runs.starts[1:][runs.counts > 0] - 1] = True
+    is_last = _is_last_of_owner(owner, len(timelines))
     end = np.full(len(rows), known_through, dtype=received.dtype)
-    end[:-1][~is_last[:-1]] = received[1:][~is_last[:-1]]
-    still_waited = ~is_last | states.is_open[owner]
+    has_next = ~is_last[:-1]
+    end[:-1][has_next] = received[1:][has_next]
+    is_counted = ~is_last | states.is_open[owner]
     hours = np.maximum(hours_between(timelines.occurred_at[rows], end), 0.0)
-    return hours[still_waited], ~is_last[still_waited], timelines.event_code[rows][still_waited]
+    code = timelines.event_code[rows]
+    durations = _Durations(hours[is_counted], ~is_last[is_counted])
+    return _Silences(durations, code[is_counted])
+
+
+def _is_last_of_owner(owner: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """Whether a row is the last of its owner, one of ``count``; owners are in order."""
+    runs = Segments.from_counts(np.bincount(owner, minlength=count))
+    ends = runs.starts[1:][runs.counts > 0]
+    result = np.zeros(len(owner), dtype=bool)
+    result[ends - 1] = True
+    return result
 
 
 def _spans(
     start: Instants, end: Instants, abandoned: Instants, known_through: np.datetime64
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Hours from start to end where it has started, censored where it has not ended, with the rows meant."""
+) -> tuple[_Durations, NDArray[np.int64]]:
+    """Durations from start to end, censored without an end, and the rows that have a start."""
     rows = np.flatnonzero(~np.isnat(start))
-    ended = ~np.isnat(end[rows])
-    until = np.where(
-        ended, end[rows], np.where(np.isnat(abandoned[rows]), known_through, abandoned[rows])
-    )
-    return np.maximum(hours_between(start[rows], until), 0.0), ended, rows
+    start, end, abandoned = start[rows], end[rows], abandoned[rows]
+    has_ended = ~np.isnat(end)
+    censored_at = np.where(np.isnat(abandoned), known_through, abandoned)
+    until = np.where(has_ended, end, censored_at)
+    hours = np.maximum(hours_between(start, until), 0.0)
+    return _Durations(hours, has_ended), rows

@@ -511,7 +511,7 @@ def test_difference_is_the_gap_between_two_rows(backtest: Any) -> None:
         ),
         (
             "train DATA --source olist --as-of 2010-01-01",
-            r".*no parcels from which a model could learn",
+            r".*no parcels to train a model on",
         ),
         (
             "score DATA --source olist --as-of 2018-03-15T08:00:00",

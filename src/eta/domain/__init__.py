@@ -1,1 +1,1 @@
-"""The words of the field, in the standard library alone."""
+"""The vocabulary of the field; standard library only."""

@@ -1,32 +1,32 @@
-"""Who asks, and what they may."""
+"""API keys: tenants and scopes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Whose data there is where nobody says otherwise.
+#: The tenant of data without a named one.
 DEFAULT_TENANT = "default"
 
 
 class Scope(StrEnum):
-    """What a key opens."""
+    """What a key permits."""
 
-    #: Estimates and scores, of which nothing is kept but the estimates shown.
+    #: Estimates and scores; only estimates that are shown to customers are stored.
     ESTIMATE = "estimate"
     #: Recorded shipments, and the model versions.
     READ = "read"
-    #: Registering shipments and telling scans of them.
+    #: Registering shipments and recording their scans.
     INGEST = "ingest"
     #: Subscriptions to what changes.
     NOTIFY = "notify"
-    #: Erasing, and looking at what was put aside.
+    #: Deleting, and reading what was put in quarantine.
     ADMIN = "admin"
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Whoever bears a key: one tenant's, with some of the scopes."""
+    """The holder of a key: one tenant, with some of the scopes."""
 
     tenant: str = DEFAULT_TENANT
     scopes: frozenset[Scope] = frozenset(Scope)
-    #: Names the key in logs and limits: the first characters of its digest.
+    #: Identifies the key in logs and limits: the first characters of its digest.
     name: str = "demo"

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, by name. The docstring of an error is its message."""
+"""All errors. The docstring of an error is its default message."""
 
 
 class EtaError(Exception):
@@ -9,7 +9,7 @@ class EtaError(Exception):
 
 
 class InvalidValue(EtaError):
-    """A field holds a value that cannot be right."""
+    """A field has an impossible value."""
 
     def __init__(self, field: str, problem: str, hint: str) -> None:
         self.field, self.problem, self.hint = field, problem, hint
@@ -17,7 +17,7 @@ class InvalidValue(EtaError):
 
 
 class NaiveTime(InvalidValue):
-    """A datetime came without an offset from UTC."""
+    """A datetime has no offset from UTC."""
 
     def __init__(self, field: str) -> None:
         super().__init__(
@@ -26,15 +26,15 @@ class NaiveTime(InvalidValue):
 
 
 class SourceRejected(EtaError):
-    """The data of a source cannot be read as that source's format."""
+    """The data do not have the format of their source."""
 
 
 class NoTrainingData(EtaError):
-    """There are no parcels from which a model could learn at that moment."""
+    """There are no parcels to train a model on at that moment."""
 
 
 class NotFitted(EtaError):
-    """The model was asked to predict before it was fitted."""
+    """The model is not fitted; fit it before it predicts."""
 
 
 class ModelNotFound(EtaError):
@@ -42,7 +42,7 @@ class ModelNotFound(EtaError):
 
 
 class ModelCorrupted(EtaError):
-    """A model version does not match its manifest; nothing of it was opened."""
+    """A model version does not match its manifest; none of its files was opened."""
 
 
 class InvalidSetting(EtaError):
@@ -50,11 +50,11 @@ class InvalidSetting(EtaError):
 
 
 class StoreUnavailable(EtaError):
-    """The store cannot keep or find anything at the moment; nothing of this was recorded."""
+    """The store is unavailable at the moment; nothing of this was recorded."""
 
 
 class StoreBusy(EtaError):
-    """Too much waits to be recorded already; nothing of this was recorded."""
+    """Too many writes are waiting; nothing of this was recorded."""
 
 
 class StoreLocked(EtaError):
@@ -62,15 +62,15 @@ class StoreLocked(EtaError):
 
 
 class StoreRejected(EtaError):
-    """The store is not one that this version can use."""
+    """The store cannot be used by this version."""
 
 
 class Conflict(EtaError):
-    """What was asked contradicts what is recorded."""
+    """The request contradicts what is recorded."""
 
 
 class ShipmentConflict(Conflict):
-    """A shipment is registered already, with other facts."""
+    """A shipment is already registered with other attributes."""
 
     def __init__(self, shipment_id: str, fields: list[str]) -> None:
         self.shipment_id, self.fields = shipment_id, fields
@@ -78,8 +78,8 @@ class ShipmentConflict(Conflict):
 
 
 class NotFound(EtaError):
-    """There is no such thing in the store."""
+    """The store has no such item."""
 
 
 class IdempotencyKeyReused(EtaError):
-    """The Idempotency-Key came with another request before; use a new key for a new request."""
+    """The Idempotency-Key was used for another request; use a new key for a new request."""

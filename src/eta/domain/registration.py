@@ -1,4 +1,4 @@
-"""What a shop registers with us, and how it is written down."""
+"""A shipment as a shop registers it, and its stored form."""
 
 from __future__ import annotations
 
@@ -15,81 +15,77 @@ _ENDS = ("origin", "destination")
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A shipment that is to be followed; ``shipment`` bears no id of ours yet.
+    """A shipment to track; its ``shipment_id`` is not assigned yet.
 
     Raises:
         InvalidValue: if there is a tracking number without its carrier.
     """
 
     shipment: Shipment
-    #: The shop's own number.
+    #: The shop's number.
     external_id: str | None = None
-    #: The number under which the carrier tells of it.
+    #: The number under which the carrier reports its events.
     tracking_number: str | None = None
-    #: The estimate whose date was shown; it becomes the promise where none is given.
+    #: The estimate whose date was shown; it becomes the promise if none is given.
     estimate_id: str | None = None
 
     def __post_init__(self) -> None:
         if self.tracking_number and not self.shipment.carrier:
-            raise InvalidValue(
-                "carrier",
-                "a tracking number is one carrier's",
-                "send carrier_code with tracking_number",
-            )
+            problem = "a tracking number belongs to a carrier"
+            raise InvalidValue("carrier", problem, "send carrier_code with tracking_number")
 
     @property
     def carrier_number(self) -> str | None:
-        """The carrier's number with the carrier: the same number at another carrier is another parcel."""
+        """The tracking number with its carrier; at another carrier it is another parcel's."""
         return carrier_number(self.shipment.carrier, self.tracking_number)
 
     def to_attributes(self) -> dict[str, Any]:
-        """Plain values, nothing that is not known."""
-        attributes = {
-            name: value for name, value in vars(self.shipment).items() if name != "shipment_id"
-        }
-        attributes |= {
-            end: {name: value for name, value in vars(attributes[end]).items() if value is not None}
-            for end in _ENDS
-        }
-        attributes |= {
-            "ordered_at": self.shipment.ordered_at.astimezone(UTC).isoformat(),
-            "promised_on": self.shipment.promised_on and self.shipment.promised_on.isoformat(),
-        }
-        attributes |= {
-            "tracking_number": self.tracking_number and _normalized(self.tracking_number),
-            "estimate_id": self.estimate_id,
-        }
-        return {name: value for name, value in attributes.items() if value is not None}
+        """Plain values, without those that are None."""
+        shipment = self.shipment
+        attributes = dict(vars(shipment))
+        del attributes["shipment_id"]
+        for end in _ENDS:
+            attributes[end] = _without_none(vars(attributes[end]))
+        attributes["ordered_at"] = shipment.ordered_at.astimezone(UTC).isoformat()
+        if shipment.promised_on:
+            attributes["promised_on"] = shipment.promised_on.isoformat()
+        attributes["tracking_number"] = self.tracking_number and _normalized(self.tracking_number)
+        attributes["estimate_id"] = self.estimate_id
+        return _without_none(attributes)
 
     @classmethod
     def from_attributes(
         cls, attributes: Mapping[str, Any], shipment_id: str, external_id: str | None
     ) -> Registration:
-        """What ``to_attributes`` wrote."""
-        values = {
-            name: value
-            for name, value in attributes.items()
-            if name not in ("tracking_number", "estimate_id")
-        }
-        values |= {end: Place(**attributes[end]) for end in _ENDS} | {
-            "ordered_at": datetime.fromisoformat(attributes["ordered_at"])
-        }
+        """The inverse of ``to_attributes``."""
+        values = dict(attributes)
+        tracking_number = values.pop("tracking_number", None)
+        estimate_id = values.pop("estimate_id", None)
+        for end in _ENDS:
+            values[end] = Place(**attributes[end])
+        values["ordered_at"] = datetime.fromisoformat(attributes["ordered_at"])
         if "promised_on" in attributes:
             values["promised_on"] = date.fromisoformat(attributes["promised_on"])
-        shipment = Shipment(**{**values, "shipment_id": shipment_id})
+        values["shipment_id"] = shipment_id
         return cls(
-            shipment=shipment,
+            shipment=Shipment(**values),
             external_id=external_id,
-            tracking_number=attributes.get("tracking_number"),
-            estimate_id=attributes.get("estimate_id"),
+            tracking_number=tracking_number,
+            estimate_id=estimate_id,
         )
 
 
 def carrier_number(carrier: str | None, tracking_number: str | None) -> str | None:
-    """A carrier's number with the carrier, None without either."""
-    return f"{_normalized(tracking_number)}|{carrier}" if carrier and tracking_number else None
+    """A tracking number with its carrier; None if either is missing."""
+    if not (carrier and tracking_number):
+        return None
+    return f"{_normalized(tracking_number)}|{carrier}"
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _normalized(tracking_number: str) -> str:
-    """Carriers print the same number with blanks and without, and in either case."""
+    """Removes blanks and uses capitals: carriers print the same number in several ways."""
     return "".join(tracking_number.split()).upper()

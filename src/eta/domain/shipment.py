@@ -1,4 +1,4 @@
-"""What a shop tells us about a shipment, and what a carrier tells us about its journey."""
+"""Shipments as a shop registers them, and tracking events as carriers report them."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Place:
     """One end of a route: no names and no streets.
 
     Raises:
-        InvalidValue: if the country is no two-letter code or a coordinate is off the globe.
+        InvalidValue: if the country is not a two-letter code or a coordinate is out of range.
     """
 
     #: ISO 3166-1 alpha-2, in capitals.
@@ -27,25 +27,24 @@ class Place:
     longitude: float | None = None
 
     def __post_init__(self) -> None:
-        if not (
-            len(self.country) == 2
-            and self.country.isascii()
-            and self.country.isalpha()
-            and self.country.isupper()
-        ):
-            raise InvalidValue(
-                "country",
-                f"{self.country!r} is not a country code",
-                "use two capital letters, such as BR",
-            )
-        for field, bound in (("latitude", 90.0), ("longitude", 180.0)):
-            value = getattr(self, field)
-            if value is not None and not -bound <= value <= bound:
-                raise InvalidValue(
-                    field,
-                    f"{value!r} is off the globe",
-                    f"use degrees between -{bound:g} and {bound:g}",
-                )
+        _check_country(self.country)
+        _check_coordinate("latitude", self.latitude, 90.0)
+        _check_coordinate("longitude", self.longitude, 180.0)
+
+
+def _check_country(country: str) -> None:
+    is_alphabetic = country.isascii() and country.isalpha()
+    if len(country) == 2 and is_alphabetic and country.isupper():
+        return
+    problem = f"{country!r} is not a country code"
+    raise InvalidValue("country", problem, "use two capital letters, such as BR")
+
+
+def _check_coordinate(field: str, degrees: float | None, bound: float) -> None:
+    if degrees is None or -bound <= degrees <= bound:
+        return
+    hint = f"use degrees between -{bound:g} and {bound:g}"
+    raise InvalidValue(field, f"{degrees!r} is out of range", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,27 +79,28 @@ class Shipment:
         if self.ordered_at.utcoffset() is None:
             raise NaiveTime("ordered_at")
         for field in ("weight_kg", "length_cm", "width_cm", "height_cm"):
-            value = getattr(self, field)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InvalidValue(
-                    field, f"{value!r} is not a size", "give a number above 0, or leave it out"
-                )
+            _check_size(field, getattr(self, field))
         if self.weight_kg is not None and self.weight_kg > MAX_WEIGHT_KG:
-            raise InvalidValue(
-                "weight_kg",
-                f"{self.weight_kg!r} is no parcel",
-                f"give kilograms up to {MAX_WEIGHT_KG:g}",
-            )
-        if self.price is not None and not (math.isfinite(self.price) and self.price >= 0):
-            raise InvalidValue(
-                "price",
-                f"{self.price!r} is not a price",
-                "give a number of at least 0, or leave it out",
-            )
+            problem = f"{self.weight_kg!r} is too heavy for a parcel"
+            raise InvalidValue("weight_kg", problem, f"give kilograms up to {MAX_WEIGHT_KG:g}")
+        _check_price(self.price)
         if self.package_count < 1:
-            raise InvalidValue(
-                "package_count", f"{self.package_count!r} packages cannot travel", "give at least 1"
-            )
+            problem = f"{self.package_count!r} is not a number of packages"
+            raise InvalidValue("package_count", problem, "give at least 1")
+
+
+def _check_size(field: str, size: float | None) -> None:
+    if size is None or (math.isfinite(size) and size > 0):
+        return
+    hint = "give a number above 0, or leave it out"
+    raise InvalidValue(field, f"{size!r} is not a size", hint)
+
+
+def _check_price(price: float | None) -> None:
+    if price is None or (math.isfinite(price) and price >= 0):
+        return
+    hint = "give a number of at least 0, or leave it out"
+    raise InvalidValue("price", f"{price!r} is not a price", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +115,13 @@ class TrackingEvent:
     event_code: EventCode
     #: Aware; when it happened.
     occurred_at: datetime
-    #: Aware; when we learned it. The only thing that decides what was known when.
+    #: Aware; when we received it. It alone decides which features may use the scan.
     received_at: datetime
-    #: The source did not say when it told us; ``received_at`` is ``occurred_at``.
+    #: The source gives no time of receipt; ``received_at`` is ``occurred_at``.
     is_received_at_assumed: bool = False
     #: The carrier's own code, as sent.
     raw_code: str | None = None
-    #: Where, in the source's own words, without a street.
+    #: Where, in the source's words, without a street.
     place: str | None = None
 
     def __post_init__(self) -> None:

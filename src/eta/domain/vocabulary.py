@@ -1,4 +1,4 @@
-"""The words of a parcel's life: what happened, where it stands, which clock runs, why it is late.
+"""The vocabulary of a parcel's journey: event codes, statuses, phases and reasons of delays.
 
 Every table here is literal. An unknown carrier code becomes ``EventCode.INFO``, which changes no
 status.
@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """Which clock is running."""
+    """The stage of the journey."""
 
     ORDER_HANDLING = "order_handling"
     FIRST_MILE = "first_mile"
@@ -40,7 +40,10 @@ class Phase(StrEnum):
 
 
 class EventCode(StrEnum):
-    """What a scan says happened. The order of declaration breaks ties between scans of the same instant."""
+    """What a scan says happened.
+
+    The order of declaration breaks ties between scans of the same instant.
+    """
 
     ORDER_CREATED = "order_created"
     ORDER_APPROVED = "order_approved"
@@ -123,7 +126,7 @@ STATUS_OF: Mapping[EventCode, Status] = MappingProxyType(
     }
 )
 
-#: The clock that starts with a scan; a code that is not listed leaves the clock running.
+#: The phase that starts with a scan; a code that is not listed leaves the phase as it is.
 PHASE_OF: Mapping[EventCode, Phase] = MappingProxyType(
     {
         _E.ORDER_CREATED: _P.ORDER_HANDLING,
@@ -159,7 +162,7 @@ PHASE_OF: Mapping[EventCode, Phase] = MappingProxyType(
     }
 )
 
-#: The carrier has the parcel from the first of these on; failing them, from the first facility
+#: The carrier has the parcel from the first of these on; without any, from the first facility
 #: scan.
 HANDOVER_CODES = frozenset({_E.PICKED_UP, _E.DROPPED_OFF, _E.ACCEPTED})
 FACILITY_CODES = frozenset(
@@ -172,8 +175,8 @@ FACILITY_CODES = frozenset(
     }
 )
 
-#: What is predicted: the first of these is the arrival (the first delivery attempt where it is
-#: known).
+#: What is predicted: the first of these is the arrival (the first delivery attempt if it is
+#: reported).
 ARRIVAL_CODES = frozenset(
     {_E.DELIVERY_ATTEMPTED, _E.AVAILABLE_FOR_PICKUP, _E.PICKED_UP_BY_RECIPIENT, _E.DELIVERED}
 )
@@ -200,7 +203,7 @@ EXCEPTION_CODES = frozenset(
 
 
 class DelayState(StrEnum):
-    """What we say about a shipment's delay; the gravest that holds shows."""
+    """The delay of a shipment; of those that apply, the most serious is shown."""
 
     ON_TRACK = "on_track"
     AT_RISK = "at_risk"
@@ -243,7 +246,7 @@ class ReasonCode(StrEnum):
 
 
 class ReasonParty(StrEnum):
-    """Who holds the parcel up."""
+    """Who causes the delay."""
 
     CARRIER = "carrier"
     MERCHANT = "merchant"

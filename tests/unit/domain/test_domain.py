@@ -145,7 +145,7 @@ def test_facts_do_not_change(value: object, field: str) -> None:
 
 
 def test_the_message_of_an_error_is_its_docstring_or_its_own() -> None:
-    assert str(NotFitted()) == "The model was asked to predict before it was fitted."
+    assert str(NotFitted()) == "The model is not fitted; fit it before it predicts."
     assert str(NotFitted("B4")) == "B4"
     assert issubclass(NaiveTime, InvalidValue)
     assert issubclass(InvalidValue, EtaError)
