@@ -1,4 +1,4 @@
-"""Laws of curves, for any curve."""
+"""Properties of any curve."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_a_probability_lies_within_0_and_1_and_never_falls(
 
 @modest
 @given(curves(), WAITS, LEVELS)
-def test_by_the_quantile_the_level_is_reached_and_not_before(
+def test_the_cdf_reaches_the_level_at_the_quantile_and_not_before(
     curve: Curves, waited: float, level: float
 ) -> None:
     later = curve.remaining_after(waited)
@@ -77,7 +77,7 @@ def test_by_the_quantile_the_level_is_reached_and_not_before(
     st.lists(st.integers(1, 50), min_size=5, max_size=5),
     LEVELS,
 )
-def test_on_a_rising_curve_probability_and_quantile_undo_each_other(
+def test_cdf_and_quantile_are_inverse_on_rising_curves(
     steps: list[int], rises: list[int], level: float
 ) -> None:
     hours = np.concatenate([[0.0], np.cumsum(steps)])
@@ -109,9 +109,7 @@ def test_waiting_twice_is_waiting_for_the_sum(
 
 @modest
 @given(curves(), WAITS, st.floats(0, 200))
-def test_what_is_left_after_waiting_is_bayes_rule_exactly(
-    curve: Curves, waited: float, hours: float
-) -> None:
+def test_remaining_time_follows_bayes_rule(curve: Curves, waited: float, hours: float) -> None:
     # Who has not waited has not ruled out what may happen at once.
     start = curve.cdf_at(waited) if waited > 0 else np.zeros(len(curve))
     assume((start < 1).all())
@@ -121,7 +119,7 @@ def test_what_is_left_after_waiting_is_bayes_rule_exactly(
 
 @modest
 @given(curves(), WAITS, st.floats(0, 200))
-def test_the_knots_from_now_describe_the_same_law(
+def test_knots_from_now_describe_the_same_distribution(
     curve: Curves, waited: float, hours: float
 ) -> None:
     later = curve.remaining_after(waited)
@@ -136,7 +134,7 @@ def test_the_knots_from_now_describe_the_same_law(
 
 @modest
 @given(curves(), WAITS)
-def test_never_is_what_the_knots_leave_over(curve: Curves, waited: float) -> None:
+def test_tail_mass_is_one_minus_the_last_knot(curve: Curves, waited: float) -> None:
     later = curve.remaining_after(waited)
     assert later.tail_mass == pytest.approx(1 - later.cdf_at(1e6), abs=1e-12)
     assert np.array_equal(np.isinf(later.quantile(1.0)), later.tail_mass > 0)
@@ -144,7 +142,7 @@ def test_never_is_what_the_knots_leave_over(curve: Curves, waited: float) -> Non
 
 @modest
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 2)), max_size=20))
-def test_kaplan_meier_is_a_law_and_the_count_of_arrivals_where_none_is_censored(
+def test_kaplan_meier_is_a_cdf_and_counts_uncensored_arrivals(
     parcels: list[tuple[int, bool, int]],
 ) -> None:
     grid = np.arange(0.0, 11.0)

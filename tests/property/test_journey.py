@@ -1,4 +1,4 @@
-"""The laws of the journey: what was not known changes nothing, nor do order, repetition and company."""
+"""Properties of the journey: later receipts, order, repetition and batches change nothing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -36,7 +36,7 @@ def states_and_features(
 
 
 def no_effects(_timelines: Timelines) -> PlaceEffectSource:
-    """No other parcel tells anything."""
+    """No other parcel has an effect."""
     return PlaceEffects()
 
 
@@ -57,7 +57,7 @@ def as_bytes(states: States, seen: Features) -> dict[str, bytes]:
 
 @given(scans(4), moments, st.data())
 @settings(max_examples=60, deadline=None)
-def test_what_is_received_later_changes_no_byte(
+def test_later_receipts_change_no_byte(
     events: list[TrackingEvent], as_of: datetime, data: st.DataObject
 ) -> None:
     received = [event for event in events if event.received_at <= as_of]
@@ -97,7 +97,7 @@ def test_a_batch_equals_its_parts(events: list[TrackingEvent], as_of: datetime) 
 
 @given(scans(3), moments)
 @settings(max_examples=60, deadline=None)
-def test_examples_of_a_day_are_what_that_day_would_have_given(
+def test_examples_of_a_day_equal_those_made_on_that_day(
     events: list[TrackingEvent], as_of: datetime
 ) -> None:
     def training_rows(received_events: list[TrackingEvent]) -> list[tuple[object, ...]]:
@@ -126,7 +126,7 @@ def test_examples_of_a_day_are_what_that_day_would_have_given(
 
 @given(scans(1), moments)
 @settings(max_examples=60, deadline=None)
-def test_the_fold_agrees_with_a_plain_reading_of_the_rules(
+def test_the_fold_agrees_with_a_plain_reference(
     events: list[TrackingEvent], as_of: datetime
 ) -> None:
     codes = list(EventCode)
@@ -174,7 +174,7 @@ def test_a_status_follows_the_scans(codes: list[str], expected: Status) -> None:
     assert STATUSES[folded.status[0]] is expected
 
 
-def test_the_same_scan_from_two_sources_is_one_scan_known_from_the_earlier() -> None:
+def test_duplicate_scans_count_from_the_earliest_receipt() -> None:
     early, late = (
         scan(0, EventCode.ACCEPTED, 5, late_hours=1),
         scan(0, EventCode.ACCEPTED, 5, late_hours=9),
@@ -191,13 +191,13 @@ def test_the_first_attempt_is_the_arrival() -> None:
     assert not folded.is_open[0]
 
 
-def test_a_delivery_after_the_return_began_is_no_arrival() -> None:
+def test_a_delivery_after_a_return_started_is_not_an_arrival() -> None:
     folded = state_after(scan(0, EventCode.RETURN_STARTED, 30), scan(0, EventCode.DELIVERED, 50))
     assert np.isnat(folded.arrived_at[0])
     assert not folded.is_open[0]
 
 
-def test_the_carrier_has_the_parcel_from_its_first_facility_scan_if_nobody_said_so_before() -> None:
+def test_a_facility_scan_is_the_handover_without_a_pickup_scan() -> None:
     assert state_after(scan(0, EventCode.SORTED, 12)).handed_over_at[0] == to_instant(
         START + timedelta(hours=12)
     )
@@ -206,7 +206,7 @@ def test_the_carrier_has_the_parcel_from_its_first_facility_scan_if_nobody_said_
     ).handed_over_at[0] == to_instant(START + timedelta(hours=14))
 
 
-def test_silence_is_learned_from_only_while_it_lasts() -> None:
+def test_silence_snapshots_end_with_the_next_scan() -> None:
     timelines = Timelines.from_records(
         SHIPMENTS[:1],
         [

@@ -1,4 +1,4 @@
-"""The laws of cut-offs, pick-up days and delivery days: in every zone, when clocks change, on leap days and at both ends."""
+"""Properties of cut-offs, pick-up days and delivery days in every zone and season."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -164,14 +164,14 @@ def check_order(pick_up: PickupCalendar, ordered_at: datetime) -> None:
 
 @given(shops(), st.data())
 @settings(max_examples=300, deadline=None)
-def test_an_order_counts_for_the_first_pick_up_day_whose_cut_off_is_still_to_come(
+def test_an_order_belongs_to_the_first_pickup_day_with_a_later_cutoff(
     pick_up: PickupCalendar, data: st.DataObject
 ) -> None:
     check_order(pick_up, data.draw(moments(pick_up.zone)))
 
 
 @pytest.mark.parametrize("cutoff", [time(0), time(2, 30), time(14)])
-def test_it_does_so_in_every_country_at_the_end_of_a_year_on_leap_days_and_when_clocks_change(
+def test_processing_dates_hold_at_year_ends_leap_days_and_dst(
     cutoff: time,
 ) -> None:
     assert len(PLACES) > 300
@@ -185,7 +185,9 @@ def test_it_does_so_in_every_country_at_the_end_of_a_year_on_leap_days_and_when_
 
 @given(shops(), st.data())
 @settings(max_examples=300, deadline=None)
-def test_a_later_order_is_never_ready_earlier(pick_up: PickupCalendar, data: st.DataObject) -> None:
+def test_a_later_order_is_never_processed_earlier(
+    pick_up: PickupCalendar, data: st.DataObject
+) -> None:
     one, other = sorted(
         (data.draw(moments(pick_up.zone)), data.draw(moments(pick_up.zone))), key=utc
     )
@@ -203,7 +205,7 @@ def test_a_later_order_is_never_ready_earlier(pick_up: PickupCalendar, data: st.
 
 @given(shops(), days, st.integers(0, 12), st.integers(0, 4))
 @settings(max_examples=200, deadline=None)
-def test_hand_overs_follow_each_other_on_pick_up_days_with_none_between(
+def test_handovers_are_on_consecutive_pickup_days(
     pick_up: PickupCalendar, processing_date: date, first: int, more: int
 ) -> None:
     handed_over_on = pick_up.handover_on(processing_date, first)
@@ -248,7 +250,7 @@ def delivery_days(draw: st.DrawFn) -> DeliveryDays:
     ),
 )
 @settings(max_examples=300, deadline=None)
-def test_what_arrives_by_the_last_delivery_day_before_a_day_is_delivered_by_that_day_and_nothing_else(
+def test_non_delivery_days_shift_arrivals_to_the_next_delivery_day(
     delivery: DeliveryDays, queried: list[date]
 ) -> None:
     dates = np.array([*queried, "NaT"], dtype="datetime64[D]")
@@ -265,7 +267,7 @@ def test_what_arrives_by_the_last_delivery_day_before_a_day_is_delivered_by_that
 
 @given(shops(), places, weekdays, st.integers(0, 5), st.integers(0, 240), st.data())
 @settings(max_examples=200, deadline=None)
-def test_nobody_hands_over_on_a_holiday_here_or_delivers_on_one_there(
+def test_no_handover_or_delivery_on_a_holiday(
     pick_up: PickupCalendar,
     there: tuple[str, str | None],
     delivers: tuple[int, ...],
@@ -300,7 +302,7 @@ def test_nobody_hands_over_on_a_holiday_here_or_delivers_on_one_there(
 
 @given(places, st.integers(2006, 2030), st.integers(1, 4))
 @settings(max_examples=100, deadline=None)
-def test_the_holidays_of_a_year_do_not_depend_on_the_years_asked_for_with_it(
+def test_holidays_of_a_year_do_not_depend_on_the_years_requested(
     there: tuple[str, str | None], year: int, more: int
 ) -> None:
     alone, among = (

@@ -51,14 +51,13 @@ def scan(
     )
 
 
-#: Few distinct times, so that ties, duplicates and receipts at the very moment asked about are
-#: common.
+#: Few distinct times, so that ties, duplicates and receipts exactly at ``as_of`` are common.
 _hours = st.integers(0, 40).map(lambda step: step * 6.0)
 
 
 @st.composite
 def scans(draw: st.DrawFn, shipments: int) -> list[TrackingEvent]:
-    """Up to 12 scans a shipment, told in any order, some twice and some late."""
+    """Up to 12 scans a shipment, received in any order, some twice and some late."""
     events = draw(
         st.lists(
             st.builds(
@@ -84,7 +83,7 @@ def parcels(
     """Frames of parcels that are handed over at noon the day after the order and then arrive, at 2 to 6 in the afternoon.
 
     Every day each parcel still on its way arrives with probability 1/2 on the near lane and 1/6 on
-    the far one; one in fifty never arrives. Nothing is told after ``known_through_days``.
+    the far one; one in fifty never arrives. Nothing is received after ``known_through_days``.
     """
     random = np.random.default_rng(seed)
     number = np.arange(count)

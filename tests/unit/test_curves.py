@@ -33,7 +33,7 @@ WITH_JUMP = Curves.from_grid([0, 10, 10, 20], [[0.0, 0.0, 0.5, 1.0]])
         ),
     ],
 )
-def test_the_probability_is_linear_between_knots_and_has_jumped_at_a_jump(
+def test_probabilities_are_linear_between_knots_and_jump(
     curve: Curves, hours: float, probability: float
 ) -> None:
     assert curve.cdf_at(hours) == pytest.approx([probability])
@@ -58,12 +58,12 @@ def test_a_quantile_is_the_fewest_hours_that_reach_the_level(
     assert curve.quantile(level) == pytest.approx([hours])
 
 
-def test_a_level_that_a_flat_stretch_has_reached_takes_the_start_of_the_stretch() -> None:
+def test_a_quantile_on_a_flat_part_is_its_start() -> None:
     flat = Curves.from_grid([0, 10, 20, 30], [[0.0, 0.5, 0.5, 1.0]])
     assert flat.quantile(0.5) == pytest.approx([10])
 
 
-def test_each_row_may_have_a_level_and_hours_of_its_own() -> None:
+def test_levels_and_hours_may_differ_by_row() -> None:
     curves = Curves.from_grid([0, 10], [[0.0, 1.0], [0.0, 0.5], [0.0, 1.0]])
     assert curves.quantile([0.1, 0.25, 0.9]) == pytest.approx([1, 5, 9])
     assert curves.cdf_at([1.0, 5.0, 9.0]) == pytest.approx([0.1, 0.25, 0.9])
@@ -75,7 +75,7 @@ def test_nothing_has_arrived_before_the_first_knot() -> None:
     assert late_start.quantile(0.3) == pytest.approx([10])
 
 
-def test_waiting_leaves_the_law_of_those_still_open() -> None:
+def test_waiting_conditions_on_still_being_open() -> None:
     after_a_day = TWO_DAYS.remaining_after(24.0)
     assert after_a_day.cdf_at(24.0) == pytest.approx([(0.9 - 0.5) / 0.5])
     assert after_a_day.quantile(0.4) == pytest.approx([12])
@@ -88,7 +88,7 @@ def test_waiting_until_a_jump_means_that_the_jump_was_missed() -> None:
     assert missed.quantile(0.5) == pytest.approx([5])
 
 
-def test_past_its_last_knot_a_parcel_either_never_arrives_or_was_certain_to_have_arrived() -> None:
+def test_past_the_last_knot_arrival_is_certain_or_never() -> None:
     curves = Curves.from_grid([0, 10], [[0.0, 0.8], [0.0, 1.0]]).remaining_after([20.0, 20.0])
     assert curves.cdf_at(100.0) == pytest.approx([0.0, 1.0])
     assert curves.quantile(0.5) == pytest.approx([np.inf, 0.0])
@@ -122,7 +122,7 @@ def test_a_certain_arrival_has_one_date_at_every_level() -> None:
     assert curves.cdf_at([4.999, 7.0]) == pytest.approx([0.0, 1.0])
 
 
-def test_batches_put_together_answer_like_each_of_them() -> None:
+def test_concatenated_curves_equal_their_parts() -> None:
     parts = [
         TWO_DAYS.remaining_after(12.0),
         Curves.from_knots(
@@ -143,7 +143,7 @@ def test_batches_put_together_answer_like_each_of_them() -> None:
 )
 @pytest.mark.parametrize("has_hours_by_row", [True, False])
 @pytest.mark.parametrize("has_cdf_by_row", [True, False])
-def test_taken_rows_answer_as_they_did_before(
+def test_taken_rows_have_unchanged_values(
     rows: NDArray[np.int64], has_hours_by_row: bool, has_cdf_by_row: bool
 ) -> None:
     hours = np.array([[0.0, 10.0], [0.0, 20.0], [5.0, 30.0]])[: 3 if has_hours_by_row else 1]
@@ -176,12 +176,12 @@ def test_taken_rows_answer_as_they_did_before(
         "hours infinite",
     ],
 )
-def test_what_is_no_distribution_is_refused(hours: list[float], cdf: list[float]) -> None:
+def test_invalid_distributions_are_rejected(hours: list[float], cdf: list[float]) -> None:
     with pytest.raises(InvalidCurve):
         Curves.from_grid(hours, [[0.0, 0.5, 1.0], cdf])
 
 
-def test_crossing_quantiles_are_refused() -> None:
+def test_crossing_quantiles_are_rejected() -> None:
     with pytest.raises(InvalidCurve):
         Curves.from_quantiles([0.5, 0.9], [[20.0, 10.0]], max_hours=100.0)
 
@@ -232,17 +232,17 @@ def test_an_arrival_after_the_grid_was_at_risk_all_along() -> None:
     )
 
 
-def test_groups_do_not_touch_each_other_and_an_empty_one_says_nothing() -> None:
+def test_groups_are_independent_and_an_empty_one_is_zero() -> None:
     result = product_limit([1, 2, 2, 1], [True, False, True, True], [0, 0, 2, 2], 3, [0, 1, 2])
     assert result == pytest.approx(np.array([[0, 0.5, 0.5], [0, 0, 0], [0, 0.5, 1.0]]))
 
 
-def test_nobody_observed_gives_a_law_in_which_nothing_arrives() -> None:
+def test_without_observations_nothing_arrives() -> None:
     assert product_limit([], [], [], 1, [0, 1, 2]).tolist() == [[0, 0, 0]]
     assert product_limit([1.0, 2.0], [False, False], [0, 0], 1, [0, 1, 2]).tolist() == [[0, 0, 0]]
 
 
-def test_a_parcel_certain_to_have_arrived_is_never_scored_as_one_that_never_will() -> None:
+def test_certain_arrival_is_not_scored_as_never_arriving() -> None:
     gone = Curves.from_grid([0, 24], [[0.0, 1.0]]).remaining_after([30.0])
     hours, cdf = gone.knots()
     assert (hours == 0).all()
@@ -250,7 +250,7 @@ def test_a_parcel_certain_to_have_arrived_is_never_scored_as_one_that_never_will
     assert crps_days(gone, np.array([10.0])) == pytest.approx([10 / 24])
 
 
-def test_what_may_happen_at_once_is_not_taken_for_waiting() -> None:
+def test_a_jump_at_zero_is_not_conditioned_away() -> None:
     curve = Curves.from_quantiles([0.1, 0.5, 0.9], [[-5.0, 10.0, 20.0]], max_hours=100.0)
     assert curve.quantile(0.5) == pytest.approx([10.0])
     assert curve.quantile(0.1) == pytest.approx([0.0])
@@ -258,12 +258,12 @@ def test_what_may_happen_at_once_is_not_taken_for_waiting() -> None:
     assert crps_days(Curves.point_mass([0.0]), np.array([24.0])) == pytest.approx([1.0])
 
 
-def test_no_rows_are_no_curves() -> None:
+def test_empty_batches_have_no_rows() -> None:
     empty = Curves.point_mass(np.empty(0))
     assert len(empty) == len(empty.quantile(0.5)) == len(empty.cdf_at(np.empty(0))) == 0
 
 
-def test_tables_hold_what_is_read_one_by_one() -> None:
+def test_tables_equal_single_lookups() -> None:
     curves = Curves.from_grid([0, 10, 20], [[0.0, 0.5, 0.9], [0.1, 0.2, 1.0]]).remaining_after(
         [0.0, 12.0]
     )

@@ -1,4 +1,4 @@
-"""Wall clocks, days and holidays where they are least obliging."""
+"""Wall clocks, days and holidays, in difficult cases."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from importlib.resources import files
@@ -74,7 +74,7 @@ def test_wall_clocks_skip_and_repeat_an_hour_with_daylight_saving(
     assert local_dates(instants(at), ALONE, (zone,)) == dates(local[:10])
 
 
-def test_each_place_reads_its_own_clock_and_a_missing_time_stays_missing() -> None:
+def test_each_row_uses_its_zone_and_missing_times_stay_missing() -> None:
     at = instants("2018-05-15T20:00", "2018-05-15T20:00", "NaT", "2018-05-15T20:00")
     local = wall_clock(at, np.array([2, 0, 1, 1]), (SAO_PAULO, VIENNA, KOLKATA))
     assert np.array_equal(
@@ -96,7 +96,7 @@ def test_each_place_reads_its_own_clock_and_a_missing_time_stays_missing() -> No
         "UTC",
     ],
 )
-def test_clocks_show_what_the_time_zone_database_says(zone: str) -> None:
+def test_wall_clocks_match_the_time_zone_database(zone: str) -> None:
     seconds = np.random.default_rng(1).integers(0, 4_100_000_000, 5_000)
     at = (seconds * 1_000_000).view("datetime64[us]")
     expected = [
@@ -106,7 +106,7 @@ def test_clocks_show_what_the_time_zone_database_says(zone: str) -> None:
     assert wall_clock(at, np.zeros(len(at), dtype=np.int64), (zone,)).tolist() == expected
 
 
-def test_a_table_of_times_is_read_row_by_row() -> None:
+def test_tables_of_times_use_one_zone_a_row() -> None:
     at = instants("2018-05-15T20:00", "2018-05-15T03:00", "NaT", "2018-05-15T01:00").reshape(2, 2)
     zones, names = np.array([1, 0]), (SAO_PAULO, VIENNA)
     local = np.array([wall_clock(at[:, column], zones, names) for column in (0, 1)]).T
@@ -153,7 +153,7 @@ def test_the_start_of_a_day_is_on_the_day_and_the_instant_before_is_not(zone: st
     assert np.array_equal(day_ends(days[:-1], codes[:-1], (zone,)), start[1:])
 
 
-def test_a_day_that_is_not_known_starts_at_no_time() -> None:
+def test_a_missing_date_has_no_start() -> None:
     assert np.isnat(day_starts(dates("NaT"), ALONE, (VIENNA,))).all()
     assert np.isnan(hours_between(instants("NaT"), instants("2018-01-01"))).all()
 
@@ -179,7 +179,7 @@ def test_a_day_that_is_not_known_starts_at_no_time() -> None:
         (KOLKATA, "2018-10-28T02:30", "2018-10-27T21:00", False),
     ],
 )
-def test_times_that_come_twice_or_never_are_marked_and_the_first_is_taken(
+def test_ambiguous_and_skipped_times_are_marked_and_resolved(
     zone: str, wall: str, at: str, is_marked: bool
 ) -> None:
     # In company: a plain time and a missing one must not be touched by the odd one.
@@ -195,14 +195,14 @@ def test_midnight_of_a_date_is_aware() -> None:
     assert midnight("2018-05-15", SAO_PAULO) == datetime(2018, 5, 15, 3, tzinfo=UTC)
 
 
-def test_a_full_time_with_an_offset_is_taken_as_it_is() -> None:
+def test_a_time_with_an_offset_is_unchanged() -> None:
     assert midnight("2018-05-15T08:00:00+05:30", SAO_PAULO) == datetime(
         2018, 5, 15, 2, 30, tzinfo=UTC
     )
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "15.05.2018", "2018-02-30"])
-def test_what_is_no_date_has_no_midnight(text: str) -> None:
+def test_text_that_is_not_a_date_has_no_midnight(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         midnight(text, SAO_PAULO)
 
@@ -233,7 +233,7 @@ def test_an_aware_time_becomes_the_instant_in_utc() -> None:
         (None, "SP", "UTC", TimezoneSource.ASSUMED_UTC),
     ],
 )
-def test_a_zone_comes_with_how_it_was_found(
+def test_a_zone_comes_with_its_source(
     country: str | None, region: str | None, zone: str, source: TimezoneSource
 ) -> None:
     assert zone_of(country, region) == (zone, source)
@@ -275,7 +275,7 @@ def test_every_country_of_the_time_zone_database_has_a_zone() -> None:
         ("AT", None, "2018-10-26", True),
         ("DE", None, "2018-10-26", False),
         ("BR", "SP", "2019-12-25", True),
-        ("BR", "SP", "2020-12-25", False),  # outside the years that were asked for
+        ("BR", "SP", "2020-12-25", False),  # outside the requested years
     ],
 )
 def test_holidays_are_those_of_the_place_and_the_years(
@@ -285,7 +285,7 @@ def test_holidays_are_those_of_the_place_and_the_years(
 
 
 @pytest.mark.parametrize("country", ["XX", None])
-def test_a_country_that_is_not_known_has_no_holidays(country: str | None) -> None:
+def test_an_unknown_country_has_no_holidays(country: str | None) -> None:
     days = PUBLIC_HOLIDAYS.dates(country, None, 2018, 2019)
     assert len(days) == 0
     assert days.dtype == np.dtype("datetime64[D]")
@@ -326,7 +326,7 @@ open = [2026-06-04]
         (None, "9", "", "2026-11-15 2026-11-16 2026-10-26"),
     ],
 )
-def test_a_calendar_file_changes_days_of_a_country_and_a_region_refines_them(
+def test_a_calendar_file_changes_country_and_region_days(
     country: str | None, region: str | None, off: str, on: str
 ) -> None:
     days_off = {
@@ -336,9 +336,7 @@ def test_a_calendar_file_changes_days_of_a_country_and_a_region_refines_them(
     assert not set(on.split()) & days_off
 
 
-def test_days_of_a_calendar_file_are_those_of_the_years_asked_for_sorted_and_not_to_be_changed() -> (
-    None
-):
+def test_calendar_days_are_sorted_read_only_and_in_the_years() -> None:
     calendar = HolidayCalendar.from_toml(CALENDAR)
     days = calendar.dates("AT", "9", 2025, 2027)
     assert (np.diff(days) > np.timedelta64(0, "D")).all()
@@ -350,7 +348,7 @@ def test_days_of_a_calendar_file_are_those_of_the_years_asked_for_sorted_and_not
         days[0] = np.datetime64("2026-01-02")
 
 
-def test_calendars_of_one_version_and_other_days_are_not_taken_for_each_other() -> None:
+def test_calendars_with_equal_versions_are_cached_separately() -> None:
     one, other = (
         HolidayCalendar.from_toml(
             f'version = "1"\n[[places]]\ncountry = "AT"\nclosed = [2026-11-{day}]\n'
@@ -367,7 +365,7 @@ def test_calendars_of_one_version_and_other_days_are_not_taken_for_each_other() 
     ] == [True, False]
 
 
-def test_a_calendar_file_without_places_is_the_library_with_a_version() -> None:
+def test_a_calendar_file_without_places_equals_the_library() -> None:
     calendar = HolidayCalendar.from_toml('version = "empty"')
     assert (calendar.version, PUBLIC_HOLIDAYS.version) == ("empty", None)
     assert np.array_equal(
@@ -473,18 +471,16 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         ),
     ],
 )
-def test_a_calendar_file_that_cannot_be_right_is_refused_with_the_place_and_the_mend(
-    text: str, problem: str
-) -> None:
-    with pytest.raises(InvalidSetting) as refused:
+def test_invalid_calendar_files_are_rejected_with_place_and_fix(text: str, problem: str) -> None:
+    with pytest.raises(InvalidSetting) as error:
         HolidayCalendar.from_toml(text)
-    assert str(refused.value) == problem
+    assert str(error.value) == problem
 
 
 @pytest.mark.parametrize(
     "text", ["version", f"{VIENNA_PLACE}closed = [2026-02-30]", f'{VIENNA_PLACE}region = "8"']
 )
-def test_a_calendar_file_that_is_no_toml_is_refused_with_the_line_at_fault(text: str) -> None:
+def test_invalid_toml_is_rejected_with_the_line(text: str) -> None:
     with pytest.raises(
         InvalidSetting, match=r"\Athe calendar is not valid TOML: .* \(at [^\n]*\)\Z"
     ):

@@ -204,13 +204,13 @@ def dates(*texts: str) -> np.ndarray:
     return np.array(texts, dtype="datetime64[D]")
 
 
-def test_there_are_fifty_cases_of_six_countries_with_names_of_their_own() -> None:
+def test_fifty_cases_cover_six_countries_with_unique_names() -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 50
     assert {place(case.warehouse)[0] for case in CASES} == {"AT", "DE", "US", "BR", "PL", "FR"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_an_order_reaches_the_door_on_the_day_that_a_calendar_on_the_wall_says(case: Case) -> None:
+def test_an_order_is_delivered_on_the_day_counted_by_hand(case: Case) -> None:
     country, region = place(case.warehouse)
     pick_up = PickupCalendar(
         country=country,
@@ -243,7 +243,7 @@ def test_an_order_reaches_the_door_on_the_day_that_a_calendar_on_the_wall_says(c
     assert handover_on <= delivered_on < handover_on + timedelta(days=14)
 
 
-def test_hand_overs_are_at_the_cut_off_of_one_pick_up_day_after_another() -> None:
+def test_handovers_are_at_the_cutoffs_of_consecutive_pickup_days() -> None:
     # Friday the 23rd; winter time begins on the 25th, and the 26th is a holiday.
     handovers = vienna().handovers(date(2026, 10, 23), 0, 2)
     assert [moment.isoformat() for moment in handovers] == [
@@ -256,12 +256,12 @@ def test_hand_overs_are_at_the_cut_off_of_one_pick_up_day_after_another() -> Non
     ]
 
 
-def test_days_are_counted_from_the_next_pick_up_day_where_the_first_is_none() -> None:
+def test_days_count_from_the_next_pickup_day() -> None:
     assert day_text(vienna().handover_on(date(2026, 12, 5), 0)) == "Mon 2026-12-07"
     assert day_text(vienna().handover_on(date(2026, 12, 5), 1)) == "Wed 2026-12-09"
 
 
-def test_a_country_with_several_zones_and_no_region_has_its_usual_one() -> None:
+def test_a_country_without_a_region_has_its_default_zone() -> None:
     assert PickupCalendar(country="US", cutoff=time(16), weekdays=(1,)).zone == "America/New_York"
     assert (
         PickupCalendar(country="US", region="CA", cutoff=time(16), weekdays=(1,)).zone
@@ -278,7 +278,7 @@ def test_the_calendar_file_closes_and_opens_the_warehouse() -> None:
     assert day_text(vienna(holidays=calendar).processing_date(friday)) == "Tue 2026-12-08"
 
 
-def test_delivery_days_before_and_after_keep_the_shape_and_what_is_not_known() -> None:
+def test_delivery_days_preserve_shape_and_missing_dates() -> None:
     delivery = DeliveryDays("DE", "BY", days(MON_FRI))
     queried = dates("2026-06-04", "NaT", "2026-06-05", "2026-06-06").reshape(
         2, 2
@@ -297,21 +297,21 @@ def test_delivery_days_before_and_after_keep_the_shape_and_what_is_not_known() -
     assert delivery.on_or_before(dates()).tolist() == []
 
 
-def test_a_place_in_a_country_that_nobody_knows_has_no_holidays() -> None:
+def test_an_unknown_country_has_no_holidays() -> None:
     assert DeliveryDays(None, None, days(MON_FRI)).on_or_after(
         dates("2026-12-25", "2026-12-26")
     ).tolist() == [date(2026, 12, 25), date(2026, 12, 28)]
 
 
 @pytest.mark.parametrize("weekdays", [(), (0,), (1, 8), (-1,)])
-def test_impossible_weekdays_are_refused(weekdays: tuple[int, ...]) -> None:
+def test_impossible_weekdays_are_rejected(weekdays: tuple[int, ...]) -> None:
     with pytest.raises(InvalidValue, match=r"^weekdays: .*; give .* from 1 \(Monday\) to 7$"):
         PickupCalendar(country="AT", cutoff=time(14), weekdays=weekdays)
     with pytest.raises(InvalidValue, match=r"^weekdays: "):
         DeliveryDays("AT", None, weekdays)
 
 
-def test_a_cut_off_with_an_offset_is_refused() -> None:
+def test_a_cutoff_with_an_offset_is_rejected() -> None:
     with pytest.raises(
         InvalidValue,
         match=r"^cutoff: the time has an offset from UTC; write the warehouse's local time, such as 14:00$",
@@ -319,14 +319,14 @@ def test_a_cut_off_with_an_offset_is_refused() -> None:
         vienna(cutoff=time(14, tzinfo=UTC))
 
 
-def test_an_order_without_an_offset_is_refused() -> None:
-    naive = datetime(2026, 11, 24, 14)  # noqa: DTZ001  # that is what is refused
+def test_an_order_time_without_an_offset_is_rejected() -> None:
+    naive = datetime(2026, 11, 24, 14)  # noqa: DTZ001  # naive on purpose
     for question in (vienna().processing_date, vienna().cutoff_at):
         with pytest.raises(NaiveTime, match=r"^ordered_at: "):
             question(naive)
 
 
-def test_impossible_numbers_of_days_are_refused() -> None:
+def test_impossible_numbers_of_days_are_rejected() -> None:
     with pytest.raises(InvalidValue, match=r"^days: -1 is below 0; "):
         vienna().handover_on(date(2026, 11, 24), -1)
     with pytest.raises(InvalidValue, match=r"^days: -1 is below 0; "):
@@ -372,7 +372,7 @@ def test_a_place_that_is_closed_for_more_than_400_days_has_no_next_day(
             question()
 
 
-def test_a_long_count_of_weekly_pick_ups_is_no_closed_warehouse() -> None:
+def test_many_weekly_pickups_are_not_a_closed_warehouse() -> None:
     # 100 weeks and six: on the way are Easter and Whit Monday and 1 November 2027, Easter Monday, 1
     # May and Whit Monday 2028.
     assert day_text(vienna("1").handover_on(date(2026, 11, 23), 100)) == "Mon 2028-12-04"

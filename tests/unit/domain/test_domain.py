@@ -1,4 +1,4 @@
-"""What may be said about a shipment, and the words for it."""
+"""Shipments, events and the vocabulary."""
 
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
@@ -58,16 +58,16 @@ def event(**changes: Any) -> TrackingEvent:
     )
 
 
-def test_a_shipment_needs_no_more_than_its_ends_and_the_time_of_the_order() -> None:
+def test_a_shipment_needs_only_two_places_and_an_order_time() -> None:
     assert shipment().package_count == 1
 
 
 @pytest.mark.parametrize("field", ["weight_kg", "length_cm", "width_cm", "height_cm"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_size_that_cannot_be_is_refused_by_name(field: str, value: float) -> None:
-    with pytest.raises(InvalidValue, match=f"^{field}: ") as refused:
+def test_impossible_sizes_are_rejected_with_the_field(field: str, value: float) -> None:
+    with pytest.raises(InvalidValue, match=f"^{field}: ") as error:
         shipment(**{field: value})
-    assert refused.value.field == field
+    assert error.value.field == field
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_size_that_cannot_be_is_refused_by_name(field: str, value: float) -> N
         ("package_count", -3),
     ],
 )
-def test_what_no_parcel_has_is_refused_by_name(field: str, value: float) -> None:
+def test_impossible_weights_prices_and_counts_are_rejected(field: str, value: float) -> None:
     with pytest.raises(InvalidValue, match=f"^{field}: "):
         shipment(**{field: value})
 
@@ -90,7 +90,7 @@ def test_what_no_parcel_has_is_refused_by_name(field: str, value: float) -> None
     ("field", "value"),
     [("weight_kg", MAX_WEIGHT_KG), ("weight_kg", 0.001), ("price", 0.0), ("package_count", 40)],
 )
-def test_values_at_the_edge_are_taken(field: str, value: float) -> None:
+def test_values_at_the_limits_are_accepted(field: str, value: float) -> None:
     assert getattr(shipment(**{field: value}), field) == value
 
 
@@ -111,40 +111,38 @@ def test_a_country_is_two_capital_letters(country: str) -> None:
         ("longitude", float("nan")),
     ],
 )
-def test_a_coordinate_off_the_globe_is_refused_by_name(field: str, value: float) -> None:
+def test_coordinates_out_of_range_are_rejected_with_the_field(field: str, value: float) -> None:
     with pytest.raises(InvalidValue, match=f"^{field}: "):
         place(**{field: value})
 
 
 @pytest.mark.parametrize(("latitude", "longitude"), [(90.0, 180.0), (-90.0, -180.0), (0.0, 0.0)])
-def test_the_poles_the_date_line_and_the_origin_are_on_the_globe(
-    latitude: float, longitude: float
-) -> None:
+def test_coordinates_at_the_limits_are_accepted(latitude: float, longitude: float) -> None:
     assert Place(country="BR", latitude=latitude, longitude=longitude).latitude == latitude
 
 
-def test_an_order_without_an_offset_is_refused() -> None:
-    with pytest.raises(NaiveTime, match=r"^ordered_at: ") as refused:
+def test_an_order_time_without_an_offset_is_rejected() -> None:
+    with pytest.raises(NaiveTime, match=r"^ordered_at: ") as error:
         shipment(ordered_at=NAIVE)
-    assert refused.value.field == "ordered_at"
+    assert error.value.field == "ordered_at"
 
 
 @pytest.mark.parametrize("field", ["occurred_at", "received_at"])
-def test_a_scan_without_an_offset_is_refused_by_the_fields_name(field: str) -> None:
-    with pytest.raises(NaiveTime, match=f"^{field}: ") as refused:
+def test_scan_times_without_an_offset_are_rejected_with_the_field(field: str) -> None:
+    with pytest.raises(NaiveTime, match=f"^{field}: ") as error:
         event(**{field: NAIVE})
-    assert refused.value.field == field
+    assert error.value.field == field
 
 
 @pytest.mark.parametrize(
     ("value", "field"), [(place(), "country"), (shipment(), "weight_kg"), (event(), "occurred_at")]
 )
-def test_facts_do_not_change(value: object, field: str) -> None:
+def test_domain_objects_are_immutable(value: object, field: str) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, field, None)
 
 
-def test_the_message_of_an_error_is_its_docstring_or_its_own() -> None:
+def test_an_error_message_defaults_to_the_docstring() -> None:
     assert str(NotFitted()) == "The model is not fitted; fit it before it predicts."
     assert str(NotFitted("B4")) == "B4"
     assert issubclass(NaiveTime, InvalidValue)
@@ -159,7 +157,7 @@ ENUMS = [
 
 
 @pytest.mark.parametrize("words", ENUMS)
-def test_words_are_spelt_like_their_names_and_are_unique(words: type[StrEnum]) -> None:
+def test_enum_values_match_their_names_and_are_unique(words: type[StrEnum]) -> None:
     # An alias would be a second name for one value and so be lost among the members.
     assert [word.value for word in words] == [name.lower() for name in words.__members__]
 
@@ -182,15 +180,15 @@ STATUS_BY_RULE = {
 
 
 @pytest.mark.parametrize("code", EventCode)
-def test_a_scan_sets_the_status_that_the_product_says(code: EventCode) -> None:
+def test_event_codes_set_the_specified_status(code: EventCode) -> None:
     assert STATUS_OF.get(code) is STATUS_BY_RULE.get(code.value, Status.IN_TRANSIT)
 
 
-def test_unknown_and_expired_are_set_by_no_scan() -> None:
+def test_no_event_code_sets_unknown_or_expired() -> None:
     assert set(Status) - set(STATUS_OF.values()) == {Status.UNKNOWN, Status.EXPIRED}
 
 
-def test_every_clock_is_started_by_some_scan() -> None:
+def test_every_phase_is_started_by_an_event_code() -> None:
     assert set(PHASE_OF.values()) == set(Phase)
 
 
@@ -211,16 +209,16 @@ def test_every_clock_is_started_by_some_scan() -> None:
     ],
     ids=["before the carrier", "delivered", "hand-over", "facility", "arrival"],
 )
-def test_clock_and_status_agree(codes: set[EventCode], phases: set[Phase]) -> None:
+def test_phase_and_status_agree(codes: set[EventCode], phases: set[Phase]) -> None:
     assert {PHASE_OF[code] for code in codes} == phases
 
 
-def test_clocks_start_in_the_order_in_which_codes_are_declared() -> None:
+def test_phases_start_in_the_order_of_event_codes() -> None:
     order = [list(Phase).index(PHASE_OF[code]) for code in EventCode if code in PHASE_OF]
     assert order == sorted(order)
 
 
-def test_an_arrival_is_an_attempt_or_a_delivery() -> None:
+def test_arrival_codes_are_attempts_and_deliveries() -> None:
     delivered = {code for code, status in STATUS_OF.items() if status is Status.DELIVERED}
     assert (
         delivered | {EventCode.DELIVERY_ATTEMPTED, EventCode.AVAILABLE_FOR_PICKUP} == ARRIVAL_CODES
@@ -228,18 +226,18 @@ def test_an_arrival_is_an_attempt_or_a_delivery() -> None:
     assert delivered < FINAL_CODES
 
 
-def test_the_wait_for_an_arrival_ends_with_it_or_without_it() -> None:
+def test_arrival_and_abandoned_codes_are_disjoint() -> None:
     assert not ABANDONED_CODES & ARRIVAL_CODES
     assert FINAL_CODES <= ABANDONED_CODES | ARRIVAL_CODES
     assert EventCode.LOST not in FINAL_CODES | ABANDONED_CODES, "a later scan revives a lost parcel"
 
 
-def test_the_first_possession_and_the_first_facility_are_told_apart() -> None:
+def test_handover_and_facility_codes_are_disjoint() -> None:
     assert not HANDOVER_CODES & FACILITY_CODES
     assert {STATUS_OF[code] for code in HANDOVER_CODES | FACILITY_CODES} == {Status.IN_TRANSIT}
 
 
-def test_a_plain_delivery_is_no_exception() -> None:
+def test_a_plain_delivery_is_not_an_exception() -> None:
     assert not EXCEPTION_CODES & {
         EventCode.DELIVERED,
         EventCode.PICKED_UP_BY_RECIPIENT,
@@ -249,6 +247,6 @@ def test_a_plain_delivery_is_no_exception() -> None:
 
 
 @pytest.mark.parametrize("table", [STATUS_OF, PHASE_OF])
-def test_tables_of_words_cannot_be_edited(table: Mapping[EventCode, object]) -> None:
+def test_vocabulary_tables_are_read_only(table: Mapping[EventCode, object]) -> None:
     with pytest.raises(TypeError):
         table[EventCode.INFO] = None  # type: ignore[index]  # that is what must fail

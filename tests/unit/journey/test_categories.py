@@ -1,4 +1,4 @@
-"""Labels and Segments: the two ways in which many rows are kept as few."""
+"""Categoricals and segments."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ RUNS = Segments.from_counts(np.array([2, 0, 3, 0]))
     [["b", None, "a", "", "b"], pd.Series(["b", np.nan, "a", "", "b"], dtype=object)],
     ids=["a list", "a column"],
 )
-def test_labels_are_codes_into_sorted_names_and_empty_texts_are_missing(
+def test_categories_are_codes_into_sorted_names(
     texts: list[str | None] | pd.Series,
 ) -> None:
     labels = Categorical.from_texts(texts)
@@ -27,19 +27,19 @@ def test_labels_are_codes_into_sorted_names_and_empty_texts_are_missing(
 
 
 @pytest.mark.parametrize("texts", [[], [None, ""]])
-def test_labels_without_any_text_have_no_names(texts: list[str | None]) -> None:
+def test_categoricals_without_texts_have_no_names(texts: list[str | None]) -> None:
     labels = Categorical.from_texts(texts)
     assert labels.names == ()
     assert labels.texts().tolist() == [None] * len(texts)
 
 
-def test_taken_labels_keep_names_that_no_longer_occur() -> None:
+def test_taken_rows_retain_names_that_no_longer_occur() -> None:
     taken = Categorical.from_texts(["a", None, "b"]).take(np.array([2, 1, 2]))
     assert taken.texts().tolist() == ["b", None, "b"]
     assert taken.names == ("a", "b")
 
 
-def test_a_text_without_a_number_gets_that_of_a_missing_one() -> None:
+def test_texts_without_a_number_get_the_missing_value() -> None:
     assert Categorical.from_texts(["a", "b", None]).translate(
         {"a": 1.5, "c": 9.0}, missing=-7.0
     ).tolist() == [
@@ -51,7 +51,7 @@ def test_a_text_without_a_number_gets_that_of_a_missing_one() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 3, 5_000])
-def test_numbers_are_looked_up_alike_for_few_texts_and_for_many(count: int) -> None:
+def test_lookups_agree_for_few_and_many_texts(count: int) -> None:
     texts = [("a", None, "b", "c")[number % 4] for number in range(count)]
     values = lookup(
         (Categorical.from_texts(texts), Categorical.from_texts(texts[::-1])),
@@ -85,7 +85,7 @@ def pairs(left: str | None, right: str | None) -> tuple[str | None, str | None]:
     ],
     ids=["both known", "some missing", "left unknown", "nothing", "two ways to one text"],
 )
-def test_derived_texts_follow_from_those_of_their_row(
+def test_derived_texts_follow_from_their_row(
     left: list[str | None],
     right: list[str | None],
     joined: list[str | None],
@@ -101,7 +101,7 @@ def test_derived_texts_follow_from_those_of_their_row(
     assert list(columns["joined"].names) == sorted({text for text in joined if text})
 
 
-def test_a_text_is_derived_once_for_all_rows_of_a_kind() -> None:
+def test_each_combination_is_derived_once() -> None:
     calls: list[str | None] = []
 
     def once(text: str | None) -> tuple[str | None]:
@@ -126,19 +126,19 @@ def test_combinations_are_numbered_as_they_first_occur() -> None:
         assert [tuple(row) for row in codes.T[first].tolist()] == list(seen)
 
 
-def test_runs_know_their_lengths_and_rows_their_run() -> None:
+def test_segments_have_counts_and_rows_have_owners() -> None:
     assert RUNS.counts.tolist() == [2, 0, 3, 0]
     assert RUNS.owner().tolist() == [0, 0, 2, 2, 2]
 
 
 @pytest.mark.parametrize("counts", [[], [0], [0, 0]])
-def test_runs_without_rows_hold_nothing(counts: list[int]) -> None:
+def test_segments_without_rows_are_empty(counts: list[int]) -> None:
     runs = Segments.from_counts(np.array(counts, dtype=np.int64))
     assert runs.counts.tolist() == counts
     assert runs.owner().tolist() == []
 
 
-def test_nowhere_has_no_time() -> None:
+def test_a_missing_row_has_no_time() -> None:
     times = np.array(["2018-01-01", "2018-01-02"], dtype="datetime64[us]")
     picked = pick_times(times, np.array([1, NO_ROW, 0]))
     assert np.array_equal(

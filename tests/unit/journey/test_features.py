@@ -1,4 +1,4 @@
-"""What a model sees of where a parcel is."""
+"""Features of places and local times."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,23 +24,23 @@ def places(*events: TrackingEvent, carrier: str | None = "post") -> list[str | N
     return [result.categoricals[name].texts()[0] for name in PLACE_COLUMNS]
 
 
-def test_nothing_is_said_of_a_place_before_any_is_told() -> None:
+def test_a_journey_without_places_has_no_place_category() -> None:
     assert places(scan(1, EventCode.ACCEPTED, 1)) == [None, None]
 
 
-def test_the_last_place_told_counts_with_the_code_it_was_told_with() -> None:
+def test_the_last_place_is_combined_with_its_event_code() -> None:
     texts_at_end = places(scan(1, EventCode.SORTED, 1, place="hub"), scan(1, EventCode.INFO, 2))
     assert texts_at_end == ["post|sorted|hub", "post|sorted|hub|BR-SP"]
 
 
-def test_who_has_no_carrier_is_at_a_place_all_the_same() -> None:
+def test_a_place_without_a_carrier_has_a_category() -> None:
     assert places(scan(1, EventCode.SORTED, 1, place="hub"), carrier=None) == [
         "?|sorted|hub",
         "?|sorted|hub|BR-SP",
     ]
 
 
-def test_the_clocks_of_both_ends_are_seen() -> None:
+def test_features_use_the_local_times_of_both_ends() -> None:
     """At half past midnight on a Monday in Vienna it is Sunday, 21:30, in Sao Paulo."""
     timelines = Timelines.from_records(
         [replace(shipment(0), destination=shipment(1).destination)], []

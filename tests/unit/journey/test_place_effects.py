@@ -1,4 +1,4 @@
-"""What other parcels tell of a place is found in them, and a parcel tells nothing of itself."""
+"""Place effects follow other parcels, and never the parcel itself."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -83,7 +83,7 @@ def effects_of(timelines: Timelines, at: np.datetime64 = END) -> NDArray[np.floa
     )
 
 
-def test_a_shop_that_is_slow_to_hand_over_is_told_apart_from_how_its_parcels_travel() -> None:
+def test_a_slow_shop_changes_handling_but_not_transit() -> None:
     timelines = build_timelines(from_slow_shop)
     effects = effects_of(timelines)
     is_slow = timelines.texts["origin_postcode"].texts() == SLOW_SHOP
@@ -92,7 +92,7 @@ def test_a_shop_that_is_slow_to_hand_over_is_told_apart_from_how_its_parcels_tra
     assert np.abs(effects[[ORIGIN, DESTINATION]]).max() < 0.15
 
 
-def test_an_area_that_parcels_take_long_to_reach_is_told_apart_from_where_they_start() -> None:
+def test_a_slow_destination_area_does_not_change_origin_effects() -> None:
     timelines = build_timelines(to_far_area)
     effects = effects_of(timelines)
     is_far = np.array(
@@ -103,7 +103,7 @@ def test_an_area_that_parcels_take_long_to_reach_is_told_apart_from_where_they_s
     assert np.abs(effects[[HANDLING, ORIGIN]]).max() < 0.15
 
 
-def test_where_the_network_slows_down_as_a_whole_all_places_stay_alike() -> None:
+def test_a_slowdown_of_the_whole_network_changes_no_effect() -> None:
     def slow(shipments: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
         return later(3, "accepted", since=START + timedelta(days=60))(
             shipments, events, shipments["shipment_id"].notna()
@@ -116,14 +116,14 @@ def test_where_the_network_slows_down_as_a_whole_all_places_stay_alike() -> None
     assert apart[1] > 0.5
 
 
-def test_who_is_new_to_an_area_is_told_of_the_wider_one_and_who_is_nowhere_of_nothing() -> None:
+def test_new_places_have_the_wider_areas_effect_or_none() -> None:
     at_end = PlaceEffectHistory.from_timelines(build_timelines(to_far_area)).at(END)
     shipments, events = parcels(5)
     shipments["destination_postcode"] = ["1019", "10 1-9", "19", None, "1013"]
     shipments["origin_postcode"] = ["4020", " 40-20", "402", None, "4020"]
     queried = Timelines.from_frames(shipments, events)
     effects = at_end.lookup(queried, AsOfPairs.all_at(queried, END))
-    # Nobody lives at 1019, but many do at 101; 402 is no shop that anything was told of.
+    # Nobody lives at 1019, but many do at 101; 402 is no shop with any parcel.
     assert effects[DESTINATION, 0] == effects[DESTINATION, 1] == at_end.destination["AT|101"] > 0.4
     assert effects[DESTINATION, 4] == at_end.destination["AT|1013"] != at_end.destination["AT|101"]
     assert effects[HANDLING, 0] == effects[HANDLING, 1] == at_end.handling["AT|4020"]
@@ -131,7 +131,7 @@ def test_who_is_new_to_an_area_is_told_of_the_wider_one_and_who_is_nowhere_of_no
     assert not effects[:, 3].any()
 
 
-def test_a_habit_is_the_mean_difference_shrunk_by_parcels_that_count_less_with_time() -> None:
+def test_an_effect_is_the_shrunk_decayed_mean_difference() -> None:
     """Two parcels of one shop take 3 days, 60 days apart, among many that take one: the first counts half, and 3 more say nothing."""
     number, count = np.arange(402), 400
     ordered_days, took_days = (
@@ -160,7 +160,7 @@ def test_a_habit_is_the_mean_difference_shrunk_by_parcels_that_count_less_with_t
     )
 
 
-def test_what_is_told_on_a_day_counts_from_the_next_midnight_on() -> None:
+def test_receipts_count_from_the_next_midnight() -> None:
     timelines = build_timelines(from_slow_shop)
     history = PlaceEffectHistory.from_timelines(timelines)
     midnight = to_instant(START + timedelta(days=50))
@@ -173,7 +173,7 @@ def test_what_is_told_on_a_day_counts_from_the_next_midnight_on() -> None:
 
 
 @pytest.mark.parametrize("change", [from_slow_shop, to_far_area])
-def test_a_version_is_told_at_midnight_what_a_replay_is_told(change: Change) -> None:
+def test_effects_at_midnight_equal_those_of_the_history(change: Change) -> None:
     timelines = build_timelines(change)
     history = PlaceEffectHistory.from_timelines(timelines)
     # Midnight in UTC, and at three in the morning, which is midnight elsewhere.
@@ -185,7 +185,7 @@ def test_a_version_is_told_at_midnight_what_a_replay_is_told(change: Change) -> 
         )
 
 
-def test_a_parcel_tells_nothing_of_itself() -> None:
+def test_a_parcel_does_not_change_its_effects() -> None:
     shipments, events = frames(from_slow_shop)
     timelines = Timelines.from_frames(shipments, events)
     for row in (0, 1, 2500):
@@ -205,8 +205,8 @@ def test_a_parcel_tells_nothing_of_itself() -> None:
         )
 
 
-def test_a_hand_over_that_is_told_late_does_not_take_back_what_was_known() -> None:
-    """Sorted five days after the shop's others leave, which tells that it has left; that it was accepted is told a month later."""
+def test_a_late_handover_event_does_not_revise_effects() -> None:
+    """A sort scan five days later shows the hand-over; the accepted scan comes a month late."""
     shipments, events = frames()
     slow = events["shipment_id"].isin(
         shipments.loc[shipments["origin_postcode"] == SLOW_SHOP, "shipment_id"]
@@ -245,7 +245,7 @@ def test_a_hand_over_that_is_told_late_does_not_take_back_what_was_known() -> No
     assert replayed == pytest.approx(known_then)
 
 
-def test_of_a_parcel_that_has_left_the_shops_habit_says_nothing() -> None:
+def test_handling_effects_are_missing_after_the_handover() -> None:
     timelines = build_timelines(from_slow_shop)
     ordered, handed = (
         timelines.first_received({code}) for code in (EventCode.ORDER_CREATED, EventCode.ACCEPTED)

@@ -1,4 +1,4 @@
-"""Two ways in, one set of columns: frames and single records must not differ by a bit."""
+"""Timelines of frames and of records, which must agree to the last bit."""
 
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -129,16 +129,16 @@ def test_many_frames_and_records_give_the_same_columns() -> None:
     )
 
 
-def test_a_scan_is_what_was_said_when_and_where() -> None:
+def test_scans_with_equal_code_time_and_place_are_deduplicated() -> None:
     timelines = Timelines.from_records(SHIPMENTS, EVENTS)
-    # s000 was accepted at two places, at one of them told twice; on s001 two scans have one raw
+    # s000 was accepted at two places, reported twice at one of them; on s001 two scans have one raw
     # code and one time.
     assert timelines.scans.counts.tolist() == [3, 2, 1, 0]
     received = timelines.received_at[timelines.scans.starts[0] : timelines.scans.starts[1]]
     assert received.max() == np.datetime64((START + timedelta(hours=6)).replace(tzinfo=None))
 
 
-def test_the_hash_of_a_scan_is_that_of_its_content_as_pandas_has_it() -> None:
+def test_event_hashes_equal_those_of_pandas() -> None:
     event = replace(scan(0, EventCode.ACCEPTED, 5, place="hub"), raw_code="A7")
     content = pd.DataFrame(
         {
@@ -151,7 +151,7 @@ def test_the_hash_of_a_scan_is_that_of_its_content_as_pandas_has_it() -> None:
     assert Timelines.from_records(SHIPMENTS, [event]).event_hash.tolist() == expected.tolist()
 
 
-def test_ids_are_told_once_and_events_have_a_shipment() -> None:
+def test_duplicate_ids_and_orphan_events_are_rejected() -> None:
     with pytest.raises(InvalidValue, match="'s000' occurs twice"):
         Timelines.from_records([shipment(0), shipment(1), shipment(0)], [])
     with pytest.raises(InvalidValue, match="'s009', which is not a shipment"):
