@@ -107,21 +107,17 @@ class StageDurations:
 
     def to_json(self) -> dict[str, object]:
         """Plain numbers; ``None`` for an infinite one."""
-        return {
-            "silence": {key: quantiles.to_json() for key, quantiles in self.silence.items()},
-            "handling": self.handling.to_json(),
-            "transit": {key: quantiles.to_json() for key, quantiles in self.transit.items()},
-        }
+        silence = {key: quantiles.to_json() for key, quantiles in self.silence.items()}
+        transit = {key: quantiles.to_json() for key, quantiles in self.transit.items()}
+        return {"silence": silence, "handling": self.handling.to_json(), "transit": transit}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StageDurations:
         """The inverse of ``to_json``."""
         read = DurationQuantiles.from_json
-        return cls(
-            silence={key: read(quantiles) for key, quantiles in values["silence"].items()},
-            handling=read(values["handling"]),
-            transit={key: read(quantiles) for key, quantiles in values["transit"].items()},
-        )
+        silence = {key: read(quantiles) for key, quantiles in values["silence"].items()}
+        transit = {key: read(quantiles) for key, quantiles in values["transit"].items()}
+        return cls(silence=silence, handling=read(values["handling"]), transit=transit)
 
 
 #: Without training data no duration is ever too long.
@@ -150,9 +146,11 @@ def _duration_quantiles(
     hours, ended = durations
     has_key = key.codes >= 0
     groups = np.concatenate([np.full(len(hours), all_group), key.codes[has_key]])
+    hours = np.concatenate([hours, hours[has_key]])
+    ended = np.concatenate([ended, ended[has_key]])
     cdfs = kaplan_meier(
-        hours=np.concatenate([hours, hours[has_key]]),
-        arrived=np.concatenate([ended, ended[has_key]]),
+        hours=hours,
+        arrived=ended,
         groups=groups,
         count=all_group + 1,
         grid=_GRID_HOURS,

@@ -15,7 +15,7 @@ modest = settings(max_examples=150, deadline=None)
 
 @st.composite
 def curves(draw: st.DrawFn) -> Curves:
-    """Up to four rows; whole hours, so that jumps and flat stretches are common; often some never arrive."""
+    """Up to four rows; whole hours, so jumps and flat parts are common; often some never arrive."""
     count, knots = draw(st.integers(1, 4)), draw(KNOTS)
     hours = draw(
         st.lists(

@@ -78,7 +78,7 @@ def shops(draw: st.DrawFn) -> PickupCalendar:
 
 @st.composite
 def moments(draw: st.DrawFn, zone: str) -> datetime:
-    """A moment by the clocks of a zone, as often as not near a change of clocks, a leap day or the turn of a year."""
+    """A moment in a zone, often near a change of clocks, a leap day or the turn of a year."""
     day = draw(
         st.one_of(
             days,
@@ -116,7 +116,7 @@ def is_pick_up_day(pick_up: PickupCalendar, day: date) -> bool:
 
 
 def utc(moment: datetime) -> datetime:
-    """Times of one zone are compared by what its clocks show, so those of a repeated hour are compared in UTC."""
+    """Python compares times of one zone by their wall clocks; a repeated hour needs UTC."""
     return moment.astimezone(UTC)
 
 
@@ -226,7 +226,7 @@ def test_handovers_are_on_consecutive_pickup_days(
 
 @st.composite
 def delivery_days(draw: st.DrawFn) -> DeliveryDays:
-    """Delivery days of a place, as often as not with days that its calendar file closes or opens."""
+    """Delivery days of a place, often with days that its calendar file closes or opens."""
     country, region = draw(places)
     overrides = draw(
         st.dictionaries(st.dates(date(2025, 12, 20), date(2027, 1, 10)), st.booleans(), max_size=20)

@@ -1,4 +1,4 @@
-"""Random journeys for tests: shipments and scans with gaps, duplicates, late and disordered receipts."""
+"""Random journeys for tests: scans with gaps, duplicates, late and disordered receipts."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -80,7 +80,7 @@ moments = _hours.map(lambda hours: START + timedelta(hours=hours))
 def parcels(
     count: int, *, seed: int = 0, days: int = 120, known_through_days: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Frames of parcels that are handed over at noon the day after the order and then arrive, at 2 to 6 in the afternoon.
+    """Frames of parcels handed over at noon the day after the order, arriving from 2 to 6 p.m.
 
     Every day each parcel still on its way arrives with probability 1/2 on the near lane and 1/6 on
     the far one; one in fifty never arrives. Nothing is received after ``known_through_days``.

@@ -197,4 +197,4 @@ def test_parcels_still_silent_are_censored_at_their_silence() -> None:
 
 def test_typical_durations_survive_as_json() -> None:
     durations = durations_of(np.arange(1.0, 101.0), known_through_hours=50.5)
-    assert StageDurations.from_json(durations.to_json()) == durations  # type: ignore[arg-type]  # plain JSON values
+    assert StageDurations.from_json(durations.to_json()) == durations

@@ -112,15 +112,10 @@ def _parse_toml(text: str) -> dict[str, Any]:
 
 def _version(values: Mapping[str, Any]) -> str:
     version = values.get("version")
-    if not (isinstance(version, str) and version.strip() and version.isprintable()):
-        raise _no_version()
-    if len(version) > _MAX_VERSION_LENGTH:
-        raise _no_version()
-    return version
-
-
-def _no_version() -> InvalidSetting:
-    return InvalidSetting(
+    is_text = isinstance(version, str) and version.strip() and version.isprintable()
+    if is_text and len(version) <= _MAX_VERSION_LENGTH:
+        return version
+    raise InvalidSetting(
         f"the calendar has no version; write one of 1 to {_MAX_VERSION_LENGTH} characters, "
         'such as version = "2026-11"'
     )

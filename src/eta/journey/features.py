@@ -85,12 +85,10 @@ class Features:
 
     def take(self, rows: NDArray[np.integer]) -> Features:
         """The features of some moments."""
-        return Features(
-            {name: categoricals.take(rows) for name, categoricals in self.categoricals.items()},
-            {name: values[rows] for name, values in self.numbers.items()},
-            self.local_as_of[rows],
-            self.calendar.take(rows),
-        )
+        categoricals = {name: texts.take(rows) for name, texts in self.categoricals.items()}
+        numbers = {name: values[rows] for name, values in self.numbers.items()}
+        local_as_of, calendar = self.local_as_of[rows], self.calendar.take(rows)
+        return Features(categoricals, numbers, local_as_of, calendar)
 
 
 def features(
@@ -136,11 +134,12 @@ def _numbers_of_journeys(
     """``_JOURNEY_COLUMNS``, (14, M)."""
     row, origin_zone = pairs.row, timelines.texts["origin_zone"]
     origin_as_of = wall_clock(pairs.as_of, origin_zone.codes[row], origin_zone.names)
+    promised_at = promise_starts(timelines, row)
     return _journey_numbers(
         as_of=pairs.as_of.view(np.int64),
         local=local_as_of.view(np.int64),
         origin_local=origin_as_of.view(np.int64),
-        promise=promise_starts(timelines, row).view(np.int64),
+        promise=promised_at.view(np.int64),
         ordered=states.ordered_at.view(np.int64),
         handed_over=states.handed_over_at.view(np.int64),
         last_scan=states.last_scan_at.view(np.int64),
@@ -200,7 +199,8 @@ def _journey_numbers(  # type: ignore[no-untyped-def]  # compiled
         result[_JourneyNumber.HANDLING_DAYS, i] = _elapsed_days(ordered[i], handed_over[i])
         result[_JourneyNumber.SCAN_COUNT, i] = scan_count[i]
         result[_JourneyNumber.EXCEPTION_COUNT, i] = exception_count[i]
-        result[_JourneyNumber.LOCAL_WEEKDAY, i] = (local[i] // _DAY + _EPOCH_WEEKDAY) % 7
+        local_day = local[i] // _DAY
+        result[_JourneyNumber.LOCAL_WEEKDAY, i] = (local_day + _EPOCH_WEEKDAY) % 7
         result[_JourneyNumber.LOCAL_HOUR, i] = local[i] % _DAY / _HOUR
         week_hours = origin_local[i] / _HOUR + _EPOCH_WEEK_HOUR
         result[_JourneyNumber.ORIGIN_WEEK_HOUR, i] = week_hours % _WEEK_HOURS

@@ -186,14 +186,17 @@ def fold(timelines: Scans, pairs: AsOfPairs) -> States:
     Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after
     ``lost`` that sets a status revives a shipment.
     """
+    occurred = timelines.occurred_at.view(np.int64)
+    received = timelines.received_at.view(np.int64)
+    as_of = pairs.as_of.view(np.int64)
     folded: _Folded = _fold(
         timelines.scans.starts,
         timelines.event_code,
         timelines.place.codes,
-        timelines.occurred_at.view(np.int64),
-        timelines.received_at.view(np.int64),
+        occurred,
+        received,
         pairs.row,
-        pairs.as_of.view(np.int64),
+        as_of,
         _ROLES,
         _STATUS,
         _PHASE,
@@ -273,22 +276,24 @@ def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_statu
 @njit(cache=True)
 def _add_scan(firsts, scan, bits):  # type: ignore[no-untyped-def]  # compiled
     """The first scans of a shipment after its next ``scan``, whose roles are ``bits``."""
+    of_all, order, approval, handover, facility, arrival, abandoned = firsts
     # After an arrival the parcel cannot be abandoned, and the other way round.
-    is_waited = firsts.arrival < 0 and firsts.abandoned < 0
-    return _FirstScans(
-        of_all=firsts.of_all if firsts.of_all >= 0 else scan,
-        order=_first(firsts.order, scan, bits & _Role.ORDER),
-        approval=_first(firsts.approval, scan, bits & _Role.APPROVAL),
-        handover=_first(firsts.handover, scan, bits & _Role.HANDOVER),
-        facility=_first(firsts.facility, scan, bits & _Role.FACILITY),
-        arrival=scan if is_waited and bits & _Role.ARRIVAL else firsts.arrival,
-        abandoned=scan if is_waited and bits & _Role.ABANDONED else firsts.abandoned,
-    )
-
-
-@njit(cache=True)
-def _first(current, scan, has_role):  # type: ignore[no-untyped-def]  # compiled
-    return scan if current < 0 and has_role else current
+    is_waited = arrival < 0 and abandoned < 0
+    if of_all < 0:
+        of_all = scan
+    if order < 0 and bits & _Role.ORDER:
+        order = scan
+    if approval < 0 and bits & _Role.APPROVAL:
+        approval = scan
+    if handover < 0 and bits & _Role.HANDOVER:
+        handover = scan
+    if facility < 0 and bits & _Role.FACILITY:
+        facility = scan
+    if is_waited and bits & _Role.ARRIVAL:
+        arrival = scan
+    if is_waited and bits & _Role.ABANDONED:
+        abandoned = scan
+    return _FirstScans(of_all, order, approval, handover, facility, arrival, abandoned)
 
 
 @njit(cache=True)

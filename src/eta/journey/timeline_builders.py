@@ -185,14 +185,16 @@ def _owners_in_frame(shipment_ids: pd.Series, event_ids: pd.Series) -> NDArray[n
 
 
 def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
+    shipment_id, order_id = shipments["shipment_id"], shipments["order_id"]
     numbers = [pd.to_numeric(shipments[name]) for name in NUMBER_FIELDS]
+    number_rows = [values.to_numpy(dtype=np.float64) for values in numbers]
     promised_on = pd.to_datetime(shipments["promised_on"]).to_numpy()
     has_several_origins = shipments["has_several_origins"].eq(True)
     return ShipmentColumns(
-        shipment_id=shipments["shipment_id"].to_numpy(dtype=object),
-        order_id=shipments["order_id"].to_numpy(dtype=object),
+        shipment_id=shipment_id.to_numpy(dtype=object),
+        order_id=order_id.to_numpy(dtype=object),
         texts=_texts_from_frame(shipments),
-        numbers=np.array([values.to_numpy(dtype=np.float64) for values in numbers]),
+        numbers=np.array(number_rows),
         promised_on=promised_on.astype(_DATE),
         has_several_origins=has_several_origins.to_numpy(dtype=bool),
     )
@@ -255,14 +257,16 @@ _POSTAL_PARTS = [itemgetter(*map(_TEXT_COLUMNS.index, parts)) for parts in _POST
 
 def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColumns:
     code = _codes_in_frame(events["event_code"])
-    occurred, received = _utc(events["occurred_at"]), _utc(events["received_at"])
+    occurred = _utc(events["occurred_at"])
+    received = _utc(events["received_at"])
     if np.isnat(occurred).any() or np.isnat(received).any():
         raise InvalidValue("occurred_at", "an event has no time", "leave the event out")
     raw = Categorical.from_texts(events["raw_code"])
     place = Categorical.from_texts(events["place"])
     # Hashes of the carrier's codes, followed by those of ours.
-    hashes = text_hashes([*raw.names, *map(str, EventCode)])
+    code_texts = [*raw.names, *map(str, EventCode)]
     hash_row = np.where(raw.codes == MISSING, code + len(raw.names), raw.codes)
+    code_hashes = text_hashes(code_texts)[hash_row]
     # A missing place, -1, is the last one.
     place_hashes = text_hashes([*place.names, ""])[place.codes]
     return _RawEventColumns(
@@ -270,7 +274,7 @@ def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColu
         code=code,
         occurred=occurred.view(np.int64),
         received=received.view(np.int64),
-        code_hashes=hashes[hash_row].view(np.int64),
+        code_hashes=code_hashes.view(np.int64),
         place_hashes=place_hashes.view(np.int64),
         place=place,
     )
@@ -302,14 +306,17 @@ def _from_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) ->
 
 
 def _from_raw_events(events: RawEvents) -> _RawEventColumns:
+    code = [_CODE_NUMBERS[name] for name in events.event_code]
     code_texts = zip(events.raw_code, events.event_code, strict=True)
+    code_hashes = [text_hash(raw_code or name) for raw_code, name in code_texts]
+    place_hashes = [text_hash(place or "") for place in events.place]
     return _RawEventColumns(
         owner=_integers(events.owner),
-        code=_integers([_CODE_NUMBERS[code] for code in events.event_code]),
+        code=_integers(code),
         occurred=_integers(events.occurred),
         received=_integers(events.received),
-        code_hashes=_integers([text_hash(raw_code or code) for raw_code, code in code_texts]),
-        place_hashes=_integers([text_hash(place or "") for place in events.place]),
+        code_hashes=_integers(code_hashes),
+        place_hashes=_integers(place_hashes),
         place=Categorical.from_texts(events.place),
     )
 

@@ -387,7 +387,8 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         *(
             (
                 version,
-                'the calendar has no version; write one of 1 to 64 characters, such as version = "2026-11"',
+                "the calendar has no version; write one of 1 to 64 characters, "
+                'such as version = "2026-11"',
             )
             for version in (
                 "",
@@ -413,22 +414,26 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         *(
             (
                 PLACE + country,
-                'place 1 of the calendar has no country; write its ISO 3166-1 code in two capital letters, such as country = "AT"',
+                "place 1 of the calendar has no country; "
+                'write its ISO 3166-1 code in two capital letters, such as country = "AT"',
             )
             for country in ("", 'country = "at"', 'country = "AUT"', 'country = ""', "country = 1")
         ),
         (
             PLACE + 'country = "ZZ"',
-            "place 1 of the calendar: there is no country ZZ; write its ISO 3166-1 code, such as AT",
+            "place 1 of the calendar: there is no country ZZ; "
+            "write its ISO 3166-1 code, such as AT",
         ),
         (
             f'{VIENNA_PLACE}[[places]]\ncountry = "A"',
-            'place 2 of the calendar has no country; write its ISO 3166-1 code in two capital letters, such as country = "AT"',
+            "place 2 of the calendar has no country; "
+            'write its ISO 3166-1 code in two capital letters, such as country = "AT"',
         ),
         *(
             (
                 f'{PLACE}country = "AT"\nregion = {region}',
-                f'place 1 of the calendar, AT: {quoted} is not a region; write the country\'s own short form, such as region = "9", or leave it out',
+                f"place 1 of the calendar, AT: {quoted} is not a region; write the country's own "
+                'short form, such as region = "9", or leave it out',
             )
             for region, quoted in (
                 ("9", "9"),
@@ -439,7 +444,8 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         ),
         (
             f"{VIENNA_PLACE}closd = []",
-            "AT-9 in the calendar has the unknown key 'closd'; the keys are country, region, closed, open",
+            "AT-9 in the calendar has the unknown key 'closd'; "
+            "the keys are country, region, closed, open",
         ),
         (
             f"{VIENNA_PLACE}closed = 2026-11-15",
@@ -451,15 +457,18 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         ),
         (
             f'{VIENNA_PLACE}open = ["2026-12-08"]',
-            "open of AT-9 in the calendar holds '2026-12-08', which is not a date; write it without quotes, as 2026-12-08",
+            "open of AT-9 in the calendar holds '2026-12-08', which is not a date; "
+            "write it without quotes, as 2026-12-08",
         ),
         (
             f"{VIENNA_PLACE}closed = [2026-11-15T00:00:00]",
-            "closed of AT-9 in the calendar holds datetime.datetime(2026, 11, 15, 0, 0), which is not a date; write it without quotes, as 2026-12-08",
+            "closed of AT-9 in the calendar holds datetime.datetime(2026, 11, 15, 0, 0), "
+            "which is not a date; write it without quotes, as 2026-12-08",
         ),
         (
             f"{VIENNA_PLACE}closed = [2026-12-08]\nopen = [2026-12-08]",
-            "AT-9 is both open and closed on 2026-12-08 in the calendar; leave the day in one of the two lists",
+            "AT-9 is both open and closed on 2026-12-08 in the calendar; "
+            "leave the day in one of the two lists",
         ),
         (
             f'{VIENNA_PLACE}[[places]]\nregion = "9"\ncountry = "AT"',

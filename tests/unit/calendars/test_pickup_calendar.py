@@ -1,4 +1,4 @@
-"""From the order to the door by the calendars of both ends: dates counted by hand, each with its day of the week."""
+"""From order to delivery by the calendars of both ends: dates counted by hand."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
@@ -15,7 +15,10 @@ from eta.domain.errors import InvalidValue, NaiveTime
 
 
 class Case(NamedTuple):
-    """An order, and what follows from it; ``cutoff_at`` is on the day ``processing_date``, and parcels are on their way for days of 24 hours."""
+    """An order and its dates.
+
+    ``cutoff_at`` is on the day ``processing_date``; transit days have 24 hours.
+    """
 
     name: str
     warehouse: str
@@ -271,7 +274,8 @@ def test_a_country_without_a_region_has_its_default_zone() -> None:
 
 def test_the_calendar_file_closes_and_opens_the_warehouse() -> None:
     calendar = HolidayCalendar.from_toml(
-        'version = "1"\n[[places]]\ncountry = "AT"\nregion = "9"\nclosed = [2026-12-07]\nopen = [2026-12-08]\n'
+        'version = "1"\n[[places]]\ncountry = "AT"\nregion = "9"\n'
+        "closed = [2026-12-07]\nopen = [2026-12-08]\n"
     )
     friday = at("2026-12-04T15:00:00+01:00")
     assert day_text(vienna().processing_date(friday)) == "Mon 2026-12-07"
@@ -314,7 +318,8 @@ def test_impossible_weekdays_are_rejected(weekdays: tuple[int, ...]) -> None:
 def test_a_cutoff_with_an_offset_is_rejected() -> None:
     with pytest.raises(
         InvalidValue,
-        match=r"^cutoff: the time has an offset from UTC; write the warehouse's local time, such as 14:00$",
+        match=r"^cutoff: the time has an offset from UTC; "
+        r"write the warehouse's local time, such as 14:00$",
     ):
         vienna(cutoff=time(14, tzinfo=UTC))
 
@@ -361,7 +366,10 @@ def test_a_place_that_is_closed_for_more_than_400_days_has_no_next_day(
             date(2026, 11, 23)
         ]
         return
-    message = r"^weekdays: AT-9 has none of them open for more than 400 days; give other weekdays, or open days in the calendar file$"
+    message = (
+        r"^weekdays: AT-9 has none of them open for more than 400 days; "
+        r"give other weekdays, or open days in the calendar file$"
+    )
     for question in (
         lambda: pick_up.processing_date(at("2026-11-24T08:00:00+01:00")),
         lambda: pick_up.handover_on(first, 0),

@@ -31,7 +31,7 @@ Change = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 
 
 def frames(change: Change | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Parcels of one lane, with postcodes; ``change`` is given shipments and events and gives events."""
+    """Parcels of one lane, with postcodes; ``change`` maps shipments and events to events."""
     shipments, events = parcels(3000, days=100)
     number = np.arange(len(shipments))
     shipments["destination_region"] = "1"
@@ -132,7 +132,10 @@ def test_new_places_have_the_wider_areas_effect_or_none() -> None:
 
 
 def test_an_effect_is_the_shrunk_decayed_mean_difference() -> None:
-    """Two parcels of one shop take 3 days, 60 days apart, among many that take one: the first counts half, and 3 more say nothing."""
+    """Two parcels of a shop take 3 days, 60 days apart; all others take one.
+
+    The first counts half, and the prior counts as 3 parcels without a difference.
+    """
     number, count = np.arange(402), 400
     ordered_days, took_days = (
         np.where(number < count, normal, slow)
