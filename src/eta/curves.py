@@ -71,7 +71,8 @@ class Curves:
         quantiles = np.maximum(np.asarray(hours, dtype=np.float64), 0.0)
         ends = np.maximum(quantiles[:, -1:], max_hours)
         knots = np.concatenate([np.zeros_like(ends), quantiles, ends], axis=1)
-        cdf = np.concatenate([[0.0], np.asarray(levels, dtype=np.float64), [1.0]])
+        inner = np.asarray(levels, dtype=np.float64)
+        cdf = np.concatenate([[0.0], inner, [1.0]])
         return cls.from_knots(knots, cdf[None, :])
 
     @classmethod
@@ -126,11 +127,13 @@ class Curves:
 
     def knots(self) -> tuple[Floats, Floats]:
         """Hours from now and probabilities, both (N, K), of the conditioned curves; 0 if past."""
-        start, waited = self._start()[:, None], self.waited_hours[:, None]
+        start = self._start()[:, None]
+        waited = self.waited_hours[:, None]
         cdf = self._given_open(_per_row(self.cdf, len(self)), start)
         has_waited = (waited > 0) & (start < 1.0 - _CERTAIN)
         is_past = (self.hours <= waited) & has_waited
-        return np.maximum(self.hours - waited, 0.0), np.where(is_past, 0.0, cdf)
+        hours_from_now = np.maximum(self.hours - waited, 0.0)
+        return hours_from_now, np.where(is_past, 0.0, cdf)
 
     @property
     def tail_mass(self) -> Floats:
@@ -167,7 +170,8 @@ def kaplan_meier(
     The grid starts at 0. A time within a step of the grid counts at the end of the step; a parcel
     that is censored in a step is at risk up to its start.
     """
-    step = np.clip(np.searchsorted(grid, hours, side="left"), 1, len(grid))
+    point = np.searchsorted(grid, hours, side="left")
+    step = np.clip(point, 1, len(grid))
     # A censored time leaves in the step in which it falls, before the arrivals of that step are
     # counted.
     shape = (count, len(grid) + 1)

@@ -74,7 +74,8 @@ class StageDurations:
             states.handed_over_at, states.arrived_at, states.abandoned_at, known_through
         )
         codes = Categorical(silence.code.astype(np.int32), EVENT_CODES)
-        no_key = Categorical(np.full(len(handling.hours), MISSING, dtype=np.int32), ())
+        no_codes = np.full(len(handling.hours), MISSING, dtype=np.int32)
+        no_key = Categorical(no_codes, ())
         destination = timelines.texts["destination"].take(rows)
         return cls(
             silence=_duration_quantiles(silence.durations, codes, level, at_least),
@@ -177,7 +178,8 @@ def _silences(timelines: Timelines, states: States, known_through: np.datetime64
     owner = timelines.scans.owner()
     rows = np.flatnonzero(timelines.received_at <= known_through)
     rows = rows[np.lexsort((timelines.received_at[rows], owner[rows]))]
-    owner, received = owner[rows], timelines.received_at[rows]
+    owner = owner[rows]
+    received = timelines.received_at[rows]
     is_last = _is_last_of_owner(owner, len(timelines))
     end = np.full(len(rows), known_through, dtype=received.dtype)
     has_next = ~is_last[:-1]
@@ -203,7 +205,9 @@ def _spans(
 ) -> tuple[_Durations, NDArray[np.int64]]:
     """Durations from start to end, censored without an end, and the rows that have a start."""
     rows = np.flatnonzero(~np.isnat(start))
-    start, end, abandoned = start[rows], end[rows], abandoned[rows]
+    start = start[rows]
+    end = end[rows]
+    abandoned = abandoned[rows]
     has_ended = ~np.isnat(end)
     censored_at = np.where(np.isnat(abandoned), known_through, abandoned)
     until = np.where(has_ended, end, censored_at)

@@ -116,7 +116,8 @@ def wall_to_instant(wall: datetime, zone: str) -> tuple[datetime, bool]:
     after the gap.
     """
     tzinfo = ZoneInfo(zone)
-    first, second = wall.replace(tzinfo=tzinfo, fold=0), wall.replace(tzinfo=tzinfo, fold=1)
+    first = wall.replace(tzinfo=tzinfo, fold=0)
+    second = wall.replace(tzinfo=tzinfo, fold=1)
     if first.utcoffset() == second.utcoffset():
         return first, False
     wall_microseconds = np.array([[microseconds(wall.replace(tzinfo=UTC))]])

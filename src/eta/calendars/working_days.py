@@ -82,7 +82,8 @@ class WorkingDays:
         # If the place is open every week, ``count`` days take no longer than as many weeks.
         max_days = MAX_CLOSED_DAYS + _WEEK * np.asarray(count)
         margin = max_days.max()
-        first_year, last_year = _year(np.nanmin(dates) - margin), _year(np.nanmax(dates) + margin)
+        first_year = _year(np.nanmin(dates) - margin)
+        last_year = _year(np.nanmax(dates) + margin)
         calendar = _business_days(self, first_year, last_year)
         shifted = np.busday_offset(dates, count, roll=roll, busdaycal=calendar)
         distance = np.abs(shifted - dates)

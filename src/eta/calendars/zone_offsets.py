@@ -79,7 +79,8 @@ def _offset_periods(zone: str) -> tuple[_OffsetPeriod, ...]:
 
 
 def _transitions(zone: ZoneInfo) -> Iterator[_OffsetPeriod]:
-    at, utc_offset = _FIRST, _utc_offset(_FIRST, zone)
+    at = _FIRST
+    utc_offset = _utc_offset(_FIRST, zone)
     yield _OffsetPeriod(_NAT + 1, utc_offset // _MICROSECOND)
     while at < _LAST:
         until = at + _STEP
@@ -112,7 +113,8 @@ def wall_at(at, zone, first, begins, utc_offset):  # type: ignore[no-untyped-def
     """The wall-clock time of one zone at one instant."""
     if at == _NAT:
         return _NAT
-    start, end = first[zone], first[zone + 1]
+    start = first[zone]
+    end = first[zone + 1]
     period = start + np.searchsorted(begins[start:end], at, side="right") - 1
     return at + utc_offset[period]
 
@@ -124,7 +126,8 @@ def instant_at(wall, zone, first, begins, utc_offset, latest_wall):  # type: ign
         return _NAT
     # The first period in which clocks get beyond that time: after a gap it begins later than
     # ``wall``.
-    start, end = first[zone], first[zone + 1]
+    start = first[zone]
+    end = first[zone + 1]
     later = np.searchsorted(latest_wall[start:end], wall, side="right")
     period = start + min(later, end - start - 1)
     return max(wall - utc_offset[period], begins[period])

@@ -72,7 +72,8 @@ def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
     """The snapshots taken before ``outcomes.known_through``, with those outcomes."""
     is_past = snapshots.pairs.as_of < outcomes.known_through
     past = snapshots.take(np.flatnonzero(is_past))
-    row, as_of = past.pairs.row, past.pairs.as_of
+    row = past.pairs.row
+    as_of = past.pairs.as_of
     arrived_at = outcomes.arrived_at[row]
     has_arrived = ~np.isnat(arrived_at)
     end = np.where(has_arrived, arrived_at, outcomes.known_through)

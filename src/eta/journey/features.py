@@ -87,7 +87,8 @@ class Features:
         """The features of some moments."""
         categoricals = {name: texts.take(rows) for name, texts in self.categoricals.items()}
         numbers = {name: values[rows] for name, values in self.numbers.items()}
-        local_as_of, calendar = self.local_as_of[rows], self.calendar.take(rows)
+        local_as_of = self.local_as_of[rows]
+        calendar = self.calendar.take(rows)
         return Features(categoricals, numbers, local_as_of, calendar)
 
 
@@ -100,18 +101,18 @@ def features(
     """The features (M,) of ``pairs``; ``states`` are theirs, folded here if not given."""
     if states is None:
         states = fold(timelines, pairs)
-    row, texts = pairs.row, timelines.texts
+    row = pairs.row
+    texts = timelines.texts
     local_as_of = wall_clock(pairs.as_of, timelines.zone.codes[row], timelines.zone.names)
-    categoricals = {name: texts[name].take(row) for name in ROUTE_COLUMNS}
-    categoricals |= _places(timelines, row, states)
-    numbers = (
-        *timelines.measures[:, row],
-        *_place_effects(timelines, pairs, states, effect_source),
-        *_numbers_of_journeys(timelines, pairs, states, local_as_of),
-    )
+    routes = {name: texts[name].take(row) for name in ROUTE_COLUMNS}
+    categoricals = routes | _places(timelines, row, states)
+    measures = timelines.measures[:, row]
+    effects = _place_effects(timelines, pairs, states, effect_source)
+    journeys = _numbers_of_journeys(timelines, pairs, states, local_as_of)
+    numbers = zip(_ALL_NUMBER_COLUMNS, (*measures, *effects, *journeys), strict=True)
     return Features(
         categoricals=categoricals,
-        numbers=dict(zip(_ALL_NUMBER_COLUMNS, numbers, strict=True)),
+        numbers=dict(numbers),
         local_as_of=local_as_of,
         calendar=texts["destination"].take(row),
     )
@@ -122,7 +123,9 @@ def _place_effects(
 ) -> list[NDArray[np.float64]]:
     """``PLACE_EFFECTS``, (M,) each; the shop's handling no longer matters after the hand-over."""
     handling, *transit = effect_source.lookup(timelines, pairs)
-    return [np.where(np.isnat(states.handed_over_at), handling, np.nan), *transit]
+    is_at_shop = np.isnat(states.handed_over_at)
+    handling = np.where(is_at_shop, handling, np.nan)
+    return [handling, *transit]
 
 
 def _numbers_of_journeys(
@@ -132,7 +135,8 @@ def _numbers_of_journeys(
     local_as_of: NDArray[np.datetime64],
 ) -> NDArray[np.float64]:
     """``_JOURNEY_COLUMNS``, (14, M)."""
-    row, origin_zone = pairs.row, timelines.texts["origin_zone"]
+    row = pairs.row
+    origin_zone = timelines.texts["origin_zone"]
     origin_as_of = wall_clock(pairs.as_of, origin_zone.codes[row], origin_zone.names)
     promised_at = promise_starts(timelines, row)
     return _journey_numbers(

@@ -113,11 +113,10 @@ class PlaceEffectHistory:
 
     @classmethod
     def _from_timelines(cls, timelines: Timelines) -> Self:
-        handling, transit = _handling(timelines), _transit(timelines)
-        origin, destination = (
-            timelines.texts[ORIGIN_POSTAL],
-            timelines.texts[DESTINATION_POSTAL],
-        )
+        handling = _handling(timelines)
+        transit = _transit(timelines)
+        origin = timelines.texts[ORIGIN_POSTAL]
+        destination = timelines.texts[DESTINATION_POSTAL]
         return cls(
             _handling=_EffectSeries.from_places(origin, handling, _BY_PLACE),
             _origin=_EffectSeries.from_places(origin, transit, _BY_AREA),
@@ -131,7 +130,8 @@ class PlaceEffectHistory:
         """
         day = np.floor(pairs.as_of.view(np.int64) / _DAY)
         order = np.argsort(day, kind="stable")
-        row, ordered_day = pairs.row[order], day[order]
+        row = pairs.row[order]
+        ordered_day = day[order]
         result = np.empty((len(PLACE_EFFECTS), len(day)))
         text_names = PLACE_EFFECTS.values()
         for number, (series, name) in enumerate(zip(self._series(), text_names, strict=True)):
@@ -232,10 +232,11 @@ class _EffectSeries:
         """Effects of a level, shrunk to those of the ``wider`` one, and their parcels, (Q,)."""
         # A missing place is the last one.
         group = np.append(level.codes, np.int32(MISSING))
+        group_of_shipment = group[self.place]
         total, count = _decayed_totals(
             self.day,
             self.difference,
-            group[self.place],
+            group_of_shipment,
             day,
             group[place],
             len(level.names),
@@ -268,7 +269,8 @@ def _transit(timelines: Timelines) -> _Deviations:
     states = fold(timelines, pairs)
     is_complete = ~np.isnat(states.handed_over_at) & ~np.isnat(states.arrived_at)
     complete = np.flatnonzero(is_complete)
-    pairs, states = pairs.take(complete), states.take(complete)
+    pairs = pairs.take(complete)
+    states = states.take(complete)
     day = pairs.as_of.view(np.int64) / _DAY
     log_days = _log_days(states.handed_over_at, states.arrived_at)
     lane = timelines.texts["service_lane"].take(pairs.row)
@@ -333,8 +335,11 @@ def _decayed_totals(day, value, group, query_day, query_group, groups, half_life
     Values (P,) and queries (Q,) are in order of days. A value counts half after ``half_life``
     days; a group below 0 is none.
     """
-    total, count, last = np.zeros(groups), np.zeros(groups), np.zeros(groups)
-    totals, counts = np.zeros(len(query_day)), np.zeros(len(query_day))
+    total = np.zeros(groups)
+    count = np.zeros(groups)
+    last = np.zeros(groups)
+    totals = np.zeros(len(query_day))
+    counts = np.zeros(len(query_day))
     position = 0
     for q in range(len(query_day)):
         while position < len(day) and day[position] < query_day[q]:

@@ -103,8 +103,10 @@ def _scans_and_silences(timelines: Timelines, until: np.datetime64) -> _Moments:
     """The receipts of scans before ``until``, then the moments of silence between them."""
     owner = timelines.scans.owner()
     order = np.lexsort((timelines.event_hash, timelines.received_at, owner))
-    owner, received_at = owner[order], timelines.received_at[order]
-    code, event_hash = timelines.event_code[order], timelines.event_hash[order]
+    owner = owner[order]
+    received_at = timelines.received_at[order]
+    code = timelines.event_code[order]
+    event_hash = timelines.event_hash[order]
     is_purchase = code == EVENT_CODES.index(EventCode.ORDER_CREATED)
     names = np.where(is_purchase, PURCHASE, SCAN).astype(object)
     scans = _Moments(AsOfPairs(owner, received_at), names)
@@ -138,7 +140,8 @@ def _silent_times(event_hash: NDArray[np.uint64]) -> NDArray[np.timedelta64]:
 
 def _one_per_instant(moments: _Moments) -> _Moments:
     """The moments in order, one of each instant of a shipment; the purchase if it is among them."""
-    row, as_of = moments.pairs.row, moments.pairs.as_of
+    row = moments.pairs.row
+    as_of = moments.pairs.as_of
     order = np.lexsort((moments.names != PURCHASE, as_of, row))
     is_first = np.ones(len(order), dtype=bool)
     is_later = as_of[order][1:] != as_of[order][:-1]

@@ -185,7 +185,8 @@ def _owners_in_frame(shipment_ids: pd.Series, event_ids: pd.Series) -> NDArray[n
 
 
 def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
-    shipment_id, order_id = shipments["shipment_id"], shipments["order_id"]
+    shipment_id = shipments["shipment_id"]
+    order_id = shipments["order_id"]
     numbers = [pd.to_numeric(shipments[name]) for name in NUMBER_FIELDS]
     number_rows = [values.to_numpy(dtype=np.float64) for values in numbers]
     promised_on = pd.to_datetime(shipments["promised_on"]).to_numpy()
@@ -218,10 +219,11 @@ def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
     order_id = [shipment.order_id for shipment in shipments]
     promised_on = [shipment.promised_on for shipment in shipments]
     has_several_origins = [shipment.has_several_origins for shipment in shipments]
+    texts = _texts_from_records(shipments)
     return ShipmentColumns(
         shipment_id=np.array(shipment_id, dtype=object),
         order_id=np.array(order_id, dtype=object),
-        texts=_texts_from_records(shipments),
+        texts=texts,
         numbers=np.ascontiguousarray(table.T),
         promised_on=np.array(promised_on, dtype=_DATE),
         has_several_origins=np.array(has_several_origins, dtype=bool),
@@ -333,10 +335,12 @@ def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
     else:
         rows = _in_order(columns, event_hash)
     counts = np.bincount(columns.owner[rows], minlength=shipment_count)
-    occurred, received = columns.occurred[rows], columns.received[rows]
+    occurred = columns.occurred[rows]
+    received = columns.received[rows]
+    event_code = columns.code[rows]
     return ScanColumns(
         scans=Segments.from_counts(counts),
-        event_code=columns.code[rows].astype(np.int16),
+        event_code=event_code.astype(np.int16),
         occurred_at=occurred.view(_INSTANT),
         received_at=received.view(_INSTANT),
         place=columns.place.take(rows),
@@ -347,7 +351,8 @@ def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
 def _in_order(columns: _RawEventColumns, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The rows of the scans, sorted, each as it was first received."""
     order = np.lexsort((columns.received, event_hash, columns.owner))
-    owner, ordered_hash = columns.owner[order], event_hash[order]
+    owner = columns.owner[order]
+    ordered_hash = event_hash[order]
     is_first = np.ones(len(order), dtype=bool)
     is_other_shipment = np.diff(owner) != 0
     is_first[1:] = is_other_shipment | (ordered_hash[1:] != ordered_hash[:-1])

@@ -146,10 +146,13 @@ class Timelines(Scans):
 
     def first_received(self, codes: Collection[EventCode]) -> Times:
         """When the first scan with one of these codes was received, (N,); NaT without any."""
-        is_wanted = np.isin(self.event_code, [EVENT_CODES.index(code) for code in codes])
-        owner, received = self.scans.owner()[is_wanted], self.received_at[is_wanted]
+        positions = [EVENT_CODES.index(code) for code in codes]
+        is_wanted = np.isin(self.event_code, positions)
+        owner = self.scans.owner()[is_wanted]
+        received = self.received_at[is_wanted]
         order = np.lexsort((received, owner))
-        runs = Segments.from_counts(np.bincount(owner, minlength=len(self)))
+        counts = np.bincount(owner, minlength=len(self))
+        runs = Segments.from_counts(counts)
         first = np.where(runs.counts > 0, runs.starts[:-1], NO_ROW)
         return pick_times(received[order], first)
 
