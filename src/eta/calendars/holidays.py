@@ -111,10 +111,10 @@ def _parse_toml(text: str) -> dict[str, Any]:
 
 
 def _version(values: Mapping[str, Any]) -> str:
-    version = values.get("version")
-    is_text = isinstance(version, str) and version.strip() and version.isprintable()
-    if is_text and len(version) <= _MAX_VERSION_LENGTH:
-        return version
+    version: Any = values.get("version")
+    is_text = isinstance(version, str) and version.isprintable()
+    if is_text and version.strip() and len(version) <= _MAX_VERSION_LENGTH:
+        return str(version)
     raise InvalidSetting(
         f"the calendar has no version; write one of 1 to {_MAX_VERSION_LENGTH} characters, "
         'such as version = "2026-11"'
