@@ -8,10 +8,11 @@ forecasts that were made before it. What came true is looked up at the end of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -19,29 +20,32 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import local_dates, to_instant
-from eta.domain.errors import NoTrainingData
-from eta.evaluation.model_run import CurveSource, ModelRun, forecast_moments
-from eta.evaluation.outcomes import outcome_table, stable_random
+from eta.evaluation.model_run import CurveSource, Fit, ModelRun, fit_model, forecast_moments
+from eta.evaluation.replay_data import ReplayData, ReplayDays, prepare
+from eta.evaluation.worker_processes import (
+    SharedValue,
+    StepCounter,
+    Task,
+    one_thread,
+    run_tasks,
+    share,
+    step_counter,
+)
 from eta.forecast.base import ArrivalModel
 from eta.forecast.drift.tracker import OpenParcelCache
 from eta.forecast.hazard.recalibration import (
     CumulativeHazardInterval,
     SupportsRecalibration,
     recalibrate,
-    stages,
 )
-from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes
-from eta.journey.snapshots import PURCHASE, Snapshots, evaluation_snapshots, training_snapshots
+from eta.journey.snapshots import Snapshots
 from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
 from eta.promise import PromisePolicy
 
 #: Called with what is being done, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
-
-#: Moments a month and stage from which a model learns how wide its laws should have been.
-MAX_RECALIBRATION_MOMENTS = 20_000
 
 #: Full months replayed before the first judged day, so that promises are chosen on the past from
 #: the first day on.
@@ -70,6 +74,10 @@ class Replay:
     policies: dict[str, PromisePolicy | None]
 
 
+#: The fit of each model, by its name, at each forecast origin.
+_Fits = Mapping[str, Sequence[Fit]]
+
+
 def replay(
     timelines: Timelines,
     models: Mapping[str, Callable[[], ArrivalModel]],
@@ -82,108 +90,179 @@ def replay(
     warm_up_months: int = WARM_UP_MONTHS,
     curve_sources: Mapping[str, CurveSource] = MappingProxyType({}),
     promise: PromisePolicy | float | None = None,
+    jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Replay:
     """Forecasts of every model at every moment with ``start <= as_of < end``, both aware midnights.
 
-    What came true is what was known at ``known_through``, by default at the end of the data. The
-    months of warm-up before ``start`` are forecast too, to choose promises on them; they are not
-    judged, nor are days from ``end`` on until ``forecast_until``, from which calibrations alone are
-    learned. ``curve_sources`` are judged beside the models and never fitted. ``promise`` chooses the day
-    that each model would have promised to orders: a policy, or a rate. With a rate promises are
-    those of least expected cost, where a late parcel costs so much that orders of the last
-    ``PROMISE_SAMPLE_DAYS`` would have kept it, those that never come counted as missed.
+    What came true is what was received by ``known_through``, by default by the end of the data. The
+    months of warm-up before ``start`` are forecast too, to choose promises on them. They are not
+    judged. Neither are the days from ``end`` until ``forecast_until``, which only recalibration
+    uses. ``curve_sources`` are judged beside the models and never fitted.
+
+    ``promise`` chooses the day that each model would have promised to orders: a policy, or an
+    on-time rate. With a rate, promises have the least expected cost, where a late parcel costs so
+    much that orders of the last ``PROMISE_SAMPLE_DAYS`` would have reached the rate; orders that
+    never arrive count as late.
+
+    ``jobs`` processes share the models and the fits. Results do not depend on their number.
 
     Raises:
-        NothingToLearn: if no parcel had arrived before ``start``, or no moment falls within the
+        NoTrainingData: if no parcel had arrived before ``start``, or no moment falls within the
             days.
     """
-    zone = Categorical(np.zeros(1, dtype=np.int32), (str(start.tzinfo),))
-    warm_start = _first_of_month(start, -warm_up_months) if warm_up_months else start
-    data_end = timelines.received_at.max() if known_through is None else known_through
-    outcomes_so_far = Outcomes.at(timelines, to_instant(start))
-    if np.isnat(outcomes_so_far.arrived_at).all():
-        raise NoTrainingData(f"no parcel had arrived by {start.date()}; start the replay later")
-    last = forecast_until or end
-    snapshots = evaluation_snapshots(timelines, to_instant(warm_start), to_instant(last))
-    is_judged, is_for_recalibration = (
-        (snapshots.pairs.as_of >= to_instant(start)) & (snapshots.pairs.as_of < to_instant(end)),
-        _is_recalibration_sample(snapshots),
-    )
-    taken = np.flatnonzero(is_judged | is_for_recalibration | (snapshots.moment == PURCHASE))
-    snapshots, is_judged, is_for_recalibration = (
-        snapshots.take(taken),
-        is_judged[taken],
-        is_for_recalibration[taken],
-    )
-    judged = outcome_table(timelines, snapshots, Outcomes.at(timelines, data_end), zone)
-    judged["is_judged"] = is_judged
-    if not judged["is_judged"].any():
-        raise NoTrainingData(f"no parcel was in flight between {start.date()} and {end.date()}")
-
-    training = training_snapshots(timelines, to_instant(last))
-    purchases = training.take(np.flatnonzero(training.moment == PURCHASE))
     runs = {name: ModelRun(make, refits_daily=make().refits_daily) for name, make in models.items()}
     runs |= {name: ModelRun(None, curve_source) for name, curve_source in curve_sources.items()}
-    open_parcels = OpenParcelCache(timelines)
-    origins = [*([warm_start] if warm_up_months else []), *_origins(start, end, refit)]
-    periods = [
-        _days(origin, until) for origin, until in zip(origins, [*origins[1:], last], strict=True)
-    ]
-    total, done = sum(len(days) for days in periods), 0
-    for days in periods:
-        outcomes_so_far = Outcomes.at(timelines, to_instant(days[0]))
-        day_number = (
-            np.searchsorted(
-                [to_instant(day) for day in [*days, days[-1] + timedelta(days=1)]],
-                snapshots.pairs.as_of,
-                side="right",
-            )
-            - 1
-        )
-        for name, run in runs.items():
-            if not run.refits_daily:
-                progress(f"{days[0].date()}: fitting {name}", done, total)
-                run.fit(training, outcomes_so_far)
-            if isinstance(run.fitted, SupportsRecalibration):
-                run.fitted = recalibrate(
-                    run.fitted, run.issued_intervals(snapshots, outcomes_so_far)
-                )
-        for number, day in enumerate(days):
-            progress(f"{day.date()}: replaying", done, total)
-            outcomes_so_far = Outcomes.at(timelines, to_instant(day))
-            for run in runs.values():
-                if run.refits_daily:
-                    run.fit(purchases, outcomes_so_far)
-                run.track_drift(open_parcels, outcomes_so_far)
-                run.choose_policy(promise, outcomes_so_far.known_through)
-                forecast_moments(
-                    run,
-                    timelines,
-                    snapshots,
-                    judged,
-                    np.flatnonzero(day_number == number),
-                    is_for_recalibration,
-                )
-            done += 1
-    progress("replayed", total, total)
+    origins = list(_origins(start, end, refit))
+    if warm_up_months:
+        origins.insert(0, _first_of_month(start, -warm_up_months))
+    bounds = pairwise([*origins, forecast_until or end])
+    periods = [_days(origin, next_origin) for origin, next_origin in bounds]
+    with one_thread():
+        data = prepare(timelines, ReplayDays(start, end, periods), known_through)
+        if jobs == 1:
+            _replay_days(data, runs, promise, progress=progress)
+        else:
+            runs = _replay_in_processes(data, runs, promise, jobs, progress)
+        progress("replayed", data.day_count(), data.day_count())
+        return _result(data, runs)
 
-    is_judged_row = judged["is_judged"].to_numpy()
-    outcomes = Outcomes.at(timelines, data_end)
+
+def _replay_days(
+    data: ReplayData,
+    runs: Mapping[str, ModelRun],
+    promise: PromisePolicy | float | None,
+    *,
+    fits: _Fits | None = None,
+    progress: Progress,
+) -> None:
+    """Takes models through all days in turn, with ``fits`` if they were made before."""
+    open_parcels = OpenParcelCache(data.timelines)
+    total, done = data.day_count(), 0
+    for number, days in enumerate(data.periods):
+        outcomes = data.outcomes_at(days[0])
+        for name, run in runs.items():
+            if fits is not None and name in fits:
+                run.use_fit(fits[name][number])
+            elif not run.refits_daily:
+                progress(f"{days[0].date()}: fitting {name}", done, total)
+                run.fit(data.training, outcomes)
+            _recalibrate(run, data.snapshots, outcomes)
+        for day, rows in zip(days, data.rows_by_day(days), strict=True):
+            progress(f"{day.date()}: replaying", done, total)
+            outcomes = data.outcomes_at(day)
+            for run in runs.values():
+                _replay_day(run, data, open_parcels, outcomes, rows, promise)
+            done += 1
+
+
+def _recalibrate(run: ModelRun, snapshots: Snapshots, outcomes: Outcomes) -> None:
+    if isinstance(run.fitted, SupportsRecalibration):
+        run.fitted = recalibrate(run.fitted, run.issued_intervals(snapshots, outcomes))
+
+
+def _replay_day(
+    run: ModelRun,
+    data: ReplayData,
+    open_parcels: OpenParcelCache,
+    outcomes: Outcomes,
+    rows: NDArray[np.int64],
+    promise: PromisePolicy | float | None,
+) -> None:
+    """Brings a model up to a midnight and forecasts the moments ``rows`` of that day."""
+    if run.refits_daily:
+        run.fit(data.purchases, outcomes)
+    run.track_drift(open_parcels, outcomes)
+    run.choose_policy(promise, outcomes.known_through)
+    forecast_moments(
+        run, data.timelines, data.snapshots, data.judged, rows, data.is_for_recalibration
+    )
+
+
+def _replay_in_processes(
+    data: ReplayData,
+    runs: Mapping[str, ModelRun],
+    promise: PromisePolicy | float | None,
+    jobs: int,
+    progress: Progress,
+) -> dict[str, ModelRun]:
+    """Replays each model in a process; fits at different forecast origins run at the same time.
+
+    A model that is fitted at forecast origins needs all its fits before it goes through the days:
+    each recalibration uses the forecasts of the days before it.
+    """
+    total = data.day_count() * len(runs)
+
+    def report(done: int) -> None:
+        progress(f"replaying in {jobs} processes", done, total)
+
+    origins = range(len(data.periods))
+    fitted = [name for name, run in runs.items() if run.make and not run.refits_daily]
+    numbers = {name: number for number, name in enumerate(runs)}
+    with share(data) as shared, step_counter(report) as counter:
+        work = _Work(shared, counter, promise)
+
+        def replay_task(name: str, fits: Sequence[Fit] | None = None) -> Task:
+            return Task(work.replay, numbers[name], runs[name], fits)
+
+        fit_tasks: dict[str | tuple[str, int], Task] = {
+            (name, origin): Task(work.fit_at_origin, runs[name].make, origin)
+            for name in fitted
+            for origin in origins
+        }
+        other_tasks = {name: replay_task(name) for name in runs if name not in fitted}
+        results = run_tasks({**fit_tasks, **other_tasks}, jobs)
+        fits = {name: [results[name, origin] for origin in origins] for name in fitted}
+        tasks = {name: replay_task(name, fits[name]) for name in fitted}
+        results |= run_tasks(tasks, jobs)
+    return {name: results[name] for name in runs}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker process does with the data of a replay."""
+
+    shared: SharedValue[ReplayData]
+    counter: StepCounter
+    promise: PromisePolicy | float | None
+
+    def fit_at_origin(self, make: Callable[[], ArrivalModel], number: int) -> Fit:
+        """Fits a model at one forecast origin."""
+        data = self.shared.load()
+        origin = data.periods[number][0]
+        return fit_model(make, data.training, data.outcomes_at(origin))
+
+    def replay(self, number: int, run: ModelRun, fits: Sequence[Fit] | None) -> ModelRun:
+        """Takes the model with this number through all days."""
+        data = self.shared.load()
+        name = str(number)
+
+        def progress(_: str, done: int, __: int) -> None:
+            self.counter.set(number, done)
+
+        fits_by_name = None if fits is None else {name: fits}
+        _replay_days(data, {name: run}, self.promise, fits=fits_by_name, progress=progress)
+        self.counter.set(number, data.day_count())
+        # The caller needs neither the recipe nor the parcels that drift was learned from.
+        return replace(run, make=None, curve_source=None, drift_tracker=None)
+
+
+def _result(data: ReplayData, runs: Mapping[str, ModelRun]) -> Replay:
+    is_judged = data.judged["is_judged"].to_numpy()
+    judged = data.judged[is_judged].drop(columns="is_judged")
+    tables = {name: pd.DataFrame(run.forecasts)[is_judged] for name, run in runs.items()}
+    issued = {
+        name: run.issued_intervals(data.snapshots, data.final_outcomes)
+        for name, run in runs.items()
+        if isinstance(run.fitted, SupportsRecalibration)
+    }
     return Replay(
-        judged[is_judged_row].drop(columns="is_judged").reset_index(drop=True),
-        {
-            name: pd.DataFrame(run.forecasts)[is_judged_row].reset_index(drop=True)
-            for name, run in runs.items()
-        },
-        {name: run.fit_seconds for name, run in runs.items()},
-        {name: run.predict_seconds for name, run in runs.items()},
-        {
-            name: run.issued_intervals(snapshots, outcomes)
-            for name, run in runs.items()
-            if isinstance(run.fitted, SupportsRecalibration)
-        },
-        {name: run.policy for name, run in runs.items()},
+        judged=judged.reset_index(drop=True),
+        forecasts={name: table.reset_index(drop=True) for name, table in tables.items()},
+        fit_seconds={name: run.fit_seconds for name, run in runs.items()},
+        predict_seconds={name: run.predict_seconds for name, run in runs.items()},
+        issued=issued,
+        policies={name: run.policy for name, run in runs.items()},
     )
 
 
@@ -201,17 +280,6 @@ def merchant_on_time_rate(timelines: Timelines, start: datetime, end: datetime) 
         & ~np.isnat(timelines.promised_on)
     )
     return float((arrived_on <= timelines.promised_on)[judged].mean()) if judged.any() else None
-
-
-def _is_recalibration_sample(snapshots: Snapshots) -> NDArray[np.bool_]:
-    """The moments, ``MAX_RECALIBRATION_MOMENTS`` a month and stage, that are looked back at."""
-    groups = [
-        snapshots.pairs.as_of.astype("datetime64[M]").astype(np.int64),
-        stages(snapshots.features),
-    ]
-    return (
-        stable_random(snapshots).groupby(groups).rank(method="first") <= MAX_RECALIBRATION_MOMENTS
-    ).to_numpy()
 
 
 def _origins(start: datetime, end: datetime, refit: Refit) -> Iterator[datetime]:

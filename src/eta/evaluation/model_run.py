@@ -65,6 +65,23 @@ class _PromiseSample(NamedTuple):
     weight: NDArray[np.float64]
 
 
+class Fit(NamedTuple):
+    """A fitted model, None if no training example had arrived, and how long the fit took."""
+
+    model: ArrivalModel | None
+    seconds: float
+
+
+def fit_model(make: Callable[[], ArrivalModel], training: Snapshots, outcomes: Outcomes) -> Fit:
+    """Fits a new model on the training snapshots before the end of what is known."""
+    began = time.perf_counter()
+    try:
+        model = make().fit(examples(training, outcomes))
+    except NoTrainingData:
+        model = None
+    return Fit(model, time.perf_counter() - began)
+
+
 @dataclass(eq=False)
 class ModelRun:
     """One model, or one law, on its way through the days."""
@@ -84,16 +101,15 @@ class ModelRun:
     policy: PromisePolicy | None = None
 
     def fit(self, training: Snapshots, outcomes: Outcomes) -> None:
-        """Refits the model; a law has nothing to learn."""
-        if self.make is None:
-            return
-        began = time.perf_counter()
-        try:
-            self.fitted = self.make().fit(examples(training, outcomes))
-        except NoTrainingData:
-            self.fitted = None
+        """Refits the model; a curve source needs no fit."""
+        if self.make is not None:
+            self.use_fit(fit_model(self.make, training, outcomes))
+
+    def use_fit(self, fit: Fit) -> None:
+        """Replaces the fitted model."""
+        self.fitted = fit.model
         self.drift_tracker = None
-        self.fit_seconds += time.perf_counter() - began
+        self.fit_seconds += fit.seconds
 
     def track_drift(self, open_parcels: OpenParcelCache, outcomes: Outcomes) -> None:
         """Learns the drift as of a midnight, if the model follows any."""

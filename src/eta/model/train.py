@@ -1,18 +1,30 @@
-"""Learns from what was known at a moment, checks itself on earlier days, and writes a version."""
+"""Trains a model on what was received by a moment, checks it on earlier days, writes a version."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eta.calendars.local_time import to_instant
 from eta.delays import DelayPolicy
 from eta.domain.errors import NoTrainingData
 from eta.evaluation.backtest import Progress, Refit, Replay, replay
+from eta.evaluation.coverage import Row
 from eta.evaluation.summary import summarise
+from eta.evaluation.worker_processes import (
+    SharedValue,
+    StepCounter,
+    Task,
+    one_thread,
+    run_tasks,
+    share,
+    step_counter,
+)
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines.lane_quantiles import LaneQuantiles
 from eta.forecast.drift.tracker import DriftTracker, OpenParcelCache
@@ -22,7 +34,7 @@ from eta.forecast.hazard.recalibration import CumulativeHazardInterval, recalibr
 from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.forecast.support import Support
 from eta.journey.examples import Outcomes, examples
-from eta.journey.place_effects import PlaceEffectHistory
+from eta.journey.place_effects import PlaceEffectHistory, PlaceEffects
 from eta.journey.snapshots import PURCHASE, training_snapshots
 from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
@@ -31,11 +43,15 @@ from eta.model.fallback import save_fallback
 from eta.model.registry import Registry
 from eta.stage_durations import StageDurations
 
-#: A version is checked on the moments of so many days, all of them at least that long before it
-#: learned, so that nearly all of the parcels have arrived and slow ones are not left out.
+#: A version is checked on so many days, all of them at least that long before the end of its
+#: training data, so that nearly all of the parcels have arrived and slow ones are not left out.
 CHECK_DAYS = 28
 _CHECKED_MOMENTS = ("purchase", "in_flight")
-_TIMES = ("fit_seconds", "predict_seconds")
+_SECONDS = ("fit_seconds", "predict_seconds")
+_MODEL = "eta"
+
+#: Steps of progress.
+_STEPS = 5
 
 
 def train_model(
@@ -47,67 +63,172 @@ def train_model(
     make: Callable[[], HazardModel],
     rivals: Mapping[str, Callable[[], ArrivalModel]],
     policy: DelayPolicy,
+    jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> str:
-    """Trains on what was known at ``as_of`` (aware) and returns the name of the new version; the lane medians go beside it.
+    """Trains on what was received by ``as_of`` (aware), writes a version and returns its name.
+
+    Writes the fallback beside the versions. With ``jobs`` of 2 or more the check against earlier
+    days runs in a second process beside the final fit; the version is the same.
 
     Raises:
-        NothingToLearn: if no parcel had arrived by then.
+        NoTrainingData: if no parcel had arrived by then.
     """
-    instant = to_instant(as_of)
-    progress("reading journeys", 0, 5)
-    states = fold(timelines, AsOfPairs.all_at(timelines, instant))
-    outcomes = Outcomes(instant, states.arrived_at)
-    training_examples = examples(training_snapshots(timelines, instant), outcomes)
-    progress("fitting", 1, 5)
-    model = make().fit(training_examples)
-    progress("watching the last days", 2, 5)
-    if model.tracks_drift:
-        model = model.with_drift(DriftTracker(model, OpenParcelCache(timelines)).drift(outcomes))
-    progress("learning what is usual", 3, 5)
-    stage_durations = StageDurations.fit(timelines, states, instant, level=policy.silence_level)
-    progress("checking against earlier days", 4, 5)
-    check, issued, arrival_correlation = _check(timelines, as_of, make, rivals)
-    if issued is not None:
-        model = recalibrate(model, issued)
-    place_effects = PlaceEffectHistory.from_timelines(timelines).at(instant)
-    metadata, files = to_files(
-        model,
-        place_effects,
-        stage_durations,
-        Support.fit(training_examples),
-        HandlingTimes.fit(timelines, states, instant, model.holidays),
-        arrival_correlation,
-    )
-    metadata |= {
-        "data": {
-            "source": source,
-            "sha256": timelines.digest(instant),
-            "examples": len(training_examples),
-        },
-        "check": check,
-        "silence_level": policy.silence_level,
-    }
-    name = registry.save(metadata, files, as_of)
-    save_fallback(registry, LaneQuantiles.fit(training_examples))
-    progress("trained", 5, 5)
+    recipe = _Recipe(make, rivals, policy.silence_level)
+    with one_thread():
+        if jobs == 1:
+            parts = _train_parts(timelines, as_of, recipe, progress)
+        else:
+            parts = _train_parts_in_processes(timelines, as_of, recipe, jobs, progress)
+    name = _save_version(registry, parts, timelines, as_of, source, policy)
+    save_fallback(registry, parts.learned.fallback)
+    progress("trained", _STEPS, _STEPS)
     return name
 
 
-def _check(
+class _Recipe(NamedTuple):
+    """What is trained, and what it is checked against."""
+
+    make: Callable[[], HazardModel]
+    rivals: Mapping[str, Callable[[], ArrivalModel]]
+    silence_level: float
+
+
+class _Learned(NamedTuple):
+    """What a version learns from everything received, before the check against earlier days."""
+
+    model: HazardModel
+    stage_durations: StageDurations
+    place_effects: PlaceEffects
+    support: Support
+    handling: HandlingTimes
+    fallback: LaneQuantiles
+    example_count: int
+
+
+class _Checked(NamedTuple):
+    """What the check against earlier days gives; without such days nothing to recalibrate with."""
+
+    figures: dict[str, Any] | None = None
+    issued: CumulativeHazardInterval | None = None
+    arrival_correlation: ArrivalCorrelation = ArrivalCorrelation()
+
+
+class _Parts(NamedTuple):
+    learned: _Learned
+    checked: _Checked
+
+
+def _train_parts(
+    timelines: Timelines, as_of: datetime, recipe: _Recipe, progress: Progress
+) -> _Parts:
+    learned = _learn(timelines, as_of, recipe, progress)
+    progress("checking against earlier days", 4, _STEPS)
+    return _Parts(learned, _check(timelines, as_of, recipe))
+
+
+def _train_parts_in_processes(
+    timelines: Timelines, as_of: datetime, recipe: _Recipe, jobs: int, progress: Progress
+) -> _Parts:
+    """Learns in one process and checks in another."""
+    progress("fitting, and checking against earlier days", 0, _STEPS)
+
+    def report(done: int) -> None:
+        progress("fitting, and checking against earlier days", done, _STEPS)
+
+    with share(timelines) as shared, step_counter(report) as counter:
+        work = _Work(shared, counter, as_of, recipe)
+        tasks = {"learned": Task(work.learn), "checked": Task(work.check)}
+        return _Parts(**run_tasks(tasks, jobs))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the worker processes of a training do."""
+
+    shared: SharedValue[Timelines]
+    counter: StepCounter
+    as_of: datetime
+    recipe: _Recipe
+
+    def learn(self) -> _Learned:
+        """Learns from everything received."""
+
+        def progress(_: str, done: int, __: int) -> None:
+            self.counter.set(0, done)
+
+        return _learn(self.shared.load(), self.as_of, self.recipe, progress)
+
+    def check(self) -> _Checked:
+        """Checks the recipe on earlier days."""
+        checked = _check(self.shared.load(), self.as_of, self.recipe)
+        self.counter.set(1, 1)
+        return checked
+
+
+def _learn(timelines: Timelines, as_of: datetime, recipe: _Recipe, progress: Progress) -> _Learned:
+    instant = to_instant(as_of)
+    progress("reading journeys", 0, _STEPS)
+    states = fold(timelines, AsOfPairs.all_at(timelines, instant))
+    outcomes = Outcomes(instant, states.arrived_at)
+    training_examples = examples(training_snapshots(timelines, instant), outcomes)
+    progress("fitting", 1, _STEPS)
+    model = recipe.make().fit(training_examples)
+    progress("estimating the drift of the last days", 2, _STEPS)
+    if model.tracks_drift:
+        tracker = DriftTracker(model, OpenParcelCache(timelines))
+        model = model.with_drift(tracker.drift(outcomes))
+    progress("fitting stage durations", 3, _STEPS)
+    return _Learned(
+        model,
+        StageDurations.fit(timelines, states, instant, level=recipe.silence_level),
+        PlaceEffectHistory.from_timelines(timelines).at(instant),
+        Support.fit(training_examples),
+        HandlingTimes.fit(timelines, states, instant, model.holidays),
+        LaneQuantiles.fit(training_examples),
+        len(training_examples),
+    )
+
+
+def _save_version(
+    registry: Registry,
+    parts: _Parts,
     timelines: Timelines,
     as_of: datetime,
-    make: Callable[[], HazardModel],
-    rivals: Mapping[str, Callable[[], ArrivalModel]],
-) -> tuple[dict[str, Any] | None, CumulativeHazardInterval | None, ArrivalCorrelation]:
-    """The new model's recipe against simple rivals, on days before ``as_of``, known by ``as_of``; None without such days.
+    source: str,
+    policy: DelayPolicy,
+) -> str:
+    """Recalibrates the model by the check and writes the version."""
+    learned, checked = parts
+    model = learned.model
+    if checked.issued is not None:
+        model = recalibrate(model, checked.issued)
+    metadata, files = to_files(
+        model,
+        learned.place_effects,
+        learned.stage_durations,
+        learned.support,
+        learned.handling,
+        checked.arrival_correlation,
+    )
+    metadata["data"] = {
+        "source": source,
+        "sha256": timelines.digest(to_instant(as_of)),
+        "examples": learned.example_count,
+    }
+    metadata |= {"check": checked.figures, "silence_level": policy.silence_level}
+    return registry.save(metadata, files, as_of)
 
-    On the same days it learns how parcels for one place go together; on those and all later ones,
-    what shape its laws should have had.
+
+def _check(timelines: Timelines, as_of: datetime, recipe: _Recipe) -> _Checked:
+    """The recipe against simple rivals on days before ``as_of``, judged by what was received by then.
+
+    The arrival correlation of orders is learned on the same days; recalibration uses the forecasts
+    of those days and of all later ones.
     """
     midnight = as_of.replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = midnight - timedelta(days=2 * CHECK_DAYS), midnight - timedelta(days=CHECK_DAYS)
-    models: dict[str, Callable[[], ArrivalModel]] = {**rivals, "eta": make}
+    models: dict[str, Callable[[], ArrivalModel]] = {**recipe.rivals, _MODEL: recipe.make}
     try:
         replayed = replay(
             timelines,
@@ -120,35 +241,47 @@ def _check(
             warm_up_months=0,
         )
     except NoTrainingData:
-        return None, None, ArrivalCorrelation()
-    summary = summarise(replayed, reference="eta")
+        return _Checked()
+    last_day = end - timedelta(days=1)
+    figures = {"from": str(start.date()), "to": str(last_day.date()), **_check_figures(replayed)}
+    return _Checked(figures, replayed.issued[_MODEL], _fit_correlation(timelines, replayed))
+
+
+def _check_figures(replayed: Replay) -> dict[str, list[Row]]:
+    """Rows, differences and segments of the moments in the manifest."""
+    summary = summarise(replayed, reference=_MODEL)
     figures = {
         part: [row for row in summary[part] if row["moment"] in _CHECKED_MOMENTS]
         for part in ("rows", "differences", "by_segment")
     }
-    # Clock times would make two trainings on the same data differ.
-    figures["rows"] = [
-        {name: value for name, value in row.items() if name not in _TIMES}
-        for row in figures["rows"]
-    ]
-    figures["by_segment"] = [row for row in figures["by_segment"] if row["model"] == "eta"]
-    check = {"from": str(start.date()), "to": str(end.date() - timedelta(days=1)), **figures}
-    return check, replayed.issued["eta"], _fit_correlation(timelines, replayed)
+    # Measured seconds would make two trainings on the same data differ.
+    for row in figures["rows"]:
+        for name in _SECONDS:
+            del row[name]
+    figures["by_segment"] = [row for row in figures["by_segment"] if row["model"] == _MODEL]
+    return figures
 
 
 def _fit_correlation(timelines: Timelines, replayed: Replay) -> ArrivalCorrelation:
-    """What the forecasts made at purchase tell of parcels bought on one local day for one destination; of a stretch of PIT the middle counts."""
-    bought = replayed.judged["moment"].eq(PURCHASE).to_numpy()
-    judged, forecasts = replayed.judged[bought], replayed.forecasts["eta"][bought]
+    """The correlation of parcels bought on one local day for one destination, from their PIT.
+
+    Of a range of PIT its middle counts.
+    """
+    is_purchase = replayed.judged["moment"].eq(PURCHASE).to_numpy()
+    judged, forecasts = replayed.judged[is_purchase], replayed.forecasts[_MODEL][is_purchase]
     row = np.searchsorted(timelines.shipment_id, judged["shipment_id"].to_numpy(dtype=object))
-    origin, carrier, destination = (
-        timelines.texts[name].codes[row].astype(np.int64)
-        for name in ("origin", "carrier", "destination")
-    )
+
+    def codes(name: str) -> NDArray[np.int64]:
+        return timelines.texts[name].codes[row].astype(np.int64)
+
     day = judged["as_of_on"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    pit = forecasts[["pit_from", "pit_to"]].to_numpy(dtype=np.float64).mean(axis=1)
-    place, sender = (
-        np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1]
-        for columns in ((day, destination), (origin, carrier))
-    )
-    return ArrivalCorrelation.fit(pit, place, sender)
+    pit = forecasts[["pit_from", "pit_to"]].to_numpy(dtype=np.float64)
+    place = _group_numbers(day, codes("destination"))
+    sender = _group_numbers(codes("origin"), codes("carrier"))
+    return ArrivalCorrelation.fit(pit.mean(axis=1), place, sender)
+
+
+def _group_numbers(*columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of each row's combination of values, (N,)."""
+    _, numbers = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
+    return numbers

@@ -1,5 +1,6 @@
 """A replay forecasts only from what was known, and its figures are the figures they say they are."""
 
+from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from eta.calendars.local_time import to_instant
+from eta.curves import Curves
 from eta.domain.errors import NoTrainingData
 from eta.evaluation import coverage
 from eta.evaluation.backtest import Refit, Replay, replay
@@ -17,7 +19,7 @@ from eta.evaluation.summary import summarise
 from eta.forecast.base import ArrivalModel
 from eta.forecast.baselines.simple import HistoryBaseline, PromiseBaseline, SurvivalBaseline
 from eta.forecast.hazard.model import HazardModel
-from eta.forecast.hazard.recalibration import Recalibration
+from eta.forecast.hazard.recalibration import CumulativeHazardInterval, Recalibration
 from eta.journey.timelines import Timelines
 from support.journeys import START, parcels
 
@@ -352,3 +354,51 @@ def test_outcomes_may_be_those_of_an_earlier_day() -> None:
         warm_up_months=0,
     ).judged
     assert 0 < earlier["arrived"].sum() < final["arrived"].sum()
+
+
+def test_two_processes_give_the_same_figures_as_one() -> None:
+    timelines = Timelines.from_frames(*parcels(800, days=130))
+
+    def with_jobs(jobs: int) -> tuple[Replay, list[tuple[str, int, int]]]:
+        reports: list[tuple[str, int, int]] = []
+        result = replay(
+            timelines,
+            MODELS,  # type: ignore[arg-type]  # classes and lambdas alike
+            start=JUDGED_FROM,
+            end=JUDGED_FROM + timedelta(days=14),
+            refit=Refit.WEEK,
+            promise=MERCHANT_RATE,
+            curve_sources={"constant": lambda pairs: constant_curves(len(pairs))},
+            jobs=jobs,
+            progress=lambda *report: reports.append(report),
+        )
+        return result, reports
+
+    (one, _), (two, reports) = with_jobs(1), with_jobs(2)
+    pd.testing.assert_frame_equal(one.judged, two.judged, check_exact=True)
+    assert list(one.forecasts) == list(two.forecasts) == [*MODELS, "constant"]
+    for name, forecasts in one.forecasts.items():
+        scores = forecasts.drop(columns="curve")
+        other = two.forecasts[name].drop(columns="curve")
+        pd.testing.assert_frame_equal(scores, other, check_exact=True)
+        assert_same_curves(forecasts["curve"], two.forecasts[name]["curve"])
+    assert one.policies == two.policies
+    assert one.issued.keys() == two.issued.keys() == {"eta"}
+    for part in fields(CumulativeHazardInterval):
+        np.testing.assert_array_equal(
+            getattr(one.issued["eta"], part.name), getattr(two.issued["eta"], part.name)
+        )
+    assert all(seconds > 0.0 for name, seconds in two.fit_seconds.items() if name in MODELS)
+    assert reports[-1][1] == reports[-1][2]
+
+
+def constant_curves(count: int) -> Curves:
+    hours = np.tile([24.0, 240.0], (count, 1))
+    return Curves.from_knots(hours, np.tile([0.0, 1.0], (count, 1)))
+
+
+def assert_same_curves(one: pd.Series, other: pd.Series) -> None:
+    assert one.notna().equals(other.notna())
+    for curve, other_curve in zip(one.dropna(), other.dropna(), strict=True):
+        for knots, other_knots in zip(curve.knots(), other_curve.knots(), strict=True):
+            np.testing.assert_array_equal(knots, other_knots)

@@ -15,6 +15,7 @@ from eta.forecast.hazard.model import HazardModel
 from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.journey.timelines import Timelines
 from eta.model.bundle import ARRIVAL_CORRELATION, ModelBundle
+from eta.model.fallback import FALLBACK_FILE
 from eta.model.registry import Registry
 from eta.model.train import train_model
 from support.journeys import START, parcels
@@ -27,8 +28,10 @@ def make(**parameters: Any) -> HazardModel:
     return HazardModel(**({"trees": 10, "leaves": 6, "leaf_rows": 20} | parameters))
 
 
-def train(folder: Path, frames: tuple[pd.DataFrame, pd.DataFrame], *, days: int) -> ModelBundle:
-    """What was learned ``days`` after the start."""
+def train(
+    folder: Path, frames: tuple[pd.DataFrame, pd.DataFrame], *, days: int, jobs: int = 1
+) -> ModelBundle:
+    """A model trained ``days`` after the start."""
     registry = Registry(folder)
     name = train_model(
         Timelines.from_frames(*frames),
@@ -38,6 +41,7 @@ def train(folder: Path, frames: tuple[pd.DataFrame, pd.DataFrame], *, days: int)
         make=make,
         rivals={},
         policy=DelayPolicy(),
+        jobs=jobs,
     )
     return ModelBundle.from_version(registry.load(name), make, PUBLIC_HOLIDAYS)
 
@@ -57,6 +61,17 @@ def test_a_version_learns_from_its_check_how_parcels_go_together(tmp_path: Path)
     ).arrival_correlation
     assert paired.within_sender_pairs > alone.within_sender_pairs
     assert paired.within_sender > 0.33
+
+
+def test_two_processes_train_the_same_version_as_one(tmp_path: Path) -> None:
+    frames = parcels(500, days=100, known_through_days=100)
+    one = train(tmp_path / "one", frames, days=100)
+    two = train(tmp_path / "two", frames, days=100, jobs=2)
+    # The name holds a digest of every byte of the version.
+    assert one.version == two.version
+    assert one.arrival_correlation.within_sender_pairs > 20
+    fallback, other = (tmp_path / run / FALLBACK_FILE for run in ("one", "two"))
+    assert fallback.read_bytes() == other.read_bytes()
 
 
 def test_a_version_that_could_not_check_itself_assumes(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def backtest_models(
     curve_sources: Mapping[str, CurveSource] = MappingProxyType({}),
     scan_conditional_curve: CurveSource | None = None,
     warm_up_months: int = WARM_UP_MONTHS,
+    jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= as_of < end``, both aware midnights, ready for JSON.
@@ -113,6 +114,7 @@ def backtest_models(
         promise=promise,
         curve_sources=curve_sources,
         warm_up_months=warm_up_months,
+        jobs=jobs,
         progress=progress,
     )
     is_simulated = ORACLE in curve_sources

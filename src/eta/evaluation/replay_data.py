@@ -1,0 +1,137 @@
+"""What a backtest replays: days, the moments to forecast on them, and what came true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eta.calendars.local_time import to_instant
+from eta.domain.errors import NoTrainingData
+from eta.evaluation.outcomes import outcome_table, stable_random
+from eta.forecast.hazard.recalibration import stages
+from eta.journey.categories import Categorical
+from eta.journey.examples import Outcomes
+from eta.journey.snapshots import PURCHASE, Snapshots, evaluation_snapshots, training_snapshots
+from eta.journey.timelines import Timelines
+
+#: Moments a month and stage from which a model learns how wide its distributions should have been.
+MAX_RECALIBRATION_MOMENTS = 20_000
+
+
+class ReplayDays(NamedTuple):
+    """The days of a replay; all times are aware midnights."""
+
+    #: The first day that is judged, and the end of the judged days.
+    start: datetime
+    end: datetime
+    #: The days from each forecast origin to the next one, warm-up included.
+    periods: list[list[datetime]]
+
+    @property
+    def first(self) -> datetime:
+        """The first day that is forecast."""
+        return self.periods[0][0]
+
+    @property
+    def last(self) -> datetime:
+        """The end of the days that are forecast."""
+        return self.periods[-1][-1] + timedelta(days=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayData:
+    """What all models of a replay share, computed once."""
+
+    timelines: Timelines
+    #: When each shipment arrived, as known at the end.
+    final_outcomes: Outcomes
+    snapshots: Snapshots
+    #: What came true, one row a snapshot, with ``is_judged``.
+    judged: pd.DataFrame
+    is_for_recalibration: NDArray[np.bool_]
+    #: Snapshots to fit on: all of them, and those at purchase.
+    training: Snapshots
+    purchases: Snapshots
+    #: The days from each forecast origin to the next one.
+    periods: list[list[datetime]]
+
+    def day_count(self) -> int:
+        """Returns how many days are replayed."""
+        return sum(len(days) for days in self.periods)
+
+    def outcomes_at(self, day: datetime) -> Outcomes:
+        """Returns when each shipment arrived, as known at a midnight."""
+        return Outcomes.at(self.timelines, to_instant(day))
+
+    def rows_by_day(self, days: list[datetime]) -> list[NDArray[np.int64]]:
+        """Returns the snapshots of each of several days in a row."""
+        midnights = [to_instant(day) for day in [*days, days[-1] + timedelta(days=1)]]
+        position = np.searchsorted(midnights, self.snapshots.pairs.as_of, side="right")
+        return [np.flatnonzero(position == number + 1) for number in range(len(days))]
+
+
+def prepare(
+    timelines: Timelines, days: ReplayDays, known_through: np.datetime64 | None
+) -> ReplayData:
+    """Looks up moments and outcomes for all models; outcomes as received by ``known_through``.
+
+    Raises:
+        NoTrainingData: if no parcel had arrived before the days, or no moment falls within them.
+    """
+    first_day, end_day = days.start.date(), days.end.date()
+    if np.isnat(Outcomes.at(timelines, to_instant(days.start)).arrived_at).all():
+        raise NoTrainingData(f"no parcel had arrived by {first_day}; start the replay later")
+    data_end = timelines.received_at.max() if known_through is None else known_through
+    final_outcomes = Outcomes.at(timelines, data_end)
+    moments = _moments(timelines, days)
+    zone = Categorical(np.zeros(1, dtype=np.int32), (str(days.start.tzinfo),))
+    judged = outcome_table(timelines, moments.snapshots, final_outcomes, zone)
+    judged["is_judged"] = moments.is_judged
+    if not moments.is_judged.any():
+        raise NoTrainingData(
+            f"no parcel was in flight between {first_day} and {end_day}; replay other days"
+        )
+    training = training_snapshots(timelines, to_instant(days.last))
+    return ReplayData(
+        timelines=timelines,
+        final_outcomes=final_outcomes,
+        snapshots=moments.snapshots,
+        judged=judged,
+        is_for_recalibration=moments.is_for_recalibration,
+        training=training,
+        purchases=training.take(np.flatnonzero(training.moment == PURCHASE)),
+        periods=days.periods,
+    )
+
+
+class _Moments(NamedTuple):
+    """The moments to forecast, and of each whether it is judged and used for recalibration."""
+
+    snapshots: Snapshots
+    is_judged: NDArray[np.bool_]
+    is_for_recalibration: NDArray[np.bool_]
+
+
+def _moments(timelines: Timelines, days: ReplayDays) -> _Moments:
+    """The moments of judged days; of the other days purchases and those for recalibration."""
+    start, end = to_instant(days.start), to_instant(days.end)
+    snapshots = evaluation_snapshots(timelines, to_instant(days.first), to_instant(days.last))
+    as_of = snapshots.pairs.as_of
+    is_judged = (as_of >= start) & (as_of < end)
+    is_for_recalibration = _is_recalibration_sample(snapshots)
+    is_purchase = snapshots.moment == PURCHASE
+    rows = np.flatnonzero(is_judged | is_for_recalibration | is_purchase)
+    return _Moments(snapshots.take(rows), is_judged[rows], is_for_recalibration[rows])
+
+
+def _is_recalibration_sample(snapshots: Snapshots) -> NDArray[np.bool_]:
+    """Whether a recalibration uses each moment: ``MAX_RECALIBRATION_MOMENTS`` a month and stage."""
+    month = snapshots.pairs.as_of.astype("datetime64[M]").astype(np.int64)
+    groups = [month, stages(snapshots.features)]
+    rank = stable_random(snapshots).groupby(groups).rank(method="first")
+    return (rank <= MAX_RECALIBRATION_MOMENTS).to_numpy()
