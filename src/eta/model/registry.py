@@ -1,8 +1,8 @@
 """Model versions in folders: written whole or not at all, checked before anything is opened.
 
 A version's folder holds data files and, written last, ``manifest.json`` with the SHA-256 of each.
-The name of the folder ends with a digest of the manifest, so that no byte of either can change
-unseen. Nothing in a version is ever executed.
+The name of the folder ends with a digest of the manifest, so that every changed byte is detected.
+Nothing in a version is ever executed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ _FILE_NAME = re.compile(r"[a-z0-9_]+\.[a-z]+")
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _MAX_SIDECAR_BYTES = 256 * 2**20
 
+#: What to do about a file that cannot be used.
+TRAIN_AGAIN = "train again with `eta train DATA`"
+
 
 @dataclass(frozen=True)
 class Version:
-    """A version whose every byte has been checked."""
+    """A version with every byte checked."""
 
     name: str
     manifest: Mapping[str, Any]
@@ -41,7 +44,7 @@ class Version:
 
     @property
     def data_through(self) -> datetime:
-        """The moment up to which the version has learned, aware."""
+        """The end of the training data, aware."""
         return datetime.fromisoformat(self.manifest["data"]["through"])
 
 
@@ -59,46 +62,34 @@ class Registry:
         Args:
             metadata: plain values for the manifest.
             files: the content of each data file, by name.
-            data_through: the moment up to which the model has learned, aware.
+            data_through: the end of the training data, aware.
         """
-        hashes = {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            for name, content in sorted(files.items())
-        }
-        metadata = {
-            **metadata,
-            "data": {**metadata.get("data", {}), "through": data_through.isoformat()},
-        }
-        manifest = (
-            json.dumps(
-                {"format": FORMAT, **metadata, "files": hashes},
-                indent=1,
-                sort_keys=True,
-                allow_nan=False,
-            ).encode()
-            + b"\n"
-        )
+        manifest = _manifest_bytes(metadata, files, data_through)
         name = f"{data_through:%Y.%m.%d}-{_digest(manifest)}"
         self._folder.mkdir(parents=True, exist_ok=True)
-        if (self._folder / name).exists():
+        folder = self._folder / name
+        if folder.exists():
             try:
                 return self.load(name).name
             except ModelCorrupted:
-                # What is there cannot be used; what we have can.
-                shutil.rmtree(self._folder / name)
+                # The version there cannot be used; the new files can.
+                shutil.rmtree(folder)
+        self._write_version(folder, {**files, MANIFEST: manifest})
+        return name
+
+    def _write_version(self, folder: Path, files: Mapping[str, bytes]) -> None:
+        """Writes a folder whole or not at all, its files in their order."""
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self._folder))
         try:
             for file, content in files.items():
                 _write_durably(unfinished / file, content)
-            _write_durably(unfinished / MANIFEST, manifest)
             _sync_folder(unfinished)
             unfinished.chmod(0o755)
-            unfinished.rename(self._folder / name)
+            unfinished.rename(folder)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         _sync_folder(self._folder)
-        return name
 
     def load(self, name: str) -> Version:
         """A version, every file checked against the manifest and the manifest against the name.
@@ -110,26 +101,18 @@ class Registry:
         folder = self._folder / name
         if not _NAME.fullmatch(name) or not folder.is_dir():
             raise ModelNotFound(
-                f"there is no model version {name!r} in {self._folder}; `eta models list` shows those there are"
+                f"there is no model version {name!r} in {self._folder}; "
+                "`eta models list` shows all versions"
             )
         manifest = self._manifest(folder)
-        files = {}
-        for file, expected in manifest["files"].items():
-            if not _FILE_NAME.fullmatch(file):
-                raise ModelCorrupted(f"model version {name}: {file!r} is no name of a data file")
-            try:
-                content = (folder / file).read_bytes()
-            except OSError:
-                raise ModelCorrupted(f"model version {name}: {file} is missing") from None
-            if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-                raise ModelCorrupted(
-                    f"model version {name}: {file} differs from its manifest; nothing of it was opened"
-                )
-            files[file] = content
+        files = {
+            file: _checked_content(folder, file, expected["sha256"])
+            for file, expected in manifest["files"].items()
+        }
         return Version(name, manifest, files)
 
     def names(self) -> list[str]:
-        """All versions, the one that learned furthest first; unfinished ones are not versions."""
+        """All versions, the one with the newest training data first; unfinished ones are left out."""
         if not self._folder.is_dir():
             return []
         folders = [
@@ -140,16 +123,16 @@ class Registry:
         return [folder.name for folder in sorted(folders, key=self._order, reverse=True)]
 
     def promoted(self) -> str | None:
-        """The version that serves, or None."""
+        """The active version, or None."""
         history = self._history()
         return history[-1] if history else None
 
     def promote(self, name: str) -> None:
-        """Makes a version serve, in one step and only if all of it is sound.
+        """Makes a version active, in one step and only if all of it is sound.
 
         Raises:
             ModelNotFound: if there is no such version.
-            ModelCorrupted: if it does not match its manifest; what served before still does.
+            ModelCorrupted: if it does not match its manifest; the version before stays active.
         """
         self.load(name)
         history = self._history()
@@ -157,10 +140,10 @@ class Registry:
             self._set_history([*history, name])
 
     def rollback(self) -> str:
-        """Makes the version serve that served before, and returns it.
+        """Makes the version before active again, and returns it.
 
         Raises:
-            ModelNotFound: if none served before.
+            ModelNotFound: if none was active before.
             ModelCorrupted: if that version no longer matches its manifest; nothing changes then.
         """
         history = self._history()
@@ -171,7 +154,7 @@ class Registry:
         return history[-2]
 
     def save_sidecar(self, file: str, values: Mapping[str, Any]) -> None:
-        """Writes plain values into a file beside the versions, whole or not at all; it outlives any of them."""
+        """Writes plain values into a file beside the versions, whole or not at all."""
         envelope = {
             "format": _SIDECAR_FORMAT,
             "sha256": hashlib.sha256(_canonical_json(values)).hexdigest(),
@@ -180,66 +163,45 @@ class Registry:
         write_atomically(self._folder / file, _canonical_json(envelope) + b"\n")
 
     def load_sidecar(self, file: str) -> dict[str, Any] | None:
-        """The values of such a file, None if there is none.
+        """Returns the values of a file beside the versions, None if there is none.
 
         Raises:
-            ModelCorrupted: if it is of another format, or its values do not match the digest in it.
+            ModelCorrupted: if it has another format, or its values do not match the digest in it.
         """
         path = self._folder / file
-        try:
-            if path.stat().st_size > _MAX_SIDECAR_BYTES:
-                raise ModelCorrupted(f"{path} is too large to be ours; delete it, and train again")
-            envelope = json.loads(path.read_bytes())
-            file_format, digest, values = envelope["format"], envelope["sha256"], envelope["values"]
-            is_sound = (
-                isinstance(values, dict)
-                and hashlib.sha256(_canonical_json(values)).hexdigest() == digest
-            )
-        except FileNotFoundError:
+        envelope = _read_envelope(path)
+        if envelope is None:
             return None
-        except OSError as error:
-            raise ModelCorrupted(f"{path} cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ModelCorrupted(f"{path} is no file of ours; delete it, and train again") from None
-        if file_format != _SIDECAR_FORMAT:
+        if envelope.format != _SIDECAR_FORMAT:
             raise ModelCorrupted(
-                f"{path}: format {file_format} is not ours ({_SIDECAR_FORMAT}); train again"
+                f"{path}: format {envelope.format} is not ours: this program reads format "
+                f"{_SIDECAR_FORMAT}; {TRAIN_AGAIN}"
             )
-        if not is_sound:
-            raise ModelCorrupted(f"{path} differs from the digest in it; train again")
-        return dict(values)
+        if not envelope.is_sound:
+            raise ModelCorrupted(f"{path} differs from the digest in it; {TRAIN_AGAIN}")
+        return dict(envelope.values)
 
     def _order(self, folder: Path) -> tuple[float, str]:
+        """What versions are sorted by: the end of the training data, then the name."""
         try:
-            return datetime.fromisoformat(
-                self._manifest(folder)["data"]["through"]
-            ).timestamp(), folder.name
+            through = datetime.fromisoformat(self._manifest(folder)["data"]["through"])
         except ModelCorrupted:
-            # By the date in its name: it will be refused by name when it is asked for.
-            return datetime.strptime(
-                folder.name[:10] + " +0000", "%Y.%m.%d %z"
-            ).timestamp(), folder.name
+            # The date in the name has to do; loading this version raises the error.
+            through = datetime.strptime(folder.name[:10] + " +0000", "%Y.%m.%d %z")
+        return through.timestamp(), folder.name
 
     def _manifest(self, folder: Path) -> dict[str, Any]:
-        path = folder / MANIFEST
-        try:
-            if path.stat().st_size > _MAX_MANIFEST_BYTES:
-                raise ModelCorrupted(
-                    f"model version {folder.name}: its manifest is too large to be one"
-                )
-            content = path.read_bytes()
-        except OSError:
-            raise ModelCorrupted(
-                f"model version {folder.name}: it has no manifest, it was never finished"
-            ) from None
+        version = f"model version {folder.name}"
+        content = _read_manifest(folder / MANIFEST, version)
         if not folder.name.endswith(_digest(content)):
-            raise ModelCorrupted(f"model version {folder.name}: its manifest was changed")
+            raise ModelCorrupted(f"{version}: its manifest was changed; {TRAIN_AGAIN}")
         manifest: dict[str, Any] = json.loads(content)
         if not {"format", "data", "files"} <= manifest.keys():
-            raise ModelCorrupted(f"model version {folder.name}: its manifest is not one of ours")
+            raise ModelCorrupted(f"{version}: its manifest lacks entries; {TRAIN_AGAIN}")
         if manifest["format"] != FORMAT:
             raise ModelCorrupted(
-                f"model version {folder.name}: format {manifest['format']} is not ours ({FORMAT}); train it again"
+                f"{version}: format {manifest['format']} is not ours: this program reads format "
+                f"{FORMAT}; {TRAIN_AGAIN}"
             )
         return manifest
 
@@ -260,6 +222,71 @@ class Registry:
         write_atomically(
             self._folder / _PROMOTED, json.dumps({"history": history}, indent=1).encode() + b"\n"
         )
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    """A file beside the versions: its format, its values, and whether they match their digest."""
+
+    format: object
+    values: Mapping[str, Any]
+    is_sound: bool
+
+
+def _read_envelope(path: Path) -> _Envelope | None:
+    """The file, None if there is none."""
+    try:
+        if path.stat().st_size > _MAX_SIDECAR_BYTES:
+            raise ModelCorrupted(f"{path} is too large to be ours; delete it, and {TRAIN_AGAIN}")
+        content = json.loads(path.read_bytes())
+        file_format, digest, values = content["format"], content["sha256"], content["values"]
+        is_object = isinstance(values, dict)
+        values_digest = hashlib.sha256(_canonical_json(values)).hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelCorrupted(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ModelCorrupted(f"{path} is not ours; delete it, and {TRAIN_AGAIN}") from None
+    return _Envelope(file_format, values, is_object and values_digest == digest)
+
+
+def _manifest_bytes(
+    metadata: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime
+) -> bytes:
+    """The manifest of a version; the same content gives the same bytes."""
+    hashes = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for name, content in sorted(files.items())
+    }
+    data = {**metadata.get("data", {}), "through": data_through.isoformat()}
+    manifest = {"format": FORMAT, **metadata, "data": data, "files": hashes}
+    return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
+def _read_manifest(path: Path, version: str) -> bytes:
+    try:
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise ModelCorrupted(f"{version}: its manifest is too large; {TRAIN_AGAIN}")
+        return path.read_bytes()
+    except OSError:
+        raise ModelCorrupted(f"{version}: it has no manifest, it was never finished") from None
+
+
+def _checked_content(folder: Path, file: str, sha256: str) -> bytes:
+    """The content of a version's data file, if it has this digest."""
+    if not _FILE_NAME.fullmatch(file):
+        raise ModelCorrupted(f"model version {folder.name}: {file!r} is no name of a data file")
+    try:
+        content = (folder / file).read_bytes()
+    except OSError:
+        raise ModelCorrupted(f"model version {folder.name}: {file} is missing") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelCorrupted(
+            f"model version {folder.name}: {file} differs from its manifest; "
+            "nothing of it was opened"
+        )
+    return content
 
 
 def write_atomically(path: Path, content: bytes) -> None:
