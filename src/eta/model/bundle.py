@@ -1,4 +1,4 @@
-"""All that answers a question about a parcel, as one value: a version of a model, or the lane medians where none can."""
+"""What predictions about a parcel need, as one value: a model version, or the fallback."""
 
 from __future__ import annotations
 
@@ -21,68 +21,71 @@ from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.forecast.support import Support
 from eta.journey.features import CATEGORICAL_COLUMNS, NUMBER_COLUMNS, Features
 from eta.journey.place_effects import PlaceEffects
-from eta.model.registry import Version
+from eta.model.registry import TRAIN_AGAIN, Version
 from eta.stage_durations import StageDurations
 
-ARRAYS, DRIFT, PLACE_EFFECTS, HANDLING_TIMES, ARRIVAL_CORRELATION, STAGE_DURATIONS, SUPPORT = (
-    *("arrays.npz", "drift.json", "place_effects.json", "handling_times.json"),
-    *("arrival_correlation.json", "stage_durations.json", "support.json"),
-)
+ARRAYS = "arrays.npz"
+DRIFT = "drift.json"
+PLACE_EFFECTS = "place_effects.json"
+HANDLING_TIMES = "handling_times.json"
+ARRIVAL_CORRELATION = "arrival_correlation.json"
+STAGE_DURATIONS = "stage_durations.json"
+SUPPORT = "support.json"
 
 
 class CurvePredictor(Protocol):
-    """What says when parcels come."""
+    """Predicts when parcels arrive."""
 
     def predict_curves(self, features: Features) -> Curves:
-        """The laws of the time left, (N,)."""
+        """Returns the distributions of the remaining time, (N,)."""
         ...
 
 
 class SupportLookup(Protocol):
-    """What says how much stands behind that."""
+    """Looks up how much data a prediction rests on."""
 
     def lookup(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-        """The rung of support and the parcels on it, (N,) each."""
+        """Returns the support level and its number of parcels, (N,) each."""
         ...
 
 
 class Predictor(Protocol):
-    """What questions about parcels are answered with; ``version`` is None where that is no model."""
+    """What predictions are made with: a model version, or the fallback, whose ``version`` is None."""
 
     @property
     def version(self) -> str | None:
-        """The version of the model."""
+        """The name of the model version."""
         ...
 
     @property
     def model(self) -> CurvePredictor:
-        """When parcels come."""
+        """Predicts when parcels arrive."""
         ...
 
     @property
     def place_effects(self) -> PlaceEffects:
-        """What is known of the places that parcels leave and come to."""
+        """The effects of origins and destinations."""
         ...
 
     @property
     def stage_durations(self) -> StageDurations:
-        """What is usual at each stage."""
+        """The typical durations of each stage."""
         ...
 
     @property
     def support(self) -> SupportLookup:
-        """How much stands behind an answer."""
+        """Looks up how much data a prediction rests on."""
         ...
 
 
 def is_model(predictor: Predictor | None) -> bool:
-    """Whether a model answers, and not the lane medians or nothing."""
+    """Whether this is a model version, not the fallback or nothing."""
     return predictor is not None and predictor.version is not None
 
 
 @dataclass(frozen=True)
 class ModelBundle:
-    """A fitted model with the habits of places, what is usual at each stage and of shops, how parcels go together, and the support of its answers."""
+    """A fitted model version with everything learned beside it."""
 
     version: str
     model: HazardModel
@@ -96,39 +99,40 @@ class ModelBundle:
     def from_version(
         cls, version: Version, make: Callable[..., HazardModel], holidays: HolidayCalendar
     ) -> ModelBundle:
-        """The model of a checked version, which keeps these holidays.
+        """Builds the model of a checked version, with these holidays.
 
         Raises:
-            ModelCorrupted: if the version was learned from other columns than ours, or lacks a
-                part.
+            ModelCorrupted: if the version was trained on other columns than ours, or lacks a part.
         """
         if version.manifest["columns"] != columns():
             raise ModelCorrupted(
-                f"model version {version.name} was learned from other columns; train it again"
+                f"model version {version.name} was trained on other columns; {TRAIN_AGAIN}"
             )
         try:
             return cls._from_files(version, make, holidays)
         except KeyError as error:
             raise ModelCorrupted(
-                f"model version {version.name} lacks {error}; train it again"
+                f"model version {version.name} lacks {error}; {TRAIN_AGAIN}"
             ) from None
 
     @classmethod
     def _from_files(
         cls, version: Version, make: Callable[..., HazardModel], holidays: HolidayCalendar
     ) -> ModelBundle:
-        with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        model = make(**version.manifest["parameters"]).with_holidays(holidays).restore(arrays)
-        model = model.with_drift(Drift.from_json(json.loads(version.files[DRIFT])))
+        def stored(file: str) -> dict[str, Any]:
+            values: dict[str, Any] = json.loads(version.files[file])
+            return values
+
+        model = make(**version.manifest["parameters"]).with_holidays(holidays)
+        model = model.restore(_arrays(version.files[ARRAYS]))
         return cls(
-            version.name,
-            model,
-            PlaceEffects.from_json(json.loads(version.files[PLACE_EFFECTS])),
-            StageDurations.from_json(json.loads(version.files[STAGE_DURATIONS])),
-            Support(json.loads(version.files[SUPPORT])),
-            HandlingTimes.from_json(json.loads(version.files[HANDLING_TIMES])),
-            ArrivalCorrelation.from_json(json.loads(version.files[ARRIVAL_CORRELATION])),
+            version=version.name,
+            model=model.with_drift(Drift.from_json(stored(DRIFT))),
+            place_effects=PlaceEffects.from_json(stored(PLACE_EFFECTS)),
+            stage_durations=StageDurations.from_json(stored(STAGE_DURATIONS)),
+            support=Support(stored(SUPPORT)),
+            handling=HandlingTimes.from_json(stored(HANDLING_TIMES)),
+            arrival_correlation=ArrivalCorrelation.from_json(stored(ARRIVAL_CORRELATION)),
         )
 
 
@@ -140,7 +144,7 @@ def to_files(
     handling: HandlingTimes,
     arrival_correlation: ArrivalCorrelation,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Facts for the manifest and data files; the same model gives the same bytes."""
+    """Returns entries of the manifest, and data files; the same model gives the same bytes."""
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))
     files = {
@@ -155,13 +159,18 @@ def to_files(
 
 
 def daily_files(model: HazardModel, place_effects: PlaceEffects) -> dict[str, bytes]:
-    """The data files that change from day to day."""
+    """Returns the data files that `eta update` replaces."""
     return {DRIFT: _json(model.drift.to_json()), PLACE_EFFECTS: _json(place_effects.to_json())}
 
 
 def columns() -> dict[str, list[str]]:
-    """The columns a model of ours is learned from."""
+    """Returns the columns that our models are trained on."""
     return {"labels": list(CATEGORICAL_COLUMNS), "numbers": list(NUMBER_COLUMNS)}
+
+
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def _json(values: Mapping[str, object]) -> bytes:

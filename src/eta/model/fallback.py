@@ -1,8 +1,10 @@
-"""The fallback: lane quantiles, which answer where no model can."""
+"""The fallback: lane quantiles, which give dates while no model is active."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from eta.forecast.baselines.lane_quantiles import LaneQuantiles
@@ -10,32 +12,32 @@ from eta.journey.examples import Outcomes, examples
 from eta.journey.place_effects import PlaceEffects
 from eta.journey.snapshots import training_snapshots
 from eta.journey.timelines import Timelines
-from eta.model.registry import Registry
+from eta.model.registry import TRAIN_AGAIN, Registry
 from eta.stage_durations import NO_DURATIONS, StageDurations
+
+#: The file is beside the versions, so that it survives if they are deleted.
+FALLBACK_FILE = "lane_quantiles.json"
+
+#: Files that older programs wrote, with their names of today; delete it at the first release.
+RENAMED_FILES: Mapping[str, str] = {"lane_medians.json": FALLBACK_FILE}
 
 
 def fit_fallback(timelines: Timelines, registry: Registry) -> int:
-    """Puts the lane medians beside the versions, and returns the lanes and other groups that have a law; of none nothing is written."""
-    # What was told at the last moment counts as known.
+    """Fits the fallback, writes it if it has any group, and returns its number of groups."""
+    # Events received at the last moment are included.
     known_through = timelines.received_at.max()
-    fallback = LaneQuantiles.fit(
-        examples(
-            training_snapshots(timelines, known_through), Outcomes.at(timelines, known_through)
-        )
-    )
+    snapshots = training_snapshots(timelines, known_through)
+    outcomes = Outcomes.at(timelines, known_through)
+    fallback = LaneQuantiles.fit(examples(snapshots, outcomes))
     groups = sum(map(len, fallback.distributions.values()))
     if groups:
         save_fallback(registry, fallback)
     return groups
 
 
-#: The file beside the versions, so that it survives whatever becomes of them.
-FALLBACK_FILE = "lane_quantiles.json"
-
-
 @dataclass(frozen=True)
 class FallbackBundle:
-    """The lane medians in the place of a model. They know of no place and no stage: nothing is ever too long for them."""
+    """The fallback in the place of a model; without place effects and stage durations."""
 
     model: LaneQuantiles
     version: ClassVar[None] = None
@@ -44,20 +46,30 @@ class FallbackBundle:
 
     @property
     def support(self) -> LaneQuantiles:
-        """The medians themselves."""
+        """The lane quantiles themselves."""
         return self.model
 
 
 def save_fallback(registry: Registry, fallback: LaneQuantiles) -> None:
-    """Writes the lane medians beside the versions, in the place of those that were there."""
+    """Writes the lane quantiles beside the versions and replaces those there."""
     registry.save_sidecar(FALLBACK_FILE, fallback.to_json())
 
 
 def load_fallback(registry: Registry) -> LaneQuantiles | None:
-    """The lane medians beside the versions; None if there are none.
+    """Returns the lane quantiles beside the versions, None if there are none.
 
     Raises:
-        ModelCorrupted: if the file does not match its digest, or holds no laws of ours.
+        ModelCorrupted: if the file does not match its digest, or holds no valid distributions.
     """
     values = registry.load_sidecar(FALLBACK_FILE)
     return None if values is None else LaneQuantiles.from_json(values)
+
+
+def renamed_file_problems(folder: Path) -> Iterator[str]:
+    """Yields a problem for each file of an older program that has no successor yet."""
+    for old_name, new_name in RENAMED_FILES.items():
+        if (folder / old_name).exists() and not (folder / new_name).exists():
+            yield (
+                f"{folder / old_name} is from an older program and is not read; {TRAIN_AGAIN} to "
+                f"write {new_name}, then delete {old_name}"
+            )

@@ -1,8 +1,8 @@
-"""The model that serves: one immutable reference, swapped off the event loop when the registry changes.
+"""The active model: one immutable reference, replaced off the event loop when the registry changes.
 
-A request takes the reference once and answers with it, so that every answer is exactly one
-version's. A version is loaded, checked byte by byte and tried before it is swapped in; one that
-fails leaves the old one serving. The lane medians beside the versions answer where none can.
+A request takes the reference once, so that its whole response comes from exactly one version. A
+version is loaded, checked byte by byte and smoke-tested before it becomes active. If that fails,
+the old version stays active. Without any version the fallback beside the versions gives dates.
 """
 
 from __future__ import annotations
@@ -14,65 +14,70 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 from eta.domain.errors import EtaError, ModelCorrupted
 from eta.forecast.baselines.lane_quantiles import LaneQuantiles
 from eta.model.bundle import ModelBundle, Predictor
-from eta.model.fallback import FALLBACK_FILE, FallbackBundle, load_fallback
+from eta.model.fallback import (
+    FALLBACK_FILE,
+    FallbackBundle,
+    load_fallback,
+    renamed_file_problems,
+)
 from eta.model.registry import Registry, Version
 
-#: Seconds between two looks at the registry.
+#: Seconds between two checks of the registry.
 POLL_SECONDS = 0.5
 
-#: Seconds after which a version that was refused is tried again.
+#: Seconds after which a rejected version is tried again.
 RETRY_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class ActiveModel:
-    """What serves at a moment."""
+    """The version that is active, or why none is."""
 
     served: ModelBundle | None = None
     data_through: datetime | None = None
-    #: The version that should serve, or None if nobody has promoted one.
+    #: The promoted version, or None if none was promoted.
     promoted: str | None = None
-    #: Why not the version that should serve, or none at all.
+    #: Why the promoted version is not active, or why none is.
     problems: tuple[str, ...] = ()
-    #: What answers where no version serves, or none in time; None before the first training.
+    #: Used if no version is active, or none is fast enough; None before the first training.
     fallback: LaneQuantiles | None = None
 
     @property
     def predictor(self) -> Predictor | None:
-        """What questions are answered with: the version, else the lane medians, else nothing."""
+        """The version, else the fallback, else None."""
         return self.served or (FallbackBundle(self.fallback) if self.fallback else None)
 
     def as_fallback(self) -> ActiveModel:
-        """The same as if no version served: what an answer of the lane medians is told from."""
+        """Returns the same without a version, for a response from the fallback."""
         return replace(self, served=None, data_through=None)
 
     @property
     def version(self) -> str | None:
-        """The version that answers."""
+        """The name of the active version."""
         return self.served.version if self.served else None
 
     @property
     def trained_through(self) -> date | None:
-        """The day, in UTC, up to which what answers has learned."""
-        through = (
-            self.fallback.data_through if self.fallback and not self.served else self.data_through
-        )
+        """The day, in UTC, on which the training data of the predictor end."""
+        uses_fallback = self.fallback and not self.served
+        through = self.fallback.data_through if uses_fallback else self.data_through
         return through.astimezone(UTC).date() if through else None
 
     @property
     def is_degraded(self) -> bool:
-        """No model answers."""
+        """Whether no version is active."""
         return self.served is None
 
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """A version as the registry has it; ``rejected`` says why it cannot serve."""
+    """A version in the registry; ``rejected`` says why it cannot become active."""
 
     version: str
     data_through: datetime | None = None
@@ -80,19 +85,31 @@ class VersionStatus:
     rejected: str | None = None
 
 
+class _FallbackFile(NamedTuple):
+    """The fallback's file when it was last read, its content, and why it could not be used."""
+
+    signature: object = None
+    fallback: LaneQuantiles | None = None
+    problem: str | None = None
+
+
+_NOT_READ = _FallbackFile()
+
+
 @dataclass
 class ActiveModelLoader:
-    """Watches a registry.
+    """Watches a registry and loads the version that should be active.
 
-    ``current`` and ``versions`` are replaced, never changed: whoever has taken one keeps it whole.
+    ``current`` and ``versions`` are replaced, never changed, so a reader's copy stays consistent.
     """
 
     folder: Path
     #: Constructs the model of a version.
     load_model: Callable[[Version], ModelBundle]
-    #: Called with each version, and the moment it was trained through, before it serves; it must not raise.
+    #: Called with each version and the end of its training data before it becomes active; if it
+    #: raises, the version is rejected.
     smoke_test: Callable[[ModelBundle, datetime], None]
-    #: Told the outcome of each load: ``loaded`` or ``rejected``.
+    #: Called with the outcome of each load: ``loaded`` or ``rejected``.
     on_load: Callable[[str], None] = lambda _: None
     current: ActiveModel = ActiveModel(problems=("the registry has not been read yet",))
     versions: tuple[VersionStatus, ...] = ()
@@ -100,17 +117,16 @@ class ActiveModelLoader:
     _refreshed_at: float = -RETRY_SECONDS
     _rejected: dict[str, str] = field(default_factory=dict)
     _valid: dict[str, VersionStatus] = field(default_factory=dict)
-    #: The file of the lane medians as it was when read, what it held, and why not what it holds.
-    _fallback_file: tuple[object, LaneQuantiles | None, str | None] = (None, None, None)
+    _fallback_file: _FallbackFile = _NOT_READ
 
     async def poll(self) -> None:
-        """Looks for ever, beside the event loop; a look that fails is told and tried again."""
+        """Refreshes for ever in a thread beside the event loop; failures are logged."""
         while True:
             await asyncio.to_thread(self.refresh_safely)
             await asyncio.sleep(POLL_SECONDS)
 
     def refresh_safely(self) -> None:
-        """Looks, and tells of whatever goes wrong: what serves must go on serving."""
+        """Refreshes and logs any error: the active version must stay active."""
         try:
             self.refresh()
         except Exception:
@@ -119,87 +135,79 @@ class ActiveModelLoader:
             )
 
     def refresh(self) -> None:
-        """Reads the registry if it has changed, and swaps the reference if another version should serve."""
+        """Reads the registry if it has changed, and replaces ``current`` if need be."""
         signature = _signature(self.folder)
-        if signature == self._last_signature and not (
-            self._rejected and monotonic() - self._refreshed_at > RETRY_SECONDS
-        ):
+        if signature == self._last_signature and not self._is_retry_due():
             return
         self._refreshed_at = monotonic()
         self._rejected.clear()
         registry = Registry(self.folder)
-        promoted, problems = _promoted(registry)
         names = registry.names()
         self._fallback_file = self._read_fallback(registry)
-        if promoted or not problems:
-            active = self._select(registry, promoted, names)
-        else:
-            active = replace(
-                self.current if self.current.served else self._select(registry, None, names),
-                problems=problems,
-            )
-        # In one step: no request may see a version without what stands in for it.
-        _, fallback, problem = self._fallback_file
+        active = self._active_version(registry, names)
+        problem = self._fallback_file.problem
+        file_problems = [*([problem] if problem else []), *renamed_file_problems(self.folder)]
+        # In one step: no request may see a version without its fallback.
         self.current = replace(
             active,
-            fallback=fallback,
-            problems=(*active.problems, problem) if problem else active.problems,
+            fallback=self._fallback_file.fallback,
+            problems=(*active.problems, *file_problems),
         )
         self.versions = tuple(self._status(registry, name) for name in names)
         self._last_signature = signature
 
-    def _read_fallback(self, registry: Registry) -> tuple[object, LaneQuantiles | None, str | None]:
-        """The lane medians, read if their file has changed; one that cannot be used leaves those that there were."""
-        signature, (last_signature, medians, _) = (
-            _stat(self.folder / FALLBACK_FILE),
-            self._fallback_file,
-        )
-        if signature == last_signature:
-            return self._fallback_file
+    def _is_retry_due(self) -> bool:
+        """Whether a rejected version should be tried again."""
+        return bool(self._rejected) and monotonic() - self._refreshed_at > RETRY_SECONDS
+
+    def _active_version(self, registry: Registry, names: Iterable[str]) -> ActiveModel:
+        promoted, problems = _promoted(registry)
+        if promoted or not problems:
+            return self._select(registry, promoted, names)
+        current = self.current if self.current.served else self._select(registry, None, names)
+        return replace(current, problems=problems)
+
+    def _read_fallback(self, registry: Registry) -> _FallbackFile:
+        """The fallback, read if its file has changed; an unusable file leaves the one before."""
+        signature = _stat(self.folder / FALLBACK_FILE)
+        before = self._fallback_file
+        if signature == before.signature:
+            return before
         try:
-            return signature, load_fallback(registry), None
+            return _FallbackFile(signature, load_fallback(registry))
         except ModelCorrupted as error:
             log.warning("%s", error, extra={"action": "fallback_rejected"})
-            return signature, medians, str(error)
+            return _FallbackFile(signature, before.fallback, str(error))
 
     def _select(
         self, registry: Registry, promoted: str | None, names: Iterable[str]
     ) -> ActiveModel:
-        """The version that should serve, else what serves already, else the newest that is sound."""
+        """The promoted version, else the active one, else the newest that is sound."""
         if promoted:
             promoted_model = self._load(registry, promoted)
             if promoted_model:
                 return replace(promoted_model, promoted=promoted)
             if self.current.served:
                 return replace(self.current, promoted=promoted, problems=self._problems())
-        newest = next(
-            (
-                loaded
-                for name in names
-                if name != promoted and (loaded := self._load(registry, name))
-            ),
-            ActiveModel(),
-        )
-        return replace(
-            newest,
-            promoted=promoted,
-            problems=self._problems() or (() if newest.served else ("there is no model version",)),
-        )
+        others = (self._load(registry, name) for name in names if name != promoted)
+        newest = next((loaded for loaded in others if loaded), ActiveModel())
+        problems = self._problems()
+        if not problems and not newest.served:
+            problems = ("there is no model version",)
+        return replace(newest, promoted=promoted, problems=problems)
 
     def _load(self, registry: Registry, name: str) -> ActiveModel | None:
-        """The version, checked and tried; None if it cannot serve, with the reason noted."""
+        """The version, checked and smoke-tested; None if it is rejected, with the reason noted."""
         if name == self.current.version and self.current.served:
             return replace(self.current, problems=())
         try:
             version = registry.load(name)
             served = self.load_model(version)
             self.smoke_test(served, version.data_through)
-        except Exception as error:  # noqa: BLE001  # whatever a version does, the old one serves on
-            self._rejected[name] = (
-                str(error)
-                if isinstance(error, EtaError)
-                else f"model version {name} cannot answer: {type(error).__name__}"
-            )
+        except Exception as error:  # noqa: BLE001  # whatever fails, the old one stays active
+            is_expected = isinstance(error, EtaError)
+            reason = f"model version {name} cannot predict: {type(error).__name__}"
+            self._rejected[name] = str(error) if is_expected else reason
             log.warning("%s", self._rejected[name], extra={"action": "model_rejected"})
             self.on_load("rejected")
             return None
@@ -224,7 +232,7 @@ class ActiveModelLoader:
 
 
 def _promoted(registry: Registry) -> tuple[str | None, tuple[str, ...]]:
-    """The promoted version, or why it cannot be told."""
+    """The promoted version, or why it cannot be read."""
     try:
         return registry.promoted(), ()
     except EtaError as error:
@@ -232,7 +240,7 @@ def _promoted(registry: Registry) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _signature(folder: Path) -> tuple[object, ...]:
-    """Differs whenever a version has come or gone, another one was promoted, or the lane medians are others; three stats."""
+    """A value that changes with the versions, the promoted one or the fallback; three stats."""
     return tuple(_stat(path) for path in (folder, folder / "promoted.json", folder / FALLBACK_FILE))
 
 

@@ -1,4 +1,4 @@
-"""Refreshes what a version knows of the network's drift and of the habits of places, without learning it anew."""
+"""Updates the drift and the place effects of a model version, without fitting it again."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from eta.calendars.holidays import HolidayCalendar
 from eta.calendars.local_time import to_instant
 from eta.domain.errors import InvalidValue
 from eta.evaluation.backtest import Progress
+from eta.forecast.drift.estimate import Drift
 from eta.forecast.drift.tracker import DriftTracker, OpenParcelCache, is_feed_silent
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.examples import Outcomes
 from eta.journey.place_effects import PlaceEffectHistory
 from eta.journey.timelines import Timelines
 from eta.model.bundle import ModelBundle, daily_files
-from eta.model.registry import Registry
+from eta.model.registry import Registry, Version
 
 
 def update_model(
@@ -30,41 +33,21 @@ def update_model(
     holidays: HolidayCalendar,
     progress: Progress = lambda *_: None,
 ) -> str:
-    """A version like ``name`` with drift and habits as of ``as_of`` (aware); returns the new version's name.
+    """Writes a version like ``name`` with drift and place effects as of ``as_of`` (aware).
 
-    If ``name`` serves, the new version serves in its place: it is the same model, told of the last
-    days.
+    Returns the new version's name. If ``name`` is active, the new version becomes active: it is the
+    same model with the data of the last days.
 
     Raises:
-        InvalidValue: if the version had learned beyond ``as_of``, was trained on another source or
-            not to follow drift, or nothing was received in the days before.
+        InvalidValue: if the version was trained beyond ``as_of``, on another source or without
+            drift tracking, or nothing was received in the days before ``as_of``.
         ModelNotFound: if there is no such version.
         ModelCorrupted: if it does not match its manifest.
     """
     version = registry.load(name)
-    if version.data_through > as_of:
-        raise InvalidValue(
-            "as_of",
-            f"version {name} has learned through {version.data_through.isoformat()}",
-            "give a later moment, or an earlier version",
-        )
-    fitted = version.manifest["data"]
-    if fitted["source"] != source:
-        raise InvalidValue(
-            "source",
-            f"version {name} was trained on {fitted['source']}",
-            f"give --source {fitted['source']}, or another version",
-        )
+    _check_data(version, as_of, source)
     model = ModelBundle.from_version(version, make, holidays).model
-    if not model.tracks_drift:
-        raise InvalidValue(
-            "model",
-            f"version {name} was trained not to follow drift",
-            "train one with tracks_drift = true",
-        )
-    tracker = DriftTracker(
-        model, OpenParcelCache(timelines), baseline_ratio=model.drift.baseline_ratio
-    )
+    _check_drift(model, name)
     instant = to_instant(as_of)
     if is_feed_silent(timelines, instant):
         raise InvalidValue(
@@ -72,24 +55,58 @@ def update_model(
             "nothing was received in the days before it",
             "bring newer data, or give a moment that they reach",
         )
-    drift = tracker.drift(
-        Outcomes.at(timelines, instant),
-        lambda done, total: progress("watching the last days", done, total),
-    )
-    model = model.with_drift(drift)
-    metadata: dict[str, Any] = {
-        part: value for part, value in version.manifest.items() if part not in ("format", "files")
-    }
-    first = version.manifest.get("updated", {"fitted": name, "fitted_through": fitted["through"]})
-    metadata["updated"] = {**first, "sha256": timelines.digest(instant)}
-    updated = registry.save(
-        metadata,
-        {
-            **version.files,
-            **daily_files(model, PlaceEffectHistory.from_timelines(timelines).at(instant)),
-        },
-        as_of,
-    )
+    model = model.with_drift(_estimate_drift(model, timelines, instant, progress))
+    place_effects = PlaceEffectHistory.from_timelines(timelines).at(instant)
+    files = {**version.files, **daily_files(model, place_effects)}
+    updated = registry.save(_metadata(version, timelines.digest(instant)), files, as_of)
     if registry.promoted() == name:
         registry.promote(updated)
     return updated
+
+
+def _check_data(version: Version, as_of: datetime, source: str) -> None:
+    """Checks that the version's training data end before ``as_of`` and are of this source."""
+    if version.data_through > as_of:
+        raise InvalidValue(
+            "as_of",
+            f"version {version.name} has learned through {version.data_through.isoformat()}",
+            "give a later moment, or an earlier version",
+        )
+    trained_on = version.manifest["data"]["source"]
+    if trained_on != source:
+        raise InvalidValue(
+            "source",
+            f"version {version.name} was trained on {trained_on}",
+            f"give --source {trained_on}, or another version",
+        )
+
+
+def _check_drift(model: HazardModel, name: str) -> None:
+    if not model.tracks_drift:
+        raise InvalidValue(
+            "model",
+            f"version {name} was trained not to follow drift",
+            "train one with tracks_drift = true",
+        )
+
+
+def _estimate_drift(
+    model: HazardModel, timelines: Timelines, instant: np.datetime64, progress: Progress
+) -> Drift:
+    """The drift at a moment, relative to the same baseline as in training."""
+    baseline_ratio = model.drift.baseline_ratio
+    tracker = DriftTracker(model, OpenParcelCache(timelines), baseline_ratio=baseline_ratio)
+
+    def report(done: int, total: int) -> None:
+        progress("estimating the drift of the last days", done, total)
+
+    return tracker.drift(Outcomes.at(timelines, instant), report)
+
+
+def _metadata(version: Version, sha256: str) -> dict[str, Any]:
+    """The manifest's entries, with the version that was fitted and a digest of the newest data."""
+    manifest = version.manifest
+    metadata = {part: value for part, value in manifest.items() if part not in ("format", "files")}
+    fitted = {"fitted": version.name, "fitted_through": manifest["data"]["through"]}
+    metadata["updated"] = {**manifest.get("updated", fitted), "sha256": sha256}
+    return metadata

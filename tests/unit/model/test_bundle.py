@@ -105,5 +105,5 @@ def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_i
             version,
             files={name: content for name, content in version.files.items() if name != part},
         )
-        with pytest.raises(ModelCorrupted, match=f"lacks '{part}'; train it again"):
+        with pytest.raises(ModelCorrupted, match=f"lacks '{part}'; train again with `eta train"):
             ModelBundle.from_version(lacking, make, PUBLIC_HOLIDAYS)
