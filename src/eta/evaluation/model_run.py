@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.local_time import DAY
+from eta.calendars.local_time import DAY, Dates
 from eta.curves import Curves
 from eta.domain.errors import NoTrainingData
 from eta.evaluation.metrics import (
@@ -39,18 +39,17 @@ from eta.journey.timelines import Timelines, promise_ends
 from eta.local_dates import cdf_at_instant, daily_cdf, windows
 from eta.promise import CANDIDATE_DAYS, PromisePolicy, costs_for_on_time_rate
 
-#: Answers a question about a moment without having learned anything, such as the truth behind
-#: simulated parcels.
+#: A source of curves that needs no fit, such as the oracle of a simulation.
 CurveSource = Callable[[AsOfPairs], Curves]
 
-#: Days of orders whose laws say what a late parcel must count for, and the most orders of a day
-#: that are asked.
+#: Days of orders from which the cost of a late parcel is chosen, and how many orders of a day are
+#: sampled.
 PROMISE_SAMPLE_DAYS, MAX_SAMPLED_ORDERS = 31, 64
 
 
 @dataclass(frozen=True, eq=False)
 class _IssuedForecasts:
-    """Forecasts that were made: rows of the snapshots, their curves, and how these were calibrated."""
+    """Forecasts of some rows of the snapshots, and the recalibration they were made with."""
 
     rows: NDArray[np.int64]
     curves: Curves
@@ -58,7 +57,7 @@ class _IssuedForecasts:
 
 
 class _PromiseSample(NamedTuple):
-    """Chances (N, ``CANDIDATE_DAYS``) of orders of one day, and for how many orders each of them stands, (N,)."""
+    """Daily probabilities (N, ``CANDIDATE_DAYS``) of sampled orders of one day, and weights (N,)."""
 
     ordered_at: np.datetime64
     probabilities: NDArray[np.float64]
@@ -84,7 +83,7 @@ def fit_model(make: Callable[[], ArrivalModel], training: Snapshots, outcomes: O
 
 @dataclass(eq=False)
 class ModelRun:
-    """One model, or one law, on its way through the days."""
+    """One model, or one source of curves, on its way through the days."""
 
     make: Callable[[], ArrivalModel] | None
     curve_source: CurveSource | None = None
@@ -95,8 +94,7 @@ class ModelRun:
     fitted: ArrivalModel | None = None
     drift_tracker: DriftTracker | None = None
     issued: list[_IssuedForecasts] = field(default_factory=list)
-    #: Of the orders of each day, sampled, the chances of the days that might have been promised;
-    #: and for how many each one stands.
+    #: Sampled orders of each of the last days.
     promise_samples: list[_PromiseSample] = field(default_factory=list)
     policy: PromisePolicy | None = None
 
@@ -112,59 +110,61 @@ class ModelRun:
         self.fit_seconds += fit.seconds
 
     def track_drift(self, open_parcels: OpenParcelCache, outcomes: Outcomes) -> None:
-        """Learns the drift as of a midnight, if the model follows any."""
+        """Estimates the drift as of a midnight, if the model tracks it."""
         if not isinstance(self.fitted, SupportsDrift) or not self.fitted.tracks_drift:
             return
         began = time.perf_counter()
         self.drift_tracker = self.drift_tracker or DriftTracker(self.fitted, open_parcels)
-        self.fitted = self.fitted.with_drift(self.drift_tracker.drift(outcomes))
+        drift = self.drift_tracker.drift(outcomes)
+        self.fitted = self.fitted.with_drift(drift)
         self.fit_seconds += time.perf_counter() - began
 
     def choose_policy(self, promise: PromisePolicy | float | None, today: np.datetime64) -> None:
-        """The policy itself, or that with which orders of the last days would, by the laws they were told, have kept a rate."""
-        self.promise_samples = [
-            sample
-            for sample in self.promise_samples
-            if sample.ordered_at >= today - PROMISE_SAMPLE_DAYS * DAY
-        ]
+        """Uses the policy, or one that would have reached an on-time rate on the last days' orders.
+
+        Orders count by the probabilities that were forecast for them.
+        """
+        oldest = today - PROMISE_SAMPLE_DAYS * DAY
+        samples = [sample for sample in self.promise_samples if sample.ordered_at >= oldest]
+        self.promise_samples = samples
         if not isinstance(promise, float):
             self.policy = promise
-        elif self.promise_samples:
-            probabilities, weight = (
-                np.concatenate([getattr(sample, part) for sample in self.promise_samples])
-                for part in ("probabilities", "weight")
-            )
-            self.policy = PromisePolicy(
-                on_time_rate=None, costs=costs_for_on_time_rate(probabilities, weight, promise)
-            )
+        elif samples:
+            probabilities = np.concatenate([sample.probabilities for sample in samples])
+            weight = np.concatenate([sample.weight for sample in samples])
+            costs = costs_for_on_time_rate(probabilities, weight, promise)
+            self.policy = PromisePolicy(on_time_rate=None, costs=costs)
 
     def issued_intervals(
         self, snapshots: Snapshots, outcomes: Outcomes
     ) -> CumulativeHazardInterval:
-        """What became of the forecasts of the last ``FORECAST_HISTORY_DAYS``, before any recalibration."""
+        """What became of the forecasts of the last ``FORECAST_HISTORY_DAYS``, uncalibrated."""
         oldest = outcomes.known_through - FORECAST_HISTORY_DAYS * DAY
-        self.issued = [
-            issued for issued in self.issued if (snapshots.pairs.as_of[issued.rows] >= oldest).any()
-        ]
-        parts = list[CumulativeHazardInterval]()
-        for issued in self.issued:
-            issued_snapshots = snapshots.take(issued.rows)
-            truth = examples(issued_snapshots, outcomes)
-            curves = issued.curves.take(
-                np.flatnonzero(issued_snapshots.pairs.as_of < outcomes.known_through)
-            )
-            parts.append(
-                CumulativeHazardInterval.from_curves(
-                    curves, truth.features, truth.duration_hours, truth.event_observed
-                ).invert(issued.recalibration)
-            )
-        return CumulativeHazardInterval.concatenate(parts)
+        as_of = snapshots.pairs.as_of
+        self.issued = [issued for issued in self.issued if (as_of[issued.rows] >= oldest).any()]
+        return CumulativeHazardInterval.concatenate(
+            [_intervals(issued, snapshots, outcomes) for issued in self.issued]
+        )
 
     def curves(self, snapshots: Snapshots) -> Curves | None:
-        """The answers, or None while there was nothing to learn."""
+        """Returns the forecasts, None without a fitted model."""
         if self.curve_source is not None:
             return self.curve_source(snapshots.pairs)
         return None if self.fitted is None else self.fitted.predict_curves(snapshots.features)
+
+
+def _intervals(
+    issued: _IssuedForecasts, snapshots: Snapshots, outcomes: Outcomes
+) -> CumulativeHazardInterval:
+    """What had become of some forecasts, without their recalibration."""
+    issued_snapshots = snapshots.take(issued.rows)
+    truth = examples(issued_snapshots, outcomes)
+    is_past = issued_snapshots.pairs.as_of < outcomes.known_through
+    curves = issued.curves.take(np.flatnonzero(is_past))
+    intervals = CumulativeHazardInterval.from_curves(
+        curves, truth.features, truth.duration_hours, truth.event_observed
+    )
+    return intervals.invert(issued.recalibration)
 
 
 def forecast_moments(
@@ -175,7 +175,10 @@ def forecast_moments(
     rows: NDArray[np.int64],
     is_for_recalibration: NDArray[np.bool_],
 ) -> None:
-    """Fills the run's forecasts of some rows with scores and dates; the curves themselves are kept for a sample alone."""
+    """Fills the run's forecasts of some rows with scores and dates.
+
+    The curves themselves are stored for a sample only.
+    """
     if not len(rows):
         return
     batch, truth = snapshots.take(rows), judged.iloc[rows]
@@ -188,38 +191,61 @@ def forecast_moments(
     if isinstance(run.fitted, SupportsRecalibration):
         used = np.flatnonzero(is_for_recalibration[rows])
         run.issued.append(_IssuedForecasts(rows[used], curves.take(used), run.fitted.recalibration))
-    row, as_of = batch.pairs.row, batch.pairs.as_of
-    zone = timelines.zone.take(row)
-    hours, limit = truth["hours"].to_numpy(), truth["limit_hours"].to_numpy()
-    window = windows(curves, as_of, zone, coverage=0.8)
-    arrived_on = truth["arrived_on"].to_numpy().astype("datetime64[D]")
-    pit_from, pit_to = probability_integral_transform(curves, hours, limit)
+    zone = timelines.zone.take(batch.pairs.row)
     columns = {
-        "error_days": error_days(curves, hours),
-        "crps_days": crps_days(curves, hours),
-        "crps_censored_days": crps_days(curves, hours, limit),
-        **{
-            f"pinball_{level * 100:.0f}_days": pinball_days(curves, hours, level)
-            for level in PINBALL_LEVELS
-        },
-        "pit_from": pit_from,
-        "pit_to": pit_to,
-        "covered_80": is_covered(curves, hours, 0.8),
-        "covered_90": is_covered(curves, hours, 0.9),
-        "dates_covered_80": (arrived_on >= window.earliest_on)
-        & ((arrived_on <= window.latest_on) | np.isnat(window.latest_on)),
-        "late_probability": 1.0 - cdf_at_instant(curves, as_of, promise_ends(timelines, row)),
+        **_scores(curves, truth),
+        **_dates(curves, timelines, batch, zone, truth),
         "promise_days": _promise_days(run, curves, batch, zone, truth),
         "curve": _sampled(curves, truth),
     }
     for name, values in columns.items():
-        run.forecasts.setdefault(
-            name, np.full(len(judged), np.nan, dtype=np.result_type(values, np.float64))
-        )[rows] = values
+        if name not in run.forecasts:
+            dtype = np.result_type(values, np.float64)
+            run.forecasts[name] = np.full(len(judged), np.nan, dtype=dtype)
+        run.forecasts[name][rows] = values
+
+
+def _scores(curves: Curves, truth: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Scores of the curves in hours, (N,) each."""
+    hours, limit = truth["hours"].to_numpy(), truth["limit_hours"].to_numpy()
+    pit_from, pit_to = probability_integral_transform(curves, hours, limit)
+    pinball = {
+        f"pinball_{level * 100:.0f}_days": pinball_days(curves, hours, level)
+        for level in PINBALL_LEVELS
+    }
+    return {
+        "error_days": error_days(curves, hours),
+        "crps_days": crps_days(curves, hours),
+        "crps_censored_days": crps_days(curves, hours, limit),
+        **pinball,
+        "pit_from": pit_from,
+        "pit_to": pit_to,
+        "covered_80": is_covered(curves, hours, 0.8),
+        "covered_90": is_covered(curves, hours, 0.9),
+    }
+
+
+def _dates(
+    curves: Curves,
+    timelines: Timelines,
+    batch: Snapshots,
+    zone: Categorical,
+    truth: pd.DataFrame,
+) -> dict[str, NDArray[Any]]:
+    """Whether the shown dates cover the arrival, and P(late), (N,) each."""
+    as_of = batch.pairs.as_of
+    window = windows(curves, as_of, zone, coverage=0.8)
+    arrived_on = truth["arrived_on"].to_numpy().astype("datetime64[D]")
+    is_before_end = (arrived_on <= window.latest_on) | np.isnat(window.latest_on)
+    on_time_probability = cdf_at_instant(curves, as_of, promise_ends(timelines, batch.pairs.row))
+    return {
+        "dates_covered_80": (arrived_on >= window.earliest_on) & is_before_end,
+        "late_probability": 1.0 - on_time_probability,
+    }
 
 
 def _sampled(curves: Curves, truth: pd.DataFrame) -> NDArray[np.object_]:
-    """One curve each, (N,), for the judged rows of the sample; None for the others."""
+    """The curve of each judged row of the sample, (N,); None for the others."""
     sampled = np.full(len(curves), None, dtype=object)
     for number in np.flatnonzero(truth["is_sampled"] & truth["is_judged"]):
         sampled[number] = curves.take(np.array([number]))
@@ -229,32 +255,47 @@ def _sampled(curves: Curves, truth: pd.DataFrame) -> NDArray[np.object_]:
 def _promise_days(
     run: ModelRun, curves: Curves, batch: Snapshots, zone: Categorical, truth: pd.DataFrame
 ) -> NDArray[np.float64]:
-    """Days from the order's local date to the date the model would have promised; NaN of what is no purchase, and without a policy.
+    """Days from the order's local date to the date the model would have promised, (N,).
 
-    What these orders might have been promised is remembered.
+    NaN for other moments than purchase, and without a policy. A sample of the orders is stored, for
+    the policies of the next days.
     """
     days = np.full(len(curves), np.nan)
-    bought = np.flatnonzero(batch.moment == PURCHASE)
-    if not len(bought):
+    rows = np.flatnonzero(batch.moment == PURCHASE)
+    if not len(rows):
         return days
-    purchase_curves, as_of, zone = curves.take(bought), batch.pairs.as_of[bought], zone.take(bought)
-    ordered_on = truth["as_of_on"].to_numpy().astype("datetime64[D]")[bought]
-    sample = np.argsort(stable_random(batch.take(bought)).to_numpy(), kind="stable")[
-        :MAX_SAMPLED_ORDERS
-    ]
-    probabilities = daily_cdf(
-        purchase_curves.take(sample),
-        as_of[sample],
-        ordered_on[sample],
-        CANDIDATE_DAYS,
-        zone.take(sample),
+    ordered_on = truth["as_of_on"].to_numpy().astype("datetime64[D]")[rows]
+    purchases = _Purchases(
+        curves.take(rows), batch.pairs.as_of[rows], ordered_on, zone.take(rows), batch.take(rows)
     )
-    run.promise_samples.append(
-        _PromiseSample(as_of.min(), probabilities, np.full(len(sample), len(bought) / len(sample)))
-    )
+    run.promise_samples.append(_promise_sample(purchases))
     if run.policy is not None:
-        promised_on = run.policy.dates(purchase_curves, as_of, zone)
-        days[bought] = np.where(
-            np.isnat(promised_on), CANDIDATE_DAYS - 1.0, (promised_on - ordered_on) / DAY
-        )
+        promised_on = run.policy.dates(purchases.curves, purchases.as_of, purchases.zone)
+        promised_days = (promised_on - ordered_on) / DAY
+        days[rows] = np.where(np.isnat(promised_on), CANDIDATE_DAYS - 1.0, promised_days)
     return days
+
+
+class _Purchases(NamedTuple):
+    """Forecasts at purchase."""
+
+    curves: Curves
+    as_of: NDArray[np.datetime64]
+    ordered_on: Dates
+    zone: Categorical
+    snapshots: Snapshots
+
+
+def _promise_sample(purchases: _Purchases) -> _PromiseSample:
+    """Probabilities of ``MAX_SAMPLED_ORDERS`` orders of one day."""
+    order = np.argsort(stable_random(purchases.snapshots).to_numpy(), kind="stable")
+    rows = order[:MAX_SAMPLED_ORDERS]
+    probabilities = daily_cdf(
+        purchases.curves.take(rows),
+        purchases.as_of[rows],
+        purchases.ordered_on[rows],
+        CANDIDATE_DAYS,
+        purchases.zone.take(rows),
+    )
+    weight = np.full(len(rows), len(order) / len(rows))
+    return _PromiseSample(purchases.as_of.min(), probabilities, weight)

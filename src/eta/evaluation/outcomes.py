@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,79 +12,144 @@ from numpy.typing import NDArray
 from eta.calendars.local_time import DAY, Dates, local_dates, wall_clock
 from eta.domain.errors import NoTrainingData
 from eta.journey.categories import Categorical
-from eta.journey.examples import Outcomes, examples
+from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.snapshots import MOMENTS, Snapshots
 from eta.journey.state import PHASES
 from eta.journey.timelines import Timelines, promise_ends
 
-#: Moments a week and phase of which the curves themselves are kept, to be compared with other laws.
+#: Moments a week and phase whose curves are stored, to be compared with other curves.
 SAMPLES_PER_STRATUM = 20
+
+_ELAPSED_EDGES = (1.0, 3.0, 7.0, 14.0, 21.0, 30.0)
+_WEIGHT_EDGES = (0.5, 2.0, 10.0)
+_DISTANCE_EDGES = (250.0, 900.0)
+_PROMISE_EDGES = (14.0, 20.0, 26.0, 32.0)
+_HOUR = np.timedelta64(1, "h")
 
 
 def outcome_table(
     timelines: Timelines, snapshots: Snapshots, outcomes: Outcomes, source_zone: Categorical
 ) -> pd.DataFrame:
     """What came true, one row a snapshot in their order, with the segments to judge them by."""
-    row, as_of = snapshots.pairs.row, snapshots.pairs.as_of
-    zone = timelines.zone.take(row)
     truth = examples(snapshots, outcomes)
     if len(truth) != len(snapshots):
-        raise NoTrainingData("the days to replay reach beyond the end of the data")
-    arrived_at = np.where(truth.event_observed, outcomes.arrived_at[row], np.datetime64("NaT"))
-    arrived_on, as_of_on = (
-        local_dates(arrived_at, zone.codes, zone.names),
-        local_dates(as_of, zone.codes, zone.names),
-    )
-    promised_on, promise_end = timelines.promised_on[row], promise_ends(timelines, row)
-    at_source = wall_clock(as_of, np.zeros(len(as_of), dtype=np.int32), source_zone.names).astype(
-        "datetime64[D]"
-    )
-    can_be_late = truth.event_observed & ~np.isnat(promised_on)
-    numbers, labels = snapshots.features.numbers, snapshots.features.categoricals
+        raise NoTrainingData(
+            "the days to replay reach beyond the end of the data; choose earlier days"
+        )
+    dates = _local_dates(timelines, snapshots, truth, outcomes)
+    at_source = _source_dates(snapshots, source_zone)
     week = _mondays(at_source).astype(str)
-    phase = np.array([str(phase) for phase in PHASES], dtype=object)[
-        numbers["phase"].astype(np.int64)
-    ]
-    return pd.DataFrame(
-        {
-            "shipment_id": timelines.shipment_id[row],
-            "moment": pd.Categorical(snapshots.moment, categories=list(MOMENTS)),
-            "as_of": as_of,
-            "as_of_on": as_of_on,
-            "month": at_source.astype("datetime64[M]").astype(str),
-            "week": week,
-            "is_sampled": stable_random(snapshots)
-            .groupby([week, phase])
-            .rank(method="first")
-            .to_numpy()
-            <= SAMPLES_PER_STRATUM,
-            "arrived": truth.event_observed,
-            "hours": np.where(truth.event_observed, truth.duration_hours, np.inf),
-            "limit_hours": (outcomes.known_through - as_of) / np.timedelta64(1, "h"),
-            "arrived_on": arrived_on,
-            "is_late": np.where(can_be_late, arrived_on > promised_on, np.nan).astype(np.float64),
-            "is_promise_open": promise_end > as_of,
-            "promise_hours": (promise_end - as_of) / np.timedelta64(1, "h"),
-            "promised_days": (promised_on - as_of_on) / DAY,
-            "phase": phase,
-            "elapsed_band": _bands(
-                numbers["order_elapsed_days"], (1.0, 3.0, 7.0, 14.0, 21.0, 30.0), "d"
-            ),
-            "carrier": labels["carrier"].texts(),
-            "service_level": timelines.texts["service_level"].take(row).texts(),
-            "origin_region": timelines.texts["origin_region"].take(row).texts(),
-            "destination_region": timelines.texts["destination_region"].take(row).texts(),
-            "weight_band": _bands(numbers["weight_kg"], (0.5, 2.0, 10.0), "kg"),
-            "distance_band": _bands(numbers["distance_km"], (250.0, 900.0), "km"),
-            "promise_bucket": _bands((promise_end - as_of) / DAY, (14.0, 20.0, 26.0, 32.0), "d"),
-        }
+    phase = _phases(snapshots)
+    columns = {
+        "shipment_id": timelines.shipment_id[snapshots.pairs.row],
+        "moment": pd.Categorical(snapshots.moment, categories=list(MOMENTS)),
+        "as_of": snapshots.pairs.as_of,
+        "as_of_on": dates.as_of_on,
+        "month": at_source.astype("datetime64[M]").astype(str),
+        "week": week,
+        "is_sampled": _is_sampled(snapshots, week, phase),
+        **_arrivals(snapshots, truth, outcomes, dates),
+        **_promises(timelines, snapshots, dates),
+        "phase": phase,
+        **_segments(timelines, snapshots),
+    }
+    return pd.DataFrame(columns)
+
+
+class _LocalDates(NamedTuple):
+    """Dates at the destination, (N,): of the arrival, of the moment, and the promised one."""
+
+    arrived_on: Dates
+    as_of_on: Dates
+    promised_on: Dates
+
+
+def _local_dates(
+    timelines: Timelines, snapshots: Snapshots, truth: Examples, outcomes: Outcomes
+) -> _LocalDates:
+    row = snapshots.pairs.row
+    zone = timelines.zone.take(row)
+    arrived_at = np.where(truth.event_observed, outcomes.arrived_at[row], np.datetime64("NaT"))
+    return _LocalDates(
+        arrived_on=local_dates(arrived_at, zone.codes, zone.names),
+        as_of_on=local_dates(snapshots.pairs.as_of, zone.codes, zone.names),
+        promised_on=timelines.promised_on[row],
     )
+
+
+def _source_dates(snapshots: Snapshots, source_zone: Categorical) -> Dates:
+    """The date of each moment in the zone of the source, (N,)."""
+    codes = np.zeros(len(snapshots), dtype=np.int32)
+    clock = wall_clock(snapshots.pairs.as_of, codes, source_zone.names)
+    return clock.astype("datetime64[D]")
+
+
+def _phases(snapshots: Snapshots) -> NDArray[np.object_]:
+    names = np.array([str(phase) for phase in PHASES], dtype=object)
+    return names[snapshots.features.numbers["phase"].astype(np.int64)]
+
+
+def _is_sampled(
+    snapshots: Snapshots, week: NDArray[np.str_], phase: NDArray[np.object_]
+) -> NDArray[np.bool_]:
+    """Whether the curve of each moment is stored: ``SAMPLES_PER_STRATUM`` a week and phase."""
+    rank = stable_random(snapshots).groupby([week, phase]).rank(method="first")
+    return rank.to_numpy() <= SAMPLES_PER_STRATUM
+
+
+def _arrivals(
+    snapshots: Snapshots, truth: Examples, outcomes: Outcomes, dates: _LocalDates
+) -> dict[str, NDArray[Any]]:
+    """Whether and when each parcel arrived, and whether it was late; NaN if that is unknown."""
+    can_be_late = truth.event_observed & ~np.isnat(dates.promised_on)
+    is_late = np.where(can_be_late, dates.arrived_on > dates.promised_on, np.nan)
+    return {
+        "arrived": truth.event_observed,
+        "hours": np.where(truth.event_observed, truth.duration_hours, np.inf),
+        "limit_hours": (outcomes.known_through - snapshots.pairs.as_of) / _HOUR,
+        "arrived_on": dates.arrived_on,
+        "is_late": is_late.astype(np.float64),
+    }
+
+
+def _promises(
+    timelines: Timelines, snapshots: Snapshots, dates: _LocalDates
+) -> dict[str, NDArray[Any]]:
+    """The promise of each parcel and how far away it is."""
+    as_of = snapshots.pairs.as_of
+    promise_end = promise_ends(timelines, snapshots.pairs.row)
+    return {
+        "is_promise_open": promise_end > as_of,
+        "promise_hours": (promise_end - as_of) / _HOUR,
+        "promised_days": (dates.promised_on - dates.as_of_on) / DAY,
+    }
+
+
+def _segments(timelines: Timelines, snapshots: Snapshots) -> dict[str, NDArray[Any]]:
+    """Carrier, regions, and bands of elapsed time, weight, distance and promise."""
+    row, numbers = snapshots.pairs.row, snapshots.features.numbers
+    days_to_promise = (promise_ends(timelines, row) - snapshots.pairs.as_of) / DAY
+
+    def texts(name: str) -> NDArray[np.object_]:
+        return timelines.texts[name].take(row).texts()
+
+    return {
+        "elapsed_band": _bands(numbers["order_elapsed_days"], _ELAPSED_EDGES, "d"),
+        "carrier": snapshots.features.categoricals["carrier"].texts(),
+        "service_level": texts("service_level"),
+        "origin_region": texts("origin_region"),
+        "destination_region": texts("destination_region"),
+        "weight_band": _bands(numbers["weight_kg"], _WEIGHT_EDGES, "kg"),
+        "distance_band": _bands(numbers["distance_km"], _DISTANCE_EDGES, "km"),
+        "promise_bucket": _bands(days_to_promise, _PROMISE_EDGES, "d"),
+    }
 
 
 def stable_random(snapshots: Snapshots) -> pd.Series:
-    """A number for each snapshot that has nothing to do with it, the same in any company."""
-    moment = pd.Categorical(snapshots.moment, categories=list(MOMENTS)).codes.astype(np.uint64)
-    return pd.Series((snapshots.parcel + moment) * np.uint64(0x9E3779B97F4A7C15))
+    """A pseudo-random number for each snapshot, from its parcel and moment alone."""
+    codes = pd.Categorical(snapshots.moment, categories=list(MOMENTS)).codes
+    seed = snapshots.parcel + codes.astype(np.uint64)
+    return pd.Series(seed * np.uint64(0x9E3779B97F4A7C15))
 
 
 def _mondays(dates: Dates) -> Dates:
@@ -94,11 +160,9 @@ def _mondays(dates: Dates) -> Dates:
 def _bands(
     values: NDArray[np.floating], edges: tuple[float, ...], unit: str
 ) -> NDArray[np.object_]:
-    names = [
-        f"<{edges[0]:g} {unit}",
-        *(f"{low:g}-{high:g} {unit}" for low, high in pairwise(edges)),
-        f">={edges[-1]:g} {unit}",
-        None,
-    ]
-    band = np.where(np.isnan(values), len(edges) + 1, np.digitize(np.nan_to_num(values), edges))
+    """The name of the band between ``edges`` that each value is in, (N,); None for NaN."""
+    between = [f"{low:g}-{high:g} {unit}" for low, high in pairwise(edges)]
+    names = [f"<{edges[0]:g} {unit}", *between, f">={edges[-1]:g} {unit}", None]
+    band = np.digitize(np.nan_to_num(values), edges)
+    band[np.isnan(values)] = len(names) - 1
     return np.array(names, dtype=object)[band]

@@ -1,8 +1,9 @@
-"""A replay in figures: rows, differences with intervals, months, segments, and the ranges that do not hold."""
+"""The figures of a replay: rows, differences, months, segments, and ranges that do not hold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,38 +34,34 @@ SEGMENTS = (
     "promise_bucket",
     WEEK,
 )
-#: A month with fewer late orders says nothing about ranking them.
+#: A month with fewer late orders is too small to judge their ranking.
 MIN_LATE_ORDERS = 100
 #: A segment with fewer delivered parcels is left out.
 MIN_SEGMENT_PARCELS = 30
 DIFFERENCE_METRICS = ("mae_days", "crps_days", "crps_censored_days")
 
 _PINBALL = tuple(f"pinball_{level * 100:.0f}_days" for level in PINBALL_LEVELS)
-#: What scores are made of, and what coverage is made of.
+#: Columns that scores are computed from, and those of coverage.
 _NUMBERS = (
-    *(
-        "error_days",
-        "crps_days",
-        "crps_censored_days",
-        "covered_80",
-        "covered_90",
-        "dates_covered_80",
-        *_PINBALL,
-        "pit_from",
-        "pit_to",
-    ),
-    *(
-        "is_late",
-        "is_promise_open",
-        "late_probability",
-        "is_purchase",
-        "promise_days",
-        "promised_days",
-        "took_days",
-    ),
+    "error_days",
+    "crps_days",
+    "crps_censored_days",
+    "covered_80",
+    "covered_90",
+    "dates_covered_80",
+    *_PINBALL,
+    "pit_from",
+    "pit_to",
+    "is_late",
+    "is_promise_open",
+    "late_probability",
+    "is_purchase",
+    "promise_days",
+    "promised_days",
+    "took_days",
 )
 _HELD = tuple(f"held_{nominal.name}" for nominal in RANGES)
-#: What only a whole row has.
+#: Figures of whole rows only.
 _WHOLE_ROW_ONLY = {
     "late_auc_month_mean": None,
     "late_ece": None,
@@ -77,78 +74,109 @@ _WHOLE_ROW_ONLY = {
 def summarise(
     replay: Replay, *, reference: str | None = None, is_simulated: bool = False, seed: int = 0
 ) -> dict[str, list[Row]]:
-    """``rows``, ``differences`` of ``reference`` against every other model, ``by_month``, ``by_segment`` and ``failing``.
+    """The figures of a replay.
 
-    Rows judge delivered parcels; what has ``censored`` in its name judges all of them up to the end
-    of what is known. ``is_simulated`` says that parcels are independent of each other, so that
-    intervals of coverage are exact. A figure that cannot be had is None.
+    ``rows``: each model at each moment. ``differences``: ``reference`` against every other model.
+    ``by_month`` and ``by_segment``: the rows in parts. ``failing``: the ranges that do not hold.
+
+    Rows judge delivered parcels; figures with ``censored`` in their name judge all parcels up to
+    the end of the data. ``is_simulated`` means that parcels are independent of each other, so that
+    intervals of coverage are exact. A figure that cannot be computed is None.
     """
-    groups, judged = list(_moments(replay.judged)), _compact(replay.judged)
-    rows, by_month, by_segment = [], [], []
-    for model, forecasts in replay.forecasts.items():
-        table = pd.concat([judged, forecasts], axis=1)
-        table = table.assign(**_held(table))[
-            [*_NUMBERS, *_HELD, *judged.select_dtypes("category"), "arrived", "parcel"]
-        ]
-        for moment, wanted in groups:
-            part = table[wanted]
+    intervals = _Intervals(is_simulated, seed)
+    judged = _compact(replay.judged)
+    moments = list(_moments(replay.judged))
+    figures: dict[str, list[Row]] = {"rows": [], "by_month": [], "by_segment": []}
+    for model in replay.forecasts:
+        table = _score_table(judged, replay.forecasts[model])
+        for moment, is_at_moment in moments:
+            part = table[is_at_moment]
             key = {"model": model, "moment": moment}
-            months = [
-                {"month": month, **key, **_scores(of_month), **_WHOLE_ROW_ONLY}
-                for month, of_month in part.groupby("month", sort=True, observed=True)
-            ]
-            ranked = [
-                entry["late_auc"]
-                for entry in months
-                if entry["n_late"] >= MIN_LATE_ORDERS and entry["late_auc"] is not None
-            ]
-            whole, *bands = judge(parts := list(_parts(part)), is_simulated=is_simulated, seed=seed)
-            row = {
-                **key,
-                **_scores(part),
-                **whole,
-                **_pit_band(part, is_simulated, seed),
-                **_late_calibration(part),
-            }
-            row |= {
-                "late_auc_month_mean": float(np.mean(ranked)) if ranked else None,
-                "fit_seconds": replay.fit_seconds[model],
-                "predict_seconds": replay.predict_seconds[model] * len(part) / len(table),
-            }
-            rows.append(row)
-            by_month += months
-            by_segment += [
-                {
-                    "segment": segment_part.segment,
-                    "value": segment_part.value,
-                    **key,
-                    **_scores(segment_part.parcels),
-                    **_WHOLE_ROW_ONLY,
-                    **band,
-                }
-                for segment_part, band in zip(parts[1:], bands, strict=True)
-            ]
-    differences = (
-        []
-        if reference is None or reference not in replay.forecasts
-        else list(_differences(replay, reference, groups, seed))
-    )
+            by_month = _rows_by_month(part, key)
+            row, by_segment = _rows_of_moment(part, key, intervals)
+            row["late_auc_month_mean"] = _mean_monthly_auc(by_month)
+            row["fit_seconds"] = replay.fit_seconds[model]
+            row["predict_seconds"] = replay.predict_seconds[model] * len(part) / len(table)
+            figures["rows"].append(row)
+            figures["by_month"] += by_month
+            figures["by_segment"] += by_segment
+    differences: list[Row] = []
+    if reference is not None and reference in replay.forecasts:
+        differences = list(_differences(replay, reference, moments, seed))
     return {
-        "rows": rows,
+        "rows": figures["rows"],
         "differences": differences,
-        "by_month": by_month,
-        "by_segment": by_segment,
-        "failing": failing([*rows, *by_segment]),
+        "by_month": figures["by_month"],
+        "by_segment": figures["by_segment"],
+        "failing": failing([*figures["rows"], *figures["by_segment"]]),
     }
 
 
+class _Intervals(NamedTuple):
+    """How intervals are computed: exactly for simulated parcels, else by weeks with a seed."""
+
+    is_simulated: bool
+    seed: int
+
+
+def _score_table(judged: pd.DataFrame, forecasts: pd.DataFrame) -> pd.DataFrame:
+    """The columns that rows are computed from: scores, ranges and segments."""
+    table = pd.concat([judged, forecasts], axis=1)
+    table = table.assign(**_held(table))
+    segments = judged.select_dtypes("category")
+    return table[[*_NUMBERS, *_HELD, *segments, "arrived", "parcel"]]
+
+
+def _rows_by_month(part: pd.DataFrame, key: Row) -> list[Row]:
+    months = part.groupby("month", sort=True, observed=True)
+    return [
+        {"month": month, **key, **_scores(parcels), **_WHOLE_ROW_ONLY} for month, parcels in months
+    ]
+
+
+def _mean_monthly_auc(by_month: list[Row]) -> float | None:
+    """The mean over the months with enough late orders."""
+    values = [
+        row["late_auc"]
+        for row in by_month
+        if row["n_late"] >= MIN_LATE_ORDERS and row["late_auc"] is not None
+    ]
+    return float(np.mean(values)) if values else None
+
+
+def _rows_of_moment(part: pd.DataFrame, key: Row, intervals: _Intervals) -> tuple[Row, list[Row]]:
+    """The row of a model at a moment, and those of its segments."""
+    parts = list(_parts(part))
+    whole, *bands = judge(parts, is_simulated=intervals.is_simulated, seed=intervals.seed)
+    row = {
+        **key,
+        **_scores(part),
+        **whole,
+        **_pit_band(part, intervals),
+        **_late_calibration(part),
+    }
+    by_segment = [
+        {
+            "segment": segment.segment,
+            "value": segment.value,
+            **key,
+            **_scores(segment.parcels),
+            **_WHOLE_ROW_ONLY,
+            **band,
+        }
+        for segment, band in zip(parts[1:], bands, strict=True)
+    ]
+    return row, by_segment
+
+
 def _compact(judged: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with texts as categories: they are taken apart a thousand times."""
+    """The same rows with texts as categories, since they are grouped about a thousand times."""
+    segments = {name: judged[name].astype("category") for name in ("month", *SEGMENTS)}
     return judged[["arrived", "is_late", "is_promise_open", "promised_days"]].assign(
         parcel=pd.factorize(judged["shipment_id"])[0],
         is_purchase=judged["moment"].eq(PURCHASE),
         took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
-        **{name: judged[name].astype("category") for name in ("month", *SEGMENTS)},
+        **segments,
     )
 
 
@@ -159,7 +187,7 @@ def _held(table: pd.DataFrame) -> dict[str, NDArray[np.floating]]:
         f"held_{level}": share_within(start, end, 0.5 - level / 200, 0.5 + level / 200)
         for level in (80, 90)
     }
-    # Whole days hold a parcel that is not there yet with at least the probability that hours do.
+    # Whole days cover an open parcel with at least the probability of the range in hours.
     held["held_dates_80"] = np.where(table["arrived"], table["dates_covered_80"], held["held_80"])
     return held
 
@@ -183,16 +211,12 @@ def _scores(part: pd.DataFrame) -> Row:
     arrived = part["arrived"].to_numpy(dtype=bool)
     numbers = {name: part[name].to_numpy(dtype=np.float64) for name in _NUMBERS}
     delivered = {name: values[arrived] for name, values in numbers.items()}
-    errors, late = np.abs(delivered["error_days"]), _ranked(delivered)
-    is_late = delivered["is_late"][late] == 1.0
-    auc, precision = ranking(is_late, delivered["late_probability"][late])
+    late_scores = _late_scores(delivered)
     return {
         "n": int(arrived.sum()),
         "n_censored": int((~arrived).sum()),
-        "n_late": int(is_late.sum()),
-        "mae_days": _mean(errors),
-        "median_ae_days": None if np.isnan(errors).all() else float(np.nanmedian(errors)),
-        "bias_days": _mean(delivered["error_days"]),
+        "n_late": late_scores["n_late"],
+        **_error_scores(delivered["error_days"]),
         "crps_days": _mean(delivered["crps_days"]),
         "crps_censored_days": _mean(numbers["crps_censored_days"]),
         "coverage_80": _mean(delivered["covered_80"]),
@@ -200,14 +224,32 @@ def _scores(part: pd.DataFrame) -> Row:
         "coverage_dates_80": _mean(delivered["dates_covered_80"]),
         **{name: _mean(delivered[name]) for name in _PINBALL},
         "pit_deciles": _pit_deciles(numbers["pit_from"], numbers["pit_to"]),
-        "late_auc": auc,
-        "late_ap": precision,
+        **late_scores,
         **_promise_scores(delivered),
     }
 
 
-def _ranked(delivered: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-    """Those of which it is asked whether they come late: the promised day is not over yet."""
+def _error_scores(error_days: NDArray[np.float64]) -> Row:
+    """Mean and median absolute error, and bias."""
+    errors = np.abs(error_days)
+    median = None if np.isnan(errors).all() else float(np.nanmedian(errors))
+    return {
+        "mae_days": _mean(errors),
+        "median_ae_days": median,
+        "bias_days": _mean(error_days),
+    }
+
+
+def _late_scores(delivered: Mapping[str, NDArray[np.float64]]) -> Row:
+    """How well P(late) ranks orders whose promised day is not over, and how many are late."""
+    ranked = _is_ranked(delivered)
+    is_late = delivered["is_late"][ranked] == 1.0
+    auc, precision = ranking(is_late, delivered["late_probability"][ranked])
+    return {"n_late": int(is_late.sum()), "late_auc": auc, "late_ap": precision}
+
+
+def _is_ranked(delivered: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+    """Whether P(late) of each order is judged: its promised day is not over yet."""
     return (
         ~np.isnan(delivered["is_late"])
         & (delivered["is_promise_open"] == 1.0)
@@ -216,7 +258,7 @@ def _ranked(delivered: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
 
 
 def _promise_scores(delivered: Mapping[str, NDArray[np.float64]]) -> Row:
-    """The promises that the model would have made at purchase, beside the shop's own."""
+    """The promises that the model would have made at purchase, beside the shop's."""
     has_promise = (
         (delivered["is_purchase"] == 1.0)
         & ~np.isnan(delivered["promise_days"])
@@ -225,12 +267,12 @@ def _promise_scores(delivered: Mapping[str, NDArray[np.float64]]) -> Row:
     if not has_promise.any():
         return {"on_time_share": None, "promised_days_mean": None, "days_saved_equal_on_time": None}
     promise = delivered["promise_days"][has_promise]
+    is_on_time = delivered["took_days"][has_promise] <= promise
+    days_saved = delivered["promised_days"][has_promise] - promise
     return {
-        "on_time_share": float((delivered["took_days"][has_promise] <= promise).mean()),
+        "on_time_share": float(is_on_time.mean()),
         "promised_days_mean": float(promise.mean()),
-        "days_saved_equal_on_time": float(
-            (delivered["promised_days"][has_promise] - promise).mean()
-        ),
+        "days_saved_equal_on_time": float(days_saved.mean()),
     }
 
 
@@ -244,24 +286,23 @@ def _pit_deciles(start: NDArray[np.float64], end: NDArray[np.float64]) -> list[f
     return pit_deciles(start[present], end[present]).tolist() if present.any() else None
 
 
-def _pit_band(part: pd.DataFrame, is_simulated: bool, seed: int) -> Row:
+def _pit_band(part: pd.DataFrame, intervals: _Intervals) -> Row:
     """The 95 % interval of each of ``pit_deciles``."""
     present = part[part["pit_from"].notna()]
     if present.empty:
         return {"pit_deciles_low": None, "pit_deciles_high": None}
-    count = np.asarray(present.groupby("week", observed=True).size(), dtype=np.float64)
-    weeks = [
-        pit_deciles(week["pit_from"].to_numpy(), week["pit_to"].to_numpy())
-        for _, week in present.groupby("week", observed=True)
+    weeks = present.groupby("week", observed=True)
+    count = np.asarray(weeks.size(), dtype=np.float64)
+    shares = [
+        pit_deciles(week["pit_from"].to_numpy(), week["pit_to"].to_numpy()) for _, week in weeks
     ]
-    inside = count[:, None] * np.array(weeks)
-    if is_simulated:
-        intervals = [
-            exact_interval(float(total), float(count.sum())) for total in inside.sum(axis=0)
-        ]
+    inside = count[:, None] * np.array(shares)
+    if intervals.is_simulated:
+        total = float(count.sum())
+        bounds = [exact_interval(float(hits), total) for hits in inside.sum(axis=0)]
     else:
-        intervals = [week_bootstrap(column, count, seed) for column in inside.T]
-    low, high = ([interval[end] for interval in intervals] for end in (0, 1))
+        bounds = [week_bootstrap(column, count, intervals.seed) for column in inside.T]
+    low, high = [low for low, _ in bounds], [high for _, high in bounds]
     return {
         "pit_deciles_low": None if None in low else low,
         "pit_deciles_high": None if None in high else high,
@@ -269,46 +310,45 @@ def _pit_band(part: pd.DataFrame, is_simulated: bool, seed: int) -> Row:
 
 
 def _late_calibration(part: pd.DataFrame) -> Row:
-    delivered = {
-        name: part.loc[part["arrived"], name].to_numpy(dtype=np.float64)
+    delivered = part[part["arrived"]]
+    numbers = {
+        name: delivered[name].to_numpy(dtype=np.float64)
         for name in ("is_late", "is_promise_open", "late_probability")
     }
-    late = _ranked(delivered)
-    error, slope = late_calibration(
-        delivered["is_late"][late] == 1.0, delivered["late_probability"][late]
-    )
+    ranked = _is_ranked(numbers)
+    is_late = numbers["is_late"][ranked] == 1.0
+    error, slope = late_calibration(is_late, numbers["late_probability"][ranked])
     return {"late_ece": error, "late_slope": slope}
 
 
 def _differences(
-    replay: Replay, model: str, groups: list[tuple[str, NDArray[np.bool_]]], seed: int
+    replay: Replay, model: str, moments: list[tuple[str, NDArray[np.bool_]]], seed: int
 ) -> Iterator[Row]:
-    """Mean of the model's score less the other's on the same parcels: below 0 is better."""
-    for other, against in replay.forecasts.items():
+    """Mean of the model's score minus the other's on the same parcels: below 0 is better."""
+    for other in replay.forecasts:
         if other == model:
             continue
-        forecasts = replay.forecasts[model]
-        for moment, wanted in groups:
+        for moment, is_at_moment in moments:
             for metric in DIFFERENCE_METRICS:
-                rows = (
-                    wanted
-                    if metric == "crps_censored_days"
-                    else wanted & replay.judged["arrived"].to_numpy()
-                )
-                column = "error_days" if metric == "mae_days" else metric
-                gap = (forecasts[column].abs() - against[column].abs())[rows]
-                weeks = gap.groupby(replay.judged["week"][rows]).agg(["sum", "count"])
-                low, high = week_bootstrap(
-                    weeks["sum"].to_numpy(dtype=np.float64),
-                    weeks["count"].to_numpy(dtype=np.float64),
-                    seed,
-                )
-                yield {
-                    "model": model,
-                    "against": other,
-                    "moment": moment,
-                    "metric": metric,
-                    "mean": _mean(gap.to_numpy(dtype=np.float64)),
-                    "low": low,
-                    "high": high,
-                }
+                key = {"model": model, "against": other, "moment": moment, "metric": metric}
+                yield {**key, **_difference(replay, (model, other), is_at_moment, metric, seed)}
+
+
+def _difference(
+    replay: Replay,
+    models: tuple[str, str],
+    is_at_moment: NDArray[np.bool_],
+    metric: str,
+    seed: int,
+) -> Row:
+    """The mean difference of the first model to the second, with its interval over weeks."""
+    rows = is_at_moment
+    if metric != "crps_censored_days":
+        rows = rows & replay.judged["arrived"].to_numpy()
+    column = "error_days" if metric == "mae_days" else metric
+    scores, other_scores = (replay.forecasts[model][column].abs() for model in models)
+    gap = (scores - other_scores)[rows]
+    weeks = gap.groupby(replay.judged["week"][rows]).agg(["sum", "count"])
+    sums, counts = (weeks[name].to_numpy(dtype=np.float64) for name in ("sum", "count"))
+    low, high = week_bootstrap(sums, counts, seed)
+    return {"mean": _mean(gap.to_numpy(dtype=np.float64)), "low": low, "high": high}
