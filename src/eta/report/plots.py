@@ -1,4 +1,4 @@
-"""Pictures of forecasts and of what came true."""
+"""Plots of forecasts and of what came true."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from eta.domain.vocabulary import Phase
 from eta.evaluation.coverage import ALL, WEEK, Row
 from eta.journey.state import PHASES
 
+#: A segment and one of its values.
+Place = tuple[str, str]
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-#: Moments that are drawn, by how the picture calls them.
+#: Moments that are drawn, with their names in the plots.
 DRAWN_MOMENTS: Mapping[str, str] = {"purchase": "at purchase", "in_flight": "in flight"}
 
-#: Of a segment with more values than this only the largest are drawn.
+#: If a segment has more values, only the largest are drawn.
 MAX_VALUES = 12
 _PALE, _BLUE, _GREEN, _RED, _GREY = "#9ecae1", "#2171b5", "#238b45", "#cb181d", "#8c8c8c"
 
-#: Colours of ranges that hold, that do not, and of which it is not known.
+#: Colours and names of ranges that hold, that do not, and that are not judged.
 _VERDICTS: Mapping[bool | None, tuple[str, str]] = {
     True: (_BLUE, "holds"),
     False: (_RED, "does not hold"),
@@ -36,7 +39,7 @@ _VERDICTS: Mapping[bool | None, tuple[str, str]] = {
 
 
 def draw_forecasts(forecasts: pd.DataFrame, kind: str) -> bytes:
-    """A picture (``png`` or ``svg``) of ranges and of what came true, in days from the order.
+    """A plot (``png`` or ``svg``) of ranges and of what came true, in days from the order.
 
     ``forecasts`` has the columns ``low``, ``median``, ``high`` (the 80 % range) and ``came_true``,
     one row a parcel.
@@ -44,43 +47,35 @@ def draw_forecasts(forecasts: pd.DataFrame, kind: str) -> bytes:
     figure = _figure(9.6, 4.2)
     axes = figure.subplots()
     ranked = forecasts.sort_values(["median", "high"], kind="stable").reset_index(drop=True)
-    is_inside = ranked["came_true"].between(ranked["low"], ranked["high"])
+    parcel = ranked.index
+    range_label = "80 % range, forecast at purchase"
     axes.vlines(
-        ranked.index,
-        ranked["low"],
-        ranked["high"],
-        color=_PALE,
-        linewidth=3.2,
-        label="80 % range, said at purchase",
+        parcel, ranked["low"], ranked["high"], color=_PALE, linewidth=3.2, label=range_label
     )
-    axes.plot(ranked.index, ranked["median"], color=_BLUE, linewidth=1.6, label="median")
-    for wanted, colour, name in (
-        (is_inside, _GREEN, "came true within the range"),
-        (~is_inside, _RED, "came true outside"),
-    ):
-        axes.scatter(
-            ranked.index[wanted],
-            ranked.loc[wanted, "came_true"],
-            s=11,
-            color=colour,
-            zorder=3,
-            label=f"{name} ({wanted.sum()})",
-        )
+    axes.plot(parcel, ranked["median"], color=_BLUE, linewidth=1.6, label="median")
+    is_inside = ranked["came_true"].between(ranked["low"], ranked["high"])
+    _points(axes, ranked.loc[is_inside, "came_true"], _GREEN, "came true within the range")
+    _points(axes, ranked.loc[~is_inside, "came_true"], _RED, "came true outside")
     axes.set(
         xlabel=f"{len(ranked)} simulated parcels, by median",
         ylabel="days from order to first attempt",
         ylim=(0, ranked[["high", "came_true"]].max().max() * 1.05),
     )
-    axes.set_title("What was said at purchase, and what came true", loc="left", fontsize=11)
+    axes.set_title("Forecasts at purchase, and what came true", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", fontsize=9)
     return _to_bytes(figure, kind)
 
 
+def _points(axes: Axes, values: pd.Series, colour: str, name: str) -> None:
+    label = f"{name} ({len(values)})"
+    axes.scatter(values.index, values, s=11, color=colour, zorder=3, label=label)
+
+
 def draw_pit(
     rows: Sequence[Row], models: Sequence[str], *, is_simulated: bool, kind: str = "png"
 ) -> bytes:
-    """A picture of the ``pit_deciles`` of ``models``, one below the other, at purchase and in flight."""
+    """A plot of the ``pit_deciles`` of ``models``, one below the other, at purchase and in flight."""
     figure = _figure(9.6, 1.4 + 2.6 * len(models))
     grid = figure.subplots(len(models), len(DRAWN_MOMENTS), squeeze=False, sharey=True)
     rows_by_key = {
@@ -93,12 +88,11 @@ def draw_pit(
         axes.set_xlabel("probability that the forecast gave to arriving by then")
     for axes in grid[:, 0]:
         axes.set_ylabel("% of parcels")
-    figure.suptitle(
-        "Where in its forecast each parcel arrived: level with the line if the forecast is right\n"
-        f"High at both ends: too narrow. High in the middle: too wide. High on the right: later than said.{_about(is_simulated)}",
-        x=0.01,
-        ha="left",
-        fontsize=10,
+    _headline(
+        figure,
+        "Where in its forecast each parcel arrived: a flat histogram means calibrated forecasts\n"
+        "High at both ends: too narrow. High in the middle: too wide. "
+        f"High on the right: arrivals are later than forecast.{_about(is_simulated)}",
     )
     return _to_bytes(figure, kind)
 
@@ -132,136 +126,122 @@ def draw_coverage(
     is_simulated: bool,
     kind: str = "png",
 ) -> bytes:
-    """A picture of how often the 80 % and 90 % ranges of ``model`` hold in each segment, at purchase and in flight."""
-    wanted = [
-        {**row, "segment": ALL, "value": ALL}
-        for row in rows
+    """A plot of how often the 80 % and 90 % ranges of ``model`` hold, by segment.
+
+    One column is at purchase, the other in flight.
+    """
+    whole_rows = [{**row, "segment": ALL, "value": ALL} for row in rows]
+    segment_rows = [row for row in by_segment if row["segment"] != WEEK]
+    drawn = [
+        row
+        for row in [*whole_rows, *segment_rows]
         if row["model"] == model and row["moment"] in DRAWN_MOMENTS
     ]
-    wanted += [
-        row
-        for row in by_segment
-        if row["model"] == model and row["moment"] in DRAWN_MOMENTS and row["segment"] != WEEK
-    ]
-    places = list(_places(wanted))
+    places = list(_places(drawn))
     height = {place: -number for number, place in enumerate(places) if place is not None}
     figure = _figure(9.6, 1.9 + 0.19 * len(places))
-    for axes, (moment, name) in zip(
-        figure.subplots(1, len(DRAWN_MOMENTS), sharex=True, sharey=True),
-        DRAWN_MOMENTS.items(),
-        strict=True,
-    ):
-        part = [
-            row
-            for row in wanted
-            if row["moment"] == moment and (row["segment"], row["value"]) in height
-        ]
-        _dots(axes, part, [height[row["segment"], row["value"]] for row in part])
-        axes.set_title(name, loc="left", fontsize=10)
-        axes.set_yticks(
-            list(height.values()),
-            ["all parcels" if place[0] == ALL else place[1] for place in height],
-            fontsize=7.5,
-        )
-        axes.set(ylim=(-len(places) + 0.2, 0.8), xlabel="% of parcels within the range")
-        axes.yaxis.grid(visible=True, color="#eeeeee", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-    first = figure.axes[0]
-    for segment in dict.fromkeys(place[0] for place in height):
-        if segment != ALL:
-            top = max(at for (name, _), at in height.items() if name == segment)
-            to_the_left: dict[str, Any] = {
-                "xytext": (-4, 0),
-                "textcoords": "offset points",
-                "ha": "right",
-                "va": "center",
-            }
-            place = (0.0, top + 0.85)
-            first.annotate(
-                segment.replace("_", " "),
-                place,
-                xycoords=("axes fraction", "data"),
-                fontsize=7.5,
-                fontweight="bold",
-                **to_the_left,
-            )
+    columns = figure.subplots(1, len(DRAWN_MOMENTS), sharex=True, sharey=True)
+    for axes, moment in zip(columns, DRAWN_MOMENTS, strict=True):
+        _coverage_column(axes, [row for row in drawn if row["moment"] == moment], height)
+        axes.set_title(DRAWN_MOMENTS[moment], loc="left", fontsize=10)
+        axes.set_ylim(-len(places) + 0.2, 0.8)
+    _segment_names(figure.axes[0], height)
     _legend(figure)
-    figure.suptitle(
-        f"Do the ranges of {model} hold? Share of parcels within the 80 % range (dots) and the 90 % range (squares)\n"
-        f"by segment; segments with more than {MAX_VALUES} values by their largest.{_about(is_simulated, together=True)}",
-        x=0.01,
-        ha="left",
-        fontsize=10,
+    _headline(
+        figure,
+        f"Do the ranges of {model} hold? "
+        "Share of parcels within the 80 % range (dots) and the 90 % range (squares)\n"
+        f"by segment; segments with more than {MAX_VALUES} values by their largest."
+        f"{_about(is_simulated, together=True)}",
     )
     return _to_bytes(figure, kind)
+
+
+def _coverage_column(axes: Axes, rows: Sequence[Row], height: Mapping[Place, int]) -> None:
+    """The coverage of each segment and value at one moment."""
+    placed = [row for row in rows if (row["segment"], row["value"]) in height]
+    _dots(axes, placed, [height[row["segment"], row["value"]] for row in placed])
+    labels = ["all parcels" if segment == ALL else value for segment, value in height]
+    axes.set_yticks(list(height.values()), labels, fontsize=7.5)
+    axes.set_xlabel("% of parcels within the range")
+    axes.yaxis.grid(visible=True, color="#eeeeee", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _segment_names(axes: Axes, height: Mapping[Place, int]) -> None:
+    """The name of each segment, above its values."""
+    top: dict[str, int] = {}
+    for (segment, _), at in height.items():
+        top[segment] = max(at, top.get(segment, at))
+    top.pop(ALL, None)
+    for segment, at in top.items():
+        axes.annotate(
+            segment.replace("_", " "),
+            (0.0, at + 0.85),
+            xycoords=("axes fraction", "data"),
+            xytext=(-4, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=7.5,
+            fontweight="bold",
+        )
 
 
 def draw_promises(
     months: Sequence[Row], regions: Sequence[Row], policy: str, kind: str = "png"
 ) -> bytes:
-    """A picture of promises, ours beside the shop's: days and shares on time by month, and days saved by region.
+    """A plot of ours and the shop's promises: days and on-time shares by month, days by region.
 
     Rows are those of ``figures_of_promises``.
     """
     figure = _figure(9.6, 2.6 + 0.2 * max(len(regions), 8))
     grid = figure.add_gridspec(2, 2)
-    days, shares, saved = (
-        figure.add_subplot(grid[0, 0]),
-        figure.add_subplot(grid[1, 0]),
-        figure.add_subplot(grid[:, 1]),
-    )
-    at = np.arange(len(months))
-    for axes, column, factor, name in (
-        (days, "promised_days_mean", 1.0, "mean days promised"),
-        (shares, "on_time_share", 100.0, "% on time"),
-    ):
-        axes.plot(
-            at,
-            [factor * row[f"shop_{column}"] for row in months],
-            color=_GREY,
-            marker="o",
-            label="the shop's promise",
-        )
-        axes.plot(
-            at,
-            [factor * row[column] for row in months],
-            color=_BLUE,
-            marker="o",
-            label="the policy's",
-        )
-        axes.set_xticks(at, [row["value"] for row in months], fontsize=7.5)
-        axes.set_title(name, loc="left", fontsize=10)
+    days, shares = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+    _by_month(days, months, "promised_days_mean", factor=1.0)
+    days.set_title("mean days promised", loc="left", fontsize=10)
     days.set_ylim(bottom=0)
     days.legend(frameon=False, fontsize=8)
-    ranked = sorted(regions, key=lambda row: row["days_saved"])
-    places = np.arange(len(ranked))
-    for place, row in zip(places, ranked, strict=True):
-        if row["days_saved_low"] is not None:
-            saved.hlines(
-                place, row["days_saved_low"], row["days_saved_high"], color=_PALE, linewidth=3.2
-            )
-    saved.scatter([row["days_saved"] for row in ranked], places, s=16, color=_BLUE, zorder=3)
-    saved.axvline(0.0, color=_GREY, linewidth=0.8)
-    saved.set_yticks(places, [f"{row['value']} ({row['n']:,})" for row in ranked], fontsize=7.5)
-    saved.set_title(
-        "days saved by region (orders), 95 % interval over weeks", loc="left", fontsize=10
-    )
+    _by_month(shares, months, "on_time_share", factor=100.0)
+    shares.set_title("% on time", loc="left", fontsize=10)
+    _days_saved(figure.add_subplot(grid[:, 1]), regions)
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(
-        f"What {policy} would have promised, beside what was promised",
-        x=0.01,
-        ha="left",
-        fontsize=10,
-    )
+    _headline(figure, f"What {policy} would have promised, beside what was promised")
     return _to_bytes(figure, kind)
 
 
-def _places(rows: Sequence[Row]) -> Iterator[tuple[str, str] | None]:
-    """Segments and values from top to bottom; None where a line is left for a heading."""
-    size: dict[tuple[str, str], int] = {}
+def _by_month(axes: Axes, months: Sequence[Row], column: str, *, factor: float) -> None:
+    """A figure of the shop's promises and of the policy's."""
+    at = np.arange(len(months))
+    shop = [factor * row[f"shop_{column}"] for row in months]
+    ours = [factor * row[column] for row in months]
+    axes.plot(at, shop, color=_GREY, marker="o", label="the shop's promise")
+    axes.plot(at, ours, color=_BLUE, marker="o", label="the policy's")
+    axes.set_xticks(at, [row["value"] for row in months], fontsize=7.5)
+
+
+def _days_saved(axes: Axes, regions: Sequence[Row]) -> None:
+    """The days saved in each region, from the fewest to the most."""
+    ranked = sorted(regions, key=lambda row: row["days_saved"])
+    places = np.arange(len(ranked))
+    for place, row in zip(places, ranked, strict=True):
+        low, high = row["days_saved_low"], row["days_saved_high"]
+        if low is not None:
+            axes.hlines(place, low, high, color=_PALE, linewidth=3.2)
+    axes.scatter([row["days_saved"] for row in ranked], places, s=16, color=_BLUE, zorder=3)
+    axes.axvline(0.0, color=_GREY, linewidth=0.8)
+    labels = [f"{row['value']} ({row['n']:,})" for row in ranked]
+    axes.set_yticks(places, labels, fontsize=7.5)
+    title = "days saved by region (orders), 95 % interval over weeks"
+    axes.set_title(title, loc="left", fontsize=10)
+
+
+def _places(rows: Sequence[Row]) -> Iterator[Place | None]:
+    """Segments and values from top to bottom; None for the line of a heading."""
+    size: dict[Place, int] = {}
     for row in rows:
         place = row["segment"], row["value"]
         size[place] = max(size.get(place, 0), row["n"])
@@ -276,37 +256,28 @@ def _places(rows: Sequence[Row]) -> Iterator[tuple[str, str] | None]:
 
 
 def _rank(value: str) -> tuple[int, float, str]:
-    """Phases as they follow each other, bands from the smallest, all else by the alphabet."""
+    """A key that sorts phases in their order, bands from the smallest, the rest by the alphabet."""
     if value in PHASES:
         return PHASES.index(Phase(value)), 0.0, value
     number = re.match(r"[<>=]*([0-9.]+)", value)
-    return -1 if value.startswith("<") else 0, float(number[1]) if number else math.inf, value
+    lower_edge = float(number[1]) if number else math.inf
+    return -1 if value.startswith("<") else 0, lower_edge, value
 
 
 def _dots(axes: Axes, rows: Sequence[Row], height: Sequence[int]) -> None:
     for name, marker, lift in (("80", "o", 0.14), ("90", "s", -0.14)):
         axes.axvline(float(name), color="black", linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
         for row, at in zip(rows, height, strict=True):
-            colour, _ = _VERDICTS[row[f"holds_{name}"]]
-            if row[f"coverage_censored_{name}"] is None:
+            coverage = row[f"coverage_censored_{name}"]
+            if coverage is None:
                 continue
-            if row[f"low_{name}"] is not None:
-                axes.hlines(
-                    at + lift,
-                    100.0 * row[f"low_{name}"],
-                    100.0 * row[f"high_{name}"],
-                    color=colour,
-                    linewidth=1.1,
-                    zorder=2,
-                )
-            axes.plot(
-                100.0 * row[f"coverage_censored_{name}"],
-                at + lift,
-                marker=marker,
-                markersize=3.4,
-                color=colour,
-                zorder=3,
-            )
+            colour, _ = _VERDICTS[row[f"holds_{name}"]]
+            low, high = row[f"low_{name}"], row[f"high_{name}"]
+            if low is not None:
+                line: dict[str, Any] = {"color": colour, "linewidth": 1.1, "zorder": 2}
+                axes.hlines(at + lift, 100.0 * low, 100.0 * high, **line)
+            dot: dict[str, Any] = {"marker": marker, "markersize": 3.4, "color": colour}
+            axes.plot(100.0 * coverage, at + lift, zorder=3, **dot)
 
 
 def _legend(figure: Figure) -> None:
@@ -321,10 +292,16 @@ def _legend(figure: Figure) -> None:
     )
 
 
+def _headline(figure: Figure, text: str) -> None:
+    figure.suptitle(text, x=0.01, ha="left", fontsize=10)
+
+
 def _about(is_simulated: bool, *, together: bool = False) -> str:
+    """How the intervals were computed."""
     if not is_simulated:
         return "\nLines: 95 % intervals, by weeks."
-    return f"\nLines: exact 95 % intervals{', for all of a moment together' if together else ''}. Simulated parcels."
+    scope = ", for all of a moment together" if together else ""
+    return f"\nLines: exact 95 % intervals{scope}. Simulated parcels."
 
 
 def _figure(width: float, height: float) -> Figure:
