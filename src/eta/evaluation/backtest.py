@@ -1,9 +1,9 @@
-"""Replays past days as they were known: fit, forecast, wait, judge.
+"""Replays past days with what had been received by then: fit, forecast, wait, judge.
 
-A model is refitted at each origin on what was known then, and forecasts every moment until the next
-one. Models whose fit costs next to nothing are refitted every midnight; those that follow the
-network's drift learn it anew every midnight, and those that calibrate learn at each origin from the
-forecasts that were made before it. What came true is looked up at the end of the data.
+A model is refitted at each forecast origin on what had been received by then, and forecasts every
+moment until the next one. Models that are cheap to fit are refitted every midnight. Models that
+track drift estimate it every midnight. Models with recalibration use at each origin the forecasts
+that were made before it. What came true is looked up at the end of the data.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
 from eta.promise import PromisePolicy
 
-#: Called with what is being done, how much of it is done, and how much there is.
+#: Called with the current activity, the steps done and the total number of steps.
 Progress = Callable[[str, int, int], None]
 
-#: Full months replayed before the first judged day, so that promises are chosen on the past from
-#: the first day on.
+#: Full months replayed before the first judged day, so that promises on that day can be chosen from
+#: past forecasts.
 WARM_UP_MONTHS = 3
 
 
 class Refit(StrEnum):
-    """How often a model that costs something to fit is refitted."""
+    """How often models that are not refitted daily are refitted."""
 
     MONTH = "month"
     WEEK = "week"
@@ -62,15 +62,18 @@ class Refit(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """What was forecast and what came true: ``judged`` has one row a snapshot, ``forecasts`` the same rows by model."""
+    """What was forecast and what came true.
+
+    ``judged`` has one row a snapshot, ``forecasts`` the same rows by model.
+    """
 
     judged: pd.DataFrame
     forecasts: dict[str, pd.DataFrame]
     fit_seconds: dict[str, float]
     predict_seconds: dict[str, float]
-    #: What became, by the end, of the forecasts that models which can be recalibrated issued.
+    #: What became of the forecasts, by model; only models that support recalibration.
     issued: dict[str, CumulativeHazardInterval]
-    #: How each model would have promised on the last day; None without a past.
+    #: The promise policy of each model on the last day; None without earlier forecasts.
     policies: dict[str, PromisePolicy | None]
 
 
@@ -267,19 +270,19 @@ def _result(data: ReplayData, runs: Mapping[str, ModelRun]) -> Replay:
 
 
 def merchant_on_time_rate(timelines: Timelines, start: datetime, end: datetime) -> float | None:
-    """The share of delivered orders of ``start <= ordered < end`` (aware) that kept their promise, as known at the end of the data.
+    """The share of delivered orders with ``start <= ordered < end`` (aware) that were on time.
 
-    None if none had one.
+    Arrivals are those received by the end of the data. None if no order had a promise.
     """
     states = fold(timelines, AsOfPairs.all_at(timelines, timelines.received_at.max()))
     arrived_on = local_dates(states.arrived_at, timelines.zone.codes, timelines.zone.names)
-    judged = (
-        (states.ordered_at >= to_instant(start))
-        & (states.ordered_at < to_instant(end))
-        & ~np.isnat(arrived_on)
-        & ~np.isnat(timelines.promised_on)
-    )
-    return float((arrived_on <= timelines.promised_on)[judged].mean()) if judged.any() else None
+    is_ordered = (states.ordered_at >= to_instant(start)) & (states.ordered_at < to_instant(end))
+    has_dates = ~np.isnat(arrived_on) & ~np.isnat(timelines.promised_on)
+    is_judged = is_ordered & has_dates
+    if not is_judged.any():
+        return None
+    is_on_time = arrived_on <= timelines.promised_on
+    return float(is_on_time[is_judged].mean())
 
 
 def _origins(start: datetime, end: datetime, refit: Refit) -> Iterator[datetime]:

@@ -1,10 +1,10 @@
-"""Whether ranges hold what they say, in each segment on its own: coverage with an interval, and the list of ranges that do not hold."""
+"""Coverage of ranges by segment, with intervals, and the list of ranges that do not hold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,21 +13,20 @@ from eta.evaluation.confidence_intervals import CONFIDENCE, exact_interval, week
 
 Row = dict[str, Any]
 
-#: Fewer delivered parcels do not show whether a range holds: of independent ones, and of those of
-#: so many weeks.
+#: Delivered parcels needed to judge a range: independent ones, or those of so many weeks.
 MIN_INDEPENDENT_PARCELS = 500
 MIN_PARCELS, MIN_WEEKS = 100, 8
-#: The whole of a moment, and the segment that has one state of the network and so no interval.
+#: The whole of a moment, and the segment whose parcels share one state of the network.
 ALL, WEEK = "all", "week"
 
 
 @dataclass(frozen=True)
 class Range:
-    """A range that is shown, by the end of its figures' names, and the probability it is meant to have."""
+    """A range, by the suffix of its figures' names, and its nominal probability."""
 
     name: str
     level: float
-    #: Whole days only widen a range: dates fail if they cover less, never if they cover more.
+    #: Whole days only widen a range: dates fail if they cover less, not if they cover more.
     may_cover_more: bool = False
 
 
@@ -36,10 +35,11 @@ RANGES = (Range("80", 0.8), Range("90", 0.9), Range("dates_80", 0.8, may_cover_m
 
 @dataclass(frozen=True, eq=False)
 class SegmentParcels:
-    """The parcels of one segment at one moment, with the columns ``parcel``, ``arrived``, ``week`` and, for each range, ``held_<range>``.
+    """The parcels of one segment at one moment.
 
-    ``held`` is the share of a parcel that a range covers: 0 or 1 once it has arrived; while it has
-    not, the probability the forecast gave to the range, given that the parcel is still open.
+    Columns: ``parcel``, ``arrived``, ``week`` and, for each range, ``held_<range>``. ``held`` is
+    the share of a parcel that a range covers: 0 or 1 once it has arrived; until then the
+    probability that the forecast gave to the range, given that the parcel is still open.
     """
 
     segment: str
@@ -48,108 +48,121 @@ class SegmentParcels:
 
 
 def judge(parts: Sequence[SegmentParcels], *, is_simulated: bool, seed: int = 0) -> list[Row]:
-    """For each part, all of one model and one moment, the coverage of each range, its interval, and whether the range holds.
+    """The coverage of each range in each part, its interval, and whether the range holds.
 
-    ``coverage_censored_<range>`` is the mean of ``held`` over all parcels. ``low_<range>`` to
-    ``high_<range>`` is its interval: of 95 % by weeks, or exact binomial on simulated parcels,
-    there so wide that all intervals of right ranges hold together with 95 % (Bonferroni).
-    ``holds_<range>`` says whether the level lies in the interval; dates may also cover more. It is
-    None where fewer than 500 simulated parcels were delivered, or 100 in 8 weeks; for a segment
-    that is all of the moment, which is judged as a whole; and for a week: all of its parcels meet
-    the same weather and the same crowded hubs, so that they are one observation and not many.
+    All parts are of one model and one moment. ``coverage_censored_<range>`` is the mean of ``held``
+    over all parcels. ``low_<range>`` to ``high_<range>`` is its interval: of 95 % by weeks, or
+    exact binomial on simulated parcels, there so wide that all intervals of right ranges hold
+    together with 95 % (Bonferroni). ``holds_<range>`` is whether the level lies in the interval;
+    dates may also cover more.
+
+    ``holds_<range>`` is None if fewer than 500 simulated parcels were delivered, or 100 in 8 weeks.
+    It is None for a segment that is all of the moment, which is judged as a whole. It is None for a
+    week, whose parcels meet the same weather and the same crowded hubs: they are one observation.
     """
     whole = next((len(part.parcels) for part in parts if part.segment == ALL), None)
-    judged = [
-        part.segment != WEEK
-        and (part.segment == ALL or len(part.parcels) != whole)
-        and _is_enough(part.parcels, is_simulated)
-        for part in parts
+    is_judged = [_is_judged(part, whole, is_simulated) for part in parts]
+    comparisons = max(len(RANGES) * sum(is_judged), 1)
+    method = _Method(is_simulated, 1.0 - (1.0 - CONFIDENCE) / comparisons, seed)
+    return [
+        _coverage_row(part, method, is_judged=is_part_judged)
+        for part, is_part_judged in zip(parts, is_judged, strict=True)
     ]
-    confidence = 1.0 - (1.0 - CONFIDENCE) / max(len(RANGES) * sum(judged), 1)
-    rows = []
-    for part, is_judged in zip(parts, judged, strict=True):
-        row: Row = {}
-        for nominal in RANGES:
-            held = part.parcels[f"held_{nominal.name}"]
-            low, high = (
-                (None, None)
-                if part.segment == WEEK
-                else _interval(part.parcels, held, is_simulated, confidence, seed)
-            )
-            holds = (
-                None
-                if low is None or high is None or not is_judged
-                else high >= nominal.level and (nominal.may_cover_more or low <= nominal.level)
-            )
-            coverage = None if held.isna().all() else float(held.mean())
-            row |= {
-                f"coverage_censored_{nominal.name}": coverage,
-                f"low_{nominal.name}": low,
-                f"high_{nominal.name}": high,
-                f"holds_{nominal.name}": holds,
-            }
-        rows.append(row)
-    return rows
+
+
+class _Method(NamedTuple):
+    """How intervals are computed: exactly with a confidence, else by weeks with a seed."""
+
+    is_simulated: bool
+    confidence: float
+    seed: int
+
+
+def _is_judged(part: SegmentParcels, whole: int | None, is_simulated: bool) -> bool:
+    is_smaller_or_whole = part.segment == ALL or len(part.parcels) != whole
+    return part.segment != WEEK and is_smaller_or_whole and _is_enough(part.parcels, is_simulated)
+
+
+def _coverage_row(part: SegmentParcels, method: _Method, *, is_judged: bool) -> Row:
+    row: Row = {}
+    for nominal in RANGES:
+        held = part.parcels[f"held_{nominal.name}"]
+        low, high = None, None
+        if part.segment != WEEK:
+            low, high = _interval(part.parcels, held, method)
+        holds = None
+        if low is not None and high is not None and is_judged:
+            is_low_enough = nominal.may_cover_more or low <= nominal.level
+            holds = high >= nominal.level and is_low_enough
+        row[f"coverage_censored_{nominal.name}"] = None if held.isna().all() else float(held.mean())
+        row[f"low_{nominal.name}"] = low
+        row[f"high_{nominal.name}"] = high
+        row[f"holds_{nominal.name}"] = holds
+    return row
 
 
 def failing(rows: Iterable[Row]) -> list[Row]:
-    """The ranges that do not hold, the one furthest off first, from rows with the figures of ``judge``."""
+    """The ranges that do not hold, the largest deviation first, from the rows of ``judge``."""
     failures = [
-        {
-            "model": row["model"],
-            "moment": row["moment"],
-            "segment": row.get("segment", ALL),
-            "value": row.get("value", ALL),
-            "n": row["n"],
-            "n_censored": row["n_censored"],
-            "range": nominal.name,
-            "level": nominal.level,
-            "coverage": row[f"coverage_censored_{nominal.name}"],
-            "low": row[f"low_{nominal.name}"],
-            "high": row[f"high_{nominal.name}"],
-        }
+        _failure(row, nominal)
         for row in rows
         for nominal in RANGES
         if row[f"holds_{nominal.name}"] is False
     ]
-    return sorted(failures, key=lambda entry: -abs(entry["coverage"] - entry["level"]))
+    return sorted(failures, key=lambda failure: -abs(failure["coverage"] - failure["level"]))
+
+
+def _failure(row: Row, nominal: Range) -> Row:
+    return {
+        "model": row["model"],
+        "moment": row["moment"],
+        "segment": row.get("segment", ALL),
+        "value": row.get("value", ALL),
+        "n": row["n"],
+        "n_censored": row["n_censored"],
+        "range": nominal.name,
+        "level": nominal.level,
+        "coverage": row[f"coverage_censored_{nominal.name}"],
+        "low": row[f"low_{nominal.name}"],
+        "high": row[f"high_{nominal.name}"],
+    }
 
 
 def _is_enough(parcels: pd.DataFrame, is_simulated: bool) -> bool:
+    """Whether there are enough delivered parcels to judge a range."""
     arrived = parcels["arrived"]
+    count = arrived.sum()
     if is_simulated:
-        return bool(arrived.sum() >= MIN_INDEPENDENT_PARCELS)
-    return bool(
-        arrived.sum() >= MIN_PARCELS and parcels.loc[arrived, "week"].nunique() >= MIN_WEEKS
-    )
+        return bool(count >= MIN_INDEPENDENT_PARCELS)
+    weeks = parcels.loc[arrived, "week"].nunique()
+    return bool(count >= MIN_PARCELS and weeks >= MIN_WEEKS)
 
 
 def _interval(
-    parcels: pd.DataFrame, held: pd.Series, is_simulated: bool, confidence: float, seed: int
+    parcels: pd.DataFrame, held: pd.Series, method: _Method
 ) -> tuple[float | None, float | None]:
     present = held.dropna()
     if present.empty:
         return None, None
-    if is_simulated:
+    if method.is_simulated:
         count = len(present) / _design_effect(present, parcels.loc[present.index, "parcel"])
-        return exact_interval(float(present.mean()) * count, count, confidence=confidence)
-    weeks = present.groupby(parcels.loc[present.index, "week"], observed=True).agg(["sum", "count"])
-    return week_bootstrap(
-        weeks["sum"].to_numpy(dtype=np.float64), weeks["count"].to_numpy(dtype=np.float64), seed
-    )
+        hits = float(present.mean()) * count
+        return exact_interval(hits, count, confidence=method.confidence)
+    week = parcels.loc[present.index, "week"]
+    weeks = present.groupby(week, observed=True).agg(["sum", "count"])
+    sums, counts = (weeks[name].to_numpy(dtype=np.float64) for name in ("sum", "count"))
+    return week_bootstrap(sums, counts, method.seed)
 
 
 def _design_effect(held: pd.Series, parcel: pd.Series) -> float:
     """How many moments count as one because parcels are in ``held`` at several: 1 if none is.
 
-    sum over parcels of (sum of r)^2 / sum of r^2, with r the deviations from the mean. Dividing the
-    count by it before the exact interval is taken is Korn and Graubard (1998).
+    sum over parcels of (sum of r)^2 / sum of r^2, with r the deviations from the mean. The count is
+    divided by it before the exact interval is computed: Korn and Graubard (1998).
     """
     gap = held - held.mean()
     squares = float((gap**2).sum())
     by_parcel = gap.groupby(parcel).sum()
-    return (
-        max(float((by_parcel**2).sum()) / squares, 1.0)
-        if squares > 0
-        else len(held) / max(len(by_parcel), 1)
-    )
+    if squares <= 0:
+        return len(held) / max(len(by_parcel), 1)
+    return max(float((by_parcel**2).sum()) / squares, 1.0)

@@ -1,4 +1,4 @@
-"""One model's run through a backtest: its fits, its forecasts and the promises it would have made."""
+"""One model's run through a backtest: its fits, its forecasts and its promises."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _IssuedForecasts:
 
 
 class _PromiseSample(NamedTuple):
-    """Daily probabilities (N, ``CANDIDATE_DAYS``) of sampled orders of one day, and weights (N,)."""
+    """Daily probabilities (N, ``CANDIDATE_DAYS``) of sampled orders of a day, and weights."""
 
     ordered_at: np.datetime64
     probabilities: NDArray[np.float64]
@@ -72,7 +72,7 @@ class Fit(NamedTuple):
 
 
 def fit_model(make: Callable[[], ArrivalModel], training: Snapshots, outcomes: Outcomes) -> Fit:
-    """Fits a new model on the training snapshots before the end of what is known."""
+    """Fits a new model on the training snapshots before ``outcomes.known_through``."""
     began = time.perf_counter()
     try:
         model = make().fit(examples(training, outcomes))

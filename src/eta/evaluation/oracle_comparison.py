@@ -1,4 +1,4 @@
-"""Compares forecasts with the law that simulated parcels were really drawn from, where no luck blurs the picture."""
+"""Compares forecasts with the true distributions of simulated parcels, free of sampling noise."""
 
 from __future__ import annotations
 
@@ -24,135 +24,146 @@ _NODES = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3.0)
 
 
 def crps_regret_days(forecast: Curves, truth: Curves) -> Floats:
-    """The integral over 0 to 60 days of (F(u) - G(u))^2, in days, (N,): what F costs in CRPS on average if G is the law.
+    """The CRPS that forecast F loses on average if G is true, in days, (N,).
 
-    E CRPS(F, T) - E CRPS(G, T) = integral (F - G)^2 for T drawn from G, so 0 is the best and no
-    other forecast has it.
-    Exact: both are linear between the knots of the two, and a jump has no width.
+    It is the integral over 0 to 60 days of (F(u) - G(u))^2: E CRPS(F, T) - E CRPS(G, T) =
+    integral (F - G)^2 for T drawn from G, so 0 is the best and only G reaches it. It is exact: both
+    are linear between the knots of the two, and a jump has no width.
 
     Reference:
         Cramer's distance; Gneiting and Raftery (2007), section 4.2.
     """
-    gaps = [
-        _regret_hours(forecast.take(rows), truth.take(rows))
-        for rows in np.array_split(np.arange(len(truth)), len(truth) // _BATCH_SIZE + 1)
-    ]
+    batches = np.array_split(np.arange(len(truth)), len(truth) // _BATCH_SIZE + 1)
+    gaps = [_regret_hours(forecast.take(rows), truth.take(rows)) for rows in batches]
     return np.concatenate(gaps) / 24.0
 
 
 def _regret_hours(forecast: Curves, truth: Curves) -> Floats:
-    edges = np.sort(
-        np.minimum(np.concatenate([forecast.knots()[0], truth.knots()[0]], axis=1), HORIZON_HOURS),
-        axis=1,
-    )
+    """The same in hours."""
+    forecast_hours, _ = forecast.knots()
+    truth_hours, _ = truth.knots()
+    knots = np.concatenate([forecast_hours, truth_hours], axis=1)
+    edges = np.sort(np.minimum(knots, HORIZON_HOURS), axis=1)
     edges = np.pad(edges, ((0, 0), (1, 1)), constant_values=((0.0, 0.0), (0.0, HORIZON_HOURS)))
     width = np.diff(edges, axis=1)
-    inside = [edges[:, :-1] + node * width for node in _NODES]
-    squares = [np.square(forecast.cdf_table(at) - truth.cdf_table(at)) for at in inside]
-    return ((squares[0] + squares[1]) / 2.0 * width).sum(axis=1)
+    squares = []
+    for node in _NODES:
+        at = edges[:, :-1] + node * width
+        squares.append(np.square(forecast.cdf_table(at) - truth.cdf_table(at)))
+    mean_square = (squares[0] + squares[1]) / 2.0
+    return (mean_square * width).sum(axis=1)
 
 
 def compare(forecast: Curves, truth: Curves, promise_hours: Floats) -> pd.DataFrame:
-    """For each of N moments: the CRPS regret, how much later the forecast's median is than the law's, and P(late) of both.
+    """CRPS regret, bias of the median and P(late) of both, for each of N moments.
 
     A median beyond 60 days counts as 60 days. ``promise_hours`` leads to the end of the promised
-    day; P(late) is NaN where there is none or it is past.
+    day; P(late) is NaN if there is none or it is past.
     """
-    medians = [np.minimum(curves.quantile(0.5), HORIZON_HOURS) for curves in (forecast, truth)]
-    hours = np.where(promise_hours > 0, promise_hours, np.nan)
-    late = [
-        np.where(np.isnan(hours), np.nan, 1.0 - curves.cdf_at(np.nan_to_num(hours)))
-        for curves in (forecast, truth)
-    ]
+    bias_hours = _capped_median(forecast) - _capped_median(truth)
     return pd.DataFrame(
         {
             "crps_regret_days": crps_regret_days(forecast, truth),
-            "median_bias_days": (medians[0] - medians[1]) / 24.0,
-            "late_predicted": late[0],
-            "late_true": late[1],
+            "median_bias_days": bias_hours / 24.0,
+            "late_predicted": _late_probability(forecast, promise_hours),
+            "late_true": _late_probability(truth, promise_hours),
         }
     )
+
+
+def _capped_median(curves: Curves) -> Floats:
+    return np.minimum(curves.quantile(0.5), HORIZON_HOURS)
+
+
+def _late_probability(curves: Curves, promise_hours: Floats) -> Floats:
+    hours = np.where(promise_hours > 0, promise_hours, np.nan)
+    return np.where(np.isnan(hours), np.nan, 1.0 - curves.cdf_at(np.nan_to_num(hours)))
 
 
 def compare_with_oracle(
     replay: Replay, timelines: Timelines, sources: Mapping[str, CurveSource]
 ) -> list[Row]:
-    """Every model against each of ``sources``, over the moments of which the replay has kept the curves.
+    """Every model against each of ``sources``, over the moments whose curves the replay stored.
 
-    A row for all moments and one a phase. Means are weighted with how many moments each one of the
-    sample stands for. ``late_brier_regret`` is the mean of the squared gap of the two P(late): what
-    the forecast costs in Brier score on average.
+    A row for all moments and one a phase. Means are weighted by the number of moments that each
+    moment of the sample represents. ``late_brier_regret`` is the mean squared difference of the two
+    P(late): what the forecast loses in Brier score on average.
     """
     weight = _weight(replay.judged)
     sample = replay.judged[replay.judged["is_sampled"]]
-    moments = AsOfPairs(
-        np.searchsorted(timelines.shipment_id, sample["shipment_id"].to_numpy(dtype=object)),
-        sample["as_of"].to_numpy(),
-    )
-    true = {name: source(moments) for name, source in sources.items()}
+    shipment_id = sample["shipment_id"].to_numpy(dtype=object)
+    timeline_row = np.searchsorted(timelines.shipment_id, shipment_id)
+    moments = AsOfPairs(timeline_row, sample["as_of"].to_numpy())
+    truths = {name: source(moments) for name, source in sources.items()}
     rows: list[Row] = []
     for model, forecasts in replay.forecasts.items():
-        sampled_curves = (
-            forecasts.loc[sample.index, "curve"]
-            if "curve" in forecasts
-            else pd.Series(index=sample.index)
-        )
-        answered = np.flatnonzero(sampled_curves.notna())
-        if len(answered):
-            subset, forecast = sample.iloc[answered], _stacked(list(sampled_curves.iloc[answered]))
-            for name, curves in true.items():
-                gaps = compare(
-                    forecast, curves.take(answered), subset["promise_hours"].to_numpy()
-                ).set_index(subset.index)
-                rows += [
-                    {"model": model, "truth": name, **row}
-                    for row in _by_phase(gaps, subset["phase"], weight[subset.index])
-                ]
+        if "curve" not in forecasts:
+            continue
+        curves = forecasts.loc[sample.index, "curve"]
+        compared = _compare_model(curves, truths, sample, weight)
+        rows += [{"model": model, **row} for row in compared]
     return rows
 
 
+def _compare_model(
+    curves: pd.Series, truths: Mapping[str, Curves], sample: pd.DataFrame, weight: pd.Series
+) -> Iterator[Row]:
+    """Rows of one model, over the moments of the sample with a curve."""
+    has_curve = np.flatnonzero(curves.notna())
+    if not len(has_curve):
+        return
+    subset, forecast = sample.iloc[has_curve], _stacked(list(curves.iloc[has_curve]))
+    promise_hours = subset["promise_hours"].to_numpy()
+    for name, truth in truths.items():
+        gaps = compare(forecast, truth.take(has_curve), promise_hours).set_index(subset.index)
+        for row in _by_phase(gaps, subset["phase"], weight[subset.index]):
+            yield {"truth": name, **row}
+
+
 def _by_phase(gaps: pd.DataFrame, phase: pd.Series, weight: pd.Series) -> Iterator[Row]:
-    for name in (ALL, *(str(name) for name in PHASES if phase.eq(name).any())):
-        wanted = phase.eq(name) | (name == ALL)
-        part, share = gaps[wanted], weight[wanted]
-        yield {
-            "phase": name,
-            "n": len(part),
-            "crps_regret_days": _mean(part["crps_regret_days"], share),
-            "crps_regret_se_days": _standard_error(part["crps_regret_days"], share),
-            "median_bias_days": _mean(part["median_bias_days"], share),
-            "late_predicted": _mean(part["late_predicted"], share),
-            "late_true": _mean(part["late_true"], share),
-            "late_brier_regret": _mean((part["late_predicted"] - part["late_true"]) ** 2, share),
-        }
+    present = [str(name) for name in PHASES if phase.eq(name).any()]
+    for name in (ALL, *present):
+        is_in_phase = phase.eq(name) | (name == ALL)
+        yield {"phase": name, **_figures(gaps[is_in_phase], weight[is_in_phase])}
+
+
+def _figures(gaps: pd.DataFrame, weight: pd.Series) -> Row:
+    regret, late_gap = gaps["crps_regret_days"], gaps["late_predicted"] - gaps["late_true"]
+    return {
+        "n": len(gaps),
+        "crps_regret_days": _mean(regret, weight),
+        "crps_regret_se_days": _standard_error(regret, weight),
+        "median_bias_days": _mean(gaps["median_bias_days"], weight),
+        "late_predicted": _mean(gaps["late_predicted"], weight),
+        "late_true": _mean(gaps["late_true"], weight),
+        "late_brier_regret": _mean(late_gap**2, weight),
+    }
 
 
 def _weight(judged: pd.DataFrame) -> pd.Series:
-    """How many moments of its week and phase each one of the sample stands for."""
+    """How many moments of its week and phase each moment of the sample represents."""
     strata = judged.groupby(["week", "phase"])["is_sampled"]
     return strata.transform("size") / strata.transform("sum")
 
 
 def _stacked(curves: Sequence[Curves]) -> Curves:
-    """One batch of curves, the last knot of those with few knots repeated."""
+    """One batch of curves; the last knot of those with few knots is repeated."""
     knots = [curve.knots() for curve in curves]
     width = max(hours.shape[1] for hours, _ in knots)
-    return Curves.from_knots(
-        *(
-            np.concatenate(
-                [
-                    np.pad(pair[part], ((0, 0), (0, width - pair[part].shape[1])), mode="edge")
-                    for pair in knots
-                ]
-            )
-            for part in (0, 1)
-        )
-    )
+    hours = np.concatenate([_padded(hours, width) for hours, _ in knots])
+    cdf = np.concatenate([_padded(cdf, width) for _, cdf in knots])
+    return Curves.from_knots(hours, cdf)
+
+
+def _padded(values: Floats, width: int) -> Floats:
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])), mode="edge")
 
 
 def _mean(values: pd.Series, weight: pd.Series) -> float | None:
     present = values.notna()
-    return float(np.average(values[present], weights=weight[present])) if present.any() else None
+    if not present.any():
+        return None
+    return float(np.average(values[present], weights=weight[present]))
 
 
 def _standard_error(values: pd.Series, weight: pd.Series) -> float | None:

@@ -48,7 +48,7 @@ class ReplayData:
     """What all models of a replay share, computed once."""
 
     timelines: Timelines
-    #: When each shipment arrived, as known at the end.
+    #: When each shipment arrived, by the events received by the end.
     final_outcomes: Outcomes
     snapshots: Snapshots
     #: What came true, one row a snapshot, with ``is_judged``.
@@ -65,7 +65,7 @@ class ReplayData:
         return sum(len(days) for days in self.periods)
 
     def outcomes_at(self, day: datetime) -> Outcomes:
-        """Returns when each shipment arrived, as known at a midnight."""
+        """Returns when each shipment arrived, by the events received by a midnight."""
         return Outcomes.at(self.timelines, to_instant(day))
 
     def rows_by_day(self, days: list[datetime]) -> list[NDArray[np.int64]]:

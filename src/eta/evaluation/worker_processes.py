@@ -74,7 +74,7 @@ def _load(path: Path) -> object:
 
 
 def run_tasks(tasks: Mapping[Key, Task], jobs: int) -> dict[Key, Any]:
-    """Runs tasks in at most ``jobs`` processes, the first ones first, and returns their results.
+    """Runs tasks in at most ``jobs`` processes, in their order, and returns their results.
 
     An interrupt or an error stops the workers.
     """
@@ -88,7 +88,7 @@ def run_tasks(tasks: Mapping[Key, Task], jobs: int) -> dict[Key, Any]:
 
 @dataclass(frozen=True)
 class StepCounter:
-    """Counts the steps that worker processes have finished: for each worker a file, a byte a step."""
+    """Counts the steps that worker processes have finished: a file a worker, a byte a step."""
 
     folder: Path
 

@@ -50,7 +50,7 @@ class SupportLookup(Protocol):
 
 
 class Predictor(Protocol):
-    """What predictions are made with: a model version, or the fallback, whose ``version`` is None."""
+    """A model version, or the fallback, whose ``version`` is None."""
 
     @property
     def version(self) -> str | None:

@@ -65,8 +65,8 @@ class ActiveModel:
     @property
     def trained_through(self) -> date | None:
         """The day, in UTC, on which the training data of the predictor end."""
-        uses_fallback = self.fallback and not self.served
-        through = self.fallback.data_through if uses_fallback else self.data_through
+        fallback = None if self.served else self.fallback
+        through = fallback.data_through if fallback else self.data_through
         return through.astimezone(UTC).date() if through else None
 
     @property

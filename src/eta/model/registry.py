@@ -112,7 +112,7 @@ class Registry:
         return Version(name, manifest, files)
 
     def names(self) -> list[str]:
-        """All versions, the one with the newest training data first; unfinished ones are left out."""
+        """All finished versions, the one with the newest training data first."""
         if not self._folder.is_dir():
             return []
         folders = [

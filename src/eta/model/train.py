@@ -221,7 +221,7 @@ def _save_version(
 
 
 def _check(timelines: Timelines, as_of: datetime, recipe: _Recipe) -> _Checked:
-    """The recipe against simple rivals on days before ``as_of``, judged by what was received by then.
+    """The recipe against simple rivals on earlier days, judged by what was received by ``as_of``.
 
     The arrival correlation of orders is learned on the same days; recalibration uses the forecasts
     of those days and of all later ones.

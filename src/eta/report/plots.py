@@ -75,7 +75,7 @@ def _points(axes: Axes, values: pd.Series, colour: str, name: str) -> None:
 def draw_pit(
     rows: Sequence[Row], models: Sequence[str], *, is_simulated: bool, kind: str = "png"
 ) -> bytes:
-    """A plot of the ``pit_deciles`` of ``models``, one below the other, at purchase and in flight."""
+    """A plot of the ``pit_deciles`` of ``models``, a row a model, at purchase and in flight."""
     figure = _figure(9.6, 1.4 + 2.6 * len(models))
     grid = figure.subplots(len(models), len(DRAWN_MOMENTS), squeeze=False, sharey=True)
     rows_by_key = {

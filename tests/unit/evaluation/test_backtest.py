@@ -1,4 +1,4 @@
-"""A replay forecasts only from what was known, and its figures are the figures they say they are."""
+"""A replay uses only events received by then, and its figures match direct computations."""
 
 from dataclasses import fields
 from datetime import datetime, timedelta
@@ -72,7 +72,7 @@ def test_a_forecast_does_not_change_when_the_future_is_cut_off(whole: Replay, mo
         )
 
 
-def test_moments_are_those_of_the_days_asked_for(whole: Replay) -> None:
+def test_moments_are_within_the_replayed_days(whole: Replay) -> None:
     days = pd.to_datetime(whole.judged["as_of_on"])
     assert days.min() >= pd.Timestamp(JUDGED_FROM.date())
     # A moment just before midnight in UTC is the next day in Vienna.
@@ -88,7 +88,7 @@ def test_moments_are_those_of_the_days_asked_for(whole: Replay) -> None:
     }
 
 
-def test_days_that_are_forecast_but_not_judged_change_no_judgement_and_are_learned_from() -> None:
+def test_days_after_the_judged_ones_only_affect_recalibration() -> None:
     timelines = Timelines.from_frames(*parcels(1500, days=130))
 
     def until(days: int) -> Replay:
@@ -114,7 +114,7 @@ def test_days_that_are_forecast_but_not_judged_change_no_judgement_and_are_learn
     assert 0.0 < slopes[0] < slopes[1]
 
 
-def test_the_shops_own_promise_saves_no_day_and_is_kept_as_often_as_it_was(whole: Replay) -> None:
+def test_the_promise_of_the_shop_saves_no_days_against_itself(whole: Replay) -> None:
     row = next(
         row
         for row in summarised(whole)["rows"]
@@ -126,14 +126,14 @@ def test_the_shops_own_promise_saves_no_day_and_is_kept_as_often_as_it_was(whole
     assert row["promised_days_mean"] == pytest.approx(bought["promised_days"].mean())
 
 
-def test_a_model_promises_as_often_as_the_shop_did_by_what_its_last_orders_were_told(
+def test_model_promises_reach_the_on_time_rate_of_the_shop(
     whole: Replay,
 ) -> None:
     rows = {row["model"]: row for row in summarised(whole)["rows"] if row["moment"] == "purchase"}
     # Two and a half standard errors of so few orders.
     assert rows["eta"]["on_time_share"] == pytest.approx(MERCHANT_RATE, abs=0.07)
     bought = whole.judged["moment"].eq("purchase")
-    # Nothing had been learned before the first day, so nothing is known of earlier orders on it.
+    # No model was fitted before the first day, so that day has no forecasts of earlier orders.
     is_later = whole.judged["as_of"] >= pd.Timestamp(JUDGED_FROM + timedelta(days=1)).tz_convert(
         None
     )
@@ -164,7 +164,7 @@ def test_dates_shown_cover_no_less_than_the_range_they_come_from(whole: Replay) 
     assert (eta["dates_covered_80"] >= eta["covered_80"]).all()
 
 
-def test_eta_beats_what_knows_no_lane_and_the_difference_says_so(whole: Replay) -> None:
+def test_eta_beats_a_baseline_without_lanes_and_the_difference_shows_it(whole: Replay) -> None:
     summary = summarised(whole, reference="eta")
     gap = next(
         row
@@ -261,7 +261,7 @@ def test_the_shares_of_the_tenths_are_the_coverage_of_all_parcels(whole: Replay)
             )
 
 
-def test_a_parcel_that_has_not_arrived_counts_in_the_coverage_of_all_by_what_its_forecast_says(
+def test_an_open_parcel_counts_in_coverage_by_its_forecast(
     whole: Replay,
 ) -> None:
     row = next(
@@ -283,7 +283,7 @@ def test_a_parcel_that_has_not_arrived_counts_in_the_coverage_of_all_by_what_its
     assert row["coverage_80"] == pytest.approx(table["covered_80"][table["arrived"]].mean())
 
 
-def test_what_fails_is_what_rows_and_segments_say_does_not_hold(
+def test_failing_ranges_are_those_that_do_not_hold_in_rows_and_segments(
     whole: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coverage, "MIN_INDEPENDENT_PARCELS", 50)
@@ -308,7 +308,7 @@ def test_half_of_the_absolute_error_is_the_pinball_loss_of_the_median(whole: Rep
         assert row["pinball_50_days"] == pytest.approx(row["mae_days"] / 2)
 
 
-def test_curves_are_kept_for_a_sample_of_each_week_and_phase(whole: Replay) -> None:
+def test_curves_are_stored_for_a_sample_of_each_week_and_phase(whole: Replay) -> None:
     has_curve = whole.forecasts["eta"]["curve"].notna()
     assert has_curve.equals(whole.judged["is_sampled"])
     assert whole.judged[has_curve].groupby(["week", "phase"]).size().max() == SAMPLES_PER_STRATUM

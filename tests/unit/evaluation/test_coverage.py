@@ -1,4 +1,4 @@
-"""Ranges are judged segment by segment: what holds is not listed, what does not is, and nothing is averaged away."""
+"""Ranges are judged by segment: exactly those that do not hold are listed, none is averaged away."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Frame = pd.DataFrame
 def parcels(
     transform: np.ndarray, *, week: np.ndarray | None = None, parcel: np.ndarray | None = None
 ) -> Frame:
-    """Parcels that arrived where their forecasts say; dates cover what hours do."""
+    """Parcels that arrived as forecast; dates cover the same parcels as hours."""
     held = {
         f"held_{level}": share_within(transform, transform, 0.5 - level / 200, 0.5 + level / 200)
         for level in (80, 90)
@@ -63,9 +63,7 @@ def test_the_exact_interval_of_none_and_of_all_has_its_closed_form() -> None:
 
 @pytest.mark.parametrize("count", [30, 500])
 @pytest.mark.parametrize("confidence", [0.95, 0.999])
-def test_the_level_lies_in_the_exact_interval_just_when_the_count_lies_in_the_binomial_band(
-    count: int, confidence: float
-) -> None:
+def test_the_exact_interval_agrees_with_the_binomial_band(count: int, confidence: float) -> None:
     first, last = binom.interval(confidence, count, 0.8)
     for hits in range(count + 1):
         low, high = exact_interval(hits, count, confidence=confidence)
@@ -74,7 +72,7 @@ def test_the_level_lies_in_the_exact_interval_just_when_the_count_lies_in_the_bi
         assert (low <= 0.8 <= high) == (first <= hits <= last)
 
 
-def test_weeks_are_what_is_drawn() -> None:
+def test_the_bootstrap_resamples_weeks() -> None:
     # Two weeks, one all hits and one all misses: drawing weeks gives 0, 1/2 or 1, drawing orders
     # never would.
     low, high = week_bootstrap(np.array([50.0, 0.0]), np.array([50.0, 50.0]), seed=0)
@@ -99,7 +97,7 @@ def test_a_segment_that_fails_is_not_averaged_away() -> None:
     assert (ALL, ALL, "80") not in failures
 
 
-def test_what_is_furthest_off_comes_first() -> None:
+def test_the_largest_deviation_comes_first() -> None:
     parts = [
         SegmentParcels("carrier", name, held(share, 5_000))
         for name, share in (("near", 0.76), ("far", 0.60), ("wide", 0.95))
@@ -148,7 +146,7 @@ def test_dates_may_cover_more_but_not_less() -> None:
     ],
     ids=["few parcels", "a week", "few weeks", "few parcels of real data"],
 )
-def test_nothing_is_said_of_too_few(part: SegmentParcels, is_simulated: bool) -> None:
+def test_too_few_parcels_are_not_judged(part: SegmentParcels, is_simulated: bool) -> None:
     (_, row) = judge([SegmentParcels(ALL, ALL, held(0.8, 9_000)), part], is_simulated=is_simulated)
     assert {row[f"holds_{nominal.name}"] for nominal in RANGES} == {None}
     assert row["coverage_censored_80"] < 0.5
@@ -217,9 +215,7 @@ def test_a_forecast_a_tenth_too_narrow_is_listed() -> None:
     assert np.mean([("region", "6", "80") in listing for listing in listed]) > 0.9
 
 
-def test_by_weeks_a_right_range_is_listed_about_one_time_in_twenty_though_weeks_move_together() -> (
-    None
-):
+def test_by_weeks_about_one_right_range_in_twenty_is_listed() -> None:
     rng = np.random.default_rng(9)
     week = np.arange(5_200) % 26
     by_week, exact = [], []

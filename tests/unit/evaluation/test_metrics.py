@@ -30,7 +30,7 @@ def test_the_crps_of_a_certain_date_is_its_absolute_error(forecast: float, arriv
 
 
 @pytest.mark.parametrize("arrival_days", [0.0, 2.0, 5.0, 10.0, 13.0])
-def test_the_crps_of_a_uniform_law_has_its_closed_form(arrival_days: float) -> None:
+def test_the_crps_of_a_uniform_distribution_has_its_closed_form(arrival_days: float) -> None:
     inside = min(arrival_days, 10.0)
     expected = (inside**3 + (10.0 - inside) ** 3) / 300 + max(arrival_days - 10.0, 0.0)
     assert crps_days(UNIFORM, np.array([arrival_days * 24])) == pytest.approx([expected])
@@ -59,21 +59,19 @@ def test_the_crps_ends_after_sixty_days(
     ("limit_days", "expected"),
     [(0.0, 0.0), (5.0, 5.0**3 / 300), (10.0, 10 / 3), (15.0, 10 / 3 + 5), (99.0, 10 / 3 + 50)],
 )
-def test_a_parcel_still_open_is_scored_up_to_where_it_was_seen(
-    limit_days: float, expected: float
-) -> None:
+def test_an_open_parcel_is_scored_up_to_its_limit(limit_days: float, expected: float) -> None:
     assert crps_days(UNIFORM, np.array([np.inf]), np.array([limit_days * 24])) == pytest.approx(
         [expected]
     )
 
 
-def test_an_arrival_after_the_limit_scores_like_one_that_is_not_known() -> None:
+def test_an_arrival_after_the_limit_scores_like_an_open_parcel() -> None:
     limit = np.array([120.0, 120.0])
     late, censored = crps_days(UNIFORM.take(np.array([0, 0])), np.array([200.0, np.inf]), limit)
     assert late == pytest.approx(censored)
 
 
-def test_each_parcel_has_a_limit_of_its_own() -> None:
+def test_limits_differ_by_parcel() -> None:
     curves = UNIFORM.take(np.array([0, 0]))
     together = crps_days(curves, np.array([np.inf, 48.0]), np.array([120.0, 240.0]))
     alone = [
@@ -83,8 +81,8 @@ def test_each_parcel_has_a_limit_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_crps_is_the_integral_of_the_squared_error_of_the_law(seed: int) -> None:
-    """Midpoint sums with steps of 0.1 hours over curves with jumps, flat stretches, a late start, waiting and never."""
+def test_the_crps_is_the_integral_of_the_squared_error_of_the_cdf(seed: int) -> None:
+    """Midpoint sums, steps of 0.1 hours: curves with jumps, plateaus, late starts and tail mass."""
     rng = np.random.default_rng(seed)
     knots = int(rng.integers(2, 8))
     # Half of the curves sit at whole hours, where two knots often meet; the first may be above 0 at
@@ -92,7 +90,7 @@ def test_the_crps_is_the_integral_of_the_squared_error_of_the_law(seed: int) -> 
     hours = np.sort(rng.choice([np.round(rng.uniform(0, 30, knots)), rng.uniform(0, 1200, knots)]))
     cdf = np.sort(rng.uniform(0, 0.97, knots))
     cdf[-1] = rng.choice([cdf[-1], 1.0])
-    # Short of the last knot: past it a curve that ends at 1 has no parcel left to speak of.
+    # Short of the last knot: past it a curve that ends at 1 has no open parcel left.
     waited = rng.choice([0.0, rng.uniform(0, hours[-1] * 0.9)])
     curve = Curves.from_grid(hours, cdf[None]).remaining_after([waited])
     step = 0.1
@@ -114,7 +112,7 @@ def test_the_crps_of_a_batch_is_that_of_each_row() -> None:
     assert crps_days(Curves.concatenate(parts), arrival) == pytest.approx(alone)
 
 
-def test_the_true_law_scores_best_on_average() -> None:
+def test_the_true_distribution_scores_best_on_average() -> None:
     arrival = np.linspace(0.5, 239.5, 240)
     everyone = np.zeros(len(arrival), dtype=np.int64)
     mean = [
@@ -138,7 +136,7 @@ def test_a_median_beyond_the_knots_counts_as_sixty_days() -> None:
 
 @pytest.mark.parametrize(
     ("level", "arrival_days", "expected"),
-    # The quantiles of the uniform law are at 5, 8 and 9.5 days.
+    # The quantiles of the uniform distribution are at 5, 8 and 9.5 days.
     [
         (0.5, 7.0, 0.5 * 2),
         (0.5, 1.0, 0.5 * 4),
@@ -147,7 +145,7 @@ def test_a_median_beyond_the_knots_counts_as_sixty_days() -> None:
         (0.95, 9.5, 0.0),
     ],
 )
-def test_the_pinball_loss_weighs_what_comes_later_with_the_level(
+def test_the_pinball_loss_weights_later_arrivals_by_the_level(
     level: float, arrival_days: float, expected: float
 ) -> None:
     assert pinball_days(UNIFORM, np.array([arrival_days * 24]), level) == pytest.approx([expected])
@@ -159,7 +157,7 @@ def test_a_quantile_that_is_never_reached_counts_as_sixty_days() -> None:
     ) == pytest.approx([0.1 * 50])
 
 
-def test_the_transform_of_an_arrival_is_the_probability_of_having_come_by_then() -> None:
+def test_the_pit_of_an_arrival_is_the_cdf_at_it() -> None:
     start, end = probability_integral_transform(
         UNIFORM.take(np.array([0, 0, 0])), np.array([24.0, 120.0, 500.0]), np.full(3, 1e4)
     )
@@ -167,7 +165,7 @@ def test_the_transform_of_an_arrival_is_the_probability_of_having_come_by_then()
     assert end == pytest.approx(start)
 
 
-def test_the_transform_of_a_parcel_still_open_is_spread_over_what_is_left() -> None:
+def test_the_pit_of_an_open_parcel_is_spread_over_the_remaining_range() -> None:
     start, end = probability_integral_transform(
         UNIFORM.take(np.array([0, 0])), np.array([np.inf, np.inf]), np.array([72.0, 500.0])
     )
@@ -188,7 +186,7 @@ def test_the_transform_of_a_parcel_still_open_is_spread_over_what_is_left() -> N
         (60.0, (0.9, 0.9)),
     ],
 )
-def test_the_transform_is_spread_over_a_jump(arrival: float, expected: tuple[float, float]) -> None:
+def test_the_pit_is_spread_over_a_jump(arrival: float, expected: tuple[float, float]) -> None:
     start, end = probability_integral_transform(
         Curves.from_grid([12, 24, 24, 48], [[0.2, 0.3, 0.8, 0.9]]),
         np.array([arrival]),
@@ -197,7 +195,7 @@ def test_the_transform_is_spread_over_a_jump(arrival: float, expected: tuple[flo
     assert (start[0], end[0]) == pytest.approx(expected)
 
 
-def test_the_transform_of_a_true_law_is_uniform_even_with_jumps_waiting_and_censoring() -> None:
+def test_the_pit_of_the_true_distribution_is_uniform() -> None:
     rng = np.random.default_rng(1)
     truth = Curves.from_grid([12, 24, 24, 48], [[0.2, 0.3, 0.8, 0.9]]).remaining_after([6.0])
     arrival = truth.take(np.zeros(20_000, dtype=np.int64)).quantile(rng.random(20_000))
@@ -211,14 +209,14 @@ def test_the_transform_of_a_true_law_is_uniform_even_with_jumps_waiting_and_cens
     assert share_within(start, end, 0.1, 0.9).mean() == pytest.approx(0.8, abs=0.01)
 
 
-def test_a_stretch_counts_in_each_tenth_in_part_and_a_point_in_one() -> None:
+def test_a_range_counts_in_each_tenth_in_part_and_a_point_in_one() -> None:
     # The first from 0.25 to 0.75: a tenth of it in the third, a fifth in each of the next four. The
     # others are points.
     start, end = np.array([0.25, 0.0, 1.0, 0.4]), np.array([0.75, 0.0, 1.0, 0.4])
     assert 4 * pit_deciles(start, end) == pytest.approx([1, 0, 0.1, 0.2, 1.2, 0.2, 0.2, 0.1, 0, 1])
 
 
-def test_the_share_within_a_range_is_that_of_the_stretch_and_missing_stays_missing() -> None:
+def test_the_share_within_counts_in_part_and_nan_stays_nan() -> None:
     start, end = np.array([0.0, 0.85, 0.1, 0.95, np.nan]), np.array([0.2, 1.0, 0.1, 0.95, np.nan])
     np.testing.assert_allclose(share_within(start, end, 0.1, 0.9), [0.5, 1 / 3, 1.0, 0.0, np.nan])
 
@@ -273,13 +271,13 @@ def test_the_calibration_error_is_the_mean_gap_of_bins_of_equal_size() -> None:
     assert late_calibration(is_late, probability, bins=2)[0] == pytest.approx(0.2)
 
 
-def test_parcels_with_one_probability_share_a_bin_in_whatever_order_they_come() -> None:
+def test_equal_probabilities_share_a_bin_in_any_order() -> None:
     is_late = np.array([True] * 10 + [False] * 90)
     assert late_calibration(is_late, np.full(100, 0.1))[0] == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(("stretch", "slope"), [(1.0, 1.0), (2.0, 0.5), (0.5, 2.0)])
-def test_the_slope_is_below_one_where_probabilities_are_too_sure(
+def test_the_slope_is_below_one_for_overconfident_probabilities(
     stretch: float, slope: float
 ) -> None:
     rng = np.random.default_rng(3)

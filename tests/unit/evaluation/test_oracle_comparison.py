@@ -1,4 +1,4 @@
-"""The distance of a forecast from the law that was drawn from is what it costs, and nothing but that."""
+"""The distance of a forecast from the true distribution is exactly the score that it loses."""
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ def test_the_regret_is_the_integral_of_the_squared_gap(
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_regret_is_what_the_forecast_loses_on_average_to_the_law_itself(seed: int) -> None:
+def test_the_regret_is_the_mean_crps_lost_to_the_true_distribution(seed: int) -> None:
     rng = np.random.default_rng(seed)
     forecast, truth = (
         Curves.from_grid(
@@ -52,7 +52,7 @@ def test_the_regret_is_what_the_forecast_loses_on_average_to_the_law_itself(seed
         for _ in range(2)
     )
     forecast = forecast.remaining_after([rng.choice([0.0, 10.0])])
-    # Every level once: the mean over the law, but for the steps.
+    # Every level once: the mean over the distribution, but for the steps.
     level = (np.arange(40_000) + 0.5) / 40_000
     everyone = np.zeros(len(level), dtype=np.int64)
     arrival = truth.take(everyone).quantile(level)
@@ -76,7 +76,7 @@ def test_the_regret_of_a_batch_is_that_of_each_row() -> None:
     assert crps_regret_days(forecast, truth) == pytest.approx(alone)
 
 
-def test_the_gap_of_medians_and_both_chances_to_be_late() -> None:
+def test_the_bias_of_the_median_and_both_late_probabilities() -> None:
     gaps = compare(
         Curves.point_mass([48.0, 48.0, 48.0]),
         TEN_DAYS.take(np.array([0, 0, 0])),
@@ -116,7 +116,7 @@ def replayed(timelines: Timelines) -> Replay:
     )
 
 
-def test_forecasts_are_compared_by_phase_and_weighted_by_what_they_stand_for() -> None:
+def test_forecasts_are_compared_by_phase_with_sample_weights() -> None:
     timelines = Timelines.from_frames(*parcels(20))
     requested: list[AsOfPairs] = []
 
@@ -133,7 +133,7 @@ def test_forecasts_are_compared_by_phase_and_weighted_by_what_they_stand_for() -
     # day off.
     assert by_phase["first_mile"]["crps_regret_days"] == pytest.approx((1.0 + 2 / 12) / 2)
     assert by_phase["linehaul"]["crps_regret_days"] == pytest.approx(1.0)
-    # Each of the two of the first phase stands for one and a half.
+    # Each of the two of the first phase represents one and a half.
     assert by_phase["all"]["crps_regret_days"] == pytest.approx(
         (1.5 * 1.0 + 1.5 * 2 / 12 + 1.0) / 4
     )

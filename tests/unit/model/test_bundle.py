@@ -1,4 +1,4 @@
-"""What a version says of how parcels go together: learned from its own check, assumed where it has none, and kept."""
+"""The arrival correlation of a version: learned from its check, or the default; saved with it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +20,7 @@ from eta.model.registry import Registry
 from eta.model.train import train_model
 from support.journeys import START, parcels
 
-# One process keeps the compiled loops.
+# One process compiles the loops once.
 pytestmark = pytest.mark.xdist_group("api")
 
 
@@ -46,7 +46,7 @@ def train(
     return ModelBundle.from_version(registry.load(name), make, PUBLIC_HOLIDAYS)
 
 
-def test_a_version_learns_from_its_check_how_parcels_go_together(tmp_path: Path) -> None:
+def test_a_version_learns_the_arrival_correlation_from_its_check(tmp_path: Path) -> None:
     shipments, events = parcels(500, days=100, known_through_days=100)
     alone = train(tmp_path / "alone", (shipments, events), days=100).arrival_correlation
     assert alone.within_sender_pairs > 20
@@ -74,14 +74,14 @@ def test_two_processes_train_the_same_version_as_one(tmp_path: Path) -> None:
     assert fallback.read_bytes() == other.read_bytes()
 
 
-def test_a_version_that_could_not_check_itself_assumes(tmp_path: Path) -> None:
+def test_a_version_without_a_check_has_the_default_correlation(tmp_path: Path) -> None:
     assert (
         train(tmp_path, parcels(400, days=50, known_through_days=50), days=50).arrival_correlation
         == ArrivalCorrelation()
     )
 
 
-def test_what_a_version_says_of_pieces_is_read_and_a_version_that_lacks_a_part_is_refused(
+def test_the_correlation_is_read_and_a_missing_part_is_refused(
     tmp_path: Path,
 ) -> None:
     frames = parcels(400, days=50, known_through_days=50)

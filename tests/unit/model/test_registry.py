@@ -30,7 +30,7 @@ def registry(folder: Path) -> Registry:
 
 
 def save(registry: Registry, days: int = 0) -> str:
-    """Saves a version that had learned so many days further."""
+    """Saves a version whose training data end so many days later."""
     return registry.save(METADATA, FILES, THROUGH + timedelta(days=days))
 
 
@@ -56,7 +56,7 @@ def forbidden(*_: object, **__: object) -> Any:
 def syncs_until_done(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, act: Callable[[], object]
 ) -> Iterator[None]:
-    """Yields after every attempt at an act that is cut off at its first, second, ... write to the disk, until it is not."""
+    """Yields after each attempt at an act, interrupted at its first, second, ... write to disk."""
     for allowed in range(20):
         calls = iter(range(20))
 
@@ -93,7 +93,7 @@ def test_a_version_comes_back_as_it_was_saved(registry: Registry, folder: Path) 
     assert set(version.manifest["files"]) == set(FILES)
 
 
-def test_the_same_content_is_the_same_version_byte_for_byte_in_any_registry(
+def test_equal_content_gives_equal_versions_byte_for_byte(
     registry: Registry, folder: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
@@ -124,7 +124,7 @@ def test_other_content_is_another_version(
     assert set(registry.names()) == names
 
 
-def test_the_version_that_learned_furthest_comes_first(registry: Registry) -> None:
+def test_the_version_with_the_newest_data_comes_first(registry: Registry) -> None:
     middle, last, first = save(registry, 1), save(registry, 400), save(registry)
     # The same day in two zones: the moment decides, not the text.
     later_the_same_day = registry.save(
@@ -148,7 +148,7 @@ def test_every_flipped_byte_is_refused(
     assert registry.load(name).files == FILES
 
 
-def test_a_changed_manifest_is_refused_before_it_is_read_as_anything(
+def test_a_changed_manifest_is_refused_before_it_is_parsed(
     registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = save(registry)
@@ -173,7 +173,7 @@ def test_a_missing_or_truncated_file_is_refused(
         registry.load(name)
 
 
-def test_a_file_with_more_at_its_end_is_refused(registry: Registry, folder: Path) -> None:
+def test_a_file_with_appended_bytes_is_refused(registry: Registry, folder: Path) -> None:
     name = save(registry)
     with (folder / name / "stage_durations.json").open("ab") as file:
         file.write(b"\n")
@@ -189,14 +189,14 @@ def test_a_version_under_another_versions_name_is_refused(registry: Registry, fo
         registry.load(name)
 
 
-def test_saving_again_mends_a_corrupted_version(registry: Registry, folder: Path) -> None:
+def test_saving_again_fixes_a_corrupted_version(registry: Registry, folder: Path) -> None:
     name = save(registry)
     flip(folder / name / "arrays.npz", 0)
     assert save(registry) == name
     assert registry.load(name).files == FILES
 
 
-def test_what_was_never_finished_is_no_version_and_disturbs_nothing(
+def test_an_unfinished_version_is_not_listed_and_disturbs_nothing(
     registry: Registry, folder: Path
 ) -> None:
     serving = save(registry)
@@ -228,7 +228,7 @@ def test_what_was_never_finished_is_no_version_and_disturbs_nothing(
     [OSError("no space left on device"), KeyboardInterrupt()],
     ids=["full disk", "interrupt"],
 )
-def test_a_save_cut_off_anywhere_leaves_a_whole_version_or_none(
+def test_an_interrupted_save_leaves_a_whole_version_or_none(
     registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     serving = save(registry)
@@ -248,7 +248,7 @@ def test_a_save_cut_off_anywhere_leaves_a_whole_version_or_none(
     [OSError("no space left on device"), KeyboardInterrupt()],
     ids=["full disk", "interrupt"],
 )
-def test_a_promotion_cut_off_anywhere_leaves_the_old_version_or_the_new_one_serving(
+def test_an_interrupted_promotion_leaves_the_old_or_the_new_version(
     registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     old, new = save(registry), save(registry, 1)
@@ -262,7 +262,7 @@ def test_a_promotion_cut_off_anywhere_leaves_the_old_version_or_the_new_one_serv
     assert registry.rollback() == old
 
 
-def test_nothing_serves_until_a_version_is_promoted(registry: Registry) -> None:
+def test_no_version_is_active_until_one_is_promoted(registry: Registry) -> None:
     assert registry.promoted() is None
     assert registry.names() == []
     save(registry)
@@ -283,7 +283,7 @@ def test_rollback_returns_step_by_step_to_the_first_version_promoted(
     assert registry.promoted() == first
 
 
-def test_a_corrupted_version_is_not_promoted_and_the_last_good_one_serves_on(
+def test_a_corrupted_version_is_not_promoted_and_the_last_one_stays(
     registry: Registry, folder: Path
 ) -> None:
     good, bad = save(registry), save(registry, 1)
@@ -305,7 +305,7 @@ def test_there_is_no_rollback_to_a_corrupted_version(registry: Registry, folder:
     assert registry.promoted() == good
 
 
-def test_a_corrupted_version_keeps_its_place_in_the_list_and_hides_no_other(
+def test_a_corrupted_version_stays_in_the_list_and_hides_no_other(
     registry: Registry, folder: Path
 ) -> None:
     oldest, middle, newest = save(registry), save(registry, 1), save(registry, 2)

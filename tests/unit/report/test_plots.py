@@ -1,4 +1,4 @@
-"""Pictures can be drawn of whatever figures there are, and show what the figures say."""
+"""Plots can be drawn of incomplete figures, and show what the figures contain."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return figures
 
 
-def test_the_bars_of_a_pit_picture_are_the_deciles(drawn: list[Figure]) -> None:
+def test_the_bars_of_a_pit_plot_are_the_deciles(drawn: list[Figure]) -> None:
     rows = [row(model, moment) for model in ("eta", "B4") for moment in ("purchase", "in_flight")]
     assert draw_pit(rows, ["eta", "B4"], is_simulated=True).startswith(b"\x89PNG")
     assert len(drawn[0].axes) == 4
@@ -80,7 +80,7 @@ def test_a_moment_without_figures_is_an_empty_frame(drawn: list[Figure]) -> None
     assert [len(axes.patches) for axes in drawn[0].axes] == [10, 0, 10, 0]
 
 
-def test_segments_stand_in_their_natural_order_under_their_names(drawn: list[Figure]) -> None:
+def test_segments_are_in_their_natural_order_under_their_names(drawn: list[Figure]) -> None:
     segments = {
         "elapsed_band": ["14-21 d", "3-7 d", "<1 d", ">=30 d"],
         "phase": ["last_mile", "first_mile"],

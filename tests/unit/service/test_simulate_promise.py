@@ -1,4 +1,4 @@
-"""What a policy would have promised, in figures that can be counted by hand."""
+"""The promises that a policy would have made, in figures that can be counted by hand."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from support.journeys import START, parcels
 
 
 def orders(count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Orders of two weeks: each takes 3 days; the shop promised 5, the policy 4, but 2 to every fourth."""
+    """Orders of two weeks that take 3 days; promised: shop 5, policy 4, but 2 to every fourth."""
     number = np.arange(count)
     on = np.datetime64("2026-03-02") + number % 14
     judged = pd.DataFrame(
@@ -60,14 +60,14 @@ def test_segments_add_up_to_the_whole_and_small_ones_are_left_out() -> None:
     assert {row["segment"] for row in figures_of_promises(*orders(20))["by_segment"]} == set()
 
 
-def test_without_an_order_to_judge_there_is_nothing_to_tell() -> None:
+def test_without_an_order_to_judge_an_error_is_raised() -> None:
     judged, forecasts = orders()
     with pytest.raises(NoTrainingData, match="simulate other days"):
         figures_of_promises(judged, forecasts.assign(promise_days=np.nan))
 
 
 def test_without_a_promise_and_a_policy_nothing_is_replayed() -> None:
-    """The shop promised nothing, so there is no rate to keep: that is said before a model is made."""
+    """Without a promise there is no on-time rate: the error comes before a model is made."""
     shipments, events = parcels(50, days=30)
     timelines = Timelines.from_frames(shipments.assign(promised_on=None), events)
 
@@ -88,7 +88,7 @@ def test_without_a_promise_and_a_policy_nothing_is_replayed() -> None:
         )
 
 
-def test_the_picture_is_drawn_of_what_was_told() -> None:
+def test_the_plot_draws_the_figures() -> None:
     figures = figures_of_promises(*orders(160))
     months, regions = (
         [row for row in figures["by_segment"] if row["segment"] == name]

@@ -1,4 +1,4 @@
-"""Replays past days for several models and says in figures what each was worth."""
+"""Replays past days for several models and computes the figures of each."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from eta.simulation.truth import JOURNEYS_FILE, SCENARIO_FILE, Truth
 
 REFERENCE = "eta"
 
-#: The law given all that is hidden, on simulated parcels: how good anyone could be.
+#: The true distribution of simulated parcels, given everything hidden: the best possible.
 ORACLE = "oracle"
 
-#: The law given one parcel's scans: how good anyone could be who hears of no other parcel.
+#: The true distribution given one parcel's scans: the best possible without other parcels.
 SCAN_CONDITIONAL = "scan_conditional"
 
 
@@ -50,7 +50,7 @@ def oracle_sources(data: Path, timelines: Timelines) -> dict[str, CurveSource]:
 
 
 def scan_conditional_source(data: Path, timelines: Timelines) -> CurveSource | None:
-    """The law given one parcel's scans, if ``data`` is a folder of simulated parcels.
+    """The true curves given one parcel's scans, if ``data`` is a folder of simulated parcels.
 
     Raises:
         SourceRejected: if the truth is that of other parcels.
@@ -67,14 +67,15 @@ def scan_conditional_source(data: Path, timelines: Timelines) -> CurveSource | N
 
 
 def _truth(data: Path, timelines: Timelines) -> tuple[Truth, NDArray[np.int64]] | None:
-    """The truth behind simulated parcels, and its row for each shipment; None for any other data."""
+    """The truth behind simulated parcels and its row for each shipment; None for other data."""
     if not ((data / SCENARIO_FILE).is_file() and (data / JOURNEYS_FILE).is_file()):
         return None
     truth = Truth.load(data)
     rows = truth.rows(timelines.shipment_id)
     if (rows < 0).any():
         raise SourceRejected(
-            f"{data} holds shipments of which {JOURNEYS_FILE} knows nothing; simulate anew, or take {JOURNEYS_FILE} away"
+            f"{data} holds shipments that {JOURNEYS_FILE} lacks; simulate again, "
+            f"or delete {JOURNEYS_FILE}"
         )
     return truth, rows
 
@@ -96,46 +97,46 @@ def backtest_models(
 ) -> dict[str, Any]:
     """The figures of a replay of ``start <= as_of < end``, both aware midnights, ready for JSON.
 
-    Promises are compared at the shop's own on-time rate over the judged days, and chosen on the
-    days before each of them, ``warm_up_months`` before ``start`` included. ``curve_sources`` are judged
-    beside the models; where the oracle is one of them, the data are marked as simulated, and all
-    models are compared with its law and with ``scan_conditional_curve``.
+    Promises are compared at the shop's on-time rate over the judged days. They are chosen on the
+    days before each of them, ``warm_up_months`` before ``start`` included. ``curve_sources`` are
+    judged beside the models; if the oracle is one of them, the data are marked as simulated, and
+    all models are compared with it and with ``scan_conditional_curve``. ``jobs`` processes share
+    the work; the figures do not depend on their number.
 
     Raises:
-        NothingToLearn: if nothing had arrived before ``start``, or nothing was in flight.
+        NoTrainingData: if nothing had arrived before ``start``, or nothing was in flight.
     """
-    promise = merchant_on_time_rate(timelines, start, end)
     replayed = replay(
         timelines,
         models,
         start=start,
         end=end,
         refit=refit,
-        promise=promise,
+        promise=merchant_on_time_rate(timelines, start, end),
         curve_sources=curve_sources,
         warm_up_months=warm_up_months,
         jobs=jobs,
         progress=progress,
     )
-    is_simulated = ORACLE in curve_sources
-    true_sources = {
-        name: curve_source
-        for name, curve_source in (
-            (SCAN_CONDITIONAL, scan_conditional_curve),
-            (ORACLE, curve_sources.get(ORACLE)),
-        )
-        if curve_source is not None
-    }
+    oracle = curve_sources.get(ORACLE)
+    truth = None
+    if oracle is not None:
+        truth_sources = {ORACLE: oracle}
+        if scan_conditional_curve is not None:
+            truth_sources = {SCAN_CONDITIONAL: scan_conditional_curve, ORACLE: oracle}
+        truth = compare_with_oracle(replayed, timelines, truth_sources)
+    is_simulated = oracle is not None
     return {
         "eta_version": __version__,
-        "data": {
-            "source": source,
-            "sha256": timelines.digest(timelines.received_at.max()),
-            **({"simulated": True} if is_simulated else {}),
-        },
+        "data": _describe_data(timelines, source, is_simulated=is_simulated),
         "from": str(start.date()),
         "to": last_day,
         "refit": str(refit),
         **summarise(replayed, reference=REFERENCE, is_simulated=is_simulated),
-        "truth": compare_with_oracle(replayed, timelines, true_sources) if is_simulated else None,
+        "truth": truth,
     }
+
+
+def _describe_data(timelines: Timelines, source: str, *, is_simulated: bool) -> dict[str, Any]:
+    data = {"source": source, "sha256": timelines.digest(timelines.received_at.max())}
+    return {**data, "simulated": True} if is_simulated else data

@@ -1,4 +1,4 @@
-"""The product in a minute, on simulated parcels: learn, replay a week, and look at parcels on their way."""
+"""The demo: trains on simulated parcels, replays a week and scores parcels in flight."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SHIPMENTS = 20_000
 DAY = 330
 WEEK = 7
 
-#: Local days for which a parcel's chances are drawn, and flags of which one parcel each is shown.
+#: Local days whose probabilities are drawn, and delay states of which one parcel each is shown.
 CHART_DAYS = 14
 CHART_PARCELS = 120
 EXAMPLE_STATES = ("on_track", "at_risk", "predicted_late", "stalled", "overdue")
@@ -50,17 +50,17 @@ EXAMPLE_STATES = ("on_track", "at_risk", "predicted_late", "stalled", "overdue")
 
 @dataclass(frozen=True, eq=False)
 class Demo:
-    """What the demo has to show."""
+    """The results of the demo."""
 
     version: str
     as_of: datetime
     backtest: Mapping[str, Any]
     in_flight: pd.DataFrame
     expired: pd.DataFrame
-    #: One row of ``in_flight`` for each flag that occurs, with the chance of arrival on each of
-    #: ``CHART_DAYS`` local days.
+    #: One row of ``in_flight`` for each delay state that occurs, with the probability of arrival on
+    #: each of ``CHART_DAYS`` local days.
     examples: list[tuple[pd.Series, NDArray[np.float64]]]
-    #: Ranges said at purchase and what came true, for a picture.
+    #: Ranges forecast at purchase and what came true, for a plot.
     chart_data: pd.DataFrame
 
 
@@ -74,15 +74,14 @@ def run_demo(
     make: Callable[..., HazardModel],
     progress: Progress,
 ) -> Demo:
-    """Runs the main job on simulated parcels in ``folder``, made if they are not there, and promotes the model.
+    """Trains, replays and scores simulated parcels in ``folder``; promotes the model.
+
+    The parcels are simulated if the folder is empty.
 
     Raises:
         SourceRejected: if the folder holds anything else.
     """
-    if not is_simulated(folder, scenario, SHIPMENTS):
-        if folder.exists() and any(folder.iterdir()):
-            raise SourceRejected(f"{folder} holds something else; name a new folder with --data")
-        simulate_data(folder, scenario, shipments=SHIPMENTS, progress=progress)
+    _ensure_data(folder, scenario, progress)
     dataset = read(folder)
     timelines = Timelines.from_frames(dataset.shipments, dataset.events)
     as_of = midnight(scenario.first_day.isoformat(), dataset.zone) + timedelta(days=DAY)
@@ -98,10 +97,43 @@ def run_demo(
         progress=progress,
     )
     registry.promote(version)
-    backtest = backtest_models(
+    backtest = _backtest_week(folder, timelines, models, dataset.source, as_of, progress)
+    served = ModelBundle.from_version(registry.load(version), HazardModel, PUBLIC_HOLIDAYS)
+    instant = to_instant(as_of)
+    scored = score_dataset(timelines, served, instant, policy=policy)
+    return Demo(
+        version=version,
+        as_of=as_of,
+        backtest=backtest,
+        in_flight=scored.in_flight,
+        expired=scored.expired,
+        examples=_examples(timelines, served, instant, scored.in_flight, policy),
+        chart_data=_chart_data(timelines, served, as_of),
+    )
+
+
+def _ensure_data(folder: Path, scenario: Scenario, progress: Progress) -> None:
+    """Simulates the parcels if they are not there."""
+    if is_simulated(folder, scenario, SHIPMENTS):
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise SourceRejected(f"{folder} holds something else; name a new folder with --data")
+    simulate_data(folder, scenario, shipments=SHIPMENTS, progress=progress)
+
+
+def _backtest_week(
+    folder: Path,
+    timelines: Timelines,
+    models: Mapping[str, Callable[[], ArrivalModel]],
+    source: str,
+    as_of: datetime,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The figures of the week before ``as_of``."""
+    return backtest_models(
         timelines,
         models,
-        source=dataset.source,
+        source=source,
         start=as_of - timedelta(days=WEEK),
         end=as_of,
         last_day=str((as_of - timedelta(days=1)).date()),
@@ -111,33 +143,19 @@ def run_demo(
         warm_up_months=0,
         progress=progress,
     )
-    served = ModelBundle.from_version(registry.load(version), make, PUBLIC_HOLIDAYS)
-    scored = score_dataset(timelines, served, to_instant(as_of), policy=policy)
-    return Demo(
-        version,
-        as_of,
-        backtest,
-        scored.in_flight,
-        scored.expired,
-        _examples(timelines, served, to_instant(as_of), scored.in_flight, policy),
-        _chart_data(timelines, served, as_of),
-    )
 
 
 def _chart_data(timelines: Timelines, served: ModelBundle, as_of: datetime) -> pd.DataFrame:
-    """The first parcels bought after the model had learned: nothing of them was known to it."""
+    """Forecasts of the first parcels bought after the training data end, and what came true."""
     start = to_instant(as_of)
     snapshots = evaluation_snapshots(timelines, start, start + 2 * ONE_DAY)
-    bought = examples(
-        snapshots.take(np.flatnonzero(snapshots.moment == PURCHASE)),
-        Outcomes.at(timelines, timelines.received_at.max()),
-    )
+    purchases = snapshots.take(np.flatnonzero(snapshots.moment == PURCHASE))
+    outcomes = Outcomes.at(timelines, timelines.received_at.max())
+    bought = examples(purchases, outcomes)
     bought = bought.take(np.flatnonzero(bought.event_observed)[:CHART_PARCELS])
     curves = served.model.predict_curves(bought.features)
-    days = {
-        name: curves.quantile(level) / 24.0
-        for name, level in (("low", 0.1), ("median", 0.5), ("high", 0.9))
-    }
+    levels = {"low": 0.1, "median": 0.5, "high": 0.9}
+    days = {name: curves.quantile(level) / 24.0 for name, level in levels.items()}
     return pd.DataFrame({**days, "came_true": bought.duration_hours / 24.0})
 
 
@@ -148,24 +166,20 @@ def _examples(
     in_flight: pd.DataFrame,
     policy: DelayPolicy,
 ) -> list[tuple[pd.Series, NDArray[np.float64]]]:
+    """The first parcel in each delay state, and its probability of arrival on each day."""
+    states = in_flight["delay_state"]
     chosen = [
-        in_flight.index[in_flight["delay_state"].eq(state)][0]
-        for state in EXAMPLE_STATES
-        if in_flight["delay_state"].eq(state).any()
+        in_flight.index[states.eq(state)][0] for state in EXAMPLE_STATES if states.eq(state).any()
     ]
-    rows = np.searchsorted(
-        timelines.shipment_id, in_flight.loc[chosen, "shipment_id"].to_numpy(dtype=object)
-    )
+    shipment_id = in_flight.loc[chosen, "shipment_id"].to_numpy(dtype=object)
+    rows = np.searchsorted(timelines.shipment_id, shipment_id)
     moments = AsOfPairs(rows, np.full(len(rows), as_of, dtype="datetime64[us]"))
     forecasts = forecast_open(timelines, served, moments, fold(timelines, moments), policy)
-    today = local_dates(moments.as_of, forecasts.zone.codes, forecasts.zone.names)
-    by_day = [
-        cdf_at_instant(
-            forecasts.curves,
-            moments.as_of,
-            day_ends(today + day, forecasts.zone.codes, forecasts.zone.names),
-        )
-        for day in range(CHART_DAYS)
-    ]
-    probabilities = np.diff(np.column_stack(by_day), axis=1, prepend=0.0)
+    zone = forecasts.zone
+    today = local_dates(moments.as_of, zone.codes, zone.names)
+    cdf_by_day = []
+    for day in range(CHART_DAYS):
+        end = day_ends(today + day, zone.codes, zone.names)
+        cdf_by_day.append(cdf_at_instant(forecasts.curves, moments.as_of, end))
+    probabilities = np.diff(np.column_stack(cdf_by_day), axis=1, prepend=0.0)
     return [(in_flight.loc[row], probabilities[number]) for number, row in enumerate(chosen)]

@@ -1,4 +1,4 @@
-"""Writes a simulated world as a folder that every command reads, with the truth beside it."""
+"""Writes simulated parcels into a folder that every command reads, with the truth beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from eta import __version__
 from eta.model.registry import write_atomically
 from eta.simulation.scenario import Scenario
-from eta.simulation.simulate import Progress, simulate
+from eta.simulation.simulate import Progress, Simulated, simulate
 from eta.simulation.truth import EVENTS_FILE, SCENARIO_FILE, SHIPMENTS_FILE, parquet
 
 
@@ -23,9 +23,9 @@ def simulate_data(
     seed: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Simulates parcels into a folder and returns what was written in figures.
+    """Simulates parcels into a folder and returns figures of what was written.
 
-    Each file is written whole or not at all; the scenario comes last and says that the folder is
+    Each file is written whole or not at all. The scenario file is last and marks the folder as
     complete.
     """
     scenario_file = folder / SCENARIO_FILE
@@ -35,43 +35,44 @@ def simulate_data(
         EVENTS_FILE: parquet(simulated.events),
         **simulated.truth.files(),
     }
-    # What stands there from an earlier run is no truth of the new files.
+    # The scenario file of an earlier run does not describe the new files.
     scenario_file.unlink(missing_ok=True)
     for number, (name, content) in enumerate(files.items()):
         progress(f"writing {name}", number, len(files))
         write_atomically(folder / name, content)
-    journeys = simulated.truth.journeys
-    figures = {
-        "simulated": True,
-        "eta_version": __version__,
-        "scenario": scenario.to_json(),
-        "seed": scenario.seed if seed is None else seed,
-        "shipments": len(simulated.shipments),
-        "events": len(simulated.events),
-        "cross_border_share": float(
-            np.mean(
-                simulated.shipments["origin_country"] != simulated.shipments["destination_country"]
-            )
-        ),
-        "misrouted_share": float(journeys["is_misrouted"].mean()),
-        "lost_share": float(journeys["is_lost"].mean()),
-        "wrong_number_share": float(journeys["wrong_number"].notna().mean()),
-    }
+    figures = _figures(simulated, scenario, scenario.seed if seed is None else seed)
     write_atomically(scenario_file, json.dumps(figures, indent=1, allow_nan=False).encode() + b"\n")
     progress("written", len(files), len(files))
     return figures
 
 
+def _figures(simulated: Simulated, scenario: Scenario, seed: int) -> dict[str, Any]:
+    shipments, journeys = simulated.shipments, simulated.truth.journeys
+    is_cross_border = shipments["origin_country"] != shipments["destination_country"]
+    return {
+        "simulated": True,
+        "eta_version": __version__,
+        "scenario": scenario.to_json(),
+        "seed": seed,
+        "shipments": len(shipments),
+        "events": len(simulated.events),
+        "cross_border_share": float(np.mean(is_cross_border)),
+        "misrouted_share": float(journeys["is_misrouted"].mean()),
+        "lost_share": float(journeys["is_lost"].mean()),
+        "wrong_number_share": float(journeys["wrong_number"].notna().mean()),
+    }
+
+
 def is_simulated(folder: Path, scenario: Scenario, shipments: int) -> bool:
-    """Whether the folder holds, complete, just these parcels of the scenario's own seed."""
+    """Whether the folder holds exactly these parcels, with the scenario's seed."""
     try:
         figures = json.loads((folder / SCENARIO_FILE).read_bytes())
     except (OSError, ValueError):
         return False
-    wanted = {
+    expected = {
         "eta_version": __version__,
         "scenario": scenario.to_json(),
         "seed": scenario.seed,
         "shipments": shipments,
     }
-    return {name: figures.get(name) for name in wanted} == wanted
+    return {name: figures.get(name) for name in expected} == expected

@@ -1,4 +1,4 @@
-"""What a promise policy would have promised on past days, beside what was promised, and how often either was kept."""
+"""Compares a promise policy with the shop's promises on past days, at the same on-time rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eta.journey.snapshots import PURCHASE
 from eta.journey.timelines import Timelines
 from eta.promise import PromisePolicy
 
-#: Columns of orders by which the figures are told.
+#: Columns of orders by which the figures are split.
 SEGMENTS = ("month", "destination_region", "weight_band", "carrier")
 
 #: A segment with fewer orders is left out.
@@ -39,16 +39,16 @@ def simulate_promise(
     warm_up_months: int = WARM_UP_MONTHS,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """The figures of a replay of ``start <= ordered < end``, both aware midnights, ready for JSON; ``orders`` is a table of them.
+    """The figures of a replay of ``start <= ordered < end``, both aware midnights, ready for JSON.
 
-    Without a ``policy`` promises are compared at the shop's own on-time rate over those orders.
-    That target is all that is taken from the days to come; whether it is reached is up to laws
-    learned on the past. ``late_costs_days`` is then what a late parcel counted for on the last day.
-    Judged are delivered orders that had a promise, each on its whole local days; intervals are of
-    whole weeks.
+    ``orders`` is a table of the orders. Without a ``policy`` promises are compared at the shop's
+    on-time rate over those orders. Only that target uses later days; whether it is reached depends
+    on distributions learned on the past. ``late_costs_days`` is then the cost of a late parcel on
+    the last day. Delivered orders with a promise are judged, each on its whole local days;
+    intervals are of whole weeks.
 
     Raises:
-        NothingToLearn: if nothing had arrived before ``start``, or no order can be judged.
+        NoTrainingData: if nothing had arrived before ``start``, or no order can be judged.
     """
     promise = policy or merchant_on_time_rate(timelines, start, end)
     if promise is None:
@@ -65,35 +65,31 @@ def simulate_promise(
         warm_up_months=warm_up_months,
         progress=progress,
     )
-    last = replayed.policies[_MODEL]
-    return figures_of_promises(replayed.judged, replayed.forecasts[_MODEL]) | {
+    late_cost = _late_cost(replayed.policies[_MODEL]) if policy is None else None
+    figures = figures_of_promises(replayed.judged, replayed.forecasts[_MODEL])
+    return figures | {
         "eta_version": __version__,
         "data": {"source": source, "sha256": timelines.digest(timelines.received_at.max())},
         "from": str(start.date()),
         "to": last_day,
         "refit": str(refit),
         "policy": None if policy is None else policy.version,
-        "late_costs_days": last.costs.late if policy is None and last and last.costs else None,
+        "late_costs_days": late_cost,
     }
 
 
+def _late_cost(policy: PromisePolicy | None) -> float | None:
+    """The cost of a late parcel in days, if the policy has costs."""
+    return policy.costs.late if policy and policy.costs else None
+
+
 def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[str, Any]:
-    """``total``, ``by_segment`` and ``orders`` of replayed moments; rows of purchases alone are looked at.
+    """``total``, ``by_segment`` and ``orders`` of replayed moments; only purchases are used.
 
     Raises:
-        NothingToLearn: if no order can be judged.
+        NoTrainingData: if no order can be judged.
     """
-    table = judged[["week", *SEGMENTS]].assign(
-        promise_days=forecasts["promise_days"].astype(np.float64),
-        shop_days=judged["promised_days"].astype(np.float64),
-        took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
-    )
-    orders = table[
-        judged["moment"].eq(PURCHASE)
-        & judged["arrived"]
-        & table["promise_days"].notna()
-        & table["shop_days"].notna()
-    ]
+    orders = _judged_orders(judged, forecasts)
     if orders.empty:
         raise NoTrainingData(
             "no delivered order had a promise, or none was judged before; simulate other days"
@@ -111,28 +107,39 @@ def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[s
     }
 
 
+def _judged_orders(judged: pd.DataFrame, forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Delivered orders with both promises."""
+    table = judged[["week", *SEGMENTS]].assign(
+        promise_days=forecasts["promise_days"].astype(np.float64),
+        shop_days=judged["promised_days"].astype(np.float64),
+        took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
+    )
+    is_delivered_purchase = judged["moment"].eq(PURCHASE) & judged["arrived"]
+    has_promises = table["promise_days"].notna() & table["shop_days"].notna()
+    return table[is_delivered_purchase & has_promises]
+
+
 def _figures(orders: pd.DataFrame) -> dict[str, Any]:
-    policy_days, shop_days, days_taken = (
-        orders[name].to_numpy(dtype=np.float64)
-        for name in ("promise_days", "shop_days", "took_days")
-    )
-    saved = (
-        orders.assign(saved=shop_days - policy_days)
-        .groupby("week", observed=True)["saved"]
-        .agg(["sum", "count"])
-    )
-    low, high = week_bootstrap(
-        saved["sum"].to_numpy(dtype=np.float64), saved["count"].to_numpy(dtype=np.float64), 0
-    )
-    mean = float(shop_days.mean())
+    policy_days = orders["promise_days"].to_numpy(dtype=np.float64)
+    shop_days = orders["shop_days"].to_numpy(dtype=np.float64)
+    days_taken = orders["took_days"].to_numpy(dtype=np.float64)
+    days_saved = shop_days - policy_days
+    low, high = _interval_of_saved(orders.assign(saved=days_saved))
+    mean_shop_days, mean_saved = float(shop_days.mean()), float(days_saved.mean())
     return {
         "n": len(orders),
         "promised_days_mean": float(policy_days.mean()),
         "on_time_share": float((days_taken <= policy_days).mean()),
-        "shop_promised_days_mean": mean,
+        "shop_promised_days_mean": mean_shop_days,
         "shop_on_time_share": float((days_taken <= shop_days).mean()),
-        "days_saved": float((shop_days - policy_days).mean()),
+        "days_saved": mean_saved,
         "days_saved_low": low,
         "days_saved_high": high,
-        "days_saved_share": float((shop_days - policy_days).mean()) / mean if mean else None,
+        "days_saved_share": mean_saved / mean_shop_days if mean_shop_days else None,
     }
+
+
+def _interval_of_saved(orders: pd.DataFrame) -> tuple[float | None, float | None]:
+    weeks = orders.groupby("week", observed=True)["saved"].agg(["sum", "count"])
+    sums, counts = (weeks[name].to_numpy(dtype=np.float64) for name in ("sum", "count"))
+    return week_bootstrap(sums, counts, 0)
