@@ -253,20 +253,16 @@ class _Work:
 def _result(data: ReplayData, runs: Mapping[str, ModelRun]) -> Replay:
     is_judged = data.judged["is_judged"].to_numpy()
     judged = data.judged[is_judged].drop(columns="is_judged")
-    tables = {name: pd.DataFrame(run.forecasts)[is_judged] for name, run in runs.items()}
-    issued = {
-        name: run.issued_intervals(data.snapshots, data.final_outcomes)
-        for name, run in runs.items()
-        if isinstance(run.fitted, SupportsRecalibration)
-    }
-    return Replay(
-        judged=judged.reset_index(drop=True),
-        forecasts={name: table.reset_index(drop=True) for name, table in tables.items()},
-        fit_seconds={name: run.fit_seconds for name, run in runs.items()},
-        predict_seconds={name: run.predict_seconds for name, run in runs.items()},
-        issued=issued,
-        policies={name: run.policy for name, run in runs.items()},
-    )
+    result = Replay(judged.reset_index(drop=True), {}, {}, {}, {}, {})
+    for name, run in runs.items():
+        forecasts = pd.DataFrame(run.forecasts)[is_judged]
+        result.forecasts[name] = forecasts.reset_index(drop=True)
+        result.fit_seconds[name] = run.fit_seconds
+        result.predict_seconds[name] = run.predict_seconds
+        result.policies[name] = run.policy
+        if isinstance(run.fitted, SupportsRecalibration):
+            result.issued[name] = run.issued_intervals(data.snapshots, data.final_outcomes)
+    return result
 
 
 def merchant_on_time_rate(timelines: Timelines, start: datetime, end: datetime) -> float | None:

@@ -207,26 +207,31 @@ def _moments(judged: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     yield IN_FLIGHT_UNION, judged["moment"].isin(IN_FLIGHT).to_numpy()
 
 
+#: Means over delivered parcels, by the names of their columns.
+_MEANS = {
+    "coverage_80": "covered_80",
+    "coverage_90": "covered_90",
+    "coverage_dates_80": "dates_covered_80",
+    **{name: name for name in _PINBALL},
+}
+
+
 def _scores(part: pd.DataFrame) -> Row:
     arrived = part["arrived"].to_numpy(dtype=bool)
     numbers = {name: part[name].to_numpy(dtype=np.float64) for name in _NUMBERS}
     delivered = {name: values[arrived] for name, values in numbers.items()}
     late_scores = _late_scores(delivered)
-    return {
-        "n": int(arrived.sum()),
-        "n_censored": int((~arrived).sum()),
-        "n_late": late_scores["n_late"],
-        **_error_scores(delivered["error_days"]),
-        "crps_days": _mean(delivered["crps_days"]),
-        "crps_censored_days": _mean(numbers["crps_censored_days"]),
-        "coverage_80": _mean(delivered["covered_80"]),
-        "coverage_90": _mean(delivered["covered_90"]),
-        "coverage_dates_80": _mean(delivered["dates_covered_80"]),
-        **{name: _mean(delivered[name]) for name in _PINBALL},
-        "pit_deciles": _pit_deciles(numbers["pit_from"], numbers["pit_to"]),
-        **late_scores,
-        **_promise_scores(delivered),
-    }
+    row: Row = {"n": int(arrived.sum()), "n_censored": int((~arrived).sum())}
+    row["n_late"] = late_scores["n_late"]
+    row |= _error_scores(delivered["error_days"])
+    row["crps_days"] = _mean(delivered["crps_days"])
+    row["crps_censored_days"] = _mean(numbers["crps_censored_days"])
+    for name, column in _MEANS.items():
+        row[name] = _mean(delivered[column])
+    row["pit_deciles"] = _pit_deciles(numbers["pit_from"], numbers["pit_to"])
+    row |= late_scores
+    row |= _promise_scores(delivered)
+    return row
 
 
 def _error_scores(error_days: NDArray[np.float64]) -> Row:

@@ -1,4 +1,4 @@
-"""Ranges are judged by segment: exactly those that do not hold are listed, none is averaged away."""
+"""Ranges are judged by segment: those that do not hold are listed, none is averaged away."""
 
 from typing import Any
 

@@ -92,7 +92,8 @@ def test_the_correlation_is_read_and_a_missing_part_is_refused(
         version,
         files={
             **version.files,
-            ARRIVAL_CORRELATION: b'{"within_sender": 0.5, "between_senders": 0.25, "within_sender_pairs": 7, "between_senders_pairs": 8}',
+            ARRIVAL_CORRELATION: b'{"within_sender": 0.5, "between_senders": 0.25, '
+            b'"within_sender_pairs": 7, "between_senders_pairs": 8}',
         },
     )
     assert ModelBundle.from_version(
