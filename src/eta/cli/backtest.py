@@ -17,6 +17,7 @@ from eta.cli.options import (
     SOURCE,
     Config,
     Data,
+    Jobs,
     JsonFile,
     Quarantine,
     RefitEvery,
@@ -54,6 +55,7 @@ def backtest(
     refit: RefitEvery = Refit.MONTH,
     models: Models = DEFAULT_MODELS,
     config: Config = None,
+    jobs: Jobs = 1,
     pictures: Pictures = None,
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
@@ -74,6 +76,7 @@ def backtest(
             refit=refit,
             curve_sources=oracle_sources(data, timelines),
             scan_conditional_curve=scan_conditional_source(data, timelines),
+            jobs=jobs,
             progress=progress,
         )
     headline_model = REFERENCE if REFERENCE in chosen else next(iter(chosen))

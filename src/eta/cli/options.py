@@ -32,6 +32,7 @@ Config = Annotated[
     Path | None,
     typer.Option(help="TOML file with [model] and [delays]; see training/train.toml."),
 ]
+Jobs = Annotated[int, typer.Option(metavar="N", min=1, help="Processes to use.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the same figures to this file.")
 ]

@@ -18,7 +18,7 @@ from eta.cli.inputs import (
     read_timelines,
     resolve_version,
 )
-from eta.cli.options import QUARANTINE, SOURCE, Config, Data, JsonFile, Quarantine, Source
+from eta.cli.options import QUARANTINE, SOURCE, Config, Data, Jobs, JsonFile, Quarantine, Source
 from eta.cli.tables import out, print_check, print_drift, progress_bar
 from eta.delays import DelayPolicy
 from eta.domain.errors import ModelNotFound
@@ -42,6 +42,7 @@ def train(
     source: Source = SOURCE,
     as_of: AsOf = None,
     config: Config = None,
+    jobs: Jobs = 1,
     json_file: JsonFile = None,
     quarantine: Quarantine = QUARANTINE,
 ) -> None:
@@ -49,7 +50,7 @@ def train(
     settings, parameters, policy = load_config(config)
     dataset, timelines = read_timelines(data, source, quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
-    name = train_version(timelines, settings, moment, source, parameters, policy)
+    name = train_version(timelines, settings, moment, source, parameters, policy, jobs=jobs)
     manifest = bootstrap.registry(settings).load(name).manifest
     print_check(manifest)
     folder = escape(str(settings.models))
@@ -66,6 +67,8 @@ def train_version(
     source: str,
     parameters: Mapping[str, Any],
     policy: DelayPolicy,
+    *,
+    jobs: int = 1,
 ) -> str:
     """Trains a model on the data received by ``moment``; returns the name of the new version."""
     with progress_bar() as progress:
@@ -77,6 +80,7 @@ def train_version(
             make=bootstrap.model_factory(parameters, settings.holidays),
             rivals=bootstrap.CHECK_BASELINES,
             policy=policy,
+            jobs=jobs,
             progress=progress,
         )
 

@@ -98,7 +98,7 @@ def run_demo(
     )
     registry.promote(version)
     backtest = _backtest_week(folder, timelines, models, dataset.source, as_of, progress)
-    served = ModelBundle.from_version(registry.load(version), HazardModel, PUBLIC_HOLIDAYS)
+    served = ModelBundle.from_version(registry.load(version), make, PUBLIC_HOLIDAYS)
     instant = to_instant(as_of)
     scored = score_dataset(timelines, served, instant, policy=policy)
     return Demo(
