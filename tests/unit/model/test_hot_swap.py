@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from eta import bootstrap
 from eta.model.fallback import FALLBACK_FILE
-from eta.model.hot_swap import ActiveModel, ActiveModelLoader
+from eta.model.hot_swap import ActiveModel
 from eta.model.registry import FORMAT, MANIFEST, Registry
+from eta.settings import Settings
 
 THROUGH = datetime(2026, 5, 1, tzinfo=UTC)
 COMMAND = "train again with `eta train DATA`"
 
 
 def refreshed(folder: Path) -> ActiveModel:
-    loader = ActiveModelLoader(folder, smoke_test=lambda *_: None)
+    loader = bootstrap.model_loader(Settings(models=folder), lambda _: None)
     loader.refresh()
     return loader.current
 
