@@ -1,4 +1,4 @@
-"""The assessment of a shipment: where it is, when it will come, and whether it is late."""
+"""The assessment of a shipment: where it is, when it will arrive, and whether it is late."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from enum import StrEnum
 from eta.domain.vocabulary import Phase, Status, TimezoneSource
 from eta.promise import DEFAULT_POLICY, PromisePolicy
 
-#: Levels, in percent from below, at which the days left are told.
+#: Levels, in percent from below, for which an assessment has the days left.
 PERCENTILES = (50, 75, 85, 90, 95, 97, 99)
 
-#: The state of a shipment that has arrived after the promised day.
+#: The state of a shipment that arrived after the promised day.
 DELIVERED_LATE = "delivered_late"
 
-#: In the place of a rung of support: the answer was seen, or nothing is answered.
+#: Support levels without a model: the arrival was observed, or there is no date.
 OBSERVED, NOTHING = "observed", "none"
 
 
 class AssessmentCode(StrEnum):
-    """Why an answer is as it is."""
+    """Why an assessment has a date, or has none."""
 
     OK = "ok"
     #: More than half of such parcels do not arrive within the horizon: there is no median date.
     MAY_NEVER_ARRIVE = "may_never_arrive"
-    #: Abstained: too few parcels to learn from.
+    #: Abstained: there are too few similar parcels in the training data.
     TOO_LITTLE_SUPPORT = "too_little_support"
-    #: Degraded: no usable model. The lane medians answer where they know the lane.
+    #: Degraded: no usable model. The fallback gives dates on the lanes that it has.
     NO_MODEL = "no_model"
     #: Open for longer than a forecast reaches.
     EXPIRED = "expired"
@@ -36,13 +36,13 @@ class AssessmentCode(StrEnum):
     ARRIVED = "arrived"
     #: Cancelled or on its way back.
     NO_ARRIVAL_EXPECTED = "no_arrival_expected"
-    #: Nothing had been told by the moment asked about.
+    #: Nothing had been received about it by ``as_of``.
     NOT_KNOWN_YET = "not_known_yet"
 
 
 @dataclass(frozen=True)
 class DelayAssessment:
-    """The delay flag of one shipment; ``state`` is None where no arrival is waited for."""
+    """The delay flag of one shipment; ``state`` is None if no arrival is expected."""
 
     state: str | None = None
     reason_code: str | None = None
@@ -58,7 +58,7 @@ class DelayAssessment:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """All that is said about one shipment. Dates are local days at the destination."""
+    """The result for one shipment. Dates are local days at the destination."""
 
     code: AssessmentCode
     status: Status
@@ -72,11 +72,11 @@ class Assessment:
     confidence: float | None = None
     #: Fewest whole days from the local date of ``as_of``, by percent of ``PERCENTILES``.
     days_left: Mapping[int, int | None]
-    #: The day promised, or else the one that the policy would promise.
+    #: The promised day; without one, the day that the policy proposes.
     promise_on: date | None = None
     is_promise_proposed: bool = False
     on_time_probability: float | None = None
-    #: P(arrival on or before the day that somebody wants it by).
+    #: P(arrival on or before ``AssessmentOptions.desired_on``).
     desired_probability: float | None = None
     delay: DelayAssessment = DelayAssessment()
     support_level: str
@@ -85,11 +85,11 @@ class Assessment:
 
 @dataclass(frozen=True, kw_only=True)
 class AssessmentOptions:
-    """How an answer is to be told."""
+    """What the caller chooses about an assessment."""
 
     #: P(window holds the arrival), 0 to 1.
     coverage: float = 0.8
-    #: Which day we would promise.
+    #: Proposes a day if none was promised.
     promise: PromisePolicy = DEFAULT_POLICY
-    #: The local day by which somebody wants it.
+    #: The local day by which the customer wants the parcel.
     desired_on: date | None = None

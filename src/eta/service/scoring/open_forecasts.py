@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -20,25 +20,25 @@ from eta.journey.place_effects import PlaceEffects
 from eta.journey.snapshots import EXPIRED_AFTER
 from eta.journey.state import AsOfPairs, States, fold
 from eta.journey.timelines import Timelines, promise_ends
-from eta.local_dates import Windows, cdf_at_instant, dates_at, window_levels
+from eta.local_dates import cdf_at_instant, dates_at
 from eta.model.bundle import Predictor, is_model
 from eta.stage_durations import NO_DURATIONS
 
-#: Flags are decided once a day from so many days before: a flag's memory is what the journey itself
-#: shows.
+#: Delay flags are decided once a day, starting so many days earlier: the memory of a flag is
+#: recomputed from the journey and stored nowhere.
 LOOK_BACK_DAYS = 7
 
-#: With fewer parcels than this, even on the widest rung, we abstain: no date and no probability is
-#: said.
+#: With fewer parcels than this, even at the widest support level, there is no date and no
+#: probability.
 MIN_SUPPORT = MIN_PARCELS
 
-#: Mornings looked back at in one go.
+#: Pairs of a parcel and an earlier morning that are evaluated at once.
 _MAX_LOOK_BACK_ROWS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class OpenForecasts:
-    """What is forecast of M open parcels, (M,) each; the one thing behind tables and single answers."""
+    """Forecasts of M open parcels, (M,) each: the one source of tables and of single answers."""
 
     moments: AsOfPairs
     states: States
@@ -56,24 +56,24 @@ class OpenForecasts:
 
     @cached_property
     def is_supported(self) -> NDArray[np.bool_]:
-        """Enough parcels stand behind the curve to read a date from it."""
+        """Whether enough parcels are behind the curve to read a date from it."""
         return self.support_parcels >= MIN_SUPPORT
 
-    def windows(self, coverage: float) -> Windows:
-        """The days of the central range of probability ``coverage``; NaT without support."""
-        return Windows(*self.dates(window_levels(coverage)).T)
-
     def dates(self, levels: Sequence[float]) -> Dates:
-        """The local days, (M, L), by whose end a parcel has arrived with probabilities ``levels``; NaT without support."""
+        """The local days, (M, L), by whose end a parcel has arrived with probabilities ``levels``.
+
+        NaT without support.
+        """
         dates = dates_at(self.curves, levels, self.moments.as_of, self.zone)
         dates[~self.is_supported] = np.datetime64("NaT")
         return dates
 
 
 def split_open(states: States, as_of: np.datetime64) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that are in flight at ``as_of``, and rows that have been open for so long that they are no longer forecast."""
-    is_open, is_old = states.is_open, as_of - states.ordered_at > EXPIRED_AFTER
-    return (is_open & ~is_old).nonzero()[0], (is_open & is_old).nonzero()[0]
+    """Rows in flight at ``as_of``, and rows open for longer than forecasts reach."""
+    is_open = states.is_open
+    is_expired = as_of - states.ordered_at > EXPIRED_AFTER
+    return np.flatnonzero(is_open & ~is_expired), np.flatnonzero(is_open & is_expired)
 
 
 def forecast_open(
@@ -84,30 +84,52 @@ def forecast_open(
     policy: DelayPolicy,
     curves: Curves | None = None,
 ) -> OpenForecasts:
-    """The forecasts of moments at which parcels are open, each the same in any company, to the last bit.
+    """Forecasts of parcels at moments at which they are open.
 
-    ``curves`` are the laws of the moments, where the caller has better ones than the model's.
+    A forecast does not depend on which other parcels are in the batch, to the last bit. ``curves``
+    replace those of the model, for callers that have better ones.
 
-    Without a model the only flag left is that of a promise that has passed. Lane medians do not
-    look at scans, and their margin makes every parcel look later than it is: flags raised by their
-    chances would mostly be false. Without them nothing has support, and there are no dates.
+    Without a model the only flag left is that of a promise that has passed. The fallback does not
+    look at scans, and its margin makes every parcel look later than it is: flags raised by its
+    probabilities would mostly be false. Without the fallback nothing has support, and there are no
+    dates.
     """
     inputs = _features(served, timelines, moments, states)
-    level, count = (
-        served.support.lookup(inputs)
-        if served
-        else (
-            np.full(len(inputs), SUPPORT_LEVELS[-1], dtype=object),
-            np.zeros(len(inputs), dtype=np.int64),
-        )
-    )
-    curves = _curves(served, inputs) if curves is None else curves
+    level, parcels = _support(served, inputs)
+    if curves is None:
+        curves = _curves(served, inputs)
     promise_end = promise_ends(timelines, moments.row)
-    on_time = np.where(
-        count >= MIN_SUPPORT, cdf_at_instant(curves, moments.as_of, promise_end), np.nan
+    by_promise = cdf_at_instant(curves, moments.as_of, promise_end)
+    on_time = np.where(parcels >= MIN_SUPPORT, by_promise, np.nan)
+    delays = _decide(timelines, served, moments, states, inputs, policy, on_time, promise_end)
+    return OpenForecasts(
+        moments=moments,
+        states=states,
+        zone=timelines.zone.take(moments.row),
+        as_of_on=inputs.local_as_of.astype("datetime64[D]"),
+        curves=curves,
+        promise_end=promise_end,
+        on_time=on_time,
+        delays=delays,
+        support_level=level,
+        support_parcels=parcels,
     )
+
+
+def _decide(
+    timelines: Timelines,
+    served: Predictor | None,
+    moments: AsOfPairs,
+    states: States,
+    inputs: Features,
+    policy: DelayPolicy,
+    on_time: NDArray[np.float64],
+    promise_end: Instants,
+) -> Delays:
+    """The delay flags; only a model's probabilities raise one."""
     warning_probability = on_time if is_model(served) else np.full(len(inputs), np.nan)
-    delays = decide(
+    was_expected_late = _were_expected_late(timelines, served, moments, warning_probability, policy)
+    return decide(
         warning_probability,
         states,
         moments.as_of,
@@ -115,30 +137,34 @@ def forecast_open(
         served.stage_durations if served else NO_DURATIONS,
         policy,
         promise_end=promise_end,
-        was_expected_late=_were_expected_late(
-            timelines, served, moments, warning_probability, policy
-        ),
-    )
-    zone, as_of_on = timelines.zone.take(moments.row), inputs.local_as_of.astype("datetime64[D]")
-    return OpenForecasts(
-        moments, states, zone, as_of_on, curves, promise_end, on_time, delays, level, count
+        was_expected_late=was_expected_late,
     )
 
 
 def _features(
     served: Predictor | None, timelines: Timelines, moments: AsOfPairs, states: States
 ) -> Features:
-    """The features of moments, with what is known of their places."""
-    return features(timelines, moments, served.place_effects if served else PlaceEffects(), states)
+    """The features of moments, with the place effects of the model."""
+    place_effects = served.place_effects if served else PlaceEffects()
+    return features(timelines, moments, place_effects, states)
+
+
+def _support(
+    served: Predictor | None, inputs: Features
+) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """The support level and its number of parcels, (M,) each; no parcels without a predictor."""
+    if served:
+        return served.support.lookup(inputs)
+    count = len(inputs)
+    levels = np.full(count, SUPPORT_LEVELS[-1], dtype=object)
+    return levels, np.zeros(count, dtype=np.int64)
 
 
 def _curves(served: Predictor | None, inputs: Features) -> Curves:
-    """The curves of what answers; of nothing, curves on which nothing ever arrives."""
-    return (
-        served.model.predict_curves(inputs)
-        if served
-        else Curves.from_grid([0.0, 1.0], np.zeros((len(inputs), 2)))
-    )
+    """The predictor's curves; without one, curves on which nothing ever arrives."""
+    if served:
+        return served.model.predict_curves(inputs)
+    return Curves.from_grid([0.0, 1.0], np.zeros((len(inputs), 2)))
 
 
 def _were_expected_late(
@@ -148,10 +174,13 @@ def _were_expected_late(
     on_time: NDArray[np.float64],
     policy: DelayPolicy,
 ) -> NDArray[np.bool_]:
-    """Whether the promise was expected to be missed a day before, (M,): each day by the scans known that morning, with what the version knows now."""
+    """Whether the promise was expected to be missed one day before, (M,).
+
+    Each earlier day uses the scans received by that morning and today's model.
+    """
     result = np.zeros(len(moments), dtype=bool)
-    # A chance that is not said today was not said before.
-    rows = (on_time >= 0.0).nonzero()[0]
+    # Parcels without a probability today had none before.
+    rows = np.flatnonzero(on_time >= 0.0)
     batch_size = _MAX_LOOK_BACK_ROWS // LOOK_BACK_DAYS
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
@@ -162,35 +191,43 @@ def _were_expected_late(
 def _look_back(
     timelines: Timelines, served: Predictor | None, moments: AsOfPairs, policy: DelayPolicy
 ) -> NDArray[np.bool_]:
-    """The same, step by step from ``LOOK_BACK_DAYS`` before."""
-    days = np.arange(LOOK_BACK_DAYS, 0, -1)
+    """The same for one batch, day by day from ``LOOK_BACK_DAYS`` before."""
     count = len(moments)
-    earlier = AsOfPairs(
-        np.tile(moments.row, len(days)),
-        np.tile(moments.as_of, len(days)) - np.repeat(days, count) * DAY,
-    )
+    earlier = _earlier_moments(moments)
     states = fold(timelines, earlier)
     open_rows = np.flatnonzero(states.is_open)
     result = np.zeros(count, dtype=bool)
     if not len(open_rows):
         return result
     open_moments = earlier.take(open_rows)
-    curves = _curves(served, _features(served, timelines, open_moments, states.take(open_rows)))
-    ends = promise_ends(timelines, open_moments.row)
-    on_time, ends, at = (
-        cdf_at_instant(curves, open_moments.as_of, ends),
-        ends.view(np.int64),
-        open_moments.as_of.view(np.int64),
-    )
+    inputs = _features(served, timelines, open_moments, states.take(open_rows))
+    promise_end = promise_ends(timelines, open_moments.row)
+    on_time = cdf_at_instant(_curves(served, inputs), open_moments.as_of, promise_end)
+    ends, as_of = promise_end.view(np.int64), open_moments.as_of.view(np.int64)
     day, parcel = np.divmod(open_rows, count)
-    for start, end in pairwise(np.searchsorted(day, np.arange(len(days) + 1))):
-        parcels = parcel[start:end]
+    for rows in _rows_by_day(day):
+        parcels = parcel[rows]
         result[parcels] = are_expected_late(
-            on_time[start:end],
+            on_time[rows],
             result[parcels],
             policy.raise_at,
             policy.clear_at,
-            ends[start:end],
-            at[start:end],
+            ends[rows],
+            as_of[rows],
         )
     return result
+
+
+def _earlier_moments(moments: AsOfPairs) -> AsOfPairs:
+    """The same parcels on each of the days looked back at, earliest day first."""
+    days_before = np.arange(LOOK_BACK_DAYS, 0, -1)
+    rows = np.tile(moments.row, LOOK_BACK_DAYS)
+    as_of = np.tile(moments.as_of, LOOK_BACK_DAYS)
+    return AsOfPairs(rows, as_of - np.repeat(days_before, len(moments)) * DAY)
+
+
+def _rows_by_day(day: NDArray[np.int64]) -> Iterator[slice]:
+    """The rows of each day looked back at; ``day`` is sorted."""
+    bounds = np.searchsorted(day, np.arange(LOOK_BACK_DAYS + 1))
+    for start, end in pairwise(bounds):
+        yield slice(start, end)

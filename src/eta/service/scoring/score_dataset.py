@@ -1,7 +1,8 @@
-"""Windows and delay flags of all parcels in flight at a moment, one row a parcel."""
+"""Delivery windows and delay flags of all parcels in flight at a moment, one row a parcel."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +12,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import Dates, hours_between
-from eta.delays import DelayPolicy
+from eta.delays import DelayPolicy, Delays
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
 from eta.model.bundle import ModelBundle
+from eta.service.scoring.assessment import AssessmentOptions
+from eta.service.scoring.assessment_columns import AssessmentColumns
 from eta.service.scoring.open_forecasts import forecast_open, split_open
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreTables:
-    """Parcels in flight, and those open for so long that they are listed apart."""
+    """Parcels in flight, and parcels that have been open for longer than forecasts reach."""
 
     in_flight: pd.DataFrame
     expired: pd.DataFrame
@@ -37,70 +40,97 @@ def score_dataset(
     """One row a parcel open at ``as_of`` (UTC), sorted by shipment.
 
     The window is the range of local days at the destination that holds the arrival with probability
-    ``coverage``. A parcel that was already late to be told about is still one row: nothing that is
-    open is left out.
+    ``coverage``. Every open parcel has a row, also one whose first scan was received late.
     """
     all_moments = AsOfPairs.all_at(timelines, as_of)
     states = fold(timelines, all_moments)
     rows, expired = split_open(states, as_of)
     forecasts = forecast_open(timelines, served, all_moments.take(rows), states.take(rows), policy)
-    windows, delays = forecasts.windows(coverage), forecasts.delays
-    in_flight = pd.DataFrame(
+    options = AssessmentOptions(coverage=coverage)
+    columns = AssessmentColumns(timelines, forecasts, options, has_model=True)
+    in_flight = _in_flight_table(columns, rows, served.version)
+    expired_moments = all_moments.take(expired)
+    return ScoreTables(in_flight, _expired_table(timelines, expired_moments, states.take(expired)))
+
+
+def _in_flight_table(
+    columns: AssessmentColumns, rows: NDArray[np.int64], model_version: str
+) -> pd.DataFrame:
+    """The columns of assessments under their names, for files."""
+    timelines, forecasts = columns.timelines, columns.forecasts
+    return pd.DataFrame(
         {
-            **_identity(timelines, rows, forecasts.states, forecasts.moments.as_of),
-            "window_from": _days(windows.earliest_on),
-            "window_to": _days(windows.latest_on),
-            "window_probability": coverage,
-            "median_on": _days(windows.median_on),
+            **_identity(timelines, forecasts.moments, forecasts.states),
+            "earliest_on": _days(columns.earliest_on),
+            "latest_on": _days(columns.latest_on),
+            "coverage": columns.options.coverage,
+            "estimated_on": _days(columns.estimated_on),
             "timezone": forecasts.zone.texts(),
             "timezone_source": timelines.zone_source.take(rows).texts(),
-            "promised_on": _days(timelines.promised_on[rows]),
+            "promised_on": _days(columns.promised_on),
             "on_time_probability": forecasts.on_time.round(6),
-            "delay_state": delays.state,
-            "delay_probability": delays.probability.round(6),
-            "delay_reason": delays.reason_code,
-            "delay_party": delays.reason_party,
-            "evidence_kind": delays.evidence_kind,
-            "evidence_observed_hours": delays.observed_hours.round(3),
-            "evidence_expected_p50_hours": _finite(delays.expected_p50_hours),
-            "evidence_expected_upper_hours": _finite(delays.expected_upper_hours),
-            "model_version": served.version,
+            **_delay(forecasts.delays),
+            "model_version": model_version,
             "support_level": forecasts.support_level,
             "support_parcels": forecasts.support_parcels,
         }
     )
-    expired_table = pd.DataFrame(
-        {
-            **_identity(timelines, expired, states.take(expired), all_moments.as_of[expired]),
-            "promised_on": _days(timelines.promised_on[expired]),
-        }
-    )
-    expired_table["status"] = "expired"
-    return ScoreTables(in_flight, expired_table)
 
 
-def _identity(
-    timelines: Timelines, rows: NDArray[np.int64], states: States, as_of: NDArray[np.datetime64]
-) -> dict[str, Any]:
+def _delay(delays: Delays) -> dict[str, NDArray[Any]]:
+    """The columns of the delay flag and its evidence."""
+    return {
+        "delay_state": delays.state,
+        "delay_probability": delays.probability.round(6),
+        "delay_reason": delays.reason_code,
+        "delay_party": delays.reason_party,
+        "evidence_kind": delays.evidence_kind,
+        "evidence_observed_hours": delays.observed_hours.round(3),
+        "evidence_expected_p50_hours": _finite(delays.expected_p50_hours),
+        "evidence_expected_upper_hours": _finite(delays.expected_upper_hours),
+    }
+
+
+def _expired_table(timelines: Timelines, moments: AsOfPairs, states: States) -> pd.DataFrame:
+    """Parcels without a forecast: who they are, and their promise."""
+    promised_on = _days(timelines.promised_on[moments.row])
+    table = pd.DataFrame({**_identity(timelines, moments, states), "promised_on": promised_on})
+    table["status"] = "expired"
+    return table
+
+
+def _identity(timelines: Timelines, moments: AsOfPairs, states: States) -> dict[str, Any]:
+    """Which parcel a row is about, and what was received about it."""
+    rows, as_of = moments.row, moments.as_of
+    elapsed_hours = hours_between(states.ordered_at, as_of)
+    texts = {
+        name: timelines.texts[name].take(rows).texts()
+        for name in ("carrier", "service_level", "destination_region")
+    }
     return {
         "order_id": timelines.order_id[rows],
         "shipment_id": timelines.shipment_id[rows],
-        "carrier": timelines.texts["carrier"].take(rows).texts(),
-        "service_level": timelines.texts["service_level"].take(rows).texts(),
-        "destination_region": timelines.texts["destination_region"].take(rows).texts(),
+        **texts,
         "has_several_origins": timelines.has_several_origins[rows],
         "as_of": pd.DatetimeIndex(as_of, tz="UTC"),
-        "status": np.array([str(status) for status in STATUSES], dtype=object)[states.status],
-        "phase": np.array([str(phase) for phase in PHASES], dtype=object)[states.phase],
-        "elapsed_days": (hours_between(states.ordered_at, as_of) / 24.0).round(4),
+        "status": _labels(STATUSES)[states.status],
+        "phase": _labels(PHASES)[states.phase],
+        "elapsed_days": (elapsed_hours / 24.0).round(4),
         "last_scan_age_hours": hours_between(states.last_scan_at, as_of).round(3),
     }
 
 
+def _labels(members: Sequence[Any]) -> NDArray[np.object_]:
+    """The texts of an enumeration, by code."""
+    return np.array([str(member) for member in members], dtype=object)
+
+
 def _days(dates: Dates) -> pd.Series:
     """Dates that files hold as dates, without a time of day."""
-    return pd.Series(pd.array(dates.astype("datetime64[s]"))).astype(pd.ArrowDtype(pa.date32()))
+    days = pd.array(dates.astype("datetime64[s]"))
+    return pd.Series(days).astype(pd.ArrowDtype(pa.date32()))
 
 
 def _finite(hours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same, NaN if infinite."""
     return np.where(np.isfinite(hours), hours, np.nan)

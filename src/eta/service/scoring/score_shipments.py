@@ -1,10 +1,9 @@
-"""What there is to say about each of some shipments, told whole: batches of one and of thousands give the same answers."""
+"""Scores shipments that the caller sends whole, one or thousands, with the same results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
-from math import isfinite
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import DelayState, Status, TimezoneSource
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
-from eta.local_dates import probability_by_day, window_levels
 from eta.model.bundle import Predictor, is_model
 from eta.service.scoring.assessment import (
     DELIVERED_LATE,
@@ -29,7 +27,8 @@ from eta.service.scoring.assessment import (
     AssessmentOptions,
     DelayAssessment,
 )
-from eta.service.scoring.open_forecasts import OpenForecasts, forecast_open, split_open
+from eta.service.scoring.assessment_columns import AssessmentColumns, records
+from eta.service.scoring.open_forecasts import forecast_open, split_open
 
 
 def score_shipments(
@@ -41,10 +40,11 @@ def score_shipments(
     policy: DelayPolicy,
     options: AssessmentOptions,
 ) -> list[Assessment]:
-    """One answer a shipment, in the order given, from what had been told by ``as_of`` (aware); ids must differ.
+    """One assessment a shipment, in the order given, from what was received by ``as_of`` (aware).
 
-    With lane medians in the place of a model the answers have dates and say so (``NO_MODEL``). With
-    nothing (``served`` is None) they say where each shipment is and whether its promise has passed.
+    Ids must differ. With the fallback in place of a model the assessments have dates and the code
+    ``NO_MODEL``. If ``served`` is None they say where each shipment is and whether its promise has
+    passed.
     """
     if not shipments:
         return []
@@ -63,144 +63,71 @@ def score_timelines(
     options: AssessmentOptions,
     curves: Curves | None = None,
 ) -> list[Assessment]:
-    """The same about all shipments of timelines, in their order; ``curves`` are the laws of those in flight, where the caller has them."""
+    """The assessments of all shipments of timelines, in their order.
+
+    ``curves`` replace those of the model for the shipments in flight.
+    """
     instant = to_instant(as_of)
     states = fold(timelines, AsOfPairs.all_at(timelines, instant))
     in_flight, expired = split_open(states, instant)
-    locations = _location_fields(timelines, states)
-    closed = {
-        row: _without_dates(
-            timelines, row, locations[row] | {"status": Status.EXPIRED}, AssessmentCode.EXPIRED
-        )
-        for row in expired.tolist()
-    }
+    locations = _locations(timelines, states)
+    open_assessments = {row: _expired(timelines, row, locations[row]) for row in expired.tolist()}
     if len(in_flight):
         moments = AsOfPairs(in_flight, np.full(len(in_flight), instant))
-        forecasts = forecast_open(
-            timelines, served, moments, states.take(in_flight), policy, curves
-        )
-        assessments = _in_flight(
-            timelines, forecasts, locations, options, has_model=is_model(served)
-        )
-        closed |= dict(zip(in_flight.tolist(), assessments, strict=True))
+        open_states = states.take(in_flight)
+        forecasts = forecast_open(timelines, served, moments, open_states, policy, curves)
+        columns = AssessmentColumns(timelines, forecasts, options, has_model=is_model(served))
+        rows = in_flight.tolist()
+        assessments = columns.to_assessments([locations[row] for row in rows])
+        open_assessments |= dict(zip(rows, assessments, strict=True))
     return [
-        closed[row] if row in closed else _closed_assessment(timelines, states, row, locations[row])
-        for row in range(len(timelines))
+        open_assessments[row]
+        if row in open_assessments
+        else _closed(timelines, states, row, location)
+        for row, location in enumerate(locations)
     ]
 
 
-def _in_flight(
-    timelines: Timelines,
-    forecasts: OpenForecasts,
-    locations: Sequence[dict[str, Any]],
-    options: AssessmentOptions,
-    *,
-    has_model: bool,
-) -> Iterator[Assessment]:
-    rows, flags = forecasts.moments.row, forecasts.delays
-    dates = forecasts.dates(
-        (*window_levels(options.coverage), *(percent / 100.0 for percent in PERCENTILES))
-    )
-    proposed = options.promise.dates(
-        forecasts.curves,
-        forecasts.moments.as_of,
-        forecasts.zone,
-        ordered_at=forecasts.states.ordered_at,
-    )
-    proposed[~forecasts.is_supported] = np.datetime64("NaT")
-    promised_on = timelines.promised_on[rows]
-    is_proposed = np.isnat(promised_on)
-    desired_on = np.full(len(rows), np.datetime64(options.desired_on, "D"))
-    days_to_read = np.array([dates[:, 1], np.where(is_proposed, proposed, promised_on), desired_on])
-    probabilities = probability_by_day(
-        forecasts.curves,
-        forecasts.moments.as_of,
-        np.ascontiguousarray(days_to_read.T),
-        forecasts.zone,
-    )
-    columns = (
-        rows.tolist(),
-        forecasts.is_supported.tolist(),
-        dates[:, :3].tolist(),
-        _numbers(probabilities[:, 0]),
-        (dates[:, 3:] - forecasts.as_of_on[:, None]).tolist(),
-        days_to_read[1].tolist(),
-        is_proposed.tolist(),
-        _numbers(np.where(is_proposed, probabilities[:, 1], forecasts.on_time)),
-        _numbers(np.where(forecasts.is_supported, probabilities[:, 2], np.nan)),
-        forecasts.support_level.tolist(),
-        forecasts.support_parcels.tolist(),
-        flags.state.tolist(),
-        flags.reason_code.tolist(),
-        flags.reason_party.tolist(),
-        flags.evidence_kind.tolist(),
-        *(
-            _numbers(values)
-            for values in (
-                flags.probability,
-                flags.lead_hours,
-                flags.observed_hours,
-                flags.expected_p50_hours,
-                flags.expected_upper_hours,
-            )
-        ),
-    )
-    for row, supported, (
-        earliest,
-        median,
-        latest,
-    ), confidence, days, promise, proposed, on_time, desired, level, parcels, *flag in zip(
-        *columns, strict=True
-    ):
-        yield Assessment(
-            code=_code(median, has_model=has_model, is_supported=supported),
-            **locations[row],
-            earliest_on=earliest,
-            estimated_on=median,
-            latest_on=latest,
-            confidence=confidence,
-            days_left={
-                percent: None if left is None else left.days
-                for percent, left in zip(PERCENTILES, days, strict=True)
-            },
-            promise_on=promise,
-            is_promise_proposed=proposed,
-            on_time_probability=on_time,
-            desired_probability=desired,
-            delay=DelayAssessment(*flag),
-            support_level=level if has_model or supported else NOTHING,
-            support_parcels=parcels,
-        )
+def _locations(timelines: Timelines, states: States) -> list[dict[str, Any]]:
+    """The fields of ``Assessment`` on where each shipment is and in which zone its days are."""
+    zones, sources = timelines.zone, timelines.zone_source
+    source_of = [TimezoneSource(source) for source in sources.names]
+    columns = {
+        "status": [STATUSES[status] for status in states.status.tolist()],
+        "phase": [PHASES[phase] for phase in states.phase.tolist()],
+        "timezone": [zones.names[zone] for zone in zones.codes.tolist()],
+        "timezone_source": [source_of[source] for source in sources.codes.tolist()],
+    }
+    return list(records(columns))
 
 
-def _code(median_on: date | None, *, has_model: bool, is_supported: bool) -> AssessmentCode:
-    if not has_model:
-        return AssessmentCode.NO_MODEL
-    if not is_supported:
-        return AssessmentCode.TOO_LITTLE_SUPPORT
-    return AssessmentCode.MAY_NEVER_ARRIVE if median_on is None else AssessmentCode.OK
-
-
-def _closed_assessment(
-    timelines: Timelines, states: States, row: int, locations: dict[str, Any]
+def _closed(
+    timelines: Timelines, states: States, row: int, location: Mapping[str, Any]
 ) -> Assessment:
-    """The answer about a shipment that is not waited for: it has arrived, was given up, or is not known yet."""
-    if np.isnat(states.arrived_at[row]):
-        is_unknown = np.isnat(states.abandoned_at[row])
-        return _without_dates(
-            timelines,
-            row,
-            locations,
-            AssessmentCode.NOT_KNOWN_YET if is_unknown else AssessmentCode.NO_ARRIVAL_EXPECTED,
-        )
-    arrived_on = local_dates(
-        states.arrived_at[row : row + 1], timelines.zone.codes[row : row + 1], timelines.zone.names
-    )[0]
+    """The assessment of a shipment that is not open: arrived, abandoned, or not received yet."""
+    if not np.isnat(states.arrived_at[row]):
+        return _arrived(timelines, states.arrived_at, row, location)
+    if np.isnat(states.abandoned_at[row]):
+        return _without_dates(timelines, row, location, AssessmentCode.NOT_KNOWN_YET)
+    return _without_dates(timelines, row, location, AssessmentCode.NO_ARRIVAL_EXPECTED)
+
+
+def _arrived(
+    timelines: Timelines,
+    arrived_at: NDArray[np.datetime64],
+    row: int,
+    location: Mapping[str, Any],
+) -> Assessment:
+    """The assessment of a shipment that has arrived: its dates are the day of the arrival."""
+    only_row = slice(row, row + 1)
+    zones = timelines.zone
+    arrived_on = local_dates(arrived_at[only_row], zones.codes[only_row], zones.names)[0]
     promised_on = timelines.promised_on[row]
-    has_promise, is_late = not np.isnat(promised_on), bool(arrived_on > promised_on)
+    has_promise = not np.isnat(promised_on)
+    is_late = bool(arrived_on > promised_on)
     return Assessment(
         code=AssessmentCode.ARRIVED,
-        **locations,
+        **location,
         earliest_on=arrived_on.item(),
         estimated_on=arrived_on.item(),
         latest_on=arrived_on.item(),
@@ -217,39 +144,21 @@ def _closed_assessment(
     )
 
 
+def _expired(timelines: Timelines, row: int, location: Mapping[str, Any]) -> Assessment:
+    """The assessment of a shipment that has been open for longer than forecasts reach."""
+    expired_location = {**location, "status": Status.EXPIRED}
+    return _without_dates(timelines, row, expired_location, AssessmentCode.EXPIRED)
+
+
 def _without_dates(
-    timelines: Timelines, row: int, locations: dict[str, Any], code: AssessmentCode
+    timelines: Timelines, row: int, location: Mapping[str, Any], code: AssessmentCode
 ) -> Assessment:
+    """An assessment whose only date is the promise."""
     return Assessment(
         code=code,
-        **locations,
+        **location,
         days_left=dict.fromkeys(PERCENTILES),
         promise_on=timelines.promised_on[row].item(),
         support_level=NOTHING,
         support_parcels=0,
     )
-
-
-def _location_fields(timelines: Timelines, states: States) -> list[dict[str, Any]]:
-    """Where each shipment is, and whose days are told."""
-    zones, sources = timelines.zone, timelines.zone_source
-    source_of = [TimezoneSource(source) for source in sources.names]
-    columns = (
-        states.status.tolist(),
-        states.phase.tolist(),
-        zones.codes.tolist(),
-        sources.codes.tolist(),
-    )
-    return [
-        {
-            "status": STATUSES[status],
-            "phase": PHASES[phase],
-            "timezone": zones.names[zone],
-            "timezone_source": source_of[source],
-        }
-        for status, phase, zone, source in zip(*columns, strict=True)
-    ]
-
-
-def _numbers(values: NDArray[np.float64]) -> list[float | None]:
-    return [value if isfinite(value) else None for value in values.tolist()]
