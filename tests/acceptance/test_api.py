@@ -22,7 +22,7 @@ import schemathesis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -178,7 +178,7 @@ def examples(client: TestClient) -> Iterator[tuple[str, str, Any]]:
 def test_every_openapi_example_runs_and_its_response_is_valid(
     client: TestClient,
 ) -> None:
-    kinds: dict[str, type[BaseModel]] = {
+    kinds: dict[str, type[Any]] = {
         "/v1/estimates": EstimateResponse,
         "/v1/order-estimates": OrderEstimateResponse,
         "/v1/score": ScoreList,
@@ -191,7 +191,7 @@ def test_every_openapi_example_runs_and_its_response_is_valid(
     for path, _, body in ran:
         response = client.post(path, json=body, headers=WITH_KEY)
         assert response.status_code in (200, 201), response.text
-        kinds[path].model_validate_json(response.text)
+        TypeAdapter(kinds[path]).validate_json(response.text)
         assert path not in ("/v1/estimates", "/v1/score") or any(
             result.get("estimated_delivery_date") for result in response.json()["results"]
         )

@@ -34,8 +34,8 @@ def words(text: str) -> set[str]:
 
 SCORE_COLUMNS = words(
     "order_id shipment_id carrier service_level destination_region has_several_origins"
-    " as_of status phase elapsed_days last_scan_age_hours window_from window_to"
-    " window_probability median_on timezone timezone_source promised_on on_time_probability"
+    " as_of status phase elapsed_days last_scan_age_hours earliest_on latest_on"
+    " coverage estimated_on timezone timezone_source promised_on on_time_probability"
     " delay_state delay_probability delay_reason delay_party evidence_kind"
     " evidence_observed_hours evidence_expected_p50_hours evidence_expected_upper_hours"
     " model_version support_level support_parcels"
@@ -283,7 +283,7 @@ def test_scores_have_one_row_for_every_open_parcel(orders: Path, models: Path) -
     assert report["delay_states"] == table["delay_state"].value_counts().to_dict()
     assert set(table["model_version"]) == {report["model_version"]}
     assert set(table["as_of"]) == {f"{EARLY} 03:00:00+00:00"}
-    ends_late_or_never = table["window_to"].isna() | (table["window_to"] >= table["window_from"])
+    ends_late_or_never = table["latest_on"].isna() | (table["latest_on"] >= table["earliest_on"])
     assert ends_late_or_never.all()
     assert table["on_time_probability"].between(0.0, 1.0).all()
     assert (table["elapsed_days"] <= 60.0).all()

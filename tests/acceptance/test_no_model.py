@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import TypeAdapter
 
 from eta import bootstrap
 from eta.api.schemas.estimates import EstimateResponse
@@ -85,7 +86,7 @@ def score(client: TestClient, *shipments: dict[str, Any]) -> list[dict[str, Any]
     }
     response = client.post("/v1/score", json=body, headers=WITH_KEY)
     assert response.status_code == 200, response.text
-    ScoreList.model_validate_json(response.text)
+    TypeAdapter(ScoreList).validate_json(response.text)
     answer: dict[str, Any] = response.json()
     return list(answer["results"])
 

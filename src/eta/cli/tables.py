@@ -293,7 +293,7 @@ def _print_parcel(parcel: pd.Series) -> None:
     service = f"{parcel['carrier']} {parcel['service_level']}"
     destination, status = parcel["destination_region"], parcel["status"]
     out.print(f"\n[bold]{parcel['shipment_id']}[/] {service} to {destination}, {status}")
-    window = _days(parcel["window_from"], parcel["window_to"])
+    window = _days(parcel["earliest_on"], parcel["latest_on"])
     on_time = _percent(parcel["on_time_probability"])
     out.print(f"  arrives {window} with 80 %; promised {parcel['promised_on']}, on time {on_time}")
     out.print(f"  {parcel['delay_state']}{_reason(parcel)}")

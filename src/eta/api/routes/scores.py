@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import cast
 
@@ -11,8 +12,14 @@ from eta.api import openapi
 from eta.api.dependencies import SharedResources, json_response
 from eta.api.openapi import BODY_ERRORS, problem_responses
 from eta.api.problem_details import problem
-from eta.api.schemas.common import InvalidItem, envelope, to_fields
-from eta.api.schemas.scores import ScoreList, ScoreRequest, ShipmentInput
+from eta.api.schemas.common import InvalidItem, to_prediction
+from eta.api.schemas.scores import (
+    ItemProblem,
+    ScoreList,
+    ScoreRequest,
+    ShipmentInput,
+    ShipmentScore,
+)
 from eta.api.strict_route import StrictRoute
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
@@ -40,50 +47,58 @@ async def score_shipments(
         lambda: _score_items(body, current, as_of, state.settings.promise_policy, request.url.path),
         len(body.shipments),
     )
-    state.metrics.count_answers(str(entry.get("confidence_code", "rejected")) for entry in results)
-    return await state.batch_executor.run(
-        lambda: json_response(envelope("list", as_of, current, results)), len(results)
-    )
+    state.metrics.count_answers(_result_codes(results))
+    scores: ScoreList = {
+        "object": "list",
+        "as_of": as_of,
+        "model_version": current.version,
+        "degraded": current.is_degraded,
+        "results": results,
+    }
+    return await state.batch_executor.run(lambda: json_response(scores), len(results))
+
+
+def _result_codes(results: Iterable[ShipmentScore | ItemProblem]) -> Iterable[str]:
+    """What the metrics count for each result."""
+    for result in results:
+        yield str(result.get("confidence_code", "rejected"))
 
 
 def _score_items(
     body: ScoreRequest, current: ActiveModel, as_of: datetime, promise: PromisePolicy, path: str
-) -> list[dict[str, object]]:
+) -> list[ShipmentScore | ItemProblem]:
+    """One result an item of the request, in order."""
     items = cast("list[ShipmentInput | InvalidItem]", body.shipments)
     shipments: list[Shipment] = []
     events: list[TrackingEvent] = []
     for number, item in enumerate(items):
         if isinstance(item, ShipmentInput):
-            shipment, scans = item.to_records(f"{number:06d}")
+            shipment, shipment_events = item.to_records(f"{number:06d}")
             shipments.append(shipment)
-            events += scans
+            events += shipment_events
     options = AssessmentOptions(coverage=body.confidence_level, promise=promise)
-    answers = iter(
-        score(shipments, events, current.predictor, as_of, policy=DelayPolicy(), options=options)
-    )
+    policy = DelayPolicy()
+    assessments = score(shipments, events, current.predictor, as_of, policy=policy, options=options)
+    remaining = iter(assessments)
     return [
         _item_problem(item, number, path)
         if isinstance(item, InvalidItem)
-        else _shipment_score(item, next(answers), current, options)
+        else _shipment_score(item, next(remaining), current, options)
         for number, item in enumerate(items)
     ]
 
 
 def _shipment_score(
-    item: ShipmentInput, answer: Assessment, current: ActiveModel, options: AssessmentOptions
-) -> dict[str, object]:
-    return {
-        **to_fields(answer, current, options, item.carrier_code, item.service_code),
-        "shipment_id": item.shipment_id,
-    }
+    item: ShipmentInput, assessment: Assessment, current: ActiveModel, options: AssessmentOptions
+) -> ShipmentScore:
+    prediction = to_prediction(assessment, current, options, item.carrier_code, item.service_code)
+    return {**prediction, "shipment_id": item.shipment_id}
 
 
-def _item_problem(item: InvalidItem, number: int, path: str) -> dict[str, object]:
+def _item_problem(item: InvalidItem, number: int, path: str) -> ItemProblem:
     errors = [
         error.model_copy(update={"loc": ["body", "shipments", number, *error.loc]})
         for error in item.errors
     ]
-    return {
-        "shipment_id": item.shipment_id,
-        "problem": problem(422, "the shipment cannot be used", path, errors),
-    }
+    invalid = problem(422, "the shipment cannot be used", path, errors)
+    return {"shipment_id": item.shipment_id, "problem": invalid}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, NotRequired, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, with_config
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from eta.api.problem_details import FieldError
 from eta.api.schemas.fields import (
@@ -26,7 +27,6 @@ from eta.domain.vocabulary import DelayState
 from eta.model.hot_swap import ActiveModel
 from eta.service.scoring.assessment import (
     DELIVERED_LATE,
-    PERCENTILES,
     Assessment,
     AssessmentCode,
     AssessmentOptions,
@@ -165,24 +165,29 @@ def require_carrier(carrier: str | None, number: str | None, item: T) -> T:
     return item
 
 
-#: Answers without dates for want of evidence, and those for want of a model.
-_ABSTAINED, _DEGRADED = AssessmentCode.TOO_LITTLE_SUPPORT, AssessmentCode.NO_MODEL
-
-#: The field of each percentile.
-_PERCENTILE = {percent: f"percentile_{percent}" for percent in PERCENTILES}
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+_RESPONSE_CONFIG = ConfigDict(frozen=True, allow_inf_nan=False, extra="forbid")
+
+#: Decorates a typed dictionary of a response: the contract is its type, so that building it costs
+#: what building a dictionary costs, and the type checker compares what is built with the contract.
+response_dict = with_config(_RESPONSE_CONFIG)
+
+
 class ResponseModel(BaseModel):
-    """A part of an answer; every number in it is finite."""
+    """A part of a response; every number in it is finite."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="forbid")
+    model_config = _RESPONSE_CONFIG
 
 
-class TimeInTransit(ResponseModel):
+@response_dict
+class TimeInTransit(TypedDict):
     """Fewest whole days d from the local date of `as_of` with P(arrived by then) of at least K %; null beyond the horizon."""
 
-    unit: Literal["calendar_days"] = "calendar_days"
+    unit: NotRequired[
+        Annotated[Literal["calendar_days"], Field(json_schema_extra={"default": "calendar_days"})]
+    ]
     percentile_50: int | None
     percentile_75: int | None
     percentile_85: int | None
@@ -192,7 +197,8 @@ class TimeInTransit(ResponseModel):
     percentile_99: int | None
 
 
-class Promise(ResponseModel):
+@response_dict
+class Promise(TypedDict):
     """The day promised; where none was, the one that the promise policy chooses."""
 
     date: date
@@ -206,7 +212,8 @@ class Promise(ResponseModel):
     on_time_probability: Probability | None
 
 
-class Evidence(ResponseModel):
+@response_dict
+class Evidence(TypedDict):
     """What was seen, for how long, and how long it usually takes."""
 
     kind: str
@@ -215,7 +222,8 @@ class Evidence(ResponseModel):
     expected_upper_hours: float | None
 
 
-class Delay(ResponseModel):
+@response_dict
+class Delay(TypedDict):
     """The delay flag; `state` is null where no arrival is waited for."""
 
     state: Annotated[
@@ -240,7 +248,8 @@ class Delay(ResponseModel):
     evidence: list[Evidence]
 
 
-class Basis(ResponseModel):
+@response_dict
+class Basis(TypedDict):
     """What stands behind the answer."""
 
     level: Annotated[
@@ -256,7 +265,8 @@ class Basis(ResponseModel):
     abstained: bool
 
 
-class Prediction(ResponseModel):
+@response_dict
+class Prediction(TypedDict):
     """One answer. Dates are local calendar days at the destination."""
 
     carrier_code: str | None
@@ -284,7 +294,7 @@ class Prediction(ResponseModel):
 
 
 def envelope(
-    kind: str, as_of: datetime, current: ActiveModel, results: list[dict[str, object]]
+    kind: str, as_of: datetime, current: ActiveModel, results: Sequence[Mapping[str, object]]
 ) -> dict[str, object]:
     """The fields of ``EstimateResponse`` and ``ScoreList``, in their order."""
     return {
@@ -296,76 +306,90 @@ def envelope(
     }
 
 
-def to_fields(
-    answer: Assessment,
+def to_prediction(
+    assessment: Assessment,
     current: ActiveModel,
     options: AssessmentOptions,
     carrier: str | None,
     service_level: str | None,
-) -> dict[str, object]:
-    """The fields of a ``Prediction``, in its order."""
+) -> Prediction:
+    """The assessment under the names of the HTTP API."""
     return {
         "carrier_code": carrier,
         "service_code": service_level,
-        "status": answer.status.value,
-        "phase": answer.phase.value,
-        "estimated_delivery_date": answer.estimated_on,
-        "estimated_delivery_date_min": answer.earliest_on,
-        "estimated_delivery_date_max": answer.latest_on,
-        "timezone": answer.timezone,
-        "timezone_source": answer.timezone_source.value,
-        "time_in_transit": {
-            "unit": "calendar_days",
-            **{_PERCENTILE[percent]: days for percent, days in answer.days_left.items()},
-        },
+        "status": assessment.status.value,
+        "phase": assessment.phase.value,
+        "estimated_delivery_date": assessment.estimated_on,
+        "estimated_delivery_date_min": assessment.earliest_on,
+        "estimated_delivery_date_max": assessment.latest_on,
+        "timezone": assessment.timezone,
+        "timezone_source": assessment.timezone_source.value,
+        "time_in_transit": _time_in_transit(assessment.days_left),
         "confidence_level": options.coverage,
-        "delivery_date_confidence": rounded(answer.confidence),
-        "confidence_code": answer.code,
-        "promise": _promise(answer, options),
-        "delay": _delay(answer.delay),
+        "delivery_date_confidence": rounded(assessment.confidence),
+        "confidence_code": assessment.code,
+        "promise": _promise(assessment, options),
+        "delay": _delay(assessment.delay),
         "basis": {
-            "level": answer.support_level,
-            "n_effective": answer.support_parcels,
+            "level": assessment.support_level,
+            "n_effective": assessment.support_parcels,
             "data_through": current.trained_through,
-            "abstained": answer.code is _ABSTAINED,
+            "abstained": assessment.code is AssessmentCode.TOO_LITTLE_SUPPORT,
         },
         "model_version": current.version,
-        "degraded": answer.code is _DEGRADED,
+        "degraded": assessment.code is AssessmentCode.NO_MODEL,
     }
 
 
-def _promise(answer: Assessment, options: AssessmentOptions) -> dict[str, object] | None:
-    if answer.promise_on is None:
-        return None
-    policy = options.promise.version if answer.is_promise_proposed else None
+def _time_in_transit(days_left: Mapping[int, int | None]) -> TimeInTransit:
     return {
-        "date": answer.promise_on,
-        "is_proposed": answer.is_promise_proposed,
-        "policy": policy,
-        "on_time_probability": rounded(answer.on_time_probability),
+        "unit": "calendar_days",
+        "percentile_50": days_left[50],
+        "percentile_75": days_left[75],
+        "percentile_85": days_left[85],
+        "percentile_90": days_left[90],
+        "percentile_95": days_left[95],
+        "percentile_97": days_left[97],
+        "percentile_99": days_left[99],
     }
 
 
-def _delay(delay: DelayAssessment) -> dict[str, object]:
-    evidence = {
+def _promise(assessment: Assessment, options: AssessmentOptions) -> Promise | None:
+    if assessment.promise_on is None:
+        return None
+    return {
+        "date": assessment.promise_on,
+        "is_proposed": assessment.is_promise_proposed,
+        "policy": options.promise.version if assessment.is_promise_proposed else None,
+        "on_time_probability": rounded(assessment.on_time_probability),
+    }
+
+
+def _delay(delay: DelayAssessment) -> Delay:
+    has_promise = delay.probability is not None or delay.lead_time_hours is not None
+    return {
+        "state": delay.state,
+        "probability": rounded(delay.probability),
+        "baseline": "promise" if has_promise else None,
+        "lead_time_hours": rounded(delay.lead_time_hours, 2),
+        "reason_code": delay.reason_code,
+        "reason_party": delay.reason_party,
+        "evidence": _evidence(delay),
+    }
+
+
+def _evidence(delay: DelayAssessment) -> list[Evidence]:
+    if not delay.evidence_kind:
+        return []
+    evidence: Evidence = {
         "kind": delay.evidence_kind,
         "observed_hours": rounded(delay.observed_hours, 2),
         "expected_p50_hours": delay.expected_p50_hours,
         "expected_upper_hours": delay.expected_upper_hours,
     }
-    return {
-        "state": delay.state,
-        "probability": rounded(delay.probability),
-        "baseline": None
-        if delay.probability is None and delay.lead_time_hours is None
-        else "promise",
-        "lead_time_hours": rounded(delay.lead_time_hours, 2),
-        "reason_code": delay.reason_code,
-        "reason_party": delay.reason_party,
-        "evidence": [evidence] if delay.evidence_kind else [],
-    }
+    return [evidence]
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:
-    """Rounded, None if unknown."""
+    """The rounded value; None stays None."""
     return None if value is None else round(value, digits)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from eta.api.schemas.common import (
     Address,
@@ -18,8 +19,9 @@ from eta.api.schemas.common import (
     ResponseModel,
     ShipmentBase,
     Weight,
+    response_dict,
     rounded,
-    to_fields,
+    to_prediction,
     validate_weight,
 )
 from eta.api.schemas.fields import (
@@ -321,7 +323,8 @@ class ShipByRequest(ShipmentBase):
     ] = time(17)
 
 
-class Cutoff(ResponseModel):
+@response_dict
+class Cutoff(TypedDict):
     """Until when an order gets the same dates."""
 
     order_by: Annotated[datetime, Field(description="In the origin's local time.")]
@@ -330,6 +333,7 @@ class Cutoff(ResponseModel):
     ]
 
 
+@response_dict
 class ServiceEstimate(Prediction):
     """The estimate for one carrier service."""
 
@@ -637,20 +641,19 @@ def to_estimate(
     options: AssessmentOptions,
     service: CarrierService,
     ordered_at: datetime,
-) -> dict[str, object]:
-    """The fields of a ``ServiceEstimate``."""
+) -> ServiceEstimate:
+    """The estimate under the names of the HTTP API."""
     assessment = estimate.assessment
     carrier, service_level = service.carrier, service.service_level
-    prediction = to_fields(assessment, current, options, carrier, service_level)
     return {
-        **prediction,
+        **to_prediction(assessment, current, options, carrier, service_level),
         "ship_on_date": estimate.handover_on,
         "cutoff": _cutoff(estimate.order_by, ordered_at),
         "desired_delivery_probability": rounded(assessment.desired_probability),
     }
 
 
-def _cutoff(order_by: datetime | None, ordered_at: datetime) -> dict[str, object] | None:
+def _cutoff(order_by: datetime | None, ordered_at: datetime) -> Cutoff | None:
     if order_by is None:
         return None
     seconds_left = (order_by - ordered_at).total_seconds()
@@ -659,7 +662,7 @@ def _cutoff(order_by: datetime | None, ordered_at: datetime) -> dict[str, object
 
 def to_order_estimate(
     estimated: EstimatedOrder,
-    results: list[dict[str, object]],
+    results: Sequence[ServiceEstimate],
     as_of: datetime,
     current: ActiveModel,
     options: AssessmentOptions,

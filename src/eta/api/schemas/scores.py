@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field, ValidationError, WrapValidator
+from typing_extensions import TypedDict
 
 from eta.api.problem_details import Problem, field_errors
-from eta.api.schemas.common import InvalidItem, Prediction, ResponseModel, ShipmentBase
+from eta.api.schemas.common import InvalidItem, Prediction, ShipmentBase, response_dict
 from eta.api.schemas.estimates import MAX_EVENTS_PER_SHIPMENT, MAX_SHIPMENTS
 from eta.api.schemas.fields import (
     MAX_ID_LENGTH,
@@ -103,23 +104,26 @@ class ScoreRequest(StrictModel):
     ]
 
 
+@response_dict
 class ShipmentScore(Prediction):
     """One answer about a shipment, under its own number."""
 
     shipment_id: str | None
 
 
-class ItemProblem(ResponseModel):
+@response_dict
+class ItemProblem(TypedDict):
     """In the place of a result: the shipment could not be used."""
 
     shipment_id: str | None
     problem: Problem
 
 
-class ScoreList(ResponseModel):
+@response_dict
+class ScoreList(TypedDict):
     """One entry a shipment, in order."""
 
-    object: Literal["list"] = "list"
+    object: NotRequired[Annotated[Literal["list"], Field(json_schema_extra={"default": "list"})]]
     as_of: datetime
     model_version: str | None
     degraded: bool

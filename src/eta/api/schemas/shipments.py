@@ -18,7 +18,7 @@ from eta.api.schemas.common import (
     Weight,
     require_carrier,
     rounded,
-    to_fields,
+    to_prediction,
     validate_weight,
 )
 from eta.api.schemas.fields import Code, Id, LocalDate, OffsetDatetime, StrictModel, TrackingNumber
@@ -233,7 +233,7 @@ def to_shipment(
     history = view.history
     facts = history.registration.shipment
     carrier, service_level = facts.carrier, facts.service_level
-    forecast = to_fields(view.assessment, current, options, carrier, service_level)
+    forecast = to_prediction(view.assessment, current, options, carrier, service_level)
     causes = revision_causes(history.forecasts)
     fields = _recorded_fields(history)
     fields["as_of"] = as_of

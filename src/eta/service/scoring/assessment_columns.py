@@ -137,7 +137,7 @@ class AssessmentColumns:
         if not self.has_model:
             is_supported = self.forecasts.is_supported
             support_levels = np.where(is_supported, support_levels, NOTHING).tolist()
-        rows = records(
+        rows = _records(
             {
                 "code": self._codes(),
                 "earliest_on": self.earliest_on.tolist(),
@@ -172,7 +172,7 @@ class AssessmentColumns:
     def _delays(self) -> list[DelayAssessment]:
         """The delay flag of each row."""
         delays = self.forecasts.delays
-        rows = records(
+        rows = _records(
             {
                 "state": delays.state.tolist(),
                 "reason_code": delays.reason_code.tolist(),
@@ -188,7 +188,7 @@ class AssessmentColumns:
         return [DelayAssessment(**row) for row in rows]
 
 
-def records(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+def _records(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """The rows of named columns, each by the columns' names."""
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(columns, values, strict=True))

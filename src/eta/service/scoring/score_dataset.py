@@ -103,14 +103,13 @@ def _identity(timelines: Timelines, moments: AsOfPairs, states: States) -> dict[
     """Which parcel a row is about, and what was received about it."""
     rows, as_of = moments.row, moments.as_of
     elapsed_hours = hours_between(states.ordered_at, as_of)
-    texts = {
-        name: timelines.texts[name].take(rows).texts()
-        for name in ("carrier", "service_level", "destination_region")
-    }
+    labels = timelines.texts
     return {
         "order_id": timelines.order_id[rows],
         "shipment_id": timelines.shipment_id[rows],
-        **texts,
+        "carrier": labels["carrier"].take(rows).texts(),
+        "service_level": labels["service_level"].take(rows).texts(),
+        "destination_region": labels["destination_region"].take(rows).texts(),
         "has_several_origins": timelines.has_several_origins[rows],
         "as_of": pd.DatetimeIndex(as_of, tz="UTC"),
         "status": _labels(STATUSES)[states.status],

@@ -27,7 +27,7 @@ from eta.service.scoring.assessment import (
     AssessmentOptions,
     DelayAssessment,
 )
-from eta.service.scoring.assessment_columns import AssessmentColumns, records
+from eta.service.scoring.assessment_columns import AssessmentColumns
 from eta.service.scoring.open_forecasts import forecast_open, split_open
 
 
@@ -92,13 +92,22 @@ def _locations(timelines: Timelines, states: States) -> list[dict[str, Any]]:
     """The fields of ``Assessment`` on where each shipment is and in which zone its days are."""
     zones, sources = timelines.zone, timelines.zone_source
     source_of = [TimezoneSource(source) for source in sources.names]
-    columns = {
-        "status": [STATUSES[status] for status in states.status.tolist()],
-        "phase": [PHASES[phase] for phase in states.phase.tolist()],
-        "timezone": [zones.names[zone] for zone in zones.codes.tolist()],
-        "timezone_source": [source_of[source] for source in sources.codes.tolist()],
-    }
-    return list(records(columns))
+    columns = zip(
+        states.status.tolist(),
+        states.phase.tolist(),
+        zones.codes.tolist(),
+        sources.codes.tolist(),
+        strict=True,
+    )
+    return [
+        {
+            "status": STATUSES[status],
+            "phase": PHASES[phase],
+            "timezone": zones.names[zone],
+            "timezone_source": source_of[source],
+        }
+        for status, phase, zone, source in columns
+    ]
 
 
 def _closed(
