@@ -8,15 +8,10 @@ ask).
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter
 
+import harness
 import numpy as np
 
 #: Connections of the client, and seconds of each part.
@@ -25,7 +20,15 @@ CONNECTIONS, SATURATION_SECONDS, LOAD_SECONDS = 16, 5.0, 20.0
 
 def under_load(models: Path, body: bytes) -> dict[str, float]:
     """Estimates a second at saturation, and the waits at half of it."""
-    with _server(models) as port:
+    # In the manner of the demo: nothing is stored, and no key is needed.
+    env = {
+        "ETA_MODELS": str(models),
+        "ETA_DATABASE_URL": "memory:",
+        "ETA_DEMO": "1",
+        "ETA_RATE_LIMIT": "1000000/second",
+    }
+    with harness.running_server(env) as server:
+        port = server.port
         asyncio.run(_saturate(port, body, 2.0))
         saturation = asyncio.run(_saturate(port, body, SATURATION_SECONDS))
         waits = asyncio.run(_on_time(port, body, saturation / 2.0, LOAD_SECONDS))
@@ -36,31 +39,6 @@ def under_load(models: Path, body: bytes) -> dict[str, float]:
         "load_p99_ms": 1e3 * slow,
         "load_p99_to_p50": slow / median,
     }
-
-
-@contextmanager
-def _server(models: Path) -> Iterator[int]:
-    """A server of its own process, in the demo's manner; its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {
-        **os.environ,
-        "ETA_MODELS": str(models),
-        "ETA_DATABASE_URL": "memory:",
-        "ETA_DEMO": "1",
-        "ETA_RATE_LIMIT": "1000000/second",
-    }
-    command = [str(Path(sys.executable).with_name("eta")), "serve", "--port", str(port)]
-    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:  # noqa: S603  # our own command
-        try:
-            for _ in range(600):
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                sleep(0.1)
-            yield port
-        finally:
-            process.terminate()
 
 
 class _Connection:

@@ -12,13 +12,11 @@ What is finished is kept in a folder and not done again, unless what it rests on
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.metadata
 import inspect
 import json
 import logging
-import os
 import sys
 import time
 import warnings
@@ -36,6 +34,10 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import harness
+
 from eta import bootstrap
 from eta.calendars.local_time import to_instant
 from eta.curves import Curves
@@ -45,7 +47,6 @@ from eta.forecast.base import ArrivalModel
 from eta.forecast.design_matrix import Design
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.snapshots import IN_FLIGHT, PURCHASE, evaluation_snapshots, training_snapshots
-from eta.journey.timelines import Timelines
 
 SOURCE, REFERENCE = "olist", "eta"
 TRIALS, SEED = 10, 20171101
@@ -60,7 +61,7 @@ SECONDS = ("fit_seconds", "predict_seconds_per_1000")
 SCORES = ("error_days", "crps_days", "crps_censored_days", "covered_80", "covered_90")
 
 PACKAGE = Path(bootstrap.__file__).parent
-JUDGE = ("curves.py", "evaluation/scores.py")
+JUDGE = ("curves.py", "evaluation/metrics.py")
 #: What only `eta` rests on: a peer's results outlive its changes.
 ETA_SOURCES = ("calendars", "evaluation", "forecast", "journey", "promise.py")
 
@@ -69,8 +70,7 @@ class Orders:
     """The orders, and what past days knew of them."""
 
     def __init__(self, folder: Path) -> None:
-        dataset = bootstrap.SOURCES[SOURCE](folder)
-        self.timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+        dataset, self.timelines = harness.load_data(SOURCE, folder)
         self.zone = ZoneInfo(str(dataset.zone))
 
     def midnight(self, day: str) -> datetime:
@@ -97,18 +97,14 @@ class Orders:
 
 def main() -> int:
     """Runs what is not yet done and prints the verdict."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = harness.parser(__doc__)
     parser.add_argument(
         "--results", type=Path, default=Path(".cache/peers"), help="folder of what is finished"
     )
     parser.add_argument("--peers", default=",".join(PEERS), help="which, comma-separated")
     parser.add_argument("--tune-only", action="store_true", help="stop before any day of 2018")
     args = parser.parse_args()
-    if not os.environ.get("ETA_DATA"):
-        sys.exit("real orders are needed: set ETA_DATA to the folder that holds olist/")
-    orders = Orders(Path(os.environ["ETA_DATA"]) / SOURCE)
+    orders = Orders(harness.require_real_data(SOURCE))
     names = [name.strip() for name in args.peers.split(",")]
     # Some libraries take all cores whatever they are told, and warn and log for every range of
     # every trial.
@@ -125,8 +121,9 @@ def main() -> int:
         }
         print_trials(trials)
         if args.tune_only:
-            return verdict(
-                True,
+            return harness.print_verdict(
+                "peers",
+                ok=True,
                 stage="tuning",
                 peers={name: {**best[name], "trials": tried} for name, tried in trials.items()},
             )
@@ -156,7 +153,9 @@ def main() -> int:
         }
         for name in names
     }
-    return verdict(not worse, better_than_eta=worse, eta=rows[REFERENCE], peers=chosen)
+    return harness.print_verdict(
+        "peers", ok=not worse, better_than_eta=worse, eta=rows[REFERENCE], peers=chosen
+    )
 
 
 def trial(orders: Orders, results: Path, name: str, number: int) -> dict[str, Any]:
@@ -181,7 +180,7 @@ def trial(orders: Orders, results: Path, name: str, number: int) -> dict[str, An
     )
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
-    report_progress(f"tuning {name}, trial {number + 1} of {TRIALS}")
+    harness.report_progress(f"tuning {name}, trial {number + 1} of {TRIALS}")
     table = run(orders, partial(kind, **parameters), first, end, outcomes_day)
     parts = {moment: scores["crps_days"] for moment, scores in figures(table)["moments"].items()}
     result = {
@@ -222,7 +221,7 @@ def judge(
             / f"{slug(name)}-{first[:7]}-{hash_of(rests_on, code(*JUDGE), orders.digest(first, end, None))}.parquet"
         )
         if not path.is_file():
-            report_progress(f"judging {name} from {first}")
+            harness.report_progress(f"judging {name} from {first}")
             write_whole(path, run(orders, make, first, end, None).to_parquet)
         done.append(pd.read_parquet(path))
     # One replay lists the moments of all months kind by kind, six replays month by month.
@@ -395,12 +394,6 @@ def format_difference(gap: Mapping[str, float]) -> str:
     return f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
 
 
-def verdict(ok: bool, **fields: Any) -> int:
-    """Prints the verdict; 0 if the claim holds."""
-    print(json.dumps({"proof": "peers", "ok": ok, **fields}))  # noqa: T201  # the verdict
-    return 0 if ok else 1
-
-
 def recipe(kind: type[Peer]) -> str:
     """What a peer is: its code and the version of its library."""
     sources = [
@@ -459,11 +452,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     unfinished = path.with_suffix(".part")
     write(unfinished)
     unfinished.replace(path)
-
-
-def report_progress(what: str) -> None:
-    """Progress on standard error."""
-    sys.stderr.write(what + "\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ A new row is one more function in ``ROWS``. The last line printed is one JSON ob
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
 import json
@@ -27,16 +26,19 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-import checkout_load
 import lightgbm
 import numpy as np
-import store_speed
 from fastapi import APIRouter, FastAPI, Request, Response
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from eta import bootstrap
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import checkout_load
+import harness
+import store_speed
+
 from eta.api import openapi
 from eta.api.app import create_app
 from eta.api.schemas.estimates import EstimateRequest
@@ -56,10 +58,8 @@ from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
 from eta.model.bundle import ModelBundle, to_files
 from eta.model.registry import Registry
-from eta.service.analysis.simulate_data import simulate_data
 from eta.service.estimates.order_to_delivery import order_curves
 from eta.settings import Settings
-from eta.simulation.scenario import DEFAULT
 from eta.stage_durations import StageDurations
 
 AS_OF = datetime(2025, 11, 27, tzinfo=UTC)
@@ -320,9 +320,7 @@ def in_turns(
 
 
 def _make(folder: Path, shipments: int, rows: int, requests: int) -> World:
-    simulate_data(folder / "data", DEFAULT, shipments=shipments)
-    dataset = bootstrap.SOURCES["tabular"](folder / "data")
-    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+    _, timelines = harness.simulate(folder / "data", shipments)
     as_of = to_instant(AS_OF)
     snapshots = training_snapshots(timelines, as_of)
     training_examples = examples(snapshots, Outcomes.at(timelines, as_of))
@@ -444,7 +442,7 @@ def _caller(app: FastAPI | Starlette) -> Iterator[Callable[[str, bytes], None]]:
 
 def main() -> None:
     """Measures every row and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument(
         "--shipments",
         type=int,
@@ -458,25 +456,20 @@ def main() -> None:
     started = perf_counter()
     figures: dict[str, Any] = {"bench": "speed", "simulated": True}
     with tempfile.TemporaryDirectory() as name:
-        report_progress("simulating parcels and fitting a model")
+        harness.report_progress("simulating parcels and fitting a model")
         world = _make(Path(name), args.shipments, args.rows, args.requests)
         for row in args.only:
-            report_progress(f"measuring: {row}")
+            harness.report_progress(f"measuring: {row}")
             figures |= ROWS[row](world)
     for name, (target, words) in REACHED_FOR.items():
         if name in figures:
             goal = "" if target is None else f"reach {target:g}"
-            print(f"{figures[name]:8.2f}  {goal:10}  {words}")  # noqa: T201  # the table
+            harness.print_line(f"{figures[name]:8.2f}  {goal:10}  {words}")
     rounded = {
         name: round(float(value), 3) if isinstance(value, float) else value
         for name, value in figures.items()
     }
-    print(json.dumps({**rounded, "seconds": round(perf_counter() - started, 1)}))  # noqa: T201  # the figures
-
-
-def report_progress(text: str) -> None:
-    """Progress, beside the table."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  # progress
+    harness.print_figures(**rounded, seconds=round(perf_counter() - started, 1))
 
 
 if __name__ == "__main__":

@@ -6,18 +6,16 @@ import asyncio
 import json
 import os
 import random
-import socket
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter, process_time, sleep
+from time import perf_counter, process_time
 from typing import Any
-from urllib.request import urlopen
 
+import harness
 import numpy as np
 from fastapi import APIRouter, FastAPI, Request, Response
 
@@ -102,31 +100,15 @@ def application() -> FastAPI:
 @contextmanager
 def _server(folder: Path, url: str) -> Iterator[tuple[int, int]]:
     """A server process: its port and its number."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "--factory",
-        "store_speed:application",
-        "--port",
-        str(port),
-        "--no-access-log",
-        "--log-level",
-        "error",
-    ]
-    env = {**os.environ, "STORE_SPEED_URL": url, "PYTHONPATH": str(Path(__file__).parent)}
-    with subprocess.Popen(command, env=env, cwd=folder) as process:  # noqa: S603  # our own command
-        try:
-            for _ in range(600):
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                sleep(0.1)
-            yield port, process.pid
-        finally:
-            process.terminate()
+    factory = ("--factory", "store_speed:application")
+    quiet = ("--no-access-log", "--log-level", "error")
+    command = (sys.executable, "-m", "uvicorn", *factory, *quiet)
+    paths = [str(harness.TRAINING), str(Path(__file__).parent)]
+    if inherited := os.environ.get("PYTHONPATH"):
+        paths.append(inherited)
+    env = {"STORE_SPEED_URL": url, "PYTHONPATH": os.pathsep.join(paths)}
+    with harness.running_server(env, command, ready_path="/livez", cwd=folder) as server:
+        yield server.port, server.process.pid
 
 
 def _cpu_of(pid: int) -> float:
@@ -249,22 +231,9 @@ def a_million(folder: Path, *, shipments: int = 100_000, events_per_shipment: in
 
 def _seconds_to_start(folder: Path, url: str) -> float:
     """Seconds from the start of `eta serve` until it is ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {**os.environ, "ETA_DATABASE_URL": url, "ETA_MODELS": str(folder / "models")}
-    command = [str(Path(sys.executable).with_name("eta")), "serve", "--demo", "--port", str(port)]
-    started = perf_counter()
-    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:  # noqa: S603  # our own command
-        try:
-            while perf_counter() - started < 60:
-                with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/readyz") as answered:
-                    if answered.status == 200:
-                        return perf_counter() - started
-                sleep(0.02)
-            raise SystemExit("the server did not start")
-        finally:
-            process.terminate()
+    env = {"ETA_DATABASE_URL": url, "ETA_MODELS": str(folder / "models"), "ETA_DEMO": "1"}
+    with harness.running_server(env) as server:
+        return server.start_seconds
 
 
 def _fill(session: Session, items: Any) -> list[None]:

@@ -7,8 +7,6 @@ its keep.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +18,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from eta import bootstrap
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import harness
+
 from eta.curves import Curves
 from eta.domain.vocabulary import EventCode, Phase
 from eta.evaluation.backtest import Refit, replay
@@ -33,7 +34,7 @@ from eta.journey.features import Features
 from eta.journey.place_effects import PLACE_EFFECTS
 from eta.journey.snapshots import PURCHASE, Snapshots
 from eta.journey.state import PHASES
-from eta.journey.timelines import EVENT_CODES, Timelines
+from eta.journey.timelines import EVENT_CODES
 
 SOURCE = "olist"
 FIRST, LAST = "2017-08-01", "2017-12-31"
@@ -176,13 +177,8 @@ VARIANTS = {
 
 def main() -> None:
     """Runs the replay and prints the table and one JSON object."""
-    if not os.environ.get("ETA_DATA"):
-        sys.exit("real orders are needed: set ETA_DATA to the folder that holds olist/")
-    dataset = bootstrap.SOURCES[SOURCE](Path(os.environ["ETA_DATA"]) / SOURCE)
-    timelines, zone = (
-        Timelines.from_frames(dataset.shipments, dataset.events),
-        ZoneInfo(str(dataset.zone)),
-    )
+    dataset, timelines = harness.load_data(SOURCE, harness.require_real_data(SOURCE))
+    zone = ZoneInfo(str(dataset.zone))
     start, end = (datetime.fromisoformat(day).replace(tzinfo=zone) for day in (FIRST, LAST))
     replayed = replay(
         timelines,
@@ -191,7 +187,7 @@ def main() -> None:
         end=end + timedelta(days=1),
         refit=Refit.MONTH,
         warm_up_months=0,
-        progress=report_progress,
+        progress=harness.report_progress,
     )
     result = summarise(replayed, reference="eta")
     rows = [
@@ -201,39 +197,27 @@ def main() -> None:
     ]
     gaps = [gap for gap in result["differences"] if gap["moment"] in MOMENTS]
     print_table(rows, gaps)
-    print(  # noqa: T201  # the verdict
-        json.dumps(
-            {
-                "proof": "ablation",
-                "source": SOURCE,
-                "from": FIRST,
-                "to": LAST,
-                "rows": rows,
-                "differences": gaps,
-            }
-        )
+    harness.print_figures(
+        **{"proof": "ablation", "source": SOURCE, "from": FIRST, "to": LAST},
+        rows=rows,
+        differences=gaps,
     )
 
 
 def print_table(rows: list[dict[str, Any]], gaps: list[Mapping[str, Any]]) -> None:
     """A table in Markdown, a line a variant and moment."""
     against = {(gap["against"], gap["moment"]): gap for gap in gaps if gap["metric"] == "crps_days"}
-    print(  # noqa: T201  # the table
+    harness.print_line(
         "| model | moment | MAE | CRPS | CRPS, all | 80 % | 90 % | late AUC | CRPS of eta less it |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")  # noqa: T201  # the table
+    harness.print_line("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
         gap = against.get((row["model"], row["moment"]))
         difference = (
             "" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
         )
         figures = " | ".join("" if row[name] is None else f"{row[name]:.3f}" for name in METRICS)
-        print(f"| {row['model']} | {row['moment']} | {figures} | {difference} |")  # noqa: T201  # the table
-
-
-def report_progress(what: str, done: int, total: int) -> None:
-    """Progress on standard error."""
-    sys.stderr.write(f"\r{done}/{total} {what:60s}")
+        harness.print_line(f"| {row['model']} | {row['moment']} | {figures} | {difference} |")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ times are synthetic.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +21,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta import bootstrap
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import harness
+
 from eta.calendars.local_time import hours_between
 from eta.datasets.cargo2000 import FILE, LEGS, PLACED, STEPS
 from eta.evaluation.confidence_intervals import week_bootstrap
@@ -36,9 +37,6 @@ from eta.journey.snapshots import training_snapshots
 from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines, promise_ends
 
-FOLDER = (
-    Path(os.environ.get("ETA_DATA") or Path(__file__).parents[3] / "shared" / "data") / "cargo2000"
-)
 #: Moments: the booking, and every step of the outbound leg but the delivery.
 MOMENTS = ("booking", *STEPS[:-1])
 TRIALS = 10
@@ -97,11 +95,11 @@ class OutboundMoments:
         )
 
 
-def main() -> None:
+def main() -> int:
     """Runs the experiment and prints its verdict."""
-    dataset = bootstrap.SOURCES["cargo2000"](FOLDER)
-    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
-    raw = pd.read_csv(FOLDER / FILE)
+    folder = harness.require_real_data("cargo2000")
+    dataset, timelines = harness.load_data("cargo2000", folder)
+    raw = pd.read_csv(folder / FILE)
     raw = raw[raw["o_legid"].astype(str).isin(dataset.shipments["shipment_id"])].reset_index(
         drop=True
     )
@@ -133,9 +131,9 @@ def main() -> None:
         "gbm": eta_columns(all_features, outbound),
         "gbm-raw": raw_columns(raw, outbound),
     }.items():
-        report_progress(f"tuning {name}")
+        harness.report_progress(f"tuning {name}")
         predictions[name] = boosted(rows, outbound, train, test)
-    report_progress("fitting eta")
+    harness.report_progress("fitting eta")
     boundary = booked_at[first].astype("datetime64[D]").astype("datetime64[us]")
     training_examples = examples(
         training_snapshots(timelines, boundary), Outcomes.at(timelines, boundary)
@@ -171,15 +169,14 @@ def main() -> None:
         and part["eta"]["late_auc"] >= part["gbm"]["late_auc"]
         for part in decisive
     )
-    verdict = {
-        "proof": "cargo2000",
-        "ok": ok,
-        "synthetic_times": True,
-        "learned": first,
-        "judged": len(raw) - first,
-        "rows": figures,
-    }
-    sys.stdout.write(json.dumps(verdict) + "\n")
+    return harness.print_verdict(
+        "cargo2000",
+        ok=ok,
+        synthetic_times=True,
+        learned=first,
+        judged=len(raw) - first,
+        rows=figures,
+    )
 
 
 def table(
@@ -295,10 +292,5 @@ def classifier(parameters: Mapping[str, Any]) -> Any:
     return lightgbm.LGBMClassifier(n_jobs=1, random_state=SEED, verbosity=-1, **parameters)
 
 
-def report_progress(what: str) -> None:
-    """Progress on standard error."""
-    sys.stderr.write(f"{what}\n")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

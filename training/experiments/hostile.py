@@ -6,8 +6,6 @@ Schemathesis makes from the contract, good and bad, against the application itse
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 from collections import Counter
@@ -26,9 +24,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.hostile_requests import faults_of, requests  # beside the tests, which share it
+import harness
+
+from support.hostile_requests import faults_of, requests
 from support.model_app import KEY, application, save_model
 
 CHECKS = [
@@ -42,7 +42,7 @@ WITH_KEY = {"X-API-Key": KEY}
 
 def main() -> int:
     """Runs both and prints the verdict."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument(
         "--contract",
@@ -58,7 +58,6 @@ def main() -> int:
         statuses, faults, max_wait = poison(Path(folder), args.seed, args.requests)
         contract_cases = contract(Path(folder), args.contract)
     verdict = {
-        "proof": "hostile",
         "ok": not faults and statuses.total() == args.requests,
         "requests": statuses.total(),
         "seed": args.seed,
@@ -69,8 +68,7 @@ def main() -> int:
         "slowest_ms": round(1000 * max_wait, 1),
         "seconds": round(perf_counter() - started, 1),
     }
-    print(json.dumps(verdict))  # noqa: T201  # the verdict
-    return 0 if verdict["ok"] else 1
+    return harness.print_verdict("hostile", **verdict)
 
 
 def poison(folder: Path, seed: int, count: int) -> tuple[Counter[int], list[str], float]:

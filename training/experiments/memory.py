@@ -19,15 +19,16 @@ The last line is one JSON object.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import harness
 import memory_crashes
 import memory_kills
 import memory_stream
@@ -45,24 +46,22 @@ PARTS = {
 
 def main() -> int:
     """Runs the experiments and prints the verdict."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = harness.parser(__doc__)
     parser.add_argument(
         "--parts", default=",".join(PARTS), help="which experiments, comma-separated"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="1 is the claim; less is quicker")
     args = parser.parse_args()
-    started, verdict = perf_counter(), {"proof": "memory", "ok": True}
+    started, verdict = perf_counter(), dict[str, Any](ok=True)
     for part in args.parts.split(","):
         with tempfile.TemporaryDirectory() as name:
             figures = PARTS[part](Path(name), args.scale)
-        print(part, json.dumps(figures), file=sys.stderr)  # noqa: T201  # how far it has come
-        verdict["ok"] = bool(verdict["ok"] and figures.pop("ok"))
+        harness.report_progress(f"{part} {json.dumps(figures)}")
+        is_part_ok = bool(figures.pop("ok"))
         verdict |= figures
+        verdict["ok"] &= is_part_ok
     verdict["seconds"] = round(perf_counter() - started)
-    print(json.dumps(verdict))  # noqa: T201  # the verdict
-    return 0 if verdict["ok"] else 1
+    return harness.print_verdict("memory", **verdict)
 
 
 if __name__ == "__main__":

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any, Self
 
+import harness
 import httpx2
 from rich.progress import track
 
@@ -132,7 +128,6 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
 
 def _kill(folder: Path, url: str, kind: str, scale: float) -> dict[str, Any]:
     env = {
-        **os.environ,
         "ETA_MODELS": str(folder / "models"),
         "ETA_DATABASE_URL": url,
         "ETA_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest(),
@@ -142,15 +137,15 @@ def _kill(folder: Path, url: str, kind: str, scale: float) -> dict[str, Any]:
     kills, is_open, wrong, waits = max(int(KILLS[kind] * scale), 2), 0, 0, list[float]()
     rng = random.Random(kind)  # noqa: S311  # a seed is the point
     for number in track(range(kills), f"kills on {kind}"):
-        server, address, wait = _start(env)
-        waits.append(wait)
+        server = harness.start_server(env)
+        waits.append(server.start_seconds)
         if number == 0:
-            _register(address)
-        with Callers(address, acknowledged) as callers:
+            _register(server.address)
+        with Callers(server.address, acknowledged) as callers:
             sleep(rng.uniform(0.1, 0.9))
-            os.kill(server.pid, signal.SIGKILL)
+            server.process.kill()
             is_open += callers.in_flight > 0
-            server.wait()
+            server.process.wait()
         wrong += callers.wrong
     recovered, doubled, states_wrong = _recovered(url)
     lost = len(set(acknowledged.values()) - recovered)
@@ -164,23 +159,6 @@ def _kill(folder: Path, url: str, kind: str, scale: float) -> dict[str, Any]:
         "wrong": wrong,
     }
     return {**figures, "states_wrong": states_wrong, "ready_p50": round(waits[len(waits) // 2], 2)}
-
-
-def _start(env: dict[str, str]) -> tuple[subprocess.Popen[bytes], str, float]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started, address = perf_counter(), f"http://127.0.0.1:{port}"
-    command = [str(Path(sys.executable).with_name("eta")), "serve", "--port", str(port)]
-    server = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)  # noqa: S603  # our own command
-    while perf_counter() - started < 60:
-        try:
-            if httpx2.get(f"{address}/readyz").status_code == 200:
-                return server, address, perf_counter() - started
-        except httpx2.HTTPError:
-            sleep(0.05)
-    server.kill()
-    raise RuntimeError("the server did not start")
 
 
 def _register(address: str) -> None:

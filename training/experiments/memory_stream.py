@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from rich.progress import track
 
 from eta.api.app import create_app
-from eta.api.schemas.common import to_fields
+from eta.api.schemas.common import to_prediction
 from eta.calendars.local_time import to_instant
 from eta.datasets.tabular import read_tabular
 from eta.delays import DelayPolicy
@@ -380,7 +380,9 @@ def _forecasts_agree(
         timelines.texts["service_level"].texts(),
     )
     batch = {
-        name: json.loads(to_json(to_fields(answer, current, AssessmentOptions(), carrier, service)))
+        name: json.loads(
+            to_json(to_prediction(answer, current, AssessmentOptions(), carrier, service))
+        )
         for name, answer, carrier, service in zip(
             timelines.shipment_id, answers, carriers, services, strict=True
         )

@@ -8,19 +8,19 @@ binomial, family-wise 95 %). Simulated results.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import harness
+
 from eta import bootstrap
 from eta.evaluation.backtest import Refit
-from eta.journey.timelines import Timelines
 from eta.service.analysis.backtest import backtest_models, oracle_sources, scan_conditional_source
-from eta.service.analysis.simulate_data import simulate_data
-from eta.simulation.scenario import DEFAULT
 
 SHIPMENTS = 60_000
 FIRST, LAST = datetime(2025, 9, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
@@ -29,13 +29,11 @@ MOMENTS = ("purchase", "in_flight")
 REPORTED_FIELDS = ("moment", "segment", "value", "n", "range", "coverage")
 
 
-def main() -> None:
+def main() -> int:
     """Runs the experiment and prints its verdict."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        simulate_data(folder, DEFAULT, shipments=SHIPMENTS, progress=report_progress)
-        dataset = bootstrap.SOURCES["tabular"](folder)
-        timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+        _, timelines = harness.simulate(folder, SHIPMENTS)
         result = backtest_models(
             timelines,
             {"eta": bootstrap.models({})["eta"]},
@@ -50,7 +48,7 @@ def main() -> None:
             },
             # The forecasts of a month before say how wide laws should have been.
             warm_up_months=1,
-            progress=report_progress,
+            progress=harness.report_progress,
         )
     row = {(row["model"], row["moment"]): row for row in result["rows"]}
     judged = [
@@ -65,7 +63,6 @@ def main() -> None:
         if entry["model"] == "eta" and entry["moment"] in MOMENTS
     ]
     figures: dict[str, Any] = {
-        "simulated": True,
         "crps_ratio": {
             moment: row["eta", moment]["crps_days"] / row["oracle", moment]["crps_days"]
             for moment in MOMENTS
@@ -102,13 +99,8 @@ def main() -> None:
         and min(figures["late_ap_ratio"].values()) >= 0.85
         and not outside
     )
-    sys.stdout.write(json.dumps({"proof": "scenario", "ok": ok, **figures}) + "\n")
-
-
-def report_progress(what: str, done: int, total: int) -> None:
-    """Progress on standard error."""
-    sys.stderr.write(f"\r{done}/{total} {what:60s}")
+    return harness.print_verdict("scenario", ok=ok, simulated=True, **figures)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

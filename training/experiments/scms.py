@@ -12,8 +12,6 @@ not what counts.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +22,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta import bootstrap
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import harness
+
 from eta.calendars.local_time import DAY, day_starts, hours_between
 from eta.curves import Curves
 from eta.datasets.scms import ASSUMED_LEAD_DAYS
@@ -38,7 +39,6 @@ from eta.journey.snapshots import PURCHASE, Snapshots, training_snapshots
 from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines, promise_ends
 
-FOLDER = Path(os.environ.get("ETA_DATA") or Path(__file__).parents[3] / "shared" / "data") / "scms"
 YEARS = range(2009, 2016)
 #: Leaves that follow what they see sooner.
 FIRM: Mapping[str, Any] = {"leaf_rate": 0.2, "ridge": 5.0}
@@ -60,10 +60,10 @@ Floats = NDArray[np.floating]
 Prediction = tuple[Curves, Floats]
 
 
-def main() -> None:
+def main() -> int:
     """Runs the experiment and prints its verdict."""
-    dataset = bootstrap.SOURCES["scms"](FOLDER)
-    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+    folder = harness.require_real_data("scms")
+    _, timelines = harness.load_data("scms", folder)
     ahead = moments_ahead(timelines)
     end = timelines.received_at.max()
     truth, in_time = (
@@ -80,7 +80,7 @@ def main() -> None:
         judged = np.flatnonzero(
             (ahead.pairs.as_of >= start) & (ahead.pairs.as_of < np.minimum(stop, end - 60 * DAY))
         )
-        sys.stderr.write(f"{year}: {len(judged)} to judge\n")
+        harness.report_progress(f"{year}: {len(judged)} to judge")
         outcomes = Outcomes.at(timelines, start)
         hours, late = truth.duration_hours[judged], truth.duration_hours[judged] >= in_time[judged]
         scores = {}
@@ -134,17 +134,8 @@ def main() -> None:
         }
         for row in rows
     ]
-    sys.stdout.write(
-        json.dumps(
-            {
-                "proof": "scms",
-                "ok": ok,
-                "overall": overall,
-                "crps_days_above_gbm": above,
-                "rows": figures,
-            }
-        )
-        + "\n"
+    return harness.print_verdict(
+        "scms", ok=ok, overall=overall, crps_days_above_gbm=above, rows=figures
     )
 
 
@@ -271,4 +262,4 @@ def columns(table: Features) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,7 +8,6 @@ midnight; beside it the same model without drift.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from dataclasses import replace
@@ -18,12 +17,13 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from eta import bootstrap
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import harness
+
 from eta.evaluation.backtest import Refit, replay
 from eta.forecast.drift.estimate import AGE_CLASSES, Drift
 from eta.forecast.hazard.model import HazardModel
-from eta.journey.timelines import Timelines
-from eta.service.analysis.simulate_data import simulate_data
 from eta.simulation.scenario import DEFAULT
 
 SHIPMENTS = 60_000
@@ -53,9 +53,7 @@ def main() -> int:
     """Runs the experiment and prints its verdict."""
     start = datetime.combine(SLOW_FROM, datetime.min.time(), UTC)
     with tempfile.TemporaryDirectory() as name:
-        simulate_data(Path(name), SCENARIO, shipments=SHIPMENTS, progress=report_progress)
-        dataset = bootstrap.SOURCES["tabular"](Path(name))
-    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+        _, timelines = harness.simulate(Path(name), SHIPMENTS, SCENARIO)
     replayed = replay(
         timelines,
         {"eta": RecordingModel, "without drift": lambda: HazardModel(tracks_drift=False)},
@@ -63,7 +61,7 @@ def main() -> int:
         end=start + timedelta(days=DAYS_AFTER),
         refit=Refit.NEVER,
         warm_up_months=0,
-        progress=report_progress,
+        progress=harness.report_progress,
     )
     # One a midnight.
     factors = [
@@ -97,13 +95,7 @@ def main() -> int:
         ),
     }
     ok = all(value is not None and value <= WITHIN_DAYS for value in figures.values())
-    print(json.dumps({"proof": "slowdown", "ok": ok, "simulated": True, **figures, "days": rows}))  # noqa: T201  # the verdict
-    return 0 if ok else 1
-
-
-def report_progress(what: str, done: int, total: int) -> None:
-    """Progress on standard error."""
-    sys.stderr.write(f"\r{done}/{total} {what:60s}")
+    return harness.print_verdict("slowdown", ok=ok, simulated=True, **figures, days=rows)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ both ends is within a thousandth of the best. Simulated results.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,24 +26,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta import bootstrap
-from eta.calendars.holidays import PUBLIC_HOLIDAYS
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import harness
+
 from eta.calendars.local_time import DAY, Dates, day_starts, local_dates, to_instant
-from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.evaluation.confidence_intervals import CONFIDENCE, exact_interval
-from eta.forecast.hazard.model import HazardModel
 from eta.forecast.order_dependence import ArrivalCorrelation, cdf_of_first, cdf_of_last
 from eta.journey.examples import Outcomes
 from eta.journey.timelines import Timelines
 from eta.local_dates import curves_from_daily_cdf, daily_cdf, windows
 from eta.model.bundle import ModelBundle
-from eta.model.registry import Registry
-from eta.model.train import train_model
-from eta.service.analysis.simulate_data import simulate_data
 from eta.service.estimates.hypothetical_shipments import CarrierService
 from eta.service.estimates.order_to_delivery import order_curves
-from eta.simulation.scenario import DEFAULT
 
 SHIPMENTS = 60_000
 TRAINED_AT, END = datetime(2025, 9, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
@@ -65,25 +60,12 @@ Order = tuple[list[int], bool]
 ParcelCurves = tuple[Dates, NDArray[np.float64], NDArray[np.int64]]
 
 
-def main() -> None:
+def main() -> int:
     """Runs the experiment and prints its verdict."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        simulate_data(folder, DEFAULT, shipments=SHIPMENTS, progress=report_progress)
-        dataset = bootstrap.SOURCES["tabular"](folder)
-        timelines = Timelines.from_frames(dataset.shipments, dataset.events)
-        registry = Registry(folder / "models")
-        version = train_model(
-            timelines,
-            registry,
-            as_of=TRAINED_AT,
-            source="tabular",
-            make=HazardModel,
-            rivals={},
-            policy=DelayPolicy(),
-            progress=report_progress,
-        )
-        served = ModelBundle.from_version(registry.load(version), HazardModel, PUBLIC_HOLIDAYS)
+        dataset, timelines = harness.simulate(folder, SHIPMENTS)
+        served = harness.train(timelines, folder / "models", TRAINED_AT)
     # As the rows of the timelines are.
     shipments = dataset.shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
     orders = list(make_orders(shipments))
@@ -116,18 +98,13 @@ def main() -> None:
     learned_correlation = {
         name: round(value, 4) for name, value in served.arrival_correlation.to_json().items()
     }
-    sys.stdout.write(
-        json.dumps(
-            {
-                "proof": "split_orders",
-                "ok": ok,
-                "simulated": True,
-                "orders": len(orders),
-                "learned": learned_correlation,
-                "rows": rows,
-            }
-        )
-        + "\n"
+    return harness.print_verdict(
+        "split_orders",
+        ok=ok,
+        simulated=True,
+        orders=len(orders),
+        learned=learned_correlation,
+        rows=rows,
     )
 
 
@@ -178,7 +155,7 @@ def parcel_curves(
     total: int,
 ) -> ParcelCurves:
     """What is known of the parcels of an order when each is bought: their laws are those of an estimate."""
-    report_progress("asking for laws", number, total)
+    harness.report_progress("asking for laws", number, total)
     zone = timelines.zone.take(np.array(rows[:1]))
     parcels = shipments.iloc[rows].to_dict("records")
     first_on = local_dates(
@@ -323,10 +300,5 @@ def is_best(rows: list[dict[str, Any]], end: str) -> bool:
     return bool(score["learned"] <= 1.001 * min(score.values()))
 
 
-def report_progress(what: str, done: int, total: int) -> None:
-    """Progress on standard error."""
-    sys.stderr.write(f"\r{done}/{total} {what:60s}")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

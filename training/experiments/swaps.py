@@ -6,16 +6,13 @@ answer must equal, to the byte, the answer that the version it names gives when 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Self
@@ -24,10 +21,12 @@ import httpx2
 from fastapi.testclient import TestClient
 from rich.progress import track
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import harness
 
 from eta.model.registry import Registry
-from support.model_app import DAYS, KEY, application, save_model  # beside the tests, which share it
+from support.model_app import DAYS, KEY, application, save_model
 
 WITH_KEY = {"X-API-Key": KEY}
 REQUEST_BODY = {
@@ -82,7 +81,7 @@ class Load:
 
 def main() -> int:
     """Promotes under load and prints the verdict."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.parser(__doc__)
     parser.add_argument("--promotions", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--callers", type=int, default=2)
@@ -97,7 +96,6 @@ def main() -> int:
             )
     load.waits.sort()
     verdict = {
-        "proof": "swaps",
         "ok": load.failed == 0
         and load.mixed == 0
         and 2 * taken_up >= promotions == args.promotions
@@ -114,8 +112,7 @@ def main() -> int:
         "p99_ms": round(1000 * load.waits[int(0.99 * len(load.waits))], 1),
         "max_ms": round(1000 * load.waits[-1], 1),
     }
-    print(json.dumps(verdict))  # noqa: T201  # the verdict
-    return 0 if verdict["ok"] else 1
+    return harness.print_verdict("swaps", **verdict)
 
 
 def alone(folder: Path, versions: list[str]) -> dict[str, str]:
@@ -132,38 +129,12 @@ def alone(folder: Path, versions: list[str]) -> dict[str, str]:
     return answers
 
 
-class serving:  # noqa: N801  # used like a function
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
     """A server process over a registry; its address."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        env = {
-            **os.environ,
-            "ETA_MODELS": str(folder),
-            "ETA_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest(),
-        }
-        self._command, self._env = (
-            [str(Path(sys.executable).with_name("eta")), "serve", "--port", str(self._port)],
-            env,
-        )
-
-    def __enter__(self) -> str:
-        self._process = subprocess.Popen(self._command, env=self._env, stderr=subprocess.DEVNULL)  # noqa: S603  # our own command
-        address = f"http://127.0.0.1:{self._port}"
-        for _ in range(300):
-            try:
-                if httpx2.get(f"{address}/readyz").json()["model_version"]:
-                    return address
-            except httpx2.HTTPError:
-                sleep(0.1)
-        self._process.kill()
-        raise RuntimeError("the server did not start")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=20)
+    key_hash = hashlib.sha256(KEY.encode()).hexdigest()
+    with harness.running_server({"ETA_MODELS": str(folder), "ETA_API_KEYS": key_hash}) as server:
+        yield server.address
 
 
 def promote(
