@@ -155,7 +155,7 @@ def parcel_curves(
     total: int,
 ) -> ParcelCurves:
     """What is known of the parcels of an order when each is bought: their laws are those of an estimate."""
-    harness.report_progress("asking for laws", number, total)
+    harness.report_progress("computing curves", number, total)
     zone = timelines.zone.take(np.array(rows[:1]))
     parcels = shipments.iloc[rows].to_dict("records")
     first_on = local_dates(

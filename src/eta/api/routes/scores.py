@@ -40,7 +40,10 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 async def score_shipments(
     request: Request, body: ScoreRequest, resources: SharedResources
 ) -> Response:
-    """Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem."""
+    """Dates and delay flags of shipments that are sent whole.
+
+    One entry a shipment, in order: a result or a problem.
+    """
     state, current = resources, resources.active_model
     as_of = body.as_of or state.clock()
     results = await state.batch_executor.run(

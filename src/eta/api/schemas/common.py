@@ -53,7 +53,7 @@ class Address(StrictModel):
     longitude: Annotated[Number, Field(ge=-180, le=180)] | None = None
 
     def to_place(self) -> Place:
-        """In our words."""
+        """The same in the words of the domain."""
         return Place(
             country=self.country,
             region=self.state,
@@ -64,7 +64,7 @@ class Address(StrictModel):
 
 
 class Weight(StrictModel):
-    """A weight and its unit, which is never guessed."""
+    """A weight and its unit, which is never inferred."""
 
     value: Annotated[Number, Field(json_schema_extra={"exclusiveMinimum": 0})]
     unit: Literal["g", "kg", "lb", "oz"]
@@ -76,7 +76,7 @@ class Weight(StrictModel):
 
 
 def validate_weight(weight: Weight) -> Weight:
-    """The weight, if a parcel may have it.
+    """The weight, if it is a valid weight of a parcel.
 
     Raises:
         PydanticCustomError: if not.
@@ -99,7 +99,7 @@ class Dimensions(StrictModel):
 
 
 class ShipmentBase(StrictModel):
-    """What an estimate and a score both need to know."""
+    """The fields that estimates and scores share."""
 
     origin_address: Address
     destination_address: Address
@@ -121,13 +121,8 @@ class ShipmentBase(StrictModel):
         carrier: str | None = None,
         service_level: str | None = None,
     ) -> Shipment:
-        """In our words."""
-        sizes = self.dimensions
-        length, width, height = (
-            (size * CM_PER_UNIT[sizes.unit] for size in (sizes.length, sizes.width, sizes.height))
-            if sizes
-            else (None, None, None)
-        )
+        """The same in the words of the domain."""
+        length, width, height = self._sizes_cm()
         return Shipment(
             shipment_id=shipment_id,
             order_id=shipment_id,
@@ -145,9 +140,17 @@ class ShipmentBase(StrictModel):
             package_count=self.package_count,
         )
 
+    def _sizes_cm(self) -> tuple[float | None, float | None, float | None]:
+        """Length, width and height in centimetres."""
+        sizes = self.dimensions
+        if sizes is None:
+            return None, None, None
+        factor = CM_PER_UNIT[sizes.unit]
+        return sizes.length * factor, sizes.width * factor, sizes.height * factor
+
 
 class InvalidItem:
-    """Stands in a batch for an item that cannot be used."""
+    """An item of a batch that was rejected."""
 
     def __init__(self, shipment_id: str | None, errors: Sequence[FieldError]) -> None:
         self.shipment_id, self.errors = shipment_id, errors
@@ -157,7 +160,7 @@ T = TypeVar("T")
 
 
 def require_carrier(carrier: str | None, number: str | None, item: T) -> T:
-    """The value, which has a carrier if it has a tracking number."""
+    """The item; a tracking number without a carrier is rejected."""
     if number is not None and carrier is None:
         raise PydanticCustomError(
             "carrier_missing", "a tracking number is one carrier's; send carrier_code with it"
@@ -183,7 +186,11 @@ class ResponseModel(BaseModel):
 
 @response_dict
 class TimeInTransit(TypedDict):
-    """Fewest whole days d from the local date of `as_of` with P(arrived by then) of at least K %; null beyond the horizon."""
+    """Days from the local date of `as_of`.
+
+    `percentile_K` is the fewest whole days d with P(arrived within d days) of at least K %; null
+    beyond the horizon.
+    """
 
     unit: NotRequired[
         Annotated[Literal["calendar_days"], Field(json_schema_extra={"default": "calendar_days"})]
@@ -199,14 +206,15 @@ class TimeInTransit(TypedDict):
 
 @response_dict
 class Promise(TypedDict):
-    """The day promised; where none was, the one that the promise policy chooses."""
+    """The promised day; without one, the day that the promise policy proposes."""
 
     date: date
-    is_proposed: Annotated[bool, Field(description="We propose it; nobody has promised it yet.")]
+    is_proposed: Annotated[bool, Field(description="A proposal; nobody has promised this day yet.")]
     policy: Annotated[
         str | None,
         Field(
-            description="Version of the policy that chose it; null for a promise that was given, a draft, and the default."
+            description="Version of the policy that proposes it; null for a given promise, "
+            "a draft, and the default policy."
         ),
     ]
     on_time_probability: Probability | None
@@ -214,7 +222,7 @@ class Promise(TypedDict):
 
 @response_dict
 class Evidence(TypedDict):
-    """What was seen, for how long, and how long it usually takes."""
+    """What was observed, for how long, and how long it typically takes."""
 
     kind: str
     observed_hours: float | None
@@ -224,7 +232,7 @@ class Evidence(TypedDict):
 
 @response_dict
 class Delay(TypedDict):
-    """The delay flag; `state` is null where no arrival is waited for."""
+    """The delay flag; `state` is null if no arrival is expected."""
 
     state: Annotated[
         str | None,
@@ -250,16 +258,14 @@ class Delay(TypedDict):
 
 @response_dict
 class Basis(TypedDict):
-    """What stands behind the answer."""
+    """The data behind the prediction."""
 
     level: Annotated[
         str,
-        Field(
-            description="The rung of support, `observed` for an arrival, `none` where nothing is answered."
-        ),
+        Field(description="The support level; `observed` for an arrival, `none` without a date."),
     ]
     n_effective: Annotated[
-        int, Field(description="Parcels that arrived, learned from on that rung.")
+        int, Field(description="Arrived parcels in the training data at that level.")
     ]
     data_through: date | None
     abstained: bool
@@ -267,7 +273,7 @@ class Basis(TypedDict):
 
 @response_dict
 class Prediction(TypedDict):
-    """One answer. Dates are local calendar days at the destination."""
+    """One prediction. Dates are local calendar days at the destination."""
 
     carrier_code: str | None
     service_code: str | None

@@ -33,13 +33,13 @@ class EventInput(StrictModel):
     event_code: EventCodeIn
     occurred_at: UtcDatetime
     received_at: Annotated[
-        UtcDatetime | None, Field(description="When it became known; default: when it happened.")
+        UtcDatetime | None, Field(description="When it was received; default: when it happened.")
     ] = None
     carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
     place: Annotated[Text | None, Field(description="Where, without a street.")] = None
 
     def to_event(self, shipment_id: str) -> TrackingEvent:
-        """In our words."""
+        """The scan in the words of the domain."""
         return TrackingEvent(
             shipment_id=shipment_id,
             event_code=self.event_code,
@@ -52,16 +52,16 @@ class EventInput(StrictModel):
 
 
 class ShipmentInput(ShipmentBase):
-    """An order and what the carrier has said of it."""
+    """An order and its scans."""
 
-    shipment_id: Annotated[Id | None, Field(description="Yours; given back as it came.")] = None
+    shipment_id: Annotated[Id | None, Field(description="Your own id; returned unchanged.")] = None
     carrier_code: Code | None = None
     service_code: Code | None = None
     order_time: UtcDatetime
     events: Annotated[list[EventInput], Field(max_length=MAX_EVENTS_PER_SHIPMENT)] = []  # noqa: RUF012  # pydantic copies it
 
     def to_records(self, shipment_id: str) -> tuple[Shipment, list[TrackingEvent]]:
-        """In our words: the shipment and its scans, the order among them."""
+        """The shipment and its scans, the order among them, in the words of the domain."""
         shipment = self.to_shipment(
             shipment_id, self.order_time, self.carrier_code, self.service_code
         )
@@ -84,16 +84,16 @@ def _validated_or_invalid(
 
 
 def _shipment_id_of(value: object) -> str | None:
-    """The shipment's own number, if that much could be read."""
+    """The shipment's id, if it is valid."""
     number = value.get("shipment_id") if isinstance(value, dict) else None
     return number if isinstance(number, str) and 0 < len(number) <= MAX_ID_LENGTH else None
 
 
 class ScoreRequest(StrictModel):
-    """Shipments told whole; nothing of them is kept."""
+    """Shipments with all their scans; nothing is stored."""
 
     as_of: Annotated[
-        UtcDatetime | None, Field(description="Answer with what was known then; default: now.")
+        UtcDatetime | None, Field(description="Use only what was received by then; default: now.")
     ] = None
     confidence_level: Annotated[
         ProbabilityLevel, Field(description="P(the arrival is within the window).")
@@ -106,14 +106,14 @@ class ScoreRequest(StrictModel):
 
 @response_dict
 class ShipmentScore(Prediction):
-    """One answer about a shipment, under its own number."""
+    """The prediction of one shipment, under its own id."""
 
     shipment_id: str | None
 
 
 @response_dict
 class ItemProblem(TypedDict):
-    """In the place of a result: the shipment could not be used."""
+    """In place of a result: why the shipment was rejected."""
 
     shipment_id: str | None
     problem: Problem

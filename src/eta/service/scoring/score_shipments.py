@@ -77,15 +77,22 @@ def score_timelines(
         open_states = states.take(in_flight)
         forecasts = forecast_open(timelines, served, moments, open_states, policy, curves)
         columns = AssessmentColumns(timelines, forecasts, options, has_model=is_model(served))
-        rows = in_flight.tolist()
-        assessments = columns.to_assessments([locations[row] for row in rows])
-        open_assessments |= dict(zip(rows, assessments, strict=True))
+        open_assessments |= _in_flight(columns, locations)
     return [
         open_assessments[row]
         if row in open_assessments
         else _closed(timelines, states, row, location)
         for row, location in enumerate(locations)
     ]
+
+
+def _in_flight(
+    columns: AssessmentColumns, locations: Sequence[Mapping[str, Any]]
+) -> dict[int, Assessment]:
+    """The assessments of shipments in flight by their rows in the timelines."""
+    rows = columns.forecasts.moments.row.tolist()
+    assessments = columns.to_assessments([locations[row] for row in rows])
+    return dict(zip(rows, assessments, strict=True))
 
 
 def _locations(timelines: Timelines, states: States) -> list[dict[str, Any]]:
