@@ -182,7 +182,8 @@ def report_progress(what: str, done: int | None = None, total: int | None = None
     if done is None:
         print(what, file=sys.stderr, flush=True)  # noqa: T201  # progress
     else:
-        print(f"\r{done}/{total} {what:60s}", end="", file=sys.stderr, flush=True)  # noqa: T201  # progress
+        counter = f"\r{done}/{total} {what:60s}"
+        print(counter, end="", file=sys.stderr, flush=True)  # noqa: T201  # progress
 
 
 def print_line(text: str) -> None:
