@@ -154,7 +154,7 @@ def start_server(
             return Server(port, process, perf_counter() - started)
         sleep(0.02)
     process.kill()
-    raise SystemExit("the server did not start")
+    raise SystemExit(f"the server did not start: {arguments}")
 
 
 @contextmanager
@@ -197,6 +197,10 @@ def print_figures(**figures: Any) -> None:
 
 
 def print_verdict(proof: str, *, ok: bool, **figures: Any) -> int:
-    """Prints ``{"proof": ..., "ok": ...}`` as the last line; the exit code, 0 if the claim holds."""
+    """Prints ``{"proof": ..., "ok": ...}`` as the last line.
+
+    Returns:
+        The exit code: 0 if the claim holds, 1 if not.
+    """
     print_figures(proof=proof, ok=ok, **figures)
     return 0 if ok else 1

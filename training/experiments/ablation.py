@@ -110,11 +110,11 @@ class WithoutPlaceEffects(Blinded):
 class WithoutAges(HazardModel):
     """Its drift does not tell what is stuck from what moves."""
 
-    def _open_for(
+    def _elapsed_and_expected(
         self, features: Features, labels: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # Nothing has been open for any part of its usual time.
-        hours, expected = super()._open_for(features, labels)
+        hours, expected = super()._elapsed_and_expected(features, labels)
         return np.zeros_like(hours), np.full_like(expected, np.inf)
 
 
