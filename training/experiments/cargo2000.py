@@ -35,7 +35,7 @@ from eta.journey.features import Features, features
 from eta.journey.place_effects import PlaceEffectHistory
 from eta.journey.snapshots import training_snapshots
 from eta.journey.state import AsOfPairs
-from eta.journey.timelines import Timelines, promise_ends
+from eta.journey.timelines import promise_ends
 
 #: Moments: the booking, and every step of the outbound leg but the delivery.
 MOMENTS = ("booking", *STEPS[:-1])

@@ -24,6 +24,7 @@ from eta.api.schemas.estimates import Cutoff, ServiceEstimate, to_estimate
 from eta.domain.vocabulary import Phase, Status, TimezoneSource
 from eta.model.hot_swap import ActiveModel
 from eta.service.estimates.estimate_delivery import Estimate
+from eta.service.estimates.hypothetical_shipments import CarrierService
 from eta.service.scoring.assessment import (
     PERCENTILES,
     Assessment,
@@ -82,8 +83,9 @@ def test_predictions_have_the_fields_of_the_contract_in_order(assessment: Assess
 
 
 def test_estimates_have_the_fields_of_the_contract_in_order() -> None:
-    quote = Estimate(FULL, order_by=ORDERED_AT + timedelta(minutes=90), handover_on=DAY)
-    result = to_estimate(quote, ActiveModel(), AssessmentOptions(), "dhl", "paket", ORDERED_AT)
+    estimate = Estimate(FULL, order_by=ORDERED_AT + timedelta(minutes=90), handover_on=DAY)
+    service = CarrierService(carrier="dhl", service_level="paket")
+    result = to_estimate(estimate, ActiveModel(), AssessmentOptions(), service, ORDERED_AT)
     assert list(result) == fields_of(ServiceEstimate)
     assert result["cutoff"] is not None
     assert list(result["cutoff"]) == fields_of(Cutoff)
