@@ -30,7 +30,10 @@ class Client(BaseClient):
         return self._request("POST", "/v1/ship-by", body=body)
 
     def score_shipments(self, body: types.ScoreRequest) -> types.ScoreList:
-        """Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem."""
+        """Dates and delay flags of shipments that are sent whole.
+
+        One entry a shipment, in order: a result or a problem.
+        """
         return self._request("POST", "/v1/score", body=body)
 
     def list_models(self) -> types.ModelList:

@@ -115,7 +115,9 @@ export interface paths {
         put?: never;
         /**
          * Score Shipments
-         * @description Dates and delay flags of shipments told whole: one entry a shipment, in order, a result or a problem.
+         * @description Dates and delay flags of shipments that are sent whole.
+         *
+         *     One entry a shipment, in order: a result or a problem.
          */
         post: operations["score_shipments"];
         delete?: never;
@@ -334,23 +336,23 @@ export interface components {
         };
         /**
          * AssessmentCode
-         * @description Why an answer is as it is.
+         * @description Why an assessment has a date, or has none.
          * @enum {string}
          */
         AssessmentCode: "ok" | "may_never_arrive" | "too_little_support" | "no_model" | "expired" | "arrived" | "no_arrival_expected" | "not_known_yet";
         /**
          * Basis
-         * @description What stands behind the answer.
+         * @description The data behind the prediction.
          */
         Basis: {
             /**
              * Level
-             * @description The rung of support, `observed` for an arrival, `none` where nothing is answered.
+             * @description The support level; `observed` for an arrival, `none` without a date.
              */
             level: string;
             /**
              * N Effective
-             * @description Parcels that arrived, learned from on that rung.
+             * @description Arrived parcels in the training data at that level.
              */
             n_effective: number;
             /** Data Through */
@@ -422,7 +424,7 @@ export interface components {
         };
         /**
          * Delay
-         * @description The delay flag; `state` is null where no arrival is waited for.
+         * @description The delay flag; `state` is null if no arrival is expected.
          */
         Delay: {
             /**
@@ -655,7 +657,9 @@ export interface components {
         };
         /**
          * EventCode
-         * @description What a scan says happened. The order of declaration breaks ties between scans of the same instant.
+         * @description What a scan says happened.
+         *
+         *     The order of declaration breaks ties between scans of the same instant.
          * @enum {string}
          */
         EventCode: "order_created" | "order_approved" | "order_packed" | "label_created" | "manifest_received" | "picked_up" | "dropped_off" | "accepted" | "arrived_at_facility" | "departed_facility" | "sorted" | "linehaul_departed" | "linehaul_arrived" | "export_customs_started" | "export_customs_cleared" | "departed_origin_country" | "arrived_destination_country" | "import_customs_started" | "import_customs_held" | "import_customs_cleared" | "handed_to_partner" | "partner_received" | "arrived_at_delivery_depot" | "delivery_scheduled" | "delivery_rescheduled" | "out_for_delivery" | "delivery_attempted" | "available_for_pickup" | "picked_up_by_recipient" | "delivered" | "redirected" | "held" | "return_started" | "return_delivered" | "damaged" | "lost" | "cancelled" | "info";
@@ -728,7 +732,7 @@ export interface components {
             occurred_at: string;
             /**
              * Received At
-             * @description When it became known; default: when it happened.
+             * @description When it was received; default: when it happened.
              */
             received_at?: string | null;
             /**
@@ -770,7 +774,7 @@ export interface components {
         };
         /**
          * Evidence
-         * @description What was seen, for how long, and how long it usually takes.
+         * @description What was observed, for how long, and how long it typically takes.
          */
         Evidence: {
             /** Kind */
@@ -845,7 +849,7 @@ export interface components {
         };
         /**
          * ItemProblem
-         * @description In the place of a result: the shipment could not be used.
+         * @description In place of a result: why the shipment was rejected.
          */
         ItemProblem: {
             /** Shipment Id */
@@ -1070,7 +1074,7 @@ export interface components {
         };
         /**
          * Prediction
-         * @description One answer. Dates are local calendar days at the destination.
+         * @description One prediction. Dates are local calendar days at the destination.
          */
         Prediction: {
             /** Carrier Code */
@@ -1164,7 +1168,7 @@ export interface components {
         };
         /**
          * Promise
-         * @description The day promised; where none was, the one that the promise policy chooses.
+         * @description The promised day; without one, the day that the promise policy proposes.
          */
         Promise: {
             /**
@@ -1174,12 +1178,12 @@ export interface components {
             date: string;
             /**
              * Is Proposed
-             * @description We propose it; nobody has promised it yet.
+             * @description A proposal; nobody has promised this day yet.
              */
             is_proposed: boolean;
             /**
              * Policy
-             * @description Version of the policy that chose it; null for a promise that was given, a draft, and the default.
+             * @description Version of the policy that proposes it; null for a given promise, a draft, and the default policy.
              */
             policy: string | null;
             /** On Time Probability */
@@ -1299,7 +1303,7 @@ export interface components {
         };
         /**
          * RecordingStatus
-         * @description What became of a scan that was told.
+         * @description The result of recording an event.
          * @enum {string}
          */
         RecordingStatus: "stored" | "duplicate" | "quarantined";
@@ -1362,12 +1366,12 @@ export interface components {
         };
         /**
          * ScoreRequest
-         * @description Shipments told whole; nothing of them is kept.
+         * @description Shipments with all their scans; nothing is stored.
          */
         ScoreRequest: {
             /**
              * As Of
-             * @description Answer with what was known then; default: now.
+             * @description Use only what was received by then; default: now.
              */
             as_of?: string | null;
             /**
@@ -1473,7 +1477,7 @@ export interface components {
         };
         /**
          * ShipByCode
-         * @description Why an answer is as it is.
+         * @description The outcome of a search for the latest hand-over.
          * @enum {string}
          */
         ShipByCode: "ok" | "too_late" | "too_little_support" | "no_model";
@@ -1689,7 +1693,7 @@ export interface components {
         };
         /**
          * ShipmentInput
-         * @description An order and what the carrier has said of it.
+         * @description An order and its scans.
          */
         ShipmentInput: {
             origin_address: components["schemas"]["Address"];
@@ -1713,7 +1717,7 @@ export interface components {
             order_promised_delivery_date?: string | null;
             /**
              * Shipment Id
-             * @description Yours; given back as it came.
+             * @description Your own id; returned unchanged.
              */
             shipment_id?: string | null;
             /** Carrier Code */
@@ -1782,7 +1786,7 @@ export interface components {
         };
         /**
          * ShipmentScore
-         * @description One answer about a shipment, under its own number.
+         * @description The prediction of one shipment, under its own id.
          */
         ShipmentScore: {
             /** Carrier Code */
@@ -1909,7 +1913,10 @@ export interface components {
         Status: "unknown" | "pre_transit" | "in_transit" | "out_for_delivery" | "delivery_attempted" | "available_for_pickup" | "delivered" | "on_hold" | "return_to_sender" | "lost" | "cancelled" | "expired";
         /**
          * TimeInTransit
-         * @description Fewest whole days d from the local date of `as_of` with P(arrived by then) of at least K %; null beyond the horizon.
+         * @description Days from the local date of `as_of`.
+         *
+         *     `percentile_K` is the fewest whole days d with P(arrived within d days) of at least K %; null
+         *     beyond the horizon.
          */
         TimeInTransit: {
             /**
@@ -1935,7 +1942,7 @@ export interface components {
         };
         /**
          * Weight
-         * @description A weight and its unit, which is never guessed.
+         * @description A weight and its unit, which is never inferred.
          */
         Weight: {
             /** Value */

@@ -30,17 +30,17 @@ AssessmentCode: TypeAlias = Literal[
     "no_arrival_expected",
     "not_known_yet",
 ]
-"""Why an answer is as it is."""
+"""Why an assessment has a date, or has none."""
 
 
 @final
 class Basis(TypedDict):
-    """What stands behind the answer."""
+    """The data behind the prediction."""
 
     level: str
-    """The rung of support, `observed` for an arrival, `none` where nothing is answered."""
+    """The support level; `observed` for an arrival, `none` without a date."""
     n_effective: int
-    """Parcels that arrived, learned from on that rung."""
+    """Arrived parcels in the training data at that level."""
     data_through: str | None
     abstained: bool
 
@@ -167,7 +167,11 @@ EventCode: TypeAlias = Literal[
     "cancelled",
     "info",
 ]
-"""What a scan says happened. The order of declaration breaks ties between scans of the same instant."""
+"""
+What a scan says happened.
+
+The order of declaration breaks ties between scans of the same instant.
+"""
 
 
 @final
@@ -281,7 +285,7 @@ class EventInput(TypedDict):
     occurred_at: str
     """RFC 3339 with an offset, 1970 to 2100."""
     received_at: NotRequired[str | None]
-    """When it became known; default: when it happened."""
+    """When it was received; default: when it happened."""
     carrier_event_code: NotRequired[str | None]
     """The carrier's own code."""
     place: NotRequired[str | None]
@@ -290,7 +294,7 @@ class EventInput(TypedDict):
 
 @final
 class Evidence(TypedDict):
-    """What was seen, for how long, and how long it usually takes."""
+    """What was observed, for how long, and how long it typically takes."""
 
     kind: str
     observed_hours: float | None
@@ -432,13 +436,13 @@ class ProcessingTime(TypedDict):
 
 @final
 class Promise(TypedDict):
-    """The day promised; where none was, the one that the promise policy chooses."""
+    """The promised day; without one, the day that the promise policy proposes."""
 
     date: str
     is_proposed: bool
-    """We propose it; nobody has promised it yet."""
+    """A proposal; nobody has promised this day yet."""
     policy: str | None
-    """Version of the policy that chose it; null for a promise that was given, a draft, and the default."""
+    """Version of the policy that proposes it; null for a given promise, a draft, and the default policy."""
     on_time_probability: float | None
 
 
@@ -494,7 +498,7 @@ class Readiness(TypedDict):
 
 
 RecordingStatus: TypeAlias = Literal["stored", "duplicate", "quarantined"]
-"""What became of a scan that was told."""
+"""The result of recording an event."""
 
 
 @final
@@ -528,7 +532,7 @@ class ServiceComparison(TypedDict):
 
 
 ShipByCode: TypeAlias = Literal["ok", "too_late", "too_little_support", "no_model"]
-"""Why an answer is as it is."""
+"""The outcome of a search for the latest hand-over."""
 
 
 @final
@@ -596,7 +600,11 @@ Status: TypeAlias = Literal[
 
 @final
 class TimeInTransit(TypedDict):
-    """Fewest whole days d from the local date of `as_of` with P(arrived by then) of at least K %; null beyond the horizon."""
+    """Days from the local date of `as_of`.
+
+    `percentile_K` is the fewest whole days d with P(arrived within d days) of at least K %; null
+    beyond the horizon.
+    """
 
     unit: NotRequired[Literal["calendar_days"]]
     percentile_50: int | None
@@ -610,7 +618,7 @@ class TimeInTransit(TypedDict):
 
 @final
 class Weight(TypedDict):
-    """A weight and its unit, which is never guessed."""
+    """A weight and its unit, which is never inferred."""
 
     value: float
     unit: Literal["g", "kg", "lb", "oz"]
@@ -618,7 +626,7 @@ class Weight(TypedDict):
 
 @final
 class Delay(TypedDict):
-    """The delay flag; `state` is null where no arrival is waited for."""
+    """The delay flag; `state` is null if no arrival is expected."""
 
     state: (
         Literal[
@@ -682,7 +690,7 @@ class EventResult(TypedDict):
 
 @final
 class ItemProblem(TypedDict):
-    """In the place of a result: the shipment could not be used."""
+    """In place of a result: why the shipment was rejected."""
 
     shipment_id: str | None
     problem: Problem
@@ -711,7 +719,7 @@ class OrderParcelIn(TypedDict):
 
 @final
 class Prediction(TypedDict):
-    """One answer. Dates are local calendar days at the destination."""
+    """One prediction. Dates are local calendar days at the destination."""
 
     carrier_code: str | None
     service_code: str | None
@@ -873,7 +881,7 @@ class ShipmentCreate(TypedDict):
 
 @final
 class ShipmentInput(TypedDict):
-    """An order and what the carrier has said of it."""
+    """An order and its scans."""
 
     origin_address: Address
     destination_address: Address
@@ -885,7 +893,7 @@ class ShipmentInput(TypedDict):
     order_promised_delivery_date: NotRequired[str | None]
     """The local day by whose end delivery was promised."""
     shipment_id: NotRequired[str | None]
-    """Yours; given back as it came."""
+    """Your own id; returned unchanged."""
     carrier_code: NotRequired[str | None]
     service_code: NotRequired[str | None]
     order_time: str
@@ -908,7 +916,7 @@ class ShipmentList(TypedDict):
 
 @final
 class ShipmentScore(TypedDict):
-    """One answer about a shipment, under its own number."""
+    """The prediction of one shipment, under its own id."""
 
     carrier_code: str | None
     service_code: str | None
@@ -1054,10 +1062,10 @@ class ScoreList(TypedDict):
 
 @final
 class ScoreRequest(TypedDict):
-    """Shipments told whole; nothing of them is kept."""
+    """Shipments with all their scans; nothing is stored."""
 
     as_of: NotRequired[str | None]
-    """Answer with what was known then; default: now."""
+    """Use only what was received by then; default: now."""
     confidence_level: NotRequired[float]
     """P(the arrival is within the window)."""
     shipments: list[ShipmentInput]
