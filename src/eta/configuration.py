@@ -194,7 +194,10 @@ def _problem(file: type[Section], error: ValidationError) -> str:
     details = error.errors(include_url=False)[0]
     kind, location = details["type"], [str(part) for part in details["loc"]]
     *sections, name = location
-    section = _section(file, sections)
+    # The class of the section with this path; of the file itself for an empty path.
+    section = file
+    for section_name in sections:
+        section = cast("type[Section]", section.model_fields[section_name].annotation)
     if kind == "extra_forbidden":
         return _unknown(section, sections, name, is_section=isinstance(details["input"], dict))
     field = section.model_fields[name]
@@ -220,14 +223,6 @@ def _unknown(section: type[Section], sections: list[str], name: str, *, is_secti
 
 def _label(sections: list[str], name: str) -> str:
     return f"{name} of [{'.'.join(sections)}]" if sections else name
-
-
-def _section(file: type[Section], names: list[str]) -> type[Section]:
-    """The class of the section with this path; of the file itself for an empty path."""
-    section = file
-    for name in names:
-        section = cast("type[Section]", section.model_fields[name].annotation)
-    return section
 
 
 def _is_section(field: FieldInfo) -> bool:

@@ -78,30 +78,31 @@ def _api_keys(text: str) -> dict[str, Principal]:
     principals: dict[str, Principal] = {}
     entries = [entry.strip() for entry in text.split(",")]
     for entry in filter(None, entries):
-        digest, principal = _api_key(entry)
+        # The digest of a key, and its principal, of one entry of ``ETA_API_KEYS``.
+        api_key_digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
+        api_key_digest = api_key_digest.lower()
+        # The message does not repeat the entry: it may be a key by mistake.
+        if not _DIGEST.fullmatch(api_key_digest):
+            raise InvalidSetting(
+                "ETA_API_KEYS holds an entry without a SHA-256 digest;"
+                " write `printf %s KEY | sha256sum` for each key"
+            )
+        if api_key_digest in _PLACEHOLDERS:
+            raise InvalidSetting(
+                "ETA_API_KEYS holds the digest of a placeholder; choose another key"
+            )
+        if tenant and not _TENANT.fullmatch(tenant):
+            raise InvalidSetting(
+                f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
+            )
+        digest, principal = (
+            api_key_digest,
+            Principal(tenant or DEFAULT_TENANT, _scopes(scopes), api_key_digest[:12]),
+        )
         if digest in principals:
             raise InvalidSetting("ETA_API_KEYS holds a key twice; give each tenant other keys")
         principals[digest] = principal
     return principals
-
-
-def _api_key(entry: str) -> tuple[str, Principal]:
-    """The digest of a key, and its principal, of one entry of ``ETA_API_KEYS``."""
-    digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
-    digest = digest.lower()
-    # The message does not repeat the entry: it may be a key by mistake.
-    if not _DIGEST.fullmatch(digest):
-        raise InvalidSetting(
-            "ETA_API_KEYS holds an entry without a SHA-256 digest;"
-            " write `printf %s KEY | sha256sum` for each key"
-        )
-    if digest in _PLACEHOLDERS:
-        raise InvalidSetting("ETA_API_KEYS holds the digest of a placeholder; choose another key")
-    if tenant and not _TENANT.fullmatch(tenant):
-        raise InvalidSetting(
-            f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
-        )
-    return digest, Principal(tenant or DEFAULT_TENANT, _scopes(scopes), digest[:12])
 
 
 def _scopes(text: str) -> frozenset[Scope]:

@@ -180,7 +180,12 @@ def _silences(timelines: Timelines, states: States, known_through: np.datetime64
     rows = rows[np.lexsort((timelines.received_at[rows], owner[rows]))]
     owner = owner[rows]
     received = timelines.received_at[rows]
-    is_last = _is_last_of_owner(owner, len(timelines))
+    # Whether a row is the last of its owner, one of ``count``; owners are in order.
+    count = len(timelines)
+    runs = Segments.from_counts(np.bincount(owner, minlength=count))
+    ends = runs.starts[1:][runs.counts > 0]
+    is_last = np.zeros(len(owner), dtype=bool)
+    is_last[ends - 1] = True
     end = np.full(len(rows), known_through, dtype=received.dtype)
     has_next = ~is_last[:-1]
     end[:-1][has_next] = received[1:][has_next]
@@ -189,15 +194,6 @@ def _silences(timelines: Timelines, states: States, known_through: np.datetime64
     code = timelines.event_code[rows]
     durations = _Durations(hours[is_counted], ~is_last[is_counted])
     return _Silences(durations, code[is_counted])
-
-
-def _is_last_of_owner(owner: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
-    """Whether a row is the last of its owner, one of ``count``; owners are in order."""
-    runs = Segments.from_counts(np.bincount(owner, minlength=count))
-    ends = runs.starts[1:][runs.counts > 0]
-    result = np.zeros(len(owner), dtype=bool)
-    result[ends - 1] = True
-    return result
 
 
 def _spans(

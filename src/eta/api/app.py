@@ -76,7 +76,9 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> Fast
     """
     settings.require_api_keys()
     metrics = Metrics()
-    model_loader = _model_loader(settings, metrics)
+    model_loader = bootstrap.model_loader(
+        settings, lambda outcome: metrics.model_loads.labels(outcome).inc()
+    )
     app = _Api(
         title="eta",
         version=__version__,
@@ -104,12 +106,6 @@ class _Api(FastAPI):
         document = super().openapi()
         document["components"]["securitySchemes"] = SECURITY_SCHEMES
         return document
-
-
-def _model_loader(settings: Settings, metrics: Metrics) -> ActiveModelLoader:
-    return bootstrap.model_loader(
-        settings, lambda outcome: metrics.model_loads.labels(outcome).inc()
-    )
 
 
 @asynccontextmanager

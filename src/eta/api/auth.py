@@ -55,7 +55,13 @@ def authenticate(request: Request, auth: ApiKeyAuth, scope: Scope | None) -> Pri
                 403, "demo mode accepts loopback only; set ETA_API_KEYS and serve without --demo"
             )
         return Principal()
-    principal = auth.principal(_presented_keys(request))
+    keys = [request.headers.get("x-api-key", "")]
+    authorization = request.headers.get("authorization", "")
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        keys.append(credentials.strip())
+    presented_keys = [key.encode("latin-1") for key in keys if key]
+    principal = auth.principal(presented_keys)
     if principal is None:
         raise ProblemError(
             401,
@@ -65,12 +71,3 @@ def authenticate(request: Request, auth: ApiKeyAuth, scope: Scope | None) -> Pri
     if scope and scope not in principal.scopes:
         raise ProblemError(403, f"the API key lacks the scope {scope}; use a key that has it")
     return principal
-
-
-def _presented_keys(request: Request) -> list[bytes]:
-    keys = [request.headers.get("x-api-key", "")]
-    authorization = request.headers.get("authorization", "")
-    scheme, _, credentials = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        keys.append(credentials.strip())
-    return [key.encode("latin-1") for key in keys if key]

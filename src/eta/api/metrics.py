@@ -91,7 +91,13 @@ class MetricsMiddleware:
         try:
             await self.app(scope, receive, response.send)
         except Exception as error:
-            _log_failure(scope, error)
+            # An error's text may repeat the body, which must not be logged.
+            stack = traceback.format_tb(error.__traceback__)
+            log.error(
+                "a request failed: %s",
+                type(error).__name__,
+                extra={"action": "request_failed", "route": _route(scope), "stack": stack},
+            )
             if response.status:
                 raise
             # The response reveals nothing about the error.
@@ -121,16 +127,6 @@ class _ResponseStart:
             missing = [header for header in _DEFAULT_HEADERS.items() if header[0] not in names]
             message["headers"] = headers + missing
         await self._send(message)
-
-
-def _log_failure(scope: Scope, error: Exception) -> None:
-    # An error's text may repeat the body, which must not be logged.
-    stack = traceback.format_tb(error.__traceback__)
-    log.error(
-        "a request failed: %s",
-        type(error).__name__,
-        extra={"action": "request_failed", "route": _route(scope), "stack": stack},
-    )
 
 
 def _route(scope: Scope) -> str:

@@ -194,23 +194,21 @@ def _respond(
     return to_response(problem(status, detail, request.url.path, errors), headers)
 
 
-def _allowed_methods(app: FastAPI, path: str) -> list[str]:
-    """All methods of a path."""
-    methods: set[str] = set()
-    for template, operations in app.openapi()["paths"].items():
-        pattern = re.sub(r"{[^/}]+}", "[^/]+", template)
-        if re.fullmatch(pattern, path):
-            methods.update(method.upper() for method in operations)
-    return sorted(methods)
-
-
 async def _http_error(request: Request, error: StarletteHTTPException) -> Response:
     if isinstance(error, ProblemError):
         return _respond(request, error.status_code, error.detail, error.errors, error.headers)
     headers = error.headers
     if error.status_code == 405:
         # The framework lists the methods of the first matching route only.
-        methods = _allowed_methods(request.app, request.scope["path"])
+        # All methods of a path.
+        app = request.app
+        path = request.scope["path"]
+        allowed_methods_methods: set[str] = set()
+        for template, operations in app.openapi()["paths"].items():
+            pattern = re.sub(r"{[^/}]+}", "[^/]+", template)
+            if re.fullmatch(pattern, path):
+                allowed_methods_methods.update(method.upper() for method in operations)
+        methods = sorted(allowed_methods_methods)
         headers = {"Allow": ", ".join(methods)}
     detail = _DETAILS.get(error.status_code, str(error.detail))
     return _respond(request, error.status_code, detail, headers=headers)

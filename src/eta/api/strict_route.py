@@ -154,25 +154,6 @@ async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
         ProblemError: 415 for an encoding or type that is not supported, 413 for a body that is
             too large, 408 for one that is too slow, 422 for an empty one.
     """
-    _check_media_type(request, reads_lines=reads_lines)
-    if _declares_too_much(request):
-        await _drain(request)
-        raise _too_large()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-            content = await _collect(request)
-    except TimeoutError:
-        raise ProblemError(
-            408,
-            f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds; send it again",
-            headers={"Connection": "close"},
-        ) from None
-    if not content:
-        raise validation_problem(["body"], "missing", "empty body; send a JSON object")
-    return content
-
-
-def _check_media_type(request: Request, *, reads_lines: bool) -> None:
     encoding = request.headers.get("content-encoding", "identity").strip()
     if encoding.lower() != "identity":
         raise ProblemError(
@@ -189,6 +170,21 @@ def _check_media_type(request: Request, *, reads_lines: bool) -> None:
             "unsupported media type; send Content-Type: application/json",
             headers={"Accept": "application/json"},
         )
+    if _declares_too_much(request):
+        await _drain(request)
+        raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            content = await _collect(request)
+    except TimeoutError:
+        raise ProblemError(
+            408,
+            f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds; send it again",
+            headers={"Connection": "close"},
+        ) from None
+    if not content:
+        raise validation_problem(["body"], "missing", "empty body; send a JSON object")
+    return content
 
 
 def _declares_too_much(request: Request) -> bool:

@@ -56,7 +56,11 @@ class HolidayCalendar:
                 place, a day that is not a date, a day both open and closed, or the same place
                 twice. It names the place and how to fix it.
         """
-        values = _parse_toml(text)
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidSetting(f"the calendar is not valid TOML: {error}") from None
+        _reject_unknown_keys(values, ("version", "places"), "the calendar")
         version = _version(values)
         return cls(version, _places(values))
 
@@ -99,15 +103,6 @@ def _library_days(
     subdivision = region if region in supported[country] else None
     years = range(first_year, last_year + 1)
     return set(holidays.country_holidays(country, subdiv=subdivision, years=years))
-
-
-def _parse_toml(text: str) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidSetting(f"the calendar is not valid TOML: {error}") from None
-    _reject_unknown_keys(values, ("version", "places"), "the calendar")
-    return values
 
 
 def _version(values: Mapping[str, Any]) -> str:

@@ -109,20 +109,17 @@ def _choose(
 def _draw(folder: Path, result: Mapping[str, Any], model: str) -> None:
     """Draws the pictures of ``model`` and of the baseline with the lowest CRPS at purchase."""
     rows, is_simulated = result["rows"], "simulated" in result["data"]
-    shown = [model, *_best_baseline(rows, model)]
-    pit = draw_pit(rows, shown, is_simulated=is_simulated)
-    write_atomically(folder / "pit.png", pit)
-    coverage = draw_coverage(rows, result["by_segment"], model, is_simulated=is_simulated)
-    write_atomically(folder / "coverage.png", coverage)
-    out.print(f"drew pit.png and coverage.png into {escape(str(folder))}")
-
-
-def _best_baseline(rows: list[dict[str, Any]], model: str) -> list[str]:
-    """The baseline with the lowest CRPS at purchase, if there is one."""
+    # The baseline with the lowest CRPS at purchase, if there is one.
     crps: dict[str, float] = {}
     for row in rows:
         name = row["model"]
         is_baseline = name not in (model, ORACLE) and not name.startswith(REFERENCE)
         if is_baseline and row["moment"] == "purchase" and row["crps_days"] is not None:
             crps[name] = row["crps_days"]
-    return [min(crps, key=crps.__getitem__)] if crps else []
+    best_baseline = [min(crps, key=crps.__getitem__)] if crps else []
+    shown = [model, *best_baseline]
+    pit = draw_pit(rows, shown, is_simulated=is_simulated)
+    write_atomically(folder / "pit.png", pit)
+    coverage = draw_coverage(rows, result["by_segment"], model, is_simulated=is_simulated)
+    write_atomically(folder / "coverage.png", coverage)
+    out.print(f"drew pit.png and coverage.png into {escape(str(folder))}")

@@ -42,16 +42,15 @@ def list_models(json_file: JsonFile = None) -> None:
             table.add_row(name, "[red]rejected[/]", "", escape(str(error)), "")
             rows.append({"version": name, "rejected": str(error)})
             continue
-        _add_version(table, name, manifest, is_active=name == active)
+        is_active = name == active
+        data = manifest["data"]
+        crps = figure(checked_metric(manifest, "crps_days"))
+        table.add_row(
+            name, data["through"], f"{data['examples']:,}", crps, "yes" if is_active else ""
+        )
         rows.append({"version": name, "data": manifest["data"], "active": name == active})
     out.print(table)
     write_json(json_file, {"versions": rows, "active": active})
-
-
-def _add_version(table: Table, name: str, manifest: Mapping[str, Any], *, is_active: bool) -> None:
-    data = manifest["data"]
-    crps = figure(checked_metric(manifest, "crps_days"))
-    table.add_row(name, data["through"], f"{data['examples']:,}", crps, "yes" if is_active else "")
 
 
 def show(version: Version, json_file: JsonFile = None) -> None:

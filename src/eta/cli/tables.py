@@ -164,9 +164,16 @@ def _promise_cells(row: Row) -> tuple[str, ...]:
 def print_failing(result: Row, model: str) -> None:
     """Prints the ranges of ``model`` that do not hold, the furthest off first."""
     failing = [entry for entry in result["failing"] if entry["model"] == model]
+    # How many ranges of ``model`` had enough parcels to be judged.
+    count = 0
+    for row in (*result["rows"], *result["by_segment"]):
+        if row["model"] == model:
+            verdicts = [value for name, value in row.items() if name.startswith("holds_")]
+            count += sum(verdict is not None for verdict in verdicts)
+    count_judged = count
     out.print(
         f"\n[bold]Ranges of {model} that do not hold[/]: {len(failing):,}"
-        f" of {_count_judged(result, model):,} judged;"
+        f" of {count_judged:,} judged;"
         " all parcels, also those that have not arrived"
     )
     if not failing:
@@ -178,16 +185,6 @@ def print_failing(result: Row, model: str) -> None:
     more = len(failing) - _MAX_FAILING_ROWS
     if more > 0:
         out.print(f"and {more:,} more: `failing` in the file that --json names")
-
-
-def _count_judged(result: Row, model: str) -> int:
-    """How many ranges of ``model`` had enough parcels to be judged."""
-    count = 0
-    for row in (*result["rows"], *result["by_segment"]):
-        if row["model"] == model:
-            verdicts = [value for name, value in row.items() if name.startswith("holds_")]
-            count += sum(verdict is not None for verdict in verdicts)
-    return count
 
 
 def _failing_cells(entry: Row) -> tuple[str, ...]:
@@ -284,19 +281,18 @@ def print_demo(demo: Demo) -> None:
     out.print(f"\n[bold]In flight[/] on {demo.as_of:%Y-%m-%d}:")
     print_scored(ScoreTables(demo.in_flight, demo.expired))
     for parcel, probabilities in demo.examples:
-        _print_parcel(parcel)
+        service = f"{parcel['carrier']} {parcel['service_level']}"
+        destination, status = parcel["destination_region"], parcel["status"]
+        out.print(f"\n[bold]{parcel['shipment_id']}[/] {service} to {destination}, {status}")
+        window = _days(parcel["earliest_on"], parcel["latest_on"])
+        share = parcel["on_time_probability"]
+        on_time = "-" if pd.isna(share) else f"{share:.0%}"
+        out.print(
+            f"  arrives {window} with 80 %; promised {parcel['promised_on']}, on time {on_time}"
+        )
+        out.print(f"  {parcel['delay_state']}{_reason(parcel)}")
         curve = sparkline(probabilities)
         out.print(f"  {curve}  chance of each day from {demo.as_of:%a %d %b} on")
-
-
-def _print_parcel(parcel: pd.Series) -> None:
-    service = f"{parcel['carrier']} {parcel['service_level']}"
-    destination, status = parcel["destination_region"], parcel["status"]
-    out.print(f"\n[bold]{parcel['shipment_id']}[/] {service} to {destination}, {status}")
-    window = _days(parcel["earliest_on"], parcel["latest_on"])
-    on_time = _percent(parcel["on_time_probability"])
-    out.print(f"  arrives {window} with 80 %; promised {parcel['promised_on']}, on time {on_time}")
-    out.print(f"  {parcel['delay_state']}{_reason(parcel)}")
 
 
 def sparkline(probabilities: NDArray[np.float64]) -> str:
@@ -325,10 +321,6 @@ def _reason(parcel: pd.Series) -> str:
     observed, upper = parcel["evidence_observed_hours"], parcel["evidence_expected_upper_hours"]
     limit = "" if pd.isna(upper) else f", nearly all within {upper:.0f} h"
     return f": {reason} ({parcel['delay_party']}), {kind} of {observed:.0f} h{limit}"
-
-
-def _percent(share: float) -> str:
-    return "-" if pd.isna(share) else f"{share:.0%}"
 
 
 def checked_metric(manifest: Row, metric: str) -> float | None:

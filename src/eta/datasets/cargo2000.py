@@ -198,29 +198,28 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
     """The valid rows; every other one is rejected for the first reason that holds."""
     texts = read_csv(path, COLUMNS, quarantine)
     texts = texts.fillna("").apply(lambda column: column.str.strip())
-    numbers = _whole_numbers(texts, path.name, quarantine)
+    # The rows of whole numbers, 0 for absent ones; the other rows are rejected.
+    file = path.name
+    is_absent = texts.isin(_ABSENT)
+    is_number = texts.apply(lambda column: column.str.fullmatch(r"[0-9]{1,9}")).astype(bool)
+    is_unreadable = ~(is_absent | is_number)
+    whole_numbers_is_bad = is_unreadable.any(axis=1)
+    # Name the wrong columns: nobody would find them among a hundred.
+    fields = []
+    for index, row in texts[whole_numbers_is_bad].iterrows():
+        wrong = row[is_unreadable.loc[index]]
+        fields.append(" ".join(f"{name}={text}" for name, text in wrong.items()))
+    rejected = texts.loc[whole_numbers_is_bad, ["o_legid"]].assign(fields=fields)
+    quarantine.add(file, "no_whole_number", rejected)
+    numbers = (
+        texts[~whole_numbers_is_bad].mask(is_absent[~whole_numbers_is_bad], "0").astype(np.int64)
+    )
     texts = texts.loc[numbers.index]
     is_valid = np.ones(len(texts), dtype=bool)
     for reason, is_bad in _invalid(numbers).items():
         quarantine.add(path.name, reason, texts[is_valid & is_bad])
         is_valid &= ~is_bad
     return _Chains.from_frame(numbers[is_valid])
-
-
-def _whole_numbers(texts: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
-    """The rows of whole numbers, 0 for absent ones; the other rows are rejected."""
-    is_absent = texts.isin(_ABSENT)
-    is_number = texts.apply(lambda column: column.str.fullmatch(r"[0-9]{1,9}")).astype(bool)
-    is_unreadable = ~(is_absent | is_number)
-    is_bad = is_unreadable.any(axis=1)
-    # Name the wrong columns: nobody would find them among a hundred.
-    fields = []
-    for index, row in texts[is_bad].iterrows():
-        wrong = row[is_unreadable.loc[index]]
-        fields.append(" ".join(f"{name}={text}" for name, text in wrong.items()))
-    rejected = texts.loc[is_bad, ["o_legid"]].assign(fields=fields)
-    quarantine.add(file, "no_whole_number", rejected)
-    return texts[~is_bad].mask(is_absent[~is_bad], "0").astype(np.int64)
 
 
 def _invalid(numbers: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:

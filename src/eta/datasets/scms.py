@@ -248,7 +248,13 @@ def _shipments(
     ``ordered_at`` is in UTC, without a zone; ``zone`` is that of the destination.
     """
     weight, warnings = _weights(lines, file, quarantine)
-    price = _prices(lines, file, quarantine)
+    # The value of each shipment, missing if that of one line is.
+    number = pd.to_numeric(lines[_VALUE], errors="coerce").astype("float64")
+    value = number.where(number.between(0.0, np.finfo(np.float64).max))
+    unusable = lines.loc[value.isna(), [_LINE, _SHIPMENT, _VALUE]]
+    quarantine.add(file, f"unusable_{_name(_VALUE)}", unusable)
+    by_shipment = value.groupby(lines[_SHIPMENT])
+    price = by_shipment.sum().where(by_shipment.count() == by_shipment.size())
     first = lines.drop_duplicates(_SHIPMENT).set_index(_SHIPMENT).sort_index()
     country = first["Country"].map(COUNTRY_OF_NAME)
     has_no_order_id = first["PO / SO #"] == ""
@@ -268,16 +274,6 @@ def _shipments(
     shipments["ordered_at"] = _order_times(shipments)
     warnings |= _shipment_warnings(shipments, lines)
     return shipments.reset_index(drop=True), warnings
-
-
-def _prices(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.Series:
-    """The value of each shipment, missing if that of one line is."""
-    number = pd.to_numeric(lines[_VALUE], errors="coerce").astype("float64")
-    value = number.where(number.between(0.0, np.finfo(np.float64).max))
-    unusable = lines.loc[value.isna(), [_LINE, _SHIPMENT, _VALUE]]
-    quarantine.add(file, f"unusable_{_name(_VALUE)}", unusable)
-    by_shipment = value.groupby(lines[_SHIPMENT])
-    return by_shipment.sum().where(by_shipment.count() == by_shipment.size())
 
 
 def _order_times(shipments: pd.DataFrame) -> pd.Series:

@@ -163,7 +163,18 @@ def _events(
         is_assumed |= _flags(frame, "is_received_at_assumed", file, quarantine)
     received_at = frame["received_at"].fillna(frame["occurred_at"])
     frame = frame.assign(received_at=received_at, is_received_at_assumed=is_assumed)
-    frame = _with_codes(frame, warnings)
+    # The events with our codes; an unknown code becomes ``info``.
+    code = frame["event_code"].astype("str")
+    is_known = code.isin([str(event_code) for event_code in EventCode])
+    warnings["unmapped_event_codes"] = int((~is_known).sum())
+    raw_code = pd.Series(None, index=frame.index, dtype=object)
+    if "raw_code" in frame:
+        raw_code = frame["raw_code"]
+    # An unknown code stays in ``raw_code``, so that two unknown codes are two events.
+    frame = frame.assign(
+        event_code=code.where(is_known, EventCode.INFO.value),
+        raw_code=raw_code.where(raw_code.notna() | is_known, code),
+    )
     is_early = frame["received_at"] < frame["occurred_at"]
     warnings["received_before_occurred"] = int(is_early.sum())
     return frame.reset_index(drop=True)
@@ -178,21 +189,6 @@ def _with_times(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.Da
     is_receipt_valid = received_at.notna() | frame["received_at"].isna()
     frame = frame.assign(occurred_at=occurred_at, received_at=received_at)
     return frame[occurred_at.notna() & is_receipt_valid]
-
-
-def _with_codes(frame: pd.DataFrame, warnings: dict[str, int]) -> pd.DataFrame:
-    """The events with our codes; an unknown code becomes ``info``."""
-    code = frame["event_code"].astype("str")
-    is_known = code.isin([str(event_code) for event_code in EventCode])
-    warnings["unmapped_event_codes"] = int((~is_known).sum())
-    raw_code = pd.Series(None, index=frame.index, dtype=object)
-    if "raw_code" in frame:
-        raw_code = frame["raw_code"]
-    # An unknown code stays in ``raw_code``, so that two unknown codes are two events.
-    return frame.assign(
-        event_code=code.where(is_known, EventCode.INFO.value),
-        raw_code=raw_code.where(raw_code.notna() | is_known, code),
-    )
 
 
 def _with_orders(

@@ -102,14 +102,8 @@ def probability_integral_transform(
     limit = np.asarray(limit_hours, dtype=np.float64)
     has_arrived = np.isfinite(arrival)
     reached = curves.cdf_at(np.where(has_arrived, arrival, limit))
-    before_jump = _before(curves, np.where(has_arrived, arrival, 0.0))
-    start = np.where(has_arrived, before_jump, reached)
-    end = np.where(has_arrived, reached, 1.0)
-    return start, end
-
-
-def _before(curves: Curves, at: Floats) -> Floats:
-    """P(T < at), (N,): the lower value at a jump."""
+    # P(T < at), (N,): the lower value at a jump.
+    at = np.where(has_arrived, arrival, 0.0)
     hours, cdf = curves.knots()
     after = (hours < at[:, None]).sum(axis=1)
     row = np.arange(len(hours))
@@ -118,7 +112,10 @@ def _before(curves: Curves, at: Floats) -> Floats:
     left_hours, left_cdf = hours[row, left], cdf[row, left]
     width = hours[row, right] - left_hours
     share = np.divide(at - left_hours, width, out=np.zeros_like(at), where=width > 0)
-    return np.where(after == 0, 0.0, left_cdf + share * (cdf[row, right] - left_cdf))
+    before_jump = np.where(after == 0, 0.0, left_cdf + share * (cdf[row, right] - left_cdf))
+    start = np.where(has_arrived, before_jump, reached)
+    end = np.where(has_arrived, reached, 1.0)
+    return start, end
 
 
 def share_within(start: Floats, end: Floats, low: float, high: float) -> Floats:

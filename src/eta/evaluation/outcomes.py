@@ -37,9 +37,13 @@ def outcome_table(
             "the days to replay reach beyond the end of the data; choose earlier days"
         )
     dates = _local_dates(timelines, snapshots, truth, outcomes)
-    at_source = _source_dates(snapshots, source_zone)
+    # The date of each moment in the zone of the source, (N,).
+    codes = np.zeros(len(snapshots), dtype=np.int32)
+    clock = wall_clock(snapshots.pairs.as_of, codes, source_zone.names)
+    at_source = clock.astype("datetime64[D]")
     week = _mondays(at_source).astype(str)
-    phase = _phases(snapshots)
+    names = np.array([str(phases_phase) for phases_phase in PHASES], dtype=object)
+    phase = names[snapshots.features.numbers["phase"].astype(np.int64)]
     columns = {
         "shipment_id": timelines.shipment_id[snapshots.pairs.row],
         "moment": pd.Categorical(snapshots.moment, categories=list(MOMENTS)),
@@ -75,18 +79,6 @@ def _local_dates(
         as_of_on=local_dates(snapshots.pairs.as_of, zone.codes, zone.names),
         promised_on=timelines.promised_on[row],
     )
-
-
-def _source_dates(snapshots: Snapshots, source_zone: Categorical) -> Dates:
-    """The date of each moment in the zone of the source, (N,)."""
-    codes = np.zeros(len(snapshots), dtype=np.int32)
-    clock = wall_clock(snapshots.pairs.as_of, codes, source_zone.names)
-    return clock.astype("datetime64[D]")
-
-
-def _phases(snapshots: Snapshots) -> NDArray[np.object_]:
-    names = np.array([str(phase) for phase in PHASES], dtype=object)
-    return names[snapshots.features.numbers["phase"].astype(np.int64)]
 
 
 def _is_sampled(

@@ -123,15 +123,11 @@ def _moments(timelines: Timelines, days: ReplayDays) -> _Moments:
     snapshots = evaluation_snapshots(timelines, to_instant(days.first), to_instant(days.last))
     as_of = snapshots.pairs.as_of
     is_judged = (as_of >= start) & (as_of < end)
-    is_for_recalibration = _is_recalibration_sample(snapshots)
-    is_purchase = snapshots.moment == PURCHASE
-    rows = np.flatnonzero(is_judged | is_for_recalibration | is_purchase)
-    return _Moments(snapshots.take(rows), is_judged[rows], is_for_recalibration[rows])
-
-
-def _is_recalibration_sample(snapshots: Snapshots) -> NDArray[np.bool_]:
-    """Whether a recalibration uses each moment: ``MAX_RECALIBRATION_MOMENTS`` a month and stage."""
+    # Whether a recalibration uses each moment: ``MAX_RECALIBRATION_MOMENTS`` a month and stage.
     month = snapshots.pairs.as_of.astype("datetime64[M]").astype(np.int64)
     groups = [month, stages(snapshots.features)]
     rank = stable_random(snapshots).groupby(groups).rank(method="first")
-    return (rank <= MAX_RECALIBRATION_MOMENTS).to_numpy()
+    is_for_recalibration = (rank <= MAX_RECALIBRATION_MOMENTS).to_numpy()
+    is_purchase = snapshots.moment == PURCHASE
+    rows = np.flatnonzero(is_judged | is_for_recalibration | is_purchase)
+    return _Moments(snapshots.take(rows), is_judged[rows], is_for_recalibration[rows])

@@ -220,10 +220,23 @@ def _scores(part: pd.DataFrame) -> Row:
     arrived = part["arrived"].to_numpy(dtype=bool)
     numbers = {name: part[name].to_numpy(dtype=np.float64) for name in _NUMBERS}
     delivered = {name: values[arrived] for name, values in numbers.items()}
-    late_scores = _late_scores(delivered)
+    # How well P(late) ranks orders whose promised day is not over, and how many are late.
+    ranked = _is_ranked(delivered)
+    is_late = delivered["is_late"][ranked] == 1.0
+    auc, precision = ranking(is_late, delivered["late_probability"][ranked])
+    late_scores = {"n_late": int(is_late.sum()), "late_auc": auc, "late_ap": precision}
     row: Row = {"n": int(arrived.sum()), "n_censored": int((~arrived).sum())}
     row["n_late"] = late_scores["n_late"]
-    row |= _error_scores(delivered["error_days"])
+    # Mean and median absolute error, and bias.
+    error_days = delivered["error_days"]
+    errors = np.abs(error_days)
+    median = None if np.isnan(errors).all() else float(np.nanmedian(errors))
+    error_scores = {
+        "mae_days": _mean(errors),
+        "median_ae_days": median,
+        "bias_days": _mean(error_days),
+    }
+    row |= error_scores
     row["crps_days"] = _mean(delivered["crps_days"])
     row["crps_censored_days"] = _mean(numbers["crps_censored_days"])
     for name, column in _MEANS.items():
@@ -232,25 +245,6 @@ def _scores(part: pd.DataFrame) -> Row:
     row |= late_scores
     row |= _promise_scores(delivered)
     return row
-
-
-def _error_scores(error_days: NDArray[np.float64]) -> Row:
-    """Mean and median absolute error, and bias."""
-    errors = np.abs(error_days)
-    median = None if np.isnan(errors).all() else float(np.nanmedian(errors))
-    return {
-        "mae_days": _mean(errors),
-        "median_ae_days": median,
-        "bias_days": _mean(error_days),
-    }
-
-
-def _late_scores(delivered: Mapping[str, NDArray[np.float64]]) -> Row:
-    """How well P(late) ranks orders whose promised day is not over, and how many are late."""
-    ranked = _is_ranked(delivered)
-    is_late = delivered["is_late"][ranked] == 1.0
-    auc, precision = ranking(is_late, delivered["late_probability"][ranked])
-    return {"n_late": int(is_late.sum()), "late_auc": auc, "late_ap": precision}
 
 
 def _is_ranked(delivered: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:

@@ -78,7 +78,15 @@ class ArrivalCorrelation:
         has_pit = ~np.isnan(pit)
         scores = _standardized_scores(pit[has_pit])
         place, sender = place[has_pit], sender[has_pit]
-        within_sender, within_sender_pairs = _within_sender(scores, place, sender)
+        # The correlation of pairs of one place and sender, and their number.
+        place_and_sender = np.column_stack([place, sender])
+        _, group = np.unique(place_and_sender, axis=0, return_inverse=True)
+        sums = np.bincount(group, weights=scores)
+        squares = np.bincount(group, weights=scores**2)
+        counts = np.bincount(group, weights=np.ones(len(scores)))
+        products = (sums**2 - squares) / 2.0
+        pairs = counts * (counts - 1) / 2.0
+        within_sender, within_sender_pairs = _shrunk(products, pairs, np.floor(counts / 2.0))
         between_senders, between_senders_pairs = _between_senders(scores, place, sender)
         if between_senders > within_sender:
             weights = np.array([within_sender_pairs, between_senders_pairs]) + PRIOR_PAIRS
@@ -168,18 +176,6 @@ def _standardized_scores(pit: Floats) -> Floats:
     return np.asarray((scores - scores.mean()) / deviation)
 
 
-def _within_sender(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
-    """The correlation of pairs of one place and sender, and their number."""
-    place_and_sender = np.column_stack([place, sender])
-    _, group = np.unique(place_and_sender, axis=0, return_inverse=True)
-    sums = np.bincount(group, weights=scores)
-    squares = np.bincount(group, weights=scores**2)
-    counts = np.bincount(group, weights=np.ones(len(scores)))
-    products = (sums**2 - squares) / 2.0
-    pairs = counts * (counts - 1) / 2.0
-    return _shrunk(products, pairs, np.floor(counts / 2.0))
-
-
 def _between_senders(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
     """The correlation of pairs of one place and two senders, and their number."""
     place_and_sender = np.column_stack([place, sender])
@@ -222,26 +218,20 @@ def _joint(
     if correlation.between_senders >= 1.0:
         return smallest
     if correlation.within_sender >= 1.0:
-        return _joint_of_senders(probabilities, sender, correlation)
+        # The same if the parcels of a sender are fully correlated, so that they count as one.
+        senders, group = np.unique(sender, return_inverse=True)
+        joint_of_senders_smallest = []
+        for number in range(len(senders)):
+            of_sender = probabilities[group == number]
+            joint_of_senders_smallest.append(of_sender.min(axis=0))
+        between_senders = ArrivalCorrelation(
+            within_sender=correlation.between_senders, between_senders=correlation.between_senders
+        )
+        one_each = np.ones(len(senders), dtype=np.int64)
+        return _joint(np.array(joint_of_senders_smallest), one_each, senders, between_senders)
     independent = np.prod(probabilities ** count[:, None], axis=0)
     joint = _copula(probabilities, count, sender, correlation)
     return np.minimum(np.maximum(joint, independent), smallest)
-
-
-def _joint_of_senders(
-    probabilities: Floats, sender: Ints, correlation: ArrivalCorrelation
-) -> Floats:
-    """The same if the parcels of a sender are fully correlated, so that they count as one."""
-    senders, group = np.unique(sender, return_inverse=True)
-    smallest = []
-    for number in range(len(senders)):
-        of_sender = probabilities[group == number]
-        smallest.append(of_sender.min(axis=0))
-    between_senders = ArrivalCorrelation(
-        within_sender=correlation.between_senders, between_senders=correlation.between_senders
-    )
-    one_each = np.ones(len(senders), dtype=np.int64)
-    return _joint(np.array(smallest), one_each, senders, between_senders)
 
 
 class _FactorValues(NamedTuple):

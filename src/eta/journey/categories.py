@@ -29,7 +29,9 @@ class Categorical:
     def from_texts(cls, texts: Sequence[str | None] | pd.Series) -> Categorical:
         """The categorical of texts; empty and missing texts are ``MISSING``."""
         if isinstance(texts, pd.Series):
-            return _categorical_of_series(texts)
+            without_empty = pd.Series(texts, dtype="str").replace("", np.nan)
+            codes, names = pd.factorize(without_empty, sort=True)
+            return Categorical(codes.astype(np.int32), tuple(names))
         if len(texts) <= SMALL_BATCH:
             return _cached_categorical(tuple(texts))
         return _categorical(texts)
@@ -83,12 +85,6 @@ def _numbers(
         ]
     numbers = [values.get(name, missing) for name in names]
     return np.array([*numbers, missing])[categorical.codes]
-
-
-def _categorical_of_series(texts: pd.Series) -> Categorical:
-    without_empty = pd.Series(texts, dtype="str").replace("", np.nan)
-    codes, names = pd.factorize(without_empty, sort=True)
-    return Categorical(codes.astype(np.int32), tuple(names))
 
 
 def _categorical(texts: Sequence[str | None]) -> Categorical:

@@ -107,7 +107,11 @@ def features(
     routes = {name: texts[name].take(row) for name in ROUTE_COLUMNS}
     categoricals = routes | _places(timelines, row, states)
     measures = timelines.measures[:, row]
-    effects = _place_effects(timelines, pairs, states, effect_source)
+    # ``PLACE_EFFECTS``, (M,) each; the shop's handling no longer matters after the hand-over.
+    handling, *transit = effect_source.lookup(timelines, pairs)
+    is_at_shop = np.isnat(states.handed_over_at)
+    handling = np.where(is_at_shop, handling, np.nan)
+    effects = [handling, *transit]
     journeys = _numbers_of_journeys(timelines, pairs, states, local_as_of)
     numbers = zip(_ALL_NUMBER_COLUMNS, (*measures, *effects, *journeys), strict=True)
     return Features(
@@ -116,16 +120,6 @@ def features(
         local_as_of=local_as_of,
         calendar=texts["destination"].take(row),
     )
-
-
-def _place_effects(
-    timelines: Timelines, pairs: AsOfPairs, states: States, effect_source: PlaceEffectSource
-) -> list[NDArray[np.float64]]:
-    """``PLACE_EFFECTS``, (M,) each; the shop's handling no longer matters after the hand-over."""
-    handling, *transit = effect_source.lookup(timelines, pairs)
-    is_at_shop = np.isnat(states.handed_over_at)
-    handling = np.where(is_at_shop, handling, np.nan)
-    return [handling, *transit]
 
 
 def _numbers_of_journeys(

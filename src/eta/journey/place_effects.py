@@ -114,7 +114,29 @@ class PlaceEffectHistory:
     @classmethod
     def _from_timelines(cls, timelines: Timelines) -> Self:
         handling = _handling(timelines)
-        transit = _transit(timelines)
+        # How much longer from hand-over to arrival parcels took than others.
+        pairs = _in_order_of_receipt(timelines.first_received(ARRIVAL_CODES))
+        states = fold(timelines, pairs)
+        is_complete = ~np.isnat(states.handed_over_at) & ~np.isnat(states.arrived_at)
+        complete = np.flatnonzero(is_complete)
+        pairs = pairs.take(complete)
+        states = states.take(complete)
+        day = pairs.as_of.view(np.int64) / _DAY
+        log_days = _log_days(states.handed_over_at, states.arrived_at)
+        lane = timelines.texts["service_lane"].take(pairs.row)
+        # The means (P,) of each one's lane before its day, shrunk to the mean of all.
+        overall = _mean_before(day, log_days, TRANSIT_HALF_LIFE_DAYS)
+        total, count = _decayed_totals(
+            day,
+            log_days,
+            lane.codes,
+            np.floor(day),
+            lane.codes,
+            len(lane.names),
+            TRANSIT_HALF_LIFE_DAYS,
+        )
+        expected = _shrunk(total, count, overall, LANE_PRIOR)
+        transit = _Deviations(pairs.row, day, _beyond_level(day, log_days - expected))
         origin = timelines.texts[ORIGIN_POSTAL]
         destination = timelines.texts[DESTINATION_POSTAL]
         return cls(
@@ -258,41 +280,6 @@ def _handling(timelines: Timelines) -> _Deviations:
     day = pairs.as_of.view(np.int64) / _DAY
     log_days = _log_days(states.ordered_at, states.handed_over_at)
     return _Deviations(pairs.row, day, _beyond_level(day, log_days))
-
-
-def _transit(timelines: Timelines) -> _Deviations:
-    """How much longer from hand-over to arrival parcels took than others.
-
-    Others are those of their service and lane, and then all of those days.
-    """
-    pairs = _in_order_of_receipt(timelines.first_received(ARRIVAL_CODES))
-    states = fold(timelines, pairs)
-    is_complete = ~np.isnat(states.handed_over_at) & ~np.isnat(states.arrived_at)
-    complete = np.flatnonzero(is_complete)
-    pairs = pairs.take(complete)
-    states = states.take(complete)
-    day = pairs.as_of.view(np.int64) / _DAY
-    log_days = _log_days(states.handed_over_at, states.arrived_at)
-    lane = timelines.texts["service_lane"].take(pairs.row)
-    expected = _lane_means_before(lane, day, log_days)
-    return _Deviations(pairs.row, day, _beyond_level(day, log_days - expected))
-
-
-def _lane_means_before(
-    lane: Categorical, day: NDArray[np.float64], value: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The means (P,) of each one's lane before its day, shrunk to the mean of all."""
-    overall = _mean_before(day, value, TRANSIT_HALF_LIFE_DAYS)
-    total, count = _decayed_totals(
-        day,
-        value,
-        lane.codes,
-        np.floor(day),
-        lane.codes,
-        len(lane.names),
-        TRANSIT_HALF_LIFE_DAYS,
-    )
-    return _shrunk(total, count, overall, LANE_PRIOR)
 
 
 def _in_order_of_receipt(received_at: NDArray[np.datetime64]) -> AsOfPairs:

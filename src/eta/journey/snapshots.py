@@ -95,7 +95,14 @@ def training_snapshots(
     """
     moments = _one_per_instant(_scans_and_silences(timelines, until))
     if near_promise:
-        moments = moments.followed_by(_moments_near_promise(timelines, until))
+        # The moments ``DAYS_BEFORE_PROMISE`` that are before ``until``.
+        row = np.repeat(np.arange(len(timelines)), len(DAYS_BEFORE_PROMISE))
+        days_before = np.tile(DAYS_BEFORE_PROMISE, len(timelines))
+        pairs = AsOfPairs(row, promise_starts(timelines, row) - days_before * DAY)
+        # Without a promise the time is NaT, which is before nothing.
+        pairs = pairs.take(pairs.as_of < until)
+        moments_near_promise = _Moments(pairs, np.full(len(pairs), NEAR_PROMISE, dtype=object))
+        moments = moments.followed_by(moments_near_promise)
     return _open_snapshots(timelines, moments)
 
 
@@ -111,31 +118,23 @@ def _scans_and_silences(timelines: Timelines, until: np.datetime64) -> _Moments:
     names = np.where(is_purchase, PURCHASE, SCAN).astype(object)
     scans = _Moments(AsOfPairs(owner, received_at), names)
 
-    silence_ends = np.minimum(_next_received(owner, received_at), until)
-    silent_at = received_at[:, None] + _silent_times(event_hash)
+    # When the next scan of the same shipment was received, (E,).
+    result = np.full(len(received_at), _NEVER, dtype=received_at.dtype)
+    has_next = owner[1:] == owner[:-1]
+    result[:-1][has_next] = received_at[1:][has_next]
+    next_received = result
+    silence_ends = np.minimum(next_received, until)
+    # ``SILENT_DAYS`` after each scan, (E, 9), scaled by its hash to between 2/3 and 4/3.
+    share = (event_hash >> np.uint64(11)) / 2**53
+    scale = 2 / 3 + share * (2 / 3)
+    microseconds = np.outer(scale, SILENT_DAYS) * _DAY_MICROSECONDS
+    silent_times = microseconds.astype("timedelta64[us]")
+    silent_at = received_at[:, None] + silent_times
     scan, point = np.nonzero(silent_at < silence_ends[:, None])
     silent_pairs = AsOfPairs(owner[scan], silent_at[scan, point])
     silence_names = np.full(len(scan), SILENCE, dtype=object)
     silences = _Moments(silent_pairs, silence_names)
     return scans.take(received_at < until).followed_by(silences)
-
-
-def _next_received(
-    owner: NDArray[np.int64], received_at: NDArray[np.datetime64]
-) -> NDArray[np.datetime64]:
-    """When the next scan of the same shipment was received, (E,)."""
-    result = np.full(len(received_at), _NEVER, dtype=received_at.dtype)
-    has_next = owner[1:] == owner[:-1]
-    result[:-1][has_next] = received_at[1:][has_next]
-    return result
-
-
-def _silent_times(event_hash: NDArray[np.uint64]) -> NDArray[np.timedelta64]:
-    """``SILENT_DAYS`` after each scan, (E, 9), scaled by its hash to between 2/3 and 4/3."""
-    share = (event_hash >> np.uint64(11)) / 2**53
-    scale = 2 / 3 + share * (2 / 3)
-    microseconds = np.outer(scale, SILENT_DAYS) * _DAY_MICROSECONDS
-    return microseconds.astype("timedelta64[us]")
 
 
 def _one_per_instant(moments: _Moments) -> _Moments:
@@ -147,16 +146,6 @@ def _one_per_instant(moments: _Moments) -> _Moments:
     is_later = as_of[order][1:] != as_of[order][:-1]
     is_first[1:] = (np.diff(row[order]) != 0) | is_later
     return moments.take(order[is_first])
-
-
-def _moments_near_promise(timelines: Timelines, until: np.datetime64) -> _Moments:
-    """The moments ``DAYS_BEFORE_PROMISE`` that are before ``until``."""
-    row = np.repeat(np.arange(len(timelines)), len(DAYS_BEFORE_PROMISE))
-    days_before = np.tile(DAYS_BEFORE_PROMISE, len(timelines))
-    pairs = AsOfPairs(row, promise_starts(timelines, row) - days_before * DAY)
-    # Without a promise the time is NaT, which is before nothing.
-    pairs = pairs.take(pairs.as_of < until)
-    return _Moments(pairs, np.full(len(pairs), NEAR_PROMISE, dtype=object))
 
 
 def evaluation_snapshots(

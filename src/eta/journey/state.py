@@ -201,10 +201,7 @@ def fold(timelines: Scans, pairs: AsOfPairs) -> States:
         _STATUS,
         _PHASE,
     )
-    return _states(folded, timelines.place.names)
-
-
-def _states(folded: _Folded, place_names: tuple[str, ...]) -> States:
+    place_names = timelines.place.names
     times = dict(zip(_TIME_FIELDS, folded.times.view(_INSTANT), strict=True))
     return States(
         **times,

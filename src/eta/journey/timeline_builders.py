@@ -151,7 +151,17 @@ def columns_from_frames(
     shipments = _with_columns(shipments, SHIPMENT_COLUMNS, required=_REQUIRED_SHIPMENT_COLUMNS)
     events = _with_columns(events, EVENT_COLUMNS, required=_REQUIRED_EVENT_COLUMNS)
     shipments = shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
-    owner = _owners_in_frame(shipments["shipment_id"], events["shipment_id"])
+    # The row of each event's shipment, (E,).
+    shipment_ids = shipments["shipment_id"]
+    event_ids = events["shipment_id"]
+    ids = pd.Index(shipment_ids)
+    if not ids.is_unique:
+        raise _duplicate_id(ids[ids.duplicated()][0])
+    owners_in_frame_owner = ids.get_indexer(pd.Index(event_ids))
+    if (owners_in_frame_owner < 0).any():
+        first_unknown = int(np.argmin(owners_in_frame_owner))
+        raise _unknown_shipment(event_ids.iloc[first_unknown])
+    owner = owners_in_frame_owner.astype(np.int64)
     scans = _deduplicate(_from_frame(owner, events), len(shipments))
     return _shipments_from_frame(shipments), scans
 
@@ -172,18 +182,6 @@ def columns_from_records(
     return _shipments_from_records(shipments), scans
 
 
-def _owners_in_frame(shipment_ids: pd.Series, event_ids: pd.Series) -> NDArray[np.int64]:
-    """The row of each event's shipment, (E,)."""
-    ids = pd.Index(shipment_ids)
-    if not ids.is_unique:
-        raise _duplicate_id(ids[ids.duplicated()][0])
-    owner = ids.get_indexer(pd.Index(event_ids))
-    if (owner < 0).any():
-        first_unknown = int(np.argmin(owner))
-        raise _unknown_shipment(event_ids.iloc[first_unknown])
-    return owner.astype(np.int64)
-
-
 def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
     shipment_id = shipments["shipment_id"]
     order_id = shipments["order_id"]
@@ -191,24 +189,24 @@ def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
     number_rows = [values.to_numpy(dtype=np.float64) for values in numbers]
     promised_on = pd.to_datetime(shipments["promised_on"]).to_numpy()
     has_several_origins = shipments["has_several_origins"].eq(True)
+    texts = {
+        texts_from_frame_name: Categorical.from_texts(shipments[texts_from_frame_name])
+        for texts_from_frame_name in _TEXT_COLUMNS
+    }
+    route_sources = [texts[texts_from_frame_name] for texts_from_frame_name in _ROUTE_COLUMNS]
+    texts |= derive(route_sources, route_of, Route._fields)
+    for texts_from_frame_name, parts in _POSTAL.items():
+        postal_sources = [texts[part] for part in parts]
+        texts |= derive(postal_sources, _postal_names, (texts_from_frame_name,))
+    texts_from_frame = texts
     return ShipmentColumns(
         shipment_id=shipment_id.to_numpy(dtype=object),
         order_id=order_id.to_numpy(dtype=object),
-        texts=_texts_from_frame(shipments),
+        texts=texts_from_frame,
         numbers=np.array(number_rows),
         promised_on=promised_on.astype(_DATE),
         has_several_origins=has_several_origins.to_numpy(dtype=bool),
     )
-
-
-def _texts_from_frame(shipments: pd.DataFrame) -> dict[str, Categorical]:
-    texts = {name: Categorical.from_texts(shipments[name]) for name in _TEXT_COLUMNS}
-    route_sources = [texts[name] for name in _ROUTE_COLUMNS]
-    texts |= derive(route_sources, route_of, Route._fields)
-    for name, parts in _POSTAL.items():
-        postal_sources = [texts[part] for part in parts]
-        texts |= derive(postal_sources, _postal_names, (name,))
-    return texts
 
 
 def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
@@ -219,7 +217,15 @@ def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
     order_id = [shipment.order_id for shipment in shipments]
     promised_on = [shipment.promised_on for shipment in shipments]
     has_several_origins = [shipment.has_several_origins for shipment in shipments]
-    texts = _texts_from_records(shipments)
+    rows = []
+    for texts_from_records_shipment in shipments:
+        texts_from_records_texts = _texts_of(texts_from_records_shipment)
+        route = route_of(*texts_from_records_texts[: len(_ROUTE_COLUMNS)])
+        postal_names = [
+            postal_name(*parts_of(texts_from_records_texts)) for parts_of in _POSTAL_PARTS
+        ]
+        rows.append((*texts_from_records_texts, *route, *postal_names))
+    texts = LazyCategoricals(rows, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL))
     return ShipmentColumns(
         shipment_id=np.array(shipment_id, dtype=object),
         order_id=np.array(order_id, dtype=object),
@@ -228,16 +234,6 @@ def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
         promised_on=np.array(promised_on, dtype=_DATE),
         has_several_origins=np.array(has_several_origins, dtype=bool),
     )
-
-
-def _texts_from_records(shipments: Sequence[Shipment]) -> LazyCategoricals:
-    rows = []
-    for shipment in shipments:
-        texts = _texts_of(shipment)
-        route = route_of(*texts[: len(_ROUTE_COLUMNS)])
-        postal_names = [postal_name(*parts_of(texts)) for parts_of in _POSTAL_PARTS]
-        rows.append((*texts, *route, *postal_names))
-    return LazyCategoricals(rows, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL))
 
 
 def _postal_names(country: str | None, postcode: str | None) -> tuple[str | None]:
@@ -258,7 +254,14 @@ _POSTAL_PARTS = [itemgetter(*map(_TEXT_COLUMNS.index, parts)) for parts in _POST
 
 
 def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColumns:
-    code = _codes_in_frame(events["event_code"])
+    # The number of each event code, (E,).
+    event_code = events["event_code"]
+    codes_in_frame_code = pd.Index(tuple(EventCode)).get_indexer(pd.Index(event_code))
+    if (codes_in_frame_code < 0).any():
+        first_unknown = event_code.iloc[int(np.argmin(codes_in_frame_code))]
+        problem = f"{first_unknown!r} is not an event code"
+        raise InvalidValue("event_code", problem, "use a code of the vocabulary, or info")
+    code = codes_in_frame_code.astype(np.int64)
     occurred = _utc(events["occurred_at"])
     received = _utc(events["received_at"])
     if np.isnat(occurred).any() or np.isnat(received).any():
@@ -280,16 +283,6 @@ def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColu
         place_hashes=place_hashes.view(np.int64),
         place=place,
     )
-
-
-def _codes_in_frame(event_code: pd.Series) -> NDArray[np.int64]:
-    """The number of each event code, (E,)."""
-    code = pd.Index(tuple(EventCode)).get_indexer(pd.Index(event_code))
-    if (code < 0).any():
-        first_unknown = event_code.iloc[int(np.argmin(code))]
-        problem = f"{first_unknown!r} is not an event code"
-        raise InvalidValue("event_code", problem, "use a code of the vocabulary, or info")
-    return code.astype(np.int64)
 
 
 def _from_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _RawEventColumns:

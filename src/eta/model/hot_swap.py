@@ -136,7 +136,10 @@ class ActiveModelLoader:
 
     def refresh(self) -> None:
         """Reads the registry if it has changed, and replaces ``current`` if need be."""
-        signature = _signature(self.folder)
+        folder = self.folder
+        signature = tuple(
+            _stat(path) for path in (folder, folder / "promoted.json", folder / FALLBACK_FILE)
+        )
         if signature == self._last_signature and not self._is_retry_due():
             return
         self._refreshed_at = monotonic()
@@ -237,11 +240,6 @@ def _promoted(registry: Registry) -> tuple[str | None, tuple[str, ...]]:
         return registry.promoted(), ()
     except EtaError as error:
         return None, (str(error),)
-
-
-def _signature(folder: Path) -> tuple[object, ...]:
-    """A value that changes with the versions, the promoted one or the fallback; three stats."""
-    return tuple(_stat(path) for path in (folder, folder / "promoted.json", folder / FALLBACK_FILE))
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

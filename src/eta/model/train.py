@@ -77,7 +77,9 @@ def train_model(
     recipe = _Recipe(make, rivals, policy.silence_level)
     with one_thread():
         if jobs == 1:
-            parts = _train_parts(timelines, as_of, recipe, progress)
+            learned = _learn(timelines, as_of, recipe, progress)
+            progress("checking against earlier days", 4, _STEPS)
+            parts = _Parts(learned, _check(timelines, as_of, recipe))
         else:
             parts = _train_parts_in_processes(timelines, as_of, recipe, jobs, progress)
     name = _save_version(registry, parts, timelines, as_of, source, policy)
@@ -117,14 +119,6 @@ class _Checked(NamedTuple):
 class _Parts(NamedTuple):
     learned: _Learned
     checked: _Checked
-
-
-def _train_parts(
-    timelines: Timelines, as_of: datetime, recipe: _Recipe, progress: Progress
-) -> _Parts:
-    learned = _learn(timelines, as_of, recipe, progress)
-    progress("checking against earlier days", 4, _STEPS)
-    return _Parts(learned, _check(timelines, as_of, recipe))
 
 
 def _train_parts_in_processes(

@@ -103,13 +103,7 @@ def emit_events(
     events = _with_repeats(events, scenario, random)
     events = events.sort_values(["received", "row", "stage"], kind="stable").reset_index(drop=True)
     raw_codes = np.array([group.raw for group in event_groups], dtype=object)
-    return _in_event_columns(events, shipment_id, raw_codes, scenario)
-
-
-def _in_event_columns(
-    events: pd.DataFrame, shipment_id: np.ndarray, raw_codes: np.ndarray, scenario: Scenario
-) -> pd.DataFrame:
-    """The events in ``EVENT_COLUMNS``, with texts for numbers."""
+    # The events in ``EVENT_COLUMNS``, with texts for numbers.
     codes = np.array([str(code) for code in EVENT_CODES], dtype=object)
     places = np.array([*PLACES, None], dtype=object)
     columns = {

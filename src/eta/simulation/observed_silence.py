@@ -75,7 +75,15 @@ class ObservedSilence:
         over_share = np.where(self.stage < FIRST_OF_CARRIER - 1, 0.0, open_share)
         silent_share = number * (1.0 - swallowed)
         lost_hours = np.full((len(self.stage), 1), np.inf)
-        lost_weight = (swallowed * self._unreported_probability())[:, None]
+        # P(not reported by now, if the last stage has swallowed the parcel), (R,).
+        result = np.ones(len(self.stage))
+        for unreported_probability_number in np.unique(self.stage):
+            rows = self.stage == unreported_probability_number
+            stage = STAGES[unreported_probability_number]
+            tail = end_tail(stage, self.now[rows] - self.since[rows])
+            result[rows] = 1.0 - stage.end_reported * (1.0 - tail)
+        unreported_probability = result
+        lost_weight = (swallowed * unreported_probability)[:, None]
         strata = [
             self._draw(First.ENDS_AFTER, futures, _SALT_OPEN, open_share),
             self._draw(First.ENDS_BEFORE, _MORE_IF_OVER * futures, _SALT_OVER, over_share),
@@ -85,16 +93,6 @@ class ObservedSilence:
         hours = [stratum_hours for stratum_hours, _ in strata]
         weights = [stratum_weights for _, stratum_weights in strata]
         return np.hstack(hours), np.hstack(weights)
-
-    def _unreported_probability(self) -> Floats:
-        """P(not reported by now, if the last stage has swallowed the parcel), (R,)."""
-        result = np.ones(len(self.stage))
-        for number in np.unique(self.stage):
-            rows = self.stage == number
-            stage = STAGES[number]
-            tail = end_tail(stage, self.now[rows] - self.since[rows])
-            result[rows] = 1.0 - stage.end_reported * (1.0 - tail)
-        return result
 
     def _draw(
         self, first: First, futures: int, salt: np.uint64, share: Floats
@@ -136,27 +134,24 @@ class ObservedSilence:
     def _is_observed(self, step: Step, draws: MomentDraws) -> Bools:
         """Whether an event of the stage, or of its end, has been received by now, (R, M)."""
         now = self.now[step.rows][:, None]
-        is_observed = (
-            step.taken & self._is_reported(step, draws) & (self._received(step, draws) <= now)
-        )
-        if step.stage < ARRIVAL and step.swallowed.any():
-            is_observed |= step.swallowed & self._is_end_observed(step, draws)
-        return is_observed
-
-    def _is_reported(self, step: Step, draws: MomentDraws) -> Bools:
-        """Whether the event of the stage is not missing, (R, M)."""
         share = missing_share(self.parcels, step.stage, self.scenario)[step.rows][:, None]
-        return draws.uniform(step.stage, MISSING, step.rows) >= share
+        is_reported = draws.uniform(step.stage, MISSING, step.rows) >= share
+        is_observed = step.taken & is_reported & (self._received(step, draws) <= now)
+        if step.stage < ARRIVAL and step.swallowed.any():
+            # Whether the end of a stage that swallows parcels has been received by now, (R, M).
+            stage = STAGES[step.stage]
+            is_end_observed_is_reported = (
+                draws.uniform(step.stage, END_REPORTED, step.rows) < stage.end_reported
+            )
+            delay = end_delay(stage, draws.uniform(step.stage, END_DELAY, step.rows))
+            is_end_observed = is_end_observed_is_reported & (
+                step.entered + delay <= self.now[step.rows][:, None]
+            )
+            is_observed |= step.swallowed & is_end_observed
+        return is_observed
 
     def _received(self, step: Step, draws: MomentDraws) -> Floats:
         """When the event of the stage is received, (R, M)."""
         share = slow_share(self.parcels, step.stage)[step.rows][:, None]
         is_slow = draws.uniform(step.stage, SLOW, step.rows) < share
         return step.entered + lag_hours(is_slow, draws.uniform(step.stage, LAG, step.rows))
-
-    def _is_end_observed(self, step: Step, draws: MomentDraws) -> Bools:
-        """Whether the end of a stage that swallows parcels has been received by now, (R, M)."""
-        stage = STAGES[step.stage]
-        is_reported = draws.uniform(step.stage, END_REPORTED, step.rows) < stage.end_reported
-        delay = end_delay(stage, draws.uniform(step.stage, END_DELAY, step.rows))
-        return is_reported & (step.entered + delay <= self.now[step.rows][:, None])

@@ -130,18 +130,15 @@ def _move(
         taken = step.taken[:, 0]
         entered[step.rows[taken], step.stage] = step.entered[taken, 0]
         swallowed_in[step.rows[step.swallowed[:, 0]]] = step.stage
-    return _Journeys(entered, swallowed_in, _stray_cities(parcels, random))
-
-
-def _stray_cities(parcels: Parcels, random: np.random.Generator) -> Ints:
-    """A city (N,) of the destination's country that is not the destination."""
+    # A city (N,) of the destination's country that is not the destination.
     result = np.empty(len(parcels), dtype=np.int64)
     for city in range(len(CITIES)):
         rows = np.flatnonzero(parcels.destination == city)
         in_country = np.flatnonzero(_COUNTRY[city] == _COUNTRY)
         others = [other for other in in_country if other != city]
         result[rows] = random.choice(others, len(rows))
-    return result
+    stray_cities = result
+    return _Journeys(entered, swallowed_in, stray_cities)
 
 
 def _wrong_numbers(shipments: int, scenario: Scenario, random: np.random.Generator) -> np.ndarray:
@@ -158,21 +155,23 @@ def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[EventG
     event_groups = []
     for number, stage in enumerate(STAGES):
         place = _places(parcels, journeys, number)
-        event_groups += _stage_starts(journeys, number, place)
+        # The starts of a stage; the carrier codes those of redirected parcels in another way.
+        stage_starts_stage = STAGES[number]
+        rows = np.flatnonzero(~np.isnan(journeys.entered[:, number]))
+        is_redirected = journeys.strayed[rows] & (number == LINEHAUL)
+        stage_starts_event_groups = []
+        for raw, selected in (
+            (stage_starts_stage.raw, rows[~is_redirected]),
+            (REDIRECTED, rows[is_redirected]),
+        ):
+            at = journeys.entered[selected, number]
+            stage_starts_event_groups.append(
+                EventGroup(number, stage_starts_stage.code, raw, selected, at, place[selected])
+            )
+        stage_starts = stage_starts_event_groups
+        event_groups += stage_starts
         if stage.swallowed:
             event_groups.append(_reported_ends(journeys, number, place, seed))
-    return event_groups
-
-
-def _stage_starts(journeys: _Journeys, number: int, place: Ints) -> list[EventGroup]:
-    """The starts of a stage; the carrier codes those of redirected parcels in another way."""
-    stage = STAGES[number]
-    rows = np.flatnonzero(~np.isnan(journeys.entered[:, number]))
-    is_redirected = journeys.strayed[rows] & (number == LINEHAUL)
-    event_groups = []
-    for raw, selected in ((stage.raw, rows[~is_redirected]), (REDIRECTED, rows[is_redirected])):
-        at = journeys.entered[selected, number]
-        event_groups.append(EventGroup(number, stage.code, raw, selected, at, place[selected]))
     return event_groups
 
 

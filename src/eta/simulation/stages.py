@@ -446,7 +446,12 @@ def _medians(shipments: pd.DataFrame, route: _Route) -> Floats:
     """
     service = pd.Index(_SERVICES).get_indexer(pd.Index(shipments["service_level"]))
     speed = _SPEEDS[route.carrier, service]
-    sorting = speed * _burden(shipments)
+    # How much longer heavy and large parcels are sorted, (N,).
+    weight_kg = shipments["weight_kg"].to_numpy(dtype=np.float64)
+    volume_cm3 = shipments["length_cm"] * shipments["width_cm"] * shipments["height_cm"]
+    volume_l = volume_cm3.to_numpy(dtype=np.float64) / 1000.0
+    burden = 1.0 + 0.08 * np.log1p(weight_kg) + 0.03 * np.log1p(volume_l / 10.0)
+    sorting = speed * burden
     drives = _driving_hours(shipments, route, speed)
     median = np.tile(np.array([stage.median for stage in STAGES]), (len(shipments), 1))
     for number, stage in enumerate(STAGES):
@@ -461,14 +466,6 @@ def _medians(shipments: pd.DataFrame, route: _Route) -> Floats:
         elif stage.hub in ("outbound", "inbound", "depot") or stage.name == "astray":
             median[:, number] *= sorting
     return median
-
-
-def _burden(shipments: pd.DataFrame) -> Floats:
-    """How much longer heavy and large parcels are sorted, (N,)."""
-    weight_kg = shipments["weight_kg"].to_numpy(dtype=np.float64)
-    volume_cm3 = shipments["length_cm"] * shipments["width_cm"] * shipments["height_cm"]
-    volume_l = volume_cm3.to_numpy(dtype=np.float64) / 1000.0
-    return 1.0 + 0.08 * np.log1p(weight_kg) + 0.03 * np.log1p(volume_l / 10.0)
 
 
 def _driving_hours(shipments: pd.DataFrame, route: _Route, speed: Floats) -> dict[str, Floats]:

@@ -91,6 +91,9 @@ class Truth:
         time_columns = [*(f"entered_{name}_at" for name in NAMES), "first_attempt_at"]
         times = [hours_since(journeys[name], scenario) for name in time_columns]
         swallowed_in = pd.Index(NAMES).get_indexer(pd.Index(journeys["swallowed_in"]))
+        raw_code = events["raw_code"]
+        position = pd.Index(list(_STAGE_OF)).get_indexer(pd.Index(raw_code))
+        started_stages = np.array([*_STAGE_OF.values(), ARRIVAL])[position]
         return cls(
             scenario,
             journeys,
@@ -100,7 +103,7 @@ class Truth:
             entered=np.column_stack(times),
             swallowed_in=swallowed_in.astype(np.int64),
             scan_row=row[order],
-            scan_stage=_started_stages(events["raw_code"])[order],
+            scan_stage=started_stages[order],
             scan_occurred=hours_since(events["occurred_at"], scenario)[order],
             scan_received=hours_since(events["received_at"], scenario)[order],
         )
@@ -202,7 +205,18 @@ class Truth:
 
     def _scan_conditional(self, rows: Ints, as_of: NDArray[np.datetime64], futures: int) -> Curves:
         now = self._hours(as_of)
-        reported = self._last_reported(rows, now)
+        # The latest stages reported by ``now``; ``STRAYED`` is any departure.
+        owner, scan = self._received_scans(rows, now)
+        order = np.lexsort((scan, self.scan_stage[scan], owner))
+        owner, scan = owner[order], scan[order]
+        is_last = np.empty(0, dtype=bool)
+        if len(owner):
+            is_last = np.append(owner[1:] != owner[:-1], True)
+        last_owner, last_scan = owner[is_last], scan[is_last]
+        stage, since = np.zeros(len(rows), dtype=np.int64), now.copy()
+        stage[last_owner] = self.scan_stage[last_scan]
+        since[last_owner] = self.scan_occurred[last_scan]
+        reported = _LastReported(stage, np.minimum(since, now))
         has_arrived = reported.stage == ARRIVAL
         left, weights = [np.zeros((len(rows), 1))], [has_arrived[:, None] * 1.0]
         for path in self._paths(reported.stage):
@@ -253,20 +267,6 @@ class Truth:
             key=moment_keys(moving, as_of[positions]) ^ salt,
         )
 
-    def _last_reported(self, rows: Ints, now: Floats) -> _LastReported:
-        """The latest stages reported by ``now``; ``STRAYED`` is any departure."""
-        owner, scan = self._received_scans(rows, now)
-        order = np.lexsort((scan, self.scan_stage[scan], owner))
-        owner, scan = owner[order], scan[order]
-        is_last = np.empty(0, dtype=bool)
-        if len(owner):
-            is_last = np.append(owner[1:] != owner[:-1], True)
-        last_owner, last_scan = owner[is_last], scan[is_last]
-        stage, since = np.zeros(len(rows), dtype=np.int64), now.copy()
-        stage[last_owner] = self.scan_stage[last_scan]
-        since[last_owner] = self.scan_occurred[last_scan]
-        return _LastReported(stage, np.minimum(since, now))
-
     def _received_scans(self, rows: Ints, now: Floats) -> tuple[Ints, Ints]:
         """The events received by ``now`` (R,): positions of parcels in ``rows``, and of events."""
         first = np.searchsorted(self.scan_row, rows, side="left")
@@ -299,12 +299,6 @@ class _Path:
 _STAGE_OF: Mapping[str, int] = {
     stage.raw: number for number, stage in enumerate(STAGES) if number != LINEHAUL
 } | {REDIRECTED: LINEHAUL}
-
-
-def _started_stages(raw_code: pd.Series) -> Ints:
-    """The stage that starts with each event, ``ARRIVAL`` for all that end the wait."""
-    position = pd.Index(list(_STAGE_OF)).get_indexer(pd.Index(raw_code))
-    return np.array([*_STAGE_OF.values(), ARRIVAL])[position]
 
 
 def _daily_values(path: Path) -> Floats:

@@ -52,7 +52,12 @@ def migrate(
                 connection.execute(statement)
             connection.execute(_SQL["create_table"])
             last_applied = connection.execute(_SQL["last_applied"])[0][0]
-            _check_version(last_applied, len(migrations))
+            last_known = len(migrations)
+            if last_applied > last_known:
+                raise StoreRejected(
+                    f"the store was written by a newer version (it has {last_applied} migrations, this"
+                    f" version has {last_known}); install that version"
+                )
             if last_applied < number:
                 for statement in statements:
                     values = (secrets.token_hex(32),) if "?" in statement else ()
@@ -62,11 +67,3 @@ def migrate(
         except BaseException:
             connection.rollback()
             raise
-
-
-def _check_version(last_applied: int, last_known: int) -> None:
-    if last_applied > last_known:
-        raise StoreRejected(
-            f"the store was written by a newer version (it has {last_applied} migrations, this"
-            f" version has {last_known}); install that version"
-        )

@@ -269,7 +269,13 @@ class Session:
         ids alone, and are purged later.
         """
         shipment_ids = [shipment.shipment_id for shipment in shipments]
-        exclusive_ids = self._exclusive_number_uses(tenant, shipment_ids)
+        # Returns the uses of numbers that these shipments have or had, and no other shipment.
+        versions = self.versions(tenant, shipment_ids)
+        use_ids = {version.number_use_id for version in versions if version.number_use_id}
+        exclusive_number_uses_query = _SHIPMENTS_SQL["number_use_shipments"]
+        rows = self._connection.execute(exclusive_number_uses_query, tenant, AnyOf(list(use_ids)))
+        shared_ids = {use_id for use_id, shipment_id in rows if shipment_id not in shipment_ids}
+        exclusive_ids = use_ids - shared_ids
         for query in _DELETE_OF_SHIPMENTS:
             self._connection.execute(query, tenant, AnyOf(shipment_ids))
         self.delete_event_owners(tenant, [*shipment_ids, *exclusive_ids])
@@ -292,15 +298,6 @@ class Session:
         self._connection.execute(_EVENTS_SQL["purge_quarantined"], before)
         self._connection.execute(_RESPONSES_SQL["purge_estimates"], before)
         return len(rows)
-
-    def _exclusive_number_uses(self, tenant: str, shipment_ids: Sequence[str]) -> set[str]:
-        """Returns the uses of numbers that these shipments have or had, and no other shipment."""
-        versions = self.versions(tenant, shipment_ids)
-        use_ids = {version.number_use_id for version in versions if version.number_use_id}
-        query = _SHIPMENTS_SQL["number_use_shipments"]
-        rows = self._connection.execute(query, tenant, AnyOf(list(use_ids)))
-        shared_ids = {use_id for use_id, shipment_id in rows if shipment_id not in shipment_ids}
-        return use_ids - shared_ids
 
     def _select_in(self, kind: type[T], query: str, tenant: str, values: Iterable[str]) -> list[T]:
         """Returns rows of which a column has one of the values."""

@@ -163,7 +163,12 @@ class SqliteEngine:
         """
         try:
             self._acquire_lock()
-            self._check_same_file()
+            # Checks that the path still leads to the file that was opened.
+            if self._path and (not self._path.exists() or self._path.stat().st_ino != self._inode):
+                raise StoreUnavailable(
+                    f"{self._path} was moved, replaced or deleted while it was in use;"
+                    " put it back, or restart the process"
+                )
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
             connection = SqliteConnection(self._database, flags, self._vfs)
             connection.prepare_to_write(synchronous=self._synchronous)
@@ -204,17 +209,6 @@ class SqliteEngine:
             os.close(self._lock)
             self._lock = None
 
-    def _check_same_file(self) -> None:
-        """Checks that the path still leads to the file that was opened.
-
-        Another file in its place holds no acknowledged rows, and may not get the log of the first.
-        """
-        if self._path and (not self._path.exists() or self._path.stat().st_ino != self._inode):
-            raise StoreUnavailable(
-                f"{self._path} was moved, replaced or deleted while it was in use;"
-                " put it back, or restart the process"
-            )
-
     def _acquire_lock(self) -> None:
         if self._path is None or self._lock is not None:
             return
@@ -229,17 +223,14 @@ class SqliteEngine:
                 " PostgreSQL, which allows several writing processes (ETA_DATABASE_URL)"
             ) from None
         self._lock = lock
-        _check_log(self._path)
+        # Checks that there is no log without its database.
+        path = self._path
+        wal = path.with_name(f"{path.name}-wal")
+        if not path.exists() and wal.exists() and wal.stat().st_size:
+            raise StoreRejected(
+                f"{wal} is the log of a database that is not there; put {path.name} back,"
+                " or delete the log and the rows in it"
+            )
         # Other users of the machine may not read customers' data.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         self._inode = self._path.stat().st_ino
-
-
-def _check_log(path: Path) -> None:
-    """Checks that there is no log without its database."""
-    wal = path.with_name(f"{path.name}-wal")
-    if not path.exists() and wal.exists() and wal.stat().st_size:
-        raise StoreRejected(
-            f"{wal} is the log of a database that is not there; put {path.name} back,"
-            " or delete the log and the rows in it"
-        )

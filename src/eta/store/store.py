@@ -241,14 +241,11 @@ class SqlStore:
             raise StoreUnavailable("the store cannot be read at the moment") from error
         finally:
             if connection is not None:
-                self._give_back_reader(connection, is_reusable=is_reusable)
-
-    def _give_back_reader(self, connection: Connection, *, is_reusable: bool) -> None:
-        if is_reusable:
-            with self._readers_lock:
-                self._readers.append(connection)
-        else:
-            _close_quietly(connection)
+                if is_reusable:
+                    with self._readers_lock:
+                        self._readers.append(connection)
+                else:
+                    _close_quietly(connection)
 
     def _drop_readers(self) -> None:
         with self._readers_lock:
@@ -318,7 +315,12 @@ class SqlStore:
             results = self._transact_with_retry(jobs)
         except Exception as error:  # noqa: BLE001  # the callers get it from their futures
             if self._is_outage(error):
-                self._fail_unavailable(jobs, error)
+                if self._can_write:
+                    _log_outage("store_unavailable", "the store cannot write", error)
+                self._can_write = False
+                self._drop_connection()
+                for fail_unavailable_job in jobs:
+                    fail_unavailable_job.result.set_exception(StoreUnavailable())
             elif len(jobs) > 1:
                 for job in jobs:
                     self._commit([job])
@@ -334,14 +336,6 @@ class SqlStore:
                 job.result.set_exception(result)
             else:
                 job.result.set_result(result)
-
-    def _fail_unavailable(self, jobs: Sequence[_Job], error: Exception) -> None:
-        if self._can_write:
-            _log_outage("store_unavailable", "the store cannot write", error)
-        self._can_write = False
-        self._drop_connection()
-        for job in jobs:
-            job.result.set_exception(StoreUnavailable())
 
     def _is_outage(self, error: Exception) -> bool:
         return self._engine.is_outage(error) or isinstance(error, StoreUnavailable)

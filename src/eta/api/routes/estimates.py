@@ -68,7 +68,22 @@ async def create_estimate(
     body: EstimateRequest, resources: SharedResources, tenant: Tenant
 ) -> Response:
     """Estimates delivery dates of a lane: one result per carrier service, in order."""
-    task = _estimate_task(body, resources)
+    promise = resources.settings.promise_policy
+    if body.promise_policy:
+        promise = body.promise_policy.to_policy()
+    pickup = body.estimated_pickup
+    ordered_at = body.order_time or body.now_override or resources.clock()
+    task = _EstimateTask(
+        lane=body.to_shipment("lane", ordered_at),
+        services=[carrier.to_service() for carrier in body.carriers],
+        options=AssessmentOptions(
+            coverage=body.confidence_level,
+            promise=promise,
+            desired_on=body.desired_delivery_date,
+        ),
+        pickup_schedule=pickup.to_pickup_schedule() if pickup else None,
+        holidays=resources.settings.holidays,
+    )
     estimates, current = await _run_estimate(task, resources)
     resources.metrics.count_answers(estimate.assessment.code for estimate in estimates)
     content = _estimate_content(body, task, estimates, current)
@@ -173,25 +188,6 @@ class _EstimateTask:
             holidays=self.holidays,
         )
         return estimates, model
-
-
-def _estimate_task(body: EstimateRequest, resources: Resources) -> _EstimateTask:
-    promise = resources.settings.promise_policy
-    if body.promise_policy:
-        promise = body.promise_policy.to_policy()
-    pickup = body.estimated_pickup
-    ordered_at = body.order_time or body.now_override or resources.clock()
-    return _EstimateTask(
-        lane=body.to_shipment("lane", ordered_at),
-        services=[carrier.to_service() for carrier in body.carriers],
-        options=AssessmentOptions(
-            coverage=body.confidence_level,
-            promise=promise,
-            desired_on=body.desired_delivery_date,
-        ),
-        pickup_schedule=pickup.to_pickup_schedule() if pickup else None,
-        holidays=resources.settings.holidays,
-    )
 
 
 async def _run_estimate(

@@ -580,21 +580,17 @@ def _service_delivery_time(result: Mapping[str, Any], as_of: str) -> dict[str, o
         ordered_on = ordered_at.astimezone(cutoff.tzinfo).date()
         delivery_time["handlingTime"] = _day_range(0, _days_between(ordered_on, start_date))
         delivery_time["cutoffTime"] = cutoff.timetz().isoformat()
-    delivery_time["transitTime"] = _transit_time(result, start_date)
+    # The days from the local day of the hand-over, or else of the order, to the window.
+    earliest_on = date.fromisoformat(result["estimated_delivery_date_min"])
+    latest_on = date.fromisoformat(result["estimated_delivery_date_max"])
+    min_days = _days_between(start_date, earliest_on)
+    max_days = _days_between(start_date, latest_on)
+    delivery_time["transitTime"] = _day_range(min_days, max_days)
     return {
         "carrier_code": result["carrier_code"],
         "service_code": result["service_code"],
         "shipping_delivery_time": delivery_time,
     }
-
-
-def _transit_time(result: Mapping[str, Any], start_date: date) -> dict[str, object]:
-    """The days from the local day of the hand-over, or else of the order, to the window."""
-    earliest_on = date.fromisoformat(result["estimated_delivery_date_min"])
-    latest_on = date.fromisoformat(result["estimated_delivery_date_max"])
-    min_days = _days_between(start_date, earliest_on)
-    max_days = _days_between(start_date, latest_on)
-    return _day_range(min_days, max_days)
 
 
 def _days_between(start_date: date, end_date: date) -> int:

@@ -77,16 +77,14 @@ def _validated_or_invalid(
     try:
         return validate(value)
     except ValidationError as error:
+        number = value.get("shipment_id") if isinstance(value, dict) else None
+        shipment_id_of = (
+            number if isinstance(number, str) and 0 < len(number) <= MAX_ID_LENGTH else None
+        )
         return InvalidItem(
-            _shipment_id_of(value),
+            shipment_id_of,
             field_errors(error.errors(include_url=False, include_input=False)),
         )
-
-
-def _shipment_id_of(value: object) -> str | None:
-    """The shipment's id, if it is valid."""
-    number = value.get("shipment_id") if isinstance(value, dict) else None
-    return number if isinstance(number, str) and 0 < len(number) <= MAX_ID_LENGTH else None
 
 
 class ScoreRequest(StrictModel):

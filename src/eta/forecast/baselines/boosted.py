@@ -156,7 +156,16 @@ class BoostedMedianBaseline(_Boosted):
         """Examples to fit a booster to, and arrivals on which to evaluate it."""
         first, last = (examples.known_through - days * _DAY for days in self.JUDGED_DAYS)
         is_late = (examples.as_of >= first) & (examples.as_of < last)
-        early = _examples_as_of(examples, first)
+        # The examples as of an earlier moment; an arrival counts as received when it happened.
+        earlier = examples.take(np.flatnonzero(examples.as_of < first))
+        observed_hours = (first - earlier.as_of) / np.timedelta64(1, "h")
+        arrived_by_then = earlier.duration_hours <= observed_hours
+        early = replace(
+            earlier,
+            duration_hours=np.minimum(earlier.duration_hours, observed_hours),
+            event_observed=earlier.event_observed & arrived_by_then,
+            known_through=first,
+        )
         evaluation = _arrivals(examples, is_late)
         if self._is_enough(early, evaluation):
             return early, evaluation
@@ -210,19 +219,6 @@ def _predict_days(booster: lightgbm.Booster, rows: NDArray[np.float32]) -> NDArr
     """The booster's forecast of each row, (N,)."""
     # LightGBM rejects an empty batch.
     return np.asarray(booster.predict(rows, num_threads=1)) if len(rows) else np.zeros(0)
-
-
-def _examples_as_of(examples: Examples, moment: np.datetime64) -> Examples:
-    """The examples as of an earlier moment; an arrival counts as received when it happened."""
-    earlier = examples.take(np.flatnonzero(examples.as_of < moment))
-    observed_hours = (moment - earlier.as_of) / np.timedelta64(1, "h")
-    arrived_by_then = earlier.duration_hours <= observed_hours
-    return replace(
-        earlier,
-        duration_hours=np.minimum(earlier.duration_hours, observed_hours),
-        event_observed=earlier.event_observed & arrived_by_then,
-        known_through=moment,
-    )
 
 
 def _arrivals(examples: Examples, is_used: NDArray[np.bool_]) -> Examples:

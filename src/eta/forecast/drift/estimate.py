@@ -217,18 +217,7 @@ class DailyExpectation:
         has_arrived = arrived_at <= self.end
         observed = has_arrived.astype(np.float64)
         open_until = np.where(np.isnat(arrived_at), self.end, arrived_at)
-        expected = self._expected_until(open_until)
-        age = Categorical(self.age.astype(np.int32), AGE_CLASSES)
-        cell, first = group_rows([age, *self.labels.values()])
-        labels = {column: labels.take(first) for column, labels in self.labels.items()}
-        observed_by_cell = np.bincount(cell, observed).astype(np.float64)
-        expected_by_cell = np.bincount(cell, expected).astype(np.float64)
-        return ObservedExpected(
-            self.end, self.age[first], labels, observed_by_cell, expected_by_cell
-        )
-
-    def _expected_until(self, open_until: NDArray[np.datetime64]) -> Floats:
-        """The hazard, (N,), between the start of the day and a time (N,) on it."""
+        # The hazard, (N,), between the start of the day and a time (N,) on it.
         start = np.full(len(open_until), self.start)
         until = np.minimum(open_until, self.end)
         hours = np.maximum(hours_between(start, until), 0.0)
@@ -237,7 +226,15 @@ class DailyExpectation:
         fraction = hours / _STEP_HOURS - step
         rows = np.arange(len(hours))
         before, after = self.hazards[rows, step], self.hazards[rows, step + 1]
-        return np.asarray(before * (1.0 - fraction) + after * fraction)
+        expected = np.asarray(before * (1.0 - fraction) + after * fraction)
+        age = Categorical(self.age.astype(np.int32), AGE_CLASSES)
+        cell, first = group_rows([age, *self.labels.values()])
+        labels = {column: labels.take(first) for column, labels in self.labels.items()}
+        observed_by_cell = np.bincount(cell, observed).astype(np.float64)
+        expected_by_cell = np.bincount(cell, expected).astype(np.float64)
+        return ObservedExpected(
+            self.end, self.age[first], labels, observed_by_cell, expected_by_cell
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,7 +337,17 @@ def _weighted_evidence(
     expected_weight = weight * complete
     labels = {}
     for column in DRIFT_LABELS:
-        labels[column] = _concatenate([part.labels[column] for part in comparisons])
+        # The labels of several batches, over the names of all.
+        parts = [part.labels[column] for part in comparisons]
+        all_names: set[str] = set()
+        for concatenate_part in parts:
+            all_names.update(concatenate_part.names)
+        names = tuple(sorted(all_names))
+        code_of = {name: float(code) for code, name in enumerate(names)}
+        codes = np.concatenate(
+            [concatenate_part.translate(code_of, -1.0) for concatenate_part in parts]
+        )
+        labels[column] = Categorical(codes.astype(np.int32), names)
     weighted_expected = expected_weight[day] * expected * baseline_ratio[age]
     return _Evidence(age, labels, weight[day] * observed, weighted_expected)
 
@@ -380,17 +387,6 @@ def _sum_by_day_and_age(day: NDArray[np.int64], age: NDArray[np.int64], values: 
     cell = day * len(AgeClass) + age
     sums = np.bincount(cell, values, (day[-1] + 1) * len(AgeClass))
     return sums.astype(np.float64).reshape(-1, len(AgeClass))
-
-
-def _concatenate(parts: Sequence[Categorical]) -> Categorical:
-    """The labels of several batches, over the names of all."""
-    all_names: set[str] = set()
-    for part in parts:
-        all_names.update(part.names)
-    names = tuple(sorted(all_names))
-    code_of = {name: float(code) for code, name in enumerate(names)}
-    codes = np.concatenate([part.translate(code_of, -1.0) for part in parts])
-    return Categorical(codes.astype(np.int32), names)
 
 
 def _group_factor(labels: Categorical, age: NDArray[np.int64]) -> _Factor:

@@ -107,8 +107,19 @@ class ActivityProfile:
         arrived_at = features.local_as_of + hours
         dates = arrived_at.astype("datetime64[D]")
         normal = np.flatnonzero(~is_holiday(dates, features.calendar, holidays))
-        hour = _hour_of_week(arrived_at[normal])
-        carriers, profile = _profiles(hour, features.categoricals["carrier"].take(normal))
+        local = arrived_at[normal]
+        hour_of_week_hours = local.astype("datetime64[h]").astype(np.int64)
+        hour = (hour_of_week_hours + _EPOCH_WEEKDAY * 24) % HOURS_PER_WEEK
+        # The carriers with arrivals at these hours of the week, and their profiles (C + 1, 168).
+        carrier = features.categoricals["carrier"].take(normal)
+        overall = _profile(np.bincount(hour, minlength=HOURS_PER_WEEK) + 1.0)
+        profiles_carriers, profiles = [], []
+        for code, name in enumerate(carrier.names):
+            counts = np.bincount(hour[carrier.codes == code], minlength=HOURS_PER_WEEK)
+            if counts.any():
+                profiles_carriers.append(name)
+                profiles.append(_profile(counts + CARRIER_PRIOR * overall))
+        carriers, profile = tuple(profiles_carriers), np.vstack([*profiles, overall])
         holiday_factor = _holiday_factor(dates, features.calendar, holidays)
         return cls(carriers, profile, holiday_factor, holidays)
 
@@ -295,25 +306,6 @@ def is_holiday(
             holiday_dates = holidays.dates(country, region or None, first_year, last_year)
             result[rows] = np.isin(dates[rows], holiday_dates)
     return result
-
-
-def _profiles(
-    hour: NDArray[np.int64], carrier: Categorical
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """The carriers with arrivals at these hours of the week, and their profiles (C + 1, 168)."""
-    overall = _profile(np.bincount(hour, minlength=HOURS_PER_WEEK) + 1.0)
-    carriers, profiles = [], []
-    for code, name in enumerate(carrier.names):
-        counts = np.bincount(hour[carrier.codes == code], minlength=HOURS_PER_WEEK)
-        if counts.any():
-            carriers.append(name)
-            profiles.append(_profile(counts + CARRIER_PRIOR * overall))
-    return tuple(carriers), np.vstack([*profiles, overall])
-
-
-def _hour_of_week(local: NDArray[np.datetime64]) -> NDArray[np.int64]:
-    hours = local.astype("datetime64[h]").astype(np.int64)
-    return (hours + _EPOCH_WEEKDAY * 24) % HOURS_PER_WEEK
 
 
 def _profile(counts: NDArray[np.floating]) -> NDArray[np.float64]:

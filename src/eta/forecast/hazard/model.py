@@ -275,7 +275,14 @@ class HazardModel(Estimator):
         between parcels than the shares that never arrive do.
         """
         stage = stages(examples.features)
-        rows = self._in_sample_rows(stage)
+        # Up to ``MAX_IN_SAMPLE`` random rows of each of ``IN_SAMPLE_STAGES``.
+        random = np.random.default_rng(self.parameters.seed)
+        shuffled = [
+            random.permutation(np.flatnonzero(stage == number)) for number in IN_SAMPLE_STAGES
+        ]
+        rows = np.concatenate(
+            [in_sample_rows_rows[:MAX_IN_SAMPLE] for in_sample_rows_rows in shuffled]
+        )
         sample, stage = examples.take(rows), stage[rows]
         hazards = self._drifted_hazards(sample.features)
 
@@ -289,14 +296,6 @@ class HazardModel(Estimator):
 
         self.non_arrival_ = NonArrival.fit(hazards[:, -1], intervals())
         self.in_sample_recalibration_ = Recalibration.fit(intervals(), IN_SAMPLE_PRIOR)
-
-    def _in_sample_rows(self, stage: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Up to ``MAX_IN_SAMPLE`` random rows of each of ``IN_SAMPLE_STAGES``."""
-        random = np.random.default_rng(self.parameters.seed)
-        shuffled = [
-            random.permutation(np.flatnonzero(stage == number)) for number in IN_SAMPLE_STAGES
-        ]
-        return np.concatenate([rows[:MAX_IN_SAMPLE] for rows in shuffled])
 
     def _elapsed_and_expected(
         self, features: Features, labels: NDArray[np.float64]

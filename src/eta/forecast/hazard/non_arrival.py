@@ -87,7 +87,10 @@ def _fit_line(end: NDArray[np.float64], intervals: CumulativeHazardInterval) -> 
     logit = _logit(end)
     middle = logit.mean()
     predictors = np.column_stack([np.ones(len(logit)), logit - middle])
-    later = _share_later(end, intervals)
+    # The share, (N,), of the parcels that arrive which do so later than each has been open.
+    arrived_by_now = np.expm1(-np.minimum(intervals.upper, end))
+    arrive_in_total = np.minimum(np.expm1(-end), -_EPSILON)
+    later = np.asarray(1.0 - arrived_by_now / arrive_in_total)
     line, penalty = np.array([middle, 1.0]), np.diag([0.0, PRIOR])
     identity, minimum = np.array([0.0, 1.0]), np.array([-_MAX_LOGIT, 0.0])
     regularization = _EPSILON * np.eye(2)
@@ -105,15 +108,6 @@ def _fit_line(end: NDArray[np.float64], intervals: CumulativeHazardInterval) -> 
         line = np.maximum(line + step, minimum)
     intercept, slope = line
     return float(intercept - slope * middle), float(slope)
-
-
-def _share_later(
-    end: NDArray[np.float64], intervals: CumulativeHazardInterval
-) -> NDArray[np.float64]:
-    """The share, (N,), of the parcels that arrive which do so later than each has been open."""
-    arrived_by_now = np.expm1(-np.minimum(intervals.upper, end))
-    arrive_in_total = np.minimum(np.expm1(-end), -_EPSILON)
-    return np.asarray(1.0 - arrived_by_now / arrive_in_total)
 
 
 def _logit(end: NDArray[np.float64]) -> NDArray[np.float64]:

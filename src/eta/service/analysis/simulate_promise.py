@@ -89,7 +89,15 @@ def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[s
     Raises:
         NoTrainingData: if no order can be judged.
     """
-    orders = _judged_orders(judged, forecasts)
+    # Delivered orders with both promises.
+    table = judged[["week", *SEGMENTS]].assign(
+        promise_days=forecasts["promise_days"].astype(np.float64),
+        shop_days=judged["promised_days"].astype(np.float64),
+        took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
+    )
+    is_delivered_purchase = judged["moment"].eq(PURCHASE) & judged["arrived"]
+    has_promises = table["promise_days"].notna() & table["shop_days"].notna()
+    orders = table[is_delivered_purchase & has_promises]
     if orders.empty:
         raise NoTrainingData(
             "no delivered order had a promise, or none was judged before; simulate other days"
@@ -105,18 +113,6 @@ def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[s
         "by_segment": by_segment,
         "orders": orders.reset_index(drop=True),
     }
-
-
-def _judged_orders(judged: pd.DataFrame, forecasts: pd.DataFrame) -> pd.DataFrame:
-    """Delivered orders with both promises."""
-    table = judged[["week", *SEGMENTS]].assign(
-        promise_days=forecasts["promise_days"].astype(np.float64),
-        shop_days=judged["promised_days"].astype(np.float64),
-        took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
-    )
-    is_delivered_purchase = judged["moment"].eq(PURCHASE) & judged["arrived"]
-    has_promises = table["promise_days"].notna() & table["shop_days"].notna()
-    return table[is_delivered_purchase & has_promises]
 
 
 def _figures(orders: pd.DataFrame) -> dict[str, Any]:

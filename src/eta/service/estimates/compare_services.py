@@ -42,11 +42,18 @@ def compare_services(
     dated = [number for number, assessment in enumerate(assessments) if assessment.estimated_on]
     priced = [number for number in dated if prices[number] is not None]
 
+    # Each dominated assessment, with the first that dominates it.
+    pairs = []
+    for dominated_number in dated:
+        other = _dominating(dominated_number, dated, assessments, prices)
+        if other is not None:
+            pairs.append((dominated_number, other))
+    dominated = tuple(pairs)
     return Comparison(
         fastest=_argmin(dated, lambda number: _speed(assessments[number])),
         safest=_argmin(dated, lambda number: _safety(assessments[number])),
         cheapest=_argmin(priced, lambda number: (prices[number], _speed(assessments[number]))),
-        dominated=_dominated(dated, assessments, prices),
+        dominated=dominated,
         unseen=_unseen(assessments),
     )
 
@@ -75,18 +82,6 @@ def _unseen(assessments: Sequence[Assessment]) -> tuple[int, ...]:
         for number, assessment in enumerate(assessments)
         if assessment.support_level not in _SAME_SERVICE_LEVELS
     )
-
-
-def _dominated(
-    dated: Sequence[int], assessments: Sequence[Assessment], prices: Sequence[float | None]
-) -> tuple[tuple[int, int], ...]:
-    """Each dominated assessment, with the first that dominates it."""
-    pairs = []
-    for number in dated:
-        other = _dominating(number, dated, assessments, prices)
-        if other is not None:
-            pairs.append((number, other))
-    return tuple(pairs)
 
 
 def _dominating(

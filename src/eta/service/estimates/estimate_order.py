@@ -92,7 +92,12 @@ def estimate_order(
     if failure or not isinstance(served, ModelBundle):
         return EstimatedOrder(failure or AssessmentCode.NO_MODEL, estimates)
     count = np.array([parcel.package_count for parcel in parcels])
-    sender = _senders(parcels)
+    # A number for each origin and carrier, (P,).
+    keys = []
+    for senders_parcel in parcels:
+        origin = senders_parcel.lane.origin
+        keys.append((origin.country, origin.region, senders_parcel.service.carrier))
+    sender = np.array([keys.index(key) for key in keys], dtype=np.int64)
     correlation = served.arrival_correlation
     ordered_at = parcels[0].lane.ordered_at
     first, last = _first_and_last(estimates, ordered_at, count, sender, correlation, options)
@@ -135,15 +140,6 @@ def _estimates(
         )
         estimate_by_number |= dict(zip(numbers, estimates, strict=True))
     return [estimate_by_number[number] for number in range(len(parcels))]
-
-
-def _senders(parcels: Sequence[OrderParcel]) -> NDArray[np.int64]:
-    """A number for each origin and carrier, (P,)."""
-    keys = []
-    for parcel in parcels:
-        origin = parcel.lane.origin
-        keys.append((origin.country, origin.region, parcel.service.carrier))
-    return np.array([keys.index(key) for key in keys], dtype=np.int64)
 
 
 def _first_and_last(

@@ -242,19 +242,7 @@ def _curves(cdf: NDArray[np.float64], lane: Shipment, grid: _DayGrid, zone: Cate
 
 def _order_times(lane: Shipment) -> _DispatchTimes:
     """The times of day around the order; only the one before and the one after have weight."""
-    times = _times_of_day(lane)
-    ordered_at = microseconds(lane.ordered_at)
-    after = int(np.searchsorted(times, ordered_at, side="right"))
-    time_before, time_after = times[after - 1 : after + 1].tolist()
-    share = (ordered_at - time_before) / (time_after - time_before)
-    start = after - 1 - DISPATCH_TIMES_AROUND
-    stop = after + 1 + DISPATCH_TIMES_AROUND
-    weights = np.pad([1.0 - share, share], DISPATCH_TIMES_AROUND)
-    return _DispatchTimes(at=times[start:stop].view("datetime64[us]"), weights=weights)
-
-
-def _times_of_day(lane: Shipment) -> NDArray[np.int64]:
-    """The dispatch hours of the local days around the order, microseconds, in order of time."""
+    # The dispatch hours of the local days around the order, microseconds, in order of time.
     zone, _ = zone_of(lane.origin.country, lane.origin.region)
     today = lane.ordered_at.astimezone(ZoneInfo(zone)).date()
     days_before = DISPATCH_TIMES_AROUND // len(DISPATCH_HOURS) + 1
@@ -264,7 +252,15 @@ def _times_of_day(lane: Shipment) -> NDArray[np.int64]:
     walls = first + np.arange(count) * step
     microsecond_walls = walls.astype("datetime64[us]").view(np.int64)
     offsets = UtcOffsets.from_zone_names((zone,))
-    return offsets.instants(microsecond_walls[None, :], np.zeros(1, dtype=np.int32))[0]
+    times = offsets.instants(microsecond_walls[None, :], np.zeros(1, dtype=np.int32))[0]
+    ordered_at = microseconds(lane.ordered_at)
+    after = int(np.searchsorted(times, ordered_at, side="right"))
+    time_before, time_after = times[after - 1 : after + 1].tolist()
+    share = (ordered_at - time_before) / (time_after - time_before)
+    start = after - 1 - DISPATCH_TIMES_AROUND
+    stop = after + 1 + DISPATCH_TIMES_AROUND
+    weights = np.pad([1.0 - share, share], DISPATCH_TIMES_AROUND)
+    return _DispatchTimes(at=times[start:stop].view("datetime64[us]"), weights=weights)
 
 
 def _handover_times(

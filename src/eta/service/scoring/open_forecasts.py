@@ -128,7 +128,14 @@ def _decide(
 ) -> Delays:
     """The delay flags; only a model's probabilities raise one."""
     warning_probability = on_time if is_model(served) else np.full(len(inputs), np.nan)
-    was_expected_late = _were_expected_late(timelines, served, moments, warning_probability, policy)
+    # Whether the promise was expected to be missed one day before, (M,).
+    was_expected_late = np.zeros(len(moments), dtype=bool)
+    # Parcels without a probability today had none before.
+    rows = np.flatnonzero(warning_probability >= 0.0)
+    batch_size = _MAX_LOOK_BACK_ROWS // LOOK_BACK_DAYS
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        was_expected_late[batch] = _look_back(timelines, served, moments.take(batch), policy)
     return decide(
         warning_probability,
         states,
@@ -165,27 +172,6 @@ def _curves(served: Predictor | None, inputs: Features) -> Curves:
     if served:
         return served.model.predict_curves(inputs)
     return Curves.from_grid([0.0, 1.0], np.zeros((len(inputs), 2)))
-
-
-def _were_expected_late(
-    timelines: Timelines,
-    served: Predictor | None,
-    moments: AsOfPairs,
-    on_time: NDArray[np.float64],
-    policy: DelayPolicy,
-) -> NDArray[np.bool_]:
-    """Whether the promise was expected to be missed one day before, (M,).
-
-    Each earlier day uses the scans received by that morning and today's model.
-    """
-    result = np.zeros(len(moments), dtype=bool)
-    # Parcels without a probability today had none before.
-    rows = np.flatnonzero(on_time >= 0.0)
-    batch_size = _MAX_LOOK_BACK_ROWS // LOOK_BACK_DAYS
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        result[batch] = _look_back(timelines, served, moments.take(batch), policy)
-    return result
 
 
 def _look_back(

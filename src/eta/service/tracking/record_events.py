@@ -278,9 +278,15 @@ def _event(
     received_at = session.commit_time
     if report.received_at:
         received_at = min(microseconds(report.received_at), received_at)
+    # Returns an id that depends on the content of the event alone.
+    # The id of a wall-clock time depends on the time shown, whatever zone it is read in.
+    time_text = report.occurred_local.isoformat() if report.occurred_local else str(occurred_at)
+    code = report.raw_code or report.event_code.value
+    content = "\x1f".join((event_owner, code, time_text, report.place or ""))
+    event_id = f"evt_{blake2b(content.encode(), digest_size=12).hexdigest()}"
     return StoredEvent(
         event_owner=event_owner,
-        event_id=_event_id(report, event_owner, occurred_at),
+        event_id=event_id,
         event_code=report.event_code.value,
         raw_code=report.raw_code,
         place=report.place,
@@ -291,15 +297,6 @@ def _event(
         is_received_at_assumed=int(report.is_received_at_assumed),
         received_at=received_at,
     )
-
-
-def _event_id(report: EventReport, event_owner: str, occurred_at: int) -> str:
-    """Returns an id that depends on the content of the event alone."""
-    # The id of a wall-clock time depends on the time shown, whatever zone it is read in.
-    time_text = report.occurred_local.isoformat() if report.occurred_local else str(occurred_at)
-    code = report.raw_code or report.event_code.value
-    content = "\x1f".join((event_owner, code, time_text, report.place or ""))
-    return f"evt_{blake2b(content.encode(), digest_size=12).hexdigest()}"
 
 
 def _quarantined(event: StoredEvent, reason: str, received_at: int) -> StoredQuarantinedEvent:

@@ -198,7 +198,13 @@ def _with_promise(session: Session, tenant: str, registration: Registration) -> 
             f"{registration.estimate_id} is no saved estimate",
             "send the id of an estimate that was requested with save",
         )
-    promise = _promise_of(estimate, registration)
+    # Returns the promise of an estimate, as JSON, for the carrier and service of a shipment.
+    promises = {
+        (result["carrier_code"], result["service_code"]): result["promise"]
+        for result in json.loads(estimate)["results"]
+    }
+    promise_of_shipment = registration.shipment
+    promise = promises.get((promise_of_shipment.carrier, promise_of_shipment.service_level))
     if promise is None:
         raise InvalidValue(
             "estimate_id",
@@ -208,16 +214,6 @@ def _with_promise(session: Session, tenant: str, registration: Registration) -> 
     promised_on = date.fromisoformat(promise["date"])
     shipment = replace(registration.shipment, promised_on=promised_on)
     return replace(registration, shipment=shipment)
-
-
-def _promise_of(estimate: str, registration: Registration) -> Mapping[str, Any] | None:
-    """Returns the promise of an estimate, as JSON, for the carrier and service of a shipment."""
-    promises = {
-        (result["carrier_code"], result["service_code"]): result["promise"]
-        for result in json.loads(estimate)["results"]
-    }
-    shipment = registration.shipment
-    return promises.get((shipment.carrier, shipment.service_level))
 
 
 def _order_event(shipment: StoredShipment, registration: Registration) -> StoredEvent:
@@ -273,7 +269,7 @@ def _assign_number(
     Raises:
         Conflict: if another shipment has the number; nothing is written.
     """
-    previous_number = _number_of(shipment)
+    previous_number = shipment.number_use_id.rpartition("|")[0] if shipment.number_use_id else None
     if number == previous_number:
         return shipment.number_use_id
     numbers = [text for text in (number, previous_number) if text]
@@ -293,8 +289,3 @@ def _assign_number(
     assigned = assign_number(number, holder, shipment.shipment_id, session.commit_time)
     session.put_number_uses(tenant, [assigned])
     return assigned.number_use_id
-
-
-def _number_of(shipment: StoredShipment) -> str | None:
-    """Returns the carrier's number of a shipment."""
-    return shipment.number_use_id.rpartition("|")[0] if shipment.number_use_id else None

@@ -44,7 +44,10 @@ def update_states(
     for state in states:
         previous_status = previous.get(state.shipment_id)
         if previous_status != state.status:
-            messages.append((UPDATED, state.shipment_id, _payload(state, previous_status)))
+            payload = json.dumps(
+                {"status": state.status, "previous_status": previous_status, "phase": state.phase}
+            )
+            messages.append((UPDATED, state.shipment_id, payload))
     session.add_outbox(tenant, messages)
 
 
@@ -105,7 +108,3 @@ def raw_events(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent
         raw_code=[event.raw_code for event in owned],
         place=[event.place for event in owned],
     )
-
-
-def _payload(state: StoredState, previous: str | None) -> str:
-    return json.dumps({"status": state.status, "previous_status": previous, "phase": state.phase})
