@@ -33,7 +33,7 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[], str]]:
-    """The address of a PostgreSQL server of our own, started when it is first asked for."""
+    """The address of a PostgreSQL server of our own, started on first use."""
     with ExitStack() as stack:
         yield cache(lambda: stack.enter_context(cluster()))
 

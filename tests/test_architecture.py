@@ -1,4 +1,4 @@
-"""Imports point downward as CONTRIBUTING says; the clock and the environment are read at the edges."""
+"""Imports point downward; the clock and the environment are read at the edges only."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The reference documents say what the code does: commands, settings, columns, codes, dependencies and defaults."""
+"""The reference documents agree with the code: commands, settings, columns, codes, defaults."""
 
 import ast
 import json

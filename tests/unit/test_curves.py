@@ -220,7 +220,7 @@ def test_an_open_parcel_raises_the_odds_of_a_late_arrival() -> None:
     assert with_open[0, 1] < delivered_only[0, 1]
 
 
-def test_a_time_within_a_step_counts_at_its_end_and_one_at_zero_in_the_first() -> None:
+def test_a_time_within_a_step_counts_at_the_end_of_the_step() -> None:
     assert product_limit([0.0, 1.2], [True, True], [0, 0], 1, [0, 1, 2]) == pytest.approx(
         np.array([[0, 0.5, 1.0]])
     )

@@ -1,4 +1,4 @@
-"""How long estimates take under load: sent on time by another process than the one that answers, whether or not answers are back.
+"""Latency of estimates under load, sent at fixed times by another process.
 
 First as many as the server can answer, then half as many a second, evenly spread. Each wait counts
 from the moment at which the request was due (an open loop: who is slow must not slow those who
@@ -42,14 +42,17 @@ def under_load(models: Path, body: bytes) -> dict[str, float]:
 
 
 class _Connection:
-    """One connection that is kept."""
+    """One open connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     async def request(self, body: bytes) -> None:
         """Sends an estimate and takes the answer in."""
-        head = f"POST /v1/estimates HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (
+            "POST /v1/estimates HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         self._writer.write(head.encode() + body)
         head_lines = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         if b" 200 " not in head_lines.partition(b"\r\n")[0]:
@@ -64,7 +67,7 @@ async def _connections(port: int, count: int) -> list[_Connection]:
 
 
 async def _saturate(port: int, body: bytes, seconds: float) -> float:
-    """Answers a second, asked for as soon as the one before is back, by several at once."""
+    """Answers a second to several callers, each sending as soon as it has an answer."""
     until, done = perf_counter() + seconds, 0
 
     async def again(connection: _Connection) -> None:

@@ -1,4 +1,4 @@
-"""Other libraries' ways to the law of the time left, each an ``ArrivalModel`` of the same matrix that ``eta`` sees.
+"""Other libraries' distributions of the time left, each an ``ArrivalModel`` on eta's matrix.
 
 All but SurvivalBoost learn from parcels that arrived and give 13 quantiles. Each runs on one thread
 with a fixed seed.
@@ -66,7 +66,7 @@ class Peer:
         return self
 
     def predict_curves(self, features: Features) -> Curves:
-        """The laws of the time left, (N,)."""
+        """The curves of the time left, (N,)."""
         return self._curves(self.design.rows(features))
 
     def _fit(self, rows: NDArray[np.float32], examples: Examples) -> None:
@@ -74,7 +74,7 @@ class Peer:
         raise NotImplementedError
 
     def _curves(self, rows: NDArray[np.float32]) -> Curves:
-        """The laws of the time left for rows (N, F)."""
+        """The curves of the time left for rows (N, F)."""
         raise NotImplementedError
 
     def _usable_rows(self, examples: Examples) -> NDArray[np.int64]:
@@ -151,7 +151,7 @@ class LightGBMQuantiles(Boosters):
 
 @dataclass
 class CatBoostQuantiles(QuantilePeer):
-    """CatBoost's MultiQuantile loss: one symmetric tree at a time with all quantiles in its leaves."""
+    """CatBoost's MultiQuantile loss: one symmetric tree for all quantiles."""
 
     library: ClassVar[str] = "catboost"
     affordable_rows: ClassVar[int | None] = MAX_ROWS
@@ -260,7 +260,7 @@ class ForestQuantiles(QuantilePeer):
             min_samples_leaf=self.leaf_rows,
             max_features=self.column_share,
             max_samples=self.row_share,
-            # Every row of a leaf is kept: by default one is drawn, which is coarse with few trees.
+            # Use every row of a leaf: by default one is drawn, which is coarse with few trees.
             max_samples_leaf=None,
             n_jobs=1,
             random_state=SEED,
@@ -286,7 +286,7 @@ class Calibrated(Boosters):
 
 @dataclass
 class ConformalDistribution(Calibrated):
-    """crepes: a conformal predictive system around LightGBM's median, by bins of the forecast (Boström et al. 2021).
+    """crepes: a conformal predictive system around LightGBM's median (Boström et al. 2021).
 
     With ``is_scaled`` errors are measured in units of their expected size, which a second booster
     learns.
@@ -335,7 +335,7 @@ class ConformalDistribution(Calibrated):
 
 @dataclass
 class ConformalQuantiles(Calibrated):
-    """MAPIE: conformalised quantile regression of LightGBM's quantiles (Romano et al. 2019), one range at a time."""
+    """MAPIE: conformalised quantile regression of LightGBM (Romano et al. 2019), range by range."""
 
     library: ClassVar[str] = "mapie"
 
@@ -376,7 +376,7 @@ class _SeededSurvivalBoost(SurvivalBoost):
 
 @dataclass
 class SurvivalDistribution(Peer):
-    """hazardous: SurvivalBoost (Alberge et al. 2025), open parcels kept; time beyond the horizon counts as still open."""
+    """hazardous: SurvivalBoost (Alberge et al. 2025), with open parcels and a finite horizon."""
 
     library: ClassVar[str] = "hazardous"
     # A row is seen at up to three horizons.
@@ -388,7 +388,7 @@ class SurvivalDistribution(Peer):
     horizons: int = 3
     censoring: str = "kaplan-meier"
 
-    #: Hours at which it is asked.
+    #: Hours at which it predicts.
     GRID: ClassVar[NDArray[np.float64]] = 24.0 * np.concatenate(
         [
             np.arange(0.0, 8.0, 0.5),
@@ -434,7 +434,7 @@ class SurvivalDistribution(Peer):
         )
 
     def _binned(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The bins in which its trees would see the rows anyway: with weights they look for them anew for every tree, at ten times the price."""
+        """The rows, binned once: with weights the library bins them again for every tree."""
         bins = [
             np.where(np.isnan(column), np.nan, np.digitize(column, edges))
             for column, edges in zip(rows.T, self.edges, strict=True)
@@ -452,7 +452,7 @@ PEERS: Mapping[str, type[Peer]] = {
     "XGBoost quantiles": XGBoostQuantiles,
     "scikit-learn quantiles": HistogramQuantiles,
     "quantile forest": ForestQuantiles,
-    "conformal law (crepes)": ConformalDistribution,
+    "conformal distribution (crepes)": ConformalDistribution,
     "conformal quantiles (MAPIE)": ConformalQuantiles,
     "SurvivalBoost": SurvivalDistribution,
 }

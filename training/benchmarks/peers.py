@@ -1,4 +1,4 @@
-"""How `eta` does against other libraries on real orders, each tuned and given the same matrix, folds and scores.
+"""Compares `eta` with other libraries on real orders: same matrix, folds and scores, each tuned.
 
 Claim: no peer is better than `eta`, at purchase or in flight, by more than chance. Every peer is
     tried with its defaults and
@@ -7,7 +7,7 @@ CRPS at purchase plus in flight; the best is then refitted monthly and judged on
 2018, as `eta` is. Differences are of the same moments, delivered parcels, with 95 % intervals over
 weeks. Seconds are of one CPU and include making the matrix.
 
-What is finished is kept in a folder and not done again, unless what it rests on has changed.
+Finished parts are stored in a folder and reused, unless their inputs have changed.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def main() -> int:
     args = parser.parse_args()
     orders = Orders(harness.require_real_data(SOURCE))
     names = [name.strip() for name in args.peers.split(",")]
-    # Some libraries take all cores whatever they are told, and warn and log for every range of
+    # Some libraries use all cores whatever their settings, and warn and log for every range of
     # every trial.
     logging.disable(logging.INFO)
     with threadpool_limits(1), warnings.catch_warnings():
@@ -173,11 +173,8 @@ def trial(orders: Orders, results: Path, name: str, number: int) -> dict[str, An
         else {key: values[rng.integers(len(values))] for key, values in SPACES[kind].items()}
     )
     parameters = kind(**drawn, max_rows=rows).get_params()
-    path = (
-        results
-        / "tuning"
-        / f"{slug(name)}-{number}-{hash_of(recipe(kind), parameters, orders.digest(first, end, outcomes_day))}.json"
-    )
+    trial_hash = hash_of(recipe(kind), parameters, orders.digest(first, end, outcomes_day))
+    path = results / "tuning" / f"{slug(name)}-{number}-{trial_hash}.json"
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
     harness.report_progress(f"tuning {name}, trial {number + 1} of {TRIALS}")
@@ -215,11 +212,8 @@ def judge(
         )
     done = []
     for first, end in periods:
-        path = (
-            results
-            / "judged"
-            / f"{slug(name)}-{first[:7]}-{hash_of(rests_on, code(*JUDGE), orders.digest(first, end, None))}.parquet"
-        )
+        month_hash = hash_of(rests_on, code(*JUDGE), orders.digest(first, end, None))
+        path = results / "judged" / f"{slug(name)}-{first[:7]}-{month_hash}.parquet"
         if not path.is_file():
             harness.report_progress(f"judging {name} from {first}")
             write_whole(path, run(orders, make, first, end, None).to_parquet)
@@ -231,7 +225,10 @@ def judge(
 def run(
     orders: Orders, make: Callable[[], ArrivalModel], first: str, end: str, outcomes_day: str | None
 ) -> pd.DataFrame:
-    """Fits monthly and asks until ``end``: a row a moment; in every row the median seconds of CPU of a fit and of 1,000 answers."""
+    """Fits monthly and forecasts until ``end``: one row a moment.
+
+    Each row has the median CPU seconds of a fit and of 1,000 forecasts.
+    """
     clock: dict[str, list[float]] = {"fit": [], "predict_curves": []}
 
     def timed() -> ArrivalModel:
@@ -272,7 +269,7 @@ def taking(seconds: list[float], act: Callable[..., Any], *given: Any, **named: 
 
 
 def figures(table: pd.DataFrame) -> dict[str, Any]:
-    """Means over delivered parcels by moment, and the medians, over runs, of seconds a fit and a thousand moments."""
+    """Means over delivered parcels by moment, and median seconds a fit and 1,000 moments."""
     moments = {}
     for moment, kinds in GROUPS.items():
         part = table[table["moment"].isin(kinds)]

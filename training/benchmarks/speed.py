@@ -97,7 +97,7 @@ class World:
         return self.model.design_.rows(feature_rows)
 
     def point(self, trees: int) -> lightgbm.Booster:
-        """A point forecast with as many leaves as the model's, as few rows in each, and as fast a rate."""
+        """A point forecast with the model's number of leaves, rows a leaf and learning rate."""
         parameters = {
             "objective": "l1",
             "learning_rate": self.model.parameters.structure_rate,
@@ -120,9 +120,9 @@ class World:
 
 
 def estimate(world: World) -> Figures:
-    """One estimate over five carrier services, against the same request to a route that answers nothing and five point forecasts.
+    """One estimate over five services, against a no-op request and five point forecasts.
 
-    And what of it are the laws at all times about the order.
+    Also the share of the curves at all dispatch times.
     """
     body, rows = _estimate_of(world), world.matrix(world.snapshots.features.take(np.arange(1_000)))
     registry = Registry(world.folder / "models")
@@ -179,7 +179,7 @@ def estimate_batch(world: World) -> Figures:
 
 
 def under_load(world: World) -> Figures:
-    """Estimates at half of what a server can answer, asked for by another process."""
+    """Estimates at half of a server's capacity, requested by another process."""
     return checkout_load.under_load(world.folder / "models", _estimate_of(world))
 
 
@@ -215,7 +215,7 @@ def one_parcel(world: World) -> Figures:
 
 
 def many_parcels(world: World) -> Figures:
-    """Parcels in flight by the hundred thousand: columns in, twenty points of each curve out, against one point forecast each."""
+    """A hundred thousand parcels: twenty points of each curve, against one point forecast each."""
     chosen = np.random.default_rng(3).integers(0, len(world.snapshots), world.rows)
     moments, rows = (
         world.snapshots.pairs.take(chosen),
@@ -242,7 +242,7 @@ def many_parcels(world: World) -> Figures:
 
 
 def fit(world: World) -> Figures:
-    """A fit of whole distributions, against one fit of a point forecast with as many trees and leaves."""
+    """A fit of distributions, against a point forecast with as many trees and leaves."""
     seconds = in_turns(
         {
             "fit": lambda: HazardModel().fit(world.training_examples),
@@ -284,7 +284,7 @@ REACHED_FOR = {
     "many_to_point": (0.5, "many parcels, columns to 20 points / one point forecast each"),
     "scan_rate_to_nothing": (
         0.55,
-        "rate of single scans, synced / a route of the same server that answers nothing, 32 at once",
+        "rate of single scans, synced / a no-op route of the same server, 32 at once",
     ),
     "batch_rate_to_bare": (
         0.6,
@@ -293,7 +293,7 @@ REACHED_FOR = {
     "batch_http_rate_to_bare": (None, "the same over HTTP, 8 at once"),
     "rebuilt_per_cpu_second": (
         50_000.0,
-        "scans folded anew into states, read and written, a CPU-second",
+        "scans folded again into states, read and written, a CPU-second",
     ),
     "ready_seconds": (
         2.0,
@@ -306,7 +306,7 @@ REACHED_FOR = {
 def in_turns(
     tasks: Mapping[str, Task], rounds: int, *, warm: bool = True
 ) -> dict[str, NDArray[np.float64]]:
-    """CPU seconds (rounds,) of each task; they take turns, so that what slows the machine slows all of them."""
+    """CPU seconds (rounds,) of each task; tasks take turns, so that a busy machine slows all."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds // 10 + 1 if warm else 0):
         for task in tasks.values():

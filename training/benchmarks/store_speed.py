@@ -1,4 +1,4 @@
-"""How fast the store is: scans acknowledged once they are synced, states rebuilt, a large store opened."""
+"""Speed of the store: synced events, states computed again, opening a large store."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Figures = dict[str, float]
 
 
 def single_scans(folder: Path, *, rounds: int = 20) -> Figures:
-    """Requests of one scan each to a server process, 32 at once, against the same requests to a route of it that reads, checks and answers nothing."""
+    """Single events, 32 requests at once, against a route that validates and does not store."""
     url = f"sqlite:{folder / 'single.sqlite'}"
     _register(url)
     bodies = (json.dumps({"events": [scan]}).encode() for scan in _scans())
@@ -79,7 +79,7 @@ def single_scans(folder: Path, *, rounds: int = 20) -> Figures:
 
 
 def application() -> FastAPI:
-    """What the server process serves: the product's application, and beside its routes one that does all but record."""
+    """The product's application with one more route, which validates but does not store."""
     settings = Settings(
         models=Path("none"),
         database_url=os.environ["STORE_SPEED_URL"],
@@ -118,13 +118,16 @@ def _cpu_of(pid: int) -> float:
 
 
 async def _over_sockets(port: int, path: str, bodies: list[bytes]) -> None:
-    """Sends bodies over 32 connections that are kept open, with as little work as can be."""
+    """Sends bodies over 32 open connections, with as little work as possible."""
     waiting = iter(bodies)
 
     async def work() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for body in waiting:
-            head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            head = (
+                f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+                f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            )
             writer.write(head.encode() + body)
             response = await reader.readuntil(b"\r\n\r\n")
             if not response.startswith(b"HTTP/1.1 200"):
@@ -141,7 +144,7 @@ async def _over_sockets(port: int, path: str, bodies: list[bytes]) -> None:
 
 
 def batches(folder: Path, *, rounds: int = 100) -> Figures:
-    """Batches of 100 scans of as many parcels: by the store, and over HTTP, against bare inserts by the standard library's ``sqlite3``."""
+    """Batches of 100 events, by the store and over HTTP, against bare ``sqlite3`` inserts."""
     url = f"sqlite:{folder / 'batches.sqlite'}"
     _register(url)
     scans = _scans()
@@ -206,7 +209,7 @@ def _batches_over_http(
 
 
 def a_million(folder: Path, *, shipments: int = 100_000, events_per_shipment: int = 10) -> Figures:
-    """A store of a million scans: opened, and its states made anew from the log."""
+    """A store of a million events: opened, and its states computed again from the log."""
     url = f"sqlite:{folder / 'million.sqlite'}"
     store = open_store(url, lambda: NOW)
     for start in range(0, shipments, 5_000):
@@ -329,9 +332,12 @@ def _bare(file: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(
         """CREATE TABLE events (
-            tenant TEXT NOT NULL, event_owner TEXT NOT NULL, event_id TEXT NOT NULL, event_code TEXT NOT NULL, raw_code TEXT, place TEXT,
-            occurred_at BIGINT NOT NULL, offset_minutes INTEGER, timezone_source TEXT NOT NULL, is_ambiguous INTEGER NOT NULL,
-            is_received_at_assumed INTEGER NOT NULL, received_at BIGINT NOT NULL, PRIMARY KEY (tenant, event_owner, event_id)) WITHOUT ROWID"""
+            tenant TEXT NOT NULL, event_owner TEXT NOT NULL, event_id TEXT NOT NULL,
+            event_code TEXT NOT NULL, raw_code TEXT, place TEXT,
+            occurred_at BIGINT NOT NULL, offset_minutes INTEGER, timezone_source TEXT NOT NULL,
+            is_ambiguous INTEGER NOT NULL, is_received_at_assumed INTEGER NOT NULL,
+            received_at BIGINT NOT NULL,
+            PRIMARY KEY (tenant, event_owner, event_id)) WITHOUT ROWID"""
     )
     return connection
 

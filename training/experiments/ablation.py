@@ -1,4 +1,4 @@
-"""What each part of the model is worth on real orders: the same replay with one part left out at a time.
+"""What each part of the model is worth on real orders: replays with one part left out.
 
 August to December 2017, on which it was built, monthly refit. A difference is `eta` less the
 variant, of the same delivered parcels, with its 95 % interval over weeks: below 0 the part earns
@@ -113,13 +113,13 @@ class WithoutAges(HazardModel):
     def _elapsed_and_expected(
         self, features: Features, labels: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # Nothing has been open for any part of its usual time.
+        # No parcel has been open for any part of its typical duration.
         hours, expected = super()._elapsed_and_expected(features, labels)
         return np.zeros_like(hours), np.full_like(expected, np.inf)
 
 
 class WithoutLandmarks(HazardModel):
-    """Learns at purchases alone; later it says what is left of what it said then. It follows no drift."""
+    """Trained at purchases only; later it conditions that forecast on survival. No drift."""
 
     def __init__(self) -> None:
         super().__init__(tracks_drift=False)
@@ -129,7 +129,7 @@ class WithoutLandmarks(HazardModel):
         return super().fit(examples.take(np.flatnonzero(examples.moment == PURCHASE)))
 
     def predict_curves(self, features: Features) -> Curves:
-        """The law at the purchase, given that the parcel is still open."""
+        """The curve at the purchase, given that the parcel is still open."""
         hours = features.numbers["order_elapsed_days"] * 24.0
         return super().predict_curves(at_purchase(features)).remaining_after(hours)
 
@@ -167,7 +167,7 @@ VARIANTS = {
     "eta": HazardModel,
     "without geography": WithoutGeography,
     "without weight": WithoutWeight,
-    "without habits": WithoutPlaceEffects,
+    "without place effects": WithoutPlaceEffects,
     "without drift": lambda: HazardModel(tracks_drift=False),
     "without ages in the drift": WithoutAges,
     "without landmarks and drift": WithoutLandmarks,

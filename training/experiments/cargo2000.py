@@ -1,10 +1,10 @@
-"""How well `eta` forecasts the outbound leg of Cargo 2000 chains, at booking and after each of its milestones.
+"""Forecasts the outbound leg of Cargo 2000 chains, at booking and after each milestone.
 
 The last quarter of the log in the order of its file is judged, by the MAE of the hours left and the
 AUC of being late (longer than planned, by the minute), with 95 % intervals over chains, against the
 plan alone and against tuned gradient boosting: ``gbm`` has the columns of ``eta``, ``gbm-raw``
 every planned and effective duration and every place of the file. `eta` learns what was known when
-the first of the judged was booked; boosting is told all outcomes of the first three quarters. The
+the first of the judged was booked; boosting sees all outcomes of the first three quarters. The
 times are synthetic.
 """
 
@@ -51,7 +51,7 @@ Prediction = tuple[Floats, Floats]
 
 @dataclass(frozen=True, eq=False)
 class OutboundMoments:
-    """M moments at which outbound legs are asked about; ``chain`` is the row of the log, times are hours."""
+    """M moments of outbound legs; ``chain`` is the row of the log, times are hours."""
 
     chain: NDArray[np.int64]
     #: Position in ``MOMENTS``.
@@ -69,7 +69,7 @@ class OutboundMoments:
     def from_log(
         cls, raw: pd.DataFrame, booked_at: NDArray[np.datetime64], row: NDArray[np.int64]
     ) -> OutboundMoments:
-        """All moments of a log whose chains were booked at ``booked_at`` and are the timelines ``row``."""
+        """All moments of chains booked at ``booked_at``, with the rows of their timelines."""
         planned, effective = (
             raw[[f"o_{step}_{kind}" for step in STEPS]].to_numpy(dtype=np.int64)
             for kind in ("p", "e")
@@ -154,7 +154,7 @@ def main() -> int:
         eta_errors, gbm_errors = (
             np.abs(predictions[name][0] - outbound.left[test])[rows] for name in ("eta", "gbm")
         )
-        # Each chain is asked about once at a moment.
+        # Each chain occurs once at a moment.
         part["mae_hours_above_gbm"] = [
             round(value, 2)
             for value in (
@@ -218,7 +218,7 @@ def eta_columns(all_features: Features, outbound: OutboundMoments) -> pd.DataFra
 
 
 def raw_columns(raw: pd.DataFrame, outbound: OutboundMoments) -> pd.DataFrame:
-    """All that the file holds of inbound legs and plans, and of the outbound leg what had happened by each moment."""
+    """Features: inbound legs, plans, and what had happened on the outbound leg by each moment."""
     planned = raw[[f"{leg}_{step}_p" for leg in LEGS for step in STEPS]]
     places = raw[[f"{leg}_{step}_place" for leg in LEGS for step in PLACED]].astype("category")
     inbound = raw[[f"{leg}_{step}_e" for leg in LEGS[:-1] for step in STEPS]]
@@ -242,7 +242,7 @@ def raw_columns(raw: pd.DataFrame, outbound: OutboundMoments) -> pd.DataFrame:
 def boosted(
     rows: pd.DataFrame, outbound: OutboundMoments, train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> Prediction:
-    """Hours left and the chance to be late of ``test``, from the best of some trials on the last fifth of ``train``."""
+    """Hours left and P(late) of ``test``, from the best trial on the last fifth of ``train``."""
     random, cut = np.random.default_rng(SEED), int(outbound.chain[train].max() * 0.8)
     left, late = outbound.left, outbound.late
     early, check = train[outbound.chain[train] <= cut], train[outbound.chain[train] > cut]

@@ -1,8 +1,8 @@
 """Claim: what a checkout shows is true as often as it says, and no request breaks it.
 
 Simulated parcels of the default scenario: a version is trained as of one day; then every order of
-the days after it is quoted as a checkout would, with the drift learned anew each midnight, and what
-was said is compared with what came true. Ship-by is asked about hand-overs that took place.
+the days after it is estimated as a checkout would, with the drift estimated each midnight, and the
+estimates are compared with the outcomes. Ship-by is computed for hand-overs that took place.
 Requests are made from the contract and poisoned. With real orders in `$ETA_DATA`, the promise
 policy is replayed on them.
 """
@@ -55,7 +55,7 @@ from support.model_app import KEY, application, save_model
 
 SHIPMENTS = 120_000
 FIRST, DAYS = datetime(2025, 8, 1, tzinfo=UTC), 92
-#: Levels at which ship-by is asked, and orders asked about at each.
+#: Levels of ship-by, and orders at each.
 LEVELS, SHIP_BYS = (0.7, 0.9), 1_500
 #: Days of an order that a customer may wish for.
 WISHES = np.arange(1, 15)
@@ -184,7 +184,7 @@ def orders_of(world: World, days: int) -> NDArray[np.int64]:
 
 
 def estimate_orders(world: World, rows: NDArray[np.int64]) -> pd.DataFrame:
-    """What was said of each order, and what came true."""
+    """The estimate of each order, and the outcome."""
     random = np.random.default_rng(20260520)
     served, ordered = world.served, world.shipments["ordered_at"]
     tracker = DriftTracker(
@@ -211,7 +211,7 @@ def entry(
     random: np.random.Generator,
     arrived_on: np.datetime64,
 ) -> dict[str, Any] | None:
-    """One order: a day that its customer wished for, the chance that was told, and the dates that were shown."""
+    """One order: the desired day, its predicted probability, and the estimated dates."""
     on = lane.ordered_at.astimezone(UTC).date()
     desired_on = on + timedelta(days=int(random.choice(WISHES)))
     (estimate,) = estimate_delivery(
@@ -260,7 +260,7 @@ def parts(estimates: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def judged(estimates: pd.DataFrame) -> dict[str, Any]:
-    """How stated chances compare with the shares that came true, in tenths of the parcels; the band is family-wise over all of them."""
+    """Predicted probabilities against observed shares, by tenths; the band is family-wise."""
     stated, true = (
         estimates["stated"].to_numpy(dtype=np.float64),
         estimates["true"].to_numpy(dtype=np.float64),
@@ -309,7 +309,7 @@ def date_figures(estimates: pd.DataFrame) -> dict[str, Any]:
 
 
 def ship_bys(world: World, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Of parcels that were handed over when ship-by says, at the latest, the share that arrived by the day they were wanted."""
+    """Share of parcels handed over by the ship-by day that arrived by the desired day."""
     random = np.random.default_rng(20260521)
     timelines = world.timelines
     is_handover = np.isin(
@@ -353,7 +353,7 @@ def ship_bys(world: World, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
 def latest_for(
     world: World, row: int, handed_over_at: datetime, level: float
 ) -> tuple[date, float] | None:
-    """The first day for which ship-by names the very day on which the parcel was handed over, and its chance; None if there is none."""
+    """The first desired day whose ship-by is the actual hand-over day, with its probability."""
     lane, service = world.order(row)
     day = timedelta(days=1)
     for desired_on in (handed_over_at.date() + number * day for number in range(1, 12)):
@@ -383,7 +383,7 @@ def local_zone(lane: Shipment) -> ZoneInfo:
 
 
 def run_hostile_requests(folder: Path, count: int) -> dict[str, Any]:
-    """Half of the requests are good in odd ways, half are poisoned: server errors, and answers that contradict themselves."""
+    """Counts server errors and inconsistent answers; half of the requests are invalid."""
     save_model(folder)
     statuses: Counter[int] = Counter()
     faults: list[str] = []
@@ -536,7 +536,7 @@ def contradictions(body: dict[str, Any]) -> list[str]:
 
 
 def replay_of_real_orders() -> dict[str, Any] | None:
-    """Promises at the shop's own on-time rate on Olist, January to June 2018; None without the data."""
+    """Promises at the shop's on-time rate on Olist, January to June 2018; None without data."""
     folder = harness.real_data("olist")
     if folder is None:
         return None

@@ -1,4 +1,4 @@
-"""Claim: no request, however hostile, is answered by a server error, and every refusal is a problem that names its field.
+"""Claim: no hostile request causes a server error, and every rejection names its field.
 
 Known poisons in every field and seeded damage (``tests/hostile.py``), and requests that
 Schemathesis makes from the contract, good and bad, against the application itself.
@@ -92,15 +92,16 @@ def poison(folder: Path, seed: int, count: int) -> tuple[Counter[int], list[str]
             response_faults = faults_of(
                 response.status_code, response.headers.get("content-type", ""), response.content
             )
+            target = f"{hostile_request.method} {hostile_request.path}"
+            content = repr(hostile_request.content[:200])
             faults += [
-                f"request {number}: {fault}: {hostile_request.method} {hostile_request.path} {hostile_request.content[:200]!r}"
-                for fault in response_faults
+                f"request {number}: {fault}: {target} {content}" for fault in response_faults
             ]
     return statuses, faults, max_wait
 
 
 def contract(folder: Path, count: int) -> int:
-    """How many requests made from the contract were answered as it says; the first that was not is raised."""
+    """How many generated requests were answered as documented; raises at the first other one."""
     app = application(folder)
     schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app)
     answered = 0

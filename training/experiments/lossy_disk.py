@@ -1,4 +1,4 @@
-"""A disk that loses what was not synced: SQLite writes to real files through it, and it knows what a power cut would leave.
+"""A simulated disk that loses unsynced writes at a power cut; SQLite writes through it.
 
 Each file has a durable image, to which writes come when the file is synced. At a cut every sector
 of 512 bytes written since may or may not have reached the disk, each for itself: writes are torn,

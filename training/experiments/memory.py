@@ -1,16 +1,16 @@
-"""Claim: no acknowledged scan is lost or doubled, whatever dies, and what was known is known again to the last bit.
+"""Claim: no acknowledged event is lost or duplicated, whatever process or disk fails.
 
 Six experiments, each against the product as it is installed:
 
 * stream: simulated shipments pushed through HTTP late, twice and in disorder; at random moments the
-  states and forecasts told must equal, to the last bit, those of the batch path for the same
+  states and forecasts must equal, to the last bit, those of the batch path for the same
   moment, computed afterwards from the log.
 * kills: `kill -9` of a server under load, again and again, on SQLite and PostgreSQL; what was
   acknowledged must be there once.
 * cuts: power cuts on a disk that loses, tears and reorders what was not synced; the control,
   synchronous = NORMAL, must lose.
 * crashes: the process dies at each single write to the disk, of one ingestion and of one migration.
-* full: a full disk refuses what is told, answers what is asked, and goes on once there is room.
+* full: a full disk rejects writes, answers reads, and accepts writes again once there is space.
 * tenants: two tenants' requests interleaved; each must be answered as if it were alone, and nobody
   without the right key.
 

@@ -116,7 +116,7 @@ def _write_until_it_breaks(store: SqlStore, rng: random.Random) -> set[str]:
 
 
 def _recovered(file: Path) -> tuple[set[str], bool, bool]:
-    """The scans that are there, whether the file is sound, and whether any transaction is there in half."""
+    """The stored events, whether the file is sound, and whether a transaction is incomplete."""
     try:
         store = SqlStore(SqliteEngine(file), Clock())
     except EtaError:
@@ -135,7 +135,7 @@ def _recovered(file: Path) -> tuple[set[str], bool, bool]:
 
 
 def _is_half(session: Session, event_owners: set[str]) -> bool:
-    """Whether a state is not that of the scans there, or has no message for it: they are written together or not at all."""
+    """Whether a state differs from its events or lacks its message."""
     shipments = session.all_shipments(TENANT)
     if {
         event_owner for registered in shipments for event_owner in registered.event_owners[:1]

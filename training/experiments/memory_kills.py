@@ -34,7 +34,7 @@ CODES = (
 
 
 class Callers:
-    """Callers that tell scans as fast as they are answered, some of them again, and remember what was acknowledged."""
+    """Callers that send events as fast as possible, some twice, and note acknowledgements."""
 
     def __init__(self, address: str, acknowledged: dict[str, str]) -> None:
         self._address, self._acknowledged = address, acknowledged
@@ -178,7 +178,7 @@ def _register(address: str) -> None:
 
 
 def _recovered(url: str) -> tuple[set[str], int, int]:
-    """The scans that are there, how many are there twice, and how many states are not what the scans come to."""
+    """The stored events, the number of duplicates, and of states that differ from their events."""
     store = open_store(url, lambda: datetime.now(UTC))
     try:
         with store.snapshot() as session:

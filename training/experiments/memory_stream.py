@@ -1,4 +1,4 @@
-"""Simulated shipments pushed through HTTP late, twice and in disorder; what is told meanwhile must equal the batch path, to the last bit."""
+"""Simulated shipments sent over HTTP late, twice and out of order, against the batch path."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _TIMES = (
 
 @dataclass(frozen=True)
 class Observation:
-    """What the service knew and said at a moment: states by shipment, and the forecasts of some shipments as JSON."""
+    """States by shipment at a moment, and the forecasts of some shipments as JSON."""
 
     as_of: datetime
     states: dict[str, tuple[Any, ...]]
@@ -191,7 +191,7 @@ def _push(
 
     size = rng.randrange(1, 400)
     for number, (at, shipment, event) in enumerate(track(messages, "pushing")):
-        # What is told is told at its time, or a little later with others.
+        # Each event is sent at its time, or a little later with others.
         if event is None or len(batch) >= size:
             flush()
             size = rng.randrange(1, 400)
@@ -215,7 +215,7 @@ def _push(
 def _messages(
     shipments: pd.DataFrame, events: pd.DataFrame, rng: random.Random
 ) -> list[tuple[datetime, dict[str, Any], dict[str, Any] | None]]:
-    """What is sent, and when: orders, and scans up to a day later than they were received, a tenth of them again."""
+    """What is sent, and when: orders, and events up to a day late, a tenth of them twice."""
     messages: list[tuple[datetime, dict[str, Any], dict[str, Any] | None]] = []
     rows = {row["shipment_id"]: row for row in shipments.to_dict("records")}
     for number, row in enumerate(rows.values()):
@@ -289,7 +289,7 @@ def _text(value: object) -> str | None:
 
 
 def _observe(client: httpx2.Client, app: FastAPI, external_ids: list[str]) -> Observation:
-    """What is stored, and what is told, now."""
+    """The stored states and the forecasts, now."""
     store = app.state.resources.store
     safe_now = store.safe_now()
     with store.snapshot() as session:
@@ -327,7 +327,7 @@ def _comparable(state: StoredState) -> tuple[Any, ...]:
 
 
 def _states_agree(timelines: Timelines, observation: Observation) -> bool:
-    """The states that the batch path folds from the whole log for that moment are those that were stored then."""
+    """The states of the batch path for that moment equal those that were stored then."""
     states = fold(timelines, AsOfPairs.all_at(timelines, to_instant(observation.as_of)))
     columns = [getattr(states, name).astype("datetime64[us]") for name in _TIMES]
     times = [
@@ -338,7 +338,7 @@ def _states_agree(timelines: Timelines, observation: Observation) -> bool:
     for row, name in enumerate(timelines.shipment_id):
         if not states.has_scans[row] or name not in observation.states:
             if states.has_scans[row] and name not in observation.states:
-                # Told of by a number that nobody had registered: known to the log, not yet a
+                # Sent for a number that nobody had registered: in the log, not yet a
                 # shipment.
                 continue
             if name in observation.states:
@@ -363,7 +363,7 @@ def _states_agree(timelines: Timelines, observation: Observation) -> bool:
 def _forecasts_agree(
     shipments: pd.DataFrame, events: pd.DataFrame, observation: Observation, current: Any
 ) -> tuple[int, int]:
-    """How many forecasts that were told are those of the batch path, and how many were told."""
+    """How many forecasts equal those of the batch path, and how many there are."""
     ids = list(observation.forecasts)
     timelines = Timelines.from_frames(
         shipments[shipments["shipment_id"].isin(ids)], events[events["shipment_id"].isin(ids)]

@@ -1,4 +1,4 @@
-"""Two tenants' requests, interleaved: each is answered as if it were alone, and nobody is let in without the right key."""
+"""Two tenants' interleaved requests are answered as if alone, and only with the right key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUNS, STEPS = 40, 60
 
 
 def run(folder: Path, scale: float) -> dict[str, Any]:
-    """Runs many random sequences, and asks for everything without a key, with a wrong one and with one that lacks the scope."""
+    """Runs random sequences, and every operation with no, a wrong and an insufficient key."""
     runs = max(int(RUNS * scale), 2)
     differing = 0
     for seed in track(range(runs), "two tenants"):

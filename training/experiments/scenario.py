@@ -1,4 +1,4 @@
-"""How close `eta` comes to the best anyone could do on the default scenario, and whether its ranges are right.
+"""How close `eta` comes to the oracle on the default scenario, and whether its ranges hold.
 
 Simulates the default scenario, replays the last months but one with a monthly refit, and prints one
 JSON object: the ratio of `eta`'s CRPS to the oracle's, that of its average precision on late
@@ -46,7 +46,7 @@ def main() -> int:
                 **oracle_sources(folder, timelines),
                 "scan_conditional": scan_conditional_source(folder, timelines),
             },
-            # The forecasts of a month before say how wide laws should have been.
+            # The forecasts of the month before recalibrate the curves.
             warm_up_months=1,
             progress=harness.report_progress,
         )
@@ -73,7 +73,7 @@ def main() -> int:
             / row["oracle", moment]["crps_days"]
             for moment in MOMENTS
         },
-        # Over all parcels, also those that no scan ever tells to have arrived: the laws of the
+        # Over all parcels, also those without a received arrival: the curves of the
         # network expect them to be there.
         "crps_ratio_of_all_parcels_to_scan_conditional": {
             moment: row["eta", moment]["crps_censored_days"]

@@ -3,7 +3,7 @@
 On 1 January of each year every model learns what was known then; the shipments that are still open
 30 days before their scheduled date, if that day falls in the year, are judged by CRPS over 60 days
 (with the 95 % interval, over weeks, of the difference from ``gbm``) and by the AUC of being late.
-``law`` is the distribution of delivered minus scheduled of the two years before; ``gbm`` is
+``rolling`` is the distribution of delivered minus scheduled of the two years before; ``gbm`` is
 LightGBM, quantiles for the curve and a classifier for being late. ``eta`` learns at the moments it
 always learns at and near the promise, ``eta-ahead`` at the judged one alone; ``eta-firm`` is
 ``eta`` with ``FIRM`` leaves, which suit shipments whose promise says much and no others: shown, and
@@ -42,7 +42,7 @@ from eta.journey.timelines import Timelines, promise_ends
 YEARS = range(2009, 2016)
 #: Leaves that follow what they see sooner.
 FIRM: Mapping[str, Any] = {"leaf_rate": 0.2, "ridge": 5.0}
-#: How far back the law of all shipments looks.
+#: How far back the distribution of all shipments looks.
 WINDOW_YEARS = 2
 LEVELS = np.array([0.02, 0.05, *np.arange(0.1, 0.95, 0.05), 0.95, 0.98])
 BOOSTING: Mapping[str, Any] = {
@@ -153,7 +153,7 @@ def summary(part: pd.DataFrame) -> dict[str, float]:
 
 
 def moments_ahead(timelines: Timelines) -> Snapshots:
-    """Every shipment that is known and open when the day begins that is 30 days before its scheduled one."""
+    """Every shipment that is open at the start of the 30th day before its scheduled date."""
     row = np.flatnonzero(~np.isnat(timelines.promised_on))
     as_of = day_starts(
         timelines.promised_on[row] - ASSUMED_LEAD_DAYS * DAY,
@@ -214,7 +214,7 @@ def forecasts(
 def peers(
     ahead_examples: Examples, judged_features: Features, limit: Floats, in_time: Floats
 ) -> Iterator[tuple[str, Prediction]]:
-    """The rolling law and gradient boosting, both from shipments that had arrived."""
+    """The rolling distribution and gradient boosting, both from shipments that had arrived."""
     arrived = np.flatnonzero(ahead_examples.event_observed)
     hours, late = (
         ahead_examples.duration_hours[arrived],

@@ -1,4 +1,4 @@
-"""How soon forecasts are right again when the whole network takes twice as long from one day on. Simulated.
+"""How soon forecasts recover when the simulated network takes twice as long from one day on.
 
 Claim: four days after a lasting slow-down by half the 90 % ranges of new forecasts cover at least
     85 % again, and the drift

@@ -2,7 +2,7 @@
 
 Simulates the default scenario, trains as of 1 September, and makes orders of the parcels bought in
 the two months after: two or three bought within two hours for one city, with one carrier or with
-several, each parcel in one order at most. Their laws are those of estimates; how they go together
+several, each parcel in one order at most. Their curves are those of estimates; how they go together
 is what the version learned. Prints one JSON object: how often ranges by dates hold, how long they
 are, and the ranked probability score in days, beside those of parcels that share nothing, as much
 as is assumed without learning, and everything. A parcel that never arrives is in no range that has
@@ -154,7 +154,7 @@ def parcel_curves(
     number: int,
     total: int,
 ) -> ParcelCurves:
-    """What is known of the parcels of an order when each is bought: their laws are those of an estimate."""
+    """The curves of an order's parcels at the purchase, as in an estimate."""
     harness.report_progress("computing curves", number, total)
     zone = timelines.zone.take(np.array(rows[:1]))
     parcels = shipments.iloc[rows].to_dict("records")
@@ -204,7 +204,7 @@ def judge(
     arrived_at: NDArray[np.datetime64],
     timelines: Timelines,
 ) -> pd.DataFrame:
-    """One row an order and end: whether its ranges held, how many days they are long, and the ranked probability score."""
+    """One row an order and end: whether ranges held, their days, and the RPS."""
     first_row = np.array([rows[0] for rows, _ in orders])
     zone, first_on = (
         timelines.zone.take(first_row),
@@ -259,7 +259,7 @@ def judge(
 
 
 def summary(judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """One row a dependence, end and kind of order; ranges hold unless they cover less than they say."""
+    """One row a correlation, end and kind of order; ranges hold if they cover enough."""
     kinds = ["all", *NAMES.values()]
     confidence = 1.0 - (1.0 - CONFIDENCE) / (len(ENDS) * len(kinds) * len(LEVELS))
     for (correlation, end), part in judged.groupby(["correlation", "end"], sort=False):

@@ -1,4 +1,4 @@
-"""Claim: while versions are promoted, every request is answered, and every answer is exactly one version's.
+"""Claim: while versions are promoted, every answer comes from exactly one version.
 
 A server process under load from several connections; this process promotes versions in turn. Every
 answer must equal, to the byte, the answer that the version it names gives when it serves alone.

@@ -1,4 +1,4 @@
-"""A client of the HTTP interface, for shops; it imports nothing else of ours, so that it starts at once."""
+"""The Python client of the HTTP API; it imports nothing else of this package."""
 
 from eta.client.calls import ProblemError, Unreachable
 from eta.client.client import Client

@@ -1,10 +1,10 @@
 """Reader of eta's own columns: a folder with ``shipments`` and ``events``, as Parquet or CSV files.
 
-The columns are those of ``journey.timeline_builders`` (``SHIPMENT_COLUMNS``, ``EVENT_COLUMNS``): the first
-four of each are required, and both countries. Times have an offset from UTC, dates are ISO dates.
-Dates without a time elsewhere are in UTC. An invalid row is rejected with a reason; an invalid
-optional value is rejected alone. A row with a time without an offset is rejected, and so is a file
-with no other times in that column.
+The columns are those of ``journey.timeline_builders``: ``SHIPMENT_COLUMNS``, ``EVENT_COLUMNS``.
+The first four of each are required, and both countries. Times have an offset from UTC, dates are
+ISO dates. Dates without a time elsewhere are in UTC. An invalid row is rejected with a reason; an
+invalid optional value is rejected alone. A row with a time without an offset is rejected, and so is
+a file with no other times in that column.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def migrate(
             last_known = len(migrations)
             if last_applied > last_known:
                 raise StoreRejected(
-                    f"the store was written by a newer version (it has {last_applied} migrations, this"
-                    f" version has {last_known}); install that version"
+                    f"the store was written by a newer version (it has {last_applied} migrations,"
+                    f" this version has {last_known}); install that version"
                 )
             if last_applied < number:
                 for statement in statements:

@@ -175,7 +175,7 @@ def test_a_missing_date_has_no_start() -> None:
             "2018-10-28T01:30",
             "2018-10-28T00:30",
             True,
-        ),  # its winter, not its summer, is the exception by law
+        ),  # its winter, not its summer, is the legal exception
         (KOLKATA, "2018-10-28T02:30", "2018-10-27T21:00", False),
     ],
 )
