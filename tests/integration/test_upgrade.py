@@ -204,7 +204,7 @@ def test_the_api_answers_as_before_and_goes_on(november_url: str, tmp_path: Path
     settings = Settings(models=tmp_path / "models", is_demo=True, database_url=november_url)
     app = create_app(settings, clock=Clock(NOW))
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        app.state.model_loader.current = fixed(400)
+        app.state.resources.model_loader.current = fixed(400)
         for at, expected in EXPECTED["shipments"].items():
             params = {"ids": ",".join(expected), "as_of": at}
             answer = client.get("/v1/shipments", params=params)
