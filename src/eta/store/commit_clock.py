@@ -19,10 +19,6 @@ class CommitClock:
         self._in_flight = 0
         self._observed = 0
 
-    def clock_now(self) -> int:
-        """Returns the clock's time, which may have been set back."""
-        return microseconds(self._clock())
-
     def begin(self) -> int:
         """Returns the earliest commit time of a transaction that begins."""
         with self._lock:

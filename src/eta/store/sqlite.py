@@ -73,16 +73,16 @@ class SqliteConnection:
             StoreUnavailable: if it would write to a file that was moved or deleted, where the rows
                 would be lost.
         """
-        if writes and self._has_moved():
+        if not writes:
+            self._connection.execute("BEGIN")
+            return
+        moved = c_int(0)
+        self._connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, addressof(moved))
+        if moved.value:
             raise StoreUnavailable(
                 "the database file was moved, replaced or deleted while it was in use"
             )
-        self._connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    def _has_moved(self) -> bool:
-        moved = c_int(0)
-        self._connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, addressof(moved))
-        return bool(moved.value)
+        self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Ends the transaction; its rows are on the disk when this returns."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
-from eta.calendars.local_time import from_microseconds
+from eta.calendars.local_time import from_microseconds, microseconds
 from eta.domain.errors import EtaError, InvalidSetting, StoreBusy, StoreUnavailable
 from eta.store.commit_clock import CommitClock
 from eta.store.engine import Connection, Engine
@@ -116,6 +116,7 @@ class SqlStore:
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self._engine = engine
+        self._clock = clock
         self._commit_clock = CommitClock(clock)
         self._connection: Connection | None = None
         self._secret = self._open()
@@ -192,7 +193,7 @@ class SqlStore:
             StoreUnavailable: if the store is being closed.
         """
         if monotonic() - self._written_at > PROBE_AFTER_SECONDS:
-            return self.submit(_no_op, None)
+            return self.submit(lambda _, items: items, None)
         return None
 
     def write(self, work: Work[I, T], item: I) -> T:
@@ -319,13 +320,18 @@ class SqlStore:
                     _log_outage("store_unavailable", "the store cannot write", error)
                 self._can_write = False
                 self._drop_connection()
-                for fail_unavailable_job in jobs:
-                    fail_unavailable_job.result.set_exception(StoreUnavailable())
+                for job in jobs:
+                    job.result.set_exception(StoreUnavailable())
             elif len(jobs) > 1:
                 for job in jobs:
                     self._commit([job])
             else:
-                _fail(jobs[0], error)
+                # The database's message may repeat the data, so only the type and the stack are
+                # logged.
+                stack = traceback.format_tb(error.__traceback__)
+                extra = {"action": "write_failed", "stack": stack}
+                log.error("a write failed: %s", type(error).__name__, extra=extra)
+                jobs[0].result.set_exception(error)
             return
         if not self._can_write:
             log.info("the store can write again", extra={"action": "store_available"})
@@ -365,11 +371,15 @@ class SqlStore:
             session = Session(
                 connection,
                 commit_time=commit_time,
-                now=self._commit_clock.clock_now(),
+                now=microseconds(self._clock()),
                 last_sequence=last_sequence,
                 secret=self._secret,
             )
-            results = _run_jobs(session, jobs)
+            results: list[Any] = []
+            # Neighbouring items of the same work are done together.
+            for work, group in groupby(jobs, key=lambda job: job.work):
+                items = [job.item for job in group]
+                results += work(session, items)
             if session.last_sequence != last_sequence:
                 connection.execute(_SQL["set_last_sequence"], session.last_sequence)
             connection.commit()
@@ -389,23 +399,6 @@ class SqlStore:
             self._connection = None
 
 
-def _run_jobs(session: Session, jobs: Sequence[_Job]) -> list[Any]:
-    """Does neighbouring items of the same work together; returns one result an item."""
-    results: list[Any] = []
-    for work, group in groupby(jobs, key=lambda job: job.work):
-        items = [job.item for job in group]
-        results += work(session, items)
-    return results
-
-
-def _fail(job: _Job, error: Exception) -> None:
-    # The database's message may repeat the data, so only the type and the stack are logged.
-    stack = traceback.format_tb(error.__traceback__)
-    extra = {"action": "write_failed", "stack": stack}
-    log.error("a write failed: %s", type(error).__name__, extra=extra)
-    job.result.set_exception(error)
-
-
 def _log_outage(action: str, message: str, error: Exception) -> None:
     log.error("%s: %s: %s", message, type(error).__name__, error, extra={"action": action})
 
@@ -413,11 +406,6 @@ def _log_outage(action: str, message: str, error: Exception) -> None:
 def _close_quietly(connection: Connection) -> None:
     with suppress(Exception):
         connection.close()
-
-
-def _no_op(session: Session, items: Sequence[None]) -> Sequence[None]:
-    del session
-    return items
 
 
 def open_store(url: str, clock: Callable[[], datetime]) -> SqlStore:
