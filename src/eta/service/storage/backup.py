@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eta.domain.errors import StoreRejected, StoreUnavailable
@@ -42,26 +42,20 @@ def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     part = file.with_name(f".{file.name}.part")
     _remove(part)
     try:
-        with translate_outages(engine):
-            counts = _copy_into(engine, part, progress)
+        with (
+            translate_outages(engine),
+            closing(SqliteEngine(part)) as target_engine,
+            closing(engine.reader()) as source,
+            closing(target_engine.writer()) as target,
+        ):
+            migrate(target, target_engine)
+            counts = _copy(source, target, progress)
         _sync(part)
         part.replace(file)
         _sync(file.parent)
     finally:
         _remove(part)
     return counts
-
-
-def _copy_into(engine: Engine, part: Path, progress: Progress) -> dict[str, int]:
-    target_engine = SqliteEngine(part)
-    source, target = engine.reader(), target_engine.writer()
-    try:
-        migrate(target, target_engine)
-        return _copy(source, target, progress)
-    finally:
-        target.close()
-        source.close()
-        target_engine.close()
 
 
 def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
@@ -117,30 +111,26 @@ def _opened_backup(file: Path) -> Iterator[SqliteConnection]:
 
 
 def _copy(source: Connection, target: Connection, progress: Progress) -> dict[str, int]:
-    """Copies all rows in one transaction of each connection."""
+    """Copies all rows in one transaction of each connection; returns how many of each table."""
+    counts: dict[str, int] = {}
     source.begin(writes=False)
     target.begin(writes=True)
     try:
         [clock] = source.execute(_CLOCK_SQL["read_clock"])
         target.execute(_CLOCK_SQL["set_clock"], *clock)
-        counts = {table: _copy_table(table, source, target, progress) for table in TABLES}
+        for table in TABLES:
+            total = source.execute(_SQL["count_rows"].format(table=table))[0][0]
+            counts[table] = 0
+            for rows in source.batches(_SQL["read_rows"].format(table=table), BATCH_SIZE):
+                marks = ", ".join("?" * len(rows[0]))
+                target.execute_many(_SQL["write_row"].format(table=table, marks=marks), rows)
+                counts[table] += len(rows)
+                progress(table, counts[table], total)
         target.commit()
     finally:
         target.rollback()
         source.rollback()
     return counts
-
-
-def _copy_table(table: str, source: Connection, target: Connection, progress: Progress) -> int:
-    """Copies the rows of a table, a batch at a time; returns how many."""
-    total = source.execute(_SQL["count_rows"].format(table=table))[0][0]
-    count = 0
-    for rows in source.batches(_SQL["read_rows"].format(table=table), BATCH_SIZE):
-        marks = ", ".join("?" * len(rows[0]))
-        target.execute_many(_SQL["write_row"].format(table=table, marks=marks), rows)
-        count += len(rows)
-        progress(table, count, total)
-    return count
 
 
 def _sync(path: Path) -> None:

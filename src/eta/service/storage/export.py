@@ -25,38 +25,39 @@ def export_store(session: Session, tenant: str) -> Dataset:
     """
     shipments = session.all_shipments(tenant)
     events = session.all_events(tenant)
-    # Returns the exported shipment id of each event owner.
+    # The exported shipment id of each event owner.
     exported_ids: dict[str, str] = {}
     for shipment in shipments:
         for event_owner in shipment.event_owners:
             exported_ids[event_owner] = shipment.external_id or shipment.shipment_id
     exported_events = [event for event in events if event.event_owner in exported_ids]
-    rows = [_row(shipments_frame_shipment) for shipments_frame_shipment in shipments]
-    frame = pd.DataFrame(rows, columns=list(SHIPMENT_COLUMNS))
-    # Shipments may have been registered with different offsets.
-    ordered_at = pd.to_datetime(frame["ordered_at"], utc=True, format="ISO8601")
-    frame["ordered_at"] = ordered_at.astype("datetime64[us, UTC]")
-    frame["promised_on"] = pd.to_datetime(frame["promised_on"])
-    shipments_frame = frame
     return Dataset(
         source=SOURCE,
         zone="UTC",
-        shipments=shipments_frame,
+        shipments=_shipments_frame(shipments),
         events=_events_frame(exported_events, exported_ids),
         quarantine=pd.DataFrame(columns=list(QUARANTINE_COLUMNS)),
         warnings={"events_of_no_shipment": len(events) - len(exported_events)},
     )
 
 
-def _row(shipment: StoredShipment) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(shipment.attributes)
-    for end in ("origin", "destination"):
-        place = row[end]
-        for field in _PLACE_FIELDS:
-            row[f"{end}_{field}"] = place.get(field)
-    row["shipment_id"] = shipment.external_id or shipment.shipment_id
-    row["order_id"] = row.get("order_id") or row["shipment_id"]
-    return row
+def _shipments_frame(shipments: Sequence[StoredShipment]) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for shipment in shipments:
+        row: dict[str, Any] = json.loads(shipment.attributes)
+        for end in ("origin", "destination"):
+            place = row[end]
+            for field in _PLACE_FIELDS:
+                row[f"{end}_{field}"] = place.get(field)
+        row["shipment_id"] = shipment.external_id or shipment.shipment_id
+        row["order_id"] = row.get("order_id") or row["shipment_id"]
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=list(SHIPMENT_COLUMNS))
+    # Shipments may have been registered with different offsets.
+    ordered_at = pd.to_datetime(frame["ordered_at"], utc=True, format="ISO8601")
+    frame["ordered_at"] = ordered_at.astype("datetime64[us, UTC]")
+    frame["promised_on"] = pd.to_datetime(frame["promised_on"])
+    return frame
 
 
 def _events_frame(events: Sequence[StoredEvent], exported_ids: Mapping[str, str]) -> pd.DataFrame:

@@ -44,26 +44,28 @@ def respond_once(
     Returns ``IdempotencyKeyReused`` for a key that came with another request. Errors are not
     stored.
     """
-    return [_respond(session, request) for request in requests]
-
-
-def _respond(session: Session, request: IdempotentRequest) -> WriteResponse | EtaError:
-    stored = session.responses(request.tenant, [request.key]).get(request.key)
-    if stored and session.commit_time - stored.created_at < RESPONSE_LIFETIME:
-        if stored.digest != request.digest:
-            return IdempotencyKeyReused()
-        return WriteResponse(stored.status, stored.body)
-    [result] = request.work(session, [request.item])
-    if isinstance(result, EtaError):
-        return result
-    response = request.to_response(result)
-    if response.is_replayable:
-        row = StoredResponse(
-            idempotency_key=request.key,
-            digest=request.digest,
-            status=response.status,
-            body=response.body,
-            created_at=session.commit_time,
-        )
-        session.add_responses(request.tenant, [row])
-    return response
+    responses: list[WriteResponse | EtaError] = []
+    for request in requests:
+        stored = session.responses(request.tenant, [request.key]).get(request.key)
+        if stored and session.commit_time - stored.created_at < RESPONSE_LIFETIME:
+            if stored.digest == request.digest:
+                responses.append(WriteResponse(stored.status, stored.body))
+            else:
+                responses.append(IdempotencyKeyReused())
+            continue
+        [result] = request.work(session, [request.item])
+        if isinstance(result, EtaError):
+            responses.append(result)
+            continue
+        response = request.to_response(result)
+        responses.append(response)
+        if response.is_replayable:
+            row = StoredResponse(
+                idempotency_key=request.key,
+                digest=request.digest,
+                status=response.status,
+                body=response.body,
+                created_at=session.commit_time,
+            )
+            session.add_responses(request.tenant, [row])
+    return responses

@@ -38,61 +38,45 @@ def import_dataset(
     recorded, and importing again completes it.
     """
     counts = Counter[str]()
-    counts.update(_import_shipments(dataset, store, tenant, progress))
-    counts.update(_import_events(dataset.events, store, tenant, progress))
-    return dict(counts)
-
-
-def _import_shipments(
-    dataset: Dataset, store: Store, tenant: str, progress: Progress
-) -> Iterator[str]:
-    """Registers shipments in batches; yields what happened to each."""
     first_events = dataset.events.groupby("shipment_id")["occurred_at"].min()
-    for batch in _batches(dataset.shipments, "shipments", progress):
-        commands = [
-            RegisterShipment(tenant, _registration(row, first_events), has_order_event=True)
-            for row in _rows(batch)
-        ]
+    for rows in _batches(dataset.shipments, "shipments", progress):
+        registrations = [_registration(row, first_events) for row in rows]
+        commands = [RegisterShipment(tenant, row, has_order_event=True) for row in registrations]
         futures = [store.submit(register_shipments, command) for command in commands]
         for future in futures:
             result = future.result()
-            yield "shipments_created" if result.created else "shipments_existing"
-
-
-def _import_events(
-    events: pd.DataFrame, store: Store, tenant: str, progress: Progress
-) -> Iterator[str]:
-    """Records events in the order of receipt, in batches; yields what happened to each."""
-    in_order = events.sort_values("received_at", kind="stable")
-    for batch in _batches(in_order, "events", progress):
-        reports = [_report(row) for row in _rows(batch)]
+            counts["shipments_created" if result.created else "shipments_existing"] += 1
+    # In the order of receipt.
+    events = dataset.events.sort_values("received_at", kind="stable")
+    for rows in _batches(events, "events", progress):
+        reports = [_report(row) for row in rows]
         command = RecordEvents(tenant, reports)
         outcomes = store.submit(record_events, command, weight=len(reports)).result()
         for outcome in outcomes:
-            if isinstance(outcome, EventOutcome):
-                yield f"events_{outcome.status}"
-            else:
-                yield "events_rejected"
+            status = outcome.status if isinstance(outcome, EventOutcome) else "rejected"
+            counts[f"events_{status}"] += 1
+    return dict(counts)
 
 
-def _batches(frame: pd.DataFrame, name: str, progress: Progress) -> Iterator[pd.DataFrame]:
+def _batches(frame: pd.DataFrame, name: str, progress: Progress) -> Iterator[list[dict[str, Any]]]:
+    """Yields rows, a batch at a time, as mappings without their missing values."""
     for start in range(0, len(frame), BATCH_SIZE):
         progress(name, start, len(frame))
-        yield frame.iloc[start : start + BATCH_SIZE]
+        rows = frame.iloc[start : start + BATCH_SIZE].to_dict("records")
+        yield [
+            {str(name): value for name, value in row.items() if not pd.isna(value)} for row in rows
+        ]
     progress(name, len(frame), len(frame))
-
-
-def _rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yields rows as mappings without their missing values."""
-    for row in frame.to_dict("records"):
-        yield {str(name): value for name, value in row.items() if not pd.isna(value)}
 
 
 def _registration(row: Mapping[str, Any], first_events: pd.Series) -> Registration:
     """Builds a registration; a shipment without an order time is ordered at its first event."""
     fields = {name: value for name, value in row.items() if name in SHIPMENT_COLUMNS}
-    origin = _take_place(fields, "origin")
-    destination = _take_place(fields, "destination")
+    for end in ("origin", "destination"):
+        prefix = f"{end}_"
+        names = [name for name in fields if name.startswith(prefix)]
+        place = {name.removeprefix(prefix): fields.pop(name) for name in names}
+        fields[end] = Place(**place)
     shipment_id = fields["shipment_id"]
     ordered_at = fields.pop("ordered_at", None) or first_events.get(shipment_id)
     if ordered_at is None:
@@ -102,15 +86,8 @@ def _registration(row: Mapping[str, Any], first_events: pd.Series) -> Registrati
     if "package_count" in fields:
         fields["package_count"] = int(fields["package_count"])
     fields["ordered_at"] = pd.Timestamp(ordered_at).to_pydatetime(warn=False)
-    shipment = Shipment(origin=origin, destination=destination, **fields)
+    shipment = Shipment(**fields)
     return Registration(shipment=shipment, external_id=shipment.shipment_id)
-
-
-def _take_place(fields: dict[str, Any], end: str) -> Place:
-    """Removes the fields of one end of the route, and returns them as a place."""
-    prefix = f"{end}_"
-    names = [name for name in fields if name.startswith(prefix)]
-    return Place(**{name.removeprefix(prefix): fields.pop(name) for name in names})
 
 
 def _report(row: Mapping[str, Any]) -> EventReport:

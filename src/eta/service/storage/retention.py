@@ -46,16 +46,17 @@ def purge_expired(session: Session, commands: Sequence[Retention]) -> list[int |
     none is left.
     """
     session.purge_responses(session.commit_time - RESPONSE_LIFETIME)
-    return [_purge_before(session, command.max_age) for command in commands]
-
-
-def _purge_before(session: Session, max_age: int | None) -> int:
-    if not max_age:
-        return 0
-    before = session.commit_time - max_age
-    inactive = session.inactive_shipments(before, ERASE_BATCH_SIZE)
-    for tenant, shipments in inactive.items():
-        session.erase(tenant, shipments)
-    shipment_count = sum(len(shipments) for shipments in inactive.values())
-    number_count = session.purge_unregistered_events(before, ERASE_BATCH_SIZE)
-    return max(shipment_count, number_count)
+    counts = list[int | EtaError]()
+    for command in commands:
+        if not command.max_age:
+            counts.append(0)
+            continue
+        before = session.commit_time - command.max_age
+        shipment_count = 0
+        inactive = session.inactive_shipments(before, ERASE_BATCH_SIZE)
+        for tenant, shipments in inactive.items():
+            session.erase(tenant, shipments)
+            shipment_count += len(shipments)
+        number_count = session.purge_unregistered_events(before, ERASE_BATCH_SIZE)
+        counts.append(max(shipment_count, number_count))
+    return counts
