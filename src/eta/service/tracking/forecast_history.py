@@ -51,33 +51,28 @@ def with_latest_forecast(view: ShipmentView, as_of: int, model_version: str | No
 def save_forecasts(session: Session, commands: Sequence[SaveForecasts]) -> list[EtaError | None]:
     """Records forecasts that still differ from the last one, and raises and clears flags."""
     for command in commands:
-        _save(session, command.tenant, command.forecasts)
+        tenant = command.tenant
+        shipment_ids = [forecast.shipment_id for forecast in command.forecasts]
+        # Another request may have recorded a forecast meanwhile, or deleted the shipment.
+        recorded = session.forecasts(tenant, shipment_ids)
+        last_forecasts = {forecast.shipment_id: forecast for forecast in recorded}
+        stored_flags = by_shipment(session.flags(tenant, shipment_ids))
+        shipments = session.shipments(tenant, "shipment_id", shipment_ids)
+        recorded_ids = {shipment.shipment_id for shipment in shipments}
+        forecasts: list[StoredForecast] = []
+        flags: list[StoredFlag] = []
+        for forecast in command.forecasts:
+            shipment_id = forecast.shipment_id
+            revision = json.loads(forecast.assessment)
+            last = last_forecasts.get(shipment_id)
+            is_later = last is None or last.as_of < forecast.as_of
+            if shipment_id in recorded_ids and is_later and is_changed(revision, last):
+                forecasts.append(forecast)
+                flags_before = stored_flags[shipment_id]
+                flags += _changed_flags(flags_before, revision, shipment_id, forecast.as_of)
+        session.add_forecasts(tenant, forecasts)
+        session.put_flags(tenant, flags)
     return [None] * len(commands)
-
-
-def _save(session: Session, tenant: str, candidates: Sequence[StoredForecast]) -> None:
-    shipment_ids = [forecast.shipment_id for forecast in candidates]
-    # Another request may have recorded a forecast meanwhile, or deleted the shipment.
-    last_forecasts = {
-        forecast.shipment_id: forecast for forecast in session.forecasts(tenant, shipment_ids)
-    }
-    stored_flags = by_shipment(session.flags(tenant, shipment_ids))
-    shipments = session.shipments(tenant, "shipment_id", shipment_ids)
-    recorded_ids = {shipment.shipment_id for shipment in shipments}
-    forecasts: list[StoredForecast] = []
-    flags: list[StoredFlag] = []
-    for forecast in candidates:
-        shipment_id = forecast.shipment_id
-        revision = json.loads(forecast.assessment)
-        last = last_forecasts.get(shipment_id)
-        is_later = last is None or last.as_of < forecast.as_of
-        if shipment_id in recorded_ids and is_later and is_changed(revision, last):
-            forecasts.append(forecast)
-            flags += _changed_flags(
-                stored_flags[shipment_id], revision, shipment_id, forecast.as_of
-            )
-    session.add_forecasts(tenant, forecasts)
-    session.put_flags(tenant, flags)
 
 
 def to_revision(view: ShipmentView, model_version: str | None) -> dict[str, Any]:
@@ -129,15 +124,17 @@ def revision_causes(forecasts: Sequence[StoredForecast]) -> list[str]:
     if not forecasts:
         return []
     revisions = [json.loads(forecast.assessment) for forecast in forecasts]
-    return ["created", *(_cause(before, after) for before, after in pairwise(revisions))]
-
-
-def _cause(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    if before["version_recorded_at"] != after["version_recorded_at"]:
-        return "update"
-    if before["scan_count"] != after["scan_count"]:
-        return "event"
-    return "model" if before["model_version"] != after["model_version"] else "time"
+    causes = ["created"]
+    for before, after in pairwise(revisions):
+        if before["version_recorded_at"] != after["version_recorded_at"]:
+            causes.append("update")
+        elif before["scan_count"] != after["scan_count"]:
+            causes.append("event")
+        elif before["model_version"] != after["model_version"]:
+            causes.append("model")
+        else:
+            causes.append("time")
+    return causes
 
 
 def _changed_flags(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,7 +46,19 @@ class ShipmentHistory:
         """Returns the shipment and its events, for the model."""
         shipment_id = self.stored.shipment_id
         shipment = replace(self.registration.shipment, shipment_id=shipment_id)
-        return shipment, [to_event(event, shipment_id) for event in self.events]
+        events = [
+            TrackingEvent(
+                shipment_id=shipment_id,
+                event_code=EventCode(event.event_code),
+                occurred_at=from_microseconds(event.occurred_at),
+                received_at=from_microseconds(event.received_at),
+                is_received_at_assumed=bool(event.is_received_at_assumed),
+                raw_code=event.raw_code,
+                place=event.place,
+            )
+            for event in self.events
+        ]
+        return shipment, events
 
 
 @dataclass(frozen=True)
@@ -68,29 +80,28 @@ def shipment_histories(
     instant = microseconds(as_of)
     shipment_ids = [shipment.shipment_id for shipment in shipments]
     versions = _until(session.versions(tenant, shipment_ids), "recorded_at", instant)
-    as_recorded = [
-        _as_of_version(shipment, versions[shipment.shipment_id][-1])
-        for shipment in shipments
-        if shipment.shipment_id in versions
-    ]
+    as_recorded = _as_recorded(shipments, versions)
     owners = [owner for shipment in as_recorded for owner in shipment.event_owners]
     events = [event for event in session.events(tenant, owners) if event.received_at <= instant]
-    events_by_owner = _by_owner(events)
     forecasts = _until(session.forecasts(tenant, shipment_ids), "as_of", instant)
     flags = _until(session.flags(tenant, shipment_ids), "raised_at", instant)
     states = compute_states(as_recorded, events, instant)
-    return [
-        ShipmentHistory(
+    histories: list[ShipmentHistory] = []
+    events_of_each = _deduplicated(as_recorded, events)
+    for shipment, state, its_events in zip(as_recorded, states, events_of_each, strict=True):
+        shipment_id, external_id = shipment.shipment_id, shipment.external_id
+        attributes = json.loads(shipment.attributes)
+        history = ShipmentHistory(
             stored=shipment,
-            registration=_registration(shipment),
+            registration=Registration.from_attributes(attributes, shipment_id, external_id),
             state=state,
-            events=_deduplicated(shipment, events_by_owner),
-            versions=versions[shipment.shipment_id],
-            forecasts=forecasts[shipment.shipment_id],
-            flags=flags[shipment.shipment_id],
+            events=its_events,
+            versions=versions[shipment_id],
+            forecasts=forecasts[shipment_id],
+            flags=flags[shipment_id],
         )
-        for shipment, state in zip(as_recorded, states, strict=True)
-    ]
+        histories.append(history)
+    return histories
 
 
 def _until(rows: Iterable[Any], time: str, instant: int) -> defaultdict[str, list[Any]]:
@@ -98,16 +109,18 @@ def _until(rows: Iterable[Any], time: str, instant: int) -> defaultdict[str, lis
     return by_shipment(row for row in rows if getattr(row, time) <= instant)
 
 
-def _by_owner(events: Iterable[StoredEvent]) -> defaultdict[str, list[StoredEvent]]:
-    groups = defaultdict[str, list[StoredEvent]](list)
-    for event in events:
-        groups[event.event_owner].append(event)
-    return groups
-
-
-def _registration(shipment: StoredShipment) -> Registration:
-    attributes = json.loads(shipment.attributes)
-    return Registration.from_attributes(attributes, shipment.shipment_id, shipment.external_id)
+def _as_recorded(
+    shipments: Iterable[StoredShipment], versions: Mapping[str, Sequence[StoredVersion]]
+) -> list[StoredShipment]:
+    """Returns the shipments that have a version, as they are in the last one."""
+    recorded: list[StoredShipment] = []
+    for shipment in shipments:
+        if shipment.shipment_id in versions:
+            last = versions[shipment.shipment_id][-1]
+            recorded.append(
+                shipment._replace(number_use_id=last.number_use_id, attributes=last.attributes)
+            )
+    return recorded
 
 
 def view_shipments(
@@ -133,41 +146,27 @@ def view_shipments(
     return views
 
 
-def to_event(event: StoredEvent, shipment_id: str) -> TrackingEvent:
-    """Converts a stored event to an event of the domain."""
-    return TrackingEvent(
-        shipment_id=shipment_id,
-        event_code=EventCode(event.event_code),
-        occurred_at=from_microseconds(event.occurred_at),
-        received_at=from_microseconds(event.received_at),
-        is_received_at_assumed=bool(event.is_received_at_assumed),
-        raw_code=event.raw_code,
-        place=event.place,
-    )
-
-
-def _as_of_version(shipment: StoredShipment, version: StoredVersion) -> StoredShipment:
-    return shipment._replace(number_use_id=version.number_use_id, attributes=version.attributes)
-
-
 def _deduplicated(
-    shipment: StoredShipment, events_by_owner: Mapping[str, Sequence[StoredEvent]]
-) -> list[StoredEvent]:
-    """Returns events of a shipment in order, without repetitions.
+    shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]
+) -> Iterator[list[StoredEvent]]:
+    """Yields the events of each shipment in order, without repetitions.
 
     The same event may have been received for the shipment and for its tracking number; the one that
     was received first stays.
     """
-    events = [event for owner in shipment.event_owners for event in events_by_owner[owner]]
-    first: dict[tuple[str, int, str | None], StoredEvent] = {}
-    for event in sorted(events, key=lambda event: event.received_at):
-        content = (event.raw_code or event.event_code, event.occurred_at, event.place or None)
-        first.setdefault(content, event)
-    return sorted(first.values(), key=_sort_key)
-
-
-def _sort_key(event: StoredEvent) -> tuple[int, int, str]:
-    return event.occurred_at, _POSITION[event.event_code], event.event_id
+    by_owner = defaultdict[str, list[StoredEvent]](list)
+    for event in events:
+        by_owner[event.event_owner].append(event)
+    for shipment in shipments:
+        owned = [event for owner in shipment.event_owners for event in by_owner[owner]]
+        first: dict[tuple[str, int, str | None], StoredEvent] = {}
+        for event in sorted(owned, key=lambda event: event.received_at):
+            content = (event.raw_code or event.event_code, event.occurred_at, event.place or None)
+            first.setdefault(content, event)
+        yield sorted(
+            first.values(),
+            key=lambda event: (event.occurred_at, _POSITION[event.event_code], event.event_id),
+        )
 
 
 _POSITION = {code.value: position for position, code in enumerate(EventCode)}

@@ -34,6 +34,9 @@ MAX_EVENT_LEAD = 48 * _HOUR
 #: Largest number of events of one parcel.
 MAX_EVENTS_PER_PARCEL = 1_000
 
+#: The phases whose events occur at the origin.
+_EARLY_PHASES = (Phase.ORDER_HANDLING, Phase.FIRST_MILE)
+
 
 class RecordingStatus(StrEnum):
     """The result of recording an event."""
@@ -162,7 +165,12 @@ class _RecordingBatch:
         """Returns one outcome a report, in order."""
         outcomes: list[EventOutcome | EtaError] = []
         for report, number in zip(self._reports, self._numbers, strict=True):
-            shipment = self._named_shipment(report)
+            # The shipment that the report names by its id or the shop's id.
+            shipment = None
+            if report.shipment_id:
+                shipment = self._by_id.get(report.shipment_id)
+            elif report.external_id:
+                shipment = self._by_external_id.get(report.external_id)
             if shipment is not None:
                 event = _event(report, shipment.shipment_id, shipment, self._session)
             elif number is not None:
@@ -172,14 +180,6 @@ class _RecordingBatch:
                 continue
             outcomes.append(self._classify(event, shipment))
         return outcomes
-
-    def _named_shipment(self, report: EventReport) -> StoredShipment | None:
-        """Returns the shipment that a report names by its id or the shop's id."""
-        if report.shipment_id:
-            return self._by_id.get(report.shipment_id)
-        if report.external_id:
-            return self._by_external_id.get(report.external_id)
-        return None
 
     def _event_of_number(
         self, report: EventReport, number: str
@@ -204,9 +204,17 @@ class _RecordingBatch:
         duplicate_id = self._index.find_duplicate(event)
         if duplicate_id:
             return EventOutcome(RecordingStatus.DUPLICATE, duplicate_id, shipment_id)
-        reason = _implausible_reason(event, self._session.now) or self._index.over_limit(event)
+        count = self._index.counts[event.event_owner]
+        reason = _implausible_reason(event, count, self._session.now)
         if reason:
-            self._quarantined.append(_quarantined(event, reason, self._session.commit_time))
+            quarantined = StoredQuarantinedEvent(
+                event_id=event.event_id,
+                event_owner=event.event_owner,
+                reason=reason,
+                content=json.dumps(event._asdict()),
+                received_at=self._session.commit_time,
+            )
+            self._quarantined.append(quarantined)
             return EventOutcome(RecordingStatus.QUARANTINED, event.event_id, shipment_id, reason)
         self._index.add(event)
         self._new.append(event)
@@ -238,24 +246,20 @@ class _EventIndex:
         }
         self._ids: dict[tuple[str, str], str] = {}
         self._content: dict[tuple[str, str, int, str | None], str] = {}
-        self._counts = Counter[str]()
+        #: The number of events of each owner.
+        self.counts = Counter[str]()
         for event in events:
             self.add(event)
 
     def add(self, event: StoredEvent) -> None:
         self._ids[event.event_owner, event.event_id] = event.event_id
         self._content[self._key(event)] = event.event_id
-        self._counts[event.event_owner] += 1
+        self.counts[event.event_owner] += 1
 
     def find_duplicate(self, event: StoredEvent) -> str | None:
         """Returns the id of the same event, if it is recorded."""
         event_id = self._ids.get((event.event_owner, event.event_id))
         return event_id or self._content.get(self._key(event))
-
-    def over_limit(self, event: StoredEvent) -> str | None:
-        """Returns a reason if its owner has too many events; states are folded from all of them."""
-        is_over = self._counts[event.event_owner] >= MAX_EVENTS_PER_PARCEL
-        return "too_many_scans" if is_over else None
 
     def _key(self, event: StoredEvent) -> tuple[str, str, int, str | None]:
         return (
@@ -299,16 +303,6 @@ def _event(
     )
 
 
-def _quarantined(event: StoredEvent, reason: str, received_at: int) -> StoredQuarantinedEvent:
-    return StoredQuarantinedEvent(
-        event_id=event.event_id,
-        event_owner=event.event_owner,
-        reason=reason,
-        content=json.dumps(event._asdict()),
-        received_at=received_at,
-    )
-
-
 def _moment(
     report: EventReport, shipment: StoredShipment | None
 ) -> tuple[datetime, TimezoneSource, bool]:
@@ -322,7 +316,14 @@ def _moment(
         return moment, TimezoneSource.DECLARED, is_ambiguous
     country, region = report.country, report.region
     if not country:
-        country, region = _route_end(report.event_code, shipment)
+        country, region = None, None
+        if shipment is not None:
+            # The end of the route where such an event occurs.
+            attributes: Mapping[str, Mapping[str, str]] = json.loads(shipment.attributes)
+            code = report.event_code
+            is_at_origin = code in HANDOVER_CODES or PHASE_OF.get(code) in _EARLY_PHASES
+            end = attributes["origin" if is_at_origin else "destination"]
+            country, region = end["country"], end.get("region")
     zone, source = zone_of(country, region)
     moment, is_ambiguous = wall_to_instant(report.occurred_local, zone)
     is_guessed = source is TimezoneSource.ASSUMED_UTC or (
@@ -331,20 +332,10 @@ def _moment(
     return moment, source, is_ambiguous or is_guessed
 
 
-def _route_end(code: EventCode, shipment: StoredShipment | None) -> tuple[str | None, str | None]:
-    """Returns country and region of the end of the route where such an event occurs."""
-    if shipment is None:
-        return None, None
-    attributes: Mapping[str, Mapping[str, str]] = json.loads(shipment.attributes)
-    early_phases = (Phase.ORDER_HANDLING, Phase.FIRST_MILE)
-    is_at_origin = code in HANDOVER_CODES or PHASE_OF.get(code) in early_phases
-    end = attributes["origin" if is_at_origin else "destination"]
-    return end["country"], end.get("region")
-
-
-def _implausible_reason(event: StoredEvent, now: int) -> str | None:
+def _implausible_reason(event: StoredEvent, count: int, now: int) -> str | None:
     """Returns why an event is implausible, or None.
 
+    ``count`` is the number of events that its owner has; states are folded from all of them.
     ``now`` is the clock's time. The commit time may be later, if the clock was set back.
     """
     received_at = min(event.received_at, now)
@@ -352,4 +343,4 @@ def _implausible_reason(event: StoredEvent, now: int) -> str | None:
         return "too_far_in_the_future"
     if event.occurred_at < received_at - MAX_EVENT_AGE:
         return "too_far_in_the_past"
-    return None
+    return "too_many_scans" if count >= MAX_EVENTS_PER_PARCEL else None

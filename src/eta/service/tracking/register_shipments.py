@@ -109,7 +109,11 @@ class _RegistrationBatch:
                 "the order is placed more than 48 hours from now",
                 "check the time of the order",
             )
-        existing = self._find_existing(registration)
+        # The shop's id decides; the same tracking number with another id is a conflict.
+        existing = self._by_external_id.get(registration.external_id or "")
+        holder = self._holders.get(registration.carrier_number or "")
+        if not existing and holder and is_assigned(holder, self._session.commit_time):
+            existing = self._by_id.get(holder.shipment_id or "")
         try:
             registration = _with_promise(self._session, self._tenant, registration)
         except InvalidValue as error:
@@ -160,16 +164,6 @@ class _RegistrationBatch:
         session.add_events(tenant, self._order_events)
         update_states(session, tenant, self._new, [*earlier_events, *self._order_events])
 
-    def _find_existing(self, registration: Registration) -> StoredShipment | None:
-        # The shop's id decides; the same tracking number with another id is a conflict.
-        existing = self._by_external_id.get(registration.external_id or "")
-        if existing:
-            return existing
-        holder = self._holders.get(registration.carrier_number or "")
-        if holder and is_assigned(holder, self._session.commit_time):
-            return self._by_id.get(holder.shipment_id or "")
-        return None
-
 
 def _differing_fields(existing: StoredShipment, registration: Registration) -> list[str]:
     """Returns the fields in which a registration differs from the recorded shipment."""
@@ -198,13 +192,13 @@ def _with_promise(session: Session, tenant: str, registration: Registration) -> 
             f"{registration.estimate_id} is no saved estimate",
             "send the id of an estimate that was requested with save",
         )
-    # Returns the promise of an estimate, as JSON, for the carrier and service of a shipment.
+    # The promises of the estimate, as JSON, by carrier and service.
     promises = {
         (result["carrier_code"], result["service_code"]): result["promise"]
         for result in json.loads(estimate)["results"]
     }
-    promise_of_shipment = registration.shipment
-    promise = promises.get((promise_of_shipment.carrier, promise_of_shipment.service_level))
+    shipment = registration.shipment
+    promise = promises.get((shipment.carrier, shipment.service_level))
     if promise is None:
         raise InvalidValue(
             "estimate_id",
@@ -212,8 +206,7 @@ def _with_promise(session: Session, tenant: str, registration: Registration) -> 
             "send the service that was chosen, or the date itself",
         )
     promised_on = date.fromisoformat(promise["date"])
-    shipment = replace(registration.shipment, promised_on=promised_on)
-    return replace(registration, shipment=shipment)
+    return replace(registration, shipment=replace(shipment, promised_on=promised_on))
 
 
 def _order_event(shipment: StoredShipment, registration: Registration) -> StoredEvent:
