@@ -99,22 +99,18 @@ async def write_idempotently(
         result = await resources.write(work, item, weight=weight)
         stored = to_stored_response(result)
     else:
+        method, path = request.method.encode(), request.url.path.encode()
+        content = b"\n".join((method, path, await request.body()))
         idempotent_request = IdempotentRequest(
             tenant=await _tenant(request),
             key=_check_idempotency_key(key),
-            digest=await _request_digest(request),
+            digest=hashlib.sha256(content).hexdigest(),
             work=work,
             item=item,
             to_response=to_stored_response,
         )
         stored = await resources.write(respond_once, idempotent_request, weight=weight)
     return Response(stored.body, stored.status, media_type="application/json")
-
-
-async def _request_digest(request: Request) -> str:
-    method, path = request.method.encode(), request.url.path.encode()
-    content = b"\n".join((method, path, await request.body()))
-    return hashlib.sha256(content).hexdigest()
 
 
 def _check_idempotency_key(key: str) -> str:

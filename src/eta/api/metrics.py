@@ -106,8 +106,9 @@ class MetricsMiddleware:
             await error_response(scope, receive, response.send)
         finally:
             route = _route(scope)
+            method = str(scope["method"]) if scope["method"] in _METHODS else "other"
             status = str(response.status)
-            self.metrics.requests.labels(route, _method(scope), status).inc()
+            self.metrics.requests.labels(route, method, status).inc()
             self.metrics.seconds.labels(route).observe(perf_counter() - started)
 
 
@@ -132,8 +133,3 @@ class _ResponseStart:
 def _route(scope: Scope) -> str:
     """The route's template; never the path itself, which the caller chooses."""
     return str(getattr(scope.get("route"), "path", "none"))
-
-
-def _method(scope: Scope) -> str:
-    method = str(scope["method"])
-    return method if method in _METHODS else "other"

@@ -137,27 +137,26 @@ def validation_problem(loc: Sequence[str | int], type_: str, msg: str) -> Proble
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
     """The first errors of pydantic, without the values that caused them."""
-    return [
-        FieldError(loc=safe_path(error["loc"]), msg=_message_for(error), type=error["type"])
-        for error in islice(errors, MAX_ERRORS)
-    ]
-
-
-def _message_for(error: Mapping[str, Any]) -> str:
-    message = _MESSAGES.get(error["type"])
-    if message is None:
-        return str(error["msg"])
-    return message.format(**error.get("ctx", {}))
+    reported = []
+    for error in islice(errors, MAX_ERRORS):
+        message = str(error["msg"])
+        if error["type"] in _MESSAGES:
+            message = _MESSAGES[error["type"]].format(**error.get("ctx", {}))
+        path = safe_path(error["loc"])
+        reported.append(FieldError(loc=path, msg=message, type=error["type"]))
+    return reported
 
 
 def safe_path(loc: Sequence[str | int]) -> list[str | int]:
     """A path to a field, with names that callers chose cut short and in plain ASCII."""
-    return [part if isinstance(part, int) else _safe_name(part) for part in loc]
-
-
-def _safe_name(name: str) -> str:
-    escaped = name.encode("unicode_escape", "backslashreplace")
-    return escaped.decode("ascii")[:_MAX_NAME_LENGTH]
+    path: list[str | int] = []
+    for part in loc:
+        if isinstance(part, int):
+            path.append(part)
+        else:
+            escaped = part.encode("unicode_escape", "backslashreplace")
+            path.append(escaped.decode("ascii")[:_MAX_NAME_LENGTH])
+    return path
 
 
 def problem(status: int, detail: str, instance: str, errors: Sequence[FieldError] = ()) -> Problem:
@@ -214,16 +213,19 @@ async def _http_error(request: Request, error: StarletteHTTPException) -> Respon
     return _respond(request, error.status_code, detail, headers=headers)
 
 
-async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
-    return _respond(request, 422, INVALID_FIELD, field_errors(error.errors()))
-
-
-async def _invalid_value(request: Request, error: InvalidValue) -> Response:
-    wire_field = _WIRE_FIELD_OF.get(error.field, error.field)
-    field_error = FieldError(
-        loc=["body", wire_field], msg=f"invalid value; {error.hint}", type="invalid_value"
-    )
-    return _respond(request, 422, INVALID_FIELD, [field_error])
+async def _invalid_field(
+    request: Request, error: RequestValidationError | InvalidValue | IdempotencyKeyReused
+) -> Response:
+    if isinstance(error, RequestValidationError):
+        errors = field_errors(error.errors())
+    elif isinstance(error, InvalidValue):
+        wire_field = _WIRE_FIELD_OF.get(error.field, error.field)
+        message = f"invalid value; {error.hint}"
+        errors = [FieldError(loc=["body", wire_field], msg=message, type="invalid_value")]
+    else:
+        path: list[str | int] = ["header", "Idempotency-Key"]
+        errors = [FieldError(loc=path, msg=str(error), type="idempotency_key_reused")]
+    return _respond(request, 422, INVALID_FIELD, errors)
 
 
 async def _shipment_conflict(request: Request, error: ShipmentConflict) -> Response:
@@ -236,19 +238,9 @@ async def _shipment_conflict(request: Request, error: ShipmentConflict) -> Respo
     return _respond(request, 409, detail)
 
 
-async def _conflict(request: Request, error: Conflict) -> Response:
-    return _respond(request, 409, str(error))
-
-
-async def _idempotency_key_reused(request: Request, error: IdempotencyKeyReused) -> Response:
-    field_error = FieldError(
-        loc=["header", "Idempotency-Key"], msg=str(error), type="idempotency_key_reused"
-    )
-    return _respond(request, 422, INVALID_FIELD, [field_error])
-
-
-async def _not_found(request: Request, error: NotFound) -> Response:
-    return _respond(request, 404, str(error))
+async def _refused(request: Request, error: Conflict | NotFound) -> Response:
+    status = 404 if isinstance(error, NotFound) else 409
+    return _respond(request, status, str(error))
 
 
 async def _unavailable(request: Request, error: EtaError) -> Response:
@@ -264,12 +256,12 @@ async def _unavailable(request: Request, error: EtaError) -> Response:
 
 _HANDLERS: dict[type[Exception], Any] = {
     StarletteHTTPException: _http_error,
-    RequestValidationError: _invalid_request,
-    InvalidValue: _invalid_value,
+    RequestValidationError: _invalid_field,
+    InvalidValue: _invalid_field,
     ShipmentConflict: _shipment_conflict,
-    Conflict: _conflict,
-    IdempotencyKeyReused: _idempotency_key_reused,
-    NotFound: _not_found,
+    Conflict: _refused,
+    IdempotencyKeyReused: _invalid_field,
+    NotFound: _refused,
     StoreUnavailable: _unavailable,
     StoreBusy: _unavailable,
 }

@@ -60,7 +60,16 @@ def load(content: bytes) -> Any:
             f"the JSON is nested too deeply; send at most {MAX_DEPTH} levels",
         )
     decoder = _Decoder()
-    value = _decode(decoder, content)
+    try:
+        value = decoder.decode(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise validation_problem(
+            ["body"], "invalid_utf8", "the body is not valid UTF-8; encode it as UTF-8"
+        ) from None
+    except (ValueError, RecursionError):
+        raise validation_problem(
+            ["body"], "json_invalid", "the body is not valid JSON; send one JSON object"
+        ) from None
     if decoder.has_invalid_values or _SUSPECT_ESCAPES.search(content):
         errors = [
             FieldError(loc=safe_path(("body", *loc)), msg=invalid.msg, type=invalid.type)
@@ -71,22 +80,21 @@ def load(content: bytes) -> Any:
     return value
 
 
-def _decode(decoder: _Decoder, content: bytes) -> Any:
-    try:
-        return decoder.decode(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise validation_problem(
-            ["body"], "invalid_utf8", "the body is not valid UTF-8; encode it as UTF-8"
-        ) from None
-    except (ValueError, RecursionError):
-        raise validation_problem(
-            ["body"], "json_invalid", "the body is not valid JSON; send one JSON object"
-        ) from None
-
-
 def load_lines(content: bytes) -> list[Any]:
     """The value of each line that is not blank; an ``InvalidLine`` for a line that is invalid."""
-    return [_load_line(line) for line in content.splitlines() if line.strip()]
+    values: list[Any] = []
+    for line in content.splitlines():
+        if line.strip():
+            try:
+                values.append(load(line))
+            except ProblemError as error:
+                # Paths of items start at the item.
+                errors = [
+                    field_error.model_copy(update={"loc": field_error.loc[1:]})
+                    for field_error in error.errors
+                ]
+                values.append(InvalidLine(errors))
+    return values
 
 
 class InvalidLine:
@@ -94,19 +102,6 @@ class InvalidLine:
 
     def __init__(self, errors: list[FieldError]) -> None:
         self.errors = errors
-
-
-def _load_line(line: bytes) -> Any:
-    try:
-        return load(line)
-    except ProblemError as error:
-        # Paths of items start at the item.
-        return InvalidLine(
-            [
-                field_error.model_copy(update={"loc": field_error.loc[1:]})
-                for field_error in error.errors
-            ]
-        )
 
 
 def _depth(content: bytes) -> int:

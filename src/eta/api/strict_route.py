@@ -54,44 +54,33 @@ class StrictRoute(APIRoute):
         """The handler, preceded by all checks."""
         handle = super().get_route_handler()
         extra = self.openapi_extra or {}
-        scope, kind = extra.get(SCOPE), extra.get(KIND)
-        read = self._body_reader(extra.get(LINES), is_ingest=kind == "ingest")
+        scope, kind, lines = extra.get(SCOPE), extra.get(KIND), extra.get(LINES)
+        is_ingest = kind == "ingest"
+        # What the body must be; None for a route without a body.
+        model: TypeAdapter[Any] | None = None
+        if self.body_field:
+            model = TypeAdapter(cast("Any", self.body_field.field_info.annotation))
         query_names = {parameter.alias for parameter in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
             resources = resources_of(request)
             principal = authenticate(request, resources.auth, scope)
             request.state.principal = principal
-            _reject_unknown_parameters(request, query_names)
+            for name in request.query_params:
+                if name not in query_names:
+                    raise validation_problem(
+                        ["query", name],
+                        "extra_forbidden",
+                        "unknown parameter; check the spelling or remove it",
+                    )
             limiter = resources.rate_limiter
             with limiter.acquire(kind, principal) if kind else nullcontext():
-                return await handle(await read(request) if read else request)
+                if model is not None:
+                    content = await read_body(request, reads_lines=bool(lines))
+                    request = _BufferedRequest(request, content, model, lines, is_ingest=is_ingest)
+                return await handle(request)
 
         return strict
-
-    def _body_reader(
-        self, lines: str | None, *, is_ingest: bool
-    ) -> Callable[[Request], Coroutine[Any, Any, Request]] | None:
-        """Reads the body of a request; None for a route without a body."""
-        if not self.body_field:
-            return None
-        model = TypeAdapter[Any](cast("Any", self.body_field.field_info.annotation))
-
-        async def read(request: Request) -> Request:
-            content = await read_body(request, reads_lines=bool(lines))
-            return _BufferedRequest(request, content, model, lines, is_ingest=is_ingest)
-
-        return read
-
-
-def _reject_unknown_parameters(request: Request, names: set[str]) -> None:
-    for name in request.query_params:
-        if name not in names:
-            raise validation_problem(
-                ["query", name],
-                "extra_forbidden",
-                "unknown parameter; check the spelling or remove it",
-            )
 
 
 class _BufferedRequest(Request):

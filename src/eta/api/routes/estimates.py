@@ -47,8 +47,8 @@ from eta.service.estimates.estimate_delivery import (
     estimate_delivery,
     save_estimates,
 )
-from eta.service.estimates.estimate_order import EstimatedOrder, estimate_order
-from eta.service.estimates.find_ship_by import LOOK_BACK_DAYS, ShipBy, find_ship_by
+from eta.service.estimates.estimate_order import estimate_order
+from eta.service.estimates.find_ship_by import LOOK_BACK_DAYS, find_ship_by
 from eta.service.estimates.hypothetical_shipments import CarrierService
 from eta.service.estimates.order_to_delivery import PickupSchedule
 from eta.service.scoring.assessment import AssessmentOptions
@@ -109,7 +109,17 @@ async def create_order_estimate(body: OrderEstimateRequest, resources: SharedRes
         promise=resources.settings.promise_policy,
         desired_on=body.desired_delivery_date,
     )
-    estimated = await _run_order_estimate(body, resources, current, ordered_at, options)
+    destination = body.destination_address
+    parcels = [parcel.to_order_parcel(destination, ordered_at) for parcel in body.parcels]
+    work = partial(
+        estimate_order,
+        parcels,
+        current.predictor,
+        policy=DelayPolicy(),
+        options=options,
+        holidays=resources.settings.holidays,
+    )
+    estimated = await resources.batch_executor.run(work, len(parcels))
     codes = (estimate.assessment.code for estimate in estimated.estimates)
     resources.metrics.count_answers(codes)
     results = [
@@ -158,7 +168,17 @@ async def calculate_ship_by(body: ShipByRequest, resources: SharedResources) -> 
     current = resources.active_model
     lane = body.to_shipment("lane", body.order_time or resources.clock())
     services = [carrier.to_service() for carrier in body.carriers]
-    ship_bys = await _run_ship_by(body, resources, current, lane, services)
+    work = partial(
+        find_ship_by,
+        lane,
+        services,
+        current.served,
+        desired_on=body.desired_delivery_date,
+        level=body.probability,
+        handover=body.handover_time,
+        holidays=resources.settings.holidays,
+    )
+    ship_bys = await resources.batch_executor.run(work, len(services) * LOOK_BACK_DAYS)
     resources.metrics.count_answers(ship_by.code for ship_by in ship_bys)
     results = [
         to_ship_by(ship_by, service) for ship_by, service in zip(ship_bys, services, strict=True)
@@ -219,46 +239,6 @@ def _estimate_content(
     content["comparison"] = to_comparison(comparison)
     content["messages"] = to_messages(comparison)
     return content
-
-
-async def _run_order_estimate(
-    body: OrderEstimateRequest,
-    resources: Resources,
-    current: ActiveModel,
-    ordered_at: datetime,
-    options: AssessmentOptions,
-) -> EstimatedOrder:
-    destination = body.destination_address
-    parcels = [parcel.to_order_parcel(destination, ordered_at) for parcel in body.parcels]
-    work = partial(
-        estimate_order,
-        parcels,
-        current.predictor,
-        policy=DelayPolicy(),
-        options=options,
-        holidays=resources.settings.holidays,
-    )
-    return await resources.batch_executor.run(work, len(parcels))
-
-
-async def _run_ship_by(
-    body: ShipByRequest,
-    resources: Resources,
-    current: ActiveModel,
-    lane: Shipment,
-    services: list[CarrierService],
-) -> list[ShipBy]:
-    work = partial(
-        find_ship_by,
-        lane,
-        services,
-        current.served,
-        desired_on=body.desired_delivery_date,
-        level=body.probability,
-        handover=body.handover_time,
-        holidays=resources.settings.holidays,
-    )
-    return await resources.batch_executor.run(work, len(services) * LOOK_BACK_DAYS)
 
 
 async def _load_estimate(resources: Resources, tenant: str, estimate_id: str) -> dict[str, Any]:

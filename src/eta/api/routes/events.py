@@ -57,10 +57,11 @@ async def list_quarantine(
     rows = await resources.read_pool.query(
         lambda session: session.quarantined(tenant, after, limit)
     )
+    results = [event_schemas.to_quarantined_event(row) for row in rows]
     next_cursor = None
     if len(rows) == limit:
         next_cursor = seal_cursor(secret, tenant, rows[-1].event_id)
-    return json_response(event_schemas.to_quarantine_list(rows, next_cursor))
+    return json_response({"object": "list", "results": results, "next_cursor": next_cursor})
 
 
 def _event_batch_response(
@@ -68,27 +69,22 @@ def _event_batch_response(
 ) -> WriteResponse:
     """The response with one entry per event; ``outcomes`` are those of the valid events."""
     remaining = iter(outcomes)
-    results = [
-        _event_problem(path, index, event.errors)
-        if isinstance(event, InvalidItem)
-        else _event_result(path, index, next(remaining))
-        for index, event in enumerate(body.events)
-    ]
+    results: list[dict[str, object]] = []
+    for index, event in enumerate(body.events):
+        loc: list[str | int] = ["body", "events", index]
+        if isinstance(event, InvalidItem):
+            status, message = 422, "invalid event"
+            errors = [
+                error.model_copy(update={"loc": [*loc, *error.loc]}) for error in event.errors
+            ]
+        else:
+            outcome = next(remaining)
+            if isinstance(outcome, EventOutcome):
+                results.append(event_schemas.to_event_result(outcome))
+                continue
+            status, message = 404, str(outcome)
+            errors = [FieldError(loc=loc, msg=message, type="not_found")]
+        results.append({"problem": problem(status, message, path, errors)})
     content = to_json({"object": "event_batch", "results": results})
     has_problems = any("problem" in result for result in results)
     return WriteResponse(200, content.decode(), is_replayable=not has_problems)
-
-
-def _event_result(path: str, index: int, outcome: EventOutcome | EtaError) -> dict[str, object]:
-    if isinstance(outcome, EventOutcome):
-        return event_schemas.to_event_result(outcome)
-    message = str(outcome)
-    error = FieldError(loc=["body", "events", index], msg=message, type="not_found")
-    return {"problem": problem(404, message, path, [error])}
-
-
-def _event_problem(path: str, index: int, errors: Sequence[FieldError]) -> dict[str, object]:
-    errors_with_path = [
-        error.model_copy(update={"loc": ["body", "events", index, *error.loc]}) for error in errors
-    ]
-    return {"problem": problem(422, "invalid event", path, errors_with_path)}

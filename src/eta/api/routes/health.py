@@ -8,7 +8,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from eta.api.dependencies import Resources, SharedResources, json_response
+from eta.api.dependencies import SharedResources, json_response
 from eta.api.schemas.health import Liveness, Readiness
 from eta.api.strict_route import StrictRoute
 from eta.domain.errors import EtaError
@@ -31,7 +31,11 @@ async def livez() -> Response:
 )
 async def readyz(resources: SharedResources) -> Response:
     """Returns the active model and current problems; without a model the status is `degraded`."""
-    await _probe_write(resources)
+    # An empty write if nothing was written lately, so that the store knows its state.
+    with suppress(EtaError, TimeoutError):
+        if probe := resources.store.probe_write():
+            completion = resources.write_completions.result(probe)
+            await asyncio.wait_for(completion, PROBE_TIMEOUT_SECONDS)
     can_write = resources.store.can_write
     current = resources.active_model
     details = list(current.problems)
@@ -57,11 +61,3 @@ async def metrics(resources: SharedResources) -> Response:
     current = resources.active_model
     is_degraded = current.is_degraded or bool(current.problems)
     return resources.metrics.render(current.version, is_degraded=is_degraded)
-
-
-async def _probe_write(resources: Resources) -> None:
-    """Makes an empty write if nothing was written lately, so that the store knows its state."""
-    with suppress(EtaError, TimeoutError):
-        if probe := resources.store.probe_write():
-            completion = resources.write_completions.result(probe)
-            await asyncio.wait_for(completion, PROBE_TIMEOUT_SECONDS)

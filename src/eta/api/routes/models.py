@@ -9,7 +9,6 @@ from eta.api.dependencies import SharedResources, json_response
 from eta.api.openapi import READ_ERRORS, problem_responses
 from eta.api.schemas.models import ModelEntry, ModelList
 from eta.api.strict_route import StrictRoute
-from eta.model.hot_swap import ActiveModel, VersionStatus
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 
@@ -23,17 +22,16 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 async def list_models(resources: SharedResources) -> Response:
     """Lists the model versions, the one with the latest training data first."""
     current = resources.active_model
-    entries = [_model_entry(status, current) for status in resources.model_loader.versions]
+    entries = []
+    for status in resources.model_loader.versions:
+        entry = ModelEntry(
+            version=status.version,
+            data_through=status.data_through,
+            examples=status.examples,
+            is_active=status.version == current.version,
+            is_promoted=status.version == current.promoted,
+            rejected=status.rejected,
+        )
+        entries.append(entry)
     model_list = ModelList(active=current.version, promoted=current.promoted, results=entries)
     return json_response(model_list)
-
-
-def _model_entry(status: VersionStatus, current: ActiveModel) -> ModelEntry:
-    return ModelEntry(
-        version=status.version,
-        data_through=status.data_through,
-        examples=status.examples,
-        is_active=status.version == current.version,
-        is_promoted=status.version == current.promoted,
-        rejected=status.rejected,
-    )

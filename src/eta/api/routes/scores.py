@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import cast
 
@@ -25,7 +24,7 @@ from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.model.hot_swap import ActiveModel
 from eta.promise import PromisePolicy
-from eta.service.scoring.assessment import Assessment, AssessmentOptions
+from eta.service.scoring.assessment import AssessmentOptions
 from eta.service.scoring.score_shipments import score_shipments as score
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
@@ -50,7 +49,8 @@ async def score_shipments(
         lambda: _score_items(body, current, as_of, state.settings.promise_policy, request.url.path),
         len(body.shipments),
     )
-    state.metrics.count_answers(_result_codes(results))
+    codes = (str(result.get("confidence_code", "rejected")) for result in results)
+    state.metrics.count_answers(codes)
     scores: ScoreList = {
         "object": "list",
         "as_of": as_of,
@@ -59,12 +59,6 @@ async def score_shipments(
         "results": results,
     }
     return await state.batch_executor.run(lambda: json_response(scores), len(results))
-
-
-def _result_codes(results: Iterable[ShipmentScore | ItemProblem]) -> Iterable[str]:
-    """What the metrics count for each result."""
-    for result in results:
-        yield str(result.get("confidence_code", "rejected"))
 
 
 def _score_items(
@@ -83,19 +77,15 @@ def _score_items(
     policy = DelayPolicy()
     assessments = score(shipments, events, current.predictor, as_of, policy=policy, options=options)
     remaining = iter(assessments)
-    return [
-        _item_problem(item, number, path)
-        if isinstance(item, InvalidItem)
-        else _shipment_score(item, next(remaining), current, options)
-        for number, item in enumerate(items)
-    ]
-
-
-def _shipment_score(
-    item: ShipmentInput, assessment: Assessment, current: ActiveModel, options: AssessmentOptions
-) -> ShipmentScore:
-    prediction = to_prediction(assessment, current, options, item.carrier_code, item.service_code)
-    return {**prediction, "shipment_id": item.shipment_id}
+    results: list[ShipmentScore | ItemProblem] = []
+    for number, item in enumerate(items):
+        if isinstance(item, InvalidItem):
+            results.append(_item_problem(item, number, path))
+            continue
+        assessment, carrier, service = next(remaining), item.carrier_code, item.service_code
+        prediction = to_prediction(assessment, current, options, carrier, service)
+        results.append({**prediction, "shipment_id": item.shipment_id})
+    return results
 
 
 def _item_problem(item: InvalidItem, number: int, path: str) -> ItemProblem:

@@ -117,11 +117,12 @@ async def get_shipment(
     resources: SharedResources, tenant: Tenant, shipment_id: Id, as_of: AsOf = None
 ) -> Response:
     """Returns a shipment: its events, its forecast, and its earlier forecasts."""
-
-    def select_shipment(session: Session) -> list[StoredShipment]:
-        return session.shipments(tenant, "shipment_id", [shipment_id])
-
-    answer = await _view_shipments(resources, tenant, select_shipment, as_of)
+    answer = await _view_shipments(
+        resources,
+        tenant,
+        lambda session: session.shipments(tenant, "shipment_id", [shipment_id]),
+        as_of,
+    )
     if not answer.views:
         raise NotFound(_NOT_FOUND)
     return json_response(answer.to_shipments()[0])
@@ -259,7 +260,14 @@ async def _view_shipments(
     """The selected shipments. As of now, forecasts that changed are saved."""
     current = resources.active_model
     options = AssessmentOptions(promise=resources.settings.promise_policy)
-    at = await _as_of_or_now(resources, as_of)
+    now = await resources.read_pool.run(resources.store.safe_now)
+    if as_of is not None and as_of > now:
+        raise validation_problem(
+            ["query", "as_of"],
+            "date_out_of_range",
+            "as_of is in the future; send a past moment or omit it",
+        )
+    at = as_of or now
 
     def make_views() -> list[ShipmentView]:
         histories = resources.store.read(
@@ -274,17 +282,6 @@ async def _view_shipments(
     if as_of is not None:
         return answer
     return await _with_saved_forecasts(resources, tenant, answer)
-
-
-async def _as_of_or_now(resources: Resources, as_of: datetime | None) -> datetime:
-    now = await resources.read_pool.run(resources.store.safe_now)
-    if as_of is not None and as_of > now:
-        raise validation_problem(
-            ["query", "as_of"],
-            "date_out_of_range",
-            "as_of is in the future; send a past moment or omit it",
-        )
-    return as_of or now
 
 
 async def _with_saved_forecasts(

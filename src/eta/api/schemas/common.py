@@ -98,6 +98,14 @@ class Dimensions(StrictModel):
     unit: Literal["cm", "in"]
 
 
+def sizes_in_cm(sizes: Dimensions | None) -> tuple[float | None, float | None, float | None]:
+    """Length, width and height in centimetres."""
+    if sizes is None:
+        return None, None, None
+    factor = CM_PER_UNIT[sizes.unit]
+    return sizes.length * factor, sizes.width * factor, sizes.height * factor
+
+
 class ShipmentBase(StrictModel):
     """The fields that estimates and scores share."""
 
@@ -122,7 +130,7 @@ class ShipmentBase(StrictModel):
         service_level: str | None = None,
     ) -> Shipment:
         """The same in the words of the domain."""
-        length, width, height = self._sizes_cm()
+        length, width, height = sizes_in_cm(self.dimensions)
         return Shipment(
             shipment_id=shipment_id,
             order_id=shipment_id,
@@ -139,14 +147,6 @@ class ShipmentBase(StrictModel):
             price=self.order_value,
             package_count=self.package_count,
         )
-
-    def _sizes_cm(self) -> tuple[float | None, float | None, float | None]:
-        """Length, width and height in centimetres."""
-        sizes = self.dimensions
-        if sizes is None:
-            return None, None, None
-        factor = CM_PER_UNIT[sizes.unit]
-        return sizes.length * factor, sizes.width * factor, sizes.height * factor
 
 
 class InvalidItem:
@@ -373,6 +373,15 @@ def _promise(assessment: Assessment, options: AssessmentOptions) -> Promise | No
 
 def _delay(delay: DelayAssessment) -> Delay:
     has_promise = delay.probability is not None or delay.lead_time_hours is not None
+    evidence: list[Evidence] = []
+    if delay.evidence_kind:
+        observed: Evidence = {
+            "kind": delay.evidence_kind,
+            "observed_hours": rounded(delay.observed_hours, 2),
+            "expected_p50_hours": delay.expected_p50_hours,
+            "expected_upper_hours": delay.expected_upper_hours,
+        }
+        evidence.append(observed)
     return {
         "state": delay.state,
         "probability": rounded(delay.probability),
@@ -380,20 +389,8 @@ def _delay(delay: DelayAssessment) -> Delay:
         "lead_time_hours": rounded(delay.lead_time_hours, 2),
         "reason_code": delay.reason_code,
         "reason_party": delay.reason_party,
-        "evidence": _evidence(delay),
+        "evidence": evidence,
     }
-
-
-def _evidence(delay: DelayAssessment) -> list[Evidence]:
-    if not delay.evidence_kind:
-        return []
-    evidence: Evidence = {
-        "kind": delay.evidence_kind,
-        "observed_hours": rounded(delay.observed_hours, 2),
-        "expected_p50_hours": delay.expected_p50_hours,
-        "expected_upper_hours": delay.expected_upper_hours,
-    }
-    return [evidence]
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:

@@ -110,14 +110,6 @@ class ProcessingTime(StrictModel):
         ),
     ] = None
 
-    @property
-    def distribution(self) -> tuple[float, ...]:
-        """The probabilities of 0, 1, ... pick-up days."""
-        if self.probabilities:
-            return tuple(self.probabilities)
-        days = self.value or 0
-        return (*([0.0] * days), 1.0)
-
 
 def validate_processing_time(processing_time: ProcessingTime) -> ProcessingTime:
     """Returns the time if it is either a number of days or a distribution of them.
@@ -155,11 +147,18 @@ class EstimatedPickup(StrictModel):
 
     def to_pickup_schedule(self) -> PickupSchedule:
         """The schedule for the use-cases."""
-        handling = self.order_processing_time
+        processing_time = self.order_processing_time
+        # The probabilities of 0, 1, ... pick-up days.
+        handling: tuple[float, ...] | None = None
+        if processing_time and processing_time.probabilities:
+            handling = tuple(processing_time.probabilities)
+        elif processing_time:
+            days = processing_time.value or 0
+            handling = (*([0.0] * days), 1.0)
         return PickupSchedule(
             cutoff=self.order_cutoff_time,
             weekdays=tuple(self.business_days),
-            handling=handling.distribution if handling else None,
+            handling=handling,
         )
 
 
@@ -641,19 +640,16 @@ def to_estimate(
     """The estimate under the names of the HTTP API."""
     assessment = estimate.assessment
     carrier, service_level = service.carrier, service.service_level
+    cutoff: Cutoff | None = None
+    if estimate.order_by is not None:
+        seconds_left = (estimate.order_by - ordered_at).total_seconds()
+        cutoff = {"order_by": estimate.order_by, "minutes_left": int(seconds_left // 60)}
     return {
         **to_prediction(assessment, current, options, carrier, service_level),
         "ship_on_date": estimate.handover_on,
-        "cutoff": _cutoff(estimate.order_by, ordered_at),
+        "cutoff": cutoff,
         "desired_delivery_probability": rounded(assessment.desired_probability),
     }
-
-
-def _cutoff(order_by: datetime | None, ordered_at: datetime) -> Cutoff | None:
-    if order_by is None:
-        return None
-    seconds_left = (order_by - ordered_at).total_seconds()
-    return {"order_by": order_by, "minutes_left": int(seconds_left // 60)}
 
 
 def to_order_estimate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -182,19 +182,8 @@ def to_event_result(recorded: EventOutcome) -> dict[str, object]:
     }
 
 
-def to_quarantine_list(
-    rows: Sequence[StoredQuarantinedEvent], cursor: str | None
-) -> dict[str, object]:
-    """The fields of a ``QuarantineList``."""
-    results = [_quarantined_event(row) for row in rows]
-    return {
-        "object": "list",
-        "results": results,
-        "next_cursor": cursor,
-    }
-
-
-def _quarantined_event(row: StoredQuarantinedEvent) -> dict[str, object]:
+def to_quarantined_event(row: StoredQuarantinedEvent) -> dict[str, object]:
+    """The fields of a ``QuarantinedEvent``."""
     event = json.loads(row.content)
     shipment_id: str | None = row.event_owner
     carrier, number = None, None

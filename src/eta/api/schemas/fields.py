@@ -34,6 +34,7 @@ _DATETIME_PATTERN = re.compile(
 _MAX_OFFSET = timedelta(hours=14)
 MAX_ID_LENGTH = 128
 _EXAMPLE = "2026-03-02T15:04:00+01:00"
+_timezone_names = cache(available_timezones)
 _EVENT_CODES = {str(code): code for code in EventCode}
 
 
@@ -57,28 +58,21 @@ def _parse_offset_datetime(value: object) -> datetime:
         raise PydanticCustomError(
             "offset_missing", "the UTC offset is missing; send it, such as " + _EXAMPLE
         )
-    offset = _offset(match)
-    moment = _wall_time(match) - offset
+    offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
+    if match["sign"] == "-":
+        offset = -offset
+    fraction = match["fraction"] or "0"
+    microsecond = int(fraction[:6].ljust(6, "0"))
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
+    clock_time = time(hour, minute, second, microsecond)
+    # The time as written, as if its offset were zero.
+    wall_time = datetime.combine(_parse_date(match["day"]), clock_time, tzinfo=UTC)
+    moment = wall_time - offset
     if not (EARLIEST_DATETIME <= moment < DATETIME_LIMIT and abs(offset) <= _MAX_OFFSET):
         raise PydanticCustomError(
             "date_out_of_range", "time outside 1970 to 2100; correct the year or the offset"
         )
     return moment.astimezone(timezone(offset))
-
-
-def _offset(match: re.Match[str]) -> timedelta:
-    offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
-    return -offset if match["sign"] == "-" else offset
-
-
-def _wall_time(match: re.Match[str]) -> datetime:
-    """The time as written, as if its offset were zero."""
-    day = _parse_date(match["day"])
-    clock_time = time(int(match["hour"]), int(match["minute"]), int(match["second"]))
-    fraction = match["fraction"] or "0"
-    microseconds = int(fraction[:6].ljust(6, "0"))
-    wall_time = datetime.combine(day, clock_time, tzinfo=UTC)
-    return wall_time + timedelta(microseconds=microseconds)
 
 
 def _parse_local_datetime(value: object) -> datetime:
@@ -104,11 +98,6 @@ def _check_timezone(value: object) -> object:
             "timezone", "unknown time zone; send an IANA name, such as Europe/Vienna"
         )
     return value
-
-
-@cache
-def _timezone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
 
 
 def _parse_date(value: object) -> date:

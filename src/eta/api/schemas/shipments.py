@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from eta.api.schemas.common import (
-    CM_PER_UNIT,
     Dimensions,
     Prediction,
     Probability,
@@ -18,6 +17,7 @@ from eta.api.schemas.common import (
     Weight,
     require_carrier,
     rounded,
+    sizes_in_cm,
     to_prediction,
     validate_weight,
 )
@@ -91,7 +91,8 @@ class ShipmentUpdate(StrictModel):
         if "weight" in fields_set:
             changes["weight_kg"] = self.weight.kg if self.weight else None
         if "dimensions" in fields_set:
-            changes |= _sizes_in_cm(self.dimensions)
+            sizes = sizes_in_cm(self.dimensions)
+            changes |= zip(("length_cm", "width_cm", "height_cm"), sizes, strict=True)
         if "order_promised_delivery_date" in fields_set:
             promised_on = self.order_promised_delivery_date
             changes["promised_on"] = promised_on.isoformat() if promised_on else None
@@ -104,17 +105,6 @@ _RENAMED_FIELDS = {
     "service_code": "service_level",
     "tracking_number": "tracking_number",
 }
-
-
-def _sizes_in_cm(dimensions: Dimensions | None) -> dict[str, float | None]:
-    if dimensions is None:
-        return {"length_cm": None, "width_cm": None, "height_cm": None}
-    factor = CM_PER_UNIT[dimensions.unit]
-    return {
-        "length_cm": dimensions.length * factor,
-        "width_cm": dimensions.width * factor,
-        "height_cm": dimensions.height * factor,
-    }
 
 
 class ShipmentReference(ResponseModel):
