@@ -78,16 +78,15 @@ def _api_keys(text: str) -> dict[str, Principal]:
     principals: dict[str, Principal] = {}
     entries = [entry.strip() for entry in text.split(",")]
     for entry in filter(None, entries):
-        # The digest of a key, and its principal, of one entry of ``ETA_API_KEYS``.
-        api_key_digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
-        api_key_digest = api_key_digest.lower()
+        digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
+        digest = digest.lower()
         # The message does not repeat the entry: it may be a key by mistake.
-        if not _DIGEST.fullmatch(api_key_digest):
+        if not _DIGEST.fullmatch(digest):
             raise InvalidSetting(
                 "ETA_API_KEYS holds an entry without a SHA-256 digest;"
                 " write `printf %s KEY | sha256sum` for each key"
             )
-        if api_key_digest in _PLACEHOLDERS:
+        if digest in _PLACEHOLDERS:
             raise InvalidSetting(
                 "ETA_API_KEYS holds the digest of a placeholder; choose another key"
             )
@@ -95,25 +94,18 @@ def _api_keys(text: str) -> dict[str, Principal]:
             raise InvalidSetting(
                 f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
             )
-        digest, principal = (
-            api_key_digest,
-            Principal(tenant or DEFAULT_TENANT, _scopes(scopes), api_key_digest[:12]),
-        )
+        names = [name for name in scopes.split("+") if name]
+        for name in names:
+            if name not in set(Scope):
+                raise InvalidSetting(
+                    f"ETA_API_KEYS names the scope {name!r}; use one of {', '.join(Scope)}"
+                )
+        # An entry that names no scopes has all of them.
+        allowed = frozenset(map(Scope, names)) or frozenset(Scope)
         if digest in principals:
             raise InvalidSetting("ETA_API_KEYS holds a key twice; give each tenant other keys")
-        principals[digest] = principal
+        principals[digest] = Principal(tenant or DEFAULT_TENANT, allowed, digest[:12])
     return principals
-
-
-def _scopes(text: str) -> frozenset[Scope]:
-    """The scopes of an entry; all of them if it names none."""
-    names = [name for name in text.split("+") if name]
-    for name in names:
-        if name not in set(Scope):
-            raise InvalidSetting(
-                f"ETA_API_KEYS names the scope {name!r}; use one of {', '.join(Scope)}"
-            )
-    return frozenset(map(Scope, names)) or frozenset(Scope)
 
 
 def _check_rate(text: str) -> str:
@@ -133,10 +125,6 @@ def _retention_days(text: str) -> int:
             f" write a whole number from 1 to {_MAX_RETENTION_DAYS}"
         )
     return int(text)
-
-
-def _holidays(path: str) -> HolidayCalendar:
-    return read_file("ETA_CALENDAR", path, HolidayCalendar.from_toml)
 
 
 def _is_demo(text: str) -> bool:
@@ -161,7 +149,10 @@ class Settings(BaseModel):
     #: Days after which inactive shipments are erased; None for never.
     retention_days: Annotated[int | None, _from_text(_retention_days)] = None
     #: Public holidays, with the changes of the calendar file.
-    holidays: Annotated[HolidayCalendar, _from_text(_holidays)] = PUBLIC_HOLIDAYS
+    holidays: Annotated[
+        HolidayCalendar,
+        _from_text(partial(read_file, "ETA_CALENDAR", parse=HolidayCalendar.from_toml)),
+    ] = PUBLIC_HOLIDAYS
     promise_policy: Annotated[
         PromisePolicy, _from_text(partial(read_promise_policy, "ETA_PROMISE_POLICY"))
     ] = DEFAULT_POLICY
@@ -176,7 +167,14 @@ class Settings(BaseModel):
             InvalidSetting: for an unknown name that starts with ``ETA_``, which is usually a
                 misspelling; for a value that is not allowed; for a file that cannot be read.
         """
-        _check_names(env)
+        for name in sorted(name for name in env if name.startswith("ETA_")):
+            if name in RENAMED_SETTINGS:
+                raise InvalidSetting(f"{name} is now {RENAMED_SETTINGS[name]}; rename it")
+            if name not in SETTING_DESCRIPTIONS:
+                raise InvalidSetting(
+                    f"{name} is unknown; check the spelling or remove it;"
+                    f" allowed are {', '.join(SETTING_DESCRIPTIONS)}"
+                )
         values: dict[str, Any] = dict(_DEFAULTS)
         for name, field in _FIELDS.items():
             if text := env.get(name):
@@ -193,18 +191,6 @@ class Settings(BaseModel):
             raise InvalidSetting(
                 "ETA_API_KEYS holds no keys;"
                 " set it, or serve the demo on loopback with ETA_DEMO=1 or --demo"
-            )
-
-
-def _check_names(env: Mapping[str, str]) -> None:
-    names = sorted(name for name in env if name.startswith("ETA_"))
-    for name in names:
-        if name in RENAMED_SETTINGS:
-            raise InvalidSetting(f"{name} is now {RENAMED_SETTINGS[name]}; rename it")
-        if name not in SETTING_DESCRIPTIONS:
-            raise InvalidSetting(
-                f"{name} is unknown; check the spelling or remove it;"
-                f" allowed are {', '.join(SETTING_DESCRIPTIONS)}"
             )
 
 

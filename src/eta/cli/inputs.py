@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.markup import escape
 
@@ -125,7 +124,8 @@ def parse_as_of(text: str | None, dataset: Dataset, timelines: Timelines) -> dat
     if text:
         return parse_instant(text, dataset.zone)
     # Events received at exactly this moment are used.
-    return _utc(timelines.received_at.max())
+    last_received_at = timelines.received_at.max()
+    return pd.Timestamp(last_received_at, tz="UTC").to_pydatetime()
 
 
 def parse_instant(text: str, zone: str) -> datetime:
@@ -166,7 +166,3 @@ def _parse_date(text: str, field: str, zone: str) -> datetime:
     except ValueError:
         problem = f"{text!r} is not a date"
         raise InvalidValue(field, problem, "write it as 2018-05-15") from None
-
-
-def _utc(instant: np.datetime64) -> datetime:
-    return pd.Timestamp(instant, tz="UTC").to_pydatetime()

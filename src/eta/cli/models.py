@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
@@ -85,17 +84,16 @@ def compare(version: Version, other: Version, json_file: JsonFile = None) -> Non
     names = [resolve_version(registry, name) for name in (version, other)]
     manifests = {name: registry.load(name).manifest for name in names}
     table = Table("figure, at purchase", *names)
-    table.add_row("days evaluated", *map(_days_checked, manifests.values()))
+    days = []
+    for manifest in manifests.values():
+        check = manifest["check"]
+        days.append(f"{check['from']} to {check['to']}" if check else "no earlier days")
+    table.add_row("days evaluated", *days)
     for metric in _COMPARED_METRICS:
         values = [checked_metric(manifest, metric) for manifest in manifests.values()]
         table.add_row(metric, *map(figure, values))
     out.print(table)
     write_json(json_file, {name: manifest["check"] for name, manifest in manifests.items()})
-
-
-def _days_checked(manifest: Mapping[str, Any]) -> str:
-    check = manifest["check"]
-    return f"{check['from']} to {check['to']}" if check else "no earlier days"
 
 
 def _registry() -> Registry:

@@ -62,13 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         app(args=arguments, prog_name="eta", standalone_mode=True)
+        return
     except EtaError as error:
-        _fail(str(error))
+        message = str(error)
     except OSError as error:
-        _fail(f"{error.filename or 'file'}: {error.strerror}")
-
-
-def _fail(message: str) -> None:
+        message = f"{error.filename or 'file'}: {error.strerror}"
     err.print(f"[red]error:[/] {escape(message)}")
     sys.exit(_STATUS_FORESEEN)
 

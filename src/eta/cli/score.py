@@ -53,10 +53,7 @@ def score(
     settings, parameters, policy = load_config(config)
     dataset, timelines = read_timelines(data, source, quarantine)
     moment = parse_instant(as_of, dataset.zone)
-    if model is None:
-        served = _newest_model(settings, moment)
-    else:
-        served = _named_model(settings, model, moment)
+    served = _trained_model(settings, model, moment)
     if served is None:
         err.print(f"no version was trained on data up to {moment.isoformat()} only: training one")
         name = train_version(timelines, settings, moment, source, parameters, policy)
@@ -67,13 +64,27 @@ def score(
         progress("scored", 1, 1)
     print_scored(scored)
     if out_file:
-        _write_tables(out_file, scored)
+        expired_file = out_file.with_name(f"{out_file.stem}.expired{out_file.suffix}")
+        write_table(out_file, scored.in_flight)
+        write_table(expired_file, scored.expired)
+        out.print(f"wrote {escape(str(out_file))} and {escape(str(expired_file))}")
     write_json(json_file, _summary(scored, moment, served.version))
 
 
-def _newest_model(settings: Settings, moment: datetime) -> ModelBundle | None:
-    """The newest sound version trained on data up to ``moment`` only; reports rejected ones."""
+def _trained_model(settings: Settings, model: str | None, moment: datetime) -> ModelBundle | None:
+    """The named version, else the newest sound one trained on data up to ``moment`` only.
+
+    Reports rejected versions, and a named one that was trained on data received later.
+    """
     registry = bootstrap.registry(settings)
+    if model is not None:
+        version = registry.load(resolve_version(registry, model))
+        if version.data_through > moment:
+            err.print(
+                f"[yellow]note:[/] {version.name} was trained on data received after"
+                f" {moment.isoformat()}: these scores use later knowledge"
+            )
+        return bootstrap.load_model(version, settings)
     for name in registry.names():
         try:
             version = registry.load(name)
@@ -82,25 +93,6 @@ def _newest_model(settings: Settings, moment: datetime) -> ModelBundle | None:
         except ModelCorrupted as error:
             err.print(f"[yellow]rejected:[/] {escape(str(error))}")
     return None
-
-
-def _named_model(settings: Settings, name: str, moment: datetime) -> ModelBundle:
-    """The named version; prints a note if it was trained on data received after ``moment``."""
-    registry = bootstrap.registry(settings)
-    version = registry.load(resolve_version(registry, name))
-    if version.data_through > moment:
-        err.print(
-            f"[yellow]note:[/] {version.name} was trained on data received after"
-            f" {moment.isoformat()}: these scores use later knowledge"
-        )
-    return bootstrap.load_model(version, settings)
-
-
-def _write_tables(file: Path, scored: ScoreTables) -> None:
-    expired_file = file.with_name(f"{file.stem}.expired{file.suffix}")
-    write_table(file, scored.in_flight)
-    write_table(expired_file, scored.expired)
-    out.print(f"wrote {escape(str(file))} and {escape(str(expired_file))}")
 
 
 def _summary(scored: ScoreTables, moment: datetime, version: str) -> dict[str, Any]:

@@ -29,7 +29,14 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000, demo: Demo = False) -> No
     if demo:
         # The application reads the environment itself when it is created.
         os.environ["ETA_DEMO"] = "1"
-    _check(host)
+    # Fails with a single line, before the server starts, if the service could not run.
+    settings = load_settings()
+    settings.require_api_keys()
+    if settings.is_demo and not is_loopback(host):
+        problem = "the demo requires no API keys and listens on loopback only"
+        hint = "leave it out, or set ETA_API_KEYS and serve without the demo"
+        raise InvalidValue("--host", problem, hint)
+    open_configured_store().close()
     import uvicorn  # only this command needs it, and it is slow to import
 
     uvicorn.run(
@@ -42,21 +49,3 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000, demo: Demo = False) -> No
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-
-
-def _check(host: str) -> None:
-    """Fails with a single line, before the server starts, if the service could not run.
-
-    Raises:
-        InvalidSetting, InvalidValue: if the settings or the address are not allowed.
-        StoreLocked, StoreUnavailable, StoreRejected: if the store cannot be opened.
-    """
-    settings = load_settings()
-    settings.require_api_keys()
-    if settings.is_demo and not is_loopback(host):
-        raise InvalidValue(
-            "--host",
-            "the demo requires no API keys and listens on loopback only",
-            "leave it out, or set ETA_API_KEYS and serve without the demo",
-        )
-    open_configured_store().close()

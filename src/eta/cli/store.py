@@ -152,8 +152,4 @@ def open_configured_store() -> SqlStore:
         InvalidSetting: if it names none.
         StoreLocked, StoreUnavailable, StoreRejected: if it cannot be used.
     """
-    return bootstrap.store(load_settings(), _now)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    return bootstrap.store(load_settings(), lambda: datetime.now(UTC))

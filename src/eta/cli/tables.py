@@ -104,21 +104,17 @@ def print_rows(rows: Sequence[Row], differences: Sequence[Row]) -> None:
         for row in rows:
             if row["moment"] == moment:
                 gap = gaps.get((moment, row["model"]))
-                table.add_row(moment, row["model"], *_figures(row, _MODEL_METRICS), _gap(gap))
+                above = ""
+                if gap and gap["low"] is not None:
+                    mean, low, high = (-gap[name] for name in ("mean", "high", "low"))
+                    above = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+                table.add_row(moment, row["model"], *_figures(row, _MODEL_METRICS), above)
         table.add_section()
     out.print(table)
 
 
 def _figures(row: Row, metrics: Iterable[str]) -> list[str]:
     return [figure(row.get(metric)) for metric in metrics]
-
-
-def _gap(difference: Row | None) -> str:
-    """How far the CRPS of the other model is above that of ``eta``, with its interval."""
-    if difference is None or difference["low"] is None:
-        return ""
-    mean, low, high = (-difference[name] for name in ("mean", "high", "low"))
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def print_promises(result: Row) -> None:
