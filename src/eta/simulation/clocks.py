@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.calendars.local_time import day_starts, hours_between
 from eta.calendars.zones import zone_of
-from eta.simulation.network import CITIES, City
+from eta.simulation.network import CITIES
 
 Hours = NDArray[np.float64]
 
@@ -78,16 +78,22 @@ class Clocks:
         start = np.datetime64(first_day, "D")
         dates = start + np.arange(-DAYS_BEFORE, days + DAYS_AFTER)
         weekday = (dates.astype(np.int64) + 3) % 7
+        years = dates.astype("datetime64[Y]").astype(int) + 1970
+        first_year, last_year = int(years.min()), int(years.max())
+        zone_code = np.zeros(len(dates), dtype=np.int64)
+        first_instant = start.astype("datetime64[us]")
         opens, lasts = [], []
         for city in CITIES:
-            is_holiday = _holidays(city, dates)
+            holidays = PUBLIC_HOLIDAYS.dates(city.country, city.region, first_year, last_year)
+            is_holiday = np.isin(dates, holidays)
             zone = zone_of(city.country, city.region)[0]
-            day_start = day_starts(dates, np.zeros(len(dates), dtype=np.int64), (zone,))
-            midnight = hours_between(start.astype("datetime64[us]"), day_start)
+            day_start = day_starts(dates, zone_code, (zone,))
+            midnight = hours_between(first_instant, day_start)
             for opening in OPENINGS.values():
                 is_open = np.isin(weekday, opening.weekdays) & ~is_holiday
+                hours = opening.end - opening.start
                 opens.append(midnight + opening.start)
-                lasts.append(np.where(is_open, opening.end - opening.start, 0.0))
+                lasts.append(np.where(is_open, hours, 0.0))
         return cls(np.array(opens), np.array(lasts))
 
     def after(self, clock: NDArray[np.integer], begun: Hours, hours: Hours) -> Hours:
@@ -100,14 +106,6 @@ class Clocks:
     def between(self, clock: NDArray[np.integer], begun: Hours, until: Hours) -> Hours:
         """Hours, (R, M), that clocks (R,) run from ``begun`` to ``until``, (R, M) each."""
         return _between(self.opens, self.lasts, clock, begun, until)
-
-
-def _holidays(city: City, dates: NDArray[np.datetime64]) -> NDArray[np.bool_]:
-    """Which local dates are public holidays, (D,)."""
-    years = dates.astype("datetime64[Y]").astype(int) + 1970
-    first_year, last_year = int(years.min()), int(years.max())
-    holidays = PUBLIC_HOLIDAYS.dates(city.country, city.region, first_year, last_year)
-    return np.isin(dates, holidays)
 
 
 @njit(cache=True)

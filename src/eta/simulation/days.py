@@ -52,29 +52,29 @@ class Days:
     @classmethod
     def build(cls, scenario: Scenario, congestion: Floats, weather: Floats) -> Days:
         """Days with these processes."""
-        dates = [
-            scenario.first_day + timedelta(days=number - DAYS_BEFORE)
-            for number in range(congestion.shape[1])
-        ]
+        before_first = scenario.first_day - timedelta(days=DAYS_BEFORE)
+        dates = [before_first + timedelta(days=column) for column in range(congestion.shape[1])]
         normal = NormalDist().inv_cdf(1.0 - scenario.bad_weather)
         in_season = NormalDist().inv_cdf(1.0 - scenario.bad_weather_in_season)
-        is_season = np.array([[_is_season(city.country, day) for day in dates] for city in CITIES])
-        is_peak = np.array([_is_peak(day) for day in dates])
+        months = np.array([day.month for day in dates])
+        is_season = []
+        for city in CITIES:
+            season = SOUTHERN_RAINS if city.country == "BR" else NORTHERN_WINTER
+            is_season.append(np.isin(months, season))
+        bad_above = np.where(is_season, in_season, normal)
+        is_peak = [(11, 24) <= (day.month, day.day) <= (12, 23) for day in dates]
+        peak = np.where(is_peak, np.log(scenario.peak_factor), 0.0)
         slow_from = scenario.slow_from or date.max
-        is_slow = np.array([day >= slow_from for day in dates])
-        return cls(
-            scenario,
-            congestion,
-            weather,
-            bad_above=np.where(is_season, in_season, normal),
-            peak=np.where(is_peak, np.log(scenario.peak_factor), 0.0),
-            slow=np.where(is_slow, np.log(scenario.slow_factor), 0.0),
-        )
+        is_slow = [day >= slow_from for day in dates]
+        slow = np.where(is_slow, np.log(scenario.slow_factor), 0.0)
+        return cls(scenario, congestion, weather, bad_above, peak, slow)
 
     def column(self, instant: Floats) -> Ints:
         """The column of the UTC day of instants; the last column for those beyond the last day."""
-        day = np.floor(np.where(np.isfinite(instant), instant, np.inf) / 24.0) + DAYS_BEFORE
-        return np.clip(day, 0, self.congestion.shape[1] - 1).astype(np.int64)
+        limited = np.where(np.isfinite(instant), instant, np.inf)
+        day = np.floor(limited / 24.0) + DAYS_BEFORE
+        last = self.congestion.shape[1] - 1
+        return np.clip(day, 0, last).astype(np.int64)
 
     def log_factor(
         self, parcels: Parcels, stage: int, rows: Ints, entered: Floats, _draws: Draws
@@ -84,9 +84,11 @@ class Days:
         hub = parcels.hub[rows, stage][:, None]
         sky = parcels.sky[rows, stage][:, None]
         if hub[0, 0] >= 0:
-            return self.hub_factor(self.congestion[hub, column], column)
+            congestion = self.congestion[hub, column]
+            return self.hub_factor(congestion, column)
         if sky[0, 0] >= 0:
-            return self.weather_factor(self.weather[sky, column], sky, column)
+            weather = self.weather[sky, column]
+            return self.weather_factor(weather, sky, column)
         return self.slow[column]
 
     def hub_factor(self, congestion: Floats, column: Ints) -> Floats:
@@ -102,19 +104,11 @@ class Days:
 def _autoregressive(random: np.random.Generator, rows: int, count: int, memory: float) -> Floats:
     """Stationary AR(1) with deviation 1, (rows, count)."""
     values = random.standard_normal((rows, count))
+    innovation = np.sqrt(1.0 - memory**2)
     for column in range(1, count):
-        values[:, column] = (
-            memory * values[:, column - 1] + np.sqrt(1.0 - memory**2) * values[:, column]
-        )
+        remembered = memory * values[:, column - 1]
+        values[:, column] = remembered + innovation * values[:, column]
     return values
-
-
-def _is_peak(day: date) -> bool:
-    return (11, 24) <= (day.month, day.day) <= (12, 23)
-
-
-def _is_season(country: str, day: date) -> bool:
-    return day.month in (SOUTHERN_RAINS if country == "BR" else NORTHERN_WINTER)
 
 
 @dataclass(eq=False)
@@ -138,26 +132,22 @@ class SampledDays:
         """One draw a future."""
         column = self.days.column(entered)
         hub, sky = parcels.hub[rows, stage], parcels.sky[rows, stage]
-        if hub[0] >= 0:
-            congestion = self._congestion(hub, rows, column, _normal(draws, stage, rows))
-            return self.days.hub_factor(congestion, column)
-        if sky[0] < 0:
+        if hub[0] < 0 and sky[0] < 0:
             return self.days.slow[column]
         normal = _normal(draws, stage, rows)
+        if hub[0] >= 0:
+            start = self._start(self.days.congestion, hub, rows, column.shape)
+            scenario = self.days.scenario
+            memory, deviation = scenario.congestion_memory, scenario.congestion_deviation
+            drawn = _later(start, column, memory, deviation, normal)
+            congestion = self._with_observed(self.days.congestion, hub, rows, column, drawn)
+            return self.days.hub_factor(congestion, column)
         if stage >= LINEHAUL:
             weather = self._destination_weather(len(parcels), sky, rows, column, normal)
         else:
             start = self._start(self.days.weather, sky, rows, column.shape)
             weather = self._weather(start, sky, rows, column, normal)
         return self.days.weather_factor(weather, sky[:, None], column)
-
-    def _congestion(self, hub: Ints, rows: Ints, column: Ints, normal: Floats) -> Floats:
-        """The congestion of hubs (R,) on the days of ``column`` (R, M)."""
-        scenario = self.days.scenario
-        start = self._start(self.days.congestion, hub, rows, column.shape)
-        memory, deviation = scenario.congestion_memory, scenario.congestion_deviation
-        drawn = _later(start, column, memory, deviation, normal)
-        return self._with_observed(self.days.congestion, hub, rows, column, drawn)
 
     def _weather(
         self, start: tuple[Ints, Floats], sky: Ints, rows: Ints, column: Ints, normal: Floats
@@ -174,13 +164,14 @@ class SampledDays:
         if self._met is None:
             shape = (count, column.shape[1])
             self._met = np.full(shape, _NEVER_MET), np.zeros(shape)
-        met_column, met_value = self._met[0][rows], self._met[1][rows]
+        met_columns, met_values = self._met
+        met_column, met_value = met_columns[rows], met_values[rows]
         is_later = met_column > start_column
         start_column = np.where(is_later, met_column, start_column)
         start_value = np.where(is_later, met_value, start_value)
         value = self._weather((start_column, start_value), sky, rows, column, normal)
-        self._met[0][rows] = column
-        self._met[1][rows] = value
+        met_columns[rows] = column
+        met_values[rows] = value
         return value
 
     def _start(
@@ -199,20 +190,24 @@ class SampledDays:
         """The drawn values, replaced by the observed ones up to ``observed_on``."""
         if self.observed_on is None:
             return drawn
-        is_observed = column <= self.days.column(self.observed_on[rows])[:, None]
-        return np.where(is_observed, process[place[:, None], column], drawn)
+        today = self.days.column(self.observed_on[rows])[:, None]
+        observed = process[place[:, None], column]
+        return np.where(column <= today, observed, drawn)
 
 
 def _later(
     start: tuple[Ints, Floats], column: Ints, memory: float, deviation: float, normal: Floats
 ) -> Floats:
     """The process on the day of ``column`` given its value on an earlier or the same day."""
-    decay = memory ** np.maximum(column - start[0], 0)
-    return decay * start[1] + np.sqrt(1.0 - decay**2) * deviation * normal
+    start_column, start_value = start
+    decay = memory ** np.maximum(column - start_column, 0)
+    remembered = decay * start_value
+    return remembered + np.sqrt(1.0 - decay**2) * deviation * normal
 
 
 def _normal(draws: Draws, stage: int, rows: Ints) -> Floats:
     """Standard normal numbers (Box and Muller 1958)."""
     uniform = np.maximum(draws.uniform(stage, DAY_RADIUS, rows), 1e-300)
     angle = 2.0 * np.pi * draws.uniform(stage, DAY_ANGLE, rows)
-    return np.sqrt(-2.0 * np.log(uniform)) * np.cos(angle)
+    radius = np.sqrt(-2.0 * np.log(uniform))
+    return radius * np.cos(angle)

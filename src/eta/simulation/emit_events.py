@@ -94,23 +94,25 @@ def emit_events(
         seed: of the random numbers.
     """
     random = np.random.default_rng([seed, 2])
-    parts = [
-        _received(number, group, parcels, scenario, random)
-        for number, group in enumerate(event_groups)
-    ]
+    parts = []
+    for number, group in enumerate(event_groups):
+        parts.append(_received(number, group, parcels, scenario, random))
     events = pd.concat(parts, ignore_index=True)
     events = _with_wrong_numbers(events, wrong_number, random)
     events = _with_repeats(events, scenario, random)
-    events = events.sort_values(["received", "row", "stage"], kind="stable").reset_index(drop=True)
+    events = events.sort_values(["received", "row", "stage"], kind="stable")
+    events = events.reset_index(drop=True)
     raw_codes = np.array([group.raw for group in event_groups], dtype=object)
     # The events in ``EVENT_COLUMNS``, with texts for numbers.
     codes = np.array([str(code) for code in EVENT_CODES], dtype=object)
     places = np.array([*PLACES, None], dtype=object)
+    occurred_at = instants(events["occurred"].to_numpy(), scenario)
+    received_at = instants(events["received"].to_numpy(), scenario)
     columns = {
         "shipment_id": shipment_id[events["row"]],
         "event_code": codes[events["code"]],
-        "occurred_at": instants(events["occurred"].to_numpy(), scenario),
-        "received_at": instants(events["received"].to_numpy(), scenario),
+        "occurred_at": occurred_at,
+        "received_at": received_at,
         "is_received_at_assumed": False,
         "raw_code": raw_codes[events["group"]],
         "place": places[events["place"]],
@@ -131,32 +133,38 @@ def _received(
     """
     count = len(group.rows)
     is_shop = group.stage < FIRST_OF_CARRIER
-    is_emitted = random.random(count) >= missing_share(parcels, group.stage, scenario)[group.rows]
+    missing = missing_share(parcels, group.stage, scenario)[group.rows]
+    is_emitted = random.random(count) >= missing
     occurred = np.floor(group.at * 3600.0 + 1e-3) / 3600.0
     lag = np.zeros(count)
     if not is_shop:
-        is_slow = random.random(count) < slow_share(parcels, group.stage)[group.rows]
+        slow = slow_share(parcels, group.stage)[group.rows]
+        is_slow = random.random(count) < slow
         lag = lag_hours(is_slow, _open(random.random(count)))
-    received = np.ceil((occurred + lag) * 3600.0 - 1e-3) / 3600.0
-    is_off = (random.random(count) < scenario.wrong_clock) & (not is_shop)
+    received_seconds = np.ceil((occurred + lag) * 3600.0 - 1e-3)
+    has_wrong_clock = random.random(count) < scenario.wrong_clock
+    is_off = has_wrong_clock & (not is_shop)
     clock_error = np.where(is_off, random.choice(_CLOCK_ERRORS, count), 0.0)
     columns = {
         "row": group.rows,
         "occurred": occurred + clock_error,
-        "received": received,
+        "received": received_seconds / 3600.0,
         "place": group.place,
     }
-    events = pd.DataFrame({name: values[is_emitted] for name, values in columns.items()})
-    return events.assign(stage=group.stage, code=EVENT_CODES.index(group.code), group=number)
+    events = pd.DataFrame(columns)[is_emitted].reset_index(drop=True)
+    code = EVENT_CODES.index(group.code)
+    return events.assign(stage=group.stage, code=code, group=number)
 
 
 def _with_repeats(
     events: pd.DataFrame, scenario: Scenario, random: np.random.Generator
 ) -> pd.DataFrame:
     """The events, and those that are received a second time."""
-    repeated = events[random.random(len(events)) < scenario.duplicate_scan]
+    is_repeated = random.random(len(events)) < scenario.duplicate_scan
+    repeated = events[is_repeated]
     is_slow = random.random(len(repeated)) < 0.5
-    later = _MIN_REPEAT_HOURS + lag_hours(is_slow, _open(random.random(len(repeated))))
+    lag = lag_hours(is_slow, _open(random.random(len(repeated))))
+    later = _MIN_REPEAT_HOURS + lag
     repeats = repeated.assign(received=repeated["received"] + later)
     return pd.concat([events, repeats], ignore_index=True)
 
@@ -170,9 +178,11 @@ def _with_wrong_numbers(
     """
     is_wrong = pd.notna(wrong_number)
     is_carrier = events["stage"] >= FIRST_OF_CARRIER
-    remaining = events[~(is_carrier & is_wrong[events["row"]])]
+    is_hidden = is_carrier & is_wrong[events["row"]]
+    remaining = events[~is_hidden]
     foreign = np.flatnonzero(wrong_number == "foreign")
-    donor = (foreign + random.integers(1, 50, len(foreign))) % len(wrong_number)
+    distance = random.integers(1, 50, len(foreign))
+    donor = (foreign + distance) % len(wrong_number)
     pairs = pd.DataFrame({"row": donor, "owner": foreign})
     donated = events[is_carrier & events["row"].isin(donor)]
     borrowed = donated.merge(pairs, on="row", how="inner")

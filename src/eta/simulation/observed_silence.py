@@ -76,22 +76,19 @@ class ObservedSilence:
         silent_share = number * (1.0 - swallowed)
         lost_hours = np.full((len(self.stage), 1), np.inf)
         # P(not reported by now, if the last stage has swallowed the parcel), (R,).
-        result = np.ones(len(self.stage))
-        for unreported_probability_number in np.unique(self.stage):
-            rows = self.stage == unreported_probability_number
-            stage = STAGES[unreported_probability_number]
-            tail = end_tail(stage, self.now[rows] - self.since[rows])
-            result[rows] = 1.0 - stage.end_reported * (1.0 - tail)
-        unreported_probability = result
-        lost_weight = (swallowed * unreported_probability)[:, None]
-        strata = [
-            self._draw(First.ENDS_AFTER, futures, _SALT_OPEN, open_share),
-            self._draw(First.ENDS_BEFORE, _MORE_IF_OVER * futures, _SALT_OVER, over_share),
-            (lost_hours, lost_weight),
-            self._draw(First.NOTHING, futures, _SALT_NUMBER, silent_share),
-        ]
-        hours = [stratum_hours for stratum_hours, _ in strata]
-        weights = [stratum_weights for _, stratum_weights in strata]
+        unreported = np.ones(len(self.stage))
+        for stage_number in np.unique(self.stage):
+            rows = self.stage == stage_number
+            stage = STAGES[stage_number]
+            silent_hours = self.now[rows] - self.since[rows]
+            reported = stage.end_reported * (1.0 - end_tail(stage, silent_hours))
+            unreported[rows] = 1.0 - reported
+        lost_weight = (swallowed * unreported)[:, None]
+        more_futures = _MORE_IF_OVER * futures
+        still_open = self._draw(First.ENDS_AFTER, futures, _SALT_OPEN, open_share)
+        over = self._draw(First.ENDS_BEFORE, more_futures, _SALT_OVER, over_share)
+        silent = self._draw(First.NOTHING, futures, _SALT_NUMBER, silent_share)
+        hours, weights = zip(still_open, over, (lost_hours, lost_weight), silent, strict=True)
         return np.hstack(hours), np.hstack(weights)
 
     def _draw(
@@ -111,47 +108,40 @@ class ObservedSilence:
 
     def take(self, rows: Ints) -> ObservedSilence:
         """Some of the parcels."""
-        return replace(
-            self,
-            parcels=self.parcels.take(rows),
-            stage=self.stage[rows],
-            since=self.since[rows],
-            now=self.now[rows],
-            key=self.key[rows],
-        )
+        parcels = self.parcels.take(rows)
+        stage, since = self.stage[rows], self.since[rows]
+        now, key = self.now[rows], self.key[rows]
+        return replace(self, parcels=parcels, stage=stage, since=since, now=now, key=key)
 
     def moved(self, first: First, draws: MomentDraws) -> tuple[Floats, Floats]:
         """Instants of arrival, and P(silence until now) of each future, (R, M) each."""
         start = Start(self.stage, self.since, first, self.now)
+        days = SampledDays(self.days, None)
         weight = np.ones((len(self.stage), draws.futures))
-        for step in travel(self.parcels, self.clocks, SampledDays(self.days, None), draws, start):
+        for step in travel(self.parcels, self.clocks, days, draws, start):
             is_start = (self.stage[step.rows] == step.stage)[:, None]
             weight[step.rows] *= np.where(is_start, step.weight, 1.0)
             if first is First.ENDS_BEFORE:
-                weight[step.rows] *= is_start | ~self._is_observed(step, draws)
+                is_silent = ~self._is_observed(step, draws)
+                weight[step.rows] *= is_start | is_silent
         return step.entered, weight
 
     def _is_observed(self, step: Step, draws: MomentDraws) -> Bools:
         """Whether an event of the stage, or of its end, has been received by now, (R, M)."""
         now = self.now[step.rows][:, None]
-        share = missing_share(self.parcels, step.stage, self.scenario)[step.rows][:, None]
-        is_reported = draws.uniform(step.stage, MISSING, step.rows) >= share
-        is_observed = step.taken & is_reported & (self._received(step, draws) <= now)
+        missing = missing_share(self.parcels, step.stage, self.scenario)[step.rows][:, None]
+        is_reported = draws.uniform(step.stage, MISSING, step.rows) >= missing
+        slow = slow_share(self.parcels, step.stage)[step.rows][:, None]
+        is_slow = draws.uniform(step.stage, SLOW, step.rows) < slow
+        lag = lag_hours(is_slow, draws.uniform(step.stage, LAG, step.rows))
+        is_received = step.entered + lag <= now
+        is_observed = step.taken & is_reported & is_received
         if step.stage < ARRIVAL and step.swallowed.any():
             # Whether the end of a stage that swallows parcels has been received by now, (R, M).
             stage = STAGES[step.stage]
-            is_end_observed_is_reported = (
-                draws.uniform(step.stage, END_REPORTED, step.rows) < stage.end_reported
-            )
+            reported = draws.uniform(step.stage, END_REPORTED, step.rows)
+            is_end_reported = reported < stage.end_reported
             delay = end_delay(stage, draws.uniform(step.stage, END_DELAY, step.rows))
-            is_end_observed = is_end_observed_is_reported & (
-                step.entered + delay <= self.now[step.rows][:, None]
-            )
-            is_observed |= step.swallowed & is_end_observed
+            is_end_received = step.entered + delay <= now
+            is_observed |= step.swallowed & is_end_reported & is_end_received
         return is_observed
-
-    def _received(self, step: Step, draws: MomentDraws) -> Floats:
-        """When the event of the stage is received, (R, M)."""
-        share = slow_share(self.parcels, step.stage)[step.rows][:, None]
-        is_slow = draws.uniform(step.stage, SLOW, step.rows) < share
-        return step.entered + lag_hours(is_slow, draws.uniform(step.stage, LAG, step.rows))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import numpy as np
 import pandas as pd
 
@@ -42,18 +40,23 @@ def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator)
     parcel_columns = _weights_and_sizes(shipments, random)
     origin_columns = _place(origin, "origin", random)
     destination_columns = _place(destination, "destination", random)
-    number = pd.Series(np.arange(shipments)).astype("str").str.zfill(7)
+    positions = pd.Series(np.arange(shipments))
+    number = positions.astype("str").str.zfill(7)
+    shipment_id, order_id = "sim" + number, "ord" + number
+    ordered_at = ordered.iloc[by_time].reset_index(drop=True)
+    log_price = 3.6 + 0.8 * random.standard_normal(shipments)
+    price = np.exp(log_price).round(2)
     columns = {
-        "shipment_id": "sim" + number,
-        "order_id": "ord" + number,
+        "shipment_id": shipment_id,
+        "order_id": order_id,
         "carrier": carrier,
         "service_level": service,
         **origin_columns,
         **destination_columns,
         **parcel_columns,
-        "ordered_at": ordered.iloc[by_time].reset_index(drop=True),
+        "ordered_at": ordered_at,
         "promised_on": np.datetime64("NaT", "s"),
-        "price": np.exp(3.6 + 0.8 * random.standard_normal(shipments)).round(2),
+        "price": price,
         "package_count": 1,
         "has_several_origins": False,
     }
@@ -62,23 +65,29 @@ def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator)
 
 def _weights_and_sizes(shipments: int, random: np.random.Generator) -> dict[str, Floats]:
     """The columns of weight and size."""
-    weight_kg = np.exp(0.2 + 1.0 * random.standard_normal(shipments)).clip(0.05, 30.0).round(2)
+    log_weight = 0.2 + 1.0 * random.standard_normal(shipments)
+    weight_kg = np.exp(log_weight).clip(0.05, 30.0).round(2)
     density = np.exp(0.4 * random.standard_normal(shipments))
     side_cm = np.cbrt(weight_kg * 4000.0 * density)
-    shape = np.exp(0.3 * random.standard_normal((2, shipments)))
+    long, wide = np.exp(0.3 * random.standard_normal((2, shipments)))
+    length_cm = (side_cm * long).clip(5.0)
+    width_cm = (side_cm * wide).clip(5.0)
+    height_cm = (side_cm / long / wide).clip(1.0)
     return {
         "weight_kg": weight_kg,
-        "length_cm": (side_cm * shape[0]).clip(5.0).round(1),
-        "width_cm": (side_cm * shape[1]).clip(5.0).round(1),
-        "height_cm": (side_cm / shape[0] / shape[1]).clip(1.0).round(1),
+        "length_cm": length_cm.round(1),
+        "width_cm": width_cm.round(1),
+        "height_cm": height_cm.round(1),
     }
 
 
 def promise(shipments: pd.DataFrame, parcels: Parcels) -> pd.Series:
     """The promised local date of each shipment, (N,), with padding and never on a weekend."""
-    ordered = shipments["ordered_at"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    utc = shipments["ordered_at"].dt.tz_localize(None)
+    ordered = utc.to_numpy().astype("datetime64[us]")
     ordered_on = local_dates(ordered, _ZONE[parcels.destination], _ZONES)
-    days = np.ceil(PROMISE_DAYS + PROMISE_PAD * parcels.expected_days).astype(np.int64)
+    padded_days = PROMISE_DAYS + PROMISE_PAD * parcels.expected_days
+    days = np.ceil(padded_days).astype(np.int64)
     promised_on = np.busday_offset(ordered_on + days, 0, roll="forward")
     return pd.Series(promised_on.astype("datetime64[s]"))
 
@@ -90,10 +99,12 @@ def _routes(scenario: Scenario, shipments: int, random: np.random.Generator) -> 
     crosses = random.random(shipments) < scenario.cross_border
     abroad = np.empty_like(at_home)
     for country in range(len(_COUNTRIES)):
-        others = np.where(np.arange(len(_COUNTRIES)) == country, 0.0, share)
+        is_home = np.arange(len(_COUNTRIES)) == country
+        others = np.where(is_home, 0.0, share)
         rows = np.flatnonzero(at_home == country)
         abroad[rows] = random.choice(len(_COUNTRIES), len(rows), p=others / others.sum())
-    return _cities(at_home, random), _cities(np.where(crosses, abroad, at_home), random)
+    destination = np.where(crosses, abroad, at_home)
+    return _cities(at_home, random), _cities(destination, random)
 
 
 def _cities(country: Ints, random: np.random.Generator) -> Ints:
@@ -110,8 +121,10 @@ def _order_times(scenario: Scenario, destination: Ints, random: np.random.Genera
     """Aware instants, (N,): customers order by the local time of their zone."""
     first = np.datetime64(scenario.first_day, "D")
     days = first + np.arange(scenario.days)
-    sales = np.where([_is_sale(day) for day in days.tolist()], _CHRISTMAS_SALES, 1.0)
-    rate = _BY_WEEKDAY[(days.astype(np.int64) + 3) % 7] * sales
+    is_sale = [(11, 20) <= (day.month, day.day) <= (12, 20) for day in days.tolist()]
+    sales = np.where(is_sale, _CHRISTMAS_SALES, 1.0)
+    weekday = (days.astype(np.int64) + 3) % 7
+    rate = _BY_WEEKDAY[weekday] * sales
     day = random.choice(scenario.days, len(destination), p=rate / rate.sum())
     hour = random.choice(24, len(destination), p=_BY_HOUR / _BY_HOUR.sum())
     second = random.integers(0, 3600, len(destination))
@@ -125,28 +138,21 @@ def _order_times(scenario: Scenario, destination: Ints, random: np.random.Genera
     return ordered
 
 
-def _is_sale(day: date) -> bool:
-    return (11, 20) <= (day.month, day.day) <= (12, 20)
-
-
 def _services(origin: Ints, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A carrier of the country of origin and one of its services, (N,) each."""
     carrier = np.empty(len(origin), dtype=object)
     service = np.empty(len(origin), dtype=object)
     country = _COUNTRY[origin]
     for name in _COUNTRIES:
-        offers = [
-            (carrier.name, level)
-            for carrier in CARRIERS
-            if name in carrier.countries
-            for level in carrier.services
-        ]
+        carriers, services = list[str](), list[str]()
+        for candidate in CARRIERS:
+            if name in candidate.countries:
+                carriers += [candidate.name] * len(candidate.services)
+                services += candidate.services
         rows = np.flatnonzero(country == name)
-        chosen = random.integers(0, len(offers), len(rows))
-        carriers = np.array([name for name, _ in offers], dtype=object)
-        services = np.array([level for _, level in offers], dtype=object)
-        carrier[rows] = carriers[chosen]
-        service[rows] = services[chosen]
+        chosen = random.integers(0, len(services), len(rows))
+        carrier[rows] = np.array(carriers, dtype=object)[chosen]
+        service[rows] = np.array(services, dtype=object)[chosen]
     return carrier, service
 
 
@@ -155,10 +161,13 @@ def _place(city: Ints, end: str, random: np.random.Generator) -> dict[str, np.nd
     scatter = np.zeros((2, len(city)))
     if end == "destination":
         scatter = 0.2 * random.standard_normal((2, len(city)))
-    return {
-        f"{end}_country": _COUNTRY[city],
-        f"{end}_region": _REGION[city],
-        f"{end}_postcode": _POSTCODE[city],
-        f"{end}_latitude": (_LATITUDE[city] + scatter[0]).round(3),
-        f"{end}_longitude": (_LONGITUDE[city] + scatter[1]).round(3),
+    latitude = _LATITUDE[city] + scatter[0]
+    longitude = _LONGITUDE[city] + scatter[1]
+    columns = {
+        "country": _COUNTRY[city],
+        "region": _REGION[city],
+        "postcode": _POSTCODE[city],
+        "latitude": latitude.round(3),
+        "longitude": longitude.round(3),
     }
+    return {f"{end}_{name}": values for name, values in columns.items()}

@@ -60,7 +60,8 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, float) and not name.endswith("factor") and not 0 <= value < 1:
+            is_share = isinstance(value, float) and not name.endswith("factor")
+            if is_share and not 0 <= value < 1:
                 raise InvalidValue(
                     name, f"{value!r} is no share", "give a number from 0 to below 1"
                 )
@@ -74,21 +75,18 @@ class Scenario:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            **asdict(self),
-            "first_day": self.first_day.isoformat(),
-            "slow_from": self.slow_from and self.slow_from.isoformat(),
-        }
+        first_day = self.first_day.isoformat()
+        slow_from = self.slow_from and self.slow_from.isoformat()
+        return {**asdict(self), "first_day": first_day, "slow_from": slow_from}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Scenario:
         """The scenario that ``to_json`` wrote."""
-        days = {
-            name: value and date.fromisoformat(value)
-            for name, value in values.items()
-            if name in ("first_day", "slow_from")
-        }
-        return cls(**{**values, **days})
+        values = dict(values)
+        for name in ("first_day", "slow_from"):
+            if values.get(name):
+                values[name] = date.fromisoformat(values[name])
+        return cls(**values)
 
 
 DEFAULT = Scenario()
@@ -100,7 +98,8 @@ def instants(hours: NDArray[np.float64], scenario: Scenario) -> pd.Series:
     NaN and infinity are NaT.
     """
     is_finite = np.isfinite(hours)
-    microseconds = np.rint(np.where(is_finite, hours, 0.0) * 3.6e9).astype(np.int64)
+    finite_hours = np.where(is_finite, hours, 0.0)
+    microseconds = np.rint(finite_hours * 3.6e9).astype(np.int64)
     times = to_instant(scenario.start) + microseconds.astype("timedelta64[us]")
     times = np.where(is_finite, times, np.datetime64("NaT", "us"))
     return pd.Series(pd.DatetimeIndex(times, tz="UTC"))
@@ -108,5 +107,6 @@ def instants(hours: NDArray[np.float64], scenario: Scenario) -> pd.Series:
 
 def hours_since(times: pd.Series, scenario: Scenario) -> NDArray[np.float64]:
     """Hours (N,) from 00:00 UTC of the scenario's first day to aware instants; NaN for NaT."""
-    utc = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    return (utc - to_instant(scenario.start)) / np.timedelta64(1, "h")
+    utc = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    elapsed = utc.to_numpy().astype("datetime64[us]") - to_instant(scenario.start)
+    return elapsed / np.timedelta64(1, "h")

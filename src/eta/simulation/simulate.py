@@ -105,7 +105,10 @@ def simulate(
     deliveries = _Deliveries(frame, parcels, clocks, journeys, scenario, random)
     event_groups = [*_on_the_way(parcels, journeys, seed), *deliveries.event_groups()]
     progress("emitting events", 2, 4)
-    wrong_number = _wrong_numbers(shipments, scenario, random)
+    number = random.random(shipments)
+    wrong_number = np.full(shipments, None, dtype=object)
+    wrong_number[number < scenario.silent_number + scenario.foreign_number] = "foreign"
+    wrong_number[number < scenario.silent_number] = "silent"
     shipment_id = frame["shipment_id"].to_numpy(dtype=object)
     events = emit_events(event_groups, parcels, shipment_id, wrong_number, scenario, seed)
     progress("recording the truth", 3, 4)
@@ -131,23 +134,13 @@ def _move(
         entered[step.rows[taken], step.stage] = step.entered[taken, 0]
         swallowed_in[step.rows[step.swallowed[:, 0]]] = step.stage
     # A city (N,) of the destination's country that is not the destination.
-    result = np.empty(len(parcels), dtype=np.int64)
+    stray_city = np.empty(len(parcels), dtype=np.int64)
     for city in range(len(CITIES)):
         rows = np.flatnonzero(parcels.destination == city)
         in_country = np.flatnonzero(_COUNTRY[city] == _COUNTRY)
-        others = [other for other in in_country if other != city]
-        result[rows] = random.choice(others, len(rows))
-    stray_cities = result
-    return _Journeys(entered, swallowed_in, stray_cities)
-
-
-def _wrong_numbers(shipments: int, scenario: Scenario, random: np.random.Generator) -> np.ndarray:
-    """``silent``, ``foreign`` or None, (N,)."""
-    number = random.random(shipments)
-    kind = np.full(shipments, None, dtype=object)
-    kind[number < scenario.silent_number + scenario.foreign_number] = "foreign"
-    kind[number < scenario.silent_number] = "silent"
-    return kind
+        others = in_country[in_country != city]
+        stray_city[rows] = random.choice(others, len(rows))
+    return _Journeys(entered, swallowed_in, stray_city)
 
 
 def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[EventGroup]:
@@ -156,20 +149,13 @@ def _on_the_way(parcels: Parcels, journeys: _Journeys, seed: int) -> list[EventG
     for number, stage in enumerate(STAGES):
         place = _places(parcels, journeys, number)
         # The starts of a stage; the carrier codes those of redirected parcels in another way.
-        stage_starts_stage = STAGES[number]
         rows = np.flatnonzero(~np.isnan(journeys.entered[:, number]))
         is_redirected = journeys.strayed[rows] & (number == LINEHAUL)
-        stage_starts_event_groups = []
-        for raw, selected in (
-            (stage_starts_stage.raw, rows[~is_redirected]),
-            (REDIRECTED, rows[is_redirected]),
-        ):
-            at = journeys.entered[selected, number]
-            stage_starts_event_groups.append(
-                EventGroup(number, stage_starts_stage.code, raw, selected, at, place[selected])
-            )
-        stage_starts = stage_starts_event_groups
-        event_groups += stage_starts
+        for raw, is_coded in ((stage.raw, ~is_redirected), (REDIRECTED, is_redirected)):
+            started = rows[is_coded]
+            at = journeys.entered[started, number]
+            group = EventGroup(number, stage.code, raw, started, at, place[started])
+            event_groups.append(group)
         if stage.swallowed:
             event_groups.append(_reported_ends(journeys, number, place, seed))
     return event_groups
@@ -194,34 +180,25 @@ def _places(parcels: Parcels, journeys: _Journeys, number: int) -> Ints:
     """The place where a stage starts, (N,), as positions in ``PLACES``; -1 at the shop."""
     if number < NAMES.index("outbound"):
         return np.full(len(parcels), -1)
-    city = _cities(parcels, journeys, number)
-    return city * len(HUBS) + HUBS.index(_hub(number))
-
-
-def _cities(parcels: Parcels, journeys: _Journeys, number: int) -> Ints:
-    """The city where a stage starts, (N,)."""
-    if number in (STRAYED, LINEHAUL):
-        # A truck leaves from the hub where the parcel was sorted last.
-        crosses = ~np.isnan(journeys.entered[:, NAMES.index("partner")])
-        city = np.where(crosses, parcels.gateway_in, parcels.origin)
-        return np.where(journeys.strayed & (number == LINEHAUL), journeys.stray_city, city)
+    stage = STAGES[number]
     gateway_out = parcels.hub[:, NAMES.index("export")]
-    return {
+    cities = {
         Where.ORIGIN: parcels.origin,
         Where.GATEWAY_OUT: gateway_out // len(HUBS),
         Where.GATEWAY_IN: parcels.gateway_in,
         Where.DESTINATION: parcels.destination,
         Where.ASTRAY: journeys.stray_city,
-    }[STAGES[number].where]
-
-
-def _hub(number: int) -> str:
-    """The hub of the city where a stage starts."""
-    stage = STAGES[number]
-    if stage.hub:
-        return stage.hub
+    }
+    city = cities[stage.where]
+    if number in (STRAYED, LINEHAUL):
+        # A truck leaves from the hub where the parcel was sorted last.
+        crosses = ~np.isnan(journeys.entered[:, NAMES.index("partner")])
+        city = np.where(crosses, parcels.gateway_in, parcels.origin)
+    if number == LINEHAUL:
+        city = np.where(journeys.strayed, journeys.stray_city, city)
     default = "outbound" if number >= STRAYED else "gateway"
-    return _HUB_OF_STAGE.get(stage.name, default)
+    hub = stage.hub or _HUB_OF_STAGE.get(stage.name, default)
+    return city * len(HUBS) + HUBS.index(hub)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,30 +216,32 @@ class _Deliveries:
         """All events from the arrivals on."""
         rows = np.flatnonzero(~np.isnan(self.journeys.entered[:, ARRIVAL]))
         at = self.journeys.entered[rows, ARRIVAL]
-        to_counter, failed = self._first_outcomes(rows)
-        delivered = ~to_counter & ~failed
-        first_attempts = [
-            self._group(ARRIVAL, EventCode.DELIVERED, "DLV", rows[delivered], at[delivered]),
-            self._group(
-                ARRIVAL, EventCode.AVAILABLE_FOR_PICKUP, "CNT", rows[to_counter], at[to_counter]
-            ),
-            self._group(ARRIVAL, EventCode.DELIVERY_ATTEMPTED, "ATT", rows[failed], at[failed]),
-        ]
-        attempts, waiting, failed_at = self._further_attempts(rows[failed], at[failed])
-        pickups, uncollected, available_at = self._pickups(rows[to_counter], at[to_counter])
-        back = np.concatenate([waiting, uncollected])
-        return_started = np.concatenate([failed_at + 24.0, available_at + _DAYS_ON_COUNTER * 24.0])
-        returns = self._returns(back, return_started)
-        return [*first_attempts, *attempts, pickups, *returns]
-
-    def _first_outcomes(self, rows: Ints) -> tuple[Bools, Bools]:
-        """Which of the first attempts end at a counter, and which fail, (R,) each."""
+        # The first attempts end at a counter, fail, or deliver.
         is_locker = self.frame["service_level"].eq("locker")
         counter_share = _COUNTER[self.parcels.last_carrier]
         counter = np.where(is_locker, _LOCKER_SHARE, counter_share)[rows]
-        uniform = self.random.random(len(rows))
+        to_counter = self.random.random(len(rows)) < counter
         fails = self.random.random(len(rows)) < self.scenario.failed_attempt
-        return uniform < counter, (uniform >= counter) & fails
+        first_attempts = []
+        for code, raw, is_outcome in (
+            (EventCode.DELIVERED, "DLV", ~to_counter & ~fails),
+            (EventCode.AVAILABLE_FOR_PICKUP, "CNT", to_counter),
+            (EventCode.DELIVERY_ATTEMPTED, "ATT", ~to_counter & fails),
+        ):
+            group = self._group(ARRIVAL, code, raw, rows[is_outcome], at[is_outcome])
+            first_attempts.append(group)
+        failed = ~to_counter & fails
+        attempts, waiting, failed_at = self._further_attempts(rows[failed], at[failed])
+        pickups, uncollected, available_at = self._pickups(rows[to_counter], at[to_counter])
+        back = np.concatenate([waiting, uncollected])
+        given_up_at = available_at + _DAYS_ON_COUNTER * 24.0
+        return_started = np.concatenate([failed_at + 24.0, given_up_at])
+        returned = return_started + _WAY_BACK * _spread(self.random, len(back))
+        returns = [
+            self._later(EventCode.RETURN_STARTED, "RTS", back, return_started),
+            self._later(EventCode.RETURN_DELIVERED, "RTD", back, returned),
+        ]
+        return [*first_attempts, *attempts, pickups, *returns]
 
     def _further_attempts(
         self, waiting: Ints, failed_at: Floats
@@ -274,37 +253,20 @@ class _Deliveries:
             attempted = self._run(waiting, loaded, "tour", 4.0)
             fails = self.random.random(len(waiting)) < self.scenario.failed_attempt
             delivered, delivered_at = waiting[~fails], attempted[~fails]
-            event_groups.append(
-                self._later(EventCode.OUT_FOR_DELIVERY, f"OFD{attempt}", waiting, loaded)
-            )
-            event_groups.append(
-                self._later(EventCode.DELIVERED, f"DLV{attempt}", delivered, delivered_at)
-            )
+            out = self._later(EventCode.OUT_FOR_DELIVERY, f"OFD{attempt}", waiting, loaded)
+            done = self._later(EventCode.DELIVERED, f"DLV{attempt}", delivered, delivered_at)
             waiting, failed_at = waiting[fails], attempted[fails]
-            event_groups.append(
-                self._later(EventCode.DELIVERY_ATTEMPTED, f"ATT{attempt}", waiting, failed_at)
-            )
+            failed = self._later(EventCode.DELIVERY_ATTEMPTED, f"ATT{attempt}", waiting, failed_at)
+            event_groups += [out, done, failed]
         return event_groups, waiting, failed_at
 
     def _pickups(self, rows: Ints, available_at: Floats) -> tuple[EventGroup, Ints, Floats]:
         """Pickups at counters; the parcels that nobody collects, and since when they are there."""
         uncollected = self.random.random(len(rows)) < _LEFT_ON_COUNTER
         collected_at = available_at + _ON_COUNTER * _spread(self.random, len(rows))
-        pickups = self._later(
-            EventCode.PICKED_UP_BY_RECIPIENT,
-            "FET",
-            rows[~uncollected],
-            collected_at[~uncollected],
-        )
+        collected, collected_at = rows[~uncollected], collected_at[~uncollected]
+        pickups = self._later(EventCode.PICKED_UP_BY_RECIPIENT, "FET", collected, collected_at)
         return pickups, rows[uncollected], available_at[uncollected]
-
-    def _returns(self, rows: Ints, started: Floats) -> list[EventGroup]:
-        """The ways back to the sender."""
-        returned = started + _WAY_BACK * _spread(self.random, len(rows))
-        return [
-            self._later(EventCode.RETURN_STARTED, "RTS", rows, started),
-            self._later(EventCode.RETURN_DELIVERED, "RTD", rows, returned),
-        ]
 
     def _group(self, stage: int, code: EventCode, raw: str, rows: Ints, at: Floats) -> EventGroup:
         """Events at the depots of the destinations."""
@@ -337,38 +299,38 @@ def _truth_table(
     scenario: Scenario,
 ) -> pd.DataFrame:
     """The truth, one row a shipment: times and places of stages, and what went wrong."""
-    entered = {
-        f"entered_{name}_at": instants(journeys.entered[:, number], scenario)
-        for number, name in enumerate(NAMES)
+    entered, place = {}, {}
+    place_names = np.array([*PLACES, None], dtype=object)
+    for number, name in enumerate(NAMES):
+        hours = journeys.entered[:, number]
+        entered[f"entered_{name}_at"] = instants(hours, scenario)
+        if number >= NAMES.index("outbound"):
+            position = _places(parcels, journeys, number)
+            position = np.where(np.isnan(hours), -1, position)
+            names = place_names[position]
+            place[f"place_{name}"] = pd.Categorical(names, categories=PLACES)
+    first_attempt_at = instants(journeys.entered[:, ARRIVAL], scenario)
+    columns = {
+        "shipment_id": frame["shipment_id"],
+        **entered,
+        "first_attempt_at": first_attempt_at,
+        **place,
+        **_outcomes(journeys, event_groups),
+        "wrong_number": wrong_number,
     }
-    place = {
-        f"place_{name}": _place_names(parcels, journeys, number)
-        for number, name in enumerate(NAMES)
-        if number >= NAMES.index("outbound")
-    }
-    return pd.DataFrame(
-        {
-            "shipment_id": frame["shipment_id"],
-            **entered,
-            "first_attempt_at": instants(journeys.entered[:, ARRIVAL], scenario),
-            **place,
-            **_ends(journeys),
-            **_outcomes(event_groups, len(frame)),
-            "wrong_number": wrong_number,
-        }
-    )
+    return pd.DataFrame(columns)
 
 
-def _place_names(parcels: Parcels, journeys: _Journeys, number: int) -> pd.Categorical:
-    """The name of the place where a stage starts, (N,), None if it was not entered."""
-    names = np.array([*PLACES, None], dtype=object)
-    is_entered = ~np.isnan(journeys.entered[:, number])
-    position = np.where(is_entered, _places(parcels, journeys, number), -1)
-    return pd.Categorical(names[position], categories=PLACES)
-
-
-def _ends(journeys: _Journeys) -> dict[str, np.ndarray]:
-    """The columns on stages that lose, cancel or misroute parcels."""
+def _outcomes(journeys: _Journeys, event_groups: list[EventGroup]) -> dict[str, np.ndarray]:
+    """The columns on stages that lose, cancel or misroute parcels, failed attempts and returns."""
+    count = len(journeys.entered)
+    failed_attempts = np.zeros(count, dtype=np.int64)
+    is_returned = np.zeros(count, dtype=bool)
+    for group in event_groups:
+        if group.code is EventCode.DELIVERY_ATTEMPTED:
+            failed_attempts += np.bincount(group.rows, minlength=count)
+        elif group.code is EventCode.RETURN_STARTED:
+            is_returned[group.rows] = True
     names = np.array([*NAMES, None], dtype=object)
     end_codes = [stage.end_code.value if stage.swallowed else None for stage in STAGES]
     codes = np.array([*end_codes, None], dtype=object)[journeys.swallowed_in]
@@ -377,16 +339,6 @@ def _ends(journeys: _Journeys) -> dict[str, np.ndarray]:
         "is_misrouted": journeys.strayed,
         "is_lost": codes == EventCode.LOST.value,
         "is_cancelled": codes == EventCode.CANCELLED.value,
+        "is_returned": is_returned,
+        "failed_attempts": failed_attempts,
     }
-
-
-def _outcomes(event_groups: list[EventGroup], count: int) -> dict[str, np.ndarray]:
-    """The columns on failed attempts and returns."""
-    failed_attempts = np.zeros(count, dtype=np.int64)
-    is_returned = np.zeros(count, dtype=bool)
-    for group in event_groups:
-        if group.code is EventCode.DELIVERY_ATTEMPTED:
-            failed_attempts += np.bincount(group.rows, minlength=count)
-        elif group.code is EventCode.RETURN_STARTED:
-            is_returned[group.rows] = True
-    return {"is_returned": is_returned, "failed_attempts": failed_attempts}

@@ -13,7 +13,6 @@ has lasted for a while can be continued exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -305,17 +304,20 @@ class Parcels:
     def build(cls, shipments: pd.DataFrame, scenario: Scenario) -> Parcels:
         """The paths of shipments of this network; only visible columns are used."""
         route = _Route.from_frame(shipments)
+        clock, hub, sky = _clocks_hubs_and_skies(route)
+        median = _medians(shipments, route)
+        fork = _forks(route, scenario)
         return cls(
             origin=route.origin,
             destination=route.destination,
             gateway_in=route.gateway_in,
             carrier=route.carrier,
             last_carrier=route.last_carrier,
-            clock=_by_stage(route, _stage_clock),
-            hub=_by_stage(route, _stage_hub),
-            sky=_by_stage(route, _stage_sky),
-            median=_medians(shipments, route),
-            fork=_forks(route, scenario),
+            clock=clock,
+            hub=hub,
+            sky=sky,
+            median=median,
+            fork=fork,
         )
 
     @property
@@ -327,7 +329,8 @@ class Parcels:
         hours_a_day = [opening.hours_a_day for opening in OPENINGS.values()]
         kind = np.where(self.clock == ALWAYS, len(KINDS), self.clock % len(KINDS))
         days = self.median / np.array([*hours_a_day, 24.0])[kind]
-        return (days * (self.fork == 1.0)).sum(axis=1)
+        is_sure = self.fork == 1.0
+        return (days * is_sure).sum(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,15 +355,18 @@ class _Route:
         crosses = gateway_out != gateway_in
         names = pd.Index([carrier.name for carrier in CARRIERS])
         carrier = names.get_indexer(pd.Index(shipments["carrier"])).astype(np.int64)
+        last_carrier = np.where(crosses, _PARTNER[destination], carrier)
+        is_in_union = _IN_UNION[origin] & _IN_UNION[destination]
+        has_customs = crosses & ~is_in_union
         return cls(
             origin=origin,
             destination=destination,
             gateway_out=gateway_out,
             gateway_in=gateway_in,
             crosses=crosses,
-            has_customs=crosses & ~(_IN_UNION[origin] & _IN_UNION[destination]),
+            has_customs=has_customs,
             carrier=carrier,
-            last_carrier=np.where(crosses, _PARTNER[destination], carrier),
+            last_carrier=last_carrier,
         )
 
     def city(self, where: Where) -> Ints:
@@ -397,46 +403,31 @@ def _city(shipments: pd.DataFrame, end: str) -> Ints:
     return names.get_indexer(pd.Index(labels)).astype(np.int64)[position]
 
 
-def _by_stage(route: _Route, column: Callable[[int, _Route], Ints]) -> Ints:
-    """The columns of all stages side by side, (N, stages)."""
-    return np.column_stack([column(number, route) for number in range(len(STAGES))])
+def _clocks_hubs_and_skies(route: _Route) -> tuple[Ints, Ints, Ints]:
+    """By stage, (N, stages) each: the clock, the hub whose congestion applies, the city's weather.
 
-
-def _stage_clock(number: int, route: _Route) -> Ints:
-    """The clock of a stage, (N,), or ``ALWAYS``."""
-    stage = STAGES[number]
-    if not stage.clock:
-        return np.full(len(route.origin), ALWAYS)
-    carrier = route.carrier if number < FIRST_OF_CARRIER else route.last_carrier
-    kind = _kind(stage.clock, carrier, route.has_customs)
-    return route.city(stage.where) * len(KINDS) + kind
-
-
-def _stage_hub(number: int, route: _Route) -> Ints:
-    """The hub whose congestion applies, (N,), or -1."""
-    stage = STAGES[number]
-    if not stage.hub:
-        return np.full(len(route.origin), -1)
-    return route.city(stage.where) * len(HUBS) + HUBS.index(stage.hub)
-
-
-def _stage_sky(number: int, route: _Route) -> Ints:
-    """The city whose weather applies, (N,), or -1."""
-    stage = STAGES[number]
-    return route.city(stage.where) if stage.is_outdoors else np.full(len(route.origin), -1)
-
-
-def _kind(clock: str, carrier: Ints, has_customs: NDArray[np.bool_]) -> Ints:
-    """The kind of a stage's clock, (N,).
-
-    Without customs the border is a hub, and some carriers do not work on Saturdays.
+    A stage without a clock has ``ALWAYS``, one without a hub or the weather of a city -1.
     """
-    kind = KINDS.index(clock)
-    if clock == "customs":
-        return np.where(has_customs, kind, KINDS.index("hub"))
-    if f"{clock}_weekdays" in KINDS:
-        return np.where(_SATURDAY[carrier], kind, KINDS.index(f"{clock}_weekdays"))
-    return np.full(len(carrier), kind)
+    shape = (len(route.origin), len(STAGES))
+    clock, hub, sky = np.full(shape, ALWAYS), np.full(shape, -1), np.full(shape, -1)
+    for number, stage in enumerate(STAGES):
+        city = route.city(stage.where)
+        if stage.hub:
+            hub[:, number] = city * len(HUBS) + HUBS.index(stage.hub)
+        if stage.is_outdoors:
+            sky[:, number] = city
+        if not stage.clock:
+            continue
+        # Without customs the border is a hub, and some carriers do not work on Saturdays.
+        kind = np.full(shape[0], KINDS.index(stage.clock))
+        weekdays_only = f"{stage.clock}_weekdays"
+        if stage.clock == "customs":
+            kind = np.where(route.has_customs, kind, KINDS.index("hub"))
+        elif weekdays_only in KINDS:
+            carrier = route.carrier if number < FIRST_OF_CARRIER else route.last_carrier
+            kind = np.where(_SATURDAY[carrier], kind, KINDS.index(weekdays_only))
+        clock[:, number] = city * len(KINDS) + kind
+    return clock, hub, sky
 
 
 def _medians(shipments: pd.DataFrame, route: _Route) -> Floats:
@@ -453,7 +444,8 @@ def _medians(shipments: pd.DataFrame, route: _Route) -> Floats:
     burden = 1.0 + 0.08 * np.log1p(weight_kg) + 0.03 * np.log1p(volume_l / 10.0)
     sorting = speed * burden
     drives = _driving_hours(shipments, route, speed)
-    median = np.tile(np.array([stage.median for stage in STAGES]), (len(shipments), 1))
+    stage_medians = np.array([stage.median for stage in STAGES])
+    median = np.tile(stage_medians, (len(shipments), 1))
     for number, stage in enumerate(STAGES):
         if stage.name in drives:
             median[:, number] = drives[stage.name]
@@ -475,10 +467,13 @@ def _driving_hours(shipments: pd.DataFrame, route: _Route, speed: Floats) -> dic
     start = np.where(route.crosses, entry, origin)
     wait = np.where(route.has_customs, _WAIT_FOR_FLIGHT, 3.0)
     km_a_hour = np.where(route.has_customs, _FLIGHT_KM_A_HOUR, _KM_A_HOUR)
-    flight_hours = wait + great_circle_km(*out, *entry) / km_a_hour
-    truck_hours = 1.5 + great_circle_km(*start, *destination) / _KM_A_HOUR
+    flight_km = great_circle_km(*out, *entry)
+    flight_hours = wait + flight_km / km_a_hour
+    truck_km = great_circle_km(*start, *destination)
+    truck_hours = 1.5 + truck_km / _KM_A_HOUR
+    border_km = great_circle_km(*origin, *out)
     return {
-        "to_border": 1.0 + great_circle_km(*origin, *out) / _KM_A_HOUR,
+        "to_border": 1.0 + border_km / _KM_A_HOUR,
         "abroad": flight_hours * speed,
         "linehaul": truck_hours * np.sqrt(speed),
     }
@@ -486,7 +481,8 @@ def _driving_hours(shipments: pd.DataFrame, route: _Route, speed: Floats) -> dic
 
 def _points(shipments: pd.DataFrame, end: str) -> Floats:
     """Latitude and longitude, (2, N)."""
-    return shipments[[f"{end}_latitude", f"{end}_longitude"]].to_numpy(dtype=np.float64).T
+    points = shipments[[f"{end}_latitude", f"{end}_longitude"]]
+    return points.to_numpy(dtype=np.float64).T
 
 
 def _forks(route: _Route, scenario: Scenario) -> Floats:

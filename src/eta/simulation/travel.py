@@ -118,25 +118,16 @@ def travel(
         median = parcels.median[rows, number][:, None] * np.exp(log_factor)
         stage_runs = _StageRuns(number, rows, parcels.clock[rows, number], entered, median)
         left, weight = stage_runs.ends(clocks, start, draws)
-        swallowed = _swallowed(number, rows, taken & ~is_first, draws)
-        at[rows] = np.where(swallowed, np.inf, np.where(taken, left, entered))
+        swallowed = np.zeros(taken.shape, dtype=bool)
+        if STAGES[number].swallowed:
+            uniform = draws.uniform(number, SWALLOW, rows)
+            swallowed = taken & ~is_first & (uniform < STAGES[number].swallowed)
+        next_at = np.where(taken, left, entered)
+        at[rows] = np.where(swallowed, np.inf, next_at)
         yield Step(number, rows, entered, taken, swallowed, weight)
-    yield _arrival(at)
-
-
-def _arrival(at: Floats) -> Step:
-    """The last step of all parcels, which arrive at ``at`` (N, M)."""
+    arrives, certain = np.isfinite(at), np.ones(at.shape)
     none_swallowed = np.zeros(at.shape, dtype=bool)
-    rows = np.arange(len(at))
-    return Step(len(STAGES), rows, at, np.isfinite(at), none_swallowed, np.ones(at.shape))
-
-
-def _swallowed(number: int, rows: Ints, can_be: Bools, draws: Draws) -> Bools:
-    """Which parcels the stage swallows, (R, M)."""
-    probability = STAGES[number].swallowed
-    if not probability:
-        return np.zeros(can_be.shape, dtype=bool)
-    return can_be & (draws.uniform(number, SWALLOW, rows) < probability)
+    yield Step(len(STAGES), np.arange(len(at)), at, arrives, none_swallowed, certain)
 
 
 def _forks(parcels: Parcels, stage: int, rows: Ints, draws: Draws) -> Bools:
@@ -162,7 +153,9 @@ class _StageRuns:
         spread = STAGES[self.stage].spread
         tail = draws.uniform(self.stage, DURATION, self.rows)
         weight = np.ones(self.entered.shape)
-        first = self._first_rows(start)
+        first = np.empty(0, dtype=np.int64)
+        if start.first is not First.NOTHING:
+            first = np.flatnonzero(start.stage[self.rows] == self.stage)
         shape = (len(first), self.entered.shape[1])
         observed_until = start.observed_until[self.rows[first]]
         observed_until = np.broadcast_to(observed_until[:, None], shape)
@@ -172,20 +165,15 @@ class _StageRuns:
             if start.first is First.ENDS_AFTER:
                 tail[first], weight[first] = tail[first] * longer, longer
             else:
-                tail[first] = 1.0 - (1.0 - tail[first]) * (1.0 - longer)
-                weight[first] = 1.0 - longer
+                shorter = 1.0 - longer
+                tail[first] = 1.0 - (1.0 - tail[first]) * shorter
+                weight[first] = shorter
         hours = self.median * _odds(tail) ** spread
         ends = clocks.after(self.clock, self.entered, hours)
         if start.first is First.ENDS_AFTER:
             # Rounding must not put the end before what was observed.
             ends[first] = np.maximum(ends[first], observed_until)
         return ends, weight
-
-    def _first_rows(self, start: Start) -> Ints:
-        """The positions of parcels that start in this stage, with an observation of it."""
-        if start.first is First.NOTHING:
-            return np.empty(0, dtype=np.int64)
-        return np.flatnonzero(start.stage[self.rows] == self.stage)
 
 
 def end_delay(stage: Stage, uniform: Floats) -> Floats:
@@ -200,7 +188,8 @@ def end_tail(stage: Stage, hours: Floats) -> Floats:
 
 def _tail(hours: Floats, median: Floats, spread: float) -> Floats:
     """P(a stage lasts longer than ``hours``)."""
-    return 1.0 / (1.0 + (hours / median) ** (1.0 / spread))
+    scaled = (hours / median) ** (1.0 / spread)
+    return 1.0 / (1.0 + scaled)
 
 
 def _odds(tail: Floats) -> Floats:
@@ -217,7 +206,8 @@ class SeededDraws:
 
     def uniform(self, stage: int, what: int, rows: Ints) -> Floats:
         """Row r gets the r-th number of the stream."""
-        numbers = np.random.default_rng([self.seed, stage, what]).random(int(rows.max()) + 1)
+        random = np.random.default_rng([self.seed, stage, what])
+        numbers = random.random(int(rows.max()) + 1)
         return numbers[rows][:, None]
 
 
@@ -236,26 +226,32 @@ class MomentDraws:
 
     def uniform(self, stage: int, what: int, rows: Ints) -> Floats:
         """Numbers in (0, 1)."""
-        salt = np.uint64((stage * 97 + what + 1) * 0x9E3779B97F4A7C15 % 2**64)
+        dimension = stage * 97 + what + 1
+        salt = np.uint64(dimension * 0x9E3779B97F4A7C15 % 2**64)
         hashed = _mixed(self.key[rows] ^ salt) >> np.uint64(11)
         shift = hashed.astype(np.float64) / 2.0**53
-        shifted = (_evenly(self.futures, stage, what) + shift[:, None]) % 1.0
+        evenly = _evenly(self.futures, stage, what)
+        shifted = (evenly + shift[:, None]) % 1.0
         return np.clip(shifted, 1e-12, 1.0 - 1e-12)
 
 
 @cache
 def _evenly(futures: int, stage: int, what: int) -> Floats:
-    return np.random.default_rng([futures, stage, what]).permutation(futures) / futures
+    random = np.random.default_rng([futures, stage, what])
+    return random.permutation(futures) / futures
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    values = values ^ (values >> np.uint64(30))
+    values = values * np.uint64(0xBF58476D1CE4E5B9)
+    values = values ^ (values >> np.uint64(27))
+    values = values * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
 def moment_keys(shipment: NDArray[np.integer], as_of: NDArray[np.datetime64]) -> NDArray[np.uint64]:
     """One key a moment, (R,)."""
     instant = as_of.astype("datetime64[us]").astype(np.int64).astype(np.uint64)
-    return _mixed(_mixed(shipment.astype(np.uint64) + np.uint64(1)) ^ instant)
+    shipment_key = _mixed(shipment.astype(np.uint64) + np.uint64(1))
+    return _mixed(shipment_key ^ instant)

@@ -8,7 +8,7 @@ Both draw futures from ``travel``, the process that moved the parcels.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -36,7 +36,7 @@ from eta.simulation.stages import (
     Ints,
     Parcels,
 )
-from eta.simulation.travel import First, MomentDraws, Start, Step, moment_keys, travel
+from eta.simulation.travel import First, MomentDraws, Start, moment_keys, travel
 
 SHIPMENTS_FILE, EVENTS_FILE = "shipments.parquet", "events.parquet"
 JOURNEYS_FILE, HUBS_FILE = "truth_journeys.parquet", "truth_hubs.parquet"
@@ -91,21 +91,25 @@ class Truth:
         time_columns = [*(f"entered_{name}_at" for name in NAMES), "first_attempt_at"]
         times = [hours_since(journeys[name], scenario) for name in time_columns]
         swallowed_in = pd.Index(NAMES).get_indexer(pd.Index(journeys["swallowed_in"]))
-        raw_code = events["raw_code"]
-        position = pd.Index(list(_STAGE_OF)).get_indexer(pd.Index(raw_code))
+        raw_codes = pd.Index(list(_STAGE_OF))
+        position = raw_codes.get_indexer(pd.Index(events["raw_code"]))
         started_stages = np.array([*_STAGE_OF.values(), ARRIVAL])[position]
+        clocks = Clocks.build(scenario.first_day, scenario.days)
+        parcels = Parcels.build(shipments, scenario)
+        occurred = hours_since(events["occurred_at"], scenario)
+        received = hours_since(events["received_at"], scenario)
         return cls(
             scenario,
             journeys,
             days,
-            clocks=Clocks.build(scenario.first_day, scenario.days),
-            parcels=Parcels.build(shipments, scenario),
+            clocks,
+            parcels,
             entered=np.column_stack(times),
             swallowed_in=swallowed_in.astype(np.int64),
             scan_row=row[order],
             scan_stage=started_stages[order],
-            scan_occurred=hours_since(events["occurred_at"], scenario)[order],
-            scan_received=hours_since(events["received_at"], scenario)[order],
+            scan_occurred=occurred[order],
+            scan_received=received[order],
         )
 
     @classmethod
@@ -115,21 +119,22 @@ class Truth:
         scenario = Scenario.from_json(values["scenario"])
         congestion = _daily_values(folder / HUBS_FILE)
         weather = _daily_values(folder / WEATHER_FILE)
-        return cls.build(
-            scenario,
-            pd.read_parquet(folder / SHIPMENTS_FILE),
-            pd.read_parquet(folder / EVENTS_FILE),
-            pd.read_parquet(folder / JOURNEYS_FILE),
-            Days.build(scenario, congestion, weather),
-        )
+        days = Days.build(scenario, congestion, weather)
+        shipments = pd.read_parquet(folder / SHIPMENTS_FILE)
+        events = pd.read_parquet(folder / EVENTS_FILE)
+        journeys = pd.read_parquet(folder / JOURNEYS_FILE)
+        return cls.build(scenario, shipments, events, journeys, days)
 
     def files(self) -> dict[str, bytes]:
         """Content of the files that ``load`` reads beside shipments, events and the scenario."""
         first = to_instant(self.scenario.start) - DAYS_BEFORE * _DAY
-        day = pd.Series(first + np.arange(self.days.congestion.shape[1]) * _DAY)
+        offsets = np.arange(self.days.congestion.shape[1]) * _DAY
+        day = pd.Series(first + offsets)
+        hubs = pd.DataFrame(self.days.congestion.T, columns=list(PLACES))
+        hubs = hubs.assign(day=day)
         cities = [f"{city.country} {city.name}" for city in CITIES]
-        hubs = pd.DataFrame(self.days.congestion.T, columns=list(PLACES)).assign(day=day)
-        weather = pd.DataFrame(self.days.weather.T, columns=cities).assign(day=day)
+        weather = pd.DataFrame(self.days.weather.T, columns=cities)
+        weather = weather.assign(day=day)
         return {
             JOURNEYS_FILE: parquet(self.journeys),
             HUBS_FILE: parquet(hubs),
@@ -175,12 +180,14 @@ class Truth:
     def state(self, rows: Ints, as_of: NDArray[np.datetime64]) -> Ints:
         """The stage in which parcels truly are, (R,); ``ARRIVAL`` once they have arrived."""
         entered = self.entered[rows] <= self._hours(as_of)[:, None]
-        latest = ARRIVAL - np.argmax(entered[:, ::-1], axis=1)
-        return np.maximum(latest, 0) * entered.any(axis=1)
+        back = np.argmax(entered[:, ::-1], axis=1)
+        latest = np.maximum(ARRIVAL - back, 0)
+        return latest * entered.any(axis=1)
 
     def hours_left(self, rows: Ints, as_of: NDArray[np.datetime64]) -> Floats:
         """The true hours to the first attempt, (R,): 0 if it is over, infinite if there is none."""
-        left = np.maximum(self.entered[rows, ARRIVAL] - self._hours(as_of), 0.0)
+        arrived = self.entered[rows, ARRIVAL]
+        left = np.maximum(arrived - self._hours(as_of), 0.0)
         return np.where(np.isnan(left), np.inf, left)
 
     def _hours(self, as_of: NDArray[np.datetime64]) -> Floats:
@@ -197,10 +204,11 @@ class Truth:
             moving, at = rows[on_way], now[on_way]
             entered = self.entered[moving, stage[on_way]]
             start = Start(stage[on_way], entered, First.ENDS_AFTER, at)
-            draws = MomentDraws(moment_keys(moving, as_of[on_way]), futures)
+            keys = moment_keys(moving, as_of[on_way])
+            draws = MomentDraws(keys, futures)
             parcels, days = self.parcels.take(moving), SampledDays(self.days, at)
-            arrival = _arrival(travel(parcels, self.clocks, days, draws, start))
-            left[on_way] = np.maximum(arrival - at[:, None], 0.0)
+            *_, arrival = travel(parcels, self.clocks, days, draws, start)
+            left[on_way] = np.maximum(arrival.entered - at[:, None], 0.0)
         return weighted_curves(left, np.full(left.shape, 1.0))
 
     def _scan_conditional(self, rows: Ints, as_of: NDArray[np.datetime64], futures: int) -> Curves:
@@ -227,8 +235,9 @@ class Truth:
             arrival, weight = silence.arrivals(futures)
             hours = np.zeros((len(rows), arrival.shape[1]))
             mass = np.zeros((len(rows), arrival.shape[1]))
-            hours[positions] = np.maximum(arrival - now[positions][:, None], 0.0)
-            mass[positions] = weight * path.prior[positions][:, None]
+            now_at, prior = now[positions][:, None], path.prior[positions][:, None]
+            hours[positions] = np.maximum(arrival - now_at, 0.0)
+            mass[positions] = weight * prior
             left.append(hours)
             weights.append(mass)
         return weighted_curves(np.hstack(left), np.hstack(weights))
@@ -240,10 +249,10 @@ class Truth:
         strayed = self.scenario.misrouted
         right_stage = np.where(leaves, LINEHAUL, stage)
         right_prior = np.where(leaves, 1.0 - strayed, 1.0)
-        return (
-            _Path(right_stage, right_prior, is_possible=stage != ARRIVAL),
-            _Path(stage, np.full(len(stage), strayed), is_possible=leaves),
-        )
+        right = _Path(right_stage, right_prior, is_possible=stage != ARRIVAL)
+        wrong_prior = np.full(len(stage), strayed)
+        wrong = _Path(stage, wrong_prior, is_possible=leaves)
+        return right, wrong
 
     def _silence(
         self,
@@ -256,24 +265,22 @@ class Truth:
         """The silence of the parcels at ``positions`` of the others, (R,) each."""
         moving, stage = rows[positions], stage[positions]
         salt = stage.astype(np.uint64) << np.uint64(50)
+        key = moment_keys(moving, as_of[positions]) ^ salt
+        parcels = self.parcels.take(moving)
+        now = self._hours(as_of[positions])
         return ObservedSilence(
-            self.scenario,
-            self.clocks,
-            self.days,
-            parcels=self.parcels.take(moving),
-            stage=stage,
-            since=since[positions],
-            now=self._hours(as_of[positions]),
-            key=moment_keys(moving, as_of[positions]) ^ salt,
+            self.scenario, self.clocks, self.days, parcels, stage, since[positions], now, key
         )
 
     def _received_scans(self, rows: Ints, now: Floats) -> tuple[Ints, Ints]:
         """The events received by ``now`` (R,): positions of parcels in ``rows``, and of events."""
         first = np.searchsorted(self.scan_row, rows, side="left")
-        count = np.searchsorted(self.scan_row, rows, side="right") - first
+        end = np.searchsorted(self.scan_row, rows, side="right")
+        count = end - first
         owner = np.repeat(np.arange(len(rows)), count)
         starts = np.repeat(np.cumsum(count) - count, count)
-        scan = np.arange(count.sum()) - starts + first[owner]
+        within = np.arange(count.sum()) - starts
+        scan = within + first[owner]
         is_received = self.scan_received[scan] <= now[owner]
         return owner[is_received], scan[is_received]
 
@@ -303,7 +310,8 @@ _STAGE_OF: Mapping[str, int] = {
 
 def _daily_values(path: Path) -> Floats:
     """The values of a file by place and day, (places, D)."""
-    return pd.read_parquet(path).drop(columns="day").to_numpy().T
+    values = pd.read_parquet(path).drop(columns="day")
+    return values.to_numpy().T
 
 
 def weighted_curves(hours: Floats, weights: Floats) -> Curves:
@@ -317,7 +325,8 @@ def weighted_curves(hours: Floats, weights: Floats) -> Curves:
     mass = mass / mass.sum(axis=1, keepdims=True)
     arrives = ranked < _MAX_HOURS
     until = np.cumsum(mass, axis=1)
-    total = np.minimum((mass * arrives).sum(axis=1, keepdims=True), 1.0)
+    arriving_mass = (mass * arrives).sum(axis=1, keepdims=True)
+    total = np.minimum(arriving_mass, 1.0)
     midpoint = np.where(ranked <= 0.0, until, until - mass / 2.0)
     cdf = np.where(arrives, np.minimum(midpoint, total), total)
     knots = np.where(arrives, ranked, _MAX_HOURS)
@@ -331,12 +340,6 @@ def parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _arrival(steps: Iterable[Step]) -> Floats:
-    """Instants of arrival, (R, M)."""
-    *_, last = steps
-    return last.entered
-
-
 def _in_parts(
     rows: Ints,
     as_of: NDArray[np.datetime64],
@@ -348,12 +351,11 @@ def _in_parts(
         batch = slice(start, start + _BATCH_SIZE)
         parts.append(curve_source(rows[batch], as_of[batch]))
     width = max(part.hours.shape[1] for part in parts)
-    return Curves.concatenate([_widened(part, width) for part in parts])
-
-
-def _widened(curves: Curves, width: int) -> Curves:
-    """The same curves with their last knot repeated."""
-    padding = ((0, 0), (0, width - curves.hours.shape[1]))
-    hours = np.pad(curves.hours, padding, mode="edge")
-    cdf = np.pad(curves.cdf, padding, mode="edge")
-    return Curves.from_knots(hours, cdf)
+    widened = []
+    for part in parts:
+        # All parts get the same number of knots: the last one is repeated.
+        padding = ((0, 0), (0, width - part.hours.shape[1]))
+        hours = np.pad(part.hours, padding, mode="edge")
+        cdf = np.pad(part.cdf, padding, mode="edge")
+        widened.append(Curves.from_knots(hours, cdf))
+    return Curves.concatenate(widened)
