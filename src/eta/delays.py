@@ -206,36 +206,34 @@ def decide(
         promise_end: the first instant after the promised day, NaT without a promise.
         was_expected_late: ``is_expected_late`` of the evaluation before this one.
     """
+    last_scan = states.last_scan_at.view(np.int64)
+    ordered = states.ordered_at.view(np.int64)
+    handed_over = states.handed_over_at.view(np.int64)
     parcels = _Parcels(
         on_time_probability,
         was_expected_late,
         promise_end.view(np.int64),
         as_of.view(np.int64),
-        states.last_scan_at.view(np.int64),
-        states.ordered_at.view(np.int64),
-        states.handed_over_at.view(np.int64),
+        last_scan,
+        ordered,
+        handed_over,
         states.phase,
     )
-    typical = _Typical(
-        durations.silence_hours[states.last_code],
-        durations.handling.p50_hours,
-        durations.handling.upper_hours,
-        lookup((destination, destination), *durations.transit_hours),
-    )
+    silence = durations.silence_hours[states.last_code]
+    handling = durations.handling
+    transit = lookup((destination, destination), *durations.transit_hours)
+    typical = _Typical(silence, handling.p50_hours, handling.upper_hours, transit)
     thresholds = _Thresholds(policy.raise_at, policy.clear_at, policy.risk_at)
     decisions = _decide(parcels, typical, thresholds)
+    figures = decisions._asdict()
+    state, reason = figures.pop("state"), figures.pop("reason")
+    evidence = figures.pop("evidence")
     return Delays(
-        state=_STATE_TEXTS[decisions.state],
-        probability=decisions.probability,
-        lead_hours=decisions.lead_hours,
-        is_raised=decisions.is_raised,
-        is_expected_late=decisions.is_expected_late,
-        reason_code=_REASON_TEXTS[decisions.reason],
-        reason_party=_PARTY_TEXTS[decisions.reason],
-        evidence_kind=_EVIDENCE_TEXTS[decisions.evidence],
-        observed_hours=decisions.observed_hours,
-        expected_p50_hours=decisions.expected_p50_hours,
-        expected_upper_hours=decisions.expected_upper_hours,
+        state=_STATE_TEXTS[state],
+        reason_code=_REASON_TEXTS[reason],
+        reason_party=_PARTY_TEXTS[reason],
+        evidence_kind=_EVIDENCE_TEXTS[evidence],
+        **figures,
     )
 
 

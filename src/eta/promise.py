@@ -98,22 +98,17 @@ class PromisePolicy:
         ordered_on = today
         if ordered_at is not None:
             ordered_on = local_dates(ordered_at, zone.codes, zone.names)
-        days = self._unbounded_dates(curves, as_of, today, zone)
+        if self.costs is None:
+            rates = (self.on_time_rate or 0.0,)
+            days = dates_at(curves, rates, as_of, zone)[:, 0]
+        else:
+            cdf = daily_cdf(curves, as_of, today, CANDIDATE_DAYS, zone)
+            days = today + _cheapest_day(cdf, self.costs)
         days = np.maximum(days, ordered_on + self.earliest_days)
         if self.latest_days is None:
             return days
         latest = np.maximum(ordered_on + self.latest_days, today)
         return np.where(np.isnat(days), latest, np.minimum(days, latest))
-
-    def _unbounded_dates(
-        self, curves: Curves, as_of: Instants, today: Dates, zone: Categorical
-    ) -> Dates:
-        """The days that the rate or the costs choose, (N,), before the bounds."""
-        if self.costs is None:
-            rates = (self.on_time_rate or 0.0,)
-            return dates_at(curves, rates, as_of, zone)[:, 0]
-        cdf = daily_cdf(curves, as_of, today, CANDIDATE_DAYS, zone)
-        return today + _cheapest_day(cdf, self.costs)
 
 
 #: The earliest day with a probability of 90 %.
@@ -141,7 +136,8 @@ def costs_for_on_time_rate(
     low, high = np.log(_MIN_LATE_COST), np.log(_MAX_LATE_COST)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        days = _cheapest_day(cdf, PromiseCosts(late=float(np.exp(middle))))
+        costs = PromiseCosts(late=float(np.exp(middle)))
+        days = _cheapest_day(cdf, costs)
         on_time = np.take_along_axis(cdf, days[:, None], axis=1)[:, 0]
         if weight @ on_time < target:
             low = middle
@@ -161,7 +157,8 @@ def _are_valid(costs: PromiseCosts) -> bool:
 def _cheapest_day(cdf: NDArray[np.float64], costs: PromiseCosts) -> NDArray[np.int64]:
     """The number of the day of least expected cost, (N,); the first of several equal ones."""
     open_after = 1.0 - cdf
-    expected = costs.day * np.arange(cdf.shape[1]) + costs.late * open_after
+    day_cost = costs.day * np.arange(cdf.shape[1])
+    expected = day_cost + costs.late * open_after
     if costs.late_day:
         # Days late after day d: the days from d on at whose end the parcel is still open, up to
         # the end of the distribution.
