@@ -95,16 +95,19 @@ def _parse_csv(
     path: Path, columns: Sequence[str], on_invalid_row: Callable[[pyarrow.csv.InvalidRow], str]
 ) -> pa.Table:
     """The named columns as text; an empty field is missing."""
+    read_options = pyarrow.csv.ReadOptions(use_threads=False)
+    parse_options = pyarrow.csv.ParseOptions(
+        newlines_in_values=True, invalid_row_handler=on_invalid_row
+    )
+    convert_options = pyarrow.csv.ConvertOptions(
+        include_columns=list(columns),
+        column_types=dict.fromkeys(columns, pa.string()),
+        strings_can_be_null=True,
+        null_values=[""],
+    )
     return pyarrow.csv.read_csv(
         path,
-        read_options=pyarrow.csv.ReadOptions(use_threads=False),
-        parse_options=pyarrow.csv.ParseOptions(
-            newlines_in_values=True, invalid_row_handler=on_invalid_row
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=list(columns),
-            column_types=dict.fromkeys(columns, pa.string()),
-            strings_can_be_null=True,
-            null_values=[""],
-        ),
+        read_options=read_options,
+        parse_options=parse_options,
+        convert_options=convert_options,
     )

@@ -74,17 +74,16 @@ _MAX_MINUTES = 2 * 366 * 24 * 60
 _MINUTE, _DAY_MINUTES = np.timedelta64(1, "m"), 24 * 60
 
 
-def _columns(leg: str) -> list[str]:
-    return [
-        f"{leg}_legid",
-        *(f"{leg}_{step}_{kind}" for step in STEPS for kind in ("p", "e")),
-        *(f"{leg}_{step}_place" for step in PLACED),
-        f"{leg}_hops",
-    ]
-
+#: The columns of a leg, without its code: planned and effective minutes, places and flights.
+_COLUMNS_OF_LEG = (
+    "legid",
+    *(f"{step}_{kind}" for step in STEPS for kind in ("p", "e")),
+    *(f"{step}_place" for step in PLACED),
+    "hops",
+)
 
 #: Every column that is read.
-COLUMNS = (*(column for leg in LEGS for column in _columns(leg)), "legs")
+COLUMNS = (*(f"{leg}_{column}" for leg in LEGS for column in _COLUMNS_OF_LEG), "legs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,20 +114,20 @@ class _Chains:
                 legs.append(numbers[columns].to_numpy(dtype=np.int64))
             return np.stack(legs, axis=1)
 
-        return cls(
-            row=numbers.index.to_numpy(dtype=np.int64),
-            leg_id=by_leg(["legid"])[..., 0],
-            planned=by_leg([f"{step}_p" for step in STEPS]),
-            effective=by_leg([f"{step}_e" for step in STEPS]),
-            place=by_leg([f"{step}_place" for step in PLACED]),
-            hops=by_leg(["hops"])[..., 0],
-            inbound=numbers["legs"].to_numpy(dtype=np.int64),
-        )
+        row = numbers.index.to_numpy(dtype=np.int64)
+        leg_id = by_leg(["legid"])[..., 0]
+        planned = by_leg([f"{step}_p" for step in STEPS])
+        effective = by_leg([f"{step}_e" for step in STEPS])
+        place = by_leg([f"{step}_place" for step in PLACED])
+        hops = by_leg(["hops"])[..., 0]
+        inbound = numbers["legs"].to_numpy(dtype=np.int64)
+        return cls(row, leg_id, planned, effective, place, hops, inbound)
 
     def has_step(self) -> NDArray[np.bool_]:
         """Which steps each leg has by its number of flights, (N, 4, 8)."""
         flight = np.array([0, 1, 1, 2, 2, 3, 3, 0])
-        return (self.hops[..., None] > 0) & (self.hops[..., None] >= flight)
+        hops = self.hops[..., None]
+        return (hops > 0) & (hops >= flight)
 
     def end_place(self) -> NDArray[np.int64]:
         """The airport where each leg's last flight ends, (N, 4); 0 without a leg."""
@@ -152,23 +151,25 @@ def read_cargo2000(source: Path) -> Dataset:
     booked_at = days + minute_of_day * _MINUTE
     shipment_id = chains.leg_id[:, _OUTBOUND].astype(str).astype(object)
     events = _events(chains, shipment_id, booked_at)
-    promised_on = (booked_at + planned * _MINUTE).astype("datetime64[D]").astype("datetime64[s]")
-    shipments = pd.DataFrame(
-        {
-            "shipment_id": shipment_id,
-            "order_id": shipment_id,
-            "origin_country": NO_COUNTRY,
-            "origin_region": chains.place[:, _OUTBOUND, 0].astype(str),
-            "destination_country": NO_COUNTRY,
-            "destination_region": chains.end_place()[:, _OUTBOUND].astype(str),
-            "carrier": None,
-            "service_level": pd.Series(chains.hops[:, _OUTBOUND]).map(SERVICE_OF_HOPS),
-            "ordered_at": pd.DatetimeIndex(booked_at).tz_localize("UTC"),
-            "promised_on": promised_on,
-            "package_count": chains.inbound,
-            "has_several_origins": chains.inbound > 1,
-        }
-    )
+    promised_on = (booked_at + planned * _MINUTE).astype("datetime64[D]")
+    origin = chains.place[:, _OUTBOUND, 0]
+    destination = chains.end_place()[:, _OUTBOUND]
+    hops = pd.Series(chains.hops[:, _OUTBOUND])
+    columns = {
+        "shipment_id": shipment_id,
+        "order_id": shipment_id,
+        "origin_country": NO_COUNTRY,
+        "origin_region": origin.astype(str),
+        "destination_country": NO_COUNTRY,
+        "destination_region": destination.astype(str),
+        "carrier": None,
+        "service_level": hops.map(SERVICE_OF_HOPS),
+        "ordered_at": pd.DatetimeIndex(booked_at).tz_localize("UTC"),
+        "promised_on": promised_on.astype("datetime64[s]"),
+        "package_count": chains.inbound,
+        "has_several_origins": chains.inbound > 1,
+    }
+    shipments = pd.DataFrame(columns)
     warnings = _warnings(chains, events)
     return Dataset("cargo2000", ZONE, shipments, events, quarantine.frame(), warnings)
 
@@ -181,17 +182,19 @@ def _warnings(chains: _Chains, events: pd.DataFrame) -> dict[str, int]:
     ends_elsewhere = has_inbound & (inbound_end != outbound_start)
     changes_airport = np.zeros(chains.hops.shape, dtype=bool)
     for hop in range(1, MAX_HOPS):
-        arrives_at, departs_from = chains.place[..., 2 * hop - 1], chains.place[..., 2 * hop]
+        arrives_at = chains.place[..., 2 * hop - 1]
+        departs_from = chains.place[..., 2 * hop]
         changes_airport |= (chains.hops > hop) & (arrives_at != departs_from)
-    is_inbound = events["event_code"] == INBOUND_EVENT.value
-    return {
-        "synthetic_times": len(events),
-        "received_at_assumed": len(events),
-        "inbound_milestones_as_info": int(is_inbound.sum()),
-        "several_inbound_legs": int((chains.inbound > 1).sum()),
-        "legs_that_change_airport_between_flights": int(changes_airport.sum()),
-        "inbound_legs_that_end_elsewhere": int(ends_elsewhere.sum()),
+    peculiar = {
+        "inbound_milestones_as_info": events["event_code"] == INBOUND_EVENT.value,
+        "several_inbound_legs": chains.inbound > 1,
+        "legs_that_change_airport_between_flights": changes_airport,
+        "inbound_legs_that_end_elsewhere": ends_elsewhere,
     }
+    warnings = {"synthetic_times": len(events), "received_at_assumed": len(events)}
+    for name, flags in peculiar.items():
+        warnings[name] = int(flags.sum())
+    return warnings
 
 
 def _chains(path: Path, quarantine: Quarantine) -> _Chains:
@@ -199,22 +202,19 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
     texts = read_csv(path, COLUMNS, quarantine)
     texts = texts.fillna("").apply(lambda column: column.str.strip())
     # The rows of whole numbers, 0 for absent ones; the other rows are rejected.
-    file = path.name
     is_absent = texts.isin(_ABSENT)
-    is_number = texts.apply(lambda column: column.str.fullmatch(r"[0-9]{1,9}")).astype(bool)
-    is_unreadable = ~(is_absent | is_number)
-    whole_numbers_is_bad = is_unreadable.any(axis=1)
+    is_number = texts.apply(lambda column: column.str.fullmatch(r"[0-9]{1,9}"))
+    is_unreadable = ~(is_absent | is_number.astype(bool))
+    is_rejected = is_unreadable.any(axis=1)
     # Name the wrong columns: nobody would find them among a hundred.
     fields = []
-    for index, row in texts[whole_numbers_is_bad].iterrows():
+    for index, row in texts[is_rejected].iterrows():
         wrong = row[is_unreadable.loc[index]]
         fields.append(" ".join(f"{name}={text}" for name, text in wrong.items()))
-    rejected = texts.loc[whole_numbers_is_bad, ["o_legid"]].assign(fields=fields)
-    quarantine.add(file, "no_whole_number", rejected)
-    numbers = (
-        texts[~whole_numbers_is_bad].mask(is_absent[~whole_numbers_is_bad], "0").astype(np.int64)
-    )
-    texts = texts.loc[numbers.index]
+    rejected = texts.loc[is_rejected, ["o_legid"]].assign(fields=fields)
+    quarantine.add(path.name, "no_whole_number", rejected)
+    texts, is_absent = texts[~is_rejected], is_absent[~is_rejected]
+    numbers = texts.mask(is_absent, "0").astype(np.int64)
     is_valid = np.ones(len(texts), dtype=bool)
     for reason, is_bad in _invalid(numbers).items():
         quarantine.add(path.name, reason, texts[is_valid & is_bad])
@@ -226,21 +226,26 @@ def _invalid(numbers: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     """Which rows to reject, (N,), by the reason."""
     chains = _Chains.from_frame(numbers)
     has_step, has_leg = chains.has_step(), chains.leg_id > 0
-    matches_hops = (
-        ((chains.hops > 0) == has_leg).all(axis=1)
-        & (chains.hops <= MAX_HOPS).all(axis=1)
-        & ((chains.planned > 0) == has_step).all(axis=(1, 2))
-        & ((chains.effective > 0) == has_step).all(axis=(1, 2))
-        & ((chains.place > 0) == has_step[..., 1:-1]).all(axis=(1, 2))
-    )
+    has_hops = chains.hops > 0
+    leg_matches = (has_hops == has_leg) & (chains.hops <= MAX_HOPS)
+    matches_hops = leg_matches.all(axis=1)
+    has_place = has_step[..., 1:-1]
+    for numbers_of_steps, is_there in (
+        (chains.planned, has_step),
+        (chains.effective, has_step),
+        (chains.place, has_place),
+    ):
+        step_matches = (numbers_of_steps > 0) == is_there
+        matches_hops &= step_matches.all(axis=(1, 2))
     inbound = has_leg[:, :_OUTBOUND].sum(axis=1)
-    longest = np.maximum(chains.planned, chains.effective)
+    longest = np.maximum(chains.planned, chains.effective).max(axis=(1, 2))
+    is_repeated = numbers["o_legid"].duplicated()
     return {
         "no_o_legid": ~has_leg[:, _OUTBOUND],
-        "o_legid_comes_twice": numbers["o_legid"].duplicated().to_numpy(),
+        "o_legid_comes_twice": is_repeated.to_numpy(),
         "legs_are_not_those_counted": inbound != chains.inbound,
         "milestones_are_not_those_of_the_hops": ~matches_hops,
-        "longer_than_two_years": (longest > _MAX_MINUTES).any(axis=(1, 2)),
+        "longer_than_two_years": longest > _MAX_MINUTES,
     }
 
 
@@ -248,14 +253,13 @@ def _events(
     chains: _Chains, shipment_id: NDArray[np.object_], booked_at: NDArray[np.datetime64]
 ) -> pd.DataFrame:
     """The booking of every chain, and its milestones."""
-    bookings = pd.DataFrame(
-        {
-            "shipment_id": shipment_id,
-            "event_code": EventCode.ORDER_CREATED.value,
-            "occurred_at": booked_at,
-            "received_at": booked_at,
-        }
-    ).assign(raw_code=None, place=None)
+    columns = {
+        "shipment_id": shipment_id,
+        "event_code": EventCode.ORDER_CREATED.value,
+        "occurred_at": booked_at,
+        "received_at": booked_at,
+    }
+    bookings = pd.DataFrame(columns).assign(raw_code=None, place=None)
     milestones = _milestones(chains, shipment_id, booked_at)
     events = pd.concat([bookings, milestones], ignore_index=True)
     for column in ("occurred_at", "received_at"):
@@ -269,23 +273,28 @@ def _milestones(
     """The steps of all legs as events."""
     elapsed = np.cumsum(chains.effective, axis=2)
     # Inbound legs start together; the longest one ends with the booking.
-    elapsed[:, :_OUTBOUND] -= elapsed[:, :_OUTBOUND, -1].max(axis=1)[:, None, None]
+    longest = elapsed[:, :_OUTBOUND, -1].max(axis=1)
+    elapsed[:, :_OUTBOUND] -= longest[:, None, None]
     chain, leg, step = np.nonzero(chains.has_step())
     place = np.zeros((*chains.leg_id.shape, len(STEPS)), dtype=np.int64)
     place[..., 1:-1] = chains.place
     at_place = place[chain, leg, step]
-    happened = booked_at[chain] + elapsed[chain, leg, step] * _MINUTE
-    raw_codes = np.array([[f"{name}_{step_name}" for step_name in STEPS] for name in LEGS])
-    return pd.DataFrame(
-        {
-            "shipment_id": shipment_id[chain],
-            "event_code": _codes(chains, chain, leg, step),
-            "occurred_at": happened,
-            "received_at": np.where(leg == _OUTBOUND, happened, booked_at[chain]),
-            "raw_code": raw_codes.astype(object)[leg, step],
-            "place": pd.Series(at_place.astype(str)).where(at_place > 0, None),
-        }
-    )
+    places = pd.Series(at_place.astype(str))
+    booked = booked_at[chain]
+    occurred_at = booked + elapsed[chain, leg, step] * _MINUTE
+    received_at = np.where(leg == _OUTBOUND, occurred_at, booked)
+    event_code = _codes(chains, chain, leg, step)
+    raw_codes = [[f"{name}_{step_name}" for step_name in STEPS] for name in LEGS]
+    raw_code = np.array(raw_codes, dtype=object)[leg, step]
+    columns = {
+        "shipment_id": shipment_id[chain],
+        "event_code": event_code,
+        "occurred_at": occurred_at,
+        "received_at": received_at,
+        "raw_code": raw_code,
+        "place": places.where(at_place > 0, None),
+    }
+    return pd.DataFrame(columns)
 
 
 def _codes(

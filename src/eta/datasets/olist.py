@@ -88,13 +88,14 @@ def read_olist(folder: Path) -> Dataset:
 
 def _shipment_warnings(shipments: pd.DataFrame) -> dict[str, int]:
     """The peculiarities of accepted shipments, with their counts."""
-    has_no_point = shipments["origin_latitude"].isna() | shipments["destination_latitude"].isna()
-    return {
-        "several_origins": int(shipments["has_several_origins"].sum()),
-        "no_items": int(shipments["seller_id"].isna().sum()),
-        "no_weight": int(shipments["weight_kg"].isna().sum()),
-        "no_distance": int(has_no_point.sum()),
+    latitudes = shipments[["origin_latitude", "destination_latitude"]]
+    peculiar = {
+        "several_origins": shipments["has_several_origins"],
+        "no_items": shipments["seller_id"].isna(),
+        "no_weight": shipments["weight_kg"].isna(),
+        "no_distance": latitudes.isna().any(axis=1),
     }
+    return {name: int(flags.sum()) for name, flags in peculiar.items()}
 
 
 def _unique(frame: pd.DataFrame, key: str, file: str, quarantine: Quarantine) -> pd.DataFrame:
@@ -110,7 +111,8 @@ def _parse_times(orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
 
     Unreadable timestamps, and those far from the purchase, are rejected and missing.
     """
-    quarantine.add(_ORDERS, "no_purchase_time", orders.loc[orders[_PURCHASE].isna(), ["order_id"]])
+    has_no_time = orders[_PURCHASE].isna()
+    quarantine.add(_ORDERS, "no_purchase_time", orders.loc[has_no_time, ["order_id"]])
     orders = orders.copy()
     for timestamp in (*EVENT_OF_TIMESTAMP, _PROMISE):
         text = orders[timestamp]
@@ -127,10 +129,9 @@ def _parse_times(orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
         quarantine.add(_ORDERS, f"far_from_purchase_{timestamp}", far)
         orders[timestamp] = orders[timestamp].where(~is_far)
     orders = orders.reset_index(drop=True)
-    return orders.assign(
-        ordered_at=declared_zone_to_utc(orders[_PURCHASE], ZONE)[0],
-        promised_on=orders[_PROMISE].dt.normalize(),
-    )
+    ordered_at, _ = declared_zone_to_utc(orders[_PURCHASE], ZONE)
+    promised_on = orders[_PROMISE].dt.normalize()
+    return orders.assign(ordered_at=ordered_at, promised_on=promised_on)
 
 
 def _centroids(folder: Path, quarantine: Quarantine) -> pd.DataFrame:
@@ -144,7 +145,8 @@ def _centroids(folder: Path, quarantine: Quarantine) -> pd.DataFrame:
         points[column] = _numbers(
             points, column, _PLACES, quarantine, minimum=-bound, maximum=bound
         )
-    return points.dropna().groupby(key)[list(axes)].median().rename(columns=axes)
+    centroids = points.dropna().groupby(key)[list(axes)].median()
+    return centroids.rename(columns=axes)
 
 
 def _numbers(
@@ -167,8 +169,9 @@ def _ends(path: Path, who: str, places: pd.DataFrame, quarantine: Quarantine) ->
     """Sellers or customers, with country, region and the point of their postcode prefix."""
     names = {f"{who}_id": "id", f"{who}_zip_code_prefix": "postcode", f"{who}_state": "region"}
     ends = read_csv(path, list(names), quarantine)
-    ends = _unique(ends, f"{who}_id", path.name, quarantine).rename(columns=names)
-    return ends.assign(country="BR").merge(places, left_on="postcode", right_index=True, how="left")
+    ends = _unique(ends, f"{who}_id", path.name, quarantine)
+    ends = ends.rename(columns=names).assign(country="BR")
+    return ends.merge(places, left_on="postcode", right_index=True, how="left")
 
 
 def _parcels(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
@@ -179,21 +182,25 @@ def _parcels(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.D
     items = _items(folder, orders, quarantine)
     grouped = items.groupby("order_id", sort=True)
     is_complete = grouped[list(_SIZES)].count().eq(grouped.size(), axis=0)
-    weight_kg = (grouped["product_weight_g"].sum() / 1000.0).where(is_complete["product_weight_g"])
+    weight_kg = grouped["product_weight_g"].sum() / 1000.0
+    weight_kg = weight_kg.where(is_complete["product_weight_g"])
     is_too_heavy = weight_kg > MAX_WEIGHT_KG
-    rejected = weight_kg[is_too_heavy].reset_index().set_axis([NO_ROW] * int(is_too_heavy.sum()))
+    rejected = weight_kg[is_too_heavy].reset_index()
+    rejected = rejected.set_axis([NO_ROW] * len(rejected))
     quarantine.add(_ITEMS, "weight_above_limit", rejected)
+    sellers = grouped["seller_id"]
+    price = grouped["price"].sum(min_count=1)
     length_cm = grouped["product_length_cm"].max()
     width_cm = grouped["product_width_cm"].max()
     height_cm = grouped["product_height_cm"].sum()
     columns = {
-        "seller_id": grouped["seller_id"].first(),
-        "has_several_origins": grouped["seller_id"].nunique() > 1,
+        "seller_id": sellers.first(),
+        "has_several_origins": sellers.nunique() > 1,
         "weight_kg": weight_kg.where(~is_too_heavy),
         "length_cm": length_cm.where(is_complete["product_length_cm"]),
         "width_cm": width_cm.where(is_complete["product_width_cm"]),
         "height_cm": height_cm.where(is_complete["product_height_cm"]),
-        "price": grouped["price"].sum(min_count=1),
+        "price": price,
         "package_count": 1,
     }
     return pd.DataFrame(columns).reset_index()
@@ -234,12 +241,12 @@ def _events(orders: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     delivered = orders["order_delivered_customer_date"]
     cancellations = _cancellations(orders, events["occurred_at"].max())
     events = pd.concat([events, cancellations], ignore_index=True)
-    warnings |= {
-        "received_at_assumed": len(events),
-        "abandoned_at_end_of_data": len(cancellations),
-        "handover_before_approval": int((handed_over < orders["order_approved_at"]).sum()),
-        "delivery_before_handover": int((delivered < handed_over).sum()),
-    }
+    warnings["received_at_assumed"] = len(events)
+    warnings["abandoned_at_end_of_data"] = len(cancellations)
+    is_handover_early = handed_over < orders["order_approved_at"]
+    warnings["handover_before_approval"] = int(is_handover_early.sum())
+    is_delivery_early = delivered < handed_over
+    warnings["delivery_before_handover"] = int(is_delivery_early.sum())
     events = events.assign(
         received_at=events["occurred_at"], is_received_at_assumed=True, place=None
     )
@@ -249,11 +256,13 @@ def _events(orders: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 def _cancellations(orders: pd.DataFrame, data_through: pd.Timestamp) -> pd.DataFrame:
     """The events that end the wait for abandoned orders, at the end of the data."""
     has_status = orders["order_status"].isin(ABANDONED_STATUSES)
-    abandoned = orders[orders["order_delivered_customer_date"].isna() & has_status]
+    is_undelivered = orders["order_delivered_customer_date"].isna()
+    abandoned = orders[is_undelivered & has_status]
+    raw_code = "order_status=" + abandoned["order_status"]
     columns = {
         "shipment_id": abandoned["order_id"],
         "event_code": EventCode.CANCELLED.value,
         "occurred_at": data_through,
-        "raw_code": "order_status=" + abandoned["order_status"],
+        "raw_code": raw_code,
     }
     return pd.DataFrame(columns)

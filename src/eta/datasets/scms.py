@@ -168,19 +168,22 @@ def read_scms(source: Path) -> Dataset:
 
 def _usable(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
     """The lines of shipments with an id, a known country, and no contradictions between lines."""
-    differs = lines.groupby(_SHIPMENT)[list(_SHARED)].transform("nunique") > 1
     reasons = {
         "no_id": lines[_LINE] == "",
         "id_comes_twice": lines[_LINE].duplicated(),
         f"no_{_name(_SHIPMENT)}": lines[_SHIPMENT] == "",
-        **{f"lines_disagree_on_{_name(column)}": differs[column] for column in _SHARED},
-        "unknown_country": ~lines["Country"].isin(COUNTRY_OF_NAME),
     }
+    by_shipment = lines.groupby(_SHIPMENT)
+    differs = by_shipment[list(_SHARED)].transform("nunique") > 1
+    for column in _SHARED:
+        reasons[f"lines_disagree_on_{_name(column)}"] = differs[column]
+    reasons["unknown_country"] = ~lines["Country"].isin(COUNTRY_OF_NAME)
     is_usable = pd.Series(True, index=lines.index)
     for reason, is_bad in reasons.items():
         quarantine.add(file, reason, lines[is_usable & is_bad])
         is_usable &= ~is_bad
-    has_unknown_mode = is_usable & ~lines["Shipment Mode"].isin(SERVICE_OF_MODE)
+    has_known_mode = lines["Shipment Mode"].isin(SERVICE_OF_MODE)
+    has_unknown_mode = is_usable & ~has_known_mode
     unknown = lines.loc[has_unknown_mode, [_LINE, _SHIPMENT, "Shipment Mode"]]
     quarantine.add(file, "unknown_shipment_mode", unknown)
     return lines[is_usable]
@@ -197,8 +200,10 @@ def _dates(
     parsed = _parse_dates(lines, file, quarantine)
     # The lines of a shipment may have different schedules; the promise is met by the last one.
     dates = parsed.groupby(_SHIPMENT, sort=True)[list(FORMAT_OF_DATE)].max()
-    days = (dates - dates.min().min()) / pd.Timedelta(days=1)
-    is_far = days.sub(days.median(axis=1), axis=0).abs() > _FAR_DAYS
+    earliest = dates.min().min()
+    days = (dates - earliest) / pd.Timedelta(days=1)
+    from_median = days.sub(days.median(axis=1), axis=0)
+    is_far = from_median.abs() > _FAR_DAYS
     for column in FORMAT_OF_DATE:
         reason = f"far_from_the_others_{_name(column)}"
         _quarantine_dates(dates, column, is_far[column], reason, lines, file, quarantine)
@@ -219,7 +224,8 @@ def _parse_dates(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.D
     for column, date_format in FORMAT_OF_DATE.items():
         dates = pd.to_datetime(lines[column], format=date_format, errors="coerce")
         parsed[column] = dates.astype("datetime64[us]")
-        is_unreadable = dates.isna() & ~lines[column].isin(NO_DATE)
+        is_given = ~lines[column].isin(NO_DATE)
+        is_unreadable = dates.isna() & is_given
         unreadable = lines.loc[is_unreadable, [_LINE, _SHIPMENT, column]]
         quarantine.add(file, f"unreadable_{_name(column)}", unreadable)
     return parsed
@@ -235,7 +241,8 @@ def _quarantine_dates(
     quarantine: Quarantine,
 ) -> None:
     """Makes wrong dates of shipments missing, and rejects the first line of each of them."""
-    first = lines[lines[_SHIPMENT].isin(dates.index[wrong])].drop_duplicates(_SHIPMENT)
+    is_affected = lines[_SHIPMENT].isin(dates.index[wrong])
+    first = lines[is_affected].drop_duplicates(_SHIPMENT)
     quarantine.add(file, reason, first[[_LINE, _SHIPMENT, *FORMAT_OF_DATE]])
     dates.loc[wrong, column] = pd.NaT
 
@@ -250,25 +257,30 @@ def _shipments(
     weight, warnings = _weights(lines, file, quarantine)
     # The value of each shipment, missing if that of one line is.
     number = pd.to_numeric(lines[_VALUE], errors="coerce").astype("float64")
-    value = number.where(number.between(0.0, np.finfo(np.float64).max))
+    is_usable = number.between(0.0, np.finfo(np.float64).max)
+    value = number.where(is_usable)
     unusable = lines.loc[value.isna(), [_LINE, _SHIPMENT, _VALUE]]
     quarantine.add(file, f"unusable_{_name(_VALUE)}", unusable)
     by_shipment = value.groupby(lines[_SHIPMENT])
-    price = by_shipment.sum().where(by_shipment.count() == by_shipment.size())
+    is_complete = by_shipment.count() == by_shipment.size()
+    price = by_shipment.sum().where(is_complete)
     first = lines.drop_duplicates(_SHIPMENT).set_index(_SHIPMENT).sort_index()
     country = first["Country"].map(COUNTRY_OF_NAME)
-    has_no_order_id = first["PO / SO #"] == ""
+    order_id = first["PO / SO #"]
+    order_id = order_id.mask(order_id == "", first.index.to_series())
+    service = first["Shipment Mode"].map(SERVICE_OF_MODE)
+    zone = country.map(lambda code: zone_of(code, None)[0])
     columns = {
         "shipment_id": first.index,
-        "order_id": first["PO / SO #"].mask(has_no_order_id, first.index.to_series()),
+        "order_id": order_id,
         "origin_country": NO_COUNTRY,
         "origin_region": first["Vendor"].replace("", None),
         "destination_country": country,
-        "service_level": first["Shipment Mode"].map(SERVICE_OF_MODE),
+        "service_level": service,
         "weight_kg": weight,
         "price": price,
         "promised_on": dates[_SCHEDULED],
-        "zone": country.map(lambda code: zone_of(code, None)[0]),
+        "zone": zone,
     }
     shipments = pd.DataFrame(columns).join(dates)
     shipments["ordered_at"] = _order_times(shipments)
@@ -296,20 +308,20 @@ def _shipment_warnings(shipments: pd.DataFrame, lines: pd.DataFrame) -> dict[str
     schedules = pd.to_datetime(lines[_SCHEDULED], format=date_format, errors="coerce")
     schedule_count = schedules.groupby(lines[_SHIPMENT]).nunique()
     line_count = lines.groupby(_SHIPMENT).size()
-    is_late_order = ordered_on.notna() & (ordered_on > assumed_on)
-    is_delivered_before = delivered_at < shipments["ordered_at"]
-    return {
-        "several_scheduled_dates": int((schedule_count > 1).sum()),
-        "order_date_assumed": int(ordered_on.isna().sum()),
-        "order_from_vendor_date": int((quoted.isna() & ordered.notna()).sum()),
-        "ordered_less_than_30_days_ahead": int(is_late_order.sum()),
-        "no_scheduled_date": int(scheduled.isna().sum()),
-        "not_delivered": int(shipments[_DELIVERED].isna().sum()),
-        "delivered_before_order": int(is_delivered_before.sum()),
-        "several_lines": int((line_count > 1).sum()),
-        "no_weight": int(shipments["weight_kg"].isna().sum()),
-        "heavier_than_a_parcel": int((shipments["weight_kg"] > MAX_WEIGHT_KG).sum()),
+    weight_kg = shipments["weight_kg"]
+    peculiar = {
+        "several_scheduled_dates": schedule_count > 1,
+        "order_date_assumed": ordered_on.isna(),
+        "order_from_vendor_date": quoted.isna() & ordered.notna(),
+        "ordered_less_than_30_days_ahead": ordered_on > assumed_on,
+        "no_scheduled_date": scheduled.isna(),
+        "not_delivered": shipments[_DELIVERED].isna(),
+        "delivered_before_order": delivered_at < shipments["ordered_at"],
+        "several_lines": line_count > 1,
+        "no_weight": weight_kg.isna(),
+        "heavier_than_a_parcel": weight_kg > MAX_WEIGHT_KG,
     }
+    return {name: int(flags.sum()) for name, flags in peculiar.items()}
 
 
 def _weights(
@@ -322,27 +334,32 @@ def _weights(
     """
     text = lines[_WEIGHT]
     number = pd.to_numeric(text, errors="coerce").astype("float64")
-    weight = number.where(number.between(0.0, np.finfo(np.float64).max, inclusive="neither"))
+    is_weight = number.between(0.0, np.finfo(np.float64).max, inclusive="neither")
+    weight = number.where(is_weight)
     reference = text.str.extract(f"^{_REFERENCE}$")
     refers, is_separate = reference["line"].notna(), text == _SEPARATE
     # The line that each line refers to, at the position of the line that refers.
     by_line = pd.DataFrame({"shipment": lines[_SHIPMENT], "weight": weight})
-    referenced = by_line.set_axis(lines[_LINE]).reindex(reference["line"]).set_axis(lines.index)
+    by_line = by_line.set_axis(lines[_LINE])
+    referenced = by_line.reindex(reference["line"]).set_axis(lines.index)
     is_dangling = refers & (referenced["shipment"] != reference["shipment"])
     is_same_shipment = refers & ~is_dangling & (referenced["shipment"] == lines[_SHIPMENT])
     is_included = is_same_shipment & referenced["weight"].notna()
-    is_unusable = ~(weight.notna() | refers | is_separate | (text == ""))
-    columns = [_LINE, _SHIPMENT, _WEIGHT]
+    has_text = weight.isna() & (text != "")
+    is_unusable = has_text & ~(refers | is_separate)
+    reported = lines[[_LINE, _SHIPMENT, _WEIGHT]]
     name = _name(_WEIGHT)
-    quarantine.add(file, f"unusable_{name}", lines.loc[is_unusable, columns])
-    quarantine.add(file, f"reference_to_nothing_{name}", lines.loc[is_dangling, columns])
+    quarantine.add(file, f"unusable_{name}", reported[is_unusable])
+    quarantine.add(file, f"reference_to_nothing_{name}", reported[is_dangling])
     by_shipment = weight.groupby(lines[_SHIPMENT]).sum(min_count=1)
-    is_complete = (weight.notna() | is_included).groupby(lines[_SHIPMENT]).all()
-    warnings = {
-        "lines_weighed_with_another": int(is_included.sum()),
-        "lines_weighed_with_one_of_no_weight": int((refers & ~is_included & ~is_dangling).sum()),
-        "lines_weighed_separately": int(is_separate.sum()),
+    is_weighed = weight.notna() | is_included
+    is_complete = is_weighed.groupby(lines[_SHIPMENT]).all()
+    peculiar = {
+        "lines_weighed_with_another": is_included,
+        "lines_weighed_with_one_of_no_weight": refers & ~is_included & ~is_dangling,
+        "lines_weighed_separately": is_separate,
     }
+    warnings = {name: int(flags.sum()) for name, flags in peculiar.items()}
     return by_shipment.where(is_complete), warnings
 
 
@@ -367,12 +384,14 @@ def _events(shipments: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 def _order_events(shipments: pd.DataFrame) -> pd.DataFrame:
     """An order for every shipment; ``raw_code`` is the column of its date, None if assumed."""
     is_quoted, is_ordered = shipments[_QUOTED].notna(), shipments[_ORDERED].notna()
-    raw_code = pd.Series(_QUOTED, index=shipments.index).where(is_quoted, _ORDERED)
+    raw_code = pd.Series(_QUOTED, index=shipments.index)
+    raw_code = raw_code.where(is_quoted, _ORDERED)
+    raw_code = raw_code.where(is_quoted | is_ordered, None)
     columns = {
         "shipment_id": shipments["shipment_id"],
         "event_code": EVENT_OF_DATE[_QUOTED].value,
         "occurred_at": shipments["ordered_at"],
-        "raw_code": raw_code.where(is_quoted | is_ordered, None),
+        "raw_code": raw_code,
         "received_at": shipments["ordered_at"],
         "is_received_at_assumed": True,
     }
@@ -400,10 +419,12 @@ def _dated_events(shipments: pd.DataFrame, column: str) -> pd.DataFrame:
 def _noon(days: pd.Series, zones: pd.Series) -> pd.Series:
     """Twelve hours after the start of local dates, in UTC without a zone; NaT without a date."""
     codes, names = pd.factorize(zones, sort=True)
-    noons = day_starts(days.to_numpy().astype("datetime64[D]"), codes, tuple(names)) + 12 * HOUR
-    return pd.Series(noons, index=days.index)
+    dates = days.to_numpy().astype("datetime64[D]")
+    starts = day_starts(dates, codes, tuple(names))
+    return pd.Series(starts + 12 * HOUR, index=days.index)
 
 
 def _name(column: str) -> str:
     """A column's name as a part of a reason: ``Weight (Kilograms)`` -> ``weight_kilograms``."""
-    return re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_")
+    words = re.sub(r"[^a-z0-9]+", "_", column.lower())
+    return words.strip("_")

@@ -115,9 +115,8 @@ def _header(path: Path) -> list[str]:
     try:
         if path.suffix == ".parquet":
             return list(pyarrow.parquet.read_schema(path).names)
-        with pyarrow.csv.open_csv(
-            path, read_options=pyarrow.csv.ReadOptions(use_threads=False)
-        ) as reader:
+        read_options = pyarrow.csv.ReadOptions(use_threads=False)
+        with pyarrow.csv.open_csv(path, read_options=read_options) as reader:
             return list(reader.schema.names)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceRejected(f"{path.name} cannot be read: {error}") from None
@@ -132,16 +131,20 @@ def _shipments(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.Dat
     quarantine.add(file, "shipment_id_comes_twice", frame[is_repeated])
     frame = frame[~has_no_id & ~is_repeated]
     for name in _COUNTRIES:
-        is_country = frame[name].astype("str").str.fullmatch("[A-Z]{2}").fillna(False).astype(bool)
+        is_code = frame[name].astype("str").str.fullmatch("[A-Z]{2}")
+        is_country = is_code.fillna(False).astype(bool)
         quarantine.add(file, f"no_{name}", frame[~is_country])
         frame = frame[is_country]
-    frame = frame.assign(order_id=frame["order_id"].fillna(frame["shipment_id"]))
+    order_id = frame["order_id"].fillna(frame["shipment_id"])
+    frame = frame.assign(order_id=order_id)
     for name, (low, high) in _RANGES.items():
         if name in frame:
-            frame = frame.assign(**{name: _number(frame, name, low, high, file, quarantine)})
+            numbers = _number(frame, name, low, high, file, quarantine)
+            frame = frame.assign(**{name: numbers})
     for name, parse in _PARSERS.items():
         if name in frame:
-            frame = frame.assign(**{name: parse(frame, name, file, quarantine)})
+            values = parse(frame, name, file, quarantine)
+            frame = frame.assign(**{name: values})
     return frame.reset_index(drop=True)
 
 
@@ -171,10 +174,9 @@ def _events(
     if "raw_code" in frame:
         raw_code = frame["raw_code"]
     # An unknown code stays in ``raw_code``, so that two unknown codes are two events.
-    frame = frame.assign(
-        event_code=code.where(is_known, EventCode.INFO.value),
-        raw_code=raw_code.where(raw_code.notna() | is_known, code),
-    )
+    raw_code = raw_code.where(raw_code.notna() | is_known, code)
+    event_code = code.where(is_known, EventCode.INFO.value)
+    frame = frame.assign(event_code=event_code, raw_code=raw_code)
     is_early = frame["received_at"] < frame["occurred_at"]
     warnings["received_before_occurred"] = int(is_early.sum())
     return frame.reset_index(drop=True)
@@ -199,7 +201,8 @@ def _with_orders(
         return events
     is_order = events["event_code"].eq(EventCode.ORDER_CREATED.value)
     has_order = shipments["shipment_id"].isin(events.loc[is_order, "shipment_id"])
-    without_order = shipments[~has_order & shipments["ordered_at"].notna()]
+    has_time = shipments["ordered_at"].notna()
+    without_order = shipments[~has_order & has_time]
     warnings["order_created_from_ordered_at"] = len(without_order)
     if not len(without_order):
         return events
@@ -210,7 +213,8 @@ def _with_orders(
         "received_at": without_order["ordered_at"],
         "is_received_at_assumed": True,
     }
-    return pd.concat([events, pd.DataFrame(columns)], ignore_index=True)
+    orders = pd.DataFrame(columns)
+    return pd.concat([events, orders], ignore_index=True)
 
 
 def _with_texts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -254,10 +258,11 @@ def _times(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) ->
     if pd.api.types.is_datetime64_dtype(column):
         raise NaiveTime(name)
     text = column.astype(_TEXT_TYPE).str.strip()
-    has_offset = text.str.contains(_OFFSET, regex=True).fillna(False).astype(bool)
-    has_no_offset = text.notna() & ~has_offset
+    has_offset = text.str.contains(_OFFSET, regex=True)
+    has_no_offset = text.notna() & ~has_offset.fillna(False).astype(bool)
     parsed = _instants(text.where(~has_no_offset)).astype("datetime64[us, UTC]")
-    is_naive = has_no_offset & _instants(text.where(has_no_offset)).notna()
+    parsed_without_offset = _instants(text.where(has_no_offset))
+    is_naive = has_no_offset & parsed_without_offset.notna()
     if len(text) and is_naive.sum() == text.notna().sum() > 0:
         raise NaiveTime(name)
     is_unreadable = text.notna() & parsed.isna() & ~is_naive
