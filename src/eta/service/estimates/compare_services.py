@@ -44,44 +44,39 @@ def compare_services(
 
     # Each dominated assessment, with the first that dominates it.
     pairs = []
-    for dominated_number in dated:
-        other = _dominating(dominated_number, dated, assessments, prices)
+    for number in dated:
+        other = _dominating(number, dated, assessments, prices)
         if other is not None:
-            pairs.append((dominated_number, other))
-    dominated = tuple(pairs)
+            pairs.append((number, other))
+    # Of several assessments, those that rest on other services or lanes.
+    unseen = []
+    for number, assessment in enumerate(assessments):
+        if len(assessments) > 1 and assessment.support_level not in _SAME_SERVICE_LEVELS:
+            unseen.append(number)
+    # Of each key, the lower, the better.
+    speeds = [_speed(assessment) for assessment in assessments]
+    risks = [_risk(assessment) for assessment in assessments]
+    fastest = _argmin(dated, lambda number: speeds[number])
+    safest = _argmin(dated, lambda number: (risks[number], *reversed(speeds[number])))
+    cheapest = _argmin(priced, lambda number: (prices[number], speeds[number]))
     return Comparison(
-        fastest=_argmin(dated, lambda number: _speed(assessments[number])),
-        safest=_argmin(dated, lambda number: _safety(assessments[number])),
-        cheapest=_argmin(priced, lambda number: (prices[number], _speed(assessments[number]))),
-        dominated=dominated,
-        unseen=_unseen(assessments),
+        fastest=fastest,
+        safest=safest,
+        cheapest=cheapest,
+        dominated=tuple(pairs),
+        unseen=tuple(unseen),
     )
 
 
 def _speed(assessment: Assessment) -> tuple[date, date]:
     """The key of the fastest: the lower, the faster."""
-    return assessment.estimated_on or date.max, assessment.latest_on or date.max
-
-
-def _safety(assessment: Assessment) -> tuple[float, date, date]:
-    """The key of the safest: the lower, the safer."""
-    estimated_on, latest_on = _speed(assessment)
-    return _risk(assessment), latest_on, estimated_on
+    estimated_on = assessment.estimated_on or date.max
+    latest_on = assessment.latest_on or date.max
+    return estimated_on, latest_on
 
 
 def _argmin(numbers: Sequence[int], key: Callable[[int], Any]) -> int | None:
     return min(numbers, key=key) if numbers else None
-
-
-def _unseen(assessments: Sequence[Assessment]) -> tuple[int, ...]:
-    """The assessments, of several, that rest on other services or lanes."""
-    if len(assessments) == 1:
-        return ()
-    return tuple(
-        number
-        for number, assessment in enumerate(assessments)
-        if assessment.support_level not in _SAME_SERVICE_LEVELS
-    )
 
 
 def _dominating(
@@ -105,11 +100,8 @@ def _dominating(
 
 def _objectives(assessment: Assessment, price: float | None) -> tuple[Any, ...]:
     """What is compared: the lower, the better."""
-    return (
-        *_speed(assessment),
-        _risk(assessment),
-        price or 0.0,
-    )
+    estimated_on, latest_on = _speed(assessment)
+    return estimated_on, latest_on, _risk(assessment), price or 0.0
 
 
 def _risk(assessment: Assessment) -> float:

@@ -65,16 +65,13 @@ def estimate_delivery(
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    service_curves = None
+    service_curves, curves = None, None
     if served:
         service_curves = order_curves(lane, services, pickup_schedule, served, holidays)
+        curves = service_curves.curves
+    timelines = hypothetical_timelines(lane, services)
     assessments = score_timelines(
-        hypothetical_timelines(lane, services),
-        served,
-        lane.ordered_at,
-        policy=policy,
-        options=options,
-        curves=service_curves.curves if service_curves else None,
+        timelines, served, lane.ordered_at, policy=policy, options=options, curves=curves
     )
     return _with_curves(assessments, service_curves)
 
@@ -85,16 +82,12 @@ def _with_curves(
     """The estimates of services: their assessments, with curves if there is a model."""
     if service_curves is None:
         return [Estimate(assessment) for assessment in assessments]
-    return [
-        Estimate(
-            assessment,
-            order_by=service_curves.order_by[row],
-            handover_on=service_curves.handover_on[row],
-            curves=service_curves.curves,
-            row=row,
-        )
-        for row, assessment in enumerate(assessments)
-    ]
+    estimates = []
+    for row, assessment in enumerate(assessments):
+        order_by, handover_on = service_curves.order_by[row], service_curves.handover_on[row]
+        estimate = Estimate(assessment, order_by, handover_on, service_curves.curves, row)
+        estimates.append(estimate)
+    return estimates
 
 
 @dataclass(frozen=True)

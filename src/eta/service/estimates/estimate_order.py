@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
-from eta.calendars.local_time import Dates, Instants, local_dates, to_instant
+from eta.calendars.local_time import Instants, local_dates, to_instant
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment
@@ -154,7 +154,12 @@ def _first_and_last(
     as_of = np.array([to_instant(ordered_at)])
     zone = Categorical(np.zeros(1, dtype=np.int32), (estimates[0].assessment.timezone,))
     ordered_on = local_dates(as_of, zone.codes, zone.names)
-    cdf = _daily_cdfs(estimates, as_of, ordered_on, zone)
+    # P(arrived by the end of each day), (P, days), up to the longest curve.
+    parcel_curves = [curve for estimate in estimates if (curve := estimate.curve)]
+    hours = max(curve.hours[0, -1] for curve in parcel_curves)
+    days = ceil(hours / 24.0) + 1
+    cdfs = [daily_cdf(curve, as_of, ordered_on, days, zone) for curve in parcel_curves]
+    cdf = np.vstack(cdfs)
     first_cdf = cdf_of_first(cdf, count, sender, correlation)
     last_cdf = cdf_of_last(cdf, count, sender, correlation)
     joint = np.clip(np.stack([first_cdf, last_cdf]), 0.0, 1.0)
@@ -162,15 +167,6 @@ def _first_and_last(
     as_of, zone = as_of[both], zone.take(both)
     curves = curves_from_daily_cdf(joint, as_of, ordered_on[both], zone)
     return _read_dates(curves, as_of, zone, options)
-
-
-def _daily_cdfs(
-    estimates: Sequence[Estimate], as_of: Instants, ordered_on: Dates, zone: Categorical
-) -> NDArray[np.float64]:
-    """P(arrived by the end of each day), (P, days), up to the longest curve."""
-    curves = [curve for estimate in estimates if (curve := estimate.curve)]
-    days = max(ceil(curve.hours[0, -1] / 24.0) for curve in curves) + 1
-    return np.vstack([daily_cdf(curve, as_of, ordered_on, days, zone) for curve in curves])
 
 
 def _read_dates(
@@ -184,14 +180,7 @@ def _read_dates(
     results = []
     for window, row in zip(dates.tolist(), probabilities.tolist(), strict=True):
         earliest_on, estimated_on, latest_on = window
-        confidence, desired = row
-        results.append(
-            FirstOrLast(
-                earliest_on=earliest_on,
-                estimated_on=estimated_on,
-                latest_on=latest_on,
-                confidence=None if isnan(confidence) else confidence,
-                desired_probability=None if isnan(desired) else desired,
-            )
-        )
+        confidence, desired = (None if isnan(probability) else probability for probability in row)
+        result = FirstOrLast(earliest_on, estimated_on, latest_on, confidence, desired)
+        results.append(result)
     return results

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from itertools import compress
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -77,16 +78,21 @@ def find_ship_by(
     if served is None or not handovers:
         code = ShipByCode.TOO_LATE if served else ShipByCode.NO_MODEL
         return [ShipBy(code, None, None, ())] * len(services)
-    delivered_on = [_last_delivery(service, lane, desired_on, holidays) for service in services]
+    # The last day, up to the desired one, on which each service delivers.
+    destination, delivered_on = lane.destination, []
+    for service in services:
+        day = np.array([desired_on], dtype="datetime64[D]")
+        if weekdays := service.delivery_weekdays:
+            calendar = DeliveryDays(destination.country, destination.region, weekdays, holidays)
+            day = calendar.on_or_before(day)
+        delivered_on.append(day[0])
     grid = _arrival_probabilities(lane, services, served, handovers, delivered_on)
     results = []
     for service, probabilities, is_supported in zip(services, *grid, strict=True):
-        candidates = [
-            HandoverProbability(at, probability)
-            for at, probability in zip(handovers, probabilities, strict=True)
-        ]
+        candidates = list(map(HandoverProbability, handovers, probabilities))
         picked_up = _picked_up(service, lane.origin, candidates, holidays)
-        results.append(_latest(picked_up, level, is_supported=is_supported))
+        result = _latest(picked_up, level, is_supported=is_supported)
+        results.append(result)
     return results
 
 
@@ -100,28 +106,18 @@ def _arrival_probabilities(
     """P(arrival by ``delivered_on``) by service and hand-over; whether a service has support."""
     shape = (len(services), len(handovers))
     service_index = np.repeat(np.arange(len(services)), len(handovers))
-    at = np.tile(np.array([to_instant(handover) for handover in handovers]), len(services))
+    instants = np.array([to_instant(handover) for handover in handovers])
+    at = np.tile(instants, len(services))
     ordered_at = np.full(len(at), to_instant(lane.ordered_at))
     parcels = hypothetical_shipments(lane, services, service_index, ordered_at, at)
-    forecasts = forecast_open(
-        parcels.timelines, served, parcels.moments, parcels.states, DelayPolicy()
-    )
-    days = np.array(delivered_on, dtype="datetime64[D]")[service_index, None]
-    probabilities = probability_by_day(forecasts.curves, at, days, forecasts.zone)[:, 0]
+    timelines, moments, states = parcels.timelines, parcels.moments, parcels.states
+    forecasts = forecast_open(timelines, served, moments, states, DelayPolicy())
+    last_days = np.array(delivered_on, dtype="datetime64[D]")
+    days = last_days[service_index, None]
+    by_day = probability_by_day(forecasts.curves, at, days, forecasts.zone)
+    probabilities = by_day[:, 0].reshape(shape)
     is_supported = forecasts.is_supported.reshape(shape).all(axis=1)
-    return probabilities.reshape(shape).tolist(), np.asarray(is_supported).tolist()
-
-
-def _last_delivery(
-    service: CarrierService, lane: Shipment, desired_on: date, holidays: HolidayCalendar
-) -> np.datetime64:
-    """The last day, up to the desired one, on which the service delivers."""
-    day = np.array([desired_on], dtype="datetime64[D]")
-    weekdays, destination = service.delivery_weekdays, lane.destination
-    if weekdays:
-        calendar = DeliveryDays(destination.country, destination.region, weekdays, holidays)
-        day = calendar.on_or_before(day)
-    return day[0]
+    return probabilities.tolist(), np.asarray(is_supported).tolist()
 
 
 def _picked_up(
@@ -133,16 +129,11 @@ def _picked_up(
     """The candidates on days on which the service picks up."""
     if service.pickup_weekdays is None:
         return candidates
-    days = np.array(
-        [candidate.handover_at.date() for candidate in candidates], dtype="datetime64[D]"
-    )
+    dates = [candidate.handover_at.date() for candidate in candidates]
+    days = np.array(dates, dtype="datetime64[D]")
     calendar = WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays)
     is_open = (calendar.on_or_after(days) == days).tolist()
-    return [
-        candidate
-        for candidate, is_picked_up in zip(candidates, is_open, strict=True)
-        if is_picked_up
-    ]
+    return list(compress(candidates, is_open))
 
 
 def _handovers(
@@ -153,11 +144,15 @@ def _handovers(
     first = ordered_at.astimezone(ZoneInfo(zone)).date()
     # The local date of the origin can be a day ahead of the destination's.
     last = desired_on + timedelta(days=1)
-    days = [last - timedelta(days=back) for back in range(LOOK_BACK_DAYS + 1, -1, -1)]
-    moments = [
-        wall_to_instant(datetime.combine(day, handover), zone)[0] for day in days if day >= first
-    ]
-    return [at for at in moments if at >= ordered_at]
+    moments = []
+    for back in range(LOOK_BACK_DAYS + 1, -1, -1):
+        day = last - timedelta(days=back)
+        if day < first:
+            continue
+        at, _ = wall_to_instant(datetime.combine(day, handover), zone)
+        if at >= ordered_at:
+            moments.append(at)
+    return moments
 
 
 def _latest(

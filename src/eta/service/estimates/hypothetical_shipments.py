@@ -51,10 +51,15 @@ def hypothetical_timelines(
 
     With ``handed_over`` each is handed over at that moment too.
     """
-    shipments = [
-        Shipment(**vars(lane) | _service_fields(number, service))
-        for number, service in enumerate(services)
-    ]
+    shipments = []
+    for number, service in enumerate(services):
+        shipment = replace(
+            lane,
+            shipment_id=f"{number:06d}",
+            carrier=service.carrier,
+            service_level=service.service_level,
+        )
+        shipments.append(shipment)
     events = [order_event(shipment) for shipment in shipments]
     if handed_over:
         events += [_event(shipment, EventCode.ACCEPTED) for shipment in shipments]
@@ -79,16 +84,8 @@ def hypothetical_shipments(
     states = replace(states, ordered_at=ordered_at, last_scan_at=ordered_at)
     if handed_over_at is not None:
         states = replace(states, handed_over_at=handed_over_at, last_scan_at=handed_over_at)
-    return HypotheticalShipments(timelines, AsOfPairs(service_index, states.last_scan_at), states)
-
-
-def _service_fields(number: int, service: CarrierService) -> dict[str, str | None]:
-    """The fields of a shipment that depend on the service."""
-    return {
-        "shipment_id": f"{number:06d}",
-        "carrier": service.carrier,
-        "service_level": service.service_level,
-    }
+    moments = AsOfPairs(service_index, states.last_scan_at)
+    return HypotheticalShipments(timelines, moments, states)
 
 
 def _event(shipment: Shipment, code: EventCode) -> TrackingEvent:

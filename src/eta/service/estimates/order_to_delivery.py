@@ -15,6 +15,7 @@ the order. The minimum alone would do the same, but it would be too pessimistic 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -32,7 +33,7 @@ from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zone_offsets import UtcOffsets
 from eta.calendars.zones import zone_of
 from eta.curves import Curves
-from eta.domain.shipment import Place, Shipment
+from eta.domain.shipment import Shipment
 from eta.forecast.base import HORIZON_DAYS
 from eta.journey.categories import Categorical
 from eta.journey.features import features
@@ -40,7 +41,6 @@ from eta.local_dates import curves_from_daily_cdf, daily_cdf
 from eta.model.bundle import ModelBundle, Predictor
 from eta.service.estimates.hypothetical_shipments import (
     CarrierService,
-    HypotheticalShipments,
     hypothetical_shipments,
 )
 
@@ -108,9 +108,11 @@ class _DayGrid:
     def at_order(cls, lane: Shipment, zone: Categorical, last_at: np.datetime64) -> _DayGrid:
         """From the day of the order to the horizon of the last dispatch time."""
         zone_name = zone.names[zone.codes[0]]
-        first_on = np.datetime64(lane.ordered_at.astimezone(ZoneInfo(zone_name)).date(), "D")
+        ordered_on = lane.ordered_at.astimezone(ZoneInfo(zone_name)).date()
+        first_on = np.datetime64(ordered_on, "D")
         days_ahead = ceil((last_at - to_instant(lane.ordered_at)) / DAY)
-        return cls(first_on, first_on + np.arange(HORIZON_DAYS + 2 + days_ahead))
+        offsets = np.arange(HORIZON_DAYS + 2 + days_ahead)
+        return cls(first_on, first_on + offsets)
 
 
 def order_curves(
@@ -131,18 +133,27 @@ def order_curves(
     at = np.concatenate([times.at for times in dispatch_times])
     counts = [len(times.at) for times in dispatch_times]
     service_index = np.repeat(np.arange(len(services)), counts)
-    parcels = _dispatched_parcels(lane, services, dispatch_times, service_index, at)
+    if dispatch_times[0].waited is None:
+        parcels = hypothetical_shipments(lane, services, service_index, at)
+    else:
+        # Each parcel is handed over at its dispatch time, after its wait.
+        waited = np.array([times.waited for times in dispatch_times], dtype="timedelta64[us]")
+        ordered_at = at - waited[service_index]
+        parcels = hypothetical_shipments(lane, services, service_index, ordered_at, at)
     snapshots = features(parcels.timelines, parcels.moments, served.place_effects, parcels.states)
     curves = served.model.predict_curves(snapshots)
     zone = parcels.timelines.zone
     grid = _DayGrid.at_order(lane, zone, at.max())
     cdf = _dispatch_cdf(curves, dispatch_times, at, grid, zone.take(service_index))
     mixed_cdf = _mixed_cdf(cdf, lane, services, dispatch_times, grid, holidays)
-    return OrderCurves(
-        _curves(mixed_cdf, lane, grid, zone),
-        [times.order_by for times in dispatch_times],
-        [times.handover_on for times in dispatch_times],
-    )
+    # Weights add up to 1 but for rounding.
+    mixed_cdf = np.minimum(np.maximum.accumulate(mixed_cdf, axis=1), 1.0)
+    as_of = np.full(len(services), to_instant(lane.ordered_at))
+    first_on = np.full(len(services), grid.first_on)
+    service_curves = curves_from_daily_cdf(mixed_cdf, as_of, first_on, zone)
+    order_by = [times.order_by for times in dispatch_times]
+    handover_on = [times.handover_on for times in dispatch_times]
+    return OrderCurves(service_curves, order_by, handover_on)
 
 
 def _dispatch_times(
@@ -153,27 +164,13 @@ def _dispatch_times(
     holidays: HolidayCalendar,
 ) -> Sequence[_DispatchTimes]:
     """The dispatch times of each service: hand-overs with a schedule, else times of the order."""
-    if pickup_schedule and isinstance(served, ModelBundle):
-        return [
-            _handover_times(lane, service, pickup_schedule, served, holidays)
-            for service in services
-        ]
-    return [_order_times(lane)] * len(services)
-
-
-def _dispatched_parcels(
-    lane: Shipment,
-    services: Sequence[CarrierService],
-    dispatch_times: Sequence[_DispatchTimes],
-    service_index: NDArray[np.int64],
-    at: Instants,
-) -> HypotheticalShipments:
-    """A parcel for each dispatch time: ordered then, or handed over then after its wait."""
-    if dispatch_times[0].waited is None:
-        return hypothetical_shipments(lane, services, service_index, at)
-    waited = np.array([times.waited for times in dispatch_times], dtype="timedelta64[us]")
-    ordered_at = at - waited[service_index]
-    return hypothetical_shipments(lane, services, service_index, ordered_at, at)
+    if not pickup_schedule or not isinstance(served, ModelBundle):
+        return [_order_times(lane)] * len(services)
+    dispatch_times = []
+    for service in services:
+        times = _handover_times(lane, service, pickup_schedule, served, holidays)
+        dispatch_times.append(times)
+    return dispatch_times
 
 
 def _dispatch_cdf(
@@ -189,7 +186,8 @@ def _dispatch_cdf(
     is_before = np.concatenate([np.cumsum(times.weights) == 0.0 for times in dispatch_times])
     # An earlier curve has no information on days beyond its horizon.
     reach = (at + (HORIZON_DAYS - 1) * DAY).astype(grid.first_on.dtype)
-    cdf[(grid.days > reach[:, None]) & is_before[:, None]] = 1.0
+    is_beyond = grid.days > reach[:, None]
+    cdf[is_beyond & is_before[:, None]] = 1.0
     return cdf
 
 
@@ -228,16 +226,9 @@ def _on_delivery_days(
         return cdf
     calendar = DeliveryDays(destination.country, destination.region, weekdays, holidays)
     last = calendar.on_or_before(grid.days)
-    position = np.maximum((last - grid.first_on).astype(np.int64), 0)
-    return np.where(last < grid.first_on, 0.0, cdf[position])
-
-
-def _curves(cdf: NDArray[np.float64], lane: Shipment, grid: _DayGrid, zone: Categorical) -> Curves:
-    """The curves of daily distributions (S, D), as of the order."""
-    # Weights add up to 1 but for rounding.
-    cdf = np.minimum(np.maximum.accumulate(cdf, axis=1), 1.0)
-    as_of = np.full(len(cdf), to_instant(lane.ordered_at))
-    return curves_from_daily_cdf(cdf, as_of, np.full(len(cdf), grid.first_on), zone)
+    days_from_first = (last - grid.first_on).astype(np.int64)
+    moved = cdf[np.maximum(days_from_first, 0)]
+    return np.where(last < grid.first_on, 0.0, moved)
 
 
 def _order_times(lane: Shipment) -> _DispatchTimes:
@@ -259,8 +250,9 @@ def _order_times(lane: Shipment) -> _DispatchTimes:
     share = (ordered_at - time_before) / (time_after - time_before)
     start = after - 1 - DISPATCH_TIMES_AROUND
     stop = after + 1 + DISPATCH_TIMES_AROUND
+    at = times[start:stop].view("datetime64[us]")
     weights = np.pad([1.0 - share, share], DISPATCH_TIMES_AROUND)
-    return _DispatchTimes(at=times[start:stop].view("datetime64[us]"), weights=weights)
+    return _DispatchTimes(at, weights)
 
 
 def _handover_times(
@@ -272,32 +264,25 @@ def _handover_times(
 ) -> _DispatchTimes:
     """The possible hand-overs of the order, and some before and after them."""
     weekdays = service.pickup_weekdays or pickup_schedule.weekdays
-    calendar = _pickup_calendar(lane.origin, pickup_schedule.cutoff, weekdays, holidays)
+    calendar = PickupCalendar(
+        country=lane.origin.country,
+        region=lane.origin.region,
+        cutoff=pickup_schedule.cutoff,
+        weekdays=weekdays,
+        holidays=holidays,
+    )
     probabilities = _handling_distribution(lane, pickup_schedule, served)
     handovers, first = _handovers_around(calendar, lane.ordered_at, len(probabilities))
     after = len(handovers) - first - len(probabilities)
     mean_pickup_days = float(np.arange(len(probabilities)) @ probabilities)
     mean_days = mean_pickup_days * 7.0 / len(weekdays)
+    waited = _MEAN_WAIT + timedelta(days=mean_days)
     median = int(np.searchsorted(np.cumsum(probabilities), 0.5 - 1e-9))
-    return _DispatchTimes(
-        at=np.array([to_instant(handover) for handover in handovers]),
-        weights=np.pad(probabilities, (first, after)),
-        waited=_MEAN_WAIT + timedelta(days=mean_days),
-        order_by=calendar.cutoff_at(lane.ordered_at),
-        handover_on=handovers[first + median].date(),
-    )
-
-
-def _pickup_calendar(
-    origin: Place, cutoff: time, weekdays: tuple[int, ...], holidays: HolidayCalendar
-) -> PickupCalendar:
-    return PickupCalendar(
-        country=origin.country,
-        region=origin.region,
-        cutoff=cutoff,
-        weekdays=weekdays,
-        holidays=holidays,
-    )
+    handover_on = handovers[first + median].date()
+    at = np.array([to_instant(handover) for handover in handovers])
+    weights = np.pad(probabilities, (first, after))
+    order_by = calendar.cutoff_at(lane.ordered_at)
+    return _DispatchTimes(at, weights, waited, order_by, handover_on)
 
 
 def _handovers_around(
@@ -305,11 +290,11 @@ def _handovers_around(
 ) -> tuple[list[datetime], int]:
     """Hand-overs around the ``possible`` ones of an order, and the position of the first one."""
     processing_date = calendar.processing_date(ordered_at)
-    base = calendar.processing_date(ordered_at - timedelta(days=HANDOVER_DAYS_AROUND))
+    days_before = timedelta(days=HANDOVER_DAYS_AROUND)
+    base = calendar.processing_date(ordered_at - days_before)
     handovers = calendar.handovers(base, 0, 2 * HANDOVER_DAYS_AROUND + possible)
-    first = next(
-        number for number, handover in enumerate(handovers) if handover.date() >= processing_date
-    )
+    dates = [handover.date() for handover in handovers]
+    first = bisect_left(dates, processing_date)
     return handovers[: first + possible + HANDOVER_DAYS_AROUND], first
 
 
@@ -320,6 +305,7 @@ def _handling_distribution(
     if pickup_schedule.handling is not None:
         return np.array(pickup_schedule.handling) / sum(pickup_schedule.handling)
     place = place_name(lane.origin.country, lane.origin.region)
-    cutoff_hour = pickup_schedule.cutoff.hour + pickup_schedule.cutoff.minute / 60.0
+    cutoff = pickup_schedule.cutoff
+    cutoff_hour = cutoff.hour + cutoff.minute / 60.0
     distribution = served.handling.distribution(place, cutoff_hour)
     return np.ones(1) if distribution is None else distribution
