@@ -127,7 +127,7 @@ class Curves:
 
     def knots(self) -> tuple[Floats, Floats]:
         """Hours from now and probabilities, both (N, K), of the conditioned curves; 0 if past."""
-        start = self._start()[:, None]
+        start = _starting_cdfs(self.hours, self.cdf, self.waited_hours)[:, None]
         waited = self.waited_hours[:, None]
         cdf = self._given_open(_per_row(self.cdf, len(self)), start)
         has_waited = (waited > 0) & (start < 1.0 - _CERTAIN)
@@ -139,11 +139,8 @@ class Curves:
     def tail_mass(self) -> Floats:
         """The probability, shape (N,), of arriving after the last knot or never."""
         last = np.broadcast_to(self.cdf[:, -1], (len(self),))
-        return 1.0 - self._given_open(last, self._start())
-
-    def _start(self) -> Floats:
-        """F at the time already waited, (N,), as ``starting_cdf`` defines it."""
-        return _starting_cdfs(self.hours, self.cdf, self.waited_hours)
+        start = _starting_cdfs(self.hours, self.cdf, self.waited_hours)
+        return 1.0 - self._given_open(last, start)
 
     @staticmethod
     def _given_open(reached: Floats, start: Floats) -> Floats:
@@ -262,6 +259,7 @@ def quantile_at(hours, cdf, waited, start, level):  # type: ignore[no-untyped-de
 
 @njit(cache=True)
 def _starting_cdfs(hours, cdf, waited):  # type: ignore[no-untyped-def]  # compiled
+    """F at the time already waited, (N,), as ``starting_cdf`` defines it."""
     result = np.empty(len(waited))
     for i in range(len(waited)):
         row_hours = row_of(hours, i)

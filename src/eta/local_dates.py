@@ -48,11 +48,6 @@ def window_levels(coverage: float) -> tuple[float, float, float]:
     return (1.0 - coverage) / 2.0, 0.5, (1.0 + coverage) / 2.0
 
 
-def date_at(curves: Curves, level: float, as_of: Instants, zone: Categorical) -> Dates:
-    """``dates_at`` for one level, (N,)."""
-    return dates_at(curves, (level,), as_of, zone)[:, 0]
-
-
 def dates_at(curves: Curves, levels: Sequence[float], as_of: Instants, zone: Categorical) -> Dates:
     """The local days, (N, L), by whose end P(arrived) is at least ``levels``; NaT if never."""
     clocks = UtcOffsets.from_zone_names(zone.names)

@@ -149,25 +149,18 @@ def _duration_quantiles(
     groups = np.concatenate([np.full(len(hours), all_group), key.codes[has_key]])
     hours = np.concatenate([hours, hours[has_key]])
     ended = np.concatenate([ended, ended[has_key]])
-    cdfs = kaplan_meier(
-        hours=hours,
-        arrived=ended,
-        groups=groups,
-        count=all_group + 1,
-        grid=_GRID_HOURS,
-    )
-    sizes = np.bincount(groups, minlength=all_group + 1)
+    count = all_group + 1
+    cdfs = kaplan_meier(hours, ended, groups, count, _GRID_HOURS)
+    sizes = np.bincount(groups, minlength=count)
     result = {}
     for group, name in enumerate([*key.names, _ALL]):
         if sizes[group] >= at_least or group == all_group:
-            cdf = cdfs[group]
-            result[str(name)] = DurationQuantiles(_first_hour(cdf, 0.5), _first_hour(cdf, level))
+            first_hours = []
+            for share in (0.5, level):
+                reached = np.flatnonzero(cdfs[group] >= share)
+                first_hours.append(float(_GRID_HOURS[reached[0]]) if len(reached) else np.inf)
+            result[str(name)] = DurationQuantiles(*first_hours)
     return result
-
-
-def _first_hour(cdf: NDArray[np.float64], level: float) -> float:
-    reached = np.flatnonzero(cdf >= level)
-    return float(_GRID_HOURS[reached[0]]) if len(reached) else np.inf
 
 
 def _silences(timelines: Timelines, states: States, known_through: np.datetime64) -> _Silences:

@@ -14,7 +14,6 @@ from eta.local_dates import (
     cdf_at_instant,
     curves_from_daily_cdf,
     daily_cdf,
-    date_at,
     dates_at,
     probability_by_day,
     windows,
@@ -37,7 +36,7 @@ def test_a_date_is_the_local_day_by_whose_end_the_parcel_has_arrived() -> None:
     assert np.array_equal(
         read[0], dates("2018-03-23", "2018-03-24", "2018-03-25", "NaT"), equal_nan=True
     )
-    assert date_at(curves, 0.5, AS_OF, VIENNA) == dates("2018-03-24")
+    assert dates_at(curves, (0.5,), AS_OF, VIENNA)[:, 0] == dates("2018-03-24")
     ranges = windows(curves, AS_OF, VIENNA, coverage=0.8)
     assert [str(day[0]) for day in (ranges.earliest_on, ranges.median_on, ranges.latest_on)] == [
         "2018-03-24",
@@ -72,7 +71,7 @@ def test_each_parcel_is_read_from_its_curve_in_its_zone() -> None:
     at = np.repeat(AS_OF, 3)
     curves = Curves.point_mass([1.0, 1.0, 30.0])
     assert np.array_equal(
-        date_at(curves, 0.5, at, zone), dates("2018-03-24", "2018-03-23", "2018-03-25")
+        dates_at(curves, (0.5,), at, zone)[:, 0], dates("2018-03-24", "2018-03-23", "2018-03-25")
     )
     days = np.array([["2018-03-23", "2018-03-24"]] * 3, dtype="datetime64[D]")
     assert probability_by_day(curves, at, days, zone).tolist() == [
@@ -97,9 +96,8 @@ def test_curves_of_daily_cdfs_return_the_daily_cdfs(
     assert daily_cdf(curves, as_of, first_on, cdf.shape[1], where) == pytest.approx(cdf, abs=1e-12)
     for probability in cdf[0][cdf[0] > 0]:
         # Of days with the same chance the first.
-        assert date_at(curves, probability, as_of, where)[0] == first_on[0] + int(
-            np.searchsorted(cdf[0], probability)
-        )
+        date = dates_at(curves, (probability,), as_of, where)[0, 0]
+        assert date == first_on[0] + int(np.searchsorted(cdf[0], probability))
 
 
 CURVES = Curves.from_grid([0, 24 * 2, 24 * 4, 24 * 10], [[0.0, 0.5, 0.9, 0.98]])

@@ -336,8 +336,8 @@ def _states_agree(timelines: Timelines, observation: Observation) -> bool:
     ]
     places, codes = states.place.texts(), (*EVENT_CODES, None)
     for row, name in enumerate(timelines.shipment_id):
-        if not states.has_scans[row] or name not in observation.states:
-            if states.has_scans[row] and name not in observation.states:
+        if not states.scan_count[row] or name not in observation.states:
+            if states.scan_count[row] and name not in observation.states:
                 # Sent for a number that nobody had registered: in the log, not yet a
                 # shipment.
                 continue

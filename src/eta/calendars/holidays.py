@@ -61,8 +61,14 @@ class HolidayCalendar:
         except tomllib.TOMLDecodeError as error:
             raise InvalidSetting(f"the calendar is not valid TOML: {error}") from None
         _reject_unknown_keys(values, ("version", "places"), "the calendar")
-        version = _version(values)
-        return cls(version, _places(values))
+        version: Any = values.get("version")
+        is_text = isinstance(version, str) and version.isprintable()
+        if is_text and version.strip() and len(version) <= _MAX_VERSION_LENGTH:
+            return cls(version, _places(values))
+        raise InvalidSetting(
+            f"the calendar has no version; write one of 1 to {_MAX_VERSION_LENGTH} characters, "
+            'such as version = "2026-11"'
+        )
 
     @lru_cache(maxsize=10_000)  # noqa: B019  # there are few calendars, and each is used as long as the program runs
     def dates(
@@ -72,8 +78,18 @@ class HolidayCalendar:
 
         A region that the library does not list has its country's holidays.
         """
-        days = _library_days(country, region, first_year, last_year)
-        for day, is_holiday in self._overrides(country, region).items():
+        days: set[date] = set()
+        supported = holidays.list_supported_countries()
+        if country in supported:
+            subdivision = region if region in supported[country] else None
+            years = range(first_year, last_year + 1)
+            days.update(holidays.country_holidays(country, subdiv=subdivision, years=years))
+        # The days of the calendar file; the region's come before the country's.
+        overrides: dict[date, bool] = {}
+        if country:
+            overrides |= self.places.get((country, None), {})
+            overrides |= self.places.get((country, region), {})
+        for day, is_holiday in overrides.items():
             if is_holiday and first_year <= day.year <= last_year:
                 days.add(day)
             elif not is_holiday:
@@ -82,38 +98,9 @@ class HolidayCalendar:
         dates.flags.writeable = False
         return dates
 
-    def _overrides(self, country: str | None, region: str | None) -> dict[date, bool]:
-        """The days of the calendar file at a place; the region's come before the country's."""
-        if not country:
-            return {}
-        of_country = self.places.get((country, None), {})
-        return {**of_country, **self.places.get((country, region), {})}
-
 
 #: The holidays of the library alone.
 PUBLIC_HOLIDAYS = HolidayCalendar()
-
-
-def _library_days(
-    country: str | None, region: str | None, first_year: int, last_year: int
-) -> set[date]:
-    supported = holidays.list_supported_countries()
-    if country not in supported:
-        return set()
-    subdivision = region if region in supported[country] else None
-    years = range(first_year, last_year + 1)
-    return set(holidays.country_holidays(country, subdiv=subdivision, years=years))
-
-
-def _version(values: Mapping[str, Any]) -> str:
-    version: Any = values.get("version")
-    is_text = isinstance(version, str) and version.isprintable()
-    if is_text and version.strip() and len(version) <= _MAX_VERSION_LENGTH:
-        return str(version)
-    raise InvalidSetting(
-        f"the calendar has no version; write one of 1 to {_MAX_VERSION_LENGTH} characters, "
-        'such as version = "2026-11"'
-    )
 
 
 def _places(values: Mapping[str, Any]) -> dict[_Place, Mapping[date, bool]]:
@@ -139,7 +126,17 @@ def _places(values: Mapping[str, Any]) -> dict[_Place, Mapping[date, bool]]:
 
 
 def _place(entry: Mapping[str, Any], where: str) -> _Place:
-    country = _country(entry.get("country"), where)
+    country = entry.get("country")
+    if not (isinstance(country, str) and _COUNTRY.fullmatch(country)):
+        raise InvalidSetting(
+            f"{where} has no country; write its ISO 3166-1 code in two capital letters, "
+            'such as country = "AT"'
+        )
+    has_zone = zone_of(country, None)[1] is not TimezoneSource.ASSUMED_UTC
+    if not has_zone and country not in holidays.list_supported_countries():
+        raise InvalidSetting(
+            f"{where}: there is no country {country}; write its ISO 3166-1 code, such as AT"
+        )
     region = entry.get("region")
     is_region = isinstance(region, str) and _REGION.fullmatch(region)
     if region is not None and not is_region:
@@ -152,45 +149,27 @@ def _place(entry: Mapping[str, Any], where: str) -> _Place:
     return country, region
 
 
-def _country(country: object, where: str) -> str:
-    if not (isinstance(country, str) and _COUNTRY.fullmatch(country)):
-        raise InvalidSetting(
-            f"{where} has no country; write its ISO 3166-1 code in two capital letters, "
-            'such as country = "AT"'
-        )
-    has_zone = zone_of(country, None)[1] is not TimezoneSource.ASSUMED_UTC
-    if not has_zone and country not in holidays.list_supported_countries():
-        raise InvalidSetting(
-            f"{where}: there is no country {country}; write its ISO 3166-1 code, such as AT"
-        )
-    return country
-
-
 def _days(entry: Mapping[str, Any], place: str) -> dict[date, bool]:
     """The days of one place that are holidays (True), and those that are not."""
     days: dict[date, bool] = {}
     for key, is_holiday in (("closed", True), ("open", False)):
-        for day in _listed_days(entry, key, place):
+        listed = entry.get(key, [])
+        where = f"{key} of {place} in the calendar"
+        if not isinstance(listed, list):
+            raise InvalidSetting(f"{where} is not a list; write {key} = [2026-12-08]")
+        for day in listed:
+            # A date with a time of day is a date to Python too.
+            if type(day) is not date:
+                raise InvalidSetting(
+                    f"{where} holds {day!r}, which is not a date; write it without quotes, "
+                    "as 2026-12-08"
+                )
+        for day in listed:
             if days.setdefault(day, is_holiday) is not is_holiday:
                 raise InvalidSetting(
                     f"{place} is both open and closed on {day} in the calendar; "
                     "leave the day in one of the two lists"
                 )
-    return days
-
-
-def _listed_days(entry: Mapping[str, Any], key: str, place: str) -> list[date]:
-    days = entry.get(key, [])
-    where = f"{key} of {place} in the calendar"
-    if not isinstance(days, list):
-        raise InvalidSetting(f"{where} is not a list; write {key} = [2026-12-08]")
-    for day in days:
-        # A date with a time of day is a date to Python too.
-        if type(day) is not date:
-            raise InvalidSetting(
-                f"{where} holds {day!r}, which is not a date; write it without quotes, "
-                "as 2026-12-08"
-            )
     return days
 
 

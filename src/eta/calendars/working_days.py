@@ -88,16 +88,13 @@ class WorkingDays:
         shifted = np.busday_offset(dates, count, roll=roll, busdaycal=calendar)
         distance = np.abs(shifted - dates)
         if (distance > max_days.astype(_DAYS)).any():
-            raise self._closed_for_too_long()
+            place = place_name(self.country, self.region)
+            raise InvalidValue(
+                "weekdays",
+                f"{place} has none of them open for more than {MAX_CLOSED_DAYS} days",
+                "give other weekdays, or open days in the calendar file",
+            )
         return shifted
-
-    def _closed_for_too_long(self) -> InvalidValue:
-        place = place_name(self.country, self.region)
-        return InvalidValue(
-            "weekdays",
-            f"{place} has none of them open for more than {MAX_CLOSED_DAYS} days",
-            "give other weekdays, or open days in the calendar file",
-        )
 
 
 def _year(day: np.datetime64) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -73,23 +72,21 @@ class _OffsetPeriod(NamedTuple):
 
 
 @cache
-def _offset_periods(zone: str) -> tuple[_OffsetPeriod, ...]:
+def _offset_periods(name: str) -> tuple[_OffsetPeriod, ...]:
     """The periods of a zone; the first one begins before all times."""
-    return tuple(_transitions(ZoneInfo(zone)))
-
-
-def _transitions(zone: ZoneInfo) -> Iterator[_OffsetPeriod]:
+    zone = ZoneInfo(name)
     at = _FIRST
     utc_offset = _utc_offset(_FIRST, zone)
-    yield _OffsetPeriod(_NAT + 1, utc_offset // _MICROSECOND)
+    periods = [_OffsetPeriod(_NAT + 1, utc_offset // _MICROSECOND)]
     while at < _LAST:
         until = at + _STEP
         while _utc_offset(until, zone) != utc_offset:
             at = _first_change(at, until, zone)
             utc_offset = _utc_offset(at, zone)
             begins = (at - _EPOCH) // _MICROSECOND
-            yield _OffsetPeriod(begins, utc_offset // _MICROSECOND)
+            periods.append(_OffsetPeriod(begins, utc_offset // _MICROSECOND))
         at = until
+    return tuple(periods)
 
 
 def _first_change(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:

@@ -27,24 +27,15 @@ class Place:
     longitude: float | None = None
 
     def __post_init__(self) -> None:
-        _check_country(self.country)
-        _check_coordinate("latitude", self.latitude, 90.0)
-        _check_coordinate("longitude", self.longitude, 180.0)
-
-
-def _check_country(country: str) -> None:
-    is_alphabetic = country.isascii() and country.isalpha()
-    if len(country) == 2 and is_alphabetic and country.isupper():
-        return
-    problem = f"{country!r} is not a country code"
-    raise InvalidValue("country", problem, "use two capital letters, such as BR")
-
-
-def _check_coordinate(field: str, degrees: float | None, bound: float) -> None:
-    if degrees is None or -bound <= degrees <= bound:
-        return
-    hint = f"use degrees between -{bound:g} and {bound:g}"
-    raise InvalidValue(field, f"{degrees!r} is out of range", hint)
+        is_alphabetic = self.country.isascii() and self.country.isalpha()
+        if len(self.country) != 2 or not is_alphabetic or not self.country.isupper():
+            problem = f"{self.country!r} is not a country code"
+            raise InvalidValue("country", problem, "use two capital letters, such as BR")
+        coordinates = ("latitude", self.latitude, 90.0), ("longitude", self.longitude, 180.0)
+        for field, degrees, bound in coordinates:
+            if degrees is not None and not -bound <= degrees <= bound:
+                hint = f"use degrees between -{bound:g} and {bound:g}"
+                raise InvalidValue(field, f"{degrees!r} is out of range", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,28 +70,19 @@ class Shipment:
         if self.ordered_at.utcoffset() is None:
             raise NaiveTime("ordered_at")
         for field in ("weight_kg", "length_cm", "width_cm", "height_cm"):
-            _check_size(field, getattr(self, field))
+            size = getattr(self, field)
+            if size is not None and not (math.isfinite(size) and size > 0):
+                hint = "give a number above 0, or leave it out"
+                raise InvalidValue(field, f"{size!r} is not a size", hint)
         if self.weight_kg is not None and self.weight_kg > MAX_WEIGHT_KG:
             problem = f"{self.weight_kg!r} is too heavy for a parcel"
             raise InvalidValue("weight_kg", problem, f"give kilograms up to {MAX_WEIGHT_KG:g}")
-        _check_price(self.price)
+        if self.price is not None and not (math.isfinite(self.price) and self.price >= 0):
+            hint = "give a number of at least 0, or leave it out"
+            raise InvalidValue("price", f"{self.price!r} is not a price", hint)
         if self.package_count < 1:
             problem = f"{self.package_count!r} is not a number of packages"
             raise InvalidValue("package_count", problem, "give at least 1")
-
-
-def _check_size(field: str, size: float | None) -> None:
-    if size is None or (math.isfinite(size) and size > 0):
-        return
-    hint = "give a number above 0, or leave it out"
-    raise InvalidValue(field, f"{size!r} is not a size", hint)
-
-
-def _check_price(price: float | None) -> None:
-    if price is None or (math.isfinite(price) and price >= 0):
-        return
-    hint = "give a number of at least 0, or leave it out"
-    raise InvalidValue("price", f"{price!r} is not a price", hint)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,7 +105,12 @@ def features(
     texts = timelines.texts
     local_as_of = wall_clock(pairs.as_of, timelines.zone.codes[row], timelines.zone.names)
     routes = {name: texts[name].take(row) for name in ROUTE_COLUMNS}
-    categoricals = routes | _places(timelines, row, states)
+    if (states.place.codes >= 0).any():
+        code = Categorical(states.place_code.astype(np.int32), EVENT_CODES)
+        sources = [routes["carrier"], code, states.place, routes["destination"]]
+        places = derive(sources, _place_names, PLACE_COLUMNS)
+    else:
+        places = dict.fromkeys(PLACE_COLUMNS, states.place)
     measures = timelines.measures[:, row]
     # ``PLACE_EFFECTS``, (M,) each; the shop's handling no longer matters after the hand-over.
     handling, *transit = effect_source.lookup(timelines, pairs)
@@ -115,7 +120,7 @@ def features(
     journeys = _numbers_of_journeys(timelines, pairs, states, local_as_of)
     numbers = zip(_ALL_NUMBER_COLUMNS, (*measures, *effects, *journeys), strict=True)
     return Features(
-        categoricals=categoricals,
+        categoricals=routes | places,
         numbers=dict(numbers),
         local_as_of=local_as_of,
         calendar=texts["destination"].take(row),
@@ -147,18 +152,6 @@ def _numbers_of_journeys(
         scan_count=states.scan_count,
         exception_count=states.exception_count,
     )
-
-
-def _places(
-    timelines: Timelines, row: NDArray[np.integer], states: States
-) -> dict[str, Categorical]:
-    """``PLACE_COLUMNS`` of shipments ``row`` (M,) in these states."""
-    if not (states.place.codes >= 0).any():
-        return dict.fromkeys(PLACE_COLUMNS, states.place)
-    carrier = timelines.texts["carrier"].take(row)
-    code = Categorical(states.place_code.astype(np.int32), EVENT_CODES)
-    destination = timelines.texts["destination"].take(row)
-    return derive([carrier, code, states.place, destination], _place_names, PLACE_COLUMNS)
 
 
 def _place_names(

@@ -16,7 +16,7 @@ a later day, with the effects of that day.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
@@ -76,9 +76,9 @@ class PlaceEffects:
         origin = timelines.texts[ORIGIN_POSTAL].take(pairs.row)
         destination = timelines.texts[DESTINATION_POSTAL].take(pairs.row)
         effects = [
-            _effects_of_places(origin, _whole, self.handling),
-            _effects_of_places(origin, _areas, self.origin),
-            _effects_of_places(destination, _areas, self.destination),
+            _effects_of_places(origin, _BY_PLACE.lengths, self.handling),
+            _effects_of_places(origin, _BY_AREA.lengths, self.origin),
+            _effects_of_places(destination, _BY_AREA.lengths, self.destination),
         ]
         return np.array(effects, dtype=np.float64)
 
@@ -113,7 +113,11 @@ class PlaceEffectHistory:
 
     @classmethod
     def _from_timelines(cls, timelines: Timelines) -> Self:
-        handling = _handling(timelines)
+        # How much longer hand-overs took than the average of those days.
+        pairs = _in_order_of_receipt(timelines.first_received(HANDOVER_CODES | FACILITY_CODES))
+        states = fold(timelines, pairs)
+        log_days = _log_days(states.ordered_at, states.handed_over_at)
+        handling = _Deviations.beyond_level(pairs, log_days)
         # How much longer from hand-over to arrival parcels took than others.
         pairs = _in_order_of_receipt(timelines.first_received(ARRIVAL_CODES))
         states = fold(timelines, pairs)
@@ -136,7 +140,7 @@ class PlaceEffectHistory:
             TRANSIT_HALF_LIFE_DAYS,
         )
         expected = _shrunk(total, count, overall, LANE_PRIOR)
-        transit = _Deviations(pairs.row, day, _beyond_level(day, log_days - expected))
+        transit = _Deviations.beyond_level(pairs, log_days - expected)
         origin = timelines.texts[ORIGIN_POSTAL]
         destination = timelines.texts[DESTINATION_POSTAL]
         return cls(
@@ -156,18 +160,17 @@ class PlaceEffectHistory:
         ordered_day = day[order]
         result = np.empty((len(PLACE_EFFECTS), len(day)))
         text_names = PLACE_EFFECTS.values()
-        for number, (series, name) in enumerate(zip(self._series(), text_names, strict=True)):
+        all_series = (self._handling, self._origin, self._destination)
+        for number, (series, name) in enumerate(zip(all_series, text_names, strict=True)):
             place = timelines.texts[name].codes[row]
             result[number, order] = series.before(place, ordered_day)
         return result
 
     def at(self, as_of: np.datetime64) -> PlaceEffects:
         """The effects when the day (UTC) of a moment began."""
-        return PlaceEffects(*(series.at(as_of) for series in self._series()))
-
-    def _series(self) -> tuple[_EffectSeries, ...]:
-        """The series in the order of ``PLACE_EFFECTS``."""
-        return self._handling, self._origin, self._destination
+        handling, origin = self._handling.at(as_of), self._origin.at(as_of)
+        destination = self._destination.at(as_of)
+        return PlaceEffects(handling, origin, destination)
 
 
 #: The histories of timelines that are still in use.
@@ -183,6 +186,13 @@ class _Deviations(NamedTuple):
     row: NDArray[np.int64]
     day: NDArray[np.float64]
     difference: NDArray[np.float64]
+
+    @classmethod
+    def beyond_level(cls, pairs: AsOfPairs, value: NDArray[np.float64]) -> Self:
+        """Values (P,) of pairs less the mean of all in the days before."""
+        day = pairs.as_of.view(np.int64) / _DAY
+        level = _mean_before(day, value, LEVEL_HALF_LIFE_DAYS)
+        return cls(pairs.row, day, value - level)
 
 
 class _Smoothing(NamedTuple):
@@ -215,12 +225,16 @@ class _EffectSeries:
         cls, places: Categorical, deviations: _Deviations, smoothing: _Smoothing
     ) -> Self:
         """The series of differences of shipments, of which ``places`` (N,) are the places."""
+        levels = []
+        for length in smoothing.lengths:
+            areas = [_area(place, length) for place in places.names]
+            levels.append(Categorical.from_texts(pd.Series(areas, dtype=object)))
         return cls(
             day=deviations.day,
             difference=deviations.difference,
             place=places.codes[deviations.row],
             smoothing=smoothing,
-            levels=[_areas_of(places, length) for length in smoothing.lengths],
+            levels=levels,
         )
 
     def before(self, place: NDArray[np.int32], day: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -267,21 +281,6 @@ class _EffectSeries:
         return _shrunk(total, count, wider, self.smoothing.prior), count
 
 
-def _areas_of(places: Categorical, length: int | None) -> Categorical:
-    """The areas, (names,), of the names of places by so many characters of their postcodes."""
-    areas = [_area(place, length) for place in places.names]
-    return Categorical.from_texts(pd.Series(areas, dtype=object))
-
-
-def _handling(timelines: Timelines) -> _Deviations:
-    """How much longer hand-overs took than the average of those days."""
-    pairs = _in_order_of_receipt(timelines.first_received(HANDOVER_CODES | FACILITY_CODES))
-    states = fold(timelines, pairs)
-    day = pairs.as_of.view(np.int64) / _DAY
-    log_days = _log_days(states.ordered_at, states.handed_over_at)
-    return _Deviations(pairs.row, day, _beyond_level(day, log_days))
-
-
 def _in_order_of_receipt(received_at: NDArray[np.datetime64]) -> AsOfPairs:
     """The shipments with a time of receipt, and those times, earliest first."""
     row = np.flatnonzero(~np.isnat(received_at))
@@ -292,11 +291,6 @@ def _in_order_of_receipt(received_at: NDArray[np.datetime64]) -> AsOfPairs:
 def _log_days(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> NDArray[np.float64]:
     days = (end - start).astype(np.int64) / _DAY
     return np.log1p(np.maximum(days, 0.0))
-
-
-def _beyond_level(day: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (P,) less the mean of all in the days before."""
-    return value - _mean_before(day, value, LEVEL_HALF_LIFE_DAYS)
 
 
 def _mean_before(
@@ -353,24 +347,17 @@ def _area(place: str, length: int | None) -> str | None:
     return f"{country}|{postcode[:length]}" if len(postcode) >= length else None
 
 
-def _whole(place: str) -> tuple[str, ...]:
-    return (place,)
-
-
-def _areas(place: str) -> tuple[str, ...]:
-    """The areas in which a place lies, narrowest first."""
-    areas = (_area(place, length) for length in reversed(AREA_LENGTHS))
-    return tuple(filter(None, areas))
-
-
 def _effects_of_places(
-    places: Categorical, groups: Callable[[str], tuple[str, ...]], effects: Mapping[str, float]
+    places: Categorical, lengths: Sequence[int | None], effects: Mapping[str, float]
 ) -> list[float] | NDArray[np.float64]:
-    """The effect of each place, (N,): that of its narrowest group with one, else 0."""
+    """The effect of each place, (N,): that of its narrowest area with one, else 0.
+
+    ``lengths`` are those of ``_Smoothing``.
+    """
     names = places.names
     if len(places) <= SMALL_BATCH:
         return [
-            0.0 if code == MISSING else _effect(groups(names[code]), effects)
+            0.0 if code == MISSING else _effect(names[code], lengths, effects)
             for code in places.codes.tolist()
         ]
     result = np.zeros(len(names) + 1)
@@ -378,12 +365,13 @@ def _effects_of_places(
     is_queried[places.codes] = True
     # Only places that occur are looked up. A missing place is the last one, without an effect.
     for code in np.flatnonzero(is_queried[:-1]).tolist():
-        result[code] = _effect(groups(names[code]), effects)
+        result[code] = _effect(names[code], lengths, effects)
     return result[places.codes]
 
 
-def _effect(groups: Sequence[str], effects: Mapping[str, float]) -> float:
-    for group in groups:
-        if group in effects:
-            return effects[group]
+def _effect(place: str, lengths: Sequence[int | None], effects: Mapping[str, float]) -> float:
+    for length in reversed(lengths):
+        area = _area(place, length)
+        if area is not None and area in effects:
+            return effects[area]
     return 0.0

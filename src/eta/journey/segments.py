@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-NO_ROW = np.iinfo(np.int64).max
-
 
 @dataclass(frozen=True, eq=False)
 class Segments:
@@ -31,11 +29,3 @@ class Segments:
     def owner(self) -> NDArray[np.int64]:
         """The run of each row."""
         return np.repeat(np.arange(len(self.starts) - 1), self.counts)
-
-
-def pick_times(values: NDArray[np.datetime64], rows: NDArray[np.int64]) -> NDArray[np.datetime64]:
-    """``values[rows]``, NaT at ``NO_ROW``."""
-    has_row = rows != NO_ROW
-    result = np.full(len(rows), np.datetime64("NaT"), dtype=values.dtype)
-    result[has_row] = values[rows[has_row]]
-    return result

@@ -93,7 +93,15 @@ def training_snapshots(
     What a moment shows depends on scans received by then alone, so a model trained as of an earlier
     day takes the ``examples`` before that day and gets exactly those it would have had on it.
     """
-    moments = _one_per_instant(_scans_and_silences(timelines, until))
+    moments = _scans_and_silences(timelines, until)
+    # One of each instant of a shipment, in order; the purchase if it is among them.
+    row, as_of = moments.pairs.row, moments.pairs.as_of
+    order = np.lexsort((moments.names != PURCHASE, as_of, row))
+    is_first = np.ones(len(order), dtype=bool)
+    row, as_of = row[order], as_of[order]
+    is_later = as_of[1:] != as_of[:-1]
+    is_first[1:] = (np.diff(row) != 0) | is_later
+    moments = moments.take(order[is_first])
     if near_promise:
         # The moments ``DAYS_BEFORE_PROMISE`` that are before ``until``.
         row = np.repeat(np.arange(len(timelines)), len(DAYS_BEFORE_PROMISE))
@@ -135,17 +143,6 @@ def _scans_and_silences(timelines: Timelines, until: np.datetime64) -> _Moments:
     silence_names = np.full(len(scan), SILENCE, dtype=object)
     silences = _Moments(silent_pairs, silence_names)
     return scans.take(received_at < until).followed_by(silences)
-
-
-def _one_per_instant(moments: _Moments) -> _Moments:
-    """The moments in order, one of each instant of a shipment; the purchase if it is among them."""
-    row = moments.pairs.row
-    as_of = moments.pairs.as_of
-    order = np.lexsort((moments.names != PURCHASE, as_of, row))
-    is_first = np.ones(len(order), dtype=bool)
-    is_later = as_of[order][1:] != as_of[order][:-1]
-    is_first[1:] = (np.diff(row[order]) != 0) | is_later
-    return moments.take(order[is_first])
 
 
 def evaluation_snapshots(

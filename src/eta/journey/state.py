@@ -70,18 +70,17 @@ _CODES_OF_ROLE: Mapping[_Role, Collection[EventCode]] = {
 }
 
 
-def _role_bits(code: EventCode) -> int:
-    """The roles of an event code, added up."""
-    return sum(role for role, codes in _CODES_OF_ROLE.items() if code in codes)
-
-
 def _positions(table: Mapping[EventCode, Any], values: Sequence[Any]) -> NDArray[np.int8]:
     """For each event code the position of its value in ``values``, or ``_UNCHANGED``."""
     positions = [values.index(table[code]) if code in table else _UNCHANGED for code in EVENT_CODES]
     return np.array(positions, dtype=np.int8)
 
 
-_ROLES = np.array([_role_bits(code) for code in EVENT_CODES], dtype=np.int64)
+#: The roles of each event code, added up.
+_ROLES = np.array(
+    [sum(role for role, codes in _CODES_OF_ROLE.items() if code in codes) for code in EVENT_CODES],
+    dtype=np.int64,
+)
 _STATUS, _PHASE = _positions(STATUS_OF, STATUSES), _positions(PHASE_OF, PHASES)
 _INSTANT = np.dtype("datetime64[us]")
 _NAT = np.iinfo(np.int64).min
@@ -146,11 +145,6 @@ class States:
     def take(self, rows: NDArray[np.integer]) -> States:
         """Some of the states."""
         return States(**{name: values.take(rows) for name, values in vars(self).items()})
-
-    @property
-    def has_scans(self) -> NDArray[np.bool_]:
-        """Whether anything was received about the shipment."""
-        return self.scan_count > 0
 
 
 class _Folded(NamedTuple):

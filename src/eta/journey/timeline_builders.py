@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, TypedDict
 
@@ -135,7 +136,20 @@ class _RawEventColumns(NamedTuple):
 
 def columns_from_raw_events(events: RawEvents, shipment_count: int) -> ScanColumns:
     """The scans of so many shipments."""
-    return _deduplicate(_from_raw_events(events), shipment_count)
+    code = [_CODE_NUMBERS[name] for name in events.event_code]
+    code_texts = zip(events.raw_code, events.event_code, strict=True)
+    code_hashes = [text_hash(raw_code or name) for raw_code, name in code_texts]
+    place_hashes = [text_hash(place or "") for place in events.place]
+    columns = _RawEventColumns(
+        owner=_integers(events.owner),
+        code=_integers(code),
+        occurred=_integers(events.occurred),
+        received=_integers(events.received),
+        code_hashes=_integers(code_hashes),
+        place_hashes=_integers(place_hashes),
+        place=Categorical.from_texts(events.place),
+    )
+    return _deduplicate(columns, shipment_count)
 
 
 def columns_from_frames(
@@ -157,11 +171,11 @@ def columns_from_frames(
     ids = pd.Index(shipment_ids)
     if not ids.is_unique:
         raise _duplicate_id(ids[ids.duplicated()][0])
-    owners_in_frame_owner = ids.get_indexer(pd.Index(event_ids))
-    if (owners_in_frame_owner < 0).any():
-        first_unknown = int(np.argmin(owners_in_frame_owner))
+    owner_index = ids.get_indexer(pd.Index(event_ids))
+    owner = owner_index.astype(np.int64)
+    if (owner < 0).any():
+        first_unknown = int(np.argmin(owner))
         raise _unknown_shipment(event_ids.iloc[first_unknown])
-    owner = owners_in_frame_owner.astype(np.int64)
     scans = _deduplicate(_from_frame(owner, events), len(shipments))
     return _shipments_from_frame(shipments), scans
 
@@ -177,8 +191,23 @@ def columns_from_records(
     shipments = sorted(shipments, key=attrgetter("shipment_id"))
     row_of = {shipment.shipment_id: row for row, shipment in enumerate(shipments)}
     if len(row_of) < len(shipments):
-        raise _duplicate_id(_first_duplicate(shipments, row_of))
-    scans = _deduplicate(_from_records(row_of, list(events)), len(shipments))
+        # Ids are sorted: those that occur twice are neighbours.
+        for one, other in pairwise(shipments):
+            if one.shipment_id == other.shipment_id:
+                raise _duplicate_id(one.shipment_id)
+    events = list(events)
+    for event in events:
+        if event.shipment_id not in row_of:
+            raise _unknown_shipment(event.shipment_id)
+    raw_events = RawEvents(
+        owner=[row_of[event.shipment_id] for event in events],
+        event_code=[event.event_code.value for event in events],
+        occurred=[microseconds(event.occurred_at) for event in events],
+        received=[microseconds(event.received_at) for event in events],
+        raw_code=[event.raw_code for event in events],
+        place=[event.place for event in events],
+    )
+    scans = columns_from_raw_events(raw_events, len(shipments))
     return _shipments_from_records(shipments), scans
 
 
@@ -189,20 +218,16 @@ def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
     number_rows = [values.to_numpy(dtype=np.float64) for values in numbers]
     promised_on = pd.to_datetime(shipments["promised_on"]).to_numpy()
     has_several_origins = shipments["has_several_origins"].eq(True)
-    texts = {
-        texts_from_frame_name: Categorical.from_texts(shipments[texts_from_frame_name])
-        for texts_from_frame_name in _TEXT_COLUMNS
-    }
-    route_sources = [texts[texts_from_frame_name] for texts_from_frame_name in _ROUTE_COLUMNS]
+    texts = {name: Categorical.from_texts(shipments[name]) for name in _TEXT_COLUMNS}
+    route_sources = [texts[name] for name in _ROUTE_COLUMNS]
     texts |= derive(route_sources, route_of, Route._fields)
-    for texts_from_frame_name, parts in _POSTAL.items():
+    for name, parts in _POSTAL.items():
         postal_sources = [texts[part] for part in parts]
-        texts |= derive(postal_sources, _postal_names, (texts_from_frame_name,))
-    texts_from_frame = texts
+        texts |= derive(postal_sources, lambda *place: (postal_name(*place),), (name,))
     return ShipmentColumns(
         shipment_id=shipment_id.to_numpy(dtype=object),
         order_id=order_id.to_numpy(dtype=object),
-        texts=texts_from_frame,
+        texts=texts,
         numbers=np.array(number_rows),
         promised_on=promised_on.astype(_DATE),
         has_several_origins=has_several_origins.to_numpy(dtype=bool),
@@ -218,13 +243,11 @@ def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
     promised_on = [shipment.promised_on for shipment in shipments]
     has_several_origins = [shipment.has_several_origins for shipment in shipments]
     rows = []
-    for texts_from_records_shipment in shipments:
-        texts_from_records_texts = _texts_of(texts_from_records_shipment)
-        route = route_of(*texts_from_records_texts[: len(_ROUTE_COLUMNS)])
-        postal_names = [
-            postal_name(*parts_of(texts_from_records_texts)) for parts_of in _POSTAL_PARTS
-        ]
-        rows.append((*texts_from_records_texts, *route, *postal_names))
+    for shipment in shipments:
+        source_texts = _texts_of(shipment)
+        route = route_of(*source_texts[: len(_ROUTE_COLUMNS)])
+        postal_names = [postal_name(*parts_of(source_texts)) for parts_of in _POSTAL_PARTS]
+        rows.append((*source_texts, *route, *postal_names))
     texts = LazyCategoricals(rows, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL))
     return ShipmentColumns(
         shipment_id=np.array(shipment_id, dtype=object),
@@ -234,10 +257,6 @@ def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
         promised_on=np.array(promised_on, dtype=_DATE),
         has_several_origins=np.array(has_several_origins, dtype=bool),
     )
-
-
-def _postal_names(country: str | None, postcode: str | None) -> tuple[str | None]:
-    return (postal_name(country, postcode),)
 
 
 def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
@@ -256,12 +275,14 @@ _POSTAL_PARTS = [itemgetter(*map(_TEXT_COLUMNS.index, parts)) for parts in _POST
 def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColumns:
     # The number of each event code, (E,).
     event_code = events["event_code"]
-    codes_in_frame_code = pd.Index(tuple(EventCode)).get_indexer(pd.Index(event_code))
-    if (codes_in_frame_code < 0).any():
-        first_unknown = event_code.iloc[int(np.argmin(codes_in_frame_code))]
+    codes = pd.Index(tuple(EventCode))
+    position = codes.get_indexer(pd.Index(event_code))
+    code = position.astype(np.int64)
+    if (code < 0).any():
+        first = int(np.argmin(code))
+        first_unknown = event_code.iloc[first]
         problem = f"{first_unknown!r} is not an event code"
         raise InvalidValue("event_code", problem, "use a code of the vocabulary, or info")
-    code = codes_in_frame_code.astype(np.int64)
     occurred = _utc(events["occurred_at"])
     received = _utc(events["received_at"])
     if np.isnat(occurred).any() or np.isnat(received).any():
@@ -285,37 +306,6 @@ def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColu
     )
 
 
-def _from_records(row_of: Mapping[str, int], events: Sequence[TrackingEvent]) -> _RawEventColumns:
-    for event in events:
-        if event.shipment_id not in row_of:
-            raise _unknown_shipment(event.shipment_id)
-    raw_events = RawEvents(
-        owner=[row_of[event.shipment_id] for event in events],
-        event_code=[event.event_code.value for event in events],
-        occurred=[microseconds(event.occurred_at) for event in events],
-        received=[microseconds(event.received_at) for event in events],
-        raw_code=[event.raw_code for event in events],
-        place=[event.place for event in events],
-    )
-    return _from_raw_events(raw_events)
-
-
-def _from_raw_events(events: RawEvents) -> _RawEventColumns:
-    code = [_CODE_NUMBERS[name] for name in events.event_code]
-    code_texts = zip(events.raw_code, events.event_code, strict=True)
-    code_hashes = [text_hash(raw_code or name) for raw_code, name in code_texts]
-    place_hashes = [text_hash(place or "") for place in events.place]
-    return _RawEventColumns(
-        owner=_integers(events.owner),
-        code=_integers(code),
-        occurred=_integers(events.occurred),
-        received=_integers(events.received),
-        code_hashes=_integers(code_hashes),
-        place_hashes=_integers(place_hashes),
-        place=Categorical.from_texts(events.place),
-    )
-
-
 def _integers(values: Sequence[int]) -> NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
 
@@ -326,7 +316,18 @@ def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
     if _is_in_order(columns.owner, columns.occurred):
         rows = np.arange(len(columns.owner))
     else:
-        rows = _in_order(columns, event_hash)
+        # Each scan as it was first received, then all of them sorted.
+        order = np.lexsort((columns.received, event_hash, columns.owner))
+        owner = columns.owner[order]
+        ordered_hash = event_hash[order]
+        is_first = np.ones(len(order), dtype=bool)
+        is_other_shipment = np.diff(owner) != 0
+        is_other_scan = ordered_hash[1:] != ordered_hash[:-1]
+        is_first[1:] = is_other_shipment | is_other_scan
+        rows = order[is_first]
+        keys = (event_hash, columns.code, columns.occurred, columns.owner)
+        sorted_rows = np.lexsort([key[rows] for key in keys])
+        rows = rows[sorted_rows]
     counts = np.bincount(columns.owner[rows], minlength=shipment_count)
     occurred = columns.occurred[rows]
     received = columns.received[rows]
@@ -341,19 +342,6 @@ def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
     )
 
 
-def _in_order(columns: _RawEventColumns, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The rows of the scans, sorted, each as it was first received."""
-    order = np.lexsort((columns.received, event_hash, columns.owner))
-    owner = columns.owner[order]
-    ordered_hash = event_hash[order]
-    is_first = np.ones(len(order), dtype=bool)
-    is_other_shipment = np.diff(owner) != 0
-    is_first[1:] = is_other_shipment | (ordered_hash[1:] != ordered_hash[:-1])
-    rows = order[is_first]
-    keys = (event_hash, columns.code, columns.occurred, columns.owner)
-    return rows[np.lexsort([key[rows] for key in keys])]
-
-
 @njit(cache=True)
 def _is_in_order(owner, occurred):  # type: ignore[no-untyped-def]  # compiled
     """Whether each scan is of a later shipment, or occurred later, than the one before it.
@@ -365,14 +353,6 @@ def _is_in_order(owner, occurred):  # type: ignore[no-untyped-def]  # compiled
         is_later = owner[i] == owner[i - 1] and occurred[i] > occurred[i - 1]
         is_in_order &= owner[i] > owner[i - 1] or is_later
     return is_in_order
-
-
-def _first_duplicate(shipments: Sequence[Shipment], row_of: Mapping[str, int]) -> str:
-    """The first id that occurs again; ``row_of`` has the last row of each id."""
-    for row, shipment in enumerate(shipments):
-        if row_of[shipment.shipment_id] != row:
-            return shipment.shipment_id
-    raise ValueError("no id occurs twice")
 
 
 def _duplicate_id(shipment_id: str) -> InvalidValue:

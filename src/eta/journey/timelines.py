@@ -17,11 +17,9 @@ from eta.domain.vocabulary import EventCode
 from eta.journey.categories import Categorical
 from eta.journey.event_hash import text_hashes
 from eta.journey.measures import compute_measures
-from eta.journey.segments import NO_ROW, Segments, pick_times
+from eta.journey.segments import Segments
 from eta.journey.timeline_builders import (
-    RawEvents,
     columns_from_frames,
-    columns_from_raw_events,
     columns_from_records,
 )
 
@@ -61,11 +59,6 @@ class Scans:
     #: Where it was scanned, (E,).
     place: Categorical
     event_hash: NDArray[np.uint64]
-
-    @classmethod
-    def from_raw_events(cls, events: RawEvents, shipment_count: int) -> Scans:
-        """The scans of so many shipments, received in any order."""
-        return Scans(**columns_from_raw_events(events, shipment_count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +146,11 @@ class Timelines(Scans):
         order = np.lexsort((received, owner))
         counts = np.bincount(owner, minlength=len(self))
         runs = Segments.from_counts(counts)
-        first = np.where(runs.counts > 0, runs.starts[:-1], NO_ROW)
-        return pick_times(received[order], first)
+        has_scan = runs.counts > 0
+        result = np.full(len(self), np.datetime64("NaT"), dtype=received.dtype)
+        first = runs.starts[:-1][has_scan]
+        result[has_scan] = received[order[first]]
+        return result
 
 
 def promise_starts(timelines: Timelines, row: NDArray[np.integer]) -> Times:

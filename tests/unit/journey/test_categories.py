@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from eta.journey.categories import MISSING, Categorical, derive, group_rows, lookup
-from eta.journey.segments import NO_ROW, Segments, pick_times
+from eta.journey.segments import Segments
 
 #: Rows 0-1, none, 2-4, none.
 RUNS = Segments.from_counts(np.array([2, 0, 3, 0]))
@@ -136,13 +136,3 @@ def test_segments_without_rows_are_empty(counts: list[int]) -> None:
     runs = Segments.from_counts(np.array(counts, dtype=np.int64))
     assert runs.counts.tolist() == counts
     assert runs.owner().tolist() == []
-
-
-def test_a_missing_row_has_no_time() -> None:
-    times = np.array(["2018-01-01", "2018-01-02"], dtype="datetime64[us]")
-    picked = pick_times(times, np.array([1, NO_ROW, 0]))
-    assert np.array_equal(
-        picked,
-        np.array(["2018-01-02", "NaT", "2018-01-01"], dtype="datetime64[us]"),
-        equal_nan=True,
-    )

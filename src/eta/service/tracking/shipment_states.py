@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, fold
-from eta.journey.timeline_builders import RawEvents
+from eta.journey.timeline_builders import RawEvents, columns_from_raw_events
 from eta.journey.timelines import EVENT_CODES, Scans
 from eta.store.records import StoredEvent, StoredShipment, StoredState
 from eta.store.session import Session
@@ -59,7 +59,7 @@ def compute_states(
     The fold is that of training and backtests.
     """
     count = len(shipments)
-    scans = Scans.from_raw_events(raw_events(shipments, events), count)
+    scans = Scans(**columns_from_raw_events(raw_events(shipments, events), count))
     moments = np.full(count, np.datetime64(as_of, "us"))
     states = fold(scans, AsOfPairs(np.arange(count), moments))
     columns: dict[str, list[Any]] = {
