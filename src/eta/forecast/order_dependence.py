@@ -80,14 +80,24 @@ class ArrivalCorrelation:
         place, sender = place[has_pit], sender[has_pit]
         # The correlation of pairs of one place and sender, and their number.
         place_and_sender = np.column_stack([place, sender])
-        _, group = np.unique(place_and_sender, axis=0, return_inverse=True)
+        groups, group = np.unique(place_and_sender, axis=0, return_inverse=True)
         sums = np.bincount(group, weights=scores)
         squares = np.bincount(group, weights=scores**2)
         counts = np.bincount(group, weights=np.ones(len(scores)))
         products = (sums**2 - squares) / 2.0
         pairs = counts * (counts - 1) / 2.0
         within_sender, within_sender_pairs = _shrunk(products, pairs, np.floor(counts / 2.0))
-        between_senders, between_senders_pairs = _between_senders(scores, place, sender)
+        # And of pairs of one place and two senders.
+        _, place_of_group = np.unique(groups[:, 0], return_inverse=True)
+        total = np.bincount(place_of_group, weights=sums)
+        squares = np.bincount(place_of_group, weights=sums**2)
+        products = (total**2 - squares) / 2.0
+        parcels = np.bincount(place_of_group, weights=counts)
+        pairs = (parcels**2 - np.bincount(place_of_group, weights=counts**2)) / 2.0
+        largest = np.zeros(len(parcels))
+        np.maximum.at(largest, place_of_group, counts)
+        disjoint_pairs = np.minimum(np.floor(parcels / 2.0), parcels - largest)
+        between_senders, between_senders_pairs = _shrunk(products, pairs, disjoint_pairs)
         if between_senders > within_sender:
             weights = np.array([within_sender_pairs, between_senders_pairs]) + PRIOR_PAIRS
             pooled = np.average([within_sender, between_senders], weights=weights)
@@ -174,27 +184,6 @@ def _standardized_scores(pit: Floats) -> Floats:
     if deviation == 0.0:
         return np.zeros(len(scores))
     return np.asarray((scores - scores.mean()) / deviation)
-
-
-def _between_senders(scores: Floats, place: Ints, sender: Ints) -> tuple[float, int]:
-    """The correlation of pairs of one place and two senders, and their number."""
-    place_and_sender = np.column_stack([place, sender])
-    groups, group = np.unique(place_and_sender, axis=0, return_inverse=True)
-    one_each = np.ones(len(scores))
-    sums = np.bincount(group, weights=scores, minlength=len(groups))
-    counts = np.bincount(group, weights=one_each, minlength=len(groups))
-    _, place_of_group = np.unique(groups[:, 0], return_inverse=True)
-    total = np.bincount(place_of_group, weights=sums)
-    squares = np.bincount(place_of_group, weights=sums**2)
-    parcels = np.bincount(place_of_group, weights=counts)
-    squared_counts = np.bincount(place_of_group, weights=counts**2)
-    largest = np.zeros(len(parcels))
-    np.maximum.at(largest, place_of_group, counts)
-    products = (total**2 - squares) / 2.0
-    pairs = (parcels**2 - squared_counts) / 2.0
-    at_most_half = np.floor(parcels / 2.0)
-    disjoint_pairs = np.minimum(at_most_half, parcels - largest)
-    return _shrunk(products, pairs, disjoint_pairs)
 
 
 def _shrunk(products: Floats, pairs: Floats, disjoint_pairs: Floats) -> tuple[float, int]:

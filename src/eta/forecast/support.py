@@ -54,7 +54,12 @@ class Support:
                 group = group_of[support_level]
                 by_group[group] = by_group.get(group, 0) + count
         for support_level in _COUNTRY_PAIR_LEVELS:
-            counts[support_level] = _with_any_origin(counts[support_level])
+            # For parcels of unknown origin, those of their destination from anywhere.
+            by_group = counts[support_level]
+            for group, count in list(by_group.items()):
+                anywhere = from_any_origin(group)
+                if anywhere != group:
+                    by_group[anywhere] = by_group.get(anywhere, 0) + count
         return cls(counts)
 
     def lookup(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
@@ -96,15 +101,12 @@ def group_keys(features: Features) -> tuple[NDArray[np.int64], list[tuple[str, .
     sources = [features.categoricals[name] for name in _GROUP_COLUMNS]
     sources.append(Categorical(band.astype(np.int32), _WEIGHT_BANDS))
     combination, first = group_rows(sources)
-    texts = [_texts(labels, first) for labels in sources]
+    texts = []
+    for labels in sources:
+        names = labels.names
+        codes = labels.codes[first].tolist()
+        texts.append([UNNAMED if code == MISSING else names[code] for code in codes])
     return combination, list(zip(*texts, strict=True))
-
-
-def _texts(labels: Categorical, rows: NDArray[np.int64]) -> list[str]:
-    """The texts of some rows, ``UNNAMED`` if missing."""
-    names = labels.names
-    codes = labels.codes[rows].tolist()
-    return [UNNAMED if code == MISSING else names[code] for code in codes]
 
 
 def groups_by_level(
@@ -136,13 +138,3 @@ def from_any_origin(group: str) -> str:
     head, bar, pair = group.rpartition("|")
     _, _, destination = pair.partition(">")
     return f"{head}{bar}{UNNAMED}>{destination}"
-
-
-def _with_any_origin(counts: dict[str, int]) -> dict[str, int]:
-    """The counts, and for parcels of unknown origin those of their destination from anywhere."""
-    result = dict(counts)
-    for name, count in counts.items():
-        anywhere = from_any_origin(name)
-        if anywhere != name:
-            result[anywhere] = result.get(anywhere, 0) + count
-    return result

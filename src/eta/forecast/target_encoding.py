@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.journey.categories import Categorical, lookup
+from eta.journey.categories import lookup
 from eta.journey.features import CATEGORICAL_COLUMNS, ROUTE_COLUMNS, Features
 
 FOLDS = 5
@@ -57,7 +57,14 @@ class HierarchicalTargetEncoder:
             is_used = is_purchase if column in ROUTE_COLUMNS else labels.codes >= 0
             rows = np.flatnonzero(is_used)
             means[column] = float(values[rows].mean()) if len(rows) else 0.0
-            sums[column], counts[column] = _sums_and_counts(labels.take(rows), values[rows])
+            # Categories that occur.
+            rows = rows[labels.codes[rows] >= 0]
+            codes, categories = labels.codes[rows], len(labels.names)
+            total = np.bincount(codes, weights=values[rows], minlength=categories)
+            count = np.bincount(codes, minlength=categories)
+            present = np.flatnonzero(count)
+            sums[column] = {labels.names[code]: float(total[code]) for code in present}
+            counts[column] = {labels.names[code]: float(count[code]) for code in present}
         return cls(sums, counts, means, prior)
 
     def transform(self, features: Features) -> NDArray[np.float64]:
@@ -125,17 +132,3 @@ def encode_out_of_fold(
         rows = np.flatnonzero(fold == number)
         result[rows] = encoder.transform(features.take(rows))
     return result
-
-
-def _sums_and_counts(
-    labels: Categorical, values: NDArray[np.float64]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Sums and counts of the values (N,) by category, for categories that occur."""
-    has_label = labels.codes >= 0
-    codes, categories = labels.codes[has_label], len(labels.names)
-    total = np.bincount(codes, weights=values[has_label], minlength=categories)
-    count = np.bincount(codes, minlength=categories)
-    present = np.flatnonzero(count)
-    sums = {labels.names[code]: float(total[code]) for code in present}
-    counts = {labels.names[code]: float(count[code]) for code in present}
-    return sums, counts

@@ -98,8 +98,12 @@ class LaneQuantiles:
             groups = [group_of.get(support_level) for group_of in groups_by_key]
             groupings = [groups]
             if support_level == _COUNTRY_PAIR:
-                # For parcels of unknown origin.
-                groupings.append([_other_group_from_anywhere(group) for group in groups])
+                # Parcels of unknown origin have a group in which all others count too.
+                others = []
+                for group in groups:
+                    anywhere = None if group is None else from_any_origin(group)
+                    others.append(None if anywhere == group else anywhere)
+                groupings.append(others)
             distributions[support_level] = _fit_distributions(purchases, combination, groupings)
         known_through = examples.known_through.astype("datetime64[us]").astype(np.int64)
         return cls(distributions, from_microseconds(int(known_through)))
@@ -143,25 +147,21 @@ class LaneQuantiles:
             ModelCorrupted: if the values are invalid or of another release.
         """
         try:
-            return cls._parse(values)
+            stored, levels = values["distributions"], tuple(values["levels"])
+            if levels != LEVELS or not stored.keys() <= set(FALLBACK_LEVELS):
+                raise ValueError(levels)
+            data_through = datetime.fromisoformat(values["data_through"])
+            if data_through.tzinfo is None:
+                raise ValueError(data_through)
+            distributions = {}
+            for support_level, by_group in stored.items():
+                parsed = {group: _parse_distribution(*row) for group, row in by_group.items()}
+                distributions[support_level] = parsed
+            quantiles = cls(distributions, data_through)
+            # Check every distribution now rather than at the first forecast.
+            Curves.from_knots(*quantiles._knots)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, EtaError):
             raise ModelCorrupted(_CORRUPTED) from None
-
-    @classmethod
-    def _parse(cls, values: Mapping[str, Any]) -> LaneQuantiles:
-        stored, levels = values["distributions"], tuple(values["levels"])
-        if levels != LEVELS or not stored.keys() <= set(FALLBACK_LEVELS):
-            raise ValueError(levels)
-        data_through = datetime.fromisoformat(values["data_through"])
-        if data_through.tzinfo is None:
-            raise ValueError(data_through)
-        distributions = {}
-        for support_level, by_group in stored.items():
-            parsed = {group: _parse_distribution(*row) for group, row in by_group.items()}
-            distributions[support_level] = parsed
-        quantiles = cls(distributions, data_through)
-        # Check every distribution now rather than at the first forecast.
-        Curves.from_knots(*quantiles._knots)
         return quantiles
 
     @cached_property
@@ -219,12 +219,6 @@ def _groups_by_level(*texts: str) -> dict[str, str]:
         for support_level in FALLBACK_LEVELS
         if support_level == _COUNTRY_PAIR or group_of[LANE] != UNNAMED
     }
-
-
-def _other_group_from_anywhere(group: str | None) -> str | None:
-    """The group of parcels of unknown origin that such parcels count in too, if it is another."""
-    anywhere = None if group is None else from_any_origin(group)
-    return None if anywhere == group else anywhere
 
 
 def _fit_distributions(

@@ -225,7 +225,8 @@ class DailyExpectation:
         step = np.clip(step, 0, _LAST_STEP)
         fraction = hours / _STEP_HOURS - step
         rows = np.arange(len(hours))
-        before, after = self.hazards[rows, step], self.hazards[rows, step + 1]
+        before = self.hazards[rows, step]
+        after = self.hazards[rows, step + 1]
         expected = np.asarray(before * (1.0 - fraction) + after * fraction)
         age = Categorical(self.age.astype(np.int32), AGE_CLASSES)
         cell, first = group_rows([age, *self.labels.values()])
@@ -284,9 +285,16 @@ def estimate_drift(
     one_segment = np.zeros_like(age)
     overall = _Factor(one_segment, np.array([1.0 / VARIANCE]))
     age_penalty = np.full(len(AgeClass), 1.0 / VARIANCE)
-    by_age = _Factor(age, age_penalty)
-    by_group = [_group_factor(column_labels, age) for column_labels in labels.values()]
-    factors = [overall, by_age, *by_group]
+    factors = [overall, _Factor(age, age_penalty)]
+    for column_labels in labels.values():
+        # A segment for each age class of each text. A missing text has the code -1, so that codes
+        # count from 1 here, and no level of its own.
+        group = column_labels.codes.astype(np.int64) + 1
+        shape = len(column_labels.names) + 1, len(AgeClass)
+        penalty = np.full(shape, 1.0 / GROUP_VARIANCE)
+        penalty[0] = np.inf
+        segment = group * len(AgeClass) + age
+        factors.append(_Factor(segment, penalty.ravel()))
     effects, errors = _regress(factors, evidence.observed, evidence.expected)
     overall_effect, age_effects, *group_effects = effects
     overall_error, age_errors, *group_errors = errors
@@ -330,8 +338,13 @@ def _weighted_evidence(
     expected = np.concatenate([part.expected for part in comparisons])
     cells = [len(part.age) for part in comparisons]
     day = np.repeat(np.arange(len(comparisons)), cells)
-    daily_observed = _sum_by_day_and_age(day, age, observed)
-    daily_expected = _sum_by_day_and_age(day, age, expected)
+    # Sums, (D, A), by day and age class.
+    cell = day * len(AgeClass) + age
+    daily = []
+    for values in (observed, expected):
+        sums = np.bincount(cell, values, len(comparisons) * len(AgeClass))
+        daily.append(sums.astype(np.float64).reshape(-1, len(AgeClass)))
+    daily_observed, daily_expected = daily
     expected_by_now = daily_expected * complete[:, None] * baseline_ratio
     weight = _weights(days_ago, daily_observed, expected_by_now)
     expected_weight = weight * complete
@@ -340,13 +353,12 @@ def _weighted_evidence(
         # The labels of several batches, over the names of all.
         parts = [part.labels[column] for part in comparisons]
         all_names: set[str] = set()
-        for concatenate_part in parts:
-            all_names.update(concatenate_part.names)
+        for part_labels in parts:
+            all_names.update(part_labels.names)
         names = tuple(sorted(all_names))
         code_of = {name: float(code) for code, name in enumerate(names)}
-        codes = np.concatenate(
-            [concatenate_part.translate(code_of, -1.0) for concatenate_part in parts]
-        )
+        part_codes = [part_labels.translate(code_of, -1.0) for part_labels in parts]
+        codes = np.concatenate(part_codes)
         labels[column] = Categorical(codes.astype(np.int32), names)
     weighted_expected = expected_weight[day] * expected * baseline_ratio[age]
     return _Evidence(age, labels, weight[day] * observed, weighted_expected)
@@ -382,24 +394,8 @@ def _weights(days_ago: Floats, observed: Floats, expected: Floats) -> Floats:
     return np.asarray(weight_by_memory @ probability)
 
 
-def _sum_by_day_and_age(day: NDArray[np.int64], age: NDArray[np.int64], values: Floats) -> Floats:
-    """Sums, (D, A), of values (N,) by day and age class."""
-    cell = day * len(AgeClass) + age
-    sums = np.bincount(cell, values, (day[-1] + 1) * len(AgeClass))
-    return sums.astype(np.float64).reshape(-1, len(AgeClass))
-
-
-def _group_factor(labels: Categorical, age: NDArray[np.int64]) -> _Factor:
-    """A segment for each age class of each text; a missing text has no level of its own."""
-    # A missing text has the code -1, so that codes count from 1 here.
-    group = labels.codes.astype(np.int64) + 1
-    penalty = np.full((len(labels.names) + 1, len(AgeClass)), 1.0 / GROUP_VARIANCE)
-    penalty[0] = np.inf
-    return _Factor(group * len(AgeClass) + age, penalty.ravel())
-
-
 def _groups(labels: Mapping[str, Categorical], effects: Sequence[Floats]) -> Groups:
-    """The effects of the segments of ``_group_factor``, by column and text."""
+    """The effects of the segments of each age class of each text, by column and text."""
     groups = {}
     for (column, column_labels), values in zip(labels.items(), effects, strict=True):
         _, *by_name = values.reshape(-1, len(AgeClass))
@@ -428,24 +424,16 @@ def _regress(
     for _ in range(_SWEEPS):
         for number, factor in enumerate(factors):
             log_rate_ratio = np.zeros(len(expected))
-            for effect, other in zip(effects, factors, strict=True):
-                log_rate_ratio += effect[other.segment]
+            for other_effect, other in zip(effects, factors, strict=True):
+                log_rate_ratio += other_effect[other.segment]
             fitted = expected * np.exp(log_rate_ratio)
-            effects[number], errors[number] = _newton_step(
-                factor, effects[number], observed, fitted
-            )
+            segments, effect = len(factor.penalty), effects[number]
+            curvature = np.bincount(factor.segment, fitted, segments) + factor.penalty
+            # An infinite penalty fixes a segment at 0.
+            finite_penalty = np.where(np.isinf(factor.penalty), 0.0, factor.penalty)
+            residual = np.bincount(factor.segment, observed - fitted, segments)
+            gradient = residual - finite_penalty * effect
+            changed = effect + gradient / curvature
+            effects[number] = np.clip(changed, -MAX_LOG_RATE_RATIO, MAX_LOG_RATE_RATIO)
+            errors[number] = 1.0 / np.sqrt(curvature)
     return effects, errors
-
-
-def _newton_step(
-    factor: _Factor, effect: Floats, observed: Floats, fitted: Floats
-) -> tuple[Floats, Floats]:
-    """The effects of one factor's segments after a step, and their standard errors."""
-    segments = len(factor.penalty)
-    curvature = np.bincount(factor.segment, fitted, segments) + factor.penalty
-    # An infinite penalty fixes a segment at 0.
-    finite_penalty = np.where(np.isinf(factor.penalty), 0.0, factor.penalty)
-    residual = np.bincount(factor.segment, observed - fitted, segments)
-    step = (residual - finite_penalty * effect) / curvature
-    changed = np.clip(effect + step, -MAX_LOG_RATE_RATIO, MAX_LOG_RATE_RATIO)
-    return changed, 1.0 / np.sqrt(curvature)

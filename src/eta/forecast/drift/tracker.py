@@ -91,7 +91,13 @@ class DriftTracker:
         """
         as_of, timelines = outcomes.known_through, self.open_parcels.timelines
         if self.baseline_ratio is None:
-            self.baseline_ratio = self._baseline_ratio(outcomes)
+            # From days spread over the history before the model's fit.
+            earlier = []
+            for number in range(BASELINE_RATIO_DAYS, 0, -1):
+                days_ago = number * BASELINE_RATIO_STEP_DAYS
+                expectation = self._expected_arrivals(as_of - days_ago * DAY)
+                earlier.append(expectation.compare(outcomes))
+            self.baseline_ratio = estimate_baseline_ratio(earlier)
         if is_feed_silent(timelines, as_of):
             return Drift.identity(as_of, self.baseline_ratio)
         expectations = {}
@@ -105,14 +111,6 @@ class DriftTracker:
         comparisons = [expectation.compare(outcomes) for expectation in expectations.values()]
         reporting_cdf = reporting_delay_cdf(timelines, as_of)
         return estimate_drift(comparisons, as_of, reporting_cdf, self.baseline_ratio)
-
-    def _baseline_ratio(self, outcomes: Outcomes) -> NDArray[np.float64]:
-        """The model's constant error, from days spread over the history before its fit."""
-        days = [number * BASELINE_RATIO_STEP_DAYS for number in range(BASELINE_RATIO_DAYS, 0, -1)]
-        starts = [outcomes.known_through - number * DAY for number in days]
-        return estimate_baseline_ratio(
-            [self._expected_arrivals(start).compare(outcomes) for start in starts]
-        )
 
     def _expected_arrivals(self, start: np.datetime64) -> DailyExpectation:
         return self.model.expected_arrivals(self.open_parcels.open_at(start), start + DAY)

@@ -137,7 +137,11 @@ class ActivityProfile:
         table_of, tables = self._with_tables(keys)
         table = np.array([table_of[key] for key in keys], dtype=np.int64)[group]
         position = start - block * _BLOCK_MICROSECONDS + table * _TABLE_MICROSECONDS
-        promise = _promise_positions(features, start, position) if sees_promise else _NO_POSITIONS
+        promise = _NO_POSITIONS
+        if sees_promise:
+            day = promised_day(features)
+            day_position = day.astype(np.int64) * _DAY - start + position
+            promise = np.where(np.isnat(day), _NO_PROMISE, day_position)
         return ActiveTimeIndex(tables.ravel(), position, promise)
 
     def elapsed(self, features: Features, hours: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -267,18 +271,6 @@ def _table_keys(
     return group, keys
 
 
-def _promise_positions(
-    features: Features, start: NDArray[np.int64], position: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The positions (N,) at which promised days begin.
-
-    ``position`` (N,) is that of the local time ``start`` (N,).
-    """
-    day = promised_day(features)
-    day_position = day.astype(np.int64) * _DAY - start + position
-    return np.where(np.isnat(day), _NO_PROMISE, day_position)
-
-
 def promised_day(features: Features) -> NDArray[np.datetime64]:
     """The promised local day, (N,); NaT without a promise."""
     days_to_promise = features.numbers[PROMISE_COLUMN]
@@ -322,24 +314,17 @@ def _holiday_factor(
     on_holidays = on_normal_days = 0.0
     for code in np.unique(calendar.codes[calendar.codes >= 0]):
         local_dates = dates[calendar.codes == code]
-        counts = _holiday_deliveries(local_dates, calendar.names[code], holidays)
-        on_holidays += counts[0]
-        on_normal_days += counts[1]
+        first, last = local_dates.min(), local_dates.max()
+        daily = np.bincount((local_dates - first).astype(np.int64))
+        # Days with a week of data on both sides.
+        days = np.arange(first + 7, last - 6)
+        codes = np.zeros(len(days), dtype=np.int32)
+        calendar_of_day = Categorical(codes, (calendar.names[code],))
+        on_holiday = is_holiday(days, calendar_of_day, holidays)
+        number = (days[on_holiday] - first).astype(np.int64)
+        week_before, week_after = daily[number - 7], daily[number + 7]
+        around = week_before + week_after
+        on_holidays += daily[number].sum()
+        on_normal_days += around.sum() / 2
     prior_deliveries = HOLIDAY_PRIOR_FACTOR * HOLIDAY_PRIOR_WEIGHT
     return float((on_holidays + prior_deliveries) / (on_normal_days + HOLIDAY_PRIOR_WEIGHT))
-
-
-def _holiday_deliveries(
-    dates: NDArray[np.datetime64], calendar: str, holidays: HolidayCalendar
-) -> tuple[float, float]:
-    """Deliveries on the holidays of one calendar, and on normal days in their place."""
-    first, last = dates.min(), dates.max()
-    daily = np.bincount((dates - first).astype(np.int64))
-    # Days with a week of data on both sides.
-    days = np.arange(first + 7, last - 6)
-    codes = np.zeros(len(days), dtype=np.int32)
-    on_holiday = is_holiday(days, Categorical(codes, (calendar,)), holidays)
-    number = (days[on_holiday] - first).astype(np.int64)
-    week_before, week_after = daily[number - 7], daily[number + 7]
-    around = week_before + week_after
-    return daily[number].sum(), around.sum() / 2

@@ -50,14 +50,7 @@ from eta.forecast.hazard.recalibration import (
     Stage,
     stages,
 )
-from eta.forecast.hazard.serialization import (
-    activity_arrays,
-    activity_from_arrays,
-    design_arrays,
-    design_from_arrays,
-    forest_arrays,
-    forest_from_arrays,
-)
+from eta.forecast.hazard.serialization import part_arrays, parts_from_arrays
 from eta.forecast.hazard.trees import (
     DriftByAge,
     LeafPenalty,
@@ -228,9 +221,7 @@ class HazardModel(Estimator):
         }
         arrays = {"base": self.base_, "values": self.values_}
         arrays |= corrections
-        arrays |= forest_arrays(self.forest_)
-        arrays |= activity_arrays(self.activity_)
-        arrays |= design_arrays(self.design_)
+        arrays |= part_arrays(self.forest_, self.activity_, self.design_)
         return arrays
 
     def restore(self, arrays: Arrays) -> Self:
@@ -244,9 +235,8 @@ class HazardModel(Estimator):
         self.in_sample_recalibration_ = Recalibration.from_slopes(arrays["in_sample"])
         self.recalibration = Recalibration.from_slopes(arrays["recalibration"])
         self.non_arrival_ = NonArrival.from_coefficients(arrays["non_arrival"])
-        self.forest_ = forest_from_arrays(arrays)
-        self.activity_ = activity_from_arrays(arrays, self.holidays)
-        self.design_ = design_from_arrays(arrays, self.parameters)
+        parts = parts_from_arrays(arrays, self.parameters, self.holidays)
+        self.forest_, self.activity_, self.design_ = parts
         return self
 
     def _fit_leaves(self, rows: NDArray[np.float32], at_risk: TimeAtRisk) -> None:
@@ -265,7 +255,7 @@ class HazardModel(Estimator):
             cap=parameters.cap,
         )
         score = np.tile(self.base_, (len(rows), 1))
-        leaf, leaf_count = self.forest_.leaves(rows), self.forest_.leaf_count
+        leaf, leaf_count = self.forest_.leaves(rows), int(self.forest_.leaf.max()) + 1
         self.values_ = fit_leaves(score, leaf, leaf_count, at_risk, TIMED_BINS, penalty)
 
     def _recalibrate_in_sample(self, examples: Examples) -> None:
@@ -280,22 +270,18 @@ class HazardModel(Estimator):
         shuffled = [
             random.permutation(np.flatnonzero(stage == number)) for number in IN_SAMPLE_STAGES
         ]
-        rows = np.concatenate(
-            [in_sample_rows_rows[:MAX_IN_SAMPLE] for in_sample_rows_rows in shuffled]
-        )
+        rows = np.concatenate([rows_of_stage[:MAX_IN_SAMPLE] for rows_of_stage in shuffled])
         sample, stage = examples.take(rows), stage[rows]
         hazards = self._drifted_hazards(sample.features)
 
-        def intervals() -> CumulativeHazardInterval:
-            return CumulativeHazardInterval.from_curves(
-                self._curves(hazards, stage),
-                sample.features,
-                sample.duration_hours,
-                sample.event_observed,
-            )
-
-        self.non_arrival_ = NonArrival.fit(hazards[:, -1], intervals())
-        self.in_sample_recalibration_ = Recalibration.fit(intervals(), IN_SAMPLE_PRIOR)
+        outcomes = sample.features, sample.duration_hours, sample.event_observed
+        curves = self._curves(hazards, stage)
+        intervals = CumulativeHazardInterval.from_curves(curves, *outcomes)
+        self.non_arrival_ = NonArrival.fit(hazards[:, -1], intervals)
+        # The same parcels by the curves with the share that never arrives.
+        curves = self._curves(hazards, stage)
+        intervals = CumulativeHazardInterval.from_curves(curves, *outcomes)
+        self.in_sample_recalibration_ = Recalibration.fit(intervals, IN_SAMPLE_PRIOR)
 
     def _elapsed_and_expected(
         self, features: Features, labels: NDArray[np.float64]

@@ -175,11 +175,23 @@ class Recalibration:
 
         ``prior`` is the weight, in arrivals a segment, of a slope of 1.
         """
-        slopes = []
+        fitted = cls.identity()
         for stage in Stage:
-            rows = np.flatnonzero(intervals.stage == stage)
-            slopes.append(_fit_slopes(intervals.take(rows), prior))
-        return cls(np.array(slopes))
+            of_stage = intervals.take(np.flatnonzero(intervals.stage == stage))
+            expected = _hazard_by_segment(of_stage.upper).sum(axis=0)
+            arrived = of_stage.take(np.flatnonzero(of_stage.arrived))
+            before, by_end = _hazard_by_segment(arrived.lower), _hazard_by_segment(arrived.upper)
+            hazard_on_day = by_end - before
+            slopes = np.ones(len(KNOT_HAZARDS))
+            # Expectation and maximisation.
+            for _ in range(EM_ITERATIONS):
+                # The recalibrated H of the day of the arrival; without any H the day says nothing.
+                probability = -np.expm1(-(hazard_on_day @ slopes))
+                weight = 1.0 / np.maximum(probability, _TINY)
+                observed = slopes * (weight @ hazard_on_day)
+                slopes = (observed + prior) / (expected + prior)
+            fitted.slopes[stage] = slopes
+        return fitted
 
     def apply(
         self, hazards: NDArray[np.float64], stage: NDArray[np.integer]
@@ -243,21 +255,6 @@ def _crosses_border(lane: str) -> bool:
     """Whether a lane such as "AT-9>DE-BY" leads from one country to another."""
     origin, _, destination = lane.partition(">")
     return origin.partition("-")[0] != destination.partition("-")[0]
-
-
-def _fit_slopes(intervals: CumulativeHazardInterval, prior: float) -> NDArray[np.float64]:
-    """The slopes (segments,) of one stage, by expectation and maximisation."""
-    expected = _hazard_by_segment(intervals.upper).sum(axis=0)
-    arrived = intervals.take(np.flatnonzero(intervals.arrived))
-    hazard_on_day = _hazard_by_segment(arrived.upper) - _hazard_by_segment(arrived.lower)
-    slopes = np.ones(len(KNOT_HAZARDS))
-    for _ in range(EM_ITERATIONS):
-        # The recalibrated H of the day of the arrival; without any H the day says nothing.
-        probability = -np.expm1(-(hazard_on_day @ slopes))
-        weight = 1.0 / np.maximum(probability, _TINY)
-        observed = slopes * (weight @ hazard_on_day)
-        slopes = (observed + prior) / (expected + prior)
-    return slopes
 
 
 def _hazard_by_segment(hazards: NDArray[np.float64]) -> NDArray[np.float64]:

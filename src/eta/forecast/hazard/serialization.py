@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,53 +20,37 @@ NamedArrays = dict[str, NDArray[Any]]
 _LABELS, _AGAINST_PROMISE, _FOREST = "label", "against_promise", "forest."
 
 
-def forest_arrays(forest: Forest) -> NamedArrays:
-    """The arrays of a forest."""
-    return {f"{_FOREST}{name}": values for name, values in forest._asdict().items()}
-
-
-def forest_from_arrays(arrays: Arrays) -> Forest:
-    """The forest that ``forest_arrays`` stored."""
-    parts = {
-        name.removeprefix(_FOREST): values
-        for name, values in arrays.items()
-        if name.startswith(_FOREST)
-    }
-    return Forest(**parts)
-
-
-def activity_arrays(activity: ActivityProfile) -> NamedArrays:
-    """The arrays of an activity profile; its holidays are not stored."""
-    return {
-        "activity.carriers": np.array(activity.carriers, dtype=np.str_),
-        "activity.profile": activity.profile,
-        "activity.holiday_factor": np.array(activity.holiday_factor),
-    }
-
-
-def activity_from_arrays(arrays: Arrays, holidays: HolidayCalendar) -> ActivityProfile:
-    """The activity profile that ``activity_arrays`` stored, with these holidays."""
-    carriers = tuple(str(name) for name in arrays["activity.carriers"])
-    holiday_factor = float(arrays["activity.holiday_factor"])
-    return ActivityProfile(carriers, arrays["activity.profile"], holiday_factor, holidays)
-
-
-def design_arrays(design: Design) -> NamedArrays:
-    """The arrays of a design's target encoders."""
-    arrays = _encoder_arrays(_LABELS, design.labels)
+def part_arrays(forest: Forest, activity: ActivityProfile, design: Design) -> NamedArrays:
+    """The arrays of the parts of a model; the holidays of the activity profile are not stored."""
+    arrays: NamedArrays = {f"{_FOREST}{name}": values for name, values in forest._asdict().items()}
+    arrays["activity.carriers"] = np.array(activity.carriers, dtype=np.str_)
+    arrays["activity.profile"] = activity.profile
+    arrays["activity.holiday_factor"] = np.array(activity.holiday_factor)
+    arrays |= _encoder_arrays(_LABELS, design.labels)
     if design.against_promise is not None:
         arrays |= _encoder_arrays(_AGAINST_PROMISE, design.against_promise)
     return arrays
 
 
-def design_from_arrays(arrays: Arrays, parameters: HazardParameters) -> Design:
-    """The design that ``design_arrays`` stored, of a model with these parameters."""
+def parts_from_arrays(
+    arrays: Arrays, parameters: HazardParameters, holidays: HolidayCalendar
+) -> tuple[Forest, ActivityProfile, Design]:
+    """The parts that ``part_arrays`` stored, of a model with these parameters and holidays."""
+    forest = {
+        name.removeprefix(_FOREST): values
+        for name, values in arrays.items()
+        if name.startswith(_FOREST)
+    }
+    carriers = tuple(str(name) for name in arrays["activity.carriers"])
+    holiday_factor = float(arrays["activity.holiday_factor"])
+    activity = ActivityProfile(carriers, arrays["activity.profile"], holiday_factor, holidays)
     prior = parameters.label_prior
-    against_promise = (
-        _encoder_from_arrays(_AGAINST_PROMISE, arrays, prior) if parameters.uses_promise else None
-    )
+    against_promise = None
+    if parameters.uses_promise:
+        against_promise = _encoder_from_arrays(_AGAINST_PROMISE, arrays, prior)
     labels = _encoder_from_arrays(_LABELS, arrays, prior)
-    return Design(labels, parameters.columns, against_promise)
+    design = Design(labels, parameters.columns, against_promise)
+    return Forest(**forest), activity, design
 
 
 def _encoder_arrays(prefix: str, encoder: HierarchicalTargetEncoder) -> NamedArrays:
@@ -85,18 +68,14 @@ def _encoder_arrays(prefix: str, encoder: HierarchicalTargetEncoder) -> NamedArr
 
 
 def _encoder_from_arrays(prefix: str, arrays: Arrays, prior: float) -> HierarchicalTargetEncoder:
-    sums = _values_by_name(prefix, "sums", arrays)
-    counts = _values_by_name(prefix, "counts", arrays)
+    sums, counts = {}, {}
+    for column in CATEGORICAL_COLUMNS:
+        stem = f"{prefix}.{column}"
+        names = [str(name) for name in arrays[f"{stem}.names"]]
+        column_sums = arrays[f"{stem}.sums"].tolist()
+        column_counts = arrays[f"{stem}.counts"].tolist()
+        sums[column] = dict(zip(names, column_sums, strict=True))
+        counts[column] = dict(zip(names, column_counts, strict=True))
     means = arrays[f"{prefix}_means"].tolist()
     mean_by_column = dict(zip(CATEGORICAL_COLUMNS, means, strict=True))
     return HierarchicalTargetEncoder(sums, counts, mean_by_column, prior)
-
-
-def _values_by_name(prefix: str, part: str, arrays: Arrays) -> Mapping[str, Mapping[str, float]]:
-    """The values of one part of an encoder by column and name."""
-    values_by_name = {}
-    for column in CATEGORICAL_COLUMNS:
-        names = [str(name) for name in arrays[f"{prefix}.{column}.names"]]
-        values = arrays[f"{prefix}.{column}.{part}"].tolist()
-        values_by_name[column] = dict(zip(names, values, strict=True))
-    return values_by_name

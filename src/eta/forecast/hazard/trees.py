@@ -73,11 +73,6 @@ class Forest(NamedTuple):
             leaf=leaf.astype(np.int32),
         )
 
-    @property
-    def leaf_count(self) -> int:
-        """The number of leaves of all trees."""
-        return int(self.leaf.max()) + 1
-
     def leaves(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
         """The leaf, (T, N), in which each row (N, F) ends."""
         return np.asarray(_leaves(self, rows))
@@ -151,17 +146,15 @@ def _tree_nodes(structure: dict[str, Any], first: int) -> tuple[list[_Node], int
         has_missing = node["missing_type"] == "NaN"
         nan_goes_left = bool(node["default_left"]) if has_missing else threshold >= 0.0
         feature = int(node["split_feature"])
-        nodes.append(_Node(feature, _rounded_down(threshold), nan_goes_left, child, is_leaf=False))
+        # The largest float32 that is no larger: it splits float32 values alike.
+        bounded = min(max(threshold, -_MAX_FLOAT32), _MAX_FLOAT32)
+        rounded = np.float32(bounded)
+        if rounded > bounded:
+            rounded = np.nextafter(rounded, np.float32(-np.inf))
+        nodes.append(_Node(feature, rounded, nan_goes_left, child, is_leaf=False))
         waiting.append((node["left_child"], level + 1))
         waiting.append((node["right_child"], level + 1))
     return nodes, depth
-
-
-def _rounded_down(value: float) -> np.float32:
-    """The largest float32 that is no larger: it splits float32 values alike."""
-    value = min(max(value, -_MAX_FLOAT32), _MAX_FLOAT32)
-    nearest = np.float32(value)
-    return nearest if nearest <= value else np.nextafter(nearest, np.float32(-np.inf))
 
 
 def grow_forest(
