@@ -8,7 +8,7 @@ that were made before it. What came true is looked up at the end of the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -39,7 +39,6 @@ from eta.forecast.hazard.recalibration import (
     recalibrate,
 )
 from eta.journey.examples import Outcomes
-from eta.journey.snapshots import Snapshots
 from eta.journey.state import AsOfPairs, fold
 from eta.journey.timelines import Timelines
 from eta.promise import PromisePolicy
@@ -116,11 +115,8 @@ def replay(
     """
     runs = {name: ModelRun(make, refits_daily=make().refits_daily) for name, make in models.items()}
     runs |= {name: ModelRun(None, curve_source) for name, curve_source in curve_sources.items()}
-    origins = list(_origins(start, end, refit))
-    if warm_up_months:
-        origins.insert(0, _first_of_month(start, -warm_up_months))
-    bounds = pairwise([*origins, forecast_until or end])
-    periods = [_days(origin, next_origin) for origin, next_origin in bounds]
+    warm_up_start = _first_of_month(start, -warm_up_months) if warm_up_months else None
+    periods = _periods(warm_up_start, start, end, forecast_until or end, refit)
     with one_thread():
         data = prepare(timelines, ReplayDays(start, end, periods), known_through)
         if jobs == 1:
@@ -150,18 +146,15 @@ def _replay_days(
             elif not run.refits_daily:
                 progress(f"{days[0].date()}: fitting {name}", done, total)
                 run.fit(data.training, outcomes)
-            _recalibrate(run, data.snapshots, outcomes)
+            if isinstance(run.fitted, SupportsRecalibration):
+                intervals = run.issued_intervals(data.snapshots, outcomes)
+                run.fitted = recalibrate(run.fitted, intervals)
         for day, rows in zip(days, data.rows_by_day(days), strict=True):
             progress(f"{day.date()}: replaying", done, total)
             outcomes = data.outcomes_at(day)
             for run in runs.values():
                 _replay_day(run, data, open_parcels, outcomes, rows, promise)
             done += 1
-
-
-def _recalibrate(run: ModelRun, snapshots: Snapshots, outcomes: Outcomes) -> None:
-    if isinstance(run.fitted, SupportsRecalibration):
-        run.fitted = recalibrate(run.fitted, run.issued_intervals(snapshots, outcomes))
 
 
 def _replay_day(
@@ -205,19 +198,19 @@ def _replay_in_processes(
     with share(data) as shared, step_counter(report) as counter:
         work = _Work(shared, counter, promise)
 
-        def replay_task(name: str, fits: Sequence[Fit] | None = None) -> Task:
-            return Task(work.replay, numbers[name], runs[name], fits)
-
-        fit_tasks: dict[str | tuple[str, int], Task] = {
-            (name, origin): Task(work.fit_at_origin, runs[name].make, origin)
-            for name in fitted
-            for origin in origins
-        }
-        other_tasks = {name: replay_task(name) for name in runs if name not in fitted}
-        results = run_tasks({**fit_tasks, **other_tasks}, jobs)
-        fits = {name: [results[name, origin] for origin in origins] for name in fitted}
-        tasks = {name: replay_task(name, fits[name]) for name in fitted}
-        results |= run_tasks(tasks, jobs)
+        tasks: dict[str | tuple[str, int], Task] = {}
+        for name in fitted:
+            for origin in origins:
+                tasks[name, origin] = Task(work.fit_at_origin, runs[name].make, origin)
+        for name, run in runs.items():
+            if name not in fitted:
+                tasks[name] = Task(work.replay, numbers[name], run, None)
+        results = run_tasks(tasks, jobs)
+        replay_tasks: dict[str | tuple[str, int], Task] = {}
+        for name in fitted:
+            fits = [results[name, origin] for origin in origins]
+            replay_tasks[name] = Task(work.replay, numbers[name], runs[name], fits)
+        results |= run_tasks(replay_tasks, jobs)
     return {name: results[name] for name in runs}
 
 
@@ -281,17 +274,27 @@ def merchant_on_time_rate(timelines: Timelines, start: datetime, end: datetime) 
     return float(is_on_time[is_judged].mean())
 
 
-def _origins(start: datetime, end: datetime, refit: Refit) -> Iterator[datetime]:
-    day = start
-    while day < end:
-        yield day
+def _periods(
+    warm_up_start: datetime | None,
+    start: datetime,
+    end: datetime,
+    forecast_until: datetime,
+    refit: Refit,
+) -> list[list[datetime]]:
+    """The days from each forecast origin to the next one; the warm-up is the first period."""
+    origins = [] if warm_up_start is None else [warm_up_start]
+    origin = start
+    while origin < end:
+        origins.append(origin)
         if refit is Refit.NEVER:
-            return
-        day = day + timedelta(days=7) if refit is Refit.WEEK else _first_of_month(day, 1)
-
-
-def _days(start: datetime, end: datetime) -> list[datetime]:
-    return [start + timedelta(days=number) for number in range((end.date() - start.date()).days)]
+            break
+        is_weekly = refit is Refit.WEEK
+        origin = origin + timedelta(days=7) if is_weekly else _first_of_month(origin, 1)
+    periods = []
+    for first_day, next_origin in pairwise([*origins, forecast_until]):
+        count = (next_origin.date() - first_day.date()).days
+        periods.append([first_day + timedelta(days=number) for number in range(count)])
+    return periods
 
 
 def _first_of_month(day: datetime, months_later: int) -> datetime:

@@ -19,6 +19,9 @@ MIN_PARCELS, MIN_WEEKS = 100, 8
 #: The whole of a moment, and the segment whose parcels share one state of the network.
 ALL, WEEK = "all", "week"
 
+#: What a failure has of its row; rows of whole moments have no segment and no value.
+_FAILURE_KEYS = ("model", "moment", "segment", "value", "n", "n_censored")
+
 
 @dataclass(frozen=True)
 class Range:
@@ -79,8 +82,16 @@ class _Method(NamedTuple):
 
 
 def _is_judged(part: SegmentParcels, whole: int | None, is_simulated: bool) -> bool:
-    is_smaller_or_whole = part.segment == ALL or len(part.parcels) != whole
-    return part.segment != WEEK and is_smaller_or_whole and _is_enough(part.parcels, is_simulated)
+    """Whether a part is judged by itself, and has enough delivered parcels for it."""
+    is_whole_again = part.segment != ALL and len(part.parcels) == whole
+    if part.segment == WEEK or is_whole_again:
+        return False
+    arrived = part.parcels["arrived"]
+    count = arrived.sum()
+    if is_simulated:
+        return bool(count >= MIN_INDEPENDENT_PARCELS)
+    weeks = part.parcels.loc[arrived, "week"].nunique()
+    return bool(count >= MIN_PARCELS and weeks >= MIN_WEEKS)
 
 
 def _coverage_row(part: SegmentParcels, method: _Method, *, is_judged: bool) -> Row:
@@ -103,66 +114,47 @@ def _coverage_row(part: SegmentParcels, method: _Method, *, is_judged: bool) -> 
 
 def failing(rows: Iterable[Row]) -> list[Row]:
     """The ranges that do not hold, the largest deviation first, from the rows of ``judge``."""
-    failures = [
-        _failure(row, nominal)
-        for row in rows
-        for nominal in RANGES
-        if row[f"holds_{nominal.name}"] is False
-    ]
+    failures: list[Row] = []
+    for row in rows:
+        for nominal in RANGES:
+            name = nominal.name
+            if row[f"holds_{name}"] is not False:
+                continue
+            failure = {key: row.get(key, ALL) for key in _FAILURE_KEYS}
+            failure["range"] = name
+            failure["level"] = nominal.level
+            failure["coverage"] = row[f"coverage_censored_{name}"]
+            failure["low"] = row[f"low_{name}"]
+            failure["high"] = row[f"high_{name}"]
+            failures.append(failure)
     return sorted(failures, key=lambda failure: -abs(failure["coverage"] - failure["level"]))
-
-
-def _failure(row: Row, nominal: Range) -> Row:
-    return {
-        "model": row["model"],
-        "moment": row["moment"],
-        "segment": row.get("segment", ALL),
-        "value": row.get("value", ALL),
-        "n": row["n"],
-        "n_censored": row["n_censored"],
-        "range": nominal.name,
-        "level": nominal.level,
-        "coverage": row[f"coverage_censored_{nominal.name}"],
-        "low": row[f"low_{nominal.name}"],
-        "high": row[f"high_{nominal.name}"],
-    }
-
-
-def _is_enough(parcels: pd.DataFrame, is_simulated: bool) -> bool:
-    """Whether there are enough delivered parcels to judge a range."""
-    arrived = parcels["arrived"]
-    count = arrived.sum()
-    if is_simulated:
-        return bool(count >= MIN_INDEPENDENT_PARCELS)
-    weeks = parcels.loc[arrived, "week"].nunique()
-    return bool(count >= MIN_PARCELS and weeks >= MIN_WEEKS)
 
 
 def _interval(
     parcels: pd.DataFrame, held: pd.Series, method: _Method
 ) -> tuple[float | None, float | None]:
+    """The interval of the mean of ``held``.
+
+    Before an exact interval is computed, the count is divided by the design effect, which is above
+    1 if parcels are in ``held`` at several moments: Korn and Graubard (1998). It is sum over
+    parcels of (sum of r)^2 / sum of r^2, with r the deviations from the mean.
+    """
     present = held.dropna()
     if present.empty:
         return None, None
-    if method.is_simulated:
-        count = len(present) / _design_effect(present, parcels.loc[present.index, "parcel"])
-        hits = float(present.mean()) * count
-        return exact_interval(hits, count, confidence=method.confidence)
-    week = parcels.loc[present.index, "week"]
-    weeks = present.groupby(week, observed=True).agg(["sum", "count"])
-    sums, counts = (weeks[name].to_numpy(dtype=np.float64) for name in ("sum", "count"))
-    return week_bootstrap(sums, counts, method.seed)
-
-
-def _design_effect(held: pd.Series, parcel: pd.Series) -> float:
-    """How many moments count as one because parcels are in ``held`` at several: 1 if none is.
-
-    sum over parcels of (sum of r)^2 / sum of r^2, with r the deviations from the mean. The count is
-    divided by it before the exact interval is computed: Korn and Graubard (1998).
-    """
-    gap = held - held.mean()
+    if not method.is_simulated:
+        week = parcels.loc[present.index, "week"]
+        weeks = present.groupby(week, observed=True).agg(["sum", "count"])
+        sums, counts = (weeks[name].to_numpy(dtype=np.float64) for name in ("sum", "count"))
+        return week_bootstrap(sums, counts, method.seed)
+    mean = present.mean()
+    gap = present - mean
     squares = float((gap**2).sum())
-    by_parcel = gap.groupby(parcel).sum()
-    if squares <= 0:
-        return len(held) / max(len(by_parcel), 1)
-    return max(float((by_parcel**2).sum()) / squares, 1.0)
+    by_parcel = gap.groupby(parcels.loc[present.index, "parcel"]).sum()
+    if squares > 0:
+        squared_sums = float((by_parcel**2).sum())
+        design_effect = max(squared_sums / squares, 1.0)
+    else:
+        design_effect = len(present) / max(len(by_parcel), 1)
+    count = len(present) / design_effect
+    return exact_interval(float(mean) * count, count, confidence=method.confidence)

@@ -53,15 +53,18 @@ def _integral_of_square(
     y0, y1 = values[:, :-1], values[:, 1:]
     low = np.clip(start[:, None], x0, x1)
     high = np.clip(end[:, None], x0, x1)
-    width = x1 - x0
-    slope = np.divide(y1 - y0, width, out=np.zeros_like(width), where=width > 0)
+    width, rise = x1 - x0, y1 - y0
+    slope = np.divide(rise, width, out=np.zeros_like(width), where=width > 0)
     a = y0 + slope * (low - x0)
     b = y0 + slope * (high - x0)
     mean_square = (a * a + a * b + b * b) / 3.0
-    inside = (mean_square * np.maximum(high - low, 0.0)).sum(axis=1)
-    tail_hours = np.maximum(end - np.maximum(start, hours[:, -1]), 0.0)
+    inside_hours = np.maximum(high - low, 0.0)
+    inside = (mean_square * inside_hours).sum(axis=1)
+    tail_start = np.maximum(start, hours[:, -1])
+    tail_hours = np.maximum(end - tail_start, 0.0)
     tail = tail_hours * values[:, -1] ** 2
-    head_hours = np.maximum(np.minimum(end, hours[:, 0]) - start, 0.0)
+    head_end = np.minimum(end, hours[:, 0])
+    head_hours = np.maximum(head_end - start, 0.0)
     return inside + tail + head_hours * square_before_first
 
 
@@ -125,7 +128,8 @@ def share_within(start: Floats, end: Floats, low: float, high: float) -> Floats:
     """
     width = end - start
     is_point = ~(width > _POINT)
-    overlap = np.clip(np.minimum(end, high) - np.maximum(start, low), 0.0, None)
+    inside_end, inside_start = np.minimum(end, high), np.maximum(start, low)
+    overlap = np.clip(inside_end - inside_start, 0.0, None)
     share = np.divide(overlap, width, out=np.zeros_like(width), where=~is_point)
     within = np.where(is_point, (start >= low) & (end <= high), share)
     return np.where(np.isnan(width), np.nan, within)
@@ -137,12 +141,14 @@ def pit_deciles(start: Floats, end: Floats) -> Floats:
     Ranges count in part.
     """
     is_point = end - start <= _POINT
-    point_tenth = np.minimum((start[is_point] * 10.0).astype(np.int64), 9)
+    tenth_or_end = (start[is_point] * 10.0).astype(np.int64)
+    point_tenth = np.minimum(tenth_or_end, 9)
     counts = np.bincount(point_tenth, minlength=10).astype(np.float64)
     low, high = start[~is_point, None], end[~is_point, None]
     tenth = np.arange(10) / 10.0
     overlap = np.minimum(high, tenth + 0.1) - np.maximum(low, tenth)
-    counts += (np.clip(overlap, 0.0, None) / (high - low)).sum(axis=0)
+    share = np.clip(overlap, 0.0, None) / (high - low)
+    counts += share.sum(axis=0)
     return counts / max(len(start), 1)
 
 
@@ -189,7 +195,8 @@ def late_calibration(
     edges = np.unique(np.quantile(probability, np.arange(1, bins) / bins))
     number = np.searchsorted(edges, probability, side="left")
     gaps = np.bincount(number, weights=probability - is_late)
-    return float(np.abs(gaps).sum() / len(is_late)), _logistic_slope(is_late, probability)
+    error = float(np.abs(gaps).sum() / len(is_late))
+    return error, _logistic_slope(is_late, probability)
 
 
 def _logistic_slope(is_late: NDArray[np.bool_], probability: Floats) -> float | None:
@@ -202,7 +209,8 @@ def _logistic_slope(is_late: NDArray[np.bool_], probability: Floats) -> float | 
     rate = is_late.mean()
     weights = np.array([np.log(rate / (1.0 - rate)), 0.0])
     for _ in range(50):
-        fitted = 1.0 / (1.0 + np.exp(-np.clip(columns @ weights, -30.0, 30.0)))
+        score = np.clip(columns @ weights, -30.0, 30.0)
+        fitted = 1.0 / (1.0 + np.exp(-score))
         residual = is_late - fitted
         if np.abs(residual).max() < 1e-4:
             return None

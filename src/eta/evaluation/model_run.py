@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.local_time import DAY, Dates
+from eta.calendars.local_time import DAY
 from eta.curves import Curves
 from eta.domain.errors import NoTrainingData
 from eta.evaluation.metrics import (
@@ -142,29 +142,23 @@ class ModelRun:
         oldest = outcomes.known_through - FORECAST_HISTORY_DAYS * DAY
         as_of = snapshots.pairs.as_of
         self.issued = [issued for issued in self.issued if (as_of[issued.rows] >= oldest).any()]
-        return CumulativeHazardInterval.concatenate(
-            [_intervals(issued, snapshots, outcomes) for issued in self.issued]
-        )
+        parts = []
+        for issued in self.issued:
+            issued_snapshots = snapshots.take(issued.rows)
+            truth = examples(issued_snapshots, outcomes)
+            is_past = issued_snapshots.pairs.as_of < outcomes.known_through
+            curves = issued.curves.take(np.flatnonzero(is_past))
+            intervals = CumulativeHazardInterval.from_curves(
+                curves, truth.features, truth.duration_hours, truth.event_observed
+            )
+            parts.append(intervals.invert(issued.recalibration))
+        return CumulativeHazardInterval.concatenate(parts)
 
     def curves(self, snapshots: Snapshots) -> Curves | None:
         """Returns the forecasts, None without a fitted model."""
         if self.curve_source is not None:
             return self.curve_source(snapshots.pairs)
         return None if self.fitted is None else self.fitted.predict_curves(snapshots.features)
-
-
-def _intervals(
-    issued: _IssuedForecasts, snapshots: Snapshots, outcomes: Outcomes
-) -> CumulativeHazardInterval:
-    """What had become of some forecasts, without their recalibration."""
-    issued_snapshots = snapshots.take(issued.rows)
-    truth = examples(issued_snapshots, outcomes)
-    is_past = issued_snapshots.pairs.as_of < outcomes.known_through
-    curves = issued.curves.take(np.flatnonzero(is_past))
-    intervals = CumulativeHazardInterval.from_curves(
-        curves, truth.features, truth.duration_hours, truth.event_observed
-    )
-    return intervals.invert(issued.recalibration)
 
 
 def forecast_moments(
@@ -192,12 +186,13 @@ def forecast_moments(
         used = np.flatnonzero(is_for_recalibration[rows])
         run.issued.append(_IssuedForecasts(rows[used], curves.take(used), run.fitted.recalibration))
     zone = timelines.zone.take(batch.pairs.row)
-    columns = {
-        **_scores(curves, truth),
-        **_dates(curves, timelines, batch, zone, truth),
-        "promise_days": _promise_days(run, curves, batch, zone, truth),
-        "curve": _sampled(curves, truth),
-    }
+    columns = _scores(curves, truth)
+    columns |= _dates(curves, timelines, batch, zone, truth)
+    columns["promise_days"] = _promise_days(run, curves, batch, zone, truth)
+    # The curve of each judged row of the sample; None for the others.
+    columns["curve"] = np.full(len(curves), None, dtype=object)
+    for number in np.flatnonzero(truth["is_sampled"] & truth["is_judged"]):
+        columns["curve"][number] = curves.take(np.array([number]))
     for name, values in columns.items():
         if name not in run.forecasts:
             dtype = np.result_type(values, np.float64)
@@ -209,20 +204,17 @@ def _scores(curves: Curves, truth: pd.DataFrame) -> dict[str, NDArray[Any]]:
     """Scores of the curves in hours, (N,) each."""
     hours, limit = truth["hours"].to_numpy(), truth["limit_hours"].to_numpy()
     pit_from, pit_to = probability_integral_transform(curves, hours, limit)
-    pinball = {
-        f"pinball_{level * 100:.0f}_days": pinball_days(curves, hours, level)
-        for level in PINBALL_LEVELS
-    }
-    return {
-        "error_days": error_days(curves, hours),
-        "crps_days": crps_days(curves, hours),
-        "crps_censored_days": crps_days(curves, hours, limit),
-        **pinball,
-        "pit_from": pit_from,
-        "pit_to": pit_to,
-        "covered_80": is_covered(curves, hours, 0.8),
-        "covered_90": is_covered(curves, hours, 0.9),
-    }
+    scores: dict[str, NDArray[Any]] = {}
+    scores["error_days"] = error_days(curves, hours)
+    scores["crps_days"] = crps_days(curves, hours)
+    scores["crps_censored_days"] = crps_days(curves, hours, limit)
+    for level in PINBALL_LEVELS:
+        scores[f"pinball_{level * 100:.0f}_days"] = pinball_days(curves, hours, level)
+    scores["pit_from"] = pit_from
+    scores["pit_to"] = pit_to
+    scores["covered_80"] = is_covered(curves, hours, 0.8)
+    scores["covered_90"] = is_covered(curves, hours, 0.9)
+    return scores
 
 
 def _dates(
@@ -237,19 +229,10 @@ def _dates(
     window = windows(curves, as_of, zone, coverage=0.8)
     arrived_on = truth["arrived_on"].to_numpy().astype("datetime64[D]")
     is_before_end = (arrived_on <= window.latest_on) | np.isnat(window.latest_on)
-    on_time_probability = cdf_at_instant(curves, as_of, promise_ends(timelines, batch.pairs.row))
-    return {
-        "dates_covered_80": (arrived_on >= window.earliest_on) & is_before_end,
-        "late_probability": 1.0 - on_time_probability,
-    }
-
-
-def _sampled(curves: Curves, truth: pd.DataFrame) -> NDArray[np.object_]:
-    """The curve of each judged row of the sample, (N,); None for the others."""
-    sampled = np.full(len(curves), None, dtype=object)
-    for number in np.flatnonzero(truth["is_sampled"] & truth["is_judged"]):
-        sampled[number] = curves.take(np.array([number]))
-    return sampled
+    is_covered_by_dates = (arrived_on >= window.earliest_on) & is_before_end
+    promise_end = promise_ends(timelines, batch.pairs.row)
+    late_probability = 1.0 - cdf_at_instant(curves, as_of, promise_end)
+    return {"dates_covered_80": is_covered_by_dates, "late_probability": late_probability}
 
 
 def _promise_days(
@@ -265,37 +248,22 @@ def _promise_days(
     if not len(rows):
         return days
     ordered_on = truth["as_of_on"].to_numpy().astype("datetime64[D]")[rows]
-    purchases = _Purchases(
-        curves.take(rows), batch.pairs.as_of[rows], ordered_on, zone.take(rows), batch.take(rows)
+    bought, as_of = curves.take(rows), batch.pairs.as_of[rows]
+    bought_zone = zone.take(rows)
+    random = stable_random(batch.take(rows)).to_numpy()
+    sampled = np.argsort(random, kind="stable")[:MAX_SAMPLED_ORDERS]
+    probabilities = daily_cdf(
+        bought.take(sampled),
+        as_of[sampled],
+        ordered_on[sampled],
+        CANDIDATE_DAYS,
+        bought_zone.take(sampled),
     )
-    run.promise_samples.append(_promise_sample(purchases))
+    weight = np.full(len(sampled), len(rows) / len(sampled))
+    sample = _PromiseSample(as_of.min(), probabilities, weight)
+    run.promise_samples.append(sample)
     if run.policy is not None:
-        promised_on = run.policy.dates(purchases.curves, purchases.as_of, purchases.zone)
+        promised_on = run.policy.dates(bought, as_of, bought_zone)
         promised_days = (promised_on - ordered_on) / DAY
         days[rows] = np.where(np.isnat(promised_on), CANDIDATE_DAYS - 1.0, promised_days)
     return days
-
-
-class _Purchases(NamedTuple):
-    """Forecasts at purchase."""
-
-    curves: Curves
-    as_of: NDArray[np.datetime64]
-    ordered_on: Dates
-    zone: Categorical
-    snapshots: Snapshots
-
-
-def _promise_sample(purchases: _Purchases) -> _PromiseSample:
-    """Probabilities of ``MAX_SAMPLED_ORDERS`` orders of one day."""
-    order = np.argsort(stable_random(purchases.snapshots).to_numpy(), kind="stable")
-    rows = order[:MAX_SAMPLED_ORDERS]
-    probabilities = daily_cdf(
-        purchases.curves.take(rows),
-        purchases.as_of[rows],
-        purchases.ordered_on[rows],
-        CANDIDATE_DAYS,
-        purchases.zone.take(rows),
-    )
-    weight = np.full(len(rows), len(order) / len(rows))
-    return _PromiseSample(purchases.as_of.min(), probabilities, weight)

@@ -34,24 +34,24 @@ def crps_regret_days(forecast: Curves, truth: Curves) -> Floats:
         Cramer's distance; Gneiting and Raftery (2007), section 4.2.
     """
     batches = np.array_split(np.arange(len(truth)), len(truth) // _BATCH_SIZE + 1)
-    gaps = [_regret_hours(forecast.take(rows), truth.take(rows)) for rows in batches]
-    return np.concatenate(gaps) / 24.0
-
-
-def _regret_hours(forecast: Curves, truth: Curves) -> Floats:
-    """The same in hours."""
-    forecast_hours, _ = forecast.knots()
-    truth_hours, _ = truth.knots()
-    knots = np.concatenate([forecast_hours, truth_hours], axis=1)
-    edges = np.sort(np.minimum(knots, HORIZON_HOURS), axis=1)
-    edges = np.pad(edges, ((0, 0), (1, 1)), constant_values=((0.0, 0.0), (0.0, HORIZON_HOURS)))
-    width = np.diff(edges, axis=1)
-    squares = []
-    for node in _NODES:
-        at = edges[:, :-1] + node * width
-        squares.append(np.square(forecast.cdf_table(at) - truth.cdf_table(at)))
-    mean_square = (squares[0] + squares[1]) / 2.0
-    return (mean_square * width).sum(axis=1)
+    regret_hours = []
+    for rows in batches:
+        forecast_batch, truth_batch = forecast.take(rows), truth.take(rows)
+        forecast_hours, _ = forecast_batch.knots()
+        truth_hours, _ = truth_batch.knots()
+        knots = np.concatenate([forecast_hours, truth_hours], axis=1)
+        edges = np.sort(np.minimum(knots, HORIZON_HOURS), axis=1)
+        ends = ((0.0, 0.0), (0.0, HORIZON_HOURS))
+        edges = np.pad(edges, ((0, 0), (1, 1)), constant_values=ends)
+        width = np.diff(edges, axis=1)
+        squares = []
+        for node in _NODES:
+            at = edges[:, :-1] + node * width
+            gap = forecast_batch.cdf_table(at) - truth_batch.cdf_table(at)
+            squares.append(np.square(gap))
+        mean_square = (squares[0] + squares[1]) / 2.0
+        regret_hours.append((mean_square * width).sum(axis=1))
+    return np.concatenate(regret_hours) / 24.0
 
 
 def compare(forecast: Curves, truth: Curves, promise_hours: Floats) -> pd.DataFrame:
@@ -60,24 +60,16 @@ def compare(forecast: Curves, truth: Curves, promise_hours: Floats) -> pd.DataFr
     A median beyond 60 days counts as 60 days. ``promise_hours`` leads to the end of the promised
     day; P(late) is NaN if there is none or it is past.
     """
-    bias_hours = _capped_median(forecast) - _capped_median(truth)
-    return pd.DataFrame(
-        {
-            "crps_regret_days": crps_regret_days(forecast, truth),
-            "median_bias_days": bias_hours / 24.0,
-            "late_predicted": _late_probability(forecast, promise_hours),
-            "late_true": _late_probability(truth, promise_hours),
-        }
-    )
-
-
-def _capped_median(curves: Curves) -> Floats:
-    return np.minimum(curves.quantile(0.5), HORIZON_HOURS)
-
-
-def _late_probability(curves: Curves, promise_hours: Floats) -> Floats:
-    hours = np.where(promise_hours > 0, promise_hours, np.nan)
-    return np.where(np.isnan(hours), np.nan, 1.0 - curves.cdf_at(np.nan_to_num(hours)))
+    forecast_median = np.minimum(forecast.quantile(0.5), HORIZON_HOURS)
+    true_median = np.minimum(truth.quantile(0.5), HORIZON_HOURS)
+    is_judged = promise_hours > 0
+    hours = np.where(is_judged, promise_hours, 0.0)
+    table: dict[str, Floats] = {}
+    table["crps_regret_days"] = crps_regret_days(forecast, truth)
+    table["median_bias_days"] = (forecast_median - true_median) / 24.0
+    table["late_predicted"] = np.where(is_judged, 1.0 - forecast.cdf_at(hours), np.nan)
+    table["late_true"] = np.where(is_judged, 1.0 - truth.cdf_at(hours), np.nan)
+    return pd.DataFrame(table)
 
 
 def compare_with_oracle(
@@ -89,7 +81,9 @@ def compare_with_oracle(
     moment of the sample represents. ``late_brier_regret`` is the mean squared difference of the two
     P(late): what the forecast loses in Brier score on average.
     """
-    weight = _weight(replay.judged)
+    # How many moments of its week and phase each moment of the sample represents.
+    strata = replay.judged.groupby(["week", "phase"])["is_sampled"]
+    weight = strata.transform("size") / strata.transform("sum")
     sample = replay.judged[replay.judged["is_sampled"]]
     shipment_id = sample["shipment_id"].to_numpy(dtype=object)
     timeline_row = np.searchsorted(timelines.shipment_id, shipment_id)
@@ -114,49 +108,43 @@ def _compare_model(
         return
     subset, forecast = sample.iloc[has_curve], _stacked(list(curves.iloc[has_curve]))
     promise_hours = subset["promise_hours"].to_numpy()
+    subset_weight = weight[subset.index]
+    phases = [str(name) for name in PHASES if subset["phase"].eq(name).any()]
     for name, truth in truths.items():
         gaps = compare(forecast, truth.take(has_curve), promise_hours).set_index(subset.index)
-        for row in _by_phase(gaps, subset["phase"], weight[subset.index]):
-            yield {"truth": name, **row}
-
-
-def _by_phase(gaps: pd.DataFrame, phase: pd.Series, weight: pd.Series) -> Iterator[Row]:
-    present = [str(name) for name in PHASES if phase.eq(name).any()]
-    for name in (ALL, *present):
-        is_in_phase = phase.eq(name) | (name == ALL)
-        yield {"phase": name, **_figures(gaps[is_in_phase], weight[is_in_phase])}
+        for phase in (ALL, *phases):
+            is_in_phase = subset["phase"].eq(phase) | (phase == ALL)
+            figures = _figures(gaps[is_in_phase], subset_weight[is_in_phase])
+            yield {"truth": name, "phase": phase, **figures}
 
 
 def _figures(gaps: pd.DataFrame, weight: pd.Series) -> Row:
     regret, late_gap = gaps["crps_regret_days"], gaps["late_predicted"] - gaps["late_true"]
-    return {
-        "n": len(gaps),
-        "crps_regret_days": _mean(regret, weight),
-        "crps_regret_se_days": _standard_error(regret, weight),
-        "median_bias_days": _mean(gaps["median_bias_days"], weight),
-        "late_predicted": _mean(gaps["late_predicted"], weight),
-        "late_true": _mean(gaps["late_true"], weight),
-        "late_brier_regret": _mean(late_gap**2, weight),
-    }
-
-
-def _weight(judged: pd.DataFrame) -> pd.Series:
-    """How many moments of its week and phase each moment of the sample represents."""
-    strata = judged.groupby(["week", "phase"])["is_sampled"]
-    return strata.transform("size") / strata.transform("sum")
+    # Of the weighted mean: the root of sum w^2 (x - mean)^2 / (sum w)^2.
+    standard_error = None
+    if len(regret) >= 2:
+        mean = np.average(regret, weights=weight)
+        squares = weight**2 * (regret - mean) ** 2
+        standard_error = float(np.sqrt(squares.sum()) / weight.sum())
+    figures: Row = {"n": len(gaps)}
+    figures["crps_regret_days"] = _mean(regret, weight)
+    figures["crps_regret_se_days"] = standard_error
+    for name in ("median_bias_days", "late_predicted", "late_true"):
+        figures[name] = _mean(gaps[name], weight)
+    figures["late_brier_regret"] = _mean(late_gap**2, weight)
+    return figures
 
 
 def _stacked(curves: Sequence[Curves]) -> Curves:
     """One batch of curves; the last knot of those with few knots is repeated."""
     knots = [curve.knots() for curve in curves]
     width = max(hours.shape[1] for hours, _ in knots)
-    hours = np.concatenate([_padded(hours, width) for hours, _ in knots])
-    cdf = np.concatenate([_padded(cdf, width) for _, cdf in knots])
-    return Curves.from_knots(hours, cdf)
-
-
-def _padded(values: Floats, width: int) -> Floats:
-    return np.pad(values, ((0, 0), (0, width - values.shape[1])), mode="edge")
+    padded_hours, padded_cdf = [], []
+    for hours, cdf in knots:
+        missing = ((0, 0), (0, width - hours.shape[1]))
+        padded_hours.append(np.pad(hours, missing, mode="edge"))
+        padded_cdf.append(np.pad(cdf, missing, mode="edge"))
+    return Curves.from_knots(np.concatenate(padded_hours), np.concatenate(padded_cdf))
 
 
 def _mean(values: pd.Series, weight: pd.Series) -> float | None:
@@ -164,11 +152,3 @@ def _mean(values: pd.Series, weight: pd.Series) -> float | None:
     if not present.any():
         return None
     return float(np.average(values[present], weights=weight[present]))
-
-
-def _standard_error(values: pd.Series, weight: pd.Series) -> float | None:
-    """Of the weighted mean: the root of sum w^2 (x - mean)^2 / (sum w)^2."""
-    if len(values) < 2:
-        return None
-    mean = np.average(values, weights=weight)
-    return float(np.sqrt((weight**2 * (values - mean) ** 2).sum()) / weight.sum())

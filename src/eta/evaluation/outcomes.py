@@ -41,22 +41,22 @@ def outcome_table(
     codes = np.zeros(len(snapshots), dtype=np.int32)
     clock = wall_clock(snapshots.pairs.as_of, codes, source_zone.names)
     at_source = clock.astype("datetime64[D]")
-    week = _mondays(at_source).astype(str)
-    names = np.array([str(phases_phase) for phases_phase in PHASES], dtype=object)
+    days_after_monday = (at_source.astype(np.int64) + 3) % 7
+    week = (at_source - days_after_monday).astype(str)
+    names = np.array([str(phase) for phase in PHASES], dtype=object)
     phase = names[snapshots.features.numbers["phase"].astype(np.int64)]
-    columns = {
-        "shipment_id": timelines.shipment_id[snapshots.pairs.row],
-        "moment": pd.Categorical(snapshots.moment, categories=list(MOMENTS)),
-        "as_of": snapshots.pairs.as_of,
-        "as_of_on": dates.as_of_on,
-        "month": at_source.astype("datetime64[M]").astype(str),
-        "week": week,
-        "is_sampled": _is_sampled(snapshots, week, phase),
-        **_arrivals(snapshots, truth, outcomes, dates),
-        **_promises(timelines, snapshots, dates),
-        "phase": phase,
-        **_segments(timelines, snapshots),
-    }
+    rank = stable_random(snapshots).groupby([week, phase]).rank(method="first")
+    columns: dict[str, Any] = {}
+    columns["shipment_id"] = timelines.shipment_id[snapshots.pairs.row]
+    columns["moment"] = pd.Categorical(snapshots.moment, categories=list(MOMENTS))
+    columns["as_of"] = snapshots.pairs.as_of
+    columns["as_of_on"] = dates.as_of_on
+    columns["month"] = at_source.astype("datetime64[M]").astype(str)
+    columns["week"] = week
+    columns["is_sampled"] = rank.to_numpy() <= SAMPLES_PER_STRATUM
+    columns |= _arrivals(timelines, snapshots, truth, outcomes, dates)
+    columns["phase"] = phase
+    columns |= _segments(timelines, snapshots)
     return pd.DataFrame(columns)
 
 
@@ -81,60 +81,47 @@ def _local_dates(
     )
 
 
-def _is_sampled(
-    snapshots: Snapshots, week: NDArray[np.str_], phase: NDArray[np.object_]
-) -> NDArray[np.bool_]:
-    """Whether the curve of each moment is stored: ``SAMPLES_PER_STRATUM`` a week and phase."""
-    rank = stable_random(snapshots).groupby([week, phase]).rank(method="first")
-    return rank.to_numpy() <= SAMPLES_PER_STRATUM
-
-
 def _arrivals(
-    snapshots: Snapshots, truth: Examples, outcomes: Outcomes, dates: _LocalDates
+    timelines: Timelines,
+    snapshots: Snapshots,
+    truth: Examples,
+    outcomes: Outcomes,
+    dates: _LocalDates,
 ) -> dict[str, NDArray[Any]]:
-    """Whether and when each parcel arrived, and whether it was late; NaN if that is unknown."""
-    can_be_late = truth.event_observed & ~np.isnat(dates.promised_on)
-    is_late = np.where(can_be_late, dates.arrived_on > dates.promised_on, np.nan)
-    return {
-        "arrived": truth.event_observed,
-        "hours": np.where(truth.event_observed, truth.duration_hours, np.inf),
-        "limit_hours": (outcomes.known_through - snapshots.pairs.as_of) / _HOUR,
-        "arrived_on": dates.arrived_on,
-        "is_late": is_late.astype(np.float64),
-    }
+    """Whether and when each parcel arrived, its promise, and whether it was late.
 
-
-def _promises(
-    timelines: Timelines, snapshots: Snapshots, dates: _LocalDates
-) -> dict[str, NDArray[Any]]:
-    """The promise of each parcel and how far away it is."""
-    as_of = snapshots.pairs.as_of
+    NaN if that is unknown.
+    """
+    as_of, promised_on = snapshots.pairs.as_of, dates.promised_on
+    can_be_late = truth.event_observed & ~np.isnat(promised_on)
+    is_late = np.where(can_be_late, dates.arrived_on > promised_on, np.nan)
     promise_end = promise_ends(timelines, snapshots.pairs.row)
-    return {
-        "is_promise_open": promise_end > as_of,
-        "promise_hours": (promise_end - as_of) / _HOUR,
-        "promised_days": (dates.promised_on - dates.as_of_on) / DAY,
-    }
+    columns: dict[str, NDArray[Any]] = {}
+    columns["arrived"] = truth.event_observed
+    columns["hours"] = np.where(truth.event_observed, truth.duration_hours, np.inf)
+    columns["limit_hours"] = (outcomes.known_through - as_of) / _HOUR
+    columns["arrived_on"] = dates.arrived_on
+    columns["is_late"] = is_late.astype(np.float64)
+    columns["is_promise_open"] = promise_end > as_of
+    columns["promise_hours"] = (promise_end - as_of) / _HOUR
+    columns["promised_days"] = (promised_on - dates.as_of_on) / DAY
+    return columns
 
 
 def _segments(timelines: Timelines, snapshots: Snapshots) -> dict[str, NDArray[Any]]:
     """Carrier, regions, and bands of elapsed time, weight, distance and promise."""
     row, numbers = snapshots.pairs.row, snapshots.features.numbers
-    days_to_promise = (promise_ends(timelines, row) - snapshots.pairs.as_of) / DAY
-
-    def texts(name: str) -> NDArray[np.object_]:
-        return timelines.texts[name].take(row).texts()
-
-    return {
-        "elapsed_band": _bands(numbers["order_elapsed_days"], _ELAPSED_EDGES, "d"),
-        "carrier": snapshots.features.categoricals["carrier"].texts(),
-        "service_level": texts("service_level"),
-        "origin_region": texts("origin_region"),
-        "destination_region": texts("destination_region"),
-        "weight_band": _bands(numbers["weight_kg"], _WEIGHT_EDGES, "kg"),
-        "distance_band": _bands(numbers["distance_km"], _DISTANCE_EDGES, "km"),
-        "promise_bucket": _bands(days_to_promise, _PROMISE_EDGES, "d"),
-    }
+    promise_end = promise_ends(timelines, row)
+    days_to_promise = (promise_end - snapshots.pairs.as_of) / DAY
+    columns: dict[str, NDArray[Any]] = {}
+    columns["elapsed_band"] = _bands(numbers["order_elapsed_days"], _ELAPSED_EDGES, "d")
+    columns["carrier"] = snapshots.features.categoricals["carrier"].texts()
+    for name in ("service_level", "origin_region", "destination_region"):
+        columns[name] = timelines.texts[name].take(row).texts()
+    columns["weight_band"] = _bands(numbers["weight_kg"], _WEIGHT_EDGES, "kg")
+    columns["distance_band"] = _bands(numbers["distance_km"], _DISTANCE_EDGES, "km")
+    columns["promise_bucket"] = _bands(days_to_promise, _PROMISE_EDGES, "d")
+    return columns
 
 
 def stable_random(snapshots: Snapshots) -> pd.Series:
@@ -144,17 +131,13 @@ def stable_random(snapshots: Snapshots) -> pd.Series:
     return pd.Series(seed * np.uint64(0x9E3779B97F4A7C15))
 
 
-def _mondays(dates: Dates) -> Dates:
-    """The first day of each date's week."""
-    return dates - (dates.astype(np.int64) + 3) % 7
-
-
 def _bands(
     values: NDArray[np.floating], edges: tuple[float, ...], unit: str
 ) -> NDArray[np.object_]:
     """The name of the band between ``edges`` that each value is in, (N,); None for NaN."""
     between = [f"{low:g}-{high:g} {unit}" for low, high in pairwise(edges)]
-    names = [f"<{edges[0]:g} {unit}", *between, f">={edges[-1]:g} {unit}", None]
+    below, above = f"<{edges[0]:g} {unit}", f">={edges[-1]:g} {unit}"
+    names = [below, *between, above, None]
     band = np.digitize(np.nan_to_num(values), edges)
     band[np.isnan(values)] = len(names) - 1
     return np.array(names, dtype=object)[band]

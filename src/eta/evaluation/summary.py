@@ -85,14 +85,19 @@ def summarise(
     """
     intervals = _Intervals(is_simulated, seed)
     judged = _compact(replay.judged)
-    moments = list(_moments(replay.judged))
-    figures: dict[str, list[Row]] = {"rows": [], "by_month": [], "by_segment": []}
+    moment = replay.judged["moment"]
+    moments = [(name, moment.eq(name).to_numpy()) for name in MOMENTS]
+    moments.append((IN_FLIGHT_UNION, moment.isin(IN_FLIGHT).to_numpy()))
+    parts = ("rows", "differences", "by_month", "by_segment")
+    figures: dict[str, list[Row]] = {part: [] for part in parts}
     for model in replay.forecasts:
         table = _score_table(judged, replay.forecasts[model])
-        for moment, is_at_moment in moments:
+        for name, is_at_moment in moments:
             part = table[is_at_moment]
-            key = {"model": model, "moment": moment}
-            by_month = _rows_by_month(part, key)
+            key = {"model": model, "moment": name}
+            by_month: list[Row] = []
+            for month, parcels in part.groupby("month", sort=True, observed=True):
+                by_month.append({"month": month, **key, **_scores(parcels), **_WHOLE_ROW_ONLY})
             row, by_segment = _rows_of_moment(part, key, intervals)
             row["late_auc_month_mean"] = _mean_monthly_auc(by_month)
             row["fit_seconds"] = replay.fit_seconds[model]
@@ -100,16 +105,10 @@ def summarise(
             figures["rows"].append(row)
             figures["by_month"] += by_month
             figures["by_segment"] += by_segment
-    differences: list[Row] = []
     if reference is not None and reference in replay.forecasts:
-        differences = list(_differences(replay, reference, moments, seed))
-    return {
-        "rows": figures["rows"],
-        "differences": differences,
-        "by_month": figures["by_month"],
-        "by_segment": figures["by_segment"],
-        "failing": failing([*figures["rows"], *figures["by_segment"]]),
-    }
+        figures["differences"] += _differences(replay, reference, moments, seed)
+    figures["failing"] = failing([*figures["rows"], *figures["by_segment"]])
+    return figures
 
 
 class _Intervals(NamedTuple):
@@ -122,16 +121,17 @@ class _Intervals(NamedTuple):
 def _score_table(judged: pd.DataFrame, forecasts: pd.DataFrame) -> pd.DataFrame:
     """The columns that rows are computed from: scores, ranges and segments."""
     table = pd.concat([judged, forecasts], axis=1)
-    table = table.assign(**_held(table))
+    # The share of each parcel that each range covers; see ``coverage.SegmentParcels``.
+    start, end = table["pit_from"].to_numpy(), table["pit_to"].to_numpy()
+    held = {}
+    for level in (80, 90):
+        half_width = level / 200
+        held[f"held_{level}"] = share_within(start, end, 0.5 - half_width, 0.5 + half_width)
+    # Whole days cover an open parcel with at least the probability of the range in hours.
+    held["held_dates_80"] = np.where(table["arrived"], table["dates_covered_80"], held["held_80"])
+    table = table.assign(**held)
     segments = judged.select_dtypes("category")
     return table[[*_NUMBERS, *_HELD, *segments, "arrived", "parcel"]]
-
-
-def _rows_by_month(part: pd.DataFrame, key: Row) -> list[Row]:
-    months = part.groupby("month", sort=True, observed=True)
-    return [
-        {"month": month, **key, **_scores(parcels), **_WHOLE_ROW_ONLY} for month, parcels in months
-    ]
 
 
 def _mean_monthly_auc(by_month: list[Row]) -> float | None:
@@ -148,48 +148,31 @@ def _rows_of_moment(part: pd.DataFrame, key: Row, intervals: _Intervals) -> tupl
     """The row of a model at a moment, and those of its segments."""
     parts = list(_parts(part))
     whole, *bands = judge(parts, is_simulated=intervals.is_simulated, seed=intervals.seed)
-    row = {
-        **key,
-        **_scores(part),
-        **whole,
-        **_pit_band(part, intervals),
-        **_late_calibration(part),
-    }
-    by_segment = [
-        {
-            "segment": segment.segment,
-            "value": segment.value,
-            **key,
-            **_scores(segment.parcels),
-            **_WHOLE_ROW_ONLY,
-            **band,
-        }
-        for segment, band in zip(parts[1:], bands, strict=True)
-    ]
+    row = key | _scores(part)
+    row |= whole
+    row |= _pit_band(part, intervals)
+    row |= _late_calibration(part)
+    by_segment = []
+    for segment, band in zip(parts[1:], bands, strict=True):
+        segment_row: Row = {"segment": segment.segment, "value": segment.value}
+        segment_row |= key
+        segment_row |= _scores(segment.parcels)
+        segment_row |= _WHOLE_ROW_ONLY
+        segment_row |= band
+        by_segment.append(segment_row)
     return row, by_segment
 
 
 def _compact(judged: pd.DataFrame) -> pd.DataFrame:
     """The same rows with texts as categories, since they are grouped about a thousand times."""
+    columns = judged[["arrived", "is_late", "is_promise_open", "promised_days"]]
+    parcel, _ = pd.factorize(judged["shipment_id"])
+    is_purchase = judged["moment"].eq(PURCHASE)
+    took = judged["arrived_on"] - judged["as_of_on"]
     segments = {name: judged[name].astype("category") for name in ("month", *SEGMENTS)}
-    return judged[["arrived", "is_late", "is_promise_open", "promised_days"]].assign(
-        parcel=pd.factorize(judged["shipment_id"])[0],
-        is_purchase=judged["moment"].eq(PURCHASE),
-        took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
-        **segments,
+    return columns.assign(
+        parcel=parcel, is_purchase=is_purchase, took_days=took.dt.days, **segments
     )
-
-
-def _held(table: pd.DataFrame) -> dict[str, NDArray[np.floating]]:
-    """The share of each parcel that each range covers; see ``coverage.SegmentParcels``."""
-    start, end = table["pit_from"].to_numpy(), table["pit_to"].to_numpy()
-    held = {
-        f"held_{level}": share_within(start, end, 0.5 - level / 200, 0.5 + level / 200)
-        for level in (80, 90)
-    }
-    # Whole days cover an open parcel with at least the probability of the range in hours.
-    held["held_dates_80"] = np.where(table["arrived"], table["dates_covered_80"], held["held_80"])
-    return held
 
 
 def _parts(table: pd.DataFrame) -> Iterator[SegmentParcels]:
@@ -199,12 +182,6 @@ def _parts(table: pd.DataFrame) -> Iterator[SegmentParcels]:
         for value, parcels in table.groupby(segment, sort=True, observed=True):
             if parcels["arrived"].sum() >= MIN_SEGMENT_PARCELS:
                 yield SegmentParcels(segment, str(value), parcels)
-
-
-def _moments(judged: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    for moment in MOMENTS:
-        yield moment, judged["moment"].eq(moment).to_numpy()
-    yield IN_FLIGHT_UNION, judged["moment"].isin(IN_FLIGHT).to_numpy()
 
 
 #: Means over delivered parcels, by the names of their columns.
@@ -224,25 +201,24 @@ def _scores(part: pd.DataFrame) -> Row:
     ranked = _is_ranked(delivered)
     is_late = delivered["is_late"][ranked] == 1.0
     auc, precision = ranking(is_late, delivered["late_probability"][ranked])
-    late_scores = {"n_late": int(is_late.sum()), "late_auc": auc, "late_ap": precision}
     row: Row = {"n": int(arrived.sum()), "n_censored": int((~arrived).sum())}
-    row["n_late"] = late_scores["n_late"]
+    row["n_late"] = int(is_late.sum())
     # Mean and median absolute error, and bias.
     error_days = delivered["error_days"]
     errors = np.abs(error_days)
-    median = None if np.isnan(errors).all() else float(np.nanmedian(errors))
-    error_scores = {
-        "mae_days": _mean(errors),
-        "median_ae_days": median,
-        "bias_days": _mean(error_days),
-    }
-    row |= error_scores
+    row["mae_days"] = _mean(errors)
+    row["median_ae_days"] = None if np.isnan(errors).all() else float(np.nanmedian(errors))
+    row["bias_days"] = _mean(error_days)
     row["crps_days"] = _mean(delivered["crps_days"])
     row["crps_censored_days"] = _mean(numbers["crps_censored_days"])
     for name, column in _MEANS.items():
         row[name] = _mean(delivered[column])
-    row["pit_deciles"] = _pit_deciles(numbers["pit_from"], numbers["pit_to"])
-    row |= late_scores
+    start, end = numbers["pit_from"], numbers["pit_to"]
+    present = ~np.isnan(start)
+    deciles = pit_deciles(start[present], end[present]).tolist() if present.any() else None
+    row["pit_deciles"] = deciles
+    row["late_auc"] = auc
+    row["late_ap"] = precision
     row |= _promise_scores(delivered)
     return row
 
@@ -280,11 +256,6 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(present.mean()) if len(present) else None
 
 
-def _pit_deciles(start: NDArray[np.float64], end: NDArray[np.float64]) -> list[float] | None:
-    present = ~np.isnan(start)
-    return pit_deciles(start[present], end[present]).tolist() if present.any() else None
-
-
 def _pit_band(part: pd.DataFrame, intervals: _Intervals) -> Row:
     """The 95 % interval of each of ``pit_deciles``."""
     present = part[part["pit_from"].notna()]
@@ -292,9 +263,10 @@ def _pit_band(part: pd.DataFrame, intervals: _Intervals) -> Row:
         return {"pit_deciles_low": None, "pit_deciles_high": None}
     weeks = present.groupby("week", observed=True)
     count = np.asarray(weeks.size(), dtype=np.float64)
-    shares = [
-        pit_deciles(week["pit_from"].to_numpy(), week["pit_to"].to_numpy()) for _, week in weeks
-    ]
+    shares = []
+    for _, week in weeks:
+        start, end = week["pit_from"].to_numpy(), week["pit_to"].to_numpy()
+        shares.append(pit_deciles(start, end))
     inside = count[:, None] * np.array(shares)
     if intervals.is_simulated:
         total = float(count.sum())
@@ -323,31 +295,27 @@ def _late_calibration(part: pd.DataFrame) -> Row:
 def _differences(
     replay: Replay, model: str, moments: list[tuple[str, NDArray[np.bool_]]], seed: int
 ) -> Iterator[Row]:
-    """Mean of the model's score minus the other's on the same parcels: below 0 is better."""
+    """Mean of the model's score minus the other's on the same parcels: below 0 is better.
+
+    Each has its interval over weeks.
+    """
+    has_arrived = replay.judged["arrived"].to_numpy()
     for other in replay.forecasts:
         if other == model:
             continue
         for moment, is_at_moment in moments:
             for metric in DIFFERENCE_METRICS:
-                key = {"model": model, "against": other, "moment": moment, "metric": metric}
-                yield {**key, **_difference(replay, (model, other), is_at_moment, metric, seed)}
-
-
-def _difference(
-    replay: Replay,
-    models: tuple[str, str],
-    is_at_moment: NDArray[np.bool_],
-    metric: str,
-    seed: int,
-) -> Row:
-    """The mean difference of the first model to the second, with its interval over weeks."""
-    rows = is_at_moment
-    if metric != "crps_censored_days":
-        rows = rows & replay.judged["arrived"].to_numpy()
-    column = "error_days" if metric == "mae_days" else metric
-    scores, other_scores = (replay.forecasts[model][column].abs() for model in models)
-    gap = (scores - other_scores)[rows]
-    weeks = gap.groupby(replay.judged["week"][rows]).agg(["sum", "count"])
-    sums, counts = (weeks[name].to_numpy(dtype=np.float64) for name in ("sum", "count"))
-    low, high = week_bootstrap(sums, counts, seed)
-    return {"mean": _mean(gap.to_numpy(dtype=np.float64)), "low": low, "high": high}
+                is_censored_too = metric == "crps_censored_days"
+                rows = is_at_moment if is_censored_too else is_at_moment & has_arrived
+                column = "error_days" if metric == "mae_days" else metric
+                scores = replay.forecasts[model][column].abs()
+                other_scores = replay.forecasts[other][column].abs()
+                gap = (scores - other_scores)[rows]
+                weeks = gap.groupby(replay.judged["week"][rows]).agg(["sum", "count"])
+                sums = weeks["sum"].to_numpy(dtype=np.float64)
+                counts = weeks["count"].to_numpy(dtype=np.float64)
+                row: Row = {"model": model, "against": other, "moment": moment}
+                row["metric"] = metric
+                row["mean"] = _mean(gap.to_numpy(dtype=np.float64))
+                row["low"], row["high"] = week_bootstrap(sums, counts, seed)
+                yield row
