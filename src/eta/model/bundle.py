@@ -31,6 +31,14 @@ HANDLING_TIMES = "handling_times.json"
 ARRIVAL_CORRELATION = "arrival_correlation.json"
 STAGE_DURATIONS = "stage_durations.json"
 SUPPORT = "support.json"
+_LEARNED_FILES = (
+    DRIFT,
+    PLACE_EFFECTS,
+    STAGE_DURATIONS,
+    SUPPORT,
+    HANDLING_TIMES,
+    ARRIVAL_CORRELATION,
+)
 
 
 class CurvePredictor(Protocol):
@@ -119,20 +127,21 @@ class ModelBundle:
     def _from_files(
         cls, version: Version, make: Callable[..., HazardModel], holidays: HolidayCalendar
     ) -> ModelBundle:
-        def stored(file: str) -> dict[str, Any]:
-            values: dict[str, Any] = json.loads(version.files[file])
-            return values
-
         model = make(**version.manifest["parameters"]).with_holidays(holidays)
-        model = model.restore(_arrays(version.files[ARRAYS]))
+        with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as arrays:
+            model = model.restore({name: arrays[name] for name in arrays.files})
+        stored: dict[str, dict[str, Any]] = {}
+        for file in _LEARNED_FILES:
+            stored[file] = json.loads(version.files[file])
+        drift = Drift.from_json(stored[DRIFT])
         return cls(
             version=version.name,
-            model=model.with_drift(Drift.from_json(stored(DRIFT))),
-            place_effects=PlaceEffects.from_json(stored(PLACE_EFFECTS)),
-            stage_durations=StageDurations.from_json(stored(STAGE_DURATIONS)),
-            support=Support(stored(SUPPORT)),
-            handling=HandlingTimes.from_json(stored(HANDLING_TIMES)),
-            arrival_correlation=ArrivalCorrelation.from_json(stored(ARRIVAL_CORRELATION)),
+            model=model.with_drift(drift),
+            place_effects=PlaceEffects.from_json(stored[PLACE_EFFECTS]),
+            stage_durations=StageDurations.from_json(stored[STAGE_DURATIONS]),
+            support=Support(stored[SUPPORT]),
+            handling=HandlingTimes.from_json(stored[HANDLING_TIMES]),
+            arrival_correlation=ArrivalCorrelation.from_json(stored[ARRIVAL_CORRELATION]),
         )
 
 
@@ -145,16 +154,16 @@ def to_files(
     arrival_correlation: ArrivalCorrelation,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Returns entries of the manifest, and data files; the same model gives the same bytes."""
-    arrays = io.BytesIO()
-    np.savez(arrays, allow_pickle=False, **dict(sorted(model.to_arrays().items())))
-    files = {
-        ARRAYS: arrays.getvalue(),
-        HANDLING_TIMES: _json(handling.to_json()),
-        ARRIVAL_CORRELATION: _json(arrival_correlation.to_json()),
-        STAGE_DURATIONS: _json(stage_durations.to_json()),
-        SUPPORT: _json(support.counts),
-        **daily_files(model, place_effects),
-    }
+    content = io.BytesIO()
+    arrays = dict(sorted(model.to_arrays().items()))
+    np.savez(content, allow_pickle=False, **arrays)
+    files: dict[str, bytes] = {}
+    files[ARRAYS] = content.getvalue()
+    files[HANDLING_TIMES] = _json(handling.to_json())
+    files[ARRIVAL_CORRELATION] = _json(arrival_correlation.to_json())
+    files[STAGE_DURATIONS] = _json(stage_durations.to_json())
+    files[SUPPORT] = _json(support.counts)
+    files |= daily_files(model, place_effects)
     return {"kind": "hazard", "parameters": model.get_params(), "columns": columns()}, files
 
 
@@ -166,11 +175,6 @@ def daily_files(model: HazardModel, place_effects: PlaceEffects) -> dict[str, by
 def columns() -> dict[str, list[str]]:
     """Returns the columns that our models are trained on."""
     return {"labels": list(CATEGORICAL_COLUMNS), "numbers": list(NUMBER_COLUMNS)}
-
-
-def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 def _json(values: Mapping[str, object]) -> bytes:

@@ -140,7 +140,8 @@ class ActiveModelLoader:
         signature = tuple(
             _stat(path) for path in (folder, folder / "promoted.json", folder / FALLBACK_FILE)
         )
-        if signature == self._last_signature and not self._is_retry_due():
+        is_retry_due = self._rejected and monotonic() - self._refreshed_at > RETRY_SECONDS
+        if signature == self._last_signature and not is_retry_due:
             return
         self._refreshed_at = monotonic()
         self._rejected.clear()
@@ -159,16 +160,14 @@ class ActiveModelLoader:
         self.versions = tuple(self._status(registry, name) for name in names)
         self._last_signature = signature
 
-    def _is_retry_due(self) -> bool:
-        """Whether a rejected version should be tried again."""
-        return bool(self._rejected) and monotonic() - self._refreshed_at > RETRY_SECONDS
-
     def _active_version(self, registry: Registry, names: Iterable[str]) -> ActiveModel:
-        promoted, problems = _promoted(registry)
-        if promoted or not problems:
-            return self._select(registry, promoted, names)
-        current = self.current if self.current.served else self._select(registry, None, names)
-        return replace(current, problems=problems)
+        """The version to activate; if the promoted one cannot be read, the one before stays."""
+        try:
+            promoted = registry.promoted()
+        except EtaError as error:
+            current = self.current if self.current.served else self._select(registry, None, names)
+            return replace(current, problems=(str(error),))
+        return self._select(registry, promoted, names)
 
     def _read_fallback(self, registry: Registry) -> _FallbackFile:
         """The fallback, read if its file has changed; an unusable file leaves the one before."""
@@ -191,10 +190,11 @@ class ActiveModelLoader:
             if promoted_model:
                 return replace(promoted_model, promoted=promoted)
             if self.current.served:
-                return replace(self.current, promoted=promoted, problems=self._problems())
+                problems = tuple(self._rejected.values())
+                return replace(self.current, promoted=promoted, problems=problems)
         others = (self._load(registry, name) for name in names if name != promoted)
         newest = next((loaded for loaded in others if loaded), ActiveModel())
-        problems = self._problems()
+        problems = tuple(self._rejected.values())
         if not problems and not newest.served:
             problems = ("there is no model version",)
         return replace(newest, promoted=promoted, problems=problems)
@@ -217,9 +217,6 @@ class ActiveModelLoader:
         self.on_load("loaded")
         return ActiveModel(served, version.data_through)
 
-    def _problems(self) -> tuple[str, ...]:
-        return tuple(self._rejected.values())
-
     def _status(self, registry: Registry, name: str) -> VersionStatus:
         if name in self._rejected:
             return VersionStatus(name, rejected=self._rejected[name])
@@ -232,14 +229,6 @@ class ActiveModelLoader:
                 name, version.data_through, version.manifest["data"].get("examples")
             )
         return self._valid[name]
-
-
-def _promoted(registry: Registry) -> tuple[str | None, tuple[str, ...]]:
-    """The promoted version, or why it cannot be read."""
-    try:
-        return registry.promoted(), ()
-    except EtaError as error:
-        return None, (str(error),)
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

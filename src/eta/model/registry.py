@@ -115,12 +115,17 @@ class Registry:
         """All finished versions, the one with the newest training data first."""
         if not self._folder.is_dir():
             return []
-        folders = [
-            folder
-            for folder in self._folder.iterdir()
-            if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file()
-        ]
-        return [folder.name for folder in sorted(folders, key=self._order, reverse=True)]
+        ends = []
+        for folder in self._folder.iterdir():
+            if not _NAME.fullmatch(folder.name) or not (folder / MANIFEST).is_file():
+                continue
+            try:
+                through = datetime.fromisoformat(self._manifest(folder)["data"]["through"])
+            except ModelCorrupted:
+                # The date in the name has to do; loading this version raises the error.
+                through = datetime.strptime(folder.name[:10] + " +0000", "%Y.%m.%d %z")
+            ends.append((through.timestamp(), folder.name))
+        return [name for _, name in sorted(ends, reverse=True)]
 
     def promoted(self) -> str | None:
         """The active version, or None."""
@@ -181,18 +186,15 @@ class Registry:
             raise ModelCorrupted(f"{path} differs from the digest in it; {TRAIN_AGAIN}")
         return dict(envelope.values)
 
-    def _order(self, folder: Path) -> tuple[float, str]:
-        """What versions are sorted by: the end of the training data, then the name."""
-        try:
-            through = datetime.fromisoformat(self._manifest(folder)["data"]["through"])
-        except ModelCorrupted:
-            # The date in the name has to do; loading this version raises the error.
-            through = datetime.strptime(folder.name[:10] + " +0000", "%Y.%m.%d %z")
-        return through.timestamp(), folder.name
-
     def _manifest(self, folder: Path) -> dict[str, Any]:
         version = f"model version {folder.name}"
-        content = _read_manifest(folder / MANIFEST, version)
+        path = folder / MANIFEST
+        try:
+            if path.stat().st_size > _MAX_MANIFEST_BYTES:
+                raise ModelCorrupted(f"{version}: its manifest is too large; {TRAIN_AGAIN}")
+            content = path.read_bytes()
+        except OSError:
+            raise ModelCorrupted(f"{version}: it has no manifest, it was never finished") from None
         if not folder.name.endswith(_digest(content)):
             raise ModelCorrupted(f"{version}: its manifest was changed; {TRAIN_AGAIN}")
         manifest: dict[str, Any] = json.loads(content)
@@ -219,9 +221,8 @@ class Registry:
             ) from None
 
     def _set_history(self, history: list[str]) -> None:
-        write_atomically(
-            self._folder / _PROMOTED, json.dumps({"history": history}, indent=1).encode() + b"\n"
-        )
+        content = json.dumps({"history": history}, indent=1).encode() + b"\n"
+        write_atomically(self._folder / _PROMOTED, content)
 
 
 @dataclass(frozen=True)
@@ -255,22 +256,13 @@ def _manifest_bytes(
     metadata: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime
 ) -> bytes:
     """The manifest of a version; the same content gives the same bytes."""
-    hashes = {
-        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        for name, content in sorted(files.items())
-    }
+    hashes = {}
+    for name, content in sorted(files.items()):
+        sha256 = hashlib.sha256(content).hexdigest()
+        hashes[name] = {"sha256": sha256, "bytes": len(content)}
     data = {**metadata.get("data", {}), "through": data_through.isoformat()}
     manifest = {"format": FORMAT, **metadata, "data": data, "files": hashes}
     return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
-
-
-def _read_manifest(path: Path, version: str) -> bytes:
-    try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise ModelCorrupted(f"{version}: its manifest is too large; {TRAIN_AGAIN}")
-        return path.read_bytes()
-    except OSError:
-        raise ModelCorrupted(f"{version}: it has no manifest, it was never finished") from None
 
 
 def _checked_content(folder: Path, file: str, sha256: str) -> bytes:

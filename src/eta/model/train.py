@@ -265,13 +265,12 @@ def _fit_correlation(timelines: Timelines, replayed: Replay) -> ArrivalCorrelati
     judged, forecasts = replayed.judged[is_purchase], replayed.forecasts[_MODEL][is_purchase]
     row = np.searchsorted(timelines.shipment_id, judged["shipment_id"].to_numpy(dtype=object))
 
-    def codes(name: str) -> NDArray[np.int64]:
-        return timelines.texts[name].codes[row].astype(np.int64)
-
+    names = ("destination", "origin", "carrier")
+    codes = {name: timelines.texts[name].codes[row].astype(np.int64) for name in names}
     day = judged["as_of_on"].to_numpy().astype("datetime64[D]").astype(np.int64)
     pit = forecasts[["pit_from", "pit_to"]].to_numpy(dtype=np.float64)
-    place = _group_numbers(day, codes("destination"))
-    sender = _group_numbers(codes("origin"), codes("carrier"))
+    place = _group_numbers(day, codes["destination"])
+    sender = _group_numbers(codes["origin"], codes["carrier"])
     return ArrivalCorrelation.fit(pit.mean(axis=1), place, sender)
 
 

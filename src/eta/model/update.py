@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 
@@ -47,18 +46,18 @@ def update_model(
     version = registry.load(name)
     _check_data(version, as_of, source)
     model = ModelBundle.from_version(version, make, holidays).model
-    _check_drift(model, name)
     instant = to_instant(as_of)
-    if is_feed_silent(timelines, instant):
-        raise InvalidValue(
-            "as_of",
-            "nothing was received in the days before it",
-            "bring newer data, or give a moment that they reach",
-        )
-    model = model.with_drift(_estimate_drift(model, timelines, instant, progress))
+    drift = _estimate_drift(model, name, timelines, instant, progress)
+    model = model.with_drift(drift)
     place_effects = PlaceEffectHistory.from_timelines(timelines).at(instant)
     files = {**version.files, **daily_files(model, place_effects)}
-    updated = registry.save(_metadata(version, timelines.digest(instant)), files, as_of)
+    # The manifest's entries, with the version that was fitted and a digest of the newest data.
+    manifest = version.manifest
+    metadata = {part: value for part, value in manifest.items() if part not in ("format", "files")}
+    fitted = {"fitted": version.name, "fitted_through": manifest["data"]["through"]}
+    sha256 = timelines.digest(instant)
+    metadata["updated"] = {**manifest.get("updated", fitted), "sha256": sha256}
+    updated = registry.save(metadata, files, as_of)
     if registry.promoted() == name:
         registry.promote(updated)
     return updated
@@ -81,19 +80,26 @@ def _check_data(version: Version, as_of: datetime, source: str) -> None:
         )
 
 
-def _check_drift(model: HazardModel, name: str) -> None:
+def _estimate_drift(
+    model: HazardModel,
+    name: str,
+    timelines: Timelines,
+    instant: np.datetime64,
+    progress: Progress,
+) -> Drift:
+    """The drift at a moment, relative to the same baseline as in training."""
     if not model.tracks_drift:
         raise InvalidValue(
             "model",
             f"version {name} was trained not to follow drift",
             "train one with tracks_drift = true",
         )
-
-
-def _estimate_drift(
-    model: HazardModel, timelines: Timelines, instant: np.datetime64, progress: Progress
-) -> Drift:
-    """The drift at a moment, relative to the same baseline as in training."""
+    if is_feed_silent(timelines, instant):
+        raise InvalidValue(
+            "as_of",
+            "nothing was received in the days before it",
+            "bring newer data, or give a moment that they reach",
+        )
     baseline_ratio = model.drift.baseline_ratio
     tracker = DriftTracker(model, OpenParcelCache(timelines), baseline_ratio=baseline_ratio)
 
@@ -101,12 +107,3 @@ def _estimate_drift(
         progress("estimating the drift of the last days", done, total)
 
     return tracker.drift(Outcomes.at(timelines, instant), report)
-
-
-def _metadata(version: Version, sha256: str) -> dict[str, Any]:
-    """The manifest's entries, with the version that was fitted and a digest of the newest data."""
-    manifest = version.manifest
-    metadata = {part: value for part, value in manifest.items() if part not in ("format", "files")}
-    fitted = {"fitted": version.name, "fitted_through": manifest["data"]["through"]}
-    metadata["updated"] = {**manifest.get("updated", fitted), "sha256": sha256}
-    return metadata

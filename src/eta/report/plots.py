@@ -160,7 +160,20 @@ def draw_coverage(
 def _coverage_column(axes: Axes, rows: Sequence[Row], height: Mapping[Place, int]) -> None:
     """The coverage of each segment and value at one moment."""
     placed = [row for row in rows if (row["segment"], row["value"]) in height]
-    _dots(axes, placed, [height[row["segment"], row["value"]] for row in placed])
+    for name, marker, lift in (("80", "o", 0.14), ("90", "s", -0.14)):
+        axes.axvline(float(name), color="black", linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+        for row in placed:
+            coverage = row[f"coverage_censored_{name}"]
+            if coverage is None:
+                continue
+            at = height[row["segment"], row["value"]] + lift
+            colour, _ = _VERDICTS[row[f"holds_{name}"]]
+            low, high = row[f"low_{name}"], row[f"high_{name}"]
+            if low is not None:
+                line: dict[str, Any] = {"color": colour, "linewidth": 1.1, "zorder": 2}
+                axes.hlines(at, 100.0 * low, 100.0 * high, **line)
+            dot: dict[str, Any] = {"marker": marker, "markersize": 3.4, "color": colour}
+            axes.plot(100.0 * coverage, at, zorder=3, **dot)
     labels = ["all parcels" if segment == ALL else value for segment, value in height]
     axes.set_yticks(list(height.values()), labels, fontsize=7.5)
     axes.set_xlabel("% of parcels within the range")
@@ -262,22 +275,6 @@ def _rank(value: str) -> tuple[int, float, str]:
     number = re.match(r"[<>=]*([0-9.]+)", value)
     lower_edge = float(number[1]) if number else math.inf
     return -1 if value.startswith("<") else 0, lower_edge, value
-
-
-def _dots(axes: Axes, rows: Sequence[Row], height: Sequence[int]) -> None:
-    for name, marker, lift in (("80", "o", 0.14), ("90", "s", -0.14)):
-        axes.axvline(float(name), color="black", linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-        for row, at in zip(rows, height, strict=True):
-            coverage = row[f"coverage_censored_{name}"]
-            if coverage is None:
-                continue
-            colour, _ = _VERDICTS[row[f"holds_{name}"]]
-            low, high = row[f"low_{name}"], row[f"high_{name}"]
-            if low is not None:
-                line: dict[str, Any] = {"color": colour, "linewidth": 1.1, "zorder": 2}
-                axes.hlines(at + lift, 100.0 * low, 100.0 * high, **line)
-            dot: dict[str, Any] = {"marker": marker, "markersize": 3.4, "color": colour}
-            axes.plot(100.0 * coverage, at + lift, zorder=3, **dot)
 
 
 def _legend(figure: Figure) -> None:
