@@ -125,18 +125,13 @@ def backtest_models(
         if scan_conditional_curve is not None:
             truth_sources = {SCAN_CONDITIONAL: scan_conditional_curve, ORACLE: oracle}
         truth = compare_with_oracle(replayed, timelines, truth_sources)
-    is_simulated = oracle is not None
-    return {
-        "eta_version": __version__,
-        "data": _describe_data(timelines, source, is_simulated=is_simulated),
-        "from": str(start.date()),
-        "to": last_day,
-        "refit": str(refit),
-        **summarise(replayed, reference=REFERENCE, is_simulated=is_simulated),
-        "truth": truth,
-    }
-
-
-def _describe_data(timelines: Timelines, source: str, *, is_simulated: bool) -> dict[str, Any]:
     data = {"source": source, "sha256": timelines.digest(timelines.received_at.max())}
-    return {**data, "simulated": True} if is_simulated else data
+    is_simulated = oracle is not None
+    figures: dict[str, Any] = {"eta_version": __version__}
+    figures["data"] = {**data, "simulated": True} if is_simulated else data
+    figures["from"] = str(start.date())
+    figures["to"] = last_day
+    figures["refit"] = str(refit)
+    figures |= summarise(replayed, reference=REFERENCE, is_simulated=is_simulated)
+    figures["truth"] = truth
+    return figures

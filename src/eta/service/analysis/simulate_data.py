@@ -49,18 +49,17 @@ def simulate_data(
 def _figures(simulated: Simulated, scenario: Scenario, seed: int) -> dict[str, Any]:
     shipments, journeys = simulated.shipments, simulated.truth.journeys
     is_cross_border = shipments["origin_country"] != shipments["destination_country"]
-    return {
-        "simulated": True,
-        "eta_version": __version__,
-        "scenario": scenario.to_json(),
-        "seed": seed,
-        "shipments": len(shipments),
-        "events": len(simulated.events),
-        "cross_border_share": float(np.mean(is_cross_border)),
-        "misrouted_share": float(journeys["is_misrouted"].mean()),
-        "lost_share": float(journeys["is_lost"].mean()),
-        "wrong_number_share": float(journeys["wrong_number"].notna().mean()),
-    }
+    has_wrong_number = journeys["wrong_number"].notna()
+    figures: dict[str, Any] = {"simulated": True, "eta_version": __version__}
+    figures["scenario"] = scenario.to_json()
+    figures["seed"] = seed
+    figures["shipments"] = len(shipments)
+    figures["events"] = len(simulated.events)
+    figures["cross_border_share"] = float(np.mean(is_cross_border))
+    figures["misrouted_share"] = float(journeys["is_misrouted"].mean())
+    figures["lost_share"] = float(journeys["is_lost"].mean())
+    figures["wrong_number_share"] = float(has_wrong_number.mean())
+    return figures
 
 
 def is_simulated(folder: Path, scenario: Scenario, shipments: int) -> bool:

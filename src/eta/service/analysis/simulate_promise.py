@@ -65,22 +65,17 @@ def simulate_promise(
         warm_up_months=warm_up_months,
         progress=progress,
     )
-    late_cost = _late_cost(replayed.policies[_MODEL]) if policy is None else None
+    sha256 = timelines.digest(timelines.received_at.max())
+    chosen = replayed.policies[_MODEL] if policy is None else None
     figures = figures_of_promises(replayed.judged, replayed.forecasts[_MODEL])
-    return figures | {
-        "eta_version": __version__,
-        "data": {"source": source, "sha256": timelines.digest(timelines.received_at.max())},
-        "from": str(start.date()),
-        "to": last_day,
-        "refit": str(refit),
-        "policy": None if policy is None else policy.version,
-        "late_costs_days": late_cost,
-    }
-
-
-def _late_cost(policy: PromisePolicy | None) -> float | None:
-    """The cost of a late parcel in days, if the policy has costs."""
-    return policy.costs.late if policy and policy.costs else None
+    figures["eta_version"] = __version__
+    figures["data"] = {"source": source, "sha256": sha256}
+    figures["from"] = str(start.date())
+    figures["to"] = last_day
+    figures["refit"] = str(refit)
+    figures["policy"] = None if policy is None else policy.version
+    figures["late_costs_days"] = chosen.costs.late if chosen and chosen.costs else None
+    return figures
 
 
 def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[str, Any]:
@@ -90,11 +85,11 @@ def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[s
         NoTrainingData: if no order can be judged.
     """
     # Delivered orders with both promises.
-    table = judged[["week", *SEGMENTS]].assign(
-        promise_days=forecasts["promise_days"].astype(np.float64),
-        shop_days=judged["promised_days"].astype(np.float64),
-        took_days=(judged["arrived_on"] - judged["as_of_on"]).dt.days,
-    )
+    table = judged[["week", *SEGMENTS]].copy()
+    table["promise_days"] = forecasts["promise_days"].astype(np.float64)
+    table["shop_days"] = judged["promised_days"].astype(np.float64)
+    took = judged["arrived_on"] - judged["as_of_on"]
+    table["took_days"] = took.dt.days
     is_delivered_purchase = judged["moment"].eq(PURCHASE) & judged["arrived"]
     has_promises = table["promise_days"].notna() & table["shop_days"].notna()
     orders = table[is_delivered_purchase & has_promises]
@@ -102,17 +97,14 @@ def figures_of_promises(judged: pd.DataFrame, forecasts: pd.DataFrame) -> dict[s
         raise NoTrainingData(
             "no delivered order had a promise, or none was judged before; simulate other days"
         )
-    by_segment = [
-        {"segment": segment, "value": str(value), **_figures(rows)}
-        for segment in SEGMENTS
-        for value, rows in orders.groupby(segment, sort=True, observed=True)
-        if len(rows) >= MIN_ORDERS
-    ]
-    return {
-        "total": _figures(orders),
-        "by_segment": by_segment,
-        "orders": orders.reset_index(drop=True),
-    }
+    by_segment = []
+    for segment in SEGMENTS:
+        for value, rows in orders.groupby(segment, sort=True, observed=True):
+            if len(rows) >= MIN_ORDERS:
+                by_segment.append({"segment": segment, "value": str(value), **_figures(rows)})
+    figures: dict[str, Any] = {"total": _figures(orders), "by_segment": by_segment}
+    figures["orders"] = orders.reset_index(drop=True)
+    return figures
 
 
 def _figures(orders: pd.DataFrame) -> dict[str, Any]:
@@ -120,22 +112,18 @@ def _figures(orders: pd.DataFrame) -> dict[str, Any]:
     shop_days = orders["shop_days"].to_numpy(dtype=np.float64)
     days_taken = orders["took_days"].to_numpy(dtype=np.float64)
     days_saved = shop_days - policy_days
-    low, high = _interval_of_saved(orders.assign(saved=days_saved))
+    weeks = orders.assign(saved=days_saved).groupby("week", observed=True)["saved"]
+    by_week = weeks.agg(["sum", "count"])
+    sums, counts = (by_week[name].to_numpy(dtype=np.float64) for name in ("sum", "count"))
+    low, high = week_bootstrap(sums, counts, 0)
     mean_shop_days, mean_saved = float(shop_days.mean()), float(days_saved.mean())
-    return {
-        "n": len(orders),
-        "promised_days_mean": float(policy_days.mean()),
-        "on_time_share": float((days_taken <= policy_days).mean()),
-        "shop_promised_days_mean": mean_shop_days,
-        "shop_on_time_share": float((days_taken <= shop_days).mean()),
-        "days_saved": mean_saved,
-        "days_saved_low": low,
-        "days_saved_high": high,
-        "days_saved_share": mean_saved / mean_shop_days if mean_shop_days else None,
-    }
-
-
-def _interval_of_saved(orders: pd.DataFrame) -> tuple[float | None, float | None]:
-    weeks = orders.groupby("week", observed=True)["saved"].agg(["sum", "count"])
-    sums, counts = (weeks[name].to_numpy(dtype=np.float64) for name in ("sum", "count"))
-    return week_bootstrap(sums, counts, 0)
+    figures: dict[str, Any] = {"n": len(orders)}
+    figures["promised_days_mean"] = float(policy_days.mean())
+    figures["on_time_share"] = float((days_taken <= policy_days).mean())
+    figures["shop_promised_days_mean"] = mean_shop_days
+    figures["shop_on_time_share"] = float((days_taken <= shop_days).mean())
+    figures["days_saved"] = mean_saved
+    figures["days_saved_low"] = low
+    figures["days_saved_high"] = high
+    figures["days_saved_share"] = mean_saved / mean_shop_days if mean_shop_days else None
+    return figures

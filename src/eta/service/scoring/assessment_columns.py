@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from enum import IntEnum
 from functools import cached_property
 from math import isfinite
@@ -137,26 +136,27 @@ class AssessmentColumns:
         if not self.has_model:
             is_supported = self.forecasts.is_supported
             support_levels = np.where(is_supported, support_levels, NOTHING).tolist()
-        rows = _records(
-            {
-                "code": self._codes(),
-                "earliest_on": self.earliest_on.tolist(),
-                "estimated_on": self.estimated_on.tolist(),
-                "latest_on": self.latest_on.tolist(),
-                "confidence": _numbers(self.confidence),
-                "days_left": [_by_percent(days) for days in self.days_left.tolist()],
-                "promise_on": self.promise_on.tolist(),
-                "is_promise_proposed": self.is_promise_proposed.tolist(),
-                "on_time_probability": _numbers(self.on_time_probability),
-                "desired_probability": _numbers(self.desired_probability),
-                "delay": self._delays(),
-                "support_level": support_levels,
-                "support_parcels": self.forecasts.support_parcels.tolist(),
-            }
-        )
-        return [
-            Assessment(**location, **row) for location, row in zip(locations, rows, strict=True)
-        ]
+        days_left = []
+        for days in self.days_left.tolist():
+            # Whole days by percent; None beyond the horizon.
+            counts = [None if day is None else day.days for day in days]
+            days_left.append(dict(zip(PERCENTILES, counts, strict=True)))
+        columns: dict[str, Sequence[Any]] = {}
+        columns["code"] = self._codes()
+        columns["earliest_on"] = self.earliest_on.tolist()
+        columns["estimated_on"] = self.estimated_on.tolist()
+        columns["latest_on"] = self.latest_on.tolist()
+        columns["confidence"] = _numbers(self.confidence)
+        columns["days_left"] = days_left
+        columns["promise_on"] = self.promise_on.tolist()
+        columns["is_promise_proposed"] = self.is_promise_proposed.tolist()
+        columns["on_time_probability"] = _numbers(self.on_time_probability)
+        columns["desired_probability"] = _numbers(self.desired_probability)
+        columns["delay"] = self._delays()
+        columns["support_level"] = support_levels
+        columns["support_parcels"] = self.forecasts.support_parcels.tolist()
+        located_rows = zip(locations, _records(columns), strict=True)
+        return [Assessment(**location, **row) for location, row in located_rows]
 
     def _codes(self) -> list[AssessmentCode]:
         """The code of each row."""
@@ -164,46 +164,33 @@ class AssessmentColumns:
             return [AssessmentCode.NO_MODEL] * len(self.forecasts.moments)
         supported = self.forecasts.is_supported.tolist()
         estimated_on = self.estimated_on.tolist()
-        return [
-            _code(median_on, is_supported)
-            for median_on, is_supported in zip(estimated_on, supported, strict=True)
-        ]
+        codes = []
+        for median_on, is_supported in zip(estimated_on, supported, strict=True):
+            if not is_supported:
+                codes.append(AssessmentCode.TOO_LITTLE_SUPPORT)
+            elif median_on is None:
+                codes.append(AssessmentCode.MAY_NEVER_ARRIVE)
+            else:
+                codes.append(AssessmentCode.OK)
+        return codes
 
     def _delays(self) -> list[DelayAssessment]:
         """The delay flag of each row."""
         delays = self.forecasts.delays
-        rows = _records(
-            {
-                "state": delays.state.tolist(),
-                "reason_code": delays.reason_code.tolist(),
-                "reason_party": delays.reason_party.tolist(),
-                "evidence_kind": delays.evidence_kind.tolist(),
-                "probability": _numbers(delays.probability),
-                "lead_time_hours": _numbers(delays.lead_hours),
-                "observed_hours": _numbers(delays.observed_hours),
-                "expected_p50_hours": _numbers(delays.expected_p50_hours),
-                "expected_upper_hours": _numbers(delays.expected_upper_hours),
-            }
-        )
-        return [DelayAssessment(**row) for row in rows]
+        columns: dict[str, Sequence[Any]] = {}
+        for name in ("state", "reason_code", "reason_party", "evidence_kind"):
+            columns[name] = getattr(delays, name).tolist()
+        columns["probability"] = _numbers(delays.probability)
+        columns["lead_time_hours"] = _numbers(delays.lead_hours)
+        for name in ("observed_hours", "expected_p50_hours", "expected_upper_hours"):
+            columns[name] = _numbers(getattr(delays, name))
+        return [DelayAssessment(**row) for row in _records(columns)]
 
 
 def _records(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """The rows of named columns, each by the columns' names."""
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(columns, values, strict=True))
-
-
-def _code(median_on: date | None, is_supported: bool) -> AssessmentCode:
-    if not is_supported:
-        return AssessmentCode.TOO_LITTLE_SUPPORT
-    return AssessmentCode.MAY_NEVER_ARRIVE if median_on is None else AssessmentCode.OK
-
-
-def _by_percent(days: Sequence[Any]) -> dict[int, int | None]:
-    """Whole days by percent; None beyond the horizon."""
-    counts = [None if day is None else day.days for day in days]
-    return dict(zip(PERCENTILES, counts, strict=True))
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float | None]:

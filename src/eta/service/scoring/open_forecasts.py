@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -179,7 +179,11 @@ def _look_back(
 ) -> NDArray[np.bool_]:
     """The same for one batch, day by day from ``LOOK_BACK_DAYS`` before."""
     count = len(moments)
-    earlier = _earlier_moments(moments)
+    # The same parcels on each of the days looked back at, earliest day first.
+    days_before = np.repeat(np.arange(LOOK_BACK_DAYS, 0, -1), count)
+    as_of_today = np.tile(moments.as_of, LOOK_BACK_DAYS)
+    earlier_as_of = as_of_today - days_before * DAY
+    earlier = AsOfPairs(np.tile(moments.row, LOOK_BACK_DAYS), earlier_as_of)
     states = fold(timelines, earlier)
     open_rows = np.flatnonzero(states.is_open)
     result = np.zeros(count, dtype=bool)
@@ -191,7 +195,10 @@ def _look_back(
     on_time = cdf_at_instant(_curves(served, inputs), open_moments.as_of, promise_end)
     ends, as_of = promise_end.view(np.int64), open_moments.as_of.view(np.int64)
     day, parcel = np.divmod(open_rows, count)
-    for rows in _rows_by_day(day):
+    # Open rows are sorted, so those of each day are in one slice.
+    bounds = np.searchsorted(day, np.arange(LOOK_BACK_DAYS + 1))
+    for start, end in pairwise(bounds):
+        rows = slice(start, end)
         parcels = parcel[rows]
         result[parcels] = are_expected_late(
             on_time[rows],
@@ -202,18 +209,3 @@ def _look_back(
             as_of[rows],
         )
     return result
-
-
-def _earlier_moments(moments: AsOfPairs) -> AsOfPairs:
-    """The same parcels on each of the days looked back at, earliest day first."""
-    days_before = np.arange(LOOK_BACK_DAYS, 0, -1)
-    rows = np.tile(moments.row, LOOK_BACK_DAYS)
-    as_of = np.tile(moments.as_of, LOOK_BACK_DAYS)
-    return AsOfPairs(rows, as_of - np.repeat(days_before, len(moments)) * DAY)
-
-
-def _rows_by_day(day: NDArray[np.int64]) -> Iterator[slice]:
-    """The rows of each day looked back at; ``day`` is sorted."""
-    bounds = np.searchsorted(day, np.arange(LOOK_BACK_DAYS + 1))
-    for start, end in pairwise(bounds):
-        yield slice(start, end)

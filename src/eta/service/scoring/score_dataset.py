@@ -49,8 +49,12 @@ def score_dataset(
     options = AssessmentOptions(coverage=coverage)
     columns = AssessmentColumns(timelines, forecasts, options, has_model=True)
     in_flight = _in_flight_table(columns, rows, served.version)
-    expired_moments = all_moments.take(expired)
-    return ScoreTables(in_flight, _expired_table(timelines, expired_moments, states.take(expired)))
+    # Parcels without a forecast: who they are, and their promise.
+    identity = _identity(timelines, all_moments.take(expired), states.take(expired))
+    identity["promised_on"] = _days(timelines.promised_on[expired])
+    expired_table = pd.DataFrame(identity)
+    expired_table["status"] = "expired"
+    return ScoreTables(in_flight, expired_table)
 
 
 def _in_flight_table(
@@ -58,65 +62,53 @@ def _in_flight_table(
 ) -> pd.DataFrame:
     """The columns of assessments under their names, for files."""
     timelines, forecasts = columns.timelines, columns.forecasts
-    return pd.DataFrame(
-        {
-            **_identity(timelines, forecasts.moments, forecasts.states),
-            "earliest_on": _days(columns.earliest_on),
-            "latest_on": _days(columns.latest_on),
-            "coverage": columns.options.coverage,
-            "estimated_on": _days(columns.estimated_on),
-            "timezone": forecasts.zone.texts(),
-            "timezone_source": timelines.zone_source.take(rows).texts(),
-            "promised_on": _days(columns.promised_on),
-            "on_time_probability": forecasts.on_time.round(6),
-            **_delay(forecasts.delays),
-            "model_version": model_version,
-            "support_level": forecasts.support_level,
-            "support_parcels": forecasts.support_parcels,
-        }
-    )
+    table = _identity(timelines, forecasts.moments, forecasts.states)
+    table["earliest_on"] = _days(columns.earliest_on)
+    table["latest_on"] = _days(columns.latest_on)
+    table["coverage"] = columns.options.coverage
+    table["estimated_on"] = _days(columns.estimated_on)
+    table["timezone"] = forecasts.zone.texts()
+    table["timezone_source"] = timelines.zone_source.take(rows).texts()
+    table["promised_on"] = _days(columns.promised_on)
+    table["on_time_probability"] = forecasts.on_time.round(6)
+    table |= _delay(forecasts.delays)
+    table["model_version"] = model_version
+    table["support_level"] = forecasts.support_level
+    table["support_parcels"] = forecasts.support_parcels
+    return pd.DataFrame(table)
 
 
 def _delay(delays: Delays) -> dict[str, NDArray[Any]]:
     """The columns of the delay flag and its evidence."""
-    return {
-        "delay_state": delays.state,
-        "delay_probability": delays.probability.round(6),
-        "delay_reason": delays.reason_code,
-        "delay_party": delays.reason_party,
-        "evidence_kind": delays.evidence_kind,
-        "evidence_observed_hours": delays.observed_hours.round(3),
-        "evidence_expected_p50_hours": _finite(delays.expected_p50_hours),
-        "evidence_expected_upper_hours": _finite(delays.expected_upper_hours),
-    }
-
-
-def _expired_table(timelines: Timelines, moments: AsOfPairs, states: States) -> pd.DataFrame:
-    """Parcels without a forecast: who they are, and their promise."""
-    promised_on = _days(timelines.promised_on[moments.row])
-    table = pd.DataFrame({**_identity(timelines, moments, states), "promised_on": promised_on})
-    table["status"] = "expired"
-    return table
+    columns: dict[str, NDArray[Any]] = {}
+    columns["delay_state"] = delays.state
+    columns["delay_probability"] = delays.probability.round(6)
+    columns["delay_reason"] = delays.reason_code
+    columns["delay_party"] = delays.reason_party
+    columns["evidence_kind"] = delays.evidence_kind
+    columns["evidence_observed_hours"] = delays.observed_hours.round(3)
+    columns["evidence_expected_p50_hours"] = _finite(delays.expected_p50_hours)
+    columns["evidence_expected_upper_hours"] = _finite(delays.expected_upper_hours)
+    return columns
 
 
 def _identity(timelines: Timelines, moments: AsOfPairs, states: States) -> dict[str, Any]:
     """Which parcel a row is about, and what was received about it."""
     rows, as_of = moments.row, moments.as_of
     elapsed_hours = hours_between(states.ordered_at, as_of)
-    labels = timelines.texts
-    return {
-        "order_id": timelines.order_id[rows],
-        "shipment_id": timelines.shipment_id[rows],
-        "carrier": labels["carrier"].take(rows).texts(),
-        "service_level": labels["service_level"].take(rows).texts(),
-        "destination_region": labels["destination_region"].take(rows).texts(),
-        "has_several_origins": timelines.has_several_origins[rows],
-        "as_of": pd.DatetimeIndex(as_of, tz="UTC"),
-        "status": _labels(STATUSES)[states.status],
-        "phase": _labels(PHASES)[states.phase],
-        "elapsed_days": (elapsed_hours / 24.0).round(4),
-        "last_scan_age_hours": hours_between(states.last_scan_at, as_of).round(3),
-    }
+    scan_age_hours = hours_between(states.last_scan_at, as_of)
+    columns: dict[str, Any] = {}
+    columns["order_id"] = timelines.order_id[rows]
+    columns["shipment_id"] = timelines.shipment_id[rows]
+    for name in ("carrier", "service_level", "destination_region"):
+        columns[name] = timelines.texts[name].take(rows).texts()
+    columns["has_several_origins"] = timelines.has_several_origins[rows]
+    columns["as_of"] = pd.DatetimeIndex(as_of, tz="UTC")
+    columns["status"] = _labels(STATUSES)[states.status]
+    columns["phase"] = _labels(PHASES)[states.phase]
+    columns["elapsed_days"] = (elapsed_hours / 24.0).round(4)
+    columns["last_scan_age_hours"] = scan_age_hours.round(3)
+    return columns
 
 
 def _labels(members: Sequence[Any]) -> NDArray[np.object_]:

@@ -71,50 +71,41 @@ def score_timelines(
     states = fold(timelines, AsOfPairs.all_at(timelines, instant))
     in_flight, expired = split_open(states, instant)
     locations = _locations(timelines, states)
-    open_assessments = {row: _expired(timelines, row, locations[row]) for row in expired.tolist()}
+    open_assessments = {}
+    for row in expired.tolist():
+        location = {**locations[row], "status": Status.EXPIRED}
+        expired_code = AssessmentCode.EXPIRED
+        open_assessments[row] = _without_dates(timelines, row, location, expired_code)
     if len(in_flight):
         moments = AsOfPairs(in_flight, np.full(len(in_flight), instant))
         open_states = states.take(in_flight)
         forecasts = forecast_open(timelines, served, moments, open_states, policy, curves)
         columns = AssessmentColumns(timelines, forecasts, options, has_model=is_model(served))
-        open_assessments |= _in_flight(columns, locations)
-    return [
-        open_assessments[row]
-        if row in open_assessments
-        else _closed(timelines, states, row, location)
-        for row, location in enumerate(locations)
-    ]
-
-
-def _in_flight(
-    columns: AssessmentColumns, locations: Sequence[Mapping[str, Any]]
-) -> dict[int, Assessment]:
-    """The assessments of shipments in flight by their rows in the timelines."""
-    rows = columns.forecasts.moments.row.tolist()
-    assessments = columns.to_assessments([locations[row] for row in rows])
-    return dict(zip(rows, assessments, strict=True))
+        rows = in_flight.tolist()
+        assessed = columns.to_assessments([locations[row] for row in rows])
+        open_assessments |= zip(rows, assessed, strict=True)
+    assessments = []
+    for row, location in enumerate(locations):
+        if row in open_assessments:
+            assessments.append(open_assessments[row])
+        else:
+            assessments.append(_closed(timelines, states, row, location))
+    return assessments
 
 
 def _locations(timelines: Timelines, states: States) -> list[dict[str, Any]]:
     """The fields of ``Assessment`` on where each shipment is and in which zone its days are."""
     zones, sources = timelines.zone, timelines.zone_source
     source_of = [TimezoneSource(source) for source in sources.names]
-    columns = zip(
-        states.status.tolist(),
-        states.phase.tolist(),
-        zones.codes.tolist(),
-        sources.codes.tolist(),
-        strict=True,
-    )
-    return [
-        {
-            "status": STATUSES[status],
-            "phase": PHASES[phase],
-            "timezone": zones.names[zone],
-            "timezone_source": source_of[source],
-        }
-        for status, phase, zone, source in columns
-    ]
+    statuses, phases = states.status.tolist(), states.phase.tolist()
+    zone_codes, source_codes = zones.codes.tolist(), sources.codes.tolist()
+    locations = []
+    for status, phase, zone, source in zip(statuses, phases, zone_codes, source_codes, strict=True):
+        location: dict[str, Any] = {"status": STATUSES[status], "phase": PHASES[phase]}
+        location["timezone"] = zones.names[zone]
+        location["timezone_source"] = source_of[source]
+        locations.append(location)
+    return locations
 
 
 def _closed(
@@ -141,29 +132,23 @@ def _arrived(
     promised_on = timelines.promised_on[row]
     has_promise = not np.isnat(promised_on)
     is_late = bool(arrived_on > promised_on)
+    state = DELIVERED_LATE if is_late else str(DelayState.ON_TRACK)
+    late_probability = float(is_late) if has_promise else None
+    day = arrived_on.item()
     return Assessment(
         code=AssessmentCode.ARRIVED,
         **location,
-        earliest_on=arrived_on.item(),
-        estimated_on=arrived_on.item(),
-        latest_on=arrived_on.item(),
+        earliest_on=day,
+        estimated_on=day,
+        latest_on=day,
         confidence=1.0,
         days_left=dict.fromkeys(PERCENTILES),
         promise_on=promised_on.item(),
         on_time_probability=float(not is_late) if has_promise else None,
-        delay=DelayAssessment(
-            state=DELIVERED_LATE if is_late else str(DelayState.ON_TRACK),
-            probability=float(is_late) if has_promise else None,
-        ),
+        delay=DelayAssessment(state=state, probability=late_probability),
         support_level=OBSERVED,
         support_parcels=1,
     )
-
-
-def _expired(timelines: Timelines, row: int, location: Mapping[str, Any]) -> Assessment:
-    """The assessment of a shipment that has been open for longer than forecasts reach."""
-    expired_location = {**location, "status": Status.EXPIRED}
-    return _without_dates(timelines, row, expired_location, AssessmentCode.EXPIRED)
 
 
 def _without_dates(
