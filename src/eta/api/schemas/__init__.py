@@ -1,1 +1,1 @@
-"""TODO."""
+"""Schemas of requests and responses, one file a resource."""
