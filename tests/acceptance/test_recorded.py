@@ -279,6 +279,89 @@ def test_a_local_time_of_an_unregistered_number_is_assumed_utc(
     )
 
 
+CALIFORNIA_TO_BRITAIN = {
+    "origin_address": {"country": "US", "state": "CA"},
+    "destination_address": {"country": "GB"},
+}
+#: Local times of a journey, in order, with the offset and the mark of each.
+JOURNEY = [
+    ("accepted", "2026-05-11T17:00:00", "-07:00", False),
+    ("export_customs_cleared", "2026-05-12T09:00:00", "-07:00", False),
+    ("departed_origin_country", "2026-05-12T20:00:00", "-07:00", False),
+    ("arrived_at_facility", "2026-05-14T02:00:00", "+01:00", True),
+    ("import_customs_cleared", "2026-05-15T08:00:00", "+01:00", False),
+    ("departed_facility", "2026-05-15T19:00:00", "+01:00", False),
+]
+
+
+def local_event(code: str, wall: str, **place: str) -> dict[str, Any]:
+    event = {"external_id": "A-1", "event_code": code, "occurred_local": wall, **place}
+    return {name: value for name, value in event.items() if value}
+
+
+def local_times(client: TestClient, shipment_id: str) -> dict[str, tuple[str, str, bool]]:
+    """Time, source of the zone and mark of each event that is not the order."""
+    journey = get_shipment(client, shipment_id)["journey"]
+    return {
+        event["event_code"]: (
+            event["occurred_at"],
+            event["timezone_source"],
+            event["time_ambiguous"],
+        )
+        for event in journey[1:]
+    }
+
+
+@pytest.mark.parametrize("listed", ["in order", "reversed", "one by one"])
+def test_local_times_are_read_where_the_parcel_was(client: TestClient, listed: str) -> None:
+    shipment_id = register(client, **CALIFORNIA_TO_BRITAIN, order_time="2026-05-11T10:00:00Z")
+    events = [local_event(code, wall) for code, wall, *_ in JOURNEY]
+    if listed == "one by one":
+        for event in events:
+            post_events(client, event)
+    else:
+        post_events(client, *(events[::-1] if listed == "reversed" else events))
+    times = local_times(client, shipment_id)
+    assert {code: (time, mark) for code, (time, _, mark) in times.items()} == {
+        code: (wall + offset, mark) for code, wall, offset, mark in JOURNEY
+    }
+
+
+def test_a_stored_local_time_stays_whatever_comes_later(client: TestClient) -> None:
+    shipment_id = register(client, **CALIFORNIA_TO_BRITAIN, order_time="2026-05-11T10:00:00Z")
+    sorted_on_13 = local_event("sorted", "2026-05-13T09:00:00")
+    post_events(client, sorted_on_13)
+    before = local_times(client, shipment_id)["sorted"]
+    post_events(client, local_event("departed_origin_country", "2026-05-12T20:00:00"))
+    # The same event again, by number and by the shop's id, is no other event.
+    number = {"carrier_code": "post", "tracking_number": "ab1234"}
+    by_number = {**sorted_on_13, **number}
+    del by_number["external_id"]
+    statuses = [result["status"] for result in post_events(client, sorted_on_13, by_number)]
+    assert statuses == ["duplicate", "duplicate"]
+    assert before == ("2026-05-13T09:00:00-07:00", "region", False)
+    assert local_times(client, shipment_id)["sorted"] == before
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ({"state": "CA"}, ("2026-05-13T09:00:00-07:00", "region", False)),
+        ({"state": "NY"}, ("2026-05-13T09:00:00-04:00", "region", False)),
+        ({"country": "US"}, ("2026-05-13T09:00:00-04:00", "country_default", True)),
+        ({"country": "DE"}, ("2026-05-13T09:00:00+02:00", "country_default", False)),
+        ({"place": "Leipzig"}, ("2026-05-13T09:00:00+01:00", "country_default", True)),
+    ],
+)
+def test_the_place_of_an_event_decides_its_zone(
+    client: TestClient, place: dict[str, str], expected: tuple[str, str, bool]
+) -> None:
+    shipment_id = register(client, **CALIFORNIA_TO_BRITAIN, order_time="2026-05-11T10:00:00Z")
+    post_events(client, local_event("departed_origin_country", "2026-05-12T02:00:00"))
+    post_events(client, local_event("arrived_at_facility", "2026-05-13T09:00:00", **place))
+    assert local_times(client, shipment_id)["arrived_at_facility"] == expected
+
+
 @given(
     st.datetimes(WALL - timedelta(days=12_000), WALL + timedelta(days=8_000)),
     st.sampled_from(ZONES),

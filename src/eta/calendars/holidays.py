@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.places import place_name
-from eta.calendars.zones import zone_of
+from eta.calendars.zones import REGION_ZONES, zone_of
 from eta.domain.errors import InvalidSetting
 from eta.domain.vocabulary import TimezoneSource
 
@@ -101,6 +101,13 @@ class HolidayCalendar:
 
 #: The holidays of the library alone.
 PUBLIC_HOLIDAYS = HolidayCalendar()
+
+
+def has_region(country: str, region: str | None) -> bool:
+    """Whether the country has a region with this short form."""
+    return (country, region) in REGION_ZONES or region in holidays.list_supported_countries().get(
+        country, ()
+    )
 
 
 def _places(values: Mapping[str, Any]) -> dict[_Place, Mapping[date, bool]]:

@@ -5,9 +5,11 @@ have the zone of the capital or of most people; the source says so.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
+from zoneinfo import ZoneInfo
 
 from eta.domain.vocabulary import TimezoneSource
 
@@ -110,16 +112,15 @@ COUNTRY_ZONES: Mapping[str, str] = MappingProxyType(
 
 
 @cache
-def _only_zones() -> Mapping[str, str]:
-    """Country code -> zone of the countries with one zone, from the time zone database's list."""
-    zones: dict[str, list[str]] = {}
+def _zones_by_country() -> Mapping[str, tuple[str, ...]]:
+    """The zones of each country, from the time zone database's list."""
+    zones: dict[str, tuple[str, ...]] = {}
     table = files("tzdata") / "zoneinfo" / "zone.tab"
     for line in table.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             country, _, zone = line.split("\t")[:3]
-            zones.setdefault(country, []).append(zone)
-    only = {country: names[0] for country, names in zones.items() if len(names) == 1}
-    return MappingProxyType(only)
+            zones[country] = (*zones.get(country, ()), zone)
+    return MappingProxyType(zones)
 
 
 @lru_cache(maxsize=10_000)
@@ -132,12 +133,20 @@ def zone_of(country: str | None, region: str | None) -> tuple[str, TimezoneSourc
     """
     if country and region and (country, region) in REGION_ZONES:
         return REGION_ZONES[country, region], TimezoneSource.REGION
-    zone = COUNTRY_ZONES.get(country or "") or _only_zones().get(country or "")
+    zones = _zones_by_country().get(country or "", ())
+    zone = COUNTRY_ZONES.get(country or "") or (zones[0] if len(zones) == 1 else None)
     if zone:
         return zone, TimezoneSource.COUNTRY_DEFAULT
     return "UTC", TimezoneSource.ASSUMED_UTC
 
 
-def has_one_zone(country: str | None) -> bool:
-    """Whether the country has a single time zone."""
-    return country in _only_zones()
+@cache
+def has_one_time(country: str | None) -> bool:
+    """Whether all clocks of the country have shown the same time since 2015, such as Germany's."""
+    zones = [ZoneInfo(name) for name in _zones_by_country().get(country or "", ())]
+    days = [datetime(2015, 1, 1, tzinfo=UTC) + timedelta(weeks=week) for week in range(52 * 20)]
+    return all(
+        day.astimezone(zone).utcoffset() == day.astimezone(zones[0]).utcoffset()
+        for zone in zones[1:]
+        for day in days
+    ) and bool(zones)

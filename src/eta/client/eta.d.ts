@@ -696,7 +696,7 @@ export interface components {
             occurred_local?: string | null;
             /**
              * Timezone
-             * @description The zone of `occurred_local`; default: that of `country` and `state`, else that of the origin or destination.
+             * @description The zone of `occurred_local`; default: that of the event's own place, else that of the end of the route where the parcel was.
              */
             timezone?: string | null;
             /**
@@ -704,8 +704,13 @@ export interface components {
              * @description Where it happened.
              */
             country?: string | null;
-            /** State */
+            /**
+             * State
+             * @description Without `country`, that of a country of the shipment's route.
+             */
             state?: string | null;
+            /** Postal Code */
+            postal_code?: string | null;
             /**
              * Place
              * @description Where it happened, without a street.

@@ -229,10 +229,12 @@ class EventCreate(TypedDict):
     """When it happened, with an offset; or send `occurred_local`."""
     occurred_local: NotRequired[str | None]
     timezone: NotRequired[str | None]
-    """The zone of `occurred_local`; default: that of `country` and `state`, else that of the origin or destination."""
+    """The zone of `occurred_local`; default: that of the event's own place, else that of the end of the route where the parcel was."""
     country: NotRequired[str | None]
     """Where it happened."""
     state: NotRequired[str | None]
+    """Without `country`, that of a country of the shipment's route."""
+    postal_code: NotRequired[str | None]
     place: NotRequired[str | None]
     """Where it happened, without a street."""
 

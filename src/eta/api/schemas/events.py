@@ -19,6 +19,7 @@ from eta.api.schemas.fields import (
     Id,
     LocalDatetime,
     OffsetDatetime,
+    PostalCode,
     Region,
     StrictModel,
     Text,
@@ -51,13 +52,17 @@ class EventCreate(StrictModel):
         TimezoneName | None,
         Field(
             description=(
-                "The zone of `occurred_local`; default: that of `country` and `state`, "
-                "else that of the origin or destination."
+                "The zone of `occurred_local`; default: that of the event's own place, "
+                "else that of the end of the route where the parcel was."
             )
         ),
     ] = None
     country: Annotated[Country | None, Field(description="Where it happened.")] = None
-    state: Region | None = None
+    state: Annotated[
+        Region | None,
+        Field(description="Without `country`, that of a country of the shipment's route."),
+    ] = None
+    postal_code: PostalCode | None = None
     place: Annotated[Text | None, Field(description="Where it happened, without a street.")] = None
 
     @model_validator(mode="after")
@@ -90,6 +95,7 @@ class EventCreate(StrictModel):
             timezone=self.timezone,
             country=self.country,
             region=self.state,
+            postcode=self.postal_code,
             raw_code=self.carrier_event_code,
             place=self.place,
         )

@@ -6,15 +6,16 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import chain
 
-from eta.calendars.local_time import microseconds, offset_minutes, wall_to_instant
-from eta.calendars.zones import has_one_zone, zone_of
+from eta.calendars.local_time import from_microseconds, microseconds, offset_minutes
 from eta.domain.errors import EtaError, NotFound
 from eta.domain.registration import carrier_number
-from eta.domain.vocabulary import HANDOVER_CODES, PHASE_OF, EventCode, Phase, TimezoneSource
+from eta.domain.vocabulary import EventCode, TimezoneSource
+from eta.journey.scan_times import DatedScan, LocalScan, ParcelClock, ScanPlace, ScanTime
 from eta.service.tracking.shipment_states import update_states
 from eta.service.tracking.tracking_numbers import TrackingNumberLog, previous_use_id
 from eta.store.records import (
@@ -34,8 +35,8 @@ MAX_EVENT_LEAD = 48 * _HOUR
 #: Largest number of events of one parcel.
 MAX_EVENTS_PER_PARCEL = 1_000
 
-#: The phases whose events occur at the origin.
-_EARLY_PHASES = (Phase.ORDER_HANDLING, Phase.FIRST_MILE)
+_END_FIELDS = ("country", "region", "postcode")
+_MINUTE = 60_000_000
 
 
 class RecordingStatus(StrEnum):
@@ -52,8 +53,7 @@ class RecordingStatus(StrEnum):
 class EventReport:
     """An event of a shipment (by our id or the shop's id) or of a carrier's tracking number.
 
-    ``occurred_at`` is aware. ``occurred_local`` is a wall-clock time; its zone is the declared one,
-    else that of the place, else that of the end of the route where such events occur.
+    ``occurred_at`` is aware. ``occurred_local`` is a wall-clock time; a ``ParcelClock`` reads it.
     """
 
     event_code: EventCode
@@ -66,6 +66,7 @@ class EventReport:
     timezone: str | None = None
     country: str | None = None
     region: str | None = None
+    postcode: str | None = None
     raw_code: str | None = None
     place: str | None = None
     #: When the source of an imported history received it; None: it is received now.
@@ -97,6 +98,9 @@ def record_events(
 ) -> list[list[EventOutcome | EtaError]]:
     """Records batches together; returns one outcome a report, in order, for each batch.
 
+    A local time is read by the parcel's events that are recorded or in the same batch, so that the
+    order within a batch does not matter, and it stays as it is whatever is received later.
+
     The outcome is ``NotFound`` if the shipment does not exist.
     """
     positions = defaultdict[str, list[int]](list)
@@ -108,10 +112,9 @@ def record_events(
             report for position in positions_of_tenant for report in batches[position].reports
         ]
         tenant_batch = _RecordingBatch(session, tenant, reports)
-        recorded = iter(tenant_batch.record_all())
-        tenant_batch.write()
         for position in positions_of_tenant:
-            outcomes[position] = [next(recorded) for _ in batches[position].reports]
+            outcomes[position] = tenant_batch.record(batches[position].reports)
+        tenant_batch.write()
     return outcomes
 
 
@@ -121,17 +124,14 @@ class _RecordingBatch:
     def __init__(self, session: Session, tenant: str, reports: Sequence[EventReport]) -> None:
         self._session = session
         self._tenant = tenant
-        self._reports = reports
-        self._numbers = [
-            carrier_number(report.carrier, report.tracking_number) for report in reports
-        ]
-        holders = session.number_uses(tenant, _non_empty(self._numbers))
+        numbers = _non_empty(map(_number, reports))
+        holders = session.number_uses(tenant, numbers)
         self._previous_ids = {
             use.carrier_number: previous_use_id(use)
             for use in holders.values()
             if use.use_number > 1
         }
-        self._load_shipments(holders)
+        self._load_shipments(reports, holders)
         self._number_log = TrackingNumberLog(session, tenant, holders)
         # Every owner under which one of the events may be recorded already.
         owners = {owner for row in self._shipments.values() for owner in row.event_owners}
@@ -142,13 +142,15 @@ class _RecordingBatch:
         self._new: list[StoredEvent] = []
         self._quarantined: list[StoredQuarantinedEvent] = []
 
-    def _load_shipments(self, holders: Mapping[str, TrackingNumberUse]) -> None:
+    def _load_shipments(
+        self, reports: Sequence[EventReport], holders: Mapping[str, TrackingNumberUse]
+    ) -> None:
         """Loads the shipments that the reports name, and those that have or had the numbers."""
         shipment_ids = [
-            *_non_empty(report.shipment_id for report in self._reports),
+            *_non_empty(report.shipment_id for report in reports),
             *_non_empty(use.shipment_id for use in holders.values()),
         ]
-        external_ids = _non_empty(report.external_id for report in self._reports)
+        external_ids = _non_empty(report.external_id for report in reports)
         by_id = self._session.shipments(self._tenant, "shipment_id", shipment_ids)
         by_external_id = self._session.shipments(self._tenant, "external_id", external_ids)
         by_number_use = self._session.shipments(
@@ -161,18 +163,17 @@ class _RecordingBatch:
             row.shipment_id: row for row in (*by_id, *by_external_id, *by_number_use)
         }
 
-    def record_all(self) -> list[EventOutcome | EtaError]:
-        """Returns one outcome a report, in order."""
+    def record(self, reports: Sequence[EventReport]) -> list[EventOutcome | EtaError]:
+        """Records the events of one request; returns one outcome a report, in order."""
+        self._clocks = _ParcelClocks(chain(self._events, self._new))
+        shipments = [self._shipment(report) for report in reports]
+        self._clocks.add_reports(shipments, reports, self._session.commit_time)
         outcomes: list[EventOutcome | EtaError] = []
-        for report, number in zip(self._reports, self._numbers, strict=True):
-            # The shipment that the report names by its id or the shop's id.
-            shipment = None
-            if report.shipment_id:
-                shipment = self._by_id.get(report.shipment_id)
-            elif report.external_id:
-                shipment = self._by_external_id.get(report.external_id)
-            if shipment is not None:
-                event = _event(report, shipment.shipment_id, shipment, self._session)
+        for report, shipment in zip(reports, shipments, strict=True):
+            number = _number(report)
+            is_named = report.shipment_id or report.external_id
+            if is_named and shipment is not None:
+                event = self._event(report, shipment.shipment_id, shipment)
             elif number is not None:
                 shipment, event = self._event_of_number(report, number)
             else:
@@ -181,13 +182,23 @@ class _RecordingBatch:
             outcomes.append(self._classify(event, shipment))
         return outcomes
 
+    def _shipment(self, report: EventReport) -> StoredShipment | None:
+        """Returns the shipment that a report names by its id, the shop's id or its number."""
+        if report.shipment_id:
+            return self._by_id.get(report.shipment_id)
+        if report.external_id:
+            return self._by_external_id.get(report.external_id)
+        number = _number(report)
+        holder = self._number_log.holder(number) if number else None
+        return self._by_id.get(holder.shipment_id or "") if holder else None
+
     def _event_of_number(
         self, report: EventReport, number: str
     ) -> tuple[StoredShipment | None, StoredEvent]:
         """Returns the event of a tracking number, and the shipment that has the number."""
         holder = self._number_log.holder(number)
         shipment = self._by_id.get(holder.shipment_id or "")
-        event = _event(report, holder.number_use_id, shipment, self._session)
+        event = self._event(report, holder.number_use_id, shipment)
         if number in self._previous_ids:
             earlier_event = event._replace(event_owner=self._previous_ids[number])
             if self._index.find_duplicate(earlier_event):
@@ -195,8 +206,14 @@ class _RecordingBatch:
                 return self._by_number_use.get(earlier_event.event_owner), earlier_event
         if self._number_log.is_reused(holder) and self._index.find_duplicate(event) is None:
             next_use = self._number_log.next_use(number)
-            return None, event._replace(event_owner=next_use.number_use_id)
+            # Its route is not that of the parcel which had the number.
+            return None, self._event(report, next_use.number_use_id, None)
         return shipment, event
+
+    def _event(
+        self, report: EventReport, event_owner: str, shipment: StoredShipment | None
+    ) -> StoredEvent:
+        return _event(report, event_owner, self._clocks.read(report, shipment), self._session)
 
     def _classify(self, event: StoredEvent, shipment: StoredShipment | None) -> EventOutcome:
         """Puts an event among the new or the quarantined ones, unless it is a duplicate."""
@@ -232,6 +249,57 @@ class _RecordingBatch:
         update_states(self._session, self._tenant, changed, [*self._events, *self._new])
 
 
+class _ParcelClocks:
+    """Reads the times of one request's events, local times by the other events of the parcel."""
+
+    def __init__(self, recorded: Iterable[StoredEvent]) -> None:
+        self._recorded = recorded
+        self._dated = defaultdict[str, list[DatedScan]](list)
+        self._local = defaultdict[str, list[LocalScan]](list)
+        self._clocks: dict[str | None, ParcelClock] = {None: ParcelClock()}
+
+    def add_reports(
+        self,
+        shipments: Sequence[StoredShipment | None],
+        reports: Sequence[EventReport],
+        received_at: int,
+    ) -> None:
+        """Adds the request's own events, except implausible ones, if one of them needs them."""
+        if all(report.occurred_at for report in reports):
+            return
+        for event in self._recorded:
+            scan = DatedScan(EventCode(event.event_code), _time_of(event))
+            self._dated[event.event_owner].append(scan)
+        for shipment, report in zip(shipments, reports, strict=True):
+            if shipment is None:
+                continue
+            if report.occurred_at:
+                scan = DatedScan(report.event_code, _carriers_time(report.occurred_at))
+                if not _implausible_time(microseconds(report.occurred_at), received_at):
+                    self._dated[shipment.shipment_id].append(scan)
+                continue
+            local = _local_scan(report)
+            if not _implausible_time(microseconds(local.wall.replace(tzinfo=UTC)), received_at):
+                self._local[shipment.shipment_id].append(local)
+
+    def read(self, report: EventReport, shipment: StoredShipment | None) -> ScanTime:
+        """Returns when an event of a shipment occurred."""
+        if report.occurred_at:
+            return _carriers_time(report.occurred_at)
+        shipment_id = shipment.shipment_id if shipment else None
+        if shipment and shipment_id not in self._clocks:
+            attributes: Mapping[str, Mapping[str, str]] = json.loads(shipment.attributes)
+            origin, destination = (
+                ScanPlace(*map(attributes[end].get, _END_FIELDS))
+                for end in ("origin", "destination")
+            )
+            dated = [scan for owner in shipment.event_owners for scan in self._dated[owner]]
+            local = self._local[shipment.shipment_id]
+            clock = ParcelClock.from_scans(origin, destination, dated, local)
+            self._clocks[shipment_id] = clock
+        return self._clocks[shipment_id].read(_local_scan(report))
+
+
 class _EventIndex:
     """The recorded events of shipments and of tracking numbers, to find duplicates.
 
@@ -245,7 +313,7 @@ class _EventIndex:
             for event_owner in shipment.event_owners
         }
         self._ids: dict[tuple[str, str], str] = {}
-        self._content: dict[tuple[str, str, int, str | None], str] = {}
+        self._content: dict[tuple[object, ...], str] = {}
         #: The number of events of each owner.
         self.counts = Counter[str]()
         for event in events:
@@ -253,32 +321,58 @@ class _EventIndex:
 
     def add(self, event: StoredEvent) -> None:
         self._ids[event.event_owner, event.event_id] = event.event_id
-        self._content[self._key(event)] = event.event_id
+        self._content.update(dict.fromkeys(self._keys(event), event.event_id))
         self.counts[event.event_owner] += 1
 
     def find_duplicate(self, event: StoredEvent) -> str | None:
         """Returns the id of the same event, if it is recorded."""
         event_id = self._ids.get((event.event_owner, event.event_id))
-        return event_id or self._content.get(self._key(event))
+        found = (self._content.get(key) for key in self._keys(event))
+        return event_id or next(filter(None, found), None)
 
-    def _key(self, event: StoredEvent) -> tuple[str, str, int, str | None]:
-        return (
-            self._shipment_ids.get(event.event_owner, event.event_owner),
-            event.raw_code or event.event_code,
-            event.occurred_at,
-            event.place or None,
-        )
+    def _keys(self, event: StoredEvent) -> list[tuple[object, ...]]:
+        """Returns the event's content with its instant, and with its local time if it came so."""
+        owner = self._shipment_ids.get(event.event_owner, event.event_owner)
+        content = owner, event.raw_code or event.event_code, event.place or None
+        keys: list[tuple[object, ...]] = [(*content, event.occurred_at)]
+        if event.timezone_source != TimezoneSource.CARRIER_OFFSET:
+            wall = event.occurred_at + event.offset_minutes * _MINUTE
+            keys.append((*content, "local", wall))
+        return keys
+
+
+def _carriers_time(occurred_at: datetime) -> ScanTime:
+    return ScanTime(occurred_at, TimezoneSource.CARRIER_OFFSET, is_ambiguous=False)
+
+
+def _time_of(event: StoredEvent) -> ScanTime:
+    zone = timezone(timedelta(minutes=event.offset_minutes))
+    occurred_at = from_microseconds(event.occurred_at).astimezone(zone)
+    return ScanTime(occurred_at, TimezoneSource(event.timezone_source), bool(event.is_ambiguous))
+
+
+def _number(report: EventReport) -> str | None:
+    return carrier_number(report.carrier, report.tracking_number)
+
+
+def _local_scan(report: EventReport) -> LocalScan:
+    """Returns the report with its local time.
+
+    Raises:
+        ValueError: if it has no local time.
+    """
+    if report.occurred_local is None:
+        raise ValueError("a report needs a time; set occurred_at or occurred_local")
+    place = ScanPlace(report.country, report.region, report.postcode)
+    return LocalScan(report.event_code, report.occurred_local, report.timezone, place)
 
 
 def _non_empty(texts: Iterable[str | None]) -> list[str]:
     return [text for text in texts if text]
 
 
-def _event(
-    report: EventReport, event_owner: str, shipment: StoredShipment | None, session: Session
-) -> StoredEvent:
-    moment, source, is_ambiguous = _moment(report, shipment)
-    occurred_at = microseconds(moment)
+def _event(report: EventReport, event_owner: str, time: ScanTime, session: Session) -> StoredEvent:
+    occurred_at = microseconds(time.occurred_at)
     received_at = session.commit_time
     if report.received_at:
         received_at = min(microseconds(report.received_at), received_at)
@@ -295,41 +389,12 @@ def _event(
         raw_code=report.raw_code,
         place=report.place,
         occurred_at=occurred_at,
-        offset_minutes=offset_minutes(moment),
-        timezone_source=source.value,
-        is_ambiguous=int(is_ambiguous),
+        offset_minutes=offset_minutes(time.occurred_at),
+        timezone_source=time.source.value,
+        is_ambiguous=int(time.is_ambiguous),
         is_received_at_assumed=int(report.is_received_at_assumed),
         received_at=received_at,
     )
-
-
-def _moment(
-    report: EventReport, shipment: StoredShipment | None
-) -> tuple[datetime, TimezoneSource, bool]:
-    """Returns when it occurred, the source of its zone, and whether the time is ambiguous."""
-    if report.occurred_at:
-        return report.occurred_at, TimezoneSource.CARRIER_OFFSET, False
-    if report.occurred_local is None:
-        raise ValueError("a report needs a time; set occurred_at or occurred_local")
-    if report.timezone:
-        moment, is_ambiguous = wall_to_instant(report.occurred_local, report.timezone)
-        return moment, TimezoneSource.DECLARED, is_ambiguous
-    country, region = report.country, report.region
-    if not country:
-        country, region = None, None
-        if shipment is not None:
-            # The end of the route where such an event occurs.
-            attributes: Mapping[str, Mapping[str, str]] = json.loads(shipment.attributes)
-            code = report.event_code
-            is_at_origin = code in HANDOVER_CODES or PHASE_OF.get(code) in _EARLY_PHASES
-            end = attributes["origin" if is_at_origin else "destination"]
-            country, region = end["country"], end.get("region")
-    zone, source = zone_of(country, region)
-    moment, is_ambiguous = wall_to_instant(report.occurred_local, zone)
-    is_guessed = source is TimezoneSource.ASSUMED_UTC or (
-        source is TimezoneSource.COUNTRY_DEFAULT and not has_one_zone(country)
-    )
-    return moment, source, is_ambiguous or is_guessed
 
 
 def _implausible_reason(event: StoredEvent, count: int, now: int) -> str | None:
@@ -338,9 +403,15 @@ def _implausible_reason(event: StoredEvent, count: int, now: int) -> str | None:
     ``count`` is the number of events that its owner has; states are folded from all of them.
     ``now`` is the clock's time. The commit time may be later, if the clock was set back.
     """
-    received_at = min(event.received_at, now)
-    if event.occurred_at > received_at + MAX_EVENT_LEAD:
+    reason = _implausible_time(event.occurred_at, min(event.received_at, now))
+    if reason is None and count >= MAX_EVENTS_PER_PARCEL:
+        return "too_many_scans"
+    return reason
+
+
+def _implausible_time(occurred_at: int, received_at: int) -> str | None:
+    if occurred_at > received_at + MAX_EVENT_LEAD:
         return "too_far_in_the_future"
-    if event.occurred_at < received_at - MAX_EVENT_AGE:
+    if occurred_at < received_at - MAX_EVENT_AGE:
         return "too_far_in_the_past"
-    return "too_many_scans" if count >= MAX_EVENTS_PER_PARCEL else None
+    return None
