@@ -215,7 +215,7 @@ def test_help_names_every_command(arguments: list[str], words: str, empty: Path)
 def test_training_writes_a_version_and_names_the_promote_command(trained: Trained) -> None:
     assert versions(trained.models) == [trained.early, trained.late]
     assert trained.early.startswith(EARLY.replace("-", "."))
-    assert trained.report["data"]["through"] == f"{EARLY}T00:00:00-03:00"
+    assert trained.report["data"]["through"] == f"{EARLY}T03:00:00+00:00"
     assert f"`eta models promote {trained.early}` makes it active" in trained.output
 
 
@@ -358,11 +358,91 @@ def test_score_trains_a_version_if_all_are_later_than_its_moment(
     assert versions(models) == sorted([report["model_version"], trained.early, trained.late])
 
 
-def test_as_of_with_an_offset_is_used_unchanged(orders: Path, models: Path) -> None:
+#: One moment, in the forms that the documents name: midnight of a day in the zone of the orders.
+AS_OF_FORMS = (
+    "{}T00:00:00-03:00",
+    "{}T03:00:00Z",
+    "{}t03:00:00.000z",
+    "{} 05:00:00+02:00",
+    "{}T04:00+0100",
+)
+
+
+@pytest.mark.parametrize("form", AS_OF_FORMS)
+def test_score_takes_every_form_of_a_moment(orders: Path, models: Path, form: str) -> None:
     assert (
-        score(orders, f"{EARLY}T05:00:00+02:00", models).read_bytes()
+        score(orders, form.format(EARLY), models).read_bytes()
         == score(orders, EARLY, models, "again.csv").read_bytes()
     )
+
+
+@pytest.mark.parametrize("form", AS_OF_FORMS)
+def test_update_takes_every_form_of_a_moment(
+    orders: Path, trained: Trained, models: Path, form: str
+) -> None:
+    days = (LATE, form.format(LATE))
+    for day in days:
+        command = ("update", orders, "--source", "olist", "--as-of", day)
+        run_ok(*command, "--model", trained.early, models=models)
+    # Both wrote the same version.
+    assert len(versions(models)) == 3
+
+
+def test_train_gives_one_version_for_every_form_of_a_moment(orders: Path, empty: Path) -> None:
+    empty.parent.joinpath("quick.toml").write_text("[model]\ntrees = 5\n", encoding="utf-8")
+    for form in ("{}", *AS_OF_FORMS):
+        train(orders, form.format(LATE), empty, "--config", "quick.toml")
+    (version,) = versions(empty)
+    manifest = figures(empty / version / "manifest.json")
+    assert manifest["data"]["through"] == f"{LATE}T03:00:00+00:00"
+    # Days of the check are those of the zone of the orders.
+    assert manifest["check"]["to"] == "2018-03-17"
+
+
+@pytest.mark.parametrize("command", ["train", "update", "score"])
+@pytest.mark.parametrize(
+    ("moment", "problem"),
+    [
+        ("0001-01-01T00:00:00+14:00", "lies outside 1970 to 2100"),
+        ("9999-12-31", "lies outside 1970 to 2100"),
+        ("2018-02-29T00:00:00-03:00", "is not a date"),
+        ("2018-03-15T24:00:00-03:00", "is not a time"),
+        ("2018-03-15T00:00:00+23:59", "is more than 14 hours"),
+    ],
+)
+def test_impossible_moments_are_errors_of_one_line(
+    orders: Path, trained: Trained, models: Path, command: str, moment: str, problem: str
+) -> None:
+    version = ("--model", trained.early) if command != "train" else ()
+    ran = run(command, orders, "--source", "olist", "--as-of", moment, *version, models=models)
+    assert ran.status == 2
+    assert re.match(f"error: --as-of: .*{problem}", " ".join(ran.err.splitlines()[-1:]) or ran.err)
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("command", ["backtest", "promise simulate"])
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [("0001-01-01", "2018-03-31"), ("2018-03-01", "9999-12-31"), ("2018-02-29", "2018-03-31")],
+)
+def test_impossible_days_are_errors_of_one_line(
+    orders: Path, empty: Path, command: str, first: str, last: str
+) -> None:
+    days = ("--from", first, "--to", last)
+    ran = run(*command.split(), orders, "--source", "olist", *days, models=empty)
+    assert ran.status == 2
+    assert len(ran.errors) == 1
+
+
+@pytest.mark.parametrize("command", ["backtest", "promise simulate"])
+def test_days_at_the_ends_of_the_calendar_are_errors_of_one_line(
+    orders: Path, empty: Path, command: str
+) -> None:
+    for days in (("1970-01-01", "1970-01-02"), ("2100-12-30", "2100-12-31")):
+        period = ("--from", days[0], "--to", days[1], "--source", "olist")
+        ran = run(*command.split(), orders, *period, models=empty)
+        assert ran.status == 2
+        assert len(ran.errors) == 1
 
 
 def test_formula_cells_are_escaped_in_csv_only(orders: Path, models: Path, tmp_path: Path) -> None:

@@ -144,6 +144,50 @@ def test_a_response_as_of_a_past_moment_never_changes(client: TestClient, clock:
     assert (future.status_code, future.json()["errors"][0]["loc"]) == (422, ["query", "as_of"])
 
 
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-05-20T10:00:00Z",
+        "2026-05-20t10:00:00z",
+        "2026-05-20T10:00:00.000Z",
+        "2026-05-20T12:00:00%2B02:00",
+        # A plus sign that is not escaped arrives as a blank.
+        "2026-05-20T12:00:00+02:00",
+        "2026-05-20T12:00:00.0+02:00",
+        "2026-05-20T07:00:00-03:00",
+    ],
+)
+def test_as_of_takes_every_offset_in_a_query(client: TestClient, clock: Clock, moment: str) -> None:
+    shipment_id = register(client)
+    clock.pass_hours(24)
+    for path in (f"/v1/shipments/{shipment_id}?", "/v1/shipments?external_ids=A-1&"):
+        response = client.get(f"{path}as_of={moment}")
+        assert response.status_code == 200
+        assert response.json()["as_of"] == "2026-05-20T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-05-20",
+        "2026-05-20T10:00",
+        "2026-05-20T10:00:00",
+        "2026-05-20+10:00:00",
+        "2026-05-20T24:00:00Z",
+        "2026-05-20T10:00:00+23:59",
+        "2026-02-29T10:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59Z",
+    ],
+)
+def test_as_of_refuses_other_texts_in_a_query(client: TestClient, moment: str) -> None:
+    response = client.get(f"/v1/shipments?external_ids=A-1&as_of={moment}")
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["loc"] == ["query", "as_of"]
+    assert "; " in error["msg"]
+
+
 def test_a_flag_is_raised_once_and_cleared(client: TestClient, clock: Clock) -> None:
     shipment_id = register(client, order_promised_delivery_date="2026-05-21")
     clock.pass_hours(1)

@@ -21,11 +21,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -39,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import harness
 
 from eta import bootstrap
-from eta.calendars.local_time import to_instant
+from eta.calendars.local_time import midnight, to_instant
 from eta.curves import Curves
 from eta.evaluation.backtest import Refit, replay
 from eta.evaluation.confidence_intervals import week_bootstrap
@@ -71,11 +70,11 @@ class Orders:
 
     def __init__(self, folder: Path) -> None:
         dataset, self.timelines = harness.load_data(SOURCE, folder)
-        self.zone = ZoneInfo(str(dataset.zone))
+        self.zone = dataset.zone
 
     def midnight(self, day: str) -> datetime:
         """The first instant of a day."""
-        return datetime.fromisoformat(day).replace(tzinfo=self.zone)
+        return midnight(date.fromisoformat(day), self.zone)
 
     @cache  # noqa: B019  # there is one, for the whole run
     def digest(self, first: str, end: str, outcomes_day: str | None) -> str:
@@ -242,6 +241,7 @@ def run(
         {"model": timed},
         start=orders.midnight(first),
         end=orders.midnight(end),
+        zone=orders.zone,
         refit=Refit.NEVER if outcomes_day else Refit.MONTH,
         known_through=None if outcomes_day is None else to_instant(orders.midnight(outcomes_day)),
         warm_up_months=0,

@@ -10,10 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Self
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import harness
 
+from eta.calendars.local_time import midnight
 from eta.curves import Curves
 from eta.domain.vocabulary import EventCode, Phase
 from eta.evaluation.backtest import Refit, replay
@@ -178,13 +178,14 @@ VARIANTS = {
 def main() -> None:
     """Runs the replay and prints the table and one JSON object."""
     dataset, timelines = harness.load_data(SOURCE, harness.require_real_data(SOURCE))
-    zone = ZoneInfo(str(dataset.zone))
-    start, end = (datetime.fromisoformat(day).replace(tzinfo=zone) for day in (FIRST, LAST))
+    zone = dataset.zone
+    first, last = (date.fromisoformat(day) for day in (FIRST, LAST))
     replayed = replay(
         timelines,
         VARIANTS,
-        start=start,
-        end=end + timedelta(days=1),
+        start=midnight(first, zone),
+        end=midnight(last + timedelta(days=1), zone),
+        zone=zone,
         refit=Refit.MONTH,
         warm_up_months=0,
         progress=harness.report_progress,

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import harness
 
 from eta import bootstrap
-from eta.calendars.local_time import local_dates, to_instant
+from eta.calendars.local_time import local_dates, midnight, to_instant
 from eta.calendars.zones import zone_of
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
@@ -194,10 +194,10 @@ def estimate_orders(world: World, rows: NDArray[np.int64]) -> pd.DataFrame:
     )
     arrived_on, today, entries = world.arrived_on(rows), None, []
     for number, row in enumerate(track(rows, "quoting orders")):
-        midnight = ordered.iloc[row].floor("D").to_pydatetime()
-        if midnight != today:
-            today = midnight
-            drift = tracker.drift(Outcomes.at(world.timelines, to_instant(midnight)))
+        first_instant = ordered.iloc[row].floor("D").to_pydatetime()
+        if first_instant != today:
+            today = first_instant
+            drift = tracker.drift(Outcomes.at(world.timelines, to_instant(first_instant)))
             served = replace(served, model=served.model.with_drift(drift))
         lane, service = world.order(row)
         entries.append(entry(served, lane, service, random, arrived_on[number]))
@@ -541,13 +541,14 @@ def replay_of_real_orders() -> dict[str, Any] | None:
     if folder is None:
         return None
     dataset, timelines = harness.load_data("olist", folder)
-    zone = ZoneInfo(dataset.zone)
-    start, end = datetime(2018, 1, 1, tzinfo=zone), datetime(2018, 7, 1, tzinfo=zone)
+    zone = dataset.zone
+    start, end = midnight(date(2018, 1, 1), zone), midnight(date(2018, 7, 1), zone)
     replayed = replay(
         timelines,
         {"eta": HazardModel},
         start=start,
         end=end,
+        zone=zone,
         refit=Refit.MONTH,
         promise=merchant_on_time_rate(timelines, start, end),
         progress=harness.report_progress,

@@ -40,7 +40,6 @@ def main() -> int:
             source="tabular",
             start=FIRST,
             end=LAST,
-            last_day="2025-10-31",
             refit=Refit.MONTH,
             curve_sources={
                 **oracle_sources(folder, timelines),

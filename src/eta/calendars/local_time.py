@@ -8,7 +8,7 @@ into a tuple of IANA names.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -54,14 +54,14 @@ def offset_minutes(moment: datetime) -> int:
     return int((moment.utcoffset() or timedelta()).total_seconds() // 60)
 
 
-def midnight(day: str, zone: str) -> datetime:
-    """The aware first instant of an ISO date in ``zone``; a time with an offset stays as it is.
+def midnight(day: date, zone: str) -> datetime:
+    """The first instant, in UTC, of a date in ``zone``."""
+    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
 
-    Raises:
-        ValueError: if ``day`` is neither a date nor a time.
-    """
-    moment = datetime.fromisoformat(day)
-    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
+
+def local_date(moment: datetime, zone: str) -> date:
+    """The date of an aware moment in ``zone``."""
+    return moment.astimezone(ZoneInfo(zone)).date()
 
 
 def wall_clock(at: Instants, zones: Codes, names: Sequence[str]) -> NDArray[np.datetime64]:

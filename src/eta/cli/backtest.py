@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from eta import bootstrap
 from eta.cli.files import write_json
-from eta.cli.inputs import load_config, parse_period, read_timelines
+from eta.cli.inputs import load_config, read_timelines
 from eta.cli.options import (
     QUARANTINE,
     SOURCE,
@@ -24,6 +24,7 @@ from eta.cli.options import (
     Source,
 )
 from eta.cli.tables import out, print_failing, print_rows, print_truth, progress_bar
+from eta.cli.times import parse_period
 from eta.domain.errors import InvalidValue
 from eta.evaluation.backtest import Refit
 from eta.forecast.base import ArrivalModel
@@ -72,7 +73,7 @@ def backtest(
             source=source,
             start=start,
             end=end,
-            last_day=last,
+            zone=dataset.zone,
             refit=refit,
             curve_sources=oracle_sources(data, timelines),
             scan_conditional_curve=scan_conditional_source(data, timelines),

@@ -1,9 +1,9 @@
-"""What commands read: the settings, data, a version of a model, and dates."""
+"""What commands read: the settings, data, and a version of a model."""
 
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import pandas as pd
 from rich.markup import escape
 
 from eta import bootstrap
-from eta.calendars.local_time import midnight
 from eta.cli.files import write_table
 from eta.cli.options import NEWEST_VERSION
 from eta.cli.tables import err
+from eta.cli.times import parse_instant
 from eta.configuration import read_training_configuration
 from eta.datasets.base import Dataset
 from eta.delays import DelayPolicy
@@ -29,9 +29,6 @@ from eta.store.session import Session
 
 #: As the folder of the data: the shipments that the service has recorded, of the tenant after it.
 STORE_PREFIX = "store:"
-
-_DATE_LENGTH = len("2018-05-15")
-_INSTANT_EXAMPLE = "2018-05-15T08:00:00-03:00"
 
 
 def load_settings() -> Settings:
@@ -116,7 +113,7 @@ def resolve_version(registry: Registry, version: str) -> str:
 
 
 def parse_as_of(text: str | None, dataset: Dataset, timelines: Timelines) -> datetime:
-    """The moment that ``--as-of`` names; without it, that of the last event received.
+    """The moment, in UTC, that ``--as-of`` names; without it, that of the last event received.
 
     Raises:
         InvalidValue: if the text is not a date or a time with an offset.
@@ -126,43 +123,3 @@ def parse_as_of(text: str | None, dataset: Dataset, timelines: Timelines) -> dat
     # Events received at exactly this moment are used.
     last_received_at = timelines.received_at.max()
     return pd.Timestamp(last_received_at, tz="UTC").to_pydatetime()
-
-
-def parse_instant(text: str, zone: str) -> datetime:
-    """The moment that a date, at 00:00 in ``zone``, or a time with an offset names.
-
-    Raises:
-        InvalidValue: if the text is neither.
-    """
-    try:
-        moment = midnight(text, zone)
-    except ValueError:
-        hint = f"write 2018-05-15 or {_INSTANT_EXAMPLE}"
-        raise InvalidValue("--as-of", f"{text!r} is not a date", hint) from None
-    has_time = len(text) > _DATE_LENGTH
-    if has_time and datetime.fromisoformat(text).tzinfo is None:
-        hint = f"write it as {_INSTANT_EXAMPLE}"
-        raise InvalidValue("--as-of", f"{text!r} has no offset from UTC", hint)
-    return moment
-
-
-def parse_period(first: str, last: str, zone: str) -> tuple[datetime, datetime]:
-    """The midnights in ``zone`` at which the first day begins and the last day ends.
-
-    Raises:
-        InvalidValue: if a text is not a date, or if the last day is before the first.
-    """
-    start = _parse_date(first, "--from", zone)
-    last_midnight = _parse_date(last, "--to", zone)
-    if last_midnight < start:
-        raise InvalidValue("--to", f"{last} is before {first}", "give a later day")
-    return start, last_midnight + timedelta(days=1)
-
-
-def _parse_date(text: str, field: str, zone: str) -> datetime:
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  # a date alone
-        return midnight(day.isoformat(), zone)
-    except ValueError:
-        problem = f"{text!r} is not a date"
-        raise InvalidValue(field, problem, "write it as 2018-05-15") from None

@@ -9,7 +9,7 @@ import typer
 
 from eta import bootstrap
 from eta.cli.files import check_suffix, write_json, write_picture
-from eta.cli.inputs import load_config, parse_period, read_timelines
+from eta.cli.inputs import load_config, read_timelines
 from eta.cli.options import (
     QUARANTINE,
     SOURCE,
@@ -21,6 +21,7 @@ from eta.cli.options import (
     Source,
 )
 from eta.cli.tables import print_promises, progress_bar
+from eta.cli.times import parse_period
 from eta.configuration import read_promise_policy
 from eta.evaluation.backtest import Refit
 from eta.promise import PromisePolicy
@@ -64,7 +65,7 @@ def simulate_policy(
             source=source,
             start=start,
             end=end,
-            last_day=last,
+            zone=dataset.zone,
             refit=refit,
             policy=promise_policy,
             progress=progress,

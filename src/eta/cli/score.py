@@ -12,9 +12,10 @@ from rich.markup import escape
 from eta import bootstrap
 from eta.calendars.local_time import to_instant
 from eta.cli.files import check_suffix, write_json, write_table
-from eta.cli.inputs import load_config, parse_instant, read_timelines, resolve_version
+from eta.cli.inputs import load_config, read_timelines, resolve_version
 from eta.cli.options import QUARANTINE, SOURCE, Config, Data, JsonFile, Quarantine, Source
 from eta.cli.tables import err, out, print_scored, progress_bar
+from eta.cli.times import parse_instant
 from eta.cli.train import train_version
 from eta.domain.errors import ModelCorrupted
 from eta.model.bundle import ModelBundle
@@ -56,7 +57,7 @@ def score(
     served = _trained_model(settings, model, moment)
     if served is None:
         err.print(f"no version was trained on data up to {moment.isoformat()} only: training one")
-        name = train_version(timelines, settings, moment, source, parameters, policy)
+        name = train_version(timelines, settings, moment, source, dataset.zone, parameters, policy)
         served = bootstrap.load_model(bootstrap.registry(settings).load(name), settings)
     with progress_bar() as progress:
         progress("scoring", 0, 1)

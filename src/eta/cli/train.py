@@ -50,7 +50,9 @@ def train(
     settings, parameters, policy = load_config(config)
     dataset, timelines = read_timelines(data, source, quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
-    name = train_version(timelines, settings, moment, source, parameters, policy, jobs=jobs)
+    name = train_version(
+        timelines, settings, moment, source, dataset.zone, parameters, policy, jobs=jobs
+    )
     manifest = bootstrap.registry(settings).load(name).manifest
     print_check(manifest)
     folder = escape(str(settings.models))
@@ -65,6 +67,7 @@ def train_version(
     settings: Settings,
     moment: datetime,
     source: str,
+    zone: str,
     parameters: Mapping[str, Any],
     policy: DelayPolicy,
     *,
@@ -77,6 +80,7 @@ def train_version(
             bootstrap.registry(settings),
             as_of=moment,
             source=source,
+            zone=zone,
             make=bootstrap.model_factory(parameters, settings.holidays),
             rivals=bootstrap.CHECK_BASELINES,
             policy=policy,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from types import MappingProxyType
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.local_time import local_dates, to_instant
+from eta.calendars.local_time import local_date, local_dates, to_instant
 from eta.evaluation.model_run import CurveSource, Fit, ModelRun, fit_model, forecast_moments
 from eta.evaluation.replay_data import ReplayData, ReplayDays, prepare
 from eta.evaluation.worker_processes import (
@@ -86,6 +86,7 @@ def replay(
     *,
     start: datetime,
     end: datetime,
+    zone: str = "UTC",
     refit: Refit,
     known_through: np.datetime64 | None = None,
     forecast_until: datetime | None = None,
@@ -95,12 +96,13 @@ def replay(
     jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Replay:
-    """Forecasts of every model at every moment with ``start <= as_of < end``, both aware midnights.
+    """Forecasts of every model at every moment with ``start <= as_of < end``, aware midnights.
 
-    What came true is what was received by ``known_through``, by default by the end of the data. The
-    months of warm-up before ``start`` are forecast too, to choose promises on them. They are not
-    judged. Neither are the days from ``end`` until ``forecast_until``, which only recalibration
-    uses. ``curve_sources`` are judged beside the models and never fitted.
+    Days and months are those of ``zone``. What came true is what was received by ``known_through``,
+    by default by the end of the data. The months of warm-up before ``start`` are forecast too, to
+    choose promises on them. They are not judged. Neither are the days from ``end`` until
+    ``forecast_until``, which only recalibration uses. ``curve_sources`` are judged beside the
+    models and never fitted.
 
     ``promise`` chooses the day that each model would have promised to orders: a policy, or an
     on-time rate. With a rate, promises have the least expected cost, where a late parcel costs so
@@ -115,10 +117,12 @@ def replay(
     """
     runs = {name: ModelRun(make, refits_daily=make().refits_daily) for name, make in models.items()}
     runs |= {name: ModelRun(None, curve_source) for name, curve_source in curve_sources.items()}
-    warm_up_start = _first_of_month(start, -warm_up_months) if warm_up_months else None
-    periods = _periods(warm_up_start, start, end, forecast_until or end, refit)
+    first, after = local_date(start, zone), local_date(end, zone)
+    warm_up_start = _first_of_month(first, -warm_up_months) if warm_up_months else None
+    until = local_date(forecast_until or end, zone)
+    periods = _periods(warm_up_start, first, after, until, refit)
     with one_thread():
-        data = prepare(timelines, ReplayDays(start, end, periods), known_through)
+        data = prepare(timelines, ReplayDays(first, after, periods, zone), known_through)
         if jobs == 1:
             _replay_days(data, runs, promise, progress=progress)
         else:
@@ -144,13 +148,13 @@ def _replay_days(
             if fits is not None and name in fits:
                 run.use_fit(fits[name][number])
             elif not run.refits_daily:
-                progress(f"{days[0].date()}: fitting {name}", done, total)
+                progress(f"{days[0]}: fitting {name}", done, total)
                 run.fit(data.training, outcomes)
             if isinstance(run.fitted, SupportsRecalibration):
                 intervals = run.issued_intervals(data.snapshots, outcomes)
                 run.fitted = recalibrate(run.fitted, intervals)
         for day, rows in zip(days, data.rows_by_day(days), strict=True):
-            progress(f"{day.date()}: replaying", done, total)
+            progress(f"{day}: replaying", done, total)
             outcomes = data.outcomes_at(day)
             for run in runs.values():
                 _replay_day(run, data, open_parcels, outcomes, rows, promise)
@@ -275,12 +279,12 @@ def merchant_on_time_rate(timelines: Timelines, start: datetime, end: datetime) 
 
 
 def _periods(
-    warm_up_start: datetime | None,
-    start: datetime,
-    end: datetime,
-    forecast_until: datetime,
+    warm_up_start: date | None,
+    start: date,
+    end: date,
+    forecast_until: date,
     refit: Refit,
-) -> list[list[datetime]]:
+) -> list[list[date]]:
     """The days from each forecast origin to the next one; the warm-up is the first period."""
     origins = [] if warm_up_start is None else [warm_up_start]
     origin = start
@@ -292,11 +296,11 @@ def _periods(
         origin = origin + timedelta(days=7) if is_weekly else _first_of_month(origin, 1)
     periods = []
     for first_day, next_origin in pairwise([*origins, forecast_until]):
-        count = (next_origin.date() - first_day.date()).days
+        count = (next_origin - first_day).days
         periods.append([first_day + timedelta(days=number) for number in range(count)])
     return periods
 
 
-def _first_of_month(day: datetime, months_later: int) -> datetime:
+def _first_of_month(day: date, months_later: int) -> date:
     month = day.year * 12 + day.month - 1 + months_later
     return day.replace(year=month // 12, month=month % 12 + 1, day=1)

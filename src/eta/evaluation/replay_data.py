@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.calendars.local_time import to_instant
+from eta.calendars.local_time import midnight, to_instant
 from eta.domain.errors import NoTrainingData
 from eta.evaluation.outcomes import outcome_table, stable_random
 from eta.forecast.hazard.recalibration import stages
@@ -24,23 +24,29 @@ MAX_RECALIBRATION_MOMENTS = 20_000
 
 
 class ReplayDays(NamedTuple):
-    """The days of a replay; all times are aware midnights."""
+    """The days of a replay, as dates in the zone of the source."""
 
-    #: The first day that is judged, and the end of the judged days.
-    start: datetime
-    end: datetime
+    #: The first day that is judged, and the day after the last one.
+    start: date
+    end: date
     #: The days from each forecast origin to the next one, warm-up included.
-    periods: list[list[datetime]]
+    periods: list[list[date]]
+    #: IANA name of the zone.
+    zone: str
 
     @property
-    def first(self) -> datetime:
+    def first(self) -> date:
         """The first day that is forecast."""
         return self.periods[0][0]
 
     @property
-    def last(self) -> datetime:
-        """The end of the days that are forecast."""
+    def last(self) -> date:
+        """The day after the last one that is forecast."""
         return self.periods[-1][-1] + timedelta(days=1)
+
+    def midnight(self, day: date) -> np.datetime64:
+        """Returns the first instant of a day."""
+        return to_instant(midnight(day, self.zone))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,20 +63,24 @@ class ReplayData:
     #: Snapshots to fit on: all of them, and those at purchase.
     training: Snapshots
     purchases: Snapshots
-    #: The days from each forecast origin to the next one.
-    periods: list[list[datetime]]
+    days: ReplayDays
+
+    @property
+    def periods(self) -> list[list[date]]:
+        """The days from each forecast origin to the next one."""
+        return self.days.periods
 
     def day_count(self) -> int:
         """Returns how many days are replayed."""
         return sum(len(days) for days in self.periods)
 
-    def outcomes_at(self, day: datetime) -> Outcomes:
-        """Returns when each shipment arrived, by the events received by a midnight."""
-        return Outcomes.at(self.timelines, to_instant(day))
+    def outcomes_at(self, day: date) -> Outcomes:
+        """Returns when each shipment arrived, by the events received by the start of a day."""
+        return Outcomes.at(self.timelines, self.days.midnight(day))
 
-    def rows_by_day(self, days: list[datetime]) -> list[NDArray[np.int64]]:
+    def rows_by_day(self, days: list[date]) -> list[NDArray[np.int64]]:
         """Returns the snapshots of each of several days in a row."""
-        midnights = [to_instant(day) for day in [*days, days[-1] + timedelta(days=1)]]
+        midnights = [self.days.midnight(day) for day in [*days, days[-1] + timedelta(days=1)]]
         position = np.searchsorted(midnights, self.snapshots.pairs.as_of, side="right")
         return [np.flatnonzero(position == number + 1) for number in range(len(days))]
 
@@ -83,20 +93,19 @@ def prepare(
     Raises:
         NoTrainingData: if no parcel had arrived before the days, or no moment falls within them.
     """
-    first_day, end_day = days.start.date(), days.end.date()
-    if np.isnat(Outcomes.at(timelines, to_instant(days.start)).arrived_at).all():
-        raise NoTrainingData(f"no parcel had arrived by {first_day}; start the replay later")
+    if np.isnat(Outcomes.at(timelines, days.midnight(days.start)).arrived_at).all():
+        raise NoTrainingData(f"no parcel had arrived by {days.start}; start the replay later")
     data_end = timelines.received_at.max() if known_through is None else known_through
     final_outcomes = Outcomes.at(timelines, data_end)
     moments = _moments(timelines, days)
-    zone = Categorical(np.zeros(1, dtype=np.int32), (str(days.start.tzinfo),))
+    zone = Categorical(np.zeros(1, dtype=np.int32), (days.zone,))
     judged = outcome_table(timelines, moments.snapshots, final_outcomes, zone)
     judged["is_judged"] = moments.is_judged
     if not moments.is_judged.any():
         raise NoTrainingData(
-            f"no parcel was in flight between {first_day} and {end_day}; replay other days"
+            f"no parcel was in flight between {days.start} and {days.end}; replay other days"
         )
-    training = training_snapshots(timelines, to_instant(days.last))
+    training = training_snapshots(timelines, days.midnight(days.last))
     return ReplayData(
         timelines=timelines,
         final_outcomes=final_outcomes,
@@ -105,7 +114,7 @@ def prepare(
         is_for_recalibration=moments.is_for_recalibration,
         training=training,
         purchases=training.take(np.flatnonzero(training.moment == PURCHASE)),
-        periods=days.periods,
+        days=days,
     )
 
 
@@ -119,8 +128,8 @@ class _Moments(NamedTuple):
 
 def _moments(timelines: Timelines, days: ReplayDays) -> _Moments:
     """The moments of judged days; of the other days purchases and those for recalibration."""
-    start, end = to_instant(days.start), to_instant(days.end)
-    snapshots = evaluation_snapshots(timelines, to_instant(days.first), to_instant(days.last))
+    start, end = days.midnight(days.start), days.midnight(days.end)
+    snapshots = evaluation_snapshots(timelines, days.midnight(days.first), days.midnight(days.last))
     as_of = snapshots.pairs.as_of
     is_judged = (as_of >= start) & (as_of < end)
     # Whether a recalibration uses each moment: ``MAX_RECALIBRATION_MOMENTS`` a month and stage.

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class Registry:
             files: the content of each data file, by name.
             data_through: the end of the training data, aware.
         """
+        data_through = data_through.astimezone(UTC)
         manifest = _manifest_bytes(metadata, files, data_through)
         name = f"{data_through:%Y.%m.%d}-{_digest(manifest)}"
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.local_time import to_instant
+from eta.calendars.local_time import local_date, midnight, to_instant
 from eta.delays import DelayPolicy
 from eta.domain.errors import NoTrainingData
 from eta.evaluation.backtest import Progress, Refit, Replay, replay
@@ -60,6 +60,7 @@ def train_model(
     *,
     as_of: datetime,
     source: str,
+    zone: str = "UTC",
     make: Callable[[], HazardModel],
     rivals: Mapping[str, Callable[[], ArrivalModel]],
     policy: DelayPolicy,
@@ -68,13 +69,14 @@ def train_model(
 ) -> str:
     """Trains on what was received by ``as_of`` (aware), writes a version and returns its name.
 
-    Writes the fallback beside the versions. With ``jobs`` of 2 or more the check against earlier
-    days runs in a second process beside the final fit; the version is the same.
+    The check counts days of ``zone``. Writes the fallback beside the versions. With ``jobs`` of 2
+    or more the check against earlier days runs in a second process beside the final fit; the
+    version is the same.
 
     Raises:
         NoTrainingData: if no parcel had arrived by then.
     """
-    recipe = _Recipe(make, rivals, policy.silence_level)
+    recipe = _Recipe(make, rivals, policy.silence_level, zone)
     with one_thread():
         if jobs == 1:
             learned = _learn(timelines, as_of, recipe, progress)
@@ -94,6 +96,8 @@ class _Recipe(NamedTuple):
     make: Callable[[], HazardModel]
     rivals: Mapping[str, Callable[[], ArrivalModel]]
     silence_level: float
+    #: The zone of the source, whose days the check counts.
+    zone: str
 
 
 class _Learned(NamedTuple):
@@ -220,8 +224,9 @@ def _check(timelines: Timelines, as_of: datetime, recipe: _Recipe) -> _Checked:
     The arrival correlation of orders is learned on the same days; recalibration uses the forecasts
     of those days and of all later ones.
     """
-    midnight = as_of.replace(hour=0, minute=0, second=0, microsecond=0)
-    start, end = midnight - timedelta(days=2 * CHECK_DAYS), midnight - timedelta(days=CHECK_DAYS)
+    today = local_date(as_of, recipe.zone)
+    first, after = today - timedelta(days=2 * CHECK_DAYS), today - timedelta(days=CHECK_DAYS)
+    start, end, until = (midnight(day, recipe.zone) for day in (first, after, today))
     models: dict[str, Callable[[], ArrivalModel]] = {**recipe.rivals, _MODEL: recipe.make}
     try:
         replayed = replay(
@@ -229,15 +234,16 @@ def _check(timelines: Timelines, as_of: datetime, recipe: _Recipe) -> _Checked:
             models,
             start=start,
             end=end,
+            zone=recipe.zone,
             refit=Refit.NEVER,
             known_through=to_instant(as_of),
-            forecast_until=midnight,
+            forecast_until=until,
             warm_up_months=0,
         )
     except NoTrainingData:
         return _Checked()
-    last_day = end - timedelta(days=1)
-    figures = {"from": str(start.date()), "to": str(last_day.date()), **_check_figures(replayed)}
+    last_day = after - timedelta(days=1)
+    figures = {"from": str(first), "to": str(last_day), **_check_figures(replayed)}
     return _Checked(figures, replayed.issued[_MODEL], _fit_correlation(timelines, replayed))
 
 

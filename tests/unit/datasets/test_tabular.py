@@ -252,7 +252,6 @@ def test_the_oracle_is_evaluated_and_figures_are_marked_as_simulated(
         source="tabular",
         start=datetime(2025, 6, 1, tzinfo=UTC),
         end=datetime(2025, 9, 1, tzinfo=UTC),
-        last_day="2025-08-31",
         refit=Refit.NEVER,
         curve_sources=oracle_sources(simulated, timelines),
     )

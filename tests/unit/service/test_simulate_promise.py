@@ -82,7 +82,6 @@ def test_without_a_promise_and_a_policy_nothing_is_replayed() -> None:
             source="tabular",
             start=start,
             end=end,
-            last_day="",
             refit=Refit.MONTH,
             policy=None,
         )

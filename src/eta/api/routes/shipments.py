@@ -23,7 +23,7 @@ from eta.api.pagination import MAX_PAGE_SIZE, Cursor, Limit, open_cursor, parse_
 from eta.api.problem_details import validation_problem
 from eta.api.schemas import shipments as shipment_schemas
 from eta.api.schemas.common import envelope
-from eta.api.schemas.fields import Id, UtcDatetime
+from eta.api.schemas.fields import Id, UtcQueryDatetime
 from eta.api.schemas.shipments import ShipmentCreate, ShipmentUpdate
 from eta.api.strict_route import StrictRoute
 from eta.calendars.local_time import microseconds
@@ -60,7 +60,7 @@ _MAX_IDS_LENGTH = 8_192
 _NOT_FOUND = "shipment not found"
 
 AsOf = Annotated[
-    UtcDatetime | None, Query(description="Use only what was received by then; default: now.")
+    UtcQueryDatetime | None, Query(description="Use only what was received by then; default: now.")
 ]
 Ids = Annotated[
     str | None,

@@ -31,6 +31,7 @@ _DATETIME_PATTERN = re.compile(
     r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<hours>0\d|1[0-4]):(?P<minutes>[0-5]\d))?",
     re.ASCII,
 )
+_UNESCAPED_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 _MAX_OFFSET = timedelta(hours=14)
 MAX_ID_LENGTH = 128
 _EXAMPLE = "2026-03-02T15:04:00+01:00"
@@ -46,6 +47,13 @@ class StrictModel(BaseModel):
 
 def _parse_utc_datetime(value: object) -> datetime:
     return _parse_offset_datetime(value).astimezone(UTC)
+
+
+def _parse_query_datetime(value: object) -> datetime:
+    # In a query string a plus sign that was not escaped arrives as a blank.
+    if isinstance(value, str):
+        value = _UNESCAPED_PLUS.sub("+", value)
+    return _parse_utc_datetime(value)
 
 
 def _parse_offset_datetime(value: object) -> datetime:
@@ -155,6 +163,17 @@ def _schema(**extra: Any) -> WithJsonSchema:
 UtcDatetime = Annotated[
     datetime,
     BeforeValidator(_parse_utc_datetime),
+    _schema(
+        format="date-time",
+        description="RFC 3339 with an offset, 1970 to 2100.",
+        examples=[_EXAMPLE],
+    ),
+]
+
+#: The same in a query string.
+UtcQueryDatetime = Annotated[
+    datetime,
+    BeforeValidator(_parse_query_datetime),
     _schema(
         format="date-time",
         description="RFC 3339 with an offset, 1970 to 2100.",

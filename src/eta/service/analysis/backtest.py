@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta import __version__
+from eta.calendars.local_time import local_date
 from eta.curves import Curves
 from eta.domain.errors import SourceRejected
 from eta.evaluation.backtest import WARM_UP_MONTHS, Progress, Refit, merchant_on_time_rate, replay
@@ -87,7 +88,7 @@ def backtest_models(
     source: str,
     start: datetime,
     end: datetime,
-    last_day: str,
+    zone: str = "UTC",
     refit: Refit,
     curve_sources: Mapping[str, CurveSource] = MappingProxyType({}),
     scan_conditional_curve: CurveSource | None = None,
@@ -95,7 +96,7 @@ def backtest_models(
     jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """The figures of a replay of ``start <= as_of < end``, both aware midnights, ready for JSON.
+    """The figures of a replay of ``start <= as_of < end``, midnights in ``zone``, ready for JSON.
 
     Promises are compared at the shop's on-time rate over the judged days. They are chosen on the
     days before each of them, ``warm_up_months`` before ``start`` included. ``curve_sources`` are
@@ -111,6 +112,7 @@ def backtest_models(
         models,
         start=start,
         end=end,
+        zone=zone,
         refit=refit,
         promise=merchant_on_time_rate(timelines, start, end),
         curve_sources=curve_sources,
@@ -129,8 +131,8 @@ def backtest_models(
     is_simulated = oracle is not None
     figures: dict[str, Any] = {"eta_version": __version__}
     figures["data"] = {**data, "simulated": True} if is_simulated else data
-    figures["from"] = str(start.date())
-    figures["to"] = last_day
+    figures["from"] = str(local_date(start, zone))
+    figures["to"] = str(local_date(end, zone) - timedelta(days=1))
     figures["refit"] = str(refit)
     figures |= summarise(replayed, reference=REFERENCE, is_simulated=is_simulated)
     figures["truth"] = truth

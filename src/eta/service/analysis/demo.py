@@ -84,7 +84,7 @@ def run_demo(
     _ensure_data(folder, scenario, progress)
     dataset = read(folder)
     timelines = Timelines.from_frames(dataset.shipments, dataset.events)
-    as_of = midnight(scenario.first_day.isoformat(), dataset.zone) + timedelta(days=DAY)
+    as_of = midnight(scenario.first_day + timedelta(days=DAY), dataset.zone)
     policy = DelayPolicy()
     version = train_model(
         timelines,
@@ -136,7 +136,6 @@ def _backtest_week(
         source=source,
         start=as_of - timedelta(days=WEEK),
         end=as_of,
-        last_day=str((as_of - timedelta(days=1)).date()),
         refit=Refit.NEVER,
         curve_sources=oracle_sources(folder, timelines),
         scan_conditional_curve=scan_conditional_source(folder, timelines),

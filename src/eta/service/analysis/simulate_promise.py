@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eta import __version__
+from eta.calendars.local_time import local_date
 from eta.domain.errors import NoTrainingData
 from eta.evaluation.backtest import WARM_UP_MONTHS, Progress, Refit, merchant_on_time_rate, replay
 from eta.evaluation.confidence_intervals import week_bootstrap
@@ -33,13 +34,13 @@ def simulate_promise(
     source: str,
     start: datetime,
     end: datetime,
-    last_day: str,
+    zone: str = "UTC",
     refit: Refit,
     policy: PromisePolicy | None,
     warm_up_months: int = WARM_UP_MONTHS,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """The figures of a replay of ``start <= ordered < end``, both aware midnights, ready for JSON.
+    """The figures of a replay of ``start <= ordered < end``, midnights in ``zone``, as JSON.
 
     ``orders`` is a table of the orders. Without a ``policy`` promises are compared at the shop's
     on-time rate over those orders. Only that target uses later days; whether it is reached depends
@@ -60,6 +61,7 @@ def simulate_promise(
         {_MODEL: make},
         start=start,
         end=end,
+        zone=zone,
         refit=refit,
         promise=promise,
         warm_up_months=warm_up_months,
@@ -70,8 +72,8 @@ def simulate_promise(
     figures = figures_of_promises(replayed.judged, replayed.forecasts[_MODEL])
     figures["eta_version"] = __version__
     figures["data"] = {"source": source, "sha256": sha256}
-    figures["from"] = str(start.date())
-    figures["to"] = last_day
+    figures["from"] = str(local_date(start, zone))
+    figures["to"] = str(local_date(end, zone) - timedelta(days=1))
     figures["refit"] = str(refit)
     figures["policy"] = None if policy is None else policy.version
     figures["late_costs_days"] = chosen.costs.late if chosen and chosen.costs else None
