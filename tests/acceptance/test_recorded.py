@@ -210,6 +210,31 @@ def test_a_flag_is_raised_once_and_cleared(client: TestClient, clock: Clock) -> 
     )
 
 
+def test_an_attempted_parcel_has_no_date_and_no_flag(client: TestClient, clock: Clock) -> None:
+    shipment_id = register(client, order_promised_delivery_date="2026-05-21")
+    clock.pass_hours(1)
+    assert get_shipment(client, shipment_id)["flags"][0]["ended_at"] is None
+    attempt = {**SCAN, "event_code": "delivery_attempted", "occurred_at": "2026-05-20T08:30:00Z"}
+    depot = {**SCAN, "event_code": "info", "occurred_at": "2026-05-20T08:45:00Z"}
+    post_events(client, SCAN, attempt, depot)
+    shipment = get_shipment(client, shipment_id)
+    [listed] = client.get("/v1/shipments", params={"ids": shipment_id}).json()["results"]
+    assert listed["forecast"] == shipment["forecast"]
+    forecast = shipment["forecast"]
+    assert forecast["status"] == forecast["confidence_code"] == "delivery_attempted"
+    assert forecast["estimated_delivery_date"] is forecast["delivery_date_confidence"] is None
+    assert forecast["promise"]["on_time_probability"] is forecast["delay"]["state"] is None
+    assert forecast["first_attempt_date"] == "2026-05-20"
+    assert all(flag["ended_at"] for flag in shipment["flags"])
+    clock.pass_hours(72)
+    post_events(client, {**SCAN, "event_code": "delivered", "occurred_at": "2026-05-23T08:30:00Z"})
+    forecast = get_shipment(client, shipment_id)["forecast"]
+    assert (forecast["confidence_code"], forecast["status"]) == ("arrived", "delivered")
+    assert forecast["estimated_delivery_date"] == "2026-05-23"
+    assert forecast["first_attempt_date"] == "2026-05-20"
+    assert forecast["delay"]["state"] == "on_track"
+
+
 @pytest.mark.parametrize(
     ("fields", "occurred_at", "source", "is_ambiguous"),
     [

@@ -200,6 +200,14 @@ def renamed_answer(value: Any) -> Any:
     return answer
 
 
+def without_added_keys(shipment: dict[str, Any]) -> dict[str, Any]:
+    """A shipment without the keys of its forecast that came after November."""
+    forecast = dict(shipment["forecast"])
+    is_delivered = forecast["status"] == "delivered"
+    assert (forecast.pop("first_attempt_date") is not None) == is_delivered
+    return {**shipment, "forecast": forecast}
+
+
 def test_the_api_answers_as_before_and_goes_on(november_url: str, tmp_path: Path) -> None:
     settings = Settings(models=tmp_path / "models", is_demo=True, database_url=november_url)
     app = create_app(settings, clock=Clock(NOW))
@@ -208,7 +216,10 @@ def test_the_api_answers_as_before_and_goes_on(november_url: str, tmp_path: Path
         for at, expected in EXPECTED["shipments"].items():
             params = {"ids": ",".join(expected), "as_of": at}
             answer = client.get("/v1/shipments", params=params)
-            shipments = {shipment["id"]: shipment for shipment in answer.json()["results"]}
+            shipments = {
+                shipment["id"]: without_added_keys(shipment)
+                for shipment in answer.json()["results"]
+            }
             assert shipments == renamed_answer(expected), at
         quarantined = client.get("/v1/quarantine").json()["results"]
         assert quarantined == EXPECTED["quarantine"]

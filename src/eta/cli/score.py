@@ -66,7 +66,7 @@ def score(
     print_scored(scored)
     if out_file:
         expired_file = out_file.with_name(f"{out_file.stem}.expired{out_file.suffix}")
-        write_table(out_file, scored.in_flight)
+        write_table(out_file, scored.on_the_way())
         write_table(expired_file, scored.expired)
         out.print(f"wrote {escape(str(out_file))} and {escape(str(expired_file))}")
     write_json(json_file, _summary(scored, moment, served.version))
@@ -102,6 +102,7 @@ def _summary(scored: ScoreTables, moment: datetime, version: str) -> dict[str, A
         "as_of": moment.isoformat(),
         "model_version": version,
         "in_flight": len(scored.in_flight),
+        "undelivered": len(scored.undelivered),
         "expired": len(scored.expired),
         "delay_states": {str(state): int(count) for state, count in states.items()},
     }

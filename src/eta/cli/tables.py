@@ -260,8 +260,9 @@ def print_scored(scored: ScoreTables) -> None:
         table.add_row(str(state), f"{len(part):,}", figure(median))
     out.print(table)
     out.print(
-        f"{len(scored.in_flight):,} parcels in flight; {len(scored.expired):,} open for more than"
-        " 60 days are expired and listed separately"
+        f"{len(scored.in_flight):,} parcels in flight; {len(scored.undelivered):,} more after an"
+        f" attempt or ready for pick-up, without a forecast; {len(scored.expired):,} open for more"
+        " than 60 days are expired and listed separately"
     )
 
 
@@ -275,7 +276,7 @@ def print_demo(demo: Demo) -> None:
     rows = [row for row in backtest["rows"] if row["moment"] in ("purchase", "in_flight")]
     print_rows(rows, backtest["differences"])
     out.print(f"\n[bold]In flight[/] on {demo.as_of:%Y-%m-%d}:")
-    print_scored(ScoreTables(demo.in_flight, demo.expired))
+    print_scored(demo.scored)
     for parcel, probabilities in demo.examples:
         service = f"{parcel['carrier']} {parcel['service_level']}"
         destination, status = parcel["destination_region"], parcel["status"]

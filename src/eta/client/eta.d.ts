@@ -339,7 +339,7 @@ export interface components {
          * @description Why an assessment has a date, or has none.
          * @enum {string}
          */
-        AssessmentCode: "ok" | "may_never_arrive" | "too_little_support" | "no_model" | "expired" | "arrived" | "no_arrival_expected" | "not_known_yet";
+        AssessmentCode: "ok" | "may_never_arrive" | "too_little_support" | "no_model" | "expired" | "arrived" | "delivery_attempted" | "available_for_pickup" | "no_arrival_expected" | "not_known_yet";
         /**
          * Basis
          * @description The data behind the prediction.
@@ -1099,6 +1099,11 @@ export interface components {
             estimated_delivery_date_min: string | null;
             /** Estimated Delivery Date Max */
             estimated_delivery_date_max: string | null;
+            /**
+             * First Attempt Date
+             * @description The day of the first delivery attempt, which decides whether it is late.
+             */
+            first_attempt_date: string | null;
             /** Timezone */
             timezone: string;
             /** Timezone Source */
@@ -1444,6 +1449,11 @@ export interface components {
             estimated_delivery_date_min: string | null;
             /** Estimated Delivery Date Max */
             estimated_delivery_date_max: string | null;
+            /**
+             * First Attempt Date
+             * @description The day of the first delivery attempt, which decides whether it is late.
+             */
+            first_attempt_date: string | null;
             /** Timezone */
             timezone: string;
             /** Timezone Source */
@@ -1811,6 +1821,11 @@ export interface components {
             estimated_delivery_date_min: string | null;
             /** Estimated Delivery Date Max */
             estimated_delivery_date_max: string | null;
+            /**
+             * First Attempt Date
+             * @description The day of the first delivery attempt, which decides whether it is late.
+             */
+            first_attempt_date: string | null;
             /** Timezone */
             timezone: string;
             /** Timezone Source */

@@ -27,6 +27,8 @@ AssessmentCode: TypeAlias = Literal[
     "no_model",
     "expired",
     "arrived",
+    "delivery_attempted",
+    "available_for_pickup",
     "no_arrival_expected",
     "not_known_yet",
 ]
@@ -731,6 +733,8 @@ class Prediction(TypedDict):
     """The median date."""
     estimated_delivery_date_min: str | None
     estimated_delivery_date_max: str | None
+    first_attempt_date: str | None
+    """The day of the first delivery attempt, which decides whether it is late."""
     timezone: str
     timezone_source: str
     time_in_transit: TimeInTransit
@@ -776,6 +780,8 @@ class ServiceEstimate(TypedDict):
     """The median date."""
     estimated_delivery_date_min: str | None
     estimated_delivery_date_max: str | None
+    first_attempt_date: str | None
+    """The day of the first delivery attempt, which decides whether it is late."""
     timezone: str
     timezone_source: str
     time_in_transit: TimeInTransit
@@ -928,6 +934,8 @@ class ShipmentScore(TypedDict):
     """The median date."""
     estimated_delivery_date_min: str | None
     estimated_delivery_date_max: str | None
+    first_attempt_date: str | None
+    """The day of the first delivery attempt, which decides whether it is late."""
     timezone: str
     timezone_source: str
     time_in_transit: TimeInTransit

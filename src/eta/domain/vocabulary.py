@@ -176,10 +176,16 @@ FACILITY_CODES = frozenset(
 )
 
 #: What is predicted: the first of these is the arrival (the first delivery attempt if it is
-#: reported).
+#: reported). ``FAILED_DELIVERY_CODES`` and a second ``out_for_delivery`` report one too.
 ARRIVAL_CODES = frozenset(
     {_E.DELIVERY_ATTEMPTED, _E.AVAILABLE_FOR_PICKUP, _E.PICKED_UP_BY_RECIPIENT, _E.DELIVERED}
 )
+
+#: After ``out_for_delivery`` the first of these says that delivery was attempted, and failed.
+FAILED_DELIVERY_CODES = frozenset({_E.DELIVERY_RESCHEDULED, _E.HELD, _E.DAMAGED})
+
+#: The recipient has the parcel.
+DELIVERY_CODES = frozenset({_E.PICKED_UP_BY_RECIPIENT, _E.DELIVERED})
 
 #: After the first of these no later scan changes the status.
 FINAL_CODES = frozenset(

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from eta.domain.vocabulary import (
     ABANDONED_CODES,
     ARRIVAL_CODES,
+    DELIVERY_CODES,
     EXCEPTION_CODES,
     FACILITY_CODES,
+    FAILED_DELIVERY_CODES,
     FINAL_CODES,
     HANDOVER_CODES,
     PHASE_OF,
@@ -45,6 +47,9 @@ class _Role(IntEnum):
     ABANDONED = 32
     FINAL = 64
     EXCEPTION = 128
+    OUT_FOR_DELIVERY = 256
+    FAILED_DELIVERY = 512
+    DELIVERY = 1024
 
 
 class _Time(IntEnum):
@@ -55,6 +60,7 @@ class _Time(IntEnum):
     HANDED_OVER = auto()
     LAST_SCAN = auto()
     ARRIVED = auto()
+    DELIVERED = auto()
     ABANDONED = auto()
 
 
@@ -67,6 +73,9 @@ _CODES_OF_ROLE: Mapping[_Role, Collection[EventCode]] = {
     _Role.ABANDONED: ABANDONED_CODES,
     _Role.FINAL: FINAL_CODES,
     _Role.EXCEPTION: EXCEPTION_CODES,
+    _Role.OUT_FOR_DELIVERY: {EventCode.OUT_FOR_DELIVERY},
+    _Role.FAILED_DELIVERY: FAILED_DELIVERY_CODES,
+    _Role.DELIVERY: DELIVERY_CODES,
 }
 
 
@@ -84,6 +93,7 @@ _ROLES = np.array(
 _STATUS, _PHASE = _positions(STATUS_OF, STATUSES), _positions(PHASE_OF, PHASES)
 _INSTANT = np.dtype("datetime64[us]")
 _NAT = np.iinfo(np.int64).min
+_DAY = 86_400_000_000
 #: The fields of ``States`` that hold the times, in the order of ``_Time``.
 _TIME_FIELDS = tuple(f"{time.name.lower()}_at" for time in _Time)
 _TIME_COUNT = len(_Time)
@@ -135,12 +145,16 @@ class States:
     place_code: NDArray[np.int16]
     #: The first delivery attempt, else the delivery.
     arrived_at: NDArray[np.datetime64]
+    #: Delivered or collected; later than ``arrived_at`` if the first attempt failed.
+    delivered_at: NDArray[np.datetime64]
     #: Cancelled or returned before any arrival, so none is to come.
     abandoned_at: NDArray[np.datetime64]
     scan_count: NDArray[np.int64]
     exception_count: NDArray[np.int64]
     #: It has scans, and has neither arrived nor been abandoned.
     is_open: NDArray[np.bool_]
+    #: Delivery was attempted, and it has been neither delivered since, nor returned or cancelled.
+    is_undelivered: NDArray[np.bool_]
 
     def take(self, rows: NDArray[np.integer]) -> States:
         """Some of the states."""
@@ -148,7 +162,7 @@ class States:
 
 
 class _Folded(NamedTuple):
-    """What ``_fold`` returns, (M,) each; ``times`` is (6, M), in microseconds."""
+    """What ``_fold`` returns, (M,) each; ``times`` is (7, M), in microseconds."""
 
     status: NDArray[np.int8]
     phase: NDArray[np.int8]
@@ -159,6 +173,7 @@ class _Folded(NamedTuple):
     exception_count: NDArray[np.int64]
     times: NDArray[np.int64]
     is_open: NDArray[np.bool_]
+    is_undelivered: NDArray[np.bool_]
 
 
 class _FirstScans(NamedTuple):
@@ -169,9 +184,16 @@ class _FirstScans(NamedTuple):
     approval: int
     handover: int
     facility: int
+    out_for_delivery: int
     #: At most one of the two: the first arrival if the parcel was not abandoned before it.
     arrival: int
     abandoned: int
+    #: At most one of the two: the delivery, or the end without one, also after an attempt.
+    delivered: int
+    ended: int
+
+
+_NO_SCANS = _FirstScans(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1)
 
 
 def fold(timelines: Scans, pairs: AsOfPairs) -> States:
@@ -207,6 +229,7 @@ def fold(timelines: Scans, pairs: AsOfPairs) -> States:
         scan_count=folded.scan_count,
         exception_count=folded.exception_count,
         is_open=folded.is_open,
+        is_undelivered=folded.is_undelivered,
     )
 
 
@@ -223,8 +246,9 @@ def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_statu
     exception_count = np.zeros(count, dtype=np.int64)
     times = np.full((_TIME_COUNT, count), _NAT)
     is_open = np.zeros(count, dtype=np.bool_)
+    is_undelivered = np.zeros(count, dtype=np.bool_)
     for i in range(count):
-        firsts = _FirstScans(-1, -1, -1, -1, -1, -1, -1)
+        firsts = _NO_SCANS
         last = -1
         has_final_status = has_final_phase = False
         for scan in range(starts[row[i]], starts[row[i] + 1]):
@@ -245,10 +269,11 @@ def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_statu
                 place_code[i] = kind
             scan_count[i] += 1
             exception_count[i] += (bits & _Role.EXCEPTION) != 0
-            firsts = _add_scan(firsts, scan, bits)
+            firsts = _add_scan(firsts, scan, bits, occurred)
         if last >= 0:
             last_code[i] = code[last]
             is_open[i] = firsts.arrival < 0 and firsts.abandoned < 0
+            is_undelivered[i] = firsts.arrival >= 0 and firsts.delivered < 0 and firsts.ended < 0
             times[_Time.LAST_SCAN, i] = occurred[last]
         _set_times(times, i, occurred, firsts)
     return _Folded(
@@ -261,35 +286,57 @@ def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_statu
         exception_count=exception_count,
         times=times,
         is_open=is_open,
+        is_undelivered=is_undelivered,
     )
 
 
 @njit(cache=True)
-def _add_scan(firsts, scan, bits):  # type: ignore[no-untyped-def]  # compiled
+def _add_scan(firsts, scan, bits, occurred):  # type: ignore[no-untyped-def]  # compiled
     """The first scans of a shipment after its next ``scan``, whose roles are ``bits``."""
-    of_all, order, approval, handover, facility, arrival, abandoned = firsts
+    arrival, abandoned = firsts.arrival, firsts.abandoned
+    delivered, ended = firsts.delivered, firsts.ended
     # After an arrival the parcel cannot be abandoned, and the other way round.
-    is_waited = arrival < 0 and abandoned < 0
-    if of_all < 0:
-        of_all = scan
-    if order < 0 and bits & _Role.ORDER:
-        order = scan
-    if approval < 0 and bits & _Role.APPROVAL:
-        approval = scan
-    if handover < 0 and bits & _Role.HANDOVER:
-        handover = scan
-    if facility < 0 and bits & _Role.FACILITY:
-        facility = scan
-    if is_waited and bits & _Role.ARRIVAL:
-        arrival = scan
-    if is_waited and bits & _Role.ABANDONED:
-        abandoned = scan
-    return _FirstScans(of_all, order, approval, handover, facility, arrival, abandoned)
+    if arrival < 0 and abandoned < 0:
+        arrival = _attempt(firsts, scan, bits, occurred)
+        abandoned = _first(abandoned, scan, bits, _Role.ABANDONED)
+    if delivered < 0 and ended < 0:
+        delivered = _first(delivered, scan, bits, _Role.DELIVERY)
+        ended = _first(ended, scan, bits, _Role.ABANDONED)
+    return _FirstScans(
+        scan if firsts.of_all < 0 else firsts.of_all,
+        _first(firsts.order, scan, bits, _Role.ORDER),
+        _first(firsts.approval, scan, bits, _Role.APPROVAL),
+        _first(firsts.handover, scan, bits, _Role.HANDOVER),
+        _first(firsts.facility, scan, bits, _Role.FACILITY),
+        _first(firsts.out_for_delivery, scan, bits, _Role.OUT_FOR_DELIVERY),
+        arrival,
+        abandoned,
+        delivered,
+        ended,
+    )
+
+
+@njit(cache=True)
+def _first(earlier, scan, bits, role):  # type: ignore[no-untyped-def]  # compiled
+    """The first scan with a role: an ``earlier`` one, else ``scan`` if it has it, else -1."""
+    return scan if earlier < 0 and bits & role else earlier
+
+
+@njit(cache=True)
+def _attempt(firsts, scan, bits, occurred):  # type: ignore[no-untyped-def]  # compiled
+    """The first delivery attempt of a shipment without one before ``scan``; -1 for none."""
+    out = firsts.out_for_delivery
+    if bits & _Role.ARRIVAL or (out >= 0 and bits & _Role.FAILED_DELIVERY):
+        return scan
+    # Who is sent out once more on a later day was not met on the first.
+    if out >= 0 and bits & _Role.OUT_FOR_DELIVERY and occurred[scan] - occurred[out] > _DAY:
+        return out
+    return -1
 
 
 @njit(cache=True)
 def _set_times(times, i, occurred, firsts):  # type: ignore[no-untyped-def]  # compiled
-    """Write when the first scans of shipment ``i`` occurred into ``times`` (6, M)."""
+    """Write when the first scans of shipment ``i`` occurred into ``times`` (7, M)."""
     order = firsts.order if firsts.order >= 0 else firsts.of_all
     handover = firsts.handover if firsts.handover >= 0 else firsts.facility
     if order >= 0:
@@ -300,5 +347,7 @@ def _set_times(times, i, occurred, firsts):  # type: ignore[no-untyped-def]  # c
         times[_Time.HANDED_OVER, i] = occurred[handover]
     if firsts.arrival >= 0:
         times[_Time.ARRIVED, i] = occurred[firsts.arrival]
+    if firsts.delivered >= 0:
+        times[_Time.DELIVERED, i] = occurred[firsts.delivered]
     if firsts.abandoned >= 0:
         times[_Time.ABANDONED, i] = occurred[firsts.abandoned]

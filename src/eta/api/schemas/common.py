@@ -282,6 +282,12 @@ class Prediction(TypedDict):
     estimated_delivery_date: Annotated[date | None, Field(description="The median date.")]
     estimated_delivery_date_min: date | None
     estimated_delivery_date_max: date | None
+    first_attempt_date: Annotated[
+        date | None,
+        Field(
+            description="The day of the first delivery attempt, which decides whether it is late."
+        ),
+    ]
     timezone: str
     timezone_source: str
     time_in_transit: TimeInTransit
@@ -328,6 +334,7 @@ def to_prediction(
         "estimated_delivery_date": assessment.estimated_on,
         "estimated_delivery_date_min": assessment.earliest_on,
         "estimated_delivery_date_max": assessment.latest_on,
+        "first_attempt_date": assessment.first_attempt_on,
         "timezone": assessment.timezone,
         "timezone_source": assessment.timezone_source.value,
         "time_in_transit": _time_in_transit(assessment.days_left),

@@ -32,7 +32,7 @@ from eta.model.train import train_model
 from eta.service.analysis.backtest import backtest_models, oracle_sources, scan_conditional_source
 from eta.service.analysis.simulate_data import is_simulated, simulate_data
 from eta.service.scoring.open_forecasts import forecast_open
-from eta.service.scoring.score_dataset import score_dataset
+from eta.service.scoring.score_dataset import ScoreTables, score_dataset
 from eta.simulation.scenario import Scenario
 
 SHIPMENTS = 20_000
@@ -55,10 +55,9 @@ class Demo:
     version: str
     as_of: datetime
     backtest: Mapping[str, Any]
-    in_flight: pd.DataFrame
-    expired: pd.DataFrame
-    #: One row of ``in_flight`` for each delay state that occurs, with the probability of arrival on
-    #: each of ``CHART_DAYS`` local days.
+    scored: ScoreTables
+    #: One row of ``scored.in_flight`` for each delay state that occurs, with the probability of
+    #: arrival on each of ``CHART_DAYS`` local days.
     examples: list[tuple[pd.Series, NDArray[np.float64]]]
     #: Ranges forecast at purchase and what came true, for a plot.
     chart_data: pd.DataFrame
@@ -105,8 +104,7 @@ def run_demo(
         version=version,
         as_of=as_of,
         backtest=backtest,
-        in_flight=scored.in_flight,
-        expired=scored.expired,
+        scored=scored,
         examples=_examples(timelines, served, instant, scored.in_flight, policy),
         chart_data=_chart_data(timelines, served, as_of),
     )

@@ -32,9 +32,13 @@ class AssessmentCode(StrEnum):
     NO_MODEL = "no_model"
     #: Open for longer than a forecast reaches.
     EXPIRED = "expired"
-    #: It has arrived; the date is that of the arrival.
+    #: Delivered or collected; the date is that of the delivery.
     ARRIVED = "arrived"
-    #: Cancelled or on its way back.
+    #: Delivery was attempted and failed; the next attempt is not forecast.
+    DELIVERY_ATTEMPTED = "delivery_attempted"
+    #: It waits for the recipient to collect it, on a day that nobody can forecast.
+    AVAILABLE_FOR_PICKUP = "available_for_pickup"
+    #: Cancelled, or returned or on its way back, whether delivery was attempted before or not.
     NO_ARRIVAL_EXPECTED = "no_arrival_expected"
     #: Nothing had been received about it by ``as_of``.
     NOT_KNOWN_YET = "not_known_yet"
@@ -68,6 +72,8 @@ class Assessment:
     earliest_on: date | None = None
     estimated_on: date | None = None
     latest_on: date | None = None
+    #: The day of the first delivery attempt, which decides whether it is late.
+    first_attempt_on: date | None = None
     #: P(arrival on or before ``estimated_on``).
     confidence: float | None = None
     #: Fewest whole days from the local date of ``as_of``, by percent of ``PERCENTILES``.

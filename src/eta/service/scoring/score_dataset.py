@@ -13,20 +13,28 @@ from numpy.typing import NDArray
 
 from eta.calendars.local_time import Dates, hours_between
 from eta.delays import DelayPolicy, Delays
+from eta.journey.snapshots import EXPIRED_AFTER
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
 from eta.model.bundle import ModelBundle
-from eta.service.scoring.assessment import AssessmentOptions
+from eta.service.scoring.assessment import NOTHING, AssessmentOptions
 from eta.service.scoring.assessment_columns import AssessmentColumns
 from eta.service.scoring.open_forecasts import forecast_open, split_open
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreTables:
-    """Parcels in flight, and parcels that have been open for longer than forecasts reach."""
+    """Parcels in flight, after a failed attempt, and open for longer than forecasts reach."""
 
     in_flight: pd.DataFrame
+    #: Delivery was attempted, or they wait to be collected; no dates, no delay state.
+    undelivered: pd.DataFrame
     expired: pd.DataFrame
+
+    def on_the_way(self) -> pd.DataFrame:
+        """The parcels in flight and the undelivered ones, sorted by shipment."""
+        both = pd.concat([self.in_flight, self.undelivered])
+        return both.sort_values("shipment_id", kind="stable", ignore_index=True)
 
 
 def score_dataset(
@@ -37,10 +45,11 @@ def score_dataset(
     policy: DelayPolicy,
     coverage: float = 0.8,
 ) -> ScoreTables:
-    """One row a parcel open at ``as_of`` (UTC), sorted by shipment.
+    """One row a parcel that is to arrive at ``as_of`` (UTC), sorted by shipment.
 
     The window is the range of local days at the destination that holds the arrival with probability
-    ``coverage``. Every open parcel has a row, also one whose first scan was received late.
+    ``coverage``. Every open parcel has a row, also one whose first scan was received late. One
+    whose delivery was attempted has a row without dates.
     """
     all_moments = AsOfPairs.all_at(timelines, as_of)
     states = fold(timelines, all_moments)
@@ -49,12 +58,28 @@ def score_dataset(
     options = AssessmentOptions(coverage=coverage)
     columns = AssessmentColumns(timelines, forecasts, options, has_model=True)
     in_flight = _in_flight_table(columns, rows, served.version)
-    # Parcels without a forecast: who they are, and their promise.
-    identity = _identity(timelines, all_moments.take(expired), states.take(expired))
-    identity["promised_on"] = _days(timelines.promised_on[expired])
-    expired_table = pd.DataFrame(identity)
+    is_recent = as_of - states.ordered_at <= EXPIRED_AFTER
+    undelivered = np.flatnonzero(states.is_undelivered & is_recent)
+    located = _without_forecasts(timelines, all_moments.take(undelivered), states.take(undelivered))
+    located["model_version"] = served.version
+    expired_table = _without_forecasts(timelines, all_moments.take(expired), states.take(expired))
     expired_table["status"] = "expired"
-    return ScoreTables(in_flight, expired_table)
+    return ScoreTables(in_flight, _with_columns_of(in_flight, located), expired_table)
+
+
+def _without_forecasts(timelines: Timelines, moments: AsOfPairs, states: States) -> pd.DataFrame:
+    """Parcels without a forecast: which they are, what was received, and their promise."""
+    columns = _identity(timelines, moments, states)
+    columns["promised_on"] = _days(timelines.promised_on[moments.row])
+    return pd.DataFrame(columns)
+
+
+def _with_columns_of(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """``other`` with all columns of ``table``; those that it lacks are empty."""
+    complete = table.head(0).reindex(other.index)
+    complete[other.columns] = other
+    complete["support_level"], complete["support_parcels"] = NOTHING, 0
+    return complete.astype(table.dtypes)
 
 
 def _in_flight_table(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from eta.calendars.local_time import local_dates, to_instant
+from eta.calendars.local_time import Instants, local_dates, to_instant
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment, TrackingEvent
@@ -71,11 +71,10 @@ def score_timelines(
     states = fold(timelines, AsOfPairs.all_at(timelines, instant))
     in_flight, expired = split_open(states, instant)
     locations = _locations(timelines, states)
-    open_assessments = {}
+    assessments = {}
     for row in expired.tolist():
         location = {**locations[row], "status": Status.EXPIRED}
-        expired_code = AssessmentCode.EXPIRED
-        open_assessments[row] = _without_dates(timelines, row, location, expired_code)
+        assessments[row] = _without_dates(timelines, row, location, AssessmentCode.EXPIRED)
     if len(in_flight):
         moments = AsOfPairs(in_flight, np.full(len(in_flight), instant))
         open_states = states.take(in_flight)
@@ -83,14 +82,10 @@ def score_timelines(
         columns = AssessmentColumns(timelines, forecasts, options, has_model=is_model(served))
         rows = in_flight.tolist()
         assessed = columns.to_assessments([locations[row] for row in rows])
-        open_assessments |= zip(rows, assessed, strict=True)
-    assessments = []
-    for row, location in enumerate(locations):
-        if row in open_assessments:
-            assessments.append(open_assessments[row])
-        else:
-            assessments.append(_closed(timelines, states, row, location))
-    return assessments
+        assessments |= zip(rows, assessed, strict=True)
+    for row in np.flatnonzero(~states.is_open).tolist():
+        assessments[row] = _closed(timelines, states, row, locations[row])
+    return [assessments[row] for row in range(len(locations))]
 
 
 def _locations(timelines: Timelines, states: States) -> list[dict[str, Any]]:
@@ -111,36 +106,46 @@ def _locations(timelines: Timelines, states: States) -> list[dict[str, Any]]:
 def _closed(
     timelines: Timelines, states: States, row: int, location: Mapping[str, Any]
 ) -> Assessment:
-    """The assessment of a shipment that is not open: arrived, abandoned, or not received yet."""
-    if not np.isnat(states.arrived_at[row]):
-        return _arrived(timelines, states.arrived_at, row, location)
-    if np.isnat(states.abandoned_at[row]):
-        return _without_dates(timelines, row, location, AssessmentCode.NOT_KNOWN_YET)
-    return _without_dates(timelines, row, location, AssessmentCode.NO_ARRIVAL_EXPECTED)
+    """The assessment of a shipment that is not open: tried to deliver, abandoned, or unknown."""
+    if np.isnat(states.arrived_at[row]):
+        is_unknown = np.isnat(states.abandoned_at[row])
+        unknown, abandoned = AssessmentCode.NOT_KNOWN_YET, AssessmentCode.NO_ARRIVAL_EXPECTED
+        return _without_dates(timelines, row, location, unknown if is_unknown else abandoned)
+    if not np.isnat(states.delivered_at[row]):
+        return _delivered(timelines, states, row, location)
+    if not states.is_undelivered[row]:
+        code = AssessmentCode.NO_ARRIVAL_EXPECTED
+    elif location["status"] is Status.AVAILABLE_FOR_PICKUP:
+        code = AssessmentCode.AVAILABLE_FOR_PICKUP
+    else:
+        code = AssessmentCode.DELIVERY_ATTEMPTED
+    first_attempt_on = _local_day(timelines, states.arrived_at, row)
+    return replace(
+        _without_dates(timelines, row, location, code), first_attempt_on=first_attempt_on
+    )
 
 
-def _arrived(
-    timelines: Timelines,
-    arrived_at: NDArray[np.datetime64],
-    row: int,
-    location: Mapping[str, Any],
+def _delivered(
+    timelines: Timelines, states: States, row: int, location: Mapping[str, Any]
 ) -> Assessment:
-    """The assessment of a shipment that has arrived: its dates are the day of the arrival."""
-    only_row = slice(row, row + 1)
-    zones = timelines.zone
-    arrived_on = local_dates(arrived_at[only_row], zones.codes[only_row], zones.names)[0]
+    """The assessment of a shipment that was delivered: its dates are the day of the delivery.
+
+    The first attempt decides whether it is late.
+    """
+    first_attempt_on = _local_day(timelines, states.arrived_at, row)
     promised_on = timelines.promised_on[row]
     has_promise = not np.isnat(promised_on)
-    is_late = bool(arrived_on > promised_on)
+    is_late = has_promise and first_attempt_on > promised_on.item()
     state = DELIVERED_LATE if is_late else str(DelayState.ON_TRACK)
     late_probability = float(is_late) if has_promise else None
-    day = arrived_on.item()
+    day = _local_day(timelines, states.delivered_at, row)
     return Assessment(
         code=AssessmentCode.ARRIVED,
         **location,
         earliest_on=day,
         estimated_on=day,
         latest_on=day,
+        first_attempt_on=first_attempt_on,
         confidence=1.0,
         days_left=dict.fromkeys(PERCENTILES),
         promise_on=promised_on.item(),
@@ -149,6 +154,13 @@ def _arrived(
         support_level=OBSERVED,
         support_parcels=1,
     )
+
+
+def _local_day(timelines: Timelines, instants: Instants, row: int) -> date:
+    """The local day at the destination of the instant (UTC) of a shipment."""
+    only_row, zones = slice(row, row + 1), timelines.zone
+    day: date = local_dates(instants[only_row], zones.codes[only_row], zones.names)[0].item()
+    return day
 
 
 def _without_dates(
