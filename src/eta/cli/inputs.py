@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.markup import escape
 
 from eta import bootstrap
@@ -20,6 +19,7 @@ from eta.datasets.base import Dataset
 from eta.delays import DelayPolicy
 from eta.domain.access import DEFAULT_TENANT
 from eta.domain.errors import InvalidValue, SourceRejected
+from eta.journey.last_normal_day import last_normal_day
 from eta.journey.timelines import Timelines
 from eta.model.registry import Registry
 from eta.service.storage.export import export_store
@@ -113,13 +113,18 @@ def resolve_version(registry: Registry, version: str) -> str:
 
 
 def parse_as_of(text: str | None, dataset: Dataset, timelines: Timelines) -> datetime:
-    """The moment, in UTC, that ``--as-of`` names; without it, that of the last event received.
+    """The moment, in UTC, that ``--as-of`` names; without it, the end of the last normal day.
+
+    Prints that day and how many rows were received after it.
 
     Raises:
         InvalidValue: if the text is not a date or a time with an offset.
     """
     if text:
         return parse_instant(text, dataset.zone)
-    # Events received at exactly this moment are used.
-    last_received_at = timelines.received_at.max()
-    return pd.Timestamp(last_received_at, tz="UTC").to_pydatetime()
+    last_day = last_normal_day(timelines.received_at, dataset.zone)
+    err.print(
+        f"learns through {last_day.day}, the last day with a normal number of received rows;"
+        f" {last_day.rows_after:,} rows were received later"
+    )
+    return last_day.known_through(datetime.now(UTC))

@@ -18,6 +18,7 @@ from eta.cli.options import SOURCE, Folder, Source
 from eta.cli.tables import err, out, progress_bar
 from eta.domain.access import DEFAULT_TENANT, Scope
 from eta.domain.errors import InvalidValue, NotFound
+from eta.journey.last_normal_day import last_normal_day
 from eta.journey.timelines import Timelines
 from eta.model.fallback import fit_fallback
 from eta.model.registry import write_atomically
@@ -71,7 +72,9 @@ def _fit_fallback_if_untrained(tenant: str) -> None:
     dataset = read_store(tenant)
     if dataset.events.empty:
         return
-    groups = fit_fallback(Timelines.from_frames(dataset.shipments, dataset.events), registry)
+    timelines = Timelines.from_frames(dataset.shipments, dataset.events)
+    last_day = last_normal_day(timelines.received_at, dataset.zone)
+    groups = fit_fallback(timelines, registry, last_day.known_through(datetime.now(UTC)))
     if groups:
         out.print(
             f"until `eta train` has written a version, estimates use the quantiles of {groups:,}"

@@ -30,7 +30,10 @@ from eta.settings import Settings
 
 AsOf = Annotated[
     str | None,
-    typer.Option(help="Use only data received by this date or time; default: all of it."),
+    typer.Option(
+        help="Use only data received by this date or time;"
+        " default: through the last day with a normal number of rows."
+    ),
 ]
 StartVersion = Annotated[
     str | None, typer.Option("--model", help="Version to update; default: the active one.")

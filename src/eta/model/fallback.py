@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
+from eta.calendars.local_time import to_instant
 from eta.forecast.baselines.lane_quantiles import LaneQuantiles
 from eta.journey.examples import Outcomes, examples
 from eta.journey.place_effects import PlaceEffects
@@ -22,10 +24,12 @@ FALLBACK_FILE = "lane_quantiles.json"
 RENAMED_FILES: Mapping[str, str] = {"lane_medians.json": FALLBACK_FILE}
 
 
-def fit_fallback(timelines: Timelines, registry: Registry) -> int:
-    """Fits the fallback, writes it if it has any group, and returns its number of groups."""
-    # Events received at the last moment are included.
-    known_through = timelines.received_at.max()
+def fit_fallback(timelines: Timelines, registry: Registry, as_of: datetime) -> int:
+    """Fits the fallback to what was received by ``as_of`` (aware) and returns its number of groups.
+
+    Writes it if it has any group.
+    """
+    known_through = to_instant(as_of)
     snapshots = training_snapshots(timelines, known_through)
     outcomes = Outcomes.at(timelines, known_through)
     fallback = LaneQuantiles.fit(examples(snapshots, outcomes))
