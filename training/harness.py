@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -76,7 +76,7 @@ def require_real_data(source: str) -> Path:
 
 def load_data(source: str, folder: Path) -> tuple[Dataset, Timelines]:
     """A data set in the layout of a source, and its timelines."""
-    dataset = bootstrap.SOURCES[source](folder)
+    dataset = bootstrap.SOURCES[source](folder, now=datetime.now(UTC))
     return dataset, Timelines.from_frames(dataset.shipments, dataset.events)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
-from eta.datasets.base import Dataset
+from eta.datasets.base import Reader
 from eta.datasets.cargo2000 import read_cargo2000
 from eta.datasets.olist import read_olist
 from eta.datasets.scms import read_scms
@@ -35,7 +34,7 @@ from eta.store.store import SqlStore, engine_from_url, open_store
 ModelFactory = Callable[[], ArrivalModel]
 
 #: Readers of data, by the name of the source.
-SOURCES: Mapping[str, Callable[[Path], Dataset]] = {
+SOURCES: Mapping[str, Reader] = {
     "tabular": read_tabular,
     "olist": read_olist,
     "cargo2000": read_cargo2000,

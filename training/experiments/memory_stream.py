@@ -73,7 +73,7 @@ def run(folder: Path, scale: float) -> dict[str, Any]:
     """Pushes the shipments and compares."""
     shipments = max(int(SHIPMENTS * scale), 500)
     simulate_data(folder / "data", DEFAULT, shipments=shipments)
-    dataset = read_tabular(folder / "data")
+    dataset = read_tabular(folder / "data", now=datetime.now(UTC))
     _train(folder / "models", dataset.shipments, dataset.events)
     clock = Clock(dataset.events["received_at"].min().to_pydatetime())
     app = create_app(

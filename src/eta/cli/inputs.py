@@ -12,7 +12,7 @@ from rich.markup import escape
 from eta import bootstrap
 from eta.cli.files import write_table
 from eta.cli.options import NEWEST_VERSION
-from eta.cli.tables import err
+from eta.cli.tables import err, print_row_counts
 from eta.cli.times import parse_instant
 from eta.configuration import read_training_configuration
 from eta.datasets.base import Dataset
@@ -29,6 +29,9 @@ from eta.store.session import Session
 
 #: As the folder of the data: the shipments that the service has recorded, of the tenant after it.
 STORE_PREFIX = "store:"
+
+#: Most characters of a rejected row, and most unmapped codes, that a command prints.
+_EXAMPLE_LENGTH, _MAX_CODES = 120, 10
 
 
 def load_settings() -> Settings:
@@ -61,17 +64,26 @@ def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, 
     for warning, count in dataset.warnings.items():
         if count:
             err.print(f"  warning {count:>6,}  {warning}")
-    report_rejected(dataset)
+    report_rows(dataset)
     if len(dataset.quarantine):
         write_table(quarantine, dataset.quarantine)
         err.print(f"  rejected rows are in {escape(str(quarantine))}")
     return dataset, timelines
 
 
-def report_rejected(dataset: Dataset) -> None:
-    """Prints how many rows were rejected, by reason."""
+def report_rows(dataset: Dataset) -> None:
+    """Prints what became of the rows of each file, why they were rejected, and unmapped codes."""
+    if dataset.rows:
+        print_row_counts(dataset.rows)
+    examples = dataset.examples()
     for reason, count in dataset.rejected().items():
-        err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}")
+        example = escape(examples[reason][:_EXAMPLE_LENGTH])
+        err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}, such as: {example}")
+    codes = sorted(dataset.unmapped_codes.items(), key=lambda item: (-item[1], item[0]))
+    for code, count in codes[:_MAX_CODES]:
+        err.print(f"  [yellow]unmapped[/] {count:>5,}  {escape(code) or '(no code)'}")
+    if len(codes) > _MAX_CODES:
+        err.print(f"  and {len(codes) - _MAX_CODES:,} more unmapped codes")
 
 
 def read_data(data: Path, source: str) -> Dataset:
@@ -87,7 +99,7 @@ def read_data(data: Path, source: str) -> Dataset:
     if source not in bootstrap.SOURCES:
         hint = f"choose from {', '.join(bootstrap.SOURCES)}"
         raise InvalidValue("--source", f"{source!r} is not a source", hint)
-    return bootstrap.SOURCES[source](data)
+    return bootstrap.SOURCES[source](data, now=datetime.now(UTC))
 
 
 def read_store(tenant: str) -> Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +46,7 @@ def demo(
             data,
             bootstrap.registry(settings),
             scenario=bootstrap.SCENARIO,
-            read=bootstrap.SOURCES[bootstrap.DEFAULT_SOURCE],
+            read=partial(bootstrap.SOURCES[bootstrap.DEFAULT_SOURCE], now=datetime.now(UTC)),
             models={name: available[name] for name in bootstrap.DEFAULT_MODELS},
             make=bootstrap.MODEL,
             progress=progress,

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from eta import bootstrap
-from eta.cli.inputs import load_settings, read_data, read_store, report_rejected
+from eta.cli.inputs import load_settings, read_data, read_store, report_rows
 from eta.cli.options import SOURCE, Folder, Source
 from eta.cli.tables import err, out, progress_bar
 from eta.domain.access import DEFAULT_TENANT, Scope
@@ -60,7 +60,7 @@ def ingest(data: ImportedData, source: Source = SOURCE, tenant: Tenant = DEFAULT
         store.close()
     for name, count in sorted(counts.items()):
         out.print(f"{count:>9,}  {name}")
-    report_rejected(dataset)
+    report_rows(dataset)
     _fit_fallback_if_untrained(tenant)
 
 

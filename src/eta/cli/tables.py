@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from eta.datasets.base import RowCounts
 from eta.evaluation.coverage import ALL
 from eta.forecast.drift.estimate import AGE_CLASSES, MAX_LOG_RATE_RATIO, Drift
 from eta.service.analysis.backtest import SCAN_CONDITIONAL
@@ -87,6 +88,18 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 def _plain_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def print_row_counts(rows: Mapping[str, RowCounts]) -> None:
+    """Prints how many rows of each file were read, kept, duplicate and rejected."""
+    table = _plain_table()
+    table.add_column("file", no_wrap=True)
+    for name in ("read", "kept", "duplicate", "rejected"):
+        table.add_column(name, justify="right")
+    for file, counts in rows.items():
+        figures = (counts.read, counts.accepted, counts.duplicate, counts.rejected)
+        table.add_row(escape(file), *(f"{figure:,}" for figure in figures))
+    err.print(table)
 
 
 def print_rows(rows: Sequence[Row], differences: Sequence[Row]) -> None:

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from eta.domain.errors import SourceRejected
 
-QUARANTINE_COLUMNS = ("file", "row", "reason", "content")
+QUARANTINE_COLUMNS = ("file", "row", "kind", "reason", "content")
+
+#: What was rejected: a whole row, or one optional value of an accepted row.
+ROW, VALUE = "row", "value"
 
 #: The row number of a rejected value that was computed from several rows.
 NO_ROW = -1
+
+#: Orders and receipts lie between these: an instant, and so long after the reading.
+_EARLIEST, _AHEAD = pd.Timestamp("2000-01-01", tz="UTC"), pd.Timedelta(hours=48)
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """What became of the rows of one file: ``read`` is the sum of the other three."""
+
+    read: int
+    #: In the data; printed as ``kept``.
+    accepted: int
+    #: Scans that another row of the file reports too.
+    duplicate: int
+    rejected: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,33 +54,101 @@ class Dataset:
     quarantine: pd.DataFrame
     #: Peculiarities of accepted rows, with the number of rows that have them.
     warnings: dict[str, int]
+    #: The rows of each file, by its name; empty if the source is no file.
+    rows: Mapping[str, RowCounts] = field(default_factory=dict)
+    #: How often each code that is none of ours occurs in accepted rows, as the source writes it.
+    unmapped_codes: Mapping[str, int] = field(default_factory=dict)
 
     def rejected(self) -> dict[str, int]:
-        """How many rows were rejected, by reason."""
+        """How many rows and values were rejected, by reason."""
         counts = self.quarantine["reason"].value_counts().sort_index()
         return {str(reason): int(count) for reason, count in counts.items()}
 
+    def examples(self) -> dict[str, str]:
+        """The content of the first rejected row or value, by reason."""
+        first = self.quarantine.drop_duplicates("reason").sort_values("reason")
+        return dict(zip(first["reason"], first["content"], strict=True))
+
+
+class Reader(Protocol):
+    """Reads a source from its folder or file; ``now``, aware, bounds the times that it accepts."""
+
+    def __call__(self, source: Path, /, *, now: datetime) -> Dataset:
+        """The data.
+
+        Raises:
+            SourceRejected: if the data do not have the format of their source.
+        """
+
 
 class Quarantine:
-    """Collects rejected rows."""
+    """Collects rejected rows and values, and counts the rows of each file."""
 
     def __init__(self) -> None:
         self._parts: list[pd.DataFrame] = []
+        self._read, self._accepted = Counter[str](), Counter[str]()
+        self._duplicate, self._rejected = Counter[str](), Counter[str]()
 
-    def add(self, file: str, reason: str, rows: pd.DataFrame) -> None:
-        """Rejects rows of a file.
+    def reject_rows(
+        self, file: str, rows: pd.DataFrame, reasons: Mapping[str, pd.Series | NDArray[np.bool_]]
+    ) -> pd.DataFrame:
+        """The rows for which no reason holds; every other one is rejected for the first that does.
 
-        Their index is their number among the rows that could be parsed, 0 for the first.
+        The index of ``rows`` is their number in the file, 0 for the first.
         """
+        is_valid = np.ones(len(rows), dtype=bool)
+        for reason, flags in reasons.items():
+            is_rejected = is_valid & np.asarray(flags, dtype=bool)
+            self._add(file, ROW, reason, rows[is_rejected])
+            self._rejected[file] += int(is_rejected.sum())
+            is_valid &= ~is_rejected
+        return rows[is_valid]
+
+    def reject_values(self, file: str, reason: str, values: pd.DataFrame) -> None:
+        """Rejects values of accepted rows, each shown with the row's id."""
+        self._add(file, VALUE, reason, values)
+
+    def _add(self, file: str, kind: str, reason: str, rows: pd.DataFrame) -> None:
         if len(rows):
-            content = rows.astype("str").fillna("").agg(",".join, axis=1)
-            columns = {"file": file, "row": rows.index, "reason": reason, "content": content}
-            self._parts.append(pd.DataFrame(columns))
+            texts = rows.astype("str").fillna("")
+            content = list(map(",".join, zip(*(texts[name] for name in texts), strict=True)))
+            columns = {"file": file, "row": rows.index, "kind": kind, "reason": reason}
+            self._parts.append(pd.DataFrame({**columns, "content": content}))
+
+    def count_read(self, file: str, rows: int) -> None:
+        """Counts rows that were read from a file."""
+        self._read[file] += rows
+
+    def count_accepted(self, file: str, rows: int, *, duplicate: int = 0) -> None:
+        """Counts rows of a file that are in the data, and those that repeat one of them."""
+        self._accepted[file] += rows
+        self._duplicate[file] += duplicate
+
+    def rows(self) -> dict[str, RowCounts]:
+        """The rows of each file."""
+        return {
+            file: RowCounts(
+                read=self._read[file],
+                accepted=self._accepted[file],
+                duplicate=self._duplicate[file],
+                rejected=self._rejected[file],
+            )
+            for file in self._read
+        }
 
     def frame(self) -> pd.DataFrame:
-        """All rejected rows, in ``QUARANTINE_COLUMNS``."""
+        """All rejected rows and values, in ``QUARANTINE_COLUMNS``."""
         empty = pd.DataFrame(columns=list(QUARANTINE_COLUMNS))
         return pd.concat([empty, *self._parts], ignore_index=True)
+
+
+def is_implausible(times: pd.Series, now: datetime) -> pd.Series:
+    """Which instants, aware, are no time of an order or a receipt: before 2000 or in the future.
+
+    The future starts 48 hours after ``now``. A missing time is plausible.
+    """
+    latest = pd.Timestamp(now) + _AHEAD
+    return times.notna() & ~times.between(_EARLIEST, latest)
 
 
 def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.DataFrame:
@@ -86,7 +177,9 @@ def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.D
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceRejected(f"{path.name} cannot be read as CSV: {error}") from None
     lines = pd.DataFrame({"line": pd.Series(invalid_lines, dtype="str")})
-    quarantine.add(path.name, "wrong_number_of_fields", lines)
+    every = np.ones(len(lines), dtype=bool)
+    quarantine.count_read(path.name, len(lines) + len(table))
+    quarantine.reject_rows(path.name, lines, {"wrong_number_of_fields": every})
     text_type = pd.StringDtype(na_value=float("nan"))
     return table.to_pandas(types_mapper={pa.string(): text_type}.get)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -136,7 +137,7 @@ class _Chains:
         return np.where(self.hops > 0, place, 0)
 
 
-def read_cargo2000(source: Path) -> Dataset:
+def read_cargo2000(source: Path, *, now: datetime) -> Dataset:  # noqa: ARG001  # a ``Reader``
     """Reads ``c2k_data_comma.csv``, named itself or by its folder. Instants are synthetic, in UTC.
 
     Raises:
@@ -171,7 +172,10 @@ def read_cargo2000(source: Path) -> Dataset:
     }
     shipments = pd.DataFrame(columns)
     warnings = _warnings(chains, events)
-    return Dataset("cargo2000", ZONE, shipments, events, quarantine.frame(), warnings)
+    quarantine.count_accepted(path.name, len(shipments))
+    return Dataset(
+        "cargo2000", ZONE, shipments, events, quarantine.frame(), warnings, quarantine.rows()
+    )
 
 
 def _warnings(chains: _Chains, events: pd.DataFrame) -> dict[str, int]:
@@ -212,14 +216,14 @@ def _chains(path: Path, quarantine: Quarantine) -> _Chains:
         wrong = row[is_unreadable.loc[index]]
         fields.append(" ".join(f"{name}={text}" for name, text in wrong.items()))
     rejected = texts.loc[is_rejected, ["o_legid"]].assign(fields=fields)
-    quarantine.add(path.name, "no_whole_number", rejected)
+    every = np.ones(len(rejected), dtype=bool)
+    quarantine.reject_rows(path.name, rejected, {"no_whole_number": every})
     texts, is_absent = texts[~is_rejected], is_absent[~is_rejected]
     numbers = texts.mask(is_absent, "0").astype(np.int64)
-    is_valid = np.ones(len(texts), dtype=bool)
-    for reason, is_bad in _invalid(numbers).items():
-        quarantine.add(path.name, reason, texts[is_valid & is_bad])
-        is_valid &= ~is_bad
-    return _Chains.from_frame(numbers[is_valid])
+    valid = quarantine.reject_rows(path.name, texts, _invalid(numbers))
+    is_repeated = valid["o_legid"].duplicated()
+    valid = quarantine.reject_rows(path.name, valid, {"o_legid_comes_twice": is_repeated})
+    return _Chains.from_frame(numbers.loc[valid.index])
 
 
 def _invalid(numbers: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
@@ -239,10 +243,8 @@ def _invalid(numbers: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
         matches_hops &= step_matches.all(axis=(1, 2))
     inbound = has_leg[:, :_OUTBOUND].sum(axis=1)
     longest = np.maximum(chains.planned, chains.effective).max(axis=(1, 2))
-    is_repeated = numbers["o_legid"].duplicated()
     return {
         "no_o_legid": ~has_leg[:, _OUTBOUND],
-        "o_legid_comes_twice": is_repeated.to_numpy(),
         "legs_are_not_those_counted": inbound != chains.inbound,
         "milestones_are_not_those_of_the_hops": ~matches_hops,
         "longer_than_two_years": longest > _MAX_MINUTES,

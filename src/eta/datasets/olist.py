@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
 import pandas as pd
 
 from eta.calendars.local_time import declared_zone_to_utc
-from eta.datasets.base import NO_ROW, Dataset, Quarantine, read_csv
+from eta.datasets.base import NO_ROW, Dataset, Quarantine, is_implausible, read_csv
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
 
@@ -54,7 +55,7 @@ _LATEST, _EARLIEST = pd.Timedelta(days=400), pd.Timedelta(days=-2)
 _SIZES = ("product_weight_g", "product_length_cm", "product_height_cm", "product_width_cm")
 
 
-def read_olist(folder: Path) -> Dataset:
+def read_olist(folder: Path, *, now: datetime) -> Dataset:
     """Reads a folder with the six files of orders, items, products, customers, sellers and places.
 
     Raises:
@@ -63,8 +64,9 @@ def read_olist(folder: Path) -> Dataset:
     quarantine = Quarantine()
     columns = ["order_id", "customer_id", "order_status", *EVENT_OF_TIMESTAMP, _PROMISE]
     orders = read_csv(folder / _ORDERS, columns, quarantine)
-    orders = _unique(orders, "order_id", _ORDERS, quarantine)
-    orders = _parse_times(orders, quarantine)
+    orders = _with_purchase(orders, now, quarantine)
+    orders = _unique(orders, "order_id", _ORDERS, quarantine).reset_index(drop=True)
+    orders = _parse_times(orders, now, quarantine)
     places = _centroids(folder, quarantine)
     parcels = _parcels(folder, orders, quarantine)
     sellers = _ends(folder / _SELLERS, "seller", places, quarantine).add_prefix("origin_")
@@ -83,7 +85,9 @@ def read_olist(folder: Path) -> Dataset:
     shipments = shipments.fillna({"has_several_origins": False})
     events, warnings = _events(orders)
     warnings |= _shipment_warnings(shipments)
-    return Dataset("olist", ZONE, shipments, events, quarantine.frame(), warnings)
+    return Dataset(
+        "olist", ZONE, shipments, events, quarantine.frame(), warnings, quarantine.rows()
+    )
 
 
 def _shipment_warnings(shipments: pd.DataFrame) -> dict[str, int]:
@@ -100,38 +104,55 @@ def _shipment_warnings(shipments: pd.DataFrame) -> dict[str, int]:
 
 def _unique(frame: pd.DataFrame, key: str, file: str, quarantine: Quarantine) -> pd.DataFrame:
     """The rows with a key that no earlier row has; the others are rejected."""
-    quarantine.add(file, f"no_{key}", frame[frame[key].isna()])
-    is_repeated = frame[key].notna() & frame[key].duplicated()
-    quarantine.add(file, f"{key}_comes_twice", frame[is_repeated])
-    return frame[frame[key].notna() & ~is_repeated]
+    reasons = {f"no_{key}": frame[key].isna(), f"{key}_comes_twice": frame[key].duplicated()}
+    return quarantine.reject_rows(file, frame, reasons)
 
 
-def _parse_times(orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
+def _parse_times(orders: pd.DataFrame, now: datetime, quarantine: Quarantine) -> pd.DataFrame:
     """Parses timestamps as wall-clock times, and adds ``ordered_at`` and ``promised_on``.
 
-    Unreadable timestamps, and those far from the purchase, are rejected and missing.
+    Unreadable timestamps, those far from the purchase, and those before 2000 or in the future are
+    rejected and missing.
     """
-    has_no_time = orders[_PURCHASE].isna()
-    quarantine.add(_ORDERS, "no_purchase_time", orders.loc[has_no_time, ["order_id"]])
     orders = orders.copy()
     for timestamp in (*EVENT_OF_TIMESTAMP, _PROMISE):
-        text = orders[timestamp]
-        parsed = pd.to_datetime(text, format="%Y-%m-%d %H:%M:%S", errors="coerce")
-        is_unreadable = parsed.isna() & text.notna()
+        parsed = _parse(orders[timestamp])
+        is_unreadable = parsed.isna() & orders[timestamp].notna()
         unreadable = orders.loc[is_unreadable, ["order_id", timestamp]]
-        quarantine.add(_ORDERS, f"unreadable_{timestamp}", unreadable)
-        orders[timestamp] = parsed.astype("datetime64[us]")
-    orders = orders[orders[_PURCHASE].notna()]
+        quarantine.reject_values(_ORDERS, f"unreadable_{timestamp}", unreadable)
+        orders[timestamp] = parsed
     for timestamp in EVENT_OF_TIMESTAMP:
         since_purchase = orders[timestamp] - orders[_PURCHASE]
         is_far = orders[timestamp].notna() & ~since_purchase.between(_EARLIEST, _LATEST)
-        far = orders.loc[is_far, ["order_id", timestamp]]
-        quarantine.add(_ORDERS, f"far_from_purchase_{timestamp}", far)
-        orders[timestamp] = orders[timestamp].where(~is_far)
-    orders = orders.reset_index(drop=True)
-    ordered_at, _ = declared_zone_to_utc(orders[_PURCHASE], ZONE)
+        is_implausible_time = ~is_far & is_implausible(_to_utc(orders[timestamp]), now)
+        for problem, flags in (("far_from_purchase", is_far), ("implausible", is_implausible_time)):
+            values = orders.loc[flags, ["order_id", timestamp]]
+            quarantine.reject_values(_ORDERS, f"{problem}_{timestamp}", values)
+        orders[timestamp] = orders[timestamp].where(~(is_far | is_implausible_time))
+    quarantine.count_accepted(_ORDERS, len(orders))
     promised_on = orders[_PROMISE].dt.normalize()
-    return orders.assign(ordered_at=ordered_at, promised_on=promised_on)
+    return orders.assign(ordered_at=_to_utc(orders[_PURCHASE]), promised_on=promised_on)
+
+
+def _with_purchase(orders: pd.DataFrame, now: datetime, quarantine: Quarantine) -> pd.DataFrame:
+    """The orders with a plausible time of purchase; the others are rejected."""
+    purchase = _parse(orders[_PURCHASE])
+    reasons = {
+        "no_purchase_time": orders[_PURCHASE].isna(),
+        f"unreadable_{_PURCHASE}": purchase.isna(),
+        f"implausible_{_PURCHASE}": is_implausible(_to_utc(purchase), now),
+    }
+    valid = quarantine.reject_rows(_ORDERS, orders[["order_id", _PURCHASE]], reasons)
+    return orders.loc[valid.index]
+
+
+def _parse(texts: pd.Series) -> pd.Series:
+    parsed = pd.to_datetime(texts, format="%Y-%m-%d %H:%M:%S", errors="coerce")
+    return parsed.astype("datetime64[us]")
+
+
+def _to_utc(wall: pd.Series) -> pd.Series:
+    return declared_zone_to_utc(wall, ZONE)[0]
 
 
 def _centroids(folder: Path, quarantine: Quarantine) -> pd.DataFrame:
@@ -140,12 +161,15 @@ def _centroids(folder: Path, quarantine: Quarantine) -> pd.DataFrame:
     axes = {"geolocation_lat": "latitude", "geolocation_lng": "longitude"}
     bounds = {"geolocation_lat": 90.0, "geolocation_lng": 180.0}
     points = read_csv(folder / _PLACES, [key, *axes], quarantine)
-    quarantine.add(_PLACES, f"no_{key}", points[points[key].isna()])
+    reasons = {f"no_{key}": points[key].isna()}
+    numbers = {}
     for column, bound in bounds.items():
-        points[column] = _numbers(
-            points, column, _PLACES, quarantine, minimum=-bound, maximum=bound
-        )
-    centroids = points.dropna().groupby(key)[list(axes)].median()
+        number = pd.to_numeric(points[column], errors="coerce").astype("float64")
+        numbers[column] = number
+        reasons[f"unusable_{column}"] = ~number.between(-bound, bound)
+    points = quarantine.reject_rows(_PLACES, points.assign(**numbers), reasons)
+    quarantine.count_accepted(_PLACES, len(points))
+    centroids = points.groupby(key)[list(axes)].median()
     return centroids.rename(columns=axes)
 
 
@@ -161,7 +185,7 @@ def _numbers(
     """A column as numbers; values that are no number or out of range are rejected and missing."""
     numbers = pd.to_numeric(frame[column], errors="coerce").astype("float64")
     is_valid = numbers.between(minimum, maximum)
-    quarantine.add(file, f"unusable_{column}", frame[frame[column].notna() & ~is_valid])
+    quarantine.reject_values(file, f"unusable_{column}", frame[frame[column].notna() & ~is_valid])
     return numbers.where(is_valid)
 
 
@@ -170,6 +194,7 @@ def _ends(path: Path, who: str, places: pd.DataFrame, quarantine: Quarantine) ->
     names = {f"{who}_id": "id", f"{who}_zip_code_prefix": "postcode", f"{who}_state": "region"}
     ends = read_csv(path, list(names), quarantine)
     ends = _unique(ends, f"{who}_id", path.name, quarantine)
+    quarantine.count_accepted(path.name, len(ends))
     ends = ends.rename(columns=names).assign(country="BR")
     return ends.merge(places, left_on="postcode", right_index=True, how="left")
 
@@ -187,7 +212,7 @@ def _parcels(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.D
     is_too_heavy = weight_kg > MAX_WEIGHT_KG
     rejected = weight_kg[is_too_heavy].reset_index()
     rejected = rejected.set_axis([NO_ROW] * len(rejected))
-    quarantine.add(_ITEMS, "weight_above_limit", rejected)
+    quarantine.reject_values(_ITEMS, "weight_above_limit", rejected)
     sellers = grouped["seller_id"]
     price = grouped["price"].sum(min_count=1)
     length_cm = grouped["product_length_cm"].max()
@@ -210,15 +235,17 @@ def _items(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.Dat
     """The items of orders in their order, with the weight and the sizes of their products."""
     columns = ["order_id", "order_item_id", "product_id", "seller_id", "price"]
     items = read_csv(folder / _ITEMS, columns, quarantine)
-    has_order = items["order_id"].isin(orders["order_id"])
-    quarantine.add(_ITEMS, "item_of_no_order", items[~has_order])
+    is_foreign = ~items["order_id"].isin(orders["order_id"])
+    items = quarantine.reject_rows(_ITEMS, items, {"item_of_no_order": is_foreign})
+    quarantine.count_accepted(_ITEMS, len(items))
     products = read_csv(folder / _PRODUCTS, ["product_id", *_SIZES], quarantine)
     products = _unique(products, "product_id", _PRODUCTS, quarantine)
+    quarantine.count_accepted(_PRODUCTS, len(products))
     for column in _SIZES:
         products[column] = _numbers(products, column, _PRODUCTS, quarantine, minimum=_MIN_SIZE)
     items["price"] = _numbers(items, "price", _ITEMS, quarantine, minimum=0.0)
     items["order_item_id"] = _numbers(items, "order_item_id", _ITEMS, quarantine, minimum=1.0)
-    items = items[has_order].merge(products, on="product_id", how="left")
+    items = items.merge(products, on="product_id", how="left")
     return items.sort_values(["order_id", "order_item_id"], kind="stable")
 
 

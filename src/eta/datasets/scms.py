@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,7 +20,7 @@ import pandas as pd
 
 from eta.calendars.local_time import HOUR, day_starts
 from eta.calendars.zones import zone_of
-from eta.datasets.base import Dataset, Quarantine, read_csv
+from eta.datasets.base import Dataset, Quarantine, is_implausible, read_csv
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
 
@@ -144,7 +145,7 @@ _REFERENCE = r"See (?P<shipment>(?:ASN|DN)-\d+) \(ID#:(?P<line>\d+)\)"
 _FAR_DAYS = 3 * 366
 
 
-def read_scms(source: Path) -> Dataset:
+def read_scms(source: Path, *, now: datetime) -> Dataset:
     """Reads the file, named itself or by its folder.
 
     Instants are in UTC, dates are local days at the destination.
@@ -157,20 +158,21 @@ def read_scms(source: Path) -> Dataset:
     lines = read_csv(path, COLUMNS, quarantine)
     lines = lines.fillna("").apply(lambda column: column.str.strip())
     lines = _usable(lines, path.name, quarantine)
-    lines, dates = _dates(lines, path.name, quarantine)
+    lines, dates = _dates(lines, path.name, now, quarantine)
+    quarantine.count_accepted(path.name, len(lines))
     shipments, warnings = _shipments(lines, dates, path.name, quarantine)
     events, event_warnings = _events(shipments)
     ordered_at = shipments["ordered_at"].dt.tz_localize("UTC")
     frame = shipments.drop(columns=[*FORMAT_OF_DATE, "zone"])
     frame = frame.assign(ordered_at=ordered_at, carrier=None)
-    return Dataset("scms", ZONE, frame, events, quarantine.frame(), warnings | event_warnings)
+    warnings |= event_warnings
+    return Dataset("scms", ZONE, frame, events, quarantine.frame(), warnings, quarantine.rows())
 
 
 def _usable(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
     """The lines of shipments with an id, a known country, and no contradictions between lines."""
     reasons = {
         "no_id": lines[_LINE] == "",
-        "id_comes_twice": lines[_LINE].duplicated(),
         f"no_{_name(_SHIPMENT)}": lines[_SHIPMENT] == "",
     }
     by_shipment = lines.groupby(_SHIPMENT)
@@ -178,25 +180,39 @@ def _usable(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFr
     for column in _SHARED:
         reasons[f"lines_disagree_on_{_name(column)}"] = differs[column]
     reasons["unknown_country"] = ~lines["Country"].isin(COUNTRY_OF_NAME)
-    is_usable = pd.Series(True, index=lines.index)
-    for reason, is_bad in reasons.items():
-        quarantine.add(file, reason, lines[is_usable & is_bad])
-        is_usable &= ~is_bad
-    has_known_mode = lines["Shipment Mode"].isin(SERVICE_OF_MODE)
-    has_unknown_mode = is_usable & ~has_known_mode
-    unknown = lines.loc[has_unknown_mode, [_LINE, _SHIPMENT, "Shipment Mode"]]
-    quarantine.add(file, "unknown_shipment_mode", unknown)
-    return lines[is_usable]
+    usable = quarantine.reject_rows(file, lines, reasons)
+    is_repeated = usable[_LINE].duplicated()
+    usable = quarantine.reject_rows(file, usable, {"id_comes_twice": is_repeated})
+    has_known_mode = usable["Shipment Mode"].isin(SERVICE_OF_MODE)
+    unknown = usable.loc[~has_known_mode, [_LINE, _SHIPMENT, "Shipment Mode"]]
+    quarantine.reject_values(file, "unknown_shipment_mode", unknown)
+    return usable
 
 
 def _dates(
-    lines: pd.DataFrame, file: str, quarantine: Quarantine
+    lines: pd.DataFrame, file: str, now: datetime, quarantine: Quarantine
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The lines of shipments with a date to start from, and the dates of those shipments.
 
     Invalid dates are rejected and missing. A shipment without any date of a quote, an order or a
-    schedule is rejected.
+    schedule is rejected, and so is one whose order or delivery is before 2000 or in the future.
     """
+    dates = _consistent_dates(lines, file, quarantine)
+    has_no_start = dates[[_QUOTED, _ORDERED, _SCHEDULED]].isna().all(axis=1)
+    reasons = {"no_date_of_order_or_schedule": has_no_start}
+    for column in (_QUOTED, _ORDERED, _DELIVERED, _RECORDED):
+        reasons[f"implausible_{_name(column)}"] = is_implausible(
+            dates[column].dt.tz_localize("UTC"), now
+        )
+    of_lines = {
+        reason: lines[_SHIPMENT].isin(dates.index[flags]) for reason, flags in reasons.items()
+    }
+    usable = quarantine.reject_rows(file, lines, of_lines)
+    return usable, dates[dates.index.isin(usable[_SHIPMENT])]
+
+
+def _consistent_dates(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
+    """The dates of shipments; those that contradict the others are rejected and missing."""
     parsed = _parse_dates(lines, file, quarantine)
     # The lines of a shipment may have different schedules; the promise is met by the last one.
     dates = parsed.groupby(_SHIPMENT, sort=True)[list(FORMAT_OF_DATE)].max()
@@ -211,11 +227,7 @@ def _dates(
         is_late = dates[column] > dates[_DELIVERED]
         reason = f"after_delivery_{_name(column)}"
         _quarantine_dates(dates, column, is_late, reason, lines, file, quarantine)
-    has_no_start = dates[[_QUOTED, _ORDERED, _SCHEDULED]].isna().all(axis=1)
-    rejected = dates.index[has_no_start]
-    is_rejected = lines[_SHIPMENT].isin(rejected)
-    quarantine.add(file, "no_date_of_order_or_schedule", lines[is_rejected])
-    return lines[~is_rejected], dates.drop(rejected)
+    return dates
 
 
 def _parse_dates(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
@@ -227,7 +239,7 @@ def _parse_dates(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.D
         is_given = ~lines[column].isin(NO_DATE)
         is_unreadable = dates.isna() & is_given
         unreadable = lines.loc[is_unreadable, [_LINE, _SHIPMENT, column]]
-        quarantine.add(file, f"unreadable_{_name(column)}", unreadable)
+        quarantine.reject_values(file, f"unreadable_{_name(column)}", unreadable)
     return parsed
 
 
@@ -243,7 +255,7 @@ def _quarantine_dates(
     """Makes wrong dates of shipments missing, and rejects the first line of each of them."""
     is_affected = lines[_SHIPMENT].isin(dates.index[wrong])
     first = lines[is_affected].drop_duplicates(_SHIPMENT)
-    quarantine.add(file, reason, first[[_LINE, _SHIPMENT, *FORMAT_OF_DATE]])
+    quarantine.reject_values(file, reason, first[[_LINE, _SHIPMENT, *FORMAT_OF_DATE]])
     dates.loc[wrong, column] = pd.NaT
 
 
@@ -260,7 +272,7 @@ def _shipments(
     is_usable = number.between(0.0, np.finfo(np.float64).max)
     value = number.where(is_usable)
     unusable = lines.loc[value.isna(), [_LINE, _SHIPMENT, _VALUE]]
-    quarantine.add(file, f"unusable_{_name(_VALUE)}", unusable)
+    quarantine.reject_values(file, f"unusable_{_name(_VALUE)}", unusable)
     by_shipment = value.groupby(lines[_SHIPMENT])
     is_complete = by_shipment.count() == by_shipment.size()
     price = by_shipment.sum().where(is_complete)
@@ -349,8 +361,8 @@ def _weights(
     is_unusable = has_text & ~(refers | is_separate)
     reported = lines[[_LINE, _SHIPMENT, _WEIGHT]]
     name = _name(_WEIGHT)
-    quarantine.add(file, f"unusable_{name}", reported[is_unusable])
-    quarantine.add(file, f"reference_to_nothing_{name}", reported[is_dangling])
+    quarantine.reject_values(file, f"unusable_{name}", reported[is_unusable])
+    quarantine.reject_values(file, f"reference_to_nothing_{name}", reported[is_dangling])
     by_shipment = weight.groupby(lines[_SHIPMENT]).sum(min_count=1)
     is_weighed = weight.notna() | is_included
     is_complete = is_weighed.groupby(lines[_SHIPMENT]).all()

@@ -9,19 +9,25 @@ a file with no other times in that column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from eta.datasets.base import Dataset, Quarantine, read_csv
+from eta.datasets.base import Dataset, Quarantine, is_implausible, read_csv
 from eta.domain.errors import NaiveTime, SourceRejected
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
-from eta.journey.timeline_builders import EVENT_COLUMNS, SHIPMENT_COLUMNS
+from eta.journey.timeline_builders import (
+    EVENT_COLUMNS,
+    SHIPMENT_COLUMNS,
+    repeated_events,
+)
 
 ZONE = "UTC"
 SHIPMENTS, EVENTS = "shipments", "events"
@@ -56,11 +62,15 @@ _MAY_BE_ZERO = {"price"}
 
 #: The end of a time with an offset from UTC.
 _OFFSET = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
+
+#: An event happened at most so long before and after its receipt.
+_OLDEST_REPORT, _LATEST_REPORT = pd.Timedelta(days=400), pd.Timedelta(hours=48)
+_CODES = tuple(map(str, EventCode))
 _TEXT_TYPE = pd.StringDtype(na_value=np.nan)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def read_tabular(folder: Path) -> Dataset:
+def read_tabular(folder: Path, *, now: datetime) -> Dataset:
     """Reads a folder with ``shipments`` and ``events``.
 
     Raises:
@@ -70,12 +80,26 @@ def read_tabular(folder: Path) -> Dataset:
     quarantine, warnings = Quarantine(), dict[str, int]()
     shipments_file, events_file = _find(folder, SHIPMENTS), _find(folder, EVENTS)
     shipment_rows = _read(shipments_file, SHIPMENT_COLUMNS, quarantine, warnings)
-    shipments = _shipments(shipment_rows, shipments_file.name, quarantine)
+    shipments = _shipments(shipment_rows, shipments_file.name, now, quarantine)
     event_rows = _read(events_file, EVENT_COLUMNS, quarantine, warnings)
     ids = shipments["shipment_id"]
-    events = _events(event_rows, events_file.name, ids, quarantine, warnings)
-    events = _with_orders(shipments, events, warnings)
-    return Dataset("tabular", ZONE, shipments, events, quarantine.frame(), warnings)
+    events = _valid_events(event_rows, events_file.name, ids, now, quarantine)
+    is_repeated = repeated_events(shipments, _with_codes(events))
+    events = events[~is_repeated].reset_index(drop=True)
+    quarantine.count_accepted(events_file.name, len(events), duplicate=int(is_repeated.sum()))
+    unmapped_codes = _unmapped(events["event_code"])
+    events = _with_codes(events)
+    warnings |= _event_warnings(events, unmapped_codes)
+    return Dataset(
+        "tabular",
+        ZONE,
+        shipments,
+        _with_orders(shipments, events, warnings),
+        quarantine.frame(),
+        warnings,
+        quarantine.rows(),
+        unmapped_codes,
+    )
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -107,6 +131,7 @@ def _read(
     if path.suffix == ".csv":
         return read_csv(path, wanted, quarantine)
     table = pyarrow.parquet.read_table(path, columns=wanted, use_threads=False)
+    quarantine.count_read(path.name, len(table))
     return table.to_pandas(ignore_metadata=True)
 
 
@@ -122,21 +147,33 @@ def _header(path: Path) -> list[str]:
         raise SourceRejected(f"{path.name} cannot be read: {error}") from None
 
 
-def _shipments(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
+def _shipments(
+    frame: pd.DataFrame, file: str, now: datetime, quarantine: Quarantine
+) -> pd.DataFrame:
     """The valid shipments, with numbers, times and flags parsed."""
     frame = _with_texts(frame)
-    has_no_id = frame["shipment_id"].isna()
-    quarantine.add(file, "no_shipment_id", frame[has_no_id])
-    is_repeated = frame["shipment_id"].duplicated() & ~has_no_id
-    quarantine.add(file, "shipment_id_comes_twice", frame[is_repeated])
-    frame = frame[~has_no_id & ~is_repeated]
+    reasons = {"no_shipment_id": frame["shipment_id"].isna()}
     for name in _COUNTRIES:
         is_code = frame[name].astype("str").str.fullmatch("[A-Z]{2}")
-        is_country = is_code.fillna(False).astype(bool)
-        quarantine.add(file, f"no_{name}", frame[~is_country])
-        frame = frame[is_country]
-    order_id = frame["order_id"].fillna(frame["shipment_id"])
-    frame = frame.assign(order_id=order_id)
+        reasons[f"no_{name}"] = ~is_code.fillna(False).astype(bool)
+    if "ordered_at" in frame:
+        ordered_at = _times(frame, "ordered_at")
+        reasons["implausible_ordered_at"] = is_implausible(ordered_at.instants, now)
+    frame = quarantine.reject_rows(file, frame, reasons)
+    is_repeated = frame["shipment_id"].duplicated()
+    frame = quarantine.reject_rows(file, frame, {"shipment_id_comes_twice": is_repeated})
+    quarantine.count_accepted(file, len(frame))
+    if "ordered_at" in frame:
+        ordered_at = ordered_at.of_rows(frame)
+        for reason, flags in ordered_at.reasons("ordered_at").items():
+            quarantine.reject_values(file, reason, _value(frame, "ordered_at", flags))
+        frame = frame.assign(ordered_at=ordered_at.instants)
+    return _with_values(frame, file, quarantine).reset_index(drop=True)
+
+
+def _with_values(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
+    """Shipments with their optional values parsed; invalid values are rejected and missing."""
+    frame = frame.assign(order_id=frame["order_id"].fillna(frame["shipment_id"]))
     for name, (low, high) in _RANGES.items():
         if name in frame:
             numbers = _number(frame, name, low, high, file, quarantine)
@@ -145,52 +182,71 @@ def _shipments(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.Dat
         if name in frame:
             values = parse(frame, name, file, quarantine)
             frame = frame.assign(**{name: values})
-    return frame.reset_index(drop=True)
+    return frame
 
 
-def _events(
+def _valid_events(
     frame: pd.DataFrame,
     file: str,
     shipment_id: pd.Series,
+    now: datetime,
     quarantine: Quarantine,
-    warnings: dict[str, int],
 ) -> pd.DataFrame:
-    """The valid events, with times, flags and codes parsed; counts their peculiarities."""
+    """The valid events, with times and flags parsed."""
     frame = _with_texts(frame)
-    has_shipment = frame["shipment_id"].isin(shipment_id)
-    quarantine.add(file, "event_of_no_shipment", frame[~has_shipment])
-    frame = _with_times(frame[has_shipment], file, quarantine)
+    occurred_at = _times(frame, "occurred_at")
+    received_at = _times(frame, "received_at")
     is_assumed = frame["received_at"].isna()
-    warnings["received_at_assumed"] = int(is_assumed.sum())
+    received = received_at.instants.where(~is_assumed, occurred_at.instants)
+    since_event = received - occurred_at.instants
+    is_far = since_event.notna() & ~since_event.between(-_LATEST_REPORT, _OLDEST_REPORT)
+    is_receipt_implausible = is_implausible(received, now)
+    reasons = {
+        "event_of_no_shipment": ~frame["shipment_id"].isin(shipment_id),
+        "no_occurred_at": frame["occurred_at"].isna(),
+        **occurred_at.reasons("occurred_at"),
+        **received_at.reasons("received_at"),
+        "implausible_received_at": is_receipt_implausible & ~is_assumed,
+        "implausible_occurred_at": is_far | is_receipt_implausible,
+    }
+    frame = quarantine.reject_rows(file, frame, reasons)
+    is_assumed = is_assumed.loc[frame.index]
     if "is_received_at_assumed" in frame:
         is_assumed |= _flags(frame, "is_received_at_assumed", file, quarantine)
-    received_at = frame["received_at"].fillna(frame["occurred_at"])
-    frame = frame.assign(received_at=received_at, is_received_at_assumed=is_assumed)
-    # The events with our codes; an unknown code becomes ``info``.
-    code = frame["event_code"].astype("str")
-    is_known = code.isin([str(event_code) for event_code in EventCode])
-    warnings["unmapped_event_codes"] = int((~is_known).sum())
-    raw_code = pd.Series(None, index=frame.index, dtype=object)
-    if "raw_code" in frame:
-        raw_code = frame["raw_code"]
+    return frame.assign(
+        occurred_at=occurred_at.instants.loc[frame.index],
+        received_at=received.loc[frame.index],
+        is_received_at_assumed=is_assumed,
+    )
+
+
+def _with_codes(events: pd.DataFrame) -> pd.DataFrame:
+    """The events with our codes; an unknown code becomes ``info``."""
+    code = events["event_code"].astype("str")
+    is_known = code.isin(_CODES)
+    raw_code = pd.Series(None, index=events.index, dtype=object)
+    if "raw_code" in events:
+        raw_code = events["raw_code"]
     # An unknown code stays in ``raw_code``, so that two unknown codes are two events.
     raw_code = raw_code.where(raw_code.notna() | is_known, code)
     event_code = code.where(is_known, EventCode.INFO.value)
-    frame = frame.assign(event_code=event_code, raw_code=raw_code)
-    is_early = frame["received_at"] < frame["occurred_at"]
-    warnings["received_before_occurred"] = int(is_early.sum())
-    return frame.reset_index(drop=True)
+    return events.assign(event_code=event_code, raw_code=raw_code)
 
 
-def _with_times(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
-    """The events with valid times; ``received_at`` may be missing."""
-    occurred_at = _times(frame, "occurred_at", file, quarantine)
-    received_at = _times(frame, "received_at", file, quarantine)
-    quarantine.add(file, "no_occurred_at", frame[frame["occurred_at"].isna()])
-    # ``_times`` has already rejected a time that is present and unreadable, with its reason.
-    is_receipt_valid = received_at.notna() | frame["received_at"].isna()
-    frame = frame.assign(occurred_at=occurred_at, received_at=received_at)
-    return frame[occurred_at.notna() & is_receipt_valid]
+def _unmapped(codes: pd.Series) -> dict[str, int]:
+    """How often each code occurs that is none of ours, the most frequent first."""
+    unknown = codes[~codes.isin(_CODES)].fillna("")
+    return {str(code): int(count) for code, count in unknown.value_counts().items()}
+
+
+def _event_warnings(events: pd.DataFrame, unmapped_codes: Mapping[str, int]) -> dict[str, int]:
+    """The peculiarities of accepted events, with their counts."""
+    is_early = events["received_at"] < events["occurred_at"]
+    return {
+        "received_at_assumed": int(events["is_received_at_assumed"].sum()),
+        "unmapped_event_codes": sum(unmapped_codes.values()),
+        "received_before_occurred": int(is_early.sum()),
+    }
 
 
 def _with_orders(
@@ -235,40 +291,52 @@ def _number(
     """A column as numbers; unreadable and impossible values are rejected and missing."""
     numbers = pd.to_numeric(frame[name], errors="coerce").astype(np.float64)
     is_unreadable = numbers.isna() & frame[name].notna()
-    quarantine.add(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
+    quarantine.reject_values(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
     is_size = low == 0.0 and name not in _MAY_BE_ZERO
     is_above = (numbers > low) if is_size else (numbers >= low)
     is_possible = np.isfinite(numbers) & (numbers <= high) & is_above
     is_impossible = numbers.notna() & ~is_possible
-    quarantine.add(file, f"impossible_{name}", _value(frame, name, is_impossible))
+    quarantine.reject_values(file, f"impossible_{name}", _value(frame, name, is_impossible))
     return numbers.where(~is_impossible)
 
 
-def _times(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) -> pd.Series:
-    """Aware instants in UTC; NaT if missing, unreadable or without an offset.
+class _Times(NamedTuple):
+    """The instants of a column, in UTC, and which texts are none."""
 
-    Rows with an unreadable time, and those without an offset, are rejected.
+    instants: pd.Series
+    is_naive: pd.Series
+    is_unreadable: pd.Series
+
+    def of_rows(self, frame: pd.DataFrame) -> _Times:
+        """Those of the rows of a frame."""
+        return _Times(*(values.loc[frame.index] for values in self))
+
+    def reasons(self, name: str) -> dict[str, pd.Series]:
+        """Which values are rejected, by reason."""
+        return {f"naive_{name}": self.is_naive, f"unreadable_{name}": self.is_unreadable}
+
+
+def _times(frame: pd.DataFrame, name: str) -> _Times:
+    """Aware instants in UTC; NaT if missing, unreadable or without an offset.
 
     Raises:
         NaiveTime: if none of the times has an offset.
     """
     column = frame[name]
+    nowhere = pd.Series(False, index=frame.index)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return column.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+        utc = column.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+        return _Times(utc, nowhere, nowhere)
     if pd.api.types.is_datetime64_dtype(column):
         raise NaiveTime(name)
     text = column.astype(_TEXT_TYPE).str.strip()
     has_offset = text.str.contains(_OFFSET, regex=True)
     has_no_offset = text.notna() & ~has_offset.fillna(False).astype(bool)
     parsed = _instants(text.where(~has_no_offset)).astype("datetime64[us, UTC]")
-    parsed_without_offset = _instants(text.where(has_no_offset))
-    is_naive = has_no_offset & parsed_without_offset.notna()
+    is_naive = has_no_offset & _instants(text.where(has_no_offset)).notna()
     if len(text) and is_naive.sum() == text.notna().sum() > 0:
         raise NaiveTime(name)
-    is_unreadable = text.notna() & parsed.isna() & ~is_naive
-    quarantine.add(file, f"naive_{name}", frame[is_naive])
-    quarantine.add(file, f"unreadable_{name}", frame[is_unreadable])
-    return parsed
+    return _Times(parsed, is_naive, text.notna() & parsed.isna() & ~is_naive)
 
 
 def _instants(text: pd.Series) -> pd.Series:
@@ -283,7 +351,7 @@ def _dates(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) ->
     text = column.astype(_TEXT_TYPE).str.strip()
     parsed = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce").astype("datetime64[s]")
     is_unreadable = parsed.isna() & text.notna()
-    quarantine.add(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
+    quarantine.reject_values(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
     return parsed
 
 
@@ -292,7 +360,7 @@ def _flags(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) ->
     text = frame[name].map(str, na_action="ignore").astype(_TEXT_TYPE)
     text = text.str.strip().str.lower()
     is_unreadable = text.notna() & ~text.isin(list(_FLAGS))
-    quarantine.add(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
+    quarantine.reject_values(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
     return text.map(_FLAGS).eq(True)
 
 
@@ -302,4 +370,4 @@ def _value(frame: pd.DataFrame, name: str, rows: pd.Series) -> pd.DataFrame:
 
 
 #: The parsers of other optional columns of shipments.
-_PARSERS = {"ordered_at": _times, "promised_on": _dates, "has_several_origins": _flags}
+_PARSERS = {"promised_on": _dates, "has_several_origins": _flags}

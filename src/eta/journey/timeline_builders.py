@@ -165,19 +165,38 @@ def columns_from_frames(
     shipments = _with_columns(shipments, SHIPMENT_COLUMNS, required=_REQUIRED_SHIPMENT_COLUMNS)
     events = _with_columns(events, EVENT_COLUMNS, required=_REQUIRED_EVENT_COLUMNS)
     shipments = shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
-    # The row of each event's shipment, (E,).
-    shipment_ids = shipments["shipment_id"]
-    event_ids = events["shipment_id"]
+    owner = _owner(shipments["shipment_id"], events["shipment_id"])
+    scans = _deduplicate(_from_frame(owner, events), len(shipments))
+    return _shipments_from_frame(shipments), scans
+
+
+def repeated_events(shipments: pd.DataFrame, events: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which events, (E,), repeat a scan that another row reports too and that was received first.
+
+    Raises:
+        InvalidValue: as ``columns_from_frames``.
+        NaiveTime: if a time column has no zone.
+    """
+    events = _with_columns(events, EVENT_COLUMNS, required=_REQUIRED_EVENT_COLUMNS)
+    owner = _owner(shipments["shipment_id"], events["shipment_id"])
+    columns = _from_frame(owner, events)
+    if _is_in_order(columns.owner, columns.occurred):
+        return np.zeros(len(events), dtype=bool)
+    is_repeated = np.ones(len(events), dtype=bool)
+    is_repeated[_first_receipts(columns, _hashes(columns))] = False
+    return is_repeated
+
+
+def _owner(shipment_ids: pd.Series, event_ids: pd.Series) -> NDArray[np.int64]:
+    """The row of each event's shipment, (E,)."""
     ids = pd.Index(shipment_ids)
     if not ids.is_unique:
         raise _duplicate_id(ids[ids.duplicated()][0])
-    owner_index = ids.get_indexer(pd.Index(event_ids))
-    owner = owner_index.astype(np.int64)
+    owner = ids.get_indexer(pd.Index(event_ids)).astype(np.int64)
     if (owner < 0).any():
         first_unknown = int(np.argmin(owner))
         raise _unknown_shipment(event_ids.iloc[first_unknown])
-    scans = _deduplicate(_from_frame(owner, events), len(shipments))
-    return _shipments_from_frame(shipments), scans
+    return owner
 
 
 def columns_from_records(
@@ -310,24 +329,35 @@ def _integers(values: Sequence[int]) -> NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
 
 
+def _hashes(columns: _RawEventColumns) -> NDArray[np.uint64]:
+    """The hash of each event, (E,)."""
+    hashes: NDArray[np.uint64] = event_hashes(
+        columns.code_hashes, columns.occurred, columns.place_hashes
+    )
+    return hashes
+
+
+def _first_receipts(columns: _RawEventColumns, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The rows in which each scan was first received, one a scan, in no particular order."""
+    order = np.lexsort((columns.received, event_hash, columns.owner))
+    owner = columns.owner[order]
+    ordered_hash = event_hash[order]
+    is_first = np.ones(len(order), dtype=bool)
+    is_other_shipment = np.diff(owner) != 0
+    is_other_scan = ordered_hash[1:] != ordered_hash[:-1]
+    is_first[1:] = is_other_shipment | is_other_scan
+    return order[is_first]
+
+
 def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
     """The scans in order, each once, with the time at which it was first received."""
-    event_hash = event_hashes(columns.code_hashes, columns.occurred, columns.place_hashes)
+    event_hash = _hashes(columns)
     if _is_in_order(columns.owner, columns.occurred):
         rows = np.arange(len(columns.owner))
     else:
-        # Each scan as it was first received, then all of them sorted.
-        order = np.lexsort((columns.received, event_hash, columns.owner))
-        owner = columns.owner[order]
-        ordered_hash = event_hash[order]
-        is_first = np.ones(len(order), dtype=bool)
-        is_other_shipment = np.diff(owner) != 0
-        is_other_scan = ordered_hash[1:] != ordered_hash[:-1]
-        is_first[1:] = is_other_shipment | is_other_scan
-        rows = order[is_first]
+        rows = _first_receipts(columns, event_hash)
         keys = (event_hash, columns.code, columns.occurred, columns.owner)
-        sorted_rows = np.lexsort([key[rows] for key in keys])
-        rows = rows[sorted_rows]
+        rows = rows[np.lexsort([key[rows] for key in keys])]
     counts = np.bincount(columns.owner[rows], minlength=shipment_count)
     occurred = columns.occurred[rows]
     received = columns.received[rows]

@@ -14,6 +14,7 @@ from eta.domain.errors import SourceRejected
 from eta.journey.examples import Outcomes
 from eta.journey.snapshots import PURCHASE, evaluation_snapshots, training_snapshots
 from eta.journey.timelines import Timelines
+from support.datasets import NOW
 
 Leg = Mapping[str, int]
 
@@ -74,7 +75,7 @@ def chain(outbound: Leg = OUTBOUND, *inbound: Leg, **cells: object) -> dict[str,
 
 def read(folder: Path, *rows: Mapping[str, object]) -> Dataset:
     pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(folder / FILE, index=False)
-    return read_cargo2000(folder)
+    return read_cargo2000(folder, now=NOW)
 
 
 def numbered(count: int) -> list[dict[str, object]]:
@@ -291,7 +292,7 @@ def test_the_format_of_the_file_does_not_matter(
 ) -> None:
     before = read(tmp_path, *numbered(30))
     (tmp_path / FILE).write_bytes(change((tmp_path / FILE).read_bytes()))
-    after = read_cargo2000(tmp_path / FILE)
+    after = read_cargo2000(tmp_path / FILE, now=NOW)
     assert after.rejected() == {}
     pd.testing.assert_frame_equal(after.shipments, before.shipments)
     pd.testing.assert_frame_equal(after.events, before.events)
@@ -300,7 +301,7 @@ def test_the_format_of_the_file_does_not_matter(
 def test_a_line_with_a_wrong_number_of_fields_is_rejected(tmp_path: Path) -> None:
     read(tmp_path, chain())
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes() + b"1,2,3\n")
-    assert read_cargo2000(tmp_path).rejected() == {"wrong_number_of_fields": 1}
+    assert read_cargo2000(tmp_path, now=NOW).rejected() == {"wrong_number_of_fields": 1}
 
 
 def test_a_file_without_rows_holds_no_shipments(tmp_path: Path) -> None:
@@ -310,15 +311,15 @@ def test_a_file_without_rows_holds_no_shipments(tmp_path: Path) -> None:
 
 def test_a_missing_file_or_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceRejected, match=f"{FILE} does not exist"):
-        read_cargo2000(tmp_path)
+        read_cargo2000(tmp_path, now=NOW)
     read(tmp_path, chain())
     (tmp_path / FILE).write_text((tmp_path / FILE).read_text().replace("o_rcf_2_e", "something"))
     with pytest.raises(SourceRejected, match=f"{FILE} lacks a column: .*o_rcf_2_e"):
-        read_cargo2000(tmp_path)
+        read_cargo2000(tmp_path, now=NOW)
 
 
 def test_every_real_chain_is_read(eta_data: Path) -> None:
-    dataset = bootstrap.SOURCES["cargo2000"](eta_data / "cargo2000")
+    dataset = bootstrap.SOURCES["cargo2000"](eta_data / "cargo2000", now=NOW)
     assert dataset.rejected() == {}
     assert len(dataset.shipments) == 3_942
     milestones = dataset.events[dataset.events["raw_code"].notna()]

@@ -12,6 +12,7 @@ from eta.datasets.base import Dataset
 from eta.datasets.olist import EVENT_OF_TIMESTAMP, ZONE, read_olist
 from eta.domain.errors import SourceRejected
 from eta.domain.vocabulary import EventCode
+from support.datasets import NOW
 from support.olist_files import (
     CUSTOMERS,
     FILES,
@@ -148,7 +149,7 @@ def small(folder: Path, **changes: list[Cells]) -> Dataset:
     """The dataset of two orders; ``changes`` replace files, by the middle of their names."""
     for name, rows in SMALL.items():
         pd.DataFrame(changes.get(name.split("_")[-2], rows)).to_csv(folder / name, index=False)
-    return read_olist(folder)
+    return read_olist(folder, now=NOW)
 
 
 def order(number: int = 0, **cells: object) -> Cells:
@@ -217,7 +218,7 @@ def unspoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def before(unspoilt: Path) -> Dataset:
     """What the importer makes of forty orders before a test spoils them."""
-    return read_olist(unspoilt)
+    return read_olist(unspoilt, now=NOW)
 
 
 @pytest.fixture
@@ -429,7 +430,7 @@ def test_an_impossible_point_moves_no_place(tmp_path: Path, point: tuple[str, st
 def test_a_missing_file_is_named(forty: Path, file: str) -> None:
     (forty / file).unlink()
     with pytest.raises(SourceRejected, match=f"{re.escape(str(forty / file))} does not exist"):
-        read_olist(forty)
+        read_olist(forty, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -451,14 +452,14 @@ def test_a_missing_column_is_named_with_its_file(forty: Path, file: str, column:
         replaced(0, lambda header: header.replace(column.encode(), b"something_else", 1)),
     )
     with pytest.raises(SourceRejected, match=f"{re.escape(file)}.*{column}"):
-        read_olist(forty)
+        read_olist(forty, now=NOW)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", b"order_id\n\xff\xfe"])
 def test_an_invalid_csv_file_is_named(forty: Path, content: bytes) -> None:
     (forty / ORDERS).write_bytes(content)
     with pytest.raises(SourceRejected, match=re.escape(ORDERS)):
-        read_olist(forty)
+        read_olist(forty, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -476,7 +477,7 @@ def test_the_format_of_the_files_does_not_matter(
 ) -> None:
     for path in forty.iterdir():
         path.write_bytes(change(path.read_bytes()))
-    after = read_olist(forty)
+    after = read_olist(forty, now=NOW)
     pd.testing.assert_frame_equal(after.shipments, before.shipments)
     pd.testing.assert_frame_equal(after.events, before.events)
     assert after.rejected() == {}
@@ -508,7 +509,7 @@ def test_an_unreadable_timestamp_is_rejected_verbatim_and_alone(
         ORDERS,
         replaced(3, field(list(read(forty / ORDERS).columns).index(timestamp), value)),
     )
-    dataset = read_olist(forty)
+    dataset = read_olist(forty, now=NOW)
     spoilt = read(forty / ORDERS)["order_id"][2]
     quarantined = dataset.quarantine[dataset.quarantine["reason"] == f"unreadable_{timestamp}"]
     assert list(quarantined["file"]) == [ORDERS]
@@ -555,7 +556,7 @@ def test_an_invalid_order_is_counted_by_reason_and_the_rest_survive(
 ) -> None:
     edit(forty, ORDERS, change)
     rows_in_file = len((forty / ORDERS).read_bytes().splitlines()) - 1
-    dataset = read_olist(forty)
+    dataset = read_olist(forty, now=NOW)
     assert dataset.rejected()[reason] == 1
     assert len(dataset.shipments) + 1 == rows_in_file
     imported_ids = set(dataset.shipments["shipment_id"])
@@ -571,7 +572,7 @@ def test_the_first_of_two_rows_of_one_order_counts(forty: Path, before: Dataset)
     edit(
         forty, ORDERS, lambda lines: [*lines[:-1], field(3, b"2018-01-01 00:00:00")(lines[1]), b""]
     )
-    dataset = read_olist(forty)
+    dataset = read_olist(forty, now=NOW)
     assert dataset.rejected() == {"order_id_comes_twice": 1}
     pd.testing.assert_frame_equal(dataset.events, before.events)
     assert "2018-01-01 00:00:00" in dataset.quarantine["content"].item()
@@ -584,7 +585,7 @@ def test_a_repeated_row_multiplies_no_parcel(
     forty: Path, before: Dataset, file: str, key: str
 ) -> None:
     edit(forty, file, lambda lines: [*lines[:-1], lines[1], b""])
-    dataset = read_olist(forty)
+    dataset = read_olist(forty, now=NOW)
     pd.testing.assert_frame_equal(dataset.shipments, before.shipments)
     assert dataset.rejected() == {f"{key}_comes_twice": 1}
 
@@ -594,7 +595,7 @@ def test_a_line_with_a_wrong_number_of_fields_is_rejected_verbatim(
     forty: Path, before: Dataset, file: str
 ) -> None:
     edit(forty, file, lambda lines: [*lines[:2], b"half a line", *lines[2:]])
-    dataset = read_olist(forty)
+    dataset = read_olist(forty, now=NOW)
     assert dataset.rejected() == {"wrong_number_of_fields": 1}
     assert dataset.quarantine[["file", "content"]].values.tolist() == [[file, "half a line"]]
     pd.testing.assert_frame_equal(dataset.shipments, before.shipments)
@@ -603,7 +604,7 @@ def test_a_line_with_a_wrong_number_of_fields_is_rejected_verbatim(
 
 def test_an_item_of_no_order_is_counted(forty: Path) -> None:
     edit(forty, ITEMS, replaced(1, field(0, b'"nobody"')))
-    assert read_olist(forty).rejected() == {"item_of_no_order": 1}
+    assert read_olist(forty, now=NOW).rejected() == {"item_of_no_order": 1}
 
 
 def test_no_order_is_lost_silently_in_a_damaged_file(forty: Path) -> None:
@@ -621,7 +622,7 @@ def test_no_order_is_lost_silently_in_a_damaged_file(forty: Path) -> None:
     }.items():
         edit(forty, ORDERS, replaced(number, change))
     rows_in_file = sum(1 for line in (forty / ORDERS).read_bytes().splitlines() if line) - 1
-    dataset = read_olist(forty)
+    dataset = read_olist(forty, now=NOW)
     costly = dataset.quarantine[
         (dataset.quarantine["file"] == ORDERS) & dataset.quarantine["reason"].isin(COST_AN_ORDER)
     ]
@@ -630,7 +631,7 @@ def test_no_order_is_lost_silently_in_a_damaged_file(forty: Path) -> None:
 
 
 def test_generated_orders_have_the_peculiarities_of_real_ones(orders: Path) -> None:
-    dataset = read_olist(orders)
+    dataset = read_olist(orders, now=NOW)
     assert len(dataset.shipments) == 600
     assert dataset.rejected() == {}
     assert all(
@@ -642,7 +643,7 @@ def test_generated_orders_have_the_peculiarities_of_real_ones(orders: Path) -> N
 
 
 def test_every_real_order_is_read_or_rejected(eta_data: Path) -> None:
-    dataset = read_olist(eta_data / "olist")
+    dataset = read_olist(eta_data / "olist", now=NOW)
     assert dataset.rejected() == {}
     assert set(dataset.shipments["shipment_id"]) == set(
         read(eta_data / "olist" / ORDERS)["order_id"]

@@ -16,6 +16,7 @@ from eta.domain.errors import SourceRejected
 from eta.domain.vocabulary import TimezoneSource
 from eta.journey.examples import Outcomes
 from eta.journey.timelines import Timelines
+from support.datasets import NOW
 
 Cells = dict[str, object]
 
@@ -56,7 +57,7 @@ def line(cells: Cells) -> Cells:
 
 def read(folder: Path, *rows: Cells) -> Dataset:
     pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(folder / FILE, index=False)
-    return read_scms(folder)
+    return read_scms(folder, now=NOW)
 
 
 def several(count: int) -> list[Cells]:
@@ -328,7 +329,7 @@ def test_the_format_of_the_file_does_not_matter(
 ) -> None:
     before = read(tmp_path, *several(5))
     (tmp_path / FILE).write_bytes(change((tmp_path / FILE).read_bytes()))
-    after = read_scms(tmp_path / FILE)
+    after = read_scms(tmp_path / FILE, now=NOW)
     assert after.rejected() == {}
     pd.testing.assert_frame_equal(after.shipments, before.shipments)
     pd.testing.assert_frame_equal(after.events, before.events)
@@ -337,7 +338,7 @@ def test_the_format_of_the_file_does_not_matter(
 def test_a_line_with_a_wrong_number_of_fields_is_rejected(tmp_path: Path) -> None:
     read(tmp_path, LINE)
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes() + b"1,2,3\n")
-    assert read_scms(tmp_path).rejected() == {"wrong_number_of_fields": 1}
+    assert read_scms(tmp_path, now=NOW).rejected() == {"wrong_number_of_fields": 1}
 
 
 def test_a_file_without_rows_holds_no_shipments(tmp_path: Path) -> None:
@@ -347,19 +348,19 @@ def test_a_file_without_rows_holds_no_shipments(tmp_path: Path) -> None:
 
 def test_a_missing_file_or_column_or_another_encoding_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceRejected, match=f"{FILE} does not exist"):
-        read_scms(tmp_path)
+        read_scms(tmp_path, now=NOW)
     read(tmp_path, line({"Country": "Côte d'Ivoire"}))
     content = (tmp_path / FILE).read_text(encoding="utf-8")
     (tmp_path / FILE).write_text(content, encoding="latin-1")
     with pytest.raises(SourceRejected, match=f"{FILE} cannot be read as CSV"):
-        read_scms(tmp_path)
+        read_scms(tmp_path, now=NOW)
     (tmp_path / FILE).write_text(content.replace("Shipment Mode", "something"), encoding="utf-8")
     with pytest.raises(SourceRejected, match=f"{FILE} lacks a column: .*Shipment Mode"):
-        read_scms(tmp_path)
+        read_scms(tmp_path, now=NOW)
 
 
 def test_every_real_line_is_read_or_counted(eta_data: Path) -> None:
-    dataset = bootstrap.SOURCES["scms"](eta_data / "scms")
+    dataset = bootstrap.SOURCES["scms"](eta_data / "scms", now=NOW)
     assert len(dataset.shipments) == 7_030
     assert dataset.events["event_code"].value_counts().to_dict() == {
         "order_created": 7_030,

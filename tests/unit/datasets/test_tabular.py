@@ -24,6 +24,7 @@ from eta.service.analysis.backtest import ORACLE, backtest_models, oracle_source
 from eta.service.analysis.simulate_data import simulate_data
 from eta.simulation.scenario import DEFAULT
 from eta.simulation.simulate import simulate
+from support.datasets import NOW
 
 SHIPMENT = {
     "shipment_id": "a",
@@ -45,7 +46,7 @@ EVENT = {
 def dataset(folder: Path, shipments: list[dict[str, Any]], events: list[dict[str, Any]]) -> Dataset:
     pd.DataFrame(shipments).to_csv(folder / "shipments.csv", index=False)
     pd.DataFrame(events).to_csv(folder / "events.csv", index=False)
-    return read_tabular(folder)
+    return read_tabular(folder, now=NOW)
 
 
 def digest(read: Dataset) -> str:
@@ -63,7 +64,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_parquet_and_csv_give_the_same_dataset(simulated: Path, tmp_path: Path) -> None:
     for name in ("shipments", "events"):
         pd.read_parquet(simulated / f"{name}.parquet").to_csv(tmp_path / f"{name}.csv", index=False)
-    as_parquet, as_csv = read_tabular(simulated), read_tabular(tmp_path)
+    as_parquet, as_csv = read_tabular(simulated, now=NOW), read_tabular(tmp_path, now=NOW)
     assert as_parquet.zone == as_csv.zone == "UTC"
     assert as_parquet.rejected() == as_csv.rejected() == {}
     assert as_parquet.warnings == as_csv.warnings
@@ -73,7 +74,7 @@ def test_parquet_and_csv_give_the_same_dataset(simulated: Path, tmp_path: Path) 
 def test_simulated_frames_are_read_back(simulated: Path) -> None:
     world = simulate(shipments=1500)
     written, straight = (
-        read_tabular(simulated),
+        read_tabular(simulated, now=NOW),
         Timelines.from_frames(world.shipments, world.events),
     )
     assert digest(written) == straight.digest(straight.received_at.max())
@@ -122,7 +123,7 @@ def test_a_parquet_column_without_a_zone_is_rejected_by_its_name(tmp_path: Path)
     }
     pd.DataFrame([EVENT]).assign(**times).to_parquet(tmp_path / "events.parquet")
     with pytest.raises(NaiveTime, match="occurred_at"):
-        read_tabular(tmp_path)
+        read_tabular(tmp_path, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_an_unknown_column_gives_a_warning(tmp_path: Path) -> None:
 
 def test_a_missing_column_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
-        read_tabular(tmp_path)
+        read_tabular(tmp_path, now=NOW)
     with pytest.raises(SourceRejected, match="received_at"):
         dataset(
             tmp_path,
@@ -227,14 +228,14 @@ def test_a_missing_column_or_file_is_named(tmp_path: Path) -> None:
         )
     pd.DataFrame([SHIPMENT]).to_parquet(tmp_path / "shipments.parquet")
     with pytest.raises(SourceRejected, match="both"):
-        read_tabular(tmp_path)
+        read_tabular(tmp_path, now=NOW)
 
 
 def test_a_file_that_is_no_parquet_is_rejected(tmp_path: Path) -> None:
     for name in ("shipments", "events"):
         (tmp_path / f"{name}.parquet").write_bytes(b"not at all")
     with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
-        read_tabular(tmp_path)
+        read_tabular(tmp_path, now=NOW)
 
 
 def test_the_first_source_of_the_command_line_is_tabular() -> None:
@@ -244,7 +245,7 @@ def test_the_first_source_of_the_command_line_is_tabular() -> None:
 def test_the_oracle_is_evaluated_and_figures_are_marked_as_simulated(
     simulated: Path,
 ) -> None:
-    read = read_tabular(simulated)
+    read = read_tabular(simulated, now=NOW)
     timelines = Timelines.from_frames(read.shipments, read.events)
     result = backtest_models(
         timelines,
