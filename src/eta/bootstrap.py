@@ -25,7 +25,7 @@ from eta.forecast.hazard.model import HazardModel
 from eta.model.bundle import ModelBundle
 from eta.model.hot_swap import ActiveModelLoader
 from eta.model.registry import Registry, Version
-from eta.service.estimates.estimate_delivery import smoke_test
+from eta.service.estimates.warm_up import warm_up
 from eta.settings import Settings
 from eta.simulation.scenario import DEFAULT, Scenario
 from eta.store.engine import Engine
@@ -114,7 +114,7 @@ def model_loader(settings: Settings, on_load: Callable[[str], None]) -> ActiveMo
     return ActiveModelLoader(
         settings.models,
         lambda version: load_model(version, settings),
-        smoke_test,
+        warm_up,
         on_load,
     )
 

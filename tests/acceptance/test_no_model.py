@@ -385,7 +385,7 @@ def test_the_fallback_answers_if_the_model_takes_too_long(
         ) == (
             True,
             None,
-            "no_model",
+            "timed_out",
         )
         assert answer["results"][0]["model_version"] is None
         assert answer["results"][0]["estimated_delivery_date"]

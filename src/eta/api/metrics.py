@@ -55,6 +55,9 @@ class Metrics:
             "eta_forecast_writes_failed", "Forecasts returned that could not be saved."
         )
         self.model_loads = counter("eta_model_loads", "Loaded versions by outcome.", ("outcome",))
+        self.model_failures = counter(
+            "eta_model_failures", "Answers for which the active version failed."
+        )
         self.model_active = gauge("eta_model_active", "1 for the active version.", ("version",))
         self.is_degraded = gauge(
             "eta_model_degraded", "1 while no model is active, or another one than was promoted."

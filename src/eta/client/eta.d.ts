@@ -339,7 +339,7 @@ export interface components {
          * @description Why an assessment has a date, or has none.
          * @enum {string}
          */
-        AssessmentCode: "ok" | "may_never_arrive" | "too_little_support" | "no_model" | "expired" | "arrived" | "delivery_attempted" | "available_for_pickup" | "no_arrival_expected" | "not_known_yet";
+        AssessmentCode: "ok" | "may_never_arrive" | "too_little_support" | "no_model" | "timed_out" | "expired" | "arrived" | "delivery_attempted" | "available_for_pickup" | "no_arrival_expected" | "not_known_yet";
         /**
          * Basis
          * @description The data behind the prediction.

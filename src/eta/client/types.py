@@ -25,6 +25,7 @@ AssessmentCode: TypeAlias = Literal[
     "may_never_arrive",
     "too_little_support",
     "no_model",
+    "timed_out",
     "expired",
     "arrived",
     "delivery_attempted",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from eta.journey.snapshots import PURCHASE
 #: one pair of countries only.
 SUPPORT_LEVELS = ("service+lane+weight", "service+lane", "carrier+zone", "carrier", "calendar_only")
 _COUNTRY_PAIR_LEVELS = SUPPORT_LEVELS[-2:]
+_SERVICE_LANE, _CARRIER = SUPPORT_LEVELS[1], SUPPORT_LEVELS[3]
 
 #: Parcels of one lane with any service. No support level, because a model sees more than the lane.
 LANE = "lane"
@@ -33,6 +35,19 @@ _WEIGHT_BANDS = tuple(str(number) for number in range(len(WEIGHT_EDGES_KG) + 2))
 
 #: The columns that ``groups_by_level`` reads, without the weight band.
 _GROUP_COLUMNS = ("carrier", "service", "lane", "origin", "destination")
+
+
+class ServiceLane(NamedTuple):
+    """Parcels of one service on one lane that arrived in the training data.
+
+    None if the data do not name it. Both ends are categories, "country-region" or "country".
+    """
+
+    carrier: str | None
+    service_level: str | None
+    origin: str | None
+    destination: str | None
+    parcels: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,16 @@ class Support:
                     by_group[anywhere] = by_group.get(anywhere, 0) + count
         return cls(counts)
 
+    @cached_property
+    def service_lanes(self) -> tuple[ServiceLane, ...]:
+        """Every service and lane of the training data, those with the most parcels first."""
+        # Names may contain the separator; the groups of carriers say where theirs end.
+        groups = (group.rpartition("|") for group in self.counts[_CARRIER])
+        carriers = {carrier for carrier, _, _ in groups}
+        counts = self.counts[_SERVICE_LANE]
+        rows = [_service_lane(group, carriers, parcels) for group, parcels in counts.items()]
+        return tuple(sorted(rows, key=lambda row: (-row.parcels, [name or "" for name in row[:4]])))
+
     def lookup(self, features: Features) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
         """The narrowest support level, (N,), with ``MIN_PARCELS`` parcels or more, and its parcels.
 
@@ -88,6 +113,23 @@ class Support:
             return SUPPORT_LEVELS[-1], count
 
         return narrowest_level
+
+
+def _service_lane(group: str, carriers: Container[str], parcels: int) -> ServiceLane:
+    """The parts of a group of ``_SERVICE_LANE``."""
+    service, _, lane = group.rpartition("|")
+    carrier, _, service_level = service.rpartition("|")
+    while carrier not in carriers and "|" in carrier:
+        carrier, _, rest = carrier.rpartition("|")
+        service_level = f"{rest}|{service_level}"
+    origin, _, destination = lane.partition(">")
+    return ServiceLane(
+        _named(carrier), _named(service_level), _named(origin), _named(destination), parcels
+    )
+
+
+def _named(text: str) -> str | None:
+    return None if text in ("", UNNAMED) else text
 
 
 def group_keys(features: Features) -> tuple[NDArray[np.int64], list[tuple[str, ...]]]:

@@ -85,6 +85,11 @@ class Predictor(Protocol):
         """Looks up how much data a prediction rests on."""
         ...
 
+    @property
+    def handling(self) -> HandlingTimes:
+        """The handling times of origins."""
+        ...
+
 
 def is_model(predictor: Predictor | None) -> bool:
     """Whether this is a model version, not the fallback or nothing."""

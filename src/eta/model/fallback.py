@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
 from eta.calendars.local_time import to_instant
 from eta.forecast.baselines.lane_quantiles import LaneQuantiles
+from eta.forecast.handling_time import HandlingTimes
 from eta.journey.examples import Outcomes, examples
 from eta.journey.place_effects import PlaceEffects
 from eta.journey.snapshots import training_snapshots
@@ -44,6 +45,10 @@ class FallbackBundle:
     """The fallback in the place of a model; without place effects and stage durations."""
 
     model: LaneQuantiles
+    #: Of the model version that it replaces, if there is one.
+    handling: HandlingTimes = field(default_factory=HandlingTimes)
+    #: Whether it replaces a model version that took too long.
+    is_timed_out: bool = False
     version: ClassVar[None] = None
     place_effects: ClassVar[PlaceEffects] = PlaceEffects()
     stage_durations: ClassVar[StageDurations] = NO_DURATIONS

@@ -1,8 +1,8 @@
 """The active model: one immutable reference, replaced off the event loop when the registry changes.
 
 A request takes the reference once, so that its whole response comes from exactly one version. A
-version is loaded, checked byte by byte and smoke-tested before it becomes active. If that fails,
-the old version stays active. Without any version the fallback beside the versions gives dates.
+version is loaded, checked byte by byte and warmed up before it becomes active. If that fails, the
+old version stays active. Without any version the fallback beside the versions gives dates.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from eta.domain.errors import EtaError, ModelCorrupted
 from eta.forecast.baselines.lane_quantiles import LaneQuantiles
+from eta.forecast.handling_time import HandlingTimes
 from eta.model.bundle import ModelBundle, Predictor
 from eta.model.fallback import (
     FALLBACK_FILE,
@@ -47,15 +48,23 @@ class ActiveModel:
     problems: tuple[str, ...] = ()
     #: Used if no version is active, or none is fast enough; None before the first training.
     fallback: LaneQuantiles | None = None
+    #: The version in whose place the fallback answers, and whether it took too long.
+    replaced: ModelBundle | None = None
+    is_timed_out: bool = False
 
     @property
     def predictor(self) -> Predictor | None:
         """The version, else the fallback, else None."""
-        return self.served or (FallbackBundle(self.fallback) if self.fallback else None)
+        if self.served or not self.fallback:
+            return self.served
+        handling = self.replaced.handling if self.replaced else HandlingTimes()
+        return FallbackBundle(self.fallback, handling, self.is_timed_out)
 
-    def as_fallback(self) -> ActiveModel:
+    def as_fallback(self, *, is_timed_out: bool = False) -> ActiveModel:
         """Returns the same without a version, for a response from the fallback."""
-        return replace(self, served=None, data_through=None)
+        return replace(
+            self, served=None, data_through=None, replaced=self.served, is_timed_out=is_timed_out
+        )
 
     @property
     def version(self) -> str | None:
@@ -108,7 +117,7 @@ class ActiveModelLoader:
     load_model: Callable[[Version], ModelBundle]
     #: Called with each version and the end of its training data before it becomes active; if it
     #: raises, the version is rejected.
-    smoke_test: Callable[[ModelBundle, datetime], None]
+    warm_up: Callable[[ModelBundle, datetime], None]
     #: Called with the outcome of each load: ``loaded`` or ``rejected``.
     on_load: Callable[[str], None] = lambda _: None
     current: ActiveModel = ActiveModel(problems=("the registry has not been read yet",))
@@ -200,13 +209,13 @@ class ActiveModelLoader:
         return replace(newest, promoted=promoted, problems=problems)
 
     def _load(self, registry: Registry, name: str) -> ActiveModel | None:
-        """The version, checked and smoke-tested; None if it is rejected, with the reason noted."""
+        """The version, checked and warmed up; None if it is rejected, with the reason noted."""
         if name == self.current.version and self.current.served:
             return replace(self.current, problems=())
         try:
             version = registry.load(name)
             served = self.load_model(version)
-            self.smoke_test(served, version.data_through)
+            self.warm_up(served, version.data_through)
         except Exception as error:  # noqa: BLE001  # whatever fails, the old one stays active
             is_expected = isinstance(error, EtaError)
             reason = f"model version {name} cannot predict: {type(error).__name__}"

@@ -14,8 +14,8 @@ from pydantic_core import to_json
 
 from eta.api import openapi
 from eta.api.dependencies import Resources, SharedResources, Tenant, json_response
-from eta.api.executors import ESTIMATE_TIMEOUT_SECONDS
 from eta.api.http_caching import cached, unchanged_or
+from eta.api.model_calls import run_batch, run_in_time
 from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
 from eta.api.schemas.common import envelope
 from eta.api.schemas.estimates import (
@@ -84,7 +84,7 @@ async def create_estimate(
         pickup_schedule=pickup.to_pickup_schedule() if pickup else None,
         holidays=resources.settings.holidays,
     )
-    estimates, current = await _run_estimate(task, resources)
+    estimates, current = await run_in_time(task.run, resources, len(task.services))
     resources.metrics.count_answers(estimate.assessment.code for estimate in estimates)
     content = _estimate_content(body, task, estimates, current)
     if body.save:
@@ -102,7 +102,6 @@ async def create_estimate(
 )
 async def create_order_estimate(body: OrderEstimateRequest, resources: SharedResources) -> Response:
     """Estimates when the first and last parcel of an order arrive, and each parcel's dates."""
-    current = resources.active_model
     ordered_at = body.order_time or resources.clock()
     options = AssessmentOptions(
         coverage=body.confidence_level,
@@ -111,15 +110,16 @@ async def create_order_estimate(body: OrderEstimateRequest, resources: SharedRes
     )
     destination = body.destination_address
     parcels = [parcel.to_order_parcel(destination, ordered_at) for parcel in body.parcels]
-    work = partial(
+    estimate = partial(
         estimate_order,
         parcels,
-        current.predictor,
         policy=DelayPolicy(),
         options=options,
         holidays=resources.settings.holidays,
     )
-    estimated = await resources.batch_executor.run(work, len(parcels))
+    estimated, current = await run_in_time(
+        lambda model: estimate(model.predictor), resources, len(parcels)
+    )
     codes = (estimate.assessment.code for estimate in estimated.estimates)
     resources.metrics.count_answers(codes)
     results = [
@@ -165,20 +165,19 @@ async def get_estimate_schema_org(
 )
 async def calculate_ship_by(body: ShipByRequest, resources: SharedResources) -> Response:
     """Calculates the latest hand-over for a desired date: one result per service, in order."""
-    current = resources.active_model
     lane = body.to_shipment("lane", body.order_time or resources.clock())
     services = [carrier.to_service() for carrier in body.carriers]
-    work = partial(
+    find = partial(
         find_ship_by,
         lane,
         services,
-        current.served,
         desired_on=body.desired_delivery_date,
         level=body.probability,
         handover=body.handover_time,
         holidays=resources.settings.holidays,
     )
-    ship_bys = await resources.batch_executor.run(work, len(services) * LOOK_BACK_DAYS)
+    handovers = len(services) * LOOK_BACK_DAYS
+    ship_bys, current = await run_batch(lambda model: find(model.served), resources, handovers)
     resources.metrics.count_answers(ship_by.code for ship_by in ship_bys)
     results = [
         to_ship_by(ship_by, service) for ship_by, service in zip(ship_bys, services, strict=True)
@@ -196,9 +195,9 @@ class _EstimateTask:
     pickup_schedule: PickupSchedule | None
     holidays: HolidayCalendar
 
-    def run(self, model: ActiveModel) -> tuple[list[Estimate], ActiveModel]:
-        """The estimate of each service, and the model that made them."""
-        estimates = estimate_delivery(
+    def run(self, model: ActiveModel) -> list[Estimate]:
+        """The estimate of each service."""
+        return estimate_delivery(
             self.lane,
             self.services,
             model.predictor,
@@ -207,20 +206,6 @@ class _EstimateTask:
             pickup_schedule=self.pickup_schedule,
             holidays=self.holidays,
         )
-        return estimates, model
-
-
-async def _run_estimate(
-    task: _EstimateTask, resources: Resources
-) -> tuple[list[Estimate], ActiveModel]:
-    """Runs a task with the active model, or with the fallback if the model takes too long."""
-    current = resources.active_model
-    run = partial(task.run, current)
-    if current.served and current.fallback:
-        run_fallback = partial(task.run, current.as_fallback())
-        executor = resources.estimate_executor
-        return await executor.run_with_timeout(ESTIMATE_TIMEOUT_SECONDS, run, run_fallback)
-    return await resources.batch_executor.run(run, len(task.services))
 
 
 def _estimate_content(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from eta.api import openapi
 from eta.api.dependencies import SharedResources, json_response
+from eta.api.model_calls import run_batch
 from eta.api.openapi import BODY_ERRORS, problem_responses
 from eta.api.problem_details import problem
 from eta.api.schemas.common import InvalidItem, to_prediction
@@ -43,10 +44,12 @@ async def score_shipments(
 
     One entry a shipment, in order: a result or a problem.
     """
-    state, current = resources, resources.active_model
+    state = resources
     as_of = body.as_of or state.clock()
-    results = await state.batch_executor.run(
-        lambda: _score_items(body, current, as_of, state.settings.promise_policy, request.url.path),
+    promise = state.settings.promise_policy
+    results, current = await run_batch(
+        lambda model: _score_items(body, model, as_of, promise, request.url.path),
+        state,
         len(body.shipments),
     )
     codes = (str(result.get("confidence_code", "rejected")) for result in results)

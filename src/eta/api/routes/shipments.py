@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -18,6 +19,7 @@ from eta.api.dependencies import (
     json_response,
     write_idempotently,
 )
+from eta.api.model_calls import run_with_model
 from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
 from eta.api.pagination import MAX_PAGE_SIZE, Cursor, Limit, open_cursor, parse_ids, seal_cursor
 from eta.api.problem_details import validation_problem
@@ -258,7 +260,6 @@ async def _view_shipments(
     as_of: datetime | None,
 ) -> _ShipmentAnswer:
     """The selected shipments. As of now, forecasts that changed are saved."""
-    current = resources.active_model
     options = AssessmentOptions(promise=resources.settings.promise_policy)
     now = await resources.read_pool.run(resources.store.safe_now)
     if as_of is not None and as_of > now:
@@ -269,19 +270,30 @@ async def _view_shipments(
         )
     at = as_of or now
 
-    def make_views() -> list[ShipmentView]:
-        histories = resources.store.read(
-            lambda session: shipment_histories(session, tenant, select_shipments(session), at)
-        )
-        policy, model = DelayPolicy(), current.predictor
-        return view_shipments(histories, model, at, policy=policy, options=options)
-
-    views = await resources.read_pool.run(make_views)
+    assess = partial(_assess_shipments, resources, tenant, select_shipments, at, options)
+    views, current = await resources.read_pool.run(assess)
     resources.metrics.count_answers(view.assessment.code for view in views)
     answer = _ShipmentAnswer(views, current, at, options)
     if as_of is not None:
         return answer
     return await _with_saved_forecasts(resources, tenant, answer)
+
+
+def _assess_shipments(
+    resources: Resources,
+    tenant: str,
+    select_shipments: Callable[[Session], list[StoredShipment]],
+    at: datetime,
+    options: AssessmentOptions,
+) -> tuple[list[ShipmentView], ActiveModel]:
+    """The selected shipments with their assessments, and the model that made them."""
+    histories = resources.store.read(
+        lambda session: shipment_histories(session, tenant, select_shipments(session), at)
+    )
+    view = partial(view_shipments, histories, as_of=at, policy=DelayPolicy(), options=options)
+    return run_with_model(
+        lambda model: view(served=model.predictor), resources.active_model, resources.metrics
+    )
 
 
 async def _with_saved_forecasts(

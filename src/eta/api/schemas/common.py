@@ -26,6 +26,7 @@ from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment
 from eta.domain.vocabulary import DelayState
 from eta.model.hot_swap import ActiveModel
 from eta.service.scoring.assessment import (
+    DEGRADED_CODES,
     DELIVERED_LATE,
     Assessment,
     AssessmentCode,
@@ -350,7 +351,7 @@ def to_prediction(
             "abstained": assessment.code is AssessmentCode.TOO_LITTLE_SUPPORT,
         },
         "model_version": current.version,
-        "degraded": assessment.code is AssessmentCode.NO_MODEL,
+        "degraded": assessment.code in DEGRADED_CODES,
     }
 
 

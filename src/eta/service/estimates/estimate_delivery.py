@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 
 import numpy as np
 
@@ -13,13 +14,15 @@ from eta.calendars.local_time import microseconds
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.errors import EtaError
-from eta.domain.shipment import Place, Shipment
-from eta.model.bundle import ModelBundle, Predictor
+from eta.domain.shipment import Shipment
+from eta.model.bundle import Predictor
 from eta.service.estimates.hypothetical_shipments import CarrierService, hypothetical_timelines
 from eta.service.estimates.order_to_delivery import (
     OrderCurves,
+    Pickup,
     PickupSchedule,
     order_curves,
+    order_pickups,
 )
 from eta.service.scoring.assessment import Assessment, AssessmentOptions
 from eta.service.scoring.score_shipments import score_timelines
@@ -65,23 +68,31 @@ def estimate_delivery(
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
     """
-    service_curves, curves = None, None
-    if served:
-        service_curves = order_curves(lane, services, pickup_schedule, served, holidays)
-        curves = service_curves.curves
-    timelines = hypothetical_timelines(lane, services)
-    assessments = score_timelines(
-        timelines, served, lane.ordered_at, policy=policy, options=options, curves=curves
+    score = partial(
+        score_timelines,
+        hypothetical_timelines(lane, services),
+        served,
+        lane.ordered_at,
+        policy=policy,
+        options=options,
     )
-    return _with_curves(assessments, service_curves)
+    if served is None:
+        pickups = order_pickups(lane, services, pickup_schedule, holidays)
+        return _with_pickups(score(), pickups)
+    curves = order_curves(lane, services, pickup_schedule, served, holidays)
+    return _with_curves(score(curves=curves.curves), curves)
 
 
-def _with_curves(
-    assessments: Sequence[Assessment], service_curves: OrderCurves | None
-) -> list[Estimate]:
-    """The estimates of services: their assessments, with curves if there is a model."""
-    if service_curves is None:
-        return [Estimate(assessment) for assessment in assessments]
+def _with_pickups(assessments: Sequence[Assessment], pickups: Sequence[Pickup]) -> list[Estimate]:
+    """The estimates of services without a model: their cut-offs and hand-over days alone."""
+    pairs = zip(assessments, pickups, strict=True)
+    return [
+        Estimate(assessment, pickup.order_by, pickup.handover_on) for assessment, pickup in pairs
+    ]
+
+
+def _with_curves(assessments: Sequence[Assessment], service_curves: OrderCurves) -> list[Estimate]:
+    """The estimates of services: their assessments, with curves."""
     estimates = []
     for row, assessment in enumerate(assessments):
         order_by, handover_on = service_curves.order_by[row], service_curves.handover_on[row]
@@ -114,17 +125,3 @@ def save_estimates(session: Session, estimates: Sequence[SaveEstimate]) -> list[
         )
         ids.append(estimate_id)
     return ids
-
-
-def smoke_test(served: ModelBundle, data_through: datetime) -> None:
-    """Makes one estimate, to prove that the model works and to load what a request needs."""
-    lane = Shipment(
-        shipment_id="trial",
-        order_id="trial",
-        origin=Place(country="AT"),
-        destination=Place(country="AT"),
-        ordered_at=data_through,
-    )
-    estimate_delivery(
-        lane, [CarrierService()], served, policy=DelayPolicy(), options=AssessmentOptions()
-    )

@@ -28,7 +28,7 @@ from eta.model.bundle import ModelBundle, Predictor
 from eta.service.estimates.estimate_delivery import Estimate, estimate_delivery
 from eta.service.estimates.hypothetical_shipments import CarrierService
 from eta.service.estimates.order_to_delivery import PickupSchedule
-from eta.service.scoring.assessment import AssessmentCode, AssessmentOptions
+from eta.service.scoring.assessment import DEGRADED_CODES, AssessmentCode, AssessmentOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def estimate_order(
 def _failure(estimates: Sequence[Estimate]) -> AssessmentCode | None:
     """Why an order has no first and last parcel, if one of its estimates has no date."""
     codes = {estimate.assessment.code for estimate in estimates}
-    for code in (AssessmentCode.NO_MODEL, AssessmentCode.TOO_LITTLE_SUPPORT):
+    for code in (*DEGRADED_CODES, AssessmentCode.TOO_LITTLE_SUPPORT):
         if code in codes:
             return code
     return None

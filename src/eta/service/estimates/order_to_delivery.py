@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from math import ceil
 from zoneinfo import ZoneInfo
@@ -26,7 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
-from eta.calendars.local_time import DAY, Instants, microseconds, to_instant
+from eta.calendars.local_time import (
+    DAY,
+    Instants,
+    from_microseconds,
+    microseconds,
+    to_instant,
+)
 from eta.calendars.pickup_calendar import PickupCalendar
 from eta.calendars.places import place_name
 from eta.calendars.working_days import DeliveryDays
@@ -35,6 +41,7 @@ from eta.calendars.zones import zone_of
 from eta.curves import Curves
 from eta.domain.shipment import Shipment
 from eta.forecast.base import HORIZON_DAYS
+from eta.forecast.handling_time import HandlingTimes
 from eta.journey.categories import Categorical
 from eta.journey.features import features
 from eta.local_dates import curves_from_daily_cdf, daily_cdf
@@ -72,6 +79,16 @@ class PickupSchedule:
     handling: tuple[float, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Pickup:
+    """When an order is handed over to one service; both None without a schedule."""
+
+    #: The cut-off up to which orders get the same dates, aware and in the warehouse's zone.
+    order_by: datetime | None = None
+    #: The local day at the origin by which the hand-over has most likely happened.
+    handover_on: date | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class OrderCurves:
     """The curves of S services as of the order, with the cut-off and the hand-over day of each."""
@@ -95,6 +112,8 @@ class _DispatchTimes:
     waited: timedelta | None = None
     order_by: datetime | None = None
     handover_on: date | None = None
+    #: The earliest possible hand-over: nothing arrives before it. None if the curves begin there.
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,16 +122,21 @@ class _DayGrid:
 
     first_on: np.datetime64
     days: NDArray[np.datetime64]
+    zone: ZoneInfo
+
+    def day_of(self, moment: datetime) -> np.datetime64:
+        """The local day at the destination."""
+        return np.datetime64(moment.astimezone(self.zone).date(), "D")
 
     @classmethod
     def at_order(cls, lane: Shipment, zone: Categorical, last_at: np.datetime64) -> _DayGrid:
         """From the day of the order to the horizon of the last dispatch time."""
-        zone_name = zone.names[zone.codes[0]]
-        ordered_on = lane.ordered_at.astimezone(ZoneInfo(zone_name)).date()
+        zone_info = ZoneInfo(zone.names[zone.codes[0]])
+        ordered_on = lane.ordered_at.astimezone(zone_info).date()
         first_on = np.datetime64(ordered_on, "D")
         days_ahead = ceil((last_at - to_instant(lane.ordered_at)) / DAY)
         offsets = np.arange(HORIZON_DAYS + 2 + days_ahead)
-        return cls(first_on, first_on + offsets)
+        return cls(first_on, first_on + offsets, zone_info)
 
 
 def order_curves(
@@ -124,7 +148,7 @@ def order_curves(
 ) -> OrderCurves:
     """The curve of each service for an order placed at ``lane.ordered_at``.
 
-    Lane quantiles cannot predict from a hand-over: with them the pickup schedule is ignored.
+    Lane quantiles cannot predict from a hand-over: with them nothing arrives before the first one.
 
     Raises:
         InvalidValue: if a warehouse or a carrier has no day open within 400 days.
@@ -156,6 +180,28 @@ def order_curves(
     return OrderCurves(service_curves, order_by, handover_on)
 
 
+def order_pickups(
+    lane: Shipment,
+    services: Sequence[CarrierService],
+    pickup_schedule: PickupSchedule | None,
+    holidays: HolidayCalendar = PUBLIC_HOLIDAYS,
+) -> list[Pickup]:
+    """The cut-off and the hand-over day of each service, without a model.
+
+    Handling that is not declared takes no day: the hand-over day is the earliest possible one.
+
+    Raises:
+        InvalidValue: if a warehouse or a carrier has no day open within 400 days.
+    """
+    if not pickup_schedule:
+        return [Pickup()] * len(services)
+    pickups = []
+    for service in services:
+        times = _handover_times(lane, service, pickup_schedule, HandlingTimes(), holidays)
+        pickups.append(Pickup(times.order_by, times.handover_on))
+    return pickups
+
+
 def _dispatch_times(
     lane: Shipment,
     services: Sequence[CarrierService],
@@ -164,13 +210,15 @@ def _dispatch_times(
     holidays: HolidayCalendar,
 ) -> Sequence[_DispatchTimes]:
     """The dispatch times of each service: hand-overs with a schedule, else times of the order."""
-    if not pickup_schedule or not isinstance(served, ModelBundle):
+    if not pickup_schedule:
         return [_order_times(lane)] * len(services)
     dispatch_times = []
     for service in services:
-        times = _handover_times(lane, service, pickup_schedule, served, holidays)
+        times = _handover_times(lane, service, pickup_schedule, served.handling, holidays)
         dispatch_times.append(times)
-    return dispatch_times
+    if isinstance(served, ModelBundle):
+        return dispatch_times
+    return [_order_times_until(lane, handovers) for handovers in dispatch_times]
 
 
 def _dispatch_cdf(
@@ -209,6 +257,8 @@ def _mixed_cdf(
         lowest = np.minimum.accumulate(service_cdf, axis=0)
         highest = np.maximum.accumulate(service_cdf[::-1], axis=0)[::-1]
         mixed = times.weights @ (lowest + highest) / 2.0
+        if times.not_before is not None:
+            mixed[grid.days < grid.day_of(times.not_before)] = 0.0
         mixed_cdf[number] = _on_delivery_days(mixed, service, lane, grid, holidays)
     return mixed_cdf
 
@@ -255,11 +305,22 @@ def _order_times(lane: Shipment) -> _DispatchTimes:
     return _DispatchTimes(at, weights)
 
 
+def _order_times_until(lane: Shipment, handovers: _DispatchTimes) -> _DispatchTimes:
+    """The times of day around the order, with the cut-off and hand-over day of hand-overs."""
+    earliest = from_microseconds(int(handovers.at[handovers.weights > 0.0][0].astype(np.int64)))
+    return replace(
+        _order_times(lane),
+        order_by=handovers.order_by,
+        handover_on=handovers.handover_on,
+        not_before=earliest,
+    )
+
+
 def _handover_times(
     lane: Shipment,
     service: CarrierService,
     pickup_schedule: PickupSchedule,
-    served: ModelBundle,
+    handling: HandlingTimes,
     holidays: HolidayCalendar,
 ) -> _DispatchTimes:
     """The possible hand-overs of the order, and some before and after them."""
@@ -271,7 +332,7 @@ def _handover_times(
         weekdays=weekdays,
         holidays=holidays,
     )
-    probabilities = _handling_distribution(lane, pickup_schedule, served)
+    probabilities = _handling_distribution(lane, pickup_schedule, handling)
     handovers, first = _handovers_around(calendar, lane.ordered_at, len(probabilities))
     after = len(handovers) - first - len(probabilities)
     mean_pickup_days = float(np.arange(len(probabilities)) @ probabilities)
@@ -299,7 +360,7 @@ def _handovers_around(
 
 
 def _handling_distribution(
-    lane: Shipment, pickup_schedule: PickupSchedule, served: ModelBundle
+    lane: Shipment, pickup_schedule: PickupSchedule, handling: HandlingTimes
 ) -> NDArray[np.float64]:
     """Probabilities of 0, 1, ... pick-up days of handling: declared, else learned, else day 0."""
     if pickup_schedule.handling is not None:
@@ -307,5 +368,5 @@ def _handling_distribution(
     place = place_name(lane.origin.country, lane.origin.region)
     cutoff = pickup_schedule.cutoff
     cutoff_hour = cutoff.hour + cutoff.minute / 60.0
-    distribution = served.handling.distribution(place, cutoff_hour)
+    distribution = handling.distribution(place, cutoff_hour)
     return np.ones(1) if distribution is None else distribution

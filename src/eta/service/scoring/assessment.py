@@ -30,6 +30,8 @@ class AssessmentCode(StrEnum):
     TOO_LITTLE_SUPPORT = "too_little_support"
     #: Degraded: no usable model. The fallback gives dates on the lanes that it has.
     NO_MODEL = "no_model"
+    #: Degraded: the model took too long, and the fallback answers in its place.
+    TIMED_OUT = "timed_out"
     #: Open for longer than a forecast reaches.
     EXPIRED = "expired"
     #: Delivered or collected; the date is that of the delivery.
@@ -42,6 +44,10 @@ class AssessmentCode(StrEnum):
     NO_ARRIVAL_EXPECTED = "no_arrival_expected"
     #: Nothing had been received about it by ``as_of``.
     NOT_KNOWN_YET = "not_known_yet"
+
+
+#: Codes of results that no model made.
+DEGRADED_CODES = frozenset({AssessmentCode.NO_MODEL, AssessmentCode.TIMED_OUT})
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ class AssessmentColumns:
     timelines: Timelines
     forecasts: OpenForecasts
     options: AssessmentOptions
-    #: False if the dates come from the fallback, or there are none.
-    has_model: bool
+    #: Why the dates come from the fallback, or there are none; None with a model.
+    degraded_code: AssessmentCode | None = None
 
     @property
     def earliest_on(self) -> Dates:
@@ -133,7 +133,7 @@ class AssessmentColumns:
     def to_assessments(self, locations: Sequence[Mapping[str, Any]]) -> list[Assessment]:
         """One assessment a row; ``locations`` are the fields on where each shipment is, (M,)."""
         support_levels = self.forecasts.support_level.tolist()
-        if not self.has_model:
+        if self.degraded_code:
             is_supported = self.forecasts.is_supported
             support_levels = np.where(is_supported, support_levels, NOTHING).tolist()
         days_left = []
@@ -160,8 +160,8 @@ class AssessmentColumns:
 
     def _codes(self) -> list[AssessmentCode]:
         """The code of each row."""
-        if not self.has_model:
-            return [AssessmentCode.NO_MODEL] * len(self.forecasts.moments)
+        if self.degraded_code:
+            return [self.degraded_code] * len(self.forecasts.moments)
         supported = self.forecasts.is_supported.tolist()
         estimated_on = self.estimated_on.tolist()
         codes = []

@@ -56,7 +56,7 @@ def score_dataset(
     rows, expired = split_open(states, as_of)
     forecasts = forecast_open(timelines, served, all_moments.take(rows), states.take(rows), policy)
     options = AssessmentOptions(coverage=coverage)
-    columns = AssessmentColumns(timelines, forecasts, options, has_model=True)
+    columns = AssessmentColumns(timelines, forecasts, options)
     in_flight = _in_flight_table(columns, rows, served.version)
     is_recent = as_of - states.ordered_at <= EXPIRED_AFTER
     undelivered = np.flatnonzero(states.is_undelivered & is_recent)

@@ -17,6 +17,7 @@ from eta.domain.vocabulary import DelayState, Status, TimezoneSource
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
 from eta.model.bundle import Predictor, is_model
+from eta.model.fallback import FallbackBundle
 from eta.service.scoring.assessment import (
     DELIVERED_LATE,
     NOTHING,
@@ -79,13 +80,21 @@ def score_timelines(
         moments = AsOfPairs(in_flight, np.full(len(in_flight), instant))
         open_states = states.take(in_flight)
         forecasts = forecast_open(timelines, served, moments, open_states, policy, curves)
-        columns = AssessmentColumns(timelines, forecasts, options, has_model=is_model(served))
+        columns = AssessmentColumns(timelines, forecasts, options, _degraded_code(served))
         rows = in_flight.tolist()
         assessed = columns.to_assessments([locations[row] for row in rows])
         assessments |= zip(rows, assessed, strict=True)
     for row in np.flatnonzero(~states.is_open).tolist():
         assessments[row] = _closed(timelines, states, row, locations[row])
     return [assessments[row] for row in range(len(locations))]
+
+
+def _degraded_code(served: Predictor | None) -> AssessmentCode | None:
+    """Why no model makes the forecasts; None if one does."""
+    if is_model(served):
+        return None
+    is_timed_out = isinstance(served, FallbackBundle) and served.is_timed_out
+    return AssessmentCode.TIMED_OUT if is_timed_out else AssessmentCode.NO_MODEL
 
 
 def _locations(timelines: Timelines, states: States) -> list[dict[str, Any]]:
