@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,13 +13,11 @@ import holidays
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.places import place_name
-from eta.calendars.zones import REGION_ZONES, zone_of
-from eta.domain.errors import InvalidSetting
-from eta.domain.vocabulary import TimezoneSource
+from eta.calendars.places import place_name, resolve_country, resolve_region
+from eta.calendars.zones import REGION_ZONES
+from eta.domain.errors import InvalidSetting, InvalidValue
 
 _MAX_VERSION_LENGTH = 64
-_COUNTRY, _REGION = re.compile("[A-Z]{2}"), re.compile("[A-Z0-9]{1,3}")
 _Place = tuple[str, str | None]
 _PLACE_KEYS = ("country", "region", "closed", "open")
 
@@ -133,24 +130,21 @@ def _places(values: Mapping[str, Any]) -> dict[_Place, Mapping[date, bool]]:
 
 
 def _place(entry: Mapping[str, Any], where: str) -> _Place:
-    country = entry.get("country")
-    if not (isinstance(country, str) and _COUNTRY.fullmatch(country)):
+    country, region = entry.get("country"), entry.get("region")
+    if not isinstance(country, str):
         raise InvalidSetting(
-            f"{where} has no country; write its ISO 3166-1 code in two capital letters, "
-            'such as country = "AT"'
+            f'{where} has no country; write its ISO 3166-1 code, such as country = "AT"'
         )
-    has_zone = zone_of(country, None)[1] is not TimezoneSource.ASSUMED_UTC
-    if not has_zone and country not in holidays.list_supported_countries():
-        raise InvalidSetting(
-            f"{where}: there is no country {country}; write its ISO 3166-1 code, such as AT"
-        )
-    region = entry.get("region")
-    is_region = isinstance(region, str) and _REGION.fullmatch(region)
-    if region is not None and not is_region:
+    if region is not None and not isinstance(region, str):
         raise InvalidSetting(
             f"{where}, {country}: {region!r} is not a region; write the country's own short form, "
             'such as region = "9", or leave it out'
         )
+    try:
+        country = resolve_country(country)
+        region = None if region is None else resolve_region(country, region)
+    except InvalidValue as error:
+        raise InvalidSetting(f"{where}: {error.problem}; {error.hint}") from None
     label = place_name(country, region)
     _reject_unknown_keys(entry, _PLACE_KEYS, f"{label} in the calendar")
     return country, region

@@ -313,7 +313,7 @@ export interface components {
         Address: {
             /**
              * Country
-             * @description ISO 3166-1 alpha-2.
+             * @description An ISO 3166-1 code (`AT`, `AUT`) or a name (`Austria`, `Österreich`).
              * @example AT
              */
             country: string;

@@ -10,7 +10,7 @@ class Address(TypedDict):
     """One end of a route: no names and no streets."""
 
     country: str
-    """ISO 3166-1 alpha-2."""
+    """An ISO 3166-1 code (`AT`, `AUT`) or a name (`Austria`, `Österreich`)."""
     state: NotRequired[str | None]
     """The country's own short form, such as `CA`."""
     city: NotRequired[str | None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +16,15 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from eta.domain.errors import SourceRejected
+from eta.domain.errors import InvalidValue, SourceRejected
 
 QUARANTINE_COLUMNS = ("file", "row", "kind", "reason", "content")
 
 #: What was rejected: a whole row, or one optional value of an accepted row.
 ROW, VALUE = "row", "value"
+
+#: So many different values of a column are named in reasons.
+_NAMED_VALUES = 20
 
 #: The row number of a rejected value that was computed from several rows.
 NO_ROW = -1
@@ -140,6 +144,28 @@ class Quarantine:
         """All rejected rows and values, in ``QUARANTINE_COLUMNS``."""
         empty = pd.DataFrame(columns=list(QUARANTINE_COLUMNS))
         return pd.concat([empty, *self._parts], ignore_index=True)
+
+
+def resolved(texts: pd.Series, resolve: Callable[[str], str]) -> pd.Series:
+    """The texts as ``resolve`` writes them; missing if it raises ``InvalidValue``.
+
+    It is called once for each different text.
+    """
+    result: dict[object, str] = {}
+    for text in texts.dropna().unique():
+        with suppress(InvalidValue):
+            result[text] = resolve(str(text))
+    return texts.map(result).astype(texts.dtype)
+
+
+def reasons_of_values(reason: str, values: pd.Series) -> dict[str, pd.Series]:
+    """Reasons to reject rows for their ``values``, where these are not missing.
+
+    A reason names the value, if it is one of the most frequent.
+    """
+    frequent = values.value_counts().index[:_NAMED_VALUES]
+    named = {f"{reason}: {value}": values.eq(value).fillna(False) for value in frequent}
+    return {**named, reason: values.notna()}
 
 
 def is_implausible(times: pd.Series, now: datetime) -> pd.Series:

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from eta.calendars.local_time import HOUR, day_starts
+from eta.calendars.places import resolve_country
 from eta.calendars.zones import zone_of
-from eta.datasets.base import Dataset, Quarantine, is_implausible, read_csv
+from eta.datasets.base import Dataset, Quarantine, is_implausible, read_csv, resolved
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
 
@@ -66,55 +67,6 @@ SERVICE_OF_MODE: Mapping[str, str | None] = MappingProxyType(
         "Truck": "truck",
         "N/A": None,
         "": None,
-    }
-)
-
-#: Destinations by the names the file uses.
-COUNTRY_OF_NAME: Mapping[str, str] = MappingProxyType(
-    {
-        "Afghanistan": "AF",
-        "Angola": "AO",
-        "Belize": "BZ",
-        "Benin": "BJ",
-        "Botswana": "BW",
-        "Burkina Faso": "BF",
-        "Burundi": "BI",
-        "Cameroon": "CM",
-        "Congo, DRC": "CD",
-        "Côte d'Ivoire": "CI",
-        "Dominican Republic": "DO",
-        "Ethiopia": "ET",
-        "Ghana": "GH",
-        "Guatemala": "GT",
-        "Guinea": "GN",
-        "Guyana": "GY",
-        "Haiti": "HT",
-        "Kazakhstan": "KZ",
-        "Kenya": "KE",
-        "Kyrgyzstan": "KG",
-        "Lebanon": "LB",
-        "Lesotho": "LS",
-        "Liberia": "LR",
-        "Libya": "LY",
-        "Malawi": "MW",
-        "Mali": "ML",
-        "Mozambique": "MZ",
-        "Namibia": "NA",
-        "Nigeria": "NG",
-        "Pakistan": "PK",
-        "Rwanda": "RW",
-        "Senegal": "SN",
-        "Sierra Leone": "SL",
-        "South Africa": "ZA",
-        "South Sudan": "SS",
-        "Sudan": "SD",
-        "Swaziland": "SZ",
-        "Tanzania": "TZ",
-        "Togo": "TG",
-        "Uganda": "UG",
-        "Vietnam": "VN",
-        "Zambia": "ZM",
-        "Zimbabwe": "ZW",
     }
 )
 
@@ -179,7 +131,7 @@ def _usable(lines: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFr
     differs = by_shipment[list(_SHARED)].transform("nunique") > 1
     for column in _SHARED:
         reasons[f"lines_disagree_on_{_name(column)}"] = differs[column]
-    reasons["unknown_country"] = ~lines["Country"].isin(COUNTRY_OF_NAME)
+    reasons["unknown_country"] = resolved(lines["Country"], resolve_country).isna()
     usable = quarantine.reject_rows(file, lines, reasons)
     is_repeated = usable[_LINE].duplicated()
     usable = quarantine.reject_rows(file, usable, {"id_comes_twice": is_repeated})
@@ -277,7 +229,7 @@ def _shipments(
     is_complete = by_shipment.count() == by_shipment.size()
     price = by_shipment.sum().where(is_complete)
     first = lines.drop_duplicates(_SHIPMENT).set_index(_SHIPMENT).sort_index()
-    country = first["Country"].map(COUNTRY_OF_NAME)
+    country = resolved(first["Country"], resolve_country)
     order_id = first["PO / SO #"]
     order_id = order_id.mask(order_id == "", first.index.to_series())
     service = first["Shipment Mode"].map(SERVICE_OF_MODE)

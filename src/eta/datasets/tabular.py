@@ -19,7 +19,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from eta.datasets.base import Dataset, Quarantine, is_implausible, read_csv
+from eta.calendars.places import resolve_country
+from eta.datasets.base import (
+    Dataset,
+    Quarantine,
+    is_implausible,
+    read_csv,
+    reasons_of_values,
+    resolved,
+)
 from eta.domain.errors import NaiveTime, SourceRejected
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
@@ -152,14 +160,16 @@ def _shipments(
 ) -> pd.DataFrame:
     """The valid shipments, with numbers, times and flags parsed."""
     frame = _with_texts(frame)
-    reasons = {"no_shipment_id": frame["shipment_id"].isna()}
+    reasons, countries = {"no_shipment_id": frame["shipment_id"].isna()}, {}
     for name in _COUNTRIES:
-        is_code = frame[name].astype("str").str.fullmatch("[A-Z]{2}")
-        reasons[f"no_{name}"] = ~is_code.fillna(False).astype(bool)
+        country = resolved(frame[name], resolve_country)
+        reasons[f"no_{name}"] = frame[name].isna()
+        reasons |= reasons_of_values(f"unknown_{name}", frame[name].where(country.isna()))
+        countries[name] = country
     if "ordered_at" in frame:
         ordered_at = _times(frame, "ordered_at")
         reasons["implausible_ordered_at"] = is_implausible(ordered_at.instants, now)
-    frame = quarantine.reject_rows(file, frame, reasons)
+    frame = quarantine.reject_rows(file, frame, reasons).assign(**countries)
     is_repeated = frame["shipment_id"].duplicated()
     frame = quarantine.reject_rows(file, frame, {"shipment_id_comes_twice": is_repeated})
     quarantine.count_accepted(file, len(frame))

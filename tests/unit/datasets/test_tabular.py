@@ -126,12 +126,31 @@ def test_a_parquet_column_without_a_zone_is_rejected_by_its_name(tmp_path: Path)
         read_tabular(tmp_path, now=NOW)
 
 
+@pytest.mark.parametrize("country", ["GB", "GBR", "gb", "UK", "United Kingdom", " Great Britain "])
+def test_a_country_is_read_however_it_is_written(tmp_path: Path, country: str) -> None:
+    read = dataset(tmp_path, [SHIPMENT | {"destination_country": country}], [EVENT])
+    assert read.rejected() == {}
+    assert read.shipments["destination_country"].tolist() == ["GB"]
+
+
+def test_reasons_name_a_limited_number_of_values(tmp_path: Path) -> None:
+    rows = [
+        SHIPMENT | {"shipment_id": f"s{number}", "origin_country": f"Q{number}"}
+        for number in range(100, 130)
+    ]
+    read = dataset(tmp_path, [SHIPMENT, *rows], [EVENT])
+    assert len(read.rejected()) == 21
+    assert read.rejected()["unknown_origin_country"] == 10
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"shipment_id": None}, "no_shipment_id"),
         ({}, "shipment_id_comes_twice"),
-        ({"shipment_id": "b", "origin_country": "Austria"}, "no_origin_country"),
+        ({"shipment_id": "b", "origin_country": "Austra"}, "unknown_origin_country: Austra"),
+        ({"shipment_id": "b", "origin_country": "SU"}, "unknown_origin_country: SU"),
+        ({"shipment_id": "b", "destination_country": "DX"}, "unknown_destination_country: DX"),
         ({"shipment_id": "b", "destination_country": None}, "no_destination_country"),
     ],
 )

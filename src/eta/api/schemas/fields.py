@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, LiteralString
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from eta.calendars.places import resolve_country
+from eta.domain.errors import InvalidValue
 from eta.domain.vocabulary import EventCode
 
 EARLIEST_DATETIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -140,13 +142,21 @@ def _parse_event_code(value: object) -> EventCode:
     return _EVENT_CODES[value]
 
 
-def _check_country(value: object) -> object:
-    if not (isinstance(value, str) and re.fullmatch("[A-Z]{2}", value)):
+def _resolve_country(value: object) -> str:
+    if not isinstance(value, str):
         raise PydanticCustomError(
-            "country_code",
-            "invalid country code; send ISO 3166-1 alpha-2 in capital letters, such as AT",
+            "country_code", "wrong type; send a country's ISO 3166-1 code as text, such as AT"
         )
-    return value
+    try:
+        return resolve_country(value)
+    except InvalidValue as error:
+        raise _place_error("country_code", error) from None
+
+
+def _place_error(code: LiteralString, error: InvalidValue) -> PydanticCustomError:
+    return PydanticCustomError(
+        code, "{problem}; {hint}", {"problem": error.problem, "hint": error.hint}
+    )
 
 
 def _reject_boolean(value: object) -> object:
@@ -231,8 +241,11 @@ Weekdays = Annotated[
 ]
 Country = Annotated[
     str,
-    BeforeValidator(_check_country),
-    _schema(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["AT"]),
+    BeforeValidator(_resolve_country),
+    _schema(
+        description="An ISO 3166-1 code (`AT`, `AUT`) or a name (`Austria`, `Österreich`).",
+        examples=["AT"],
+    ),
 ]
 
 #: A short code without spaces at its ends.
