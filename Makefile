@@ -12,6 +12,8 @@ CLIENTS := .venv-clients
 CLIENTS_LOCK := tests/clients/requirements.lock
 NODE_LOCK := tests/clients/package-lock.json
 
+# What the targets write stays in the checkout.
+export ETA_HOME ?= $(CURDIR)
 # Without compiled bytecode scikit-learn alone takes many seconds to import.
 export UV_COMPILE_BYTECODE = 1
 export UV_LINK_MODE = copy

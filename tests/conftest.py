@@ -16,6 +16,15 @@ from support.postgres import cluster
 from support.store import KINDS, Clock, fresh_url, opened_store, require_postgres
 
 
+@pytest.fixture(scope="session", autouse=True)
+def eta_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home folder of commands and services: never that of the user who runs the tests."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ETA_HOME", str(home))
+        yield home
+
+
 @pytest.fixture(scope="session")
 def eta_data() -> Path:
     """The folder of real data sets, which are never part of the repository."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.datasets.base import Reader
@@ -93,6 +96,18 @@ def model_factory(
 ) -> Callable[[], HazardModel]:
     """A function that constructs ``eta`` with these parameters and holidays."""
     return lambda: MODEL(**parameters).with_holidays(holidays)
+
+
+def settings(env: Mapping[str, str]) -> Settings:
+    """The settings of an environment.
+
+    Without ``ETA_HOME`` the home folder is that of the user's data.
+
+    Raises:
+        InvalidSetting: if the environment holds an unknown name or an impossible value.
+    """
+    home = env.get("ETA_HOME") or platformdirs.user_data_path("eta", appauthor=False)
+    return Settings.from_env({**env, "ETA_HOME": str(Path(home).expanduser().absolute())})
 
 
 def registry(settings: Settings) -> Registry:

@@ -20,10 +20,14 @@ from eta.promise import DEFAULT_POLICY, PromisePolicy
 
 #: Every name of ours that the environment may hold, with its meaning.
 SETTING_DESCRIPTIONS: Mapping[str, str] = {
-    "ETA_MODELS": "folder of the model registry (default: models)",
+    "ETA_HOME": (
+        "folder of the model registry, the database and the quarantine file"
+        " (default: the user's data folder)"
+    ),
+    "ETA_MODELS": "folder of the model registry (default: models in ETA_HOME)",
     "ETA_DATA": "folder of real data sets; only tests and examples read it",
     "ETA_DATABASE_URL": (
-        "where shipments and events are stored: sqlite:PATH (default: sqlite:eta.sqlite),"
+        "where shipments and events are stored: sqlite:PATH (default: eta.sqlite in ETA_HOME),"
         " postgresql://..., or memory:"
     ),
     "ETA_API_KEYS": (
@@ -44,6 +48,7 @@ SETTING_DESCRIPTIONS: Mapping[str, str] = {
 
 #: The field of ``Settings`` that each name sets.
 _FIELDS: Mapping[str, str] = {
+    "ETA_HOME": "home",
     "ETA_MODELS": "models",
     "ETA_DATABASE_URL": "database_url",
     "ETA_API_KEYS": "api_keys",
@@ -53,8 +58,6 @@ _FIELDS: Mapping[str, str] = {
     "ETA_PROMISE_POLICY": "promise_policy",
     "ETA_DEMO": "is_demo",
 }
-_DEFAULTS: Mapping[str, str] = {"models": "models", "database_url": "sqlite:eta.sqlite"}
-
 DEFAULT_RATE = "1000/second"
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -138,6 +141,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: Folder of all files that no other setting names.
+    home: Annotated[Path, _from_text(Path)] = Path()
     #: Folder of the model registry.
     models: Annotated[Path, _from_text(Path)]
     #: The principal of each API key, by the key's SHA-256 digest in lower-case hex.
@@ -175,11 +180,25 @@ class Settings(BaseModel):
                     f"{name} is unknown; check the spelling or remove it;"
                     f" allowed are {', '.join(SETTING_DESCRIPTIONS)}"
                 )
-        values: dict[str, Any] = dict(_DEFAULTS)
+        home = Path(env.get("ETA_HOME", ""))
+        values: dict[str, Any] = {"models": home / "models"}
+        values["database_url"] = f"sqlite:{home / 'eta.sqlite'}"
         for name, field in _FIELDS.items():
             if text := env.get(name):
                 values[field] = text
         return cls.model_validate(values)
+
+    @property
+    def quarantine(self) -> Path:
+        """The file for rejected rows, unless a command names one."""
+        return self.home / "quarantine.csv"
+
+    @property
+    def store_location(self) -> str:
+        """Where the store is, for a message; names no user and no password."""
+        if self.database_url.startswith("postgres"):
+            return "the PostgreSQL database of ETA_DATABASE_URL"
+        return self.database_url.removeprefix("sqlite:")
 
     def require_api_keys(self) -> None:
         """Refuses to serve an API that nobody could call, or that anybody could.

@@ -39,8 +39,14 @@ RECORDED = next(block for block in SHELL if "/v1/events" in block)
 pytestmark = pytest.mark.xdist_group("readme")
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """The environment of a reader whose home folder this is."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ETA_")}
+    return {**others, "ETA_HOME": str(folder)}
+
+
 def run(command: str, folder: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ETA_")}
+    environment = environment_of(folder)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
         ["bash", "-c", command],  # noqa: S607  # as a reader would
@@ -114,7 +120,7 @@ def test_a_shipment_is_remembered_as_the_readme_shows(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ETA_")}
+    environment = environment_of(folder)
     command = [str(Path(sys.executable).with_name("eta")), "serve", "--demo", "--port", str(port)]
     with subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.DEVNULL

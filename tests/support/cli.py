@@ -29,13 +29,23 @@ class CommandResult(NamedTuple):
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
 
+def environment(models: Path) -> dict[str, str]:
+    """The settings of a command: all files lie beside the registry."""
+    return {"ETA_HOME": str(models.parent), "ETA_MODELS": str(models)}
+
+
 def run(*arguments: object, models: Path, **env: str) -> CommandResult:
     """Runs a command in this process, in the folder that holds the registry."""
+    return run_in(models.parent, *arguments, **{**environment(models), **env})
+
+
+def run_in(folder: Path, *arguments: object, **env: str) -> CommandResult:
+    """Runs a command in this process, in a folder and with these settings."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        for name, value in {"ETA_MODELS": str(models), **env}.items():
+        for name, value in env.items():
             patch.setenv(name, value)
-        patch.chdir(models.parent)
+        patch.chdir(folder)
         with pytest.raises(SystemExit) as finished:
             main([str(argument) for argument in arguments])
     return CommandResult(int(finished.value.code or 0), out.getvalue(), err.getvalue())
@@ -52,7 +62,7 @@ def execute(*arguments: object, models: Path, **env: str) -> CommandResult:
     """Runs the installed command."""
     finished = subprocess.run(
         [EXECUTABLE, *map(str, arguments)],
-        env={**os.environ, "ETA_MODELS": str(models), **env},
+        env={**os.environ, **environment(models), **env},
         cwd=models.parent,
         capture_output=True,
         text=True,

@@ -61,7 +61,7 @@ _MICROSECONDS_PER_DAY = 86_400_000_000
 
 def from_environment() -> FastAPI:
     """The application that ``eta serve`` starts, configured by environment variables."""
-    return create_app(Settings.from_env(os.environ))
+    return create_app(bootstrap.settings(os.environ))
 
 
 def _now() -> datetime:
@@ -145,6 +145,8 @@ async def _open(
     model_loader: ActiveModelLoader,
 ) -> Resources:
     store = await asyncio.to_thread(bootstrap.store, settings, clock)
+    paths = {"models": str(settings.models), "store": settings.store_location}
+    log.info("started", extra={"action": "started", **paths})
     return Resources(
         settings=settings,
         auth=ApiKeyAuth(settings.api_keys, settings.is_demo),

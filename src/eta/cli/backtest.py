@@ -13,7 +13,6 @@ from eta import bootstrap
 from eta.cli.files import write_json
 from eta.cli.inputs import load_config, read_timelines
 from eta.cli.options import (
-    QUARANTINE,
     SOURCE,
     Config,
     Data,
@@ -59,12 +58,12 @@ def backtest(
     jobs: Jobs = 1,
     pictures: Pictures = None,
     json_file: JsonFile = None,
-    quarantine: Quarantine = QUARANTINE,
+    quarantine: Quarantine = None,
 ) -> None:
     """Compare models on past days, with the data received by then."""
     settings, parameters, _ = load_config(config)
     chosen = _choose(models, bootstrap.models(parameters, settings.holidays))
-    dataset, timelines = read_timelines(data, source, quarantine)
+    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     start, end = parse_period(first, last, dataset.zone)
     with progress_bar() as progress:
         result = backtest_models(

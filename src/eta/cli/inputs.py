@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.markup import escape
 
@@ -27,6 +27,9 @@ from eta.settings import Settings
 from eta.store.engine import translate_outages
 from eta.store.session import Session
 
+#: What a command may use, apart from data.
+Use = Literal["models", "store"]
+
 #: As the folder of the data: the shipments that the service has recorded, of the tenant after it.
 STORE_PREFIX = "store:"
 
@@ -34,14 +37,19 @@ STORE_PREFIX = "store:"
 _EXAMPLE_LENGTH, _MAX_CODES = 120, 10
 
 
-def load_settings() -> Settings:
-    """The settings of the environment."""
-    return Settings.from_env(os.environ)
+def load_settings(*uses: Use) -> Settings:
+    """The settings of the environment; prints the paths of what a command uses."""
+    settings = bootstrap.settings(os.environ)
+    locations = {"models": settings.models, "store": settings.store_location}
+    if uses:
+        used = ", ".join(f"{name} in {locations[name]}" for name in uses)
+        err.print(f"using {escape(used)}", soft_wrap=True)
+    return settings
 
 
-def load_config(config: Path | None) -> tuple[Settings, dict[str, Any], DelayPolicy]:
+def load_config(config: Path | None, *uses: Use) -> tuple[Settings, dict[str, Any], DelayPolicy]:
     """The settings, the parameters of the model and the delay policy."""
-    settings = load_settings()
+    settings = load_settings(*uses)
     if config is None:
         return settings, {}, DelayPolicy()
     parameters, policy = read_training_configuration("--config", str(config))
@@ -95,20 +103,20 @@ def read_data(data: Path, source: str) -> Dataset:
     """
     if str(data).startswith(STORE_PREFIX):
         tenant = str(data).removeprefix(STORE_PREFIX)
-        return read_store(tenant or DEFAULT_TENANT)
+        return read_store(load_settings("store"), tenant or DEFAULT_TENANT)
     if source not in bootstrap.SOURCES:
         hint = f"choose from {', '.join(bootstrap.SOURCES)}"
         raise InvalidValue("--source", f"{source!r} is not a source", hint)
     return bootstrap.SOURCES[source](data, now=datetime.now(UTC))
 
 
-def read_store(tenant: str) -> Dataset:
+def read_store(settings: Settings, tenant: str) -> Dataset:
     """The recorded shipments and events of a tenant.
 
     Raises:
         StoreUnavailable: if the store cannot be read.
     """
-    engine = bootstrap.store_engine(load_settings())
+    engine = bootstrap.store_engine(settings)
     with translate_outages(engine):
         connection = engine.reader()
         try:

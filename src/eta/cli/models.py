@@ -97,4 +97,4 @@ def compare(version: Version, other: Version, json_file: JsonFile = None) -> Non
 
 
 def _registry() -> Registry:
-    return bootstrap.registry(load_settings())
+    return bootstrap.registry(load_settings("models"))

@@ -11,7 +11,6 @@ from eta import bootstrap
 from eta.evaluation.backtest import Refit
 
 NEWEST_VERSION = "newest"
-QUARANTINE = Path("quarantine.csv")
 SOURCE = bootstrap.DEFAULT_SOURCE
 
 Data = Annotated[
@@ -26,7 +25,11 @@ Folder = Annotated[
 ]
 Source = Annotated[str, typer.Option(help=f"Layout of the data: {', '.join(bootstrap.SOURCES)}.")]
 Quarantine = Annotated[
-    Path, typer.Option(help="File for rejected rows, written only if there are any.")
+    Path | None,
+    typer.Option(
+        help="File for rejected rows, written only if there are any;"
+        " default: quarantine.csv in ETA_HOME."
+    ),
 ]
 Config = Annotated[
     Path | None,

@@ -11,7 +11,6 @@ from eta import bootstrap
 from eta.cli.files import check_suffix, write_json, write_picture
 from eta.cli.inputs import load_config, read_timelines
 from eta.cli.options import (
-    QUARANTINE,
     SOURCE,
     Config,
     Data,
@@ -50,13 +49,13 @@ def simulate_policy(
     config: Config = None,
     picture: Picture = None,
     json_file: JsonFile = None,
-    quarantine: Quarantine = QUARANTINE,
+    quarantine: Quarantine = None,
 ) -> None:
     """Try a promise policy on past orders and compare it with the shop's actual promises."""
     settings, parameters, _ = load_config(config)
     check_suffix("--picture", picture, (".png", ".svg"))
     promise_policy = read_promise_policy("--policy", str(policy)) if policy else None
-    dataset, timelines = read_timelines(data, source, quarantine)
+    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     start, end = parse_period(first, last, dataset.zone)
     with progress_bar() as progress:
         result = simulate_promise(

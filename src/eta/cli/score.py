@@ -13,7 +13,7 @@ from eta import bootstrap
 from eta.calendars.local_time import to_instant
 from eta.cli.files import check_suffix, write_json, write_table
 from eta.cli.inputs import load_config, read_timelines, resolve_version
-from eta.cli.options import QUARANTINE, SOURCE, Config, Data, JsonFile, Quarantine, Source
+from eta.cli.options import SOURCE, Config, Data, JsonFile, Quarantine, Source
 from eta.cli.tables import err, out, print_scored, progress_bar
 from eta.cli.times import parse_instant
 from eta.cli.train import train_version
@@ -47,12 +47,12 @@ def score(
     out_file: OutFile = None,
     config: Config = None,
     json_file: JsonFile = None,
-    quarantine: Quarantine = QUARANTINE,
+    quarantine: Quarantine = None,
 ) -> None:
     """Predict windows and delay flags of all parcels in flight."""
     check_suffix("--out", out_file, (".csv", ".parquet"))
-    settings, parameters, policy = load_config(config)
-    dataset, timelines = read_timelines(data, source, quarantine)
+    settings, parameters, policy = load_config(config, "models")
+    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_instant(as_of, dataset.zone)
     served = _trained_model(settings, model, moment)
     if served is None:

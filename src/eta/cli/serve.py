@@ -36,7 +36,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000, demo: Demo = False) -> No
         problem = "the demo requires no API keys and listens on loopback only"
         hint = "leave it out, or set ETA_API_KEYS and serve without the demo"
         raise InvalidValue("--host", problem, hint)
-    open_configured_store().close()
+    open_configured_store(settings).close()
     import uvicorn  # only this command needs it, and it is slow to import
 
     uvicorn.run(

@@ -20,7 +20,11 @@ from eta.service.analysis.demo import run_demo
 from eta.service.analysis.simulate_data import simulate_data
 
 DemoData = Annotated[
-    Path, typer.Option(help="Folder of the simulated parcels; created if it does not exist.")
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the simulated parcels; default: demo in the folder of models.",
+    ),
 ]
 Picture = Annotated[
     Path | None,
@@ -31,7 +35,7 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same par
 
 
 def demo(
-    data: DemoData = Path("models/demo"),
+    data: DemoData = None,
     picture: Picture = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -39,11 +43,11 @@ def demo(
 
     Simulates parcels, trains a model, backtests it over a week and shows parcels in flight.
     """
-    settings = load_settings()
+    settings = load_settings("models")
     available = bootstrap.models({})
     with progress_bar() as progress:
         result = run_demo(
-            data,
+            data or settings.models / "demo",
             bootstrap.registry(settings),
             scenario=bootstrap.SCENARIO,
             read=partial(bootstrap.SOURCES[bootstrap.DEFAULT_SOURCE], now=datetime.now(UTC)),

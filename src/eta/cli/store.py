@@ -52,7 +52,8 @@ def ingest(data: ImportedData, source: Source = SOURCE, tenant: Tenant = DEFAULT
     Each event is recorded with the time at which the source received it.
     """
     dataset = read_data(data, source)
-    store = open_configured_store()
+    settings = load_settings("models", "store")
+    store = open_configured_store(settings)
     try:
         with progress_bar() as progress:
             counts = import_dataset(dataset, store, tenant, progress)
@@ -61,15 +62,15 @@ def ingest(data: ImportedData, source: Source = SOURCE, tenant: Tenant = DEFAULT
     for name, count in sorted(counts.items()):
         out.print(f"{count:>9,}  {name}")
     report_rows(dataset)
-    _fit_fallback_if_untrained(tenant)
+    _fit_fallback_if_untrained(settings, tenant)
 
 
-def _fit_fallback_if_untrained(tenant: str) -> None:
+def _fit_fallback_if_untrained(settings: Settings, tenant: str) -> None:
     """Fits the fallback to the recorded events if the registry has no model version."""
-    registry = bootstrap.registry(load_settings())
+    registry = bootstrap.registry(settings)
     if registry.names():
         return
-    dataset = read_store(tenant)
+    dataset = read_store(settings, tenant)
     if dataset.events.empty:
         return
     timelines = Timelines.from_frames(dataset.shipments, dataset.events)
@@ -87,7 +88,7 @@ def export(folder: Folder, tenant: Tenant = DEFAULT_TENANT) -> None:
 
     The files have the layout `tabular`, which every command reads.
     """
-    dataset = read_store(tenant)
+    dataset = read_store(load_settings("store"), tenant)
     if dataset.shipments.empty:
         raise NotFound(f"there are no shipments of the tenant {tenant}")
     for name, frame in (("shipments", dataset.shipments), ("events", dataset.events)):
@@ -98,7 +99,7 @@ def export(folder: Folder, tenant: Tenant = DEFAULT_TENANT) -> None:
 
 def backup(file: NewFile) -> None:
     """Copy the store into one file; the service may run."""
-    engine = bootstrap.store_engine(load_settings())
+    engine = bootstrap.store_engine(load_settings("store"))
     with progress_bar() as progress:
         counts = back_up(engine, file, progress)
     out.print(f"copied {_describe(counts)} to {escape(str(file))}")
@@ -106,7 +107,7 @@ def backup(file: NewFile) -> None:
 
 def restore(file: BackupFile) -> None:
     """Fill an empty store, of either database, from a backup."""
-    engine = bootstrap.store_engine(load_settings())
+    engine = bootstrap.store_engine(load_settings("store"))
     with progress_bar() as progress:
         counts = restore_store(engine, file, progress)
     out.print(f"restored {_describe(counts)}")
@@ -118,7 +119,7 @@ def _describe(counts: Mapping[str, int]) -> str:
 
 def erase(external_id: ExternalIds, tenant: Tenant = DEFAULT_TENANT) -> None:
     """Erase shipments with all their events and forecasts."""
-    store = open_configured_store()
+    store = open_configured_store(load_settings("store"))
     try:
         missing = []
         for number in external_id:
@@ -148,11 +149,11 @@ def key(tenant: Tenant = DEFAULT_TENANT, scope: Scopes = _ALL_SCOPES) -> None:
     typer.echo(entry)
 
 
-def open_configured_store() -> SqlStore:
-    """The store that the environment names.
+def open_configured_store(settings: Settings) -> SqlStore:
+    """The store that the settings name.
 
     Raises:
         InvalidSetting: if it names none.
         StoreLocked, StoreUnavailable, StoreRejected: if it cannot be used.
     """
-    return bootstrap.store(load_settings(), lambda: datetime.now(UTC))
+    return bootstrap.store(settings, lambda: datetime.now(UTC))

@@ -18,7 +18,7 @@ from eta.cli.inputs import (
     read_timelines,
     resolve_version,
 )
-from eta.cli.options import QUARANTINE, SOURCE, Config, Data, Jobs, JsonFile, Quarantine, Source
+from eta.cli.options import SOURCE, Config, Data, Jobs, JsonFile, Quarantine, Source
 from eta.cli.tables import out, print_check, print_drift, progress_bar
 from eta.delays import DelayPolicy
 from eta.domain.errors import ModelNotFound
@@ -47,11 +47,11 @@ def train(
     config: Config = None,
     jobs: Jobs = 1,
     json_file: JsonFile = None,
-    quarantine: Quarantine = QUARANTINE,
+    quarantine: Quarantine = None,
 ) -> None:
     """Train a model and write a version into the registry."""
-    settings, parameters, policy = load_config(config)
-    dataset, timelines = read_timelines(data, source, quarantine)
+    settings, parameters, policy = load_config(config, "models")
+    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
     name = train_version(
         timelines, settings, moment, source, dataset.zone, parameters, policy, jobs=jobs
@@ -98,16 +98,16 @@ def update(
     as_of: AsOf = None,
     model: StartVersion = None,
     json_file: JsonFile = None,
-    quarantine: Quarantine = QUARANTINE,
+    quarantine: Quarantine = None,
 ) -> None:
     """Update drift and place effects of a version.
 
     The model is not fitted again. If the version is active, the new one becomes active.
     """
-    settings = load_settings()
+    settings = load_settings("models")
     registry = bootstrap.registry(settings)
     name = _version_to_update(registry, model)
-    dataset, timelines = read_timelines(data, source, quarantine)
+    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
     with progress_bar() as progress:
         updated = update_model(
