@@ -84,6 +84,7 @@ class DelaysSection(Section):
     raise_at: float = DelayPolicy.raise_at
     clear_at: float = DelayPolicy.clear_at
     risk_at: float = DelayPolicy.risk_at
+    stalled_at: float = DelayPolicy.stalled_at
     silence_level: float = DelayPolicy.silence_level
 
 

@@ -1,8 +1,10 @@
 """The delay decision: whether to flag a parcel, for what reason, and on what evidence.
 
-Three things decide a flag: the probability to miss the promise, whether the promise has passed, and
-a silence that is longer than nearly all parcels of that stage have. The threshold that withdraws a
-flag is lower than the one that raises it, so that a flag does not flicker.
+Where a parcel stands is its state; whether its customer is warned is its flag. A flag is raised if
+the promise has passed or will probably be missed. A silence that is longer than nearly all parcels
+of that stage have makes a parcel stalled. It raises a flag only if the promise is at risk as well:
+most silent parcels arrive in time. The threshold that withdraws a flag is lower than the one that
+raises it, so that a flag does not flicker.
 """
 
 from __future__ import annotations
@@ -35,11 +37,10 @@ class _State(IntEnum):
     PREDICTED_LATE = 2
     STALLED = 3
     OVERDUE = 4
-    CLEARED = 5
 
 
 class _Reason(IntEnum):
-    """The reasons that are decided, each named as in ``ReasonCode``; 0 without a flag."""
+    """The reasons that are decided, each named as in ``ReasonCode``; 0 if on track."""
 
     NONE = 0
     HANDOVER_DELAY = 1
@@ -94,6 +95,8 @@ class DelayPolicy:
     clear_at: float = 0.3
     #: P(late) from which a parcel is ``at_risk``.
     risk_at: float = 0.25
+    #: P(late) from which a flag is raised for a parcel that is ``stalled``.
+    stalled_at: float = 0.45
     #: A silence is too long if this share of the parcels of that stage had a scan by then.
     silence_level: float = 0.95
 
@@ -103,6 +106,12 @@ class DelayPolicy:
                 "clear_at",
                 f"{self.clear_at} is out of order",
                 "keep 0 < risk_at <= clear_at <= raise_at < 1",
+            )
+        if not 0.0 < self.stalled_at <= self.raise_at:
+            raise InvalidValue(
+                "stalled_at",
+                f"{self.stalled_at} is out of order",
+                "keep 0 < stalled_at <= raise_at",
             )
         if not 0.5 < self.silence_level < 1.0:
             raise InvalidValue(
@@ -114,7 +123,7 @@ class DelayPolicy:
 
 @dataclass(frozen=True, eq=False)
 class Delays:
-    """The delay flags of N parcels.
+    """The delay states and flags of N parcels.
 
     States, reasons and parties are texts of ``DelayState``, ``ReasonCode`` and ``ReasonParty``,
     None without a reason; every array is (N,).
@@ -125,8 +134,12 @@ class Delays:
     probability: NDArray[np.float64]
     #: Hours until the promised day ends, 0 once it has; NaN without a promise.
     lead_hours: NDArray[np.float64]
-    #: The flag is raised: predicted late, stalled or overdue.
+    #: The flag is raised.
     is_raised: NDArray[np.bool_]
+    #: When it was raised for the first time, UTC; NaT if never, or if that is unknown.
+    first_flagged_at: Instants
+    #: When it was withdrawn, UTC; NaT if it is raised or never was.
+    cleared_at: Instants
     #: The promise is expected to be missed; the next evaluation uses the lower threshold.
     is_expected_late: NDArray[np.bool_]
     reason_code: NDArray[np.object_]
@@ -144,6 +157,57 @@ class _Thresholds(NamedTuple):
     raise_at: float
     clear_at: float
     risk_at: float
+    stalled_at: float
+
+
+class FlagMemory(NamedTuple):
+    """What earlier evaluations decided about N parcels, (N,) each; evaluations update it.
+
+    Times are microseconds, ``_NAT`` if missing.
+    """
+
+    was_expected_late: NDArray[np.bool_]
+    is_raised: NDArray[np.bool_]
+    first_flagged: NDArray[np.int64]
+    cleared: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, count: int) -> FlagMemory:
+        """The memory of parcels that were not evaluated before."""
+        never = np.full(count, _NAT)
+        return cls(np.zeros(count, dtype=bool), np.zeros(count, dtype=bool), never, never.copy())
+
+
+class Evaluations(NamedTuple):
+    """Columns (N,) of what a flag is decided on; times are microseconds, ``_NAT`` if missing."""
+
+    on_time_probability: NDArray[np.float64]
+    promise_end: NDArray[np.int64]
+    as_of: NDArray[np.int64]
+    last_scan: NDArray[np.int64]
+    #: Hours of silence that nearly no parcel of the stage exceeds.
+    silence_upper: NDArray[np.float64]
+
+    def between(self, start: int, end: int) -> Evaluations:
+        """Those from ``start`` up to ``end``."""
+        rows = slice(start, end)
+        return Evaluations(
+            self.on_time_probability[rows],
+            self.promise_end[rows],
+            self.as_of[rows],
+            self.last_scan[rows],
+            self.silence_upper[rows],
+        )
+
+
+class _Verdict(NamedTuple):
+    """What holds for one parcel."""
+
+    is_overdue: bool
+    is_stalled: bool
+    is_late: bool
+    is_at_risk: bool
+    is_raised: bool
 
 
 class _Typical(NamedTuple):
@@ -156,13 +220,9 @@ class _Typical(NamedTuple):
 
 
 class _Parcels(NamedTuple):
-    """Columns (N,) of what is decided on; times are microseconds, ``_NAT`` if missing."""
+    """Columns (N,) of what is explained; times are microseconds, ``_NAT`` if missing."""
 
-    on_time_probability: NDArray[np.float64]
-    was_expected_late: NDArray[np.bool_]
-    promise_end: NDArray[np.int64]
-    as_of: NDArray[np.int64]
-    last_scan: NDArray[np.int64]
+    evaluations: Evaluations
     ordered: NDArray[np.int64]
     handed_over: NDArray[np.int64]
     phase: NDArray[np.int8]
@@ -174,7 +234,6 @@ class _Decisions(NamedTuple):
     state: NDArray[np.int8]
     reason: NDArray[np.int8]
     evidence: NDArray[np.int8]
-    is_raised: NDArray[np.bool_]
     is_expected_late: NDArray[np.bool_]
     probability: NDArray[np.float64]
     lead_hours: NDArray[np.float64]
@@ -192,9 +251,9 @@ def decide(
     policy: DelayPolicy,
     *,
     promise_end: Instants,
-    was_expected_late: NDArray[np.bool_],
+    memory: FlagMemory,
 ) -> Delays:
-    """The delay flags of N open parcels.
+    """The delay states and flags of N open parcels.
 
     Args:
         on_time_probability: P(arrival within the promised day), (N,); NaN without a promise.
@@ -204,27 +263,22 @@ def decide(
         durations: typical durations.
         policy: the thresholds.
         promise_end: the first instant after the promised day, NaT without a promise.
-        was_expected_late: ``is_expected_late`` of the evaluation before this one.
+        memory: of the evaluations before this one, which it is updated with.
     """
-    last_scan = states.last_scan_at.view(np.int64)
-    ordered = states.ordered_at.view(np.int64)
-    handed_over = states.handed_over_at.view(np.int64)
-    parcels = _Parcels(
+    silence = durations.silence_hours[states.last_code]
+    evaluations = Evaluations(
         on_time_probability,
-        was_expected_late,
         promise_end.view(np.int64),
         as_of.view(np.int64),
-        last_scan,
-        ordered,
-        handed_over,
-        states.phase,
+        states.last_scan_at.view(np.int64),
+        silence[:, 1],
     )
-    silence = durations.silence_hours[states.last_code]
+    ordered, handed_over = states.ordered_at.view(np.int64), states.handed_over_at.view(np.int64)
+    parcels = _Parcels(evaluations, ordered, handed_over, states.phase)
     handling = durations.handling
     transit = lookup((destination, destination), *durations.transit_hours)
     typical = _Typical(silence, handling.p50_hours, handling.upper_hours, transit)
-    thresholds = _Thresholds(policy.raise_at, policy.clear_at, policy.risk_at)
-    decisions = _decide(parcels, typical, thresholds)
+    decisions = _decide(parcels, typical, _thresholds(policy), memory)
     figures = decisions._asdict()
     state, reason = figures.pop("state"), figures.pop("reason")
     evidence = figures.pop("evidence")
@@ -233,63 +287,92 @@ def decide(
         reason_code=_REASON_TEXTS[reason],
         reason_party=_PARTY_TEXTS[reason],
         evidence_kind=_EVIDENCE_TEXTS[evidence],
+        is_raised=memory.is_raised,
+        first_flagged_at=memory.first_flagged.view("datetime64[us]"),
+        cleared_at=memory.cleared.view("datetime64[us]"),
         **figures,
     )
 
 
-@njit(cache=True)
-def are_expected_late(  # type: ignore[no-untyped-def]  # compiled
-    on_time_probability, was_expected_late, raise_at, clear_at, promise_end, as_of
-):
-    """Which promises of N parcels are expected to be missed, (N,); times are microseconds."""
-    result = np.empty(len(as_of), dtype=np.bool_)
-    for i in range(len(as_of)):
-        result[i] = promise_end[i] > as_of[i] and _is_expected_late(
-            on_time_probability[i], was_expected_late[i], raise_at, clear_at
-        )
-    return result
+def remember_flags(
+    evaluations: Evaluations,
+    parcel: NDArray[np.int64],
+    policy: DelayPolicy,
+    memory: FlagMemory,
+) -> None:
+    """Updates ``memory`` at the positions ``parcel`` (N,) with evaluations (N,) of one day."""
+    _remember_flags(evaluations, parcel, _thresholds(policy), memory)
+
+
+def _thresholds(policy: DelayPolicy) -> _Thresholds:
+    return _Thresholds(policy.raise_at, policy.clear_at, policy.risk_at, policy.stalled_at)
 
 
 @njit(cache=True)
-def _is_expected_late(on_time_probability, was_expected_late, raise_at, clear_at):  # type: ignore[no-untyped-def]  # compiled
-    """Whether a promise is expected to be missed; after it was, the lower threshold counts."""
-    return 1.0 - on_time_probability >= (clear_at if was_expected_late else raise_at)
+def _remember_flags(evaluations, parcel, thresholds, memory):  # type: ignore[no-untyped-def]  # compiled
+    """Update ``memory`` at the positions ``parcel``."""
+    for i in range(len(parcel)):
+        _evaluate(evaluations, i, thresholds, memory, parcel[i])
 
 
 @njit(cache=True)
-def _decide(parcels, typical, thresholds):  # type: ignore[no-untyped-def]  # compiled
-    """The ``_Decisions`` for ``_Parcels``."""
-    decisions = _no_decisions(len(parcels.as_of))
-    for i in range(len(parcels.as_of)):
-        as_of, promise_end = parcels.as_of[i], parcels.promise_end[i]
-        p_late = 1.0 - parcels.on_time_probability[i]
-        was_late = parcels.was_expected_late[i]
-        is_overdue = promise_end != _NAT and promise_end <= as_of
-        is_late = not is_overdue and _is_expected_late(
-            parcels.on_time_probability[i], was_late, thresholds.raise_at, thresholds.clear_at
-        )
-        is_stalled = _hours(parcels.last_scan[i], as_of) > typical.silence[i, 1]
-        is_at_risk = p_late >= thresholds.risk_at
-        is_raised = is_overdue or is_stalled or is_late
-        decisions.state[i] = _state(is_overdue, is_stalled, is_late, is_at_risk, was_late)
-        decisions.is_raised[i] = is_raised
-        decisions.is_expected_late[i] = is_late
-        decisions.probability[i] = 1.0 if is_overdue else p_late
+def _evaluate(evaluations, i, thresholds, memory, parcel):  # type: ignore[no-untyped-def]  # compiled
+    """The ``_Verdict`` on evaluation i, with which the parcel's ``memory`` is updated."""
+    as_of, promise_end = evaluations.as_of[i], evaluations.promise_end[i]
+    p_late = 1.0 - evaluations.on_time_probability[i]
+    is_overdue = promise_end != _NAT and promise_end <= as_of
+    # After it was expected to be late, the lower threshold counts.
+    was_late = memory.was_expected_late[parcel]
+    is_late = not is_overdue and p_late >= (
+        thresholds.clear_at if was_late else thresholds.raise_at
+    )
+    is_stalled = _hours(evaluations.last_scan[i], as_of) > evaluations.silence_upper[i]
+    is_raised = is_overdue or is_late or (is_stalled and p_late >= thresholds.stalled_at)
+    memory.was_expected_late[parcel] = is_late
+    _remember(memory, parcel, is_raised, promise_end if is_overdue else as_of, as_of)
+    return _Verdict(is_overdue, is_stalled, is_late, p_late >= thresholds.risk_at, is_raised)
+
+
+@njit(cache=True)
+def _remember(memory, parcel, is_raised, raised_at, as_of):  # type: ignore[no-untyped-def]  # compiled
+    """Update the parcel's flag."""
+    was_raised = memory.is_raised[parcel]
+    if is_raised:
+        if not was_raised and memory.cleared[parcel] == _NAT:
+            memory.first_flagged[parcel] = raised_at
+        memory.cleared[parcel] = _NAT
+    elif was_raised:
+        memory.cleared[parcel] = as_of
+    memory.is_raised[parcel] = is_raised
+
+
+@njit(cache=True)
+def _decide(parcels, typical, thresholds, memory):  # type: ignore[no-untyped-def]  # compiled
+    """The ``_Decisions`` for ``_Parcels``; updates ``memory``."""
+    evaluations = parcels.evaluations
+    decisions = _no_decisions(len(evaluations.as_of))
+    for i in range(len(evaluations.as_of)):
+        verdict = _evaluate(evaluations, i, thresholds, memory, i)
+        as_of, promise_end = evaluations.as_of[i], evaluations.promise_end[i]
+        state = _state(verdict)
+        decisions.state[i] = state
+        decisions.is_expected_late[i] = verdict.is_late
+        p_late = 1.0 - evaluations.on_time_probability[i]
+        decisions.probability[i] = 1.0 if verdict.is_overdue else p_late
         if promise_end != _NAT:
             decisions.lead_hours[i] = max(_hours(as_of, promise_end), 0.0)
-        if is_raised or is_at_risk:
-            _explain(parcels, typical, is_stalled, i, decisions)
+        if state != _State.ON_TRACK:
+            _explain(parcels, typical, verdict.is_stalled, i, decisions)
     return decisions
 
 
 @njit(cache=True)
 def _no_decisions(count):  # type: ignore[no-untyped-def]  # compiled
-    """``_Decisions`` of parcels without a flag, a reason or a figure."""
+    """``_Decisions`` of parcels without a reason or a figure."""
     return _Decisions(
         np.zeros(count, dtype=np.int8),
         np.zeros(count, dtype=np.int8),
         np.zeros(count, dtype=np.int8),
-        np.zeros(count, dtype=np.bool_),
         np.zeros(count, dtype=np.bool_),
         np.full(count, np.nan),
         np.full(count, np.nan),
@@ -300,17 +383,15 @@ def _no_decisions(count):  # type: ignore[no-untyped-def]  # compiled
 
 
 @njit(cache=True)
-def _state(is_overdue, is_stalled, is_late, is_at_risk, was_late):  # type: ignore[no-untyped-def]  # compiled
+def _state(verdict):  # type: ignore[no-untyped-def]  # compiled
     """The gravest state that holds."""
-    if is_overdue:
+    if verdict.is_overdue:
         return _State.OVERDUE
-    if is_stalled:
+    if verdict.is_stalled:
         return _State.STALLED
-    if is_late:
+    if verdict.is_late:
         return _State.PREDICTED_LATE
-    if is_at_risk:
-        return _State.AT_RISK
-    return _State.CLEARED if was_late else _State.ON_TRACK
+    return _State.AT_RISK if verdict.is_at_risk else _State.ON_TRACK
 
 
 @njit(cache=True)
@@ -332,9 +413,9 @@ def _explain(parcels, typical, is_stalled, i, decisions):  # type: ignore[no-unt
 def _evidence(parcels, typical, is_stalled, is_at_shop, i):  # type: ignore[no-untyped-def]  # compiled
     """The evidence, how long it has lasted, its median and upper hours."""
     # A silence explains most; without one, the stage that the parcel is in.
-    as_of = parcels.as_of[i]
+    as_of = parcels.evaluations.as_of[i]
     if is_stalled:
-        observed = _hours(parcels.last_scan[i], as_of)
+        observed = _hours(parcels.evaluations.last_scan[i], as_of)
         return _Evidence.SILENCE, observed, typical.silence[i, 0], typical.silence[i, 1]
     if is_at_shop:
         observed = _hours(parcels.ordered[i], as_of)

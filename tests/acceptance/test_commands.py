@@ -36,7 +36,8 @@ SCORE_COLUMNS = words(
     "order_id shipment_id carrier service_level destination_region has_several_origins"
     " as_of status phase elapsed_days last_scan_age_hours earliest_on latest_on"
     " coverage estimated_on timezone timezone_source promised_on on_time_probability"
-    " delay_state delay_probability delay_reason delay_party evidence_kind"
+    " delay_state flag_raised first_flagged_at cleared_at delay_probability"
+    " delay_reason delay_party evidence_kind"
     " evidence_observed_hours evidence_expected_p50_hours evidence_expected_upper_hours"
     " model_version support_level support_parcels"
 )

@@ -197,17 +197,54 @@ def test_a_flag_is_raised_once_and_cleared(client: TestClient, clock: Clock) -> 
         ("predicted_late", None)
     ]
     assert len(shipment["revisions"]) == 1
-    clock.pass_hours(48)
-    assert [flag["state"] for flag in get_shipment(client, shipment_id)["flags"]] == [
+    raised_at = shipment["flags"][0]["raised_at"]
+    delay = shipment["forecast"]["delay"]
+    assert (delay["state"], delay["flag"]) == (
         "predicted_late",
-        "overdue",
-    ]
+        {"raised": True, "first_flagged_at": raised_at, "cleared_at": None},
+    )
+    clock.pass_hours(48)
+    shipment = get_shipment(client, shipment_id)
+    assert [flag["state"] for flag in shipment["flags"]] == ["predicted_late", "overdue"]
+    assert shipment["forecast"]["delay"]["flag"] == delay["flag"]
     post_events(client, {**SCAN, "event_code": "delivered", "occurred_at": "2026-05-21T12:00:00Z"})
-    flags = get_shipment(client, shipment_id)["flags"]
+    shipment = get_shipment(client, shipment_id)
+    flags = shipment["flags"]
     assert all(flag["ended_at"] for flag in flags)
+    assert shipment["forecast"]["delay"]["flag"] == {
+        "raised": False,
+        "first_flagged_at": raised_at,
+        "cleared_at": flags[1]["ended_at"],
+    }
     assert datetime.fromisoformat(flags[0]["ended_at"]) == datetime.fromisoformat(
         flags[1]["raised_at"]
     )
+
+
+def test_a_withdrawn_flag_is_on_track_and_says_when(client: TestClient, clock: Clock) -> None:
+    shipment_id = register(client, order_promised_delivery_date="2026-05-21")
+    clock.pass_hours(1)
+    first = get_shipment(client, shipment_id)
+    assert first["forecast"]["delay"]["flag"]["raised"]
+    later = {"order_promised_delivery_date": "2026-07-30"}
+    client.patch(f"/v1/shipments/{shipment_id}", json=later)
+    clock.pass_hours(1)
+    cleared = get_shipment(client, shipment_id)
+    [flag] = cleared["flags"]
+    assert cleared["forecast"]["delay"]["state"] == "on_track"
+    assert cleared["forecast"]["delay"]["flag"] == {
+        "raised": False,
+        "first_flagged_at": flag["raised_at"],
+        "cleared_at": flag["ended_at"],
+    }
+    # Silent for longer than nearly all parcels, with the promise far away: nobody is warned.
+    clock.pass_hours(200)
+    silent = get_shipment(client, shipment_id)
+    assert silent["forecast"]["delay"]["state"] == "stalled"
+    assert silent["forecast"]["delay"]["flag"] == cleared["forecast"]["delay"]["flag"]
+    assert silent["flags"] == cleared["flags"]
+    before = get_shipment(client, shipment_id, as_of=first["as_of"])
+    assert before["forecast"]["delay"]["flag"] == first["forecast"]["delay"]["flag"]
 
 
 def test_an_attempted_parcel_has_no_date_and_no_flag(client: TestClient, clock: Clock) -> None:

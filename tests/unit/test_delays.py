@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import to_instant
-from eta.delays import DelayPolicy, Delays, decide
+from eta.delays import DelayPolicy, Delays, FlagMemory, decide
 from eta.domain.errors import InvalidValue
 from eta.domain.vocabulary import EventCode
 from eta.journey.categories import Categorical
@@ -23,16 +23,22 @@ DURATIONS = StageDurations(
     transit={"": DurationQuantiles(50, 90), "AT-9": DurationQuantiles(20, 40)},
 )
 POLICY = DelayPolicy()
+YESTERDAY = to_instant(NOW - timedelta(days=1))
 
 
 def flag(
     p_late: float,
     *codes_at: tuple[EventCode, float],
     was_expected_late: bool = False,
+    memory: FlagMemory | None = None,
     promise_in_hours: float | None = 24.0,
     destination: str = "BR-SP",
 ) -> Delays:
     """The flag of one parcel with scans at so many hours before now."""
+    memory = memory or FlagMemory.empty(1)
+    if was_expected_late:
+        memory.was_expected_late[:] = memory.is_raised[:] = True
+        memory.first_flagged[:] = YESTERDAY.astype(np.int64)
     scans = [scan(0, code, 100 - hours_ago) for code, hours_ago in codes_at]
     timelines = Timelines.from_records([shipment(0)], scans)
     as_of = np.array([to_instant(NOW)])
@@ -52,7 +58,7 @@ def flag(
         DURATIONS,
         POLICY,
         promise_end=end,
-        was_expected_late=np.array([was_expected_late]),
+        memory=memory,
     )
 
 
@@ -70,7 +76,7 @@ def on_its_way(hours_ago: float = 30.0) -> tuple[tuple[EventCode, float], ...]:
         (0.40, True, "predicted_late"),
         (0.30, True, "predicted_late"),
         (0.29, True, "at_risk"),
-        (0.10, True, "cleared"),
+        (0.10, True, "on_track"),
     ],
 )
 def test_a_flag_is_raised_at_one_threshold_and_withdrawn_at_a_lower(
@@ -79,6 +85,11 @@ def test_a_flag_is_raised_at_one_threshold_and_withdrawn_at_a_lower(
     decided = flag(p_late, *on_its_way(), was_expected_late=was_expected_late)
     assert decided.state.tolist() == [state]
     assert decided.is_raised.tolist() == [state == "predicted_late"]
+    is_cleared = was_expected_late and state != "predicted_late"
+    assert decided.cleared_at.tolist() == [NOW.replace(tzinfo=None) if is_cleared else None]
+    first = YESTERDAY if was_expected_late else to_instant(NOW)
+    is_flagged = was_expected_late or state == "predicted_late"
+    assert decided.first_flagged_at.tolist() == [first.item() if is_flagged else None]
     assert decided.probability[0] == pytest.approx(p_late)
 
 
@@ -133,9 +144,44 @@ def test_the_typical_transit_is_that_of_the_destination() -> None:
     )
 
 
-def test_without_a_promise_only_silence_raises_a_flag() -> None:
+@pytest.mark.parametrize(
+    ("p_late", "hours_ago", "state", "is_raised"),
+    [
+        (0.01, 61, "stalled", False),
+        (POLICY.stalled_at - 0.01, 61, "stalled", False),
+        (POLICY.stalled_at + 0.01, 61, "stalled", True),
+        (POLICY.stalled_at + 0.01, 30, "at_risk", False),
+        (0.5, 61, "stalled", True),
+        (0.5, 30, "predicted_late", True),
+    ],
+)
+def test_silence_raises_a_flag_only_with_a_chance_of_being_late(
+    p_late: float, hours_ago: float, state: str, is_raised: bool
+) -> None:
+    decided = flag(p_late, *on_its_way(hours_ago=hours_ago))
+    assert (decided.state.tolist(), decided.is_raised.tolist()) == ([state], [is_raised])
+    assert np.isnat(decided.first_flagged_at[0]) == (not is_raised)
+
+
+def test_a_scan_withdraws_the_flag_of_a_silent_parcel() -> None:
+    memory = FlagMemory.empty(1)
+    assert flag(0.46, *on_its_way(hours_ago=61), memory=memory).is_raised[0]
+    decided = flag(0.46, *on_its_way(hours_ago=1), memory=memory)
+    assert (decided.state[0], decided.is_raised[0]) == ("at_risk", False)
+    assert decided.cleared_at[0] == decided.first_flagged_at[0] == to_instant(NOW)
+    again = flag(0.6, *on_its_way(hours_ago=1), memory=memory)
+    assert (again.is_raised[0], np.isnat(again.cleared_at[0])) == (True, True)
+
+
+def test_an_overdue_parcel_was_flagged_at_the_end_of_the_promised_day() -> None:
+    decided = flag(0.9, *on_its_way(), promise_in_hours=-5)
+    assert decided.first_flagged_at[0] == to_instant(NOW - timedelta(hours=5))
+
+
+def test_without_a_promise_no_flag_is_raised() -> None:
     assert flag(0.0, *on_its_way(), promise_in_hours=None).state.tolist() == ["on_track"]
-    assert flag(0.0, *on_its_way(hours_ago=70), promise_in_hours=None).state.tolist() == ["stalled"]
+    silent = flag(0.0, *on_its_way(hours_ago=70), promise_in_hours=None)
+    assert (silent.state.tolist(), silent.is_raised.tolist()) == (["stalled"], [False])
     assert np.isnan(flag(0.0, *on_its_way(), promise_in_hours=None).probability[0])
 
 
@@ -156,6 +202,8 @@ def test_a_parcel_on_track_has_no_reason() -> None:
         {"risk_at": 0.0},
         {"raise_at": 1.0},
         {"silence_level": 0.4},
+        {"stalled_at": 0.0},
+        {"stalled_at": 0.51},
     ],
 )
 def test_thresholds_out_of_order_are_rejected(thresholds: dict[str, float]) -> None:

@@ -104,5 +104,6 @@ def _summary(scored: ScoreTables, moment: datetime, version: str) -> dict[str, A
         "in_flight": len(scored.in_flight),
         "undelivered": len(scored.undelivered),
         "expired": len(scored.expired),
+        "flagged": int(scored.in_flight["flag_raised"].sum()),
         "delay_states": {str(state): int(count) for state, count in states.items()},
     }

@@ -266,11 +266,12 @@ def print_check(manifest: Row) -> None:
 
 
 def print_scored(scored: ScoreTables) -> None:
-    """Prints how many parcels have which delay state."""
-    table = Table("delay state", "parcels", "median P(late)")
+    """Prints how many parcels have which delay state, and how many of them a raised flag."""
+    table = Table("delay state", "parcels", "flag raised", "median P(late)")
     for state, part in scored.in_flight.groupby("delay_state", sort=True):
         median = float(part["delay_probability"].median())
-        table.add_row(str(state), f"{len(part):,}", figure(median))
+        flagged = int(part["flag_raised"].sum())
+        table.add_row(str(state), f"{len(part):,}", f"{flagged:,}", figure(median))
     out.print(table)
     out.print(
         f"{len(scored.in_flight):,} parcels in flight; {len(scored.undelivered):,} more after an"
@@ -300,7 +301,8 @@ def print_demo(demo: Demo) -> None:
         out.print(
             f"  arrives {window} with 80 %; promised {parcel['promised_on']}, on time {on_time}"
         )
-        out.print(f"  {parcel['delay_state']}{_reason(parcel)}")
+        flag = "flag raised" if parcel["flag_raised"] else "no flag"
+        out.print(f"  {parcel['delay_state']}, {flag}{_reason(parcel)}")
         curve = sparkline(probabilities)
         out.print(f"  {curve}  chance of each day from {demo.as_of:%a %d %b} on")
 

@@ -424,14 +424,14 @@ export interface components {
         };
         /**
          * Delay
-         * @description The delay flag; `state` is null if no arrival is expected.
+         * @description Where the shipment stands against its promise; `state` is null if it is not forecast.
          */
         Delay: {
             /**
              * State
              * @enum {unknown}
              */
-            state: "on_track" | "at_risk" | "predicted_late" | "stalled" | "overdue" | "cleared" | "delivered_late" | null;
+            state: "on_track" | "at_risk" | "predicted_late" | "stalled" | "overdue" | "delivered_late" | null;
             /**
              * Probability
              * @description P(late); null without a promise.
@@ -453,6 +453,7 @@ export interface components {
             reason_party: string | null;
             /** Evidence */
             evidence: components["schemas"]["Evidence"][];
+            flag: components["schemas"]["Flag"];
         };
         /**
          * DelayFlag
@@ -838,6 +839,24 @@ export interface components {
              * @description P(arrival on or before `desired_delivery_date`); null without one.
              */
             desired_delivery_probability: number | null;
+        };
+        /**
+         * Flag
+         * @description Whether the customer should be warned, whatever the state.
+         */
+        Flag: {
+            /** Raised */
+            raised: boolean;
+            /**
+             * First Flagged At
+             * @description When it was raised for the first time; null if never, or if unknown.
+             */
+            first_flagged_at: string | null;
+            /**
+             * Cleared At
+             * @description When it was withdrawn; null if it is raised or never was.
+             */
+            cleared_at: string | null;
         };
         /**
          * HandoverProbability
@@ -2004,6 +2023,7 @@ export type EventResult = components['schemas']['EventResult'];
 export type Evidence = components['schemas']['Evidence'];
 export type FieldError = components['schemas']['FieldError'];
 export type FirstOrLastParcel = components['schemas']['FirstOrLastParcel'];
+export type Flag = components['schemas']['Flag'];
 export type HandoverProbability = components['schemas']['HandoverProbability'];
 export type ItemProblem = components['schemas']['ItemProblem'];
 export type JourneyEvent = components['schemas']['JourneyEvent'];

@@ -337,6 +337,17 @@ class FirstOrLastParcel(TypedDict):
 
 
 @final
+class Flag(TypedDict):
+    """Whether the customer should be warned, whatever the state."""
+
+    raised: bool
+    first_flagged_at: str | None
+    """When it was raised for the first time; null if never, or if unknown."""
+    cleared_at: str | None
+    """When it was withdrawn; null if it is raised or never was."""
+
+
+@final
 class HandoverProbability(TypedDict):
     """A hand-over time, and P(arrival on or before the desired day)."""
 
@@ -631,18 +642,10 @@ class Weight(TypedDict):
 
 @final
 class Delay(TypedDict):
-    """The delay flag; `state` is null if no arrival is expected."""
+    """Where the shipment stands against its promise; `state` is null if it is not forecast."""
 
     state: (
-        Literal[
-            "on_track",
-            "at_risk",
-            "predicted_late",
-            "stalled",
-            "overdue",
-            "cleared",
-            "delivered_late",
-        ]
+        Literal["on_track", "at_risk", "predicted_late", "stalled", "overdue", "delivered_late"]
         | None
     )
     probability: float | None
@@ -654,6 +657,7 @@ class Delay(TypedDict):
     reason_code: str | None
     reason_party: str | None
     evidence: list[Evidence]
+    flag: Flag
 
 
 @final

@@ -209,14 +209,17 @@ EXCEPTION_CODES = frozenset(
 
 
 class DelayState(StrEnum):
-    """The delay of a shipment; of those that apply, the most serious is shown."""
+    """Where a shipment stands against its promise; of the states that hold, the gravest.
+
+    Whether the customer is warned is another thing: the flag.
+    """
 
     ON_TRACK = "on_track"
     AT_RISK = "at_risk"
     PREDICTED_LATE = "predicted_late"
     STALLED = "stalled"
     OVERDUE = "overdue"
-    CLEARED = "cleared"
+    DELIVERED_LATE = "delivered_late"
 
 
 class ReasonCode(StrEnum):

@@ -17,7 +17,11 @@ from eta.store.queries import load_queries, load_statements
 #: ``?`` stands for a new random secret.
 Migration = tuple[str, ...]
 
-MIGRATIONS = (load_statements("migration_0001.sql"), load_statements("migration_0002.sql"))
+MIGRATIONS = (
+    load_statements("migration_0001.sql"),
+    load_statements("migration_0002.sql"),
+    load_statements("migration_0003.sql"),
+)
 
 #: Every table, in an order in which they can be filled.
 TABLES = (

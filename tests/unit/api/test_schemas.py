@@ -15,6 +15,7 @@ from eta.api.schemas.common import (
     Basis,
     Delay,
     Evidence,
+    Flag,
     Prediction,
     Promise,
     TimeInTransit,
@@ -75,6 +76,7 @@ def test_predictions_have_the_fields_of_the_contract_in_order(assessment: Assess
         Promise: [prediction["promise"]] if prediction["promise"] else [],
         Delay: [prediction["delay"]],
         Evidence: list(prediction["delay"]["evidence"]),
+        Flag: [prediction["delay"]["flag"]],
         Basis: [prediction["basis"]],
     }
     for contract, values in parts.items():

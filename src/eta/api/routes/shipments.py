@@ -40,6 +40,7 @@ from eta.service.tracking.forecast_history import (
     SaveForecasts,
     save_forecasts,
     with_latest_forecast,
+    with_recorded_flag,
 )
 from eta.service.tracking.read_shipments import (
     ShipmentView,
@@ -247,9 +248,11 @@ class _ShipmentAnswer:
 
     def to_shipments(self) -> list[dict[str, object]]:
         """The fields of each ``Shipment``."""
+        instant = microseconds(self.as_of)
+        views = [with_recorded_flag(view, instant) for view in self.views]
         return [
             shipment_schemas.to_shipment(view, self.current, self.as_of, self.options)
-            for view in self.views
+            for view in views
         ]
 
 

@@ -27,7 +27,6 @@ from eta.domain.vocabulary import DelayState
 from eta.model.hot_swap import ActiveModel
 from eta.service.scoring.assessment import (
     DEGRADED_CODES,
-    DELIVERED_LATE,
     Assessment,
     AssessmentCode,
     AssessmentOptions,
@@ -232,16 +231,27 @@ class Evidence(TypedDict):
 
 
 @response_dict
+class Flag(TypedDict):
+    """Whether the customer should be warned, whatever the state."""
+
+    raised: bool
+    first_flagged_at: Annotated[
+        datetime | None,
+        Field(description="When it was raised for the first time; null if never, or if unknown."),
+    ]
+    cleared_at: Annotated[
+        datetime | None,
+        Field(description="When it was withdrawn; null if it is raised or never was."),
+    ]
+
+
+@response_dict
 class Delay(TypedDict):
-    """The delay flag; `state` is null if no arrival is expected."""
+    """Where the shipment stands against its promise; `state` is null if it is not forecast."""
 
     state: Annotated[
         str | None,
-        Field(
-            json_schema_extra={
-                "enum": [*(str(state) for state in DelayState), DELIVERED_LATE, None]
-            }
-        ),
+        Field(json_schema_extra={"enum": [*(str(state) for state in DelayState), None]}),
     ]
     probability: Annotated[
         Probability | None, Field(description="P(late); null without a promise.")
@@ -255,6 +265,7 @@ class Delay(TypedDict):
     reason_code: str | None
     reason_party: str | None
     evidence: list[Evidence]
+    flag: Flag
 
 
 @response_dict
@@ -398,6 +409,11 @@ def _delay(delay: DelayAssessment) -> Delay:
         "reason_code": delay.reason_code,
         "reason_party": delay.reason_party,
         "evidence": evidence,
+        "flag": {
+            "raised": delay.flag.is_raised,
+            "first_flagged_at": delay.flag.first_flagged_at,
+            "cleared_at": delay.flag.cleared_at,
+        },
     }
 
 

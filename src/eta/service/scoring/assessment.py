@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 
 from eta.domain.vocabulary import Phase, Status, TimezoneSource
@@ -12,9 +12,6 @@ from eta.promise import DEFAULT_POLICY, PromisePolicy
 
 #: Levels, in percent from below, for which an assessment has the days left.
 PERCENTILES = (50, 75, 85, 90, 95, 97, 99)
-
-#: The state of a shipment that arrived after the promised day.
-DELIVERED_LATE = "delivered_late"
 
 #: Support levels without a model: the arrival was observed, or there is no date.
 OBSERVED, NOTHING = "observed", "none"
@@ -51,8 +48,18 @@ DEGRADED_CODES = frozenset({AssessmentCode.NO_MODEL, AssessmentCode.TIMED_OUT})
 
 
 @dataclass(frozen=True)
+class FlagAssessment:
+    """Whether the customer is warned. Times are UTC; None if it never happened or is unknown."""
+
+    is_raised: bool = False
+    first_flagged_at: datetime | None = None
+    #: None while it is raised.
+    cleared_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class DelayAssessment:
-    """The delay flag of one shipment; ``state`` is None if no arrival is expected."""
+    """The delay of one shipment; ``state`` is None if no arrival is expected."""
 
     state: str | None = None
     reason_code: str | None = None
@@ -64,6 +71,7 @@ class DelayAssessment:
     observed_hours: float | None = None
     expected_p50_hours: float | None = None
     expected_upper_hours: float | None = None
+    flag: FlagAssessment = FlagAssessment()
 
 
 @dataclass(frozen=True, kw_only=True)

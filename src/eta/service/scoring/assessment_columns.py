@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cached_property
 from math import isfinite
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.calendars.local_time import Dates
+from eta.calendars.local_time import Dates, Instants
+from eta.delays import Delays
 from eta.journey.timelines import Timelines
 from eta.local_dates import probability_by_day, window_levels
 from eta.service.scoring.assessment import (
@@ -22,6 +24,7 @@ from eta.service.scoring.assessment import (
     AssessmentCode,
     AssessmentOptions,
     DelayAssessment,
+    FlagAssessment,
 )
 from eta.service.scoring.open_forecasts import OpenForecasts
 
@@ -175,9 +178,10 @@ class AssessmentColumns:
         return codes
 
     def _delays(self) -> list[DelayAssessment]:
-        """The delay flag of each row."""
+        """The delay of each row."""
         delays = self.forecasts.delays
         columns: dict[str, Sequence[Any]] = {}
+        columns["flag"] = _flags(delays)
         for name in ("state", "reason_code", "reason_party", "evidence_kind"):
             columns[name] = getattr(delays, name).tolist()
         columns["probability"] = _numbers(delays.probability)
@@ -185,6 +189,18 @@ class AssessmentColumns:
         for name in ("observed_hours", "expected_p50_hours", "expected_upper_hours"):
             columns[name] = _numbers(getattr(delays, name))
         return [DelayAssessment(**row) for row in _records(columns)]
+
+
+def _flags(delays: Delays) -> list[FlagAssessment]:
+    """The flag of each row."""
+    first_flagged_at, cleared_at = _times(delays.first_flagged_at), _times(delays.cleared_at)
+    times = zip(delays.is_raised.tolist(), first_flagged_at, cleared_at, strict=True)
+    return [FlagAssessment(*flag) for flag in times]
+
+
+def _times(instants: Instants) -> list[datetime | None]:
+    """Aware times in UTC; None if missing."""
+    return [instant and instant.replace(tzinfo=UTC) for instant in instants.tolist()]
 
 
 def _records(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from eta.calendars.local_time import DAY, Dates, Instants
 from eta.curves import Curves
-from eta.delays import DelayPolicy, Delays, are_expected_late, decide
+from eta.delays import (
+    DelayPolicy,
+    Delays,
+    Evaluations,
+    FlagMemory,
+    decide,
+    remember_flags,
+)
 from eta.forecast.support import MIN_PARCELS, SUPPORT_LEVELS
 from eta.journey.categories import Categorical
 from eta.journey.features import Features, features
@@ -128,14 +135,15 @@ def _decide(
 ) -> Delays:
     """The delay flags; only a model's probabilities raise one."""
     warning_probability = on_time if is_model(served) else np.full(len(inputs), np.nan)
-    # Whether the promise was expected to be missed one day before, (M,).
-    was_expected_late = np.zeros(len(moments), dtype=bool)
+    memory = FlagMemory.empty(len(moments))
     # Parcels without a probability today had none before.
     rows = np.flatnonzero(warning_probability >= 0.0)
     batch_size = _MAX_LOOK_BACK_ROWS // LOOK_BACK_DAYS
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        was_expected_late[batch] = _look_back(timelines, served, moments.take(batch), policy)
+        batch_memory = _look_back(timelines, served, moments.take(batch), policy)
+        for column, values in zip(memory, batch_memory, strict=True):
+            column[batch] = values
     return decide(
         warning_probability,
         states,
@@ -144,7 +152,7 @@ def _decide(
         served.stage_durations if served else NO_DURATIONS,
         policy,
         promise_end=promise_end,
-        was_expected_late=was_expected_late,
+        memory=memory,
     )
 
 
@@ -176,36 +184,44 @@ def _curves(served: Predictor | None, inputs: Features) -> Curves:
 
 def _look_back(
     timelines: Timelines, served: Predictor | None, moments: AsOfPairs, policy: DelayPolicy
-) -> NDArray[np.bool_]:
-    """The same for one batch, day by day from ``LOOK_BACK_DAYS`` before."""
+) -> FlagMemory:
+    """What evaluations day by day, from ``LOOK_BACK_DAYS`` before, decided about one batch.
+
+    Since when a flag is raised is unknown if it was raised on the first of these days.
+    """
     count = len(moments)
     # The same parcels on each of the days looked back at, earliest day first.
     days_before = np.repeat(np.arange(LOOK_BACK_DAYS, 0, -1), count)
-    as_of_today = np.tile(moments.as_of, LOOK_BACK_DAYS)
-    earlier_as_of = as_of_today - days_before * DAY
+    earlier_as_of = np.tile(moments.as_of, LOOK_BACK_DAYS) - days_before * DAY
     earlier = AsOfPairs(np.tile(moments.row, LOOK_BACK_DAYS), earlier_as_of)
     states = fold(timelines, earlier)
     open_rows = np.flatnonzero(states.is_open)
-    result = np.zeros(count, dtype=bool)
+    memory = FlagMemory.empty(count)
     if not len(open_rows):
-        return result
-    open_moments = earlier.take(open_rows)
-    inputs = _features(served, timelines, open_moments, states.take(open_rows))
-    promise_end = promise_ends(timelines, open_moments.row)
-    on_time = cdf_at_instant(_curves(served, inputs), open_moments.as_of, promise_end)
-    ends, as_of = promise_end.view(np.int64), open_moments.as_of.view(np.int64)
+        return memory
+    open_moments, open_states = earlier.take(open_rows), states.take(open_rows)
+    evaluations = _evaluations(timelines, served, open_moments, open_states)
     day, parcel = np.divmod(open_rows, count)
     # Open rows are sorted, so those of each day are in one slice.
     bounds = np.searchsorted(day, np.arange(LOOK_BACK_DAYS + 1))
-    for start, end in pairwise(bounds):
-        rows = slice(start, end)
-        parcels = parcel[rows]
-        result[parcels] = are_expected_late(
-            on_time[rows],
-            result[parcels],
-            policy.raise_at,
-            policy.clear_at,
-            ends[rows],
-            as_of[rows],
-        )
-    return result
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        remember_flags(evaluations.between(start, end), parcel[start:end], policy, memory)
+        if number == 0:
+            memory.first_flagged[:] = np.datetime64("NaT").view(np.int64)
+    return memory
+
+
+def _evaluations(
+    timelines: Timelines, served: Predictor | None, moments: AsOfPairs, states: States
+) -> Evaluations:
+    """What the flags of open parcels are decided on."""
+    inputs = _features(served, timelines, moments, states)
+    promise_end = promise_ends(timelines, moments.row)
+    durations = served.stage_durations if served else NO_DURATIONS
+    return Evaluations(
+        cdf_at_instant(_curves(served, inputs), moments.as_of, promise_end),
+        promise_end.view(np.int64),
+        moments.as_of.view(np.int64),
+        states.last_scan_at.view(np.int64),
+        durations.silence_hours[states.last_code][:, 1],
+    )

@@ -79,6 +79,7 @@ def _with_columns_of(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     complete = table.head(0).reindex(other.index)
     complete[other.columns] = other
     complete["support_level"], complete["support_parcels"] = NOTHING, 0
+    complete["flag_raised"] = False
     return complete.astype(table.dtypes)
 
 
@@ -103,10 +104,13 @@ def _in_flight_table(
     return pd.DataFrame(table)
 
 
-def _delay(delays: Delays) -> dict[str, NDArray[Any]]:
-    """The columns of the delay flag and its evidence."""
-    columns: dict[str, NDArray[Any]] = {}
+def _delay(delays: Delays) -> dict[str, Any]:
+    """The columns of the delay, its flag and its evidence."""
+    columns: dict[str, Any] = {}
     columns["delay_state"] = delays.state
+    columns["flag_raised"] = delays.is_raised
+    columns["first_flagged_at"] = pd.DatetimeIndex(delays.first_flagged_at, tz="UTC")
+    columns["cleared_at"] = pd.DatetimeIndex(delays.cleared_at, tz="UTC")
     columns["delay_probability"] = delays.probability.round(6)
     columns["delay_reason"] = delays.reason_code
     columns["delay_party"] = delays.reason_party

@@ -19,7 +19,6 @@ from eta.journey.timelines import Timelines
 from eta.model.bundle import Predictor, is_model
 from eta.model.fallback import FallbackBundle
 from eta.service.scoring.assessment import (
-    DELIVERED_LATE,
     NOTHING,
     OBSERVED,
     PERCENTILES,
@@ -145,7 +144,7 @@ def _delivered(
     promised_on = timelines.promised_on[row]
     has_promise = not np.isnat(promised_on)
     is_late = has_promise and first_attempt_on > promised_on.item()
-    state = DELIVERED_LATE if is_late else str(DelayState.ON_TRACK)
+    state = DelayState.DELIVERED_LATE if is_late else DelayState.ON_TRACK
     late_probability = float(is_late) if has_promise else None
     day = _local_day(timelines, states.delivered_at, row)
     return Assessment(
@@ -159,7 +158,7 @@ def _delivered(
         days_left=dict.fromkeys(PERCENTILES),
         promise_on=promised_on.item(),
         on_time_probability=float(not is_late) if has_promise else None,
-        delay=DelayAssessment(state=state, probability=late_probability),
+        delay=DelayAssessment(state=state.value, probability=late_probability),
         support_level=OBSERVED,
         support_parcels=1,
     )

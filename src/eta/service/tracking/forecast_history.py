@@ -9,16 +9,12 @@ from datetime import date
 from itertools import pairwise
 from typing import Any
 
+from eta.calendars.local_time import from_microseconds
 from eta.domain.errors import EtaError
-from eta.domain.vocabulary import DelayState
+from eta.service.scoring.assessment import FlagAssessment
 from eta.service.tracking.read_shipments import ShipmentView, by_shipment
 from eta.store.records import StoredFlag, StoredForecast
 from eta.store.session import Session
-
-#: Delay states that raise a flag; another state clears it.
-RAISED_STATES = frozenset(
-    {DelayState.PREDICTED_LATE.value, DelayState.STALLED.value, DelayState.OVERDUE.value}
-)
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,22 @@ def with_latest_forecast(view: ShipmentView, as_of: int, model_version: str | No
     flags = {flag.raised_at: flag for flag in (*history.flags, *changed_flags)}
     updated = replace(history, forecasts=[*history.forecasts, forecast], flags=list(flags.values()))
     return replace(view, history=updated)
+
+
+def with_recorded_flag(view: ShipmentView, as_of: int) -> ShipmentView:
+    """Takes the times of the flag from what is recorded by a moment, in microseconds."""
+    flags = view.history.flags
+    delay = view.assessment.delay
+    ended = [flag.ended_at for flag in flags if flag.ended_at and flag.ended_at <= as_of]
+    is_cleared = bool(ended) and not delay.flag.is_raised
+    flag = FlagAssessment(
+        is_raised=delay.flag.is_raised,
+        first_flagged_at=from_microseconds(min(each.raised_at for each in flags))
+        if flags
+        else None,
+        cleared_at=from_microseconds(max(ended)) if is_cleared else None,
+    )
+    return replace(view, assessment=replace(view.assessment, delay=replace(delay, flag=flag)))
 
 
 def save_forecasts(session: Session, commands: Sequence[SaveForecasts]) -> list[EtaError | None]:
@@ -89,6 +101,7 @@ def to_revision(view: ShipmentView, model_version: str | None) -> dict[str, Any]
         "latest_on": _iso_date(assessment.latest_on),
         "promise_on": _iso_date(promise_on),
         "delay_state": delay.state,
+        "is_flagged": delay.flag.is_raised,
         "delay_reason": delay.reason_code,
         "on_time_probability": assessment.on_time_probability,
         "delay_probability": delay.probability,
@@ -107,6 +120,7 @@ _COMPARED_KEYS = (
     "latest_on",
     "promise_on",
     "delay_state",
+    "is_flagged",
     "delay_reason",
 )
 
@@ -142,13 +156,13 @@ def _changed_flags(
 ) -> list[StoredFlag]:
     """Returns the flags that an assessment clears and raises."""
     open_flag = next((flag for flag in flags if flag.ended_at is None), None)
-    state = revision["delay_state"]
-    if open_flag and open_flag.state == state:
+    state, is_flagged = revision["delay_state"], revision["is_flagged"]
+    if open_flag and is_flagged and open_flag.state == state:
         return []
     changed: list[StoredFlag] = []
     if open_flag:
         changed.append(open_flag._replace(ended_at=at))
-    if state in RAISED_STATES:
+    if is_flagged:
         raised = StoredFlag(
             shipment_id=shipment_id,
             raised_at=at,

@@ -1,0 +1,3 @@
+-- State and flag are two: the state says where a shipment stands, the flag whether its customer is warned.
+-- Until now the first three states raised one, and a withdrawn flag was a state.
+UPDATE forecasts SET assessment = replace(replace(replace(replace(replace(assessment, '"delay_reason": ', '"is_flagged": false, "delay_reason": '), '"delay_state": "predicted_late", "is_flagged": false', '"delay_state": "predicted_late", "is_flagged": true'), '"delay_state": "stalled", "is_flagged": false', '"delay_state": "stalled", "is_flagged": true'), '"delay_state": "overdue", "is_flagged": false', '"delay_state": "overdue", "is_flagged": true'), '"delay_state": "cleared"', '"delay_state": "on_track"');
