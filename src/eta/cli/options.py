@@ -16,6 +16,7 @@ SOURCE = bootstrap.DEFAULT_SOURCE
 Data = Annotated[
     Path,
     typer.Argument(
+        metavar="DATA",
         help="Folder of the data, or `store:` for the shipments that the service has recorded.",
         show_default=False,
     ),

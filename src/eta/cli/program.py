@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -21,31 +21,49 @@ from eta.cli.tables import err, out
 from eta.cli.train import train, update
 from eta.domain.errors import EtaError
 
-#: Commands by the group they belong to; None for the program itself.
-_COMMANDS: dict[str | None, dict[str, Callable[..., None]]] = {
+
+class _Command(NamedTuple):
+    """A command, the users it is for, and an example that works once the demo has run."""
+
+    run: Callable[..., None]
+    users: str
+    example: str
+
+
+_FIRST, _CHECKOUT = "First look", "Checkout and notifier"
+_ANALYSTS, _OPERATIONS = "Analysts", "Operations"
+
+#: Commands by the group they belong to, in the order of help; None for the program itself.
+_COMMANDS: dict[str | None, dict[str, _Command]] = {
     None: {
-        "demo": demo,
-        "simulate": simulate,
-        "train": train,
-        "update": update,
-        "backtest": backtest,
-        "score": score,
-        "serve": serve,
-        "ingest": ingest,
-        "export": export,
-        "backup": backup,
-        "restore": restore,
-        "erase": erase,
-        "key": key,
+        "demo": _Command(demo, _FIRST, "--picture forecast.png"),
+        "simulate": _Command(simulate, _FIRST, "parcels --shipments 20000"),
+        "serve": _Command(serve, _CHECKOUT, "--demo --port 8000"),
+        "score": _Command(score, _CHECKOUT, "models/demo --as-of 2025-11-27 --out flags.csv"),
+        "train": _Command(train, _ANALYSTS, "models/demo --as-of 2025-11-27"),
+        "update": _Command(update, _ANALYSTS, "models/demo --as-of 2025-12-05"),
+        "backtest": _Command(backtest, _ANALYSTS, "models/demo --from 2025-12-01 --to 2025-12-07"),
+        "ingest": _Command(ingest, _OPERATIONS, "models/demo --tenant shop"),
+        "export": _Command(export, _OPERATIONS, "exported --tenant shop"),
+        "backup": _Command(backup, _OPERATIONS, "all.sqlite"),
+        "restore": _Command(restore, _OPERATIONS, "all.sqlite"),
+        "erase": _Command(erase, _OPERATIONS, "sim0000000 --tenant shop"),
+        "key": _Command(key, _OPERATIONS, "--tenant shop --scope ingest --scope read"),
     },
     "models": {
-        "list": list_models,
-        "show": show,
-        "promote": promote,
-        "rollback": rollback,
-        "compare": compare,
+        "list": _Command(list_models, _ANALYSTS, "--json versions.json"),
+        "show": _Command(show, _ANALYSTS, "newest"),
+        "compare": _Command(compare, _ANALYSTS, "newest newest"),
+        "promote": _Command(promote, _ANALYSTS, "newest"),
+        "rollback": _Command(rollback, _ANALYSTS, ""),
     },
-    "promise": {"simulate": simulate_policy},
+    "promise": {
+        "simulate": _Command(
+            simulate_policy,
+            _ANALYSTS,
+            "models/demo --from 2025-11-01 --to 2025-11-30",
+        ),
+    },
 }
 _GROUP_HELP = {
     None: "Delivery dates that people can trust.",
@@ -93,15 +111,18 @@ def _group(name: str | None, **options: Any) -> typer.Typer:
         name=name or "eta",
         help=_GROUP_HELP[name],
         no_args_is_help=True,
-        rich_markup_mode=None,
+        rich_markup_mode="markdown",
         **options,
     )
+    path = "eta" if name is None else f"eta {name}"
     for command_name, command in _COMMANDS[name].items():
-        group.command(command_name)(command)
+        example = f"Example: {path} {command_name} {command.example}".rstrip()
+        add = group.command(command_name, rich_help_panel=command.users, epilog=example)
+        add(command.run)
     return group
 
 
 app = _group(None, add_completion=False, pretty_exceptions_enable=False)
 app.callback(help=_GROUP_HELP[None])(_root)
-app.add_typer(_group("models"))
-app.add_typer(_group("promise"))
+app.add_typer(_group("models"), rich_help_panel=_ANALYSTS)
+app.add_typer(_group("promise"), rich_help_panel=_ANALYSTS)

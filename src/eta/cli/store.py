@@ -29,7 +29,9 @@ from eta.service.storage.retention import EraseShipments, erase_shipments
 from eta.settings import Settings
 from eta.store.store import SqlStore
 
-ImportedData = Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)]
+ImportedData = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder of the data.", show_default=False)
+]
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)]
 BackupFile = Annotated[
     Path,
