@@ -12,7 +12,7 @@ last mile if its ends have different times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Self
@@ -42,6 +42,7 @@ _DEPARTURES = frozenset(
     {EventCode.DEPARTED_FACILITY, EventCode.LINEHAUL_DEPARTED, EventCode.LINEHAUL_ARRIVED}
 )
 
+_RETURNS = frozenset({EventCode.RETURN_STARTED})
 _SOURCES_OF_PLACES = (TimezoneSource.REGION, TimezoneSource.COUNTRY_DEFAULT)
 
 
@@ -124,23 +125,17 @@ class ParcelClock:
         local: Iterable[LocalScan] = (),
     ) -> Self:
         """The clock of a parcel with this route and these scans."""
-        departures = _EXPORT if origin.country != destination.country else _DEPARTURES
         # Without other scans, all but those of the last mile and the import are at the origin.
         route = cls(origin, destination)
         scans = [*dated, *(DatedScan(scan.event_code, route.read(scan)) for scan in local)]
-        handed_over, left, arrived, returned = [], [], [], []
-        for code, time in scans:
-            is_away = time.differs_from(origin)
-            if code in HANDOVER_CODES:
-                handed_over.append(time.occurred_at)
-            if code in departures or is_away:
-                left.append(time.occurred_at)
-            if code in _AT_DESTINATION or (is_away and not time.differs_from(destination)):
-                arrived.append(time.occurred_at)
-            if code is EventCode.RETURN_STARTED:
-                returned.append(time.occurred_at)
-        firsts = (min(times, default=None) for times in (handed_over, left, arrived, returned))
-        return cls(origin, destination, *firsts)
+        return cls(
+            origin,
+            destination,
+            handed_over_at=_first(scans, lambda scan: scan.event_code in HANDOVER_CODES),
+            left_at=_first(scans, route._has_left),
+            arrived_at=_first(scans, route._has_arrived),
+            returned_at=_first(scans, lambda scan: scan.event_code in _RETURNS),
+        )
 
     def read(self, scan: LocalScan) -> ScanTime:
         """When a scan occurred, by the zone that is declared, its own place, or the route."""
@@ -153,6 +148,18 @@ class ParcelClock:
         is_default = source is TimezoneSource.COUNTRY_DEFAULT and not has_one_time(place.country)
         is_guess = is_guess or is_default or source is TimezoneSource.ASSUMED_UTC
         return ScanTime(occurred_at, source, is_ambiguous or is_guess)
+
+    def _has_left(self, scan: DatedScan) -> bool:
+        """Whether a scan shows that the parcel left the origin."""
+        is_domestic = self.origin.country == self.destination.country
+        departures = _DEPARTURES if is_domestic else _EXPORT
+        return scan.event_code in departures or scan.time.differs_from(self.origin)
+
+    def _has_arrived(self, scan: DatedScan) -> bool:
+        """Whether a scan shows that the parcel is at the destination."""
+        is_elsewhere = scan.time.differs_from(self.destination)
+        is_there = scan.time.differs_from(self.origin) and not is_elsewhere
+        return scan.event_code in _AT_DESTINATION or is_there
 
     def _position(self, scan: LocalScan) -> _Position:
         """The place of a scan: its own, or else where the parcel was."""
@@ -190,6 +197,10 @@ class ParcelClock:
             has_moved = is_domestic and _is_past(self.handed_over_at, at_origin)
             is_between = is_between or has_left or has_moved
         return _Position(end, is_between and at_origin != at_destination)
+
+
+def _first(scans: Iterable[DatedScan], is_one: Callable[[DatedScan], bool]) -> datetime | None:
+    return min((scan.time.occurred_at for scan in scans if is_one(scan)), default=None)
 
 
 def _instant(wall: datetime, place: ScanPlace) -> datetime:
