@@ -37,7 +37,7 @@ SETTING_DESCRIPTIONS: Mapping[str, str] = {
     "ETA_RATE_LIMIT": "limit of one key, such as 1000/second (the default) or 50000/minute",
     "ETA_RETENTION_DAYS": "days after which inactive shipments are erased (default: never)",
     "ETA_CALENDAR": (
-        "TOML file with the days on which the shop's holidays differ from the public ones"
+        "TOML file with the days on which holidays of places, carriers or the shop differ"
         " (default: none)"
     ),
     "ETA_PROMISE_POLICY": (

@@ -89,6 +89,60 @@ def test_a_cutoff_gives_a_countdown_and_a_shipping_day(client: TestClient) -> No
     assert (plain["cutoff"], plain["ship_on_date"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("order_time", "ups_ships_on", "usps_ships_on"),
+    [
+        ("2026-10-12T10:00:00-04:00", "2026-10-12", "2026-10-13"),  # Columbus Day
+        ("2026-11-10T16:00:00-05:00", "2026-11-11", "2026-11-12"),  # Veterans Day
+        ("2026-11-25T16:00:00-05:00", "2026-11-27", "2026-11-27"),  # Thanksgiving
+    ],
+)
+def test_carriers_pick_up_on_their_own_days(
+    client: TestClient, order_time: str, ups_ships_on: str, usps_ships_on: str
+) -> None:
+    answer = estimate(
+        client,
+        origin_address={"country": "US", "state": "NY"},
+        destination_address={"country": "US", "state": "CA"},
+        carriers=[{"carrier_code": "UPS"}, {"carrier_code": "usps"}],
+        estimated_pickup=PICKUP,
+        order_time=order_time,
+    )
+    dates = [result["ship_on_date"] for result in answer["results"]]
+    assert dates == [ups_ships_on, usps_ships_on]
+    order_by = [result["cutoff"]["order_by"][:10] for result in answer["results"]]
+    assert order_by == dates
+
+
+def test_each_weekday_may_have_its_cutoff(client: TestClient) -> None:
+    pickup = {**PICKUP, "order_cutoff_times": {"5": "12:00", "1": "18:30"}}
+    cases = {
+        "2026-05-22T11:00:00+02:00": "2026-05-22T12:00:00+02:00",  # Friday
+        "2026-05-19T11:00:00+02:00": "2026-05-19T15:00:00+02:00",
+        "2026-06-01T16:00:00+02:00": "2026-06-01T18:30:00+02:00",  # Monday
+        "2026-05-29T13:00:00+02:00": "2026-06-01T18:30:00+02:00",  # after Friday's
+    }
+    for order_time, order_by in cases.items():
+        (result,) = estimate(client, estimated_pickup=pickup, order_time=order_time)["results"]
+        assert (result["cutoff"]["order_by"], result["ship_on_date"]) == (order_by, order_by[:10])
+
+
+def test_handling_may_be_counted_in_calendar_days(client: TestClient) -> None:
+    def ships_on(unit: str, value: int, order_time: str) -> str:
+        pickup = {**PICKUP, "order_processing_time": {"unit": unit, "value": value}}
+        answer = estimate(client, estimated_pickup=pickup, order_time=order_time)
+        shipped_on: str = answer["results"][0]["ship_on_date"]
+        return shipped_on
+
+    # From Thursday on: Sunday is no pick-up day, and Monday is Whit Monday.
+    thursday = "2026-05-21T10:00:00+02:00"
+    assert ships_on("calendar_days", 3, thursday) == "2026-05-26"
+    assert ships_on("business_days", 3, thursday) == "2026-05-27"
+    assert ships_on("calendar_days", 5, thursday) == "2026-05-26"
+    assert ships_on("calendar_days", 1, thursday) == "2026-05-22"
+    assert ships_on("calendar_days", 0, thursday) == "2026-05-21"
+
+
 def test_an_estimate_may_be_cached_until_the_cutoff(client: TestClient) -> None:
     def headers(**more: Any) -> Any:
         return client.post("/v1/estimates", json={**ORDER, **more}, headers=WITH_KEY).headers
@@ -155,6 +209,16 @@ def test_the_policy_sets_the_promise_and_a_draft_can_be_tried(client: TestClient
         ({"promise_policy": {"costs": {"day": 1}}}, "promise_policy", "late or late_day above 0"),
         ({"promise_policy": {"on_time_rate": 0.2}}, "promise_policy.on_time_rate", "0.5"),
         ({"estimated_pickup": {}}, "estimated_pickup.order_cutoff_time", "it"),
+        (
+            {"estimated_pickup": {**PICKUP, "order_cutoff_times": {"5": "12"}}},
+            "estimated_pickup.order_cutoff_times.5",
+            "HH:MM",
+        ),
+        (
+            {"estimated_pickup": {**PICKUP, "order_cutoff_times": {"8": "12:00"}}},
+            "estimated_pickup.order_cutoff_times.8.[key]",
+            "1",
+        ),
         (
             {"estimated_pickup": {**PICKUP, "business_days": []}},
             "estimated_pickup.business_days",

@@ -1,6 +1,7 @@
 """Properties of cut-offs, pick-up days and delivery days in every zone and season."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from importlib.resources import files
@@ -72,7 +73,14 @@ def days_of_change(zone: str) -> tuple[date, ...]:
 def shops(draw: st.DrawFn) -> PickupCalendar:
     country, region = draw(places)
     return PickupCalendar(
-        country=country, region=region, cutoff=draw(cutoffs), weekdays=draw(weekdays)
+        country=country,
+        region=region,
+        cutoff=draw(cutoffs),
+        weekdays=draw(weekdays),
+        weekday_cutoffs=tuple(
+            draw(st.dictionaries(st.integers(1, 7), cutoffs, max_size=3)).items()
+        ),
+        carrier=draw(st.sampled_from([None, "UPS", "acme"])),
     )
 
 
@@ -101,7 +109,9 @@ def moments(draw: st.DrawFn, zone: str) -> datetime:
 def public_holidays(country: str | None, region: str | None) -> frozenset[date]:
     if country not in holidays.list_supported_countries():
         return frozenset()
-    subdivision = region if region in holidays.list_supported_countries()[country] else None
+    is_listed = region in holidays.list_supported_countries()[country]
+    # States of the US have holidays of their offices alone.
+    subdivision = region if is_listed and country != "US" else None
     return frozenset(
         holidays.country_holidays(
             country, subdiv=subdivision, years=range(FIRST.year - 2, LAST.year + 3)
@@ -109,10 +119,32 @@ def public_holidays(country: str | None, region: str | None) -> frozenset[date]:
     )
 
 
+@cache
+def ups_holidays() -> frozenset[date]:
+    """The six holidays of UPS in the US; after one on a Sunday it rests on Monday."""
+    names = ["New", "Year", "Memorial", "Independence", "Labor", "Thanksgiving", "Christmas"]
+    years = range(FIRST.year - 2, LAST.year + 3)
+    listed = holidays.country_holidays("US", years=years, observed=False)
+    days = [
+        day
+        for day, name in listed.items()
+        if any(map(name.startswith, names)) and "Juneteenth" not in name
+    ]
+    return frozenset([*days, *(day + DAY for day in days if day.isoweekday() == 7)])
+
+
+def is_holiday(pick_up: PickupCalendar, day: date) -> bool:
+    if pick_up.carrier == "UPS" and pick_up.country == "US":
+        return day in ups_holidays()
+    return day in public_holidays(pick_up.country, pick_up.region)
+
+
 def is_pick_up_day(pick_up: PickupCalendar, day: date) -> bool:
-    return day.isoweekday() in pick_up.weekdays and day not in public_holidays(
-        pick_up.country, pick_up.region
-    )
+    return day.isoweekday() in pick_up.weekdays and not is_holiday(pick_up, day)
+
+
+def cutoff_of(pick_up: PickupCalendar, day: date) -> time:
+    return dict(pick_up.weekday_cutoffs).get(day.isoweekday(), pick_up.cutoff)
 
 
 def utc(moment: datetime) -> datetime:
@@ -146,13 +178,15 @@ def check_order(pick_up: PickupCalendar, ordered_at: datetime) -> None:
     """All that holds for one order, by counting days one by one."""
     processing_date, cutoff_at = pick_up.processing_date(ordered_at), pick_up.cutoff_at(ordered_at)
     assert utc(cutoff_at) > utc(ordered_at)
-    assert utc(cutoff_at) == first_instant(processing_date, pick_up.cutoff, pick_up.zone)
+    assert utc(cutoff_at) == first_instant(
+        processing_date, cutoff_of(pick_up, processing_date), pick_up.zone
+    )
     assert cutoff_at.tzinfo == ZoneInfo(pick_up.zone)
     assert is_pick_up_day(pick_up, processing_date)
     # No earlier pick-up day would have done: all their cut-offs had passed.
     start = ordered_at.astimezone(ZoneInfo(pick_up.zone)).date() - 2 * DAY
     assert all(
-        utc(ordered_at) >= first_instant(day, pick_up.cutoff, pick_up.zone)
+        utc(ordered_at) >= first_instant(day, cutoff_of(pick_up, day), pick_up.zone)
         for day in days_between(start, processing_date)
         if is_pick_up_day(pick_up, day)
     )
@@ -216,12 +250,56 @@ def test_handovers_are_on_consecutive_pickup_days(
         == first
     )
     handovers = pick_up.handovers(processing_date, first, first + more)
-    expected = [
-        first_instant(pick_up.handover_on(processing_date, number), pick_up.cutoff, pick_up.zone)
-        for number in range(first, first + more + 1)
+    days = [
+        pick_up.handover_on(processing_date, number) for number in range(first, first + more + 1)
     ]
+    expected = [first_instant(day, cutoff_of(pick_up, day), pick_up.zone) for day in days]
     assert [utc(moment) for moment in handovers] == expected
     assert all(utc(one) < utc(other) for one, other in pairwise(handovers))
+
+
+@st.composite
+def shops_with_days(draw: st.DrawFn) -> PickupCalendar:
+    """A shop and a carrier whose days a calendar file changes."""
+    pick_up = draw(shops())
+    changed = st.dictionaries(
+        st.dates(date(2026, 1, 1), date(2026, 3, 1)), st.booleans(), max_size=20
+    )
+    place = pick_up.country, pick_up.region
+    calendar = HolidayCalendar(
+        "own", carriers={"ups": {place: draw(changed)}}, shop={(None, None): draw(changed)}
+    )
+    is_calendar = draw(st.booleans())
+    return replace(pick_up, holidays=calendar, counts_calendar_days=is_calendar)
+
+
+@given(shops_with_days(), st.integers(0, 50 * 24), st.integers(0, 200), st.integers(0, 6))
+@settings(max_examples=300, deadline=None)
+def test_a_later_order_or_longer_handling_is_never_handed_over_earlier(
+    pick_up: PickupCalendar, hour: int, later: int, handling: int
+) -> None:
+    ordered_at = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(hours=hour)
+    orders = ordered_at, ordered_at + timedelta(hours=later)
+    one, other = (pick_up.processing_date(order) for order in orders)
+    assert one <= other
+    days = pick_up.handover_dates(one, 0, handling + 1)
+    assert days == sorted(days)
+    assert pick_up.handover_on(one, handling) <= pick_up.handover_on(other, handling)
+    # The shop handles orders on the first day, and neither it nor the carrier rests on the others.
+    years = one.year - 1, days[-1].year + 1
+    rests = [
+        pick_up.holidays.closed_dates(
+            pick_up.country, pick_up.region, *years, pick_up.carrier, is_shop=is_shop
+        ).tolist()
+        for is_shop in (True, False)
+    ]
+    assert one not in rests[0]
+    assert not {*rests[0], *rests[1]} & set(days)
+    assert {day.isoweekday() for day in (one, *days)} <= set(pick_up.weekdays)
+    pickups = [moment.date() for moment in pick_up.pickups(days[0], days[-1], 2)]
+    assert set(days) <= set(pickups)
+    assert len(set(pickups)) == len(pickups)
+    assert pickups[-3] == days[-1]
 
 
 @st.composite
@@ -280,7 +358,7 @@ def test_no_handover_or_delivery_on_a_holiday(
     def delivered_on(ordered_at: datetime) -> date:
         processing_date = pick_up.processing_date(ordered_at)
         (handed_over_at,) = pick_up.handovers(processing_date, handling, handling)
-        assert handed_over_at.date() not in public_holidays(pick_up.country, pick_up.region)
+        assert not is_holiday(pick_up, handed_over_at.date())
         arrived_at = np.array([to_instant(handed_over_at) + np.timedelta64(transit, "h")])
         delivered = (
             DeliveryDays(*there, delivers)

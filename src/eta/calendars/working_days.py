@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Literal
 
@@ -34,6 +35,8 @@ class WorkingDays:
     region: str | None
     weekdays: tuple[int, ...]
     holidays: HolidayCalendar = PUBLIC_HOLIDAYS
+    #: The code of the carrier whose holidays count; None for one that is not known.
+    carrier: str | None = None
 
     def __post_init__(self) -> None:
         if not self.weekdays:
@@ -74,6 +77,17 @@ class WorkingDays:
         """
         return self._shift(dates, count, "forward")
 
+    def count(self, first: date, last: date) -> int:
+        """The working days from ``first`` up to, and without, ``last``."""
+        calendar = _business_days(self, first.year, last.year)
+        return int(np.busday_count(first, last, busdaycal=calendar))
+
+    def closed_dates(self, first_year: int, last_year: int) -> Dates:
+        """The holidays of these years."""
+        return self.holidays.closed_dates(
+            self.country, self.region, first_year, last_year, self.carrier
+        )
+
     def _shift(
         self, dates: Dates, count: int | NDArray[np.int64], roll: Literal["forward", "backward"]
     ) -> Dates:
@@ -109,8 +123,27 @@ class DeliveryDays(WorkingDays):
     """
 
 
+class HandlingDays(WorkingDays):
+    """The days on which a shop handles orders: its own holidays come before the carrier's."""
+
+    def closed_dates(self, first_year: int, last_year: int) -> Dates:
+        """The holidays of the shop."""
+        return self.holidays.closed_dates(
+            self.country, self.region, first_year, last_year, self.carrier, is_shop=True
+        )
+
+
+class PickupDays(HandlingDays):
+    """The days on which a carrier picks up at a shop: neither of them is closed."""
+
+    def closed_dates(self, first_year: int, last_year: int) -> Dates:
+        """The holidays of the carrier, and those of the shop."""
+        shops = super().closed_dates(first_year, last_year)
+        carriers = WorkingDays.closed_dates(self, first_year, last_year)
+        return np.union1d(carriers, shops)
+
+
 @lru_cache(maxsize=10_000)
 def _business_days(days: WorkingDays, first_year: int, last_year: int) -> np.busdaycalendar:
     weekmask = [weekday in days.weekdays for weekday in range(1, _WEEK + 1)]
-    holidays = days.holidays.dates(days.country, days.region, first_year, last_year)
-    return np.busdaycalendar(weekmask, holidays)
+    return np.busdaycalendar(weekmask, days.closed_dates(first_year, last_year))

@@ -621,8 +621,18 @@ export interface components {
              */
             order_cutoff_time: string;
             /**
+             * Order Cutoff Times
+             * @description Other cut-offs by weekday, 1 (Monday) to 7.
+             * @example {
+             *       "5": "12:00"
+             *     }
+             */
+            order_cutoff_times?: {
+                [key: string]: string;
+            } | null;
+            /**
              * Business Days
-             * @description Pick-up days.
+             * @description Handling and pick-up days.
              * @default [
              *       1,
              *       2,
@@ -1181,12 +1191,13 @@ export interface components {
         ProcessingTime: {
             /**
              * Unit
-             * @constant
+             * @description The shop's handling days, or all days.
+             * @enum {string}
              */
-            unit: "business_days";
+            unit: "business_days" | "calendar_days";
             /**
              * Value
-             * @description Pick-up days after the first one possible for the order.
+             * @description Days after the first handling day possible for the order.
              */
             value?: number | null;
             /**

@@ -443,9 +443,10 @@ class Problem(TypedDict):
 class ProcessingTime(TypedDict):
     """How long an order takes until it can be picked up."""
 
-    unit: Literal["business_days"]
+    unit: Literal["business_days", "calendar_days"]
+    """The shop's handling days, or all days."""
     value: NotRequired[int | None]
-    """Pick-up days after the first one possible for the order."""
+    """Days after the first handling day possible for the order."""
     probabilities: NotRequired[list[float] | None]
     """P(0 days), P(1 day), ...; in place of `value`."""
 
@@ -666,8 +667,10 @@ class EstimatedPickup(TypedDict):
 
     order_cutoff_time: str
     """Orders placed before it are processed the same day. Also the pick-up time."""
+    order_cutoff_times: NotRequired[dict[Literal["1", "2", "3", "4", "5", "6", "7"], str] | None]
+    """Other cut-offs by weekday, 1 (Monday) to 7."""
     business_days: NotRequired[list[BusinessDay]]
-    """Pick-up days."""
+    """Handling and pick-up days."""
     order_processing_time: NotRequired[ProcessingTime | None]
 
 

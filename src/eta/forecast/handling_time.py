@@ -104,7 +104,9 @@ def _counts(
     handed_over_on = local_dates(handed_over_at, zone, (zone_name,))
     first_year = ordered_on.min().astype("datetime64[Y]").astype(int) + 1970
     last_year = handed_over_on.max().astype("datetime64[Y]").astype(int) + 1970
-    holiday_dates = holidays.dates(country, region or None, int(first_year), int(last_year))
+    holiday_dates = holidays.closed_dates(
+        country, region or None, int(first_year), int(last_year), is_shop=True
+    )
     calendar = np.busdaycalendar(_WEEKMASK, holiday_dates)
     first_on = np.busday_offset(ordered_on, 0, roll="forward", busdaycal=calendar)
     last_on = np.busday_offset(handed_over_on, 0, roll="forward", busdaycal=calendar)

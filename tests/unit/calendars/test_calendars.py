@@ -442,7 +442,7 @@ VIENNA_PLACE = f'{PLACE}country = "AT"\nregion = "9"\n'
         (
             f"{VIENNA_PLACE}closd = []",
             "AT-9 in the calendar has the unknown key 'closd'; "
-            "the keys are country, region, closed, open",
+            "the keys are country, region, carrier, shop, closed, open",
         ),
         (
             f"{VIENNA_PLACE}closed = 2026-11-15",

@@ -94,8 +94,8 @@ CASES = [
     # United States: Thanksgiving, 4 July and when it is observed, Christmas.
     Case("Thanksgiving",
          "US-NY", "2026-11-25T17:00:00-05:00", "16:00", MON_FRI, 0, "Fri 2026-11-27", "16:00:00-05:00", "Fri 27 Nov", 3, "US-NY", MON_FRI, "Mon 30 Nov"),
-    Case("and the day after it in California",
-         "US-CA", "2026-11-25T17:00:00-08:00", "16:00", MON_FRI, 0, "Mon 2026-11-30", "16:00:00-08:00", "Mon 30 Nov", 1, "US-NY", MON_FRI, "Tue 01 Dec"),
+    Case("and not the day after it, which closes offices in California",
+         "US-CA", "2026-11-25T17:00:00-08:00", "16:00", MON_FRI, 0, "Fri 2026-11-27", "16:00:00-08:00", "Fri 27 Nov", 3, "US-NY", MON_FRI, "Mon 30 Nov"),
     Case("4 July on a Saturday, observed on Friday",
          "US-NY", "2026-07-02T16:30:00-04:00", "16:00", MON_FRI, 0, "Mon 2026-07-06", "16:00:00-04:00", "Mon 06 Jul", 1, "US-NY", MON_FRI, "Tue 07 Jul"),
     Case("the same with Saturday pick-up",

@@ -132,6 +132,49 @@ def test_non_delivery_days_shift_arrivals_to_the_next_delivery_day() -> None:
     assert cdf[:11] == pytest.approx([0.0] * 10 + [1.0])
 
 
+def test_each_carrier_picks_up_and_delivers_on_its_own_days() -> None:
+    new_york = Place(country="US", region="NY")
+    # Friday before Columbus Day, Monday 12 October 2026, after the cut-off at 18:00.
+    lane = Shipment(
+        shipment_id="lane",
+        order_id="lane",
+        origin=new_york,
+        destination=new_york,
+        ordered_at=datetime(2026, 10, 9, 23, tzinfo=UTC),
+    )
+    weekdays = (1, 2, 3, 4, 5)
+    services = [
+        CarrierService(carrier=carrier, delivery_weekdays=weekdays) for carrier in ("UPS", "USPS")
+    ]
+    order = order_curves(lane, services, make_schedule(), a_day())
+    assert order.handover_on == [date(2026, 10, 12), date(2026, 10, 13)]
+    ups, usps = order.curves.cdf[:, 2::2].round(6).tolist()
+    assert ups[2:5] == pytest.approx([0.0, 0.25, 1.0])
+    assert usps[3:6] == pytest.approx([0.0, 0.25, 1.0])
+
+
+def test_a_day_of_handling_alone_moves_no_pickup() -> None:
+    # The shop works on Whit Monday, 25 May; the carrier does not.
+    holidays = HolidayCalendar.from_toml(
+        'version = "1"\n[[places]]\nshop = true\nopen = [2026-05-25]\n'
+    )
+    friday_evening = datetime(2026, 5, 22, 17, tzinfo=UTC)
+    schedule = make_schedule(handling=(0.25, 0.25, 0.5))
+    order = curves_for(schedule, at=friday_evening, holidays=holidays)
+    # Ready on Monday or Tuesday: handed over on Tuesday; else on Wednesday.
+    assert by_day(order)[3:7] == pytest.approx([0.0, 0.125, 0.5 + 0.125, 1.0])
+    assert order.handover_on == [date(2026, 5, 26)]
+    assert [at and at.isoformat() for at in order.order_by] == ["2026-05-25T18:00:00+02:00"]
+
+
+def test_handling_in_calendar_days_ends_on_a_pickup_day() -> None:
+    schedule = make_schedule(handling=(0.0, 0.0, 0.0, 0.5, 0.5), counts_calendar_days=True)
+    # From Thursday on: Sunday and Whit Monday wait for Tuesday.
+    order = curves_for(schedule, at=datetime(2026, 5, 21, 9, tzinfo=UTC))
+    assert by_day(order)[4:7] == pytest.approx([0.0, 0.25, 1.0])
+    assert order.handover_on == [date(2026, 5, 26)]
+
+
 def test_all_orders_until_the_cutoff_get_the_same_dates() -> None:
     first, last = (
         curves_for(make_schedule(), at=at)

@@ -32,6 +32,7 @@ from eta.api.schemas.fields import (
     ProbabilityLevel,
     StrictModel,
     UtcDatetime,
+    Weekday,
     Weekdays,
 )
 from eta.domain.errors import InvalidSetting
@@ -49,6 +50,7 @@ MAX_SHIPMENTS, MAX_EVENTS_PER_SHIPMENT, MAX_SERVICES, MAX_ORDER_PARCELS = 5_000,
 
 #: How far a sum of probabilities may be from 1.
 _SUM_TOLERANCE = 0.01
+_MONDAY_TO_FRIDAY = [1, 2, 3, 4, 5]
 
 
 class ServiceIn(StrictModel):
@@ -92,13 +94,16 @@ class CarrierServiceIn(ServiceIn):
 class ProcessingTime(StrictModel):
     """How long an order takes until it can be picked up."""
 
-    unit: Literal["business_days"]
+    unit: Annotated[
+        Literal["business_days", "calendar_days"],
+        Field(description="The shop's handling days, or all days."),
+    ]
     value: Annotated[
         int | None,
         Field(
             ge=0,
             le=MAX_HANDLING_DAYS,
-            description="Pick-up days after the first one possible for the order.",
+            description="Days after the first handling day possible for the order.",
         ),
     ] = None
     probabilities: Annotated[
@@ -140,7 +145,13 @@ class EstimatedPickup(StrictModel):
             description="Orders placed before it are processed the same day. Also the pick-up time."
         ),
     ]
-    business_days: Annotated[Weekdays, Field(description="Pick-up days.")] = [1, 2, 3, 4, 5]  # noqa: RUF012  # pydantic copies it
+    order_cutoff_times: Annotated[
+        dict[Weekday, ClockTime] | None,
+        Field(description="Other cut-offs by weekday, 1 (Monday) to 7.", examples=[{"5": "12:00"}]),
+    ] = None
+    business_days: Annotated[Weekdays, Field(description="Handling and pick-up days.")] = (
+        _MONDAY_TO_FRIDAY
+    )
     order_processing_time: (
         Annotated[ProcessingTime, AfterValidator(validate_processing_time)] | None
     ) = None
@@ -148,7 +159,8 @@ class EstimatedPickup(StrictModel):
     def to_pickup_schedule(self) -> PickupSchedule:
         """The schedule for the use-cases."""
         processing_time = self.order_processing_time
-        # The probabilities of 0, 1, ... pick-up days.
+        cutoffs = (self.order_cutoff_times or {}).items()
+        # The probabilities of 0, 1, ... days.
         handling: tuple[float, ...] | None = None
         if processing_time and processing_time.probabilities:
             handling = tuple(processing_time.probabilities)
@@ -159,6 +171,8 @@ class EstimatedPickup(StrictModel):
             cutoff=self.order_cutoff_time,
             weekdays=tuple(self.business_days),
             handling=handling,
+            counts_calendar_days=bool(processing_time and processing_time.unit == "calendar_days"),
+            weekday_cutoffs=tuple(sorted((int(day), cutoff) for day, cutoff in cutoffs)),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import cache
-from typing import Annotated, Any, LiteralString
+from typing import Annotated, Any, Literal, LiteralString
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -232,6 +232,9 @@ LocalDate = Annotated[
         format="date", description="A local calendar date, 1970 to 2100.", examples=["2026-03-06"]
     ),
 ]
+
+#: One ISO weekday, as a key.
+Weekday = Literal["1", "2", "3", "4", "5", "6", "7"]
 
 #: ISO weekdays, 1 (Monday) to 7.
 Weekdays = Annotated[

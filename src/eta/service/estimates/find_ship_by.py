@@ -13,7 +13,7 @@ import numpy as np
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import to_instant, wall_to_instant
-from eta.calendars.working_days import DeliveryDays, WorkingDays
+from eta.calendars.working_days import DeliveryDays, PickupDays
 from eta.calendars.zones import zone_of
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
@@ -83,7 +83,9 @@ def find_ship_by(
     for service in services:
         day = np.array([desired_on], dtype="datetime64[D]")
         if weekdays := service.delivery_weekdays:
-            calendar = DeliveryDays(destination.country, destination.region, weekdays, holidays)
+            calendar = DeliveryDays(
+                destination.country, destination.region, weekdays, holidays, service.carrier
+            )
             day = calendar.on_or_before(day)
         delivered_on.append(day[0])
     grid = _arrival_probabilities(lane, services, served, handovers, delivered_on)
@@ -131,7 +133,9 @@ def _picked_up(
         return candidates
     dates = [candidate.handover_at.date() for candidate in candidates]
     days = np.array(dates, dtype="datetime64[D]")
-    calendar = WorkingDays(origin.country, origin.region, service.pickup_weekdays, holidays)
+    calendar = PickupDays(
+        origin.country, origin.region, service.pickup_weekdays, holidays, service.carrier
+    )
     is_open = (calendar.on_or_after(days) == days).tolist()
     return list(compress(candidates, is_open))
 

@@ -59,7 +59,7 @@ DISPATCH_TIMES_AROUND = 8
 #: Days of hand-overs before and after those of the order that are used.
 HANDOVER_DAYS_AROUND = 4
 
-#: The longest handling that can be declared, in pick-up days.
+#: The longest handling that can be declared, in days.
 MAX_HANDLING_DAYS = 30
 
 #: The mean time from an order to the start of the day on which it is processed: a quarter of a day.
@@ -74,9 +74,13 @@ class PickupSchedule:
     cutoff: time
     #: ISO weekdays on which parcels are picked up.
     weekdays: tuple[int, ...]
-    #: Probabilities of a hand-over 0, 1, ... pick-up days after the processing date; None: the
-    #: learned distribution.
+    #: Probabilities of 0, 1, ... days of handling from the processing date on; None: the learned
+    #: distribution.
     handling: tuple[float, ...] | None = None
+    #: Whether they are days of the calendar, not handling days.
+    counts_calendar_days: bool = False
+    #: Other cut-offs, by ISO weekday.
+    weekday_cutoffs: tuple[tuple[int, time], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -274,7 +278,9 @@ def _on_delivery_days(
     destination, weekdays = lane.destination, service.delivery_weekdays
     if weekdays is None:
         return cdf
-    calendar = DeliveryDays(destination.country, destination.region, weekdays, holidays)
+    calendar = DeliveryDays(
+        destination.country, destination.region, weekdays, holidays, service.carrier
+    )
     last = calendar.on_or_before(grid.days)
     days_from_first = (last - grid.first_on).astype(np.int64)
     moved = cdf[np.maximum(days_from_first, 0)]
@@ -324,45 +330,52 @@ def _handover_times(
     holidays: HolidayCalendar,
 ) -> _DispatchTimes:
     """The possible hand-overs of the order, and some before and after them."""
-    weekdays = service.pickup_weekdays or pickup_schedule.weekdays
-    calendar = PickupCalendar(
+    calendar = _pickup_calendar(lane, service, pickup_schedule, holidays)
+    probabilities = _handling_distribution(lane, pickup_schedule, handling)
+    processing_date, order_by = calendar.next_cutoff(lane.ordered_at)
+    base = calendar.processing_date(lane.ordered_at - timedelta(days=HANDOVER_DAYS_AROUND))
+    possible = calendar.handover_dates(processing_date, 0, len(probabilities) - 1)
+    handovers = calendar.pickups(base, possible[-1], HANDOVER_DAYS_AROUND)
+    dates = [handover.date() for handover in handovers]
+    rows = [bisect_left(dates, handover_on) for handover_on in possible]
+    weights = np.zeros(len(dates))
+    np.add.at(weights, rows, probabilities)
+    median = int(np.searchsorted(np.cumsum(weights), 0.5 - 1e-9))
+    at = np.array([to_instant(handover) for handover in handovers])
+    waited = _mean_wait(probabilities, calendar)
+    return _DispatchTimes(at, weights, waited, order_by, dates[median])
+
+
+def _pickup_calendar(
+    lane: Shipment,
+    service: CarrierService,
+    pickup_schedule: PickupSchedule,
+    holidays: HolidayCalendar,
+) -> PickupCalendar:
+    return PickupCalendar(
         country=lane.origin.country,
         region=lane.origin.region,
         cutoff=pickup_schedule.cutoff,
-        weekdays=weekdays,
+        weekdays=service.pickup_weekdays or pickup_schedule.weekdays,
+        weekday_cutoffs=pickup_schedule.weekday_cutoffs,
+        counts_calendar_days=pickup_schedule.counts_calendar_days,
+        carrier=service.carrier,
         holidays=holidays,
     )
-    probabilities = _handling_distribution(lane, pickup_schedule, handling)
-    handovers, first = _handovers_around(calendar, lane.ordered_at, len(probabilities))
-    after = len(handovers) - first - len(probabilities)
-    mean_pickup_days = float(np.arange(len(probabilities)) @ probabilities)
-    mean_days = mean_pickup_days * 7.0 / len(weekdays)
-    waited = _MEAN_WAIT + timedelta(days=mean_days)
-    median = int(np.searchsorted(np.cumsum(probabilities), 0.5 - 1e-9))
-    handover_on = handovers[first + median].date()
-    at = np.array([to_instant(handover) for handover in handovers])
-    weights = np.pad(probabilities, (first, after))
-    order_by = calendar.cutoff_at(lane.ordered_at)
-    return _DispatchTimes(at, weights, waited, order_by, handover_on)
 
 
-def _handovers_around(
-    calendar: PickupCalendar, ordered_at: datetime, possible: int
-) -> tuple[list[datetime], int]:
-    """Hand-overs around the ``possible`` ones of an order, and the position of the first one."""
-    processing_date = calendar.processing_date(ordered_at)
-    days_before = timedelta(days=HANDOVER_DAYS_AROUND)
-    base = calendar.processing_date(ordered_at - days_before)
-    handovers = calendar.handovers(base, 0, 2 * HANDOVER_DAYS_AROUND + possible)
-    dates = [handover.date() for handover in handovers]
-    first = bisect_left(dates, processing_date)
-    return handovers[: first + possible + HANDOVER_DAYS_AROUND], first
+def _mean_wait(probabilities: NDArray[np.float64], calendar: PickupCalendar) -> timedelta:
+    """The mean time from an order to its hand-over, but for holidays."""
+    mean_days = float(np.arange(len(probabilities)) @ probabilities)
+    if not calendar.counts_calendar_days:
+        mean_days *= 7.0 / len(calendar.weekdays)
+    return _MEAN_WAIT + timedelta(days=mean_days)
 
 
 def _handling_distribution(
     lane: Shipment, pickup_schedule: PickupSchedule, handling: HandlingTimes
 ) -> NDArray[np.float64]:
-    """Probabilities of 0, 1, ... pick-up days of handling: declared, else learned, else day 0."""
+    """Probabilities of 0, 1, ... days of handling: declared, else learned, else day 0."""
     if pickup_schedule.handling is not None:
         return np.array(pickup_schedule.handling) / sum(pickup_schedule.handling)
     place = place_name(lane.origin.country, lane.origin.region)
