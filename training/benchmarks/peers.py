@@ -42,6 +42,7 @@ from eta.calendars.local_time import midnight, to_instant
 from eta.curves import Curves
 from eta.evaluation.backtest import Refit, replay
 from eta.evaluation.confidence_intervals import week_bootstrap
+from eta.evaluation.summary import HEADLINE_METRIC
 from eta.forecast.base import ArrivalModel
 from eta.forecast.design_matrix import Design
 from eta.journey.examples import Examples, Outcomes, examples
@@ -290,12 +291,17 @@ def figures(table: pd.DataFrame) -> dict[str, Any]:
 def compare(
     eta_scores: pd.DataFrame, peer_scores: pd.DataFrame, moment: str
 ) -> dict[str, dict[str, float]]:
-    """`eta`'s mean score less the other's, below 0 is better, with its interval over weeks."""
+    """`eta`'s mean score minus the other's, below 0 is better, with its interval over weeks.
+
+    ``crps_censored_days`` compares all parcels, the other metrics the delivered ones.
+    """
     if not eta_scores[list(KEYS)].equals(peer_scores[list(KEYS)]):
         raise RuntimeError("two models were judged on different moments")
-    rows = eta_scores["arrived"] & eta_scores["moment"].isin(GROUPS[moment])
+    at_moment = eta_scores["moment"].isin(GROUPS[moment])
     differences = {}
-    for metric, column in {"mae_days": "error_days", "crps_days": "crps_days"}.items():
+    columns = {"mae_days": "error_days", "crps_days": "crps_days", HEADLINE_METRIC: HEADLINE_METRIC}
+    for metric, column in columns.items():
+        rows = at_moment if metric == HEADLINE_METRIC else at_moment & eta_scores["arrived"]
         gap = (eta_scores[column].abs() - peer_scores[column].abs())[rows]
         weeks = gap.groupby(eta_scores["week"][rows]).agg(["sum", "count"])
         low, high = week_bootstrap(
@@ -337,7 +343,7 @@ def print_trials(trials: Mapping[str, list[dict[str, Any]]]) -> None:
 def print_rows(
     rows: Mapping[str, dict[str, Any]], differences: Mapping[str, dict[str, Any]]
 ) -> None:
-    """Scores of all, and `eta` less each peer with intervals."""
+    """Scores of all, and `eta` minus each peer with intervals."""
     for moment in GROUPS:
         table = Table(
             *(
@@ -349,6 +355,7 @@ def print_rows(
                 "90 %",
                 "eta - peer, MAE",
                 "eta - peer, CRPS",
+                "eta - peer, CRPS, all",
                 "rows at most",
                 "fit s",
                 "1,000 moments s",
@@ -358,11 +365,11 @@ def print_rows(
         for name, model_figures in rows.items():
             scores = model_figures["moments"][moment]
             gaps = (
-                ["-", "-"]
+                ["-", "-", "-"]
                 if name == REFERENCE
                 else [
                     format_difference(differences[name][moment][metric])
-                    for metric in ("mae_days", "crps_days")
+                    for metric in ("mae_days", "crps_days", HEADLINE_METRIC)
                 ]
             )
             max_rows = PEERS[name].affordable_rows if name in PEERS else None

@@ -25,7 +25,7 @@ from eta.calendars.local_time import midnight
 from eta.curves import Curves
 from eta.domain.vocabulary import EventCode, Phase
 from eta.evaluation.backtest import Refit, replay
-from eta.evaluation.summary import summarise
+from eta.evaluation.summary import HEADLINE_METRIC, summarise
 from eta.forecast.drift.estimate import DailyExpectation
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.categories import MISSING, Categorical
@@ -207,15 +207,20 @@ def main() -> None:
 
 def print_table(rows: list[dict[str, Any]], gaps: list[Mapping[str, Any]]) -> None:
     """A table in Markdown, a line a variant and moment."""
-    against = {(gap["against"], gap["moment"]): gap for gap in gaps if gap["metric"] == "crps_days"}
+    by_key = {(gap["against"], gap["moment"], gap["metric"]): gap for gap in gaps}
     harness.print_line(
-        "| model | moment | MAE | CRPS | CRPS, all | 80 % | 90 % | late AUC | CRPS of eta less it |"
+        "| model | moment | MAE | CRPS | CRPS, all | 80 % | 90 % | late AUC"
+        " | CRPS of eta minus it | CRPS, all, of eta minus it |"
     )
-    harness.print_line("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    harness.print_line("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        gap = against.get((row["model"], row["moment"]))
-        difference = (
-            "" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
+        found = [
+            by_key.get((row["model"], row["moment"], metric))
+            for metric in ("crps_days", HEADLINE_METRIC)
+        ]
+        difference = " | ".join(
+            f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]" if gap else ""
+            for gap in found
         )
         figures = " | ".join("" if row[name] is None else f"{row[name]:.3f}" for name in METRICS)
         harness.print_line(f"| {row['model']} | {row['moment']} | {figures} | {difference} |")

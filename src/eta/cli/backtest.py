@@ -26,6 +26,7 @@ from eta.cli.tables import out, print_failing, print_rows, print_truth, progress
 from eta.cli.times import parse_period
 from eta.domain.errors import InvalidValue
 from eta.evaluation.backtest import Refit
+from eta.evaluation.summary import HEADLINE_METRIC
 from eta.forecast.base import ArrivalModel
 from eta.model.registry import write_atomically
 from eta.report.plots import draw_coverage, draw_pit
@@ -107,15 +108,15 @@ def _choose(
 
 
 def _draw(folder: Path, result: Mapping[str, Any], model: str) -> None:
-    """Draws the pictures of ``model`` and of the baseline with the lowest CRPS at purchase."""
+    """Draws the pictures of ``model`` and of the baseline with the best headline at purchase."""
     rows, is_simulated = result["rows"], "simulated" in result["data"]
-    # The baseline with the lowest CRPS at purchase, if there is one.
+    # The baseline with the lowest CRPS over all parcels at purchase, if there is one.
     crps: dict[str, float] = {}
     for row in rows:
         name = row["model"]
         is_baseline = name not in (model, ORACLE) and not name.startswith(REFERENCE)
-        if is_baseline and row["moment"] == "purchase" and row["crps_days"] is not None:
-            crps[name] = row["crps_days"]
+        if is_baseline and row["moment"] == "purchase" and row[HEADLINE_METRIC] is not None:
+            crps[name] = row[HEADLINE_METRIC]
     best_baseline = [min(crps, key=crps.__getitem__)] if crps else []
     shown = [model, *best_baseline]
     pit = draw_pit(rows, shown, is_simulated=is_simulated)

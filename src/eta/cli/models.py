@@ -14,13 +14,14 @@ from eta.cli.inputs import load_settings, resolve_version
 from eta.cli.options import JsonFile, Version
 from eta.cli.tables import checked_metric, figure, out, print_check
 from eta.domain.errors import ModelCorrupted
+from eta.evaluation.summary import HEADLINE_METRIC
 from eta.model.registry import Registry
 
 _COMPARED_METRICS = (
+    HEADLINE_METRIC,
     "n",
-    "mae_days",
     "crps_days",
-    "crps_censored_days",
+    "mae_days",
     "coverage_80",
     "coverage_90",
     "late_auc",
@@ -32,7 +33,7 @@ def list_models(json_file: JsonFile = None) -> None:
     """List all versions, those trained on the latest data first."""
     registry = _registry()
     active = registry.promoted()
-    table = Table("version", "trained through", "examples", "CRPS at purchase, days", "active")
+    table = Table("version", "trained through", "examples", "CRPS at purchase, all", "active")
     rows: list[dict[str, Any]] = []
     for name in registry.names():
         try:
@@ -43,7 +44,7 @@ def list_models(json_file: JsonFile = None) -> None:
             continue
         is_active = name == active
         data = manifest["data"]
-        crps = figure(checked_metric(manifest, "crps_days"))
+        crps = figure(checked_metric(manifest, HEADLINE_METRIC))
         table.add_row(
             name, data["through"], f"{data['examples']:,}", crps, "yes" if is_active else ""
         )
@@ -83,7 +84,7 @@ def compare(version: Version, other: Version, json_file: JsonFile = None) -> Non
     registry = _registry()
     names = [resolve_version(registry, name) for name in (version, other)]
     manifests = {name: registry.load(name).manifest for name in names}
-    table = Table("figure, at purchase", *names)
+    table = Table("at purchase; the first figure decides", *names)
     days = []
     for manifest in manifests.values():
         check = manifest["check"]

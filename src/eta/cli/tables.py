@@ -20,6 +20,7 @@ from rich.table import Table
 
 from eta.datasets.base import RowCounts
 from eta.evaluation.coverage import ALL
+from eta.evaluation.summary import HEADLINE_METRIC
 from eta.forecast.drift.estimate import AGE_CLASSES, MAX_LOG_RATE_RATIO, Drift
 from eta.service.analysis.backtest import SCAN_CONDITIONAL
 from eta.service.analysis.demo import Demo
@@ -36,11 +37,13 @@ _MAX_DRIFT_GROUPS = 5
 _MIN_SHOWN_PROBABILITY = 0.005
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
+#: The headline, over all parcels, comes first; figures of delivered parcels alone stay beside it,
+#: for comparison with publications.
 _MODEL_METRICS = {
-    "n": "n",
-    "mae_days": "MAE",
+    HEADLINE_METRIC: "CRPS, all",
+    "n": "delivered",
     "crps_days": "CRPS",
-    "crps_censored_days": "CRPS, all",
+    "mae_days": "MAE",
     "coverage_80": "in 80 %",
     "coverage_censored_80": "all",
     "coverage_90": "in 90 %",
@@ -48,6 +51,11 @@ _MODEL_METRICS = {
     "coverage_dates_80": "in dates",
     "late_auc": "late AUC",
     "late_auc_month_mean": "by month",
+}
+#: Columns of differences, by metric; the last one is the headline.
+_DIFFERENCE_COLUMNS = {
+    "crps_days": "eta minus it, delivered",
+    HEADLINE_METRIC: "eta minus it, all",
 }
 _TRUTH_METRICS = {
     "crps_regret_days": "CRPS lost",
@@ -103,27 +111,36 @@ def print_row_counts(rows: Mapping[str, RowCounts]) -> None:
 
 
 def print_rows(rows: Sequence[Row], differences: Sequence[Row]) -> None:
-    """Prints models by moment, and how far the CRPS of each is above that of ``eta``."""
+    """Prints models by moment, and the CRPS of ``eta`` minus that of each."""
     table = _plain_table()
     for name in ("moment", "model"):
         table.add_column(name, no_wrap=True)
     for name in _MODEL_METRICS.values():
         table.add_column(name, justify="right")
-    table.add_column("CRPS above eta's", no_wrap=True)
-    gaps = {
-        (row["moment"], row["against"]): row for row in differences if row["metric"] == "crps_days"
-    }
+    for name in _DIFFERENCE_COLUMNS.values():
+        table.add_column(name)
+    gaps = {(row["moment"], row["against"], row["metric"]): row for row in differences}
     for moment in dict.fromkeys(row["moment"] for row in rows):
         for row in rows:
             if row["moment"] == moment:
-                gap = gaps.get((moment, row["model"]))
-                above = ""
-                if gap and gap["low"] is not None:
-                    mean, low, high = (-gap[name] for name in ("mean", "high", "low"))
-                    above = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-                table.add_row(moment, row["model"], *_figures(row, _MODEL_METRICS), above)
+                model = row["model"]
+                cells = [
+                    _difference(gaps.get((moment, model, name))) for name in _DIFFERENCE_COLUMNS
+                ]
+                table.add_row(moment, model, *_figures(row, _MODEL_METRICS), *cells)
         table.add_section()
     out.print(table)
+    out.print(
+        "CRPS in days, lower is better. The headline is that of all parcels; the other figures"
+        " leave out those not delivered, unless marked all. Below 0 eta is better."
+    )
+
+
+def _difference(gap: Row | None) -> str:
+    """A mean difference with its interval; empty without one."""
+    if gap is None or gap["low"] is None:
+        return ""
+    return escape(f"{gap['mean']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]")
 
 
 def _figures(row: Row, metrics: Iterable[str]) -> list[str]:

@@ -164,16 +164,17 @@ def test_dates_shown_cover_no_less_than_the_range_they_come_from(whole: Replay) 
     assert (eta["dates_covered_80"] >= eta["covered_80"]).all()
 
 
-def test_eta_beats_a_baseline_without_lanes_and_the_difference_shows_it(whole: Replay) -> None:
+@pytest.mark.parametrize("metric", ["mae_days", "crps_days", "crps_censored_days"])
+def test_eta_beats_a_baseline_without_lanes_and_the_difference_shows_it(
+    whole: Replay, metric: str
+) -> None:
     summary = summarised(whole, reference="eta")
     gap = next(
         row
         for row in summary["differences"]
-        if (row["against"], row["moment"], row["metric"]) == ("B1", "handover", "crps_days")
+        if (row["against"], row["moment"], row["metric"]) == ("B1", "handover", metric)
     )
-    score = {
-        row["model"]: row["crps_days"] for row in summary["rows"] if row["moment"] == "handover"
-    }
+    score = {row["model"]: row[metric] for row in summary["rows"] if row["moment"] == "handover"}
     assert gap["mean"] == pytest.approx(score["eta"] - score["B1"])
     assert gap["mean"] < 0
     assert gap["low"] <= gap["mean"] <= gap["high"]

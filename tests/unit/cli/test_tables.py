@@ -1,0 +1,69 @@
+"""Comparisons of models on the screen: the headline counts all parcels."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from eta.cli import tables
+from eta.evaluation.summary import DIFFERENCE_METRICS, HEADLINE_METRIC
+
+
+def row(model: str, *, delivered: float, everyone: float) -> dict[str, Any]:
+    return {
+        "model": model,
+        "moment": "purchase",
+        "n": 970,
+        "mae_days": 1.0,
+        "crps_days": delivered,
+        HEADLINE_METRIC: everyone,
+    }
+
+
+def difference(metric: str, mean: float | None) -> dict[str, Any]:
+    bounds = {"low": mean and mean - 0.1, "high": mean and mean + 0.1}
+    key = {"model": "eta", "against": "peer", "moment": "purchase", "metric": metric}
+    return {**key, "mean": mean, **bounds}
+
+
+#: Of the parcels 3 % never arrive. The peer ignores them: it wins over the delivered ones alone.
+ROWS = [row("eta", delivered=1.2, everyone=1.5), row("peer", delivered=1.0, everyone=2.0)]
+
+
+def printed(capsys: pytest.CaptureFixture[str], differences: list[dict[str, Any]]) -> list[str]:
+    """The lines of the printed comparison, without its empty ones."""
+    tables.print_rows(ROWS, differences)
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+
+
+def test_the_last_column_is_eta_minus_the_other_over_all_parcels(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gaps = [difference("crps_days", 0.2), difference(HEADLINE_METRIC, -0.5)]
+    heading, _, eta, peer, *_ = printed(capsys, gaps)
+    columns = re.split(r"\s{2,}", heading.strip())
+    assert columns[-2:] == ["eta minus it, delivered", "eta minus it, all"]
+    assert peer.endswith("-0.50 [-0.60, -0.40]")
+    assert "+0.20 [+0.10, +0.30]" in peer
+    assert "[" not in eta
+
+
+def test_the_first_figure_is_the_headline(capsys: pytest.CaptureFixture[str]) -> None:
+    heading, _, eta, peer, *rest = printed(capsys, [])
+    assert heading.split()[2:5] == ["CRPS,", "all", "delivered"]
+    assert (eta.split()[2], peer.split()[2]) == ("1.500", "2.000")
+    assert "all parcels" in "".join(rest)
+
+
+def test_a_difference_without_an_interval_is_left_empty(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = printed(capsys, [difference(HEADLINE_METRIC, None)])
+    assert "[" not in "".join(lines)
+
+
+def test_differences_hold_the_headline_and_the_figures_of_publications() -> None:
+    assert {"crps_days", "crps_censored_days", "mae_days"} == set(DIFFERENCE_METRICS)
+    assert HEADLINE_METRIC == "crps_censored_days"
