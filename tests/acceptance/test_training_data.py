@@ -98,3 +98,161 @@ def test_update_without_as_of_uses_the_last_normal_day(simulated: Path, models: 
     run_ok("update", simulated, "--model", version, "--json", report, models=models)
     updated = json.loads(report.read_text(encoding="utf-8"))["version"]
     assert Registry(models).load(updated).data_through.isoformat() < "2026-01-22"
+
+
+SHIPMENTS = "shipment_id,order_id,origin_country,destination_country,carrier,ordered_at"
+EVENTS = "shipment_id,event_code,occurred_at,received_at"
+COMMANDS = (
+    "train DATA",
+    "score DATA --as-of 2026-03-01",
+    "backtest DATA --from 2026-01-20 --to 2026-01-21 --models B1,B4,eta",
+)
+
+
+def write_csv(folder: Path, shipments: list[str], events: list[str]) -> Path:
+    """A small folder of CSV files."""
+    folder.mkdir()
+    for name, rows in (("shipments", [SHIPMENTS, *shipments]), ("events", [EVENTS, *events])):
+        (folder / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def order(number: int, *, carrier: str = "dhl", ordered_at: str | None = None) -> str:
+    """The row of a shipment, ordered on one of the first 28 days of 2026."""
+    at = f"2026-01-{1 + number % 28:02d}T08:00:00Z" if ordered_at is None else ordered_at
+    return f"A{number},O{number},DE,DE,{carrier},{at}"
+
+
+def scan(number: int, code: str = "delivered", days: int = 1) -> str:
+    """The row of an event so many days after the order."""
+    at = f"2026-01-{1 + number % 28 + days:02d}T10:00:00Z"
+    return f"A{number},{code},{at},{at}"
+
+
+UNREADABLE = "A1,delivered,yesterday,2026-01-05T10:00:00Z"
+
+
+def run_each(data: Path, models: Path) -> dict[str, tuple[int, str]]:
+    """Exit status and standard error of each command, none of which may end in a traceback."""
+    results = {}
+    for command in COMMANDS:
+        ran = run(*(data if word == "DATA" else word for word in command.split()), models=models)
+        assert "Traceback" not in ran.err
+        assert len(ran.errors) == (ran.status == 2)
+        results[command.split()[0]] = (ran.status, ran.err)
+    return results
+
+
+@pytest.mark.parametrize(
+    ("shipments", "events", "problem", "reason", "example"),
+    [
+        pytest.param(
+            [order(1, ordered_at="")],
+            [UNREADABLE],
+            "holds no scans that can be used",
+            "unreadable_occurred_at",
+            "yesterday",
+            id="every scan",
+        ),
+        pytest.param(
+            [order(1).removeprefix("A1")],
+            [scan(1)],
+            "holds no orders that can be used",
+            "no_shipment_id (1)",
+            ",O1,DE,DE",
+            id="every order",
+        ),
+        pytest.param(
+            [order(1, ordered_at="")],
+            [scan(2), scan(3)],
+            "holds no scans that can be used",
+            "event_of_no_shipment (2)",
+            "A2,delivered",
+            id="every scan is of another parcel",
+        ),
+        pytest.param(
+            [],
+            [scan(2)],
+            "holds no orders that can be used",
+            "event_of_no_shipment",
+            "A2,delivered",
+            id="scans without orders",
+        ),
+    ],
+)
+def test_data_of_rejected_rows_are_refused_with_reasons_and_examples(
+    shipments: list[str],
+    events: list[str],
+    problem: str,
+    reason: str,
+    example: str,
+    models: Path,
+) -> None:
+    data = write_csv(models.with_name("data"), shipments, events)
+    for status, err in run_each(data, models).values():
+        assert status == 2
+        error = err.splitlines()[-1]
+        assert problem in error
+        assert reason in error
+        assert example in err
+    quarantine = pd.read_csv(models.with_name("quarantine.csv"))
+    assert reason.split()[0] in set(quarantine["reason"])
+    assert not models.exists()
+
+
+@pytest.mark.parametrize(
+    ("shipments", "events", "problem"),
+    [
+        pytest.param([], [], "holds no orders", id="no rows"),
+        pytest.param([order(1, ordered_at="")], [], "holds no scans", id="no scans"),
+        pytest.param([order(1)], [], "none of 1 parcels had arrived", id="one parcel"),
+        pytest.param([order(1)], [UNREADABLE], "none of 1 parcels", id="its scan was rejected"),
+        pytest.param(
+            [order(number) for number in range(60)],
+            [scan(number, "accepted") for number in range(60)],
+            "none of 60 parcels had arrived",
+            id="nothing was delivered",
+        ),
+        pytest.param(
+            [order(number) for number in range(60)],
+            [scan(number, "cancelled") for number in range(60)],
+            "none of 60 parcels had arrived",
+            id="all were cancelled",
+        ),
+    ],
+)
+def test_data_without_an_arrival_are_refused_with_the_number_of_parcels(
+    shipments: list[str], events: list[str], problem: str, models: Path
+) -> None:
+    data = write_csv(models.with_name("data"), shipments, events)
+    results = run_each(data, models)
+    assert {status for status, _ in results.values()} == {2}
+    for command in ("train", "score"):
+        assert problem in results[command][1].splitlines()[-1]
+    assert not models.exists()
+
+
+@pytest.mark.parametrize(
+    ("shipments", "events"),
+    [
+        pytest.param([order(1)], [scan(1)], id="one parcel"),
+        pytest.param(
+            [order(1 + 28 * number) for number in range(40)],
+            [scan(1 + 28 * number, days=0) for number in range(40)],
+            id="one day",
+        ),
+        pytest.param(
+            [order(number, carrier="") for number in range(200)],
+            [scan(number) for number in range(200)],
+            id="no carrier",
+        ),
+    ],
+)
+def test_little_data_with_an_arrival_train_a_version_that_is_not_checked(
+    shipments: list[str], events: list[str], models: Path
+) -> None:
+    data = write_csv(models.with_name("data"), shipments, events)
+    report = train(data, models)
+    assert report["check"] is None
+    results = run_each(data, models)
+    assert results["train"][0] == results["score"][0] == 0

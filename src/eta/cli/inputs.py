@@ -61,14 +61,11 @@ def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, 
 
     Raises:
         InvalidValue: if there is no such source.
-        SourceRejected: if the data hold no orders or cannot be read.
+        SourceRejected: if the data hold no orders, no scans, or cannot be read.
     """
     with err.status(f"reading {escape(str(data))}"):
         dataset = read_data(data, source)
-        if not len(dataset.shipments):
-            raise SourceRejected(f"{data} holds no orders")
-        timelines = Timelines.from_frames(dataset.shipments, dataset.events)
-    err.print(f"read {len(timelines):,} shipments and {len(timelines.event_code):,} scans")
+    err.print(f"read {len(dataset.shipments):,} shipments and {len(dataset.events):,} scans")
     for warning, count in dataset.warnings.items():
         if count:
             err.print(f"  warning {count:>6,}  {warning}")
@@ -76,7 +73,28 @@ def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, 
     if len(dataset.quarantine):
         write_table(quarantine, dataset.quarantine)
         err.print(f"  rejected rows are in {escape(str(quarantine))}")
-    return dataset, timelines
+    _check_not_empty(dataset, data)
+    return dataset, Timelines.from_frames(dataset.shipments, dataset.events)
+
+
+def _check_not_empty(dataset: Dataset, data: Path) -> None:
+    """Refuses data without an order or without a scan.
+
+    Raises:
+        SourceRejected: if there is none; says why rows were rejected.
+    """
+    for name, rows in (("orders", dataset.shipments), ("scans", dataset.events)):
+        if len(rows):
+            continue
+        rejected = dataset.rejected()
+        if not rejected:
+            hint = "add them" if name == "orders" else "add events, or ordered_at to the shipments"
+            raise SourceRejected(f"{data} holds no {name}; {hint}")
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in rejected.items())
+        raise SourceRejected(
+            f"{data} holds no {name} that can be used: rows were rejected for {reasons};"
+            " correct them, the quarantine file lists them"
+        )
 
 
 def report_rows(dataset: Dataset) -> None:

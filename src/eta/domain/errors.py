@@ -30,7 +30,7 @@ class SourceRejected(EtaError):
 
 
 class NoTrainingData(EtaError):
-    """There are no parcels to train a model on at that moment."""
+    """No parcel to train on had arrived by that moment; give more data, or a later moment."""
 
 
 class NotFitted(EtaError):

@@ -168,6 +168,11 @@ def _learn(timelines: Timelines, as_of: datetime, recipe: _Recipe, progress: Pro
     instant = to_instant(as_of)
     progress("reading journeys", 0, _STEPS)
     states = fold(timelines, AsOfPairs.all_at(timelines, instant))
+    if np.isnat(states.arrived_at).all():
+        raise NoTrainingData(
+            f"none of {len(timelines):,} parcels had arrived by {as_of.isoformat()}, and a model"
+            " learns from arrivals; give data with delivered parcels, or a later --as-of"
+        )
     outcomes = Outcomes(instant, states.arrived_at)
     training_examples = examples(training_snapshots(timelines, instant), outcomes)
     progress("fitting", 1, _STEPS)
