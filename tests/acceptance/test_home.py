@@ -1,6 +1,7 @@
 """Files that nothing names lie in one home folder, and commands say where."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -147,19 +148,46 @@ def test_the_service_logs_where_its_files_are(
     assert record.__dict__["store"] == str(tmp_path / "eta.sqlite")
 
 
-def test_make_targets_use_the_checkout(tmp_path: Path) -> None:
-    def home(**env: str) -> str:
-        others = {name: value for name, value in os.environ.items() if name != "ETA_HOME"}
-        printed = subprocess.run(
-            ["make", "-s", "-f", ROOT / "Makefile", "-f", "-", "print"],  # noqa: S607  # as a user
-            cwd=tmp_path,
-            env={**others, **env},
-            input="print:\n\t@echo $$ETA_HOME\n",
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return printed.stdout.strip()
+def make(folder: Path, command: str, **env: str) -> str:
+    """What a command prints in a target of ours, in an environment with these settings alone."""
+    names = ("ETA_HOME", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+    others = {name: value for name, value in os.environ.items() if name not in names}
+    printed = subprocess.run(
+        ["make", "-s", "-f", ROOT / "Makefile", "-f", "-", "print"],  # noqa: S607  # as a user
+        cwd=folder,
+        env={**others, **env},
+        input=f"print:\n\t@{command}\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return printed.stdout.strip()
 
-    assert home() == str(tmp_path)
-    assert home(ETA_HOME="/srv/eta") == "/srv/eta"
+
+def test_make_targets_use_the_checkout(tmp_path: Path) -> None:
+    assert make(tmp_path, "echo $$ETA_HOME") == str(tmp_path)
+    assert make(tmp_path, "echo $$ETA_HOME", ETA_HOME="/srv/eta") == "/srv/eta"
+
+
+@pytest.mark.parametrize("name", ["PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_the_set_up_trusts_the_certificates_of_the_system(tmp_path: Path, name: str) -> None:
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    command = "echo $$UV_SYSTEM_CERTS $$PIP_CERT"
+    assert make(tmp_path, command).split() == ["true", *([str(bundle)] if bundle.exists() else [])]
+    # What the user has chosen comes first.
+    assert make(tmp_path, command, **{name: "/mine.pem"}) == "true /mine.pem"
+    assert make(tmp_path, "echo $$UV_SYSTEM_CERTS", UV_SYSTEM_CERTS="false") == "false"
+
+
+def test_the_set_up_says_what_each_step_does_and_how_much_it_takes() -> None:
+    planned = subprocess.run(
+        ["make", "-n", "-B", "demo"],  # noqa: S607  # as a user
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    steps = re.findall(r"^echo '(.*)'$", planned.stdout, flags=re.MULTILINE)
+    assert [step[:3] for step in steps[:4]] == ["1/4", "2/4", "3/4", "4/4"]
+    assert "1.2 GB" in steps[2]
+    assert "the next time" in steps[-1]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from math import ceil, floor, log10
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ _FILE_WIDTH = 160
 #: Most rows of ranges, and of drift groups, that a command prints.
 _MAX_FAILING_ROWS = 20
 _MAX_DRIFT_GROUPS = 5
+#: Seconds between two lines of progress in a log.
+_LINE_SECONDS = 5.0
 
 #: Shares of a day below which a curve shows nothing.
 _MIN_SHOWN_PROBABILITY = 0.005
@@ -80,18 +83,36 @@ out, err = _console(stderr=False), _console(stderr=True)
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar, as a function of what is done, how much of it, and how much in all."""
+    """A progress bar, as a function of what is done, how much of it, and how much in all.
+
+    In a log it is a line from time to time.
+    """
+    if not err.is_terminal:
+        yield _progress_lines()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
+    with Progress(*columns, console=err) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda description, done, total: bar.update(
             task, description=description, completed=done, total=total
         )
+
+
+def _progress_lines() -> Callable[[str, int, int], None]:
+    printed_at = monotonic()
+
+    def report(description: str, done: int, total: int) -> None:
+        nonlocal printed_at
+        if monotonic() - printed_at >= _LINE_SECONDS:
+            printed_at = monotonic()
+            err.print(f"{description} ({done:,} of {total:,})", markup=False, soft_wrap=True)
+
+    return report
 
 
 def _plain_table() -> Table:
