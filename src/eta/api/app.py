@@ -18,6 +18,8 @@ GET    /livez                         liveness
 GET    /readyz                        readiness: the active model and current problems
 GET    /metrics                       counters for Prometheus
 GET    /openapi.json                  the OpenAPI document
+GET    /                              a landing page
+GET    /docs                          the reference of the API, as a page
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
 from eta.api.problem_details import add_exception_handlers
 from eta.api.rate_limit import RateLimiter
-from eta.api.routes import estimates, events, health, models, scores, shipments
+from eta.api.routes import estimates, events, health, models, pages, scores, shipments
 from eta.api.strict_route import StrictRoute
 from eta.model.hot_swap import ActiveModelLoader
 from eta.service.storage.retention import ERASE_BATCH_SIZE, Retention, purge_expired
@@ -91,7 +93,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> Fast
         generate_unique_id_function=lambda route: route.name,
     )
     app.router.route_class = StrictRoute
-    for resource in (estimates, scores, models, shipments, events, health):
+    for resource in (estimates, scores, models, shipments, events, health, pages):
         app.include_router(resource.router)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     add_exception_handlers(app)
