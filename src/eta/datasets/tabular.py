@@ -169,7 +169,9 @@ def _shipments(
     if "ordered_at" in frame:
         ordered_at = _times(frame, "ordered_at")
         reasons["implausible_ordered_at"] = is_implausible(ordered_at.instants, now)
-    frame = quarantine.reject_rows(file, frame, reasons).assign(**countries)
+    frame = quarantine.reject_rows(file, frame, reasons)
+    # Only these rows: a frame without rows would take on those of an assigned series.
+    frame = frame.assign(**{name: country[frame.index] for name, country in countries.items()})
     is_repeated = frame["shipment_id"].duplicated()
     frame = quarantine.reject_rows(file, frame, {"shipment_id_comes_twice": is_repeated})
     quarantine.count_accepted(file, len(frame))
