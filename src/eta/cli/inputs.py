@@ -70,11 +70,16 @@ def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, 
         if count:
             err.print(f"  warning {count:>6,}  {warning}")
     report_rows(dataset)
+    write_rejected(dataset, quarantine)
+    _check_not_empty(dataset, data)
+    return dataset, Timelines.from_frames(dataset.shipments, dataset.events)
+
+
+def write_rejected(dataset: Dataset, quarantine: Path) -> None:
+    """Writes the rejected rows to a file if there are any, and prints where they are."""
     if len(dataset.quarantine):
         write_table(quarantine, dataset.quarantine)
         err.print(f"  rejected rows are in {escape(str(quarantine))}")
-    _check_not_empty(dataset, data)
-    return dataset, Timelines.from_frames(dataset.shipments, dataset.events)
 
 
 def _check_not_empty(dataset: Dataset, data: Path) -> None:
@@ -84,17 +89,21 @@ def _check_not_empty(dataset: Dataset, data: Path) -> None:
         SourceRejected: if there is none; says why rows were rejected.
     """
     for name, rows in (("orders", dataset.shipments), ("scans", dataset.events)):
-        if len(rows):
-            continue
-        rejected = dataset.rejected()
-        if not rejected:
-            hint = "add them" if name == "orders" else "add events, or ordered_at to the shipments"
-            raise SourceRejected(f"{data} holds no {name}; {hint}")
-        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in rejected.items())
-        raise SourceRejected(
-            f"{data} holds no {name} that can be used: rows were rejected for {reasons};"
-            " correct them, the quarantine file lists them"
-        )
+        if not len(rows):
+            raise emptiness(dataset, data, name)
+
+
+def emptiness(dataset: Dataset, data: Path, name: str) -> SourceRejected:
+    """The error of data without ``orders`` or ``scans``; it says why rows were rejected."""
+    rejected = dataset.rejected()
+    if not rejected:
+        hint = "add them" if name == "orders" else "add events, or ordered_at to the shipments"
+        return SourceRejected(f"{data} holds no {name}; {hint}")
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in rejected.items())
+    return SourceRejected(
+        f"{data} holds no {name} that can be used: rows were rejected for {reasons};"
+        " correct them, the quarantine file lists them"
+    )
 
 
 def report_rows(dataset: Dataset) -> None:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 from rich.markup import escape
 
 from eta import bootstrap
-from eta.cli.inputs import load_settings, read_data, read_store, report_rows
-from eta.cli.options import SOURCE, Folder, Source
+from eta.cli.inputs import (
+    emptiness,
+    load_settings,
+    read_data,
+    read_store,
+    report_rows,
+    write_rejected,
+)
+from eta.cli.options import SOURCE, Folder, Quarantine, Source
 from eta.cli.tables import err, out, progress_bar
 from eta.domain.access import DEFAULT_TENANT, Scope
 from eta.domain.errors import InvalidValue, NotFound
@@ -24,7 +33,7 @@ from eta.model.fallback import fit_fallback
 from eta.model.registry import write_atomically
 from eta.service.storage.backup import back_up
 from eta.service.storage.backup import restore as restore_store
-from eta.service.storage.import_dataset import import_dataset
+from eta.service.storage.import_dataset import RejectedRow, import_dataset
 from eta.service.storage.retention import EraseShipments, erase_shipments
 from eta.settings import Settings
 from eta.store.store import SqlStore
@@ -46,25 +55,47 @@ Scopes = Annotated[
     list[Scope], typer.Option(help="What the key may do; repeat the option for several scopes.")
 ]
 _ALL_SCOPES = list(Scope)
+#: Most rejected rows that are named on the screen.
+_MAX_NAMED = 20
 
 
-def ingest(data: ImportedData, source: Source = SOURCE, tenant: Tenant = DEFAULT_TENANT) -> None:
+def ingest(
+    data: ImportedData,
+    source: Source = SOURCE,
+    tenant: Tenant = DEFAULT_TENANT,
+    quarantine: Quarantine = None,
+) -> None:
     """Record the shipments and events of a source.
 
-    Each event is recorded with the time at which the source received it.
+    Each is recorded with the time at which the source knew of it.
     """
     dataset = read_data(data, source)
     settings = load_settings("models", "store")
     store = open_configured_store(settings)
     try:
         with progress_bar() as progress:
-            counts = import_dataset(dataset, store, tenant, progress)
+            imported = import_dataset(dataset, store, tenant, progress)
     finally:
         store.close()
-    for name, count in sorted(counts.items()):
+    for name, count in sorted(imported.counts.items()):
         out.print(f"{count:>9,}  {name}")
+    rejected = pd.concat([dataset.quarantine, imported.quarantine()], ignore_index=True)
+    dataset = replace(dataset, rows=imported.rows, quarantine=rejected)
     report_rows(dataset)
+    _print_rejected(imported.rejected)
+    write_rejected(dataset, quarantine or settings.quarantine)
+    if not imported.has_shipments:
+        raise emptiness(dataset, data, "orders")
     _fit_fallback_if_untrained(settings, tenant)
+
+
+def _print_rejected(rejected: Sequence[RejectedRow]) -> None:
+    """Names the rows that the store rejected, and says what to do."""
+    named = [row for row in rejected if row.message]
+    for row in named[:_MAX_NAMED]:
+        err.print(f"  [yellow]rejected[/] {escape(f'{row.shipment_id}: {row.message}')}")
+    if len(named) > _MAX_NAMED:
+        err.print(f"  and {len(named) - _MAX_NAMED:,} more")
 
 
 def _fit_fallback_if_untrained(settings: Settings, tenant: str) -> None:
@@ -143,7 +174,7 @@ def key(tenant: Tenant = DEFAULT_TENANT, scope: Scopes = _ALL_SCOPES) -> None:
     api_key = f"eta_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(api_key.encode()).hexdigest()
     entry = f"{digest}:{tenant}:{'+'.join(scope)}"
-    # Raises if the service would refuse the entry.
+    # Raises if the service would reject the entry.
     Settings.from_env({"ETA_API_KEYS": entry})
     err.print("the key, which is shown only once and stored nowhere:")
     typer.echo(api_key)

@@ -29,6 +29,9 @@ _NAMED_VALUES = 20
 #: The row number of a rejected value that was computed from several rows.
 NO_ROW = -1
 
+#: A column of a reader's frames: the number of the row in its file, or ``NO_ROW``.
+ROW_NUMBER = "row_number"
+
 #: Orders and receipts lie between these: an instant, and so long after the reading.
 _EARLIEST, _AHEAD = pd.Timestamp("2000-01-01", tz="UTC"), pd.Timedelta(hours=48)
 

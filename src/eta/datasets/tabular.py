@@ -21,6 +21,8 @@ import pyarrow.parquet
 
 from eta.calendars.places import resolve_country
 from eta.datasets.base import (
+    NO_ROW,
+    ROW_NUMBER,
     Dataset,
     Quarantine,
     is_implausible,
@@ -29,6 +31,7 @@ from eta.datasets.base import (
     resolved,
 )
 from eta.domain.errors import NaiveTime, SourceRejected
+from eta.domain.registration import TRACKING_NUMBER_PATTERN
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
 from eta.journey.timeline_builders import (
@@ -48,10 +51,12 @@ _TEXTS = (
     "origin_postcode",
     "destination_region",
     "destination_postcode",
+    "tracking_number",
     "raw_code",
     "place",
 )
 _COUNTRIES = ("origin_country", "destination_country")
+_SHIPMENT_TIMES = ("ordered_at", "registered_at")
 
 #: Lowest and highest value of a number; sizes must be above 0.
 _RANGES = {
@@ -93,7 +98,7 @@ def read_tabular(folder: Path, *, now: datetime) -> Dataset:
     ids = shipments["shipment_id"]
     events = _valid_events(event_rows, events_file.name, ids, now, quarantine)
     is_repeated = repeated_events(shipments, _with_codes(events))
-    events = events[~is_repeated].reset_index(drop=True)
+    events = _numbered(events[~is_repeated])
     quarantine.count_accepted(events_file.name, len(events), duplicate=int(is_repeated.sum()))
     unmapped_codes = _unmapped(events["event_code"])
     events = _with_codes(events)
@@ -166,21 +171,25 @@ def _shipments(
         reasons[f"no_{name}"] = frame[name].isna()
         reasons |= reasons_of_values(f"unknown_{name}", frame[name].where(country.isna()))
         countries[name] = country
-    if "ordered_at" in frame:
-        ordered_at = _times(frame, "ordered_at")
-        reasons["implausible_ordered_at"] = is_implausible(ordered_at.instants, now)
+    times = {name: _times(frame, name) for name in _SHIPMENT_TIMES if name in frame}
+    for name, column in times.items():
+        reasons[f"implausible_{name}"] = is_implausible(column.instants, now)
     frame = quarantine.reject_rows(file, frame, reasons)
     # Only these rows: a frame without rows would take on those of an assigned series.
     frame = frame.assign(**{name: country[frame.index] for name, country in countries.items()})
     is_repeated = frame["shipment_id"].duplicated()
     frame = quarantine.reject_rows(file, frame, {"shipment_id_comes_twice": is_repeated})
     quarantine.count_accepted(file, len(frame))
-    if "ordered_at" in frame:
-        ordered_at = ordered_at.of_rows(frame)
-        for reason, flags in ordered_at.reasons("ordered_at").items():
-            quarantine.reject_values(file, reason, _value(frame, "ordered_at", flags))
-        frame = frame.assign(ordered_at=ordered_at.instants)
-    return _with_values(frame, file, quarantine).reset_index(drop=True)
+    for name, column in times.items():
+        for reason, flags in column.of_rows(frame).reasons(name).items():
+            quarantine.reject_values(file, reason, _value(frame, name, flags))
+        frame = frame.assign(**{name: column.of_rows(frame).instants})
+    return _numbered(_with_values(frame, file, quarantine))
+
+
+def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a file, each with its number there."""
+    return rows.rename_axis(ROW_NUMBER).reset_index()
 
 
 def _with_values(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
@@ -274,11 +283,15 @@ def _with_orders(
     warnings["order_created_from_ordered_at"] = len(without_order)
     if not len(without_order):
         return events
+    received_at = without_order["ordered_at"]
+    if "registered_at" in shipments:
+        received_at = without_order["registered_at"].fillna(received_at)
     columns = {
+        ROW_NUMBER: NO_ROW,
         "shipment_id": without_order["shipment_id"],
         "event_code": EventCode.ORDER_CREATED.value,
         "occurred_at": without_order["ordered_at"],
-        "received_at": without_order["ordered_at"],
+        "received_at": received_at,
         "is_received_at_assumed": True,
     }
     orders = pd.DataFrame(columns)
@@ -376,10 +389,28 @@ def _flags(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) ->
     return text.map(_FLAGS).eq(True)
 
 
+def _tracking_numbers(
+    frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine
+) -> pd.Series:
+    """Tracking numbers; one that is none, or that comes without a carrier, is missing."""
+    numbers = frame[name].astype(_TEXT_TYPE).str.strip()
+    is_number = numbers.str.fullmatch(TRACKING_NUMBER_PATTERN).fillna(False).astype(bool)
+    is_impossible = numbers.notna() & ~is_number
+    quarantine.reject_values(file, f"impossible_{name}", _value(frame, name, is_impossible))
+    has_carrier = frame["carrier"].notna() if "carrier" in frame else False
+    is_of_nobody = is_number & ~pd.Series(has_carrier, index=frame.index)
+    quarantine.reject_values(file, f"{name}_without_carrier", _value(frame, name, is_of_nobody))
+    return numbers.where(is_number & ~is_of_nobody)
+
+
 def _value(frame: pd.DataFrame, name: str, rows: pd.Series) -> pd.DataFrame:
     """What is rejected of accepted rows: the value, with the shipment's id."""
     return frame.loc[rows, ["shipment_id", name]]
 
 
 #: The parsers of other optional columns of shipments.
-_PARSERS = {"promised_on": _dates, "has_several_origins": _flags}
+_PARSERS = {
+    "promised_on": _dates,
+    "has_several_origins": _flags,
+    "tracking_number": _tracking_numbers,
+}

@@ -10,6 +10,10 @@ from typing import Any
 from eta.domain.errors import InvalidValue
 from eta.domain.shipment import Place, Shipment
 
+#: The longest id of a shop, and what a carrier's tracking number looks like.
+MAX_ID_LENGTH = 128
+TRACKING_NUMBER_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,62}[A-Za-z0-9])?$"
+
 _ENDS = ("origin", "destination")
 
 

@@ -48,6 +48,8 @@ SHIPMENT_COLUMNS = (
     "price",
     "package_count",
     "has_several_origins",
+    "registered_at",
+    "tracking_number",
 )
 EVENT_COLUMNS = (
     "shipment_id",

@@ -60,7 +60,7 @@ def draw_orders(scenario: Scenario, shipments: int, random: np.random.Generator)
         "package_count": 1,
         "has_several_origins": False,
     }
-    return pd.DataFrame({name: columns[name] for name in SHIPMENT_COLUMNS})
+    return pd.DataFrame({name: columns[name] for name in SHIPMENT_COLUMNS if name in columns})
 
 
 def _weights_and_sizes(shipments: int, random: np.random.Generator) -> dict[str, Floats]:

@@ -15,7 +15,9 @@ class StoredShipment(NamedTuple):
     number_use_id: str | None
     #: JSON.
     attributes: str
+    #: When it was registered; of an imported history, when the source of the history knew of it.
     created_at: int
+    #: When its present version was recorded; the same at first.
     changed_at: int
 
     @property
@@ -29,7 +31,7 @@ class TrackingNumberUse(NamedTuple):
 
     number_use_id: str
     carrier_number: str
-    #: 1 for the first parcel that had the number.
+    #: 1 for the first that was recorded; an imported history may add earlier uses later.
     use_number: int
     #: When its first event was received, or when it was registered.
     started_at: int
@@ -37,7 +39,7 @@ class TrackingNumberUse(NamedTuple):
 
 
 class StoredVersion(NamedTuple):
-    """A shipment as it was registered from ``recorded_at`` on."""
+    """A shipment as it was known from ``recorded_at`` on."""
 
     shipment_id: str
     recorded_at: int

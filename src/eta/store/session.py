@@ -95,12 +95,13 @@ class Session:
 
     def number_uses(
         self, tenant: str, carrier_numbers: Iterable[str]
-    ) -> dict[str, TrackingNumberUse]:
-        """Returns the latest use of each tracking number that has one."""
+    ) -> dict[str, list[TrackingNumberUse]]:
+        """Returns the uses of each tracking number that has any, the latest last."""
         query = _SHIPMENTS_SQL["number_uses"]
-        # In the order of use, so the latest use of a number replaces the earlier ones.
-        uses = self._select_in(TrackingNumberUse, query, tenant, carrier_numbers)
-        return {use.carrier_number: use for use in uses}
+        uses: dict[str, list[TrackingNumberUse]] = {}
+        for use in self._select_in(TrackingNumberUse, query, tenant, carrier_numbers):
+            uses.setdefault(use.carrier_number, []).append(use)
+        return uses
 
     def page(
         self, tenant: str, after: str, limit: int, *, status: str | None = None
@@ -184,12 +185,12 @@ class Session:
         return counts
 
     def put_shipments(self, tenant: str, shipments: Iterable[StoredShipment]) -> None:
-        """Writes shipments, and a version of each that is recorded at the commit time."""
+        """Writes shipments, and the version of each that begins when it changed."""
         rows = list(shipments)
         versions = [
             StoredVersion(
                 shipment_id=row.shipment_id,
-                recorded_at=self.commit_time,
+                recorded_at=row.changed_at,
                 number_use_id=row.number_use_id,
                 attributes=row.attributes,
             )

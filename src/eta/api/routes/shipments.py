@@ -43,6 +43,7 @@ from eta.service.tracking.forecast_history import (
     with_recorded_flag,
 )
 from eta.service.tracking.read_shipments import (
+    ShipmentHistory,
     ShipmentView,
     shipment_histories,
     view_shipments,
@@ -58,6 +59,9 @@ from eta.store.records import StoredShipment
 from eta.store.session import Session
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
+
+#: Reads what was known of some shipments at a moment.
+ReadHistories = Callable[[Session, datetime], list[ShipmentHistory]]
 
 _MAX_IDS_LENGTH = 8_192
 _NOT_FOUND = "shipment not found"
@@ -120,12 +124,12 @@ async def get_shipment(
     resources: SharedResources, tenant: Tenant, shipment_id: Id, as_of: AsOf = None
 ) -> Response:
     """Returns a shipment: its events, its forecast, and its earlier forecasts."""
-    answer = await _view_shipments(
-        resources,
-        tenant,
-        lambda session: session.shipments(tenant, "shipment_id", [shipment_id]),
-        as_of,
-    )
+
+    def read_history(session: Session, at: datetime) -> list[ShipmentHistory]:
+        shipments = session.shipments(tenant, "shipment_id", [shipment_id])
+        return shipment_histories(session, tenant, shipments, at)
+
+    answer = await _view_shipments(resources, tenant, read_history, as_of)
     if not answer.views:
         raise NotFound(_NOT_FOUND)
     return json_response(answer.to_shipments()[0])
@@ -150,9 +154,9 @@ async def list_shipments(
     """Lists shipments by ids, in no particular order, or page by page; omits unknown ids."""
     secret = resources.store.secret
     after = open_cursor(secret, tenant, cursor)
-    selection = _Selection(tenant, ids, external_ids, status, after, limit)
+    selection = _Selection(tenant, ids, external_ids, status, after, limit, as_of)
     _check_selection(selection, has_cursor=cursor is not None)
-    answer = await _view_shipments(resources, tenant, selection.shipments, as_of)
+    answer = await _view_shipments(resources, tenant, selection.histories, as_of)
     content = envelope("list", answer.as_of, answer.current, answer.to_shipments())
     last_id = selection.last_id
     content["next_cursor"] = None if last_id is None else seal_cursor(secret, tenant, last_id)
@@ -199,22 +203,33 @@ class _Selection:
     ids: str | None
     external_ids: str | None
     status: Status | None
+    #: A page begins after this id.
     after: str
     limit: int
+    #: None: now.
+    as_of: datetime | None
     last_id: str | None = None
 
-    def shipments(self, session: Session) -> list[StoredShipment]:
-        """The selected shipments."""
+    def histories(self, session: Session, at: datetime) -> list[ShipmentHistory]:
+        """What was known of the selected shipments at a moment."""
+        shipments = self._shipments(session)
+        histories = shipment_histories(session, self.tenant, shipments, at)
+        if self.status is None or self.as_of is None:
+            return histories
+        return [history for history in histories if history.state.status == self.status.value]
+
+    def _shipments(self, session: Session) -> list[StoredShipment]:
         if self.ids is not None:
             ids = parse_ids("ids", self.ids)
             return session.shipments(self.tenant, "shipment_id", ids)
         if self.external_ids is not None:
             external_ids = parse_ids("external_ids", self.external_ids)
             return session.shipments(self.tenant, "external_id", external_ids)
-        status = self.status.value if self.status else None
+        # The recorded statuses are those of now.
+        status = self.status.value if self.status and self.as_of is None else None
         page = session.page(self.tenant, self.after, self.limit, status=status)
-        # Some of these may have been registered after the moment of the answer and are left out of
-        # it. The next page begins after them all the same.
+        # Some of these may have been registered after the moment of the answer, or have had another
+        # status then, and are left out of it. The next page begins after them all the same.
         self.last_id = page[-1].shipment_id if len(page) == self.limit else None
         return page
 
@@ -259,7 +274,7 @@ class _ShipmentAnswer:
 async def _view_shipments(
     resources: Resources,
     tenant: str,
-    select_shipments: Callable[[Session], list[StoredShipment]],
+    read_histories: ReadHistories,
     as_of: datetime | None,
 ) -> _ShipmentAnswer:
     """The selected shipments. As of now, forecasts that changed are saved."""
@@ -273,7 +288,7 @@ async def _view_shipments(
         )
     at = as_of or now
 
-    assess = partial(_assess_shipments, resources, tenant, select_shipments, at, options)
+    assess = partial(_assess_shipments, resources, read_histories, at, options)
     views, current = await resources.read_pool.run(assess)
     resources.metrics.count_answers(view.assessment.code for view in views)
     answer = _ShipmentAnswer(views, current, at, options)
@@ -284,15 +299,12 @@ async def _view_shipments(
 
 def _assess_shipments(
     resources: Resources,
-    tenant: str,
-    select_shipments: Callable[[Session], list[StoredShipment]],
+    read_histories: ReadHistories,
     at: datetime,
     options: AssessmentOptions,
 ) -> tuple[list[ShipmentView], ActiveModel]:
     """The selected shipments with their assessments, and the model that made them."""
-    histories = resources.store.read(
-        lambda session: shipment_histories(session, tenant, select_shipments(session), at)
-    )
+    histories = resources.store.read(lambda session: read_histories(session, at))
     view = partial(view_shipments, histories, as_of=at, policy=DelayPolicy(), options=options)
     return run_with_model(
         lambda model: view(served=model.predictor), resources.active_model, resources.metrics

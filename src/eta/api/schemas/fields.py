@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from eta.calendars.places import resolve_country
 from eta.domain.errors import InvalidValue
+from eta.domain.registration import MAX_ID_LENGTH, TRACKING_NUMBER_PATTERN
 from eta.domain.vocabulary import EventCode
 
 EARLIEST_DATETIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +36,6 @@ _DATETIME_PATTERN = re.compile(
 )
 _UNESCAPED_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 _MAX_OFFSET = timedelta(hours=14)
-MAX_ID_LENGTH = 128
 _EXAMPLE = "2026-03-02T15:04:00+01:00"
 _timezone_names = cache(available_timezones)
 _EVENT_CODES = {str(code): code for code in EventCode}
@@ -264,9 +264,7 @@ Region = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,3}$")]
 PostalCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,15}$")]
 TrackingNumber = Annotated[
     str,
-    StringConstraints(
-        strip_whitespace=True, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,62}[A-Za-z0-9])?$"
-    ),
+    StringConstraints(strip_whitespace=True, pattern=TRACKING_NUMBER_PATTERN),
 ]
 IdempotencyKey = Annotated[
     str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")

@@ -13,7 +13,6 @@ from eta.api.problem_details import Problem, field_errors
 from eta.api.schemas.common import InvalidItem, Prediction, ShipmentBase, response_dict
 from eta.api.schemas.estimates import MAX_EVENTS_PER_SHIPMENT, MAX_SHIPMENTS
 from eta.api.schemas.fields import (
-    MAX_ID_LENGTH,
     Code,
     EventCodeIn,
     Id,
@@ -22,6 +21,7 @@ from eta.api.schemas.fields import (
     Text,
     UtcDatetime,
 )
+from eta.domain.registration import MAX_ID_LENGTH
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.service.estimates.hypothetical_shipments import order_event

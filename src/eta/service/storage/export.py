@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eta.datasets.base import QUARANTINE_COLUMNS, Dataset
+from eta.domain.vocabulary import EventCode
 from eta.journey.timeline_builders import EVENT_COLUMNS, SHIPMENT_COLUMNS
 from eta.store.records import StoredEvent, StoredShipment
 from eta.store.session import Session
@@ -21,7 +22,9 @@ _TIMES = ("occurred_at", "received_at")
 def export_store(session: Session, tenant: str) -> Dataset:
     """Returns all shipments of a tenant and their events, in the columns of ``eta ingest``.
 
-    A shipment's id is the shop's id if it has one.
+    A shipment's id is the shop's id if it has one. Its attributes are those of its last version. It
+    has an order time only if the order is one of its events: otherwise its first event stands in
+    for the order, here and wherever the export is read.
     """
     shipments = session.all_shipments(tenant)
     events = session.all_events(tenant)
@@ -34,14 +37,19 @@ def export_store(session: Session, tenant: str) -> Dataset:
     return Dataset(
         source=SOURCE,
         zone="UTC",
-        shipments=_shipments_frame(shipments),
+        shipments=_shipments_frame(shipments, exported_events),
         events=_events_frame(exported_events, exported_ids),
         quarantine=pd.DataFrame(columns=list(QUARANTINE_COLUMNS)),
         warnings={"events_of_no_shipment": len(events) - len(exported_events)},
     )
 
 
-def _shipments_frame(shipments: Sequence[StoredShipment]) -> pd.DataFrame:
+def _shipments_frame(
+    shipments: Sequence[StoredShipment], events: Sequence[StoredEvent]
+) -> pd.DataFrame:
+    ordered = {
+        event.event_owner for event in events if event.event_code == EventCode.ORDER_CREATED.value
+    }
     rows: list[dict[str, Any]] = []
     for shipment in shipments:
         row: dict[str, Any] = json.loads(shipment.attributes)
@@ -51,11 +59,15 @@ def _shipments_frame(shipments: Sequence[StoredShipment]) -> pd.DataFrame:
                 row[f"{end}_{field}"] = place.get(field)
         row["shipment_id"] = shipment.external_id or shipment.shipment_id
         row["order_id"] = row.get("order_id") or row["shipment_id"]
+        row["registered_at"] = shipment.created_at
+        if ordered.isdisjoint(shipment.event_owners):
+            row["ordered_at"] = None
         rows.append(row)
     frame = pd.DataFrame(rows, columns=list(SHIPMENT_COLUMNS))
     # Shipments may have been registered with different offsets.
     ordered_at = pd.to_datetime(frame["ordered_at"], utc=True, format="ISO8601")
     frame["ordered_at"] = ordered_at.astype("datetime64[us, UTC]")
+    frame["registered_at"] = _instants(frame["registered_at"])
     frame["promised_on"] = pd.to_datetime(frame["promised_on"])
     return frame
 
@@ -69,7 +81,10 @@ def _events_frame(events: Sequence[StoredEvent], exported_ids: Mapping[str, str]
             columns[column] = [getattr(event, column) for event in events]
     frame = pd.DataFrame(columns, columns=list(EVENT_COLUMNS))
     for column in _TIMES:
-        times = pd.to_datetime(frame[column], unit="us", utc=True)
-        frame[column] = times.astype("datetime64[us, UTC]")
+        frame[column] = _instants(frame[column])
     frame["is_received_at_assumed"] = frame["is_received_at_assumed"].astype(bool)
     return frame
+
+
+def _instants(microseconds: pd.Series) -> pd.Series:
+    return pd.to_datetime(microseconds, unit="us", utc=True).astype("datetime64[us, UTC]")

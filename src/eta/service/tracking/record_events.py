@@ -17,7 +17,7 @@ from eta.domain.registration import carrier_number
 from eta.domain.vocabulary import EventCode, TimezoneSource
 from eta.journey.scan_times import DatedScan, LocalScan, ParcelClock, ScanPlace, ScanTime
 from eta.service.tracking.shipment_states import update_states
-from eta.service.tracking.tracking_numbers import TrackingNumberLog, previous_use_id
+from eta.service.tracking.tracking_numbers import TrackingNumberLog
 from eta.store.records import (
     StoredEvent,
     StoredQuarantinedEvent,
@@ -124,18 +124,19 @@ class _RecordingBatch:
     def __init__(self, session: Session, tenant: str, reports: Sequence[EventReport]) -> None:
         self._session = session
         self._tenant = tenant
-        numbers = _non_empty(map(_number, reports))
-        holders = session.number_uses(tenant, numbers)
+        uses = session.number_uses(tenant, _non_empty(map(_number, reports)))
+        # The use before the latest one.
         self._previous_ids = {
-            use.carrier_number: previous_use_id(use)
-            for use in holders.values()
-            if use.use_number > 1
+            number: uses_of_number[-2].number_use_id
+            for number, uses_of_number in uses.items()
+            if len(uses_of_number) > 1
         }
+        holders = [uses_of_number[-1] for uses_of_number in uses.values()]
         self._load_shipments(reports, holders)
-        self._number_log = TrackingNumberLog(session, tenant, holders)
+        self._number_log = TrackingNumberLog(session, tenant, uses)
         # Every owner under which one of the events may be recorded already.
         owners = {owner for row in self._shipments.values() for owner in row.event_owners}
-        owners.update(use.number_use_id for use in holders.values())
+        owners.update(use.number_use_id for use in holders)
         owners.update(self._previous_ids.values())
         self._events = session.events(tenant, owners)
         self._index = _EventIndex(self._shipments.values(), self._events)
@@ -143,12 +144,12 @@ class _RecordingBatch:
         self._quarantined: list[StoredQuarantinedEvent] = []
 
     def _load_shipments(
-        self, reports: Sequence[EventReport], holders: Mapping[str, TrackingNumberUse]
+        self, reports: Sequence[EventReport], holders: Iterable[TrackingNumberUse]
     ) -> None:
         """Loads the shipments that the reports name, and those that have or had the numbers."""
         shipment_ids = [
             *_non_empty(report.shipment_id for report in reports),
-            *_non_empty(use.shipment_id for use in holders.values()),
+            *_non_empty(use.shipment_id for use in holders),
         ]
         external_ids = _non_empty(report.external_id for report in reports)
         by_id = self._session.shipments(self._tenant, "shipment_id", shipment_ids)

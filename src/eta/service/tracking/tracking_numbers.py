@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from eta.store.records import TrackingNumberUse
 from eta.store.session import Session
@@ -15,27 +15,28 @@ NUMBER_REUSE_PERIOD = 92 * 24 * _HOUR
 
 
 class TrackingNumberLog:
-    """The latest uses of tracking numbers, and the uses that begin in this transaction."""
+    """The uses of tracking numbers, and the uses that begin in this transaction."""
 
     def __init__(
-        self, session: Session, tenant: str, holders: Mapping[str, TrackingNumberUse]
+        self, session: Session, tenant: str, uses: Mapping[str, Sequence[TrackingNumberUse]]
     ) -> None:
         self._session = session
         self._tenant = tenant
-        self._holders = dict(holders)
+        self._uses = uses
         self._new: dict[str, TrackingNumberUse] = {}
         # The shipments that are on their way and have a number that the carrier may reuse.
         shipment_ids = {
-            use.shipment_id
-            for use in holders.values()
-            if use.shipment_id and self._is_reusable(use)
+            latest.shipment_id
+            for *_, latest in uses.values()
+            if latest.shipment_id and self._is_reusable(latest)
         }
         states = session.states(tenant, shipment_ids)
         self._open_shipments = {state.shipment_id for state in states if state.is_open}
 
     def holder(self, number: str) -> TrackingNumberUse:
         """Returns the latest use of a number; a new one if it has none."""
-        return self._holders.get(number) or self.next_use(number)
+        uses = self._uses.get(number)
+        return uses[-1] if uses else self.next_use(number)
 
     def is_reused(self, holder: TrackingNumberUse) -> bool:
         """Whether a new event of the number belongs to another parcel, after so much time."""
@@ -44,8 +45,8 @@ class TrackingNumberLog:
     def next_use(self, number: str) -> TrackingNumberUse:
         """Returns the next use of a number, which has no shipment yet."""
         if number not in self._new:
-            previous = self._holders.get(number)
-            self._new[number] = next_number_use(number, previous, self._session.commit_time)
+            uses = self._uses.get(number, ())
+            self._new[number] = next_number_use(number, uses, self._session.commit_time)
         return self._new[number]
 
     def write(self) -> None:
@@ -56,16 +57,25 @@ class TrackingNumberLog:
         return self._session.commit_time - holder.started_at >= NUMBER_REUSE_PERIOD
 
 
-def previous_use_id(holder: TrackingNumberUse) -> str:
-    """Returns the id of the use before."""
-    return f"{holder.carrier_number}|{holder.use_number - 1}"
+def use_at(uses: Sequence[TrackingNumberUse], moment: int) -> TrackingNumberUse | None:
+    """Returns the use of a number to which a parcel registered at a moment belongs, or None.
+
+    It is the one that began closest to the moment, less than a period of reuse away.
+    """
+    closest = min(reversed(uses), key=lambda use: abs(moment - use.started_at), default=None)
+    if closest and abs(moment - closest.started_at) < NUMBER_REUSE_PERIOD:
+        return closest
+    return None
 
 
 def next_number_use(
-    number: str, previous: TrackingNumberUse | None, started_at: int, shipment_id: str | None = None
+    number: str,
+    uses: Sequence[TrackingNumberUse],
+    started_at: int,
+    shipment_id: str | None = None,
 ) -> TrackingNumberUse:
-    """Returns the use of a carrier's number that follows another one."""
-    use_number = previous.use_number + 1 if previous else 1
+    """Returns a new use of a carrier's number beside its other ones."""
+    use_number = 1 + max((use.use_number for use in uses), default=0)
     return TrackingNumberUse(
         number_use_id=f"{number}|{use_number}",
         carrier_number=number,
@@ -75,21 +85,15 @@ def next_number_use(
     )
 
 
-def is_assigned(holder: TrackingNumberUse, commit_time: int) -> bool:
-    """Whether a shipment has the number, and the carrier cannot have reused it."""
-    return holder.shipment_id is not None and commit_time - holder.started_at < NUMBER_REUSE_PERIOD
-
-
 def assign_number(
-    number: str, holder: TrackingNumberUse | None, shipment_id: str, commit_time: int
+    number: str, uses: Sequence[TrackingNumberUse], shipment_id: str, moment: int
 ) -> TrackingNumberUse:
-    """Assigns a number that no other shipment has.
+    """Assigns a number that no other shipment has at a moment.
 
-    Returns its latest use, with the events received so far, or a new use if that one is too old.
+    Returns its use at that moment, with the events received so far, or a new one.
     """
-    if holder:
-        is_free = holder.shipment_id in (None, shipment_id)
-        is_recent = commit_time - holder.started_at < NUMBER_REUSE_PERIOD
-        if is_free and is_recent:
-            return holder._replace(shipment_id=shipment_id, started_at=commit_time)
-    return next_number_use(number, holder, commit_time, shipment_id)
+    use = use_at(uses, moment)
+    if use and use.shipment_id in (None, shipment_id):
+        started_at = max(use.started_at, moment)
+        return use._replace(shipment_id=shipment_id, started_at=started_at)
+    return next_number_use(number, uses, moment, shipment_id)

@@ -67,7 +67,8 @@ DELETE FROM shipment_versions WHERE tenant = ? AND shipment_id IN ??;
 
 -- name: number_uses
 SELECT number_use_id, carrier_number, use_number, started_at, shipment_id
-FROM tracking_number_uses WHERE tenant = ? AND carrier_number IN ?? ORDER BY use_number;
+FROM tracking_number_uses WHERE tenant = ? AND carrier_number IN ??
+ORDER BY started_at, use_number;
 
 -- name: put_number_use
 INSERT INTO tracking_number_uses
