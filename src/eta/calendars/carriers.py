@@ -22,6 +22,8 @@ class _Closure:
 
     carriers: tuple[str, ...]
     country: str
+    #: Countries where the same days count, such as territories.
+    also_in: tuple[str, ...] = ()
     holidays: tuple[str, ...]
     #: Only there; empty for the whole country.
     regions: tuple[str, ...] = ()
@@ -29,6 +31,10 @@ class _Closure:
     listed_in: str | None = None
     #: ISO weekdays whose holidays close the next day that is neither a holiday nor a weekend's too.
     moved_from: tuple[int, ...] = ()
+
+    def applies(self, carrier: str, country: str) -> bool:
+        """Whether it is one of the carrier's in the country."""
+        return carrier in self.carriers and country in (self.country, *self.also_in)
 
     def dates(self, years: range) -> set[date]:
         """Every day of these years."""
@@ -60,20 +66,22 @@ def carrier_name(code: str) -> str:
     return next((name for name, others in aliases.items() if letters in others), letters)
 
 
+@lru_cache(maxsize=10_000)
+def has_own_holidays(carrier: str, country: str) -> bool:
+    """Whether a carrier, by its ``carrier_name``, rests on other days than the public ones."""
+    return any(closure.applies(carrier, country) for closure in _closures())
+
+
 def carrier_holidays(
     carrier: str, country: str, region: str | None, first_year: int, last_year: int
 ) -> set[date] | None:
     """Days on which a carrier, by its ``carrier_name``, rests; None for the public holidays."""
-    closures = [
-        closure
-        for closure in _closures()
-        if carrier in closure.carriers and country == closure.country
-    ]
-    if not closures:
+    if not has_own_holidays(carrier, country):
         return None
     days: set[date] = set()
-    for closure in closures:
-        if not closure.regions or region in closure.regions:
+    for closure in _closures():
+        is_there = not closure.regions or region in closure.regions
+        if closure.applies(carrier, country) and is_there:
             days |= closure.dates(range(first_year, last_year + 1))
     return days
 
