@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from eta.calendars.carriers import carrier_holidays, carrier_name
 from eta.calendars.places import place_name, resolve_country, resolve_region
-from eta.calendars.zones import REGION_ZONES
 from eta.domain.errors import InvalidSetting, InvalidValue
 
 _MAX_VERSION_LENGTH = 64
@@ -194,13 +193,6 @@ def _holidays(
 
 #: The holidays of the library alone.
 PUBLIC_HOLIDAYS = HolidayCalendar()
-
-
-def has_region(country: str, region: str | None) -> bool:
-    """Whether the country has a region with this short form."""
-    return (country, region) in REGION_ZONES or region in holidays.list_supported_countries().get(
-        country, ()
-    )
 
 
 def _entries(values: Mapping[str, Any]) -> dict[_Key, _Days]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import wall_to_instant
+from eta.calendars.postcodes import region_at
 from eta.calendars.working_days import HandlingDays, PickupDays, WorkingDays
 from eta.calendars.zones import zone_of
 from eta.domain.errors import InvalidValue, NaiveTime
@@ -33,6 +34,7 @@ class PickupCalendar:
 
     country: str
     region: str | None = None
+    postcode: str | None = None
     #: An order placed before it counts for the same pick-up day; at or after it, for the next one.
     cutoff: time
     #: ISO weekdays, 1 (Monday) to 7, on which the carrier picks up.
@@ -56,8 +58,8 @@ class PickupCalendar:
 
     @property
     def zone(self) -> str:
-        """The IANA name of the warehouse's zone; the country's default without a region."""
-        return zone_of(self.country, self.region)[0]
+        """The IANA name of the warehouse's zone; the country's default without a place in it."""
+        return zone_of(self.country, self.region, self.postcode)[0]
 
     def processing_date(self, ordered_at: datetime) -> date:
         """The handling day to which an order belongs; never earlier for a later order.
@@ -154,13 +156,17 @@ class PickupCalendar:
     def _cutoffs(self) -> dict[int, time]:
         return dict(self.weekday_cutoffs)
 
+    @property
+    def _place(self) -> tuple[str, str | None]:
+        return self.country, region_at(self.country, self.region, self.postcode)
+
     @cached_property
     def _handling_days(self) -> HandlingDays:
-        return HandlingDays(self.country, self.region, self.weekdays, self.holidays, self.carrier)
+        return HandlingDays(*self._place, self.weekdays, self.holidays, self.carrier)
 
     @cached_property
     def _pickup_days(self) -> PickupDays:
-        return PickupDays(self.country, self.region, self.weekdays, self.holidays, self.carrier)
+        return PickupDays(*self._place, self.weekdays, self.holidays, self.carrier)
 
     def _cutoff_on(self, day: date) -> datetime:
         cutoff = self._cutoffs.get(day.isoweekday(), self.cutoff)

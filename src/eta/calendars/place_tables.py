@@ -80,6 +80,13 @@ def regions() -> Mapping[str, NamedPlaces]:
 
 
 @cache
+def larger_regions() -> Mapping[tuple[str, str], str]:
+    """Country and region -> the larger region of which it is a part, such as 25 of IT and MI."""
+    rows = read_table("regions")
+    return {(row["country"], row["region"]): row["part_of"] for row in rows if row["part_of"]}
+
+
+@cache
 def region_words() -> frozenset[str]:
     """Words that the name of a region can be written with or without."""
     return frozenset(row["word"] for row in read_table("region_words"))
@@ -122,6 +129,8 @@ class PostcodeFormat(NamedTuple):
     pattern: re.Pattern[str]
     #: So many leading zeros can a spreadsheet lose.
     lost_zeros: int
+    #: Length of a beginning that stands for an area; 0 if none is in use.
+    area_length: int
     #: Signs of the country that are written before the code.
     signs: tuple[str, ...]
 
@@ -133,7 +142,8 @@ def postcode_formats() -> Mapping[str, PostcodeFormat]:
     for row in read_table("postcode_formats"):
         signs = (*row["signs"].split(), row["country"])
         pattern = re.compile(row["pattern"], re.ASCII)
-        formats[row["country"]] = PostcodeFormat(pattern, int(row["lost_zeros"]), signs)
+        lengths = int(row["lost_zeros"]), int(row["area_length"])
+        formats[row["country"]] = PostcodeFormat(pattern, *lengths, signs)
     return formats
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import lru_cache
 
@@ -72,6 +73,13 @@ def resolve_region(country: str, text: str) -> str:
                 return region
     problem = f"{shown(text)} is not a region of {countries().name_of.get(country, country)}"
     raise InvalidValue("region", problem, _region_hint(listed, text))
+
+
+def known_region(country: str, text: str) -> str | None:
+    """The canonical short form of a region; None if the country has none of that name."""
+    with suppress(InvalidValue):
+        return resolve_region(country, text) if has_listed_regions(country) else None
+    return None
 
 
 def has_listed_regions(country: str) -> bool:

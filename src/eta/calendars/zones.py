@@ -1,7 +1,7 @@
 """The time zone of a place, and its source.
 
-Regions are listed for the large countries whose domestic parcels cross zones. The other countries
-have the zone of the capital or of most people; the source says so.
+Zones of regions and postcodes are listed for the countries that have several. Without a region or
+postcode such a country has the zone of the capital or of most people; the source says so.
 """
 
 from collections.abc import Mapping
@@ -11,104 +11,32 @@ from importlib.resources import files
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+from eta.calendars.place_tables import Prefixes, read_table
+from eta.calendars.postcodes import compact, region_at, region_of_postcode
+from eta.domain.shipment import Place
 from eta.domain.vocabulary import TimezoneSource
 
-_BRAZIL = {
-    "America/Rio_Branco": "AC",
-    "America/Manaus": "AM",
-    "America/Porto_Velho": "RO",
-    "America/Boa_Vista": "RR",
-    "America/Cuiaba": "MT",
-    "America/Campo_Grande": "MS",
-    "America/Belem": "AP PA",
-    "America/Araguaina": "TO",
-    "America/Maceio": "AL SE",
-    "America/Bahia": "BA",
-    "America/Fortaleza": "CE MA PB PI RN",
-    "America/Recife": "PE",
-    "America/Sao_Paulo": "DF ES GO MG PR RJ RS SC SP",
-}
-_UNITED_STATES = {
-    "America/New_York": "CT DC DE FL GA IN KY MA MD ME MI NC NH NJ NY OH PA RI SC VA VT WV",
-    "America/Chicago": "AL AR IA IL KS LA MN MO MS ND NE OK SD TN TX WI",
-    "America/Denver": "CO ID MT NM UT WY",
-    "America/Phoenix": "AZ",
-    "America/Los_Angeles": "CA NV OR WA",
-    "America/Anchorage": "AK",
-    "Pacific/Honolulu": "HI",
-    "America/Puerto_Rico": "PR VI",
-}
-_CANADA = {
-    "America/St_Johns": "NL",
-    "America/Halifax": "NB NS PE",
-    "America/Toronto": "ON QC NU",
-    "America/Winnipeg": "MB",
-    "America/Regina": "SK",
-    "America/Edmonton": "AB NT",
-    "America/Vancouver": "BC",
-    "America/Whitehorse": "YT",
-}
-_AUSTRALIA = {
-    "Australia/Sydney": "ACT NSW",
-    "Australia/Melbourne": "VIC",
-    "Australia/Hobart": "TAS",
-    "Australia/Brisbane": "QLD",
-    "Australia/Adelaide": "SA",
-    "Australia/Darwin": "NT",
-    "Australia/Perth": "WA",
-}
+_UTC = "UTC"
+_ROWS = read_table("zones")
 
+#: Zones by country and region.
 REGION_ZONES: Mapping[tuple[str, str], str] = MappingProxyType(
-    {
-        (country, region): zone
-        for country, zones in {
-            "BR": _BRAZIL,
-            "US": _UNITED_STATES,
-            "CA": _CANADA,
-            "AU": _AUSTRALIA,
-        }.items()
-        for zone, regions in zones.items()
-        for region in regions.split()
-    }
+    {(row["country"], region): row["zone"] for row in _ROWS for region in row["regions"].split()}
 )
 
 #: Countries with several zones: the default without a listed region.
 COUNTRY_ZONES: Mapping[str, str] = MappingProxyType(
-    {
-        "AQ": "Antarctica/McMurdo",
-        "AR": "America/Argentina/Buenos_Aires",
-        "AU": "Australia/Sydney",
-        "BR": "America/Sao_Paulo",
-        "CA": "America/Toronto",
-        "CD": "Africa/Kinshasa",
-        "CL": "America/Santiago",
-        "CN": "Asia/Shanghai",
-        "CY": "Asia/Nicosia",
-        "DE": "Europe/Berlin",
-        "EC": "America/Guayaquil",
-        "ES": "Europe/Madrid",
-        "FM": "Pacific/Pohnpei",
-        "GL": "America/Nuuk",
-        "ID": "Asia/Jakarta",
-        "KI": "Pacific/Tarawa",
-        "KZ": "Asia/Almaty",
-        "MH": "Pacific/Majuro",
-        "MN": "Asia/Ulaanbaatar",
-        "MX": "America/Mexico_City",
-        "MY": "Asia/Kuala_Lumpur",
-        "NZ": "Pacific/Auckland",
-        "PF": "Pacific/Tahiti",
-        "PG": "Pacific/Port_Moresby",
-        "PS": "Asia/Hebron",
-        "PT": "Europe/Lisbon",
-        "RU": "Europe/Moscow",
-        "UA": "Europe/Kyiv",
-        "UM": "Pacific/Wake",
-        "US": "America/New_York",
-        "UZ": "Asia/Tashkent",
-        "VN": "Asia/Ho_Chi_Minh",
-    }
+    {row["country"]: row["zone"] for row in _ROWS if not (row["regions"] or row["postcodes"])}
 )
+
+
+@cache
+def _postcode_zones() -> Mapping[str, Prefixes]:
+    """Country -> zones by the beginning of a postcode, where they differ within regions."""
+    tables: dict[str, Prefixes] = {}
+    for row in _ROWS:
+        tables.setdefault(row["country"], Prefixes()).add(row["postcodes"], row["zone"])
+    return tables
 
 
 @cache
@@ -123,21 +51,37 @@ def _zones_by_country() -> Mapping[str, tuple[str, ...]]:
     return MappingProxyType(zones)
 
 
-@lru_cache(maxsize=10_000)
-def zone_of(country: str | None, region: str | None) -> tuple[str, TimezoneSource]:
+@lru_cache(maxsize=100_000)
+def zone_of(
+    country: str | None, region: str | None, postcode: str | None = None
+) -> tuple[str, TimezoneSource]:
     """The IANA zone of a place and its source.
 
     Args:
         country: ISO 3166-1 alpha-2, or None.
         region: the country's own short form, or None.
+        postcode: it refines the region; one that lies in another region does not count.
     """
-    if country and region and (country, region) in REGION_ZONES:
-        return REGION_ZONES[country, region], TimezoneSource.REGION
-    zones = _zones_by_country().get(country or "", ())
-    zone = COUNTRY_ZONES.get(country or "") or (zones[0] if len(zones) == 1 else None)
-    if zone:
-        return zone, TimezoneSource.COUNTRY_DEFAULT
-    return "UTC", TimezoneSource.ASSUMED_UTC
+    by_postcode = region_of_postcode(country, postcode)
+    place_region = region_at(country, region, postcode)
+    zone, source = None, TimezoneSource.POSTAL_CODE
+    if postcode and by_postcode in (None, place_region):
+        table = _postcode_zones().get(country or "")
+        zone = table.longest(compact(postcode)) if table else None
+    if zone is None:
+        zone = REGION_ZONES.get((country or "", place_region or ""))
+        source = TimezoneSource.REGION if region else source
+    if zone is None:
+        zones = _zones_by_country().get(country or "", ())
+        zone = COUNTRY_ZONES.get(country or "") or (zones[0] if len(zones) == 1 else _UTC)
+        is_located = region is None and by_postcode is not None
+        source = TimezoneSource.POSTAL_CODE if is_located else TimezoneSource.COUNTRY_DEFAULT
+    return zone, TimezoneSource.ASSUMED_UTC if zone == _UTC else source
+
+
+def zone_of_place(place: Place) -> str:
+    """The IANA zone of one end of a route."""
+    return zone_of(place.country, place.region, place.postcode)[0]
 
 
 @cache

@@ -272,6 +272,7 @@ class TimezoneSource(StrEnum):
     CARRIER_OFFSET = "carrier_offset"
     #: The sender named the zone.
     DECLARED = "declared"
+    POSTAL_CODE = "postal_code"
     REGION = "region"
     COUNTRY_DEFAULT = "country_default"
     ASSUMED_UTC = "assumed_utc"

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from eta.calendars.places import place_name
+from eta.calendars.postcodes import region_at
 from eta.calendars.zones import zone_of
 
 EARTH_RADIUS_KM = 6371.0
@@ -18,10 +19,21 @@ EARTH_RADIUS_KM = 6371.0
 UNNAMED = "?"
 
 
+class End(NamedTuple):
+    """What follows from one end of a route."""
+
+    #: "country-region", or the country alone; None without a country.
+    place: str | None
+    #: IANA name of its zone, and where it comes from, a ``TimezoneSource``.
+    zone: str
+    zone_source: str
+    #: "country|postcode", letters and digits only; None if either is missing.
+    postal: str | None
+
+
 class Route(NamedTuple):
     """The derived texts, None where a part that is needed is missing."""
 
-    #: "country-region", or the country alone.
     origin: str | None
     destination: str | None
     #: "origin>destination".
@@ -30,29 +42,39 @@ class Route(NamedTuple):
     service: str
     #: "carrier|service level|lane".
     service_lane: str | None
-    #: IANA name of the destination's zone, and where it comes from, a ``TimezoneSource``.
+    #: The destination's zone, and where it comes from.
     zone: str
     zone_source: str
-    #: IANA name of the origin's zone; the destination's if no origin is given.
+    #: The origin's zone; the destination's if no origin is given.
     origin_zone: str
+
+
+@lru_cache(maxsize=100_000)
+def end_of(country: str | None, region: str | None, postcode: str | None) -> End:
+    """The end of a route at a place; without a region, that of the postcode counts."""
+    zone, zone_source = zone_of(country, region, postcode)
+    letters = "".join(filter(str.isalnum, postcode or "")).upper()
+    return End(
+        place=place_name(country, region_at(country, region, postcode)),
+        zone=zone,
+        zone_source=str(zone_source),
+        postal=f"{country}|{letters}" if country and letters else None,
+    )
 
 
 @lru_cache(maxsize=10_000)
 def route_of(
     carrier: str | None,
     service_level: str | None,
-    origin_country: str | None,
-    origin_region: str | None,
-    destination_country: str | None,
-    destination_region: str | None,
+    origin: str | None,
+    origin_zone: str,
+    destination: str | None,
+    zone: str,
+    zone_source: str,
 ) -> Route:
-    """The route of a shipment with these attributes."""
-    origin = place_name(origin_country, origin_region)
-    destination = place_name(destination_country, destination_region)
+    """The route of a shipment between two ends."""
     lane = f"{origin}>{destination}" if origin and destination else None
     service = f"{carrier or UNNAMED}|{service_level or UNNAMED}"
-    zone, zone_source = zone_of(destination_country, destination_region)
-    origin_zone = zone_of(origin_country, origin_region)[0] if origin_country else zone
     return Route(
         origin=origin,
         destination=destination,
@@ -60,15 +82,9 @@ def route_of(
         service=service,
         service_lane=f"{service}|{lane}" if lane else None,
         zone=zone,
-        zone_source=str(zone_source),
-        origin_zone=origin_zone,
+        zone_source=zone_source,
+        origin_zone=origin_zone if origin else zone,
     )
-
-
-def postal_name(country: str | None, postcode: str | None) -> str | None:
-    """Country and postcode as "AT|1010", letters and digits only; None if either is missing."""
-    letters = "".join(filter(str.isalnum, postcode or "")).upper()
-    return f"{country}|{letters}" if country and letters else None
 
 
 def great_circle_km(

@@ -18,8 +18,9 @@ from datetime import datetime
 from typing import NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from eta.calendars.holidays import has_region
 from eta.calendars.local_time import wall_to_instant
+from eta.calendars.places import known_region
+from eta.calendars.postcodes import region_of_postcode
 from eta.calendars.zones import has_one_time, zone_of
 from eta.domain.vocabulary import HANDOVER_CODES, PHASE_OF, EventCode, Phase, TimezoneSource
 
@@ -43,7 +44,11 @@ _DEPARTURES = frozenset(
 )
 
 _RETURNS = frozenset({EventCode.RETURN_STARTED})
-_SOURCES_OF_PLACES = (TimezoneSource.REGION, TimezoneSource.COUNTRY_DEFAULT)
+_SOURCES_OF_PLACES = (
+    TimezoneSource.POSTAL_CODE,
+    TimezoneSource.REGION,
+    TimezoneSource.COUNTRY_DEFAULT,
+)
 
 
 class ScanPlace(NamedTuple):
@@ -79,7 +84,7 @@ class ScanTime(NamedTuple):
     def differs_from(self, place: ScanPlace) -> bool:
         """Whether its place is known, and the clocks there differ from those of ``place``."""
         is_placed = self.source in _SOURCES_OF_PLACES and not self.is_ambiguous
-        zone, _ = zone_of(place.country, place.region)
+        zone, _ = zone_of(*place)
         there = self.occurred_at.astimezone(ZoneInfo(zone))
         return is_placed and there.utcoffset() != self.occurred_at.utcoffset()
 
@@ -143,7 +148,7 @@ class ParcelClock:
             occurred_at, is_ambiguous = wall_to_instant(scan.wall, scan.zone)
             return ScanTime(occurred_at, TimezoneSource.DECLARED, is_ambiguous)
         place, is_guess = self._position(scan)
-        zone, source = zone_of(place.country, place.region)
+        zone, source = zone_of(*place)
         occurred_at, is_ambiguous = wall_to_instant(scan.wall, zone)
         is_default = source is TimezoneSource.COUNTRY_DEFAULT and not has_one_time(place.country)
         is_guess = is_guess or is_default or source is TimezoneSource.ASSUMED_UTC
@@ -172,11 +177,11 @@ class ParcelClock:
         # The countries of the route that have such a region, the likeliest first.
         ends = (reached.place, self.origin, self.destination)
         countries = [country for country in dict.fromkeys(end.country for end in ends) if country]
-        fitting = [country for country in countries if has_region(country, place.region)]
+        fitting = list(filter(None, (_within(country, place) for country in countries)))
         if not fitting:
             return _Position(reached.place, is_guess=True)
         is_guess = len(fitting) > 1 and reached.is_guess
-        return _Position(place._replace(country=fitting[0]), is_guess)
+        return _Position(fitting[0], is_guess)
 
     def _reached(self, scan: LocalScan) -> _Position:
         """The end of the route at which the parcel was, or between which it was."""
@@ -203,8 +208,16 @@ def _first(scans: Iterable[DatedScan], is_one: Callable[[DatedScan], bool]) -> d
     return min((scan.time.occurred_at for scan in scans if is_one(scan)), default=None)
 
 
+def _within(country: str, place: ScanPlace) -> ScanPlace | None:
+    """A place without a country as one of the country; None if there is none like it."""
+    region = known_region(country, place.region) if place.region else None
+    if region is None and (place.region or not region_of_postcode(country, place.postcode)):
+        return None
+    return ScanPlace(country, region, place.postcode)
+
+
 def _instant(wall: datetime, place: ScanPlace) -> datetime:
-    zone, _ = zone_of(place.country, place.region)
+    zone, _ = zone_of(*place)
     return wall_to_instant(wall, zone)[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -19,7 +19,7 @@ from eta.domain.vocabulary import EventCode
 from eta.journey.categories import MISSING, Categorical, LazyCategoricals, derive
 from eta.journey.event_hash import event_hashes, text_hash, text_hashes
 from eta.journey.measures import NUMBER_FIELDS
-from eta.journey.route import Route, postal_name, route_of
+from eta.journey.route import End, Route, end_of, route_of
 from eta.journey.segments import Segments
 
 #: Columns of a frame of shipments; a source may leave out all but the first four and the two
@@ -62,23 +62,13 @@ EVENT_COLUMNS = (
 )
 _REQUIRED_SHIPMENT_COLUMNS, _REQUIRED_EVENT_COLUMNS = SHIPMENT_COLUMNS[:4], EVENT_COLUMNS[:4]
 
-#: The texts from which a route is derived.
-_ROUTE_COLUMNS = (
-    "carrier",
-    "service_level",
-    "origin_country",
-    "origin_region",
-    "destination_country",
-    "destination_region",
-)
-_TEXT_COLUMNS = (*_ROUTE_COLUMNS, "origin_postcode", "destination_postcode")
-
-#: The texts of both ends' postcodes (``route.postal_name``), and the columns they are derived from.
+#: The texts of both ends' postcodes (``route.End.postal``).
 ORIGIN_POSTAL, DESTINATION_POSTAL = "origin_postal", "destination_postal"
-_POSTAL = {
-    ORIGIN_POSTAL: ("origin_country", "origin_postcode"),
-    DESTINATION_POSTAL: ("destination_country", "destination_postcode"),
-}
+
+_ORIGIN = ("origin_country", "origin_region", "origin_postcode")
+_DESTINATION = ("destination_country", "destination_region", "destination_postcode")
+_TEXT_COLUMNS = ("carrier", "service_level", *_ORIGIN, *_DESTINATION)
+_DERIVED_COLUMNS = (*Route._fields, ORIGIN_POSTAL, DESTINATION_POSTAL)
 
 _INSTANT, _DATE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]")
 _CODE_NUMBERS = {code.value: number for number, code in enumerate(EventCode)}
@@ -240,11 +230,17 @@ def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
     promised_on = pd.to_datetime(shipments["promised_on"]).to_numpy()
     has_several_origins = shipments["has_several_origins"].eq(True)
     texts = {name: Categorical.from_texts(shipments[name]) for name in _TEXT_COLUMNS}
-    route_sources = [texts[name] for name in _ROUTE_COLUMNS]
+    origin, destination = (
+        derive([texts[name] for name in columns], end_of, End._fields)
+        for columns in (_ORIGIN, _DESTINATION)
+    )
+    route_sources = [
+        *(texts[name] for name in ("carrier", "service_level")),
+        *(origin[name] for name in ("place", "zone")),
+        *(destination[name] for name in ("place", "zone", "zone_source")),
+    ]
     texts |= derive(route_sources, route_of, Route._fields)
-    for name, parts in _POSTAL.items():
-        postal_sources = [texts[part] for part in parts]
-        texts |= derive(postal_sources, lambda *place: (postal_name(*place),), (name,))
+    texts |= {ORIGIN_POSTAL: origin["postal"], DESTINATION_POSTAL: destination["postal"]}
     return ShipmentColumns(
         shipment_id=shipment_id.to_numpy(dtype=object),
         order_id=order_id.to_numpy(dtype=object),
@@ -266,10 +262,11 @@ def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
     rows = []
     for shipment in shipments:
         source_texts = _texts_of(shipment)
-        route = route_of(*source_texts[: len(_ROUTE_COLUMNS)])
-        postal_names = [postal_name(*parts_of(source_texts)) for parts_of in _POSTAL_PARTS]
-        rows.append((*source_texts, *route, *postal_names))
-    texts = LazyCategoricals(rows, (*_TEXT_COLUMNS, *Route._fields, *_POSTAL))
+        carrier, service_level, *places = source_texts
+        origin, destination = end_of(*places[:3]), end_of(*places[3:])
+        route = route_of(carrier, service_level, *origin[:2], *destination[:3])
+        rows.append((*source_texts, *route, origin.postal, destination.postal))
+    texts = LazyCategoricals(rows, (*_TEXT_COLUMNS, *_DERIVED_COLUMNS))
     return ShipmentColumns(
         shipment_id=np.array(shipment_id, dtype=object),
         order_id=np.array(order_id, dtype=object),
@@ -290,7 +287,6 @@ def _fields(columns: Sequence[str]) -> Callable[[Shipment], tuple[Any, ...]]:
 
 
 _texts_of, _numbers_of = _fields(_TEXT_COLUMNS), _fields(NUMBER_FIELDS)
-_POSTAL_PARTS = [itemgetter(*map(_TEXT_COLUMNS.index, parts)) for parts in _POSTAL.values()]
 
 
 def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColumns:

@@ -221,7 +221,7 @@ def test_an_aware_time_becomes_the_instant_in_utc() -> None:
         ("BR", None, SAO_PAULO, TimezoneSource.COUNTRY_DEFAULT),
         ("BR", "XX", SAO_PAULO, TimezoneSource.COUNTRY_DEFAULT),
         ("US", None, "America/New_York", TimezoneSource.COUNTRY_DEFAULT),
-        ("RU", "MOW", "Europe/Moscow", TimezoneSource.COUNTRY_DEFAULT),
+        ("RU", "MOW", "Europe/Moscow", TimezoneSource.REGION),
         ("AT", "9", VIENNA, TimezoneSource.COUNTRY_DEFAULT),
         ("IN", None, KOLKATA, TimezoneSource.COUNTRY_DEFAULT),
         ("XX", None, "UTC", TimezoneSource.ASSUMED_UTC),

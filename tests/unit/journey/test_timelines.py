@@ -10,7 +10,7 @@ import pytest
 from eta.domain.errors import InvalidValue
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.journey.route import great_circle_km, route_of
+from eta.journey.route import end_of, great_circle_km, route_of
 from eta.journey.timeline_builders import EVENT_COLUMNS, SHIPMENT_COLUMNS
 from eta.journey.timelines import Timelines
 from support.journeys import START, scan, shipment
@@ -211,7 +211,25 @@ def test_duplicate_ids_and_orphan_events_are_rejected() -> None:
 def test_a_route_follows_from_carrier_and_places(
     facts: tuple[str | None, ...], expected: tuple[str | None, ...]
 ) -> None:
-    assert route_of(*facts) == expected
+    carrier, service_level, *places = facts
+    origin, destination = end_of(*places[:2], None), end_of(*places[2:], None)
+    assert route_of(carrier, service_level, *origin[:2], *destination[:3]) == expected
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (("US", None, "90012"), ("US-CA", "America/Los_Angeles", "postal_code", "US|90012")),
+        (("US", "CA", "90012"), ("US-CA", "America/Los_Angeles", "region", "US|90012")),
+        (("US", "NY", "90012"), ("US-NY", "America/New_York", "region", "US|90012")),
+        (("IT", "25", "20121"), ("IT-MI", "Europe/Rome", "country_default", "IT|20121")),
+        (("HK", None, "A 1"), ("HK", "Asia/Hong_Kong", "country_default", "HK|A1")),
+    ],
+)
+def test_an_end_has_the_region_and_zone_of_its_postcode(
+    place: tuple[str, str | None, str], expected: tuple[str, str, str, str]
+) -> None:
+    assert end_of(*place) == expected
 
 
 def test_a_quarter_of_the_way_around_the_earth() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import Instants, local_dates, to_instant
+from eta.calendars.postcodes import region_of_place
 from eta.curves import Curves
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Shipment
@@ -96,7 +97,7 @@ def estimate_order(
     keys = []
     for senders_parcel in parcels:
         origin = senders_parcel.lane.origin
-        keys.append((origin.country, origin.region, senders_parcel.service.carrier))
+        keys.append((origin.country, region_of_place(origin), senders_parcel.service.carrier))
     sender = np.array([keys.index(key) for key in keys], dtype=np.int64)
     correlation = served.arrival_correlation
     ordered_at = parcels[0].lane.ordered_at

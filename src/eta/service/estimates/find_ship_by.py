@@ -13,8 +13,9 @@ import numpy as np
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import to_instant, wall_to_instant
+from eta.calendars.postcodes import region_of_place
 from eta.calendars.working_days import DeliveryDays, PickupDays
-from eta.calendars.zones import zone_of
+from eta.calendars.zones import zone_of_place
 from eta.delays import DelayPolicy
 from eta.domain.shipment import Place, Shipment
 from eta.local_dates import probability_by_day
@@ -84,7 +85,11 @@ def find_ship_by(
         day = np.array([desired_on], dtype="datetime64[D]")
         if weekdays := service.delivery_weekdays:
             calendar = DeliveryDays(
-                destination.country, destination.region, weekdays, holidays, service.carrier
+                destination.country,
+                region_of_place(destination),
+                weekdays,
+                holidays,
+                service.carrier,
             )
             day = calendar.on_or_before(day)
         delivered_on.append(day[0])
@@ -134,7 +139,7 @@ def _picked_up(
     dates = [candidate.handover_at.date() for candidate in candidates]
     days = np.array(dates, dtype="datetime64[D]")
     calendar = PickupDays(
-        origin.country, origin.region, service.pickup_weekdays, holidays, service.carrier
+        origin.country, region_of_place(origin), service.pickup_weekdays, holidays, service.carrier
     )
     is_open = (calendar.on_or_after(days) == days).tolist()
     return list(compress(candidates, is_open))
@@ -144,7 +149,7 @@ def _handovers(
     origin: Place, ordered_at: datetime, desired_on: date, handover: time
 ) -> list[datetime]:
     """The time ``handover`` of each day from the order to the desired day, aware."""
-    zone, _ = zone_of(origin.country, origin.region)
+    zone = zone_of_place(origin)
     first = ordered_at.astimezone(ZoneInfo(zone)).date()
     # The local date of the origin can be a day ahead of the destination's.
     last = desired_on + timedelta(days=1)

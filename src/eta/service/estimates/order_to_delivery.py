@@ -35,9 +35,10 @@ from eta.calendars.local_time import (
 )
 from eta.calendars.pickup_calendar import PickupCalendar
 from eta.calendars.places import place_name
+from eta.calendars.postcodes import region_of_place
 from eta.calendars.working_days import DeliveryDays
 from eta.calendars.zone_offsets import UtcOffsets
-from eta.calendars.zones import zone_of
+from eta.calendars.zones import zone_of_place
 from eta.curves import Curves
 from eta.domain.shipment import Shipment
 from eta.forecast.base import HORIZON_DAYS
@@ -279,7 +280,7 @@ def _on_delivery_days(
     if weekdays is None:
         return cdf
     calendar = DeliveryDays(
-        destination.country, destination.region, weekdays, holidays, service.carrier
+        destination.country, region_of_place(destination), weekdays, holidays, service.carrier
     )
     last = calendar.on_or_before(grid.days)
     days_from_first = (last - grid.first_on).astype(np.int64)
@@ -290,7 +291,7 @@ def _on_delivery_days(
 def _order_times(lane: Shipment) -> _DispatchTimes:
     """The times of day around the order; only the one before and the one after have weight."""
     # The dispatch hours of the local days around the order, microseconds, in order of time.
-    zone, _ = zone_of(lane.origin.country, lane.origin.region)
+    zone = zone_of_place(lane.origin)
     today = lane.ordered_at.astimezone(ZoneInfo(zone)).date()
     days_before = DISPATCH_TIMES_AROUND // len(DISPATCH_HOURS) + 1
     first = np.datetime64(today, "D") - days_before
@@ -355,6 +356,7 @@ def _pickup_calendar(
     return PickupCalendar(
         country=lane.origin.country,
         region=lane.origin.region,
+        postcode=lane.origin.postcode,
         cutoff=pickup_schedule.cutoff,
         weekdays=service.pickup_weekdays or pickup_schedule.weekdays,
         weekday_cutoffs=pickup_schedule.weekday_cutoffs,
@@ -378,7 +380,7 @@ def _handling_distribution(
     """Probabilities of 0, 1, ... days of handling: declared, else learned, else day 0."""
     if pickup_schedule.handling is not None:
         return np.array(pickup_schedule.handling) / sum(pickup_schedule.handling)
-    place = place_name(lane.origin.country, lane.origin.region)
+    place = place_name(lane.origin.country, region_of_place(lane.origin))
     cutoff = pickup_schedule.cutoff
     cutoff_hour = cutoff.hour + cutoff.minute / 60.0
     distribution = handling.distribution(place, cutoff_hour)
