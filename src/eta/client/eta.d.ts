@@ -319,7 +319,7 @@ export interface components {
             country: string;
             /**
              * State
-             * @description The country's own short form, such as `CA`.
+             * @description An ISO 3166-2 code (`ES-B`), the country's short form (`CA`) or a name (`Bayern`).
              */
             state?: string | null;
             /**

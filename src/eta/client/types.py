@@ -12,7 +12,7 @@ class Address(TypedDict):
     country: str
     """An ISO 3166-1 code (`AT`, `AUT`) or a name (`Austria`, `Österreich`)."""
     state: NotRequired[str | None]
-    """The country's own short form, such as `CA`."""
+    """An ISO 3166-2 code (`ES-B`), the country's short form (`CA`) or a name (`Bayern`)."""
     city: NotRequired[str | None]
     """Accepted and not used."""
     postal_code: NotRequired[str | None]

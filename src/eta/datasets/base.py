@@ -26,6 +26,8 @@ ROW, VALUE = "row", "value"
 #: So many different values of a column are named in reasons.
 _NAMED_VALUES = 20
 
+_SEPARATOR = "\x1f"
+
 #: The row number of a rejected value that was computed from several rows.
 NO_ROW = -1
 
@@ -159,6 +161,14 @@ def resolved(texts: pd.Series, resolve: Callable[[str], str]) -> pd.Series:
         with suppress(InvalidValue):
             result[text] = resolve(str(text))
     return texts.map(result).astype(texts.dtype)
+
+
+def resolved_within(
+    country: pd.Series, texts: pd.Series, resolve: Callable[[str, str], str]
+) -> pd.Series:
+    """The texts as ``resolve`` writes them for their countries; see ``resolved``."""
+    keys = country.str.cat(texts, sep=_SEPARATOR)
+    return resolved(keys, lambda key: resolve(*key.split(_SEPARATOR, 1)))
 
 
 def reasons_of_values(reason: str, values: pd.Series) -> dict[str, pd.Series]:

@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from eta.calendars.places import resolve_country
+from eta.calendars.places import resolve_country, resolve_region
+from eta.calendars.postcodes import resolve_postcode_or_area
 from eta.datasets.base import (
     NO_ROW,
     ROW_NUMBER,
@@ -29,6 +30,7 @@ from eta.datasets.base import (
     read_csv,
     reasons_of_values,
     resolved,
+    resolved_within,
 )
 from eta.domain.errors import NaiveTime, SourceRejected
 from eta.domain.registration import TRACKING_NUMBER_PATTERN
@@ -57,6 +59,12 @@ _TEXTS = (
 )
 _COUNTRIES = ("origin_country", "destination_country")
 _SHIPMENT_TIMES = ("ordered_at", "registered_at")
+
+#: The parts of an end whose form depends on its country, and why they are rejected.
+_PLACE_PARTS = (
+    ("region", "unknown", resolve_region),
+    ("postcode", "impossible", resolve_postcode_or_area),
+)
 
 #: Lowest and highest value of a number; sizes must be above 0.
 _RANGES = {
@@ -93,7 +101,7 @@ def read_tabular(folder: Path, *, now: datetime) -> Dataset:
     quarantine, warnings = Quarantine(), dict[str, int]()
     shipments_file, events_file = _find(folder, SHIPMENTS), _find(folder, EVENTS)
     shipment_rows = _read(shipments_file, SHIPMENT_COLUMNS, quarantine, warnings)
-    shipments = _shipments(shipment_rows, shipments_file.name, now, quarantine)
+    shipments = _shipments(shipment_rows, shipments_file.name, now, quarantine, warnings)
     event_rows = _read(events_file, EVENT_COLUMNS, quarantine, warnings)
     ids = shipments["shipment_id"]
     events = _valid_events(event_rows, events_file.name, ids, now, quarantine)
@@ -161,7 +169,11 @@ def _header(path: Path) -> list[str]:
 
 
 def _shipments(
-    frame: pd.DataFrame, file: str, now: datetime, quarantine: Quarantine
+    frame: pd.DataFrame,
+    file: str,
+    now: datetime,
+    quarantine: Quarantine,
+    warnings: dict[str, int],
 ) -> pd.DataFrame:
     """The valid shipments, with numbers, times and flags parsed."""
     frame = _with_texts(frame)
@@ -184,12 +196,33 @@ def _shipments(
         for reason, flags in column.of_rows(frame).reasons(name).items():
             quarantine.reject_values(file, reason, _value(frame, name, flags))
         frame = frame.assign(**{name: column.of_rows(frame).instants})
+    frame = _with_places(frame, file, quarantine, warnings)
     return _numbered(_with_values(frame, file, quarantine))
 
 
 def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of a file, each with its number there."""
     return rows.rename_axis(ROW_NUMBER).reset_index()
+
+
+def _with_places(
+    frame: pd.DataFrame, file: str, quarantine: Quarantine, warnings: dict[str, int]
+) -> pd.DataFrame:
+    """Shipments with canonical regions and postcodes; impossible ones are rejected and missing."""
+    for end in ("origin", "destination"):
+        for part, reason, resolve in _PLACE_PARTS:
+            name = f"{end}_{part}"
+            if name not in frame:
+                continue
+            texts = frame[name]
+            values = resolved_within(frame[f"{end}_country"], texts, resolve)
+            is_rejected = texts.notna() & values.isna()
+            quarantine.reject_values(file, f"{reason}_{name}", _value(frame, name, is_rejected))
+            if part == "postcode":
+                gained = values.str.len() > texts.str.strip().str.len()
+                warnings[f"{name}_lost_zeros"] = int(gained.fillna(False).sum())
+            frame = frame.assign(**{name: values})
+    return frame
 
 
 def _with_values(frame: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:

@@ -45,7 +45,11 @@ class Address(StrictModel):
 
     country: Country
     state: Annotated[
-        Region | None, Field(description="The country's own short form, such as `CA`.")
+        Region | None,
+        Field(
+            description="An ISO 3166-2 code (`ES-B`), the country's short form (`CA`) or a name "
+            "(`Bayern`)."
+        ),
     ] = None
     city: Annotated[Text | None, Field(description="Accepted and not used.")] = None
     postal_code: PostalCode | None = None

@@ -15,11 +15,13 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
-from eta.calendars.places import resolve_country
+from eta.calendars.places import MAX_NAME_LENGTH, resolve_country, resolve_region
+from eta.calendars.postcodes import resolve_postcode
 from eta.domain.errors import InvalidValue
 from eta.domain.registration import MAX_ID_LENGTH, TRACKING_NUMBER_PATTERN
 from eta.domain.vocabulary import EventCode
@@ -153,6 +155,29 @@ def _resolve_country(value: object) -> str:
         raise _place_error("country_code", error) from None
 
 
+def _check_name(value: str) -> str:
+    if not (value.isprintable() and value.strip() and len(value) <= MAX_NAME_LENGTH):
+        raise InvalidValue("region", "invalid name", "send the short form or the name of a region")
+    return value.strip()
+
+
+def _resolve_region(value: str, info: ValidationInfo) -> str:
+    # Without a country, it is resolved where the country is known.
+    country = info.data.get("country")
+    try:
+        return resolve_region(country, value) if country else _check_name(value)
+    except InvalidValue as error:
+        raise _place_error("region", error) from None
+
+
+def _resolve_postcode(value: str, info: ValidationInfo) -> str:
+    country = info.data.get("country")
+    try:
+        return resolve_postcode(country, value) if country else value
+    except InvalidValue as error:
+        raise _place_error("postal_code", error) from None
+
+
 def _place_error(code: LiteralString, error: InvalidValue) -> PydanticCustomError:
     return PydanticCustomError(
         code, "{problem}; {hint}", {"problem": error.problem, "hint": error.hint}
@@ -260,8 +285,14 @@ Code = Annotated[
         pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
     ),
 ]
-Region = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,3}$")]
-PostalCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,15}$")]
+
+#: A region and a postcode of the ``country`` that stands before them.
+Region = Annotated[str, AfterValidator(_resolve_region), _schema(examples=["9"])]
+PostalCode = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,15}$"),
+    AfterValidator(_resolve_postcode),
+]
 TrackingNumber = Annotated[
     str,
     StringConstraints(strip_whitespace=True, pattern=TRACKING_NUMBER_PATTERN),
