@@ -131,6 +131,7 @@ def model_loader(settings: Settings, on_load: Callable[[str], None]) -> ActiveMo
         lambda version: load_model(version, settings),
         warm_up,
         on_load,
+        settings.max_model_age_days,
     )
 
 

@@ -16,6 +16,7 @@ from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.configuration import RENAMED_SETTINGS, read_file, read_promise_policy
 from eta.domain.access import DEFAULT_TENANT, Principal, Scope
 from eta.domain.errors import InvalidSetting
+from eta.model.hot_swap import DEFAULT_MAX_AGE_DAYS
 from eta.promise import DEFAULT_POLICY, PromisePolicy
 
 #: Every name of ours that the environment may hold, with its meaning.
@@ -36,6 +37,10 @@ SETTING_DESCRIPTIONS: Mapping[str, str] = {
     ),
     "ETA_RATE_LIMIT": "limit of one key, such as 1000/second (the default) or 50000/minute",
     "ETA_RETENTION_DAYS": "days after which inactive shipments are erased (default: never)",
+    "ETA_MAX_MODEL_AGE_DAYS": (
+        "days after the end of a version's training data from which its answers are degraded"
+        f" (default: {DEFAULT_MAX_AGE_DAYS})"
+    ),
     "ETA_CALENDAR": (
         "TOML file with the days on which holidays of places, carriers or the shop differ"
         " (default: none)"
@@ -54,6 +59,7 @@ _FIELDS: Mapping[str, str] = {
     "ETA_API_KEYS": "api_keys",
     "ETA_RATE_LIMIT": "rate_limit",
     "ETA_RETENTION_DAYS": "retention_days",
+    "ETA_MAX_MODEL_AGE_DAYS": "max_model_age_days",
     "ETA_CALENDAR": "holidays",
     "ETA_PROMISE_POLICY": "promise_policy",
     "ETA_DEMO": "is_demo",
@@ -63,7 +69,7 @@ DEFAULT_RATE = "1000/second"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _TENANT = re.compile("[A-Za-z0-9_-]{1,64}")
 _RATE = re.compile("([0-9]{1,9})/(second|minute|hour|day)")
-_MAX_RETENTION_DAYS = 36_500
+_MAX_DAYS = 36_500
 
 #: Digests of keys that examples show.
 _PLACEHOLDERS = frozenset(
@@ -120,12 +126,11 @@ def _check_rate(text: str) -> str:
     return text
 
 
-def _retention_days(text: str) -> int:
+def _days(name: str, text: str) -> int:
     is_number = text.isascii() and text.isdecimal()
-    if not is_number or not 0 < int(text) <= _MAX_RETENTION_DAYS:
+    if not is_number or not 0 < int(text) <= _MAX_DAYS:
         raise InvalidSetting(
-            "ETA_RETENTION_DAYS is not a number of days;"
-            f" write a whole number from 1 to {_MAX_RETENTION_DAYS}"
+            f"{name} is not a number of days; write a whole number from 1 to {_MAX_DAYS}"
         )
     return int(text)
 
@@ -152,7 +157,11 @@ class Settings(BaseModel):
     database_url: str = "memory:"
     rate_limit: Annotated[str, AfterValidator(_check_rate)] = DEFAULT_RATE
     #: Days after which inactive shipments are erased; None for never.
-    retention_days: Annotated[int | None, _from_text(_retention_days)] = None
+    retention_days: Annotated[int | None, _from_text(partial(_days, "ETA_RETENTION_DAYS"))] = None
+    #: Days after the end of a version's training data from which its answers are degraded.
+    max_model_age_days: Annotated[int, _from_text(partial(_days, "ETA_MAX_MODEL_AGE_DAYS"))] = (
+        DEFAULT_MAX_AGE_DAYS
+    )
     #: Public holidays, with the changes of the calendar file.
     holidays: Annotated[
         HolidayCalendar,

@@ -693,6 +693,8 @@ def test_the_newest_valid_version_is_active_until_a_promotion(models: Path) -> N
             "status": "ready",
             "model_version": oldest,
             "promoted": oldest,
+            "data_through": "2026-04-20T00:00:00Z",
+            "model_age_days": 30.33,
             "details": [],
         }
 

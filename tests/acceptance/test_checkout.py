@@ -265,13 +265,13 @@ def test_an_invalid_field_is_named_with_a_way_to_fix_it(
     assert expected in message
 
 
-def test_a_service_unseen_on_the_lane_gets_a_warning(client: TestClient) -> None:
+def test_an_unseen_carrier_gets_a_message(client: TestClient) -> None:
     carriers = [{"carrier_code": "post"}, {"carrier_code": "unheard-of"}]
     assert [
-        (warning["code"], warning["path"])
-        for warning in estimate(client, carriers=carriers)["messages"]
-    ] == [("choice_not_seen", "carriers[1]")]
-    assert estimate(client, carriers=carriers[1:])["messages"] == []
+        (message["code"], message["path"])
+        for message in estimate(client, carriers=carriers)["messages"]
+    ] == [("carrier_not_seen", "carriers[1]")]
+    assert estimate(client, carriers=carriers[:1])["messages"] == []
 
 
 def test_estimates_fall_on_delivery_days_of_the_carrier(client: TestClient) -> None:

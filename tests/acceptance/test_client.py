@@ -93,6 +93,7 @@ def test_every_method_calls_its_route(eta: Client) -> None:
     assert eta.livez() == {"status": "alive"}
     assert eta.readyz()["model_version"] == fixed(400).version
     assert eta.list_models()["active"] == fixed(400).version
+    assert eta.get_coverage(limit=1)["model_version"] == fixed(400).version
     assert eta.create_estimate(first_example(openapi.ESTIMATE_REQUESTS))["results"][0][
         "estimated_delivery_date"
     ]

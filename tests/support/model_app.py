@@ -35,6 +35,7 @@ from support.journeys import START, parcels
 
 #: The fixed model has support between any two of these.
 COUNTRIES = ("AT", "BR", "DE", "US")
+CARRIERS = ("other", "post")
 KEY = "a key for tests"
 #: The time of the application's clock.
 NOW = datetime(2026, 5, 20, 8, tzinfo=UTC)
@@ -98,19 +99,16 @@ class FixedModel:
 def fixed(parcels_seen: int) -> ActiveModel:
     """An active model whose figures do not change with the forecast.
 
-    Every lane has the same distribution, typical durations, and ``parcels_seen`` parcels.
+    Every lane has the same distribution, typical durations, and ``parcels_seen`` parcels. Both
+    carriers are known, each by one parcel a lane.
     """
     typical = DurationQuantiles(30.0, 150.0)
-    support = Support(
-        {support_level: {} for support_level in SUPPORT_LEVELS[:-1]}
-        | {
-            SUPPORT_LEVELS[-1]: {
-                f"{origin}>{destination}": parcels_seen
-                for origin in COUNTRIES
-                for destination in COUNTRIES
-            }
-        }
-    )
+    lanes = [f"{origin}>{destination}" for origin in COUNTRIES for destination in COUNTRIES]
+    one_each = {f"{carrier}|?|{lane}": 1 for carrier in CARRIERS for lane in lanes}
+    counts: dict[str, dict[str, int]] = {support_level: {} for support_level in SUPPORT_LEVELS}
+    counts["service+lane"] = one_each
+    counts["calendar_only"] = dict.fromkeys(lanes, parcels_seen)
+    support = Support(counts)
     served = ModelBundle(
         "2026.05.10-0123456789ab",
         cast("HazardModel", FixedModel()),

@@ -55,6 +55,9 @@ def test_former_name_is_rejected_with_the_new_one() -> None:
         ("ETA_RETENTION_DAYS", "0", "ETA_RETENTION_DAYS is not a number of days; "),
         ("ETA_RETENTION_DAYS", "1.5", "ETA_RETENTION_DAYS is not a number of days; "),
         ("ETA_RETENTION_DAYS", "36501", "ETA_RETENTION_DAYS is not a number of days; "),
+        ("ETA_MAX_MODEL_AGE_DAYS", "0", "ETA_MAX_MODEL_AGE_DAYS is not a number of days; "),
+        ("ETA_MAX_MODEL_AGE_DAYS", "-60", "ETA_MAX_MODEL_AGE_DAYS is not a number of days; "),
+        ("ETA_MAX_MODEL_AGE_DAYS", "two", "ETA_MAX_MODEL_AGE_DAYS is not a number of days; "),
         ("ETA_RATE_LIMIT", "0/second", "ETA_RATE_LIMIT is not a rate; "),
         ("ETA_RATE_LIMIT", "1/week", "ETA_RATE_LIMIT is not a rate; "),
         ("ETA_DEMO", "yes", "ETA_DEMO must be 0 or 1"),
@@ -118,3 +121,8 @@ def test_folder_is_rejected_as_calendar_file(tmp_path: Path) -> None:
         match=r"^ETA_CALENDAR names .*: Is a directory; name a TOML file that can be read$",
     ):
         Settings.from_env({"ETA_CALENDAR": str(tmp_path)})
+
+
+def test_the_maximum_age_of_a_model_is_60_days_unless_set() -> None:
+    assert Settings.from_env({}).max_model_age_days == 60
+    assert Settings.from_env({"ETA_MAX_MODEL_AGE_DAYS": "400"}).max_model_age_days == 400

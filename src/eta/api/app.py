@@ -14,6 +14,7 @@ DELETE /v1/shipments?external_id=     deletes a shipment by the shop's own numbe
 POST   /v1/events                     records tracking events
 GET    /v1/quarantine                 implausible tracking events
 GET    /v1/models                     the model versions, and which one is active
+GET    /v1/coverage                   what the active version has learned from
 GET    /livez                         liveness
 GET    /readyz                        readiness: the active model and current problems
 GET    /metrics                       counters for Prometheus
@@ -42,7 +43,16 @@ from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
 from eta.api.problem_details import add_exception_handlers
 from eta.api.rate_limit import RateLimiter
-from eta.api.routes import estimates, events, health, models, pages, scores, shipments
+from eta.api.routes import (
+    coverage,
+    estimates,
+    events,
+    health,
+    models,
+    pages,
+    scores,
+    shipments,
+)
 from eta.api.strict_route import StrictRoute
 from eta.model.hot_swap import ActiveModelLoader
 from eta.service.storage.retention import ERASE_BATCH_SIZE, Retention, purge_expired
@@ -93,7 +103,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> Fast
         generate_unique_id_function=lambda route: route.name,
     )
     app.router.route_class = StrictRoute
-    for resource in (estimates, scores, models, shipments, events, health, pages):
+    for resource in (estimates, scores, models, coverage, shipments, events, health, pages):
         app.include_router(resource.router)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     add_exception_handlers(app)

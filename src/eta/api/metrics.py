@@ -7,6 +7,7 @@ import traceback
 from collections import Counter as CountOf
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
+from math import nan
 from time import perf_counter
 from typing import Any
 
@@ -60,7 +61,12 @@ class Metrics:
         )
         self.model_active = gauge("eta_model_active", "1 for the active version.", ("version",))
         self.is_degraded = gauge(
-            "eta_model_degraded", "1 while no model is active, or another one than was promoted."
+            "eta_model_degraded",
+            "1 while no model is active, or one that is outdated or was not promoted.",
+        )
+        self.model_age_days = gauge(
+            "eta_model_age_days",
+            "Days since the end of the active model's training data; NaN without a model.",
         )
 
     def count_answers(self, codes: Iterable[str]) -> None:
@@ -68,12 +74,13 @@ class Metrics:
         for code, count in CountOf(codes).items():
             self.answers.labels(code).inc(count)
 
-    def render(self, version: str | None, *, is_degraded: bool) -> Response:
+    def render(self, version: str | None, *, is_degraded: bool, age_days: float | None) -> Response:
         """All metrics in the text format of Prometheus."""
         self.model_active.clear()
         if version:
             self.model_active.labels(version).set(1)
         self.is_degraded.set(is_degraded)
+        self.model_age_days.set(nan if age_days is None else age_days)
         content = generate_latest(self.registry)
         return Response(content, media_type=CONTENT_TYPE_LATEST)
 

@@ -177,6 +177,7 @@ STORED_ESTIMATE = _operation(Scope.ESTIMATE, "read")
 SHIP_BY = _operation(Scope.ESTIMATE, "checkout", requestBody=_body(SHIP_BY_REQUESTS))
 SCORE = _operation(Scope.ESTIMATE, "score", requestBody=_body(SCORE_REQUESTS))
 MODELS = _operation(Scope.READ, "read")
+COVERAGE = _operation(Scope.READ, "read")
 CREATE_SHIPMENT = _operation(
     Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_REQUESTS), parameters=[_KEY_HEADER]
 )

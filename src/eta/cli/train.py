@@ -26,6 +26,7 @@ from eta.journey.timelines import Timelines
 from eta.model.registry import Registry
 from eta.model.train import train_model
 from eta.model.update import update_model
+from eta.service.analysis.simulate_data import holds_simulated_data
 from eta.settings import Settings
 
 AsOf = Annotated[
@@ -54,7 +55,15 @@ def train(
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
     name = train_version(
-        timelines, settings, moment, source, dataset.zone, parameters, policy, jobs=jobs
+        timelines,
+        settings,
+        moment,
+        source,
+        dataset.zone,
+        parameters,
+        policy,
+        is_simulated=holds_simulated_data(data),
+        jobs=jobs,
     )
     manifest = bootstrap.registry(settings).load(name).manifest
     print_check(manifest)
@@ -74,6 +83,7 @@ def train_version(
     parameters: Mapping[str, Any],
     policy: DelayPolicy,
     *,
+    is_simulated: bool = False,
     jobs: int = 1,
 ) -> str:
     """Trains a model on the data received by ``moment``; returns the name of the new version."""
@@ -87,6 +97,7 @@ def train_version(
             make=bootstrap.model_factory(parameters, settings.holidays),
             rivals=bootstrap.CHECK_BASELINES,
             policy=policy,
+            is_simulated=is_simulated,
             jobs=jobs,
             progress=progress,
         )

@@ -40,6 +40,14 @@ class Client(BaseClient):
         """Lists the model versions, the one with the latest training data first."""
         return self._request("GET", "/v1/models")
 
+    def get_coverage(
+        self, *, carrier_code: str | None = None, limit: int | None = None
+    ) -> types.ModelCoverage:
+        """Lists the carriers, services, lanes and regions that the active version has seen."""
+        return self._request(
+            "GET", "/v1/coverage", query={"carrier_code": carrier_code, "limit": limit}
+        )
+
     def create_shipment(
         self, body: types.ShipmentCreate, *, idempotency_key: str | None = None
     ) -> types.ShipmentReference:

@@ -146,6 +146,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/coverage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Coverage
+         * @description Lists the carriers, services, lanes and regions that the active version has seen.
+         */
+        get: operations["get_coverage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/shipments": {
         parameters: {
             query?: never;
@@ -361,6 +381,19 @@ export interface components {
             abstained: boolean;
         };
         /**
+         * CarrierCoverage
+         * @description A carrier that the model has seen.
+         */
+        CarrierCoverage: {
+            /** Carrier Code */
+            carrier_code: string;
+            /**
+             * Parcels
+             * @description Parcels that arrived in the training data.
+             */
+            parcels: number;
+        };
+        /**
          * CarrierServiceIn
          * @description One of the services to compare; omit what the shop does not choose.
          */
@@ -384,6 +417,19 @@ export interface components {
              * @description In the same currency for all services; only compared.
              */
             price?: number | null;
+        };
+        /**
+         * CoveredPlace
+         * @description A country and a region, under the names of an address.
+         */
+        CoveredPlace: {
+            /** Country */
+            country: string;
+            /**
+             * State
+             * @description Null if the data do not name it.
+             */
+            state: string | null;
         };
         /**
          * Cutoff
@@ -869,6 +915,20 @@ export interface components {
             cleared_at: string | null;
         };
         /**
+         * GroupCounts
+         * @description Numbers of groups.
+         */
+        GroupCounts: {
+            /** Carriers */
+            carriers: number;
+            /** Services */
+            services: number;
+            /** Lanes */
+            lanes: number;
+            /** Regions */
+            regions: number;
+        };
+        /**
          * HandoverProbability
          * @description A hand-over time, and P(arrival on or before the desired day).
          */
@@ -927,6 +987,19 @@ export interface components {
             place: string | null;
         };
         /**
+         * LaneCoverage
+         * @description A lane that the model has seen.
+         */
+        LaneCoverage: {
+            origin: components["schemas"]["CoveredPlace"];
+            destination: components["schemas"]["CoveredPlace"];
+            /**
+             * Parcels
+             * @description Parcels that arrived in the training data.
+             */
+            parcels: number;
+        };
+        /**
          * Liveness
          * @description The event loop is running.
          */
@@ -940,21 +1013,61 @@ export interface components {
         };
         /**
          * Message
-         * @description A warning about the request.
+         * @description What makes an answer less certain than it looks.
          */
         Message: {
             /**
              * Code
-             * @constant
+             * @enum {string}
              */
-            code: "choice_not_seen";
+            code: "carrier_not_seen" | "service_not_seen" | "choice_not_seen" | "model_outdated" | "model_simulated";
             /** Text */
             text: string;
             /**
              * Path
-             * @description The part of the request that it is about.
+             * @description The part of the request that it is about; empty for all of it.
              */
             path: string;
+        };
+        /**
+         * ModelCoverage
+         * @description What the active version has learned from; each list has the largest groups first.
+         */
+        ModelCoverage: {
+            /**
+             * Object
+             * @default coverage
+             * @constant
+             */
+            object?: "coverage";
+            /** Model Version */
+            model_version: string | null;
+            /** Data Through */
+            data_through: string | null;
+            /**
+             * Min Parcels
+             * @description Smaller groups are left out.
+             */
+            min_parcels: number;
+            /**
+             * Parcels
+             * @description All parcels; 0 if they are fewer.
+             */
+            parcels: number;
+            /** Carriers */
+            carriers: components["schemas"]["CarrierCoverage"][];
+            /** Services */
+            services: components["schemas"]["ServiceCoverage"][];
+            /** Lanes */
+            lanes: components["schemas"]["LaneCoverage"][];
+            /** Regions */
+            regions: components["schemas"]["RegionCoverage"][];
+            /** @description Groups, also those beyond `limit`. */
+            totals: components["schemas"]["GroupCounts"];
+            /** @description Groups that are too small to be named. */
+            left_out: components["schemas"]["GroupCounts"];
+            /** Messages */
+            messages: components["schemas"]["Message"][];
         };
         /**
          * ModelEntry
@@ -968,6 +1081,11 @@ export interface components {
              * @description The end of its training data.
              */
             data_through: string | null;
+            /**
+             * Age Days
+             * @description Days since `data_through`.
+             */
+            age_days: number | null;
             /** Examples */
             examples: number | null;
             /** Is Active */
@@ -1056,6 +1174,8 @@ export interface components {
             correlation: components["schemas"]["ParcelCorrelation"];
             /** Parcels */
             parcels: components["schemas"]["ServiceEstimate"][];
+            /** Messages */
+            messages: components["schemas"]["Message"][];
         };
         /**
          * OrderParcelIn
@@ -1336,6 +1456,16 @@ export interface components {
             /** Promoted */
             promoted: string | null;
             /**
+             * Data Through
+             * @description The end of the training data of the active model.
+             */
+            data_through: string | null;
+            /**
+             * Model Age Days
+             * @description Days since `data_through`; null without a model.
+             */
+            model_age_days: number | null;
+            /**
              * Details
              * @description Current problems.
              */
@@ -1347,6 +1477,24 @@ export interface components {
          * @enum {string}
          */
         RecordingStatus: "stored" | "duplicate" | "quarantined";
+        /**
+         * RegionCoverage
+         * @description A region of destination that the model has seen.
+         */
+        RegionCoverage: {
+            /** Country */
+            country: string;
+            /**
+             * State
+             * @description Null if the data do not name it.
+             */
+            state: string | null;
+            /**
+             * Parcels
+             * @description Parcels that arrived in the training data.
+             */
+            parcels: number;
+        };
         /**
          * Revision
          * @description A forecast that differed from the one before it.
@@ -1401,6 +1549,8 @@ export interface components {
             model_version: string | null;
             /** Degraded */
             degraded: boolean;
+            /** Messages */
+            messages: components["schemas"]["Message"][];
             /** Results */
             results: (components["schemas"]["ShipmentScore"] | components["schemas"]["ItemProblem"])[];
         };
@@ -1445,6 +1595,24 @@ export interface components {
             cheapest: number | null;
             /** Dominated */
             dominated: components["schemas"]["Dominated"][];
+        };
+        /**
+         * ServiceCoverage
+         * @description A service that the model has seen.
+         */
+        ServiceCoverage: {
+            /**
+             * Carrier Code
+             * @description Null if the data do not name it.
+             */
+            carrier_code: string | null;
+            /** Service Code */
+            service_code: string;
+            /**
+             * Parcels
+             * @description Parcels that arrived in the training data.
+             */
+            parcels: number;
         };
         /**
          * ServiceDeliveryTime
@@ -1605,6 +1773,8 @@ export interface components {
             degraded: boolean;
             /** Results */
             results: components["schemas"]["ShipByResult"][];
+            /** Messages */
+            messages: components["schemas"]["Message"][];
         };
         /**
          * ShipByResult
@@ -1673,6 +1843,8 @@ export interface components {
              */
             expected_next_scan_by: string | null;
             forecast: components["schemas"]["Prediction"];
+            /** Messages */
+            messages: components["schemas"]["Message"][];
             /**
              * Journey
              * @description In order of `occurred_at`.
@@ -1828,6 +2000,8 @@ export interface components {
              * @description False if it was registered before.
              */
             created: boolean;
+            /** Messages */
+            messages: components["schemas"]["Message"][];
         };
         /**
          * ShipmentScore
@@ -2013,7 +2187,9 @@ export interface components {
 export type Address = components['schemas']['Address'];
 export type AssessmentCode = components['schemas']['AssessmentCode'];
 export type Basis = components['schemas']['Basis'];
+export type CarrierCoverage = components['schemas']['CarrierCoverage'];
 export type CarrierServiceIn = components['schemas']['CarrierServiceIn'];
+export type CoveredPlace = components['schemas']['CoveredPlace'];
 export type Cutoff = components['schemas']['Cutoff'];
 export type DayRange = components['schemas']['DayRange'];
 export type Delay = components['schemas']['Delay'];
@@ -2035,11 +2211,14 @@ export type Evidence = components['schemas']['Evidence'];
 export type FieldError = components['schemas']['FieldError'];
 export type FirstOrLastParcel = components['schemas']['FirstOrLastParcel'];
 export type Flag = components['schemas']['Flag'];
+export type GroupCounts = components['schemas']['GroupCounts'];
 export type HandoverProbability = components['schemas']['HandoverProbability'];
 export type ItemProblem = components['schemas']['ItemProblem'];
 export type JourneyEvent = components['schemas']['JourneyEvent'];
+export type LaneCoverage = components['schemas']['LaneCoverage'];
 export type Liveness = components['schemas']['Liveness'];
 export type Message = components['schemas']['Message'];
+export type ModelCoverage = components['schemas']['ModelCoverage'];
 export type ModelEntry = components['schemas']['ModelEntry'];
 export type ModelList = components['schemas']['ModelList'];
 export type OrderEstimateRequest = components['schemas']['OrderEstimateRequest'];
@@ -2056,10 +2235,12 @@ export type QuarantineList = components['schemas']['QuarantineList'];
 export type QuarantinedEvent = components['schemas']['QuarantinedEvent'];
 export type Readiness = components['schemas']['Readiness'];
 export type RecordingStatus = components['schemas']['RecordingStatus'];
+export type RegionCoverage = components['schemas']['RegionCoverage'];
 export type Revision = components['schemas']['Revision'];
 export type ScoreList = components['schemas']['ScoreList'];
 export type ScoreRequest = components['schemas']['ScoreRequest'];
 export type ServiceComparison = components['schemas']['ServiceComparison'];
+export type ServiceCoverage = components['schemas']['ServiceCoverage'];
 export type ServiceDeliveryTime = components['schemas']['ServiceDeliveryTime'];
 export type ServiceEstimate = components['schemas']['ServiceEstimate'];
 export type ShipByCode = components['schemas']['ShipByCode'];
@@ -2723,6 +2904,85 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelList"];
+                };
+            };
+            /** @description Missing or invalid API key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Rate limit exceeded; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_coverage: {
+        parameters: {
+            query?: {
+                /** @description Only this carrier's parcels; default: all. */
+                carrier_code?: string | null;
+                /** @description The most groups of each list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelCoverage"];
                 };
             };
             /** @description Missing or invalid API key. */

@@ -48,6 +48,15 @@ class Basis(TypedDict):
     abstained: bool
 
 
+@final
+class CarrierCoverage(TypedDict):
+    """A carrier that the model has seen."""
+
+    carrier_code: str
+    parcels: int
+    """Parcels that arrived in the training data."""
+
+
 DeliveryDay: TypeAlias = int
 
 
@@ -66,6 +75,15 @@ class CarrierServiceIn(TypedDict):
     """Days on which it picks up; default: `business_days` of `estimated_pickup`."""
     price: NotRequired[float | None]
     """In the same currency for all services; only compared."""
+
+
+@final
+class CoveredPlace(TypedDict):
+    """A country and a region, under the names of an address."""
+
+    country: str
+    state: str | None
+    """Null if the data do not name it."""
 
 
 @final
@@ -348,6 +366,16 @@ class Flag(TypedDict):
 
 
 @final
+class GroupCounts(TypedDict):
+    """Numbers of groups."""
+
+    carriers: int
+    services: int
+    lanes: int
+    regions: int
+
+
+@final
 class HandoverProbability(TypedDict):
     """A hand-over time, and P(arrival on or before the desired day)."""
 
@@ -374,6 +402,16 @@ class JourneyEvent(TypedDict):
 
 
 @final
+class LaneCoverage(TypedDict):
+    """A lane that the model has seen."""
+
+    origin: CoveredPlace
+    destination: CoveredPlace
+    parcels: int
+    """Parcels that arrived in the training data."""
+
+
+@final
 class Liveness(TypedDict):
     """The event loop is running."""
 
@@ -382,12 +420,18 @@ class Liveness(TypedDict):
 
 @final
 class Message(TypedDict):
-    """A warning about the request."""
+    """What makes an answer less certain than it looks."""
 
-    code: Literal["choice_not_seen"]
+    code: Literal[
+        "carrier_not_seen",
+        "service_not_seen",
+        "choice_not_seen",
+        "model_outdated",
+        "model_simulated",
+    ]
     text: str
     path: str
-    """The part of the request that it is about."""
+    """The part of the request that it is about; empty for all of it."""
 
 
 @final
@@ -397,6 +441,8 @@ class ModelEntry(TypedDict):
     version: str
     data_through: str | None
     """The end of its training data."""
+    age_days: float | None
+    """Days since `data_through`."""
     examples: int | None
     is_active: bool
     is_promoted: bool
@@ -510,12 +556,27 @@ class Readiness(TypedDict):
     """`unavailable` (503) only while events cannot be stored."""
     model_version: str | None
     promoted: str | None
+    data_through: str | None
+    """The end of the training data of the active model."""
+    model_age_days: float | None
+    """Days since `data_through`; null without a model."""
     details: list[str]
     """Current problems."""
 
 
 RecordingStatus: TypeAlias = Literal["stored", "duplicate", "quarantined"]
 """The result of recording an event."""
+
+
+@final
+class RegionCoverage(TypedDict):
+    """A region of destination that the model has seen."""
+
+    country: str
+    state: str | None
+    """Null if the data do not name it."""
+    parcels: int
+    """Parcels that arrived in the training data."""
 
 
 @final
@@ -548,6 +609,17 @@ class ServiceComparison(TypedDict):
     dominated: list[Dominated]
 
 
+@final
+class ServiceCoverage(TypedDict):
+    """A service that the model has seen."""
+
+    carrier_code: str | None
+    """Null if the data do not name it."""
+    service_code: str
+    parcels: int
+    """Parcels that arrived in the training data."""
+
+
 ShipByCode: TypeAlias = Literal["ok", "too_late", "too_little_support", "no_model"]
 """The outcome of a search for the latest hand-over."""
 
@@ -574,6 +646,7 @@ class ShipmentReference(TypedDict):
     id: str
     created: bool
     """False if it was registered before."""
+    messages: list[Message]
 
 
 @final
@@ -706,6 +779,28 @@ class ItemProblem(TypedDict):
 
     shipment_id: str | None
     problem: Problem
+
+
+@final
+class ModelCoverage(TypedDict):
+    """What the active version has learned from; each list has the largest groups first."""
+
+    object: NotRequired[Literal["coverage"]]
+    model_version: str | None
+    data_through: str | None
+    min_parcels: int
+    """Smaller groups are left out."""
+    parcels: int
+    """All parcels; 0 if they are fewer."""
+    carriers: list[CarrierCoverage]
+    services: list[ServiceCoverage]
+    lanes: list[LaneCoverage]
+    regions: list[RegionCoverage]
+    totals: GroupCounts
+    """Groups, also those beyond `limit`."""
+    left_out: GroupCounts
+    """Groups that are too small to be named."""
+    messages: list[Message]
 
 
 @final
@@ -844,6 +939,7 @@ class ShipByResponse(TypedDict):
     model_version: str | None
     degraded: bool
     results: list[ShipByResult]
+    messages: list[Message]
 
 
 @final
@@ -863,6 +959,7 @@ class Shipment(TypedDict):
     expected_next_scan_by: str | None
     """When nearly all parcels in its stage have had their next event."""
     forecast: Prediction
+    messages: list[Message]
     journey: list[JourneyEvent]
     """In order of `occurred_at`."""
     revisions: list[Revision]
@@ -1065,6 +1162,7 @@ class OrderEstimateResponse(TypedDict):
     """The arrival that completes the order."""
     correlation: ParcelCorrelation
     parcels: list[ServiceEstimate]
+    messages: list[Message]
 
 
 @final
@@ -1075,6 +1173,7 @@ class ScoreList(TypedDict):
     as_of: str
     model_version: str | None
     degraded: bool
+    messages: list[Message]
     results: list[ShipmentScore | ItemProblem]
 
 

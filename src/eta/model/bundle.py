@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from eta.forecast.drift.estimate import Drift
 from eta.forecast.handling_time import HandlingTimes
 from eta.forecast.hazard.model import HazardModel
 from eta.forecast.order_dependence import ArrivalCorrelation
+from eta.forecast.seen_services import SeenServices
 from eta.forecast.support import Support
 from eta.journey.features import CATEGORICAL_COLUMNS, NUMBER_COLUMNS, Features
 from eta.journey.place_effects import PlaceEffects
@@ -107,6 +109,11 @@ class ModelBundle:
     support: Support
     handling: HandlingTimes
     arrival_correlation: ArrivalCorrelation = field(default_factory=ArrivalCorrelation)
+
+    @cached_property
+    def seen_services(self) -> SeenServices:
+        """The carriers, services and lanes that it has learned from."""
+        return SeenServices.from_support(self.support)
 
     @classmethod
     def from_version(

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from typing import NamedTuple
 from eta.domain.errors import EtaError, ModelCorrupted
 from eta.forecast.baselines.lane_quantiles import LaneQuantiles
 from eta.forecast.handling_time import HandlingTimes
+from eta.forecast.seen_services import SeenServices
 from eta.model.bundle import ModelBundle, Predictor
 from eta.model.fallback import (
     FALLBACK_FILE,
@@ -33,6 +34,10 @@ POLL_SECONDS = 0.5
 
 #: Seconds after which a rejected version is tried again.
 RETRY_SECONDS = 10.0
+
+#: Days after the end of the training data from which answers are degraded, unless set otherwise.
+DEFAULT_MAX_AGE_DAYS = 60
+_DAY = timedelta(days=1)
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +56,10 @@ class ActiveModel:
     #: The version in whose place the fallback answers, and whether it took too long.
     replaced: ModelBundle | None = None
     is_timed_out: bool = False
+    #: Whether the version has learned from simulated parcels. Their calendar is fixed, so the
+    #: version is never outdated.
+    is_simulated: bool = False
+    max_age_days: int = DEFAULT_MAX_AGE_DAYS
 
     @property
     def predictor(self) -> Predictor | None:
@@ -72,16 +81,67 @@ class ActiveModel:
         return self.served.version if self.served else None
 
     @property
+    def seen_services(self) -> SeenServices | None:
+        """What the version has learned from, also while the fallback answers in its place."""
+        version = self.served or self.replaced
+        return version.seen_services if version else None
+
+    @property
+    def learned_through(self) -> datetime | None:
+        """The end of the training data of the predictor, aware."""
+        fallback = None if self.served else self.fallback
+        return fallback.data_through if fallback else self.data_through
+
+    @property
     def trained_through(self) -> date | None:
         """The day, in UTC, on which the training data of the predictor end."""
-        fallback = None if self.served else self.fallback
-        through = fallback.data_through if fallback else self.data_through
+        through = self.learned_through
         return through.astimezone(UTC).date() if through else None
 
     @property
     def is_degraded(self) -> bool:
         """Whether no version is active."""
         return self.served is None
+
+    def age_days(self, at: datetime) -> float | None:
+        """Days from the end of the predictor's training data to a moment (aware).
+
+        0 before that end; None without a predictor.
+        """
+        through = self.learned_through
+        return None if through is None else age_in_days(through, at)
+
+    def is_older_than_allowed(self, at: datetime) -> bool:
+        """Whether more days than the maximum have passed since the end of the training data."""
+        return (self.age_days(at) or 0.0) > self.max_age_days
+
+    def is_outdated(self, at: datetime) -> bool:
+        """Whether the predictor is too old at a moment for its answers to be trusted."""
+        return self.is_older_than_allowed(at) and not self.is_simulated
+
+    def is_degraded_at(self, at: datetime) -> bool:
+        """Whether answers as of a moment are degraded: there is no version, or it is outdated."""
+        return self.is_degraded or self.is_outdated(at)
+
+    def age_problem(self, at: datetime) -> str | None:
+        """What is wrong with the predictor's age at a moment, and what to do; None if nothing."""
+        if not self.is_older_than_allowed(at):
+            return None
+        age, through = int(self.age_days(at) or 0.0), self.trained_through
+        if self.is_simulated:
+            return (
+                f"the model has learned from simulated parcels through {through}, {age} days"
+                " before; it is for trials, so train one on your own data with `eta train DATA`"
+            )
+        return (
+            f"the model has learned from data through {through}, {age} days before, more than"
+            f" {self.max_age_days}; train on newer data with `eta train DATA`"
+        )
+
+
+def age_in_days(data_through: datetime, at: datetime) -> float:
+    """Days from the end of training data to a moment, both aware; 0 before that end."""
+    return max((at - data_through) / _DAY, 0.0)
 
 
 @dataclass(frozen=True)
@@ -92,6 +152,10 @@ class VersionStatus:
     data_through: datetime | None = None
     examples: int | None = None
     rejected: str | None = None
+
+    def age_days(self, at: datetime) -> float | None:
+        """Days from the end of its training data to a moment (aware); None if it is unknown."""
+        return None if self.data_through is None else age_in_days(self.data_through, at)
 
 
 class _FallbackFile(NamedTuple):
@@ -120,6 +184,8 @@ class ActiveModelLoader:
     warm_up: Callable[[ModelBundle, datetime], None]
     #: Called with the outcome of each load: ``loaded`` or ``rejected``.
     on_load: Callable[[str], None] = lambda _: None
+    #: Days after the end of a version's training data from which its answers are degraded.
+    max_age_days: int = DEFAULT_MAX_AGE_DAYS
     current: ActiveModel = ActiveModel(problems=("the registry has not been read yet",))
     versions: tuple[VersionStatus, ...] = ()
     _last_signature: object = None
@@ -164,6 +230,7 @@ class ActiveModelLoader:
         self.current = replace(
             active,
             fallback=self._fallback_file.fallback,
+            max_age_days=self.max_age_days,
             problems=(*active.problems, *file_problems),
         )
         self.versions = tuple(self._status(registry, name) for name in names)
@@ -224,7 +291,8 @@ class ActiveModelLoader:
             self.on_load("rejected")
             return None
         self.on_load("loaded")
-        return ActiveModel(served, version.data_through)
+        is_simulated = bool(version.manifest["data"].get("is_simulated"))
+        return ActiveModel(served, version.data_through, is_simulated=is_simulated)
 
     def _status(self, registry: Registry, name: str) -> VersionStatus:
         if name in self._rejected:

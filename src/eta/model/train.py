@@ -64,6 +64,7 @@ def train_model(
     make: Callable[[], HazardModel],
     rivals: Mapping[str, Callable[[], ArrivalModel]],
     policy: DelayPolicy,
+    is_simulated: bool = False,
     jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> str:
@@ -71,7 +72,7 @@ def train_model(
 
     The check counts days of ``zone``. Writes the fallback beside the versions. With ``jobs`` of 2
     or more the check against earlier days runs in a second process beside the final fit; the
-    version is the same.
+    version is the same. A version of simulated data is marked, because its calendar is fixed.
 
     Raises:
         NoTrainingData: if no parcel had arrived by then.
@@ -84,7 +85,8 @@ def train_model(
             parts = _Parts(learned, _check(timelines, as_of, recipe))
         else:
             parts = _train_parts_in_processes(timelines, as_of, recipe, jobs, progress)
-    name = _save_version(registry, parts, timelines, as_of, source, policy)
+    data = {"source": source, "is_simulated": is_simulated}
+    name = _save_version(registry, parts, timelines, as_of, data, policy)
     save_fallback(registry, parts.learned.fallback)
     progress("trained", _STEPS, _STEPS)
     return name
@@ -198,10 +200,10 @@ def _save_version(
     parts: _Parts,
     timelines: Timelines,
     as_of: datetime,
-    source: str,
+    data: Mapping[str, Any],
     policy: DelayPolicy,
 ) -> str:
-    """Recalibrates the model by the check and writes the version."""
+    """Recalibrates the model by the check and writes the version; ``data`` says what it is of."""
     learned, checked = parts
     model = learned.model
     if checked.issued is not None:
@@ -215,7 +217,7 @@ def _save_version(
         checked.arrival_correlation,
     )
     metadata["data"] = {
-        "source": source,
+        **data,
         "sha256": timelines.digest(to_instant(as_of)),
         "examples": learned.example_count,
     }

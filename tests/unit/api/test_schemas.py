@@ -69,7 +69,9 @@ def fields_of(contract: Any) -> list[str]:
 
 @pytest.mark.parametrize("assessment", [EMPTY, FULL])
 def test_predictions_have_the_fields_of_the_contract_in_order(assessment: Assessment) -> None:
-    prediction = to_prediction(assessment, ActiveModel(), AssessmentOptions(), "dhl", None)
+    prediction = to_prediction(
+        assessment, ActiveModel(), AssessmentOptions(), "dhl", None, ORDERED_AT
+    )
     parts: dict[Any, list[Any]] = {
         Prediction: [prediction],
         TimeInTransit: [prediction["time_in_transit"]],
@@ -99,7 +101,7 @@ def test_estimates_have_the_fields_of_the_contract_in_order() -> None:
 @pytest.mark.parametrize("field", ["probability", "unknown"])
 def test_fields_outside_the_contract_are_rejected(field: str) -> None:
     prediction: Mapping[str, Any] = to_prediction(
-        FULL, ActiveModel(), AssessmentOptions(), None, None
+        FULL, ActiveModel(), AssessmentOptions(), None, None, ORDERED_AT
     )
     with pytest.raises(ValueError, match="extra_forbidden"):
         TypeAdapter(Prediction).validate_python({**prediction, field: 1.0})

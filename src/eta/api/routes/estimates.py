@@ -28,12 +28,12 @@ from eta.api.schemas.estimates import (
     ShippingDeliveryTimes,
     to_comparison,
     to_estimate,
-    to_messages,
     to_order_estimate,
     to_schema_org,
     to_ship_by,
 )
 from eta.api.schemas.fields import Id
+from eta.api.schemas.messages import choice_messages, service_messages
 from eta.api.strict_route import StrictRoute
 from eta.calendars.holidays import HolidayCalendar
 from eta.delays import DelayPolicy
@@ -108,8 +108,7 @@ async def create_order_estimate(body: OrderEstimateRequest, resources: SharedRes
         promise=resources.settings.promise_policy,
         desired_on=body.desired_delivery_date,
     )
-    destination = body.destination_address
-    parcels = [parcel.to_order_parcel(destination, ordered_at) for parcel in body.parcels]
+    parcels = body.to_order_parcels(ordered_at)
     estimate = partial(
         estimate_order,
         parcels,
@@ -127,6 +126,8 @@ async def create_order_estimate(body: OrderEstimateRequest, resources: SharedRes
         for estimate, parcel in zip(estimated.estimates, body.parcels, strict=True)
     ]
     content = to_order_estimate(estimated, results, ordered_at, current, options)
+    services = [parcel.service for parcel in parcels]
+    content["messages"] = service_messages("parcels", services, current, ordered_at)
     return cached(content, _max_age(estimated.estimates, ordered_at, current))
 
 
@@ -167,22 +168,19 @@ async def calculate_ship_by(body: ShipByRequest, resources: SharedResources) -> 
     """Calculates the latest hand-over for a desired date: one result per service, in order."""
     lane = body.to_shipment("lane", body.order_time or resources.clock())
     services = [carrier.to_service() for carrier in body.carriers]
-    find = partial(
-        find_ship_by,
-        lane,
-        services,
-        desired_on=body.desired_delivery_date,
-        level=body.probability,
-        handover=body.handover_time,
-        holidays=resources.settings.holidays,
+    wish, holidays = body.wish(), resources.settings.holidays
+    ship_bys, current = await run_batch(
+        lambda model: find_ship_by(lane, services, model.served, **wish, holidays=holidays),
+        resources,
+        len(services) * LOOK_BACK_DAYS,
     )
-    handovers = len(services) * LOOK_BACK_DAYS
-    ship_bys, current = await run_batch(lambda model: find(model.served), resources, handovers)
     resources.metrics.count_answers(ship_by.code for ship_by in ship_bys)
     results = [
         to_ship_by(ship_by, service) for ship_by, service in zip(ship_bys, services, strict=True)
     ]
-    return json_response(envelope("ship_by", lane.ordered_at, current, results))
+    content = envelope("ship_by", lane.ordered_at, current, results)
+    content["messages"] = service_messages("carriers", services, current, lane.ordered_at)
+    return json_response(content)
 
 
 @dataclass(frozen=True)
@@ -222,7 +220,10 @@ def _estimate_content(
     comparison = compare_services(assessments, prices)
     content = envelope("estimate", ordered_at, current, results)
     content["comparison"] = to_comparison(comparison)
-    content["messages"] = to_messages(comparison)
+    content["messages"] = [
+        *service_messages("carriers", task.services, current, ordered_at),
+        *choice_messages(current.seen_services, task.lane, task.services),
+    ]
     return content
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import datetime
 from typing import Literal
 
 from fastapi import APIRouter, Response
 
 from eta.api.dependencies import SharedResources, json_response
+from eta.api.schemas.common import rounded
 from eta.api.schemas.health import Liveness, Readiness
 from eta.api.strict_route import StrictRoute
 from eta.domain.errors import EtaError
+from eta.model.hot_swap import ActiveModel
 
 #: Seconds to wait for the empty write that a probe makes if nothing was written lately.
 PROBE_TIMEOUT_SECONDS = 2.0
@@ -37,16 +40,21 @@ async def readyz(resources: SharedResources) -> Response:
             completion = resources.write_completions.result(probe)
             await asyncio.wait_for(completion, PROBE_TIMEOUT_SECONDS)
     can_write = resources.store.can_write
-    current = resources.active_model
-    details = list(current.problems)
+    current, now = resources.active_model, resources.clock()
+    details = [*current.problems, *_age_problem(current, now)]
     status: Literal["ready", "degraded", "unavailable"] = "ready"
-    if current.is_degraded or details:
+    if current.is_degraded_at(now) or details:
         status = "degraded"
     if not can_write:
         status = "unavailable"
         details.insert(0, "events cannot be stored at the moment")
     readiness = Readiness(
-        status=status, model_version=current.version, promoted=current.promoted, details=details
+        status=status,
+        model_version=current.version,
+        promoted=current.promoted,
+        data_through=current.learned_through,
+        model_age_days=rounded(current.age_days(now), 2),
+        details=details,
     )
     return json_response(readiness, status=200 if can_write else 503)
 
@@ -58,6 +66,13 @@ async def readyz(resources: SharedResources) -> Response:
 )
 async def metrics(resources: SharedResources) -> Response:
     """Returns the metrics in the text format of Prometheus."""
-    current = resources.active_model
-    is_degraded = current.is_degraded or bool(current.problems)
-    return resources.metrics.render(current.version, is_degraded=is_degraded)
+    current, now = resources.active_model, resources.clock()
+    is_degraded = current.is_degraded_at(now) or bool(current.problems)
+    age_days = current.age_days(now)
+    return resources.metrics.render(current.version, is_degraded=is_degraded, age_days=age_days)
+
+
+def _age_problem(current: ActiveModel, now: datetime) -> list[str]:
+    """The problem of an outdated model; a simulated one is no problem of the service."""
+    problem = current.age_problem(now) if current.is_outdated(now) else None
+    return [problem] if problem else []

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from eta.api import openapi
 from eta.api.dependencies import SharedResources, json_response
 from eta.api.openapi import READ_ERRORS, problem_responses
+from eta.api.schemas.common import rounded
 from eta.api.schemas.models import ModelEntry, ModelList
 from eta.api.strict_route import StrictRoute
 
@@ -21,12 +22,13 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
 )
 async def list_models(resources: SharedResources) -> Response:
     """Lists the model versions, the one with the latest training data first."""
-    current = resources.active_model
+    current, now = resources.active_model, resources.clock()
     entries = []
     for status in resources.model_loader.versions:
         entry = ModelEntry(
             version=status.version,
             data_through=status.data_through,
+            age_days=rounded(status.age_days(now), 2),
             examples=status.examples,
             is_active=status.version == current.version,
             is_promoted=status.version == current.promoted,

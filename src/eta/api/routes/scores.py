@@ -13,6 +13,7 @@ from eta.api.model_calls import run_batch
 from eta.api.openapi import BODY_ERRORS, problem_responses
 from eta.api.problem_details import problem
 from eta.api.schemas.common import InvalidItem, to_prediction
+from eta.api.schemas.messages import Message, age_messages, unseen_messages
 from eta.api.schemas.scores import (
     ItemProblem,
     ScoreList,
@@ -52,13 +53,13 @@ async def score_shipments(
         state,
         len(body.shipments),
     )
-    codes = (str(result.get("confidence_code", "rejected")) for result in results)
-    state.metrics.count_answers(codes)
+    state.metrics.count_answers(map(_code, results))
     scores: ScoreList = {
         "object": "list",
         "as_of": as_of,
         "model_version": current.version,
-        "degraded": current.is_degraded,
+        "degraded": current.is_degraded_at(as_of),
+        "messages": _messages(body, current, as_of),
         "results": results,
     }
     return await state.batch_executor.run(lambda: json_response(scores), len(results))
@@ -86,9 +87,24 @@ def _score_items(
             results.append(_item_problem(item, number, path))
             continue
         assessment, carrier, service = next(remaining), item.carrier_code, item.service_code
-        prediction = to_prediction(assessment, current, options, carrier, service)
-        results.append({**prediction, "shipment_id": item.shipment_id})
+        scored = to_prediction(assessment, current, options, carrier, service, as_of)
+        results.append({**scored, "shipment_id": item.shipment_id})
     return results
+
+
+def _code(result: ShipmentScore | ItemProblem) -> str:
+    return str(result.get("confidence_code", "rejected"))
+
+
+def _messages(body: ScoreRequest, current: ActiveModel, as_of: datetime) -> list[Message]:
+    """What makes the scores less certain than they look."""
+    items = cast("list[ShipmentInput | InvalidItem]", body.shipments)
+    choices = (
+        (f"shipments[{number}]", item.carrier_code, item.service_code)
+        for number, item in enumerate(items)
+        if isinstance(item, ShipmentInput)
+    )
+    return [*unseen_messages(current.seen_services, choices), *age_messages(current, as_of)]
 
 
 def _item_problem(item: InvalidItem, number: int, path: str) -> ItemProblem:

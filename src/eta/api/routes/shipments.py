@@ -26,6 +26,7 @@ from eta.api.problem_details import validation_problem
 from eta.api.schemas import shipments as shipment_schemas
 from eta.api.schemas.common import envelope
 from eta.api.schemas.fields import Id, UtcQueryDatetime
+from eta.api.schemas.messages import shipment_messages
 from eta.api.schemas.shipments import ShipmentCreate, ShipmentUpdate
 from eta.api.strict_route import StrictRoute
 from eta.calendars.local_time import microseconds
@@ -94,10 +95,13 @@ ExternalIds = Annotated[
     },
     openapi_extra=openapi.CREATE_SHIPMENT,
 )
-async def create_shipment(request: Request, body: ShipmentCreate, tenant: Tenant) -> Response:
+async def create_shipment(
+    request: Request, body: ShipmentCreate, resources: SharedResources, tenant: Tenant
+) -> Response:
     """Registers a shipment: 201 if it is new, 200 if it exists unchanged, 409 if it differs."""
     command = RegisterShipment(tenant, body.to_registration())
-    return await write_idempotently(request, register_shipments, command, _shipment_reference)
+    to_response = partial(_shipment_reference, current=resources.active_model)
+    return await write_idempotently(request, register_shipments, command, to_response)
 
 
 @router.patch(
@@ -107,11 +111,16 @@ async def create_shipment(request: Request, body: ShipmentCreate, tenant: Tenant
     openapi_extra=openapi.UPDATE_SHIPMENT,
 )
 async def update_shipment(
-    request: Request, shipment_id: Id, body: ShipmentUpdate, tenant: Tenant
+    request: Request,
+    shipment_id: Id,
+    body: ShipmentUpdate,
+    resources: SharedResources,
+    tenant: Tenant,
 ) -> Response:
     """Updates a shipment from now on; earlier versions stay on record."""
     command = UpdateShipment(tenant, shipment_id, body.to_changes())
-    return await write_idempotently(request, update_shipments, command, _shipment_reference)
+    to_response = partial(_shipment_reference, current=resources.active_model)
+    return await write_idempotently(request, update_shipments, command, to_response)
 
 
 @router.get(
@@ -189,10 +198,14 @@ async def delete_shipment_by_external_id(
     return await _delete(resources, EraseShipments(tenant, "external_id", external_id))
 
 
-def _shipment_reference(registered: RegisteredShipment) -> WriteResponse:
-    created = registered.created
-    body = to_json({"object": "shipment", "id": registered.shipment_id, "created": created})
-    return WriteResponse(201 if created else 200, body.decode())
+def _shipment_reference(registered: RegisteredShipment, current: ActiveModel) -> WriteResponse:
+    content = {
+        "object": "shipment",
+        "id": registered.shipment_id,
+        "created": registered.created,
+        "messages": shipment_messages(current, registered.carrier, registered.service_level),
+    }
+    return WriteResponse(201 if registered.created else 200, to_json(content).decode())
 
 
 @dataclass

@@ -27,6 +27,7 @@ from eta.domain.vocabulary import DelayState
 from eta.model.hot_swap import ActiveModel
 from eta.service.scoring.assessment import (
     DEGRADED_CODES,
+    FORECAST_CODES,
     Assessment,
     AssessmentCode,
     AssessmentOptions,
@@ -329,7 +330,7 @@ def envelope(
         "object": kind,
         "as_of": as_of,
         "model_version": current.version,
-        "degraded": current.is_degraded,
+        "degraded": current.is_degraded_at(as_of),
         "results": results,
     }
 
@@ -340,8 +341,9 @@ def to_prediction(
     options: AssessmentOptions,
     carrier: str | None,
     service_level: str | None,
+    as_of: datetime,
 ) -> Prediction:
-    """The assessment under the names of the HTTP API."""
+    """The assessment as of a moment under the names of the HTTP API."""
     return {
         "carrier_code": carrier,
         "service_code": service_level,
@@ -366,8 +368,13 @@ def to_prediction(
             "abstained": assessment.code is AssessmentCode.TOO_LITTLE_SUPPORT,
         },
         "model_version": current.version,
-        "degraded": assessment.code in DEGRADED_CODES,
+        "degraded": _is_degraded(assessment.code, current, as_of),
     }
+
+
+def _is_degraded(code: AssessmentCode, current: ActiveModel, as_of: datetime) -> bool:
+    """Whether no version, or an outdated one, made a result."""
+    return code in DEGRADED_CODES or (code in FORECAST_CODES and current.is_outdated(as_of))
 
 
 def _time_in_transit(days_left: Mapping[int, int | None]) -> TimeInTransit:

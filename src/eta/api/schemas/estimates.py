@@ -35,6 +35,7 @@ from eta.api.schemas.fields import (
     Weekday,
     Weekdays,
 )
+from eta.api.schemas.messages import Message
 from eta.domain.errors import InvalidSetting
 from eta.model.hot_swap import ActiveModel
 from eta.promise import PromiseCosts, PromisePolicy
@@ -314,6 +315,11 @@ class OrderEstimateRequest(StrictModel):
         LocalDate | None, Field(description="The local day by which the customer wants the parcel.")
     ] = None
 
+    def to_order_parcels(self, ordered_at: UtcDatetime) -> list[OrderParcel]:
+        """The parcels for the use-case, in their order."""
+        destination = self.destination_address
+        return [parcel.to_order_parcel(destination, ordered_at) for parcel in self.parcels]
+
 
 class ShipByRequest(ShipmentBase):
     """One lane, the carrier services to compare, and the desired delivery date."""
@@ -334,6 +340,14 @@ class ShipByRequest(ShipmentBase):
     handover_time: Annotated[
         ClockTime, Field(description="When parcels are handed over, in the origin's local time.")
     ] = time(17)
+
+    def wish(self) -> dict[str, Any]:
+        """What is wanted of the arrival, and when parcels are handed over, for the use-case."""
+        return {
+            "desired_on": self.desired_delivery_date,
+            "level": self.probability,
+            "handover": self.handover_time,
+        }
 
 
 @response_dict
@@ -393,14 +407,6 @@ class ServiceComparison(ResponseModel):
     ]
     cheapest: Annotated[int | None, Field(description="The lowest price.")]
     dominated: list[Dominated]
-
-
-class Message(ResponseModel):
-    """A warning about the request."""
-
-    code: Literal["choice_not_seen"]
-    text: str
-    path: Annotated[str, Field(description="The part of the request that it is about.")]
 
 
 class EstimateResponse(ResponseModel):
@@ -478,6 +484,7 @@ class OrderEstimateResponse(ResponseModel):
     ]
     correlation: ParcelCorrelation
     parcels: list[ServiceEstimate]
+    messages: list[Message]
 
 
 class DayRange(ResponseModel):
@@ -552,6 +559,7 @@ class ShipByResponse(ResponseModel):
     model_version: str | None
     degraded: bool
     results: list[ShipByResult]
+    messages: list[Message]
 
 
 def to_ship_by(result: ShipBy, service: CarrierService) -> dict[str, object]:
@@ -630,20 +638,6 @@ def to_comparison(comparison: Comparison) -> dict[str, object]:
     }
 
 
-_UNSEEN_TEXT = (
-    "the model has seen few or no parcels of this service on this lane, "
-    "so compare its estimate with care"
-)
-
-
-def to_messages(comparison: Comparison) -> list[dict[str, object]]:
-    """The fields of each ``Message``."""
-    return [
-        {"code": "choice_not_seen", "text": _UNSEEN_TEXT, "path": f"carriers[{index}]"}
-        for index in comparison.unseen
-    ]
-
-
 def to_estimate(
     estimate: Estimate,
     current: ActiveModel,
@@ -659,7 +653,7 @@ def to_estimate(
         seconds_left = (estimate.order_by - ordered_at).total_seconds()
         cutoff = {"order_by": estimate.order_by, "minutes_left": int(seconds_left // 60)}
     return {
-        **to_prediction(assessment, current, options, carrier, service_level),
+        **to_prediction(assessment, current, options, carrier, service_level, ordered_at),
         "ship_on_date": estimate.handover_on,
         "cutoff": cutoff,
         "desired_delivery_probability": rounded(assessment.desired_probability),
@@ -682,7 +676,7 @@ def to_order_estimate(
         "object": "order_estimate",
         "as_of": as_of,
         "model_version": current.version,
-        "degraded": current.is_degraded,
+        "degraded": current.is_degraded_at(as_of),
         "code": estimated.code,
         "confidence_level": options.coverage,
         "first": _first_or_last(estimated.first),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,6 +19,12 @@ class Readiness(ResponseModel):
     ]
     model_version: str | None
     promoted: str | None
+    data_through: Annotated[
+        datetime | None, Field(description="The end of the training data of the active model.")
+    ]
+    model_age_days: Annotated[
+        float | None, Field(description="Days since `data_through`; null without a model.")
+    ]
     details: Annotated[list[str], Field(description="Current problems.")]
 
 

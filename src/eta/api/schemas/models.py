@@ -15,6 +15,7 @@ class ModelEntry(ResponseModel):
 
     version: str
     data_through: Annotated[datetime | None, Field(description="The end of its training data.")]
+    age_days: Annotated[float | None, Field(description="Days since `data_through`.")]
     examples: int | None
     is_active: bool
     is_promoted: bool

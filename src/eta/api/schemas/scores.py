@@ -21,6 +21,7 @@ from eta.api.schemas.fields import (
     Text,
     UtcDatetime,
 )
+from eta.api.schemas.messages import Message
 from eta.domain.registration import MAX_ID_LENGTH
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
@@ -125,4 +126,5 @@ class ScoreList(TypedDict):
     as_of: datetime
     model_version: str | None
     degraded: bool
+    messages: list[Message]
     results: list[ShipmentScore | ItemProblem]

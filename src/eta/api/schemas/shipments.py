@@ -22,6 +22,7 @@ from eta.api.schemas.common import (
     validate_weight,
 )
 from eta.api.schemas.fields import Code, Id, LocalDate, OffsetDatetime, StrictModel, TrackingNumber
+from eta.api.schemas.messages import Message, shipment_messages
 from eta.calendars.local_time import from_microseconds
 from eta.domain.registration import Registration
 from eta.model.hot_swap import ActiveModel
@@ -113,6 +114,7 @@ class ShipmentReference(ResponseModel):
     object: Literal["shipment"] = "shipment"
     id: str
     created: Annotated[bool, Field(description="False if it was registered before.")]
+    messages: list[Message]
 
 
 class JourneyEvent(ResponseModel):
@@ -191,6 +193,7 @@ class Shipment(ResponseModel):
         Field(description="When nearly all parcels in its stage have had their next event."),
     ]
     forecast: Prediction
+    messages: list[Message]
     journey: Annotated[list[JourneyEvent], Field(description="In order of `occurred_at`.")]
     revisions: list[Revision]
     flags: list[DelayFlag]
@@ -223,13 +226,14 @@ def to_shipment(
     history = view.history
     facts = history.registration.shipment
     carrier, service_level = facts.carrier, facts.service_level
-    forecast = to_prediction(view.assessment, current, options, carrier, service_level)
+    forecast = to_prediction(view.assessment, current, options, carrier, service_level, as_of)
     causes = revision_causes(history.forecasts)
     fields = _recorded_fields(history)
     fields["as_of"] = as_of
     fields["last_scan_age_hours"] = rounded(view.last_scan_age_hours, 2)
     fields["expected_next_scan_by"] = view.expected_next_scan_by
     fields["forecast"] = forecast
+    fields["messages"] = shipment_messages(current, carrier, service_level, as_of)
     fields["journey"] = [_journey_event(event) for event in history.events]
     fields["revisions"] = [
         _revision(forecast, cause)

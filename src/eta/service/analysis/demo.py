@@ -93,6 +93,7 @@ def run_demo(
         make=make,
         rivals={},
         policy=policy,
+        is_simulated=True,
         progress=progress,
     )
     registry.promote(version)

@@ -62,6 +62,11 @@ def _figures(simulated: Simulated, scenario: Scenario, seed: int) -> dict[str, A
     return figures
 
 
+def holds_simulated_data(folder: Path) -> bool:
+    """Whether the folder holds simulated parcels."""
+    return (folder / SCENARIO_FILE).is_file()
+
+
 def is_simulated(folder: Path, scenario: Scenario, shipments: int) -> bool:
     """Whether the folder holds exactly these parcels, with the scenario's seed."""
     try:

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from eta.forecast.support import SUPPORT_LEVELS
 from eta.service.scoring.assessment import Assessment
-
-#: Support levels of parcels that went with the same service on the same lane.
-_SAME_SERVICE_LEVELS = SUPPORT_LEVELS[:2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +23,6 @@ class Comparison:
     #: Pairs of an assessment and another that is no later, no less safe and no dearer, and better
     #: in one of these.
     dominated: tuple[tuple[int, int], ...]
-    #: Assessments that rest on other services or other lanes, if several are compared: past choices
-    #: do not overlap there.
-    unseen: tuple[int, ...] = ()
 
 
 def compare_services(
@@ -48,11 +41,6 @@ def compare_services(
         other = _dominating(number, dated, assessments, prices)
         if other is not None:
             pairs.append((number, other))
-    # Of several assessments, those that rest on other services or lanes.
-    unseen = []
-    for number, assessment in enumerate(assessments):
-        if len(assessments) > 1 and assessment.support_level not in _SAME_SERVICE_LEVELS:
-            unseen.append(number)
     # Of each key, the lower, the better.
     speeds = [_speed(assessment) for assessment in assessments]
     risks = [_risk(assessment) for assessment in assessments]
@@ -64,7 +52,6 @@ def compare_services(
         safest=safest,
         cheapest=cheapest,
         dominated=tuple(pairs),
-        unseen=tuple(unseen),
     )
 
 

@@ -53,6 +53,8 @@ def warm_up(served: ModelBundle, data_through: datetime) -> None:
     It proves that the version works, too: whatever it raises is raised. ``data_through`` is the
     moment for which they are made, aware.
     """
+    served.seen_services.unseen_names("trial", "trial")
+    served.seen_services.is_choice_seen("trial", "trial", "AT-9", "AT-8")
     for lane in _lanes(served.support, data_through):
         desired_on = (data_through + timedelta(days=5)).date()
         for options in _options(desired_on):

@@ -43,6 +43,10 @@ class AssessmentCode(StrEnum):
     NOT_KNOWN_YET = "not_known_yet"
 
 
+#: Codes of results that a model made.
+FORECAST_CODES = frozenset(
+    {AssessmentCode.OK, AssessmentCode.MAY_NEVER_ARRIVE, AssessmentCode.TOO_LITTLE_SUPPORT}
+)
 #: Codes of results that no model made.
 DEGRADED_CODES = frozenset({AssessmentCode.NO_MODEL, AssessmentCode.TIMED_OUT})
 

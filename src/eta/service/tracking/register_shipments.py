@@ -46,10 +46,12 @@ class RegisterShipment:
 
 @dataclass(frozen=True)
 class RegisteredShipment:
-    """The id of a shipment, and whether it was created."""
+    """The id of a shipment, whether it was created, and how it travels."""
 
     shipment_id: str
     created: bool
+    carrier: str | None = None
+    service_level: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,11 @@ class _RegistrationBatch:
             differing = _differing_fields(existing, registration, command.history)
             if differing:
                 return ShipmentConflict(existing.shipment_id, differing)
-            return RegisteredShipment(existing.shipment_id, created=False)
+            return _registered(existing.shipment_id, registration)
         stored = self._create(registration, registered_at)
         if command.history is None:
             self._order_events.append(_order_event(stored, registration))
-        return RegisteredShipment(stored.shipment_id, created=True)
+        return _registered(stored.shipment_id, registration, created=True)
 
     def _find(self, command: RegisterShipment, registered_at: int) -> StoredShipment | None:
         """Returns the shipment that is registered already, or that has the tracking number."""
@@ -293,7 +295,7 @@ def _update(session: Session, command: UpdateShipment) -> RegisteredShipment | E
             attributes, existing.shipment_id, existing.external_id
         )
         if attributes == attributes_before:
-            return RegisteredShipment(existing.shipment_id, created=False)
+            return _registered(existing.shipment_id, registration)
         number_use_id = _assign_number(session, tenant, existing, registration.carrier_number)
     except (InvalidValue, Conflict) as error:
         return error
@@ -304,7 +306,14 @@ def _update(session: Session, command: UpdateShipment) -> RegisteredShipment | E
     )
     session.put_shipments(tenant, [updated])
     update_states(session, tenant, [updated], session.events(tenant, updated.event_owners))
-    return RegisteredShipment(existing.shipment_id, created=False)
+    return _registered(existing.shipment_id, registration)
+
+
+def _registered(
+    shipment_id: str, registration: Registration, *, created: bool = False
+) -> RegisteredShipment:
+    shipment = registration.shipment
+    return RegisteredShipment(shipment_id, created, shipment.carrier, shipment.service_level)
 
 
 def _assign_number(

@@ -1,0 +1,138 @@
+"""Messages: what of a request or of the model makes an answer less certain than it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
+
+from eta.api.schemas.common import response_dict
+from eta.calendars.places import place_name
+from eta.domain.shipment import Shipment
+from eta.forecast.seen_services import SeenServices, UnseenKind, UnseenName
+from eta.model.hot_swap import ActiveModel
+from eta.service.estimates.hypothetical_shipments import CarrierService
+
+#: Names of one answer that are reported; a batch can hold thousands.
+MAX_UNSEEN_NAMES = 50
+
+
+@response_dict
+class Message(TypedDict):
+    """What makes an answer less certain than it looks."""
+
+    code: Literal[
+        "carrier_not_seen",
+        "service_not_seen",
+        "choice_not_seen",
+        "model_outdated",
+        "model_simulated",
+    ]
+    text: str
+    path: Annotated[
+        str, Field(description="The part of the request that it is about; empty for all of it.")
+    ]
+
+
+def age_messages(current: ActiveModel, at: datetime) -> list[Message]:
+    """The message about a model that is too old, or simulated, at a moment."""
+    problem = current.age_problem(at)
+    if problem is None:
+        return []
+    return [
+        {
+            "code": "model_simulated" if current.is_simulated else "model_outdated",
+            "text": problem,
+            "path": "",
+        }
+    ]
+
+
+def unseen_messages(
+    seen: SeenServices | None, choices: Iterable[tuple[str, str | None, str | None]]
+) -> list[Message]:
+    """A message a carrier or service that the model has not seen.
+
+    Of each name the first occurrence is reported. ``choices`` are paths in the request, carriers
+    and services. Without a model nothing is known.
+    """
+    if seen is None:
+        return []
+    paths: dict[UnseenName, list[str]] = {}
+    for path, carrier, service in choices:
+        if len(paths) >= MAX_UNSEEN_NAMES:
+            break
+        for unseen in seen.unseen_names(carrier, service):
+            paths.setdefault(unseen, []).append(path or f"{unseen.kind}_code")
+    return [_unseen_message(unseen, found) for unseen, found in paths.items()]
+
+
+def shipment_messages(
+    current: ActiveModel, carrier: str | None, service: str | None, at: datetime | None = None
+) -> list[Message]:
+    """The messages about one shipment; without a moment, about its carrier and service alone."""
+    messages = unseen_messages(current.seen_services, [("", carrier, service)])
+    return messages if at is None else [*messages, *age_messages(current, at)]
+
+
+def service_messages(
+    field: str, services: Iterable[CarrierService], current: ActiveModel, at: datetime
+) -> list[Message]:
+    """The messages about the services in a field of a request, and about the model's age."""
+    choices = (
+        (f"{field}[{index}]", service.carrier, service.service_level)
+        for index, service in enumerate(services)
+    )
+    return [*unseen_messages(current.seen_services, choices), *age_messages(current, at)]
+
+
+def _unseen_message(unseen: UnseenName, paths: list[str]) -> Message:
+    more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+    return {
+        "code": "carrier_not_seen" if unseen.kind is UnseenKind.CARRIER else "service_not_seen",
+        "text": f"{unseen_text(unseen)}{more}",
+        "path": paths[0],
+    }
+
+
+def unseen_text(unseen: UnseenName) -> str:
+    """What is unknown, what follows, and the nearest name that is known."""
+    of_carrier = f" of carrier {unseen.carrier!r}" if unseen.carrier else ""
+    hint = "check the spelling; GET /v1/coverage lists what it has seen"
+    if unseen.nearest == unseen.name:
+        hint = "it is known with a carrier, so send carrier_code too"
+    elif unseen.nearest is not None:
+        hint = f"the nearest known is {unseen.nearest!r}"
+    return (
+        f"the model has not seen {unseen.kind} {unseen.name!r}{of_carrier},"
+        f" so the answer rests on other parcels; {hint}"
+    )
+
+
+def choice_messages(
+    seen: SeenServices | None, lane: Shipment, services: list[CarrierService]
+) -> list[Message]:
+    """A message a known service without a parcel on the lane, if several are compared."""
+    if seen is None or len(services) < 2:
+        return []
+    origin = place_name(lane.origin.country, lane.origin.region)
+    destination = place_name(lane.destination.country, lane.destination.region)
+    messages: list[Message] = []
+    if origin is None or destination is None:
+        return messages
+    for index, service in enumerate(services):
+        choice = (service.carrier, service.service_level)
+        is_known = choice != (None, None) and not seen.unseen_names(*choice)
+        if is_known and not seen.is_choice_seen(*choice, origin, destination):
+            path = f"carriers[{index}]"
+            messages.append({"code": "choice_not_seen", "text": _CHOICE_TEXT, "path": path})
+    return messages
+
+
+_CHOICE_TEXT = (
+    "no parcel of this service on this lane is in the data that the model learned from: its"
+    " estimate comes from other services or lanes, so compare it with care"
+)
