@@ -1,9 +1,9 @@
-"""The dataset that every reader returns, the quarantine of rejected rows, and CSV reading."""
+"""The dataset that every reader returns, the quarantine of rejected rows, and their counts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,11 +12,9 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
 from numpy.typing import NDArray
 
-from eta.domain.errors import InvalidValue, SourceRejected
+from eta.domain.errors import InvalidValue
 
 QUARANTINE_COLUMNS = ("file", "row", "kind", "reason", "content")
 
@@ -97,6 +95,8 @@ class Quarantine:
         self._parts: list[pd.DataFrame] = []
         self._read, self._accepted = Counter[str](), Counter[str]()
         self._duplicate, self._rejected = Counter[str](), Counter[str]()
+        #: Peculiarities of the files themselves.
+        self.warnings: dict[str, int] = {}
 
     def reject_rows(
         self, file: str, rows: pd.DataFrame, reasons: Mapping[str, pd.Series | NDArray[np.bool_]]
@@ -188,58 +188,3 @@ def is_implausible(times: pd.Series, now: datetime) -> pd.Series:
     """
     latest = pd.Timestamp(now) + _AHEAD
     return times.notna() & ~times.between(_EARLIEST, latest)
-
-
-def read_csv(path: Path, columns: Sequence[str], quarantine: Quarantine) -> pd.DataFrame:
-    """The named columns of a CSV file as text; rows with a wrong number of fields go to quarantine.
-
-    Raises:
-        SourceRejected: if the file is absent, is no CSV, or lacks a column.
-    """
-    invalid_lines: dict[int, str] = {}
-
-    def on_invalid_row(row: pyarrow.csv.InvalidRow) -> str:
-        # The number counts the lines of the file, of which the header is 1.
-        invalid_lines[row.number - 2] = row.text
-        return "skip"
-
-    try:
-        table = _parse_csv(path, columns, on_invalid_row)
-    except FileNotFoundError:
-        raise SourceRejected(
-            f"{path} does not exist; name the folder that holds {path.name}"
-        ) from None
-    except KeyError as error:
-        raise SourceRejected(
-            f"{path.name} lacks a column: {error.args[0]}; it should have {', '.join(columns)}"
-        ) from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SourceRejected(f"{path.name} cannot be read as CSV: {error}") from None
-    lines = pd.DataFrame({"line": pd.Series(invalid_lines, dtype="str")})
-    every = np.ones(len(lines), dtype=bool)
-    quarantine.count_read(path.name, len(lines) + len(table))
-    quarantine.reject_rows(path.name, lines, {"wrong_number_of_fields": every})
-    text_type = pd.StringDtype(na_value=float("nan"))
-    return table.to_pandas(types_mapper={pa.string(): text_type}.get)
-
-
-def _parse_csv(
-    path: Path, columns: Sequence[str], on_invalid_row: Callable[[pyarrow.csv.InvalidRow], str]
-) -> pa.Table:
-    """The named columns as text; an empty field is missing."""
-    read_options = pyarrow.csv.ReadOptions(use_threads=False)
-    parse_options = pyarrow.csv.ParseOptions(
-        newlines_in_values=True, invalid_row_handler=on_invalid_row
-    )
-    convert_options = pyarrow.csv.ConvertOptions(
-        include_columns=list(columns),
-        column_types=dict.fromkeys(columns, pa.string()),
-        strings_can_be_null=True,
-        null_values=[""],
-    )
-    return pyarrow.csv.read_csv(
-        path,
-        read_options=read_options,
-        parse_options=parse_options,
-        convert_options=convert_options,
-    )

@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eta.datasets.base import Dataset, Quarantine, read_csv
+from eta.datasets.base import Dataset, Quarantine
+from eta.datasets.csv_files import read_csv
 from eta.domain.vocabulary import EventCode
 
 ZONE = "UTC"
@@ -171,7 +172,7 @@ def read_cargo2000(source: Path, *, now: datetime) -> Dataset:  # noqa: ARG001  
         "has_several_origins": chains.inbound > 1,
     }
     shipments = pd.DataFrame(columns)
-    warnings = _warnings(chains, events)
+    warnings = _warnings(chains, events) | quarantine.warnings
     quarantine.count_accepted(path.name, len(shipments))
     return Dataset(
         "cargo2000", ZONE, shipments, events, quarantine.frame(), warnings, quarantine.rows()

@@ -17,7 +17,8 @@ from types import MappingProxyType
 import pandas as pd
 
 from eta.calendars.local_time import declared_zone_to_utc
-from eta.datasets.base import NO_ROW, Dataset, Quarantine, is_implausible, read_csv
+from eta.datasets.base import NO_ROW, Dataset, Quarantine, is_implausible
+from eta.datasets.csv_files import read_csv
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
 
@@ -67,6 +68,15 @@ def read_olist(folder: Path, *, now: datetime) -> Dataset:
     orders = _with_purchase(orders, now, quarantine)
     orders = _unique(orders, "order_id", _ORDERS, quarantine).reset_index(drop=True)
     orders = _parse_times(orders, now, quarantine)
+    shipments = _shipments(folder, orders, quarantine)
+    events, warnings = _events(orders)
+    warnings |= _shipment_warnings(shipments) | quarantine.warnings
+    rejected, counts = quarantine.frame(), quarantine.rows()
+    return Dataset("olist", ZONE, shipments, events, rejected, warnings, counts)
+
+
+def _shipments(folder: Path, orders: pd.DataFrame, quarantine: Quarantine) -> pd.DataFrame:
+    """One row an order, with its parcel and both ends."""
     places = _centroids(folder, quarantine)
     parcels = _parcels(folder, orders, quarantine)
     sellers = _ends(folder / _SELLERS, "seller", places, quarantine).add_prefix("origin_")
@@ -82,12 +92,7 @@ def read_olist(folder: Path, *, now: datetime) -> Dataset:
         shipment_id=orders["order_id"].to_numpy(), carrier=None, service_level=None
     )
     shipments = shipments.astype({"has_several_origins": "boolean"})
-    shipments = shipments.fillna({"has_several_origins": False})
-    events, warnings = _events(orders)
-    warnings |= _shipment_warnings(shipments)
-    return Dataset(
-        "olist", ZONE, shipments, events, quarantine.frame(), warnings, quarantine.rows()
-    )
+    return shipments.fillna({"has_several_origins": False})
 
 
 def _shipment_warnings(shipments: pd.DataFrame) -> dict[str, int]:
@@ -121,17 +126,23 @@ def _parse_times(orders: pd.DataFrame, now: datetime, quarantine: Quarantine) ->
         unreadable = orders.loc[is_unreadable, ["order_id", timestamp]]
         quarantine.reject_values(_ORDERS, f"unreadable_{timestamp}", unreadable)
         orders[timestamp] = parsed
-    for timestamp in EVENT_OF_TIMESTAMP:
-        since_purchase = orders[timestamp] - orders[_PURCHASE]
-        is_far = orders[timestamp].notna() & ~since_purchase.between(_EARLIEST, _LATEST)
-        is_implausible_time = ~is_far & is_implausible(_to_utc(orders[timestamp]), now)
-        for problem, flags in (("far_from_purchase", is_far), ("implausible", is_implausible_time)):
-            values = orders.loc[flags, ["order_id", timestamp]]
-            quarantine.reject_values(_ORDERS, f"{problem}_{timestamp}", values)
-        orders[timestamp] = orders[timestamp].where(~(is_far | is_implausible_time))
+    orders = _plausible(orders, now, quarantine)
     quarantine.count_accepted(_ORDERS, len(orders))
     promised_on = orders[_PROMISE].dt.normalize()
     return orders.assign(ordered_at=_to_utc(orders[_PURCHASE]), promised_on=promised_on)
+
+
+def _plausible(orders: pd.DataFrame, now: datetime, quarantine: Quarantine) -> pd.DataFrame:
+    """The orders without timestamps far from the purchase, before 2000 or in the future."""
+    for timestamp in EVENT_OF_TIMESTAMP:
+        since_purchase = orders[timestamp] - orders[_PURCHASE]
+        is_far = orders[timestamp].notna() & ~since_purchase.between(_EARLIEST, _LATEST)
+        is_impossible = ~is_far & is_implausible(_to_utc(orders[timestamp]), now)
+        for problem, flags in (("far_from_purchase", is_far), ("implausible", is_impossible)):
+            values = orders.loc[flags, ["order_id", timestamp]]
+            quarantine.reject_values(_ORDERS, f"{problem}_{timestamp}", values)
+        orders[timestamp] = orders[timestamp].where(~(is_far | is_impossible))
+    return orders
 
 
 def _with_purchase(orders: pd.DataFrame, now: datetime, quarantine: Quarantine) -> pd.DataFrame:

@@ -21,7 +21,8 @@ import pandas as pd
 from eta.calendars.local_time import HOUR, day_starts
 from eta.calendars.places import resolve_country
 from eta.calendars.zones import zone_of
-from eta.datasets.base import Dataset, Quarantine, is_implausible, read_csv, resolved
+from eta.datasets.base import Dataset, Quarantine, is_implausible, resolved
+from eta.datasets.csv_files import read_csv
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
 
@@ -117,7 +118,7 @@ def read_scms(source: Path, *, now: datetime) -> Dataset:
     ordered_at = shipments["ordered_at"].dt.tz_localize("UTC")
     frame = shipments.drop(columns=[*FORMAT_OF_DATE, "zone"])
     frame = frame.assign(ordered_at=ordered_at, carrier=None)
-    warnings |= event_warnings
+    warnings |= event_warnings | quarantine.warnings
     return Dataset("scms", ZONE, frame, events, quarantine.frame(), warnings, quarantine.rows())
 
 

@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet
 
 from eta.calendars.places import resolve_country, resolve_region
 from eta.calendars.postcodes import resolve_postcode_or_area
@@ -27,11 +25,12 @@ from eta.datasets.base import (
     Dataset,
     Quarantine,
     is_implausible,
-    read_csv,
     reasons_of_values,
     resolved,
     resolved_within,
 )
+from eta.datasets.csv_files import TEXT_TYPE, CsvFile, check_column
+from eta.datasets.parquet_files import ParquetFile
 from eta.domain.errors import NaiveTime, SourceRejected
 from eta.domain.registration import TRACKING_NUMBER_PATTERN
 from eta.domain.shipment import MAX_WEIGHT_KG
@@ -44,6 +43,10 @@ from eta.journey.timeline_builders import (
 
 ZONE = "UTC"
 SHIPMENTS, EVENTS = "shipments", "events"
+_SUFFIXES = (".parquet", ".csv", ".tsv")
+
+#: Most names of files that an error lists.
+_MAX_NAMES = 10
 _TEXTS = (
     "shipment_id",
     "order_id",
@@ -57,6 +60,7 @@ _TEXTS = (
     "raw_code",
     "place",
 )
+_TIMES = ("ordered_at", "registered_at", "promised_on", "occurred_at", "received_at")
 _COUNTRIES = ("origin_country", "destination_country")
 _SHIPMENT_TIMES = ("ordered_at", "registered_at")
 
@@ -87,7 +91,6 @@ _OFFSET = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
 #: An event happened at most so long before and after its receipt.
 _OLDEST_REPORT, _LATEST_REPORT = pd.Timedelta(days=400), pd.Timedelta(hours=48)
 _CODES = tuple(map(str, EventCode))
-_TEXT_TYPE = pd.StringDtype(na_value=np.nan)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -99,73 +102,53 @@ def read_tabular(folder: Path, *, now: datetime) -> Dataset:
         NaiveTime: if none of the times of a column has an offset.
     """
     quarantine, warnings = Quarantine(), dict[str, int]()
-    shipments_file, events_file = _find(folder, SHIPMENTS), _find(folder, EVENTS)
-    shipment_rows = _read(shipments_file, SHIPMENT_COLUMNS, quarantine, warnings)
-    shipments = _shipments(shipment_rows, shipments_file.name, now, quarantine, warnings)
-    event_rows = _read(events_file, EVENT_COLUMNS, quarantine, warnings)
-    ids = shipments["shipment_id"]
-    events = _valid_events(event_rows, events_file.name, ids, now, quarantine)
-    is_repeated = repeated_events(shipments, _with_codes(events))
-    events = _numbered(events[~is_repeated])
-    quarantine.count_accepted(events_file.name, len(events), duplicate=int(is_repeated.sum()))
-    unmapped_codes = _unmapped(events["event_code"])
-    events = _with_codes(events)
-    warnings |= _event_warnings(events, unmapped_codes)
-    return Dataset(
-        "tabular",
-        ZONE,
-        shipments,
-        _with_orders(shipments, events, warnings),
-        quarantine.frame(),
-        warnings,
-        quarantine.rows(),
-        unmapped_codes,
-    )
+    path = _find(folder, SHIPMENTS)
+    rows = _read(path, SHIPMENT_COLUMNS, SHIPMENT_COLUMNS[:4], quarantine, warnings)
+    shipments = _shipments(rows, path.name, now, quarantine, warnings)
+    path = _find(folder, EVENTS)
+    rows = _read(path, EVENT_COLUMNS, EVENT_COLUMNS[:3], quarantine, warnings)
+    rows = _valid_events(rows, path.name, shipments["shipment_id"], now, quarantine)
+    events, unmapped_codes = _events(shipments, rows, path.name, quarantine)
+    warnings |= _event_warnings(events, unmapped_codes) | quarantine.warnings
+    events = _with_orders(shipments, events, warnings)
+    frame, counts = quarantine.frame(), quarantine.rows()
+    return Dataset("tabular", ZONE, shipments, events, frame, warnings, counts, unmapped_codes)
 
 
 def _find(folder: Path, name: str) -> Path:
     """The one file of that name in the folder."""
-    candidates = (folder / f"{name}.parquet", folder / f"{name}.csv")
-    paths = [path for path in candidates if path.is_file()]
-    if len(paths) != 1:
-        problem = "holds both" if paths else "holds neither"
-        raise SourceRejected(
-            f"{folder} {problem} {name}.parquet {'and' if paths else 'nor'} {name}.csv; "
-            "it should hold one of them"
-        )
-    return paths[0]
+    if not folder.is_dir():
+        problem = "is a file" if folder.exists() else "does not exist"
+        raise SourceRejected(f"{folder} {problem}; name the folder that holds {name}.csv")
+    paths = [path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+    if len(paths) == 1:
+        return paths[0]
+    names = " or ".join(f"{name}{suffix}" for suffix in _SUFFIXES)
+    if paths:
+        both = " and ".join(path.name for path in paths)
+        raise SourceRejected(f"{folder} holds both {both}; remove one of them")
+    others = ", ".join(sorted(path.name for path in folder.iterdir())[:_MAX_NAMES])
+    raise SourceRejected(f"{folder} should hold {names}; it holds {others or 'nothing'}")
 
 
 def _read(
-    path: Path, columns: Sequence[str], quarantine: Quarantine, warnings: dict[str, int]
+    path: Path,
+    columns: Sequence[str],
+    required: Sequence[str],
+    quarantine: Quarantine,
+    warnings: dict[str, int],
 ) -> pd.DataFrame:
     """The columns that the file has; its index is the row's number in the file."""
-    has = _header(path)
-    for name in sorted(set(has) - set(columns)):
+    is_parquet = path.suffix == ".parquet"
+    file = ParquetFile.open(path) if is_parquet else CsvFile.open(path, columns)
+    for name in sorted(set(file.header) - {*columns, ""}):
         warnings[f"{path.name}: column {name} is not ours and was not read"] = 1
-    wanted = [name for number, name in enumerate(columns) if number < 4 or name in has]
-    for name in wanted:
-        if name not in has:
-            raise SourceRejected(
-                f"{path.name} lacks a column: {name}; it should have {', '.join(columns[:4])}"
-            )
-    if path.suffix == ".csv":
-        return read_csv(path, wanted, quarantine)
-    table = pyarrow.parquet.read_table(path, columns=wanted, use_threads=False)
-    quarantine.count_read(path.name, len(table))
-    return table.to_pandas(ignore_metadata=True)
-
-
-def _header(path: Path) -> list[str]:
-    """The names of the columns in a file."""
-    try:
-        if path.suffix == ".parquet":
-            return list(pyarrow.parquet.read_schema(path).names)
-        read_options = pyarrow.csv.ReadOptions(use_threads=False)
-        with pyarrow.csv.open_csv(path, read_options=read_options) as reader:
-            return list(reader.schema.names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SourceRejected(f"{path.name} cannot be read: {error}") from None
+    wanted = [name for name in columns if name in required or name in file.header]
+    for name in required:
+        check_column(path, name, required, file.header)
+    if isinstance(file, CsvFile):
+        return file.read(wanted, quarantine)
+    return file.read(wanted, quarantine, key="shipment_id", numbers=_RANGES, times=_TIMES)
 
 
 def _shipments(
@@ -247,31 +230,46 @@ def _valid_events(
     quarantine: Quarantine,
 ) -> pd.DataFrame:
     """The valid events, with times and flags parsed."""
-    frame = _with_texts(frame)
-    occurred_at = _times(frame, "occurred_at")
-    received_at = _times(frame, "received_at")
+    frame = _with_texts(frame.reindex(columns=frame.columns.union(["received_at"], sort=False)))
+    occurred_at, received_at = _times(frame, "occurred_at"), _times(frame, "received_at")
     is_assumed = frame["received_at"].isna()
     received = received_at.instants.where(~is_assumed, occurred_at.instants)
-    since_event = received - occurred_at.instants
-    is_far = since_event.notna() & ~since_event.between(-_LATEST_REPORT, _OLDEST_REPORT)
-    is_receipt_implausible = is_implausible(received, now)
     reasons = {
-        "event_of_no_shipment": ~frame["shipment_id"].isin(shipment_id),
+        "event_of_no_shipment": pd.Index(shipment_id).get_indexer(frame["shipment_id"]) < 0,
         "no_occurred_at": frame["occurred_at"].isna(),
         **occurred_at.reasons("occurred_at"),
         **received_at.reasons("received_at"),
+        **_implausible(occurred_at.instants, received, is_assumed, now),
+    }
+    frame = quarantine.reject_rows(file, frame, reasons)
+    rows, is_assumed = frame.index, is_assumed.loc[frame.index]
+    if "is_received_at_assumed" in frame:
+        is_assumed |= _flags(frame, "is_received_at_assumed", file, quarantine)
+    times = {"occurred_at": occurred_at.instants.loc[rows], "received_at": received.loc[rows]}
+    return frame.assign(**times, is_received_at_assumed=is_assumed)
+
+
+def _implausible(
+    occurred_at: pd.Series, received_at: pd.Series, is_assumed: pd.Series, now: datetime
+) -> dict[str, pd.Series]:
+    """Which events are implausible, by reason."""
+    age = received_at - occurred_at
+    is_far = age.notna() & ~age.between(-_LATEST_REPORT, _OLDEST_REPORT)
+    is_receipt_implausible = is_implausible(received_at, now)
+    return {
         "implausible_received_at": is_receipt_implausible & ~is_assumed,
         "implausible_occurred_at": is_far | is_receipt_implausible,
     }
-    frame = quarantine.reject_rows(file, frame, reasons)
-    is_assumed = is_assumed.loc[frame.index]
-    if "is_received_at_assumed" in frame:
-        is_assumed |= _flags(frame, "is_received_at_assumed", file, quarantine)
-    return frame.assign(
-        occurred_at=occurred_at.instants.loc[frame.index],
-        received_at=received.loc[frame.index],
-        is_received_at_assumed=is_assumed,
-    )
+
+
+def _events(
+    shipments: pd.DataFrame, events: pd.DataFrame, file: str, quarantine: Quarantine
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Each scan once, with our codes; and how often each code occurs that is none of ours."""
+    is_repeated = repeated_events(shipments, _with_codes(events))
+    events = _numbered(events[~is_repeated])
+    quarantine.count_accepted(file, len(events), duplicate=int(is_repeated.sum()))
+    return _with_codes(events), _unmapped(events["event_code"])
 
 
 def _with_codes(events: pd.DataFrame) -> pd.DataFrame:
@@ -332,13 +330,10 @@ def _with_orders(
 
 
 def _with_texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Identifiers and names as texts, whatever a file's types are; empty texts are missing."""
+    """Identifiers and names without the blanks around them; empty texts are missing."""
     texts = {}
     for name in frame.columns.intersection([*_TEXTS, *_COUNTRIES, "event_code"]):
-        column = frame[name]
-        if not pd.api.types.is_string_dtype(column):
-            column = column.where(column.notna(), None).map(str, na_action="ignore")
-            column = column.astype(_TEXT_TYPE)
+        column = frame[name].str.strip()
         texts[name] = column.where(column != "", None)
     return frame.assign(**texts)
 
@@ -385,9 +380,9 @@ def _times(frame: pd.DataFrame, name: str) -> _Times:
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         utc = column.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
         return _Times(utc, nowhere, nowhere)
-    if pd.api.types.is_datetime64_dtype(column):
+    if pd.api.types.is_datetime64_dtype(column) and column.notna().any():
         raise NaiveTime(name)
-    text = column.astype(_TEXT_TYPE).str.strip()
+    text = column.astype(TEXT_TYPE).str.strip()
     has_offset = text.str.contains(_OFFSET, regex=True)
     has_no_offset = text.notna() & ~has_offset.fillna(False).astype(bool)
     parsed = _instants(text.where(~has_no_offset)).astype("datetime64[us, UTC]")
@@ -404,9 +399,14 @@ def _instants(text: pd.Series) -> pd.Series:
 def _dates(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) -> pd.Series:
     """Calendar dates as midnights without a zone."""
     column = frame[name]
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        local = column.dt.tz_localize(None)
+        has_time = local.notna() & local.ne(local.dt.normalize())
+        quarantine.reject_values(file, f"unreadable_{name}", _value(frame, name, has_time))
+        return local.mask(has_time).astype("datetime64[s]")
     if pd.api.types.is_datetime64_dtype(column):
         return column.dt.normalize()
-    text = column.astype(_TEXT_TYPE).str.strip()
+    text = column.astype(TEXT_TYPE).str.strip()
     parsed = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce").astype("datetime64[s]")
     is_unreadable = parsed.isna() & text.notna()
     quarantine.reject_values(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
@@ -415,8 +415,7 @@ def _dates(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) ->
 
 def _flags(frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine) -> pd.Series:
     """A column as flags; unreadable values are rejected and False."""
-    text = frame[name].map(str, na_action="ignore").astype(_TEXT_TYPE)
-    text = text.str.strip().str.lower()
+    text = frame[name].str.strip().str.lower()
     is_unreadable = text.notna() & ~text.isin(list(_FLAGS))
     quarantine.reject_values(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
     return text.map(_FLAGS).eq(True)
@@ -426,7 +425,7 @@ def _tracking_numbers(
     frame: pd.DataFrame, name: str, file: str, quarantine: Quarantine
 ) -> pd.Series:
     """Tracking numbers; one that is none, or that comes without a carrier, is missing."""
-    numbers = frame[name].astype(_TEXT_TYPE).str.strip()
+    numbers = frame[name].astype(TEXT_TYPE).str.strip()
     is_number = numbers.str.fullmatch(TRACKING_NUMBER_PATTERN).fillna(False).astype(bool)
     is_impossible = numbers.notna() & ~is_number
     quarantine.reject_values(file, f"impossible_{name}", _value(frame, name, is_impossible))

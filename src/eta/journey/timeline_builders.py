@@ -71,6 +71,8 @@ _TEXT_COLUMNS = ("carrier", "service_level", *_ORIGIN, *_DESTINATION)
 _DERIVED_COLUMNS = (*Route._fields, ORIGIN_POSTAL, DESTINATION_POSTAL)
 
 _INSTANT, _DATE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]")
+#: An odd number without pattern, 2**64 over the golden ratio.
+_OWNER_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _CODE_NUMBERS = {code.value: number for number, code in enumerate(EventCode)}
 
 
@@ -174,9 +176,7 @@ def repeated_events(shipments: pd.DataFrame, events: pd.DataFrame) -> NDArray[np
     columns = _from_frame(owner, events)
     if _is_in_order(columns.owner, columns.occurred):
         return np.zeros(len(events), dtype=bool)
-    is_repeated = np.ones(len(events), dtype=bool)
-    is_repeated[_first_receipts(columns, _hashes(columns))] = False
-    return is_repeated
+    return _is_repeated(columns, _hashes(columns))
 
 
 def _owner(shipment_ids: pd.Series, event_ids: pd.Series) -> NDArray[np.int64]:
@@ -335,16 +335,22 @@ def _hashes(columns: _RawEventColumns) -> NDArray[np.uint64]:
     return hashes
 
 
-def _first_receipts(columns: _RawEventColumns, event_hash: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The rows in which each scan was first received, one a scan, in no particular order."""
-    order = np.lexsort((columns.received, event_hash, columns.owner))
-    owner = columns.owner[order]
-    ordered_hash = event_hash[order]
-    is_first = np.ones(len(order), dtype=bool)
-    is_other_shipment = np.diff(owner) != 0
-    is_other_scan = ordered_hash[1:] != ordered_hash[:-1]
-    is_first[1:] = is_other_shipment | is_other_scan
-    return order[is_first]
+def _is_repeated(columns: _RawEventColumns, event_hash: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which events, (E,), report a scan that another one reports too and that came first."""
+    is_repeated = np.zeros(len(columns.owner), dtype=bool)
+    # Events of one scan have the same mixed number; so do very few others.
+    mixed = event_hash ^ (columns.owner.astype(np.uint64) * _OWNER_MULTIPLIER)
+    in_order = np.sort(mixed)
+    numbers = in_order[1:][in_order[1:] == in_order[:-1]]
+    if not len(numbers):
+        return is_repeated
+    position = np.minimum(np.searchsorted(numbers, mixed), len(numbers) - 1)
+    rows = np.flatnonzero(numbers[position] == mixed)
+    owner, hashes = columns.owner[rows], event_hash[rows]
+    order = np.lexsort((columns.received[rows], hashes, owner))
+    is_same_scan = (np.diff(owner[order]) == 0) & (np.diff(hashes[order]) == 0)
+    is_repeated[rows[order[1:][is_same_scan]]] = True
+    return is_repeated
 
 
 def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
@@ -353,7 +359,7 @@ def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
     if _is_in_order(columns.owner, columns.occurred):
         rows = np.arange(len(columns.owner))
     else:
-        rows = _first_receipts(columns, event_hash)
+        rows = np.flatnonzero(~_is_repeated(columns, event_hash))
         keys = (event_hash, columns.code, columns.occurred, columns.owner)
         rows = rows[np.lexsort([key[rows] for key in keys])]
     counts = np.bincount(columns.owner[rows], minlength=shipment_count)

@@ -231,6 +231,95 @@ def test_a_missing_time_of_receipt_is_assumed_and_counted(tmp_path: Path) -> Non
     assert delivered["is_received_at_assumed"]
 
 
+def test_a_file_without_times_of_receipt_is_read_and_marked(tmp_path: Path) -> None:
+    events = [EVENT, EVENT | {"event_code": "delivered", "occurred_at": "2026-03-04T09:00:00Z"}]
+    without = [{name: event[name] for name in list(EVENT)[:3]} for event in events]
+    read = dataset(tmp_path, [SHIPMENT], without)
+    assert read.rejected() == {}
+    assert read.warnings["received_at_assumed"] == 2
+    assert read.events["received_at"].equals(read.events["occurred_at"])
+    assert read.events["is_received_at_assumed"].all()
+
+
+@pytest.mark.parametrize(
+    ("received_at", "is_plausible"),
+    [
+        ("2000-01-01T00:00:00Z", True),
+        ("1999-12-31T23:59:59Z", False),
+        ("2026-12-03T12:00:00Z", True),
+        ("2026-12-03T12:00:01Z", False),
+        ("2027-03-02T09:30:00Z", False),
+        ("0001-01-01T00:00:00Z", False),
+        ("9999-12-31T23:59:59Z", False),
+    ],
+)
+def test_a_receipt_lies_between_2000_and_two_days_ahead(
+    tmp_path: Path, received_at: str, is_plausible: bool
+) -> None:
+    times = {"occurred_at": received_at, "received_at": received_at}
+    read = dataset(tmp_path, [SHIPMENT], [EVENT, EVENT | times | {"event_code": "delivered"}])
+    assert read.rejected() == ({} if is_plausible else {"implausible_received_at": 1})
+    without_receipt = times | {"received_at": None, "event_code": "delivered"}
+    read = dataset(tmp_path, [SHIPMENT], [EVENT, EVENT | without_receipt])
+    assert read.rejected() == ({} if is_plausible else {"implausible_occurred_at": 1})
+
+
+@pytest.mark.parametrize(
+    ("occurred_at", "is_plausible"),
+    [
+        ("2025-01-26T09:30:00Z", True),
+        ("2025-01-26T09:29:59Z", False),
+        ("2026-03-04T09:30:00Z", True),
+        ("2026-03-04T09:30:01Z", False),
+        ("1990-12-31T00:00:00Z", False),
+    ],
+)
+def test_an_event_happened_near_its_receipt(
+    tmp_path: Path, occurred_at: str, is_plausible: bool
+) -> None:
+    event = EVENT | {"event_code": "delivered", "occurred_at": occurred_at}
+    read = dataset(tmp_path, [SHIPMENT], [EVENT, event])
+    assert read.rejected() == ({} if is_plausible else {"implausible_occurred_at": 1})
+
+
+@pytest.mark.parametrize("ordered_at", ["1999-12-31T23:00:00Z", "2026-12-04T00:00:00Z"])
+def test_an_order_at_an_implausible_time_costs_its_row(tmp_path: Path, ordered_at: str) -> None:
+    shipments = [SHIPMENT, SHIPMENT | {"shipment_id": "b", "ordered_at": ordered_at}]
+    read = dataset(tmp_path, shipments, [EVENT, EVENT | {"shipment_id": "b"}])
+    assert read.shipments["shipment_id"].tolist() == ["a"]
+    assert read.rejected() == {"event_of_no_shipment": 1, "implausible_ordered_at": 1}
+    assert ordered_at in read.examples()["implausible_ordered_at"]
+
+
+def test_scans_reported_twice_are_duplicates(tmp_path: Path) -> None:
+    later = EVENT | {"received_at": "2026-03-02T10:30:00Z"}
+    elsewhere = EVENT | {"place": "Graz"}
+    read = dataset(tmp_path, [SHIPMENT], [later, EVENT, EVENT, elsewhere, later])
+    counts = read.rows["events.csv"]
+    assert (counts.read, counts.accepted, counts.duplicate, counts.rejected) == (5, 2, 3, 0)
+    first = read.events[read.events["event_code"].eq("accepted") & read.events["place"].isna()]
+    assert first["received_at"].tolist() == [pd.Timestamp("2026-03-02T09:30:00Z")]
+
+
+def test_a_faulty_row_does_not_make_a_sound_one_a_duplicate(tmp_path: Path) -> None:
+    faulty = SHIPMENT | {"origin_country": None}
+    read = dataset(tmp_path, [faulty, SHIPMENT], [EVENT])
+    assert read.rejected() == {"no_origin_country": 1}
+    assert read.rows["shipments.csv"].accepted == 1
+    # The row that is received first is faulty in another way than the second.
+    early = EVENT | {"received_at": "1990-01-01T00:00:00Z"}
+    read = dataset(tmp_path, [SHIPMENT], [early, EVENT])
+    assert read.rows["events.csv"].accepted == 1
+
+
+def test_unmapped_codes_are_counted_by_code_among_accepted_rows(tmp_path: Path) -> None:
+    scans = [EVENT | {"event_code": code} for code in ("Accepted", "DELIVERED", "DELIVERED")]
+    moved = EVENT | {"event_code": "DELIVERED", "occurred_at": "2026-03-02T09:01:00Z"}
+    read = dataset(tmp_path, [SHIPMENT], [*scans, moved, EVENT | {"event_code": None}])
+    assert read.unmapped_codes == {"DELIVERED": 2, "Accepted": 1, "": 1}
+    assert read.warnings["unmapped_event_codes"] == 4
+
+
 def test_an_unknown_column_gives_a_warning(tmp_path: Path) -> None:
     read = dataset(tmp_path, [SHIPMENT | {"colour": "red"}], [EVENT])
     assert [warning for warning in read.warnings if "colour" in warning]
@@ -239,11 +328,11 @@ def test_an_unknown_column_gives_a_warning(tmp_path: Path) -> None:
 def test_a_missing_column_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceRejected, match=r"shipments\.parquet"):
         read_tabular(tmp_path, now=NOW)
-    with pytest.raises(SourceRejected, match="received_at"):
+    with pytest.raises(SourceRejected, match="occurred_at"):
         dataset(
             tmp_path,
             [SHIPMENT],
-            [{name: value for name, value in EVENT.items() if name != "received_at"}],
+            [{name: value for name, value in EVENT.items() if name != "occurred_at"}],
         )
     pd.DataFrame([SHIPMENT]).to_parquet(tmp_path / "shipments.parquet")
     with pytest.raises(SourceRejected, match="both"):
