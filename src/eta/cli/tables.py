@@ -57,7 +57,7 @@ _MODEL_METRICS = {
 }
 #: Columns of differences, by metric; the last one is the headline.
 _DIFFERENCE_COLUMNS = {
-    "crps_days": "eta minus it, delivered",
+    "crps_days": "eta minus it",
     HEADLINE_METRIC: "eta minus it, all",
 }
 _TRUTH_METRICS = {

@@ -6,13 +6,13 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from eta.domain.vocabulary import Phase
-from eta.evaluation.coverage import ALL, WEEK, Row
+from eta.evaluation.coverage import ALL, MIN_WEEKS, RANGES, WEEK, Row
 from eta.journey.state import PHASES
 
 #: A segment and one of its values.
@@ -30,46 +30,92 @@ DRAWN_MOMENTS: Mapping[str, str] = {"purchase": "at purchase", "in_flight": "in 
 MAX_VALUES = 12
 _PALE, _BLUE, _GREEN, _RED, _GREY = "#9ecae1", "#2171b5", "#238b45", "#cb181d", "#8c8c8c"
 
-#: Colours and names of ranges that hold, that do not, and that are not judged.
-_VERDICTS: Mapping[bool | None, tuple[str, str]] = {
-    True: (_BLUE, "holds"),
-    False: (_RED, "does not hold"),
-    None: (_GREY, "not judged: too few parcels, or all of them"),
+
+class _Look(NamedTuple):
+    """How a range is drawn: by its shape as well as by its colour."""
+
+    colour: str
+    fill: Literal["full", "none", "left"]
+    line: Literal["-", "--", ":"]
+    name: str
+
+
+#: Ranges that hold, that do not, and that are not judged.
+_VERDICTS: Mapping[bool | None, _Look] = {
+    True: _Look(_BLUE, "full", "-", "holds (filled)"),
+    False: _Look(_RED, "none", "--", "does not hold (hollow)"),
+    None: _Look(_GREY, "left", ":", "not judged (half): too few parcels, or all of them"),
 }
+
+#: The verdicts of a row.
+_HOLDS = tuple(f"holds_{nominal.name}" for nominal in RANGES)
+
+#: The probability of the ranges of ``draw_forecasts``, and of the range expected by chance.
+_RANGE_LEVEL, _CHANCE_LEVEL = 0.8, 0.95
 
 
 def draw_forecasts(forecasts: pd.DataFrame, kind: str) -> bytes:
     """A plot (``png`` or ``svg``) of ranges and of what came true, in days from the order.
 
     ``forecasts`` has the columns ``low``, ``median``, ``high`` (the 80 % range) and ``came_true``,
-    one row a parcel.
+    one row a parcel. Says how many are within their range, and how many would be by chance.
     """
-    figure = _figure(9.6, 4.2)
+    figure = _figure(9.6, 4.8)
     axes = figure.subplots()
     ranked = forecasts.sort_values(["median", "high"], kind="stable").reset_index(drop=True)
-    parcel = ranked.index
-    range_label = "80 % range, forecast at purchase"
-    axes.vlines(
-        parcel, ranked["low"], ranked["high"], color=_PALE, linewidth=3.2, label=range_label
-    )
-    axes.plot(parcel, ranked["median"], color=_BLUE, linewidth=1.6, label="median")
+    ends = ranked[["low", "high", "came_true"]].to_numpy(dtype=float)
+    top = float(np.nanmax(np.where(np.isfinite(ends), ends, 0.0), initial=1.0)) * 1.05
+    _ranges(axes, ranked, top)
     is_inside = ranked["came_true"].between(ranked["low"], ranked["high"])
-    _points(axes, ranked.loc[is_inside, "came_true"], _GREEN, "came true within the range")
-    _points(axes, ranked.loc[~is_inside, "came_true"], _RED, "came true outside")
+    inside, outside = (ranked.loc[chosen, "came_true"] for chosen in (is_inside, ~is_inside))
+    _points(axes, inside, _GREEN, "o", "came true within the range")
+    _points(axes, outside, _RED, "X", "came true outside")
     axes.set(
         xlabel=f"{len(ranked)} simulated parcels, by median",
         ylabel="days from order to first attempt",
-        ylim=(0, ranked[["high", "came_true"]].max().max() * 1.05),
+        ylim=(0, top),
+        xlim=(-1.0, len(ranked)),
     )
-    axes.set_title("Forecasts at purchase, and what came true", loc="left", fontsize=11)
+    axes.set_title(_chance(len(inside), len(ranked)), loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     return _to_bytes(figure, kind)
 
 
-def _points(axes: Axes, values: pd.Series, colour: str, name: str) -> None:
+def _ranges(axes: Axes, ranked: pd.DataFrame, top: float) -> None:
+    """The ranges and medians; a range that goes on beyond the picture has an arrow."""
+    parcel, is_open = ranked.index, ~np.isfinite(ranked["high"])
+    high = ranked["high"].where(~is_open, top)
+    label = "80 % range, forecast at purchase"
+    axes.vlines(parcel, ranked["low"], high, color=_PALE, linewidth=3.2, label=label)
+    axes.plot(parcel, ranked["median"], color=_BLUE, linewidth=1.6, label="median")
+    if is_open.any():
+        beyond: dict[str, Any] = {"marker": "^", "color": _BLUE, "clip_on": False, "zorder": 3}
+        label = f"range goes on beyond the horizon ({is_open.sum()})"
+        axes.scatter(parcel[is_open], np.full(is_open.sum(), top), s=18, label=label, **beyond)
+
+
+def _points(axes: Axes, values: pd.Series, colour: str, marker: str, name: str) -> None:
+    look: dict[str, Any] = {"color": colour, "marker": marker, "linewidth": 0.0}
     label = f"{name} ({len(values)})"
-    axes.scatter(values.index, values, s=11, color=colour, zorder=3, label=label)
+    axes.scatter(values.index, values, s=18, zorder=3, clip_on=False, label=label, **look)
+
+
+def _chance(inside: int, count: int) -> str:
+    """How many ranges hold, and between which numbers that would lie by chance."""
+    low, high = expected_by_chance(count)
+    return (
+        f"Forecasts at purchase, and what came true: {inside} of {count} within the 80 % range\n"
+        f"If the ranges are right, {low} to {high} are expected by chance (exact binomial, 95 %)"
+    )
+
+
+def expected_by_chance(count: int) -> tuple[int, int]:
+    """The central 95 % range of how many of ``count`` right 80 % ranges hold."""
+    from scipy.stats import binom  # slow to import, and of no use to any other command
+
+    low, high = binom.interval(_CHANCE_LEVEL, count, _RANGE_LEVEL)
+    return int(low), int(high)
 
 
 def draw_pit(
@@ -137,6 +183,11 @@ def draw_coverage(
         for row in [*whole_rows, *segment_rows]
         if row["model"] == model and row["moment"] in DRAWN_MOMENTS
     ]
+    weeks = len({row["value"] for row in by_segment if row["segment"] == WEEK})
+    too_short = ""
+    if 0 < weeks < MIN_WEEKS:
+        drawn = [row | dict.fromkeys(_HOLDS) for row in drawn]
+        too_short = f"\nToo short to judge: it takes {MIN_WEEKS} weeks, and these are {weeks}."
     places = list(_places(drawn))
     height = {place: -number for number, place in enumerate(places) if place is not None}
     figure = _figure(9.6, 1.9 + 0.19 * len(places))
@@ -145,6 +196,7 @@ def draw_coverage(
         _coverage_column(axes, [row for row in drawn if row["moment"] == moment], height)
         axes.set_title(DRAWN_MOMENTS[moment], loc="left", fontsize=10)
         axes.set_ylim(-len(places) + 0.2, 0.8)
+    _mark_start(columns, "% of parcels within the range")
     _segment_names(figure.axes[0], height)
     _legend(figure)
     _headline(
@@ -152,7 +204,7 @@ def draw_coverage(
         f"Do the ranges of {model} hold? "
         "Share of parcels within the 80 % range (dots) and the 90 % range (squares)\n"
         f"by segment; segments with more than {MAX_VALUES} values by their largest."
-        f"{_about(is_simulated, together=True)}",
+        f"{_about(is_simulated, together=True)}{too_short}",
     )
     return _to_bytes(figure, kind)
 
@@ -163,24 +215,45 @@ def _coverage_column(axes: Axes, rows: Sequence[Row], height: Mapping[Place, int
     for name, marker, lift in (("80", "o", 0.14), ("90", "s", -0.14)):
         axes.axvline(float(name), color="black", linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
         for row in placed:
-            coverage = row[f"coverage_censored_{name}"]
-            if coverage is None:
-                continue
-            at = height[row["segment"], row["value"]] + lift
-            colour, _ = _VERDICTS[row[f"holds_{name}"]]
-            low, high = row[f"low_{name}"], row[f"high_{name}"]
-            if low is not None:
-                line: dict[str, Any] = {"color": colour, "linewidth": 1.1, "zorder": 2}
-                axes.hlines(at, 100.0 * low, 100.0 * high, **line)
-            dot: dict[str, Any] = {"marker": marker, "markersize": 3.4, "color": colour}
-            axes.plot(100.0 * coverage, at, zorder=3, **dot)
+            _range(axes, row, name, marker, height[row["segment"], row["value"]] + lift)
     labels = ["all parcels" if segment == ALL else value for segment, value in height]
     axes.set_yticks(list(height.values()), labels, fontsize=7.5)
-    axes.set_xlabel("% of parcels within the range")
     axes.yaxis.grid(visible=True, color="#eeeeee", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
+
+
+def _range(axes: Axes, row: Row, name: str, marker: str, at: float) -> None:
+    """The coverage of a range, and its interval as a line."""
+    coverage = row[f"coverage_censored_{name}"]
+    if coverage is None:
+        return
+    look = _VERDICTS[row[f"holds_{name}"]]
+    low, high = row[f"low_{name}"], row[f"high_{name}"]
+    if low is not None:
+        line: dict[str, Any] = {"color": look.colour, "linewidth": 1.1, "linestyle": look.line}
+        axes.hlines(at, 100.0 * low, 100.0 * high, zorder=2, **line)
+    dot: dict[str, Any] = {"marker": marker, "markersize": 4.2, "color": look.colour}
+    axes.plot(100.0 * coverage, at, fillstyle=look.fill, zorder=3, **dot)
+
+
+def _mark_start(columns: Sequence[Axes], name: str) -> None:
+    """Names the horizontal axis, and marks it as broken if it does not start at 0."""
+    start = columns[0].get_xlim()[0]
+    is_broken = start > 0.0
+    for axes in columns:
+        axes.set_xlabel(f"{name}; the axis starts at {start:.0f}" if is_broken else name)
+        if is_broken:
+            _break(axes, "bottom")
+
+
+def _break(axes: Axes, side: Literal["bottom", "left"]) -> None:
+    """Two strokes across the start of an axis that does not start at 0."""
+    for shift in (0.012, 0.024):
+        at = (shift, 0.0) if side == "bottom" else (0.0, shift * 2.5)
+        stroke: dict[str, Any] = {"marker": (2, 0, -25), "color": "black", "s": 80, "zorder": 4}
+        axes.scatter(*at, transform=axes.transAxes, clip_on=False, **stroke)
 
 
 def _segment_names(axes: Axes, height: Mapping[Place, int]) -> None:
@@ -215,10 +288,13 @@ def draw_promises(
     days, shares = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
     _by_month(days, months, "promised_days_mean", factor=1.0)
     days.set_title("mean days promised", loc="left", fontsize=10)
-    days.set_ylim(bottom=0)
+    days.set_ylim(0.0, 1.15 * days.dataLim.y1)
     days.legend(frameon=False, fontsize=8)
     _by_month(shares, months, "on_time_share", factor=100.0)
     shares.set_title("% on time", loc="left", fontsize=10)
+    if (start := shares.get_ylim()[0]) > 0.0:
+        shares.set_title(f"% on time; the axis starts at {start:.0f}", loc="left", fontsize=10)
+        _break(shares, "left")
     _days_saved(figure.add_subplot(grid[:, 1]), regions)
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
@@ -231,9 +307,10 @@ def _by_month(axes: Axes, months: Sequence[Row], column: str, *, factor: float) 
     at = np.arange(len(months))
     shop = [factor * row[f"shop_{column}"] for row in months]
     ours = [factor * row[column] for row in months]
-    axes.plot(at, shop, color=_GREY, marker="o", label="the shop's promise")
+    axes.plot(at, shop, color=_GREY, marker="s", linestyle="--", label="the shop's promise")
     axes.plot(at, ours, color=_BLUE, marker="o", label="the policy's")
     axes.set_xticks(at, [row["value"] for row in months], fontsize=7.5)
+    axes.margins(y=0.15)
 
 
 def _days_saved(axes: Axes, regions: Sequence[Row]) -> None:
@@ -281,8 +358,18 @@ def _legend(figure: Figure) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker="o", markersize=4, linewidth=1.1, label=name)
-        for colour, name in _VERDICTS.values()
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            marker="o",
+            markersize=4.2,
+            fillstyle=look.fill,
+            linewidth=1.1,
+            linestyle=look.line,
+            label=look.name,
+        )
+        for look in _VERDICTS.values()
     ]
     figure.legend(
         handles=handles, loc="outside lower right", ncols=len(handles), frameon=False, fontsize=8

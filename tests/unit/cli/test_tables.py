@@ -44,7 +44,7 @@ def test_the_last_column_is_eta_minus_the_other_over_all_parcels(
     gaps = [difference("crps_days", 0.2), difference(HEADLINE_METRIC, -0.5)]
     heading, _, eta, peer, *_ = printed(capsys, gaps)
     columns = re.split(r"\s{2,}", heading.strip())
-    assert columns[-2:] == ["eta minus it, delivered", "eta minus it, all"]
+    assert columns[-2:] == ["eta minus it", "eta minus it, all"]
     assert peer.endswith("-0.50 [-0.60, -0.40]")
     assert "+0.20 [+0.10, +0.30]" in peer
     assert "[" not in eta

@@ -1,13 +1,23 @@
 """Plots can be drawn of incomplete figures, and show what the figures contain."""
 
+import math
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from eta.report import plots as picture
-from eta.report.plots import draw_coverage, draw_pit
+from eta.report.plots import (
+    draw_coverage,
+    draw_forecasts,
+    draw_pit,
+    draw_promises,
+    expected_by_chance,
+)
 
 DECILES = [0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.15]
 
@@ -132,3 +142,117 @@ def test_a_range_that_does_not_hold_has_another_colour(drawn: list[Figure]) -> N
 def test_a_segment_without_coverage_is_left_empty(drawn: list[Figure]) -> None:
     draw_coverage([row("eta", "purchase", share=None, holds=None)], [], "eta", is_simulated=False)
     assert len(drawn[0].axes[0].lines) == 2
+
+
+def binomial_quantile(level: float, count: int) -> int:
+    """The fewest hits that are reached with at least this probability, at 80 % each."""
+    total, hits = 0.0, -1
+    while total < level:
+        hits += 1
+        total += math.comb(count, hits) * 0.8**hits * 0.2 ** (count - hits)
+    return hits
+
+
+@pytest.mark.parametrize("count", [1, 10, 20, 100, 120])
+def test_the_range_expected_by_chance_is_the_exact_binomial(count: int) -> None:
+    expected = binomial_quantile(0.025, count), binomial_quantile(0.975, count)
+    assert expected_by_chance(count) == expected
+
+
+def parcels(count: int, came_true: float = 5.0) -> pd.DataFrame:
+    """Forecasts of 3 to 8 days."""
+    days = {"low": 3.0, "median": 5.0, "high": 8.0, "came_true": came_true}
+    return pd.DataFrame([days] * count)
+
+
+def test_the_forecasts_say_how_many_ranges_hold_and_would_by_chance(drawn: list[Figure]) -> None:
+    draw_forecasts(pd.concat([parcels(90), parcels(30, 9.0)]), "png")
+    title = drawn[0].axes[0].get_title("left")
+    assert "90 of 120 within the 80 % range" in title
+    assert "87 to 104 are expected by chance" in title
+
+
+def test_hits_and_misses_differ_in_shape(drawn: list[Figure]) -> None:
+    draw_forecasts(pd.concat([parcels(3), parcels(2, 9.0)]), "png")
+    points = [each for each in drawn[0].axes[0].collections if isinstance(each, PathCollection)]
+    shapes = {np.shape(each.get_paths()[0].vertices) for each in points}
+    assert len(points) == len(shapes) == 2
+
+
+def test_a_range_without_an_end_is_marked_and_not_cut(drawn: list[Figure]) -> None:
+    endless = parcels(1).assign(high=np.inf)
+    draw_forecasts(pd.concat([parcels(4), endless, endless.assign(median=np.inf)]), "png")
+    axes = drawn[0].axes[0]
+    bottom, top = axes.get_ylim()
+    assert bottom == 0.0
+    assert top == pytest.approx(8.0 * 1.05)
+    names = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert "range goes on beyond the horizon (2)" in names
+    [lines] = [each for each in axes.collections if isinstance(each, LineCollection)]
+    ends = np.array([segment[:, 1] for segment in lines.get_segments()])
+    assert ends.max() == top
+    assert ends.min() >= bottom
+
+
+def weeks(count: int) -> list[dict[str, Any]]:
+    return [
+        row("eta", "purchase", holds=None, segment="week", value=f"week {number}")
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("count", "is_judged"), [(1, False), (7, False), (8, True), (20, True)])
+@pytest.mark.parametrize("is_simulated", [True, False])
+def test_coverage_is_judged_from_eight_weeks_on(
+    drawn: list[Figure], count: int, is_judged: bool, is_simulated: bool
+) -> None:
+    whole = row("eta", "purchase", holds=False)
+    draw_coverage([whole], weeks(count), "eta", is_simulated=is_simulated)
+    title = drawn[0].get_suptitle()
+    assert ("Too short to judge: it takes 8 weeks" in title) == (not is_judged)
+    fills = {line.get_fillstyle() for line in drawn[0].axes[0].lines[1::2]}
+    assert fills == {"none" if is_judged else "left"}
+
+
+def test_verdicts_differ_in_shape(drawn: list[Figure]) -> None:
+    fills = []
+    for holds in (True, False, None):
+        draw_coverage([row("eta", "purchase", holds=holds)], [], "eta", is_simulated=False)
+        fills.append(drawn[-1].axes[0].lines[1].get_fillstyle())
+    assert len(set(fills)) == 3
+
+
+@pytest.mark.parametrize(("share", "starts_at_zero"), [(0.82, False), (0.02, True)])
+def test_an_axis_that_does_not_start_at_zero_says_so(
+    drawn: list[Figure], share: float, starts_at_zero: bool
+) -> None:
+    draw_coverage([row("eta", "purchase", share=share)], [], "eta", is_simulated=False)
+    for axes in drawn[0].axes:
+        assert ("the axis starts at" in axes.get_xlabel()) == (not starts_at_zero)
+        strokes = [each for each in axes.collections if isinstance(each, PathCollection)]
+        assert len(strokes) == (0 if starts_at_zero else 2)
+
+
+def test_no_line_of_a_promise_plot_is_cut(drawn: list[Figure]) -> None:
+    months = [
+        {
+            "value": f"2025-0{month}",
+            "promised_days_mean": 10.0 + month,
+            "shop_promised_days_mean": 12.0,
+            "on_time_share": 0.9 + month / 100,
+            "shop_on_time_share": 0.92,
+        }
+        for month in range(1, 4)
+    ]
+    region = {"value": "SP", "n": 7, "days_saved": 1.0}
+    draw_promises(months, [{**region, "days_saved_low": 0.5, "days_saved_high": 1.5}], "ours")
+    days, shares, _ = drawn[0].axes
+    assert days.get_ylim()[0] == 0.0
+    assert "the axis starts at" in shares.get_title("left")
+    for axes in (days, shares):
+        bottom, top = axes.get_ylim()
+        values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+        margin = 0.02 * (top - bottom)
+        assert bottom + margin < values.min()
+        assert values.max() < top - margin
+        assert len({line.get_marker() for line in axes.lines}) == 2
