@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections import Counter as CountOf
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from enum import StrEnum
 from functools import partial
 from math import nan
 from time import perf_counter
@@ -32,9 +33,20 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: Headers of every response that does not set them: data for this caller alone, and not a page.
 _DEFAULT_HEADERS = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
 _REQUEST_LABELS = ("route", "method", "status")
+#: A request with one shipment, and the statuses with which it is rejected.
+_SHIPMENT_REQUEST, _REJECTED_STATUSES = ("POST", "/v1/shipments"), ("409", "422")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 log = logging.getLogger(__name__)
+
+
+class RowKind(StrEnum):
+    """What became of a shipment or an event that was received."""
+
+    ACCEPTED = "kept"
+    #: It was received before.
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
 
 
 class Metrics:
@@ -52,6 +64,12 @@ class Metrics:
             registry=self.registry,
         )
         self.answers = counter("eta_answers", "Results by code.", ("code",))
+        self.rows = counter("eta_rows", "Shipments and events received, by outcome.", ("kind",))
+        for kind in RowKind:
+            self.rows.labels(kind)
+        self.unmapped_codes = counter(
+            "eta_unmapped_codes", "Events received with a code that is not in the vocabulary."
+        )
         self.forecast_writes_failed = counter(
             "eta_forecast_writes_failed", "Forecasts returned that could not be saved."
         )
@@ -73,6 +91,12 @@ class Metrics:
         """Counts the results of one request."""
         for code, count in CountOf(codes).items():
             self.answers.labels(code).inc(count)
+
+    def count_rows(self, kinds: Iterable[RowKind], *, unmapped_codes: int = 0) -> None:
+        """Counts the shipments and events of one request, and unmapped codes among them."""
+        for kind, count in CountOf(kinds).items():
+            self.rows.labels(kind).inc(count)
+        self.unmapped_codes.inc(unmapped_codes)
 
     def render(self, version: str | None, *, is_degraded: bool, age_days: float | None) -> Response:
         """All metrics in the text format of Prometheus."""
@@ -119,6 +143,8 @@ class MetricsMiddleware:
             method = str(scope["method"]) if scope["method"] in _METHODS else "other"
             status = str(response.status)
             self.metrics.requests.labels(route, method, status).inc()
+            if (method, route) == _SHIPMENT_REQUEST and status in _REJECTED_STATUSES:
+                self.metrics.count_rows([RowKind.REJECTED])
             self.metrics.seconds.labels(route).observe(perf_counter() - started)
 
 

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from eta.api import openapi
 from eta.api.dependencies import SharedResources, Tenant, json_response, write_idempotently
+from eta.api.metrics import RowKind
 from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
 from eta.api.pagination import Cursor, Limit, open_cursor, seal_cursor
 from eta.api.problem_details import FieldError, problem
 from eta.api.schemas import events as event_schemas
-from eta.api.schemas.common import InvalidItem
+from eta.api.schemas.common import InvalidItem, unmapped_code_count
 from eta.api.schemas.events import EventBatch, EventCreate
 from eta.api.strict_route import StrictRoute
 from eta.domain.errors import EtaError
 from eta.service.storage.idempotency import WriteResponse
-from eta.service.tracking.record_events import EventOutcome, RecordEvents, record_events
+from eta.service.tracking.record_events import (
+    EventOutcome,
+    RecordEvents,
+    RecordingStatus,
+    record_events,
+)
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
+
+_KIND_OF_STATUS: dict[RecordingStatus | None, RowKind] = {
+    RecordingStatus.STORED: RowKind.ACCEPTED,
+    RecordingStatus.DUPLICATE: RowKind.DUPLICATE,
+}
 
 
 @router.post(
@@ -30,16 +40,22 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
     responses=problem_responses(*BODY_ERRORS, 409),
     openapi_extra=openapi.CREATE_EVENTS,
 )
-async def create_events(request: Request, body: EventBatch, tenant: Tenant) -> Response:
+async def create_events(
+    request: Request, body: EventBatch, resources: SharedResources, tenant: Tenant
+) -> Response:
     """Records events in any order, as JSON or as JSON Lines (`application/x-ndjson`)."""
     reports = [event.to_report() for event in body.events if isinstance(event, EventCreate)]
-    return await write_idempotently(
-        request,
-        record_events,
-        RecordEvents(tenant, reports),
-        partial(_event_batch_response, body, request.url.path),
-        weight=len(body.events),
-    )
+    recorded: list[EventOutcome | EtaError] = []
+
+    def respond(outcomes: Sequence[EventOutcome | EtaError]) -> WriteResponse:
+        recorded[:] = outcomes
+        return _event_batch_response(body, request.url.path, outcomes)
+
+    command, weight = RecordEvents(tenant, reports), len(body.events)
+    response = await write_idempotently(request, record_events, command, respond, weight=weight)
+    kinds, unmapped_codes = _row_kinds(body, recorded), unmapped_code_count(body.events)
+    resources.metrics.count_rows(kinds, unmapped_codes=unmapped_codes)
+    return response
 
 
 @router.get(
@@ -62,6 +78,17 @@ async def list_quarantine(
     if len(rows) == limit:
         next_cursor = seal_cursor(secret, tenant, rows[-1].event_id)
     return json_response({"object": "list", "results": results, "next_cursor": next_cursor})
+
+
+def _row_kinds(body: EventBatch, outcomes: Sequence[EventOutcome | EtaError]) -> list[RowKind]:
+    """What became of each event; without outcomes, the request itself was a repetition."""
+    kinds = [RowKind.REJECTED for event in body.events if isinstance(event, InvalidItem)]
+    if not outcomes:
+        return kinds + [RowKind.DUPLICATE] * (len(body.events) - len(kinds))
+    for outcome in outcomes:
+        status = outcome.status if isinstance(outcome, EventOutcome) else None
+        kinds.append(_KIND_OF_STATUS.get(status, RowKind.REJECTED))
+    return kinds
 
 
 def _event_batch_response(

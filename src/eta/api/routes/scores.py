@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request, Response
 
 from eta.api import openapi
 from eta.api.dependencies import SharedResources, json_response
+from eta.api.metrics import RowKind
 from eta.api.model_calls import run_batch
 from eta.api.openapi import BODY_ERRORS, problem_responses
 from eta.api.problem_details import problem
-from eta.api.schemas.common import InvalidItem, to_prediction
+from eta.api.schemas.common import InvalidItem, to_prediction, unmapped_code_count
 from eta.api.schemas.messages import Message, age_messages, unseen_messages
 from eta.api.schemas.scores import (
     ItemProblem,
@@ -62,7 +63,26 @@ async def score_shipments(
         "messages": _messages(body, current, as_of),
         "results": results,
     }
-    return await state.batch_executor.run(lambda: json_response(scores), len(results))
+
+    def respond() -> Response:
+        kinds, unmapped_codes = _row_kinds(body), unmapped_code_count(body.shipments)
+        state.metrics.count_rows(kinds, unmapped_codes=unmapped_codes)
+        return json_response(scores)
+
+    return await state.batch_executor.run(respond, len(results))
+
+
+def _row_kinds(body: ScoreRequest) -> list[RowKind]:
+    """What became of each shipment and of its events; the events of a rejected one are unknown."""
+    kinds: list[RowKind] = []
+    for item in cast("list[ShipmentInput | InvalidItem]", body.shipments):
+        if isinstance(item, InvalidItem):
+            kinds.append(RowKind.REJECTED)
+            continue
+        contents = {event.content for event in item.events}
+        kinds += [RowKind.ACCEPTED] * (1 + len(contents))
+        kinds += [RowKind.DUPLICATE] * (len(item.events) - len(contents))
+    return kinds
 
 
 def _score_items(

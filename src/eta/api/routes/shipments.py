@@ -19,6 +19,7 @@ from eta.api.dependencies import (
     json_response,
     write_idempotently,
 )
+from eta.api.metrics import RowKind
 from eta.api.model_calls import run_with_model
 from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
 from eta.api.pagination import MAX_PAGE_SIZE, Cursor, Limit, open_cursor, parse_ids, seal_cursor
@@ -100,8 +101,16 @@ async def create_shipment(
 ) -> Response:
     """Registers a shipment: 201 if it is new, 200 if it exists unchanged, 409 if it differs."""
     command = RegisterShipment(tenant, body.to_registration())
-    to_response = partial(_shipment_reference, current=resources.active_model)
-    return await write_idempotently(request, register_shipments, command, to_response)
+    # A request with the idempotency key of an earlier one is a repetition.
+    kinds, current = [RowKind.DUPLICATE], resources.active_model
+
+    def respond(registered: RegisteredShipment) -> WriteResponse:
+        kinds[:] = [RowKind.ACCEPTED if registered.created else RowKind.DUPLICATE]
+        return _shipment_reference(registered, current=current)
+
+    response = await write_idempotently(request, register_shipments, command, respond)
+    resources.metrics.count_rows(kinds)
+    return response
 
 
 @router.patch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Annotated, Literal, NotRequired, TypeVar
@@ -13,6 +13,7 @@ from typing_extensions import TypedDict  # pydantic needs this one below Python 
 
 from eta.api.problem_details import FieldError
 from eta.api.schemas.fields import (
+    UNKNOWN_EVENT_CODE,
     Country,
     LocalDate,
     Number,
@@ -159,6 +160,12 @@ class InvalidItem:
 
     def __init__(self, shipment_id: str | None, errors: Sequence[FieldError]) -> None:
         self.shipment_id, self.errors = shipment_id, errors
+
+
+def unmapped_code_count(items: Iterable[object]) -> int:
+    """How many event codes of a batch's items are not in the vocabulary."""
+    invalid = [item for item in items if isinstance(item, InvalidItem)]
+    return sum(error.type == UNKNOWN_EVENT_CODE for item in invalid for error in item.errors)
 
 
 T = TypeVar("T")

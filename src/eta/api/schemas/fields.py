@@ -40,6 +40,8 @@ _UNESCAPED_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 _MAX_OFFSET = timedelta(hours=14)
 _EXAMPLE = "2026-03-02T15:04:00+01:00"
 _timezone_names = cache(available_timezones)
+#: The type of the error about a code that is not in the vocabulary.
+UNKNOWN_EVENT_CODE = "event_code"
 _EVENT_CODES = {str(code): code for code in EventCode}
 
 
@@ -139,7 +141,7 @@ def _check_unique(value: list[int]) -> list[int]:
 def _parse_event_code(value: object) -> EventCode:
     if not (isinstance(value, str) and value in _EVENT_CODES):
         raise PydanticCustomError(
-            "event_code", "unknown event code; send one that is documented, or info"
+            UNKNOWN_EVENT_CODE, "unknown event code; send one that is documented, or info"
         )
     return _EVENT_CODES[value]
 

@@ -39,6 +39,11 @@ class EventInput(StrictModel):
     carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
     place: Annotated[Text | None, Field(description="Where, without a street.")] = None
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What two reports of one scan have in common."""
+        return (self.carrier_event_code or self.event_code, self.occurred_at, self.place or None)
+
     def to_event(self, shipment_id: str) -> TrackingEvent:
         """The scan in the words of the domain."""
         return TrackingEvent(
