@@ -106,7 +106,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(demo_run: tuple[Path, 
 def test_the_commands_run_as_written(demo_run: tuple[Path, str], tmp_path: Path) -> None:
     folder = shutil.copytree(demo_run[0], tmp_path / "copy")
     commands = [line for block in SHELL for line in block.splitlines() if line.startswith("eta ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         run(command, folder)
     assert (folder / "flags.csv").read_text(encoding="utf-8").startswith("order_id,shipment_id,")
