@@ -43,6 +43,8 @@ _DEPARTURES = frozenset(
     {EventCode.DEPARTED_FACILITY, EventCode.LINEHAUL_DEPARTED, EventCode.LINEHAUL_ARRIVED}
 )
 
+#: Announcements about the destination, made while the parcel may be anywhere.
+_ANNOUNCEMENTS = frozenset({EventCode.DELIVERY_SCHEDULED, EventCode.DELIVERY_RESCHEDULED})
 _RETURNS = frozenset({EventCode.RETURN_STARTED})
 _SOURCES_OF_PLACES = (
     TimezoneSource.POSTAL_CODE,
@@ -158,10 +160,15 @@ class ParcelClock:
         """Whether a scan shows that the parcel left the origin."""
         is_domestic = self.origin.country == self.destination.country
         departures = _DEPARTURES if is_domestic else _EXPORT
-        return scan.event_code in departures or scan.time.differs_from(self.origin)
+        is_elsewhere = scan.time.differs_from(self.origin)
+        return scan.event_code in departures or (
+            is_elsewhere and scan.event_code not in _ANNOUNCEMENTS
+        )
 
     def _has_arrived(self, scan: DatedScan) -> bool:
         """Whether a scan shows that the parcel is at the destination."""
+        if scan.event_code in _ANNOUNCEMENTS:
+            return False
         is_elsewhere = scan.time.differs_from(self.destination)
         is_there = scan.time.differs_from(self.origin) and not is_elsewhere
         return scan.event_code in _AT_DESTINATION or is_there

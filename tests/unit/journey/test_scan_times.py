@@ -53,6 +53,9 @@ def read(
         ("arrived_at_delivery_depot", (), "+01:00", "country_default", False),
         ("out_for_delivery", (), "+01:00", "country_default", False),
         ("delivered", (), "+01:00", "country_default", False),
+        # A delivery that was announced says nothing about the parcel.
+        ("delivery_scheduled", (), "+01:00", "country_default", False),
+        ("sorted", (("delivery_scheduled", 10),), "-07:00", "region", False),
         # A return is under way, and then at the sender's.
         ("sorted", (IMPORTED, ("return_started", 14)), "+01:00", "country_default", True),
         ("return_delivered", (IMPORTED, ("return_started", 14)), "-07:00", "region", False),
