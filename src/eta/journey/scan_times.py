@@ -20,8 +20,9 @@ from zoneinfo import ZoneInfo
 
 from eta.calendars.local_time import wall_to_instant
 from eta.calendars.places import known_region
-from eta.calendars.postcodes import region_of_postcode
+from eta.calendars.postcodes import resolve_postcode_or_area
 from eta.calendars.zones import has_one_time, zone_of
+from eta.domain.errors import InvalidValue
 from eta.domain.vocabulary import HANDOVER_CODES, PHASE_OF, EventCode, Phase, TimezoneSource
 
 
@@ -217,10 +218,13 @@ def _first(scans: Iterable[DatedScan], is_one: Callable[[DatedScan], bool]) -> d
 
 def _within(country: str, place: ScanPlace) -> ScanPlace | None:
     """A place without a country as one of the country; None if there is none like it."""
-    region = known_region(country, place.region) if place.region else None
-    if region is None and (place.region or not region_of_postcode(country, place.postcode)):
+    if place.region:
+        region = known_region(country, place.region)
+        return ScanPlace(country, region, place.postcode) if region else None
+    try:
+        return ScanPlace(country, None, resolve_postcode_or_area(country, place.postcode or ""))
+    except InvalidValue:
         return None
-    return ScanPlace(country, region, place.postcode)
 
 
 def _instant(wall: datetime, place: ScanPlace) -> datetime:

@@ -142,6 +142,14 @@ def test_a_domestic_route_in_one_zone_leaves_nothing_to_guess() -> None:
         # A region alone is one of a country of the route.
         (ScanPlace(None, "TX"), "-05:00", "region", False),
         (ScanPlace(None, "SCT"), "+01:00", "country_default", False),
+        # So is a postcode alone.
+        (ScanPlace(None, None, "90012"), "-07:00", "postal_code", False),
+        (ScanPlace(None, None, "60601"), "-05:00", "postal_code", False),
+        (ScanPlace(None, None, "SW1A 1AA"), "+01:00", "postal_code", False),
+        (ScanPlace("US", None, "96813"), "-10:00", "postal_code", False),
+        (ScanPlace("ES", None, "35001"), "+01:00", "postal_code", False),
+        (ScanPlace("ES", "MD"), "+02:00", "region", False),
+        (ScanPlace(None, None, "K1A 0B1"), "+01:00", "country_default", True),
         # No country of the route has it.
         (ScanPlace(None, "NSW"), "+01:00", "country_default", True),
         (NOWHERE, "+01:00", "country_default", True),
