@@ -77,7 +77,7 @@ class Features:
     numbers: dict[str, NDArray[np.float64]]
     #: Wall-clock time of ``as_of`` at the destination, without a zone.
     local_as_of: NDArray[np.datetime64]
-    #: Country and region of the destination: whose holidays count.
+    #: Whose holidays count: ``route.Route.calendar``.
     calendar: Categorical
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ def features(
         categoricals=routes | places,
         numbers=dict(numbers),
         local_as_of=local_as_of,
-        calendar=texts["destination"].take(row),
+        calendar=texts["calendar"].take(row),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from eta.calendars.carriers import carrier_name, has_own_holidays
 from eta.calendars.places import place_name
 from eta.calendars.postcodes import region_at
 from eta.calendars.zones import zone_of
@@ -47,6 +48,8 @@ class Route(NamedTuple):
     zone_source: str
     #: The origin's zone; the destination's if no origin is given.
     origin_zone: str
+    #: Whose holidays count: "destination|carrier" if the carrier has its own there.
+    calendar: str | None
 
 
 @lru_cache(maxsize=100_000)
@@ -84,7 +87,15 @@ def route_of(
         zone=zone,
         zone_source=zone_source,
         origin_zone=origin_zone if origin else zone,
+        calendar=_calendar(carrier, destination),
     )
+
+
+def _calendar(carrier: str | None, destination: str | None) -> str | None:
+    country = (destination or "").partition("-")[0]
+    if carrier and country and has_own_holidays(name := carrier_name(carrier), country):
+        return f"{destination}|{name}"
+    return destination
 
 
 def great_circle_km(

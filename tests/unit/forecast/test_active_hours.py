@@ -284,6 +284,21 @@ def test_holidays_depend_on_the_region() -> None:
     assert is_holiday(dates[:0], calendar.take(np.arange(0)), PUBLIC_HOLIDAYS).tolist() == []
 
 
+@pytest.mark.parametrize(
+    ("carrier", "is_slow"),
+    [("USPS", True), ("UPS", False), ("fedex", False), ("acme", True), (None, True)],
+)
+def test_hours_pass_slowly_on_holidays_of_the_carrier(carrier: str | None, is_slow: bool) -> None:
+    new_york = Place(country="US", region="NY")
+    # Columbus Day 2018, a Monday, and the Monday after it, both from noon on.
+    columbus_day = datetime(2018, 10, 8, 16, tzinfo=UTC)
+    query = open_parcel(columbus_day, columbus_day + 7 * DAY, carrier=carrier, destination=new_york)
+    holiday, plain = active_hours_within(BY_DAY, query, 3.0)
+    assert (holiday < 0.5 * plain) == is_slow
+    names = {"USPS": "US-NY|usps", "UPS": "US-NY|ups", "fedex": "US-NY|fedex"}
+    assert query.calendar.names == (names.get(carrier or "", "US-NY"),)
+
+
 def test_calendar_file_adds_and_removes_holidays() -> None:
     calendar = HolidayCalendar.from_toml(
         'version = "1"\n[[places]]\ncountry = "BR"\nregion = "BA"\n'

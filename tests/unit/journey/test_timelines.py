@@ -174,6 +174,7 @@ def test_duplicate_ids_and_orphan_events_are_rejected() -> None:
                 "America/Sao_Paulo",
                 "region",
                 "Europe/Vienna",
+                "BR-SP",
             ),
         ),
         (
@@ -187,6 +188,7 @@ def test_duplicate_ids_and_orphan_events_are_rejected() -> None:
                 "America/Sao_Paulo",
                 "country_default",
                 "Europe/Vienna",
+                "BR",
             ),
         ),
         (
@@ -200,11 +202,26 @@ def test_duplicate_ids_and_orphan_events_are_rejected() -> None:
                 "Europe/Vienna",
                 "country_default",
                 "Europe/Vienna",
+                "AT-9",
+            ),
+        ),
+        (
+            ("UPS", None, None, None, "US", "NY"),
+            (
+                None,
+                "US-NY",
+                None,
+                "UPS|?",
+                None,
+                "America/New_York",
+                "region",
+                "America/New_York",
+                "US-NY|ups",
             ),
         ),
         (
             (None, None, None, None, None, None),
-            (None, None, None, "?|?", None, "UTC", "assumed_utc", "UTC"),
+            (None, None, None, "?|?", None, "UTC", "assumed_utc", "UTC", None),
         ),
     ],
 )

@@ -285,7 +285,7 @@ def promised_day(features: Features) -> NDArray[np.datetime64]:
 def is_holiday(
     dates: NDArray[np.datetime64], calendar: Categorical, holidays: HolidayCalendar
 ) -> NDArray[np.bool_]:
-    """Whether each local date, (N,), is a holiday in its ``country-region``."""
+    """Whether each local date, (N,), is a holiday in its "country-region" or of its "|carrier"."""
     result = np.zeros(len(dates), dtype=bool)
     if not len(dates):
         return result
@@ -294,10 +294,19 @@ def is_holiday(
     for code, name in enumerate(calendar.names):
         rows = np.flatnonzero(calendar.codes == code)
         if len(rows):
-            country, _, region = name.partition("-")
-            holiday_dates = holidays.dates(country, region or None, first_year, last_year)
+            holiday_dates = _holiday_dates(name, first_year, last_year, holidays)
             result[rows] = np.isin(dates[rows], holiday_dates)
     return result
+
+
+def _holiday_dates(
+    calendar: str, first_year: int, last_year: int, holidays: HolidayCalendar
+) -> NDArray[np.datetime64]:
+    place, _, carrier = calendar.partition("|")
+    country, _, region = place.partition("-")
+    if carrier:
+        return holidays.closed_dates(country, region or None, first_year, last_year, carrier)
+    return holidays.dates(country, region or None, first_year, last_year)
 
 
 def _profile(counts: NDArray[np.floating]) -> NDArray[np.float64]:
