@@ -55,7 +55,7 @@ _MODEL_METRICS = {
     "late_auc": "late AUC",
     "late_auc_month_mean": "by month",
 }
-#: Columns of differences, by metric; the last one is the headline.
+#: Columns of differences, by metric; the last one is the headline, and has its interval.
 _DIFFERENCE_COLUMNS = {
     "crps_days": "eta minus it",
     HEADLINE_METRIC: "eta minus it, all",
@@ -136,18 +136,15 @@ def print_rows(rows: Sequence[Row], differences: Sequence[Row]) -> None:
     table = _plain_table()
     for name in ("moment", "model"):
         table.add_column(name, no_wrap=True)
-    for name in _MODEL_METRICS.values():
-        table.add_column(name, justify="right")
-    for name in _DIFFERENCE_COLUMNS.values():
-        table.add_column(name)
+    for name in (*_MODEL_METRICS.values(), *_DIFFERENCE_COLUMNS.values()):
+        table.add_column(name, justify="right", no_wrap=name in _DIFFERENCE_COLUMNS.values())
     gaps = {(row["moment"], row["against"], row["metric"]): row for row in differences}
     for moment in dict.fromkeys(row["moment"] for row in rows):
         for row in rows:
             if row["moment"] == moment:
                 model = row["model"]
-                cells = [
-                    _difference(gaps.get((moment, model, name))) for name in _DIFFERENCE_COLUMNS
-                ]
+                found = [gaps.get((moment, model, metric)) for metric in _DIFFERENCE_COLUMNS]
+                cells = [_mean(found[0]), _mean_and_interval(found[1])]
                 table.add_row(moment, model, *_figures(row, _MODEL_METRICS), *cells)
         table.add_section()
     out.print(table)
@@ -157,7 +154,12 @@ def print_rows(rows: Sequence[Row], differences: Sequence[Row]) -> None:
     )
 
 
-def _difference(gap: Row | None) -> str:
+def _mean(gap: Row | None) -> str:
+    """A mean difference; empty without one."""
+    return "" if gap is None or gap["mean"] is None else f"{gap['mean']:+.2f}"
+
+
+def _mean_and_interval(gap: Row | None) -> str:
     """A mean difference with its interval; empty without one."""
     if gap is None or gap["low"] is None:
         return ""
