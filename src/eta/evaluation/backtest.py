@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import local_date, local_dates, to_instant
+from eta.domain.errors import NoTrainingData
 from eta.evaluation.model_run import CurveSource, Fit, ModelRun, fit_model, forecast_moments
 from eta.evaluation.replay_data import ReplayData, ReplayDays, prepare
 from eta.evaluation.worker_processes import (
@@ -251,8 +252,15 @@ def _result(data: ReplayData, runs: Mapping[str, ModelRun]) -> Replay:
     is_judged = data.judged["is_judged"].to_numpy()
     judged = data.judged[is_judged].drop(columns="is_judged")
     result = Replay(judged.reset_index(drop=True), {}, {}, {}, {}, {})
+    # A model that could never be fitted has the columns of another one, without figures.
+    columns = next((list(run.forecasts) for run in runs.values() if run.forecasts), None)
+    missing = np.full(len(data.judged), np.nan)
+    if columns is None:
+        raise NoTrainingData(
+            "no model had a parcel to learn from on these days; start the replay later"
+        )
     for name, run in runs.items():
-        forecasts = pd.DataFrame(run.forecasts)[is_judged]
+        forecasts = pd.DataFrame(run.forecasts or dict.fromkeys(columns, missing))[is_judged]
         result.forecasts[name] = forecasts.reset_index(drop=True)
         result.fit_seconds[name] = run.fit_seconds
         result.predict_seconds[name] = run.predict_seconds

@@ -122,7 +122,8 @@ def _scans_and_silences(timelines: Timelines, until: np.datetime64) -> _Moments:
     received_at = timelines.received_at[order]
     code = timelines.event_code[order]
     event_hash = timelines.event_hash[order]
-    is_purchase = code == EVENT_CODES.index(EventCode.ORDER_CREATED)
+    is_order = code == EVENT_CODES.index(EventCode.ORDER_CREATED)
+    is_purchase = is_order | _is_first_without_order(owner, is_order)
     names = np.where(is_purchase, PURCHASE, SCAN).astype(object)
     scans = _Moments(AsOfPairs(owner, received_at), names)
 
@@ -145,11 +146,24 @@ def _scans_and_silences(timelines: Timelines, until: np.datetime64) -> _Moments:
     return scans.take(received_at < until).followed_by(silences)
 
 
+def _is_first_without_order(
+    owner: NDArray[np.integer], is_order: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """The first scan, (E,), of each shipment without an order: it stands in for the order.
+
+    Scans are sorted by shipment, then by receipt.
+    """
+    is_first = np.ones(len(owner), dtype=bool)
+    is_first[1:] = owner[1:] != owner[:-1]
+    has_order = np.bincount(owner, weights=is_order) > 0
+    return is_first & ~has_order[owner]
+
+
 def evaluation_snapshots(
     timelines: Timelines, start: np.datetime64, end: np.datetime64
 ) -> Snapshots:
     """The standard moments (``MOMENTS``) with ``start <= as_of < end``."""
-    purchased_at = timelines.first_received({EventCode.ORDER_CREATED})
+    purchased_at = timelines.purchase_received()
     handed_over_at = timelines.first_received(HANDOVER_CODES)
     first_facility_at = timelines.first_received(FACILITY_CODES)
     handed_over_at = np.where(np.isnat(handed_over_at), first_facility_at, handed_over_at)

@@ -137,6 +137,11 @@ class Timelines(Scans):
             digest.update(scans[received].tobytes())
         return digest.hexdigest()
 
+    def purchase_received(self) -> Times:
+        """When the order was received, (N,); of a shipment without an order, its first scan."""
+        purchase = self.first_received({EventCode.ORDER_CREATED})
+        return np.where(np.isnat(purchase), self.first_received(EVENT_CODES), purchase)
+
     def first_received(self, codes: Collection[EventCode]) -> Times:
         """When the first scan with one of these codes was received, (N,); NaT without any."""
         positions = [EVENT_CODES.index(code) for code in codes]
