@@ -81,7 +81,7 @@ def test_the_page_shows_the_columns_of_the_export() -> None:
     text = PAGE.read_text(encoding="utf-8")
     header = next(line for line in text.splitlines() if line.startswith("| shipment_id |"))
     assert re.findall(r"\w+", header) == list(export().columns)
-    assert len([line for line in SCRIPT.splitlines() if line.strip()]) <= 11
+    assert len([line for line in SCRIPT.splitlines() if line.strip()]) <= 10
     assert "export ETA_HOME=$PWD" in SETUP
 
 
