@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from eta.calendars.local_time import to_instant
 from eta.domain.shipment import Shipment, TrackingEvent
-from eta.domain.vocabulary import FINAL_CODES, STATUS_OF, EventCode, Status
+from eta.domain.vocabulary import (
+    ABANDONED_CODES,
+    ARRIVAL_CODES,
+    DELIVERY_CODES,
+    FAILED_DELIVERY_CODES,
+    FINAL_CODES,
+    STATUS_OF,
+    EventCode,
+    Status,
+)
 from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes, examples
 from eta.journey.features import Features, features
@@ -149,6 +158,43 @@ def test_the_fold_agrees_with_a_plain_reference(
         if received
         else folded.last_code[0] == -1
     )
+
+
+def first_attempt(events: Sequence[TrackingEvent]) -> datetime | None:
+    """When delivery was first attempted, by a plain reading of events in order."""
+    out: datetime | None = None
+    for event in events:
+        code, at = event.event_code, event.occurred_at
+        if code in ABANDONED_CODES:
+            return None
+        if code in ARRIVAL_CODES or (out and code in FAILED_DELIVERY_CODES):
+            return at
+        if code is EventCode.OUT_FOR_DELIVERY:
+            if out and at - out > timedelta(days=1):
+                return out
+            out = out or at
+    return None
+
+
+@given(scans(1), moments)
+@settings(max_examples=200, deadline=None)
+def test_attempts_and_deliveries_agree_with_a_plain_reference(
+    events: list[TrackingEvent], as_of: datetime
+) -> None:
+    received = sorted(
+        {event.occurred_at: event for event in events if event.received_at <= as_of}.values(),
+        key=lambda event: event.occurred_at,
+    )
+    attempt = first_attempt(received)
+    ends = [event for event in received if event.event_code in DELIVERY_CODES | ABANDONED_CODES]
+    is_delivered = bool(ends) and ends[0].event_code in DELIVERY_CODES
+    timelines = Timelines.from_records(SHIPMENTS[:1], received)
+    folded = fold(timelines, AsOfPairs.all_at(timelines, to_instant(as_of)))
+    expected = np.datetime64("NaT") if attempt is None else to_instant(attempt)
+    np.testing.assert_array_equal(folded.arrived_at, [expected])
+    delivered = to_instant(ends[0].occurred_at) if is_delivered else np.datetime64("NaT")
+    np.testing.assert_array_equal(folded.delivered_at, [delivered])
+    assert folded.is_undelivered[0] == (attempt is not None and not ends)
 
 
 def state_after(*events: TrackingEvent, hours: float = 240.0) -> States:
