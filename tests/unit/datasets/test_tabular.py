@@ -133,6 +133,56 @@ def test_a_country_is_read_however_it_is_written(tmp_path: Path, country: str) -
     assert read.shipments["destination_country"].tolist() == ["GB"]
 
 
+PLACE = {"destination_country": "Spain"}
+
+
+@pytest.mark.parametrize(
+    ("region", "postcode", "expected", "rejected"),
+    [
+        ("ES-B", "8001", ("CT", "08001"), {}),
+        ("Barcelona", "08001", ("CT", "08001"), {}),
+        ("b", "08 001", ("CT", "08001"), {}),
+        (None, "08001", (None, "08001"), {}),
+        ("Cataluna", "28", ("CT", "28"), {}),
+        ("Atlantis", "ABC", (None, None), {"unknown": 1, "impossible": 1}),
+        ("FR-75", "53001", (None, None), {"unknown": 1, "impossible": 1}),
+    ],
+)
+def test_regions_and_postcodes_have_one_form(
+    tmp_path: Path,
+    region: str | None,
+    postcode: str,
+    expected: tuple[str | None, str | None],
+    rejected: dict[str, int],
+) -> None:
+    place = PLACE | {"destination_region": region, "destination_postcode": postcode}
+    read = dataset(tmp_path, [SHIPMENT | place], [EVENT])
+    row = read.shipments.iloc[0].astype(object)
+    assert tuple(row[["destination_region", "destination_postcode"]].where(row.notna(), None)) == (
+        expected
+    )
+    names = {"unknown": "destination_region", "impossible": "destination_postcode"}
+    assert read.rejected() == {
+        f"{reason}_{names[reason]}": count for reason, count in rejected.items()
+    }
+    assert read.warnings["destination_postcode_lost_zeros"] == (postcode == "8001")
+
+
+def test_a_postcode_alone_has_the_region_of_a_stated_one(tmp_path: Path) -> None:
+    places: list[dict[str, Any]] = [
+        {"destination_region": "Wien", "destination_postcode": None},
+        {"destination_region": None, "destination_postcode": "A-1010"},
+        {"destination_region": "AT-9", "destination_postcode": "1010"},
+    ]
+    rows = [
+        SHIPMENT | place | {"shipment_id": f"s{number}", "destination_country": "AUT"}
+        for number, place in enumerate(places)
+    ]
+    read = dataset(tmp_path, rows, [EVENT | {"shipment_id": "s0"}])
+    timelines = Timelines.from_frames(read.shipments, read.events)
+    assert timelines.texts["destination"].texts().tolist() == ["AT-9"] * 3
+
+
 def test_reasons_name_a_limited_number_of_values(tmp_path: Path) -> None:
     rows = [
         SHIPMENT | {"shipment_id": f"s{number}", "origin_country": f"Q{number}"}
