@@ -300,3 +300,66 @@ def test_without_a_model_there_is_no_age(opened: Open, tmp_path: Path) -> None:
     readiness = client.get("/readyz").json()
     assert (readiness["data_through"], readiness["model_age_days"]) == (None, None)
     assert "eta_model_age_days NaN" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("path", ["estimates", "ship-by", "order-estimates", "score"])
+def test_a_doubtful_place_is_named(opened: Open, path: str) -> None:
+    origin = {"country": "HK", "state": "KLN"}
+    destination = {"country": "US", "state": "California", "postal_code": "10001"}
+    ends = {"origin_address": origin, "destination_address": destination}
+    prefix = ""
+    body: dict[str, Any] = ends
+    if path == "ship-by":
+        body = {**ends, "desired_delivery_date": "2026-06-05"}
+    elif path == "order-estimates":
+        body = {"destination_address": destination, "parcels": [{"origin_address": origin}]}
+        prefix = "parcels[0]."
+    elif path == "score":
+        body = {"shipments": [{**ends, "order_time": ORDERED}]}
+        prefix = "shipments[0]."
+    answer = post(opened(), path, **body)
+    before = prefix if path == "score" else ""
+    assert codes(answer) == [
+        ("region_not_known", f"{prefix}origin_address.state"),
+        ("postal_code_elsewhere", f"{before}destination_address.postal_code"),
+    ]
+    assert answer["messages"][1]["text"] == (
+        "the postcode lies in NY, not in CA: CA counts; correct one of them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "zone", "source"),
+    [
+        ({"country": "US", "postal_code": "90012"}, "America/Los_Angeles", "postal_code"),
+        ({"country": "US", "state": "GU"}, "Pacific/Guam", "region"),
+        ({"country": "United States", "postal_code": "96910"}, "Pacific/Guam", "postal_code"),
+        ({"country": "ESP", "state": "Las Palmas"}, "Atlantic/Canary", "region"),
+        ({"country": "Russia"}, "Europe/Moscow", "country_default"),
+        ({"country": "UK"}, "Europe/London", "country_default"),
+    ],
+)
+def test_an_answer_is_in_the_zone_of_the_place(
+    opened: Open, address: dict[str, str], zone: str, source: str
+) -> None:
+    answer = estimate(opened(), destination_address=address)
+    assert [(one["timezone"], one["timezone_source"]) for one in answer["results"]] == [
+        (zone, source)
+    ]
+    assert codes(answer) == []
+
+
+def test_a_postcode_has_the_support_of_its_region(opened: Open) -> None:
+    client = opened()
+    ends = ({"state": "9"}, {"postal_code": "1010"}, {"state": "Wien", "postal_code": "A-1010"})
+    levels = [
+        estimate(
+            client,
+            {"carrier_code": "post"},
+            origin_address={"country": "AT", **end},
+            destination_address={"country": "AUT", "state": "Burgenland"},
+        )["results"][0]["basis"]
+        for end in ends
+    ]
+    assert levels[0] == levels[1] == levels[2]
+    assert levels[0]["level"] != "country_pair"

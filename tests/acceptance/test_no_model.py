@@ -159,20 +159,21 @@ def test_a_parcel_in_transit_never_gets_a_past_date(client: TestClient) -> None:
         ({"weight": None}, "service+lane"),
         ({"weight": {"value": 1000, "unit": "kg"}}, "service+lane"),
         (
-            {"destination_address": {"country": "AT", "state": "1", "postal_code": "0"}},
+            {"destination_address": {"country": "AT", "state": "1", "postal_code": "1010"}},
             "service+lane",
         ),
         (
-            {"destination_address": {"country": "AT", "state": "1", "postal_code": "ZZ-99 7"}},
+            {"destination_address": {"country": "AT", "state": "1", "postal_code": "A-7000"}},
             "service+lane",
         ),
         ({"destination_address": {"country": "AT"}}, "calendar_only"),
-        ({"destination_address": {"country": "AT", "state": "XX"}}, "calendar_only"),
+        ({"destination_address": {"country": "AT", "state": "Burgenland"}}, "service+lane"),
+        ({"destination_address": {"country": "AT", "postal_code": "7000"}}, "service+lane"),
         ({"destination_address": {"country": "JP", "postal_code": "100-0001"}}, "none"),
         (
             {
-                "origin_address": {"country": "ZZ"},
-                "destination_address": {"country": "ZZ", "state": "1"},
+                "origin_address": {"country": "KM"},
+                "destination_address": {"country": "KM", "state": "A"},
             },
             "none",
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import lru_cache
@@ -66,11 +66,12 @@ def resolve_region(country: str, text: str) -> str:
     """
     listed = regions().get(country)
     if len(text) <= MAX_NAME_LENGTH:
-        for name in _spellings(country, text):
+        spellings = list(_spellings(country, text))
+        for name in spellings:
             if listed is None and _SHORT_REGION.fullmatch(short := name.strip().upper()):
                 return short
-            if listed and (region := _lookup(listed, name)):
-                return region
+        if listed and (region := _lookup(listed, spellings)):
+            return region
     problem = f"{shown(text)} is not a region of {countries().name_of.get(country, country)}"
     raise InvalidValue("region", problem, _region_hint(listed, text))
 
@@ -102,13 +103,14 @@ def _spellings(country: str, text: str) -> Iterator[str]:
         yield text.partition("(")[0]
 
 
-def _lookup(listed: NamedPlaces, name: str) -> str | None:
-    key = folded(name)
-    words = re.findall(r"\w+", name.casefold())
-    essential = "".join(folded(word) for word in words if word not in region_words())
+def _lookup(listed: NamedPlaces, spellings: Sequence[str]) -> str | None:
+    keys = list(map(folded, spellings))
     # A spreadsheet makes 1 of 01.
-    keys = (key, f"0{key}" if key.isdigit() else key, essential)
-    return next((listed.code_of[name] for name in keys if name in listed.code_of), None)
+    keys += [f"0{key}" for key in keys if key.isdigit()]
+    for name in spellings:
+        words = re.findall(r"\w+", name.casefold())
+        keys.append("".join(folded(word) for word in words if word not in region_words()))
+    return next((listed.code_of[key] for key in keys if key in listed.code_of), None)
 
 
 def _country_hint(text: str) -> str:

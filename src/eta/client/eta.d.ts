@@ -1020,7 +1020,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "carrier_not_seen" | "service_not_seen" | "choice_not_seen" | "model_outdated" | "model_simulated";
+            code: "carrier_not_seen" | "service_not_seen" | "choice_not_seen" | "model_outdated" | "model_simulated" | "region_not_known" | "postal_code_elsewhere";
             /** Text */
             text: string;
             /**

@@ -428,6 +428,8 @@ class Message(TypedDict):
         "choice_not_seen",
         "model_outdated",
         "model_simulated",
+        "region_not_known",
+        "postal_code_elsewhere",
     ]
     text: str
     path: str

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS
+from eta.calendars.place_tables import regions
 from eta.calendars.places import resolve_country, resolve_region
 from eta.calendars.postcodes import region_at, resolve_postcode, resolve_postcode_or_area
 from eta.domain.errors import InvalidValue
@@ -137,6 +138,13 @@ def test_every_region_with_holidays_of_its_own_can_be_written() -> None:
             # Those of Poland are the country's.
             if country != "PL" and re.fullmatch("[A-Z0-9]{1,3}", region):
                 assert resolve_region(country, region) == region, (country, region)
+
+
+def test_the_short_form_of_every_region_is_its_own() -> None:
+    for country, listed in regions().items():
+        for region in listed.name_of:
+            assert resolve_region(country, region) == region, (country, region)
+            assert resolve_region(country, f"{country}-{region}") == region, (country, region)
 
 
 def test_a_province_has_the_holidays_of_its_region() -> None:

@@ -33,7 +33,12 @@ from eta.api.schemas.estimates import (
     to_ship_by,
 )
 from eta.api.schemas.fields import Id
-from eta.api.schemas.messages import choice_messages, service_messages
+from eta.api.schemas.messages import (
+    choice_messages,
+    lane_messages,
+    order_place_messages,
+    service_messages,
+)
 from eta.api.strict_route import StrictRoute
 from eta.calendars.holidays import HolidayCalendar
 from eta.delays import DelayPolicy
@@ -127,7 +132,10 @@ async def create_order_estimate(body: OrderEstimateRequest, resources: SharedRes
     ]
     content = to_order_estimate(estimated, results, ordered_at, current, options)
     services = [parcel.service for parcel in parcels]
-    content["messages"] = service_messages("parcels", services, current, ordered_at)
+    content["messages"] = [
+        *service_messages("parcels", services, current, ordered_at),
+        *order_place_messages(parcels),
+    ]
     return cached(content, _max_age(estimated.estimates, ordered_at, current))
 
 
@@ -179,7 +187,10 @@ async def calculate_ship_by(body: ShipByRequest, resources: SharedResources) -> 
         to_ship_by(ship_by, service) for ship_by, service in zip(ship_bys, services, strict=True)
     ]
     content = envelope("ship_by", lane.ordered_at, current, results)
-    content["messages"] = service_messages("carriers", services, current, lane.ordered_at)
+    content["messages"] = [
+        *service_messages("carriers", services, current, lane.ordered_at),
+        *lane_messages(lane),
+    ]
     return json_response(content)
 
 
@@ -223,6 +234,7 @@ def _estimate_content(
     content["messages"] = [
         *service_messages("carriers", task.services, current, ordered_at),
         *choice_messages(current.seen_services, task.lane, task.services),
+        *lane_messages(task.lane),
     ]
     return content
 

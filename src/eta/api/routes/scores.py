@@ -14,7 +14,7 @@ from eta.api.model_calls import run_batch
 from eta.api.openapi import BODY_ERRORS, problem_responses
 from eta.api.problem_details import problem
 from eta.api.schemas.common import InvalidItem, to_prediction, unmapped_code_count
-from eta.api.schemas.messages import Message, age_messages, unseen_messages
+from eta.api.schemas.messages import Message, age_messages, place_messages, unseen_messages
 from eta.api.schemas.scores import (
     ItemProblem,
     ScoreList,
@@ -119,12 +119,22 @@ def _code(result: ShipmentScore | ItemProblem) -> str:
 def _messages(body: ScoreRequest, current: ActiveModel, as_of: datetime) -> list[Message]:
     """What makes the scores less certain than they look."""
     items = cast("list[ShipmentInput | InvalidItem]", body.shipments)
-    choices = (
-        (f"shipments[{number}]", item.carrier_code, item.service_code)
+    shipments = [
+        (f"shipments[{number}]", item)
         for number, item in enumerate(items)
         if isinstance(item, ShipmentInput)
+    ]
+    choices = ((path, item.carrier_code, item.service_code) for path, item in shipments)
+    ends = (
+        (f"{path}.{field}", address.to_place())
+        for path, item in shipments
+        for field, address in item.addresses().items()
     )
-    return [*unseen_messages(current.seen_services, choices), *age_messages(current, as_of)]
+    return [
+        *unseen_messages(current.seen_services, choices),
+        *age_messages(current, as_of),
+        *place_messages(ends),
+    ]
 
 
 def _item_problem(item: InvalidItem, number: int, path: str) -> ItemProblem:

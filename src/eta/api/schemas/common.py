@@ -128,6 +128,13 @@ class ShipmentBase(StrictModel):
         LocalDate | None, Field(description="The local day by whose end delivery was promised.")
     ] = None
 
+    def addresses(self) -> dict[str, Address]:
+        """Both ends by their fields."""
+        return {
+            "origin_address": self.origin_address,
+            "destination_address": self.destination_address,
+        }
+
     def to_shipment(
         self,
         shipment_id: str,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from eta.api.schemas.common import response_dict
-from eta.calendars.places import place_name
-from eta.domain.shipment import Shipment
+from eta.calendars.places import known_region, place_name
+from eta.calendars.postcodes import region_at, region_of_place, region_of_postcode
+from eta.domain.shipment import Place, Shipment
 from eta.forecast.seen_services import SeenServices, UnseenKind, UnseenName
 from eta.model.hot_swap import ActiveModel
+from eta.service.estimates.estimate_order import OrderParcel
 from eta.service.estimates.hypothetical_shipments import CarrierService
 
 #: Names of one answer that are reported; a batch can hold thousands.
@@ -30,6 +33,8 @@ class Message(TypedDict):
         "choice_not_seen",
         "model_outdated",
         "model_simulated",
+        "region_not_known",
+        "postal_code_elsewhere",
     ]
     text: str
     path: Annotated[
@@ -89,6 +94,53 @@ def service_messages(
     return [*unseen_messages(current.seen_services, choices), *age_messages(current, at)]
 
 
+def place_messages(ends: Iterable[tuple[str, Place]]) -> list[Message]:
+    """The messages about places, each with its path in the request; at most so many."""
+    messages: list[Message] = []
+    for path, place in ends:
+        if len(messages) >= MAX_UNSEEN_NAMES:
+            break
+        country, region = place.country, place.region
+        if region and known_region(country, region) is None:
+            messages.append(_region_message(f"{path}.state", place_name(country, region)))
+        elif region and (other := _region_elsewhere(country, region, place.postcode)):
+            messages.append(_postcode_message(f"{path}.postal_code", region, other))
+    return messages
+
+
+def lane_messages(lane: Shipment) -> list[Message]:
+    """The messages about the two ends of a lane."""
+    return place_messages(
+        [("origin_address", lane.origin), ("destination_address", lane.destination)]
+    )
+
+
+def order_place_messages(parcels: Sequence[OrderParcel]) -> list[Message]:
+    """The messages about the origins of an order's parcels and about their destination."""
+    ends = [
+        (f"parcels[{index}].origin_address", parcel.lane.origin)
+        for index, parcel in enumerate(parcels)
+    ]
+    return place_messages([*ends, ("destination_address", parcels[0].lane.destination)])
+
+
+def _region_message(path: str, region: str | None) -> Message:
+    text = f"holidays and time zone of {region} are not known: those of the country count"
+    return {"code": "region_not_known", "text": text, "path": path}
+
+
+def _postcode_message(path: str, region: str, other: str) -> Message:
+    text = f"the postcode lies in {other}, not in {region}: {region} counts; correct one of them"
+    return {"code": "postal_code_elsewhere", "text": text, "path": path}
+
+
+@lru_cache(maxsize=100_000)
+def _region_elsewhere(country: str, region: str, postcode: str | None) -> str | None:
+    """The region of a postcode, if it is neither the given one nor a part of it."""
+    by_postcode = region_of_postcode(country, postcode)
+    return None if by_postcode == region_at(country, region, postcode) else by_postcode
+
+
 def _unseen_message(unseen: UnseenName, paths: list[str]) -> Message:
     more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
     return {
@@ -118,8 +170,8 @@ def choice_messages(
     """A message a known service without a parcel on the lane, if several are compared."""
     if seen is None or len(services) < 2:
         return []
-    origin = place_name(lane.origin.country, lane.origin.region)
-    destination = place_name(lane.destination.country, lane.destination.region)
+    origin = place_name(lane.origin.country, region_of_place(lane.origin))
+    destination = place_name(lane.destination.country, region_of_place(lane.destination))
     messages: list[Message] = []
     if origin is None or destination is None:
         return messages
