@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -387,6 +388,49 @@ def test_an_export_ingested_elsewhere_answers_the_same(store: SqlStore, clock: C
     again = import_dataset(data, store, TENANT)
     assert {name.rpartition("_")[2] for name in again.counts} == {"existing", "duplicate"}
     assert past(store, moments) == expected
+
+
+def random_history(seed: int) -> tuple[list[Row], list[Row]]:
+    """Parcels and events of which some times, numbers and values are missing or repeated."""
+    rng = random.Random(seed)
+    shipments, events = [], []
+    for number in range(12):
+        name, ordered = f"P{number}", rng.uniform(5.0, 60.0)
+        columns = {
+            "ordered_at": rng.choice([days_ago(ordered), None]),
+            "registered_at": rng.choice([days_ago(ordered - rng.uniform(-1.0, 3.0)), None]),
+            "tracking_number": rng.choice([f"N {number}", None]),
+            "carrier": "post",
+            "weight_kg": rng.choice([1.5, None]),
+            "promised_on": rng.choice(["2026-05-01", None]),
+        }
+        shipments.append(parcel(name, **columns))
+        if columns["ordered_at"]:
+            events.append(event(name, "order_created", ordered))
+        for code in rng.sample(["accepted", "sorted", "info", "delivered"], rng.randrange(1, 5)):
+            occurred = rng.uniform(0.5, ordered)
+            received = days_ago(occurred - rng.choice([0.0, 0.2, 1.5]))
+            received = min(received, NOW)
+            events.append(event(name, code, occurred, received_at=received, raw_code=f"r {code}"))
+    return shipments, events + rng.sample(events, 5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_history_survives_an_export_and_an_import(
+    store: SqlStore, clock: Clock, seed: int
+) -> None:
+    rng = random.Random(seed)
+    moments = [rng.uniform(0.0, 62.0) for _ in range(12)]
+    data = dataset(*random_history(seed))
+    assert not import_dataset(data, store, TENANT).rejected
+    clock.pass_hours(1)
+    expected = past(store, moments)
+    assert expected
+    # What was known at a moment does not depend on the moment of the import.
+    assert not import_dataset(data, store, "later").rejected
+    assert past(store, moments, "later") == expected
+    assert not import_dataset(export(store), store, "copy").rejected
+    assert past(store, moments, "copy") == expected
 
 
 def test_a_parcel_without_the_shops_id_is_recognised_in_its_export(store: SqlStore) -> None:
