@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.configuration import RENAMED_SETTINGS, read_file, read_promise_policy
-from eta.domain.access import DEFAULT_TENANT, Principal, Scope
+from eta.domain.access import DEFAULT_TENANT, TENANT_PATTERN, Principal, Scope
 from eta.domain.errors import InvalidSetting
 from eta.model.hot_swap import DEFAULT_MAX_AGE_DAYS
 from eta.promise import DEFAULT_POLICY, PromisePolicy
@@ -67,7 +67,6 @@ _FIELDS: Mapping[str, str] = {
 DEFAULT_RATE = "1000/second"
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-_TENANT = re.compile("[A-Za-z0-9_-]{1,64}")
 _RATE = re.compile("([0-9]{1,9})/(second|minute|hour|day)")
 _MAX_DAYS = 36_500
 
@@ -99,7 +98,7 @@ def _api_keys(text: str) -> dict[str, Principal]:
             raise InvalidSetting(
                 "ETA_API_KEYS holds the digest of a placeholder; choose another key"
             )
-        if tenant and not _TENANT.fullmatch(tenant):
+        if tenant and not re.fullmatch(TENANT_PATTERN, tenant):
             raise InvalidSetting(
                 f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
             )

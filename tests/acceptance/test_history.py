@@ -215,6 +215,21 @@ def test_a_history_of_which_nothing_can_be_recorded_is_an_error(
     assert len(pd.read_csv(quarantine)) == 3
 
 
+def test_what_is_recorded_can_be_ingested_for_another_tenant(command_store: Path) -> None:
+    folder = write_history(command_store / "data", [parcel("A"), parcel("B")], [event("A")])
+    run_ok("ingest", folder, models=command_store)
+    copied = run("ingest", "store:", "--tenant", "copy", models=command_store)
+    assert counts_of(copied.err, "shipments") == [2, 2, 0, 0]
+    assert counts_of(copied.err, "events") == [3, 3, 0, 0]
+    run_ok("backup", command_store / "copy.sqlite", models=command_store)
+    other = {"ETA_DATABASE_URL": f"sqlite:{command_store / 'other.sqlite'}"}
+    restored = run("restore", command_store / "copy.sqlite", models=command_store, **other)
+    assert restored.status == 0
+    again = run("ingest", folder, "--tenant", "copy", models=command_store, **other)
+    assert counts_of(again.err, "shipments.csv") == [2, 0, 2, 0]
+    assert counts_of(again.err, "events.csv") == [1, 0, 1, 0]
+
+
 def test_ingest_prints_codes_that_are_not_ours(command_store: Path) -> None:
     events = [event("A", "XX"), event("A", "XX", 27.0), event("A", "YY"), event("A")]
     folder = write_history(command_store / "data", [parcel("A")], events)
@@ -246,6 +261,10 @@ def test_ingest_reads_nulls_in_parquet_and_a_tenant(command_store: Path) -> None
     recorded = pd.read_parquet(command_store / "out" / "shipments.parquet")
     assert sorted(recorded["shipment_id"]) == ["A", "B"]
     assert run("export", command_store / "none", models=command_store).status == 2
+    unnamed = run("ingest", folder, "--tenant", "", models=command_store)
+    assert unnamed.errors == [
+        "error: --tenant: '' is no name of a tenant; use up to 64 letters, digits, - and _"
+    ]
 
 
 def all_pages(client: TestClient, url: str) -> dict[str, Any]:

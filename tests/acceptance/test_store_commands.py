@@ -195,9 +195,9 @@ def test_key_prints_the_api_key_and_its_settings_entry(tmp_path: Path) -> None:
     assert key != run("key", models=tmp_path).out.split()[0]
     # Nothing between colons is a picture.
     assert ":gift:read" in run("key", "--tenant", "gift", "--scope", "read", models=tmp_path).out
-    assert "ETA_API_KEYS names the tenant" in refusal(
-        run("key", "--tenant", "a b", models=tmp_path)
-    )
+    for tenant in ("a b", "", "x" * 65):
+        ran = run("key", "--tenant", tenant, models=tmp_path)
+        assert f"--tenant: {tenant!r} is no name of a tenant" in refusal(ran)
 
 
 def test_service_without_its_store_fails_with_one_error_line(store_folder: Path) -> None:

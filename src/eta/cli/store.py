@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from eta.cli.inputs import (
 )
 from eta.cli.options import SOURCE, Folder, Quarantine, Source
 from eta.cli.tables import err, out, progress_bar
-from eta.domain.access import DEFAULT_TENANT, Scope
+from eta.domain.access import DEFAULT_TENANT, TENANT_PATTERN, Scope
 from eta.domain.errors import InvalidValue, NotFound
 from eta.journey.last_normal_day import last_normal_day
 from eta.journey.timelines import Timelines
@@ -69,6 +70,7 @@ def ingest(
 
     Each is recorded with the time at which the source knew of it.
     """
+    _check_tenant(tenant)
     dataset = read_data(data, source)
     settings = load_settings("models", "store")
     store = open_configured_store(settings)
@@ -87,6 +89,17 @@ def ingest(
     if not imported.has_shipments:
         raise emptiness(dataset, data, "orders")
     _fit_fallback_if_untrained(settings, tenant)
+
+
+def _check_tenant(tenant: str) -> None:
+    """Rejects a name that no key can have.
+
+    Raises:
+        InvalidValue: if it is one.
+    """
+    if not re.fullmatch(TENANT_PATTERN, tenant):
+        hint = "use up to 64 letters, digits, - and _"
+        raise InvalidValue("--tenant", f"{tenant!r} is no name of a tenant", hint)
 
 
 def _print_rejected(rejected: Sequence[RejectedRow]) -> None:
@@ -169,8 +182,7 @@ def erase(external_id: ExternalIds, tenant: Tenant = DEFAULT_TENANT) -> None:
 
 def key(tenant: Tenant = DEFAULT_TENANT, scope: Scopes = _ALL_SCOPES) -> None:
     """Create an API key, and its entry for `ETA_API_KEYS`."""
-    if not tenant:
-        raise InvalidValue("--tenant", "it is empty", "name the tenant that the key belongs to")
+    _check_tenant(tenant)
     api_key = f"eta_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(api_key.encode()).hexdigest()
     entry = f"{digest}:{tenant}:{'+'.join(scope)}"

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 #: The tenant of data without a named one.
 DEFAULT_TENANT = "default"
+#: A regular expression of the names of tenants.
+TENANT_PATTERN = "[A-Za-z0-9_-]{1,64}"
 
 
 class Scope(StrEnum):
