@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,11 @@ from eta.cli.tables import err, out, print_scored, progress_bar
 from eta.cli.times import parse_instant
 from eta.cli.train import train_version
 from eta.domain.errors import ModelCorrupted
+from eta.forecast.seen_services import UnseenName
 from eta.model.bundle import ModelBundle
-from eta.service.scoring.score_dataset import ScoreTables, score_dataset
+from eta.model.hot_swap import age_in_days
+from eta.model.registry import Version
+from eta.service.scoring.score_dataset import ScoreTables, score_dataset, unseen_names
 from eta.settings import Settings
 
 AsOf = Annotated[
@@ -64,12 +68,13 @@ def score(
         scored = score_dataset(timelines, served, to_instant(moment), policy=policy)
         progress("scored", 1, 1)
     print_scored(scored)
+    unseen = _report_unseen(scored, served)
     if out_file:
         expired_file = out_file.with_name(f"{out_file.stem}.expired{out_file.suffix}")
         write_table(out_file, scored.on_the_way())
         write_table(expired_file, scored.expired)
         out.print(f"wrote {escape(str(out_file))} and {escape(str(expired_file))}")
-    write_json(json_file, _summary(scored, moment, served.version))
+    write_json(json_file, _summary(scored, moment, served.version, unseen))
 
 
 def _trained_model(settings: Settings, model: str | None, moment: datetime) -> ModelBundle | None:
@@ -85,18 +90,41 @@ def _trained_model(settings: Settings, model: str | None, moment: datetime) -> M
                 f"[yellow]note:[/] {version.name} was trained on data received after"
                 f" {moment.isoformat()}: these scores use later knowledge"
             )
-        return bootstrap.load_model(version, settings)
+        return _load(version, settings, moment)
     for name in registry.names():
         try:
             version = registry.load(name)
             if version.data_through <= moment:
-                return bootstrap.load_model(version, settings)
+                return _load(version, settings, moment)
         except ModelCorrupted as error:
             err.print(f"[yellow]rejected:[/] {escape(str(error))}")
     return None
 
 
-def _summary(scored: ScoreTables, moment: datetime, version: str) -> dict[str, Any]:
+def _report_unseen(scored: ScoreTables, served: ModelBundle) -> Mapping[UnseenName, int]:
+    """Reports carriers and services that the model has not seen; their parcels by name."""
+    unseen = unseen_names(scored, served.seen_services)
+    for name, parcels in unseen.items():
+        noun = "parcel" if parcels == 1 else "parcels"
+        err.print(f"[yellow]note:[/] {parcels:,} {noun}: {escape(name.describe())}")
+    return unseen
+
+
+def _load(version: Version, settings: Settings, moment: datetime) -> ModelBundle:
+    """The model of a version; reports one that is outdated at ``moment``."""
+    age_days = age_in_days(version.data_through, moment)
+    if age_days > settings.max_model_age_days:
+        err.print(
+            f"[yellow]note:[/] {version.name} has learned from data through"
+            f" {version.data_through.isoformat()}, {age_days:.0f} days before"
+            f" {moment.isoformat()}: train on newer data with `eta train`"
+        )
+    return bootstrap.load_model(version, settings)
+
+
+def _summary(
+    scored: ScoreTables, moment: datetime, version: str, unseen: Mapping[UnseenName, int]
+) -> dict[str, Any]:
     states = scored.in_flight["delay_state"].value_counts().sort_index()
     return {
         "as_of": moment.isoformat(),
@@ -105,5 +133,6 @@ def _summary(scored: ScoreTables, moment: datetime, version: str) -> dict[str, A
         "undelivered": len(scored.undelivered),
         "expired": len(scored.expired),
         "flagged": int(scored.in_flight["flag_raised"].sum()),
+        "unseen": [{**name._asdict(), "parcels": parcels} for name, parcels in unseen.items()],
         "delay_states": {str(state): int(count) for state, count in states.items()},
     }

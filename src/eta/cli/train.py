@@ -54,17 +54,9 @@ def train(
     settings, parameters, policy = load_config(config, "models")
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
-    name = train_version(
-        timelines,
-        settings,
-        moment,
-        source,
-        dataset.zone,
-        parameters,
-        policy,
-        is_simulated=holds_simulated_data(data),
-        jobs=jobs,
-    )
+    recipe = (source, dataset.zone, parameters, policy)
+    is_simulated = holds_simulated_data(data)
+    name = train_version(timelines, settings, moment, *recipe, is_simulated=is_simulated, jobs=jobs)
     manifest = bootstrap.registry(settings).load(name).manifest
     print_check(manifest)
     folder = escape(str(settings.models))

@@ -37,6 +37,18 @@ class UnseenName(NamedTuple):
     #: The most similar name with at least ``MIN_PARCELS`` parcels, if one is similar enough.
     nearest: str | None
 
+    def describe(self, hint: str = "check the spelling") -> str:
+        """What is unknown, what follows, and the nearest known name; without one the ``hint``."""
+        of_carrier = f" of carrier {self.carrier!r}" if self.carrier else ""
+        if self.nearest == self.name:
+            hint = "it is known with a carrier, so name the carrier too"
+        elif self.nearest is not None:
+            hint = f"the nearest known is {self.nearest!r}"
+        return (
+            f"the model has not seen {self.kind} {self.name!r}{of_carrier},"
+            f" so the answer rests on other parcels; {hint}"
+        )
+
 
 @dataclass(frozen=True)
 class SeenServices:

@@ -19,6 +19,9 @@ from eta.model.hot_swap import ActiveModel
 from eta.service.estimates.estimate_order import OrderParcel
 from eta.service.estimates.hypothetical_shipments import CarrierService
 
+#: What to do about a name that resembles none that is known.
+_HINT = "check the spelling; GET /v1/coverage lists what it has seen"
+
 #: Names of one answer that are reported; a batch can hold thousands.
 MAX_UNSEEN_NAMES = 50
 
@@ -145,23 +148,9 @@ def _unseen_message(unseen: UnseenName, paths: list[str]) -> Message:
     more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
     return {
         "code": "carrier_not_seen" if unseen.kind is UnseenKind.CARRIER else "service_not_seen",
-        "text": f"{unseen_text(unseen)}{more}",
+        "text": f"{unseen.describe(_HINT)}{more}",
         "path": paths[0],
     }
-
-
-def unseen_text(unseen: UnseenName) -> str:
-    """What is unknown, what follows, and the nearest name that is known."""
-    of_carrier = f" of carrier {unseen.carrier!r}" if unseen.carrier else ""
-    hint = "check the spelling; GET /v1/coverage lists what it has seen"
-    if unseen.nearest == unseen.name:
-        hint = "it is known with a carrier, so send carrier_code too"
-    elif unseen.nearest is not None:
-        hint = f"the nearest known is {unseen.nearest!r}"
-    return (
-        f"the model has not seen {unseen.kind} {unseen.name!r}{of_carrier},"
-        f" so the answer rests on other parcels; {hint}"
-    )
 
 
 def choice_messages(

@@ -225,15 +225,15 @@ def to_shipment(
     """The fields of a ``Shipment``, in their order."""
     history = view.history
     facts = history.registration.shipment
-    carrier, service_level = facts.carrier, facts.service_level
-    forecast = to_prediction(view.assessment, current, options, carrier, service_level, as_of)
+    carrier, service = facts.carrier, facts.service_level
+    forecast = to_prediction(view.assessment, current, options, carrier, service, as_of)
     causes = revision_causes(history.forecasts)
     fields = _recorded_fields(history)
     fields["as_of"] = as_of
     fields["last_scan_age_hours"] = rounded(view.last_scan_age_hours, 2)
     fields["expected_next_scan_by"] = view.expected_next_scan_by
     fields["forecast"] = forecast
-    fields["messages"] = shipment_messages(current, carrier, service_level, as_of)
+    fields["messages"] = shipment_messages(current, carrier, service, as_of)
     fields["journey"] = [_journey_event(event) for event in history.events]
     fields["revisions"] = [
         _revision(forecast, cause)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from eta.calendars.local_time import Dates, hours_between
 from eta.delays import DelayPolicy, Delays
+from eta.forecast.seen_services import SeenServices, UnseenName
 from eta.journey.snapshots import EXPIRED_AFTER
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
@@ -81,6 +83,19 @@ def _with_columns_of(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     complete["support_level"], complete["support_parcels"] = NOTHING, 0
     complete["flag_raised"] = False
     return complete.astype(table.dtypes)
+
+
+def unseen_names(scored: ScoreTables, seen: SeenServices) -> Mapping[UnseenName, int]:
+    """Carriers and services in flight that the model has not seen, with their parcels."""
+    counts = Counter[UnseenName]()
+    names = ["carrier", "service_level"]
+    groups = scored.in_flight.groupby(names, dropna=False).size().reset_index(name="parcels")
+    stated = groups[names].astype(object).where(groups[names].notna(), None)
+    columns = (stated["carrier"], stated["service_level"], groups["parcels"])
+    for carrier, service, parcels in zip(*columns, strict=True):
+        for unseen in seen.unseen_names(carrier, service):
+            counts[unseen] += int(parcels)
+    return counts
 
 
 def _in_flight_table(
