@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eta.datasets.tabular import read_tabular
 from support.datasets import NOW
+from support.fuzzed_files import mutated_folder, outcome, write
 
 SHIPMENTS = st.fixed_dictionaries(
     {
@@ -60,3 +63,12 @@ def test_rows_read_are_accepted_duplicate_or_rejected(
     is_row = data.quarantine["kind"] == "row"
     assert is_row.sum() == sum(counts.rejected for counts in data.rows.values())
     assert set(data.examples()) == set(data.rejected())
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_mutated_folder_is_read_or_refused_and_no_row_is_lost(tmp_path: Path, seed: int) -> None:
+    folder = mutated_folder(1_000_000 + seed)
+    write(folder, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert outcome(folder, tmp_path).fault == "", folder.what

@@ -68,7 +68,7 @@ def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, 
     err.print(f"read {len(dataset.shipments):,} shipments and {len(dataset.events):,} scans")
     for warning, count in dataset.warnings.items():
         if count:
-            err.print(f"  warning {count:>6,}  {warning}")
+            err.print(f"  warning {count:>6,}  {escape(warning)}")
     report_rows(dataset)
     write_rejected(dataset, quarantine)
     _check_not_empty(dataset, data)
@@ -113,7 +113,7 @@ def report_rows(dataset: Dataset) -> None:
     examples = dataset.examples()
     for reason, count in dataset.rejected().items():
         example = escape(examples[reason][:_EXAMPLE_LENGTH])
-        err.print(f"  [yellow]rejected[/] {count:>5,}  {reason}, such as: {example}")
+        err.print(f"  [yellow]rejected[/] {count:>5,}  {escape(reason)}, such as: {example}")
     codes = sorted(dataset.unmapped_codes.items(), key=lambda item: (-item[1], item[0]))
     for code, count in codes[:_MAX_CODES]:
         err.print(f"  [yellow]unmapped[/] {count:>5,}  {escape(code) or '(no code)'}")

@@ -153,7 +153,8 @@ class CsvFile:
             delimiter=self.separator, newlines_in_values=True, invalid_row_handler=on_invalid_row
         )
         try:
-            return None if b"\0" in body else _parse(body, names, columns, options)
+            is_text = b"\0" not in body and _is_utf8(body)
+            return _parse(body, names, columns, options) if is_text else None
         except pa.ArrowInvalid:
             return None
 
@@ -262,8 +263,9 @@ def _is_latin(data: bytes) -> bool:
 
 def _split_header(data: bytes) -> tuple[bytes, bytes]:
     """The header, which starts in the first line that holds anything, and the rest."""
-    if b"\n" not in data:
-        data = data.replace(b"\r", b"\n")
+    if b"\r" in data.partition(b"\n")[0].rstrip(b"\r\n"):
+        # Lines end as on old Macintoshes.
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     while data:
         line, _, data = data.partition(b"\n")
         if line.strip() and not line.lower().startswith(b"sep="):
@@ -284,7 +286,10 @@ def _whole_header(line: bytes, data: bytes) -> tuple[bytes, bytes]:
 
 def _names(line: str, separator: str) -> tuple[str, ...]:
     """The names of the columns in a header."""
-    names: list[str] = next(csv.reader(_with_ends(line.split("\n")), delimiter=separator), [])
+    try:
+        names = next(csv.reader(_with_ends(line.split("\n")), delimiter=separator), [])
+    except csv.Error:
+        return ()
     return tuple(name.strip(' \t"') for name in names)
 
 
