@@ -12,7 +12,15 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from eta.datasets.base import NO_ROW, QUARANTINE_COLUMNS, ROW, ROW_NUMBER, Dataset, RowCounts
+from eta.datasets.base import (
+    NO_ROW,
+    QUARANTINE_COLUMNS,
+    ROW,
+    ROW_NUMBER,
+    VALUE,
+    Dataset,
+    RowCounts,
+)
 from eta.domain.errors import Conflict, EtaError, InvalidValue
 from eta.domain.registration import MAX_ID_LENGTH, Registration
 from eta.domain.shipment import Place, Shipment
@@ -51,6 +59,10 @@ _ATTRIBUTES = frozenset(SHIPMENT_COLUMNS) - {
     "registered_at",
     "tracking_number",
 }
+#: The columns without which a shipment can be recorded.
+_OPTIONAL = frozenset(SHIPMENT_COLUMNS) - {
+    *("shipment_id", "origin_country", "destination_country", *_SHIPMENT_TIMES)
+}
 _EVENT_CODES = {code.value: code for code in EventCode}
 #: Columns of a row that its file does not have.
 _OWN_COLUMNS = (ROW_NUMBER, "is_order_stated", "is_registration_stated")
@@ -58,11 +70,13 @@ _OWN_COLUMNS = (ROW_NUMBER, "is_order_stated", "is_registration_stated")
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that the service does not record."""
+    """A row that the service does not record, or an optional value that it leaves out."""
 
     file: str
-    #: Its number in the file, or ``NO_ROW``.
+    #: The row's number in the file, or ``NO_ROW``.
     row: int
+    #: ``ROW`` or ``VALUE``.
+    kind: str
     shipment_id: str
     #: A code.
     reason: str
@@ -87,8 +101,7 @@ class ImportResult:
 
     def quarantine(self) -> pd.DataFrame:
         """The rejected rows, in ``QUARANTINE_COLUMNS``."""
-        rows = [{**vars(row), "kind": ROW} for row in self.rejected]
-        return pd.DataFrame(rows, columns=list(QUARANTINE_COLUMNS))
+        return pd.DataFrame(map(vars, self.rejected), columns=list(QUARANTINE_COLUMNS))
 
 
 def import_dataset(
@@ -96,7 +109,8 @@ def import_dataset(
 ) -> ImportResult:
     """Records a data set; ids of the source become ``external_id``.
 
-    A row that cannot be recorded is rejected alone, with the events of a rejected shipment.
+    A row that cannot be recorded is rejected alone, with the events of a rejected shipment, and
+    so is an impossible optional value.
     Importing again records nothing twice. If an import is interrupted, its rows up to then are
     recorded, and importing again completes it.
 
@@ -181,13 +195,25 @@ class _Table:
     def reject(self, row: Row, reason: str, message: str = "") -> None:
         """Counts a row that is not recorded."""
         self.count(row, "rejected")
+        names = [name for name in row if name not in _OWN_COLUMNS]
+        self._add_rejected(row, ROW, names, reason, message)
+
+    def reject_value(self, row: Row, error: InvalidValue) -> None:
+        """Notes a value that is left out of a row that is recorded."""
+        names = ["shipment_id", error.field]
+        self._add_rejected(row, VALUE, names, f"invalid_{error.field}", str(error))
+
+    def _add_rejected(
+        self, row: Row, kind: str, names: Sequence[str], reason: str, message: str
+    ) -> None:
         rejected = RejectedRow(
             file=self.file,
             row=row.get(ROW_NUMBER, NO_ROW),
+            kind=kind,
             shipment_id=str(row.get("shipment_id", "")),
             reason=reason,
             message=message,
-            content=",".join(str(row[name]) for name in row if name not in _OWN_COLUMNS),
+            content=",".join(str(row.get(name, "")) for name in names),
         )
         self.rejected.append(rejected)
 
@@ -196,7 +222,6 @@ class _Table:
         converted: list[tuple[Row, T]] = []
         for row in rows:
             try:
-                _check_texts(row)
                 converted.append((row, convert(row)))
             except EtaError as error:
                 self.reject_for(row, error)
@@ -229,7 +254,7 @@ class _Table:
 
 def _register(rows: Sequence[Row], table: _Table, store: Store, tenant: str) -> dict[str, str]:
     """Registers shipments; returns the recorded shipment of each id of the source."""
-    valid = table.convert(rows, partial(_command, tenant))
+    valid = table.convert(rows, partial(_valid_command, table, tenant))
     commands = [command for _, command in valid]
     results = store.submit(_register_batches, commands, weight=len(commands)).result()
     shipment_ids: dict[str, str] = {}
@@ -279,12 +304,29 @@ def _check_texts(row: Row) -> None:
                 raise InvalidValue(name, "it is too long", f"use at most {limit} characters")
 
 
+def _valid_command(table: _Table, tenant: str, row: Row) -> RegisterShipment:
+    """Builds the registration of a row, without its impossible optional values.
+
+    Raises:
+        InvalidValue: if another value is missing or impossible.
+    """
+    while True:
+        try:
+            return _command(tenant, row)
+        except InvalidValue as error:
+            if error.field not in _OPTIONAL or error.field not in row:
+                raise
+            table.reject_value(row, error)
+            row = {name: value for name, value in row.items() if name != error.field}
+
+
 def _command(tenant: str, row: Row) -> RegisterShipment:
     """Builds the registration of a row.
 
     Raises:
         InvalidValue: if a value is missing or impossible.
     """
+    _check_texts(row)
     if "ordered_at" not in row:
         problem = "the shipment has neither an order time nor a scan"
         raise InvalidValue("ordered_at", problem, "add one of them")
@@ -319,7 +361,10 @@ def _shipment(row: Row) -> Shipment:
 def _place(row: Row, end: str) -> Place:
     _required(row, f"{end}_country")
     fields: dict[str, Any] = {field: row.get(f"{end}_{field}") for field in _PLACE_FIELDS}
-    return Place(**fields)
+    try:
+        return Place(**fields)
+    except InvalidValue as error:
+        raise InvalidValue(f"{end}_{error.field}", error.problem, error.hint) from None
 
 
 def _moment(row: Row, name: str) -> datetime:
@@ -340,6 +385,7 @@ def _report(shipment_ids: Mapping[str, str], row: Row) -> EventReport:
         _ShipmentRejected: if its shipment was.
         InvalidValue: if a value is missing or impossible.
     """
+    _check_texts(row)
     shipment_id = shipment_ids.get(_required(row, "shipment_id"))
     if shipment_id is None:
         raise _ShipmentRejected
