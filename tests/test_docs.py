@@ -36,6 +36,7 @@ from eta.evaluation.metrics import PINBALL_LEVELS
 from eta.forecast.hazard.model import HazardModel
 from eta.forecast.support import SUPPORT_LEVELS
 from eta.journey.snapshots import MOMENTS
+from eta.quality.findings import QualityThresholds
 from eta.service.analysis import backtest as backtest_models
 from eta.service.scoring import score_dataset as score_parcels
 
@@ -43,6 +44,7 @@ ROOT = Path(__file__).parents[1]
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "model": HazardModel().get_params(),
     "delays": asdict(DelayPolicy()),
+    "quality": asdict(QualityThresholds()),
 }
 ROLES: Mapping[str, Collection[EventCode]] = {
     "hand-over": vocabulary.HANDOVER_CODES,

@@ -15,6 +15,7 @@ from eta.delays import DelayPolicy
 from eta.domain.errors import InvalidSetting, InvalidValue
 from eta.forecast.hazard.model import HazardModel
 from eta.promise import PromiseCosts, PromisePolicy
+from eta.quality.findings import QualityThresholds
 
 #: Former names of settings and what they are called now, in the environment and in files.
 #: Delete this table at the first release.
@@ -88,11 +89,20 @@ class DelaysSection(Section):
     silence_level: float = DelayPolicy.silence_level
 
 
+class QualitySection(Section):
+    """The section ``[quality]``: the largest shares with which a model is trained."""
+
+    max_rejected_share: float = QualityThresholds.max_rejected_share
+    max_delivered_before_order_share: float = QualityThresholds.max_delivered_before_order_share
+    max_never_delivered_share: float = QualityThresholds.max_never_delivered_share
+
+
 class TrainingConfiguration(Section):
     """The file that ``--config`` names."""
 
     model: ModelSection = ModelSection()
     delays: DelaysSection = DelaysSection()
+    quality: QualitySection = QualitySection()
 
     @property
     def delay_policy(self) -> DelayPolicy:
@@ -105,6 +115,18 @@ class TrainingConfiguration(Section):
             return DelayPolicy(**self.delays.model_dump())
         except InvalidValue as error:
             raise InvalidSetting(f"[delays] {error}") from None
+
+    @property
+    def quality_thresholds(self) -> QualityThresholds:
+        """The thresholds of data quality.
+
+        Raises:
+            InvalidSetting: if one is no share.
+        """
+        try:
+            return QualityThresholds(**self.quality.model_dump())
+        except InvalidValue as error:
+            raise InvalidSetting(f"[quality] {error}") from None
 
 
 class BoundsSection(Section):
@@ -159,6 +181,17 @@ def read_training_configuration(setting: str, path: str) -> tuple[dict[str, Any]
         return configuration.model.model_dump(), configuration.delay_policy
 
     return read_file(setting, path, parse)
+
+
+def read_quality_thresholds(setting: str, path: str) -> QualityThresholds:
+    """The thresholds of data quality, from the file that a setting names.
+
+    Raises:
+        InvalidSetting: if the file cannot be read or holds a wrong value.
+    """
+    return read_file(
+        setting, path, lambda text: TrainingConfiguration.from_toml(text).quality_thresholds
+    )
 
 
 def read_promise_policy(setting: str, path: str) -> PromisePolicy:

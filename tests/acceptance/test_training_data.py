@@ -256,3 +256,65 @@ def test_little_data_with_an_arrival_train_a_version_that_is_not_checked(
     assert report["check"] is None
     results = run_each(data, models)
     assert results["train"][0] == results["score"][0] == 0
+
+
+def test_missing_deliveries_refuse_a_training_unless_forced_or_allowed(
+    simulated: Path, models: Path, tmp_path: Path
+) -> None:
+    events = pd.read_parquet(simulated / "events.parquet")
+    number = events["shipment_id"].str.removeprefix("sim").astype(int)
+    is_end = events["event_code"].isin(
+        ["delivered", "picked_up_by_recipient", "available_for_pickup", "delivery_attempted"]
+    )
+    data = with_changes(simulated, tmp_path / "data", events[~(is_end & (number % 10 < 3))])
+    config = models.with_name("train.toml")
+    options = ("train", data, "--config", config, "--as-of", "2025-08-01")
+    ran = run(*options, models=models)
+    assert ran.status == 2
+    (error,) = ran.errors
+    for part in ("never_delivered", "old orders", "max_never_delivered_share is 0.1", "sim00"):
+        assert part in error
+    assert "correct the data, or train anyway with --force, or with a higher threshold" in error
+    assert not models.exists()
+    quality = train(data, models, "--as-of", "2025-08-01", "--force")["quality"]
+    assert quality["forced"] is True
+    finding = next(entry for entry in quality["findings"] if entry["kind"] == "never_delivered")
+    assert 0.25 < finding["share"] < 0.35
+    assert sum(finding["by_carrier"].values()) == finding["count"]
+    config.write_text(FEW_TREES + "[quality]\nmax_never_delivered_share = 0.4\n", encoding="utf-8")
+    quality = train(data, models, "--as-of", "2025-08-01")["quality"]
+    assert (quality["forced"], quality["thresholds"]["max_never_delivered_share"]) == (False, 0.4)
+
+
+def test_score_refuses_to_train_on_data_that_are_not_fit(models: Path) -> None:
+    scans = [scan(number, days=-1 if 0 < number % 28 < 14 else 2) for number in range(280)]
+    scans = [line.replace("2026-01-29", "2026-02-01").replace("-30T", "-28T") for line in scans]
+    data = write_csv(models.with_name("data"), [order(number) for number in range(280)], scans)
+    for command in ("train DATA", "score DATA --as-of 2026-02-01"):
+        ran = run(*(data if word == "DATA" else word for word in command.split()), models=models)
+        assert ran.status == 2
+        assert "delivered_before_order" in ran.errors[0]
+        assert "dhl" in ran.err
+
+
+def test_carrier_with_a_wrong_clock_is_named_and_trained_on(
+    simulated: Path, models: Path, tmp_path: Path
+) -> None:
+    events = pd.read_parquet(simulated / "events.parquet")
+    shipments = pd.read_parquet(simulated / "shipments.parquet")
+    ids = shipments.loc[shipments["carrier"].eq("rhinefast"), "shipment_id"]
+    is_scan = events["shipment_id"].isin(ids) & events["event_code"].ne("order_created")
+    occurred_at = events["occurred_at"].where(~is_scan, events["occurred_at"] - pd.Timedelta("5h"))
+    data = with_changes(simulated, tmp_path / "data", events.assign(occurred_at=occurred_at))
+    findings = train(data, models)["quality"]["findings"]
+    (finding,) = (entry for entry in findings if entry["kind"] == "clock_shifted")
+    assert "rhinefast: hours of the day are -5 h" in finding["example"]
+
+
+def test_clean_simulated_data_have_no_suspicious_figures(simulated: Path, models: Path) -> None:
+    quality = train(simulated, models, "--as-of", "2025-09-01")["quality"]
+    assert {entry["kind"]: entry["share"] < 0.02 for entry in quality["findings"]} == {
+        "delivered_before_order": True,
+        "never_delivered": True,
+    }
+    assert quality["rows"]["scans"] > 10_000

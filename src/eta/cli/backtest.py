@@ -22,6 +22,7 @@ from eta.cli.options import (
     RefitEvery,
     Source,
 )
+from eta.cli.quality import report_quality
 from eta.cli.tables import out, print_failing, print_rows, print_truth, progress_bar
 from eta.cli.times import parse_period
 from eta.domain.errors import InvalidValue
@@ -66,6 +67,7 @@ def backtest(
     chosen = _choose(models, bootstrap.models(parameters, settings.holidays))
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     start, end = parse_period(first, last, dataset.zone)
+    report_quality(dataset, timelines, end, config)
     with progress_bar() as progress:
         result = backtest_models(
             timelines,

@@ -34,7 +34,7 @@ Quarantine = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(help="TOML file with [model] and [delays]; see training/train.toml."),
+    typer.Option(help="TOML file with [model], [delays] and [quality]; see training/train.toml."),
 ]
 Jobs = Annotated[int, typer.Option(metavar="N", min=1, help="Processes to use.")]
 JsonFile = Annotated[

@@ -15,6 +15,7 @@ from eta.calendars.local_time import to_instant
 from eta.cli.files import check_suffix, write_json, write_table
 from eta.cli.inputs import load_config, read_timelines, resolve_version
 from eta.cli.options import SOURCE, Config, Data, JsonFile, Quarantine, Source
+from eta.cli.quality import report_quality
 from eta.cli.tables import err, out, print_scored, progress_bar
 from eta.cli.times import parse_instant
 from eta.cli.train import train_version
@@ -61,7 +62,10 @@ def score(
     served = _trained_model(settings, model, moment)
     if served is None:
         err.print(f"no version was trained on data up to {moment.isoformat()} only: training one")
-        name = train_version(timelines, settings, moment, source, dataset.zone, parameters, policy)
+        quality = report_quality(dataset, timelines, moment, config)
+        name = train_version(
+            timelines, settings, moment, source, dataset.zone, parameters, policy, quality
+        )
         served = bootstrap.load_model(bootstrap.registry(settings).load(name), settings)
     with progress_bar() as progress:
         progress("scoring", 0, 1)

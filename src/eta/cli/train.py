@@ -19,6 +19,7 @@ from eta.cli.inputs import (
     resolve_version,
 )
 from eta.cli.options import SOURCE, Config, Data, Jobs, JsonFile, Quarantine, Source
+from eta.cli.quality import report_quality
 from eta.cli.tables import out, print_check, print_drift, progress_bar
 from eta.delays import DelayPolicy
 from eta.domain.errors import ModelNotFound
@@ -26,6 +27,7 @@ from eta.journey.timelines import Timelines
 from eta.model.registry import Registry
 from eta.model.train import train_model
 from eta.model.update import update_model
+from eta.quality.assess import DataQuality
 from eta.service.analysis.simulate_data import holds_simulated_data
 from eta.settings import Settings
 
@@ -35,6 +37,9 @@ AsOf = Annotated[
         help="Use only data received by this date or time;"
         " default: through the last day with a normal number of rows."
     ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Train even if the data look unfit; see [quality].")
 ]
 StartVersion = Annotated[
     str | None, typer.Option("--model", help="Version to update; default: the active one.")
@@ -47,6 +52,7 @@ def train(
     as_of: AsOf = None,
     config: Config = None,
     jobs: Jobs = 1,
+    force: Force = False,
     json_file: JsonFile = None,
     quarantine: Quarantine = None,
 ) -> None:
@@ -54,7 +60,8 @@ def train(
     settings, parameters, policy = load_config(config, "models")
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
-    recipe = (source, dataset.zone, parameters, policy)
+    quality = report_quality(dataset, timelines, moment, config, forced=force)
+    recipe = (source, dataset.zone, parameters, policy, quality)
     is_simulated = holds_simulated_data(data)
     name = train_version(timelines, settings, moment, *recipe, is_simulated=is_simulated, jobs=jobs)
     manifest = bootstrap.registry(settings).load(name).manifest
@@ -74,11 +81,18 @@ def train_version(
     zone: str,
     parameters: Mapping[str, Any],
     policy: DelayPolicy,
+    quality: DataQuality,
     *,
     is_simulated: bool = False,
     jobs: int = 1,
 ) -> str:
-    """Trains a model on the data received by ``moment``; returns the name of the new version."""
+    """Trains a model on the data received by ``moment``; returns the name of the new version.
+
+    Raises:
+        DataRefused: if the data are not fit to train on.
+        NoTrainingData: if no parcel had arrived by then.
+    """
+    quality.check()
     with progress_bar() as progress:
         return train_model(
             timelines,
@@ -90,6 +104,7 @@ def train_version(
             rivals=bootstrap.CHECK_BASELINES,
             policy=policy,
             is_simulated=is_simulated,
+            quality=quality,
             jobs=jobs,
             progress=progress,
         )
@@ -112,6 +127,7 @@ def update(
     name = _version_to_update(registry, model)
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
+    report_quality(dataset, timelines, moment, None)
     with progress_bar() as progress:
         updated = update_model(
             timelines,

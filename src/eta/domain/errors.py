@@ -33,6 +33,10 @@ class NoTrainingData(EtaError):
     """No parcel to train on had arrived by that moment; give more data, or a later moment."""
 
 
+class DataRefused(EtaError):
+    """The data are not fit to train on."""
+
+
 class NotFitted(EtaError):
     """The model is not fitted; fit it before it predicts."""
 

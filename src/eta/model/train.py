@@ -36,11 +36,12 @@ from eta.forecast.support import Support
 from eta.journey.examples import Outcomes, examples
 from eta.journey.place_effects import PlaceEffectHistory, PlaceEffects
 from eta.journey.snapshots import PURCHASE, training_snapshots
-from eta.journey.state import AsOfPairs, fold
+from eta.journey.state import AsOfPairs, States, fold
 from eta.journey.timelines import Timelines
 from eta.model.bundle import to_files
 from eta.model.fallback import save_fallback
 from eta.model.registry import Registry
+from eta.quality.assess import DataQuality
 from eta.stage_durations import StageDurations
 
 #: A version is checked on so many days, all of them at least that long before the end of its
@@ -65,12 +66,14 @@ def train_model(
     rivals: Mapping[str, Callable[[], ArrivalModel]],
     policy: DelayPolicy,
     is_simulated: bool = False,
+    quality: DataQuality | None = None,
     jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> str:
     """Trains on what was received by ``as_of`` (aware), writes a version and returns its name.
 
-    The check counts days of ``zone``. Writes the fallback beside the versions. With ``jobs`` of 2
+    The version's manifest holds ``quality``, if the data were assessed. The check counts days of
+    ``zone``. Writes the fallback beside the versions. With ``jobs`` of 2
     or more the check against earlier days runs in a second process beside the final fit; the
     version is the same. A version of simulated data is marked, because its calendar is fixed.
 
@@ -86,7 +89,7 @@ def train_model(
         else:
             parts = _train_parts_in_processes(timelines, as_of, recipe, jobs, progress)
     data = {"source": source, "is_simulated": is_simulated}
-    name = _save_version(registry, parts, timelines, as_of, data, policy)
+    name = _save_version(registry, parts, timelines, as_of, data, policy, quality)
     save_fallback(registry, parts.learned.fallback)
     progress("trained", _STEPS, _STEPS)
     return name
@@ -170,11 +173,7 @@ def _learn(timelines: Timelines, as_of: datetime, recipe: _Recipe, progress: Pro
     instant = to_instant(as_of)
     progress("reading journeys", 0, _STEPS)
     states = fold(timelines, AsOfPairs.all_at(timelines, instant))
-    if np.isnat(states.arrived_at).all():
-        raise NoTrainingData(
-            f"none of {len(timelines):,} parcels had arrived by {as_of.isoformat()}, and a model"
-            " learns from arrivals; give data with delivered parcels, or a later --as-of"
-        )
+    _check_arrivals(states, as_of)
     outcomes = Outcomes(instant, states.arrived_at)
     training_examples = examples(training_snapshots(timelines, instant), outcomes)
     progress("fitting", 1, _STEPS)
@@ -195,6 +194,15 @@ def _learn(timelines: Timelines, as_of: datetime, recipe: _Recipe, progress: Pro
     )
 
 
+def _check_arrivals(states: States, as_of: datetime) -> None:
+    """Refuses parcels of which none had arrived."""
+    if np.isnat(states.arrived_at).all():
+        raise NoTrainingData(
+            f"none of {len(states.arrived_at):,} parcels had arrived by {as_of.isoformat()}, and a"
+            " model learns from arrivals; give data with delivered parcels, or a later --as-of"
+        )
+
+
 def _save_version(
     registry: Registry,
     parts: _Parts,
@@ -202,6 +210,7 @@ def _save_version(
     as_of: datetime,
     data: Mapping[str, Any],
     policy: DelayPolicy,
+    quality: DataQuality | None,
 ) -> str:
     """Recalibrates the model by the check and writes the version; ``data`` says what it is of."""
     learned, checked = parts
@@ -222,6 +231,7 @@ def _save_version(
         "examples": learned.example_count,
     }
     metadata |= {"check": checked.figures, "silence_level": policy.silence_level}
+    metadata["quality"] = quality and quality.to_json()
     return registry.save(metadata, files, as_of)
 
 

@@ -29,6 +29,8 @@ from eta.local_dates import cdf_at_instant
 from eta.model.bundle import ModelBundle
 from eta.model.registry import Registry
 from eta.model.train import train_model
+from eta.quality.assess import assess_quality
+from eta.quality.findings import QualityThresholds
 from eta.service.analysis.backtest import backtest_models, oracle_sources, scan_conditional_source
 from eta.service.analysis.simulate_data import is_simulated, simulate_data
 from eta.service.scoring.open_forecasts import forecast_open
@@ -94,6 +96,7 @@ def run_demo(
         rivals={},
         policy=policy,
         is_simulated=True,
+        quality=assess_quality(dataset, timelines, as_of, QualityThresholds()),
         progress=progress,
     )
     registry.promote(version)
