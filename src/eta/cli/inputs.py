@@ -66,13 +66,18 @@ def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, 
     with err.status(f"reading {escape(str(data))}"):
         dataset = read_data(data, source)
     err.print(f"read {len(dataset.shipments):,} shipments and {len(dataset.events):,} scans")
-    for warning, count in dataset.warnings.items():
-        if count:
-            err.print(f"  warning {count:>6,}  {escape(warning)}")
+    report_warnings(dataset)
     report_rows(dataset)
     write_rejected(dataset, quarantine)
     _check_not_empty(dataset, data)
     return dataset, Timelines.from_frames(dataset.shipments, dataset.events)
+
+
+def report_warnings(dataset: Dataset) -> None:
+    """Prints the peculiarities of accepted rows, with their counts."""
+    for warning, count in dataset.warnings.items():
+        if count:
+            err.print(f"  warning {count:>6,}  {escape(warning)}")
 
 
 def write_rejected(dataset: Dataset, quarantine: Path) -> None:

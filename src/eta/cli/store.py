@@ -22,6 +22,7 @@ from eta.cli.inputs import (
     read_data,
     read_store,
     report_rows,
+    report_warnings,
     write_rejected,
 )
 from eta.cli.options import SOURCE, Folder, Quarantine, Source
@@ -83,6 +84,7 @@ def ingest(
         out.print(f"{count:>9,}  {name}")
     rejected = pd.concat([dataset.quarantine, imported.quarantine()], ignore_index=True)
     dataset = replace(dataset, rows=imported.rows, quarantine=rejected)
+    report_warnings(dataset)
     report_rows(dataset)
     _print_rejected(imported.rejected)
     write_rejected(dataset, quarantine or settings.quarantine)

@@ -160,12 +160,10 @@ def _shipments(
 ) -> pd.DataFrame:
     """The valid shipments, with numbers, times and flags parsed."""
     frame = _with_texts(frame)
-    reasons, countries = {"no_shipment_id": frame["shipment_id"].isna()}, {}
-    for name in _COUNTRIES:
-        country = resolved(frame[name], resolve_country)
-        reasons[f"no_{name}"] = frame[name].isna()
-        reasons |= reasons_of_values(f"unknown_{name}", frame[name].where(country.isna()))
-        countries[name] = country
+    countries = {name: resolved(frame[name], resolve_country) for name in _COUNTRIES}
+    reasons = {"no_shipment_id": frame["shipment_id"].isna()}
+    for name, country in countries.items():
+        reasons |= _country_reasons(frame[name], name, country)
     times = {name: _times(frame, name) for name in _SHIPMENT_TIMES if name in frame}
     for name, column in times.items():
         reasons[f"implausible_{name}"] = is_implausible(column.instants, now)
@@ -175,12 +173,26 @@ def _shipments(
     is_repeated = frame["shipment_id"].duplicated()
     frame = quarantine.reject_rows(file, frame, {"shipment_id_comes_twice": is_repeated})
     quarantine.count_accepted(file, len(frame))
+    frame = _with_instants(frame, times, file, quarantine)
+    frame = _with_places(frame, file, quarantine, warnings)
+    return _numbered(_with_values(frame, file, quarantine))
+
+
+def _with_instants(
+    frame: pd.DataFrame, times: Mapping[str, _Times], file: str, quarantine: Quarantine
+) -> pd.DataFrame:
+    """Shipments with their times parsed; invalid ones are rejected and missing."""
     for name, column in times.items():
         for reason, flags in column.of_rows(frame).reasons(name).items():
             quarantine.reject_values(file, reason, _value(frame, name, flags))
         frame = frame.assign(**{name: column.of_rows(frame).instants})
-    frame = _with_places(frame, file, quarantine, warnings)
-    return _numbered(_with_values(frame, file, quarantine))
+    return frame
+
+
+def _country_reasons(texts: pd.Series, name: str, country: pd.Series) -> dict[str, pd.Series]:
+    """Why rows are rejected for their country, of which ``country`` is the code if it is one."""
+    unknown = reasons_of_values(f"unknown_{name}", texts.where(country.isna()))
+    return {f"no_{name}": texts.isna(), **unknown}
 
 
 def _numbered(rows: pd.DataFrame) -> pd.DataFrame:

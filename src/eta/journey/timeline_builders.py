@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple, TypedDict
@@ -230,17 +230,7 @@ def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
     promised_on = pd.to_datetime(shipments["promised_on"]).to_numpy()
     has_several_origins = shipments["has_several_origins"].eq(True)
     texts = {name: Categorical.from_texts(shipments[name]) for name in _TEXT_COLUMNS}
-    origin, destination = (
-        derive([texts[name] for name in columns], end_of, End._fields)
-        for columns in (_ORIGIN, _DESTINATION)
-    )
-    route_sources = [
-        *(texts[name] for name in ("carrier", "service_level")),
-        *(origin[name] for name in ("place", "zone")),
-        *(destination[name] for name in ("place", "zone", "zone_source")),
-    ]
-    texts |= derive(route_sources, route_of, Route._fields)
-    texts |= {ORIGIN_POSTAL: origin["postal"], DESTINATION_POSTAL: destination["postal"]}
+    texts |= _derived_texts(texts)
     return ShipmentColumns(
         shipment_id=shipment_id.to_numpy(dtype=object),
         order_id=order_id.to_numpy(dtype=object),
@@ -249,6 +239,21 @@ def _shipments_from_frame(shipments: pd.DataFrame) -> ShipmentColumns:
         promised_on=promised_on.astype(_DATE),
         has_several_origins=has_several_origins.to_numpy(dtype=bool),
     )
+
+
+def _derived_texts(texts: Mapping[str, Categorical]) -> dict[str, Categorical]:
+    """``_DERIVED_COLUMNS`` of shipments with ``_TEXT_COLUMNS``."""
+    origin, destination = (
+        derive([texts[name] for name in columns], end_of, End._fields)
+        for columns in (_ORIGIN, _DESTINATION)
+    )
+    sources = [
+        *(texts[name] for name in ("carrier", "service_level")),
+        *(origin[name] for name in ("place", "zone")),
+        *(destination[name] for name in ("place", "zone", "zone_source")),
+    ]
+    route = derive(sources, route_of, Route._fields)
+    return {**route, ORIGIN_POSTAL: origin["postal"], DESTINATION_POSTAL: destination["postal"]}
 
 
 def _shipments_from_records(shipments: Sequence[Shipment]) -> ShipmentColumns:
