@@ -19,6 +19,7 @@ from fastapi.exceptions import HTTPException, RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from eta.api.schemas.fields import WORDS_OF_PATTERN
 from eta.domain.errors import (
     Conflict,
     EtaError,
@@ -86,7 +87,7 @@ _MESSAGES = {
     "too_short": "too few entries; send at least {min_length}",
     "string_too_long": "text too long; send at most {max_length} characters",
     "string_too_short": "text too short; send at least {min_length} characters",
-    "string_pattern_mismatch": "invalid format; the text must match {pattern}",
+    "string_pattern_mismatch": "invalid format; send {words}",
     "literal_error": "unknown value; expected {expected}",
     "greater_than": "number too small; must be greater than {gt:g}",
     "greater_than_equal": "number too small; must be at least {ge:g}",
@@ -141,7 +142,9 @@ def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
     for error in islice(errors, MAX_ERRORS):
         message = str(error["msg"])
         if error["type"] in _MESSAGES:
-            message = _MESSAGES[error["type"]].format(**error.get("ctx", {}))
+            context = error.get("ctx", {})
+            words = WORDS_OF_PATTERN.get(context.get("pattern"), "a text as documented")
+            message = _MESSAGES[error["type"]].format(**context, words=words)
         path = safe_path(error["loc"])
         reported.append(FieldError(loc=path, msg=message, type=error["type"]))
     return reported

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, LiteralString
 from zoneinfo import available_timezones
 
@@ -278,13 +280,30 @@ Country = Annotated[
     ),
 ]
 
+_CODE_PATTERN = r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+_POSTCODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 -]{0,15}$"
+_VISIBLE_PATTERN, _ID_PATTERN = r"^[\x21-\x7e]+$", r"^[^\x00-\x1f\x7f]+$"
+#: What to send for a text with a pattern, in words.
+WORDS_OF_PATTERN: Mapping[str, str] = MappingProxyType(
+    {
+        _CODE_PATTERN: "a text without control characters and without a blank at either end",
+        _POSTCODE_PATTERN: "1 to 16 letters, digits, blanks and hyphens; no blank comes first",
+        TRACKING_NUMBER_PATTERN: (
+            "1 to 64 letters, digits, blanks, dots, slashes, hyphens and underscores,"
+            " with a letter or digit at either end"
+        ),
+        _VISIBLE_PATTERN: "visible ASCII characters",
+        _ID_PATTERN: "a text without control characters",
+    }
+)
+
 #: A short code without spaces at its ends.
 Code = Annotated[
     str,
     StringConstraints(
         min_length=1,
         max_length=64,
-        pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
+        pattern=_CODE_PATTERN,
     ),
 ]
 
@@ -292,7 +311,7 @@ Code = Annotated[
 Region = Annotated[str, AfterValidator(_resolve_region), _schema(examples=["9"])]
 PostalCode = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,15}$"),
+    StringConstraints(strip_whitespace=True, pattern=_POSTCODE_PATTERN),
     AfterValidator(_resolve_postcode),
 ]
 TrackingNumber = Annotated[
@@ -300,12 +319,10 @@ TrackingNumber = Annotated[
     StringConstraints(strip_whitespace=True, pattern=TRACKING_NUMBER_PATTERN),
 ]
 IdempotencyKey = Annotated[
-    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
+    str, StringConstraints(min_length=1, max_length=255, pattern=_VISIBLE_PATTERN)
 ]
 Text = Annotated[str, StringConstraints(max_length=200)]
-Id = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")
-]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=_ID_PATTERN)]
 
 #: A finite number; fields add their bounds.
 Number = Annotated[float, BeforeValidator(_reject_boolean), Field(strict=True, allow_inf_nan=False)]
