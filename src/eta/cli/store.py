@@ -27,6 +27,7 @@ from eta.cli.inputs import (
 )
 from eta.cli.options import SOURCE, Folder, Quarantine, Source
 from eta.cli.tables import err, out, progress_bar
+from eta.datasets.base import Dataset
 from eta.domain.access import DEFAULT_TENANT, TENANT_PATTERN, Scope
 from eta.domain.errors import InvalidValue, NotFound
 from eta.journey.last_normal_day import last_normal_day
@@ -35,7 +36,7 @@ from eta.model.fallback import fit_fallback
 from eta.model.registry import write_atomically
 from eta.service.storage.backup import back_up
 from eta.service.storage.backup import restore as restore_store
-from eta.service.storage.import_dataset import RejectedRow, import_dataset
+from eta.service.storage.import_dataset import ImportResult, RejectedRow, import_dataset
 from eta.service.storage.retention import EraseShipments, erase_shipments
 from eta.settings import Settings
 from eta.store.store import SqlStore
@@ -74,12 +75,7 @@ def ingest(
     _check_tenant(tenant)
     dataset = read_data(data, source)
     settings = load_settings("models", "store")
-    store = open_configured_store(settings)
-    try:
-        with progress_bar() as progress:
-            imported = import_dataset(dataset, store, tenant, progress)
-    finally:
-        store.close()
+    imported = _import(dataset, settings, tenant)
     for name, count in sorted(imported.counts.items()):
         out.print(f"{count:>9,}  {name}")
     rejected = pd.concat([dataset.quarantine, imported.quarantine()], ignore_index=True)
@@ -91,6 +87,15 @@ def ingest(
     if not imported.has_shipments:
         raise emptiness(dataset, data, "orders")
     _fit_fallback_if_untrained(settings, tenant)
+
+
+def _import(dataset: Dataset, settings: Settings, tenant: str) -> ImportResult:
+    store = open_configured_store(settings)
+    try:
+        with progress_bar() as progress:
+            return import_dataset(dataset, store, tenant, progress)
+    finally:
+        store.close()
 
 
 def _check_tenant(tenant: str) -> None:

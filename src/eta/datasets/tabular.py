@@ -326,15 +326,13 @@ def _with_orders(
     warnings["order_created_from_ordered_at"] = len(without_order)
     if not len(without_order):
         return events
-    received_at = without_order["ordered_at"]
-    if "registered_at" in shipments:
-        received_at = without_order["registered_at"].fillna(received_at)
+    received_at = without_order.get("registered_at", without_order["ordered_at"])
     columns = {
         ROW_NUMBER: NO_ROW,
         "shipment_id": without_order["shipment_id"],
         "event_code": EventCode.ORDER_CREATED.value,
         "occurred_at": without_order["ordered_at"],
-        "received_at": received_at,
+        "received_at": received_at.fillna(without_order["ordered_at"]),
         "is_received_at_assumed": True,
     }
     orders = pd.DataFrame(columns)

@@ -50,19 +50,7 @@ def _shipments_frame(
     ordered = {
         event.event_owner for event in events if event.event_code == EventCode.ORDER_CREATED.value
     }
-    rows: list[dict[str, Any]] = []
-    for shipment in shipments:
-        row: dict[str, Any] = json.loads(shipment.attributes)
-        for end in ("origin", "destination"):
-            place = row[end]
-            for field in _PLACE_FIELDS:
-                row[f"{end}_{field}"] = place.get(field)
-        row["shipment_id"] = shipment.external_id or shipment.shipment_id
-        row["order_id"] = row.get("order_id") or row["shipment_id"]
-        row["registered_at"] = shipment.created_at
-        if ordered.isdisjoint(shipment.event_owners):
-            row["ordered_at"] = None
-        rows.append(row)
+    rows = [_shipment_row(shipment, ordered) for shipment in shipments]
     frame = pd.DataFrame(rows, columns=list(SHIPMENT_COLUMNS))
     # Shipments may have been registered with different offsets.
     ordered_at = pd.to_datetime(frame["ordered_at"], utc=True, format="ISO8601")
@@ -70,6 +58,21 @@ def _shipments_frame(
     frame["registered_at"] = _instants(frame["registered_at"])
     frame["promised_on"] = pd.to_datetime(frame["promised_on"])
     return frame
+
+
+def _shipment_row(shipment: StoredShipment, ordered: set[str]) -> dict[str, Any]:
+    """The columns of a shipment; ``ordered`` are the event owners that have an order."""
+    row: dict[str, Any] = json.loads(shipment.attributes)
+    for end in ("origin", "destination"):
+        place = row[end]
+        for field in _PLACE_FIELDS:
+            row[f"{end}_{field}"] = place.get(field)
+    row["shipment_id"] = shipment.external_id or shipment.shipment_id
+    row["order_id"] = row.get("order_id") or row["shipment_id"]
+    row["registered_at"] = shipment.created_at
+    if ordered.isdisjoint(shipment.event_owners):
+        row["ordered_at"] = None
+    return row
 
 
 def _events_frame(events: Sequence[StoredEvent], exported_ids: Mapping[str, str]) -> pd.DataFrame:

@@ -125,11 +125,14 @@ def import_dataset(
     received = dataset.events.sort_values("received_at", kind="stable")
     for rows in _batches(received, "events", progress):
         _record(rows, events, shipment_ids, store, tenant)
-    tables = (shipments, events)
+    return _result(dataset, shipments, events)
+
+
+def _result(dataset: Dataset, *tables: _Table) -> ImportResult:
     return ImportResult(
         counts={name: count for table in tables for name, count in table.counts().items()},
         rows={**dataset.rows, **{table.file: table.rows() for table in tables}},
-        rejected=[*shipments.rejected, *events.rejected],
+        rejected=[row for table in tables for row in table.rejected],
     )
 
 
@@ -378,6 +381,14 @@ def _required(row: Row, name: str) -> Any:
     return row[name]
 
 
+def _event_code(row: Row) -> EventCode:
+    code = _EVENT_CODES.get(_required(row, "event_code"))
+    if code is None:
+        problem = f"{row['event_code']!r} is not an event code"
+        raise InvalidValue("event_code", problem, "use a code of the vocabulary, or info")
+    return code
+
+
 def _report(shipment_ids: Mapping[str, str], row: Row) -> EventReport:
     """Builds the report of an event.
 
@@ -389,12 +400,8 @@ def _report(shipment_ids: Mapping[str, str], row: Row) -> EventReport:
     shipment_id = shipment_ids.get(_required(row, "shipment_id"))
     if shipment_id is None:
         raise _ShipmentRejected
-    code = _EVENT_CODES.get(_required(row, "event_code"))
-    if code is None:
-        problem = f"{row['event_code']!r} is not an event code"
-        raise InvalidValue("event_code", problem, "use a code of the vocabulary, or info")
     return EventReport(
-        event_code=code,
+        event_code=_event_code(row),
         shipment_id=shipment_id,
         occurred_at=_moment(row, "occurred_at"),
         received_at=_moment(row, "received_at"),
