@@ -45,7 +45,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo 'ready: from now on this takes no time and no network; make clean removes the 1.2 GB'
 
 demo: $(READY) ## show what it does, on simulated parcels
-	@echo 'simulating parcels (20 MB), training and replaying a week: about two minutes, the next time less than one'
+	@echo 'simulating parcels (10 MB), training and replaying a week: about two minutes, the next time less than one'
 	@$(VENV)/bin/eta demo
 
 test: $(READY) ## run the tests
