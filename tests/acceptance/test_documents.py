@@ -107,6 +107,7 @@ def run_examples(home: Path, commands: tuple[str, ...]) -> dict[str, CommandResu
     return results
 
 
+@pytest.mark.timeout(1_500)
 def test_the_examples_of_the_help_run_one_after_another(home: Path) -> None:
     assert {*ORDER, *RUN_ELSEWHERE} == {name.removeprefix("eta ") for name in EXAMPLES}
     results = run_examples(home, ORDER)
@@ -116,6 +117,7 @@ def test_the_examples_of_the_help_run_one_after_another(home: Path) -> None:
     assert (home / "exported" / "events.parquet").is_file()
 
 
+@pytest.mark.timeout(1_500)
 def test_the_commands_of_the_reference_run(home: Path, orders: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(home, tmp_path / "copy", ignore=shutil.ignore_patterns("*.sqlite*"))
     lines = [line for line in shell_lines(ROOT / "docs" / "commands.md") if "eta " in line]

@@ -103,6 +103,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(demo_run: tuple[Path, 
     assert (folder / "mine" / "thesis.txt").read_text(encoding="utf-8") == "all of it"
 
 
+@pytest.mark.timeout(1_500)
 def test_the_commands_run_as_written(demo_run: tuple[Path, str], tmp_path: Path) -> None:
     folder = shutil.copytree(demo_run[0], tmp_path / "copy")
     commands = [line for block in SHELL for line in block.splitlines() if line.startswith("eta ")]

@@ -288,7 +288,7 @@ def draw_promises(
     days, shares = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
     _by_month(days, months, "promised_days_mean", factor=1.0)
     days.set_title("mean days promised", loc="left", fontsize=10)
-    days.set_ylim(0.0, 1.15 * days.dataLim.y1)
+    days.set_ylim(0.0, 1.15 * days.dataLim.y1 if months else 1.0)
     days.legend(frameon=False, fontsize=8)
     _by_month(shares, months, "on_time_share", factor=100.0)
     shares.set_title("% on time", loc="left", fontsize=10)

@@ -96,3 +96,7 @@ def test_the_plot_draws_the_figures() -> None:
     assert draw_promises(months, regions, "a policy").startswith(b"\x89PNG")
     text = draw_promises(months, regions, "the policy 2026-11", "svg").decode()
     assert "<svg" in text
+
+
+def test_the_plot_of_too_few_orders_is_empty() -> None:
+    assert draw_promises([], [], "a policy").startswith(b"\x89PNG")
