@@ -839,6 +839,55 @@ def test_score_reports_a_corrupted_version_and_uses_the_last_good_one(
     assert figures(out)["model_version"] == trained.early
 
 
+@pytest.mark.parametrize(
+    ("spoiled", "day", "reason"),
+    [
+        (None, LATE, None),
+        (None, EARLY, r"trained on data through 2018-04-15T.* after --as-of"),
+        ("source", LATE, r"trained on the source tabular, not on olist"),
+        ("broken", LATE, r"arrays\.npz differs from its manifest"),
+        ("absent", LATE, r"there is no model version"),
+    ],
+)
+def test_score_says_why_it_did_not_use_the_promoted_version(
+    orders: Path, trained: Trained, models: Path, spoiled: str | None, day: str, reason: str | None
+) -> None:
+    registry, promoted = Registry(models), trained.late
+    if spoiled == "source":
+        version = registry.load(trained.late)
+        names = ("format", "files")
+        metadata = {key: part for key, part in version.manifest.items() if key not in names}
+        metadata["data"] = {**metadata["data"], "source": "tabular"}
+        promoted = registry.save(metadata, version.files, version.data_through)
+        shutil.rmtree(models / trained.late)
+    registry.promote(promoted)
+    if spoiled == "broken":
+        spoil(models, promoted)
+    if spoiled == "absent":
+        shutil.rmtree(models / promoted)
+    out = models.with_name("report.json")
+    ran = run("score", orders, "--source", "olist", "--as-of", day, "--json", out, models=models)
+    assert ran.status == 0, ran.err
+    report = figures(out)
+    used = trained.early if reason else trained.late
+    assert (report["model_version"], report["promoted"]) == (used, promoted)
+    assert f"scoring with version {used}" in ran.err
+    if reason is None:
+        assert report["why_not_promoted"] is None
+    else:
+        assert re.search(reason, report["why_not_promoted"])
+        assert re.search(rf"{promoted} is not used: .*{reason}", ran.err)
+
+
+def test_score_says_that_the_promoted_version_is_older(
+    orders: Path, trained: Trained, models: Path
+) -> None:
+    Registry(models).promote(trained.early)
+    report = figures(score(orders, LATE, models).with_suffix(".json"))
+    assert report["model_version"] == trained.late
+    assert "newer version" in report["why_not_promoted"]
+
+
 def test_version_is_promoted_and_rolled_back(trained: Trained, models: Path) -> None:
     json_file = models.with_name("report.json")
     serving = []

@@ -19,9 +19,9 @@ from eta.cli.quality import report_quality
 from eta.cli.tables import err, out, print_scored, progress_bar
 from eta.cli.times import parse_instant
 from eta.cli.train import train_version
-from eta.domain.errors import ModelCorrupted
 from eta.forecast.seen_services import UnseenName
 from eta.model.bundle import ModelBundle
+from eta.model.choose_version import VersionChoice, choose_version
 from eta.model.hot_swap import age_in_days
 from eta.model.registry import Version
 from eta.service.scoring.score_dataset import ScoreTables, score_dataset, unseen_names
@@ -59,7 +59,10 @@ def score(
     settings, parameters, policy = load_config(config, "models")
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_instant(as_of, dataset.zone)
-    served = _trained_model(settings, model, moment)
+    choice = VersionChoice(None, None, None, {})
+    if model is None:
+        choice = _choose_model(settings, moment, source)
+    served = choice.bundle if model is None else _named_model(settings, model, moment)
     if served is None:
         err.print(f"no version was trained on data up to {moment.isoformat()} only: training one")
         quality = report_quality(dataset, timelines, moment, config)
@@ -67,6 +70,7 @@ def score(
             timelines, settings, moment, source, dataset.zone, parameters, policy, quality
         )
         served = bootstrap.load_model(bootstrap.registry(settings).load(name), settings)
+        err.print(f"scoring with version {name}")
     with progress_bar() as progress:
         progress("scoring", 0, 1)
         scored = score_dataset(timelines, served, to_instant(moment), policy=policy)
@@ -78,31 +82,40 @@ def score(
         write_table(out_file, scored.on_the_way())
         write_table(expired_file, scored.expired)
         out.print(f"wrote {escape(str(out_file))} and {escape(str(expired_file))}")
-    write_json(json_file, _summary(scored, moment, served.version, unseen))
+    chosen = {"promoted": choice.promoted, "why_not_promoted": choice.why_not_promoted}
+    write_json(json_file, {**_summary(scored, moment, served.version, unseen), **chosen})
 
 
-def _trained_model(settings: Settings, model: str | None, moment: datetime) -> ModelBundle | None:
-    """The named version, else the newest sound one trained on data up to ``moment`` only.
-
-    Reports rejected versions, and a named one that was trained on data received later.
-    """
+def _named_model(settings: Settings, model: str, moment: datetime) -> ModelBundle:
+    """The version that ``--model`` names; notes that it was trained on data received later."""
     registry = bootstrap.registry(settings)
-    if model is not None:
-        version = registry.load(resolve_version(registry, model))
-        if version.data_through > moment:
-            err.print(
-                f"[yellow]note:[/] {version.name} was trained on data received after"
-                f" {moment.isoformat()}: these scores use later knowledge"
-            )
+    version = registry.load(resolve_version(registry, model))
+    if version.data_through > moment:
+        err.print(
+            f"[yellow]note:[/] {version.name} was trained on data received after"
+            f" {moment.isoformat()}: these scores use later knowledge"
+        )
+    return _load(version, settings, moment)
+
+
+def _choose_model(settings: Settings, moment: datetime, source: str) -> VersionChoice:
+    """The newest version of the source trained on data up to ``moment`` only.
+
+    Prints rejected versions, which version is used, and why not the promoted one.
+    """
+
+    def load(version: Version) -> ModelBundle:
         return _load(version, settings, moment)
-    for name in registry.names():
-        try:
-            version = registry.load(name)
-            if version.data_through <= moment:
-                return _load(version, settings, moment)
-        except ModelCorrupted as error:
-            err.print(f"[yellow]rejected:[/] {escape(str(error))}")
-    return None
+
+    choice = choose_version(bootstrap.registry(settings), moment, source, load)
+    for problem in choice.problems.values():
+        err.print(f"[yellow]rejected:[/] {escape(problem)}")
+    if choice.why_not_promoted:
+        why = f"{choice.promoted or 'the promoted version'} is not used: {choice.why_not_promoted}"
+        err.print(f"[yellow]note:[/] {escape(why)}", soft_wrap=True)
+    if choice.bundle is not None:
+        err.print(f"scoring with version {choice.bundle.version}")
+    return choice
 
 
 def _report_unseen(scored: ScoreTables, served: ModelBundle) -> Mapping[UnseenName, int]:
