@@ -40,7 +40,7 @@ from eta.forecast.drift.estimate import (
     DailyExpectation,
     Drift,
 )
-from eta.forecast.hazard.active_hours import ActivityProfile, microseconds
+from eta.forecast.hazard.active_hours import NEAR_PROMISE, ActivityProfile, microseconds
 from eta.forecast.hazard.exposure import BIN_EDGES_HOURS, TIMED_BINS, TimeAtRisk, time_at_risk
 from eta.forecast.hazard.non_arrival import NonArrival
 from eta.forecast.hazard.parameters import HazardParameters
@@ -58,6 +58,7 @@ from eta.forecast.hazard.trees import (
     cumulative_hazards,
     fit_leaves,
     grow_forest,
+    hours_by_bin,
     leaf_smoother,
 )
 from eta.journey.examples import Examples
@@ -241,22 +242,20 @@ class HazardModel(Estimator):
 
     def _fit_leaves(self, rows: NDArray[np.float32], at_risk: TimeAtRisk) -> None:
         """Fits the log-hazards of all bins: those of the base, and those that each leaf adds."""
-        arrival_bin = at_risk.arrival_bin
-        bins = at_risk.exposure.shape[1]
+        arrival_bin, parameters = at_risk.arrival_bin, self.parameters
+        near_bins = len(NEAR_PROMISE) if parameters.uses_promise else 0
+        bins = TIMED_BINS + near_bins
         arrivals = np.bincount(arrival_bin[arrival_bin >= 0], minlength=bins)
-        active_hours = at_risk.exposure.sum(axis=0, dtype=np.float64)
+        active_hours = hours_by_bin(at_risk, bins)
         rate = (arrivals + _BASE_ARRIVALS) / (active_hours + _BASE_ACTIVE_HOURS)
         self.base_ = np.log(rate).astype(np.float32)
-        parameters = self.parameters
         penalty = LeafPenalty(
             smoother=leaf_smoother(bins, TIMED_BINS, parameters.smoothing_bins),
             rate=parameters.leaf_rate,
             ridge=parameters.ridge,
             cap=parameters.cap,
         )
-        score = np.tile(self.base_, (len(rows), 1))
-        leaf, leaf_count = self.forest_.leaves(rows), int(self.forest_.leaf.max()) + 1
-        self.values_ = fit_leaves(score, leaf, leaf_count, at_risk, TIMED_BINS, penalty)
+        self.values_ = fit_leaves(self.forest_, rows, self.base_, at_risk, penalty)
 
     def _recalibrate_in_sample(self, examples: Examples) -> None:
         """Learns, stage by stage, what the fitted curves miss of the shape of the training data.

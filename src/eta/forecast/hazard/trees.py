@@ -19,6 +19,7 @@ from eta.forecast.hazard.active_hours import (
     active_hours,
     active_hours_near_promise,
 )
+from eta.forecast.hazard.exposure import TIMED_BINS, TimeAtRisk
 from eta.forecast.hazard.parameters import HazardParameters
 
 #: Rows that go down a tree together: while one waits for memory, the others step.
@@ -73,9 +74,9 @@ class Forest(NamedTuple):
             leaf=leaf.astype(np.int32),
         )
 
-    def leaves(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The leaf, (T, N), in which each row (N, F) ends."""
-        return np.asarray(_leaves(self, rows))
+    def leaves(self, tree: int, rows: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The leaf of a tree, (N,), in which each row (N, F) ends."""
+        return np.asarray(_leaves(self, tree, rows))
 
 
 class LeafPenalty(NamedTuple):
@@ -219,60 +220,94 @@ def _go_down(forest, tree, cells, width, first, count, nodes):  # type: ignore[n
 
 
 @njit(cache=True)
-def _leaves(forest, rows):  # type: ignore[no-untyped-def]  # compiled
-    trees = len(forest.root)
-    result = np.empty((trees, len(rows)), dtype=np.int32)
+def _leaves(forest, tree, rows):  # type: ignore[no-untyped-def]  # compiled
+    result = np.empty(len(rows), dtype=np.int32)
     nodes = np.empty(_BLOCK, dtype=np.uint32)
     cells, width = rows.ravel(), np.uint64(rows.shape[1])
     for first in range(0, len(rows), _BLOCK):
         count = min(_BLOCK, len(rows) - first)
-        for tree in range(trees):
-            _go_down(forest, tree, cells, width, first, count, nodes)
-            for j in range(count):
-                result[tree, first + j] = forest.leaf[nodes[j]]
+        _go_down(forest, tree, cells, width, first, count, nodes)
+        for j in range(count):
+            result[first + j] = forest.leaf[nodes[j]]
     return result
 
 
-@njit(cache=True)
-def fit_leaves(score, leaf, leaf_count, at_risk, timed_bins, penalty):  # type: ignore[no-untyped-def]  # compiled
+def fit_leaves(
+    forest: Forest,
+    rows: NDArray[np.float32],
+    base: NDArray[np.float32],
+    at_risk: TimeAtRisk,
+    penalty: LeafPenalty,
+) -> NDArray[np.float32]:
     """Log-hazards (L, B) that the leaves add, each tree to the result of the trees before it.
 
-    Row i is at risk in bins 0 to ``last_bin[i]``, and in those from ``timed_bins`` on (``at_risk``
-    is a ``TimeAtRisk``). Expected arrivals are m = exposure exp(score). A leaf takes the share
-    ``rate`` of a Newton step of the Poisson likelihood, v_b = rate (K g)_b / ((K h)_b + ridge),
-    |v_b| <= cap, with g the sum over its rows of (arrived - m), h that of m, and K the smoother.
-    ``score`` (N, B) starts as the base and is overwritten; ``leaf`` (T, N) are the rows' leaves.
+    Expected arrivals in a cell of ``at_risk`` are m = exposure exp(score); the score starts as the
+    ``base`` (B,) of its bin. A leaf takes the share ``rate`` of a Newton step of the Poisson
+    likelihood, v_b = rate (K g)_b / ((K h)_b + ridge), |v_b| <= cap, with g the sum over its rows
+    (N, F) of (arrived - m), h that of m, and K the smoother.
     """
-    bins = score.shape[1]
-    values = np.zeros((leaf_count, bins), dtype=np.float32)
-    for tree in range(len(leaf)):
-        gradient, curvature = np.zeros((leaf_count, bins)), np.zeros((leaf_count, bins))
-        lowest, highest = leaf_count, -1
-        for i in range(len(score)):
-            row_leaf = leaf[tree, i]
-            lowest, highest = min(lowest, row_leaf), max(highest, row_leaf)
-            _add_row(i, score, at_risk, timed_bins, gradient[row_leaf], curvature[row_leaf])
-        for number in range(lowest, highest + 1):
-            _newton_step(gradient[number], curvature[number], penalty, values[number])
-        for i in range(len(score)):
-            row_values = values[leaf[tree, i]]
-            for first, end in ((0, at_risk.last_bin[i] + 1), (timed_bins, bins)):
-                for b in range(first, end):
-                    score[i, b] += row_values[b]
+    values = np.zeros((int(forest.leaf.max()) + 1, len(base)), dtype=np.float32)
+    score = _scores(base, at_risk)
+    for tree in range(len(forest.root)):
+        _fit_tree(values, score, forest.leaves(tree, rows), at_risk, penalty)
     return values
 
 
 @njit(cache=True)
-def _add_row(i, score, at_risk, timed_bins, gradient, curvature):  # type: ignore[no-untyped-def]  # compiled
+def hours_by_bin(at_risk, bins):  # type: ignore[no-untyped-def]  # compiled
+    """Active hours at risk of all examples in each of so many bins."""
+    hours = np.zeros(bins)
+    for i in range(len(at_risk.last_bin)):
+        for cell in range(at_risk.first[i], at_risk.first[i + 1]):
+            hours[_bin_of(cell, i, at_risk)] += at_risk.exposure[cell]
+    return hours
+
+
+@njit(cache=True)
+def _bin_of(cell, i, at_risk):  # type: ignore[no-untyped-def]  # compiled
+    """The bin of a cell of example i."""
+    number, timed = cell - at_risk.first[i], at_risk.last_bin[i] + 1
+    return number if number < timed else TIMED_BINS + number - timed
+
+
+@njit(cache=True)
+def _scores(base, at_risk):  # type: ignore[no-untyped-def]  # compiled
+    """The base of the bin of each cell, (C,)."""
+    score = np.empty(len(at_risk.exposure), dtype=np.float32)
+    for i in range(len(at_risk.last_bin)):
+        for cell in range(at_risk.first[i], at_risk.first[i + 1]):
+            score[cell] = base[_bin_of(cell, i, at_risk)]
+    return score
+
+
+@njit(cache=True)
+def _fit_tree(values, score, leaf, at_risk, penalty):  # type: ignore[no-untyped-def]  # compiled
+    """Writes the log-hazards of the leaves (N,) of one tree, and adds them to the scores (C,)."""
+    lowest, highest = leaf.min(), leaf.max()
+    shape = (highest - lowest + 1, values.shape[1])
+    gradient, curvature = np.zeros(shape), np.zeros(shape)
+    for i in range(len(leaf)):
+        number = leaf[i] - lowest
+        _add_row(i, score, at_risk, gradient[number], curvature[number])
+    for number in range(len(gradient)):
+        _newton_step(gradient[number], curvature[number], penalty, values[lowest + number])
+    for i in range(len(leaf)):
+        row_values = values[leaf[i]]
+        for cell in range(at_risk.first[i], at_risk.first[i + 1]):
+            score[cell] += row_values[_bin_of(cell, i, at_risk)]
+
+
+@njit(cache=True)
+def _add_row(i, score, at_risk, gradient, curvature):  # type: ignore[no-untyped-def]  # compiled
     """Adds row i to the gradient and the curvature, (B,) each, of its leaf."""
     arrival_bin = at_risk.arrival_bin[i]
     if arrival_bin >= 0:
         gradient[arrival_bin] += 1.0
-    for first, end in ((0, at_risk.last_bin[i] + 1), (timed_bins, score.shape[1])):
-        for b in range(first, end):
-            expected = at_risk.exposure[i, b] * np.exp(score[i, b])
-            gradient[b] -= expected
-            curvature[b] += expected
+    for cell in range(at_risk.first[i], at_risk.first[i + 1]):
+        expected = at_risk.exposure[cell] * np.exp(score[cell])
+        b = _bin_of(cell, i, at_risk)
+        gradient[b] -= expected
+        curvature[b] += expected
 
 
 @njit(cache=True)
