@@ -18,6 +18,7 @@ from eta.cli.inputs import (
     read_timelines,
     resolve_version,
 )
+from eta.cli.memory import give_back_large_arrays, release_frames
 from eta.cli.options import SOURCE, Config, Data, Jobs, JsonFile, Quarantine, Source
 from eta.cli.quality import report_quality
 from eta.cli.tables import out, print_check, print_drift, progress_bar
@@ -57,11 +58,14 @@ def train(
     quarantine: Quarantine = None,
 ) -> None:
     """Train a model and write a version into the registry."""
+    give_back_large_arrays()
     settings, parameters, policy = load_config(config, "models")
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_as_of(as_of, dataset, timelines)
     quality = report_quality(dataset, timelines, moment, config, forced=force)
     recipe = (source, dataset.zone, parameters, policy, quality)
+    del dataset
+    release_frames()
     is_simulated = holds_simulated_data(data)
     name = train_version(timelines, settings, moment, *recipe, is_simulated=is_simulated, jobs=jobs)
     manifest = bootstrap.registry(settings).load(name).manifest

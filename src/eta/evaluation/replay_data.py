@@ -16,7 +16,13 @@ from eta.evaluation.outcomes import outcome_table, stable_random
 from eta.forecast.hazard.recalibration import stages
 from eta.journey.categories import Categorical
 from eta.journey.examples import Outcomes
-from eta.journey.snapshots import PURCHASE, Snapshots, evaluation_snapshots, training_snapshots
+from eta.journey.snapshots import (
+    PURCHASE,
+    Snapshots,
+    evaluation_snapshots,
+    purchase_snapshots,
+    training_snapshots,
+)
 from eta.journey.timelines import Timelines
 
 #: Moments a month and stage from which a model learns how wide its distributions should have been.
@@ -60,7 +66,8 @@ class ReplayData:
     #: What came true, one row a snapshot, with ``is_judged``.
     judged: pd.DataFrame
     is_for_recalibration: NDArray[np.bool_]
-    #: Snapshots to fit on: all of them, and those at purchase.
+    #: Snapshots to fit on: all of them before the last forecast origin, and those at purchase
+    #: before the last day.
     training: Snapshots
     purchases: Snapshots
     days: ReplayDays
@@ -105,15 +112,14 @@ def prepare(
         raise NoTrainingData(
             f"no parcel was in flight between {days.start} and {days.end}; replay other days"
         )
-    training = training_snapshots(timelines, days.midnight(days.last))
     return ReplayData(
         timelines=timelines,
         final_outcomes=final_outcomes,
         snapshots=moments.snapshots,
         judged=judged,
         is_for_recalibration=moments.is_for_recalibration,
-        training=training,
-        purchases=training.take(np.flatnonzero(training.moment == PURCHASE)),
+        training=training_snapshots(timelines, days.midnight(days.periods[-1][0])),
+        purchases=purchase_snapshots(timelines, days.midnight(days.last)),
         days=days,
     )
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eta.domain.errors import NoTrainingData
-from eta.forecast.target_encoding import HierarchicalTargetEncoder, encode_out_of_fold
+from eta.forecast.target_encoding import (
+    HierarchicalTargetEncoder,
+    encode_out_of_fold,
+    take_rows,
+)
 from eta.journey.examples import Examples
 from eta.journey.features import (
     CATEGORICAL_COLUMNS,
@@ -19,6 +24,9 @@ from eta.journey.features import (
     Features,
 )
 from eta.journey.snapshots import PURCHASE, SCAN
+
+#: Rows of a matrix that are filled together, which bounds the memory that it takes.
+_BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,21 +56,16 @@ class Design:
         if not (examples.event_observed & is_purchase).any():
             raise NoTrainingData()
         rows = np.flatnonzero(is_purchase | (examples.moment == SCAN))
-        observed = examples.take(rows)
-        encoder, labels = _fit_encoder(
-            examples, observed, log_time_left(observed), is_purchase[rows], prior
-        )
+        values = log_time_left(examples)[rows]
+        encoder, labels = _fit_encoder(examples, rows, values, is_purchase[rows], prior)
         if PROMISE_COLUMN not in columns:
             design = cls(encoder, columns)
             return design, design.matrix(examples.features, labels)
         past_promise = days_past_promise(examples)
         promised = np.flatnonzero(~np.isnan(past_promise))
+        is_counted = np.full(len(promised), True)
         against_promise, promise_labels = _fit_encoder(
-            examples,
-            examples.take(promised),
-            past_promise[promised],
-            np.full(len(promised), True),
-            prior,
+            examples, promised, past_promise[promised], is_counted, prior
         )
         design = cls(encoder, columns, against_promise)
         return design, design.matrix(examples.features, np.hstack([labels, promise_labels]))
@@ -73,10 +76,10 @@ class Design:
 
     def encode_labels(self, features: Features) -> NDArray[np.float64]:
         """Encoded categories, (N, L), or (N, 2 L) with those against the promise."""
-        labels = self.labels.transform(features)
+        labels = self.labels.transform(features.categoricals)
         if self.against_promise is None:
             return labels
-        return np.hstack([labels, self.against_promise.transform(features)])
+        return np.hstack([labels, self.against_promise.transform(features.categoricals)])
 
     def matrix(self, features: Features, labels: NDArray[np.float64]) -> NDArray[np.float32]:
         """Numbers and encoded categories side by side, (N, F).
@@ -88,30 +91,44 @@ class Design:
         columns = [features.numbers[name] for name in self.columns]
         for first in range(0, labels.shape[1], len(CATEGORICAL_COLUMNS)):
             columns += list(labels.T[first : first + used])
+        return _side_by_side(columns)
+
+
+def _side_by_side(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """F columns (N,) as a matrix (N, F), ``_BLOCK_ROWS`` rows at a time."""
+    count = len(columns[0])
+    if count <= _BLOCK_ROWS:
         return np.array(columns, dtype=np.float32).T.copy()
+    result = np.empty((count, len(columns)), dtype=np.float32)
+    for first in range(0, count, _BLOCK_ROWS):
+        rows = slice(first, first + _BLOCK_ROWS)
+        result[rows] = np.array([column[rows] for column in columns], dtype=np.float32).T
+    return result
 
 
 def _fit_encoder(
     examples: Examples,
-    observed: Examples,
+    rows: NDArray[np.integer],
     values: NDArray[np.float64],
     is_purchase: NDArray[np.bool_],
     prior: float,
 ) -> tuple[HierarchicalTargetEncoder, NDArray[np.float64]]:
-    """The encoder of ``observed`` (N,) with the targets ``values`` (N,), and encoded examples.
+    """The encoder of the examples ``rows`` (N,) with the targets ``values`` (N,).
 
-    The examples, (M, L), are encoded without their own fold.
+    Beside it all examples, (M, L), encoded without their own fold.
     """
+    categoricals = examples.features.categoricals
+    observed = take_rows(categoricals, rows)
     labels = encode_out_of_fold(
-        examples.features,
+        categoricals,
         examples.parcel,
-        observed.features,
-        observed.parcel,
+        observed,
+        examples.parcel[rows],
         values,
         is_purchase,
         prior,
     )
-    encoder = HierarchicalTargetEncoder.fit(observed.features, values, is_purchase, prior)
+    encoder = HierarchicalTargetEncoder.fit(observed, values, is_purchase, prior)
     return encoder, labels
 
 

@@ -17,8 +17,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from eta.journey.categories import lookup
-from eta.journey.features import CATEGORICAL_COLUMNS, ROUTE_COLUMNS, Features
+from eta.journey.categories import Categorical, lookup
+from eta.journey.features import CATEGORICAL_COLUMNS, ROUTE_COLUMNS
 
 FOLDS = 5
 
@@ -42,7 +42,7 @@ class HierarchicalTargetEncoder:
     @classmethod
     def fit(
         cls,
-        features: Features,
+        categoricals: Mapping[str, Categorical],
         values: NDArray[np.float64],
         is_purchase: NDArray[np.bool_],
         prior: float,
@@ -53,7 +53,7 @@ class HierarchicalTargetEncoder:
         """
         sums, counts, means = {}, {}, {}
         for column in CATEGORICAL_COLUMNS:
-            labels = features.categoricals[column]
+            labels = categoricals[column]
             is_used = is_purchase if column in ROUTE_COLUMNS else labels.codes >= 0
             rows = np.flatnonzero(is_used)
             means[column] = float(values[rows].mean()) if len(rows) else 0.0
@@ -67,10 +67,10 @@ class HierarchicalTargetEncoder:
             counts[column] = {labels.names[code]: float(count[code]) for code in present}
         return cls(sums, counts, means, prior)
 
-    def transform(self, features: Features) -> NDArray[np.float64]:
+    def transform(self, categoricals: Mapping[str, Categorical]) -> NDArray[np.float64]:
         """The value of every category, (N, columns)."""
-        categoricals = [features.categoricals[column] for column in _LOOKUP_COLUMNS]
-        looked_up = iter(lookup(categoricals, *self._tables))
+        columns = [categoricals[column] for column in _LOOKUP_COLUMNS]
+        looked_up = iter(lookup(columns, *self._tables))
         encoded = {column: next(looked_up) for column in _UNNESTED}
         for column, parents in _PARENTS.items():
             total, count = next(looked_up), next(looked_up)
@@ -107,9 +107,9 @@ class HierarchicalTargetEncoder:
 
 
 def encode_out_of_fold(
-    features: Features,
+    categoricals: Mapping[str, Categorical],
     parcel: NDArray[np.uint64],
-    observed: Features,
+    observed: Mapping[str, Categorical],
     observed_parcel: NDArray[np.uint64],
     values: NDArray[np.float64],
     is_purchase: NDArray[np.bool_],
@@ -120,15 +120,22 @@ def encode_out_of_fold(
     ``observed`` (N,) have the log times ``values`` (N,).
     """
     fold, observed_fold = parcel % np.uint64(FOLDS), observed_parcel % np.uint64(FOLDS)
-    result = np.empty((len(features), len(CATEGORICAL_COLUMNS)))
+    result = np.empty((len(parcel), len(CATEGORICAL_COLUMNS)))
     for number in range(FOLDS):
         others = np.flatnonzero(observed_fold != number)
         # A single parcel has no others: it is encoded by itself.
         if not is_purchase[others].any():
             others = np.arange(len(values))
         encoder = HierarchicalTargetEncoder.fit(
-            observed.take(others), values[others], is_purchase[others], prior
+            take_rows(observed, others), values[others], is_purchase[others], prior
         )
         rows = np.flatnonzero(fold == number)
-        result[rows] = encoder.transform(features.take(rows))
+        result[rows] = encoder.transform(take_rows(categoricals, rows))
     return result
+
+
+def take_rows(
+    categoricals: Mapping[str, Categorical], rows: NDArray[np.integer]
+) -> dict[str, Categorical]:
+    """The encoded categories of some rows."""
+    return {column: categoricals[column].take(rows) for column in CATEGORICAL_COLUMNS}

@@ -71,7 +71,8 @@ class Examples:
 def examples(snapshots: Snapshots, outcomes: Outcomes) -> Examples:
     """The snapshots taken before ``outcomes.known_through``, with those outcomes."""
     is_past = snapshots.pairs.as_of < outcomes.known_through
-    past = snapshots.take(np.flatnonzero(is_past))
+    # A copy of all of them would double the memory that training takes.
+    past = snapshots if is_past.all() else snapshots.take(np.flatnonzero(is_past))
     row = past.pairs.row
     as_of = past.pairs.as_of
     arrived_at = outcomes.arrived_at[row]

@@ -93,15 +93,9 @@ def training_snapshots(
     What a moment shows depends on scans received by then alone, so a model trained as of an earlier
     day takes the ``examples`` before that day and gets exactly those it would have had on it.
     """
-    moments = _scans_and_silences(timelines, until)
-    # One of each instant of a shipment, in order; the purchase if it is among them.
-    row, as_of = moments.pairs.row, moments.pairs.as_of
-    order = np.lexsort((moments.names != PURCHASE, as_of, row))
-    is_first = np.ones(len(order), dtype=bool)
-    row, as_of = row[order], as_of[order]
-    is_later = as_of[1:] != as_of[:-1]
-    is_first[1:] = (np.diff(row) != 0) | is_later
-    moments = moments.take(order[is_first])
+    order = _receipt_order(timelines)
+    silences = _silences(timelines, order, until)
+    moments = _once(_scans(timelines, order, until).followed_by(silences))
     if near_promise:
         # The moments ``DAYS_BEFORE_PROMISE`` that are before ``until``.
         row = np.repeat(np.arange(len(timelines)), len(DAYS_BEFORE_PROMISE))
@@ -114,36 +108,61 @@ def training_snapshots(
     return _open_snapshots(timelines, moments)
 
 
-def _scans_and_silences(timelines: Timelines, until: np.datetime64) -> _Moments:
-    """The receipts of scans before ``until``, then the moments of silence between them."""
+def purchase_snapshots(timelines: Timelines, until: np.datetime64) -> Snapshots:
+    """Those of the ``training_snapshots`` that are purchases."""
+    scans = _scans(timelines, _receipt_order(timelines), until)
+    return _open_snapshots(timelines, _once(scans.take(scans.names == PURCHASE)))
+
+
+def _once(moments: _Moments) -> _Moments:
+    """One of each instant of a shipment, in order; the purchase if it is among them."""
+    row, as_of = moments.pairs.row, moments.pairs.as_of
+    order = np.lexsort((moments.names != PURCHASE, as_of, row))
+    is_first = np.ones(len(order), dtype=bool)
+    row, as_of = row[order], as_of[order]
+    is_later = as_of[1:] != as_of[:-1]
+    is_first[1:] = (np.diff(row) != 0) | is_later
+    return moments.take(order[is_first])
+
+
+def _receipt_order(timelines: Timelines) -> NDArray[np.int64]:
+    """The scans, (E,), by shipment and receipt."""
     owner = timelines.scans.owner()
-    order = np.lexsort((timelines.event_hash, timelines.received_at, owner))
-    owner = owner[order]
+    return np.lexsort((timelines.event_hash, timelines.received_at, owner))
+
+
+def _scans(timelines: Timelines, order: NDArray[np.int64], until: np.datetime64) -> _Moments:
+    """The receipts of scans before ``until``, by ``_receipt_order``."""
+    owner = timelines.scans.owner()[order]
     received_at = timelines.received_at[order]
-    code = timelines.event_code[order]
-    event_hash = timelines.event_hash[order]
-    is_order = code == EVENT_CODES.index(EventCode.ORDER_CREATED)
+    is_order = timelines.event_code[order] == EVENT_CODES.index(EventCode.ORDER_CREATED)
     is_purchase = is_order | _is_first_without_order(owner, is_order)
     names = np.where(is_purchase, PURCHASE, SCAN).astype(object)
     scans = _Moments(AsOfPairs(owner, received_at), names)
+    return scans.take(received_at < until)
 
+
+def _silences(timelines: Timelines, order: NDArray[np.int64], until: np.datetime64) -> _Moments:
+    """The moments of silence before ``until``, each before the next scan was received."""
+    owner = timelines.scans.owner()[order]
+    received_at = timelines.received_at[order]
     # When the next scan of the same shipment was received, (E,).
-    result = np.full(len(received_at), _NEVER, dtype=received_at.dtype)
+    next_received = np.full(len(received_at), _NEVER, dtype=received_at.dtype)
     has_next = owner[1:] == owner[:-1]
-    result[:-1][has_next] = received_at[1:][has_next]
-    next_received = result
+    next_received[:-1][has_next] = received_at[1:][has_next]
     silence_ends = np.minimum(next_received, until)
-    # ``SILENT_DAYS`` after each scan, (E, 9), scaled by its hash to between 2/3 and 4/3.
-    share = (event_hash >> np.uint64(11)) / 2**53
+    # ``SILENT_DAYS`` after each scan, scaled by its hash to between 2/3 and 4/3.
+    share = (timelines.event_hash[order] >> np.uint64(11)) / 2**53
     scale = 2 / 3 + share * (2 / 3)
-    microseconds = np.outer(scale, SILENT_DAYS) * _DAY_MICROSECONDS
-    silent_times = microseconds.astype("timedelta64[us]")
-    silent_at = received_at[:, None] + silent_times
-    scan, point = np.nonzero(silent_at < silence_ends[:, None])
-    silent_pairs = AsOfPairs(owner[scan], silent_at[scan, point])
-    silence_names = np.full(len(scan), SILENCE, dtype=object)
-    silences = _Moments(silent_pairs, silence_names)
-    return scans.take(received_at < until).followed_by(silences)
+    scans, times = [], []
+    for days in SILENT_DAYS:
+        microseconds = scale * days * _DAY_MICROSECONDS
+        silent_at = received_at + microseconds.astype("timedelta64[us]")
+        is_silent = silent_at < silence_ends
+        scans.append(np.flatnonzero(is_silent))
+        times.append(silent_at[is_silent])
+    pairs = AsOfPairs(owner[np.concatenate(scans)], np.concatenate(times))
+    return _Moments(pairs, np.full(len(pairs), SILENCE, dtype=object))
 
 
 def _is_first_without_order(

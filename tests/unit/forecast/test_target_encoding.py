@@ -36,22 +36,27 @@ def features_with(count: int, **labels: list[str | None]) -> Features:
 def test_category_is_shrunk_to_the_overall_mean() -> None:
     features_of_parcels = features_with(4, lane=["a", "a", "b", None])
     encoder = HierarchicalTargetEncoder.fit(
-        features_of_parcels, np.array([1.0, 3.0, 8.0, 4.0]), np.full(4, True), prior=2.0
+        features_of_parcels.categoricals,
+        np.array([1.0, 3.0, 8.0, 4.0]),
+        np.full(4, True),
+        prior=2.0,
     )
     # The mean of all is 4.
-    assert encoder.transform(features_of_parcels)[:, LANE] == pytest.approx(
+    assert encoder.transform(features_of_parcels.categoricals)[:, LANE] == pytest.approx(
         [(4 + 8) / 4, (4 + 8) / 4, (8 + 8) / 3, 4.0]
     )
 
 
 def test_unknown_category_has_the_value_of_its_base() -> None:
     encoder = HierarchicalTargetEncoder.fit(
-        features_with(3, lane=["a", "a", "b"]),
+        features_with(3, lane=["a", "a", "b"]).categoricals,
         np.array([1.0, 3.0, 8.0]),
         np.full(3, True),
         prior=2.0,
     )
-    assert encoder.transform(features_with(1, lane=["c"]))[0, LANE] == pytest.approx(4.0)
+    assert encoder.transform(features_with(1, lane=["c"]).categoricals)[0, LANE] == pytest.approx(
+        4.0
+    )
 
 
 def test_service_on_a_new_lane_adds_both_effects() -> None:
@@ -62,9 +67,12 @@ def test_service_on_a_new_lane_adds_both_effects() -> None:
         service_lane=["xa", "xb", "ya", None],
     )
     encoder = HierarchicalTargetEncoder.fit(
-        features_of_parcels, np.array([1.0, 2.0, 5.0, 6.0]), np.full(4, True), prior=1.0
+        features_of_parcels.categoricals,
+        np.array([1.0, 2.0, 5.0, 6.0]),
+        np.full(4, True),
+        prior=1.0,
     )
-    values = encoder.transform(features_of_parcels)
+    values = encoder.transform(features_of_parcels.categoricals)
     mean, lane, service = 3.5, values[3, LANE], values[3, CATEGORICAL_COLUMNS.index("service")]
     assert values[3, SERVICE_LANE] == pytest.approx(lane + service - mean)
 
@@ -77,12 +85,12 @@ def test_places_are_encoded_by_scans_and_routes_by_purchases() -> None:
         place_lane=[None, "hub|x", "hub|y", "depot|x"],
     )
     encoder = HierarchicalTargetEncoder.fit(
-        features_of_parcels,
+        features_of_parcels.categoricals,
         np.array([8.0, 4.0, 4.0, 1.0]),
         np.array([True, False, False, False]),
         prior=1.0,
     )
-    values = encoder.transform(features_of_parcels)
+    values = encoder.transform(features_of_parcels.categoricals)
     assert values[0, LANE] == pytest.approx(8.0)
     # The mean over scans is 3.
     hub = (4 + 4 + 3) / 3
@@ -92,11 +100,9 @@ def test_places_are_encoded_by_scans_and_routes_by_purchases() -> None:
 
 def folded(times: NDArray[np.float64]) -> NDArray[np.float64]:
     """The lane's value for ten parcels on one lane, each in the fold of its number."""
-    features_of_parcels = features_with(10, lane=["a"] * 10)
+    lanes = features_with(10, lane=["a"] * 10).categoricals
     parcel = np.arange(10, dtype=np.uint64)
-    return encode_out_of_fold(
-        features_of_parcels, parcel, features_of_parcels, parcel, times, np.full(10, True), 1.0
-    )[:, LANE]
+    return encode_out_of_fold(lanes, parcel, lanes, parcel, times, np.full(10, True), 1.0)[:, LANE]
 
 
 def test_training_row_does_not_see_its_own_outcome() -> None:

@@ -77,6 +77,9 @@ KNOTS_HOURS = np.concatenate(
 #: The most examples a stage that the shape of the fitted curves is learned from.
 MAX_IN_SAMPLE = 12_000
 
+#: Examples of the sample whose curves are in memory at a time.
+_SAMPLE_BLOCK_ROWS = 8_192
+
 #: Weight, in arrivals a segment, of the assumption that this shape is right.
 IN_SAMPLE_PRIOR = 50.0
 
@@ -116,6 +119,7 @@ class HazardModel(Estimator):
     refits_daily: ClassVar[bool] = False
     #: The holidays of this installation. No parameter: a stored version does not include them.
     holidays: HolidayCalendar = PUBLIC_HOLIDAYS
+    activity_: ActivityProfile
 
     def __init__(self, **parameters: Any) -> None:
         self.parameters = HazardParameters(**parameters)
@@ -149,16 +153,10 @@ class HazardModel(Estimator):
         self.parameters.validate()
         if not self.parameters.includes_censored:
             examples = examples.take(np.flatnonzero(examples.event_observed))
-        self.design_, rows = Design.fit(
-            examples, self.parameters.label_prior, columns=self.parameters.columns
-        )
-        self.activity_ = ActivityProfile.fit(examples, holidays=self.holidays)
+        self._fit_hazards(examples)
         self.drift = Drift.identity()
         self.non_arrival_ = NonArrival.identity()
         self.in_sample_recalibration_ = self.recalibration = Recalibration.identity()
-        self.forest_ = grow_forest(rows, log_time_left(examples), self.parameters)
-        at_risk = time_at_risk(examples, self.activity_, uses_promise=self.parameters.uses_promise)
-        self._fit_leaves(rows, at_risk)
         self._recalibrate_in_sample(examples)
         return self
 
@@ -240,6 +238,17 @@ class HazardModel(Estimator):
         self.forest_, self.activity_, self.design_ = parts
         return self
 
+    def _fit_hazards(self, examples: Examples) -> None:
+        """Fits everything but what corrects the curves."""
+        parameters = self.parameters
+        self.design_, rows = Design.fit(
+            examples, parameters.label_prior, columns=parameters.columns
+        )
+        self.activity_ = ActivityProfile.fit(examples, holidays=self.holidays)
+        self.forest_ = grow_forest(rows, log_time_left(examples), parameters)
+        at_risk = time_at_risk(examples, self.activity_, uses_promise=parameters.uses_promise)
+        self._fit_leaves(rows, at_risk)
+
     def _fit_leaves(self, rows: NDArray[np.float32], at_risk: TimeAtRisk) -> None:
         """Fits the log-hazards of all bins: those of the base, and those that each leaf adds."""
         arrival_bin, parameters = at_risk.arrival_bin, self.parameters
@@ -273,14 +282,26 @@ class HazardModel(Estimator):
         sample, stage = examples.take(rows), stage[rows]
         hazards = self._drifted_hazards(sample.features)
 
-        outcomes = sample.features, sample.duration_hours, sample.event_observed
-        curves = self._curves(hazards, stage)
-        intervals = CumulativeHazardInterval.from_curves(curves, *outcomes)
+        intervals = self._intervals(hazards, stage, sample)
         self.non_arrival_ = NonArrival.fit(hazards[:, -1], intervals)
         # The same parcels by the curves with the share that never arrives.
-        curves = self._curves(hazards, stage)
-        intervals = CumulativeHazardInterval.from_curves(curves, *outcomes)
+        intervals = self._intervals(hazards, stage, sample)
         self.in_sample_recalibration_ = Recalibration.fit(intervals, IN_SAMPLE_PRIOR)
+
+    def _intervals(
+        self, hazards: NDArray[np.float64], stage: NDArray[np.int64], sample: Examples
+    ) -> CumulativeHazardInterval:
+        """What became of a sample with these cumulative hazards (N, K), by its corrected curves.
+
+        The curves are made for ``_SAMPLE_BLOCK_ROWS`` examples at a time.
+        """
+        parts = []
+        for first in range(0, len(sample), _SAMPLE_BLOCK_ROWS):
+            rows = np.arange(first, min(first + _SAMPLE_BLOCK_ROWS, len(sample)))
+            curves, block = self._curves(hazards[rows], stage[rows]), sample.take(rows)
+            outcomes = block.features, block.duration_hours, block.event_observed
+            parts.append(CumulativeHazardInterval.from_curves(curves, *outcomes))
+        return CumulativeHazardInterval.concatenate(parts)
 
     def _elapsed_and_expected(
         self, features: Features, labels: NDArray[np.float64]
