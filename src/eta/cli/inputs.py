@@ -12,7 +12,7 @@ from rich.markup import escape
 from eta import bootstrap
 from eta.cli.files import write_table
 from eta.cli.options import NEWEST_VERSION
-from eta.cli.tables import err, print_row_counts
+from eta.cli.tables import err, print_row_counts, status
 from eta.cli.times import parse_instant
 from eta.configuration import read_training_configuration
 from eta.datasets.base import Dataset
@@ -63,7 +63,7 @@ def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, 
         InvalidValue: if there is no such source.
         SourceRejected: if the data hold no orders, no scans, or cannot be read.
     """
-    with err.status(f"reading {escape(str(data))}"):
+    with status(f"reading {data}"):
         dataset = read_data(data, source)
     err.print(f"read {len(dataset.shipments):,} shipments and {len(dataset.events):,} scans")
     report_warnings(dataset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from math import ceil, floor, log10
 from time import monotonic
@@ -85,7 +85,8 @@ out, err = _console(stderr=False), _console(stderr=True)
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar, as a function of what is done, how much of it, and how much in all.
 
-    In a log it is a line from time to time.
+    In a log it is a line whenever another tenth of all is done, and at least one every few seconds
+    in which anything is reported.
     """
     if not err.is_terminal:
         yield _progress_lines()
@@ -103,14 +104,25 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         )
 
 
+def status(description: str) -> AbstractContextManager[object]:
+    """Shows what a command does while it cannot say how much is left; in a log it is a line."""
+    if err.is_terminal:
+        return err.status(escape(description))
+    err.print(description, markup=False, highlight=False, soft_wrap=True)
+    return nullcontext()
+
+
 def _progress_lines() -> Callable[[str, int, int], None]:
-    printed_at = monotonic()
+    printed_at, printed_tenths = monotonic(), -1
 
     def report(description: str, done: int, total: int) -> None:
-        nonlocal printed_at
-        if monotonic() - printed_at >= _LINE_SECONDS:
-            printed_at = monotonic()
-            err.print(f"{description} ({done:,} of {total:,})", markup=False, soft_wrap=True)
+        nonlocal printed_at, printed_tenths
+        share = done / total if total else 1.0
+        tenths = int(10 * share)
+        if tenths != printed_tenths or monotonic() - printed_at >= _LINE_SECONDS:
+            printed_at, printed_tenths = monotonic(), tenths
+            line = f"{share:4.0%}  {description} ({done:,} of {total:,})"
+            err.print(line, markup=False, highlight=False, soft_wrap=True)
 
     return report
 

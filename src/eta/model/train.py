@@ -51,8 +51,8 @@ _CHECKED_MOMENTS = ("purchase", "in_flight")
 _SECONDS = ("fit_seconds", "predict_seconds")
 _MODEL = "eta"
 
-#: Steps of progress.
-_STEPS = 5
+#: Steps of progress, and the one that checks.
+_STEPS, _CHECK_STEP = 5, 4
 
 
 def train_model(
@@ -84,8 +84,7 @@ def train_model(
     with one_thread():
         if jobs == 1:
             learned = _learn(timelines, as_of, recipe, progress)
-            progress("checking against earlier days", 4, _STEPS)
-            parts = _Parts(learned, _check(timelines, as_of, recipe))
+            parts = _Parts(learned, _check(timelines, as_of, recipe, progress))
         else:
             parts = _train_parts_in_processes(timelines, as_of, recipe, jobs, progress)
     data = {"source": source, "is_simulated": is_simulated}
@@ -235,7 +234,12 @@ def _save_version(
     return registry.save(metadata, files, as_of)
 
 
-def _check(timelines: Timelines, as_of: datetime, recipe: _Recipe) -> _Checked:
+def _check(
+    timelines: Timelines,
+    as_of: datetime,
+    recipe: _Recipe,
+    progress: Progress = lambda *_: None,
+) -> _Checked:
     """The recipe against simple rivals on earlier days, judged by what was received by ``as_of``.
 
     The arrival correlation of orders is learned on the same days; recalibration uses the forecasts
@@ -245,6 +249,8 @@ def _check(timelines: Timelines, as_of: datetime, recipe: _Recipe) -> _Checked:
     first, after = today - timedelta(days=2 * CHECK_DAYS), today - timedelta(days=CHECK_DAYS)
     start, end, until = (midnight(day, recipe.zone) for day in (first, after, today))
     models: dict[str, Callable[[], ArrivalModel]] = {**recipe.rivals, _MODEL: recipe.make}
+    report = _check_progress(progress)
+    report("reading journeys", 0, 1)
     try:
         replayed = replay(
             timelines,
@@ -256,12 +262,22 @@ def _check(timelines: Timelines, as_of: datetime, recipe: _Recipe) -> _Checked:
             known_through=to_instant(as_of),
             forecast_until=until,
             warm_up_months=0,
+            progress=report,
         )
     except NoTrainingData:
         return _Checked()
     last_day = after - timedelta(days=1)
     figures = {"from": str(first), "to": str(last_day), **_check_figures(replayed)}
     return _Checked(figures, replayed.issued[_MODEL], _fit_correlation(timelines, replayed))
+
+
+def _check_progress(progress: Progress) -> Progress:
+    """The progress of the check, as one step of the training."""
+
+    def report(description: str, _: int, __: int) -> None:
+        progress(f"checking against earlier days, {description}", _CHECK_STEP, _STEPS)
+
+    return report
 
 
 def _check_figures(replayed: Replay) -> dict[str, list[Row]]:
