@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, auto
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -62,6 +63,23 @@ _ALL_NUMBER_COLUMNS = (*MEASURES, *PLACE_EFFECTS, *_JOURNEY_COLUMNS)
 #: Numbers that a model may use; NaN if unknown.
 NUMBER_COLUMNS = tuple(name for name in _ALL_NUMBER_COLUMNS if name != PROMISE_COLUMN)
 
+#: Numbers that are read by more than trees. Trees read float32, so in a large batch the others are
+#: held as that, which halves the memory of a training.
+_EXACT_COLUMNS = {
+    "weight_kg",
+    *(
+        number.name.lower()
+        for number in (
+            _JourneyNumber.ORDER_ELAPSED_DAYS,
+            _JourneyNumber.SILENCE_DAYS,
+            _JourneyNumber.LOCAL_HOUR,
+            _JourneyNumber.PROMISE_LEFT_DAYS,
+        )
+    ),
+}
+#: Moments whose numbers are computed together.
+_BLOCK_ROWS = 131_072
+
 _NAT = np.iinfo(np.int64).min
 #: In microseconds.
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
@@ -74,7 +92,7 @@ class Features:
     """Features of M moments: ``categoricals`` and ``numbers`` by column name, (M,) each."""
 
     categoricals: dict[str, Categorical]
-    numbers: dict[str, NDArray[np.float64]]
+    numbers: dict[str, NDArray[Any]]
     #: Wall-clock time of ``as_of`` at the destination, without a zone.
     local_as_of: NDArray[np.datetime64]
     #: Whose holidays count: ``route.Route.calendar``.
@@ -111,20 +129,53 @@ def features(
         places = derive(sources, _place_names, PLACE_COLUMNS)
     else:
         places = dict.fromkeys(PLACE_COLUMNS, states.place)
-    measures = timelines.measures[:, row]
-    # ``PLACE_EFFECTS``, (M,) each; the shop's handling no longer matters after the hand-over.
-    handling, *transit = effect_source.lookup(timelines, pairs)
-    is_at_shop = np.isnat(states.handed_over_at)
-    handling = np.where(is_at_shop, handling, np.nan)
-    effects = [handling, *transit]
-    journeys = _numbers_of_journeys(timelines, pairs, states, local_as_of)
-    numbers = zip(_ALL_NUMBER_COLUMNS, (*measures, *effects, *journeys), strict=True)
+    numbers = _numbers(timelines, pairs, effect_source, states, local_as_of)
     return Features(
         categoricals=routes | places,
-        numbers=dict(numbers),
+        numbers=numbers,
         local_as_of=local_as_of,
         calendar=texts["calendar"].take(row),
     )
+
+
+def _numbers(
+    timelines: Timelines,
+    pairs: AsOfPairs,
+    effect_source: PlaceEffectSource,
+    states: States,
+    local_as_of: NDArray[np.datetime64],
+) -> dict[str, NDArray[Any]]:
+    """The numbers by column, (M,) each; those of more than ``_BLOCK_ROWS`` moments are compact."""
+    if len(pairs) <= _BLOCK_ROWS:
+        rows_of_all = _number_rows(timelines, pairs, effect_source, states, local_as_of)
+        return dict(zip(_ALL_NUMBER_COLUMNS, rows_of_all, strict=True))
+    result = {
+        name: np.empty(len(pairs), np.float64 if name in _EXACT_COLUMNS else np.float32)
+        for name in _ALL_NUMBER_COLUMNS
+    }
+    for first in range(0, len(pairs), _BLOCK_ROWS):
+        rows = np.arange(first, min(first + _BLOCK_ROWS, len(pairs)))
+        block = pairs.take(rows), effect_source, states.take(rows), local_as_of[rows]
+        for name, values in zip(_ALL_NUMBER_COLUMNS, _number_rows(timelines, *block), strict=True):
+            result[name][rows] = values
+    return result
+
+
+def _number_rows(
+    timelines: Timelines,
+    pairs: AsOfPairs,
+    effect_source: PlaceEffectSource,
+    states: States,
+    local_as_of: NDArray[np.datetime64],
+) -> list[NDArray[np.float64]]:
+    """``_ALL_NUMBER_COLUMNS`` of the moments, (M,) each."""
+    measures = timelines.measures[:, pairs.row]
+    # ``PLACE_EFFECTS``; the shop's handling no longer matters after the hand-over.
+    handling, *transit = effect_source.lookup(timelines, pairs)
+    is_at_shop = np.isnat(states.handed_over_at)
+    handling = np.where(is_at_shop, handling, np.nan)
+    journeys = _numbers_of_journeys(timelines, pairs, states, local_as_of)
+    return [*measures, handling, *transit, *journeys]
 
 
 def _numbers_of_journeys(

@@ -4,14 +4,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import pytest
+
 from eta.calendars.local_time import to_instant
 from eta.domain.shipment import TrackingEvent
 from eta.domain.vocabulary import EventCode
-from eta.journey.features import PLACE_COLUMNS, features
-from eta.journey.place_effects import PlaceEffects
+from eta.journey.features import PLACE_COLUMNS, PROMISE_COLUMN, features
+from eta.journey.place_effects import PlaceEffectHistory, PlaceEffects
 from eta.journey.state import AsOfPairs
 from eta.journey.timelines import Timelines
-from support.journeys import START, scan, shipment
+from support.journeys import START, parcels, scan, shipment
 
 
 def places(*events: TrackingEvent, carrier: str | None = "post") -> list[str | None]:
@@ -51,3 +54,23 @@ def test_features_use_the_local_times_of_both_ends() -> None:
         seen[name].tolist()
         for name in ("origin_week_hour", "origin_hour", "local_weekday", "local_hour")
     ] == [[0.5], [0.5], [6.0], [21.5]]
+
+
+@pytest.mark.parametrize("block_rows", [1, 7, 64])
+def test_many_moments_have_the_numbers_of_few_as_trees_read_them(
+    block_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Timelines.from_frames(*parcels(80, days=20))
+    until = to_instant(START + timedelta(days=20))
+    pairs = AsOfPairs.all_at(lines, until)
+    effects = PlaceEffectHistory.from_timelines(lines)
+    few = features(lines, pairs, effects)
+    monkeypatch.setattr("eta.journey.features._BLOCK_ROWS", block_rows)
+    many = features(lines, pairs, effects)
+    assert list(many.numbers) == list(few.numbers)
+    for name, values in few.numbers.items():
+        compact = many.numbers[name]
+        assert np.array_equal(compact, values.astype(compact.dtype), equal_nan=True)
+    # What days and stages are computed from is exact.
+    for name in ("order_elapsed_days", "silence_days", "local_hour", "weight_kg", PROMISE_COLUMN):
+        assert many.numbers[name].dtype == np.float64
