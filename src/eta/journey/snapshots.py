@@ -93,6 +93,15 @@ def training_snapshots(
     What a moment shows depends on scans received by then alone, so a model trained as of an earlier
     day takes the ``examples`` before that day and gets exactly those it would have had on it.
     """
+    return _open_snapshots(
+        timelines, _training_moments(timelines, until, near_promise=near_promise)
+    )
+
+
+def _training_moments(
+    timelines: Timelines, until: np.datetime64, *, near_promise: bool
+) -> _Moments:
+    """The moments of training, also those at which a parcel was not open."""
     order = _receipt_order(timelines)
     silences = _silences(timelines, order, until)
     moments = _once(_scans(timelines, order, until).followed_by(silences))
@@ -105,7 +114,7 @@ def training_snapshots(
         pairs = pairs.take(pairs.as_of < until)
         moments_near_promise = _Moments(pairs, np.full(len(pairs), NEAR_PROMISE, dtype=object))
         moments = moments.followed_by(moments_near_promise)
-    return _open_snapshots(timelines, moments)
+    return moments
 
 
 def purchase_snapshots(timelines: Timelines, until: np.datetime64) -> Snapshots:
@@ -218,7 +227,9 @@ def _open_snapshots(timelines: Timelines, moments: _Moments) -> Snapshots:
     is_near_promise = moments.names == NEAR_PROMISE
     is_wanted = _is_expired(moments.pairs, states) == is_near_promise
     rows = np.flatnonzero(states.is_open & is_wanted)
-    return _snapshots(timelines, moments.take(rows), states.take(rows))
+    # The others are dropped before the features, which take the most memory.
+    moments, states = moments.take(rows), states.take(rows)
+    return _snapshots(timelines, moments, states)
 
 
 def _is_expired(pairs: AsOfPairs, states: States) -> NDArray[np.bool_]:

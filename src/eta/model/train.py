@@ -84,6 +84,7 @@ def train_model(
     with one_thread():
         if jobs == 1:
             learned = _learn(timelines, as_of, recipe, progress)
+            progress("checking against earlier days", _CHECK_STEP, _STEPS)
             parts = _Parts(learned, _check(timelines, as_of, recipe, progress))
         else:
             parts = _train_parts_in_processes(timelines, as_of, recipe, jobs, progress)
@@ -249,8 +250,6 @@ def _check(
     first, after = today - timedelta(days=2 * CHECK_DAYS), today - timedelta(days=CHECK_DAYS)
     start, end, until = (midnight(day, recipe.zone) for day in (first, after, today))
     models: dict[str, Callable[[], ArrivalModel]] = {**recipe.rivals, _MODEL: recipe.make}
-    report = _check_progress(progress)
-    report("reading journeys", 0, 1)
     try:
         replayed = replay(
             timelines,
@@ -262,7 +261,7 @@ def _check(
             known_through=to_instant(as_of),
             forecast_until=until,
             warm_up_months=0,
-            progress=report,
+            progress=_check_progress(progress),
         )
     except NoTrainingData:
         return _Checked()

@@ -73,22 +73,16 @@ def time_at_risk(
 
     It is computed for ``block_rows`` examples at a time; the result is the same for any number.
     """
-    exposures, counts, last_bins, arrival_bins = [], [], [], []
+    parts = []
     for first in range(0, len(examples), block_rows):
         rows = np.arange(first, min(first + block_rows, len(examples)))
         block = _block(examples.take(rows), activity, uses_promise=uses_promise)
         bins = np.arange(block.exposure.shape[1])
         is_cell = (bins <= block.last_bin[:, None]) | (bins >= TIMED_BINS)
-        exposures.append(block.exposure[is_cell])
-        counts.append(is_cell.sum(axis=1))
-        last_bins.append(block.last_bin)
-        arrival_bins.append(block.arrival_bin)
-    return TimeAtRisk(
-        exposure=np.concatenate(exposures),
-        first=Segments.from_counts(np.concatenate(counts)).starts,
-        last_bin=np.concatenate(last_bins),
-        arrival_bin=np.concatenate(arrival_bins),
-    )
+        cells, counts = block.exposure[is_cell], is_cell.sum(axis=1)
+        parts.append((cells, counts, block.last_bin, block.arrival_bin))
+    exposure, counts, last_bin, arrival_bin = map(np.concatenate, zip(*parts, strict=True))
+    return TimeAtRisk(exposure, Segments.from_counts(counts).starts, last_bin, arrival_bin)
 
 
 def _block(examples: Examples, activity: ActivityProfile, *, uses_promise: bool) -> _Block:

@@ -177,12 +177,16 @@ def grow_forest(
     }
     # Best thresholds first, then random ones: trees that differ more from each other make a better
     # mean (Geurts et al. 2006).
-    dataset = lightgbm.Dataset(rows, label=target, free_raw_data=False)
+    dataset = lightgbm.Dataset(rows, label=target)
     booster = lightgbm.train(settings, dataset, num_boost_round=(parameters.trees + 1) // 2)
     if parameters.trees > 1:
         settings["extra_trees"] = True
         random_trees = parameters.trees // 2
-        booster = lightgbm.train(settings, dataset, random_trees, init_model=booster)
+        # The trees alone: the booster holds its own data as long as it lives.
+        best = lightgbm.Booster(model_str=booster.model_to_string())
+        del booster
+        dataset = lightgbm.Dataset(rows, label=target)
+        booster = lightgbm.train(settings, dataset, random_trees, init_model=best)
     return Forest.from_lightgbm(booster.dump_model())
 
 
