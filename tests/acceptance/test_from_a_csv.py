@@ -94,6 +94,22 @@ def test_no_row_of_the_export_is_lost(folder: Path) -> None:
     assert not (folder / "quarantine.csv").exists()
 
 
+def test_a_spreadsheet_of_german_dates_needs_only_the_named_changes(
+    folder: Path, tmp_path: Path
+) -> None:
+    orders = export()
+    for name, form in (("ordered", "%d.%m.%Y %H:%M"), ("delivered", "%d.%m.%Y")):
+        orders[name] = pd.to_datetime(orders[name]).dt.strftime(form)
+    orders.to_csv(tmp_path / "orders.csv", sep=";", encoding="cp1252", index=False)
+    script = SCRIPT.replace("dtype=str", 'dtype=str, sep=";", encoding="cp1252"')
+    script = re.sub(r"to_datetime\((.*?)\)\.dt", r"to_datetime(\1, dayfirst=True).dt", script)
+    assert script.count("dayfirst=True") == 2
+    (tmp_path / "convert.py").write_text(script, encoding="utf-8")
+    shell(CONVERT, tmp_path)
+    for name in ("shipments.csv", "events.csv"):
+        assert (tmp_path / "shop" / name).read_text() == (folder / "shop" / name).read_text()
+
+
 def test_the_version_was_checked_and_is_active(folder: Path) -> None:
     promoted = json.loads((folder / "models" / "promoted.json").read_bytes())["history"][-1]
     manifest = json.loads((folder / "models" / promoted / "manifest.json").read_bytes())

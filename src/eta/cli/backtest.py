@@ -63,6 +63,7 @@ def backtest(
     quarantine: Quarantine = None,
 ) -> None:
     """Compare models on past days, with the data received by then."""
+    parse_period(first, last, "UTC")  # a wrong date fails before any data are read
     settings, parameters, _ = load_config(config)
     chosen = _choose(models, bootstrap.models(parameters, settings.holidays))
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)

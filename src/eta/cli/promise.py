@@ -52,6 +52,7 @@ def simulate_policy(
     quarantine: Quarantine = None,
 ) -> None:
     """Try a promise policy on past orders and compare it with the shop's actual promises."""
+    parse_period(first, last, "UTC")  # a wrong date fails before any data are read
     settings, parameters, _ = load_config(config)
     check_suffix("--picture", picture, (".png", ".svg"))
     promise_policy = read_promise_policy("--policy", str(policy)) if policy else None

@@ -17,7 +17,7 @@ from eta.cli.inputs import load_config, read_timelines, resolve_version
 from eta.cli.options import SOURCE, Config, Data, JsonFile, Quarantine, Source
 from eta.cli.quality import report_quality
 from eta.cli.tables import err, out, print_scored, progress_bar
-from eta.cli.times import parse_instant
+from eta.cli.times import check_as_of, parse_instant
 from eta.cli.train import train_version
 from eta.forecast.seen_services import UnseenName
 from eta.model.bundle import ModelBundle
@@ -56,6 +56,7 @@ def score(
 ) -> None:
     """Predict windows and delay flags of all parcels in flight."""
     check_suffix("--out", out_file, (".csv", ".parquet"))
+    check_as_of(as_of)
     settings, parameters, policy = load_config(config, "models")
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
     moment = parse_instant(as_of, dataset.zone)

@@ -17,6 +17,8 @@ _TIME = re.compile(
 )
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
 _MAX_OFFSET = timedelta(hours=14)
+#: So long after now a moment is in the future; a date may begin earlier in another zone.
+_AHEAD = timedelta(hours=48)
 
 
 def parse_instant(text: str, zone: str, field: str = "--as-of") -> datetime:
@@ -44,6 +46,16 @@ def parse_instant(text: str, zone: str, field: str = "--as-of") -> datetime:
         problem = f"the offset of {text!r} is more than 14 hours"
         raise InvalidValue(field, problem, f"write it as {_TIME_EXAMPLE}")
     return moment.astimezone(UTC)
+
+
+def check_as_of(text: str | None) -> None:
+    """Refuses an ``--as-of`` that is no moment or in the future, before any data are read.
+
+    Raises:
+        InvalidValue: if it is.
+    """
+    if text is not None and parse_instant(text, "UTC") > datetime.now(UTC) + _AHEAD:
+        raise InvalidValue("--as-of", f"{text!r} is in the future", "correct the year")
 
 
 def parse_period(first: str, last: str, zone: str) -> tuple[datetime, datetime]:

@@ -22,6 +22,7 @@ from eta.cli.memory import give_back_large_arrays, release_frames
 from eta.cli.options import SOURCE, Config, Data, Jobs, JsonFile, Quarantine, Source
 from eta.cli.quality import report_quality
 from eta.cli.tables import out, print_check, print_drift, progress_bar
+from eta.cli.times import check_as_of
 from eta.delays import DelayPolicy
 from eta.domain.errors import ModelNotFound
 from eta.journey.timelines import Timelines
@@ -58,6 +59,7 @@ def train(
     quarantine: Quarantine = None,
 ) -> None:
     """Train a model and write a version into the registry."""
+    check_as_of(as_of)
     give_back_large_arrays()
     settings, parameters, policy = load_config(config, "models")
     dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
@@ -126,6 +128,7 @@ def update(
 
     The model is not fitted again. If the version is active, the new one becomes active.
     """
+    check_as_of(as_of)
     settings = load_settings("models")
     registry = bootstrap.registry(settings)
     name = _version_to_update(registry, model)

@@ -9,6 +9,7 @@ a file with no other times in that column.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -91,6 +92,8 @@ _OFFSET = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
 #: An event happened at most so long before and after its receipt.
 _OLDEST_REPORT, _LATEST_REPORT = pd.Timedelta(days=400), pd.Timedelta(hours=48)
 _CODES = tuple(map(str, EventCode))
+#: A number whose comma cannot separate thousands.
+_DECIMAL_COMMA = re.compile(r"^\s*([+-]?0|[+-]?\d+(?=,(?:\d{1,2}|\d{4,})\s*$)),(\d+)\s*$", re.ASCII)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -352,7 +355,7 @@ def _number(
     frame: pd.DataFrame, name: str, low: float, high: float, file: str, quarantine: Quarantine
 ) -> pd.Series:
     """A column as numbers; unreadable and impossible values are rejected and missing."""
-    numbers = pd.to_numeric(frame[name], errors="coerce").astype(np.float64)
+    numbers = _parse_numbers(frame[name])
     is_unreadable = numbers.isna() & frame[name].notna()
     quarantine.reject_values(file, f"unreadable_{name}", _value(frame, name, is_unreadable))
     is_size = low == 0.0 and name not in _MAY_BE_ZERO
@@ -361,6 +364,13 @@ def _number(
     is_impossible = numbers.notna() & ~is_possible
     quarantine.reject_values(file, f"impossible_{name}", _value(frame, name, is_impossible))
     return numbers.where(~is_impossible)
+
+
+def _parse_numbers(column: pd.Series) -> pd.Series:
+    """Numbers; a comma is the decimal sign if it cannot separate thousands, as in 9,65 or 0,750."""
+    if pd.api.types.is_string_dtype(column):
+        column = column.str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
+    return pd.to_numeric(column, errors="coerce").astype(np.float64)
 
 
 class _Times(NamedTuple):

@@ -1,10 +1,10 @@
 """Every form of a time that options take, and every text that they refuse."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from eta.cli.times import parse_instant, parse_period
+from eta.cli.times import check_as_of, parse_instant, parse_period
 from eta.domain.errors import InvalidValue
 
 SAO_PAULO, VIENNA = "America/Sao_Paulo", "Europe/Vienna"
@@ -98,3 +98,13 @@ def test_a_period_lasts_from_midnight_to_midnight_of_the_zone(
 def test_days_that_are_none_are_refused_by_option(first: str, last: str, message: str) -> None:
     with pytest.raises(InvalidValue, match=f"^{message}"):
         parse_period(first, last, VIENNA)
+
+
+def test_as_of_may_be_a_day_ahead_but_not_in_the_future() -> None:
+    now = datetime.now(UTC)
+    for hours in (-24, 0, 47):
+        check_as_of((now + timedelta(hours=hours)).isoformat())
+    check_as_of(None)
+    for text in ((now + timedelta(hours=49)).isoformat(), "2062-01-01", "2099-12-31T00:00Z"):
+        with pytest.raises(InvalidValue, match="is in the future"):
+            check_as_of(text)

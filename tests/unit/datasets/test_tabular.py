@@ -214,11 +214,26 @@ def test_an_invalid_shipment_is_rejected(
 
 
 @pytest.mark.parametrize(
+    ("text", "weight_kg"),
+    [("9,65", 9.65), ("0,750", 0.75), (" 12,5 ", 12.5), ("1,2500", 1.25), ("1.500", 1.5)],
+)
+def test_a_comma_that_cannot_separate_thousands_is_a_decimal_sign(
+    tmp_path: Path, text: str, weight_kg: float
+) -> None:
+    read = dataset(tmp_path, [SHIPMENT | {"weight_kg": text}], [EVENT])
+    assert read.shipments["weight_kg"].tolist() == [weight_kg]
+    assert not read.rejected()
+
+
+@pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"weight_kg": "heavy"}, "unreadable_weight_kg"),
         ({"weight_kg": 0}, "impossible_weight_kg"),
         ({"weight_kg": 1001}, "impossible_weight_kg"),
+        ({"weight_kg": "1,500"}, "unreadable_weight_kg"),
+        ({"weight_kg": "1.234,5"}, "unreadable_weight_kg"),
+        ({"weight_kg": "1,5,5"}, "unreadable_weight_kg"),
         ({"price": -1}, "impossible_price"),
         ({"origin_latitude": 91}, "impossible_origin_latitude"),
         ({"package_count": 0}, "impossible_package_count"),
