@@ -32,7 +32,7 @@ from eta.datasets.base import (
 )
 from eta.datasets.csv_files import TEXT_TYPE, CsvFile, check_column
 from eta.datasets.parquet_files import ParquetFile
-from eta.domain.errors import NaiveTime, SourceRejected
+from eta.domain.errors import NaiveColumn, SourceRejected
 from eta.domain.registration import TRACKING_NUMBER_PATTERN
 from eta.domain.shipment import MAX_WEIGHT_KG
 from eta.domain.vocabulary import EventCode
@@ -102,7 +102,7 @@ def read_tabular(folder: Path, *, now: datetime) -> Dataset:
 
     Raises:
         SourceRejected: if a file is absent, unreadable or lacks a required column.
-        NaiveTime: if none of the times of a column has an offset.
+        NaiveColumn: if none of the times of a column has an offset.
     """
     quarantine, warnings = Quarantine(), dict[str, int]()
     path = _find(folder, SHIPMENTS)
@@ -167,7 +167,7 @@ def _shipments(
     reasons = {"no_shipment_id": frame["shipment_id"].isna()}
     for name, country in countries.items():
         reasons |= _country_reasons(frame[name], name, country)
-    times = {name: _times(frame, name) for name in _SHIPMENT_TIMES if name in frame}
+    times = {name: _times(frame, name, file) for name in _SHIPMENT_TIMES if name in frame}
     for name, column in times.items():
         reasons[f"implausible_{name}"] = is_implausible(column.instants, now)
     frame = quarantine.reject_rows(file, frame, reasons)
@@ -246,7 +246,9 @@ def _valid_events(
 ) -> pd.DataFrame:
     """The valid events, with times and flags parsed."""
     frame = _with_texts(frame.reindex(columns=frame.columns.union(["received_at"], sort=False)))
-    occurred_at, received_at = _times(frame, "occurred_at"), _times(frame, "received_at")
+    occurred_at, received_at = (
+        _times(frame, name, file) for name in ("occurred_at", "received_at")
+    )
     is_assumed = frame["received_at"].isna()
     received = received_at.instants.where(~is_assumed, occurred_at.instants)
     reasons = {
@@ -389,11 +391,11 @@ class _Times(NamedTuple):
         return {f"naive_{name}": self.is_naive, f"unreadable_{name}": self.is_unreadable}
 
 
-def _times(frame: pd.DataFrame, name: str) -> _Times:
+def _times(frame: pd.DataFrame, name: str, file: str) -> _Times:
     """Aware instants in UTC; NaT if missing, unreadable or without an offset.
 
     Raises:
-        NaiveTime: if none of the times has an offset.
+        NaiveColumn: if none of the times has an offset.
     """
     column = frame[name]
     nowhere = pd.Series(False, index=frame.index)
@@ -401,14 +403,14 @@ def _times(frame: pd.DataFrame, name: str) -> _Times:
         utc = column.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
         return _Times(utc, nowhere, nowhere)
     if pd.api.types.is_datetime64_dtype(column) and column.notna().any():
-        raise NaiveTime(name)
+        raise NaiveColumn(file, name, column.dropna().iloc[0].isoformat())
     text = column.astype(TEXT_TYPE).str.strip()
     has_offset = text.str.contains(_OFFSET, regex=True)
     has_no_offset = text.notna() & ~has_offset.fillna(False).astype(bool)
     parsed = _instants(text.where(~has_no_offset)).astype("datetime64[us, UTC]")
     is_naive = has_no_offset & _instants(text.where(has_no_offset)).notna()
     if len(text) and is_naive.sum() == text.notna().sum() > 0:
-        raise NaiveTime(name)
+        raise NaiveColumn(file, name, text.dropna().iloc[0])
     return _Times(parsed, is_naive, text.notna() & parsed.isna() & ~is_naive)
 
 

@@ -1,5 +1,7 @@
 """All errors. The docstring of an error is its default message."""
 
+_OFFSET_HINT = "write it as 2018-05-15T08:00:00-03:00"
+
 
 class EtaError(Exception):
     """Something went wrong in eta."""
@@ -20,9 +22,15 @@ class NaiveTime(InvalidValue):
     """A datetime has no offset from UTC."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(
-            field, "the time has no offset from UTC", "write it as 2018-05-15T08:00:00-03:00"
-        )
+        super().__init__(field, "the time has no offset from UTC", _OFFSET_HINT)
+
+
+class NaiveColumn(InvalidValue):
+    """None of the times of a file's column has an offset from UTC."""
+
+    def __init__(self, file: str, column: str, example: str) -> None:
+        problem = f"no time of this column of {file} has an offset from UTC, such as {example}"
+        super().__init__(column, problem, _OFFSET_HINT)
 
 
 class SourceRejected(EtaError):

@@ -16,7 +16,7 @@ from eta import bootstrap
 from eta.cli import main
 from eta.datasets.base import Dataset
 from eta.datasets.tabular import read_tabular
-from eta.domain.errors import NaiveTime, SourceRejected
+from eta.domain.errors import NaiveColumn, SourceRejected
 from eta.evaluation.backtest import Refit
 from eta.forecast.baselines.simple import SurvivalBaseline
 from eta.journey.timelines import Timelines
@@ -107,7 +107,11 @@ def test_a_file_of_times_without_offsets_is_rejected_by_its_field(
     tmp_path: Path, file: str, field: str
 ) -> None:
     naive = {field: "2026-03-02 11:00:00"}
-    with pytest.raises(NaiveTime, match=field):
+    with pytest.raises(
+        NaiveColumn,
+        match=f"^{field}: no time of this column of {file}[.]csv has an offset from UTC,"
+        " such as 2026-03-02 11:00:00; write it as 2018-05-15T08:00:00-03:00$",
+    ):
         dataset(
             tmp_path,
             [SHIPMENT | (naive if file == "shipments" else {})],
@@ -122,7 +126,7 @@ def test_a_parquet_column_without_a_zone_is_rejected_by_its_name(tmp_path: Path)
         for name in ("occurred_at", "received_at")
     }
     pd.DataFrame([EVENT]).assign(**times).to_parquet(tmp_path / "events.parquet")
-    with pytest.raises(NaiveTime, match="occurred_at"):
+    with pytest.raises(NaiveColumn, match=r"^occurred_at: .* events\.parquet .* 2026-\d\d-\d\dT"):
         read_tabular(tmp_path, now=NOW)
 
 
