@@ -180,8 +180,13 @@ class SqliteEngine:
         """Opens a connection that only reads.
 
         Raises:
-            StoreUnavailable: if there is no such file.
+            StoreUnavailable: if there is no such file, or it cannot be opened.
         """
+        if self._path and not self._path.exists():
+            raise StoreUnavailable(
+                f"nothing is recorded yet: there is no database {self._path};"
+                " run `eta ingest DATA`, or name another one in ETA_DATABASE_URL"
+            )
         if self._path:
             flags = apsw.SQLITE_OPEN_READONLY
         else:
