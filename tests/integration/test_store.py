@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,10 @@ from eta.service.storage.idempotency import (
     respond_once,
 )
 from eta.service.storage.retention import EraseShipments, Retention, erase_shipments, purge_expired
+from eta.service.tracking import read_shipments as reading
 from eta.service.tracking import record_events as recording
 from eta.service.tracking.forecast_history import SaveForecasts, save_forecasts
+from eta.service.tracking.read_shipments import PageQuery, page_of_histories
 from eta.service.tracking.record_events import (
     EventOutcome,
     EventReport,
@@ -917,3 +920,72 @@ def test_a_full_disk_rejects_writes_and_allows_reads(
     register(store, registration(5_000))
     assert all(shipment_history(store, registered_id) for registered_id in registered_ids)
     store.close()
+
+
+def past_pages(store: SqlStore, at: datetime, limit: int, status: str | None) -> list[list[str]]:
+    """Returns the shipments of all pages as of a moment."""
+    pages = list[list[str]]()
+    after: str | None = ""
+    while after is not None:
+        query = PageQuery(TENANT, after, limit, status, is_past=True)
+        histories, after = store.read(partial(page_of_histories, query=query, as_of=at))
+        pages.append([history.stored.shipment_id for history in histories])
+    return pages
+
+
+@pytest.mark.parametrize("read_size", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("status", "limit", "sizes"),
+    [
+        ("in_transit", 2, [2, 2, 1]),
+        ("in_transit", 100, [5]),
+        ("pre_transit", 4, [4, 1]),
+        ("delivered", 2, [0]),
+        (None, 6, [6, 4]),
+    ],
+)
+def test_a_past_page_is_full_unless_it_is_the_last(
+    store: SqlStore,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str | None,
+    limit: int,
+    sizes: list[int],
+    read_size: int,
+) -> None:
+    monkeypatch.setattr(reading, "_READ_SIZE", read_size)
+    monkeypatch.setattr(reading, "_MAX_READS", 30)
+    for number in range(10):
+        register(store, registration(number))
+    record(store, *(scan(number) for number in range(0, 10, 2)))
+    at = store.safe_now()
+    clock.pass_hours(1)
+    for number in range(10, 20):
+        register(store, registration(number))
+    record(store, *(scan(number, EventCode.DELIVERED, hours_ago=1) for number in range(20)))
+    pages = past_pages(store, at, limit, status)
+    # A last page may be empty: only then is it known that nothing follows.
+    assert [len(page) for page in pages if page] == [size for size in sizes if size]
+    found = [shipment_id for page in pages for shipment_id in page]
+    assert found == sorted(set(found))
+
+
+def test_a_past_page_examines_a_bounded_number_of_shipments(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_READ_SIZE", 2)
+    monkeypatch.setattr(reading, "_MAX_READS", 2)
+    for number in range(9):
+        register(store, registration(number))
+    at = store.safe_now()
+    assert past_pages(store, at, 5, "in_transit") == [[], [], []]
+    assert [len(page) for page in past_pages(store, at, 5, "pre_transit")] == [4, 4, 1]
+
+
+def test_reading_a_store_that_was_never_written_names_the_next_command(tmp_path: Path) -> None:
+    engine = SqliteEngine(tmp_path / "eta.sqlite")
+    with pytest.raises(
+        StoreUnavailable, match=r"^nothing is recorded yet: .*eta\.sqlite; run `eta"
+    ):
+        engine.reader()
+    assert not list(tmp_path.iterdir())

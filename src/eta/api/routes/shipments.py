@@ -45,8 +45,10 @@ from eta.service.tracking.forecast_history import (
     with_recorded_flag,
 )
 from eta.service.tracking.read_shipments import (
+    PageQuery,
     ShipmentHistory,
     ShipmentView,
+    page_of_histories,
     shipment_histories,
     view_shipments,
 )
@@ -57,7 +59,6 @@ from eta.service.tracking.register_shipments import (
     register_shipments,
     update_shipments,
 )
-from eta.store.records import StoredShipment
 from eta.store.session import Session
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
@@ -234,26 +235,19 @@ class _Selection:
 
     def histories(self, session: Session, at: datetime) -> list[ShipmentHistory]:
         """What was known of the selected shipments at a moment."""
-        shipments = self._shipments(session)
-        histories = shipment_histories(session, self.tenant, shipments, at)
-        if self.status is None or self.as_of is None:
-            return histories
-        return [history for history in histories if history.state.status == self.status.value]
-
-    def _shipments(self, session: Session) -> list[StoredShipment]:
         if self.ids is not None:
             ids = parse_ids("ids", self.ids)
-            return session.shipments(self.tenant, "shipment_id", ids)
+            shipments = session.shipments(self.tenant, "shipment_id", ids)
+            return shipment_histories(session, self.tenant, shipments, at)
         if self.external_ids is not None:
             external_ids = parse_ids("external_ids", self.external_ids)
-            return session.shipments(self.tenant, "external_id", external_ids)
-        # The recorded statuses are those of now.
-        status = self.status.value if self.status and self.as_of is None else None
-        page = session.page(self.tenant, self.after, self.limit, status=status)
-        # Some of these may have been registered after the moment of the answer, or have had another
-        # status then, and are left out of it. The next page begins after them all the same.
-        self.last_id = page[-1].shipment_id if len(page) == self.limit else None
-        return page
+            shipments = session.shipments(self.tenant, "external_id", external_ids)
+            return shipment_histories(session, self.tenant, shipments, at)
+        status = self.status.value if self.status else None
+        is_past = self.as_of is not None
+        query = PageQuery(self.tenant, self.after, self.limit, status, is_past=is_past)
+        histories, self.last_id = page_of_histories(session, query, at)
+        return histories
 
 
 def _check_selection(selection: _Selection, *, has_cursor: bool) -> None:

@@ -61,6 +61,23 @@ class ShipmentHistory:
         return shipment, events
 
 
+#: Shipments that are read at once if some of them may not belong on a page, and how often at most.
+_READ_SIZE, _MAX_READS = 100, 10
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """A page of a tenant's shipments, in the order of their ids."""
+
+    tenant: str
+    #: The page begins after this id; empty: with the first one.
+    after: str
+    limit: int
+    status: str | None = None
+    #: Whether the page is of an earlier moment, when statuses were others than the recorded ones.
+    is_past: bool = False
+
+
 @dataclass(frozen=True)
 class ShipmentView:
     """A shipment's history and its assessment."""
@@ -102,6 +119,38 @@ def shipment_histories(
         )
         histories.append(history)
     return histories
+
+
+def page_of_histories(
+    session: Session, query: PageQuery, as_of: datetime
+) -> tuple[list[ShipmentHistory], str | None]:
+    """Returns a page, and the id after which the next one begins, None after the last one.
+
+    Shipments that were registered later, or had another status then, are passed over. The page is
+    full unless it is the last one, or 1,000 shipments were examined for it.
+    """
+    found = list[ShipmentHistory]()
+    end: str | None = query.after
+    for _ in range(_MAX_READS):
+        if end is None or len(found) >= query.limit:
+            break
+        histories, end = _examine(session, query, end, as_of)
+        found += histories
+    page = found[: query.limit]
+    return page, page[-1].stored.shipment_id if len(found) > len(page) else end
+
+
+def _examine(
+    session: Session, query: PageQuery, after: str, as_of: datetime
+) -> tuple[list[ShipmentHistory], str | None]:
+    """Returns those of the next shipments that belong on a page, and the last id if more follow."""
+    recorded_status = None if query.is_past else query.status
+    size = _READ_SIZE if query.is_past else query.limit
+    rows = session.page(query.tenant, after, size, status=recorded_status)
+    histories = shipment_histories(session, query.tenant, rows, as_of)
+    if query.is_past and query.status:
+        histories = [each for each in histories if each.state.status == query.status]
+    return histories, rows[-1].shipment_id if len(rows) == size else None
 
 
 def _until(rows: Iterable[Any], time: str, instant: int) -> defaultdict[str, list[Any]]:
