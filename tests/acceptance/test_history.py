@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from eta.api.app import create_app
+from eta.client import Client
 from eta.domain.access import DEFAULT_TENANT
 from eta.settings import Settings
 from support.cli import run, run_ok
@@ -267,38 +268,50 @@ def test_ingest_reads_nulls_in_parquet_and_a_tenant(command_store: Path) -> None
     ]
 
 
-def all_pages(client: TestClient, url: str) -> dict[str, Any]:
-    """The first page, with the results of all of them."""
-    first: dict[str, Any] = client.get(url).json()
-    cursor = first["next_cursor"]
-    while cursor:
-        page = client.get(f"{url}&cursor={cursor}").json()
-        first["results"] += page["results"]
-        cursor = page["next_cursor"]
-    return first
+def run_recipe(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Runs the Python of the recipe over a test client; returns its variables."""
+
+    def request(_: Client, verb: str, path: str, *, query: dict[str, Any]) -> Any:
+        params = {name: value for name, value in query.items() if value is not None}
+        answer = client.request(verb, path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    monkeypatch.setattr(Client, "_request", request)
+    [recipe] = re.findall(r"```python\n(.*?)```", REHEARSAL, flags=re.DOTALL)
+    variables: dict[str, Any] = {}
+    exec(recipe, variables)  # noqa: S102 - our own documentation
+    return variables
 
 
-def test_the_commands_of_the_rehearsal_run_as_written(command_store: Path) -> None:
+def test_the_commands_of_the_rehearsal_run_as_written(
+    command_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_ok("simulate", command_store / "history", "--shipments", 800, models=command_store)
     commands = re.findall(r"^eta (.*)$", REHEARSAL, flags=re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["train", "ingest", "serve"]
     models = command_store / "models"
     for command in commands[:2]:
         run_ok(*command.split(), models=models)
-    urls = re.findall(r'curl -s "http://127\.0\.0\.1:8000(\S+)"', REHEARSAL)
     [body] = re.findall(r"-d '(.*?)'\n", REHEARSAL, flags=re.DOTALL)
     url = f"sqlite:{command_store / 'eta.sqlite'}"
     app = create_app(Settings(models=models, is_demo=True, database_url=url))
+    capsys.readouterr()
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        days = [all_pages(client, url) for url in urls]
+        recipe = run_recipe(client, monkeypatch)
         [score] = client.post("/v1/score", json=json.loads(body)).json()["results"]
-    assert [day["as_of"][:10] for day in days] == ["2025-11-04", "2025-11-05"]
-    for day in days:
-        assert day["model_version"].startswith("2025.11.01")
-        assert any(shipment["forecast"]["delay"]["state"] for shipment in day["results"])
-        for shipment in day["results"]:
-            # A parcel that has been open for more than 60 days is no longer forecast.
-            assert shipment["forecast"]["status"] in ("in_transit", "expired")
-            assert max(entry["received_at"] for entry in shipment["journey"]) <= day["as_of"]
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    as_of, shipments = recipe["as_of"], recipe["shipments"]
+    assert recipe["page"]["model_version"].startswith("2025.11.01")
+    # A parcel that has been open for more than 60 days is no longer forecast.
+    assert {"pre_transit", "in_transit"} <= {each["forecast"]["status"] for each in shipments}
+    for shipment in shipments:
+        assert max(entry["received_at"] for entry in shipment["journey"]) <= as_of
     assert score["delay"]["state"]
     assert score["estimated_delivery_date"]
+    out = command_store / "flags.csv"
+    run_ok("score", "store:", "--as-of", as_of, "--out", out, models=models)
+    scored = pd.read_csv(out)
+    flagged = {each["external_id"] for each in recipe["flagged"]}
+    assert flagged == set(scored.loc[scored["flag_raised"], "shipment_id"])
+    assert flagged
