@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import DAY, Dates, local_dates, wall_clock
+from eta.calendars.places import place_name
 from eta.domain.errors import NoTrainingData
-from eta.journey.categories import Categorical
+from eta.journey.categories import Categorical, derive
 from eta.journey.examples import Examples, Outcomes, examples
 from eta.journey.snapshots import MOMENTS, Snapshots
 from eta.journey.state import PHASES
@@ -116,12 +117,24 @@ def _segments(timelines: Timelines, snapshots: Snapshots) -> dict[str, NDArray[A
     columns: dict[str, NDArray[Any]] = {}
     columns["elapsed_band"] = _bands(numbers["order_elapsed_days"], _ELAPSED_EDGES, "d")
     columns["carrier"] = snapshots.features.categoricals["carrier"].texts()
-    for name in ("service_level", "origin_region", "destination_region"):
-        columns[name] = timelines.texts[name].take(row).texts()
+    columns["service_level"] = timelines.texts["service_level"].take(row).texts()
+    for end in ("origin", "destination"):
+        columns[f"{end}_region"] = _regions(timelines, end, row)
     columns["weight_band"] = _bands(numbers["weight_kg"], _WEIGHT_EDGES, "kg")
     columns["distance_band"] = _bands(numbers["distance_km"], _DISTANCE_EDGES, "km")
     columns["promise_bucket"] = _bands(days_to_promise, _PROMISE_EDGES, "d")
     return columns
+
+
+def _regions(timelines: Timelines, end: str, row: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Regions with their country, as "AT-9", since countries share the codes of regions."""
+    sources = [timelines.texts[f"{end}_{part}"].take(row) for part in ("country", "region")]
+    return derive(sources, _region, [end])[end].texts()
+
+
+def _region(country: str | None, region: str | None) -> tuple[str | None]:
+    """The name of a region; the region as it is if its country is unknown."""
+    return (place_name(country, region) or region if region else None,)
 
 
 def stable_random(snapshots: Snapshots) -> pd.Series:
