@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: The least spans of axes, in percentage points and days: what differs less looks alike.
+_MIN_PERCENT, _MIN_DAYS = 5.0, 1.0
+#: By how many points an axis of percentages may go beyond 0 and 100.
+_BEYOND_PERCENT = 0.5
+
 #: Moments that are drawn, with their names in the plots.
 DRAWN_MOMENTS: Mapping[str, str] = {"purchase": "at purchase", "in_flight": "in flight"}
 
@@ -239,7 +244,8 @@ def _range(axes: Axes, row: Row, name: str, marker: str, at: float) -> None:
 
 
 def _mark_start(columns: Sequence[Axes], name: str) -> None:
-    """Names the horizontal axis, and marks it as broken if it does not start at 0."""
+    """Names the horizontal axis of percentages; one that does not start at 0 is marked."""
+    columns[0].set_xlim(*_percent_limits(*columns[0].get_xlim()))
     start = columns[0].get_xlim()[0]
     is_broken = start > 0.0
     for axes in columns:
@@ -288,18 +294,43 @@ def draw_promises(
     days, shares = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
     _by_month(days, months, "promised_days_mean", factor=1.0)
     days.set_title("mean days promised", loc="left", fontsize=10)
-    days.set_ylim(0.0, 1.15 * days.dataLim.y1 if months else 1.0)
+    days.set_ylim(0.0, max(1.15 * days.dataLim.y1, _MIN_DAYS) if months else _MIN_DAYS)
     days.legend(frameon=False, fontsize=8)
-    _by_month(shares, months, "on_time_share", factor=100.0)
-    shares.set_title("% on time", loc="left", fontsize=10)
-    if (start := shares.get_ylim()[0]) > 0.0:
-        shares.set_title(f"% on time; the axis starts at {start:.0f}", loc="left", fontsize=10)
-        _break(shares, "left")
+    _on_time(shares, months)
     _days_saved(figure.add_subplot(grid[:, 1]), regions)
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     _headline(figure, f"What {policy} would have promised, beside what was promised")
     return _to_bytes(figure, kind)
+
+
+def _on_time(axes: Axes, months: Sequence[Row]) -> None:
+    """The shares of promises met; an axis that does not start at 0 is marked."""
+    _by_month(axes, months, "on_time_share", factor=100.0)
+    axes.set_ylim(*_percent_limits(*axes.get_ylim()))
+    axes.locator_params(axis="y", integer=True)
+    start = axes.get_ylim()[0]
+    note = f"; the axis starts at {start:.0f}" if start > 0.0 else ""
+    axes.set_title(f"% on time{note}", loc="left", fontsize=10)
+    if note:
+        _break(axes, "left")
+
+
+def _widened(low: float, high: float, least: float) -> tuple[float, float]:
+    """Limits of an axis at least so far apart, around the same middle."""
+    missing = max(least - (high - low), 0.0) / 2.0
+    return low - missing, high + missing
+
+
+def _percent_limits(low: float, high: float) -> tuple[float, float]:
+    """Limits of an axis of percentages, so far apart that a small difference looks small.
+
+    Both are whole numbers, and end little beyond 0 and 100 so that no marker there is cut.
+    """
+    bottom, top = -_BEYOND_PERCENT, 100.0 + _BEYOND_PERCENT
+    low, high = _widened(max(low, bottom), min(high, top), _MIN_PERCENT)
+    shift = min(top - high, 0.0) + max(bottom - low, 0.0)
+    return max(math.floor(low + shift), bottom), min(math.ceil(high + shift), top)
 
 
 def _by_month(axes: Axes, months: Sequence[Row], column: str, *, factor: float) -> None:
@@ -323,10 +354,15 @@ def _days_saved(axes: Axes, regions: Sequence[Row]) -> None:
             axes.hlines(place, low, high, color=_PALE, linewidth=3.2)
     axes.scatter([row["days_saved"] for row in ranked], places, s=16, color=_BLUE, zorder=3)
     axes.axvline(0.0, color=_GREY, linewidth=0.8)
+    axes.set_xlim(*_widened(*axes.get_xlim(), _MIN_DAYS))
+    axes.ticklabel_format(axis="x", useOffset=False)
     labels = [f"{row['value']} ({row['n']:,})" for row in ranked]
     axes.set_yticks(places, labels, fontsize=7.5)
     title = "days saved by region (orders), 95 % interval over weeks"
     axes.set_title(title, loc="left", fontsize=10)
+    if not ranked:
+        note = "no region has enough orders"
+        axes.text(0.5, 0.5, note, transform=axes.transAxes, ha="center", color=_GREY)
 
 
 def _places(rows: Sequence[Row]) -> Iterator[Place | None]:

@@ -256,3 +256,56 @@ def test_no_line_of_a_promise_plot_is_cut(drawn: list[Figure]) -> None:
         assert bottom + margin < values.min()
         assert values.max() < top - margin
         assert len({line.get_marker() for line in axes.lines}) == 2
+
+
+def month(shop: float, ours: float, days: float = 6.0) -> dict[str, Any]:
+    return {
+        "value": "2025-11",
+        "promised_days_mean": days,
+        "shop_promised_days_mean": days,
+        "on_time_share": ours,
+        "shop_on_time_share": shop,
+    }
+
+
+@pytest.mark.parametrize(
+    ("shop", "ours"), [(0.9139, 0.9122), (0.9, 0.9), (1.0, 0.999), (0.0, 0.0005), (0.5, 0.95)]
+)
+def test_a_small_difference_of_shares_is_drawn_small(
+    drawn: list[Figure], shop: float, ours: float
+) -> None:
+    draw_promises([month(shop, ours)], [], "ours")
+    shares = drawn[0].axes[1]
+    bottom, top = shares.get_ylim()
+    assert top - bottom >= 5.0
+    assert -1.0 < bottom < 100.0 * min(shop, ours)
+    assert 100.0 * max(shop, ours) < top < 101.0
+    assert all(tick == int(tick) for tick in shares.get_yticks())
+    if bottom > 0.0:
+        assert shares.get_title("left") == f"% on time; the axis starts at {bottom:g}"
+
+
+@pytest.mark.parametrize("days", [0.01, 0.3, 0.8])
+def test_axes_of_days_span_a_day(drawn: list[Figure], days: float) -> None:
+    saved = {"days_saved": days / 10, "days_saved_low": None, "days_saved_high": None}
+    draw_promises([month(0.9, 0.9, days)], [{"value": "AT-9", "n": 40, **saved}], "ours")
+    promised, _, by_region = drawn[0].axes
+    assert promised.get_ylim() == (0.0, 1.0)
+    low, high = by_region.get_xlim()
+    assert high - low == pytest.approx(1.0)
+    assert low < min(0.0, days / 10) and days / 10 < high
+
+
+@pytest.mark.parametrize("share", [0.8, 0.99, 0.03])
+def test_coverages_that_hardly_differ_are_drawn_close(drawn: list[Figure], share: float) -> None:
+    alike: dict[str, Any] = {
+        f"{end}_{name}": share for end in ("low", "high") for name in ("80", "90")
+    }
+    draw_coverage([row("eta", "purchase", share=share, **alike)], [], "eta", is_simulated=False)
+    low, high = drawn[0].axes[0].get_xlim()
+    assert high - low >= 5.0
+
+
+def test_a_plot_without_regions_says_so(drawn: list[Figure]) -> None:
+    draw_promises([month(0.9, 0.9)], [], "ours")
+    assert [text.get_text() for text in drawn[0].axes[2].texts] == ["no region has enough orders"]
