@@ -23,6 +23,7 @@ from eta.datasets.base import RowCounts
 from eta.evaluation.coverage import ALL
 from eta.evaluation.summary import HEADLINE_METRIC
 from eta.forecast.drift.estimate import AGE_CLASSES, MAX_LOG_RATE_RATIO, Drift
+from eta.report.plots import DRAWN_MOMENTS
 from eta.service.analysis.backtest import SCAN_CONDITIONAL
 from eta.service.analysis.demo import Demo
 from eta.service.scoring.score_dataset import ScoreTables
@@ -144,7 +145,11 @@ def print_row_counts(rows: Mapping[str, RowCounts]) -> None:
 
 
 def print_rows(rows: Sequence[Row], differences: Sequence[Row]) -> None:
-    """Prints models by moment, and the CRPS of ``eta`` minus that of each."""
+    """Prints models by moment, and the CRPS of ``eta`` minus that of each.
+
+    A moment without parcels is left out.
+    """
+    rows = [row for row in rows if row["n"] or row[HEADLINE_METRIC] is not None]
     table = _plain_table()
     for name in ("moment", "model"):
         table.add_column(name, no_wrap=True)
@@ -164,6 +169,11 @@ def print_rows(rows: Sequence[Row], differences: Sequence[Row]) -> None:
         "CRPS in days, lower is better. The headline is that of all parcels; the other figures"
         " leave out those not delivered, unless marked all. Below 0 eta is better."
     )
+    for moment in dict.fromkeys(row["moment"] for row in rows if row["n"] == 0):
+        out.print(
+            f"{moment}: no parcel was delivered by the end of the data, so only the figures of"
+            " all parcels are known."
+        )
 
 
 def _mean(gap: Row | None) -> str:
@@ -315,6 +325,21 @@ def print_check(manifest: Row) -> None:
     out.print(f"checked on {check['from']} to {check['to']}, with the data received by {through}")
     rows = [{"late_auc_month_mean": None, **row} for row in check["rows"]]
     print_rows(rows, check["differences"])
+    if better := "; ".join(_better_baselines(check["differences"])):
+        out.print(
+            f"{better}: do not promote this version without a reason; more history, or a longer"
+            " one, usually helps",
+            highlight=False,
+        )
+
+
+def _better_baselines(differences: Sequence[Row]) -> Iterator[str]:
+    """Each baseline whose headline is surely better than that of eta, and by how much."""
+    for gap in differences:
+        if gap["metric"] == HEADLINE_METRIC and gap["low"] is not None and gap["low"] > 0.0:
+            moment = DRAWN_MOMENTS.get(gap["moment"], gap["moment"])
+            figures = f"{gap['mean']:.2f} days [{gap['low']:.2f}, {gap['high']:.2f}]"
+            yield escape(f"{gap['against']} is better than eta {moment} by {figures}")
 
 
 def print_scored(scored: ScoreTables) -> None:

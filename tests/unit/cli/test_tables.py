@@ -82,6 +82,43 @@ def test_a_difference_without_an_interval_is_left_empty(
     assert "[" not in "".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("mean", "metric", "is_better"),
+    [
+        (0.13, HEADLINE_METRIC, True),
+        (0.05, HEADLINE_METRIC, False),
+        (-0.5, HEADLINE_METRIC, False),
+        (None, HEADLINE_METRIC, False),
+        (0.5, "crps_days", False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("moment", "words"), [("purchase", "at purchase"), ("in_flight", "in flight")]
+)
+def test_a_check_says_which_baseline_is_surely_better(
+    capsys: pytest.CaptureFixture[str],
+    mean: float | None,
+    metric: str,
+    is_better: bool,
+    moment: str,
+    words: str,
+) -> None:
+    gaps = [{**difference(metric, mean), "moment": moment}]
+    check = {"from": "2025-10-01", "to": "2025-10-28", "rows": ROWS, "differences": gaps}
+    tables.print_check({"check": check, "data": {"through": "2025-11-30"}})
+    text = capsys.readouterr().out
+    assert ("do not promote this version without a reason" in text) == is_better
+    assert (f"peer is better than eta {words} by 0.13 days [0.03, 0.23]:" in text) == is_better
+
+
+def test_a_moment_without_parcels_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    empty = {**row("eta", delivered=1.0, everyone=1.0), "moment": "in_flight", "n": 0}
+    tables.print_rows([*ROWS, {**empty, "crps_days": None, HEADLINE_METRIC: None}], [])
+    assert "in_flight" not in capsys.readouterr().out
+    tables.print_rows([*ROWS, {**empty, "crps_days": None}], [])
+    assert "in_flight: no parcel was delivered by the end of the data" in capsys.readouterr().out
+
+
 def test_differences_hold_the_headline_and_the_figures_of_publications() -> None:
     assert {"crps_days", "crps_censored_days", "mae_days"} == set(DIFFERENCE_METRICS)
     assert HEADLINE_METRIC == "crps_censored_days"
