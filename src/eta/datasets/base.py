@@ -74,7 +74,12 @@ class Dataset:
     def examples(self) -> dict[str, str]:
         """The content of the first rejected row or value, by reason."""
         first = self.quarantine.drop_duplicates("reason").sort_values("reason")
-        return dict(zip(first["reason"], first["content"], strict=True))
+        return dict(zip(first["reason"], map(shown_row, first["content"]), strict=True))
+
+
+def shown_row(content: str) -> str:
+    """A rejected row as messages show it: without the empty fields at its end."""
+    return content.rstrip(", ") or "an empty row"
 
 
 class Reader(Protocol):

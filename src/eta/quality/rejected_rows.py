@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from eta.datasets.base import ROW, VALUE, Dataset
+from eta.datasets.base import ROW, VALUE, Dataset, shown_row
 from eta.quality.findings import Finding
 
 ROWS_REJECTED, COLUMN_REJECTED = "rows_rejected", "column_rejected"
@@ -44,4 +44,4 @@ def _example(rejected: pd.DataFrame) -> str:
         return ""
     reason = rejected["reason"].mode().iloc[0]
     content = rejected.loc[rejected["reason"].eq(reason), "content"].iloc[0]
-    return f"{reason}: {content}"
+    return f"{reason}: {shown_row(content)}"

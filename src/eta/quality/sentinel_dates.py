@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eta.calendars.local_time import DAY
-from eta.datasets.base import Dataset
+from eta.datasets.base import Dataset, shown_row
 from eta.domain.vocabulary import ABANDONED_CODES
 from eta.journey.state import States
 from eta.journey.timelines import EVENT_CODES, Timelines
@@ -83,5 +83,5 @@ def _find_rejected(dataset: Dataset, timelines: Timelines) -> Iterator[Finding]:
         position = np.minimum(position, len(timelines) - 1)
         rows = position[timelines.shipment_id[position] == ids]
         by_carrier = count_by_carrier(timelines, rows)
-        example = texts.iloc[0]
-        yield Finding(SENTINEL_DATE, f"rejected, {value}", int(count), total, by_carrier, example)
+        example, unit = shown_row(texts.iloc[0]), f"rows, with the date {value}"
+        yield Finding(SENTINEL_DATE, unit, int(count), total, by_carrier, example)

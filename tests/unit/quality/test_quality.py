@@ -257,8 +257,27 @@ def test_impossible_date_of_rejected_rows_is_a_sentinel_date(date: str) -> None:
     ]
     rows = {"events.csv": RowCounts(4808, 4800, 0, 8)}
     (finding,) = findings(dataset_of(*frames(), quarantine, rows), "sentinel_date")
-    assert (finding.count, finding.total, finding.unit) == (8, 4808, f"rejected, {date}")
+    assert (finding.count, finding.total, finding.unit) == (8, 4808, f"rows, with the date {date}")
     assert finding.by_carrier == {NO_CARRIER: 2, "dhl": 2, "dpd": 2, "ups": 2}
+
+
+@pytest.mark.parametrize("end", ["", ",", ",,,", ", ,"])
+def test_examples_end_without_the_empty_fields_of_their_rows(end: str) -> None:
+    row = "A00001,delivered,1900-01-01T00:00:00Z"
+    quarantine = [("events.csv", n, ROW, "implausible_time", row + end) for n in range(300)]
+    rows = {"events.csv": RowCounts(4800, 4500, 0, 300)}
+    dataset = dataset_of(*frames(), quarantine, rows)
+    examples = [
+        *(finding.example for finding in findings(dataset, "sentinel_date")),
+        *(finding.example for finding in findings(dataset, "rows_rejected")),
+        *dataset.examples().values(),
+    ]
+    assert examples == [row, f"implausible_time: {row}", row]
+
+
+def test_row_of_empty_fields_alone_is_named() -> None:
+    dataset = dataset_of(*frames(), [("events.csv", 1, ROW, "no_order_id", ",,")])
+    assert dataset.examples() == {"no_order_id": "an empty row"}
 
 
 def test_dates_alone_are_no_sentinel_dates() -> None:
