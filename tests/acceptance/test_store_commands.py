@@ -186,16 +186,21 @@ def test_other_processes_can_read_but_not_write_during_service(store_folder: Pat
         service.stdin.close()
 
 
+@pytest.mark.parametrize("is_there", [False, True])
 @pytest.mark.parametrize(
     "command",
     ["train store:", "score store: --as-of 2026-01-01", "export out", "backup copy.sqlite"],
 )
-def test_commands_without_a_database_name_the_next_one(tmp_path: Path, command: str) -> None:
+def test_commands_without_a_database_name_the_next_one(
+    tmp_path: Path, command: str, is_there: bool
+) -> None:
+    if is_there:
+        (tmp_path / "eta.sqlite").touch()
     ran = run(*command.split(), models=tmp_path / "models")
     assert ran.status == 2
     [error] = ran.errors
-    assert error.startswith("error: nothing is recorded yet: there is no database ")
-    assert error.endswith("; run `eta ingest DATA`, or name another one in ETA_DATABASE_URL")
+    assert error.startswith("error: nothing is recorded yet: ")
+    assert error.endswith("; run `eta ingest DATA`, or name another database in ETA_DATABASE_URL")
 
 
 def test_key_prints_the_api_key_and_its_settings_entry(tmp_path: Path) -> None:

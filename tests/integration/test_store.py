@@ -60,7 +60,7 @@ from eta.service.tracking.register_shipments import (
 from eta.service.tracking.shipment_states import compute_states
 from eta.store import store as stores
 from eta.store.engine import Connection
-from eta.store.migrations import MIGRATIONS, TABLES, migrate
+from eta.store.migrations import MIGRATIONS, TABLES, check_migrated, migrate
 from eta.store.records import StoredForecast
 from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
@@ -980,6 +980,27 @@ def test_a_past_page_examines_a_bounded_number_of_shipments(
     at = store.safe_now()
     assert past_pages(store, at, 5, "in_transit") == [[], [], []]
     assert [len(page) for page in past_pages(store, at, 5, "pre_transit")] == [4, 4, 1]
+
+
+def test_an_empty_database_is_not_copied(store_url: str, tmp_path: Path) -> None:
+    engine = engine_from_url(store_url)
+    with pytest.raises(StoreUnavailable, match=r"^nothing is recorded yet: .*; run `eta ingest"):
+        back_up(engine, tmp_path / "copy.sqlite")
+    engine.close()
+    assert not (tmp_path / "copy.sqlite").exists()
+
+
+def test_a_store_of_an_older_version_is_not_read(durable_url: str, clock: Clock) -> None:
+    open_store(durable_url, clock).close()
+    engine = engine_from_url(durable_url)
+    writer = engine.writer()
+    writer.begin(writes=True)
+    writer.execute("DELETE FROM migrations WHERE number = ?", len(MIGRATIONS))
+    writer.commit()
+    with pytest.raises(StoreRejected, match="`eta serve` or `eta ingest` migrate it"):
+        check_migrated(writer, engine)
+    writer.close()
+    engine.close()
 
 
 def test_reading_a_store_that_was_never_written_names_the_next_command(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from eta.model.registry import Registry
 from eta.service.storage.export import export_store
 from eta.settings import Settings
 from eta.store.engine import translate_outages
+from eta.store.migrations import check_migrated
 from eta.store.session import Session
 
 #: What a command may use, apart from data.
@@ -146,12 +147,14 @@ def read_store(settings: Settings, tenant: str) -> Dataset:
     """The recorded shipments and events of a tenant.
 
     Raises:
-        StoreUnavailable: if the store cannot be read.
+        StoreUnavailable: if the store cannot be read, or nothing was recorded.
+        StoreRejected: if it has the tables of another version.
     """
     engine = bootstrap.store_engine(settings)
     with translate_outages(engine):
         connection = engine.reader()
         try:
+            check_migrated(connection, engine)
             connection.begin(writes=False)
             return export_store(Session(connection), tenant)
         finally:

@@ -65,6 +65,16 @@ class StoreUnavailable(EtaError):
     """The store is unavailable at the moment; nothing of this was recorded."""
 
 
+class NothingRecorded(StoreUnavailable):
+    """The store is read before anything was written to it."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"nothing is recorded yet: {problem}; run `eta ingest DATA`,"
+            " or name another database in ETA_DATABASE_URL"
+        )
+
+
 class StoreBusy(EtaError):
     """Too many writes are waiting; nothing of this was recorded."""
 

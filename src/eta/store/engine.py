@@ -63,6 +63,8 @@ class Engine(Protocol):
     #: Statements at the start of each migration's transaction, such as a lock against other
     #: processes that migrate.
     migration_setup: Sequence[str]
+    #: A query for the number of tables ``migrations``: 0 in an empty database.
+    migrations_tables: str
     #: Whether several processes may write.
     allows_several_writers: bool
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from eta.domain.errors import StoreRejected
+from eta.domain.errors import NothingRecorded, StoreRejected
 from eta.store.engine import Connection, Engine
 from eta.store.queries import load_queries, load_statements
 
@@ -71,3 +71,20 @@ def migrate(
         except BaseException:
             connection.rollback()
             raise
+
+
+def check_migrated(connection: Connection, engine: Engine) -> None:
+    """Checks before reading, outside a transaction, that a database has the tables of this version.
+
+    Raises:
+        NothingRecorded: if it has none.
+        StoreRejected: if it has those of another version.
+    """
+    if not connection.execute(engine.migrations_tables)[0][0]:
+        raise NothingRecorded("the database is empty")
+    last_applied, last_known = connection.execute(_SQL["last_applied"])[0][0], len(MIGRATIONS)
+    if last_applied != last_known:
+        raise StoreRejected(
+            f"the store has {last_applied} migrations, this version has {last_known};"
+            " if it is older, `eta serve` or `eta ingest` migrate it, else install its version"
+        )

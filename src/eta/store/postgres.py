@@ -94,6 +94,10 @@ class PostgresEngine:
         # A table that a process of an older version uses is not waited for without limit.
         f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'",
     )
+    migrations_tables = (
+        "SELECT count(*) FROM pg_tables"
+        " WHERE tablename = 'migrations' AND schemaname = ANY (current_schemas(false))"
+    )
     allows_several_writers = True
 
     def __init__(self, url: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import apsw
 
-from eta.domain.errors import StoreLocked, StoreRejected, StoreUnavailable
+from eta.domain.errors import NothingRecorded, StoreLocked, StoreRejected, StoreUnavailable
 from eta.store.engine import AnyOf, Row
 
 #: Milliseconds that a connection waits for another one's lock.
@@ -139,6 +139,7 @@ class SqliteEngine:
     clustered = "WITHOUT ROWID"
     #: Empty: a transaction that writes excludes other writers already.
     migration_setup: Sequence[str] = ()
+    migrations_tables = "SELECT count(*) FROM sqlite_master WHERE name = 'migrations'"
     allows_several_writers = False
 
     def __init__(
@@ -180,13 +181,11 @@ class SqliteEngine:
         """Opens a connection that only reads.
 
         Raises:
-            StoreUnavailable: if there is no such file, or it cannot be opened.
+            NothingRecorded: if there is no such file.
+            StoreUnavailable: if it cannot be opened.
         """
         if self._path and not self._path.exists():
-            raise StoreUnavailable(
-                f"nothing is recorded yet: there is no database {self._path};"
-                " run `eta ingest DATA`, or name another one in ETA_DATABASE_URL"
-            )
+            raise NothingRecorded(f"there is no database {self._path}")
         if self._path:
             flags = apsw.SQLITE_OPEN_READONLY
         else:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from eta.domain.errors import StoreRejected, StoreUnavailable
 from eta.store.engine import Connection, Engine, translate_outages
-from eta.store.migrations import TABLES, migrate
+from eta.store.migrations import TABLES, check_migrated, migrate
 from eta.store.queries import load_queries
 from eta.store.sqlite import SqliteConnection, SqliteEngine
 
@@ -34,8 +34,8 @@ def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
     copy began, and a first part of those acknowledged during the copy.
 
     Raises:
-        StoreUnavailable: if the store cannot be read.
-        StoreRejected: if the file exists already.
+        StoreUnavailable: if the store cannot be read, or nothing was recorded.
+        StoreRejected: if the file exists already, or the store is of another version.
     """
     if file.exists():
         raise StoreRejected(f"{file} is there already; name a new file")
@@ -48,6 +48,7 @@ def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
             closing(engine.reader()) as source,
             closing(target_engine.writer()) as target,
         ):
+            check_migrated(source, engine)
             migrate(target, target_engine)
             counts = _copy(source, target, progress)
         _sync(part)
