@@ -145,7 +145,8 @@ def _scans(timelines: Timelines, order: NDArray[np.int64], until: np.datetime64)
     owner = timelines.scans.owner()[order]
     received_at = timelines.received_at[order]
     is_order = timelines.event_code[order] == EVENT_CODES.index(EventCode.ORDER_CREATED)
-    is_purchase = is_order | _is_first_without_order(owner, is_order)
+    # An order that is received later is not known yet.
+    is_purchase = is_order | _is_first_without_order(owner, is_order & (received_at < until))
     names = np.where(is_purchase, PURCHASE, SCAN).astype(object)
     scans = _Moments(AsOfPairs(owner, received_at), names)
     return scans.take(received_at < until)
