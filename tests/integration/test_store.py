@@ -720,7 +720,8 @@ def test_a_migration_killed_at_any_statement_is_repeated(
     connection = engine.writer()
     migrate(connection, engine, migrations)
     assert connection.execute("SELECT note FROM notes") == [("made",)]
-    assert connection.execute("SELECT number FROM migrations ORDER BY number") == [(1,), (2,), (3,)]
+    numbers = connection.execute("SELECT number FROM migrations ORDER BY number")
+    assert numbers == [(number,) for number in range(1, len(migrations) + 1)]
     with pytest.raises(StoreRejected, match="newer version"):
         migrate(connection, engine, MIGRATIONS)
     connection.close()
