@@ -126,6 +126,12 @@ def test_the_reference_lists_every_route_with_its_examples(client: TestClient) -
             assert f"<code>{field}</code>" in page
 
 
+def test_the_reference_shows_code_without_backticks(client: TestClient) -> None:
+    page = client.get("/docs", headers={"Accept": "text/html"}).text
+    assert "<code>application/x-ndjson</code>" in page
+    assert "`" not in re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
+
+
 def test_pages_take_no_parameters_and_no_other_method(client: TestClient) -> None:
     assert client.get("/?next=//elsewhere").status_code == 422
     assert client.post("/").status_code == 405

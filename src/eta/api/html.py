@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -74,6 +75,11 @@ def reference_page(document: Mapping[str, Any]) -> str:
     return _page(f"{info['title']}: HTTP API", body)
 
 
+def _prose(text: str) -> str:
+    """A description, with what stands between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def _page(title: str, body: Iterable[str]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -86,7 +92,7 @@ def _page(title: str, body: Iterable[str]) -> str:
 
 def _overview(name: str, operation: Mapping[str, Any]) -> tuple[str, str]:
     link = f'<a href="#{operation["operationId"]}"><code>{escape(name)}</code></a>'
-    return link, escape(_first_line(operation))
+    return link, _prose(_first_line(operation))
 
 
 def _first_line(operation: Mapping[str, Any]) -> str:
@@ -95,7 +101,7 @@ def _first_line(operation: Mapping[str, Any]) -> str:
 
 def _operation(name: str, operation: Mapping[str, Any]) -> str:
     parts = [f'<h2 id="{operation["operationId"]}"><code>{escape(name)}</code></h2>']
-    parts.append(f"<p>{escape(operation.get('description', ''))}</p>")
+    parts.append(f"<p>{_prose(operation.get('description', ''))}</p>")
     scope = operation.get("x-scope")
     parts.append(f"<p>Needs a key with the scope <code>{scope}</code>.</p>" if scope else "")
     parameters = [_parameter(parameter) for parameter in operation.get("parameters", ())]
@@ -117,12 +123,12 @@ def _parameter(parameter: Mapping[str, Any]) -> tuple[str, ...]:
     is_required = " (required)" if parameter.get("required") else ""
     schema = parameter.get("schema", {})
     meaning = parameter.get("description") or schema.get("description", "")
-    return name + is_required, parameter["in"], _type(schema), escape(meaning)
+    return name + is_required, parameter["in"], _type(schema), _prose(meaning)
 
 
 def _response(response: Mapping[str, Any]) -> tuple[str, str]:
     types = [_type(content.get("schema", {})) for content in response.get("content", {}).values()]
-    return " or ".join(types), escape(response["description"])
+    return " or ".join(types), _prose(response["description"])
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:
@@ -131,12 +137,12 @@ def _schema(name: str, schema: Mapping[str, Any]) -> str:
         (
             f"<code>{escape(field)}</code>{' (required)' if field in required else ''}",
             _type(part),
-            escape(part.get("description", "")),
+            _prose(part.get("description", "")),
         )
         for field, part in schema.get("properties", {}).items()
     ]
     heading = f'<h3 id="schema-{escape(name)}">{escape(name)}</h3>'
-    meaning = f"<p>{escape(schema.get('description', ''))}</p>"
+    meaning = f"<p>{_prose(schema.get('description', ''))}</p>"
     return heading + meaning + (_table(("field", "type", "meaning"), rows) if rows else "")
 
 
