@@ -25,6 +25,7 @@ from eta.settings import Settings
 from support.model_app import DAYS, KEY, application, save_medians, save_model
 
 # One process shares the models and the compiled loops.
+TESTS = Path(__file__).parents[1]
 pytestmark = pytest.mark.xdist_group("api")
 
 LANE = {
@@ -104,7 +105,9 @@ def order_estimate(client: TestClient, **parcel: Any) -> dict[str, Any]:
 def test_the_first_requests_to_a_ready_server_compile_nothing(registry: Path) -> None:
     """A process of its own, because this one has compiled everything before."""
     command = [sys.executable, "-m", "support.compilations", str(registry)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    run = subprocess.run(
+        command, cwd=TESTS, capture_output=True, text=True, timeout=300, check=True
+    )
     figures = json.loads(run.stdout)
     assert figures["before"] > 10
     assert (figures["status"], figures["late"]) == ("ready", [])
