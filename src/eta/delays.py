@@ -190,14 +190,7 @@ class Evaluations(NamedTuple):
 
     def between(self, start: int, end: int) -> Evaluations:
         """Those from ``start`` up to ``end``."""
-        rows = slice(start, end)
-        return Evaluations(
-            self.on_time_probability[rows],
-            self.promise_end[rows],
-            self.as_of[rows],
-            self.last_scan[rows],
-            self.silence_upper[rows],
-        )
+        return Evaluations._make(column[start:end] for column in self)
 
 
 class _Verdict(NamedTuple):
@@ -207,7 +200,6 @@ class _Verdict(NamedTuple):
     is_stalled: bool
     is_late: bool
     is_at_risk: bool
-    is_raised: bool
 
 
 class _Typical(NamedTuple):
@@ -330,7 +322,7 @@ def _evaluate(evaluations, i, thresholds, memory, parcel):  # type: ignore[no-un
     is_raised = is_overdue or is_late or (is_stalled and p_late >= thresholds.stalled_at)
     memory.was_expected_late[parcel] = is_late
     _remember(memory, parcel, is_raised, promise_end if is_overdue else as_of, as_of)
-    return _Verdict(is_overdue, is_stalled, is_late, p_late >= thresholds.risk_at, is_raised)
+    return _Verdict(is_overdue, is_stalled, is_late, p_late >= thresholds.risk_at)
 
 
 @njit(cache=True)
