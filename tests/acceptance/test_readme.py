@@ -106,6 +106,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(demo_run: tuple[Path, 
 @pytest.mark.timeout(1_500)
 def test_the_commands_run_as_written(demo_run: tuple[Path, str], tmp_path: Path) -> None:
     folder = shutil.copytree(demo_run[0], tmp_path / "copy")
+    # Fewer parcels than those of the demo, on the same days.
+    shutil.rmtree(folder / "models" / "demo")
+    run("eta simulate models/demo --shipments 2000", folder)
     commands = [line for block in SHELL for line in block.splitlines() if line.startswith("eta ")]
     assert len(commands) == 6
     for command in commands:
