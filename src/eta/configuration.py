@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from eta.delays import DelayPolicy
-from eta.domain.errors import InvalidSetting, InvalidValue
+from eta.domain.errors import FileRejected, InvalidSetting, InvalidValue
+from eta.files import read_regular
 from eta.forecast.hazard.model import HazardModel
 from eta.promise import PromiseCosts, PromisePolicy
 from eta.quality.findings import QualityThresholds
@@ -38,6 +39,8 @@ _EXPECTED: Mapping[str, str] = {
 
 _PARAMETERS = HazardModel().get_params()
 
+#: Size of the largest file of settings.
+_MAX_BYTES = 1 << 20
 T = TypeVar("T")
 
 
@@ -211,9 +214,9 @@ def read_file(setting: str, path: str, parse: Callable[[str], T]) -> T:
     """
     where = f"{setting} names {path}"
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        problem = f"{error.strerror}; name a TOML file that can be read"
+        text = read_regular(Path(path), max_bytes=_MAX_BYTES).decode()
+    except FileRejected as error:
+        problem = f"{error.problem}; name a TOML file that can be read"
         raise InvalidSetting(f"{where}: {problem}") from None
     except UnicodeDecodeError:
         raise InvalidSetting(f"{where}: it is not text; write it in UTF-8") from None

@@ -41,8 +41,9 @@ from eta.api.schemas.shipments import ShipmentReference
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.cli import main
 from eta.domain.errors import InvalidSetting
+from eta.files import write_atomically
 from eta.model import hot_swap as serving
-from eta.model.registry import Registry, write_atomically
+from eta.model.registry import Registry
 from eta.settings import Settings
 from support.hostile_requests import JSON_HEADERS, faults_of, requests
 from support.model_app import DAYS, KEY, application, fixed, save_model

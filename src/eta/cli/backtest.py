@@ -28,8 +28,8 @@ from eta.cli.times import parse_period
 from eta.domain.errors import InvalidValue
 from eta.evaluation.backtest import Refit
 from eta.evaluation.summary import HEADLINE_METRIC
+from eta.files import write_atomically
 from eta.forecast.base import ArrivalModel
-from eta.model.registry import write_atomically
 from eta.report.plots import draw_coverage, draw_pit
 from eta.service.analysis.backtest import (
     ORACLE,

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from eta.cli.tables import out
 from eta.domain.errors import InvalidValue
-from eta.model.registry import write_atomically
+from eta.files import write_atomically
 
 #: A spreadsheet runs a cell that starts with one of these as a formula.
 _FORMULA_STARTS = tuple("=+-@\t\r")

@@ -30,10 +30,10 @@ from eta.cli.tables import err, out, progress_bar
 from eta.datasets.base import Dataset
 from eta.domain.access import DEFAULT_TENANT, TENANT_PATTERN, Scope
 from eta.domain.errors import InvalidValue, NotFound
+from eta.files import write_atomically
 from eta.journey.last_normal_day import last_normal_day
 from eta.journey.timelines import Timelines
 from eta.model.fallback import fit_fallback
-from eta.model.registry import write_atomically
 from eta.service.storage.backup import back_up
 from eta.service.storage.backup import restore as restore_store
 from eta.service.storage.import_dataset import ImportResult, RejectedRow, import_dataset

@@ -37,6 +37,14 @@ class SourceRejected(EtaError):
     """The data do not have the format of their source."""
 
 
+class FileRejected(EtaError):
+    """A file is absent, is no regular file, cannot be read, or is too large."""
+
+    def __init__(self, file: str, problem: str, hint: str = "check the file") -> None:
+        self.problem = problem
+        super().__init__(f"{file}: {problem}; {hint}")
+
+
 class NoTrainingData(EtaError):
     """No parcel to train on had arrived by that moment; give more data, or a later moment."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eta.domain.errors import ModelCorrupted, ModelNotFound
+from eta.files import PUBLIC, sync, write_atomically, write_durably
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -83,14 +83,14 @@ class Registry:
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self._folder))
         try:
             for file, content in files.items():
-                _write_durably(unfinished / file, content)
-            _sync_folder(unfinished)
+                write_durably(unfinished / file, content)
+            sync(unfinished)
             unfinished.chmod(0o755)
             unfinished.rename(folder)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        _sync_folder(self._folder)
+        sync(self._folder)
 
     def load(self, name: str) -> Version:
         """A version, every file checked against the manifest and the manifest against the name.
@@ -166,7 +166,7 @@ class Registry:
             "sha256": hashlib.sha256(_canonical_json(values)).hexdigest(),
             "values": values,
         }
-        write_atomically(self._folder / file, _canonical_json(envelope) + b"\n")
+        write_atomically(self._folder / file, _canonical_json(envelope) + b"\n", mode=PUBLIC)
 
     def load_sidecar(self, file: str) -> dict[str, Any] | None:
         """Returns the values of a file beside the versions, None if there is none.
@@ -223,7 +223,7 @@ class Registry:
 
     def _set_history(self, history: list[str]) -> None:
         content = json.dumps({"history": history}, indent=1).encode() + b"\n"
-        write_atomically(self._folder / _PROMOTED, content)
+        write_atomically(self._folder / _PROMOTED, content, mode=PUBLIC)
 
 
 @dataclass(frozen=True)
@@ -282,22 +282,6 @@ def _checked_content(folder: Path, file: str, sha256: str) -> bytes:
     return content
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: a reader sees the old content or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".unfinished-", dir=path.parent)
-    os.close(handle)
-    unfinished = Path(name)
-    try:
-        _write_durably(unfinished, content)
-        unfinished.chmod(0o644)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
 def _canonical_json(values: Mapping[str, Any]) -> bytes:
     """JSON, the same bytes for the same values."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
@@ -305,18 +289,3 @@ def _canonical_json(values: Mapping[str, Any]) -> bytes:
 
 def _digest(manifest: bytes) -> str:
     return hashlib.sha256(manifest).hexdigest()[:12]
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from eta.domain.errors import ModelCorrupted, ModelNotFound
-from eta.model.registry import FORMAT, MANIFEST, Registry, write_atomically
+from eta.files import write_atomically
+from eta.model.registry import FORMAT, MANIFEST, Registry
 
 THROUGH = datetime(2018, 5, 15, 3, tzinfo=UTC)
 METADATA = {"kind": "test", "data": {"source": "olist", "examples": 3}, "parameters": {"trees": 2}}

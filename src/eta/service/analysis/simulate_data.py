@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eta import __version__
-from eta.model.registry import write_atomically
+from eta.files import write_atomically
 from eta.simulation.scenario import Scenario
 from eta.simulation.simulate import Progress, Simulated, simulate
 from eta.simulation.truth import EVENTS_FILE, SCENARIO_FILE, SHIPMENTS_FILE, parquet
