@@ -6,14 +6,11 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import time
+from math import ceil
+from time import monotonic
 from typing import Literal
-
-from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from eta.api.problem_details import ProblemError
 from eta.domain.access import Principal
@@ -28,13 +25,46 @@ CONCURRENCY_LIMITS: dict[WorkKind, int] = {
     "read": 100,
 }
 
+#: Seconds of each period that a rate may name.
+_PERIOD_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+
+
+class TokenBuckets:
+    """A bucket of tokens for each key: full at first, and refilled at a steady rate.
+
+    ``rate`` such as ``1000/second`` is both the size of a bucket and what flows in. ``clock`` gives
+    seconds and never goes back: the wall clock may be set while a caller waits.
+    """
+
+    def __init__(self, rate: str, clock: Callable[[], float]) -> None:
+        size, _, period = rate.partition("/")
+        self._seconds_to_fill = _PERIOD_SECONDS[period]
+        self._seconds_per_token = self._seconds_to_fill / int(size)
+        self._clock = clock
+        #: When each key's bucket is full again.
+        self._full_at: dict[str, float] = {}
+
+    def take(self, key: str) -> float:
+        """Takes a token and returns 0, or the seconds until there is one."""
+        now = self._clock()
+        full_at = max(self._full_at.get(key, now), now) + self._seconds_per_token
+        # Rounding errors must not cost a token.
+        wait_seconds = full_at - now - self._seconds_to_fill
+        if wait_seconds > self._seconds_per_token * 1e-3:
+            return wait_seconds
+        self._full_at[key] = full_at
+        return 0.0
+
 
 class RateLimiter:
-    """Counts requests; ``rate`` limits each key, such as ``1000/second``."""
+    """Counts requests; ``rate`` limits each key, such as ``1000/second``.
 
-    def __init__(self, rate: str) -> None:
-        self._limit = parse(rate)
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+    ``clock`` gives seconds and never goes back.
+    """
+
+    def __init__(self, rate: str, clock: Callable[[], float] = monotonic) -> None:
+        self._rate = rate
+        self._buckets = TokenBuckets(rate, clock)
         self._in_progress: dict[WorkKind, int] = dict.fromkeys(CONCURRENCY_LIMITS, 0)
 
     @contextmanager
@@ -45,13 +75,11 @@ class RateLimiter:
             ProblemError: 429 if the key exceeds its rate, 503 if too many requests of the kind are
                 in progress; both say when to try again.
         """
-        if not self._limiter.hit(self._limit, principal.name):
-            window = self._limiter.get_window_stats(self._limit, principal.name)
-            seconds_left = int(window.reset_time - time()) + 1
+        if wait_seconds := self._buckets.take(principal.name):
             raise ProblemError(
                 429,
-                f"rate limit of {self._limit} exceeded; wait, or send larger requests",
-                headers={"Retry-After": str(max(seconds_left, 1))},
+                f"rate limit of {self._rate} exceeded; wait, or send larger requests",
+                headers={"Retry-After": str(ceil(wait_seconds))},
             )
         if self._in_progress[kind] >= CONCURRENCY_LIMITS[kind]:
             raise ProblemError(
