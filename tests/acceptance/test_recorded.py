@@ -247,6 +247,28 @@ def test_a_withdrawn_flag_is_on_track_and_says_when(client: TestClient, clock: C
     assert before["forecast"]["delay"]["flag"] == first["forecast"]["delay"]["flag"]
 
 
+def test_the_end_of_a_flag_is_unknown_before_it_is_recorded(
+    client: TestClient, clock: Clock
+) -> None:
+    shipment_id = register(client, order_promised_delivery_date="2026-05-21")
+    clock.pass_hours(1)
+    get_shipment(client, shipment_id)
+    later = {"order_promised_delivery_date": "2026-07-30"}
+    client.patch(f"/v1/shipments/{shipment_id}", json=later)
+    clock.pass_hours(1)
+    # Nobody looks at the shipment here, so the flag is cleared an hour later.
+    between = clock.now.isoformat()
+    clock.pass_hours(1)
+    cleared = get_shipment(client, shipment_id)
+    assert cleared["forecast"]["delay"]["flag"]["cleared_at"] > between
+    before = get_shipment(client, shipment_id, as_of=between)
+    assert before["forecast"]["delay"]["flag"] == {
+        **cleared["forecast"]["delay"]["flag"],
+        "cleared_at": None,
+    }
+    assert before["flags"] == [{**cleared["flags"][0], "ended_at": None}]
+
+
 def test_an_attempted_parcel_has_no_date_and_no_flag(client: TestClient, clock: Clock) -> None:
     shipment_id = register(client, order_promised_delivery_date="2026-05-21")
     clock.pass_hours(1)

@@ -36,29 +36,45 @@ class Tenant:
     name: str
     client: TestClient
     ids: list[str] = field(default_factory=list)
+    #: The other tenant of the same service, if there is one.
+    other: Tenant | None = None
 
     def request(self, method: str, path: str, body: Any) -> tuple[int, str]:
         """Returns status and body of a response, with each id replaced by its position."""
-
-        def actual_id(match: re.Match[str]) -> str:
-            return (
-                self.ids[int(match[1])]
-                if int(match[1]) < len(self.ids)
-                else f"shp_{int(match[1]):024x}"
-            )
-
-        url = re.sub(r"#(\d+)", actual_id, path)
-        content = re.sub(r"#(\d+)", actual_id, json.dumps(body)) if body is not None else None
+        foreign: list[str] = []
+        url = self._with_ids(path, foreign)
+        content = self._with_ids(json.dumps(body), foreign) if body is not None else None
         headers = {"X-API-Key": KEYS[self.name], "Content-Type": "application/json"}
         response = self.client.request(method, url, content=content, headers=headers)
-        return response.status_code, _ID.sub(
-            self._ordinal, _MICROSECONDS.sub("", _in_order(response.text))
-        )
+        text = _MICROSECONDS.sub("", _in_order(response.text))
+        for each in foreign:
+            text = text.replace(each, "@")
+        return response.status_code, _ID.sub(self._ordinal, text)
+
+    def _with_ids(self, text: str, foreign: list[str]) -> str:
+        """Puts ids in the place of ``#3``, one of its own, and of ``@shp3``, one of the other's.
+
+        Those of the other tenant are added to ``foreign``.
+        """
+
+        def foreign_id(match: re.Match[str]) -> str:
+            others = self.other.ids if self.other else []
+            of_kind = [each for each in others if each.startswith(match[1])]
+            foreign.append(_nth(of_kind, match[1], int(match[2])))
+            return foreign[-1]
+
+        own = re.sub(r"#(\d+)", lambda match: _nth(self.ids, "shp", int(match[1])), text)
+        return re.sub(r"@(shp|est|evt)(\d+)", foreign_id, own)
 
     def _ordinal(self, match: re.Match[str]) -> str:
         if match[0] not in self.ids:
             self.ids.append(match[0])
         return f"#{self.ids.index(match[0])}"
+
+
+def _nth(ids: list[str], kind: str, position: int) -> str:
+    """An id by its position, or one that nobody was given."""
+    return ids[position] if position < len(ids) else f"{kind}_{position:024x}"
 
 
 def _in_order(text: str) -> str:
@@ -104,6 +120,8 @@ def _responses(
     clock, responses = Clock(), []
     with TestClient(application(folder, clock)) as client:
         tenants = {name: Tenant(name, client) for name in names}
+        for name, tenant in tenants.items():
+            tenant.other = next((tenants[other] for other in names if other != name), None)
         for step, (name, method, path, body) in enumerate(requests, start=1):
             clock.now = NOW + timedelta(seconds=step)
             if name in tenants:
@@ -115,9 +133,11 @@ def _request(rng: random.Random) -> tuple[str, str, Any]:
     """Returns a random request.
 
     Both tenants use the same numbers. A request names an id by its position (`#3`), which the
-    tenant may not have received.
+    tenant may not have received, or one of the other tenant (`@shp3`).
     """
-    number, some_id = rng.randrange(4), f"#{rng.randrange(12)}"
+    number = rng.randrange(4)
+    some_id = rng.choice([f"#{rng.randrange(12)}", f"@shp{rng.randrange(4)}"])
+    estimate_id = rng.choice([f"#{rng.randrange(12)}", f"@est{rng.randrange(3)}"])
     shipment = {
         "external_id": f"A-{number}",
         "carrier_code": rng.choice(["post", "other"]),
@@ -147,7 +167,9 @@ def _request(rng: random.Random) -> tuple[str, str, Any]:
     return rng.choice(
         [
             ("POST", "/v1/shipments", shipment),
-            ("POST", "/v1/shipments", {**shipment, "estimate_id": some_id}),
+            ("POST", "/v1/shipments", {**shipment, "estimate_id": estimate_id}),
+            ("GET", f"/v1/estimates/{estimate_id}", None),
+            ("GET", f"/v1/estimates/{estimate_id}/schema-org", None),
             (
                 "POST",
                 "/v1/events",

@@ -279,8 +279,7 @@ class _ShipmentAnswer:
 
     def to_shipments(self) -> list[dict[str, object]]:
         """The fields of each ``Shipment``."""
-        instant = microseconds(self.as_of)
-        views = [with_recorded_flag(view, instant) for view in self.views]
+        views = [with_recorded_flag(view) for view in self.views]
         return [
             shipment_schemas.to_shipment(view, self.current, self.as_of, self.options)
             for view in views

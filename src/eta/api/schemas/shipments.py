@@ -239,7 +239,7 @@ def to_shipment(
         _revision(forecast, cause)
         for forecast, cause in zip(history.forecasts, causes, strict=True)
     ]
-    fields["flags"] = [_flag(flag, as_of) for flag in history.flags]
+    fields["flags"] = [_flag(flag) for flag in history.flags]
     fields["versions"] = [_version(version) for version in history.versions]
     return fields
 
@@ -293,16 +293,13 @@ def _revision(forecast: StoredForecast, cause: str) -> dict[str, object]:
     }
 
 
-def _flag(flag: StoredFlag, as_of: datetime) -> dict[str, object]:
-    ended_at = None if flag.ended_at is None else from_microseconds(flag.ended_at)
-    if ended_at and ended_at > as_of:
-        ended_at = None
+def _flag(flag: StoredFlag) -> dict[str, object]:
     return {
         "state": flag.state,
         "reason_code": flag.reason_code,
         "probability": flag.probability,
         "raised_at": from_microseconds(flag.raised_at),
-        "ended_at": ended_at,
+        "ended_at": None if flag.ended_at is None else from_microseconds(flag.ended_at),
     }
 
 

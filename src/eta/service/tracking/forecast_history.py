@@ -44,11 +44,11 @@ def with_latest_forecast(view: ShipmentView, as_of: int, model_version: str | No
     return replace(view, history=updated)
 
 
-def with_recorded_flag(view: ShipmentView, as_of: int) -> ShipmentView:
-    """Takes the times of the flag from what is recorded by a moment, in microseconds."""
+def with_recorded_flag(view: ShipmentView) -> ShipmentView:
+    """Takes the times of the flag from the recorded history."""
     flags = view.history.flags
     delay = view.assessment.delay
-    ended = [flag.ended_at for flag in flags if flag.ended_at and flag.ended_at <= as_of]
+    ended = [flag.ended_at for flag in flags if flag.ended_at]
     is_cleared = bool(ended) and not delay.flag.is_raised
     flag = FlagAssessment(
         is_raised=delay.flag.is_raised,

@@ -101,7 +101,7 @@ def shipment_histories(
     owners = [owner for shipment in as_recorded for owner in shipment.event_owners]
     events = [event for event in session.events(tenant, owners) if event.received_at <= instant]
     forecasts = _until(session.forecasts(tenant, shipment_ids), "as_of", instant)
-    flags = _until(session.flags(tenant, shipment_ids), "raised_at", instant)
+    flags = _flags_until(session.flags(tenant, shipment_ids), instant)
     states = compute_states(as_recorded, events, instant)
     histories: list[ShipmentHistory] = []
     events_of_each = _deduplicated(as_recorded, events)
@@ -156,6 +156,16 @@ def _examine(
 def _until(rows: Iterable[Any], time: str, instant: int) -> defaultdict[str, list[Any]]:
     """Groups the rows by shipment whose column ``time`` is not after a moment."""
     return by_shipment(row for row in rows if getattr(row, time) <= instant)
+
+
+def _flags_until(flags: Iterable[StoredFlag], instant: int) -> defaultdict[str, list[StoredFlag]]:
+    """Groups flags by shipment as they were at a moment; one that ended later is still raised."""
+    as_known = defaultdict[str, list[StoredFlag]](list)
+    for shipment_id, raised in _until(flags, "raised_at", instant).items():
+        for flag in raised:
+            is_ended = flag.ended_at is not None and flag.ended_at <= instant
+            as_known[shipment_id].append(flag if is_ended else flag._replace(ended_at=None))
+    return as_known
 
 
 def _as_recorded(
