@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from eta.domain.errors import StoreUnavailable
@@ -58,6 +59,8 @@ class Connection(Protocol):
 class Engine(Protocol):
     """A database: it opens connections and holds the differences of its SQL."""
 
+    #: The file of the database, if it is one.
+    path: Path | None
     #: The clause after the columns of a table that is read in the order of its key.
     clustered: str
     #: Statements at the start of each migration's transaction, such as a lock against other

@@ -56,12 +56,7 @@ def migrate(
                 connection.execute(statement)
             connection.execute(_SQL["create_table"])
             last_applied = connection.execute(_SQL["last_applied"])[0][0]
-            last_known = len(migrations)
-            if last_applied > last_known:
-                raise StoreRejected(
-                    f"the store was written by a newer version (it has {last_applied} migrations,"
-                    f" this version has {last_known}); install that version"
-                )
+            check_not_newer(last_applied, len(migrations))
             if last_applied < number:
                 for statement in statements:
                     values = (secrets.token_hex(32),) if "?" in statement else ()
@@ -71,6 +66,19 @@ def migrate(
         except BaseException:
             connection.rollback()
             raise
+
+
+def check_not_newer(last_applied: int, last_known: int = len(MIGRATIONS)) -> None:
+    """Checks the number of applied migrations.
+
+    Raises:
+        StoreRejected: if a newer version of this program applied the last one.
+    """
+    if last_applied > last_known:
+        raise StoreRejected(
+            f"the store was written by a newer version (it has {last_applied} migrations,"
+            f" this version has {last_known}); install that version"
+        )
 
 
 def check_migrated(connection: Connection, engine: Engine) -> None:

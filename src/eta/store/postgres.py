@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from eta.domain.errors import InvalidSetting, StoreUnavailable
@@ -84,6 +85,7 @@ class PostgresEngine:
         InvalidSetting: if ``psycopg`` is not installed.
     """
 
+    path: Path | None = None
     clustered = ""
     migration_setup: Sequence[str] = (
         # A migration that rewrites a large table takes as long as it needs.

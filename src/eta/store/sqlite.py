@@ -145,7 +145,7 @@ class SqliteEngine:
     def __init__(
         self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None
     ) -> None:
-        self._path = path
+        self.path = path
         self._synchronous = synchronous
         self._database = str(path) if path else f"file:/eta-{secrets.token_hex(8)}?vfs=memdb"
         self._vfs = vfs if path else None
@@ -165,16 +165,16 @@ class SqliteEngine:
         try:
             self._acquire_lock()
             # Checks that the path still leads to the file that was opened.
-            if self._path and (not self._path.exists() or self._path.stat().st_ino != self._inode):
+            if self.path and (not self.path.exists() or self.path.stat().st_ino != self._inode):
                 raise StoreUnavailable(
-                    f"{self._path} was moved, replaced or deleted while it was in use;"
+                    f"{self.path} was moved, replaced or deleted while it was in use;"
                     " put it back, or restart the process"
                 )
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
             connection = SqliteConnection(self._database, flags, self._vfs)
             connection.prepare_to_write(synchronous=self._synchronous)
         except (apsw.Error, OSError) as error:
-            raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from None
+            raise StoreUnavailable(f"{self.path} cannot be opened: {error}") from None
         return connection
 
     def reader(self) -> SqliteConnection:
@@ -184,21 +184,21 @@ class SqliteEngine:
             NothingRecorded: if there is no such file.
             StoreUnavailable: if it cannot be opened.
         """
-        if self._path and not self._path.exists():
-            raise NothingRecorded(f"there is no database {self._path}")
-        if self._path:
+        if self.path and not self.path.exists():
+            raise NothingRecorded(f"there is no database {self.path}")
+        if self.path:
             flags = apsw.SQLITE_OPEN_READONLY
         else:
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         try:
             return SqliteConnection(self._database, flags | apsw.SQLITE_OPEN_URI, self._vfs)
         except apsw.Error as error:
-            raise StoreUnavailable(f"{self._path} cannot be opened: {error}") from None
+            raise StoreUnavailable(f"{self.path} cannot be opened: {error}") from None
 
     def maintain(self, writer: SqliteConnection, *, is_idle: bool = True) -> None:
         """Checkpoints the log if no caller waits, or if it has grown long."""
         max_pages = _IDLE_LOG_PAGES if is_idle else _MAX_LOG_PAGES
-        if self._path and writer.log_pages() > max_pages:
+        if self.path and writer.log_pages() > max_pages:
             writer.checkpoint()
 
     def is_outage(self, error: Exception) -> bool:
@@ -214,21 +214,21 @@ class SqliteEngine:
             self._lock = None
 
     def _acquire_lock(self) -> None:
-        if self._path is None or self._lock is not None:
+        if self.path is None or self._lock is not None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
             raise StoreLocked(
-                f"another process writes to {self._path}; stop it, use its HTTP API, or use"
+                f"another process writes to {self.path}; stop it, use its HTTP API, or use"
                 " PostgreSQL, which allows several writing processes (ETA_DATABASE_URL)"
             ) from None
         self._lock = lock
         # Checks that there is no log without its database.
-        path = self._path
+        path = self.path
         wal = path.with_name(f"{path.name}-wal")
         if not path.exists() and wal.exists() and wal.stat().st_size:
             raise StoreRejected(
@@ -236,5 +236,5 @@ class SqliteEngine:
                 " or delete the log and the rows in it"
             )
         # Other users of the machine may not read customers' data.
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._inode = self._path.stat().st_ino
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._inode = self.path.stat().st_ino

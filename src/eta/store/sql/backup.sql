@@ -11,7 +11,3 @@ SELECT * FROM {table};
 
 -- name: write_row
 INSERT INTO {table} VALUES ({marks});
-
--- Whether a SQLite file has the tables of a store.
--- name: is_store_file
-SELECT 1 FROM sqlite_master WHERE name = 'clock';

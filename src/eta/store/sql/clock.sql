@@ -18,6 +18,3 @@ UPDATE clock SET last_sequence = ? WHERE id = 1;
 
 -- name: set_clock
 UPDATE clock SET last_commit_time = ?, last_sequence = ?, secret = ?;
-
--- name: set_secret
-UPDATE clock SET secret = ?;
