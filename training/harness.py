@@ -174,6 +174,22 @@ def running_server(
         server.process.wait(timeout=20)
 
 
+@contextmanager
+def cores_of_their_own(server: int) -> Iterator[bool]:
+    """Puts the server on the first core, and this process and its children on the last one.
+
+    Yields whether there are two cores.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    for task in Path(f"/proc/{server}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores[:1])
+    os.sched_setaffinity(0, cores[-1:])
+    try:
+        yield len(cores) > 1
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 # Output.
 
 

@@ -1,131 +1,312 @@
-"""Claim: no hostile request causes a server error, and every rejection names its field.
+"""Claim: whatever one caller sends, it hurts nobody else.
 
-Known poisons in every field and seeded damage (``tests/hostile.py``), and requests that
-Schemathesis makes from the contract, good and bad, against the application itself.
+The server, an attacker with a key of its own and a caller of another tenant are three processes.
+The caller asks for 20 estimates a second, whether the server is quick or not; first alone, then
+during each attack. Of each attack this measures:
+
+* the other caller: the 99th percentile of its waits for estimates, at most three times that of the
+  quiet time before and 250 ms; its longest wait for `/livez`, at most 250 ms; and how many of its
+  estimates, scans, scores and reads are refused, at most 1 %
+* memory: that of the server and its children, at most half more than after the quiet time, and at
+  most 300 MB more
+* the answers: no server error but 503 with `Retry-After`, no refusal of more than 64 KiB, no body
+  answered by more than twice its size, and every scan that was acknowledged to the other caller is
+  there after a restart
+
+The last attack sends generated requests. At the end Schemathesis makes requests, good and bad, from
+the contract.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+import multiprocessing
+import os
 import sys
 import tempfile
-from collections import Counter
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from time import perf_counter, sleep
 
-import schemathesis
-from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, Phase, given, settings
-from rich.progress import track
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import harness
+import hostile_contract
+import uvloop
+from hostile_attacks import ATTACKS
+from hostile_caller import RATES, Sample, call, lost
+from hostile_target import Answers, Target
+from server_memory import MemorySampler
 
-from support.hostile_requests import faults_of, requests
-from support.model_app import KEY, application, save_model
+from support.model_app import save_model
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
-WITH_KEY = {"X-API-Key": KEY}
+CALLER_KEY, ATTACKER_KEY = "the key of the caller", "the key of the attacker"
+#: Seconds after an attack in which the other caller's requests still count, and in which their
+#: answers must come.
+AFTERMATH_SECONDS, PATIENCE_SECONDS = 1.0, 2.0
+#: Seconds after which estimates must be quick again, and for which they must be.
+MAX_RECOVERY_SECONDS, SETTLED_SECONDS = 10.0, 1.0
+#: Seconds until the other caller has started to call.
+MAX_START_SECONDS = 60.0
+#: Its first answers, which do not count.
+WARM_UP_SAMPLES = 100
+MAX_SLOW_DOWN, MAX_WAIT_MS = 3.0, 250.0
+MAX_REFUSED_PERCENT = 1.0
+MAX_GROWTH, MAX_GROWTH_MB = 1.5, 300.0
+MAX_REFUSAL_KIB = 64.0
+#: An answer larger than a refusal may be this many times as large as its request.
+MAX_AMPLIFICATION = 2.0
+
+
+@dataclass
+class Impact:
+    """What an attack did to the other caller and to the server's memory."""
+
+    p50_ms: float
+    p99_ms: float
+    livez_ms: float
+    #: The other caller's requests that were not answered with 200, of the kind with most of them.
+    refused_percent: float
+    memory_mb: float
+    recovery_seconds: float = 0.0
+    refusal_kib: float = 0.0
+    amplification: float = 0.0
+    statuses: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+class Watch:
+    """The other caller's samples and the server's memory, and what they were in a time."""
+
+    def __init__(self, pipe: Pipe, memory: MemorySampler) -> None:
+        self._pipe, self._memory = pipe, memory
+        self.samples: list[Sample] = []
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def await_start(self) -> None:
+        """Waits until the other caller gets answers, and has got some."""
+        until = perf_counter() + MAX_START_SECONDS
+        while perf_counter() < until and len(self.samples) < WARM_UP_SAMPLES:
+            sleep(0.1)
+
+    def _collect(self) -> None:
+        # At once, so that the caller never waits for a full pipe.
+        with suppress(EOFError, OSError):
+            while True:
+                self.samples += self._pipe.recv()
+
+    def during(self, start: float, end: float) -> Impact:
+        """The impact in a time, once the answers to its requests have come."""
+        while perf_counter() < end + PATIENCE_SECONDS:
+            sleep(0.1)
+        waits = {kind: self._waits(kind, start, end) for kind in RATES}
+        p50, p99 = np.quantile(waits["estimate"], (0.5, 0.99))
+        refused = max(self._refused_share(kind, start, end) for kind in RATES)
+        return Impact(
+            p50_ms=round(1e3 * float(p50), 1),
+            p99_ms=round(1e3 * float(p99), 1),
+            livez_ms=round(1e3 * max(waits["probe"]), 1),
+            refused_percent=round(100 * refused, 1),
+            memory_mb=round(self._memory.highest(start, end) / 1e6, 1),
+        )
+
+    def _waits(self, kind: str, start: float, end: float) -> list[float]:
+        """The waits of a kind; who got no good answer has waited in vain."""
+        found = [one for one in self._during(start, end) if one.kind == kind]
+        waits = [one.seconds if one.status == 200 else PATIENCE_SECONDS for one in found]
+        missing = int((end - start) * RATES[kind]) - 1 - len(waits)
+        return [*waits, *[PATIENCE_SECONDS] * max(missing, 0)]
+
+    def _refused_share(self, kind: str, start: float, end: float) -> float:
+        waits = self._waits(kind, start, end)
+        return sum(wait >= PATIENCE_SECONDS for wait in waits) / max(len(waits), 1)
+
+    def _during(self, start: float, end: float) -> list[Sample]:
+        return [one for one in self.samples if start <= one.due < end]
+
+    def recovery(self) -> float:
+        """Waits until estimates are quick again; returns how many seconds it took."""
+        started = now = perf_counter()
+        while now - started < MAX_RECOVERY_SECONDS + SETTLED_SECONDS:
+            latest = self._waits("estimate", now - SETTLED_SECONDS, now)
+            if max(latest, default=0.0) < MAX_WAIT_MS / 1e3:
+                break
+            sleep(0.1)
+            now = perf_counter()
+        return now - started
 
 
 def main() -> int:
-    """Runs both and prints the verdict."""
-    parser = harness.parser(__doc__)
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument(
-        "--contract",
-        type=int,
-        default=500,
-        help="requests an operation and kind that Schemathesis makes",
-    )
-    parser.add_argument("--seed", type=int, default=20260520)
-    args = parser.parse_args()
+    """Runs all attacks and prints the verdict."""
+    args = _arguments()
     started = perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(Path(folder))
-        statuses, faults, max_wait = poison(Path(folder), args.seed, args.requests)
-        contract_cases = contract(Path(folder), args.contract)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_model(folder / "models")
+        quiet, impacts, scans = _run_attacks(folder, args)
+        # A new process reads what the one before has acknowledged.
+        with harness.running_server(_environment(folder)) as server:
+            lost_scans = uvloop.run(lost(server.port, scans))
+        contract_cases = hostile_contract.run(folder / "models", args.contract)
+    failures = {attack: _failures(impact, quiet) for attack, impact in impacts.items()}
+    failures = {attack: failed for attack, failed in failures.items() if failed}
+    if lost_scans:
+        failures["acknowledged"] = [f"{lost_scans} acknowledged scans are lost"]
     verdict = {
-        "ok": not faults and statuses.total() == args.requests,
-        "requests": statuses.total(),
-        "seed": args.seed,
-        "statuses": {str(status): count for status, count in sorted(statuses.items())},
-        "server_errors": sum(count for status, count in statuses.items() if status >= 500),
-        "faults": faults[:20],
+        "ok": not failures and len(scans) > 0,
+        "quiet": asdict(quiet),
+        **_worst(list(impacts.values())),
+        "scans_acknowledged": len(scans),
+        "scans_lost": lost_scans,
         "from_contract": contract_cases,
-        "slowest_ms": round(1000 * max_wait, 1),
-        "seconds": round(perf_counter() - started, 1),
+        "failures": failures,
+        "seconds": round(perf_counter() - started),
     }
     return harness.print_verdict("hostile", **verdict)
 
 
-def poison(folder: Path, seed: int, count: int) -> tuple[Counter[int], list[str], float]:
-    """Statuses, what was wrong with answers, and the longest wait in seconds."""
-    statuses: Counter[int] = Counter()
-    faults: list[str] = []
-    max_wait = 0.0
-    with TestClient(application(folder), raise_server_exceptions=False) as client:
-        for number, hostile_request in enumerate(
-            track(requests(seed, count), "hostile requests", total=count)
-        ):
-            started = perf_counter()
-            response = client.request(
-                hostile_request.method,
-                hostile_request.path,
-                content=hostile_request.content,
-                headers={**hostile_request.headers, **WITH_KEY},
-            )
-            max_wait = max(max_wait, perf_counter() - started)
-            statuses[response.status_code] += 1
-            response_faults = faults_of(
-                response.status_code, response.headers.get("content-type", ""), response.content
-            )
-            target = f"{hostile_request.method} {hostile_request.path}"
-            content = repr(hostile_request.content[:200])
-            faults += [
-                f"request {number}: {fault}: {target} {content}" for fault in response_faults
-            ]
-    return statuses, faults, max_wait
+def _arguments() -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    parser.add_argument("--attacks", default=",".join(ATTACKS), help="which, comma-separated")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each attack")
+    parser.add_argument("--quiet-seconds", type=float, default=20.0)
+    parser.add_argument("--requests", type=int, default=10_000, help="that are generated")
+    parser.add_argument("--seed", type=int, default=20260520)
+    parser.add_argument(
+        "--contract",
+        type=int,
+        default=20,
+        help="requests an operation and kind that Schemathesis makes",
+    )
+    parser.add_argument("--small", action="store_true", help="short, to try it out")
+    parser.add_argument("--full", action="store_true", help="long: half an hour and more")
+    args = parser.parse_args()
+    if args.small:
+        args.seconds, args.quiet_seconds, args.requests, args.contract = 3.0, 5.0, 500, 0
+    if args.full:
+        args.seconds, args.requests, args.contract = 30.0, 100_000, 500
+    return args
 
 
-def contract(folder: Path, count: int) -> int:
-    """How many generated requests were answered as documented; raises at the first other one."""
-    app = application(folder)
-    schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app)
-    answered = 0
-    for mode in schemathesis.GenerationMode:
-        for operation in [result.ok() for result in schema.get_all_operations()]:
-            if mode is schemathesis.GenerationMode.NEGATIVE and not operation.body:
-                continue
+def _environment(folder: Path) -> dict[str, str]:
+    keys = {"caller": CALLER_KEY, "attacker": ATTACKER_KEY}
+    digests = {tenant: hashlib.sha256(key.encode()).hexdigest() for tenant, key in keys.items()}
+    return {
+        "ETA_MODELS": str(folder / "models"),
+        "ETA_DATABASE_URL": f"sqlite:{folder / 'eta.sqlite'}",
+        "ETA_API_KEYS": ",".join(f"{digest}:{tenant}" for tenant, digest in digests.items()),
+    }
 
-            @settings(
-                max_examples=count,
-                derandomize=True,
-                deadline=None,
-                database=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(case=operation.as_strategy(generation_mode=mode))
-            def check(case: Any) -> None:
-                nonlocal answered
-                case.call_and_validate(headers=WITH_KEY, checks=CHECKS)
-                answered += 1
 
-            check()
-    return answered
+def _run_attacks(
+    folder: Path, args: argparse.Namespace
+) -> tuple[Impact, dict[str, Impact], list[bytes]]:
+    """The quiet time, the impact of each attack, and the scans acknowledged to the caller."""
+    with (
+        harness.running_server(_environment(folder)) as server,
+        harness.cores_of_their_own(server.process.pid),
+        _process(call, server.port, CALLER_KEY) as caller,
+        _process(attack_on_command, server.port, ATTACKER_KEY, args) as attacker,
+        MemorySampler(server.process.pid) as memory,
+    ):
+        watch = Watch(caller, memory)
+        watch.await_start()
+        quiet = _quiet(watch, args.quiet_seconds)
+        _print("quiet", quiet)
+        impacts = {}
+        for attack in args.attacks.split(","):
+            impacts[attack] = _attacked(attack, attacker, watch)
+            _print(attack, impacts[attack])
+    scans = [sample.acknowledged for sample in watch.samples if sample.acknowledged]
+    return quiet, impacts, scans
+
+
+@contextmanager
+def _process(target: Callable[..., None], *args: object) -> Iterator[Pipe]:
+    """A process that gets the other end of a pipe as its last argument; killed at the end."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(*args, theirs), daemon=True)
+    process.start()
+    try:
+        yield ours
+    finally:
+        process.kill()
+        process.join()
+
+
+def _quiet(watch: Watch, seconds: float) -> Impact:
+    start = perf_counter()
+    sleep(seconds)
+    return watch.during(start, perf_counter())
+
+
+def _attacked(attack: str, attacker: Pipe, watch: Watch) -> Impact:
+    harness.report_progress(f"attack: {attack}")
+    start = perf_counter()
+    attacker.send(attack)
+    answers: Answers = attacker.recv()
+    sleep(AFTERMATH_SECONDS)
+    impact = watch.during(start, perf_counter())
+    impact.recovery_seconds = round(watch.recovery(), 1)
+    impact.statuses = {str(status): count for status, count in sorted(answers.statuses.items())}
+    impact.refusal_kib = round(answers.largest_refusal / 2**10, 1)
+    impact.amplification = round(answers.amplification, 2)
+    impact.faults = answers.faults
+    return impact
+
+
+def attack_on_command(port: int, key: str, args: argparse.Namespace, pipe: Pipe) -> None:
+    """Makes each attack that is named through the pipe, and reports its answers."""
+    # The other caller, on the same core, goes first.
+    os.nice(10)
+    while True:
+        target = Target(port, key, args.seconds, args.requests, args.seed)
+        uvloop.run(ATTACKS[pipe.recv()](target))
+        pipe.send(target.answers)
+
+
+def _failures(impact: Impact, quiet: Impact) -> list[str]:
+    """What does not hold."""
+    memory_limit = min(MAX_GROWTH * quiet.memory_mb, quiet.memory_mb + MAX_GROWTH_MB)
+    limits = {
+        "p99_ms": (impact.p99_ms, min(MAX_SLOW_DOWN * quiet.p99_ms, MAX_WAIT_MS)),
+        "livez_ms": (impact.livez_ms, MAX_WAIT_MS),
+        "refused_percent": (impact.refused_percent, MAX_REFUSED_PERCENT),
+        "recovery_seconds": (impact.recovery_seconds, MAX_RECOVERY_SECONDS),
+        "memory_mb": (impact.memory_mb, memory_limit),
+        "refusal_kib": (impact.refusal_kib, MAX_REFUSAL_KIB),
+        "amplification": (impact.amplification, MAX_AMPLIFICATION),
+    }
+    failed = [
+        f"{name} is {value:g}, more than {limit:g}"
+        for name, (value, limit) in limits.items()
+        if value > limit
+    ]
+    return failed + impact.faults
+
+
+def _worst(impacts: list[Impact]) -> dict[str, float]:
+    names = ("p99_ms", "livez_ms", "memory_mb", "refusal_kib", "amplification")
+    worst = {f"worst_{name}": max(getattr(impact, name) for impact in impacts) for name in names}
+    return {**worst, "requests": sum(sum(impact.statuses.values()) for impact in impacts)}
+
+
+def _print(name: str, impact: Impact) -> None:
+    harness.print_line(
+        f"{name:26s} p50 {impact.p50_ms:7.1f}  p99 {impact.p99_ms:7.1f}"
+        f"  livez {impact.livez_ms:7.1f} ms"
+        f"  refused {impact.refused_percent:5.1f} %  {impact.memory_mb:6.0f} MB"
+        f"  refusal {impact.refusal_kib:7.1f} KiB  x{impact.amplification:.2f}"
+        f"  {impact.statuses} {impact.faults[:1]}"
+    )
 
 
 if __name__ == "__main__":
