@@ -288,6 +288,15 @@ def test_an_estimate_is_retried_after_503(fake_service: FakeService, waits: list
     assert waits == [1]
 
 
+def test_a_write_without_a_key_is_not_repeated_without_retry_after(
+    fake_service: FakeService, waits: list[float]
+) -> None:
+    fake_service.answers = [(503, JSON, b'{"detail": "unknown whether it was recorded"}')]
+    with Client(fake_service.url) as eta, pytest.raises(ProblemError, match="503"):
+        eta.create_estimate(first_example(openapi.ESTIMATE_REQUESTS))
+    assert (len(fake_service.seen), waits) == (1, [])
+
+
 CALLS: dict[str, tuple[Callable[[Client], object], Answer]] = {
     "create_shipment": (
         lambda eta: eta.create_shipment(first_example(openapi.SHIPMENT_REQUESTS)),

@@ -19,7 +19,7 @@ from eta.api import rate_limit
 from eta.api.app import create_app
 from eta.calendars.local_time import wall_to_instant
 from eta.domain.access import Principal
-from eta.domain.errors import StoreUnavailable
+from eta.domain.errors import StoreUnavailable, WriteUnconfirmed
 from eta.settings import Settings
 from eta.store.store import SqlStore
 from support.model_app import fixed
@@ -823,6 +823,24 @@ def test_requests_beyond_the_concurrency_limit_are_rejected(
         > rate_limit.CONCURRENCY_LIMITS["checkout"]
         > rate_limit.CONCURRENCY_LIMITS["score"]
     )
+
+
+def test_an_unconfirmed_write_is_repeated_only_with_its_key(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: Any) -> Any:
+        raise WriteUnconfirmed
+
+    monkeypatch.setattr(SqlStore, "_transact_with_retry", lost)
+    body = {"events": [SCAN]}
+    bare = client.post("/v1/events", json=body)
+    keyed = client.post("/v1/events", json=body, headers={"Idempotency-Key": "one"})
+    for response in (bare, keyed):
+        assert response.status_code == 503
+        assert "unknown whether" in response.json()["detail"]
+        assert "nothing of this request" not in response.json()["detail"]
+    assert "Retry-After" not in bare.headers
+    assert int(keyed.headers["Retry-After"]) >= 1
 
 
 def test_an_outage_rejects_writes_and_allows_reads(

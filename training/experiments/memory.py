@@ -1,12 +1,14 @@
 """Claim: no acknowledged event is lost or duplicated, whatever process or disk fails.
 
-Six experiments, each against the product as it is installed:
+Seven experiments, each against the product as it is installed:
 
 * stream: simulated shipments pushed through HTTP late, twice and in disorder; at random moments the
   states and forecasts must equal, to the last bit, those of the batch path for the same
   moment, computed afterwards from the log.
 * kills: `kill -9` of a server under load, again and again, on SQLite and PostgreSQL; what was
   acknowledged must be there once.
+* commits: the connection to PostgreSQL is cut at COMMIT, before it or between it and its answer, at
+  random moments; no write may be lost or recorded twice, and each caller must be answered rightly.
 * cuts: power cuts on a disk that loses, tears and reorders what was not synced; the control,
   synchronous = NORMAL, must lose.
 * crashes: the process dies at each single write to the disk, of one ingestion and of one migration.
@@ -29,6 +31,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import harness
+import memory_commits
 import memory_crashes
 import memory_kills
 import memory_stream
@@ -37,6 +40,7 @@ import memory_tenants
 PARTS = {
     "stream": memory_stream.run,
     "kills": memory_kills.run,
+    "commits": memory_commits.run,
     "cuts": memory_crashes.run_cuts,
     "crashes": memory_crashes.run_crashes,
     "full": memory_crashes.run_full,

@@ -29,6 +29,7 @@ from eta.domain.errors import (
     ShipmentConflict,
     StoreBusy,
     StoreUnavailable,
+    WriteUnconfirmed,
 )
 
 INVALID_FIELD = "invalid request; errors lists each field and how to fix it"
@@ -45,6 +46,13 @@ _DETAILS = {
     404: "unknown path; see /openapi.json for the paths there are",
     405: "method not allowed; see the Allow header",
 }
+
+#: The header of the key by which a repeated request is recognized.
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+_UNCONFIRMED = (
+    "the store is unavailable, and it is unknown whether this request was recorded;"
+    " repeat it with the same Idempotency-Key, or look up what was recorded first"
+)
 
 #: Request fields by the name of the domain's attribute.
 _WIRE_FIELD_OF = {
@@ -226,7 +234,7 @@ async def _invalid_field(
         message = f"invalid value; {error.hint}"
         errors = [FieldError(loc=["body", wire_field], msg=message, type="invalid_value")]
     else:
-        path: list[str | int] = ["header", "Idempotency-Key"]
+        path: list[str | int] = ["header", IDEMPOTENCY_HEADER]
         errors = [FieldError(loc=path, msg=str(error), type="idempotency_key_reused")]
     return _respond(request, 422, INVALID_FIELD, errors)
 
@@ -252,6 +260,11 @@ async def _unavailable(request: Request, error: EtaError) -> Response:
     if not isinstance(error, StoreBusy):
         cause = "the store is unavailable"
     detail = f"{cause}; nothing of this request was recorded; try again"
+    if isinstance(error, WriteUnconfirmed):
+        detail = _UNCONFIRMED
+        if IDEMPOTENCY_HEADER not in request.headers:
+            # Without a key it is not safe to repeat, so nothing says when to.
+            return _respond(request, 503, detail)
     # Callers that retry at the same moment would only be rejected again.
     wait_seconds = 1 + secrets.randbelow(5)
     return _respond(request, 503, detail, headers={"Retry-After": str(wait_seconds)})

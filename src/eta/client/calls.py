@@ -139,7 +139,8 @@ class BaseClient:
     def _retries(self, statuses: Iterable[int], *, is_repeatable: bool) -> Retry:
         retry_statuses = _RETRY_STATUSES.difference(statuses)
         return self._retry.new(
-            status_forcelist=retry_statuses,
+            # Without Retry-After it is unknown whether the service has executed the request.
+            status_forcelist=retry_statuses if is_repeatable else (),
             respect_retry_after_header=retry_statuses == _RETRY_STATUSES,
             read=None if is_repeatable else 0,
         )

@@ -73,6 +73,10 @@ class StoreUnavailable(EtaError):
     """The store is unavailable at the moment; nothing of this was recorded."""
 
 
+class WriteUnconfirmed(StoreUnavailable):
+    """The database's answer was lost; check whether this was recorded before you repeat it."""
+
+
 class NothingRecorded(StoreUnavailable):
     """The store is read before anything was written to it."""
 

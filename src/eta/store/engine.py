@@ -24,6 +24,10 @@ class AnyOf:
     values: Sequence[str | int]
 
 
+class CommitUnconfirmed(StoreUnavailable):
+    """The answer to COMMIT was lost: it is unknown whether the transaction was committed."""
+
+
 class Connection(Protocol):
     """A connection of one thread; outside a transaction each statement is its own transaction."""
 
@@ -44,7 +48,11 @@ class Connection(Protocol):
         ...
 
     def commit(self) -> None:
-        """Ends the transaction; its rows are on the disk when this returns."""
+        """Ends the transaction; its rows are on the disk when this returns.
+
+        Raises:
+            CommitUnconfirmed: if it is unknown whether the transaction was committed.
+        """
         ...
 
     def rollback(self) -> None:

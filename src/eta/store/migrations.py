@@ -21,9 +21,10 @@ MIGRATIONS = (
     load_statements("migration_0001.sql"),
     load_statements("migration_0002.sql"),
     load_statements("migration_0003.sql"),
+    load_statements("migration_0004.sql"),
 )
 
-#: Every table, in an order in which they can be filled.
+#: Every table that is copied, in an order in which they can be filled.
 TABLES = (
     "shipments",
     "tracking_number_uses",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from eta.domain.errors import InvalidSetting, StoreUnavailable
-from eta.store.engine import AnyOf, Row
+from eta.store.engine import AnyOf, CommitUnconfirmed, Row
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,8 +60,17 @@ class PostgresConnection:
         )
 
     def commit(self) -> None:
-        """Ends the transaction; its rows are on the server's disk when this returns."""
-        self._connection.execute("COMMIT")
+        """Ends the transaction; its rows are on the server's disk when this returns.
+
+        Raises:
+            CommitUnconfirmed: if the connection was lost before the server answered.
+        """
+        try:
+            self._connection.execute("COMMIT")
+        except Exception as error:
+            if self._connection.closed:
+                raise CommitUnconfirmed from error
+            raise
 
     def rollback(self) -> None:
         """Undoes the transaction."""
@@ -71,6 +80,22 @@ class PostgresConnection:
     def close(self) -> None:
         """Closes the connection."""
         self._connection.close()
+
+
+def _session_settings() -> LiteralString:
+    """Returns the statements that set the options of a new connection."""
+    settings = {
+        # A commit returns once it is on the disk, whatever the server's default.
+        "synchronous_commit": "on",
+        "lock_timeout": f"{_WAIT_SECONDS}s",
+        "statement_timeout": f"{_STATEMENT_TIMEOUT_SECONDS}s",
+        # The server ends the transaction of a client that is gone, for which all writers wait.
+        "idle_in_transaction_session_timeout": "60s",
+        "tcp_keepalives_idle": "5s",
+        "tcp_keepalives_interval": "2s",
+        "tcp_keepalives_count": "3",
+    }
+    return "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
 
 
 @lru_cache(maxsize=1_000)
@@ -123,10 +148,7 @@ class PostgresEngine:
             connection = self._psycopg.connect(
                 self._url, autocommit=True, connect_timeout=_WAIT_SECONDS, **_TCP_OPTIONS
             )
-            # A commit returns once it is on the disk, whatever the server's default.
-            connection.execute("SET synchronous_commit = on")
-            connection.execute(f"SET lock_timeout = '{_WAIT_SECONDS}s'")
-            connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT_SECONDS}s'")
+            connection.execute(_session_settings())
         except self._psycopg.Error as error:
             # The message of libpq may hold the address, never the password.
             message = str(error).splitlines()[0]

@@ -20,7 +20,7 @@ from pathlib import Path
 import apsw
 
 from eta.domain.errors import NothingRecorded, StoreLocked, StoreRejected, StoreUnavailable
-from eta.store.engine import AnyOf, Row
+from eta.store.engine import AnyOf, CommitUnconfirmed, Row
 
 #: Milliseconds that a connection waits for another one's lock.
 _BUSY_TIMEOUT_MS = 10_000
@@ -85,8 +85,15 @@ class SqliteConnection:
         self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Ends the transaction; its rows are on the disk when this returns."""
-        self._connection.execute("COMMIT")
+        """Ends the transaction; its rows are on the disk when this returns.
+
+        Raises:
+            CommitUnconfirmed: if the log was written and perhaps not synced.
+        """
+        try:
+            self._connection.execute("COMMIT")
+        except apsw.IOError as error:
+            raise CommitUnconfirmed from error
 
     def rollback(self) -> None:
         """Undoes the transaction."""

@@ -16,22 +16,29 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 
 from eta.calendars.local_time import from_microseconds, microseconds
-from eta.domain.errors import EtaError, InvalidSetting, StoreBusy, StoreUnavailable
+from eta.domain.errors import (
+    EtaError,
+    InvalidSetting,
+    StoreBusy,
+    StoreUnavailable,
+    WriteUnconfirmed,
+)
 from eta.store.commit_clock import CommitClock
-from eta.store.engine import Connection, Engine
+from eta.store.engine import CommitUnconfirmed, Connection, Engine
 from eta.store.migrations import migrate
 from eta.store.postgres import PostgresEngine
 from eta.store.queries import load_queries
 from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
+from eta.store.transaction_tokens import TransactionTokens
 
 #: Largest weight of all waiting items; an event weighs 1.
 MAX_QUEUED_ITEMS = 50_000
@@ -47,6 +54,9 @@ PROBE_AFTER_SECONDS = 5.0
 
 #: Seconds after which a write that has not ended counts as failed.
 WRITE_TIMEOUT_SECONDS = 6.0
+
+#: Seconds in which a transaction whose answer was lost is looked for, and between two attempts.
+CONFIRM_SECONDS, _PAUSE_SECONDS = 2.0, 0.05
 
 _SQL = load_queries("clock.sql")
 log = logging.getLogger(__name__)
@@ -64,7 +74,7 @@ class Store(Protocol):
         """Queues an item; the future has its result once it is durable.
 
         The future raises the error that the work returned, or ``StoreUnavailable``; then nothing
-        was written.
+        was written. It raises ``WriteUnconfirmed`` if that is unknown.
 
         Raises:
             StoreBusy: if too many items wait already.
@@ -105,6 +115,25 @@ class _Job:
     result: Future[Any]
 
 
+@dataclass(eq=False)
+class _Attempt:
+    """One transaction that writes items, and the one before it if its answer was lost."""
+
+    jobs: Sequence[_Job]
+    #: The earliest commit time, later the one that the database gave.
+    commit_time: int
+    unconfirmed: _Attempt | None = None
+    is_first: bool = True
+    token: int = 0
+    results: list[Any] = field(default_factory=list)
+
+    def after(self, error: Exception) -> _Attempt:
+        """Returns the attempt that follows one that ended with an error."""
+        is_unconfirmed = isinstance(error, CommitUnconfirmed)
+        unconfirmed = self if is_unconfirmed else self.unconfirmed
+        return _Attempt(self.jobs, self.commit_time, unconfirmed, is_first=False)
+
+
 class SqlStore:
     """A store over an engine.
 
@@ -119,6 +148,7 @@ class SqlStore:
         self._clock = clock
         self._commit_clock = CommitClock(clock)
         self._connection: Connection | None = None
+        self._tokens = TransactionTokens()
         self._secret = self._open()
         self._waiting: deque[_Job] = deque()
         self._weight = 0
@@ -320,8 +350,11 @@ class SqlStore:
                     _log_outage("store_unavailable", "the store cannot write", error)
                 self._can_write = False
                 self._drop_connection()
+                is_unconfirmed = isinstance(error, WriteUnconfirmed)
                 for job in jobs:
-                    job.result.set_exception(StoreUnavailable())
+                    job.result.set_exception(
+                        WriteUnconfirmed() if is_unconfirmed else StoreUnavailable()
+                    )
             elif len(jobs) > 1:
                 for job in jobs:
                     self._commit([job])
@@ -347,56 +380,88 @@ class SqlStore:
         return self._engine.is_outage(error) or isinstance(error, StoreUnavailable)
 
     def _transact_with_retry(self, jobs: Sequence[_Job]) -> list[Any]:
-        """Writes items; after an outage, tries once more over a new connection.
+        """Writes items; after an outage, tries again over a new connection.
 
-        The server may have been restarted. Writing the same item twice records it once.
+        The server may have been restarted. Its answer to COMMIT may be lost: then the next attempt
+        looks whether the transaction was committed, and only writes if it was not.
+
+        Raises:
+            WriteUnconfirmed: if that cannot be found out.
         """
+        attempt = _Attempt(jobs, self._commit_clock.begin())
+        deadline = monotonic() + CONFIRM_SECONDS
         try:
-            return self._transact(jobs)
-        except Exception as error:
-            if not self._is_outage(error):
-                raise
-            self._drop_connection()
-            return self._transact(jobs)
+            while True:
+                try:
+                    return self._transact(attempt)
+                except Exception as error:
+                    following = attempt.after(error)
+                    if following.unconfirmed and monotonic() > deadline:
+                        raise WriteUnconfirmed from error
+                    is_retried = following.unconfirmed or attempt.is_first
+                    if not (is_retried and self._is_outage(error)):
+                        raise
+                self._drop_connection()
+                sleep(0.0 if attempt.is_first else _PAUSE_SECONDS)
+                attempt = following
+        finally:
+            self._commit_clock.end(attempt.commit_time)
 
-    def _transact(self, jobs: Sequence[_Job]) -> list[Any]:
-        commit_time = self._commit_clock.begin()
+    def _transact(self, attempt: _Attempt) -> list[Any]:
+        """Writes items in one transaction.
+
+        Raises:
+            CommitUnconfirmed: if it is unknown whether the transaction was committed.
+        """
         connection = self._connection
+        if connection is None:
+            connection = self._connection = self._engine.writer()
         try:
-            if connection is None:
-                connection = self._connection = self._engine.writer()
             connection.begin(writes=True)
-            advanced = connection.execute(_SQL["advance_clock"], commit_time, commit_time)
-            commit_time, last_sequence = advanced[0]
-            session = Session(
-                connection,
-                commit_time=commit_time,
-                now=microseconds(self._clock()),
-                last_sequence=last_sequence,
-                secret=self._secret,
-            )
-            results: list[Any] = []
-            # Neighbouring items of the same work are done together.
-            for work, group in groupby(jobs, key=lambda job: job.work):
-                items = [job.item for job in group]
-                results += work(session, items)
+            session = self._begin_session(connection, attempt)
+            if earlier := attempt.unconfirmed:
+                if self._tokens.is_committed(connection, earlier.token):
+                    connection.rollback()
+                    return earlier.results
+                attempt.unconfirmed = None
+            last_sequence = session.last_sequence
+            attempt.results = _run_jobs(session, attempt.jobs)
             if session.last_sequence != last_sequence:
                 connection.execute(_SQL["set_last_sequence"], session.last_sequence)
+            attempt.token = self._tokens.add(connection, session.commit_time)
             connection.commit()
         except BaseException:
             with suppress(Exception):
-                if connection is not None:
-                    connection.rollback()
+                connection.rollback()
             raise
-        finally:
-            self._commit_clock.end(commit_time)
-        return results
+        return attempt.results
+
+    def _begin_session(self, connection: Connection, attempt: _Attempt) -> Session:
+        """Sets the commit time; other writers wait, and all earlier ones have ended."""
+        requested = attempt.commit_time
+        [row] = connection.execute(_SQL["advance_clock"], requested, requested)
+        attempt.commit_time, last_sequence = row
+        return Session(
+            connection,
+            commit_time=attempt.commit_time,
+            now=microseconds(self._clock()),
+            last_sequence=last_sequence,
+            secret=self._secret,
+        )
 
     def _drop_connection(self) -> None:
         """Closes the connection that writes; the next attempt opens another one."""
         if self._connection is not None:
             _close_quietly(self._connection)
             self._connection = None
+
+
+def _run_jobs(session: Session, jobs: Sequence[_Job]) -> list[Any]:
+    """Returns the result or the error of each item; neighbours of the same work go together."""
+    results: list[Any] = []
+    for work, group in groupby(jobs, key=lambda job: job.work):
+        results += work(session, [job.item for job in group])
+    return results
 
 
 def _log_outage(action: str, message: str, error: Exception) -> None:
