@@ -17,6 +17,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from eta.api.app import create_app
+from eta.calendars.local_time import microseconds
 from eta.domain.access import DEFAULT_TENANT
 from eta.service.storage.backup import restore
 from eta.service.tracking.read_shipments import shipment_histories
@@ -170,6 +171,11 @@ def test_histories_are_the_same_at_each_moment(november: SqlStore) -> None:
             }
             for shipment_id, history in expected.items()
         }
+        # In November the end of a flag was shown before it was known.
+        for history in expected_histories.values():
+            for flag in history["flags"]:
+                if flag["ended_at"] and flag["ended_at"] > microseconds(datetime.fromisoformat(at)):
+                    flag["ended_at"] = None
         assert actual == expected_histories, at
 
 
