@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eta.api import rate_limit
+from eta.api.admission import CONCURRENCY_LIMITS
 from eta.api.app import create_app
 from eta.calendars.local_time import wall_to_instant
 from eta.domain.access import Principal
@@ -812,16 +812,14 @@ def test_requests_beyond_the_rate_limit_are_rejected(tmp_path: Path, clock: Cloc
 
 
 def test_requests_beyond_the_concurrency_limit_are_rejected(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient,
 ) -> None:
-    monkeypatch.setitem(rate_limit.CONCURRENCY_LIMITS, "read", 0)
+    register(client)
+    cast("FastAPI", client.app).state.resources.admission.slots["read"].total = 0
     response = client.get("/v1/shipments")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
-    register(client)
     assert (
-        rate_limit.CONCURRENCY_LIMITS["ingest"]
-        > rate_limit.CONCURRENCY_LIMITS["checkout"]
-        > rate_limit.CONCURRENCY_LIMITS["score"]
+        CONCURRENCY_LIMITS["ingest"] > CONCURRENCY_LIMITS["checkout"] > CONCURRENCY_LIMITS["score"]
     )
 
 

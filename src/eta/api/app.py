@@ -36,13 +36,13 @@ from typing import Any
 from fastapi import FastAPI
 
 from eta import __version__, bootstrap
+from eta.api.admission import Admission
 from eta.api.auth import ApiKeyAuth
 from eta.api.dependencies import Resources
 from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions, log
 from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
 from eta.api.problem_details import add_exception_handlers
-from eta.api.rate_limit import RateLimiter
 from eta.api.routes import (
     coverage,
     estimates,
@@ -159,10 +159,11 @@ async def _open(
     store = await asyncio.to_thread(bootstrap.store, settings, clock)
     paths = {"models": str(settings.models), "store": settings.store_location}
     log.info("started", extra={"action": "started", **paths})
+    auth = ApiKeyAuth(settings.api_keys, settings.is_demo)
     return Resources(
         settings=settings,
-        auth=ApiKeyAuth(settings.api_keys, settings.is_demo),
-        rate_limiter=RateLimiter(settings.rate_limit),
+        auth=auth,
+        admission=Admission(settings.rate_limit, lambda: auth.key_counts),
         model_loader=model_loader,
         metrics=metrics,
         clock=clock,

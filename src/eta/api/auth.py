@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from fastapi import Request
 
@@ -25,6 +27,11 @@ class ApiKeyAuth:
 
     principals: Mapping[str, Principal]
     is_demo: bool = False
+
+    @cached_property
+    def key_counts(self) -> Mapping[str, int]:
+        """The number of keys of each tenant."""
+        return Counter(principal.tenant for principal in self.principals.values())
 
     def principal(self, keys: list[bytes]) -> Principal | None:
         """The principal of one of ``keys``; the time taken depends neither on keys nor digests."""

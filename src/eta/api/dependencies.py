@@ -12,11 +12,11 @@ from fastapi import Depends, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from eta.api.admission import Admission
 from eta.api.auth import ApiKeyAuth
 from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions
 from eta.api.metrics import Metrics
 from eta.api.problem_details import validation_problem
-from eta.api.rate_limit import RateLimiter
 from eta.api.schemas.fields import IdempotencyKey
 from eta.domain.access import Principal
 from eta.model.hot_swap import ActiveModel, ActiveModelLoader
@@ -35,7 +35,7 @@ class Resources:
 
     settings: Settings
     auth: ApiKeyAuth
-    rate_limiter: RateLimiter
+    admission: Admission
     model_loader: ActiveModelLoader
     metrics: Metrics
     clock: Callable[[], datetime]

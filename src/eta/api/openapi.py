@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from eta.api.admission import WorkKind
 from eta.api.problem_details import MEDIA_TYPE
-from eta.api.rate_limit import WorkKind
 from eta.api.strict_route import KIND, LINES, SCOPE
 from eta.domain.access import Scope
 

@@ -1,29 +1,13 @@
-"""Rate limits per API key and concurrency limits per kind of request.
-
-The concurrency limits are highest for what matters most: events, then estimates, then scores, then
-reads.
-"""
+"""Rate limits per API key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import ceil
 from time import monotonic
-from typing import Literal
 
 from eta.api.problem_details import ProblemError
 from eta.domain.access import Principal
-
-WorkKind = Literal["ingest", "checkout", "score", "read"]
-
-#: How many requests of a kind may run or wait.
-CONCURRENCY_LIMITS: dict[WorkKind, int] = {
-    "ingest": 1_000,
-    "checkout": 500,
-    "score": 50,
-    "read": 100,
-}
 
 #: Seconds of each period that a rate may name.
 _PERIOD_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
@@ -65,15 +49,12 @@ class RateLimiter:
     def __init__(self, rate: str, clock: Callable[[], float] = monotonic) -> None:
         self._rate = rate
         self._buckets = TokenBuckets(rate, clock)
-        self._in_progress: dict[WorkKind, int] = dict.fromkeys(CONCURRENCY_LIMITS, 0)
 
-    @contextmanager
-    def acquire(self, kind: WorkKind, principal: Principal) -> Iterator[None]:
-        """Admits a request.
+    def count(self, principal: Principal) -> None:
+        """Counts a request.
 
         Raises:
-            ProblemError: 429 if the key exceeds its rate, 503 if too many requests of the kind are
-                in progress; both say when to try again.
+            ProblemError: 429 if the key exceeds its rate; it says when to try again.
         """
         if wait_seconds := self._buckets.take(principal.name):
             raise ProblemError(
@@ -81,14 +62,3 @@ class RateLimiter:
                 f"rate limit of {self._rate} exceeded; wait, or send larger requests",
                 headers={"Retry-After": str(ceil(wait_seconds))},
             )
-        if self._in_progress[kind] >= CONCURRENCY_LIMITS[kind]:
-            raise ProblemError(
-                503,
-                f"too many concurrent requests of kind {kind}; try again",
-                headers={"Retry-After": "1"},
-            )
-        self._in_progress[kind] += 1
-        try:
-            yield
-        finally:
-            self._in_progress[kind] -= 1

@@ -7,10 +7,7 @@ these are rejected with the path to the value.
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext, suppress
 from typing import Any, cast
 
 from fastapi import Request, Response
@@ -20,25 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 from eta.api.auth import authenticate
 from eta.api.dependencies import resources_of
 from eta.api.problem_details import INVALID_FIELD, ProblemError, field_errors, validation_problem
+from eta.api.request_body import is_json_lines, read_body
 from eta.api.strict_json import load, load_lines
-
-MAX_BODY_BYTES = 8 * 2**20
-
-#: How much of a body that is too large is received and discarded, in bytes and in seconds.
-MAX_DRAIN_BYTES, DRAIN_TIMEOUT_SECONDS = 4 * MAX_BODY_BYTES, 2.0
 
 #: Larger bodies are parsed outside the event loop.
 INLINE_BODY_BYTES = 64 * 2**10
-
-#: Seconds within which a body must arrive.
-BODY_TIMEOUT_SECONDS = 30.0
-_JSON_TYPE = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
-_LINES_TYPE = re.compile(
-    r"application/(?:x-ndjson|jsonl)(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE
-)
-
-#: Longer lengths are too large, and are not converted to a number.
-_MAX_LENGTH_DIGITS = 18
 
 #: OpenAPI extensions of a route: the scope it needs, its kind of work, and the field that JSON
 #: Lines become.
@@ -55,7 +38,6 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
         extra = self.openapi_extra or {}
         scope, kind, lines = extra.get(SCOPE), extra.get(KIND), extra.get(LINES)
-        is_ingest = kind == "ingest"
         # What the body must be; None for a route without a body.
         model: TypeAdapter[Any] | None = None
         if self.body_field:
@@ -66,21 +48,33 @@ class StrictRoute(APIRoute):
             resources = resources_of(request)
             principal = authenticate(request, resources.auth, scope)
             request.state.principal = principal
-            for name in request.query_params:
-                if name not in query_names:
-                    raise validation_problem(
-                        ["query", name],
-                        "extra_forbidden",
-                        "unknown parameter; check the spelling or remove it",
-                    )
-            limiter = resources.rate_limiter
-            with limiter.acquire(kind, principal) if kind else nullcontext():
-                if model is not None:
-                    content = await read_body(request, reads_lines=bool(lines))
-                    request = _BufferedRequest(request, content, model, lines, is_ingest=is_ingest)
+            _check_query(request, query_names)
+            if not kind:
                 return await handle(request)
+            admission = resources.admission
+            admission.check_rate(principal)
+            with admission.body_bytes(principal) as body_bytes:
+                if model is not None:
+                    with admission.incoming_body(principal):
+                        content = await read_body(request, body_bytes, reads_lines=bool(lines))
+                    request = _BufferedRequest(
+                        request, content, model, lines, is_ingest=kind == "ingest"
+                    )
+                with admission.slot(kind, principal):
+                    return await handle(request)
 
         return strict
+
+
+def _check_query(request: Request, query_names: set[str]) -> None:
+    """Raises a 422 for an unknown parameter."""
+    for name in request.query_params:
+        if name not in query_names:
+            raise validation_problem(
+                ["query", name],
+                "extra_forbidden",
+                "unknown parameter; check the spelling or remove it",
+            )
 
 
 class _BufferedRequest(Request):
@@ -97,7 +91,7 @@ class _BufferedRequest(Request):
     ) -> None:
         self._content, self._model, self._is_ingest = content, model, is_ingest
         #: The field that holds the values of JSON Lines; None if the body is JSON.
-        self._lines = lines if _LINES_TYPE.fullmatch(_content_type(request)) else None
+        self._lines = lines if is_json_lines(request) else None
         scope = request.scope
         if self._lines is not None:
             # The framework takes JSON Lines for a JSON body.
@@ -123,10 +117,6 @@ class _BufferedRequest(Request):
         return {self._lines: load_lines(self._content)}
 
 
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").strip()
-
-
 def _validated(model: TypeAdapter[Any], value: object) -> Any:
     try:
         return model.validate_python(value)
@@ -134,90 +124,3 @@ def _validated(model: TypeAdapter[Any], value: object) -> Any:
         details = error.errors(include_url=False, include_input=False)
         errors = field_errors({**detail, "loc": ("body", *detail["loc"])} for detail in details)
         raise ProblemError(422, INVALID_FIELD, errors=errors) from None
-
-
-async def read_body(request: Request, *, reads_lines: bool = False) -> bytes:
-    """The whole body; with ``reads_lines`` it may also be JSON Lines.
-
-    Raises:
-        ProblemError: 415 for an encoding or type that is not supported, 413 for a body that is
-            too large, 408 for one that is too slow, 422 for an empty one.
-    """
-    encoding = request.headers.get("content-encoding", "identity").strip()
-    if encoding.lower() != "identity":
-        raise ProblemError(
-            415,
-            "compressed bodies are not supported; send the body uncompressed",
-            headers={"Accept-Encoding": "identity"},
-        )
-    content_type = _content_type(request)
-    is_json = _JSON_TYPE.fullmatch(content_type)
-    is_lines = reads_lines and _LINES_TYPE.fullmatch(content_type)
-    if not (is_json or is_lines):
-        raise ProblemError(
-            415,
-            "unsupported media type; send Content-Type: application/json",
-            headers={"Accept": "application/json"},
-        )
-    if _declares_too_much(request):
-        await _drain(request)
-        raise _too_large()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-            content = await _collect(request)
-    except TimeoutError:
-        raise ProblemError(
-            408,
-            f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds; send it again",
-            headers={"Connection": "close"},
-        ) from None
-    if not content:
-        raise validation_problem(["body"], "missing", "empty body; send a JSON object")
-    return content
-
-
-def _declares_too_much(request: Request) -> bool:
-    content_length = request.headers.get("content-length", "")
-    if not content_length.isdecimal():
-        return False
-    return len(content_length) > _MAX_LENGTH_DIGITS or int(content_length) > MAX_BODY_BYTES
-
-
-async def _collect(request: Request) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ProblemError(400, "the connection was closed before the body had arrived")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            await _drain(request)
-            raise _too_large()
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
-
-
-async def _drain(request: Request) -> None:
-    """Receives and discards the rest of a body, within bounds.
-
-    A caller that is cut off while it sends never reads the response.
-    """
-    size = 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_TIMEOUT_SECONDS):
-            while size < MAX_DRAIN_BYTES:
-                message = await request.receive()
-                size += len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-
-
-def _too_large() -> ProblemError:
-    return ProblemError(
-        413,
-        f"the body is larger than {MAX_BODY_BYTES} bytes; split it into several requests",
-        headers={"Connection": "close"},
-    )

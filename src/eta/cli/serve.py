@@ -39,9 +39,14 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000, demo: Demo = False) -> No
     open_configured_store(settings).close()
     import uvicorn  # only this command needs it, and it is slow to import
 
+    from eta.cli.http_protocol import BoundedProtocol, limit_connections  # it imports uvicorn
+
+    BoundedProtocol.max_connections = limit_connections()
     uvicorn.run(
         "eta.api.app:from_environment",
         factory=True,
+        http=BoundedProtocol,
+        ws="none",
         host=host,
         port=port,
         access_log=False,

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from eta.api.problem_details import ProblemError
+from eta.api.request_body import MAX_BODY_BYTES, MAX_DRAIN_BYTES
 from eta.api.schemas.common import Weight
 from eta.api.schemas.fields import Code, Country, EventCodeIn, LocalDate, Number, UtcDatetime
 from eta.api.strict_json import MAX_DEPTH, MAX_INTEGER, load
-from eta.api.strict_route import MAX_BODY_BYTES, MAX_DRAIN_BYTES
 from eta.settings import is_loopback
 from support.model_app import KEY, application
 
