@@ -16,6 +16,9 @@ MAX_BODY_BYTES = 8 * 2**20
 #: How much of a rejected body is received and discarded, in bytes and in seconds.
 MAX_DRAIN_BYTES, DRAIN_TIMEOUT_SECONDS = 4 * MAX_BODY_BYTES, 2.0
 
+#: Seconds between two parts of a rejected body: other callers come first.
+DRAIN_PAUSE_SECONDS = 0.005
+
 #: Seconds within which a body must arrive.
 BODY_TIMEOUT_SECONDS = 30.0
 
@@ -144,6 +147,7 @@ async def _drain(request: Request) -> None:
                 size += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):
                     return
+                await asyncio.sleep(DRAIN_PAUSE_SECONDS)
 
 
 def _too_large() -> ProblemError:

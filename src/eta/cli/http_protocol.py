@@ -15,8 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 #: Seconds within which the request line and the headers must arrive, and their bytes.
 HEAD_TIMEOUT_SECONDS, MAX_HEAD_BYTES = 10.0, 64 * 2**10
 
-#: Seconds within which the rest of a body must arrive after its request was answered.
-REST_TIMEOUT_SECONDS = 5.0
+#: Seconds within which the rest of a body must arrive after its request was answered, and the pause
+#: after each part of it: callers that send on cost the service nothing else.
+REST_TIMEOUT_SECONDS, REST_PAUSE_SECONDS = 10.0, 0.5
 
 #: Seconds within which a caller must have read what does not fit into the buffers.
 READ_TIMEOUT_SECONDS = 30.0
@@ -53,6 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: TimerHandle | None = None
         self._write_timer: TimerHandle | None = None
         self._head_bytes = 0
+        self._is_discarding = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the head of the first request."""
@@ -73,6 +75,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Reads a part of a request."""
         is_waiting = self in self._waiting
         super().data_received(data)
+        if self._is_discarding:
+            self.flow.pause_reading()
+            self.loop.call_later(REST_PAUSE_SECONDS, self._read_on)
         if is_waiting and self in self._waiting:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -94,6 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Ends the wait for the rest of a body that was answered early."""
+        self._is_discarding = False
         self._stop_timer()
         super().on_message_complete()
 
@@ -104,6 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
             # Closed once the caller has read the answer.
             self.loop.call_later(READ_TIMEOUT_SECONDS, self.transport.abort)
         elif self.cycle.more_body and self.cycle.response_complete:
+            self._is_discarding = True
             self._expect(REST_TIMEOUT_SECONDS)
 
     def pause_writing(self) -> None:
@@ -117,6 +124,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
         super().resume_writing()
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def _expect(self, seconds: float) -> None:
         self._stop_timer()
