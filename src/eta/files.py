@@ -14,6 +14,11 @@ from eta.domain.errors import FileRejected
 #: Permissions of a file that may hold customers' data, and of one that other users may read.
 PRIVATE, PUBLIC = 0o600, 0o644
 
+#: Limits of a file of data: its size and the length of a text in bytes, its rows and columns.
+#: Larger data are recorded folder by folder, and read from the store.
+MAX_FILE_BYTES, MAX_TEXT_BYTES = 1 << 30, 1_000
+MAX_ROWS, MAX_COLUMNS = 5_000_000, 1_000
+
 _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",

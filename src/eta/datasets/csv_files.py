@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from eta.datasets.base import Quarantine
-from eta.domain.errors import SourceRejected
+from eta.domain.errors import FileRejected, SourceRejected
+from eta.files import MAX_COLUMNS, MAX_FILE_BYTES, MAX_ROWS, MAX_TEXT_BYTES, read_regular
+from eta.parquet import TOO_LONG
 
 TEXT_TYPE = pd.StringDtype(na_value=np.nan)
 
@@ -45,6 +49,14 @@ _LATIN_LETTERS = frozenset({0x8A, 0x8C, 0x8E, 0x9A, 0x9C, 0x9E, *range(0xC0, 0xF
 
 #: Other characters of such texts: the euro, quotes, dashes, blanks, ordinals, degrees.
 _LATIN_SIGNS = frozenset({0x80, *range(0x91, 0x98), 0xA0, 0xA1, 0xAA, 0xB0, 0xB4, 0xBA, 0xBF})
+
+_ASCII = bytes(range(0x80))
+#: A letter beyond ASCII in UTF-8.
+_UTF8_LETTER = re.compile(
+    rb"[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}"
+    rb"|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}"
+    rb"|\xf4[\x80-\x8f][\x80-\xbf]{2}"
+)
 
 #: A longer row, in bytes, is rejected; a value in quotes goes over so many lines at most.
 _MAX_ROW_BYTES, _MAX_LINES = 100_000, 20
@@ -74,6 +86,7 @@ class CsvFile:
         """
         data, encoding = _in_utf8(path)
         first, body = _split_header(data)
+        _check_limits(path, first, body)
         headers = {mark: _names(first.decode(errors="replace"), mark) for mark in _SEPARATORS}
         separator = max(headers, key=lambda mark: len(set(headers[mark]) & set(columns)))
         if not any(headers[separator]):
@@ -104,9 +117,24 @@ class CsvFile:
         quarantine.warnings |= dict.fromkeys(self.notes, 1)
         _reject(self.path.name, rejected, quarantine)
         frame: pd.DataFrame = table.to_pandas(types_mapper={pa.string(): TEXT_TYPE}.get)
-        if not rejected:
-            return frame
-        return frame.set_axis(np.delete(np.arange(len(table) + len(rejected)), list(rejected)))
+        if rejected:
+            numbers = np.delete(np.arange(len(table) + len(rejected)), list(rejected))
+            frame = frame.set_axis(numbers)
+        return self._without_too_long(frame, table, quarantine)
+
+    def _without_too_long(
+        self, frame: pd.DataFrame, table: pa.Table, quarantine: Quarantine
+    ) -> pd.DataFrame:
+        """The rows without a text that is longer than the limit; rejects the others."""
+        for name in table.column_names:
+            lengths = pc.fill_null(pc.binary_length(table[name]), 0)
+            is_too_long = pd.Series(pc.greater(lengths, MAX_TEXT_BYTES).to_numpy(), frame.index)
+            if is_too_long.any():
+                shown = frame.assign(**{name: frame[name].mask(is_too_long, TOO_LONG)})
+                reason = {f"too_long_{name}": is_too_long}
+                frame = quarantine.reject_rows(self.path.name, shown, reason)
+                table = table.filter(pa.array(~is_too_long))
+        return frame
 
     def _is_certain(self, rows: int) -> bool:
         """Whether each of so many rows is one line, and the last one has no open quote."""
@@ -205,16 +233,31 @@ def check_column(path: Path, name: str, required: Sequence[str], header: Sequenc
         raise SourceRejected(f"{path.name} has the column {name} twice; remove one of them")
 
 
+def _check_limits(path: Path, header: bytes, body: bytes) -> None:
+    """Checks how large a file is before its rows are read.
+
+    Raises:
+        SourceRejected: if it is too large; names the limit.
+    """
+    problem = ""
+    if len(header) > _MAX_ROW_BYTES:
+        problem = f"its first line is longer than {_MAX_ROW_BYTES:,} bytes"
+    elif max(map(header.count, map(str.encode, _SEPARATORS))) >= MAX_COLUMNS:
+        problem = f"it has more than {MAX_COLUMNS:,} columns"
+    elif _row_count(body) > MAX_ROWS:
+        problem = f"it has more than {MAX_ROWS:,} lines"
+    if problem:
+        raise SourceRejected(f"{path.name}: {problem}, the limit; split it")
+
+
 def _in_utf8(path: Path) -> tuple[bytes, str]:
     """The bytes of a text file in UTF-8 without a mark, and the encoding that it has."""
+    if not path.exists():
+        raise SourceRejected(f"{path} does not exist; name the folder that holds {path.name}")
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise SourceRejected(
-            f"{path} does not exist; name the folder that holds {path.name}"
-        ) from None
-    except OSError as error:
-        raise SourceRejected(f"{path} cannot be read: {error.strerror}; check the file") from None
+        data = read_regular(path, max_bytes=MAX_FILE_BYTES)
+    except FileRejected as error:
+        raise SourceRejected(str(error)) from None
     for start, kind in _BINARY.items():
         if data.startswith(start):
             raise SourceRejected(f"{path.name} is no text but {kind}; save it as CSV in UTF-8")
@@ -253,12 +296,11 @@ def _is_utf8(data: bytes) -> bool:
 
 def _is_latin(data: bytes) -> bool:
     """Whether a text that is not in UTF-8 is in Windows-1252: its foreign bytes are as there."""
-    foreign = {byte for byte in set(data) if byte > 0x7F}
-    text = data.decode(errors="surrogateescape")
-    # Damaged bytes are surrogates; all other letters beyond ASCII were written in UTF-8.
-    is_utf8 = any(ord(letter) > 0x7F and not "\udc80" <= letter <= "\udcff" for letter in set(text))
+    foreign = set(data.translate(None, _ASCII))
     has_letters = not foreign.isdisjoint(_LATIN_LETTERS)
-    return has_letters and not is_utf8 and foreign <= _LATIN_LETTERS | _LATIN_SIGNS
+    is_latin = has_letters and foreign <= _LATIN_LETTERS | _LATIN_SIGNS
+    # If any letter beyond ASCII was written in UTF-8, the others are damaged.
+    return is_latin and not _UTF8_LETTER.search(data)
 
 
 def _split_header(data: bytes) -> tuple[bytes, bytes]:
@@ -266,10 +308,14 @@ def _split_header(data: bytes) -> tuple[bytes, bytes]:
     if b"\r" in data.partition(b"\n")[0].rstrip(b"\r\n"):
         # Lines end as on old Macintoshes.
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    while data:
-        line, _, data = data.partition(b"\n")
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        line = data[start:end]
         if line.strip() and not line.lower().startswith(b"sep="):
-            return _whole_header(line, data)
+            return _whole_header(line, data[end + 1 :])
+        start = end + 1
     return b"", b""
 
 

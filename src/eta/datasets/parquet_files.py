@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from eta.datasets.base import Quarantine
 from eta.datasets.csv_files import TEXT_TYPE, check_column
-from eta.domain.errors import SourceRejected
+from eta.domain.errors import FileRejected, SourceRejected
+from eta.parquet import read_columns, read_parquet
 
 #: The largest whole number up to which floats of so many bits tell all whole numbers apart.
 _MAX_WHOLE = {16: 2**11, 32: 2**24, 64: 2**53}
@@ -40,12 +40,12 @@ class ParquetFile:
         """The file.
 
         Raises:
-            SourceRejected: if it is no Parquet file.
+            SourceRejected: if it is no Parquet file within the limits.
         """
         try:
-            return cls(path, tuple(pyarrow.parquet.read_schema(path).names))
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from None
+            return cls(path, read_columns(path))
+        except FileRejected as error:
+            raise SourceRejected(str(error)) from None
 
     def read(
         self,
@@ -58,26 +58,27 @@ class ParquetFile:
     ) -> pd.DataFrame:
         """The named columns: ``numbers`` and ``times`` as such if they are, all others as text.
 
-        A row whose ``key`` is ambiguous or no text is rejected, and so is such a value elsewhere.
-        The index is the number of the row in the file, 0 for the first.
+        A row with a text that is too long, or whose ``key`` is ambiguous or no text, is rejected,
+        and so is such a value elsewhere. The index is the number of the row in the file, 0 for the
+        first.
 
         Raises:
-            SourceRejected: if the file cannot be read, lacks a column, names it twice, or holds a
-                nested one.
+            SourceRejected: if the file cannot be read within the limits, lacks a column, names it
+                twice, or holds a nested one.
         """
         for name in columns:
             check_column(self.path, name, columns, self.header)
-        table = self._table(columns)
-        quarantine.count_read(self.path.name, len(table))
-        plain = {name: _plain(table[name], f"{self.path.name}: {name}") for name in columns}
-        frame, is_lost = _converted(plain, numbers, times)
-        return _without_lost(frame, is_lost, key, self.path.name, quarantine)
-
-    def _table(self, columns: Sequence[str]) -> pa.Table:
         try:
-            return pyarrow.parquet.read_table(self.path, columns=list(columns), use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(self.path, error) from None
+            blocks = read_parquet(self.path, columns)
+        except FileRejected as error:
+            raise SourceRejected(str(error)) from None
+        table, file = blocks.table, self.path.name
+        quarantine.count_read(file, len(table))
+        plain = {name: _plain(table[name]) for name in columns}
+        frame, is_lost = _converted(plain, numbers, times)
+        too_long = {f"too_long_{name}": flags for name, flags in blocks.is_too_long.items()}
+        frame = quarantine.reject_rows(file, frame, too_long)
+        return _without_lost(frame, is_lost, key, file, quarantine)
 
 
 def _converted(
@@ -104,16 +105,12 @@ def _without_lost(
     quarantine: Quarantine,
 ) -> pd.DataFrame:
     """The rows whose key is a text; rejects the others, and other values that are none."""
-    frame = quarantine.reject_rows(file, frame, {f"ambiguous_{key}": is_lost[key]})
+    frame = quarantine.reject_rows(file, frame, {f"ambiguous_{key}": is_lost[key].loc[frame.index]})
     for name, flags in is_lost.items():
         lost = flags.loc[frame.index]
         quarantine.reject_values(file, f"ambiguous_{name}", frame.loc[lost, [key, name]])
         frame = frame.assign(**{name: frame[name].mask(lost)})
     return frame
-
-
-def _unreadable(path: Path, error: Exception) -> SourceRejected:
-    return SourceRejected(f"{path.name} cannot be read as Parquet: {error}; write the file again")
 
 
 def _to_pandas(column: pa.ChunkedArray) -> pd.Series:
@@ -131,22 +128,14 @@ def _is_number(kind: pa.DataType) -> bool:
     )
 
 
-def _plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """The column with the values of its categories, and identifiers as texts.
-
-    Raises:
-        SourceRejected: if its values have parts.
-    """
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with the values of its categories, and identifiers as texts."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _plain(column.cast(kind.value_type), name)
+        return _plain(column.cast(kind.value_type))
     if isinstance(kind, pa.BaseExtensionType):
         values = [None if value is None else str(value) for value in column.to_pylist()]
         return pa.chunked_array([pa.array(values, pa.string())])
-    if pa.types.is_nested(kind):
-        raise SourceRejected(
-            f"{name} holds values with parts ({kind}); write one text, number or time a row"
-        )
     return column
 
 

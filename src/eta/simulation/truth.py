@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from eta.calendars.local_time import to_instant
 from eta.curves import Curves
+from eta.files import read_regular
+from eta.parquet import read_parquet
 from eta.simulation.clocks import DAYS_BEFORE, Clocks
 from eta.simulation.days import Days, SampledDays
 from eta.simulation.network import CITIES
@@ -42,6 +44,7 @@ SHIPMENTS_FILE, EVENTS_FILE = "shipments.parquet", "events.parquet"
 JOURNEYS_FILE, HUBS_FILE = "truth_journeys.parquet", "truth_hubs.parquet"
 WEATHER_FILE, SCENARIO_FILE = "truth_weather.parquet", "scenario.json"
 
+_MAX_SCENARIO_BYTES = 1 << 20
 #: Futures for each moment, and the number of moments in a batch.
 FUTURES, _BATCH_SIZE = 200, 1000
 #: A future that is longer than this counts as never arriving; it is the last knot of curves with
@@ -115,14 +118,14 @@ class Truth:
     @classmethod
     def load(cls, folder: Path) -> Truth:
         """The truth beside simulated shipments and events."""
-        values = json.loads((folder / SCENARIO_FILE).read_text(encoding="utf-8"))
+        values = json.loads(read_regular(folder / SCENARIO_FILE, max_bytes=_MAX_SCENARIO_BYTES))
         scenario = Scenario.from_json(values["scenario"])
         congestion = _daily_values(folder / HUBS_FILE)
         weather = _daily_values(folder / WEATHER_FILE)
         days = Days.build(scenario, congestion, weather)
-        shipments = pd.read_parquet(folder / SHIPMENTS_FILE)
-        events = pd.read_parquet(folder / EVENTS_FILE)
-        journeys = pd.read_parquet(folder / JOURNEYS_FILE)
+        shipments = _frame(folder / SHIPMENTS_FILE)
+        events = _frame(folder / EVENTS_FILE)
+        journeys = _frame(folder / JOURNEYS_FILE)
         return cls.build(scenario, shipments, events, journeys, days)
 
     def files(self) -> dict[str, bytes]:
@@ -310,7 +313,7 @@ _STAGE_OF: Mapping[str, int] = {
 
 def _daily_values(path: Path) -> Floats:
     """The values of a file by place and day, (places, D)."""
-    values = pd.read_parquet(path).drop(columns="day")
+    values = _frame(path).drop(columns="day")
     return values.to_numpy().T
 
 
@@ -331,6 +334,12 @@ def weighted_curves(hours: Floats, weights: Floats) -> Curves:
     cdf = np.where(arrives, np.minimum(midpoint, total), total)
     knots = np.where(arrives, ranked, _MAX_HOURS)
     return Curves.from_knots(knots, np.maximum.accumulate(cdf, axis=1))
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    """The rows of a file."""
+    frame: pd.DataFrame = read_parquet(path).table.to_pandas()
+    return frame
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

@@ -229,7 +229,7 @@ def test_a_file_of_pandas_is_read_without_its_index(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path, data: bytes) -> None:
     folder_of(tmp_path)
     (tmp_path / "events.parquet").write_bytes(data)
-    with pytest.raises(SourceRejected, match=r"events\.parquet cannot be read as Parquet"):
+    with pytest.raises(SourceRejected, match=r"events\.parquet: it cannot be read as Parquet"):
         read_tabular(tmp_path, now=NOW)
 
 
