@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from eta.model.registry import Registry, Version
 from eta.service.estimates.warm_up import warm_up
 from eta.settings import Settings
 from eta.simulation.scenario import DEFAULT, Scenario
+from eta.store.clock_guard import ClockGuard
 from eta.store.engine import Engine
 from eta.store.store import SqlStore, engine_from_url, open_store
 
@@ -135,14 +137,33 @@ def model_loader(settings: Settings, on_load: Callable[[str], None]) -> ActiveMo
     )
 
 
-def store(settings: Settings, clock: Callable[[], datetime]) -> SqlStore:
+def wall_clock() -> datetime:
+    """The time of day by this machine."""
+    return datetime.now(UTC)
+
+
+def steady_clock() -> float:
+    """Seconds by a clock that nobody sets, and that counts while the machine sleeps."""
+    # Linux alone has it; elsewhere the monotonic clock is as close as it gets.
+    boot_time = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(boot_time)
+
+
+def store(
+    settings: Settings,
+    clock: Callable[[], datetime],
+    steady: Callable[[], float] | None = None,
+) -> SqlStore:
     """The open store.
+
+    ``clock`` is judged by ``steady``; without it, it is trusted, as one that is simulated.
 
     Raises:
         InvalidSetting: if the settings do not name one.
         StoreLocked, StoreUnavailable, StoreRejected: if it cannot be used.
     """
-    return open_store(settings.database_url, clock)
+    guard = ClockGuard(steady, settings.max_idle_days) if steady else None
+    return open_store(settings.database_url, clock, guard)
 
 
 def store_engine(settings: Settings) -> Engine:

@@ -19,6 +19,8 @@ from eta.domain.errors import InvalidSetting
 from eta.model.hot_swap import DEFAULT_MAX_AGE_DAYS
 from eta.promise import DEFAULT_POLICY, PromisePolicy
 
+DEFAULT_MAX_IDLE_DAYS = 14
+
 #: Every name of ours that the environment may hold, with its meaning.
 SETTING_DESCRIPTIONS: Mapping[str, str] = {
     "ETA_HOME": (
@@ -41,6 +43,10 @@ SETTING_DESCRIPTIONS: Mapping[str, str] = {
         "days after the end of a version's training data from which its answers are degraded"
         f" (default: {DEFAULT_MAX_AGE_DAYS})"
     ),
+    "ETA_MAX_IDLE_DAYS": (
+        "days since the last write after which a start writes only with --accept-clock"
+        f" (default: {DEFAULT_MAX_IDLE_DAYS})"
+    ),
     "ETA_CALENDAR": (
         "TOML file with the days on which holidays of places, carriers or the shop differ"
         " (default: none)"
@@ -60,6 +66,7 @@ _FIELDS: Mapping[str, str] = {
     "ETA_RATE_LIMIT": "rate_limit",
     "ETA_RETENTION_DAYS": "retention_days",
     "ETA_MAX_MODEL_AGE_DAYS": "max_model_age_days",
+    "ETA_MAX_IDLE_DAYS": "max_idle_days",
     "ETA_CALENDAR": "holidays",
     "ETA_PROMISE_POLICY": "promise_policy",
     "ETA_DEMO": "is_demo",
@@ -160,6 +167,10 @@ class Settings(BaseModel):
     #: Days after the end of a version's training data from which its answers are degraded.
     max_model_age_days: Annotated[int, _from_text(partial(_days, "ETA_MAX_MODEL_AGE_DAYS"))] = (
         DEFAULT_MAX_AGE_DAYS
+    )
+    #: Days since the last write after which a start writes only once the clock is accepted.
+    max_idle_days: Annotated[int, _from_text(partial(_days, "ETA_MAX_IDLE_DAYS"))] = (
+        DEFAULT_MAX_IDLE_DAYS
     )
     #: Public holidays, with the changes of the calendar file.
     holidays: Annotated[

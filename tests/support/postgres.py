@@ -12,7 +12,11 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import LiteralString
+
+import psycopg
 
 #: The folder of Debian's PostgreSQL programs, which are not on the path.
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -83,3 +87,31 @@ def _spare_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+#: A clock of the database that a test sets: functions that hide those of the server.
+_SETTABLE_CLOCK: tuple[LiteralString, ...] = (
+    "CREATE SCHEMA settable",
+    "CREATE TABLE settable.moment (now timestamptz NOT NULL)",
+    "INSERT INTO settable.moment VALUES ('epoch')",
+    "CREATE FUNCTION settable.clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql"
+    " AS 'SELECT now FROM settable.moment'",
+    "CREATE FUNCTION settable.statement_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql"
+    " AS 'SELECT now FROM settable.moment'",
+)
+
+
+class SettableClock:
+    """The clock of a database, which shows what it is set to; ``url`` is that of its users."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True)
+        for statement in _SETTABLE_CLOCK:
+            self._connection.execute(statement)
+        self.url = f"{url}?options=-csearch_path%3Dsettable,pg_catalog,public"
+
+    def set(self, now: datetime) -> None:
+        self._connection.execute("UPDATE settable.moment SET now = %s", [now])
+
+    def close(self) -> None:
+        self._connection.close()

@@ -50,6 +50,25 @@ class Clock:
         self.now += timedelta(hours=hours)
 
 
+class Machine(Clock):
+    """A wall clock that can be set, and a steady clock that cannot; time passes on both."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        super().__init__(now)
+        self.steady_seconds = 0.0
+
+    def steady(self) -> float:
+        return self.steady_seconds
+
+    def pass_hours(self, hours: float) -> None:
+        super().pass_hours(hours)
+        self.steady_seconds += hours * 3_600
+
+    def set_clock(self, *, ahead: timedelta) -> None:
+        """Sets the wall clock ahead, or back if negative, while no time passes."""
+        self.now += ahead
+
+
 def require_postgres() -> None:
     """Skips the test if PostgreSQL is not installed; fails it in CI."""
     if programs() is None:

@@ -30,7 +30,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from fastapi import FastAPI
@@ -57,7 +57,7 @@ from eta.api.strict_route import StrictRoute
 from eta.model.hot_swap import ActiveModelLoader
 from eta.service.storage.retention import ERASE_BATCH_SIZE, Retention, purge_expired
 from eta.settings import Settings
-from eta.store.store import Store
+from eta.store.store import SqlStore, Store
 
 DESCRIPTION = (
     "Delivery date predictions: windows of local dates, on-time probabilities, "
@@ -67,21 +67,24 @@ DESCRIPTION = (
 #: Seconds between two purges of old data.
 RETENTION_INTERVAL_SECONDS = 3_600.0
 #: Seconds between two batches of a purge.
-_PURGE_PAUSE_SECONDS = 0.1
+_PURGE_PAUSE_SECONDS = 1.0
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def from_environment() -> FastAPI:
     """The application that ``eta serve`` starts, configured by environment variables."""
-    return create_app(bootstrap.settings(os.environ))
+    settings = bootstrap.settings(os.environ)
+    return create_app(settings, bootstrap.wall_clock, bootstrap.steady_clock)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> FastAPI:
+def create_app(
+    settings: Settings,
+    clock: Callable[[], datetime] = bootstrap.wall_clock,
+    steady: Callable[[], float] | None = None,
+) -> FastAPI:
     """The application for a model registry and a store.
+
+    ``clock`` is judged by ``steady``; without it, it is trusted, as one that is simulated.
 
     Raises:
         InvalidSetting: if there are no keys and the settings do not ask for the demo.
@@ -95,7 +98,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _now) -> Fast
         title="eta",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lambda app: _lifespan(app, settings, clock, metrics, model_loader),
+        lifespan=lambda app: _lifespan(app, settings, clock, steady, metrics, model_loader),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -125,11 +128,13 @@ async def _lifespan(
     app: FastAPI,
     settings: Settings,
     clock: Callable[[], datetime],
+    steady: Callable[[], float] | None,
     metrics: Metrics,
     model_loader: ActiveModelLoader,
 ) -> AsyncIterator[None]:
     """Opens the resources and loads the model before the first request; closes them at the end."""
-    resources = await _open(settings, clock, metrics, model_loader)
+    store = await asyncio.to_thread(bootstrap.store, settings, clock, steady)
+    resources = _resources(settings, store, metrics, model_loader)
     app.state.resources = resources
     await asyncio.to_thread(model_loader.refresh_safely)
     # Objects created at start-up live for ever; freeze them so that GC pauses stay short.
@@ -150,13 +155,9 @@ async def _lifespan(
         await asyncio.to_thread(resources.store.close)
 
 
-async def _open(
-    settings: Settings,
-    clock: Callable[[], datetime],
-    metrics: Metrics,
-    model_loader: ActiveModelLoader,
+def _resources(
+    settings: Settings, store: SqlStore, metrics: Metrics, model_loader: ActiveModelLoader
 ) -> Resources:
-    store = await asyncio.to_thread(bootstrap.store, settings, clock)
     paths = {"models": str(settings.models), "store": settings.store_location}
     log.info("started", extra={"action": "started", **paths})
     auth = ApiKeyAuth(settings.api_keys, settings.is_demo)
@@ -166,7 +167,7 @@ async def _open(
         admission=Admission(settings.rate_limit, lambda: auth.key_counts),
         model_loader=model_loader,
         metrics=metrics,
-        clock=clock,
+        clock=store.now,
         store=store,
         read_pool=ReadPool(store),
         write_completions=WriteCompletions(),

@@ -87,6 +87,11 @@ class Metrics:
             "Days since the end of the active model's training data; NaN without a model.",
         )
 
+        self.clock_lead_seconds = gauge(
+            "eta_clock_lead_seconds",
+            "Seconds by which the clock is ahead of the steady clock; writes need at most 60.",
+        )
+
     def count_answers(self, codes: Iterable[str]) -> None:
         """Counts the results of one request."""
         for code, count in CountOf(codes).items():

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from eta.api.schemas.fields import WORDS_OF_PATTERN
 from eta.domain.errors import (
+    ClockRefused,
     Conflict,
     EtaError,
     IdempotencyKeyReused,
@@ -39,6 +40,9 @@ MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
 _MAX_NAME_LENGTH = 64
 _MAX_INSTANCE_LENGTH = 200
+
+#: Seconds after which a write is worth another try while the clock is wrong.
+_CLOCK_WAIT_SECONDS = 30
 
 #: Status names of RFC 9110 that differ between versions of the standard library.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
@@ -270,6 +274,14 @@ async def _unavailable(request: Request, error: EtaError) -> Response:
     return _respond(request, 503, detail, headers={"Retry-After": str(wait_seconds)})
 
 
+async def _clock_refused(request: Request, _: ClockRefused) -> Response:
+    # Both times are in /readyz and in the log.
+    detail = (
+        "the clock of the service is not right; nothing of this request was recorded; try again"
+    )
+    return _respond(request, 503, detail, headers={"Retry-After": str(_CLOCK_WAIT_SECONDS)})
+
+
 _HANDLERS: dict[type[Exception], Any] = {
     StarletteHTTPException: _http_error,
     RequestValidationError: _invalid_field,
@@ -278,6 +290,7 @@ _HANDLERS: dict[type[Exception], Any] = {
     Conflict: _refused,
     IdempotencyKeyReused: _invalid_field,
     NotFound: _refused,
+    ClockRefused: _clock_refused,
     StoreUnavailable: _unavailable,
     StoreBusy: _unavailable,
 }

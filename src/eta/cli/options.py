@@ -36,6 +36,13 @@ Config = Annotated[
     Path | None,
     typer.Option(help="TOML file with [model], [delays] and [quality]; see training/train.toml."),
 ]
+AcceptClock = Annotated[
+    bool,
+    typer.Option(
+        "--accept-clock",
+        help="Write after a long idle time too: you have checked the clock.",
+    ),
+]
 Jobs = Annotated[int, typer.Option(metavar="N", min=1, help="Processes to use.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the same figures to this file.")

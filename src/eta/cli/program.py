@@ -13,6 +13,7 @@ from eta import __version__
 from eta.cli.backtest import backtest
 from eta.cli.models import compare, list_models, promote, rollback, show
 from eta.cli.promise import simulate_policy
+from eta.cli.repair import repair
 from eta.cli.score import score
 from eta.cli.serve import serve
 from eta.cli.simulate import demo, simulate
@@ -48,6 +49,7 @@ _COMMANDS: dict[str | None, dict[str, _Command]] = {
         "backup": _Command(backup, _OPERATIONS, "all.sqlite"),
         "restore": _Command(restore, _OPERATIONS, "all.sqlite"),
         "erase": _Command(erase, _OPERATIONS, "sim0000000 --tenant shop"),
+        "repair": _Command(repair, _OPERATIONS, "--clock --dry-run"),
         "key": _Command(key, _OPERATIONS, "--tenant shop --scope ingest --scope read"),
     },
     "models": {

@@ -9,6 +9,7 @@ import typer
 
 from eta.cli.inputs import load_settings
 from eta.cli.log import LOGGING
+from eta.cli.options import AcceptClock
 from eta.cli.store import open_configured_store
 from eta.domain.errors import InvalidValue
 from eta.settings import is_loopback
@@ -21,7 +22,12 @@ Port = Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)]
 Demo = Annotated[bool, typer.Option("--demo", help="Require no API keys; on loopback only.")]
 
 
-def serve(host: Host = "127.0.0.1", port: Port = 8000, demo: Demo = False) -> None:
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    demo: Demo = False,
+    accept_clock: AcceptClock = False,
+) -> None:
     """Serve the HTTP API.
 
     A version promoted later is loaded without a restart.
@@ -36,7 +42,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000, demo: Demo = False) -> No
         problem = "the demo requires no API keys and listens on loopback only"
         hint = "leave it out, or set ETA_API_KEYS and serve without the demo"
         raise InvalidValue("--host", problem, hint)
-    open_configured_store(settings).close()
+    open_configured_store(settings, accept_clock=accept_clock).close()
     import uvicorn  # only this command needs it, and it is slow to import
 
     from eta.cli.http_protocol import BoundedProtocol, limit_connections  # it imports uvicorn

@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +26,8 @@ from eta.cli.inputs import (
     report_warnings,
     write_rejected,
 )
-from eta.cli.options import SOURCE, Folder, Quarantine, Source
+from eta.cli.options import SOURCE, AcceptClock, Folder, Quarantine, Source
 from eta.cli.tables import err, out, progress_bar
-from eta.datasets.base import Dataset
 from eta.domain.access import DEFAULT_TENANT, TENANT_PATTERN, Scope
 from eta.domain.errors import InvalidValue, NotFound
 from eta.files import write_atomically
@@ -36,7 +36,7 @@ from eta.journey.timelines import Timelines
 from eta.model.fallback import fit_fallback
 from eta.service.storage.backup import back_up
 from eta.service.storage.backup import restore as restore_store
-from eta.service.storage.import_dataset import ImportResult, RejectedRow, import_dataset
+from eta.service.storage.import_dataset import RejectedRow, import_dataset
 from eta.service.storage.retention import EraseShipments, erase_shipments
 from eta.settings import Settings
 from eta.store.store import SqlStore
@@ -67,6 +67,7 @@ def ingest(
     source: Source = SOURCE,
     tenant: Tenant = DEFAULT_TENANT,
     quarantine: Quarantine = None,
+    accept_clock: AcceptClock = False,
 ) -> None:
     """Record the shipments and events of a source.
 
@@ -75,7 +76,9 @@ def ingest(
     _check_tenant(tenant)
     dataset = read_data(data, source)
     settings = load_settings("models", "store")
-    imported = _import(dataset, settings, tenant)
+    opened = closing(open_configured_store(settings, accept_clock=accept_clock))
+    with opened as store, progress_bar() as progress:
+        imported = import_dataset(dataset, store, tenant, progress)
     for name, count in sorted(imported.counts.items()):
         out.print(f"{count:>9,}  {name}")
     rejected = pd.concat([dataset.quarantine, imported.quarantine()], ignore_index=True)
@@ -87,15 +90,6 @@ def ingest(
     if not imported.has_shipments:
         raise emptiness(dataset, data, "orders")
     _fit_fallback_if_untrained(settings, tenant)
-
-
-def _import(dataset: Dataset, settings: Settings, tenant: str) -> ImportResult:
-    store = open_configured_store(settings)
-    try:
-        with progress_bar() as progress:
-            return import_dataset(dataset, store, tenant, progress)
-    finally:
-        store.close()
 
 
 def _check_tenant(tenant: str) -> None:
@@ -170,10 +164,14 @@ def _describe(counts: Mapping[str, int]) -> str:
     return f"{counts['shipments']:,} shipments and {counts['events']:,} events"
 
 
-def erase(external_id: ExternalIds, tenant: Tenant = DEFAULT_TENANT) -> None:
+def erase(
+    external_id: ExternalIds,
+    tenant: Tenant = DEFAULT_TENANT,
+    accept_clock: AcceptClock = False,
+) -> None:
     """Erase shipments with all their events and forecasts."""
-    store = open_configured_store(load_settings("store"))
-    try:
+    settings = load_settings("store")
+    with closing(open_configured_store(settings, accept_clock=accept_clock)) as store:
         missing = []
         for number in external_id:
             request = EraseShipments(tenant, "external_id", number)
@@ -183,8 +181,6 @@ def erase(external_id: ExternalIds, tenant: Tenant = DEFAULT_TENANT) -> None:
                 missing.append(number)
         if missing:
             raise NotFound(f"there is no shipment {', '.join(missing)}")
-    finally:
-        store.close()
 
 
 def key(tenant: Tenant = DEFAULT_TENANT, scope: Scopes = _ALL_SCOPES) -> None:
@@ -201,11 +197,19 @@ def key(tenant: Tenant = DEFAULT_TENANT, scope: Scopes = _ALL_SCOPES) -> None:
     typer.echo(entry)
 
 
-def open_configured_store(settings: Settings) -> SqlStore:
-    """The store that the settings name.
+def open_configured_store(settings: Settings, *, accept_clock: bool = False) -> SqlStore:
+    """The store that the settings name; ``accept_clock`` trusts the clock after an idle time.
 
     Raises:
+        ClockRefused: if the clock is accepted and differs from the database's.
         InvalidSetting: if it names none.
         StoreLocked, StoreUnavailable, StoreRejected: if it cannot be used.
     """
-    return bootstrap.store(settings, lambda: datetime.now(UTC))
+    store = bootstrap.store(settings, bootstrap.wall_clock, bootstrap.steady_clock)
+    if accept_clock:
+        try:
+            store.accept_clock()
+        except BaseException:
+            store.close()
+            raise
+    return store

@@ -77,6 +77,10 @@ class WriteUnconfirmed(StoreUnavailable):
     """The database's answer was lost; check whether this was recorded before you repeat it."""
 
 
+class ClockRefused(StoreUnavailable):
+    """The clock cannot be trusted at the moment; nothing of this was recorded."""
+
+
 class NothingRecorded(StoreUnavailable):
     """The store is read before anything was written to it."""
 

@@ -22,6 +22,7 @@ MIGRATIONS = (
     load_statements("migration_0002.sql"),
     load_statements("migration_0003.sql"),
     load_statements("migration_0004.sql"),
+    load_statements("migration_0005.sql"),
 )
 
 #: Every table that is copied, in an order in which they can be filled.

@@ -63,8 +63,10 @@ _DELETE_OF_EVENT_OWNERS = (
 class Session:
     """One transaction.
 
-    ``commit_time`` is when the rows that it writes are recorded, and ``now`` is the clock's time;
-    both are 0 in a session that only reads.
+    ``commit_time`` is when the rows that it writes are recorded, and ``now`` is the clock's time.
+    ``latest_now`` is the latest of these and of the steady clock's time: a clock may have been set
+    back. The clock has run on without a break since ``uninterrupted_since``. All are 0 in a session
+    that only reads.
     """
 
     def __init__(
@@ -73,12 +75,16 @@ class Session:
         *,
         commit_time: int = 0,
         now: int = 0,
+        latest_now: int = 0,
+        uninterrupted_since: int = 0,
         last_sequence: int = 0,
         secret: str = "",
     ) -> None:
         self._connection = connection
         self.commit_time = commit_time
         self.now = now
+        self.latest_now = latest_now
+        self.uninterrupted_since = uninterrupted_since
         self.last_sequence = last_sequence
         self._secret = secret
 
@@ -171,6 +177,16 @@ class Session:
     def last_commit_time(self) -> int:
         """Returns the commit time of the last transaction before this one."""
         return int(self._connection.execute(_CLOCK_SQL["last_commit_time"])[0][0])
+
+    def database_clock(self) -> tuple[int, int, bool]:
+        """Returns the last commit time, the database's time, and whether a transaction is writing.
+
+        Of PostgreSQL alone; a transaction that begins to write later is recorded after that time.
+        """
+        [(last_commit_time, time, is_writing)] = self._connection.execute(
+            _CLOCK_SQL["read_database_clock"]
+        )
+        return last_commit_time, time, is_writing
 
     def counts(self, tenant: str) -> dict[str, int]:
         """Returns the numbers of shipments, events and quarantined events."""

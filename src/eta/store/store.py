@@ -3,8 +3,7 @@
 Waiting items are committed together: many callers share one sync of the disk, and each gets its
 result only after it. All rows of a transaction are recorded at one commit time. Commit times only
 grow, and none is at or before a moment that a reader was given as "now", so an answer as of a
-moment stays true. With several processes on PostgreSQL this holds within each of them; between
-them, it holds up to the length of a commit and the difference of their clocks.
+moment stays true. With several processes on PostgreSQL the database's clock gives the times.
 """
 
 from __future__ import annotations
@@ -23,14 +22,16 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 
-from eta.calendars.local_time import from_microseconds, microseconds
+from eta.calendars.local_time import from_microseconds
 from eta.domain.errors import (
+    ClockRefused,
     EtaError,
     InvalidSetting,
     StoreBusy,
     StoreUnavailable,
     WriteUnconfirmed,
 )
+from eta.store.clock_guard import ClockGuard, ClockProblem, ClockReading
 from eta.store.commit_clock import CommitClock
 from eta.store.engine import CommitUnconfirmed, Connection, Engine
 from eta.store.migrations import migrate
@@ -137,16 +138,22 @@ class _Attempt:
 class SqlStore:
     """A store over an engine.
 
+    ``guard`` judges the clock before anything is recorded; without one, ``clock`` is trusted, as
+    one that is simulated.
+
     Raises:
         StoreLocked: if another process writes to it.
         StoreUnavailable: if it cannot be opened.
         StoreRejected: if it was written by a newer version.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, engine: Engine, clock: Callable[[], datetime], guard: ClockGuard | None = None
+    ) -> None:
         self._engine = engine
-        self._clock = clock
-        self._commit_clock = CommitClock(clock)
+        self._commit_clock = CommitClock(clock, guard)
+        #: Whether commits have the times of the database's own clock.
+        self._uses_database_clock = guard is not None and engine.allows_several_writers
         self._connection: Connection | None = None
         self._tokens = TransactionTokens()
         self._secret = self._open()
@@ -155,6 +162,7 @@ class SqlStore:
         self._is_closing = False
         self._can_write = True
         self._writing_since = 0.0
+        self._logged_problem: ClockProblem | None = None
         self._written_at = monotonic()
         self._wake = threading.Condition()
         self._readers: list[Connection] = []
@@ -167,12 +175,15 @@ class SqlStore:
         try:
             self._connection = connection = self._engine.writer()
             migrate(connection, self._engine)
-            last_commit_time, _, secret = connection.execute(_SQL["read_clock"])[0]
+            last_commit_time, _, secret, _ = connection.execute(_SQL["read_clock"])[0]
+            database_time = None
+            if self._uses_database_clock:
+                _, database_time, _ = connection.execute(_SQL["read_database_clock"])[0]
         except BaseException:
             self._drop_connection()
             self._engine.close()
             raise
-        self._commit_clock.end(last_commit_time)
+        self._commit_clock.start(last_commit_time, database_time)
         return str(secret)
 
     @property
@@ -193,10 +204,37 @@ class SqlStore:
         Raises:
             StoreUnavailable: if other processes may have written, and the store cannot be read.
         """
+        if self._uses_database_clock:
+            read = self.read(lambda session: session.database_clock())
+            return from_microseconds(self._commit_clock.observe_database(*read))
         if self._engine.allows_several_writers:
             # A row of another process is recorded even if that process's clock is ahead of ours.
             self._commit_clock.observe(self.read(lambda session: session.last_commit_time()))
         return from_microseconds(self._commit_clock.safe_now())
+
+    def now(self) -> datetime:
+        """Returns the time for answers that nothing is recorded of; it does not jump ahead."""
+        return from_microseconds(self._commit_clock.answer_time())
+
+    @property
+    def clock_reading(self) -> ClockReading:
+        """What the clock that decides shows, and whether anything can be recorded by it."""
+        return self._commit_clock.reading()
+
+    @property
+    def clock_lead_seconds(self) -> float:
+        """How far this machine's clock is ahead of the time that is expected of it."""
+        return self._commit_clock.lead() / 1e6
+
+    def accept_clock(self) -> None:
+        """Trusts the clock, which an operator has checked, and records that moment.
+
+        Raises:
+            ClockRefused: if it differs from the database's clock.
+            StoreUnavailable: if the store cannot write.
+        """
+        self._commit_clock.accept()
+        self.write(lambda _, items: items, None)
 
     def submit(self, work: Work[I, T], item: I, *, weight: int = 1) -> Future[T]:
         """Queues an item; the future has its result once it is durable.
@@ -344,6 +382,9 @@ class SqlStore:
         """Writes all items in one transaction; if one of them fails, writes each in its own."""
         try:
             results = self._transact_with_retry(jobs)
+        except ClockRefused as error:
+            self._refuse(jobs, error)
+            return
         except Exception as error:  # noqa: BLE001  # the callers get it from their futures
             if self._is_outage(error):
                 if self._can_write:
@@ -369,6 +410,7 @@ class SqlStore:
         if not self._can_write:
             log.info("the store can write again", extra={"action": "store_available"})
         self._can_write = True
+        self._logged_problem = None
         self._written_at = monotonic()
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, Exception):
@@ -376,7 +418,18 @@ class SqlStore:
             else:
                 job.result.set_result(result)
 
+    def _refuse(self, jobs: Sequence[_Job], error: ClockRefused) -> None:
+        """Gives all callers the same error; the database is all right."""
+        problem = self._commit_clock.reading().problem
+        if problem is not self._logged_problem:
+            log.error("%s", error, extra={"action": "clock_refused"})
+        self._logged_problem = problem
+        for job in jobs:
+            job.result.set_exception(error)
+
     def _is_outage(self, error: Exception) -> bool:
+        if isinstance(error, ClockRefused):
+            return False
         return self._engine.is_outage(error) or isinstance(error, StoreUnavailable)
 
     def _transact_with_retry(self, jobs: Sequence[_Job]) -> list[Any]:
@@ -400,6 +453,8 @@ class SqlStore:
                         raise WriteUnconfirmed from error
                     is_retried = following.unconfirmed or attempt.is_first
                     if not (is_retried and self._is_outage(error)):
+                        if following.unconfirmed:
+                            raise WriteUnconfirmed from error
                         raise
                 self._drop_connection()
                 sleep(0.0 if attempt.is_first else _PAUSE_SECONDS)
@@ -430,6 +485,7 @@ class SqlStore:
                 connection.execute(_SQL["set_last_sequence"], session.last_sequence)
             attempt.token = self._tokens.add(connection, session.commit_time)
             connection.commit()
+            self._commit_clock.record_uninterrupted()
         except BaseException:
             with suppress(Exception):
                 connection.rollback()
@@ -437,14 +493,28 @@ class SqlStore:
         return attempt.results
 
     def _begin_session(self, connection: Connection, attempt: _Attempt) -> Session:
-        """Sets the commit time; other writers wait, and all earlier ones have ended."""
-        requested = attempt.commit_time
-        [row] = connection.execute(_SQL["advance_clock"], requested, requested)
-        attempt.commit_time, last_sequence = row
+        """Sets the commit time; other writers wait, and all earlier ones have ended.
+
+        Raises:
+            ClockRefused: if the clock that decides cannot be trusted.
+        """
+        earliest = attempt.commit_time
+        if self._uses_database_clock:
+            [row] = connection.execute(_SQL["advance_database_clock"], earliest)
+            self._commit_clock.judge_database(row[-1])
+        else:
+            [row] = connection.execute(_SQL["advance_clock"], earliest, earliest)
+        attempt.commit_time, last_sequence, uninterrupted_since = row[:3]
+        if self._commit_clock.is_interrupted:
+            uninterrupted_since = attempt.commit_time
+            connection.execute(_SQL["set_uninterrupted_since"], uninterrupted_since)
+        reading = self._commit_clock.reading()
         return Session(
             connection,
             commit_time=attempt.commit_time,
-            now=microseconds(self._clock()),
+            now=reading.wall,
+            latest_now=max(attempt.commit_time, reading.wall, reading.expected),
+            uninterrupted_since=uninterrupted_since,
             last_sequence=last_sequence,
             secret=self._secret,
         )
@@ -473,8 +543,12 @@ def _close_quietly(connection: Connection) -> None:
         connection.close()
 
 
-def open_store(url: str, clock: Callable[[], datetime]) -> SqlStore:
+def open_store(
+    url: str, clock: Callable[[], datetime], guard: ClockGuard | None = None
+) -> SqlStore:
     """Opens the store at a URL: ``memory:``, ``sqlite:PATH`` or ``postgresql://...``.
+
+    Without ``guard`` the clock is trusted, as one that is simulated.
 
     Raises:
         InvalidSetting: for any other URL.
@@ -482,7 +556,7 @@ def open_store(url: str, clock: Callable[[], datetime]) -> SqlStore:
         StoreUnavailable: if it cannot be opened.
         StoreRejected: if it was written by a newer version.
     """
-    return SqlStore(engine_from_url(url), clock)
+    return SqlStore(engine_from_url(url), clock, guard)
 
 
 def engine_from_url(url: str) -> Engine:

@@ -15,6 +15,7 @@ from eta.api.schemas.health import Liveness, Readiness
 from eta.api.strict_route import StrictRoute
 from eta.domain.errors import EtaError
 from eta.model.hot_swap import ActiveModel
+from eta.store.clock_guard import ClockReading
 
 #: Seconds to wait for the empty write that a probe makes if nothing was written lately.
 PROBE_TIMEOUT_SECONDS = 2.0
@@ -39,9 +40,10 @@ async def readyz(resources: SharedResources) -> Response:
         if probe := resources.store.probe_write():
             completion = resources.write_completions.result(probe)
             await asyncio.wait_for(completion, PROBE_TIMEOUT_SECONDS)
-    can_write = resources.store.can_write
+    reading = resources.store.clock_reading
+    can_write = resources.store.can_write and not reading.is_refused
     current, now = resources.active_model, resources.clock()
-    details = [*current.problems, *_age_problem(current, now)]
+    details = [*_clock_problem(reading), *current.problems, *_age_problem(current, now)]
     status: Literal["ready", "degraded", "unavailable"] = "ready"
     if current.is_degraded_at(now) or details:
         status = "degraded"
@@ -69,6 +71,7 @@ async def metrics(resources: SharedResources) -> Response:
     current, now = resources.active_model, resources.clock()
     is_degraded = current.is_degraded_at(now) or bool(current.problems)
     age_days = current.age_days(now)
+    resources.metrics.clock_lead_seconds.set(resources.store.clock_lead_seconds)
     return resources.metrics.render(current.version, is_degraded=is_degraded, age_days=age_days)
 
 
@@ -76,3 +79,8 @@ def _age_problem(current: ActiveModel, now: datetime) -> list[str]:
     """The problem of an outdated model; a simulated one is no problem of the service."""
     problem = current.age_problem(now) if current.is_outdated(now) else None
     return [problem] if problem else []
+
+
+def _clock_problem(reading: ClockReading) -> list[str]:
+    """What is wrong with the clock, with both times."""
+    return [reading.describe()] if reading.problem else []

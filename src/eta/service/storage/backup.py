@@ -165,8 +165,9 @@ def _copy(
     source.begin(writes=False)
     target.begin(writes=True)
     try:
-        [(last_commit_time, last_sequence, old_secret)] = source.execute(_CLOCK_SQL["read_clock"])
-        clock = (last_commit_time, last_sequence, secret or old_secret)
+        [clock] = source.execute(_CLOCK_SQL["read_clock"])
+        last_commit_time, last_sequence, old_secret, uninterrupted_since = clock
+        clock = (last_commit_time, last_sequence, secret or old_secret, uninterrupted_since)
         target.execute(_CLOCK_SQL["set_clock"], *clock)
         for table in TABLES:
             counts[table] = _copy_table(source, target, table, progress)

@@ -352,6 +352,7 @@ class _Clock(TypedDict):
     last_commit_time: Instant
     last_sequence: Sequence
     secret: Digest
+    uninterrupted_since: Instant
 
 
 #: The columns of each table, in order, with what they hold.

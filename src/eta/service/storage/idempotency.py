@@ -14,6 +14,9 @@ from eta.store.store import Work
 #: How long a response is stored, in microseconds: 72 hours.
 RESPONSE_LIFETIME = 72 * 3_600_000_000
 
+#: How long the clock must have run on without a break before anything is deleted for its age.
+SETTLING_TIME = 72 * 3_600_000_000
+
 
 @dataclass(frozen=True)
 class WriteResponse:
@@ -47,7 +50,7 @@ def respond_once(
     responses: list[WriteResponse | EtaError] = []
     for request in requests:
         stored = session.responses(request.tenant, [request.key]).get(request.key)
-        if stored and session.commit_time - stored.created_at < RESPONSE_LIFETIME:
+        if stored and not _is_expired(session, stored):
             if stored.digest == request.digest:
                 responses.append(WriteResponse(stored.status, stored.body))
             else:
@@ -69,3 +72,12 @@ def respond_once(
             )
             session.add_responses(request.tenant, [row])
     return responses
+
+
+def is_settled(session: Session) -> bool:
+    """Whether the clock has run on long enough for its time to decide what is old."""
+    return session.commit_time - session.uninterrupted_since >= SETTLING_TIME
+
+
+def _is_expired(session: Session, stored: StoredResponse) -> bool:
+    return is_settled(session) and session.commit_time - stored.created_at >= RESPONSE_LIFETIME

@@ -168,7 +168,7 @@ class _RecordingBatch:
         """Records the events of one request; returns one outcome a report, in order."""
         self._clocks = _ParcelClocks(chain(self._events, self._new))
         shipments = [self._shipment(report) for report in reports]
-        self._clocks.add_reports(shipments, reports, self._session.commit_time)
+        self._clocks.add_reports(shipments, reports, self._session)
         outcomes: list[EventOutcome | EtaError] = []
         for report, shipment in zip(reports, shipments, strict=True):
             number = _number(report)
@@ -223,7 +223,7 @@ class _RecordingBatch:
         if duplicate_id:
             return EventOutcome(RecordingStatus.DUPLICATE, duplicate_id, shipment_id)
         count = self._index.counts[event.event_owner]
-        reason = _implausible_reason(event, count, self._session.now)
+        reason = _implausible_reason(event, count, self._session)
         if reason:
             quarantined = StoredQuarantinedEvent(
                 event_id=event.event_id,
@@ -263,11 +263,12 @@ class _ParcelClocks:
         self,
         shipments: Sequence[StoredShipment | None],
         reports: Sequence[EventReport],
-        received_at: int,
+        session: Session,
     ) -> None:
         """Adds the request's own events, except implausible ones, if one of them needs them."""
         if all(report.occurred_at for report in reports):
             return
+        earliest, latest = session.now, session.latest_now
         for event in self._recorded:
             scan = DatedScan(EventCode(event.event_code), _time_of(event))
             self._dated[event.event_owner].append(scan)
@@ -276,11 +277,12 @@ class _ParcelClocks:
                 continue
             if report.occurred_at:
                 scan = DatedScan(report.event_code, _carriers_time(report.occurred_at))
-                if not _implausible_time(microseconds(report.occurred_at), received_at):
+                if not _implausible_time(microseconds(report.occurred_at), earliest, latest):
                     self._dated[shipment.shipment_id].append(scan)
                 continue
             local = _local_scan(report)
-            if not _implausible_time(microseconds(local.wall.replace(tzinfo=UTC)), received_at):
+            shown_at = microseconds(local.wall.replace(tzinfo=UTC))
+            if not _implausible_time(shown_at, earliest, latest):
                 self._local[shipment.shipment_id].append(local)
 
     def read(self, report: EventReport, shipment: StoredShipment | None) -> ScanTime:
@@ -398,21 +400,24 @@ def _event(report: EventReport, event_owner: str, time: ScanTime, session: Sessi
     )
 
 
-def _implausible_reason(event: StoredEvent, count: int, now: int) -> str | None:
+def _implausible_reason(event: StoredEvent, count: int, session: Session) -> str | None:
     """Returns why an event is implausible, or None.
 
-    ``count`` is the number of events that its owner has; states are folded from all of them.
-    ``now`` is the clock's time. The commit time may be later, if the clock was set back.
+    ``count`` is the number of events that its owner has; states are folded from all of them. If the
+    clock was set back, wrongly or rightly, an event is plausible by either time.
     """
-    reason = _implausible_time(event.occurred_at, min(event.received_at, now))
+    is_live = event.received_at == session.commit_time
+    latest = session.latest_now if is_live else event.received_at
+    earliest = min(event.received_at, session.now)
+    reason = _implausible_time(event.occurred_at, earliest, latest)
     if reason is None and count >= MAX_EVENTS_PER_PARCEL:
         return "too_many_scans"
     return reason
 
 
-def _implausible_time(occurred_at: int, received_at: int) -> str | None:
-    if occurred_at > received_at + MAX_EVENT_LEAD:
+def _implausible_time(occurred_at: int, earliest: int, latest: int) -> str | None:
+    if occurred_at > latest + MAX_EVENT_LEAD:
         return "too_far_in_the_future"
-    if occurred_at < received_at - MAX_EVENT_AGE:
+    if occurred_at < earliest - MAX_EVENT_AGE:
         return "too_far_in_the_past"
     return None

@@ -200,7 +200,7 @@ def _registered_at(command: RegisterShipment, session: Session) -> int:
     Raises:
         InvalidValue: if that is in the future, or if the order is more than 48 hours from now.
     """
-    if microseconds(command.registration.shipment.ordered_at) > session.now + MAX_EVENT_LEAD:
+    if microseconds(command.registration.shipment.ordered_at) > session.latest_now + MAX_EVENT_LEAD:
         problem = "the order is placed more than 48 hours from now"
         raise InvalidValue("ordered_at", problem, "check the time of the order")
     history = command.history

@@ -33,7 +33,7 @@ WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY m.nam
 
 -- The one row of the commit clock.
 -- name: clock
-SELECT last_commit_time, last_sequence, secret FROM clock;
+SELECT last_commit_time, last_sequence, secret, uninterrupted_since FROM clock;
 
 -- name: clock_rows
 SELECT count(*) FROM clock WHERE id = 1;
