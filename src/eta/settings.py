@@ -150,7 +150,7 @@ def _is_demo(text: str) -> bool:
 class Settings(BaseModel):
     """Settings of the service and of the commands."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     #: Folder of all files that no other setting names.
     home: Annotated[Path, _from_text(Path)] = Path()
@@ -160,7 +160,8 @@ class Settings(BaseModel):
     api_keys: Annotated[Mapping[str, Principal], _from_text(_api_keys)] = Field(
         default_factory=dict
     )
-    database_url: str = "memory:"
+    #: Not shown, because it may hold a password.
+    database_url: str = Field(default="memory:", repr=False)
     rate_limit: Annotated[str, AfterValidator(_check_rate)] = DEFAULT_RATE
     #: Days after which inactive shipments are erased; None for never.
     retention_days: Annotated[int | None, _from_text(partial(_days, "ETA_RETENTION_DAYS"))] = None
@@ -215,9 +216,10 @@ class Settings(BaseModel):
     @property
     def store_location(self) -> str:
         """Where the store is, for a message; names no user and no password."""
-        if self.database_url.startswith("postgres"):
-            return "the PostgreSQL database of ETA_DATABASE_URL"
-        return self.database_url.removeprefix("sqlite:")
+        if self.database_url.startswith(("sqlite:", "memory:")):
+            return self.database_url.removeprefix("sqlite:")
+        kind = "PostgreSQL database" if self.database_url.startswith("postgres") else "database"
+        return f"the {kind} of ETA_DATABASE_URL"
 
     def require_api_keys(self) -> None:
         """Refuses to serve an API that nobody could call, or that anybody could.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
+from urllib.parse import quote
 
 from eta.domain.errors import InvalidSetting, StoreUnavailable
 from eta.store.engine import AnyOf, CommitUnconfirmed, Row
@@ -25,6 +27,18 @@ _TCP_OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+#: What a host, a port and a name may be. Other characters are of a password that was not encoded.
+_PARTS = {
+    "host": re.compile(r"[A-Za-z0-9._:,/\[\]%-]*"),
+    "port": re.compile(r"[0-9,]*"),
+    "dbname": re.compile(r"[^@/:]*"),
+    "sslmode": re.compile(r"[a-z-]*"),
+}
+_SECRET_PARTS = ("password", "sslpassword")
+_INVALID_URL = (
+    "ETA_DATABASE_URL is no valid URL of PostgreSQL; write postgresql://USER:PASSWORD@HOST/NAME,"
+    " and percent-encode special characters of the user and the password, such as %40 for @"
+)
 
 
 class PostgresConnection:
@@ -98,6 +112,29 @@ def _session_settings() -> LiteralString:
     return "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
 
 
+def _secrets_of(url: str) -> list[str]:
+    """The secrets in a URL as they are and as they are written there, the longest first.
+
+    Raises:
+        InvalidSetting: if the URL is not valid, or if parts of a password may have been taken for
+            a host, a port or a database.
+    """
+    from psycopg import ProgrammingError  # an optional dependency
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    except (ProgrammingError, ValueError):
+        raise InvalidSetting(_INVALID_URL) from None
+    if not all(pattern.fullmatch(parts.get(name, "")) for name, pattern in _PARTS.items()):
+        raise InvalidSetting(_INVALID_URL)
+    secrets = {parts[name] for name in _SECRET_PARTS if parts.get(name)}
+    written = {quote(secret, safe="") for secret in secrets}
+    user_information = url.partition("://")[2].rpartition("@")[0]
+    written.add(user_information.partition(":")[2])
+    return sorted(secrets | written - {""}, key=len, reverse=True)
+
+
 @lru_cache(maxsize=1_000)
 def _to_dialect(sql: str) -> LiteralString:
     return sql.replace("IN ??", "= ANY(%s)").replace("?", "%s")
@@ -106,8 +143,10 @@ def _to_dialect(sql: str) -> LiteralString:
 class PostgresEngine:
     """A database of a PostgreSQL server; any number of processes may write to it.
 
+    No message repeats the URL or a secret in it: neither ours nor one of the driver.
+
     Raises:
-        InvalidSetting: if ``psycopg`` is not installed.
+        InvalidSetting: if ``psycopg`` is not installed, or the URL is not valid.
     """
 
     path: Path | None = None
@@ -137,6 +176,7 @@ class PostgresEngine:
             ) from None
         self._psycopg = psycopg
         self._url = url
+        self._secrets = _secrets_of(url)
 
     def writer(self) -> PostgresConnection:
         """Opens a connection that writes.
@@ -149,9 +189,10 @@ class PostgresEngine:
                 self._url, autocommit=True, connect_timeout=_WAIT_SECONDS, **_TCP_OPTIONS
             )
             connection.execute(_session_settings())
-        except self._psycopg.Error as error:
-            # The message of libpq may hold the address, never the password.
+        except (self._psycopg.Error, ValueError) as error:
             message = str(error).splitlines()[0]
+            for secret in self._secrets:
+                message = message.replace(secret, "***")
             raise StoreUnavailable(f"PostgreSQL does not respond: {message}") from None
         return PostgresConnection(connection)
 
