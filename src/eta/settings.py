@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.configuration import RENAMED_SETTINGS, read_file, read_promise_policy
 from eta.domain.access import DEFAULT_TENANT, TENANT_PATTERN, Principal, Scope
-from eta.domain.errors import InvalidSetting
+from eta.domain.errors import FileRejected, InvalidSetting
+from eta.files import read_regular
 from eta.model.hot_swap import DEFAULT_MAX_AGE_DAYS
 from eta.promise import DEFAULT_POLICY, PromisePolicy
 
@@ -34,8 +35,12 @@ SETTING_DESCRIPTIONS: Mapping[str, str] = {
         " postgresql://..., or memory:"
     ),
     "ETA_API_KEYS": (
-        "SHA-256 digests of the API's keys, comma-separated, each as DIGEST, DIGEST:TENANT"
-        " or DIGEST:TENANT:SCOPE+SCOPE; `eta key` makes one"
+        "entries of the API's keys, comma-separated, each as DIGEST:TENANT:SCOPE+SCOPE with the"
+        " SHA-256 digest of the key; `eta key` makes one"
+    ),
+    "ETA_API_KEYS_FILE": (
+        "file with such entries, one a line, in place of ETA_API_KEYS;"
+        " `eta serve` reads it again on SIGHUP"
     ),
     "ETA_RATE_LIMIT": "limit of one key, such as 1000/second (the default) or 50000/minute",
     "ETA_RETENTION_DAYS": "days after which inactive shipments are erased (default: never)",
@@ -63,6 +68,7 @@ _FIELDS: Mapping[str, str] = {
     "ETA_MODELS": "models",
     "ETA_DATABASE_URL": "database_url",
     "ETA_API_KEYS": "api_keys",
+    "ETA_API_KEYS_FILE": "api_keys_file",
     "ETA_RATE_LIMIT": "rate_limit",
     "ETA_RETENTION_DAYS": "retention_days",
     "ETA_MAX_MODEL_AGE_DAYS": "max_model_age_days",
@@ -76,6 +82,7 @@ DEFAULT_RATE = "1000/second"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _RATE = re.compile("([0-9]{1,9})/(second|minute|hour|day)")
 _MAX_DAYS = 36_500
+_MAX_KEYS_FILE_BYTES = 1 << 20
 
 #: Digests of keys that examples show.
 _PLACEHOLDERS = frozenset(
@@ -90,37 +97,73 @@ def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
 
 
 def _api_keys(text: str) -> dict[str, Principal]:
+    return _principals("ETA_API_KEYS", text.split(","))
+
+
+def read_api_keys(path: Path) -> dict[str, Principal]:
+    """The principals of a file of entries, by the digest of their key.
+
+    There is an entry a line; blank lines, and lines that start with ``#``, are passed over.
+
+    Raises:
+        InvalidSetting: if the file cannot be read, or holds a wrong entry or none.
+    """
+    name = "ETA_API_KEYS_FILE"
+    try:
+        lines = read_regular(path, max_bytes=_MAX_KEYS_FILE_BYTES).decode().splitlines()
+    except FileRejected as error:
+        hint = "name a file of entries, one a line"
+        raise InvalidSetting(f"{name} names {path}: {error.problem}; {hint}") from None
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"{name} names {path}: it is not text; write it in UTF-8") from None
+    principals = _principals(name, [line for line in lines if not line.strip().startswith("#")])
+    if not principals:
+        raise InvalidSetting(f"{name} names {path}: it holds no keys; add an entry of `eta key`")
+    return principals
+
+
+def _principals(setting: str, entries: Iterable[str]) -> dict[str, Principal]:
+    """The principals of entries; no message repeats an entry, which may be a key by mistake."""
     principals: dict[str, Principal] = {}
-    entries = [entry.strip() for entry in text.split(",")]
-    for entry in filter(None, entries):
+    for entry in filter(None, map(str.strip, entries)):
         digest, tenant, scopes = (*entry.split(":", 2), "", "")[:3]
         digest = digest.lower()
-        # The message does not repeat the entry: it may be a key by mistake.
-        if not _DIGEST.fullmatch(digest):
-            raise InvalidSetting(
-                "ETA_API_KEYS holds an entry without a SHA-256 digest;"
-                " write `printf %s KEY | sha256sum` for each key"
-            )
-        if digest in _PLACEHOLDERS:
-            raise InvalidSetting(
-                "ETA_API_KEYS holds the digest of a placeholder; choose another key"
-            )
+        _check_digest(setting, digest)
+        if digest in principals:
+            raise InvalidSetting(f"{setting} holds a key twice; give each tenant other keys")
         if tenant and not re.fullmatch(TENANT_PATTERN, tenant):
             raise InvalidSetting(
-                f"ETA_API_KEYS names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
+                f"{setting} names the tenant {tenant!r}; use up to 64 letters, digits, - and _"
             )
-        names = [name for name in scopes.split("+") if name]
-        for name in names:
-            if name not in set(Scope):
-                raise InvalidSetting(
-                    f"ETA_API_KEYS names the scope {name!r}; use one of {', '.join(Scope)}"
-                )
-        # An entry that names no scopes has all of them.
-        allowed = frozenset(map(Scope, names)) or frozenset(Scope)
-        if digest in principals:
-            raise InvalidSetting("ETA_API_KEYS holds a key twice; give each tenant other keys")
+        allowed = _scopes(setting, scopes)
         principals[digest] = Principal(tenant or DEFAULT_TENANT, allowed, digest[:12])
     return principals
+
+
+def _check_digest(setting: str, digest: str) -> None:
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidSetting(
+            f"{setting} holds an entry without a SHA-256 digest;"
+            " write `printf %s KEY | sha256sum` for each key"
+        )
+    if digest in _PLACEHOLDERS:
+        raise InvalidSetting(f"{setting} holds the digest of a placeholder; choose another key")
+
+
+def _scopes(setting: str, text: str) -> frozenset[Scope]:
+    """The scopes of an entry; none is given without being named."""
+    names = [name for name in text.split("+") if name]
+    for name in names:
+        if name not in set(Scope):
+            raise InvalidSetting(
+                f"{setting} names the scope {name!r}; use one of {', '.join(Scope)}"
+            )
+    if not names:
+        raise InvalidSetting(
+            f"{setting} holds an entry without scopes; write DIGEST:TENANT:SCOPE+SCOPE as"
+            f" `eta key` does, with one or more of {', '.join(Scope)}"
+        )
+    return frozenset(map(Scope, names))
 
 
 def _check_rate(text: str) -> str:
@@ -147,6 +190,17 @@ def _is_demo(text: str) -> bool:
     return text == "1"
 
 
+def _check_names(env: Mapping[str, str]) -> None:
+    for name in sorted(name for name in env if name.startswith("ETA_")):
+        if name in RENAMED_SETTINGS:
+            raise InvalidSetting(f"{name} is now {RENAMED_SETTINGS[name]}; rename it")
+        if name not in SETTING_DESCRIPTIONS:
+            raise InvalidSetting(
+                f"{name} is unknown; check the spelling or remove it;"
+                f" allowed are {', '.join(SETTING_DESCRIPTIONS)}"
+            )
+
+
 class Settings(BaseModel):
     """Settings of the service and of the commands."""
 
@@ -160,6 +214,8 @@ class Settings(BaseModel):
     api_keys: Annotated[Mapping[str, Principal], _from_text(_api_keys)] = Field(
         default_factory=dict
     )
+    #: The file from which the keys were read, if any.
+    api_keys_file: Annotated[Path | None, _from_text(Path)] = None
     #: Not shown, because it may hold a password.
     database_url: str = Field(default="memory:", repr=False)
     rate_limit: Annotated[str, AfterValidator(_check_rate)] = DEFAULT_RATE
@@ -192,20 +248,19 @@ class Settings(BaseModel):
             InvalidSetting: for an unknown name that starts with ``ETA_``, which is usually a
                 misspelling; for a value that is not allowed; for a file that cannot be read.
         """
-        for name in sorted(name for name in env if name.startswith("ETA_")):
-            if name in RENAMED_SETTINGS:
-                raise InvalidSetting(f"{name} is now {RENAMED_SETTINGS[name]}; rename it")
-            if name not in SETTING_DESCRIPTIONS:
-                raise InvalidSetting(
-                    f"{name} is unknown; check the spelling or remove it;"
-                    f" allowed are {', '.join(SETTING_DESCRIPTIONS)}"
-                )
+        _check_names(env)
         home = Path(env.get("ETA_HOME", ""))
         values: dict[str, Any] = {"models": home / "models"}
         values["database_url"] = f"sqlite:{home / 'eta.sqlite'}"
         for name, field in _FIELDS.items():
             if text := env.get(name):
                 values[field] = text
+        if path := values.get("api_keys_file"):
+            if "api_keys" in values:
+                raise InvalidSetting(
+                    "ETA_API_KEYS and ETA_API_KEYS_FILE are both set; set one of them"
+                )
+            values["api_keys"] = read_api_keys(Path(path))
         return cls.model_validate(values)
 
     @property
@@ -230,7 +285,8 @@ class Settings(BaseModel):
         if not (self.api_keys or self.is_demo):
             raise InvalidSetting(
                 "ETA_API_KEYS holds no keys;"
-                " set it, or serve the demo on loopback with ETA_DEMO=1 or --demo"
+                " set it or ETA_API_KEYS_FILE,"
+                " or serve the demo on loopback with ETA_DEMO=1 or --demo"
             )
 
 

@@ -62,7 +62,11 @@ def test_former_name_is_rejected_with_the_new_one() -> None:
         ("ETA_RATE_LIMIT", "1/week", "ETA_RATE_LIMIT is not a rate; "),
         ("ETA_DEMO", "yes", "ETA_DEMO must be 0 or 1"),
         ("ETA_API_KEYS", "secret", "ETA_API_KEYS holds an entry without a SHA-256 digest; "),
-        ("ETA_API_KEYS", f"{'0' * 64},{'0' * 64}", "ETA_API_KEYS holds a key twice; "),
+        (
+            "ETA_API_KEYS",
+            f"{'0' * 64}::read,{'0' * 64}::read",
+            "ETA_API_KEYS holds a key twice; ",
+        ),
         ("ETA_API_KEYS", f"{'0' * 64}:shop:all", "ETA_API_KEYS names the scope 'all'; "),
     ],
 )

@@ -28,16 +28,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 
 from eta import __version__, bootstrap
 from eta.api.admission import Admission
-from eta.api.auth import ApiKeyAuth
+from eta.api.auth import ApiKeyAuth, on_hang_up
 from eta.api.dependencies import Resources
 from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions, log
 from eta.api.metrics import Metrics, MetricsMiddleware
@@ -74,7 +76,10 @@ _MICROSECONDS_PER_DAY = 86_400_000_000
 def from_environment() -> FastAPI:
     """The application that ``eta serve`` starts, configured by environment variables."""
     settings = bootstrap.settings(os.environ)
-    return create_app(settings, bootstrap.wall_clock, bootstrap.steady_clock)
+    app = create_app(settings, bootstrap.wall_clock, bootstrap.steady_clock)
+    hang_up = partial(on_hang_up, app.state.auth, settings.api_keys_file)
+    signal.signal(signal.SIGHUP, lambda *_: hang_up())
+    return app
 
 
 def create_app(
@@ -105,6 +110,7 @@ def create_app(
         # The name of a route's function is its operation id, and so the name of client methods.
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.auth = ApiKeyAuth(settings.api_keys, settings.is_demo)
     app.router.route_class = StrictRoute
     for resource in (estimates, scores, models, coverage, shipments, events, health, pages):
         app.include_router(resource.router)
@@ -134,7 +140,7 @@ async def _lifespan(
 ) -> AsyncIterator[None]:
     """Opens the resources and loads the model before the first request; closes them at the end."""
     store = await asyncio.to_thread(bootstrap.store, settings, clock, steady)
-    resources = _resources(settings, store, metrics, model_loader)
+    resources = _resources(app.state.auth, settings, store, metrics, model_loader)
     app.state.resources = resources
     await asyncio.to_thread(model_loader.refresh_safely)
     # Objects created at start-up live for ever; freeze them so that GC pauses stay short.
@@ -156,11 +162,14 @@ async def _lifespan(
 
 
 def _resources(
-    settings: Settings, store: SqlStore, metrics: Metrics, model_loader: ActiveModelLoader
+    auth: ApiKeyAuth,
+    settings: Settings,
+    store: SqlStore,
+    metrics: Metrics,
+    model_loader: ActiveModelLoader,
 ) -> Resources:
     paths = {"models": str(settings.models), "store": settings.store_location}
     log.info("started", extra={"action": "started", **paths})
-    auth = ApiKeyAuth(settings.api_keys, settings.is_demo)
     return Resources(
         settings=settings,
         auth=auth,

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
+import signal
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 
 from fastapi import Request
 
 from eta.api.problem_details import ProblemError
 from eta.domain.access import Principal, Scope
-from eta.settings import is_loopback
+from eta.domain.errors import InvalidSetting
+from eta.settings import is_loopback, read_api_keys
 
 PROTECTED_PREFIX = "/v1"
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class ApiKeyAuth:
     """The principals by the SHA-256 digest of their key in lower-case hex.
 
     In demo mode no key is needed, but the service accepts requests on loopback only.
     """
 
-    principals: Mapping[str, Principal]
-    is_demo: bool = False
+    def __init__(self, principals: Mapping[str, Principal], is_demo: bool = False) -> None:
+        self.is_demo = is_demo
+        self.replace(principals)
 
-    @cached_property
-    def key_counts(self) -> Mapping[str, int]:
-        """The number of keys of each tenant."""
-        return Counter(principal.tenant for principal in self.principals.values())
+    def replace(self, principals: Mapping[str, Principal]) -> None:
+        """Replaces all keys; requests that were let in go on."""
+        #: The number of keys of each tenant.
+        self.key_counts = Counter(principal.tenant for principal in principals.values())
+        self.principals = principals
 
     def principal(self, keys: list[bytes]) -> Principal | None:
         """The principal of one of ``keys``; the time taken depends neither on keys nor digests."""
@@ -42,6 +46,24 @@ class ApiKeyAuth:
                 if hmac.compare_digest(presented, digest):
                     match = principal
         return match
+
+
+def on_hang_up(auth: ApiKeyAuth, keys_file: Path | None) -> None:
+    """Reads the keys file again on SIGHUP; without one, drains and ends the process like SIGTERM.
+
+    A file that cannot be read, or holds a wrong entry, changes nothing.
+    """
+    if keys_file is None:
+        signal.raise_signal(signal.SIGTERM)
+        return
+    try:
+        principals = read_api_keys(keys_file)
+    except InvalidSetting as error:
+        extra = {"action": "keys_rejected"}
+        log.error("the keys stay as they were: %s", error, extra=extra)
+        return
+    auth.replace(principals)
+    log.info("keys were read again", extra={"action": "keys_read", "keys": len(principals)})
 
 
 def authenticate(request: Request, auth: ApiKeyAuth, scope: Scope | None) -> Principal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API.
 
-    A version promoted later is loaded without a restart.
+    A version promoted later is loaded without a restart. SIGHUP reads the keys file again.
     """
     if demo:
         # The application reads the environment itself when it is created.
@@ -38,6 +39,9 @@ def serve(
     # Fails with a single line, before the server starts, if the service could not run.
     settings = load_settings()
     settings.require_api_keys()
+    if settings.api_keys_file:
+        # The application reads the file itself when it is created, and from then on handles it.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if settings.is_demo and not is_loopback(host):
         problem = "the demo requires no API keys and listens on loopback only"
         hint = "leave it out, or set ETA_API_KEYS and serve without the demo"

@@ -193,7 +193,7 @@ def key(tenant: Tenant = DEFAULT_TENANT, scope: Scopes = _ALL_SCOPES) -> None:
     Settings.from_env({"ETA_API_KEYS": entry})
     err.print("the key, which is shown only once and stored nowhere:")
     typer.echo(api_key)
-    err.print("its entry in ETA_API_KEYS; separate entries by commas:")
+    err.print("its entry in ETA_API_KEYS, separated by commas, or a line of ETA_API_KEYS_FILE:")
     typer.echo(entry)
 
 
