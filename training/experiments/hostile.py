@@ -45,7 +45,7 @@ from hostile_caller import RATES, Sample, call, lost
 from hostile_target import Answers, Target
 from server_memory import MemorySampler
 
-from support.model_app import save_model
+from support.model_app import save_medians, save_model
 
 CALLER_KEY, ATTACKER_KEY = "the key of the caller", "the key of the attacker"
 #: Seconds after an attack in which the other caller's requests still count, and in which their
@@ -150,6 +150,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(folder / "models")
+        save_medians(folder / "models")
         quiet, impacts, scans = _run_attacks(folder, args)
         # A new process reads what the one before has acknowledged.
         with harness.running_server(_environment(folder)) as server:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
 
+from eta.api.load_shedding import WorkKind
 from eta.api.problem_details import ProblemError
 from eta.api.rate_limit import RateLimiter
 from eta.api.shares import SharedLimit, Shortage
 from eta.domain.access import Principal
-
-WorkKind = Literal["ingest", "checkout", "score", "read"]
 
 #: How many requests of a kind may run or wait: most for what matters most.
 CONCURRENCY_LIMITS: dict[WorkKind, int] = {

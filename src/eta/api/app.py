@@ -42,9 +42,11 @@ from eta.api.admission import Admission
 from eta.api.auth import ApiKeyAuth, on_hang_up
 from eta.api.dependencies import Resources
 from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions, log
+from eta.api.load_shedding import LoadShedder
 from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
 from eta.api.problem_details import add_exception_handlers
+from eta.api.request_gate import GATE, RequestGate, kinds_of
 from eta.api.routes import (
     coverage,
     estimates,
@@ -65,6 +67,10 @@ DESCRIPTION = (
     "Delivery date predictions: windows of local dates, on-time probabilities, "
     "and delay flags with reasons."
 )
+
+_RESOURCES = (estimates, scores, models, coverage, shipments, events, health, pages)
+_ROUTERS = [resource.router for resource in _RESOURCES]
+ROUTES = [route for router in _ROUTERS for route in router.routes]
 
 #: Seconds between two purges of old data.
 RETENTION_INTERVAL_SECONDS = 3_600.0
@@ -112,8 +118,8 @@ def create_app(
     )
     app.state.auth = ApiKeyAuth(settings.api_keys, settings.is_demo)
     app.router.route_class = StrictRoute
-    for resource in (estimates, scores, models, coverage, shipments, events, health, pages):
-        app.include_router(resource.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     add_exception_handlers(app)
     return app
@@ -137,7 +143,7 @@ async def _lifespan(
     steady: Callable[[], float] | None,
     metrics: Metrics,
     model_loader: ActiveModelLoader,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[dict[str, RequestGate]]:
     """Opens the resources and loads the model before the first request; closes them at the end."""
     store = await asyncio.to_thread(bootstrap.store, settings, clock, steady)
     resources = _resources(app.state.auth, settings, store, metrics, model_loader)
@@ -148,7 +154,7 @@ async def _lifespan(
     retention = run_retention(resources.store, resources.write_completions, settings.retention_days)
     tasks = [asyncio.create_task(model_loader.poll()), asyncio.create_task(retention)]
     try:
-        yield
+        yield {GATE: _gate(resources)}
     finally:
         for task in tasks:
             task.cancel()
@@ -159,6 +165,11 @@ async def _lifespan(
         resources.estimate_executor.close()
         resources.read_pool.close()
         await asyncio.to_thread(resources.store.close)
+
+
+def _gate(resources: Resources) -> RequestGate:
+    count_refusal = resources.metrics.refusals.labels("overload").inc
+    return RequestGate(resources.auth, LoadShedder(), kinds_of(ROUTES), count_refusal)
 
 
 def _resources(

@@ -22,7 +22,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from eta.api.problem_details import problem, to_response
+from eta.api.problem_details import DEFAULT_HEADERS, problem, to_response
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,8 +30,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Headers of every response that does not set them: data for this caller alone, and not a page.
-_DEFAULT_HEADERS = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
 _REQUEST_LABELS = ("route", "method", "status")
 #: A request with one shipment, and the statuses with which it is rejected.
 _SHIPMENT_REQUEST, _REJECTED_STATUSES = ("POST", "/v1/shipments"), ("409", "422")
@@ -63,6 +61,7 @@ class Metrics:
             ("route",),
             registry=self.registry,
         )
+        self.refusals = counter("eta_refusals", "Requests refused by reason.", ("reason",))
         self.answers = counter("eta_answers", "Results by code.", ("code",))
         self.rows = counter("eta_rows", "Shipments and events received, by outcome.", ("kind",))
         for kind in RowKind:
@@ -166,7 +165,7 @@ class _ResponseStart:
             self.status = message["status"]
             headers = list(message.get("headers", ()))
             names = {name for name, _ in headers}
-            missing = [header for header in _DEFAULT_HEADERS.items() if header[0] not in names]
+            missing = [header for header in DEFAULT_HEADERS.items() if header[0] not in names]
             message["headers"] = headers + missing
         await self._send(message)
 

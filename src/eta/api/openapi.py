@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eta.api.admission import WorkKind
+from eta.api.load_shedding import WorkKind
 from eta.api.problem_details import MEDIA_TYPE
 from eta.api.strict_route import KIND, LINES, SCOPE
 from eta.domain.access import Scope

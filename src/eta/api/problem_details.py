@@ -36,6 +36,9 @@ from eta.domain.errors import (
 INVALID_FIELD = "invalid request; errors lists each field and how to fix it"
 MEDIA_TYPE = "application/problem+json"
 
+#: Headers of every response that does not set them: data for this caller alone, and not a page.
+DEFAULT_HEADERS = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
+
 #: Only the first errors of a request are reported.
 MAX_ERRORS = 100
 _MAX_NAME_LENGTH = 64

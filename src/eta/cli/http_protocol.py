@@ -8,9 +8,13 @@ from __future__ import annotations
 import asyncio
 import resource
 from asyncio import TimerHandle
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+#: The names of the gate in the state of the application, and of a ticket in that of a request.
+GATE, TICKET = "request_gate", "request_ticket"
 
 #: Seconds within which the request line and the headers must arrive, and their bytes.
 HEAD_TIMEOUT_SECONDS, MAX_HEAD_BYTES = 10.0, 64 * 2**10
@@ -40,8 +44,35 @@ def limit_connections() -> int:
     return MAX_CONNECTIONS
 
 
+class RequestGate(Protocol):
+    """The part of the application that decides about requests by their heads."""
+
+    def call(self, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]]) -> Any:
+        """What a request is for; None if it is never refused."""
+
+    def refusal(self, call: Any, url: bytes) -> bytes | None:
+        """The response to a request for which there is no room; None if there is."""
+
+    def start(self, call: Any) -> Any:
+        """Counts a request whose body is there; returns a ticket."""
+
+    def end(self, ticket: Any) -> None:
+        """Ends what was counted."""
+
+
+class _RefusedCycle:
+    """Takes the place of a request and its response after a refusal by its head."""
+
+    response_complete = more_body = True
+    disconnected = False
+    message_event = asyncio.Event()
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection that is slow to send a request or to read its answer."""
+    """Refuses requests while there are too many, and closes connections that are slow.
+
+    A connection may be slow to send a request, or to read its answer.
+    """
 
     #: How many connections may be open.
     max_connections: ClassVar[int] = MAX_CONNECTIONS
@@ -55,6 +86,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._write_timer: TimerHandle | None = None
         self._head_bytes = 0
         self._is_discarding = False
+        #: None if the application has no gate.
+        self._gate: RequestGate | None = self.app_state.get(GATE)
+        #: What the present request is for.
+        self._call: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the head of the first request."""
@@ -69,6 +104,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting.pop(self, None)
         self._stop_timer()
         self.resume_writing()
+        for cycle, _ in self.pipeline:
+            # It will never be started.
+            self._end_count(cycle.scope)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,13 +133,50 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting.pop(self, None)
         self._head_bytes = 0
         self._stop_timer()
-        super().on_headers_complete()
+        if refusal := self._ask_gate():
+            self._refuse(refusal)
+        else:
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Ends the wait for the rest of a body that was answered early."""
+        """Counts a request once its body is there; it may have been answered before."""
         self._is_discarding = False
         self._stop_timer()
         super().on_message_complete()
+        if self._gate and self._call and not self.cycle.response_complete:
+            self.cycle.scope["state"][TICKET] = self._gate.start(self._call)
+
+    def _ask_gate(self) -> bytes | None:
+        """The response to a request that is refused; None if it is not."""
+        if self._gate is None:
+            return None
+        self._call = call = self._gate.call(self.parser.get_method(), self.url, self.headers)
+        if call is None or (self.cycle and not self.cycle.response_complete):
+            # A request that waits for the one before it on its connection is counted alone.
+            return None
+        return self._gate.refusal(call, self.url)
+
+    def _refuse(self, refusal: bytes) -> None:
+        self.transport.write(refusal)
+        if not self.parser.should_keep_alive():
+            self.transport.close()
+        self.cycle = _RefusedCycle()  # type: ignore[assignment]
+        self.on_response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, partial(self._run_counted, app) if self._gate else app)
+
+    async def _run_counted(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        """Runs the application, and ends what the gate has counted."""
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._end_count(scope)
+
+    def _end_count(self, scope: Any) -> None:
+        ticket = scope["state"].pop(TICKET, None)
+        if self._gate and ticket:
+            self._gate.end(ticket)
 
     def on_response_complete(self) -> None:
         """Waits for the rest of the body, or for the caller to read the answer."""

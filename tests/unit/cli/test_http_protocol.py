@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from threading import Thread
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import uvicorn
@@ -23,9 +23,11 @@ PAUSE = 0.3
 class Server:
     """A server in a thread, whose application answers at once, or after the whole body."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+    def __init__(
+        self, app: Callable[..., Awaitable[None]], *, lifespan: Literal["on", "off"] = "off"
+    ) -> None:
         config = uvicorn.Config(
-            app, port=0, http=BoundedProtocol, ws="none", lifespan="off", log_level="critical"
+            app, port=0, http=BoundedProtocol, ws="none", lifespan=lifespan, log_level="critical"
         )
         self._server = uvicorn.Server(config)
         self._thread = Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
@@ -172,3 +174,138 @@ def test_the_longest_silent_of_too_many_connections_is_closed(
             other.setblocking(False)
             with pytest.raises(BlockingIOError):
                 other.recv(1)
+
+
+class Gate:
+    """A gate that refuses paths with a word in them, and counts the others."""
+
+    def __init__(self) -> None:
+        self.in_progress: list[bytes] = []
+        self.highest = 0
+
+    def call(self, _method: bytes, url: bytes, _headers: object) -> bytes | None:
+        return None if url == b"/probe" else url
+
+    def refusal(self, _call: bytes, url: bytes) -> bytes | None:
+        refusal = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nfull"
+        return refusal if b"refused" in url else None
+
+    def start(self, call: bytes) -> bytes:
+        self.in_progress.append(call)
+        self.highest = max(self.highest, len(self.in_progress))
+        return call
+
+    def end(self, ticket: bytes) -> None:
+        self.in_progress.remove(ticket)
+
+
+async def slow(_scope: Any, receive: Any, send: Any) -> None:
+    """Answers after the whole body and a moment."""
+    while (await receive()).get("more_body"):
+        pass
+    await asyncio.sleep(0.1)
+    await early(_scope, receive, send)
+
+
+@pytest.fixture
+def gated() -> Any:
+    """A server with a gate."""
+    gate = Gate()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            scope["state"][http_protocol.GATE] = gate
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await slow(scope, receive, send)
+
+    server = Server(app, lifespan="on")
+    yield server, gate
+    server.stop()
+
+
+def post(path: str, size: int = 3) -> bytes:
+    """A request with a body."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    return head.encode() + b"x" * size
+
+
+def answers(connection: socket.socket, count: int) -> list[bytes]:
+    """The statuses of so many answers."""
+    received = b""
+    while received.count(b"HTTP/1.1 ") < count or not received.endswith((b"ok", b"full")):
+        part = connection.recv(65_536)
+        if not part:
+            break
+        received += part
+    return [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]]
+
+
+def await_end(gate: Gate) -> None:
+    """Waits until nothing is in progress."""
+    until = monotonic() + 5
+    while gate.in_progress and monotonic() < until:
+        sleep(0.01)
+    assert not gate.in_progress
+
+
+def test_a_refused_request_leaves_its_connection_usable(gated: tuple[Server, Gate]) -> None:
+    server, gate = gated
+    with server.connect() as connection:
+        for size in (3, 0, 200_000):
+            connection.sendall(post("/refused", size))
+            assert answers(connection, 1) == [b"503"]
+            connection.sendall(post("/good"))
+            assert answers(connection, 1) == [b"200"]
+    await_end(gate)
+    assert gate.highest == 1
+
+
+def test_a_refused_request_that_asks_to_close_closes(gated: tuple[Server, Gate]) -> None:
+    server, _ = gated
+    with server.connect() as connection:
+        connection.sendall(b"GET /refused HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answers(connection, 1) == [b"503"]
+        assert seconds_until_closed(connection) < 1
+
+
+def test_a_request_counts_from_the_end_of_its_body(gated: tuple[Server, Gate]) -> None:
+    server, gate = gated
+    with server.connect() as connection:
+        connection.sendall(post("/good", 10)[:-1])
+        sleep(0.05)
+        assert not gate.in_progress
+        connection.sendall(b"x")
+        assert answers(connection, 1) == [b"200"]
+    await_end(gate)
+    assert gate.highest == 1
+
+
+def test_requests_that_wait_for_one_another_are_counted(gated: tuple[Server, Gate]) -> None:
+    server, gate = gated
+    with server.connect() as connection:
+        connection.sendall(post("/one") + post("/two") + post("/three"))
+        assert answers(connection, 3) == [b"200"] * 3
+    await_end(gate)
+    assert gate.highest == 3
+
+
+def test_a_closed_connection_leaves_nothing_counted(gated: tuple[Server, Gate]) -> None:
+    server, gate = gated
+    for count in range(1, 5):
+        with server.connect() as connection:
+            connection.sendall(b"".join(post(f"/{number}") for number in range(count)))
+            sleep(0.02)
+    await_end(gate)
+    assert gate.highest > 1
+
+
+def test_a_request_that_is_never_refused_is_not_counted(gated: tuple[Server, Gate]) -> None:
+    server, gate = gated
+    with server.connect() as connection:
+        connection.sendall(b"GET /probe HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answers(connection, 1) == [b"200"]
+    assert gate.highest == 0
