@@ -96,6 +96,17 @@ class Engine(Protocol):
         """
         ...
 
+    def lacks_room(self, writer: Any) -> str | None:
+        """Why larger writes would fail although a small one succeeds; None if nothing is known.
+
+        It writes nothing, and is quick.
+        """
+        ...
+
+    def test_room(self, writer: Any) -> None:
+        """Writes some pages and discards them, in the transaction that follows an outage."""
+        ...
+
     def maintain(self, writer: Any, *, is_idle: bool = True) -> None:
         """Does maintenance that is best done while no caller waits, and must be done at times."""
         ...

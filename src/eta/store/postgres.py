@@ -40,6 +40,12 @@ _INVALID_URL = (
     " and percent-encode special characters of the user and the password, such as %40 for @"
 )
 
+_TEST_OF_ROOM = (
+    "CREATE TABLE eta_test_of_room AS"
+    " SELECT repeat('x', 1000) AS text FROM generate_series(1, 1000)",
+    "DROP TABLE eta_test_of_room",
+)
+
 
 class PostgresConnection:
     """A connection; the server syncs before a commit returns unless it is configured otherwise."""
@@ -203,6 +209,14 @@ class PostgresEngine:
             StoreUnavailable: if the server does not respond.
         """
         return self.writer()
+
+    def lacks_room(self, writer: PostgresConnection) -> str | None:
+        """Returns None: the server's disk cannot be seen."""
+
+    def test_room(self, writer: PostgresConnection) -> None:
+        """Writes 1 MiB and discards it: on a full disk, pages that are there can still change."""
+        for statement in _TEST_OF_ROOM:
+            writer.execute(statement)
 
     def maintain(self, writer: PostgresConnection, *, is_idle: bool = True) -> None:
         """Does nothing: the server maintains itself."""

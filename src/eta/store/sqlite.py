@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
+import resource
 import secrets
 from collections.abc import Iterator, Sequence
 from ctypes import addressof, c_int
@@ -29,6 +31,10 @@ _BUSY_TIMEOUT_MS = 10_000
 _IDLE_LOG_PAGES, _MAX_LOG_PAGES = 1_000, 16_384
 #: Size of the writer's page cache.
 _CACHE_KIB = 65_536
+#: Bytes that a transaction of ordinary size may need.
+_ROOM_BYTES = 4 << 20
+#: Pages of the database, those of them that are free, the most that it may have, and their size.
+_PAGES = ("page_count", "freelist_count", "max_page_count", "page_size")
 _OUTAGES = (
     apsw.FullError,
     apsw.IOError,
@@ -156,8 +162,9 @@ class SqliteEngine:
         self._synchronous = synchronous
         self._database = str(path) if path else f"file:/eta-{secrets.token_hex(8)}?vfs=memdb"
         self._vfs = vfs if path else None
+        #: The open file that holds the lock. While it is open, no connection may outlive it: to
+        #: close a file releases the locks that SQLite holds on it in this process.
         self._lock: int | None = None
-        self._inode = 0
         # A database in memory is lost when its last connection is closed.
         self._memory_connection = None if path else self.reader()
 
@@ -172,7 +179,7 @@ class SqliteEngine:
         try:
             self._acquire_lock()
             # Checks that the path still leads to the file that was opened.
-            if self.path and (not self.path.exists() or self.path.stat().st_ino != self._inode):
+            if not self._leads_to_locked_file():
                 raise StoreUnavailable(
                     f"{self.path} was moved, replaced or deleted while it was in use;"
                     " put it back, or restart the process"
@@ -202,6 +209,28 @@ class SqliteEngine:
         except apsw.Error as error:
             raise StoreUnavailable(f"{self.path} cannot be opened: {error}") from None
 
+    def lacks_room(self, writer: SqliteConnection) -> str | None:
+        """Why a transaction of ordinary size would fail; None if the disk has room for it.
+
+        On a full disk a small transaction succeeds, in pages of the log that are used again.
+        """
+        if self.path is None:
+            return None
+        used, free, most, size = (writer.execute(f"PRAGMA {name}")[0][0] for name in _PAGES)
+        disk = os.statvfs(self.path)
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        largest = max(map(_size, (self.path, self._log)))
+        rooms = {
+            "the database may not grow": (most - used + free) * size,
+            "the disk is full": disk.f_bavail * disk.f_frsize,
+            "the files of this process may not grow": math.inf if limit < 0 else limit - largest,
+        }
+        least = min(rooms, key=lambda reason: rooms[reason])
+        return least if rooms[least] < _ROOM_BYTES else None
+
+    def test_room(self, writer: SqliteConnection) -> None:
+        """Does nothing: ``lacks_room`` sees the disk."""
+
     def maintain(self, writer: SqliteConnection, *, is_idle: bool = True) -> None:
         """Checkpoints the log if no caller waits, or if it has grown long."""
         max_pages = _IDLE_LOG_PAGES if is_idle else _MAX_LOG_PAGES
@@ -220,11 +249,22 @@ class SqliteEngine:
             os.close(self._lock)
             self._lock = None
 
+    @property
+    def _log(self) -> Path | None:
+        return self.path and self.path.with_name(f"{self.path.name}-wal")
+
     def _acquire_lock(self) -> None:
+        """Locks the file itself, so that no other name of it leads around the lock."""
         if self.path is None or self._lock is not None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        if not self.path.exists() and self._log and _size(self._log):
+            raise StoreRejected(
+                f"{self._log} is the log of a database that is not there; put {self.path.name}"
+                " back, or delete the log and the rows in it"
+            )
+        # Other users of the machine may not read customers' data.
+        lock = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -234,14 +274,17 @@ class SqliteEngine:
                 " PostgreSQL, which allows several writing processes (ETA_DATABASE_URL)"
             ) from None
         self._lock = lock
-        # Checks that there is no log without its database.
-        path = self.path
-        wal = path.with_name(f"{path.name}-wal")
-        if not path.exists() and wal.exists() and wal.stat().st_size:
-            raise StoreRejected(
-                f"{wal} is the log of a database that is not there; put {path.name} back,"
-                " or delete the log and the rows in it"
-            )
-        # Other users of the machine may not read customers' data.
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._inode = self.path.stat().st_ino
+
+    def _leads_to_locked_file(self) -> bool:
+        """Whether the path still leads to the file that is locked."""
+        if self.path is None or self._lock is None:
+            return True
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._lock))
+        except FileNotFoundError:
+            return False
+
+
+def _size(file: Path | None) -> int:
+    """Bytes of a file; 0 if there is none."""
+    return file.stat().st_size if file and file.exists() else 0

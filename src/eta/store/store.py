@@ -161,6 +161,8 @@ class SqlStore:
         self._weight = 0
         self._is_closing = False
         self._can_write = True
+        self._lack_of_room: str | None = None
+        self._room_seen_at = 0.0
         self._writing_since = 0.0
         self._logged_problem: ClockProblem | None = None
         self._written_at = monotonic()
@@ -188,10 +190,10 @@ class SqlStore:
 
     @property
     def can_write(self) -> bool:
-        """Whether the last write succeeded and the present one has not timed out."""
+        """Whether the last write succeeded, a larger one would, and none has timed out."""
         if self._writing_since and monotonic() - self._writing_since > WRITE_TIMEOUT_SECONDS:
             return False
-        return self._can_write
+        return self._can_write and self._lack_of_room is None
 
     @property
     def secret(self) -> bytes:
@@ -260,7 +262,8 @@ class SqlStore:
             StoreBusy: if too many items wait already.
             StoreUnavailable: if the store is being closed.
         """
-        if monotonic() - self._written_at > PROBE_AFTER_SECONDS:
+        wait = RETRY_SECONDS if self._lack_of_room else PROBE_AFTER_SECONDS
+        if monotonic() - self._written_at > wait:
             return self.submit(lambda _, items: items, None)
         return None
 
@@ -407,6 +410,7 @@ class SqlStore:
                 log.error("a write failed: %s", type(error).__name__, extra=extra)
                 jobs[0].result.set_exception(error)
             return
+        self._look_for_room()
         if not self._can_write:
             log.info("the store can write again", extra={"action": "store_available"})
         self._can_write = True
@@ -417,6 +421,15 @@ class SqlStore:
                 job.result.set_exception(result)
             else:
                 job.result.set_result(result)
+
+    def _look_for_room(self) -> None:
+        """Notes, at most once in ``RETRY_SECONDS``, whether a larger write would fail."""
+        if self._connection is None or monotonic() - self._room_seen_at < RETRY_SECONDS:
+            return
+        lack, self._room_seen_at = self._engine.lacks_room(self._connection), monotonic()
+        if lack and not self._lack_of_room:
+            log.error("the store has no room: %s", lack, extra={"action": "store_full"})
+        self._lack_of_room = lack
 
     def _refuse(self, jobs: Sequence[_Job], error: ClockRefused) -> None:
         """Gives all callers the same error; the database is all right."""
@@ -481,6 +494,8 @@ class SqlStore:
                 attempt.unconfirmed = None
             last_sequence = session.last_sequence
             attempt.results = _run_jobs(session, attempt.jobs)
+            if not attempt.jobs:
+                self._engine.test_room(connection)
             if session.last_sequence != last_sequence:
                 connection.execute(_SQL["set_last_sequence"], session.last_sequence)
             attempt.token = self._tokens.add(connection, session.commit_time)
