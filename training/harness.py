@@ -7,6 +7,7 @@ of the tests. Only the harness prints: progress on standard error, results on st
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import socket
@@ -25,6 +26,7 @@ from eta import bootstrap
 from eta.calendars.holidays import PUBLIC_HOLIDAYS
 from eta.datasets.base import Dataset
 from eta.delays import DelayPolicy
+from eta.domain.access import Scope
 from eta.forecast.base import ArrivalModel
 from eta.forecast.hazard.model import HazardModel
 from eta.journey.timelines import Timelines
@@ -121,6 +123,13 @@ class Server:
     def address(self) -> str:
         """Its base URL."""
         return f"http://127.0.0.1:{self.port}"
+
+
+def api_keys(**tenant_keys: str) -> str:
+    """The value of ``ETA_API_KEYS`` for a key of each named tenant, with all scopes."""
+    scopes = "+".join(Scope)
+    digests = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in tenant_keys.items()}
+    return ",".join(f"{digest}:{tenant}:{scopes}" for tenant, digest in digests.items())
 
 
 def free_port() -> int:

@@ -20,7 +20,6 @@ the contract.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import multiprocessing
 import os
 import sys
@@ -197,12 +196,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    keys = {"caller": CALLER_KEY, "attacker": ATTACKER_KEY}
-    digests = {tenant: hashlib.sha256(key.encode()).hexdigest() for tenant, key in keys.items()}
     return {
         "ETA_MODELS": str(folder / "models"),
         "ETA_DATABASE_URL": f"sqlite:{folder / 'eta.sqlite'}",
-        "ETA_API_KEYS": ",".join(f"{digest}:{tenant}" for tenant, digest in digests.items()),
+        "ETA_API_KEYS": harness.api_keys(caller=CALLER_KEY, attacker=ATTACKER_KEY),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 from datetime import UTC, datetime, timedelta
@@ -130,7 +129,7 @@ def _kill(folder: Path, url: str, kind: str, scale: float) -> dict[str, Any]:
     env = {
         "ETA_MODELS": str(folder / "models"),
         "ETA_DATABASE_URL": url,
-        "ETA_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest(),
+        "ETA_API_KEYS": harness.api_keys(default=KEY),
         "ETA_RATE_LIMIT": "1000000/second",
     }
     acknowledged: dict[str, str] = {}

@@ -6,7 +6,6 @@ answer must equal, to the byte, the answer that the version it names gives when 
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tempfile
 import threading
@@ -132,8 +131,8 @@ def alone(folder: Path, versions: list[str]) -> dict[str, str]:
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """A server process over a registry; its address."""
-    key_hash = hashlib.sha256(KEY.encode()).hexdigest()
-    with harness.running_server({"ETA_MODELS": str(folder), "ETA_API_KEYS": key_hash}) as server:
+    env = {"ETA_MODELS": str(folder), "ETA_API_KEYS": harness.api_keys(default=KEY)}
+    with harness.running_server(env) as server:
         yield server.address
 
 
