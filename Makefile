@@ -25,7 +25,7 @@ ifneq ($(CERTS),)
 export PIP_CERT := $(CERTS)
 endif
 
-.PHONY: help setup demo test check client serve bench prove lock clean
+.PHONY: help setup demo test check audit client serve bench prove lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,12 +51,16 @@ demo: $(READY) ## show what it does, on simulated parcels
 test: $(READY) ## run the tests
 	$(VENV)/bin/python -m pytest
 
-check: $(READY) $(CLIENTS)/.ready ## lint, types, dependencies, and whether the clients are those of the contract
+check: $(READY) $(CLIENTS)/.ready ## lint, types, dependencies, licences, and whether the clients are those of the contract
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/deptry src
+	$(VENV)/bin/python tests/audit/audit.py --licences
 	$(VENV)/bin/python tests/clients/generate.py --check
+
+audit: $(READY) $(CLIENTS)/.ready ## licences, known advisories, and a software bill of materials of the dependencies
+	$(VENV)/bin/python tests/audit/audit.py
 
 client: $(READY) $(CLIENTS)/.ready ## write the clients of the HTTP interface anew from its contract
 	$(VENV)/bin/python tests/clients/generate.py
