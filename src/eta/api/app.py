@@ -45,7 +45,7 @@ from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions, log
 from eta.api.load_shedding import LoadShedder
 from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
-from eta.api.problem_details import add_exception_handlers
+from eta.api.problem_details import RefusalReason, add_exception_handlers
 from eta.api.request_gate import GATE, RequestGate, kinds_of
 from eta.api.routes import (
     coverage,
@@ -168,7 +168,7 @@ async def _lifespan(
 
 
 def _gate(resources: Resources) -> RequestGate:
-    count_refusal = resources.metrics.refusals.labels("overload").inc
+    count_refusal = resources.metrics.refusals.labels(RefusalReason.OVERLOAD).inc
     return RequestGate(resources.auth, LoadShedder(), kinds_of(ROUTES), count_refusal)
 
 

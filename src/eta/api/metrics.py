@@ -22,7 +22,13 @@ from prometheus_client import (
     generate_latest,
 )
 
-from eta.api.problem_details import DEFAULT_HEADERS, problem, to_response
+from eta.api.problem_details import (
+    DEFAULT_HEADERS,
+    REFUSAL,
+    RefusalReason,
+    problem,
+    to_response,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -62,6 +68,8 @@ class Metrics:
             registry=self.registry,
         )
         self.refusals = counter("eta_refusals", "Requests refused by reason.", ("reason",))
+        for reason in RefusalReason:
+            self.refusals.labels(reason)
         self.answers = counter("eta_answers", "Results by code.", ("code",))
         self.rows = counter("eta_rows", "Shipments and events received, by outcome.", ("kind",))
         for kind in RowKind:
@@ -86,6 +94,9 @@ class Metrics:
             "Days since the end of the active model's training data; NaN without a model.",
         )
 
+        self.can_write = gauge(
+            "eta_store_can_write", "1 while events can be stored; 0 while /readyz is 503."
+        )
         self.clock_lead_seconds = gauge(
             "eta_clock_lead_seconds",
             "Seconds by which the clock is ahead of the steady clock; writes need at most 60.",
@@ -147,6 +158,8 @@ class MetricsMiddleware:
             method = str(scope["method"]) if scope["method"] in _METHODS else "other"
             status = str(response.status)
             self.metrics.requests.labels(route, method, status).inc()
+            if reason := scope.get("state", {}).get(REFUSAL):
+                self.metrics.refusals.labels(reason).inc()
             if (method, route) == _SHIPMENT_REQUEST and status in _REJECTED_STATUSES:
                 self.metrics.count_rows([RowKind.REJECTED])
             self.metrics.seconds.labels(route).observe(perf_counter() - started)

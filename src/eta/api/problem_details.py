@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -119,6 +120,50 @@ class FieldError(BaseModel):
     type: str = Field(description="A stable identifier of the error.")
 
 
+class RefusalReason(StrEnum):
+    """Why a request was refused, as a whole."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    #: A method or a media type.
+    UNSUPPORTED = "unsupported"
+    INVALID = "invalid"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too_large"
+    #: The request did not arrive in time.
+    TIMED_OUT = "timed_out"
+    #: The key exceeds its rate.
+    RATE = "rate"
+    #: More is in progress than the key, the tenant or the service may have.
+    CAPACITY = "capacity"
+    #: More requests arrive than can be answered in time; refused by their head.
+    OVERLOAD = "overload"
+    STORE_BUSY = "store_busy"
+    STORE_UNAVAILABLE = "store_unavailable"
+    CLOCK = "clock"
+
+
+#: The reason of each status, unless the error has another one.
+_REASONS = {
+    400: RefusalReason.INVALID,
+    401: RefusalReason.UNAUTHENTICATED,
+    403: RefusalReason.FORBIDDEN,
+    404: RefusalReason.NOT_FOUND,
+    405: RefusalReason.UNSUPPORTED,
+    408: RefusalReason.TIMED_OUT,
+    409: RefusalReason.CONFLICT,
+    413: RefusalReason.TOO_LARGE,
+    415: RefusalReason.UNSUPPORTED,
+    422: RefusalReason.INVALID,
+    429: RefusalReason.RATE,
+    431: RefusalReason.TOO_LARGE,
+    503: RefusalReason.CAPACITY,
+}
+#: The name of the reason in the state of a request that was refused.
+REFUSAL = "refusal"
+
+
 class Problem(BaseModel):
     """An error response (RFC 9457)."""
 
@@ -207,7 +252,10 @@ def _respond(
     detail: str,
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
+    reason: RefusalReason | None = None,
 ) -> Response:
+    """The response to a request that is refused, for the reason of its status or another one."""
+    setattr(request.state, REFUSAL, reason or _REASONS.get(status, RefusalReason.INVALID))
     return to_response(problem(status, detail, request.url.path, errors), headers)
 
 
@@ -263,18 +311,19 @@ async def _refused(request: Request, error: Conflict | NotFound) -> Response:
 
 async def _unavailable(request: Request, error: EtaError) -> Response:
     # The cause is for the log alone.
-    cause = "too many writes are waiting"
+    cause, reason = "too many writes are waiting", RefusalReason.STORE_BUSY
     if not isinstance(error, StoreBusy):
-        cause = "the store is unavailable"
+        cause, reason = "the store is unavailable", RefusalReason.STORE_UNAVAILABLE
     detail = f"{cause}; nothing of this request was recorded; try again"
     if isinstance(error, WriteUnconfirmed):
         detail = _UNCONFIRMED
         if IDEMPOTENCY_HEADER not in request.headers:
             # Without a key it is not safe to repeat, so nothing says when to.
-            return _respond(request, 503, detail)
+            return _respond(request, 503, detail, reason=reason)
     # Callers that retry at the same moment would only be rejected again.
     wait_seconds = 1 + secrets.randbelow(5)
-    return _respond(request, 503, detail, headers={"Retry-After": str(wait_seconds)})
+    headers = {"Retry-After": str(wait_seconds)}
+    return _respond(request, 503, detail, headers=headers, reason=reason)
 
 
 async def _clock_refused(request: Request, _: ClockRefused) -> Response:
@@ -282,7 +331,8 @@ async def _clock_refused(request: Request, _: ClockRefused) -> Response:
     detail = (
         "the clock of the service is not right; nothing of this request was recorded; try again"
     )
-    return _respond(request, 503, detail, headers={"Retry-After": str(_CLOCK_WAIT_SECONDS)})
+    headers = {"Retry-After": str(_CLOCK_WAIT_SECONDS)}
+    return _respond(request, 503, detail, headers=headers, reason=RefusalReason.CLOCK)
 
 
 _HANDLERS: dict[type[Exception], Any] = {

@@ -9,7 +9,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from eta.api.dependencies import SharedResources, json_response
+from eta.api.dependencies import Resources, SharedResources, json_response
 from eta.api.schemas.common import rounded
 from eta.api.schemas.health import Liveness, Readiness
 from eta.api.strict_route import StrictRoute
@@ -40,8 +40,7 @@ async def readyz(resources: SharedResources) -> Response:
         if probe := resources.store.probe_write():
             completion = resources.write_completions.result(probe)
             await asyncio.wait_for(completion, PROBE_TIMEOUT_SECONDS)
-    reading = resources.store.clock_reading
-    can_write = resources.store.can_write and not reading.is_refused
+    reading, can_write = resources.store.clock_reading, _can_write(resources)
     current, now = resources.active_model, resources.clock()
     details = [*_clock_problem(reading), *current.problems, *_age_problem(current, now)]
     status: Literal["ready", "degraded", "unavailable"] = "ready"
@@ -71,8 +70,17 @@ async def metrics(resources: SharedResources) -> Response:
     current, now = resources.active_model, resources.clock()
     is_degraded = current.is_degraded_at(now) or bool(current.problems)
     age_days = current.age_days(now)
+    # Its result is in the next answer.
+    with suppress(EtaError):
+        resources.store.probe_write()
+    resources.metrics.can_write.set(_can_write(resources))
     resources.metrics.clock_lead_seconds.set(resources.store.clock_lead_seconds)
     return resources.metrics.render(current.version, is_degraded=is_degraded, age_days=age_days)
+
+
+def _can_write(resources: Resources) -> bool:
+    """Whether events can be stored."""
+    return resources.store.can_write and not resources.store.clock_reading.is_refused
 
 
 def _age_problem(current: ActiveModel, now: datetime) -> list[str]:
