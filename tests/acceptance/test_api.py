@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -32,8 +31,6 @@ from schemathesis.specs.openapi.checks import (
 
 from eta.api.app import create_app
 from eta.api.dependencies import Resources
-from eta.api.executors import MAX_QUEUED_BATCHES, BatchExecutor
-from eta.api.problem_details import ProblemError
 from eta.api.schemas.estimates import EstimateResponse, OrderEstimateResponse, ShipByResponse
 from eta.api.schemas.events import EventBatchResponse
 from eta.api.schemas.scores import ScoreList
@@ -356,26 +353,6 @@ def test_many_shipments_get_one_result_per_shipment_in_order(client: TestClient)
     )
     assert rejected.status_code == 422
     assert rejected.json()["errors"][0]["loc"] == ["body", "shipments"]
-
-
-def test_a_large_batch_is_rejected_while_too_many_wait() -> None:
-    async def crowd() -> list[object]:
-        executor, gate = BatchExecutor(), threading.Event()
-        tasks = [
-            asyncio.create_task(executor.run(lambda: gate.wait(10), 1000))
-            for _ in range(MAX_QUEUED_BATCHES + 2)
-        ]
-        await asyncio.sleep(0.05)
-        assert await executor.run(lambda: "at once", 1) == "at once"
-        gate.set()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        executor.close()
-        return list(outcomes)
-
-    *results, rejected = asyncio.run(crowd())
-    assert results == [True] * (MAX_QUEUED_BATCHES + 1)
-    assert isinstance(rejected, ProblemError)
-    assert (rejected.status_code, rejected.headers) == (503, {"Retry-After": "5"})
 
 
 def test_a_model_of_too_few_parcels_abstains(clients: dict[str, TestClient]) -> None:

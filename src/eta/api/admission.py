@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from eta.api.load_shedding import WorkKind
-from eta.api.problem_details import ProblemError
+from eta.api.problem_details import ProblemError, RefusalReason
 from eta.api.rate_limit import RateLimiter
 from eta.api.shares import SharedLimit, Shortage
 from eta.domain.access import Principal
@@ -42,6 +42,11 @@ class Admission:
         self.slots = {
             kind: SharedLimit(limit, key_counts) for kind, limit in CONCURRENCY_LIMITS.items()
         }
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request holds anything."""
+        return not self.bytes.held and not any(slots.held for slots in self.slots.values())
 
     def check_rate(self, principal: Principal) -> None:
         """Counts a request.
@@ -118,4 +123,4 @@ def _refusal(shortage: Shortage, what: str) -> ProblemError:
         status, detail = 429, f"your key has its share of {what}; wait for earlier answers"
     else:
         status, detail = 503, f"too many {what}; try again"
-    return ProblemError(status, detail, headers={"Retry-After": "1"})
+    return ProblemError(status, detail, headers={"Retry-After": "1"}, reason=RefusalReason.CAPACITY)

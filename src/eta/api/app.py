@@ -26,10 +26,9 @@ GET    /docs                          the reference of the API, as a page
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -38,10 +37,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from eta import __version__, bootstrap
-from eta.api.admission import Admission
+from eta.api.admission import CONCURRENCY_LIMITS, Admission
 from eta.api.auth import ApiKeyAuth, on_hang_up
 from eta.api.dependencies import Resources
-from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions, log
+from eta.api.executors import ReadPool, TimedExecutor, WriteCompletions, log
+from eta.api.fair_executor import FairExecutor
 from eta.api.load_shedding import LoadShedder
 from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
@@ -57,6 +57,7 @@ from eta.api.routes import (
     scores,
     shipments,
 )
+from eta.api.short_pauses import collect_garbage, short_pauses
 from eta.api.strict_route import StrictRoute
 from eta.model.hot_swap import ActiveModelLoader
 from eta.service.storage.retention import ERASE_BATCH_SIZE, Retention, purge_expired
@@ -149,22 +150,18 @@ async def _lifespan(
     resources = _resources(app.state.auth, settings, store, metrics, model_loader)
     app.state.resources = resources
     await asyncio.to_thread(model_loader.refresh_safely)
-    # Objects created at start-up live for ever; freeze them so that GC pauses stay short.
-    gc.freeze()
     retention = run_retention(resources.store, resources.write_completions, settings.retention_days)
-    tasks = [asyncio.create_task(model_loader.poll()), asyncio.create_task(retention)]
+    garbage = collect_garbage(lambda: resources.admission.is_idle)
+    tasks = [asyncio.create_task(work) for work in (model_loader.poll(), retention, garbage)]
     try:
-        yield {GATE: _gate(resources)}
+        with short_pauses():
+            yield {GATE: _gate(resources)}
     finally:
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        resources.batch_executor.close()
-        resources.parse_executor.close()
-        resources.estimate_executor.close()
-        resources.read_pool.close()
-        await asyncio.to_thread(resources.store.close)
+        await asyncio.to_thread(resources.close)
 
 
 def _gate(resources: Resources) -> RequestGate:
@@ -181,19 +178,27 @@ def _resources(
 ) -> Resources:
     paths = {"models": str(settings.models), "store": settings.store_location}
     log.info("started", extra={"action": "started", **paths})
+
+    def key_counts() -> Mapping[str, int]:
+        return auth.key_counts
+
+    parser = FairExecutor("eta-parser", key_counts)
+    checkout_parser = FairExecutor("eta-checkout-parser", key_counts)
     return Resources(
         settings=settings,
         auth=auth,
-        admission=Admission(settings.rate_limit, lambda: auth.key_counts),
+        admission=Admission(settings.rate_limit, key_counts),
         model_loader=model_loader,
         metrics=metrics,
         clock=store.now,
         store=store,
         read_pool=ReadPool(store),
         write_completions=WriteCompletions(),
-        batch_executor=BatchExecutor(),
-        parse_executor=BatchExecutor(),
-        estimate_executor=BatchExecutor(),
+        batch_executor=FairExecutor("eta-batch", key_counts),
+        parsers={
+            kind: checkout_parser if kind == "checkout" else parser for kind in CONCURRENCY_LIMITS
+        },
+        estimate_executor=TimedExecutor(),
     )
 
 

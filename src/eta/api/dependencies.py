@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Request, Response
@@ -14,7 +15,9 @@ from pydantic_core import to_json
 
 from eta.api.admission import Admission
 from eta.api.auth import ApiKeyAuth
-from eta.api.executors import BatchExecutor, ReadPool, WriteCompletions
+from eta.api.executors import ReadPool, TimedExecutor, WriteCompletions
+from eta.api.fair_executor import FairExecutor
+from eta.api.load_shedding import WorkKind
 from eta.api.metrics import Metrics
 from eta.api.problem_details import validation_problem
 from eta.api.schemas.fields import IdempotencyKey
@@ -26,6 +29,10 @@ from eta.store.store import SqlStore, Work
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+T = TypeVar("T")
+
+#: Requests with more items are handled outside the event loop.
+INLINE_ITEMS = 50
 _IDEMPOTENCY_KEY = TypeAdapter[str](IdempotencyKey)
 
 
@@ -42,12 +49,20 @@ class Resources:
     store: SqlStore
     read_pool: ReadPool
     write_completions: WriteCompletions
-    #: Large scores and estimates.
-    batch_executor: BatchExecutor
-    #: Large bodies of events, which must not wait behind scores.
-    parse_executor: BatchExecutor
+    #: Scores and other large batches.
+    batch_executor: FairExecutor
+    #: Large bodies by the kind of their request: those of an estimate do not wait behind others.
+    parsers: Mapping[WorkKind, FairExecutor]
     #: Estimates with a time limit.
-    estimate_executor: BatchExecutor
+    estimate_executor: TimedExecutor
+
+    def close(self) -> None:
+        """Ends all work outside the event loop, then closes the store."""
+        for executor in (self.batch_executor, *self.parsers.values()):
+            executor.close()
+        self.estimate_executor.close()
+        self.read_pool.close()
+        self.store.close()
 
     @property
     def active_model(self) -> ActiveModel:
@@ -70,25 +85,40 @@ async def _resources(request: Request) -> Resources:
     return resources_of(request)
 
 
+async def _principal(request: Request) -> Principal:
+    return principal_of(request)
+
+
 async def _tenant(request: Request) -> str:
-    principal: Principal = request.state.principal
-    return principal.tenant
+    return principal_of(request).tenant
+
+
+def principal_of(request: Request) -> Principal:
+    """The caller, once it is authenticated."""
+    return cast("Principal", request.state.principal)
 
 
 SharedResources = Annotated[Resources, Depends(_resources)]
 
-#: The caller's tenant.
+#: The caller, and its tenant.
+Caller = Annotated[Principal, Depends(_principal)]
 Tenant = Annotated[str, Depends(_tenant)]
 
 
-async def write_idempotently(
-    request: Request,
-    work: Work[Any, Any],
-    item: object,
-    to_stored_response: Callable[[Any], WriteResponse],
-    *,
-    weight: int = 1,
-) -> Response:
+@dataclass(frozen=True)
+class Write:
+    """A write, and how its result becomes a response."""
+
+    work: Work[Any, Any]
+    item: object
+    to_response: Callable[[Any], WriteResponse]
+    #: Whether a result is stored for a repetition of the request.
+    is_replayable: Callable[[Any], bool] = lambda _: True
+    #: The number of its items.
+    weight: int = 1
+
+
+async def write_idempotently(request: Request, write: Write) -> Response:
     """The response to a write, once it is durable.
 
     A request with the idempotency key of an earlier one gets the response of that one.
@@ -96,21 +126,44 @@ async def write_idempotently(
     resources = resources_of(request)
     key = request.headers.get("idempotency-key")
     if key is None:
-        result = await resources.write(work, item, weight=weight)
-        stored = to_stored_response(result)
+        result = await resources.write(write.work, write.item, weight=write.weight)
     else:
-        method, path = request.method.encode(), request.url.path.encode()
-        content = b"\n".join((method, path, await request.body()))
         idempotent_request = IdempotentRequest(
-            tenant=await _tenant(request),
+            tenant=principal_of(request).tenant,
             key=_check_idempotency_key(key),
-            digest=hashlib.sha256(content).hexdigest(),
-            work=work,
-            item=item,
-            to_response=to_stored_response,
+            digest=await _digest(request, write.weight),
+            work=write.work,
+            item=write.item,
+            to_response=write.to_response,
+            is_replayable=write.is_replayable,
         )
-        stored = await resources.write(respond_once, idempotent_request, weight=weight)
-    return Response(stored.body, stored.status, media_type="application/json")
+        result = await resources.write(respond_once, idempotent_request, weight=write.weight)
+    if not isinstance(result, WriteResponse):
+        respond = partial(write.to_response, result)
+        result = await run_large(request, respond, write.weight)
+    return Response(result.body, result.status, media_type="application/json")
+
+
+async def run_large(request: Request, work: Callable[[], T], item_count: int) -> T:
+    """The result of work on the items of a request; of many, outside the event loop.
+
+    It is never refused: the request was admitted, or recorded already.
+    """
+    if item_count <= INLINE_ITEMS:
+        return work()
+    return await resources_of(request).parsers["ingest"].finish(principal_of(request), work)
+
+
+async def _digest(request: Request, item_count: int) -> str:
+    method, path = request.method.encode(), request.url.path.encode()
+    body = await request.body()
+
+    def digest() -> str:
+        content = hashlib.sha256(b"\n".join((method, path, b"")))
+        content.update(body)
+        return content.hexdigest()
+
+    return await run_large(request, digest, item_count)
 
 
 def _check_idempotency_key(key: str) -> str:
@@ -122,6 +175,15 @@ def _check_idempotency_key(key: str) -> str:
             "string_pattern_mismatch",
             "invalid key; send 1 to 255 visible ASCII characters",
         ) from None
+
+
+def json_with_results(fields: Mapping[str, object], results: Iterable[object]) -> bytes:
+    """A JSON object that ends with ``results``.
+
+    Each result is encoded by itself, so that other threads get their turn in between.
+    """
+    head = to_json(fields)
+    return b"".join((head[:-1], b',"results":[', b",".join(map(to_json, results)), b"]}"))
 
 
 def json_response(content: object, status: int = 200) -> Response:

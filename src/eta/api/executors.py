@@ -1,4 +1,4 @@
-"""Work outside the event loop: large batches, reads of the store, and completed writes."""
+"""Work outside the event loop: estimates in time, reads of the store, and completed writes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from eta.api.problem_details import ProblemError
 from eta.store.session import Session
 from eta.store.store import Store
-
-#: Batches of up to this size run at once; larger ones must not hold up an estimate.
-INLINE_BATCH_SIZE = 20
-
-#: How many large batches may wait.
-MAX_QUEUED_BATCHES = 8
 
 #: Seconds that a model may take for an estimate before the fallback answers: a customer waits.
 ESTIMATE_TIMEOUT_SECONDS = 0.25
@@ -26,35 +19,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class BatchExecutor:
-    """One thread with a bounded queue."""
+class TimedExecutor:
+    """One thread, for which nobody waits longer than a time limit."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eta-batch")
-        self._waiting = 0
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eta-estimate")
         self._turn = asyncio.Lock()
-        #: The last timed job. If it is still running after its turn, it timed out.
+        #: The last job. If it is still running after its turn, it timed out.
         self._timed: Future[Any] | None = None
-
-    async def run(self, work: Callable[[], T], parcels: int) -> T:
-        """The result of ``work``.
-
-        Raises:
-            ProblemError: 503 if too many large batches are waiting.
-        """
-        if parcels <= INLINE_BATCH_SIZE:
-            return work()
-        if self._waiting > MAX_QUEUED_BATCHES:
-            raise ProblemError(
-                503,
-                "too many large batches are waiting; try again, or send smaller batches",
-                headers={"Retry-After": "5"},
-            )
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._waiting -= 1
 
     async def run_with_timeout(
         self, seconds: float, work: Callable[[], T], fallback: Callable[[], T]
@@ -78,7 +50,7 @@ class BatchExecutor:
         return fallback() if timed_out else future.result()
 
     def close(self) -> None:
-        """Waits for the running batch, if any, and drops the waiting ones."""
+        """Waits for the running job, if any, and drops the waiting ones."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -11,8 +11,12 @@ from typing import TypeVar
 from eta.api.dependencies import Resources
 from eta.api.executors import ESTIMATE_TIMEOUT_SECONDS
 from eta.api.metrics import Metrics
+from eta.domain.access import Principal
 from eta.domain.errors import EtaError
 from eta.model.hot_swap import ActiveModel
+
+#: Batches of up to this size run at once; larger ones must not hold up an estimate.
+INLINE_BATCH_SIZE = 20
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,15 +54,30 @@ def _log_failure(current: ActiveModel, error: Exception) -> None:
 
 
 async def run_batch(
-    work: Callable[[ActiveModel], T], resources: Resources, parcels: int
+    work: Callable[[ActiveModel], T], resources: Resources, caller: Principal, parcels: int
 ) -> tuple[T, ActiveModel]:
-    """The same off the event loop, if there are many parcels; takes as long as it takes."""
+    """The same off the event loop, if there are many parcels; takes as long as it takes.
+
+    Raises:
+        ProblemError: 429 or 503 if too many large batches are waiting.
+    """
     call = partial(run_with_model, work, resources.active_model, resources.metrics)
-    return await resources.batch_executor.run(call, parcels)
+    if parcels <= INLINE_BATCH_SIZE:
+        return call()
+    return await resources.batch_executor.run(caller, call)
+
+
+async def finish_batch(
+    work: Callable[[], T], resources: Resources, caller: Principal, parcels: int
+) -> T:
+    """The result of work on the results of a batch, off the event loop if they are many."""
+    if parcels <= INLINE_BATCH_SIZE:
+        return work()
+    return await resources.batch_executor.finish(caller, work)
 
 
 async def run_in_time(
-    work: Callable[[ActiveModel], T], resources: Resources, parcels: int
+    work: Callable[[ActiveModel], T], resources: Resources, caller: Principal, parcels: int
 ) -> tuple[T, ActiveModel]:
     """The same, but the fallback answers if the version takes longer than a customer waits.
 
@@ -66,7 +85,7 @@ async def run_in_time(
     """
     current = resources.active_model
     if not (current.served and current.fallback):
-        return await run_batch(work, resources, parcels)
+        return await run_batch(work, resources, caller, parcels)
     instead = current.as_fallback(is_timed_out=True)
     return await resources.estimate_executor.run_with_timeout(
         ESTIMATE_TIMEOUT_SECONDS,

@@ -8,18 +8,18 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
-from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from eta.api.error_budget import ErrorBudget, FieldError
 from eta.api.schemas.fields import WORDS_OF_PATTERN
 from eta.domain.errors import (
     ClockRefused,
@@ -40,8 +40,7 @@ MEDIA_TYPE = "application/problem+json"
 #: Headers of every response that does not set them: data for this caller alone, and not a page.
 DEFAULT_HEADERS = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
 
-#: Only the first errors of a request are reported.
-MAX_ERRORS = 100
+_MAX_MESSAGE_LENGTH = 300
 _MAX_NAME_LENGTH = 64
 _MAX_INSTANCE_LENGTH = 200
 
@@ -112,14 +111,6 @@ _MESSAGES = {
 }
 
 
-class FieldError(BaseModel):
-    """What is wrong with one field, and how to fix it."""
-
-    loc: list[str | int] = Field(description="The path to the field, starting with `body`.")
-    msg: str = Field(description="What is wrong and how to fix it.")
-    type: str = Field(description="A stable identifier of the error.")
-
-
 class RefusalReason(StrEnum):
     """Why a request was refused, as a whole."""
 
@@ -185,9 +176,12 @@ class ProblemError(HTTPException):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        reason: RefusalReason | None = None,
     ) -> None:
         super().__init__(status, detail, dict(headers or {}))
         self.errors = list(errors)
+        #: None: that of the status.
+        self.reason = reason
 
 
 def validation_problem(loc: Sequence[str | int], type_: str, msg: str) -> ProblemError:
@@ -196,18 +190,29 @@ def validation_problem(loc: Sequence[str | int], type_: str, msg: str) -> Proble
     return ProblemError(422, INVALID_FIELD, errors=[error])
 
 
-def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
-    """The first errors of pydantic, without the values that caused them."""
-    reported = []
-    for error in islice(errors, MAX_ERRORS):
-        message = str(error["msg"])
-        if error["type"] in _MESSAGES:
-            context = error.get("ctx", {})
-            words = WORDS_OF_PATTERN.get(context.get("pattern"), "a text as documented")
-            message = _MESSAGES[error["type"]].format(**context, words=words)
-        path = safe_path(error["loc"])
-        reported.append(FieldError(loc=path, msg=message, type=error["type"]))
-    return reported
+def field_errors(
+    errors: Iterable[Mapping[str, Any]], budget: ErrorBudget | None = None, *prefix: str
+) -> list[FieldError]:
+    """The first errors of pydantic, without the values that caused them.
+
+    ``prefix`` precedes their paths.
+    """
+    return (budget or ErrorBudget()).take(_field_error(error, prefix) for error in errors)
+
+
+def errors_of(error: ValidationError) -> Iterator[Mapping[str, Any]]:
+    """The errors of pydantic, which are made only if the first one is read."""
+    yield from error.errors(include_url=False, include_input=False)
+
+
+def _field_error(error: Mapping[str, Any], prefix: Sequence[str]) -> FieldError:
+    message = str(error["msg"])
+    if error["type"] in _MESSAGES:
+        context = error.get("ctx", {})
+        words = WORDS_OF_PATTERN.get(context.get("pattern"), "a text as documented")
+        message = _MESSAGES[error["type"]].format(**context, words=words)
+    path = safe_path((*prefix, *error["loc"]))
+    return FieldError(loc=path, msg=message[:_MAX_MESSAGE_LENGTH], type=error["type"])
 
 
 def safe_path(loc: Sequence[str | int]) -> list[str | int]:
@@ -229,7 +234,7 @@ def problem(status: int, detail: str, instance: str, errors: Sequence[FieldError
         title=_TITLES.get(status, HTTPStatus(status).phrase),
         status=status,
         detail=detail,
-        instance=quote(instance, safe="/-._~")[:_MAX_INSTANCE_LENGTH],
+        instance=quote(instance[:_MAX_INSTANCE_LENGTH], safe="/-._~")[:_MAX_INSTANCE_LENGTH],
         errors=list(errors),
     )
 
@@ -261,7 +266,8 @@ def _respond(
 
 async def _http_error(request: Request, error: StarletteHTTPException) -> Response:
     if isinstance(error, ProblemError):
-        return _respond(request, error.status_code, error.detail, error.errors, error.headers)
+        status, headers = error.status_code, error.headers
+        return _respond(request, status, error.detail, error.errors, headers, reason=error.reason)
     headers = error.headers
     if error.status_code == 405:
         # The framework lists the methods of the first matching route only.

@@ -1,25 +1,31 @@
-"""Strict JSON: duplicate keys, numbers out of range and deep nesting are errors."""
+"""Strict JSON: duplicate keys, numbers out of range, deep nesting and too many values are errors.
+
+What can be counted without parsing is counted first, so that a rejected text costs next to nothing.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, starmap
 from typing import Any
 
 import numpy as np
 
-from eta.api.problem_details import (
-    INVALID_FIELD,
-    MAX_ERRORS,
-    FieldError,
-    ProblemError,
-    safe_path,
-    validation_problem,
-)
+from eta.api.error_budget import ErrorBudget, FieldError
+from eta.api.problem_details import INVALID_FIELD, ProblemError, safe_path, validation_problem
 
 MAX_DEPTH = 32
+
+#: How many values and keys a text may have; separators and brackets inside texts count too.
+MAX_VALUES = 500_000
+
+#: How many keys an object may have: more than any schema knows.
+MAX_KEYS = 64
+
+#: How many blank lines JSON Lines may have beside each one that holds a value.
+_BLANK_LINES = 2
 
 #: Beyond this, readers in double precision disagree about integers (RFC 7493).
 MAX_INTEGER = 2**53 - 1
@@ -46,55 +52,104 @@ class _InvalidValue:
         self.type, self.msg = type_, msg
 
 
-def load(content: bytes) -> Any:
+def load(content: bytes, budget: ErrorBudget | None = None) -> Any:
     """The value of a strict JSON text.
 
     Raises:
-        ProblemError: 422 with the first ``MAX_ERRORS`` invalid values.
+        ProblemError: 422 with the first invalid values, as many as ``budget`` allows.
     """
-    brackets = content.count(b"[") + content.count(b"{")
-    if brackets > MAX_DEPTH and _depth(content) > MAX_DEPTH:
-        raise validation_problem(
-            ["body"],
-            "too_deep",
-            f"the JSON is nested too deeply; send at most {MAX_DEPTH} levels",
-        )
+    try:
+        return _read(content)
+    except _InvalidJson as invalid:
+        errors = (budget or ErrorBudget()).take(invalid.errors)
+        raise ProblemError(422, INVALID_FIELD, errors=errors) from None
+
+
+def load_lines(content: bytes, max_lines: int, budget: ErrorBudget) -> list[Any]:
+    """The value of each line that is not blank; an ``InvalidLine`` for a line that is invalid.
+
+    Raises:
+        ProblemError: 422 for more than ``max_lines`` lines, before any of them is parsed.
+    """
+    values: list[Any] = []
+    for line in _lines(content, max_lines):
+        try:
+            values.append(_read(line))
+        except _InvalidJson as invalid:
+            values.append(InvalidLine(budget.take(map(_in_item, invalid.errors))))
+    return values
+
+
+class _InvalidJson(Exception):  # never leaves this module
+    """A text that is not strict JSON; its errors are made as they are read."""
+
+    def __init__(self, errors: Iterator[FieldError]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+def _read(content: bytes) -> Any:
+    """The value of a strict JSON text.
+
+    Raises:
+        _InvalidJson: if it is not one.
+    """
+    _check_counts(content)
     decoder = _Decoder()
     try:
         value = decoder.decode(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise validation_problem(
-            ["body"], "invalid_utf8", "the body is not valid UTF-8; encode it as UTF-8"
-        ) from None
+        raise _invalid_text("invalid_utf8", "not valid UTF-8; encode it as UTF-8") from None
     except (ValueError, RecursionError):
-        raise validation_problem(
-            ["body"], "json_invalid", "the body is not valid JSON; send one JSON object"
-        ) from None
+        raise _invalid_text("json_invalid", "not valid JSON; send one JSON object") from None
     if decoder.has_invalid_values or _SUSPECT_ESCAPES.search(content):
-        errors = [
-            FieldError(loc=safe_path(("body", *loc)), msg=invalid.msg, type=invalid.type)
-            for loc, invalid in islice(_invalid_values(value), MAX_ERRORS)
-        ]
-        if errors:
-            raise ProblemError(422, INVALID_FIELD, errors=errors)
+        invalid_values = _invalid_values(value)
+        if first := next(invalid_values, None):
+            raise _InvalidJson(starmap(_field_error, chain([first], invalid_values)))
     return value
 
 
-def load_lines(content: bytes) -> list[Any]:
-    """The value of each line that is not blank; an ``InvalidLine`` for a line that is invalid."""
-    values: list[Any] = []
-    for line in content.splitlines():
-        if line.strip():
-            try:
-                values.append(load(line))
-            except ProblemError as error:
-                # Paths of items start at the item.
-                errors = [
-                    field_error.model_copy(update={"loc": field_error.loc[1:]})
-                    for field_error in error.errors
-                ]
-                values.append(InvalidLine(errors))
-    return values
+def _invalid_text(type_: str, what: str) -> _InvalidJson:
+    return _InvalidJson(iter([FieldError(loc=["body"], msg=f"the body is {what}", type=type_)]))
+
+
+def _field_error(loc: _Loc, invalid: _InvalidValue) -> FieldError:
+    return FieldError(loc=safe_path(("body", *loc)), msg=invalid.msg, type=invalid.type)
+
+
+def _in_item(error: FieldError) -> FieldError:
+    """The same error with its path from the item on."""
+    return error.model_copy(update={"loc": error.loc[1:]})
+
+
+def _lines(content: bytes, max_lines: int) -> list[bytes]:
+    """The lines that are not blank."""
+    lines: list[bytes] = []
+    count, start = 0, 0
+    while start < len(content):
+        end = content.find(b"\n", start)
+        end = len(content) if end < 0 else end
+        line = content[start:end].strip()
+        start = end + 1
+        count += 1
+        if line:
+            lines.append(line)
+        if len(lines) > max_lines or count > max_lines * (1 + _BLANK_LINES):
+            msg = f"too many lines; send at most {max_lines} a request, with few blank ones"
+            raise validation_problem(["body"], "too_long", msg)
+    return lines
+
+
+def _check_counts(content: bytes) -> None:
+    """Raises _InvalidJson for too many values or too deep a nesting, without parsing."""
+    brackets = content.count(b"[") + content.count(b"{")
+    separators = content.count(b",") + content.count(b":")
+    if brackets + separators > MAX_VALUES or content.count(b'"') > 2 * MAX_VALUES:
+        what = f"too large: it has too many values; send at most {MAX_VALUES}, keys included"
+        raise _invalid_text("too_many_values", what)
+    if brackets > MAX_DEPTH and _depth(content) > MAX_DEPTH:
+        what = f"nested too deeply; send at most {MAX_DEPTH} levels"
+        raise _invalid_text("too_deep", what)
 
 
 class InvalidLine:
@@ -107,7 +162,7 @@ class InvalidLine:
 def _depth(content: bytes) -> int:
     """The nesting depth of the brackets outside strings, without parsing."""
     without_escapes = content.replace(rb"\\", b"").replace(rb"\"", b"")
-    bare = without_escapes.translate(None, _NOT_BRACKETS)
+    bare = without_escapes.translate(None, _NOT_BRACKETS).replace(b'""', b"")
     brackets = _STRING.sub(b"", bare)
     steps = _NESTING_STEP[np.frombuffer(brackets, dtype=np.uint8)]
     return int(np.cumsum(steps).max(initial=0))
@@ -150,7 +205,10 @@ class _Decoder(json.JSONDecoder):
             "finite_number", "NaN and Infinity are not JSON; send a finite number or null"
         )
 
-    def _build_object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _build_object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any] | _InvalidValue:
+        if len(pairs) > MAX_KEYS:
+            msg = f"too many keys; send at most {MAX_KEYS} an object"
+            return self._invalid("too_many_keys", msg)
         result = dict(pairs)
         if len(result) < len(pairs):
             seen: set[str] = set()

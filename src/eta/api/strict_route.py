@@ -8,6 +8,7 @@ these are rejected with the path to the value.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, cast
 
 from fastapi import Request, Response
@@ -16,12 +17,25 @@ from pydantic import TypeAdapter, ValidationError
 
 from eta.api.auth import authenticate
 from eta.api.dependencies import resources_of
-from eta.api.problem_details import INVALID_FIELD, ProblemError, field_errors, validation_problem
+from eta.api.error_budget import ErrorBudget
+from eta.api.fair_executor import FairExecutor
+from eta.api.problem_details import (
+    INVALID_FIELD,
+    ProblemError,
+    errors_of,
+    field_errors,
+    validation_problem,
+)
 from eta.api.request_body import is_json_lines, read_body
+from eta.api.schemas.events import MAX_EVENTS
 from eta.api.strict_json import load, load_lines
+from eta.domain.access import Principal
 
-#: Larger bodies are parsed outside the event loop.
-INLINE_BODY_BYTES = 64 * 2**10
+#: Larger bodies, and those with more values, are parsed outside the event loop.
+INLINE_BODY_BYTES, INLINE_VALUES = 16 * 2**10, 250
+
+#: How many parameters a query string may have.
+MAX_QUERY_PARAMETERS = 32
 
 #: OpenAPI extensions of a route: the scope it needs, its kind of work, and the field that JSON
 #: Lines become.
@@ -54,20 +68,25 @@ class StrictRoute(APIRoute):
             admission = resources.admission
             admission.check_rate(principal)
             with admission.body_bytes(principal) as body_bytes:
+                content = b""
                 if model is not None:
                     with admission.incoming_body(principal):
                         content = await read_body(request, body_bytes, reads_lines=bool(lines))
-                    request = _BufferedRequest(
-                        request, content, model, lines, is_ingest=kind == "ingest"
-                    )
                 with admission.slot(kind, principal):
+                    if model is not None:
+                        body = _Body(content, model, lines if is_json_lines(request) else None)
+                        parser = resources.parsers[kind]
+                        request = _ParsedRequest(request, body, await body.parse(parser, principal))
                     return await handle(request)
 
         return strict
 
 
 def _check_query(request: Request, query_names: set[str]) -> None:
-    """Raises a 422 for an unknown parameter."""
+    """Raises a 422 for an unknown parameter, and for too many."""
+    if request.scope["query_string"].count(b"&") >= MAX_QUERY_PARAMETERS:
+        msg = f"too many parameters; send at most {MAX_QUERY_PARAMETERS}"
+        raise validation_problem(["query"], "too_long", msg)
     for name in request.query_params:
         if name not in query_names:
             raise validation_problem(
@@ -77,23 +96,52 @@ def _check_query(request: Request, query_names: set[str]) -> None:
             )
 
 
-class _BufferedRequest(Request):
-    """A request whose body has been read."""
+@dataclass(frozen=True)
+class _Body:
+    """A body that was read, and what it must be."""
 
-    def __init__(
-        self,
-        request: Request,
-        content: bytes,
-        model: TypeAdapter[Any],
-        lines: str | None,
-        *,
-        is_ingest: bool,
-    ) -> None:
-        self._content, self._model, self._is_ingest = content, model, is_ingest
-        #: The field that holds the values of JSON Lines; None if the body is JSON.
-        self._lines = lines if is_json_lines(request) else None
+    content: bytes
+    model: TypeAdapter[Any]
+    #: The field that holds the values of JSON Lines; None if the body is JSON.
+    lines: str | None
+
+    async def parse(self, parser: FairExecutor, principal: Principal) -> Any:
+        """The validated model; of a large body, it is built outside the event loop.
+
+        Raises:
+            ProblemError: 422 for a body that is not strict JSON, or not what it must be; 429 or 503
+                if too many large bodies are waiting.
+        """
+        content = self.content
+        if len(content) <= INLINE_BODY_BYTES and _value_count(content) <= INLINE_VALUES:
+            return self._parse()
+        return await parser.run(principal, self._parse)
+
+    def _parse(self) -> Any:
+        budget = ErrorBudget()
+        if self.lines is None:
+            value = load(self.content, budget)
+        else:
+            value = {self.lines: load_lines(self.content, MAX_EVENTS, budget)}
+        try:
+            return self.model.validate_python(value, from_attributes=True, context=budget)
+        except ValidationError as error:
+            errors = field_errors(errors_of(error), budget, "body")
+            raise ProblemError(422, INVALID_FIELD, errors=errors) from None
+
+
+def _value_count(content: bytes) -> int:
+    """About how many values there are, without parsing."""
+    return content.count(b",") + content.count(b"\n")
+
+
+class _ParsedRequest(Request):
+    """A request whose body has been parsed."""
+
+    def __init__(self, request: Request, body: _Body, value: Any) -> None:
+        self._content, self._value = body.content, value
         scope = request.scope
-        if self._lines is not None:
+        if body.lines is not None:
             # The framework takes JSON Lines for a JSON body.
             headers = [header for header in scope["headers"] if header[0] != b"content-type"]
             headers.append((b"content-type", b"application/json"))
@@ -104,23 +152,5 @@ class _BufferedRequest(Request):
         return self._content
 
     async def json(self) -> Any:
-        """The parsed body, or the validated model of a large one, built outside the event loop."""
-        if len(self._content) <= INLINE_BODY_BYTES:
-            return self._load()
-        resources = resources_of(self)
-        executor = resources.parse_executor if self._is_ingest else resources.batch_executor
-        return await executor.run(lambda: _validated(self._model, self._load()), len(self._content))
-
-    def _load(self) -> Any:
-        if self._lines is None:
-            return load(self._content)
-        return {self._lines: load_lines(self._content)}
-
-
-def _validated(model: TypeAdapter[Any], value: object) -> Any:
-    try:
-        return model.validate_python(value)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        errors = field_errors({**detail, "loc": ("body", *detail["loc"])} for detail in details)
-        raise ProblemError(422, INVALID_FIELD, errors=errors) from None
+        """The validated model."""
+        return self._value

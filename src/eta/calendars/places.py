@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from eta.calendars.place_tables import (
     NamedPlaces,
@@ -22,6 +22,9 @@ from eta.domain.errors import InvalidValue
 MAX_NAME_LENGTH = 100
 _SHORT_REGION = re.compile("[A-Z0-9]{1,3}")
 _SIMILARITY = 0.7
+
+#: How many characters a name and a misspelling of it differ in length.
+_LENGTH_DIFFERENCE = 4
 
 
 def place_name(country: str | None, region: str | None) -> str | None:
@@ -44,7 +47,8 @@ def resolve_country(text: str) -> str:
     """
     code = countries().code_of.get(folded(text)) if len(text) <= MAX_NAME_LENGTH else None
     if code is None:
-        raise InvalidValue("country", f"{shown(text)} is not a country", _country_hint(text))
+        problem = f"{shown(text)} is not a country"
+        raise InvalidValue("country", problem, partial(_country_hint, text))
     return code
 
 
@@ -73,7 +77,7 @@ def resolve_region(country: str, text: str) -> str:
         if listed and (region := _lookup(listed, spellings)):
             return region
     problem = f"{shown(text)} is not a region of {countries().name_of.get(country, country)}"
-    raise InvalidValue("region", problem, _region_hint(listed, text))
+    raise InvalidValue("region", problem, partial(_region_hint, country, text))
 
 
 def known_region(country: str, text: str) -> str | None:
@@ -122,7 +126,8 @@ def _country_hint(text: str) -> str:
     return _nearest(countries(), text) or "send its ISO 3166-1 code, such as AT, or its name"
 
 
-def _region_hint(listed: NamedPlaces | None, text: str) -> str:
+def _region_hint(country: str, text: str) -> str:
+    listed = regions().get(country)
     nearest = _nearest(listed, text) if listed else None
     return nearest or "send its ISO 3166-2 code or its name, or leave it out"
 
@@ -130,7 +135,14 @@ def _region_hint(listed: NamedPlaces | None, text: str) -> str:
 def _nearest(places: NamedPlaces, text: str) -> str | None:
     """A question for the place whose name is most like a text; None if none is like it."""
     key = folded(text[:MAX_NAME_LENGTH])
-    matches = get_close_matches(key, places.code_of, n=1, cutoff=_SIMILARITY)
+    # Only names that begin alike and are about as long: comparing all takes longer than an answer.
+    length = len(key)
+    alike = [
+        name
+        for name in places.code_of
+        if name[:1] == key[:1] and abs(len(name) - length) <= _LENGTH_DIFFERENCE
+    ]
+    matches = get_close_matches(key, alike, n=1, cutoff=_SIMILARITY)
     if not matches:
         return None
     code = places.code_of[matches[0]]

@@ -1,5 +1,7 @@
 """All errors. The docstring of an error is its default message."""
 
+from collections.abc import Callable
+
 _OFFSET_HINT = "write it as 2018-05-15T08:00:00-03:00"
 
 
@@ -13,9 +15,17 @@ class EtaError(Exception):
 class InvalidValue(EtaError):
     """A field has an impossible value."""
 
-    def __init__(self, field: str, problem: str, hint: str) -> None:
-        self.field, self.problem, self.hint = field, problem, hint
-        super().__init__(f"{field}: {problem}; {hint}")
+    def __init__(self, field: str, problem: str, hint: str | Callable[[], str]) -> None:
+        super().__init__()
+        self.field, self.problem, self._hint = field, problem, hint
+
+    @property
+    def hint(self) -> str:
+        """How to fix it; finding that out may take a while."""
+        return self._hint if isinstance(self._hint, str) else self._hint()
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}; {self.hint}"
 
 
 class NaiveTime(InvalidValue):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from eta.api.executors import BatchExecutor
+from eta.api.executors import TimedExecutor
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def within(
     """The results of two callers in turn, and of a third one once the thread is idle."""
 
     async def call_in_turn() -> tuple[str, str, str]:
-        executor = BatchExecutor()
+        executor = TimedExecutor()
         try:
             first = await executor.run_with_timeout(seconds, work, lambda: "fallback")
             second = await executor.run_with_timeout(60.0, lambda: "model", lambda: "fallback")
@@ -58,7 +58,7 @@ def test_the_fallback_answers_after_the_timeout_and_nobody_waits(
 
 def test_time_in_the_queue_does_not_count() -> None:
     async def crowd() -> list[str]:
-        executor = BatchExecutor()
+        executor = TimedExecutor()
 
         def work() -> str:
             threading.Event().wait(0.05)
@@ -86,7 +86,7 @@ def test_a_cancelled_caller_blocks_nobody(
     released: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def leave() -> str:
-        executor = BatchExecutor()
+        executor = TimedExecutor()
 
         def fails_late() -> str:
             released.wait(15.0)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from eta.api import openapi
-from eta.api.dependencies import Resources, SharedResources, Tenant, json_response
+from eta.api.dependencies import Caller, Resources, SharedResources, Tenant, json_response
 from eta.api.http_caching import cached, unchanged_or
 from eta.api.model_calls import run_batch, run_in_time
 from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
@@ -70,7 +70,7 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
     openapi_extra=openapi.ESTIMATES,
 )
 async def create_estimate(
-    body: EstimateRequest, resources: SharedResources, tenant: Tenant
+    body: EstimateRequest, resources: SharedResources, caller: Caller
 ) -> Response:
     """Estimates delivery dates of a lane: one result per carrier service, in order."""
     promise = resources.settings.promise_policy
@@ -89,12 +89,12 @@ async def create_estimate(
         pickup_schedule=pickup.to_pickup_schedule() if pickup else None,
         holidays=resources.settings.holidays,
     )
-    estimates, current = await run_in_time(task.run, resources, len(task.services))
+    estimates, current = await run_in_time(task.run, resources, caller, len(task.services))
     resources.metrics.count_answers(estimate.assessment.code for estimate in estimates)
     content = _estimate_content(body, task, estimates, current)
     if body.save:
         text = to_json(content).decode()
-        command = SaveEstimate(tenant, task.lane.ordered_at, current.version, text)
+        command = SaveEstimate(caller.tenant, task.lane.ordered_at, current.version, text)
         content["id"] = await resources.write(save_estimates, command)
     return cached(content, _max_age(estimates, task.lane.ordered_at, current))
 
@@ -105,7 +105,9 @@ async def create_estimate(
     responses=problem_responses(*BODY_ERRORS),
     openapi_extra=openapi.ORDER_ESTIMATES,
 )
-async def create_order_estimate(body: OrderEstimateRequest, resources: SharedResources) -> Response:
+async def create_order_estimate(
+    body: OrderEstimateRequest, resources: SharedResources, caller: Caller
+) -> Response:
     """Estimates when the first and last parcel of an order arrive, and each parcel's dates."""
     ordered_at = body.order_time or resources.clock()
     options = AssessmentOptions(
@@ -122,7 +124,7 @@ async def create_order_estimate(body: OrderEstimateRequest, resources: SharedRes
         holidays=resources.settings.holidays,
     )
     estimated, current = await run_in_time(
-        lambda model: estimate(model.predictor), resources, len(parcels)
+        lambda model: estimate(model.predictor), resources, caller, len(parcels)
     )
     codes = (estimate.assessment.code for estimate in estimated.estimates)
     resources.metrics.count_answers(codes)
@@ -172,7 +174,9 @@ async def get_estimate_schema_org(
     responses=problem_responses(*BODY_ERRORS),
     openapi_extra=openapi.SHIP_BY,
 )
-async def calculate_ship_by(body: ShipByRequest, resources: SharedResources) -> Response:
+async def calculate_ship_by(
+    body: ShipByRequest, resources: SharedResources, caller: Caller
+) -> Response:
     """Calculates the latest hand-over for a desired date: one result per service, in order."""
     lane = body.to_shipment("lane", body.order_time or resources.clock())
     services = [carrier.to_service() for carrier in body.carriers]
@@ -180,6 +184,7 @@ async def calculate_ship_by(body: ShipByRequest, resources: SharedResources) -> 
     ship_bys, current = await run_batch(
         lambda model: find_ship_by(lane, services, model.served, **wish, holidays=holidays),
         resources,
+        caller,
         len(services) * LOOK_BACK_DAYS,
     )
     resources.metrics.count_answers(ship_by.code for ship_by in ship_bys)

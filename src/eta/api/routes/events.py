@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
 from eta.api import openapi
-from eta.api.dependencies import SharedResources, Tenant, json_response, write_idempotently
+from eta.api.dependencies import (
+    SharedResources,
+    Tenant,
+    Write,
+    json_response,
+    json_with_results,
+    run_large,
+    write_idempotently,
+)
+from eta.api.error_budget import FieldError
 from eta.api.metrics import RowKind
 from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
 from eta.api.pagination import Cursor, Limit, open_cursor, seal_cursor
-from eta.api.problem_details import FieldError, problem
+from eta.api.problem_details import problem
 from eta.api.schemas import events as event_schemas
 from eta.api.schemas.common import InvalidItem, unmapped_code_count
-from eta.api.schemas.events import EventBatch, EventCreate
+from eta.api.schemas.events import EventBatch
 from eta.api.strict_route import StrictRoute
 from eta.domain.errors import EtaError
 from eta.service.storage.idempotency import WriteResponse
@@ -44,17 +52,26 @@ async def create_events(
     request: Request, body: EventBatch, resources: SharedResources, tenant: Tenant
 ) -> Response:
     """Records events in any order, as JSON or as JSON Lines (`application/x-ndjson`)."""
-    reports = [event.to_report() for event in body.events if isinstance(event, EventCreate)]
+    count = len(body.events)
+    reports = await run_large(request, body.to_reports, count)
     recorded: list[EventOutcome | EtaError] = []
 
     def respond(outcomes: Sequence[EventOutcome | EtaError]) -> WriteResponse:
         recorded[:] = outcomes
-        return _event_batch_response(body, request.url.path, outcomes)
+        return event_batch_response(body, request.url.path, outcomes)
 
-    command, weight = RecordEvents(tenant, reports), len(body.events)
-    response = await write_idempotently(request, record_events, command, respond, weight=weight)
-    kinds, unmapped_codes = _row_kinds(body, recorded), unmapped_code_count(body.events)
-    resources.metrics.count_rows(kinds, unmapped_codes=unmapped_codes)
+    def is_replayable(outcomes: Sequence[EventOutcome | EtaError]) -> bool:
+        return len(outcomes) == count and not any(isinstance(item, EtaError) for item in outcomes)
+
+    command = RecordEvents(tenant, reports)
+    write = Write(record_events, command, respond, is_replayable, weight=count)
+    response = await write_idempotently(request, write)
+
+    def count_rows() -> None:
+        kinds, unmapped_codes = _row_kinds(body, recorded), unmapped_code_count(body.events)
+        resources.metrics.count_rows(kinds, unmapped_codes=unmapped_codes)
+
+    await run_large(request, count_rows, count)
     return response
 
 
@@ -91,27 +108,22 @@ def _row_kinds(body: EventBatch, outcomes: Sequence[EventOutcome | EtaError]) ->
     return kinds
 
 
-def _event_batch_response(
+def event_batch_response(
     body: EventBatch, path: str, outcomes: Sequence[EventOutcome | EtaError]
 ) -> WriteResponse:
     """The response with one entry per event; ``outcomes`` are those of the valid events."""
-    remaining = iter(outcomes)
-    results: list[dict[str, object]] = []
+    remaining, budget = iter(outcomes), body.error_budget
+    results: list[object] = []
     for index, event in enumerate(body.events):
-        loc: list[str | int] = ["body", "events", index]
         if isinstance(event, InvalidItem):
-            status, message = 422, "invalid event"
-            errors = [
-                error.model_copy(update={"loc": [*loc, *error.loc]}) for error in event.errors
-            ]
-        else:
-            outcome = next(remaining)
-            if isinstance(outcome, EventOutcome):
-                results.append(event_schemas.to_event_result(outcome))
-                continue
-            status, message = 404, str(outcome)
-            errors = [FieldError(loc=loc, msg=message, type="not_found")]
-        results.append({"problem": problem(status, message, path, errors)})
-    content = to_json({"object": "event_batch", "results": results})
-    has_problems = any("problem" in result for result in results)
-    return WriteResponse(200, content.decode(), is_replayable=not has_problems)
+            errors = event.errors_at("body", "events", index)
+            results.append({"problem": problem(422, event.detail("invalid event"), path, errors)})
+            continue
+        outcome = next(remaining)
+        if isinstance(outcome, EventOutcome):
+            results.append(event_schemas.to_event_result(outcome))
+            continue
+        error = FieldError(loc=["body", "events", index], msg=str(outcome), type="not_found")
+        results.append({"problem": problem(404, str(outcome), path, budget.take([error]))})
+    content = json_with_results({"object": "event_batch"}, results)
+    return WriteResponse(200, content.decode())

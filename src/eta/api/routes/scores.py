@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import cast
 
 from fastapi import APIRouter, Request, Response
 
 from eta.api import openapi
-from eta.api.dependencies import SharedResources, json_response
-from eta.api.metrics import RowKind
-from eta.api.model_calls import run_batch
+from eta.api.dependencies import Caller, SharedResources, json_with_results
+from eta.api.metrics import Metrics, RowKind
+from eta.api.model_calls import finish_batch, run_batch
 from eta.api.openapi import BODY_ERRORS, problem_responses
 from eta.api.problem_details import problem
 from eta.api.schemas.common import InvalidItem, to_prediction, unmapped_code_count
@@ -40,36 +41,42 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["v1"])
     openapi_extra=openapi.SCORE,
 )
 async def score_shipments(
-    request: Request, body: ScoreRequest, resources: SharedResources
+    request: Request, body: ScoreRequest, resources: SharedResources, caller: Caller
 ) -> Response:
     """Dates and delay flags of shipments that are sent whole.
 
     One entry a shipment, in order: a result or a problem.
     """
-    state = resources
-    as_of = body.as_of or state.clock()
-    promise = state.settings.promise_policy
+    as_of = body.as_of or resources.clock()
+    promise = resources.settings.promise_policy
     results, current = await run_batch(
         lambda model: _score_items(body, model, as_of, promise, request.url.path),
-        state,
-        len(body.shipments),
+        resources,
+        caller,
+        body.size,
     )
-    state.metrics.count_answers(map(_code, results))
-    scores: ScoreList = {
+    respond = partial(_score_response, body, results, current, as_of, resources.metrics)
+    return await finish_batch(respond, resources, caller, body.size)
+
+
+def _score_response(
+    body: ScoreRequest,
+    results: list[ShipmentScore | ItemProblem],
+    current: ActiveModel,
+    as_of: datetime,
+    metrics: Metrics,
+) -> Response:
+    """The response with one result a shipment, which it counts."""
+    metrics.count_answers(map(_code, results))
+    metrics.count_rows(_row_kinds(body), unmapped_codes=unmapped_code_count(body.shipments))
+    fields: dict[str, object] = {
         "object": "list",
         "as_of": as_of,
         "model_version": current.version,
         "degraded": current.is_degraded_at(as_of),
         "messages": _messages(body, current, as_of),
-        "results": results,
     }
-
-    def respond() -> Response:
-        kinds, unmapped_codes = _row_kinds(body), unmapped_code_count(body.shipments)
-        state.metrics.count_rows(kinds, unmapped_codes=unmapped_codes)
-        return json_response(scores)
-
-    return await state.batch_executor.run(respond, len(results))
+    return Response(json_with_results(fields, results), media_type="application/json")
 
 
 def _row_kinds(body: ScoreRequest) -> list[RowKind]:
@@ -138,9 +145,8 @@ def _messages(body: ScoreRequest, current: ActiveModel, as_of: datetime) -> list
 
 
 def _item_problem(item: InvalidItem, number: int, path: str) -> ItemProblem:
-    errors = [
-        error.model_copy(update={"loc": ["body", "shipments", number, *error.loc]})
-        for error in item.errors
-    ]
-    invalid = problem(422, "the shipment cannot be used", path, errors)
-    return {"shipment_id": item.shipment_id, "problem": invalid}
+    errors = item.errors_at("body", "shipments", number)
+    return {
+        "shipment_id": item.shipment_id,
+        "problem": problem(422, item.detail("the shipment cannot be used"), path, errors),
+    }

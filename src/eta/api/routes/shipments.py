@@ -16,6 +16,7 @@ from eta.api.dependencies import (
     Resources,
     SharedResources,
     Tenant,
+    Write,
     json_response,
     write_idempotently,
 )
@@ -109,7 +110,7 @@ async def create_shipment(
         kinds[:] = [RowKind.ACCEPTED if registered.created else RowKind.DUPLICATE]
         return _shipment_reference(registered, current=current)
 
-    response = await write_idempotently(request, register_shipments, command, respond)
+    response = await write_idempotently(request, Write(register_shipments, command, respond))
     resources.metrics.count_rows(kinds)
     return response
 
@@ -130,7 +131,7 @@ async def update_shipment(
     """Updates a shipment from now on; earlier versions stay on record."""
     command = UpdateShipment(tenant, shipment_id, body.to_changes())
     to_response = partial(_shipment_reference, current=resources.active_model)
-    return await write_idempotently(request, update_shipments, command, to_response)
+    return await write_idempotently(request, Write(update_shipments, command, to_response))
 
 
 @router.get(

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Annotated, Literal, NotRequired, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, with_config
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    with_config,
+)
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
-from eta.api.problem_details import FieldError
+from eta.api.error_budget import ErrorBudget, FieldError
+from eta.api.problem_details import errors_of, field_errors
 from eta.api.schemas.fields import (
-    UNKNOWN_EVENT_CODE,
     Country,
     LocalDate,
     Number,
@@ -22,7 +31,9 @@ from eta.api.schemas.fields import (
     StrictModel,
     Text,
     UtcDatetime,
+    is_event_code,
 )
+from eta.domain.registration import MAX_ID_LENGTH
 from eta.domain.shipment import MAX_WEIGHT_KG, Place, Shipment
 from eta.domain.vocabulary import DelayState
 from eta.model.hot_swap import ActiveModel
@@ -162,17 +173,44 @@ class ShipmentBase(StrictModel):
         )
 
 
+@dataclass(frozen=True)
 class InvalidItem:
-    """An item of a batch that was rejected."""
+    """An item of a batch that was rejected; without errors if the response has no room for them."""
 
-    def __init__(self, shipment_id: str | None, errors: Sequence[FieldError]) -> None:
-        self.shipment_id, self.errors = shipment_id, errors
+    shipment_id: str | None
+    errors: Sequence[FieldError]
+    #: How many event codes of it are not in the vocabulary.
+    unmapped_codes: int
+
+    def detail(self, what: str) -> str:
+        """What is wrong, for a problem."""
+        return what if self.errors else f"{what}; only the first invalid items have their errors"
+
+    def errors_at(self, *loc: str | int) -> list[FieldError]:
+        """The errors with the path of the item before theirs."""
+        return [error.model_copy(update={"loc": [*loc, *error.loc]}) for error in self.errors]
+
+
+def invalid_item(
+    value: object, error: ValidationError, info: ValidationInfo, events: Sequence[object]
+) -> InvalidItem:
+    """What takes the place of an invalid item; ``events`` are those in it, as they were sent."""
+    number = value.get("shipment_id") if isinstance(value, dict) else None
+    is_id = isinstance(number, str) and 0 < len(number) <= MAX_ID_LENGTH
+    budget = info.context if isinstance(info.context, ErrorBudget) else ErrorBudget()
+    errors = field_errors(errors_of(error), budget)
+    return InvalidItem(number if is_id else None, errors, sum(map(_is_unmapped, events)))
+
+
+def _is_unmapped(event: object) -> bool:
+    if not isinstance(event, dict) or "event_code" not in event:
+        return False
+    return not is_event_code(event["event_code"])
 
 
 def unmapped_code_count(items: Iterable[object]) -> int:
     """How many event codes of a batch's items are not in the vocabulary."""
-    invalid = [item for item in items if isinstance(item, InvalidItem)]
-    return sum(error.type == UNKNOWN_EVENT_CODE for item in invalid for error in item.errors)
+    return sum(item.unmapped_codes for item in items if isinstance(item, InvalidItem))
 
 
 T = TypeVar("T")

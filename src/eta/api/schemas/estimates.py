@@ -27,6 +27,7 @@ from eta.api.schemas.common import (
 from eta.api.schemas.fields import (
     ClockTime,
     Code,
+    CountFirst,
     LocalDate,
     Number,
     ProbabilityLevel,
@@ -114,6 +115,7 @@ class ProcessingTime(StrictModel):
             max_length=MAX_HANDLING_DAYS + 1,
             description="P(0 days), P(1 day), ...; in place of `value`.",
         ),
+        CountFirst(MAX_HANDLING_DAYS + 1),
     ] = None
 
 
@@ -226,7 +228,11 @@ def validate_policy(policy: PromisePolicyIn) -> PromisePolicyIn:
 class EstimateRequest(ShipmentBase):
     """One lane and the carrier services to compare."""
 
-    carriers: Annotated[list[CarrierServiceIn], Field(min_length=1, max_length=MAX_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
+    carriers: Annotated[
+        list[CarrierServiceIn],
+        Field(min_length=1, max_length=MAX_SERVICES),
+        CountFirst(MAX_SERVICES),
+    ] = [  # noqa: RUF012  # pydantic copies it
         CarrierServiceIn()
     ]
     order_time: Annotated[
@@ -304,7 +310,11 @@ class OrderEstimateRequest(StrictModel):
     """One order that ships to one address as several parcels."""
 
     destination_address: Address
-    parcels: Annotated[list[OrderParcelIn], Field(min_length=1, max_length=MAX_ORDER_PARCELS)]
+    parcels: Annotated[
+        list[OrderParcelIn],
+        Field(min_length=1, max_length=MAX_ORDER_PARCELS),
+        CountFirst(MAX_ORDER_PARCELS),
+    ]
     order_time: Annotated[
         UtcDatetime | None, Field(description="When the order is placed; default: now.")
     ] = None
@@ -324,7 +334,11 @@ class OrderEstimateRequest(StrictModel):
 class ShipByRequest(ShipmentBase):
     """One lane, the carrier services to compare, and the desired delivery date."""
 
-    carriers: Annotated[list[CarrierServiceIn], Field(min_length=1, max_length=MAX_SERVICES)] = [  # noqa: RUF012  # pydantic copies it
+    carriers: Annotated[
+        list[CarrierServiceIn],
+        Field(min_length=1, max_length=MAX_SERVICES),
+        CountFirst(MAX_SERVICES),
+    ] = [  # noqa: RUF012  # pydantic copies it
         CarrierServiceIn()
     ]
     order_time: Annotated[

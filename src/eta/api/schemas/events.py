@@ -7,13 +7,22 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, WrapValidator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from eta.api.problem_details import Problem, field_errors
-from eta.api.schemas.common import InvalidItem, ResponseModel, require_carrier
+from eta.api.error_budget import ErrorBudget
+from eta.api.problem_details import Problem
+from eta.api.schemas.common import InvalidItem, ResponseModel, invalid_item, require_carrier
 from eta.api.schemas.fields import (
     Code,
+    CountFirst,
     Country,
     EventCodeIn,
     Id,
@@ -102,15 +111,14 @@ class EventCreate(StrictModel):
 
 
 def _validated_or_invalid(
-    value: object, validate: Callable[[object], EventCreate]
+    value: object, validate: Callable[[object], EventCreate], info: ValidationInfo
 ) -> EventCreate | InvalidItem:
     if isinstance(value, InvalidLine):
-        return InvalidItem(None, value.errors)
+        return InvalidItem(None, value.errors, unmapped_codes=0)
     try:
         return validate(value)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        return InvalidItem(None, field_errors(details))
+        return invalid_item(value, error, info, [value])
 
 
 class EventBatch(StrictModel):
@@ -119,7 +127,25 @@ class EventBatch(StrictModel):
     events: Annotated[
         list[Annotated[EventCreate, WrapValidator(_validated_or_invalid)]],
         Field(min_length=1, max_length=MAX_EVENTS),
+        CountFirst(MAX_EVENTS),
     ]
+    #: What is left of the errors that the response may report.
+    _error_budget: ErrorBudget = PrivateAttr(default_factory=ErrorBudget)
+
+    @model_validator(mode="after")
+    def _keep_error_budget(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, ErrorBudget):
+            self._error_budget = info.context
+        return self
+
+    @property
+    def error_budget(self) -> ErrorBudget:
+        """What is left of the errors that the response may report."""
+        return self._error_budget
+
+    def to_reports(self) -> list[EventReport]:
+        """The valid events for the use-case that records them."""
+        return [event.to_report() for event in self.events if isinstance(event, EventCreate)]
 
 
 class EventResult(ResponseModel):

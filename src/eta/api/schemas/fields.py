@@ -20,8 +20,9 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from eta.api.error_budget import ErrorBudget
 from eta.calendars.places import MAX_NAME_LENGTH, resolve_country, resolve_region
 from eta.calendars.postcodes import resolve_postcode
 from eta.domain.errors import InvalidValue
@@ -42,8 +43,6 @@ _UNESCAPED_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
 _MAX_OFFSET = timedelta(hours=14)
 _EXAMPLE = "2026-03-02T15:04:00+01:00"
 _timezone_names = cache(available_timezones)
-#: The type of the error about a code that is not in the vocabulary.
-UNKNOWN_EVENT_CODE = "event_code"
 _EVENT_CODES = {str(code): code for code in EventCode}
 
 
@@ -51,6 +50,21 @@ class StrictModel(BaseModel):
     """A request body or a part of one: no coercion and no unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CountFirst(BeforeValidator):
+    """Counts the items of a list before it validates any of them, which may take long."""
+
+    def __init__(self, max_length: int) -> None:
+        def count(value: object) -> object:
+            if isinstance(value, list) and len(value) > max_length:
+                raise PydanticKnownError(
+                    "too_long",
+                    {"field_type": "List", "max_length": max_length, "actual_length": len(value)},
+                )
+            return value
+
+        super().__init__(count)
 
 
 def _parse_utc_datetime(value: object) -> datetime:
@@ -141,14 +155,19 @@ def _check_unique(value: list[int]) -> list[int]:
 
 
 def _parse_event_code(value: object) -> EventCode:
-    if not (isinstance(value, str) and value in _EVENT_CODES):
+    if not is_event_code(value):
         raise PydanticCustomError(
-            UNKNOWN_EVENT_CODE, "unknown event code; send one that is documented, or info"
+            "event_code", "unknown event code; send one that is documented, or info"
         )
-    return _EVENT_CODES[value]
+    return _EVENT_CODES[str(value)]
 
 
-def _resolve_country(value: object) -> str:
+def is_event_code(value: object) -> bool:
+    """Whether a value is a code of the vocabulary."""
+    return isinstance(value, str) and value in _EVENT_CODES
+
+
+def _resolve_country(value: object, info: ValidationInfo) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError(
             "country_code", "wrong type; send a country's ISO 3166-1 code as text, such as AT"
@@ -156,7 +175,7 @@ def _resolve_country(value: object) -> str:
     try:
         return resolve_country(value)
     except InvalidValue as error:
-        raise _place_error("country_code", error) from None
+        raise _place_error("country_code", error, info) from None
 
 
 def _check_name(value: str) -> str:
@@ -171,7 +190,7 @@ def _resolve_region(value: str, info: ValidationInfo) -> str:
     try:
         return resolve_region(country, value) if country else _check_name(value)
     except InvalidValue as error:
-        raise _place_error("region", error) from None
+        raise _place_error("region", error, info) from None
 
 
 def _resolve_postcode(value: str, info: ValidationInfo) -> str:
@@ -179,10 +198,15 @@ def _resolve_postcode(value: str, info: ValidationInfo) -> str:
     try:
         return resolve_postcode(country, value) if country else value
     except InvalidValue as error:
-        raise _place_error("postal_code", error) from None
+        raise _place_error("postal_code", error, info) from None
 
 
-def _place_error(code: LiteralString, error: InvalidValue) -> PydanticCustomError:
+def _place_error(
+    code: LiteralString, error: InvalidValue, info: ValidationInfo
+) -> PydanticCustomError:
+    if isinstance(info.context, ErrorBudget) and info.context.is_spent:
+        # Nobody will read it, and to find the nearest name takes a while.
+        return PydanticCustomError(code, "unknown place; correct it")
     return PydanticCustomError(
         code, "{problem}; {hint}", {"problem": error.problem, "hint": error.hint}
     )
@@ -269,6 +293,7 @@ Weekday = Literal["1", "2", "3", "4", "5", "6", "7"]
 Weekdays = Annotated[
     list[Annotated[int, Field(ge=1, le=7)]],
     Field(min_length=1, max_length=7),
+    CountFirst(7),
     AfterValidator(_check_unique),
 ]
 Country = Annotated[

@@ -6,14 +6,21 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import Field, ValidationError, WrapValidator
+from pydantic import Field, ValidationError, ValidationInfo, WrapValidator
 from typing_extensions import TypedDict
 
-from eta.api.problem_details import Problem, field_errors
-from eta.api.schemas.common import InvalidItem, Prediction, ShipmentBase, response_dict
+from eta.api.problem_details import Problem
+from eta.api.schemas.common import (
+    InvalidItem,
+    Prediction,
+    ShipmentBase,
+    invalid_item,
+    response_dict,
+)
 from eta.api.schemas.estimates import MAX_EVENTS_PER_SHIPMENT, MAX_SHIPMENTS
 from eta.api.schemas.fields import (
     Code,
+    CountFirst,
     EventCodeIn,
     Id,
     ProbabilityLevel,
@@ -22,10 +29,12 @@ from eta.api.schemas.fields import (
     UtcDatetime,
 )
 from eta.api.schemas.messages import Message
-from eta.domain.registration import MAX_ID_LENGTH
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.service.estimates.hypothetical_shipments import order_event
+
+#: So many events are as much work as a shipment.
+_EVENTS_PER_SHIPMENT = 10
 
 
 class EventInput(StrictModel):
@@ -64,7 +73,11 @@ class ShipmentInput(ShipmentBase):
     carrier_code: Code | None = None
     service_code: Code | None = None
     order_time: UtcDatetime
-    events: Annotated[list[EventInput], Field(max_length=MAX_EVENTS_PER_SHIPMENT)] = []  # noqa: RUF012  # pydantic copies it
+    events: Annotated[
+        list[EventInput],
+        Field(max_length=MAX_EVENTS_PER_SHIPMENT),
+        CountFirst(MAX_EVENTS_PER_SHIPMENT),
+    ] = []  # noqa: RUF012  # pydantic copies it
 
     def to_records(self, shipment_id: str) -> tuple[Shipment, list[TrackingEvent]]:
         """The shipment and its scans, the order among them, in the words of the domain."""
@@ -78,19 +91,14 @@ class ShipmentInput(ShipmentBase):
 
 
 def _validated_or_invalid(
-    value: object, validate: Callable[[object], ShipmentInput]
+    value: object, validate: Callable[[object], ShipmentInput], info: ValidationInfo
 ) -> ShipmentInput | InvalidItem:
     try:
         return validate(value)
     except ValidationError as error:
-        number = value.get("shipment_id") if isinstance(value, dict) else None
-        shipment_id_of = (
-            number if isinstance(number, str) and 0 < len(number) <= MAX_ID_LENGTH else None
-        )
-        return InvalidItem(
-            shipment_id_of,
-            field_errors(error.errors(include_url=False, include_input=False)),
-        )
+        events = value.get("events") if isinstance(value, dict) else None
+        sent = events[:MAX_EVENTS_PER_SHIPMENT] if isinstance(events, list) else []
+        return invalid_item(value, error, info, sent)
 
 
 class ScoreRequest(StrictModel):
@@ -105,7 +113,14 @@ class ScoreRequest(StrictModel):
     shipments: Annotated[
         list[Annotated[ShipmentInput, WrapValidator(_validated_or_invalid)]],
         Field(max_length=MAX_SHIPMENTS),
+        CountFirst(MAX_SHIPMENTS),
     ]
+
+    @property
+    def size(self) -> int:
+        """How much work it is, counted in shipments."""
+        events = sum(len(getattr(shipment, "events", ())) for shipment in self.shipments)
+        return len(self.shipments) + events // _EVENTS_PER_SHIPMENT
 
 
 @response_dict

@@ -20,16 +20,18 @@ SETTLING_TIME = 72 * 3_600_000_000
 
 @dataclass(frozen=True)
 class WriteResponse:
-    """A response: status and body. A response with problems in it is not replayable."""
+    """A response: status and body."""
 
     status: int
     body: str
-    is_replayable: bool = True
 
 
 @dataclass(frozen=True)
 class IdempotentRequest:
-    """A tenant's request: its key and digest, its work, and how its result becomes a response."""
+    """A tenant's request: its key and digest, its work, and how its result becomes a response.
+
+    ``is_replayable`` says whether a result is stored: one with problems in it is not.
+    """
 
     tenant: str
     key: str
@@ -37,17 +39,17 @@ class IdempotentRequest:
     work: Work[Any, Any]
     item: Any
     to_response: Callable[[Any], WriteResponse]
+    is_replayable: Callable[[Any], bool] = lambda _: True
 
 
-def respond_once(
-    session: Session, requests: Sequence[IdempotentRequest]
-) -> list[WriteResponse | EtaError]:
+def respond_once(session: Session, requests: Sequence[IdempotentRequest]) -> list[Any]:
     """Returns the stored response to each request, or does its work and stores the response.
 
-    Returns ``IdempotencyKeyReused`` for a key that came with another request. Errors are not
-    stored.
+    A result that is not replayable is returned as it is: its response may be large, and is made
+    where nobody else waits for it. Returns ``IdempotencyKeyReused`` for a key that came with
+    another request. Errors are not stored.
     """
-    responses: list[WriteResponse | EtaError] = []
+    responses: list[Any] = []
     for request in requests:
         stored = session.responses(request.tenant, [request.key]).get(request.key)
         if stored and not _is_expired(session, stored):
@@ -57,20 +59,19 @@ def respond_once(
                 responses.append(IdempotencyKeyReused())
             continue
         [result] = request.work(session, [request.item])
-        if isinstance(result, EtaError):
+        if isinstance(result, EtaError) or not request.is_replayable(result):
             responses.append(result)
             continue
         response = request.to_response(result)
         responses.append(response)
-        if response.is_replayable:
-            row = StoredResponse(
-                idempotency_key=request.key,
-                digest=request.digest,
-                status=response.status,
-                body=response.body,
-                created_at=session.commit_time,
-            )
-            session.add_responses(request.tenant, [row])
+        row = StoredResponse(
+            idempotency_key=request.key,
+            digest=request.digest,
+            status=response.status,
+            body=response.body,
+            created_at=session.commit_time,
+        )
+        session.add_responses(request.tenant, [row])
     return responses
 
 

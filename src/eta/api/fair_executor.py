@@ -1,0 +1,110 @@
+"""Work outside the event loop that callers share: one job at a time, tenants and keys in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from eta.api.problem_details import ProblemError, RefusalReason
+from eta.api.shares import SharedLimit, Shortage
+from eta.domain.access import Principal
+
+#: How many jobs may wait or run, in shares of tenants and keys.
+MAX_JOBS = 32
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Job:
+    work: Callable[[], Any]
+    result: asyncio.Future[Any]
+
+
+class FairExecutor:
+    """One thread. The tenants that wait take turns, and so do the keys of each."""
+
+    def __init__(self, name: str, key_counts: Callable[[], Mapping[str, int]]) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._jobs = SharedLimit(MAX_JOBS, key_counts)
+        #: The waiting jobs by tenant and key; whose turn it is comes first.
+        self._waiting: dict[str, dict[str, deque[_Job]]] = {}
+        self._is_running = False
+
+    async def run(self, principal: Principal, work: Callable[[], T]) -> T:
+        """The result of ``work``.
+
+        Raises:
+            ProblemError: 503 if too many jobs wait, 429 if too many of the caller.
+        """
+        if shortage := self._jobs.take(principal, 1):
+            raise _refusal(shortage)
+        try:
+            return await self._run(principal, work)
+        finally:
+            self._jobs.give_back(principal, 1)
+
+    async def finish(self, principal: Principal, work: Callable[[], T]) -> T:
+        """The same for the rest of a request that must be answered, so it is never refused."""
+        return await self._run(principal, work)
+
+    async def _run(self, principal: Principal, work: Callable[[], T]) -> T:
+        job = _Job(work, asyncio.get_running_loop().create_future())
+        keys = self._waiting.setdefault(principal.tenant, {})
+        keys.setdefault(principal.name, deque()).append(job)
+        self._start_next()
+        result: T = await job.result
+        return result
+
+    def _start_next(self) -> None:
+        """Starts the next job whose caller still waits, unless one is running."""
+        while not self._is_running and self._waiting:
+            job = self._next_job()
+            if not job.result.done():
+                self._is_running = True
+                running = asyncio.get_running_loop().run_in_executor(self._pool, job.work)
+                running.add_done_callback(partial(self._end, job))
+
+    def _next_job(self) -> _Job:
+        tenant = next(iter(self._waiting))
+        keys = self._waiting.pop(tenant)
+        key = next(iter(keys))
+        jobs = keys.pop(key)
+        job = jobs.popleft()
+        # Whoever has more jobs goes to the end.
+        if jobs:
+            keys[key] = jobs
+        if keys:
+            self._waiting[tenant] = keys
+        return job
+
+    def _end(self, job: _Job, done: asyncio.Future[Any]) -> None:
+        self._is_running = False
+        if done.cancelled():
+            job.result.cancel()
+            return
+        error = done.exception()
+        if not job.result.done():
+            if error:
+                job.result.set_exception(error)
+            else:
+                job.result.set_result(done.result())
+        self._start_next()
+
+    def close(self) -> None:
+        """Waits for the running job, if any, and drops the waiting ones."""
+        self._waiting.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _refusal(shortage: Shortage) -> ProblemError:
+    if shortage is Shortage.SHARE:
+        status, whose = 429, " of your key"
+    else:
+        status, whose = 503, ""
+    detail = f"too many large batches{whose} are waiting; try again, or send smaller batches"
+    return ProblemError(status, detail, headers={"Retry-After": "5"}, reason=RefusalReason.CAPACITY)
