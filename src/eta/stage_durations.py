@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, model_validator
 
 from eta.calendars.local_time import Instants, hours_between
 from eta.curves import kaplan_meier
@@ -16,6 +17,7 @@ from eta.journey.categories import MISSING, Categorical
 from eta.journey.segments import Segments
 from eta.journey.state import States
 from eta.journey.timelines import EVENT_CODES, Timelines
+from eta.stored_values import Name, NonNegative, StoredModel, check_values
 
 _GRID_HOURS = np.arange(0.0, 60 * 24 + 1, 1.0)
 _ALL = ""
@@ -33,13 +35,36 @@ class DurationQuantiles:
         values = asdict(self).items()
         return {name: value if np.isfinite(value) else None for name, value in values}
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, float | None]) -> DurationQuantiles:
-        """The inverse of ``to_json``."""
-        hours = {name: np.inf if value is None else value for name, value in values.items()}
-        return cls(**hours)
+
+class _StoredQuantiles(StoredModel):
+    """What ``DurationQuantiles.to_json`` writes."""
+
+    p50_hours: NonNegative | None
+    upper_hours: NonNegative | None
+
+    def restored(self) -> DurationQuantiles:
+        """The durations; infinite for ``None``."""
+        p50_hours = np.inf if self.p50_hours is None else self.p50_hours
+        upper_hours = np.inf if self.upper_hours is None else self.upper_hours
+        return DurationQuantiles(p50_hours, upper_hours)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        restored = self.restored()
+        if restored.p50_hours > restored.upper_hours:
+            raise ValueError("p50_hours is above upper_hours")
+        return self
 
 
+class _StoredStageDurations(StoredModel):
+    """What ``StageDurations.to_json`` writes."""
+
+    silence: dict[Name, _StoredQuantiles]
+    handling: _StoredQuantiles
+    transit: dict[Name, _StoredQuantiles]
+
+
+_STORED_STAGE_DURATIONS = TypeAdapter(_StoredStageDurations)
 _UNBOUNDED = DurationQuantiles(np.inf, np.inf)
 
 
@@ -114,11 +139,15 @@ class StageDurations:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StageDurations:
-        """The inverse of ``to_json``."""
-        read = DurationQuantiles.from_json
-        silence = {key: read(quantiles) for key, quantiles in values["silence"].items()}
-        transit = {key: read(quantiles) for key, quantiles in values["transit"].items()}
-        return cls(silence=silence, handling=read(values["handling"]), transit=transit)
+        """The inverse of ``to_json``.
+
+        Raises:
+            ModelCorrupted: if a value is missing, unknown, of another type or out of range.
+        """
+        stored = check_values("the stage durations", _STORED_STAGE_DURATIONS, values)
+        silence = {key: quantiles.restored() for key, quantiles in stored.silence.items()}
+        transit = {key: quantiles.restored() for key, quantiles in stored.transit.items()}
+        return cls(silence=silence, handling=stored.handling.restored(), transit=transit)
 
 
 #: Without training data no duration is ever too long.

@@ -12,7 +12,7 @@ from eta import bootstrap
 from eta.cli.files import write_json
 from eta.cli.inputs import load_settings, resolve_version
 from eta.cli.options import JsonFile, Version
-from eta.cli.tables import checked_metric, figure, out, print_check
+from eta.cli.tables import checked_metric, err, figure, out, print_check
 from eta.domain.errors import ModelCorrupted
 from eta.evaluation.summary import HEADLINE_METRIC
 from eta.model.registry import Registry
@@ -32,12 +32,12 @@ _COMPARED_METRICS = (
 def list_models(json_file: JsonFile = None) -> None:
     """List all versions, those trained on the latest data first."""
     registry = _registry()
-    active = registry.promoted()
+    active = _active(registry)
     table = Table("version", "trained through", "examples", "CRPS at purchase, all", "active")
     rows: list[dict[str, Any]] = []
     for name in registry.names():
         try:
-            manifest = registry.load(name).manifest
+            manifest = registry.verify(name)
         except ModelCorrupted as error:
             table.add_row(name, "[red]rejected[/]", "", escape(str(error)), "")
             rows.append({"version": name, "rejected": str(error)})
@@ -45,9 +45,8 @@ def list_models(json_file: JsonFile = None) -> None:
         is_active = name == active
         data = manifest["data"]
         crps = figure(checked_metric(manifest, HEADLINE_METRIC))
-        table.add_row(
-            name, data["through"], f"{data['examples']:,}", crps, "yes" if is_active else ""
-        )
+        examples = f"{data['examples']:,}" if data.get("examples") else "-"
+        table.add_row(name, data["through"], examples, crps, "yes" if is_active else "")
         rows.append({"version": name, "data": manifest["data"], "active": name == active})
     out.print(table)
     write_json(json_file, {"versions": rows, "active": active})
@@ -56,7 +55,7 @@ def list_models(json_file: JsonFile = None) -> None:
 def show(version: Version, json_file: JsonFile = None) -> None:
     """Show the manifest and the check of a version."""
     registry = _registry()
-    manifest = registry.load(resolve_version(registry, version)).manifest
+    manifest = registry.verify(resolve_version(registry, version))
     print_check(manifest)
     shown = {name: value for name, value in manifest.items() if name != "check"}
     out.print_json(json.dumps(shown))
@@ -83,18 +82,27 @@ def compare(version: Version, other: Version, json_file: JsonFile = None) -> Non
     """
     registry = _registry()
     names = [resolve_version(registry, name) for name in (version, other)]
-    manifests = {name: registry.load(name).manifest for name in names}
+    manifests = {name: registry.verify(name) for name in names}
     table = Table("at purchase; the first figure decides", *names)
     days = []
     for manifest in manifests.values():
-        check = manifest["check"]
+        check = manifest.get("check")
         days.append(f"{check['from']} to {check['to']}" if check else "no earlier days")
     table.add_row("days evaluated", *days)
     for metric in _COMPARED_METRICS:
         values = [checked_metric(manifest, metric) for manifest in manifests.values()]
         table.add_row(metric, *map(figure, values))
     out.print(table)
-    write_json(json_file, {name: manifest["check"] for name, manifest in manifests.items()})
+    write_json(json_file, {name: manifest.get("check") for name, manifest in manifests.items()})
+
+
+def _active(registry: Registry) -> str | None:
+    """The active version; a record that cannot be read is printed and counts as none."""
+    try:
+        return registry.promoted()
+    except ModelCorrupted as error:
+        err.print(escape(str(error)), highlight=False)
+        return None
 
 
 def _registry() -> Registry:

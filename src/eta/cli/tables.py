@@ -315,12 +315,12 @@ def _faster(log_rate_ratio: float) -> str:
 
 def print_check(manifest: Row) -> None:
     """Prints the check of a version against earlier days."""
-    check = manifest["check"]
+    check = manifest.get("check")
     if check is None:
         out.print("not checked: there are no earlier days to evaluate")
         return
     through = manifest["data"]["through"]
-    if "updated" in manifest:
+    if manifest.get("updated"):
         through = manifest["updated"]["fitted_through"]
     out.print(f"checked on {check['from']} to {check['to']}, with the data received by {through}")
     rows = [{"late_auc_month_mean": None, **row} for row in check["rows"]]
@@ -414,10 +414,12 @@ def _reason(parcel: pd.Series) -> str:
 
 def checked_metric(manifest: Row, metric: str) -> float | None:
     """A figure of the version's check at purchase; None without a check."""
-    rows = manifest["check"]["rows"] if manifest["check"] else []
+    check = manifest.get("check")
+    rows = check["rows"] if check else []
     for row in rows:
+        value = row.get(metric)
         if (row["model"], row["moment"]) == ("eta", "purchase"):
-            return row[metric]
+            return value if isinstance(value, int | float) else None
     return None
 
 

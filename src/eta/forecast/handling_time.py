@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
 
 from eta.calendars.holidays import PUBLIC_HOLIDAYS, HolidayCalendar
 from eta.calendars.local_time import DAY, local_dates, wall_clock
 from eta.calendars.zones import zone_of
 from eta.journey.state import States
 from eta.journey.timelines import Timelines
+from eta.stored_values import Count, Name, check_values
 
 #: More working days count as this many.
 MAX_DAYS = 10
@@ -85,8 +87,19 @@ class HandlingTimes:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> HandlingTimes:
-        """The handling times that ``to_json`` wrote."""
-        return cls({name: np.array(counts, dtype=np.int64) for name, counts in values.items()})
+        """The handling times that ``to_json`` wrote.
+
+        Raises:
+            ModelCorrupted: if a value is of another type or out of range.
+        """
+        stored = check_values("the handling times", _STORED_HANDLING_TIMES, values)
+        return cls({name: np.array(counts, dtype=np.int64) for name, counts in stored.items()})
+
+
+_HOURS, _DAYS = (Field(min_length=size, max_length=size) for size in _SHAPE)
+_STORED_HANDLING_TIMES = TypeAdapter(
+    dict[Name, Annotated[list[Annotated[list[Count], _DAYS]], _HOURS]]
+)
 
 
 def _counts(

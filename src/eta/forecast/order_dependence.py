@@ -22,11 +22,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import erfc, sqrt
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, model_validator
+
+from eta.stored_values import Count, StoredModel, check_values
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
@@ -133,8 +136,34 @@ class ArrivalCorrelation:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ArrivalCorrelation:
-        """The correlations that ``to_json`` wrote."""
-        return cls(**values)
+        """The correlations that ``to_json`` wrote.
+
+        Raises:
+            ModelCorrupted: if a value is missing, unknown, of another type or out of range.
+        """
+        stored = check_values("the arrival correlation", _STORED_CORRELATION, values)
+        return cls(**stored.model_dump())
+
+
+_Correlation = Annotated[float, Field(allow_inf_nan=False, ge=0.0, le=MAX_CORRELATION)]
+
+
+class _StoredCorrelation(StoredModel):
+    """What ``ArrivalCorrelation.to_json`` writes."""
+
+    within_sender: _Correlation = PRIOR
+    between_senders: _Correlation = PRIOR
+    within_sender_pairs: Count = 0
+    between_senders_pairs: Count = 0
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.between_senders > self.within_sender:
+            raise ValueError("between_senders is above within_sender")
+        return self
+
+
+_STORED_CORRELATION = TypeAdapter(_StoredCorrelation)
 
 
 def cdf_of_last(

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, TypeAdapter
 
 from eta.journey.categories import MISSING, Categorical, group_rows
 from eta.journey.examples import Examples
 from eta.journey.features import Features
 from eta.journey.route import UNNAMED
 from eta.journey.snapshots import PURCHASE
+from eta.stored_values import Count, Name, check_values
 
 #: Groups of similar parcels, from the narrowest to the widest. Even the last two hold parcels of
 #: one pair of countries only.
@@ -77,6 +79,16 @@ class Support:
                     by_group[anywhere] = by_group.get(anywhere, 0) + count
         return cls(counts)
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Support:
+        """The support with stored counts.
+
+        Raises:
+            ModelCorrupted: if a value is missing, unknown, of another type or out of range.
+        """
+        counts = check_values("the support", _STORED_SUPPORT, values)
+        return cls(counts)
+
     @cached_property
     def service_lanes(self) -> tuple[ServiceLane, ...]:
         """Every service and lane of the training data, those with the most parcels first."""
@@ -113,6 +125,18 @@ class Support:
             return SUPPORT_LEVELS[-1], count
 
         return narrowest_level
+
+
+def _are_our_levels(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """The counts, if their levels are those of this release."""
+    if set(counts) != set(SUPPORT_LEVELS):
+        raise ValueError(f"the levels are not {', '.join(SUPPORT_LEVELS)}")
+    return counts
+
+
+_STORED_SUPPORT: TypeAdapter[dict[str, dict[str, int]]] = TypeAdapter(
+    Annotated[dict[str, dict[Name, Count]], AfterValidator(_are_our_levels)]
+)
 
 
 def _service_lane(group: str, carriers: Container[str], parcels: int) -> ServiceLane:

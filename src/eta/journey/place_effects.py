@@ -18,19 +18,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Annotated, Any, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
 
 from eta.domain.vocabulary import ARRIVAL_CODES, FACILITY_CODES, HANDOVER_CODES
 from eta.journey.categories import MISSING, SMALL_BATCH, Categorical
 from eta.journey.state import AsOfPairs, fold
 from eta.journey.timeline_builders import DESTINATION_POSTAL, ORIGIN_POSTAL
 from eta.journey.timelines import Timelines
+from eta.stored_values import Name, StoredModel, check_values
 
 #: The effects, in their order, each with the text that names its places.
 PLACE_EFFECTS = {
@@ -52,6 +54,9 @@ HANDLING_PRIOR, AREA_PRIOR, LANE_PRIOR = 3.0, 10.0, 20.0
 #: Half-life of the average of all parcels, from which differences are taken: the speed of the
 #: whole network is left to drift.
 LEVEL_HALF_LIFE_DAYS = 20.0
+
+#: No stored effect, a difference of log times, is larger either way.
+MAX_EFFECT = 100.0
 _DAY = 86_400_000_000.0
 
 
@@ -91,9 +96,24 @@ class PlaceEffects:
         """The inverse of ``to_json``.
 
         Raises:
-            KeyError: if an effect is missing.
+            ModelCorrupted: if a value is missing, unknown, of another type or out of range.
         """
-        return cls(values["handling"], values["origin"], values["destination"])
+        stored = check_values("the place effects", _STORED_PLACE_EFFECTS, values)
+        return cls(stored.handling, stored.origin, stored.destination)
+
+
+_Effects = dict[Name, Annotated[float, Field(ge=-MAX_EFFECT, le=MAX_EFFECT, allow_inf_nan=False)]]
+
+
+class _StoredPlaceEffects(StoredModel):
+    """What ``PlaceEffects.to_json`` writes."""
+
+    handling: _Effects
+    origin: _Effects
+    destination: _Effects
+
+
+_STORED_PLACE_EFFECTS = TypeAdapter(_StoredPlaceEffects)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,13 +18,18 @@ from eta.domain.errors import ModelCorrupted
 from eta.forecast.drift.estimate import Drift
 from eta.forecast.handling_time import HandlingTimes
 from eta.forecast.hazard.model import HazardModel
+from eta.forecast.hazard.serialization import check_parameters
 from eta.forecast.order_dependence import ArrivalCorrelation
 from eta.forecast.seen_services import SeenServices
 from eta.forecast.support import Support
 from eta.journey.features import CATEGORICAL_COLUMNS, NUMBER_COLUMNS, Features
 from eta.journey.place_effects import PlaceEffects
-from eta.model.registry import TRAIN_AGAIN, Version
+from eta.model.registry import Version
 from eta.stage_durations import StageDurations
+from eta.stored_values import TRAIN_AGAIN, load_arrays, load_json
+
+#: The kind of model that versions hold.
+KIND = "hazard"
 
 ARRAYS = "arrays.npz"
 DRIFT = "drift.json"
@@ -122,36 +127,37 @@ class ModelBundle:
         """Builds the model of a checked version, with these holidays.
 
         Raises:
-            ModelCorrupted: if the version was trained on other columns than ours, or lacks a part.
+            ModelCorrupted: if the version was trained on other columns than ours, or a part of it
+                is missing or not what it must be.
         """
-        if version.manifest["columns"] != columns():
-            raise ModelCorrupted(
-                f"model version {version.name} was trained on other columns; {TRAIN_AGAIN}"
-            )
+        name = f"model version {version.name}"
+        if version.manifest.get("kind") != KIND:
+            raise ModelCorrupted(f"{name} is not of the kind {KIND!r}; {TRAIN_AGAIN}")
+        if version.manifest.get("columns") != columns():
+            raise ModelCorrupted(f"{name} was trained on other columns; {TRAIN_AGAIN}")
+        if different := version.files.keys() ^ {ARRAYS, *_LEARNED_FILES}:
+            lacking = different - version.files.keys()
+            problem = "lacks" if lacking else "has the unknown file"
+            raise ModelCorrupted(f"{name} {problem} {min(lacking or different)!r}; {TRAIN_AGAIN}")
         try:
             return cls._from_files(version, make, holidays)
-        except KeyError as error:
-            raise ModelCorrupted(
-                f"model version {version.name} lacks {error}; {TRAIN_AGAIN}"
-            ) from None
+        except ModelCorrupted as error:
+            raise ModelCorrupted(f"{name}: {error}") from None
 
     @classmethod
     def _from_files(
         cls, version: Version, make: Callable[..., HazardModel], holidays: HolidayCalendar
     ) -> ModelBundle:
-        model = make(**version.manifest["parameters"]).with_holidays(holidays)
-        with np.load(io.BytesIO(version.files[ARRAYS]), allow_pickle=False) as arrays:
-            model = model.restore({name: arrays[name] for name in arrays.files})
-        stored: dict[str, dict[str, Any]] = {}
-        for file in _LEARNED_FILES:
-            stored[file] = json.loads(version.files[file])
-        drift = Drift.from_json(stored[DRIFT])
+        parameters = check_parameters(version.manifest.get("parameters"))
+        model = make(**parameters).with_holidays(holidays)
+        model = model.restore(load_arrays(ARRAYS, version.files[ARRAYS]))
+        stored = {file: load_json(file, version.files[file]) for file in _LEARNED_FILES}
         return cls(
             version=version.name,
-            model=model.with_drift(drift),
+            model=model.with_drift(Drift.from_json(stored[DRIFT])),
             place_effects=PlaceEffects.from_json(stored[PLACE_EFFECTS]),
             stage_durations=StageDurations.from_json(stored[STAGE_DURATIONS]),
-            support=Support(stored[SUPPORT]),
+            support=Support.from_json(stored[SUPPORT]),
             handling=HandlingTimes.from_json(stored[HANDLING_TIMES]),
             arrival_correlation=ArrivalCorrelation.from_json(stored[ARRIVAL_CORRELATION]),
         )
@@ -176,7 +182,7 @@ def to_files(
     files[STAGE_DURATIONS] = _json(stage_durations.to_json())
     files[SUPPORT] = _json(support.counts)
     files |= daily_files(model, place_effects)
-    return {"kind": "hazard", "parameters": model.get_params(), "columns": columns()}, files
+    return {"kind": KIND, "parameters": model.get_params(), "columns": columns()}, files
 
 
 def daily_files(model: HazardModel, place_effects: PlaceEffects) -> dict[str, bytes]:

@@ -15,8 +15,9 @@ from eta.journey.examples import Outcomes, examples
 from eta.journey.place_effects import PlaceEffects
 from eta.journey.snapshots import training_snapshots
 from eta.journey.timelines import Timelines
-from eta.model.registry import TRAIN_AGAIN, Registry
+from eta.model.registry import Registry
 from eta.stage_durations import NO_DURATIONS, StageDurations
+from eta.stored_values import TRAIN_AGAIN
 
 #: The file is beside the versions, so that it survives if they are deleted.
 FALLBACK_FILE = "lane_quantiles.json"

@@ -9,29 +9,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from eta.domain.errors import ModelCorrupted, ModelNotFound
-from eta.files import PUBLIC, sync, write_atomically, write_durably
+from eta.domain.errors import FileRejected, ModelCorrupted, ModelNotFound
+from eta.files import PUBLIC, open_regular, sync, write_atomically, write_durably
+from eta.model.manifest import MAX_FILE_BYTES, manifest_bytes, parse_manifest
+from eta.stored_values import TRAIN_AGAIN, load_json
 
 MANIFEST = "manifest.json"
 FORMAT = 3
 _SIDECAR_FORMAT = 2
 _PROMOTED = "promoted.json"
-_NAME = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{12}")
-_FILE_NAME = re.compile(r"[a-z0-9_]+\.[a-z]+")
-_MAX_MANIFEST_BYTES = 16 * 2**20
-_MAX_SIDECAR_BYTES = 256 * 2**20
-
-#: What to do about a file that cannot be used.
-TRAIN_AGAIN = "train again with `eta train DATA`"
+_NAME = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}-[0-9a-f]{12}")
+_DAY_LENGTH = len("2026.05.10")
+_MAX_MANIFEST_BYTES, _MAX_HISTORY_BYTES = 4 * 2**20, 4 * 2**20
+_MAX_SIDECAR_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,29 @@ class Version:
     @property
     def data_through(self) -> datetime:
         """The end of the training data, aware."""
-        return datetime.fromisoformat(self.manifest["data"]["through"])
+        return data_through(self.manifest)
+
+
+def data_through(manifest: Mapping[str, Any]) -> datetime:
+    """The end of the training data of a version, aware."""
+    return datetime.fromisoformat(manifest["data"]["through"])
 
 
 class Registry:
-    """The versions under one folder."""
+    """The versions under one folder.
 
-    def __init__(self, folder: Path) -> None:
+    What else is in the folder is in nobody's way: a version that cannot be read is refused alone.
+    """
+
+    def __init__(self, folder: Path, try_version: Callable[[str], None] = lambda _: None) -> None:
+        """The registry in a folder.
+
+        Args:
+            folder: it need not exist.
+            try_version: raises an error if a version, given its name, must not become active.
+        """
         self._folder = folder
+        self._try_version = try_version
 
     def save(
         self, metadata: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime
@@ -65,7 +84,7 @@ class Registry:
             data_through: the end of the training data, aware.
         """
         data_through = data_through.astimezone(UTC)
-        manifest = _manifest_bytes(metadata, files, data_through)
+        manifest = manifest_bytes({"format": FORMAT, **metadata}, files, data_through)
         name = f"{data_through:%Y.%m.%d}-{_digest(manifest)}"
         self._folder.mkdir(parents=True, exist_ok=True)
         folder = self._folder / name
@@ -97,36 +116,60 @@ class Registry:
 
         Raises:
             ModelNotFound: if there is no such version.
-            ModelCorrupted: if a byte differs, or a file is absent.
+            ModelCorrupted: if a byte differs, or a file is absent or no regular file.
         """
-        folder = self._folder / name
-        if not _NAME.fullmatch(name) or not folder.is_dir():
-            raise ModelNotFound(
-                f"there is no model version {name!r} in {self._folder}; "
-                "`eta models list` shows all versions"
-            )
-        manifest = self._manifest(folder)
-        files = {
-            file: _checked_content(folder, file, expected["sha256"])
-            for file, expected in manifest["files"].items()
-        }
+        manifest = self._manifest(name)
+        with _naming(name):
+            files = {
+                file: _checked_content(self._folder / name / file, entry)
+                for file, entry in manifest["files"].items()
+            }
         return Version(name, manifest, files)
 
+    def verify(self, name: str) -> Mapping[str, Any]:
+        """The manifest of a version, checked as ``load`` does but without holding its files.
+
+        Raises:
+            ModelNotFound, ModelCorrupted: as ``load``.
+        """
+        manifest = self._manifest(name)
+        with _naming(name):
+            for file, entry in manifest["files"].items():
+                _check_digest(self._folder / name / file, entry)
+        return manifest
+
     def names(self) -> list[str]:
-        """All finished versions, the one with the newest training data first."""
-        if not self._folder.is_dir():
-            return []
-        ends = []
-        for folder in self._folder.iterdir():
-            if not _NAME.fullmatch(folder.name) or not (folder / MANIFEST).is_file():
-                continue
-            try:
-                through = datetime.fromisoformat(self._manifest(folder)["data"]["through"])
-            except ModelCorrupted:
-                # The date in the name has to do; loading this version raises the error.
-                through = datetime.strptime(folder.name[:10] + " +0000", "%Y.%m.%d %z")
-            ends.append((through.timestamp(), folder.name))
-        return [name for _, name in sorted(ends, reverse=True)]
+        """All finished versions, the one with the newest training data first.
+
+        Versions that cannot be read are among them, the last ones of the day in their name.
+        """
+        by_day: dict[str, list[str]] = defaultdict(list)
+        for name in self._finished():
+            by_day[name[:_DAY_LENGTH]].append(name)
+        ordered: list[str] = []
+        for day in sorted(by_day, reverse=True):
+            names = by_day[day]
+            # The name holds the day; only several of one day need a look into their manifests.
+            key = self._order_key if len(names) > 1 else None
+            ordered += sorted(names, key=key, reverse=True)
+        return ordered
+
+    def _finished(self) -> Iterator[str]:
+        """The names of all versions that have a manifest, of whatever kind."""
+        try:
+            entries = os.scandir(self._folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        with entries:
+            for entry in entries:
+                if _NAME.fullmatch(entry.name) and _has_manifest(Path(entry.path)):
+                    yield entry.name
+
+    def _order_key(self, name: str) -> tuple[float, str]:
+        try:
+            return data_through(self._manifest(name)).timestamp(), name
+        except (ModelCorrupted, ModelNotFound):
+            return 0.0, name
 
     def promoted(self) -> str | None:
         """The active version, or None."""
@@ -138,9 +181,11 @@ class Registry:
 
         Raises:
             ModelNotFound: if there is no such version.
-            ModelCorrupted: if it does not match its manifest; the version before stays active.
+            ModelCorrupted: if it does not match its manifest, or fails when it is tried; the
+                version before stays active.
         """
-        self.load(name)
+        self.verify(name)
+        self._try_version(name)
         history = self._history()
         if not history or history[-1] != name:
             self._set_history([*history, name])
@@ -150,12 +195,14 @@ class Registry:
 
         Raises:
             ModelNotFound: if none was active before.
-            ModelCorrupted: if that version no longer matches its manifest; nothing changes then.
+            ModelCorrupted: if that version no longer matches its manifest, or fails when it is
+                tried; nothing changes then.
         """
         history = self._history()
         if len(history) < 2:
             raise ModelNotFound("no version served before this one")
-        self.load(history[-2])
+        self.verify(history[-2])
+        self._try_version(history[-2])
         self._set_history(history[:-1])
         return history[-2]
 
@@ -187,38 +234,37 @@ class Registry:
             raise ModelCorrupted(f"{path} differs from the digest in it; {TRAIN_AGAIN}")
         return dict(envelope.values)
 
-    def _manifest(self, folder: Path) -> dict[str, Any]:
-        version = f"model version {folder.name}"
-        path = folder / MANIFEST
-        try:
-            if path.stat().st_size > _MAX_MANIFEST_BYTES:
-                raise ModelCorrupted(f"{version}: its manifest is too large; {TRAIN_AGAIN}")
-            content = path.read_bytes()
-        except OSError:
-            raise ModelCorrupted(f"{version}: it has no manifest, it was never finished") from None
-        if not folder.name.endswith(_digest(content)):
-            raise ModelCorrupted(f"{version}: its manifest was changed; {TRAIN_AGAIN}")
-        manifest: dict[str, Any] = json.loads(content)
-        if not {"format", "data", "files"} <= manifest.keys():
-            raise ModelCorrupted(f"{version}: its manifest lacks entries; {TRAIN_AGAIN}")
-        if manifest["format"] != FORMAT:
-            raise ModelCorrupted(
-                f"{version}: format {manifest['format']} is not ours: this program reads format "
-                f"{FORMAT}; {TRAIN_AGAIN}"
+    def _manifest(self, name: str) -> dict[str, Any]:
+        folder = self._folder / name
+        status = _status(folder) if _NAME.fullmatch(name) else None
+        if status is None:
+            raise ModelNotFound(
+                f"there is no model version {name!r} in {self._folder}; "
+                "`eta models list` shows all versions"
             )
-        return manifest
+        with _naming(name):
+            if not stat.S_ISDIR(status.st_mode):
+                raise ModelCorrupted("it is no folder; delete it")
+            try:
+                content = _content(folder / MANIFEST, _MAX_MANIFEST_BYTES)
+            except FileNotFoundError:
+                raise ModelCorrupted("it has no manifest, it was never finished") from None
+            if not name.endswith(_digest(content)):
+                raise ModelCorrupted(f"its manifest was changed; {TRAIN_AGAIN}")
+            return parse_manifest(content, FORMAT, name[:_DAY_LENGTH])
 
     def _history(self) -> list[str]:
+        path = self._folder / _PROMOTED
         try:
-            history = json.loads((self._folder / _PROMOTED).read_bytes())["history"]
+            history = load_json(_PROMOTED, _content(path, _MAX_HISTORY_BYTES))["history"]
             if not isinstance(history, list) or not all(isinstance(name, str) for name in history):
                 raise TypeError(history)
             return history
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError):
+        except (ModelCorrupted, KeyError, TypeError):
             raise ModelCorrupted(
-                f"{self._folder / _PROMOTED} cannot be read; delete it and promote a version again"
+                f"{path} cannot be read; delete it and promote a version again"
             ) from None
 
     def _set_history(self, history: list[str]) -> None:
@@ -238,48 +284,103 @@ class _Envelope:
 def _read_envelope(path: Path) -> _Envelope | None:
     """The file, None if there is none."""
     try:
-        if path.stat().st_size > _MAX_SIDECAR_BYTES:
-            raise ModelCorrupted(f"{path} is too large to be ours; delete it, and {TRAIN_AGAIN}")
-        content = json.loads(path.read_bytes())
+        content = json.loads(_content(path, _MAX_SIDECAR_BYTES))
         file_format, digest, values = content["format"], content["sha256"], content["values"]
         is_object = isinstance(values, dict)
         values_digest = hashlib.sha256(_canonical_json(values)).hexdigest()
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise ModelCorrupted(f"{path} cannot be read: {error.strerror}") from None
+    except ModelCorrupted as error:
+        raise ModelCorrupted(f"{path}: {error}; delete it, and {TRAIN_AGAIN}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelCorrupted(f"{path} is not ours; delete it, and {TRAIN_AGAIN}") from None
     return _Envelope(file_format, values, is_object and values_digest == digest)
 
 
-def _manifest_bytes(
-    metadata: Mapping[str, Any], files: Mapping[str, bytes], data_through: datetime
-) -> bytes:
-    """The manifest of a version; the same content gives the same bytes."""
-    hashes = {}
-    for name, content in sorted(files.items()):
-        sha256 = hashlib.sha256(content).hexdigest()
-        hashes[name] = {"sha256": sha256, "bytes": len(content)}
-    data = {**metadata.get("data", {}), "through": data_through.isoformat()}
-    manifest = {"format": FORMAT, **metadata, "data": data, "files": hashes}
-    return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
-
-
-def _checked_content(folder: Path, file: str, sha256: str) -> bytes:
-    """The content of a version's data file, if it has this digest."""
-    if not _FILE_NAME.fullmatch(file):
-        raise ModelCorrupted(f"model version {folder.name}: {file!r} is no name of a data file")
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Names the version in errors about it."""
     try:
-        content = (folder / file).read_bytes()
+        yield
+    except ModelCorrupted as error:
+        raise ModelCorrupted(f"model version {name}: {error}") from None
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """The status of a path itself, not of what it links to; None if there is nothing."""
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _has_manifest(folder: Path) -> bool:
+    """Whether a folder was finished, or is something else than a folder that can be read."""
+    try:
+        (folder / MANIFEST).lstat()
+    except FileNotFoundError:
+        return False
     except OSError:
-        raise ModelCorrupted(f"model version {folder.name}: {file} is missing") from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ModelCorrupted(
-            f"model version {folder.name}: {file} differs from its manifest; "
-            "nothing of it was opened"
-        )
+        return True
+    return True
+
+
+def _checked_content(path: Path, entry: Mapping[str, Any]) -> bytes:
+    """The content of a version's data file, if it has the size and the digest of its entry."""
+    with _data_file(path, entry) as file:
+        content = file.read(entry["bytes"])
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise _differs(path.name)
     return content
+
+
+def _check_digest(path: Path, entry: Mapping[str, Any]) -> None:
+    """Checks a version's data file like ``_checked_content``, a piece at a time."""
+    with _data_file(path, entry) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
+            raise _differs(path.name)
+
+
+@contextmanager
+def _data_file(path: Path, entry: Mapping[str, Any]) -> Iterator[BufferedReader]:
+    """A version's data file, opened; it has the size of its entry."""
+    try:
+        with _opened(path, MAX_FILE_BYTES) as file:
+            if os.fstat(file.fileno()).st_size != entry["bytes"]:
+                raise _differs(path.name)
+            yield file
+    except FileNotFoundError:
+        raise ModelCorrupted(f"{path.name} is missing; {TRAIN_AGAIN}") from None
+
+
+@contextmanager
+def _opened(path: Path, max_bytes: int) -> Iterator[BufferedReader]:
+    """A regular file that is no link, opened.
+
+    Raises:
+        FileNotFoundError: if there is nothing.
+        ModelCorrupted: if it is anything else, is larger than ``max_bytes`` or cannot be read.
+    """
+    try:
+        path.lstat()
+        with open_regular(path, max_bytes=max_bytes, follows_links=False) as file:
+            yield cast("BufferedReader", file)
+    except FileNotFoundError:
+        raise
+    except FileRejected as error:
+        raise ModelCorrupted(f"{path.name} cannot be read: {error.problem}; delete it") from None
+    except OSError as error:
+        raise ModelCorrupted(f"{path.name} cannot be read: {error.strerror}") from None
+
+
+def _content(path: Path, max_bytes: int) -> bytes:
+    """The content of a file, which ``_opened`` opens."""
+    with _opened(path, max_bytes) as file:
+        return file.read(max_bytes)
+
+
+def _differs(file: str) -> ModelCorrupted:
+    return ModelCorrupted(f"{file} differs from its manifest; nothing of it was opened")
 
 
 def _canonical_json(values: Mapping[str, Any]) -> bytes:

@@ -71,7 +71,7 @@ def _check_data(version: Version, as_of: datetime, source: str) -> None:
             f"version {version.name} has learned through {version.data_through.isoformat()}",
             "give a later moment, or an earlier version",
         )
-    trained_on = version.manifest["data"]["source"]
+    trained_on = version.manifest["data"].get("source")
     if trained_on != source:
         raise InvalidValue(
             "source",

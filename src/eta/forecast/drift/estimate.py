@@ -21,16 +21,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from eta.calendars.local_time import DAY, hours_between
-from eta.domain.errors import ModelCorrupted
 from eta.journey.categories import Categorical, group_rows
 from eta.journey.examples import Outcomes
+from eta.stored_values import Finite, Name, NonNegative, StoredModel, check_values
 
 Floats = NDArray[np.float64]
 
@@ -163,18 +165,54 @@ class Drift:
         """The drift that ``to_json`` wrote.
 
         Raises:
-            ModelCorrupted: if it has other age classes than this release.
+            ModelCorrupted: if a value is missing, unknown, of another type or out of range.
         """
-        ages = values["ages"]
-        if ages != list(AGE_CLASSES):
-            raise ModelCorrupted(f"the drift has the age classes {ages}; train the model again")
-        as_of = np.datetime64(values["as_of"].removesuffix("Z"), "us")
-        baseline_ratio = np.array(values["baseline_ratio"])
-        log_rate_ratio = np.array(values["log_rate_ratio"])
-        errors = [np.inf if error is None else error for error in values["error"]]
-        groups = _groups_from_json(values["groups"])
-        group_errors = _groups_from_json(values["group_errors"])
-        return cls(as_of, baseline_ratio, log_rate_ratio, np.array(errors), groups, group_errors)
+        stored = check_values("the drift", _STORED_DRIFT, values)
+        errors = [np.inf if error is None else error for error in stored.error]
+        return cls(
+            as_of=np.datetime64(stored.as_of.removesuffix("Z"), "us"),
+            baseline_ratio=np.array(stored.baseline_ratio),
+            log_rate_ratio=np.array(stored.log_rate_ratio),
+            error=np.array(errors),
+            groups=_groups_from_json(stored.groups),
+            group_errors=_groups_from_json(stored.group_errors),
+        )
+
+
+def _is_time(text: str) -> str:
+    """The text, if it is a time in UTC."""
+    if datetime.fromisoformat(text).utcoffset() != timedelta(0):
+        raise ValueError("it has no offset, or another one than Z")
+    return text
+
+
+def _are_our_ages(ages: list[str]) -> list[str]:
+    """The age classes, if they are those of this release."""
+    if ages != list(AGE_CLASSES):
+        raise ValueError(f"they are not {', '.join(AGE_CLASSES)}")
+    return ages
+
+
+_AGES = len(AgeClass)
+_PerAge = Field(min_length=_AGES, max_length=_AGES)
+_DriftColumn = Literal["carrier", "destination"]
+_EffectsByAge = Annotated[list[Finite], _PerAge]
+_ErrorsByAge = Annotated[list[NonNegative], _PerAge]
+
+
+class _StoredDrift(StoredModel):
+    """What ``Drift.to_json`` writes."""
+
+    as_of: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9T:.-]{6,22}Z$"), AfterValidator(_is_time)]
+    baseline_ratio: Annotated[list[Annotated[NonNegative, Field(gt=0.0, le=1e9)]], _PerAge]
+    ages: Annotated[list[str], AfterValidator(_are_our_ages)]
+    log_rate_ratio: _EffectsByAge
+    error: Annotated[list[NonNegative | None], _PerAge]
+    groups: dict[_DriftColumn, dict[Name, _EffectsByAge]]
+    group_errors: dict[_DriftColumn, dict[Name, _ErrorsByAge]]
+
+
+_STORED_DRIFT = TypeAdapter(_StoredDrift)
 
 
 def _groups_to_json(groups: Groups) -> dict[str, dict[str, list[float]]]:
@@ -185,8 +223,8 @@ def _groups_to_json(groups: Groups) -> dict[str, dict[str, list[float]]]:
     return stored
 
 
-def _groups_from_json(groups: Mapping[str, Mapping[str, list[float]]]) -> Groups:
-    restored = {}
+def _groups_from_json(groups: Mapping[_DriftColumn, Mapping[str, list[float]]]) -> Groups:
+    restored: dict[str, Mapping[str, Floats]] = {}
     for column, by_name in groups.items():
         restored[column] = {name: np.array(values) for name, values in by_name.items()}
     return restored

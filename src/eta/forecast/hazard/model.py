@@ -50,7 +50,11 @@ from eta.forecast.hazard.recalibration import (
     Stage,
     stages,
 )
-from eta.forecast.hazard.serialization import part_arrays, parts_from_arrays
+from eta.forecast.hazard.serialization import (
+    check_model_arrays,
+    part_arrays,
+    parts_from_arrays,
+)
 from eta.forecast.hazard.trees import (
     DriftByAge,
     LeafPenalty,
@@ -227,8 +231,9 @@ class HazardModel(Estimator):
         """The model with what ``to_arrays`` returned, in place of ``fit``.
 
         Raises:
-            ModelCorrupted: if the arrays belong to other stages than those of this release.
+            ModelCorrupted: if an array is not one of such a model.
         """
+        check_model_arrays(arrays, self.parameters)
         self.base_, self.values_ = arrays["base"], arrays["values"]
         self.drift = Drift.identity()
         self.in_sample_recalibration_ = Recalibration.from_slopes(arrays["in_sample"])

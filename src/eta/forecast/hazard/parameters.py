@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 from eta.domain.errors import InvalidValue
 from eta.journey.features import NUMBER_COLUMNS, PROMISE_COLUMN
@@ -16,6 +17,10 @@ _MINIMA = {
     "seed": 0,
     "label_prior": 0,
 }
+
+#: The largest value of a parameter, by name, and of all others.
+_MAXIMA = {"trees": 10_000, "leaves": 10_000}
+_MAXIMUM = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,9 @@ class HazardParameters:
             else:
                 is_invalid = not isinstance(value, bool) and value <= 0
                 hint = "give a number above 0"
+            maximum = _MAXIMA.get(name, _MAXIMUM)
+            if not is_invalid and not (isfinite(value) and value <= maximum):
+                is_invalid, hint = True, f"give at most {maximum:,.0f}"
             if is_invalid:
                 raise InvalidValue(name, f"{value!r} is out of range", hint)
 

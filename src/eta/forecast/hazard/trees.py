@@ -79,6 +79,76 @@ class Forest(NamedTuple):
         return np.asarray(_leaves(self, tree, rows))
 
 
+def forest_problem(forest: Forest, parameters: HazardParameters) -> str | None:
+    """What is wrong with a forest whose indices are in range; None if ``from_lightgbm`` made it.
+
+    In its layout the flags of the leaves determine the children: the pairs of children of the inner
+    nodes of a tree follow its root in their order.
+    """
+    sizes = np.diff(np.append(forest.root.astype(np.int64), len(forest.child)))
+    largest = 2 * parameters.leaves - 1
+    if len(sizes) not in range(1, parameters.trees + 1) or forest.root[0] != 0:
+        return "the array 'forest.root' does not start with 0, or has too many trees"
+    if (sizes < 1).any() or (sizes > largest).any():
+        return f"the array 'forest.root' has trees without nodes, or with more than {largest}"
+    return _node_problem(forest, sizes) or _leaf_problem(forest)
+
+
+def _node_problem(forest: Forest, sizes: NDArray[np.int64]) -> str | None:
+    """What is wrong with the children and depths of trees (T,) of these sizes."""
+    node, is_inner = np.arange(len(forest.child)), forest.leaf < 0
+    tree = np.repeat(np.arange(len(sizes)), sizes)
+    inner_before = _number_before(is_inner)
+    inner_in_tree = inner_before - inner_before[forest.root][tree]
+    first_child = forest.root[tree].astype(np.int64) + 1 + 2 * inner_in_tree
+    child = np.where(is_inner, first_child, node)
+    inner = np.bincount(tree, is_inner, len(sizes))
+    is_backward = is_inner & (child <= node)
+    if (forest.child != child).any() or (2 * inner + 1 != sizes).any() or is_backward.any():
+        return "the array 'forest.child' is not that of binary trees"
+    if (forest.depth != _depths(forest.root, child, ~is_inner, tree)).any():
+        return "the array 'forest.depth' differs from the depths of the trees"
+    return None
+
+
+def _leaf_problem(forest: Forest) -> str | None:
+    """What is wrong with the leaves, and with the thresholds of the other nodes."""
+    is_leaf = forest.leaf >= 0
+    if (forest.leaf[is_leaf] != np.arange(is_leaf.sum())).any():
+        return "the array 'forest.leaf' does not number all leaves in their order"
+    is_stop = np.isposinf(forest.threshold) & forest.nan_goes_left & (forest.feature == 0)
+    if not np.where(is_leaf, is_stop, np.isfinite(forest.threshold)).all():
+        return "the array 'forest.threshold' is not infinite in leaves and finite elsewhere"
+    return None
+
+
+def _depths(
+    root: NDArray[np.uint32],
+    child: NDArray[np.int64],
+    is_leaf: NDArray[np.bool_],
+    tree: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Steps from each root (T,) to the deepest leaf of its tree."""
+    depth, level, nodes = np.zeros(len(root), dtype=np.int64), 0, root.astype(np.int64)
+    while len(nodes):
+        depth[tree[nodes]] = level
+        children = child[nodes[~is_leaf[nodes]]]
+        nodes, level = np.concatenate([children, children + 1]), level + 1
+    return depth
+
+
+def largest_scores(forest: Forest, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sum over all trees of the largest log-hazards of their leaves, by bin, (B,)."""
+    first_leaves = _number_before(forest.leaf >= 0)[forest.root]
+    largest = np.maximum.reduceat(values.astype(np.float64), first_leaves)
+    return np.asarray(largest.sum(axis=0))
+
+
+def _number_before(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many flags (N,) before each are set, (N,)."""
+    return np.asarray(np.cumsum(flags) - flags, dtype=np.int64)
+
+
 class LeafPenalty(NamedTuple):
     """How far a leaf may follow its rows."""
 
