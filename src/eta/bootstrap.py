@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -29,12 +30,16 @@ from eta.forecast.hazard.model import HazardModel
 from eta.model.bundle import ModelBundle
 from eta.model.hot_swap import ActiveModelLoader
 from eta.model.registry import Registry, Version
+from eta.model.trial import PassedVersions, VersionTrial, describe_program
 from eta.service.estimates.warm_up import warm_up
 from eta.settings import Settings
 from eta.simulation.scenario import DEFAULT, Scenario
 from eta.store.clock_guard import ClockGuard
 from eta.store.engine import Engine
 from eta.store.store import SqlStore, engine_from_url, open_store
+
+#: The program that tries a version; it never looks for modules in the current folder.
+_TRIAL_COMMAND = (sys.executable, "-P", "-m", "eta.cli.try_version")
 
 ModelFactory = Callable[[], ArrivalModel]
 
@@ -113,8 +118,19 @@ def settings(env: Mapping[str, str]) -> Settings:
 
 
 def registry(settings: Settings) -> Registry:
-    """The model registry."""
-    return Registry(settings.models)
+    """The model registry, which tries a version before it becomes active."""
+    return Registry(settings.models, version_trial(settings).check)
+
+
+def version_trial(settings: Settings) -> VersionTrial:
+    """The trial of the registry's versions.
+
+    Those that passed are noted in the user's cache folder, which is as trusted as the program.
+    """
+    package = Path(__file__).parent
+    folder = platformdirs.user_cache_path("eta", appauthor=False) / "passed-versions"
+    passed = PassedVersions(folder, describe_program(package))
+    return VersionTrial(settings.models, _TRIAL_COMMAND, passed)
 
 
 def load_model(version: Version, settings: Settings) -> ModelBundle:
@@ -132,6 +148,7 @@ def model_loader(settings: Settings, on_load: Callable[[str], None]) -> ActiveMo
         settings.models,
         lambda version: load_model(version, settings),
         warm_up,
+        version_trial(settings),
         on_load,
         settings.max_model_age_days,
     )

@@ -157,6 +157,7 @@ async def _lifespan(
         with short_pauses():
             yield {GATE: _gate(resources)}
     finally:
+        model_loader.close()
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):

@@ -75,6 +75,10 @@ class ModelCorrupted(EtaError):
     """A model version does not match its manifest; none of its files was opened."""
 
 
+class ModelRefused(ModelCorrupted):
+    """A model version crashed, hung or failed when it was tried in a process of its own."""
+
+
 class InvalidSetting(EtaError):
     """A setting is unknown or has an impossible value."""
 

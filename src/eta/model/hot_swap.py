@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,13 +27,20 @@ from eta.model.fallback import (
     load_fallback,
     renamed_file_problems,
 )
-from eta.model.registry import Registry, Version
+from eta.model.registry import Registry, Version, data_through
+from eta.model.trial import VersionTrial
 
 #: Seconds between two checks of the registry.
 POLL_SECONDS = 0.5
 
 #: Seconds after which a rejected version is tried again.
 RETRY_SECONDS = 10.0
+
+#: How many times longer than the last look the pause before the next one is, at least.
+_RETRY_PAUSE = 10.0
+
+#: Seconds for which versions are listed in one go, and for which a sound one is looked for.
+LISTING_SECONDS, SEARCH_SECONDS = 1.0, 20.0
 
 #: Days after the end of the training data from which answers are degraded, unless set otherwise.
 DEFAULT_MAX_AGE_DAYS = 60
@@ -182,6 +189,8 @@ class ActiveModelLoader:
     #: Called with each version and the end of its training data before it becomes active; if it
     #: raises, the version is rejected.
     warm_up: Callable[[ModelBundle, datetime], None]
+    #: Tries each version in a process of its own before it is opened.
+    trial: VersionTrial
     #: Called with the outcome of each load: ``loaded`` or ``rejected``.
     on_load: Callable[[str], None] = lambda _: None
     #: Days after the end of a version's training data from which its answers are degraded.
@@ -189,9 +198,11 @@ class ActiveModelLoader:
     current: ActiveModel = ActiveModel(problems=("the registry has not been read yet",))
     versions: tuple[VersionStatus, ...] = ()
     _last_signature: object = None
-    _refreshed_at: float = -RETRY_SECONDS
+    _retry_at: float = 0.0
     _rejected: dict[str, str] = field(default_factory=dict)
-    _valid: dict[str, VersionStatus] = field(default_factory=dict)
+    #: The versions that were listed, by name: sound ones for ever, others until the next look.
+    _listed: dict[str, VersionStatus] = field(default_factory=dict)
+    _is_listing_complete: bool = False
     _fallback_file: _FallbackFile = _NOT_READ
 
     async def poll(self) -> None:
@@ -199,6 +210,10 @@ class ActiveModelLoader:
         while True:
             await asyncio.to_thread(self.refresh_safely)
             await asyncio.sleep(POLL_SECONDS)
+
+    def close(self) -> None:
+        """Ends what a refresh in progress waits for."""
+        self.trial.close()
 
     def refresh_safely(self) -> None:
         """Refreshes and logs any error: the active version must stay active."""
@@ -215,15 +230,24 @@ class ActiveModelLoader:
         signature = tuple(
             _stat(path) for path in (folder, folder / "promoted.json", folder / FALLBACK_FILE)
         )
-        is_retry_due = self._rejected and monotonic() - self._refreshed_at > RETRY_SECONDS
-        if signature == self._last_signature and not is_retry_due:
+        registry, started = Registry(folder), monotonic()
+        is_retry_due = self._rejected and started > self._retry_at
+        if signature != self._last_signature or is_retry_due:
+            self._reread(registry)
+            # Looking at many broken versions must not take all the time there is.
+            pause = max(RETRY_SECONDS, _RETRY_PAUSE * (monotonic() - started))
+            self._last_signature, self._retry_at = signature, monotonic() + pause
+        elif self._is_listing_complete:
             return
-        self._refreshed_at = monotonic()
+        self._list_versions(registry)
+
+    def _reread(self, registry: Registry) -> None:
+        """Replaces ``current``; no other version can delay the promoted one."""
         self._rejected.clear()
-        registry = Registry(self.folder)
-        names = registry.names()
+        sound = {name: status for name, status in self._listed.items() if not status.rejected}
+        self._listed = sound
         self._fallback_file = self._read_fallback(registry)
-        active = self._active_version(registry, names)
+        active = self._active_version(registry)
         problem = self._fallback_file.problem
         file_problems = [*([problem] if problem else []), *renamed_file_problems(self.folder)]
         # In one step: no request may see a version without its fallback.
@@ -233,17 +257,32 @@ class ActiveModelLoader:
             max_age_days=self.max_age_days,
             problems=(*active.problems, *file_problems),
         )
-        self.versions = tuple(self._status(registry, name) for name in names)
-        self._last_signature = signature
 
-    def _active_version(self, registry: Registry, names: Iterable[str]) -> ActiveModel:
+    def _list_versions(self, registry: Registry) -> None:
+        """Replaces ``versions``; of very many, some are looked at in the next polls."""
+        deadline = monotonic() + LISTING_SECONDS
+        try:
+            names = registry.names()
+        except OSError as error:
+            log.warning("%s cannot be listed: %s", self.folder, error.strerror)
+            names = []
+        self._listed |= {
+            name: VersionStatus(name, rejected=reason) for name, reason in self._rejected.items()
+        }
+        for name in names:
+            if name not in self._listed and monotonic() < deadline:
+                self._listed[name] = _status(registry, name)
+        self.versions = tuple(self._listed.get(name, VersionStatus(name)) for name in names)
+        self._is_listing_complete = all(name in self._listed for name in names)
+
+    def _active_version(self, registry: Registry) -> ActiveModel:
         """The version to activate; if the promoted one cannot be read, the one before stays."""
         try:
             promoted = registry.promoted()
         except EtaError as error:
-            current = self.current if self.current.served else self._select(registry, None, names)
+            current = self.current if self.current.served else self._select(registry, None)
             return replace(current, problems=(str(error),))
-        return self._select(registry, promoted, names)
+        return self._select(registry, promoted)
 
     def _read_fallback(self, registry: Registry) -> _FallbackFile:
         """The fallback, read if its file has changed; an unusable file leaves the one before."""
@@ -257,9 +296,7 @@ class ActiveModelLoader:
             log.warning("%s", error, extra={"action": "fallback_rejected"})
             return _FallbackFile(signature, before.fallback, str(error))
 
-    def _select(
-        self, registry: Registry, promoted: str | None, names: Iterable[str]
-    ) -> ActiveModel:
+    def _select(self, registry: Registry, promoted: str | None) -> ActiveModel:
         """The promoted version, else the active one, else the newest that is sound."""
         if promoted:
             promoted_model = self._load(registry, promoted)
@@ -268,12 +305,26 @@ class ActiveModelLoader:
             if self.current.served:
                 problems = tuple(self._rejected.values())
                 return replace(self.current, promoted=promoted, problems=problems)
-        others = (self._load(registry, name) for name in names if name != promoted)
-        newest = next((loaded for loaded in others if loaded), ActiveModel())
-        problems = tuple(self._rejected.values())
+        newest = self._newest(registry, promoted)
+        problems = (*newest.problems, *self._rejected.values())
         if not problems and not newest.served:
             problems = ("there is no model version",)
         return replace(newest, promoted=promoted, problems=problems)
+
+    def _newest(self, registry: Registry, promoted: str | None) -> ActiveModel:
+        """The newest sound version but the promoted one, looked for no longer than is allowed."""
+        deadline = monotonic() + SEARCH_SECONDS
+        try:
+            names = registry.names()
+        except OSError as error:
+            reason = f"{self.folder} cannot be listed: {error.strerror}; let the service read it"
+            return ActiveModel(problems=(reason,))
+        for name in names:
+            if name != promoted and (loaded := self._load(registry, name)):
+                return loaded
+            if monotonic() > deadline:
+                break
+        return ActiveModel()
 
     def _load(self, registry: Registry, name: str) -> ActiveModel | None:
         """The version, checked and warmed up; None if it is rejected, with the reason noted."""
@@ -281,6 +332,7 @@ class ActiveModelLoader:
             return replace(self.current, problems=())
         try:
             version = registry.load(name)
+            self.trial.check(name)
             served = self.load_model(version)
             self.warm_up(served, version.data_through)
         except Exception as error:  # noqa: BLE001  # whatever fails, the old one stays active
@@ -294,18 +346,14 @@ class ActiveModelLoader:
         is_simulated = bool(version.manifest["data"].get("is_simulated"))
         return ActiveModel(served, version.data_through, is_simulated=is_simulated)
 
-    def _status(self, registry: Registry, name: str) -> VersionStatus:
-        if name in self._rejected:
-            return VersionStatus(name, rejected=self._rejected[name])
-        if name not in self._valid:
-            try:
-                version = registry.load(name)
-            except EtaError as error:
-                return VersionStatus(name, rejected=str(error))
-            self._valid[name] = VersionStatus(
-                name, version.data_through, version.manifest["data"].get("examples")
-            )
-        return self._valid[name]
+
+def _status(registry: Registry, name: str) -> VersionStatus:
+    """The status of a version, every file of it checked."""
+    try:
+        manifest = registry.verify(name)
+    except EtaError as error:
+        return VersionStatus(name, rejected=str(error))
+    return VersionStatus(name, data_through(manifest), manifest["data"].get("examples"))
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

@@ -6,12 +6,14 @@ That takes longer than a customer waits for an estimate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from itertools import chain
+from typing import TypeVar
 
 from eta.delays import DelayPolicy
+from eta.domain.errors import ModelRefused
 from eta.domain.shipment import Place, Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
 from eta.forecast.support import Support
@@ -22,10 +24,12 @@ from eta.service.estimates.estimate_order import OrderParcel, estimate_order
 from eta.service.estimates.find_ship_by import find_ship_by
 from eta.service.estimates.hypothetical_shipments import CarrierService, order_event
 from eta.service.estimates.order_to_delivery import PickupSchedule
-from eta.service.scoring.assessment import AssessmentOptions
+from eta.service.scoring.assessment import PERCENTILES, Assessment, AssessmentOptions
 from eta.service.scoring.score_shipments import score_shipments
+from eta.stored_values import TRAIN_AGAIN
 
 _POLICY = DelayPolicy()
+T = TypeVar("T")
 _SERVICES = (
     CarrierService(),
     CarrierService(
@@ -52,6 +56,9 @@ def warm_up(served: ModelBundle, data_through: datetime) -> None:
 
     It proves that the version works, too: whatever it raises is raised. ``data_through`` is the
     moment for which they are made, aware.
+
+    Raises:
+        ModelRefused: if an answer is out of order, or holds a probability that is none.
     """
     served.seen_services.unseen_names("trial", "trial")
     served.seen_services.is_choice_seen("trial", "trial", "AT-9", "AT-8")
@@ -112,7 +119,7 @@ def _options(desired_on: date) -> Iterator[AssessmentOptions]:
 def _estimate(lane: Shipment, served: ModelBundle, options: AssessmentOptions) -> None:
     """Estimates of services and of an order, without and with pickup schedules."""
     for pickup_schedule in (None, *_PICKUPS):
-        estimate_delivery(
+        estimates = estimate_delivery(
             lane,
             _SERVICES,
             served,
@@ -120,6 +127,7 @@ def _estimate(lane: Shipment, served: ModelBundle, options: AssessmentOptions) -
             options=options,
             pickup_schedule=pickup_schedule,
         )
+        _check_answers(served, (estimate.assessment for estimate in estimates))
         parcels = [
             OrderParcel(
                 lane=lane, service=service, pickup_schedule=pickup_schedule, package_count=2
@@ -141,7 +149,32 @@ def _score(lane: Shipment, served: ModelBundle, as_of: datetime) -> None:
     ]
     alone = [([shipment], its_scans) for shipment, its_scans in zip(shipments, scans, strict=True)]
     for batch, events in (*alone, (shipments, list(chain(*scans)))):
-        score_shipments(batch, events, served, as_of, policy=_POLICY, options=AssessmentOptions())
+        answers = score_shipments(
+            batch, events, served, as_of, policy=_POLICY, options=AssessmentOptions()
+        )
+        _check_answers(served, answers)
+
+
+def _check_answers(served: ModelBundle, assessments: Iterable[Assessment]) -> None:
+    """Refuses dates and days left that are out of order, and probabilities that are none."""
+    for answer in assessments:
+        dates = _present(answer.earliest_on, answer.estimated_on, answer.latest_on)
+        days = _present(*(answer.days_left.get(percent) for percent in PERCENTILES))
+        probabilities = _present(
+            answer.confidence,
+            answer.on_time_probability,
+            answer.desired_probability,
+            answer.delay.probability,
+        )
+        are_ordered = dates == sorted(dates) and days == sorted(days)
+        if not are_ordered or not all(0.0 <= number <= 1.0 for number in probabilities):
+            problem = "answers with dates out of order, or with probabilities that are none"
+            raise ModelRefused(f"model version {served.version} {problem}; {TRAIN_AGAIN}")
+
+
+def _present(*values: T | None) -> list[T]:
+    """The values that are not None."""
+    return [value for value in values if value is not None]
 
 
 def _scans(shipment: Shipment, codes: Sequence[EventCode]) -> Iterator[TrackingEvent]:
