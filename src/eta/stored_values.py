@@ -7,6 +7,7 @@ version declares what its arrays and values may be, and a part that is anything 
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -36,6 +37,9 @@ _MAX_ARRAYS, _MAX_DIRECTORY_BYTES, _MAX_CODE_POINT = 1_000, 2**20, 0x10FFFF
 #: How the directory of a zip file ends, and how one of more than 4 GiB does.
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
 _END_BYTES, _END_64_BYTES = 22, 20
+
+#: How the header of an array is read, by its version.
+_READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 #: What ``zipfile`` raises if a file is damaged.
 _ZIP_ERRORS = (
@@ -158,24 +162,19 @@ def _check_entries(part: str, entries: list[zipfile.ZipInfo], size: int) -> None
 
 def _array(part: str, entry: zipfile.ZipInfo, content: bytes) -> NDArray[Any]:
     """The array of an entry, in C order."""
+    name = entry.filename.removesuffix(".npy")
     stream = io.BytesIO(content)
     try:
-        version = npy.read_magic(stream)
-        read_header = {
-            (1, 0): npy.read_array_header_1_0,
-            (2, 0): npy.read_array_header_2_0,
-        }[version]
+        read_header = _READ_HEADER[npy.read_magic(stream)]
         shape, is_fortran, dtype = read_header(stream)
-        count = int(np.prod(shape, dtype=object)) if shape else 1
-        is_plain = dtype.kind in "biufU" and not is_fortran and all(size >= 0 for size in shape)
-        if is_plain and count * dtype.itemsize == len(content) - stream.tell():
-            return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape).copy()
     except (ValueError, KeyError, TypeError, SyntaxError, OverflowError, RecursionError):
-        pass
-    raise ModelCorrupted(
-        f"{part}: the array {_shortened(entry.filename)!r} is not as large or not of the type that"
-        f" it claims; {TRAIN_AGAIN}"
-    )
+        raise _corrupted(part, name, "is none") from None
+    count = math.prod(shape)
+    if dtype.kind not in "biufU" or is_fortran or min(shape, default=0) < 0:
+        raise _corrupted(part, name, f"has the type {dtype} or an order that no array has")
+    if count * dtype.itemsize != len(content) - stream.tell():
+        raise _corrupted(part, name, f"is not as large as it claims: {shape}")
+    return np.frombuffer(content, dtype, count, stream.tell()).reshape(shape).copy()
 
 
 def check_arrays(

@@ -135,11 +135,8 @@ class ModelBundle:
             raise ModelCorrupted(f"{name} is not of the kind {KIND!r}; {TRAIN_AGAIN}")
         if version.manifest.get("columns") != columns():
             raise ModelCorrupted(f"{name} was trained on other columns; {TRAIN_AGAIN}")
-        if different := version.files.keys() ^ {ARRAYS, *_LEARNED_FILES}:
-            lacking = different - version.files.keys()
-            problem = "lacks" if lacking else "has the unknown file"
-            raise ModelCorrupted(f"{name} {problem} {min(lacking or different)!r}; {TRAIN_AGAIN}")
         try:
+            _check_files(version.files)
             return cls._from_files(version, make, holidays)
         except ModelCorrupted as error:
             raise ModelCorrupted(f"{name}: {error}") from None
@@ -161,6 +158,14 @@ class ModelBundle:
             handling=HandlingTimes.from_json(stored[HANDLING_TIMES]),
             arrival_correlation=ArrivalCorrelation.from_json(stored[ARRIVAL_CORRELATION]),
         )
+
+
+def _check_files(files: Mapping[str, bytes]) -> None:
+    """Refuses a version that lacks a file, or has one that is unknown."""
+    if different := files.keys() ^ {ARRAYS, *_LEARNED_FILES}:
+        lacking = different - files.keys()
+        problem = "lacks" if lacking else "has the unknown file"
+        raise ModelCorrupted(f"it {problem} {min(lacking or different)!r}; {TRAIN_AGAIN}")
 
 
 def to_files(

@@ -87,15 +87,19 @@ class Registry:
         manifest = manifest_bytes({"format": FORMAT, **metadata}, files, data_through)
         name = f"{data_through:%Y.%m.%d}-{_digest(manifest)}"
         self._folder.mkdir(parents=True, exist_ok=True)
-        folder = self._folder / name
-        if folder.exists():
-            try:
-                return self.load(name).name
-            except ModelCorrupted:
-                # The version there cannot be used; the new files can.
-                shutil.rmtree(folder)
-        self._write_version(folder, {**files, MANIFEST: manifest})
+        if not self._is_sound(name):
+            # What is there, if anything, cannot be used; the new files can.
+            _remove(self._folder / name)
+            self._write_version(self._folder / name, {**files, MANIFEST: manifest})
         return name
+
+    def _is_sound(self, name: str) -> bool:
+        """Whether there is such a version, every byte of it right."""
+        try:
+            self.verify(name)
+        except (ModelCorrupted, ModelNotFound):
+            return False
+        return True
 
     def _write_version(self, folder: Path, files: Mapping[str, bytes]) -> None:
         """Writes a folder whole or not at all, its files in their order."""
@@ -291,7 +295,7 @@ def _read_envelope(path: Path) -> _Envelope | None:
     except FileNotFoundError:
         return None
     except ModelCorrupted as error:
-        raise ModelCorrupted(f"{path}: {error}; delete it, and {TRAIN_AGAIN}") from None
+        raise ModelCorrupted(f"{path}: {error}, and {TRAIN_AGAIN}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelCorrupted(f"{path} is not ours; delete it, and {TRAIN_AGAIN}") from None
     return _Envelope(file_format, values, is_object and values_digest == digest)
@@ -312,6 +316,15 @@ def _status(path: Path) -> os.stat_result | None:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _remove(path: Path) -> None:
+    """Deletes a folder, or whatever is in its place."""
+    status = _status(path)
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        shutil.rmtree(path)
+    elif status is not None:
+        path.unlink()
 
 
 def _has_manifest(folder: Path) -> bool:

@@ -130,15 +130,11 @@ def check_model_arrays(arrays: Arrays, parameters: HazardParameters) -> None:
     Raises:
         ModelCorrupted: if an array is missing, unknown, or not what it must be.
     """
-    encoders = [_LABELS, _AGAINST_PROMISE] if parameters.uses_promise else [_LABELS]
+    encoders = (_LABELS, _AGAINST_PROMISE) if parameters.uses_promise else (_LABELS,)
     schemas = dict(_SCHEMAS)
     for prefix in encoders:
         schemas |= _encoder_schemas(prefix)
-    near_bins = len(NEAR_PROMISE) if parameters.uses_promise else 0
-    has_places = bool(arrays.get(f"{_LABELS}.{PLACE_COLUMNS[0]}.names", _NOTHING).size)
-    labels = len(CATEGORICAL_COLUMNS) if has_places else len(ROUTE_COLUMNS)
-    features = len(parameters.columns) + labels * len(encoders)
-    check_arrays(_PART, arrays, schemas, bins=TIMED_BINS + near_bins, features=features)
+    check_arrays(_PART, arrays, schemas, **_dimensions(arrays, parameters, len(encoders)))
     problem = (
         forest_problem(_forest(arrays), parameters)
         or _leaf_problem(arrays, parameters)
@@ -146,6 +142,15 @@ def check_model_arrays(arrays: Arrays, parameters: HazardParameters) -> None:
     )
     if problem:
         raise ModelCorrupted(f"{_PART}: {problem}; {TRAIN_AGAIN}")
+
+
+def _dimensions(arrays: Arrays, parameters: HazardParameters, encoders: int) -> dict[str, int]:
+    """The number of bins, and of the columns of the design matrix."""
+    near_bins = len(NEAR_PROMISE) if parameters.uses_promise else 0
+    has_places = bool(arrays.get(f"{_LABELS}.{PLACE_COLUMNS[0]}.names", _NOTHING).size)
+    labels = len(CATEGORICAL_COLUMNS) if has_places else len(ROUTE_COLUMNS)
+    features = len(parameters.columns) + labels * encoders
+    return {"bins": TIMED_BINS + near_bins, "features": features}
 
 
 def _leaf_problem(arrays: Arrays, parameters: HazardParameters) -> str | None:
