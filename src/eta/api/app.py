@@ -60,7 +60,13 @@ from eta.api.routes import (
 from eta.api.short_pauses import collect_garbage, short_pauses
 from eta.api.strict_route import StrictRoute
 from eta.model.hot_swap import ActiveModelLoader
-from eta.service.storage.retention import ERASE_BATCH_SIZE, Retention, purge_expired
+from eta.service.storage.retention import (
+    ERASE_BATCH_SIZE,
+    ResponsePosition,
+    Retention,
+    purge_expired,
+    purge_orphaned_responses,
+)
 from eta.settings import Settings
 from eta.store.store import SqlStore, Store
 
@@ -77,6 +83,8 @@ ROUTES = [route for router in _ROUTERS for route in router.routes]
 RETENTION_INTERVAL_SECONDS = 3_600.0
 #: Seconds between two batches of a purge.
 _PURGE_PAUSE_SECONDS = 1.0
+#: Seconds from a deletion until stored responses that name it are searched.
+_ORPHAN_PURGE_SECONDS = 5.0
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
 
@@ -152,7 +160,9 @@ async def _lifespan(
     await asyncio.to_thread(model_loader.refresh_safely)
     retention = run_retention(resources.store, resources.write_completions, settings.retention_days)
     garbage = collect_garbage(lambda: resources.admission.is_idle)
-    tasks = [asyncio.create_task(work) for work in (model_loader.poll(), retention, garbage)]
+    orphans = run_orphan_purge(resources.store, resources.write_completions)
+    loops = (model_loader.poll(), retention, orphans, garbage)
+    tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         with short_pauses():
             yield {GATE: _gate(resources)}
@@ -223,3 +233,20 @@ async def run_retention(
                 extra={"action": "retention_failed"},
             )
         await asyncio.sleep(RETENTION_INTERVAL_SECONDS)
+
+
+async def run_orphan_purge(store: SqlStore, write_completions: WriteCompletions) -> None:
+    """Deletes stored responses that name deleted shipments, soon after each deletion, for ever."""
+    seen = -1
+    while True:
+        erasures = store.erasures
+        try:
+            position = ResponsePosition() if erasures != seen else None
+            while position:
+                future = store.submit(purge_orphaned_responses, position)
+                position = await write_completions.result(future)
+            seen = erasures
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+            extra = {"action": "orphan_purge_failed"}
+            log.error("stored responses could not be purged: %s", type(error).__name__, extra=extra)
+        await asyncio.sleep(_ORPHAN_PURGE_SECONDS)

@@ -37,7 +37,11 @@ from eta.model.fallback import fit_fallback
 from eta.service.storage.backup import back_up
 from eta.service.storage.backup import restore as restore_store
 from eta.service.storage.import_dataset import RejectedRow, import_dataset
-from eta.service.storage.retention import EraseShipments, erase_shipments
+from eta.service.storage.retention import (
+    EraseShipments,
+    erase_shipments,
+    purge_all_orphaned_responses,
+)
 from eta.settings import Settings
 from eta.store.store import SqlStore
 
@@ -179,6 +183,7 @@ def erase(
                 out.print(f"erased {escape(number)}")
             else:
                 missing.append(number)
+        purge_all_orphaned_responses(store)
         if missing:
             raise NotFound(f"there is no shipment {', '.join(missing)}")
 

@@ -48,6 +48,11 @@ class ClockReading:
     problem: ClockProblem | None = None
 
     @property
+    def times(self) -> tuple[int, int]:
+        """Both times."""
+        return self.wall, self.expected
+
+    @property
     def is_refused(self) -> bool:
         """Whether nothing may be recorded."""
         return self.problem not in (None, ClockProblem.BEHIND)

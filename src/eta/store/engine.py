@@ -78,6 +78,8 @@ class Engine(Protocol):
     migrations_tables: str
     #: Whether several processes may write.
     allows_several_writers: bool
+    #: Whether traces are removed at the start too: the process may have ended before it did so.
+    removes_traces_at_start: bool
 
     def writer(self) -> Connection:
         """Opens the connection that writes.
@@ -109,6 +111,10 @@ class Engine(Protocol):
 
     def maintain(self, writer: Any, *, is_idle: bool = True) -> None:
         """Does maintenance that is best done while no caller waits, and must be done at times."""
+        ...
+
+    def remove_traces(self, writer: Any) -> bool:
+        """Removes what deleted rows have left in files; False: not yet, try again in a second."""
         ...
 
     def is_outage(self, error: Exception) -> bool:

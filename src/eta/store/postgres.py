@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -11,12 +13,15 @@ from urllib.parse import quote
 
 from eta.domain.errors import InvalidSetting, StoreUnavailable
 from eta.store.engine import AnyOf, CommitUnconfirmed, Row
+from eta.store.migrations import TABLES
 
 if TYPE_CHECKING:
     import psycopg
 
 #: Seconds to wait for a connection, and for another process's transaction.
 _WAIT_SECONDS = 10
+#: Seconds after which the server cancels the vacuum of a table.
+_VACUUM_TIMEOUT_SECONDS = 600
 #: Seconds after which the server cancels a statement.
 _STATEMENT_TIMEOUT_SECONDS = 30
 #: TCP settings by which a server that no longer responds is noticed: seconds, and milliseconds for
@@ -171,6 +176,7 @@ class PostgresEngine:
         " WHERE tablename = 'migrations' AND schemaname = ANY (current_schemas(false))"
     )
     allows_several_writers = True
+    removes_traces_at_start = False
 
     def __init__(self, url: str) -> None:
         try:
@@ -182,6 +188,7 @@ class PostgresEngine:
             ) from None
         self._psycopg = psycopg
         self._url = url
+        self._vacuum: threading.Thread | None = None
         self._secrets = _secrets_of(url)
 
     def writer(self) -> PostgresConnection:
@@ -220,6 +227,31 @@ class PostgresEngine:
 
     def maintain(self, writer: PostgresConnection, *, is_idle: bool = True) -> None:
         """Does nothing: the server maintains itself."""
+
+    def remove_traces(self, writer: PostgresConnection) -> bool:
+        """Has the server remove deleted rows, beside other work; False while it does."""
+        del writer  # Other writes must not wait for it.
+        if self._vacuum is None:
+            self._vacuum = threading.Thread(target=self._vacuum_tables, name="eta-vacuum")
+            self._vacuum.daemon = True
+            self._vacuum.start()
+        self._vacuum.join(timeout=0.01)
+        if self._vacuum.is_alive():
+            return False
+        self._vacuum = None
+        return True
+
+    def _vacuum_tables(self) -> None:
+        """Vacuums every table; one that takes too long is left to the server's own vacuum."""
+        try:
+            connection = self.writer()
+        except StoreUnavailable:
+            return
+        with closing(connection):
+            connection.execute(f"SET statement_timeout = '{_VACUUM_TIMEOUT_SECONDS}s'")
+            for table in TABLES:
+                with suppress(self._psycopg.Error):
+                    connection.execute(f"VACUUM (TRUNCATE FALSE) {table}")
 
     def is_outage(self, error: Exception) -> bool:
         """Whether the server, its disk or the network caused the error."""

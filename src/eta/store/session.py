@@ -85,8 +85,15 @@ class Session:
         self.now = now
         self.latest_now = latest_now
         self.uninterrupted_since = uninterrupted_since
-        self.last_sequence = last_sequence
+        self.last_sequence = self._first_sequence = last_sequence
+        #: Whether rows were deleted whose bytes must not stay in files.
+        self.has_erased = False
         self._secret = secret
+
+    @property
+    def has_new_ids(self) -> bool:
+        """Whether it has taken numbers of the sequence."""
+        return self.last_sequence != self._first_sequence
 
     def new_id(self, prefix: str) -> str:
         """Returns a new id that cannot be guessed."""
@@ -266,6 +273,22 @@ class Session:
         """Writes implausible events."""
         self._write(_EVENTS_SQL["add_quarantined"], tenant, events)
 
+    def responses_after(self, tenant: str, key: str, limit: int) -> list[tuple[str, str, str]]:
+        """Returns tenant, key and body of stored responses of all tenants, after one of them."""
+        rows = self._connection.execute(_RESPONSES_SQL["responses_after"], tenant, key, limit)
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def existing_shipment_ids(self, tenant: str, shipment_ids: Iterable[str]) -> set[str]:
+        """Returns those of some ids of which the tenant has a shipment."""
+        query = _SHIPMENTS_SQL["existing_shipment_ids"]
+        rows = self._connection.execute(query, tenant, AnyOf(list(shipment_ids)))
+        return {row[0] for row in rows}
+
+    def delete_responses(self, tenant: str, keys: Sequence[str]) -> None:
+        """Deletes stored responses because they name what was deleted."""
+        self.has_erased |= bool(keys)
+        self._connection.execute(_RESPONSES_SQL["delete_responses"], tenant, AnyOf(keys))
+
     def purge_responses(self, before: int) -> None:
         """Deletes responses that were stored before a moment."""
         self._connection.execute(_RESPONSES_SQL["purge_responses"], before)
@@ -282,10 +305,11 @@ class Session:
     def erase(self, tenant: str, shipments: Sequence[StoredShipment]) -> None:
         """Deletes shipments with their events, forecasts, flags and messages.
 
-        Events of a tracking number that another shipment has or had stay. Stored responses hold
-        ids alone, and are purged later.
+        Events of a tracking number that another shipment has or had stay. Stored responses that
+        name the shipments are deleted later.
         """
         shipment_ids = [shipment.shipment_id for shipment in shipments]
+        self.has_erased |= bool(shipment_ids)
         # Returns the uses of numbers that these shipments have or had, and no other shipment.
         versions = self.versions(tenant, shipment_ids)
         use_ids = {version.number_use_id for version in versions if version.number_use_id}
@@ -299,6 +323,7 @@ class Session:
 
     def delete_event_owners(self, tenant: str, event_owners: Sequence[str]) -> None:
         """Deletes the events of some event owners, and the uses of numbers among the owners."""
+        self.has_erased |= bool(event_owners)
         for query in _DELETE_OF_EVENT_OWNERS:
             self._connection.execute(query, tenant, AnyOf(event_owners))
 

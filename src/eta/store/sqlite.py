@@ -23,9 +23,12 @@ import apsw
 
 from eta.domain.errors import NothingRecorded, StoreLocked, StoreRejected, StoreUnavailable
 from eta.store.engine import AnyOf, CommitUnconfirmed, Row
+from eta.store.sqlite_gaps import overwrite_gaps
 
 #: Milliseconds that a connection waits for another one's lock.
 _BUSY_TIMEOUT_MS = 10_000
+#: The same while it empties the log, for which it waits for readers; callers wait meanwhile.
+_EMPTY_LOG_TIMEOUT_MS = 100
 #: Pages of the write-ahead log (4 KiB each) above which it is checkpointed: while no caller waits,
 #: and at any time.
 _IDLE_LOG_PAGES, _MAX_LOG_PAGES = 1_000, 16_384
@@ -110,6 +113,22 @@ class SqliteConnection:
         """Moves pages of the log into the database, as far as readers allow."""
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
+    def empty_log(self) -> bool:
+        """Moves all pages of the log into the database and empties it; False if a reader needs it.
+
+        The pages in memory are read from the database again.
+        """
+        self._connection.set_busy_timeout(_EMPTY_LOG_TIMEOUT_MS)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            return False
+        finally:
+            self._connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        self._pages = 0
+        self._connection.release_memory()
+        return True
+
     def log_pages(self) -> int:
         """Returns the number of pages in the log."""
         return self._pages
@@ -154,6 +173,7 @@ class SqliteEngine:
     migration_setup: Sequence[str] = ()
     migrations_tables = "SELECT count(*) FROM sqlite_master WHERE name = 'migrations'"
     allows_several_writers = False
+    removes_traces_at_start = True
 
     def __init__(
         self, path: Path | None, *, synchronous: str = "FULL", vfs: str | None = None
@@ -236,6 +256,16 @@ class SqliteEngine:
         max_pages = _IDLE_LOG_PAGES if is_idle else _MAX_LOG_PAGES
         if self.path and writer.log_pages() > max_pages:
             writer.checkpoint()
+
+    def remove_traces(self, writer: SqliteConnection) -> bool:
+        """Overwrites what deleted rows have left in the log and between other rows."""
+        # The files of a simulated disk are elsewhere.
+        if self._lock is None or self._vfs:
+            return True
+        if not writer.empty_log():
+            return False
+        overwrite_gaps(self._lock)
+        return True
 
     def is_outage(self, error: Exception) -> bool:
         """Whether the disk or the file caused the error."""

@@ -33,12 +33,13 @@ from eta.domain.errors import (
 )
 from eta.store.clock_guard import ClockGuard, ClockProblem, ClockReading
 from eta.store.commit_clock import CommitClock
-from eta.store.engine import CommitUnconfirmed, Connection, Engine
+from eta.store.engine import CommitUnconfirmed, Connection, Engine, Row
 from eta.store.migrations import migrate
 from eta.store.postgres import PostgresEngine
 from eta.store.queries import load_queries
 from eta.store.session import Session
 from eta.store.sqlite import SqliteEngine
+from eta.store.trace_removal import TraceRemoval
 from eta.store.transaction_tokens import TransactionTokens
 
 #: Largest weight of all waiting items; an event weighs 1.
@@ -152,7 +153,6 @@ class SqlStore:
     ) -> None:
         self._engine = engine
         self._commit_clock = CommitClock(clock, guard)
-        #: Whether commits have the times of the database's own clock.
         self._uses_database_clock = guard is not None and engine.allows_several_writers
         self._connection: Connection | None = None
         self._tokens = TransactionTokens()
@@ -165,6 +165,7 @@ class SqlStore:
         self._room_seen_at = 0.0
         self._writing_since = 0.0
         self._logged_problem: ClockProblem | None = None
+        self._traces = TraceRemoval(engine)
         self._written_at = monotonic()
         self._wake = threading.Condition()
         self._readers: list[Connection] = []
@@ -194,6 +195,11 @@ class SqlStore:
         if self._writing_since and monotonic() - self._writing_since > WRITE_TIMEOUT_SECONDS:
             return False
         return self._can_write and self._lack_of_room is None
+
+    @property
+    def erasures(self) -> int:
+        """How many transactions have deleted what must not be named elsewhere."""
+        return self._traces.erasures
 
     @property
     def secret(self) -> bytes:
@@ -344,6 +350,8 @@ class SqlStore:
         while True:
             jobs = self._next_batch()
             if jobs is None:
+                if self._connection:
+                    self._traces.finish(self._connection)
                 return
             if jobs or not self._can_write:
                 self._writing_since = monotonic()
@@ -353,6 +361,7 @@ class SqlStore:
                 continue
             try:
                 self._engine.maintain(self._connection, is_idle=not self._waiting)
+                self._traces.run_if_due(self._connection)
             except Exception as error:
                 if not self._engine.is_outage(error):
                     extra = {"action": "store_maintenance_failed"}
@@ -361,16 +370,19 @@ class SqlStore:
     def _next_batch(self) -> list[_Job] | None:
         """Waits for the items of the next transaction.
 
-        Returns no items if it is time to retry after an outage, and None once the store is closed.
+        Returns no items if it is time to retry after an outage or to remove the traces of deleted
+        rows, and None once the store is closed.
         """
         deadline = monotonic() + RETRY_SECONDS
         with self._wake:
             while not self._waiting:
                 if self._is_closing:
                     return None
-                if not self._can_write and monotonic() >= deadline:
+                is_retry = not self._can_write and monotonic() >= deadline
+                if is_retry or self._traces.is_due:
                     return []
-                self._wake.wait(None if self._can_write else RETRY_SECONDS)
+                is_idle = self._can_write and not self._traces.is_pending
+                self._wake.wait(None if is_idle else RETRY_SECONDS)
             batch = [self._waiting.popleft()]
             weight = batch[0].weight
             while self._waiting and weight + self._waiting[0].weight <= MAX_TRANSACTION_ITEMS:
@@ -492,20 +504,25 @@ class SqlStore:
                     connection.rollback()
                     return earlier.results
                 attempt.unconfirmed = None
-            last_sequence = session.last_sequence
             attempt.results = _run_jobs(session, attempt.jobs)
             if not attempt.jobs:
                 self._engine.test_room(connection)
-            if session.last_sequence != last_sequence:
-                connection.execute(_SQL["set_last_sequence"], session.last_sequence)
-            attempt.token = self._tokens.add(connection, session.commit_time)
-            connection.commit()
-            self._commit_clock.record_uninterrupted()
+            self._finish(connection, session, attempt)
         except BaseException:
             with suppress(Exception):
                 connection.rollback()
             raise
         return attempt.results
+
+    def _finish(self, connection: Connection, session: Session, attempt: _Attempt) -> None:
+        """Commits what a session wrote."""
+        if session.has_new_ids:
+            connection.execute(_SQL["set_last_sequence"], session.last_sequence)
+        if session.has_erased:
+            self._traces.schedule()
+        attempt.token = self._tokens.add(connection, session.commit_time)
+        connection.commit()
+        self._commit_clock.record_uninterrupted()
 
     def _begin_session(self, connection: Connection, attempt: _Attempt) -> Session:
         """Sets the commit time; other writers wait, and all earlier ones have ended.
@@ -513,13 +530,8 @@ class SqlStore:
         Raises:
             ClockRefused: if the clock that decides cannot be trusted.
         """
-        earliest = attempt.commit_time
-        if self._uses_database_clock:
-            [row] = connection.execute(_SQL["advance_database_clock"], earliest)
-            self._commit_clock.judge_database(row[-1])
-        else:
-            [row] = connection.execute(_SQL["advance_clock"], earliest, earliest)
-        attempt.commit_time, last_sequence, uninterrupted_since = row[:3]
+        row = self._advance_clock(connection, attempt.commit_time)
+        attempt.commit_time, last_sequence, uninterrupted_since = row
         if self._commit_clock.is_interrupted:
             uninterrupted_since = attempt.commit_time
             connection.execute(_SQL["set_uninterrupted_since"], uninterrupted_since)
@@ -528,11 +540,19 @@ class SqlStore:
             connection,
             commit_time=attempt.commit_time,
             now=reading.wall,
-            latest_now=max(attempt.commit_time, reading.wall, reading.expected),
+            latest_now=max(attempt.commit_time, *reading.times),
             uninterrupted_since=uninterrupted_since,
             last_sequence=last_sequence,
             secret=self._secret,
         )
+
+    def _advance_clock(self, connection: Connection, earliest: int) -> Row:
+        """Returns the commit time, the last sequence and since when the clock is uninterrupted."""
+        if not self._uses_database_clock:
+            return connection.execute(_SQL["advance_clock"], earliest, earliest)[0]
+        [(*row, time)] = connection.execute(_SQL["advance_database_clock"], earliest)
+        self._commit_clock.judge_database(time)
+        return tuple(row)
 
     def _drop_connection(self) -> None:
         """Closes the connection that writes; the next attempt opens another one."""

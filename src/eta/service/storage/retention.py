@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eta.domain.errors import EtaError
 from eta.service.storage.idempotency import RESPONSE_LIFETIME, is_settled
 from eta.store.session import Session
+from eta.store.store import Store
 
 #: Shipments that are deleted in one transaction, so that no other write waits long.
 ERASE_BATCH_SIZE = 1_000
+#: Stored responses that are searched in one transaction.
+_RESPONSES_BATCH_SIZE = 1_000
+_SHIPMENT_ID = re.compile(r"shp_[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,14 @@ class Retention:
     """The age, in microseconds, at which inactive shipments are deleted; None: never."""
 
     max_age: int | None
+
+
+@dataclass(frozen=True)
+class ResponsePosition:
+    """Where a search through all stored responses goes on; the default is its start."""
+
+    tenant: str = ""
+    key: str = ""
 
 
 def erase_shipments(session: Session, commands: Sequence[EraseShipments]) -> list[int | EtaError]:
@@ -63,3 +77,31 @@ def _purge_older(session: Session, before: int) -> int:
         shipment_count += len(shipments)
     number_count = session.purge_unregistered_events(before, ERASE_BATCH_SIZE)
     return max(shipment_count, number_count)
+
+
+def purge_orphaned_responses(
+    session: Session, positions: Sequence[ResponsePosition]
+) -> list[ResponsePosition | EtaError | None]:
+    """Deletes stored responses that name a shipment which was deleted, some after each position.
+
+    Returns where to go on, or None at the end.
+    """
+    return [_purge_orphaned_after(session, position) for position in positions]
+
+
+def _purge_orphaned_after(session: Session, position: ResponsePosition) -> ResponsePosition | None:
+    rows = session.responses_after(position.tenant, position.key, _RESPONSES_BATCH_SIZE)
+    named_by = defaultdict[str, dict[str, set[str]]](dict)
+    for tenant, key, body in rows:
+        named_by[tenant][key] = set(_SHIPMENT_ID.findall(body))
+    for tenant, named in named_by.items():
+        existing = session.existing_shipment_ids(tenant, set().union(*named.values()))
+        session.delete_responses(tenant, [key for key, ids in named.items() if ids - existing])
+    return ResponsePosition(*rows[-1][:2]) if rows else None
+
+
+def purge_all_orphaned_responses(store: Store) -> None:
+    """Deletes all stored responses that name a shipment which was deleted."""
+    position: ResponsePosition | None = ResponsePosition()
+    while position:
+        position = store.write(purge_orphaned_responses, position)

@@ -39,6 +39,13 @@ DELETE FROM estimates WHERE as_of < ?;
 SELECT idempotency_key, digest, status, body, created_at
 FROM responses WHERE tenant = ? AND idempotency_key IN ??;
 
+-- name: responses_after
+SELECT tenant, idempotency_key, body FROM responses
+WHERE (tenant, idempotency_key) > (?, ?) ORDER BY tenant, idempotency_key LIMIT ?;
+
+-- name: delete_responses
+DELETE FROM responses WHERE tenant = ? AND idempotency_key IN ??;
+
 -- name: put_response
 INSERT INTO responses (tenant, idempotency_key, digest, status, body, created_at)
 VALUES (?, ?, ?, ?, ?, ?)

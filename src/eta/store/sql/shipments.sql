@@ -13,6 +13,9 @@ FROM shipments WHERE tenant = ? AND external_id IN ??;
 SELECT shipment_id, external_id, number_use_id, attributes, created_at, changed_at
 FROM shipments WHERE tenant = ? AND number_use_id IN ??;
 
+-- name: existing_shipment_ids
+SELECT shipment_id FROM shipments WHERE tenant = ? AND shipment_id IN ??;
+
 -- name: shipments_after
 SELECT shipment_id, external_id, number_use_id, attributes, created_at, changed_at
 FROM shipments WHERE tenant = ? AND shipment_id > ? ORDER BY shipment_id LIMIT ?;
