@@ -60,6 +60,14 @@ def test_the_probability_of_a_day_is_that_of_the_hours_until_its_end(
     ) == pytest.approx([0.9 * hours / 60])
 
 
+def test_an_arrival_at_midnight_belongs_to_the_day_that_begins() -> None:
+    # Midnight is two hours away.
+    curves = Curves.point_mass([2.0])
+    assert dates_at(curves, (0.5,), AS_OF, VIENNA)[0, 0] == dates("2018-03-24")[0]
+    days = np.array([["2018-03-23", "2018-03-24"]], dtype="datetime64[D]")
+    assert probability_by_day(curves, AS_OF, days, VIENNA).tolist() == [[0.0, 1.0]]
+
+
 def test_without_a_date_there_is_no_probability() -> None:
     curves = Curves.from_grid([0, 60], [[0.0, 0.9]])
     assert np.isnan(probability_by_day(curves, AS_OF, dates("NaT")[:, None], VIENNA)).all()
