@@ -88,6 +88,15 @@ def test_the_lock_ends_with_the_store(tmp_path: Path, clock: Clock) -> None:
     assert opens_elsewhere(tmp_path / "eta.sqlite")
 
 
+def test_what_is_no_file_is_no_store(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/null")):
+        engine = SqliteEngine(path)
+        for opens in (engine.reader, engine.writer):
+            with pytest.raises(StoreUnavailable, match="it is no regular file"):
+                opens()
+
+
 def until(condition: Callable[[], bool]) -> bool:
     """Whether a condition comes to hold within two seconds."""
     for _ in range(100):

@@ -220,6 +220,7 @@ class SqliteEngine:
         """
         if self.path and not self.path.exists():
             raise NothingRecorded(f"there is no database {self.path}")
+        self._check_kind()
         if self.path:
             flags = apsw.SQLITE_OPEN_READONLY
         else:
@@ -293,6 +294,7 @@ class SqliteEngine:
                 f"{self._log} is the log of a database that is not there; put {self.path.name}"
                 " back, or delete the log and the rows in it"
             )
+        self._check_kind()
         # Other users of the machine may not read customers' data.
         lock = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -304,6 +306,14 @@ class SqliteEngine:
                 " PostgreSQL, which allows several writing processes (ETA_DATABASE_URL)"
             ) from None
         self._lock = lock
+
+    def _check_kind(self) -> None:
+        """Refuses a folder, a device, and a pipe, which would be waited for."""
+        if self.path and self.path.exists() and not self.path.is_file():
+            raise StoreUnavailable(
+                f"{self.path} cannot be opened: it is no regular file;"
+                " name another in ETA_DATABASE_URL"
+            )
 
     def _leads_to_locked_file(self) -> bool:
         """Whether the path still leads to the file that is locked."""
