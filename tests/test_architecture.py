@@ -119,7 +119,7 @@ def test_the_domain_needs_the_standard_library_alone(path: Path) -> None:
     }
     assert imported <= {
         *("eta", "collections", "dataclasses", "datetime"),
-        *("enum", "math", "types", "typing", "__future__"),
+        *("enum", "json", "math", "re", "types", "typing", "__future__"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,6 +13,13 @@ from eta.domain.shipment import Place, Shipment
 
 #: The longest id of a shop, and what a carrier's tracking number looks like.
 MAX_ID_LENGTH = 128
+#: What a new id of a shop looks like. Lists of ids are separated by commas, and blanks other than
+#: a space within it, and characters that are not seen, are lost or mistaken when an id is copied.
+_UNSEEN = (
+    r"\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
+    r"\u2028-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+)
+IDENTIFIER_PATTERN = rf"^[^{_UNSEEN} ,](?:[^{_UNSEEN},]*[^{_UNSEEN} ,])?$"
 TRACKING_NUMBER_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,62}[A-Za-z0-9])?$"
 
 _ENDS = ("origin", "destination")
@@ -77,6 +85,19 @@ class Registration:
             tracking_number=tracking_number,
             estimate_id=estimate_id,
         )
+
+
+def check_identifier(field: str, text: str) -> None:
+    """Checks that a new id of a shop can be read back by it.
+
+    Raises:
+        InvalidValue: if it is too long, or holds a character that an id cannot have.
+    """
+    if len(text) > MAX_ID_LENGTH:
+        raise InvalidValue(field, "it is too long", f"use at most {MAX_ID_LENGTH} characters")
+    if not re.fullmatch(IDENTIFIER_PATTERN, text):
+        problem = "a comma, a blank at an end or an unseen character in an id cannot be read back"
+        raise InvalidValue(field, problem, "remove it")
 
 
 def carrier_number(carrier: str | None, tracking_number: str | None) -> str | None:

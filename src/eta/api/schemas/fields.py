@@ -26,7 +26,11 @@ from eta.api.error_budget import ErrorBudget
 from eta.calendars.places import MAX_NAME_LENGTH, resolve_country, resolve_region
 from eta.calendars.postcodes import resolve_postcode
 from eta.domain.errors import InvalidValue
-from eta.domain.registration import MAX_ID_LENGTH, TRACKING_NUMBER_PATTERN
+from eta.domain.registration import (
+    IDENTIFIER_PATTERN,
+    MAX_ID_LENGTH,
+    TRACKING_NUMBER_PATTERN,
+)
 from eta.domain.vocabulary import EventCode
 
 EARLIEST_DATETIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -319,6 +323,9 @@ WORDS_OF_PATTERN: Mapping[str, str] = MappingProxyType(
         ),
         _VISIBLE_PATTERN: "visible ASCII characters",
         _ID_PATTERN: "a text without control characters",
+        IDENTIFIER_PATTERN: (
+            "a text without commas and unseen characters, and without a blank at either end"
+        ),
     }
 )
 
@@ -347,7 +354,13 @@ IdempotencyKey = Annotated[
     str, StringConstraints(min_length=1, max_length=255, pattern=_VISIBLE_PATTERN)
 ]
 Text = Annotated[str, StringConstraints(max_length=200)]
+#: An id that may be recorded already; earlier versions were less strict.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=_ID_PATTERN)]
+#: A new id of a shop.
+Identifier = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=IDENTIFIER_PATTERN),
+]
 
 #: A finite number; fields add their bounds.
 Number = Annotated[float, BeforeValidator(_reject_boolean), Field(strict=True, allow_inf_nan=False)]

@@ -22,7 +22,7 @@ from eta.api.schemas.fields import (
     Code,
     CountFirst,
     EventCodeIn,
-    Id,
+    Identifier,
     ProbabilityLevel,
     StrictModel,
     Text,
@@ -69,7 +69,9 @@ class EventInput(StrictModel):
 class ShipmentInput(ShipmentBase):
     """An order and its scans."""
 
-    shipment_id: Annotated[Id | None, Field(description="Your own id; returned unchanged.")] = None
+    shipment_id: Annotated[
+        Identifier | None, Field(description="Your own id; returned unchanged.")
+    ] = None
     carrier_code: Code | None = None
     service_code: Code | None = None
     order_time: UtcDatetime

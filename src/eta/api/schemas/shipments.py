@@ -21,7 +21,15 @@ from eta.api.schemas.common import (
     to_prediction,
     validate_weight,
 )
-from eta.api.schemas.fields import Code, Id, LocalDate, OffsetDatetime, StrictModel, TrackingNumber
+from eta.api.schemas.fields import (
+    Code,
+    Id,
+    Identifier,
+    LocalDate,
+    OffsetDatetime,
+    StrictModel,
+    TrackingNumber,
+)
 from eta.api.schemas.messages import Message, shipment_messages
 from eta.calendars.local_time import from_microseconds
 from eta.domain.registration import Registration
@@ -36,7 +44,7 @@ class ShipmentCreate(ShipmentBase):
     """A shipment to track."""
 
     external_id: Annotated[
-        Id | None, Field(description="The shop's own number; it identifies the shipment.")
+        Identifier | None, Field(description="The shop's own number; it identifies the shipment.")
     ] = None
     carrier_code: Code | None = None
     service_code: Code | None = None

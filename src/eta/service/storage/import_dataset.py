@@ -22,7 +22,7 @@ from eta.datasets.base import (
     RowCounts,
 )
 from eta.domain.errors import Conflict, EtaError, InvalidValue
-from eta.domain.registration import MAX_ID_LENGTH, Registration
+from eta.domain.registration import MAX_ID_LENGTH, Registration, check_identifier
 from eta.domain.shipment import Place, Shipment
 from eta.domain.vocabulary import EventCode
 from eta.journey.timeline_builders import SHIPMENT_COLUMNS
@@ -350,6 +350,7 @@ def _command(tenant: str, row: Row) -> RegisterShipment:
 def _shipment(row: Row) -> Shipment:
     fields = {name: row[name] for name in _ATTRIBUTES if name in row}
     fields["shipment_id"] = _required(row, "shipment_id")
+    check_identifier("shipment_id", fields["shipment_id"])
     fields.setdefault("order_id", row["shipment_id"])
     for end in _ENDS:
         fields[end] = _place(row, end)
