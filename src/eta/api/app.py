@@ -42,6 +42,7 @@ from eta.api.auth import ApiKeyAuth, on_hang_up
 from eta.api.dependencies import Resources
 from eta.api.executors import ReadPool, TimedExecutor, WriteCompletions, log
 from eta.api.fair_executor import FairExecutor
+from eta.api.fair_writer import FairWriter
 from eta.api.load_shedding import LoadShedder
 from eta.api.metrics import Metrics, MetricsMiddleware
 from eta.api.openapi import SECURITY_SCHEMES
@@ -193,6 +194,7 @@ def _resources(
     def key_counts() -> Mapping[str, int]:
         return auth.key_counts
 
+    completions = WriteCompletions()
     parser = FairExecutor("eta-parser", key_counts)
     checkout_parser = FairExecutor("eta-checkout-parser", key_counts)
     return Resources(
@@ -204,7 +206,8 @@ def _resources(
         clock=store.now,
         store=store,
         read_pool=ReadPool(store),
-        write_completions=WriteCompletions(),
+        write_completions=completions,
+        writer=FairWriter(store, completions, key_counts),
         batch_executor=FairExecutor("eta-batch", key_counts),
         parsers={
             kind: checkout_parser if kind == "checkout" else parser for kind in CONCURRENCY_LIMITS

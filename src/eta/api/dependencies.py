@@ -17,6 +17,7 @@ from eta.api.admission import Admission
 from eta.api.auth import ApiKeyAuth
 from eta.api.executors import ReadPool, TimedExecutor, WriteCompletions
 from eta.api.fair_executor import FairExecutor
+from eta.api.fair_writer import FairWriter
 from eta.api.load_shedding import WorkKind
 from eta.api.metrics import Metrics
 from eta.api.problem_details import validation_problem
@@ -27,8 +28,6 @@ from eta.service.storage.idempotency import IdempotentRequest, WriteResponse, re
 from eta.settings import Settings
 from eta.store.store import SqlStore, Work
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 T = TypeVar("T")
 
 #: Requests with more items are handled outside the event loop.
@@ -49,6 +48,8 @@ class Resources:
     store: SqlStore
     read_pool: ReadPool
     write_completions: WriteCompletions
+    #: Writes of callers, in turn.
+    writer: FairWriter
     #: Scores and other large batches.
     batch_executor: FairExecutor
     #: Large bodies by the kind of their request: those of an estimate do not wait behind others.
@@ -68,11 +69,6 @@ class Resources:
     def active_model(self) -> ActiveModel:
         """The active model. Read it once a request, so that one version answers all of it."""
         return self.model_loader.current
-
-    async def write(self, work: Work[Item, Result], item: Item, *, weight: int = 1) -> Result:
-        """The result of ``work`` on ``item``, once it is durable."""
-        future = self.store.submit(work, item, weight=weight)
-        return await self.write_completions.result(future)
 
 
 def resources_of(request: Request) -> Resources:
@@ -123,13 +119,13 @@ async def write_idempotently(request: Request, write: Write) -> Response:
 
     A request with the idempotency key of an earlier one gets the response of that one.
     """
-    resources = resources_of(request)
+    resources, caller = resources_of(request), principal_of(request)
     key = request.headers.get("idempotency-key")
     if key is None:
-        result = await resources.write(write.work, write.item, weight=write.weight)
+        result = await resources.writer.write(caller, write.work, write.item, weight=write.weight)
     else:
         idempotent_request = IdempotentRequest(
-            tenant=principal_of(request).tenant,
+            tenant=caller.tenant,
             key=_check_idempotency_key(key),
             digest=await _digest(request, write.weight),
             work=write.work,
@@ -137,7 +133,9 @@ async def write_idempotently(request: Request, write: Write) -> Response:
             to_response=write.to_response,
             is_replayable=write.is_replayable,
         )
-        result = await resources.write(respond_once, idempotent_request, weight=write.weight)
+        result = await resources.writer.write(
+            caller, respond_once, idempotent_request, weight=write.weight
+        )
     if not isinstance(result, WriteResponse):
         respond = partial(write.to_response, result)
         result = await run_large(request, respond, write.weight)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 from eta.api.problem_details import ProblemError, RefusalReason
 from eta.api.shares import SharedLimit, Shortage
+from eta.api.turns import Turns
 from eta.domain.access import Principal
 
 #: How many jobs may wait or run, in shares of tenants and keys.
@@ -31,8 +31,7 @@ class FairExecutor:
     def __init__(self, name: str, key_counts: Callable[[], Mapping[str, int]]) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._jobs = SharedLimit(MAX_JOBS, key_counts)
-        #: The waiting jobs by tenant and key; whose turn it is comes first.
-        self._waiting: dict[str, dict[str, deque[_Job]]] = {}
+        self._waiting: Turns[_Job] = Turns()
         self._is_running = False
 
     async def run(self, principal: Principal, work: Callable[[], T]) -> T:
@@ -54,8 +53,7 @@ class FairExecutor:
 
     async def _run(self, principal: Principal, work: Callable[[], T]) -> T:
         job = _Job(work, asyncio.get_running_loop().create_future())
-        keys = self._waiting.setdefault(principal.tenant, {})
-        keys.setdefault(principal.name, deque()).append(job)
+        self._waiting.add(principal, job)
         self._start_next()
         result: T = await job.result
         return result
@@ -63,24 +61,11 @@ class FairExecutor:
     def _start_next(self) -> None:
         """Starts the next job whose caller still waits, unless one is running."""
         while not self._is_running and self._waiting:
-            job = self._next_job()
+            job = self._waiting.next()
             if not job.result.done():
                 self._is_running = True
                 running = asyncio.get_running_loop().run_in_executor(self._pool, job.work)
                 running.add_done_callback(partial(self._end, job))
-
-    def _next_job(self) -> _Job:
-        tenant = next(iter(self._waiting))
-        keys = self._waiting.pop(tenant)
-        key = next(iter(keys))
-        jobs = keys.pop(key)
-        job = jobs.popleft()
-        # Whoever has more jobs goes to the end.
-        if jobs:
-            keys[key] = jobs
-        if keys:
-            self._waiting[tenant] = keys
-        return job
 
     def _end(self, job: _Job, done: asyncio.Future[Any]) -> None:
         self._is_running = False

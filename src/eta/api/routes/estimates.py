@@ -95,7 +95,7 @@ async def create_estimate(
     if body.save:
         text = to_json(content).decode()
         command = SaveEstimate(caller.tenant, task.lane.ordered_at, current.version, text)
-        content["id"] = await resources.write(save_estimates, command)
+        content["id"] = await resources.writer.write(caller, save_estimates, command)
     return cached(content, _max_age(estimates, task.lane.ordered_at, current))
 
 

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from eta.api import openapi
 from eta.api.dependencies import (
+    Caller,
     Resources,
     SharedResources,
     Tenant,
@@ -24,7 +25,7 @@ from eta.api.metrics import RowKind
 from eta.api.model_calls import run_with_model
 from eta.api.openapi import BODY_ERRORS, READ_ERRORS, problem_responses
 from eta.api.pagination import MAX_PAGE_SIZE, Cursor, Limit, open_cursor, parse_ids, seal_cursor
-from eta.api.problem_details import validation_problem
+from eta.api.problem_details import ProblemError, validation_problem
 from eta.api.schemas import shipments as shipment_schemas
 from eta.api.schemas.common import envelope
 from eta.api.schemas.fields import Id, UtcQueryDatetime
@@ -33,6 +34,7 @@ from eta.api.schemas.shipments import ShipmentCreate, ShipmentUpdate
 from eta.api.strict_route import StrictRoute
 from eta.calendars.local_time import microseconds
 from eta.delays import DelayPolicy
+from eta.domain.access import Principal
 from eta.domain.errors import NotFound, StoreBusy, StoreUnavailable
 from eta.domain.vocabulary import Status
 from eta.model.hot_swap import ActiveModel
@@ -141,15 +143,15 @@ async def update_shipment(
     openapi_extra=openapi.READ,
 )
 async def get_shipment(
-    resources: SharedResources, tenant: Tenant, shipment_id: Id, as_of: AsOf = None
+    resources: SharedResources, caller: Caller, shipment_id: Id, as_of: AsOf = None
 ) -> Response:
     """Returns a shipment: its events, its forecast, and its earlier forecasts."""
 
     def read_history(session: Session, at: datetime) -> list[ShipmentHistory]:
-        shipments = session.shipments(tenant, "shipment_id", [shipment_id])
-        return shipment_histories(session, tenant, shipments, at)
+        shipments = session.shipments(caller.tenant, "shipment_id", [shipment_id])
+        return shipment_histories(session, caller.tenant, shipments, at)
 
-    answer = await _view_shipments(resources, tenant, read_history, as_of)
+    answer = await _view_shipments(resources, caller, read_history, as_of)
     if not answer.views:
         raise NotFound(_NOT_FOUND)
     return json_response(answer.to_shipments()[0])
@@ -163,7 +165,7 @@ async def get_shipment(
 )
 async def list_shipments(
     resources: SharedResources,
-    tenant: Tenant,
+    caller: Caller,
     ids: Ids = None,
     external_ids: ExternalIds = None,
     status: Status | None = None,
@@ -172,11 +174,11 @@ async def list_shipments(
     cursor: Cursor = None,
 ) -> Response:
     """Lists shipments by ids, in no particular order, or page by page; omits unknown ids."""
-    secret = resources.store.secret
+    secret, tenant = resources.store.secret, caller.tenant
     after = open_cursor(secret, tenant, cursor)
     selection = _Selection(tenant, ids, external_ids, status, after, limit, as_of)
     _check_selection(selection, has_cursor=cursor is not None)
-    answer = await _view_shipments(resources, tenant, selection.histories, as_of)
+    answer = await _view_shipments(resources, caller, selection.histories, as_of)
     content = envelope("list", answer.as_of, answer.current, answer.to_shipments())
     last_id = selection.last_id
     content["next_cursor"] = None if last_id is None else seal_cursor(secret, tenant, last_id)
@@ -189,9 +191,11 @@ async def list_shipments(
     responses=problem_responses(*READ_ERRORS, 404),
     openapi_extra=openapi.DELETE_SHIPMENT,
 )
-async def delete_shipment(resources: SharedResources, tenant: Tenant, shipment_id: Id) -> Response:
+async def delete_shipment(resources: SharedResources, caller: Caller, shipment_id: Id) -> Response:
     """Deletes a shipment with its events and forecasts."""
-    return await _delete(resources, EraseShipments(tenant, "shipment_id", shipment_id))
+    return await _delete(
+        resources, caller, EraseShipments(caller.tenant, "shipment_id", shipment_id)
+    )
 
 
 @router.delete(
@@ -202,11 +206,13 @@ async def delete_shipment(resources: SharedResources, tenant: Tenant, shipment_i
 )
 async def delete_shipment_by_external_id(
     resources: SharedResources,
-    tenant: Tenant,
+    caller: Caller,
     external_id: Annotated[Id, Query(description="The shop's own number.")],
 ) -> Response:
     """Deletes the shipment with the shop's own number, with its events and forecasts."""
-    return await _delete(resources, EraseShipments(tenant, "external_id", external_id))
+    return await _delete(
+        resources, caller, EraseShipments(caller.tenant, "external_id", external_id)
+    )
 
 
 def _shipment_reference(registered: RegisteredShipment, current: ActiveModel) -> WriteResponse:
@@ -289,7 +295,7 @@ class _ShipmentAnswer:
 
 async def _view_shipments(
     resources: Resources,
-    tenant: str,
+    caller: Principal,
     read_histories: ReadHistories,
     as_of: datetime | None,
 ) -> _ShipmentAnswer:
@@ -310,7 +316,7 @@ async def _view_shipments(
     answer = _ShipmentAnswer(views, current, at, options)
     if as_of is not None:
         return answer
-    return await _with_saved_forecasts(resources, tenant, answer)
+    return await _with_saved_forecasts(resources, caller, answer)
 
 
 def _assess_shipments(
@@ -328,7 +334,7 @@ def _assess_shipments(
 
 
 async def _with_saved_forecasts(
-    resources: Resources, tenant: str, answer: _ShipmentAnswer
+    resources: Resources, caller: Principal, answer: _ShipmentAnswer
 ) -> _ShipmentAnswer:
     """The answer with new forecasts appended to its histories; they are saved if possible."""
     at, version = microseconds(answer.as_of), answer.current.version
@@ -339,17 +345,17 @@ async def _with_saved_forecasts(
         if after is not before
     ]
     if new_forecasts:
-        command, count = SaveForecasts(tenant, new_forecasts), len(new_forecasts)
+        command, count = SaveForecasts(caller.tenant, new_forecasts), len(new_forecasts)
         try:
-            await resources.write(save_forecasts, command, weight=count)
-        except (StoreBusy, StoreUnavailable):
+            await resources.writer.write(caller, save_forecasts, command, weight=count)
+        except (ProblemError, StoreBusy, StoreUnavailable):
             # Reads go on while the disk is full.
             resources.metrics.forecast_writes_failed.inc(count)
     return replace(answer, views=updated)
 
 
-async def _delete(resources: Resources, command: EraseShipments) -> Response:
-    count = await resources.write(erase_shipments, command)
+async def _delete(resources: Resources, caller: Principal, command: EraseShipments) -> Response:
+    count = await resources.writer.write(caller, erase_shipments, command)
     if not count:
         raise NotFound(_NOT_FOUND)
     return json_response({"deleted": count})
