@@ -59,6 +59,10 @@ SETTING_DESCRIPTIONS: Mapping[str, str] = {
     "ETA_PROMISE_POLICY": (
         "TOML file of the promise policy (default: the earliest day with a probability of 90 %)"
     ),
+    "ETA_SHARED_MODEL": (
+        "1 serves several tenants with one registry of models, which learns from what each of them"
+        " records and answers all alike"
+    ),
     "ETA_DEMO": "1 serves the API without keys, on loopback only",
 }
 
@@ -75,6 +79,7 @@ _FIELDS: Mapping[str, str] = {
     "ETA_MAX_IDLE_DAYS": "max_idle_days",
     "ETA_CALENDAR": "holidays",
     "ETA_PROMISE_POLICY": "promise_policy",
+    "ETA_SHARED_MODEL": "is_model_shared",
     "ETA_DEMO": "is_demo",
 }
 DEFAULT_RATE = "1000/second"
@@ -82,6 +87,9 @@ DEFAULT_RATE = "1000/second"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _RATE = re.compile("([0-9]{1,9})/(second|minute|hour|day)")
 _MAX_DAYS = 36_500
+
+#: Most tenants that an error names.
+_MAX_TENANTS = 10
 _MAX_KEYS_FILE_BYTES = 1 << 20
 
 #: Digests of keys that examples show.
@@ -184,10 +192,26 @@ def _days(name: str, text: str) -> int:
     return int(text)
 
 
-def _is_demo(text: str) -> bool:
+def _is_on(name: str, text: str) -> bool:
     if text not in ("0", "1"):
-        raise InvalidSetting("ETA_DEMO must be 0 or 1")
+        raise InvalidSetting(f"{name} must be 0 or 1")
     return text == "1"
+
+
+def check_shared_model(principals: Mapping[str, Principal], *, is_model_shared: bool) -> None:
+    """Refuses keys of several tenants unless they are to share one registry of models.
+
+    Raises:
+        InvalidSetting: if they are not.
+    """
+    tenants = sorted({principal.tenant for principal in principals.values()})
+    if len(tenants) > 1 and not is_model_shared:
+        raise InvalidSetting(
+            f"the keys are of {len(tenants)} tenants, {', '.join(tenants[:_MAX_TENANTS])}, and one"
+            " model answers all of them, which may have learned from each;"
+            " set ETA_SHARED_MODEL=1 if that is intended, or serve each tenant by a process with"
+            " an ETA_HOME of its own"
+        )
 
 
 def _check_names(env: Mapping[str, str]) -> None:
@@ -238,7 +262,9 @@ class Settings(BaseModel):
         PromisePolicy, _from_text(partial(read_promise_policy, "ETA_PROMISE_POLICY"))
     ] = DEFAULT_POLICY
     #: The API needs no keys and listens on loopback only.
-    is_demo: Annotated[bool, _from_text(_is_demo)] = False
+    is_demo: Annotated[bool, _from_text(partial(_is_on, "ETA_DEMO"))] = False
+    #: Several tenants may be answered by one model.
+    is_model_shared: Annotated[bool, _from_text(partial(_is_on, "ETA_SHARED_MODEL"))] = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -275,6 +301,14 @@ class Settings(BaseModel):
             return self.database_url.removeprefix("sqlite:")
         kind = "PostgreSQL database" if self.database_url.startswith("postgres") else "database"
         return f"the {kind} of ETA_DATABASE_URL"
+
+    def require_shared_model(self) -> None:
+        """Refuses to serve several tenants unless they are to share one registry of models.
+
+        Raises:
+            InvalidSetting: if there are keys of several tenants and the setting is absent.
+        """
+        check_shared_model(self.api_keys, is_model_shared=self.is_model_shared)
 
     def require_api_keys(self) -> None:
         """Refuses to serve an API that nobody could call, or that anybody could.

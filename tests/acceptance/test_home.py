@@ -87,7 +87,9 @@ def test_a_command_says_what_it_uses_in_one_line(
 
 
 def test_training_from_the_store_names_both_places(tmp_path: Path) -> None:
-    ran = eta(tmp_path / "work", "train", "store:", ETA_HOME=str(tmp_path / "home"))
+    ran = eta(
+        tmp_path / "work", "train", "store:", "--all-tenants", ETA_HOME=str(tmp_path / "home")
+    )
     assert using(ran) == [
         f"using models in {tmp_path}/home/models",
         f"using store in {tmp_path}/home/eta.sqlite",

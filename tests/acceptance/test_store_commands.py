@@ -92,7 +92,15 @@ def test_repeated_ingest_stores_nothing_and_backtests_like_its_source(
     ]
     assert judged[0] == judged[1]
     assert judged[0]
-    run_ok("train", "store:", "--as-of", "2025-11-20", models=store_folder / "models")
+    run_ok(
+        "train",
+        "store:",
+        "--tenant",
+        "default",
+        "--as-of",
+        "2025-11-20",
+        models=store_folder / "models",
+    )
 
 
 def test_ingested_history_gives_fallback_estimates_before_training(
@@ -189,7 +197,12 @@ def test_other_processes_can_read_but_not_write_during_service(store_folder: Pat
 @pytest.mark.parametrize("is_there", [False, True])
 @pytest.mark.parametrize(
     "command",
-    ["train store:", "score store: --as-of 2026-01-01", "export out", "backup copy.sqlite"],
+    [
+        "train store: --all-tenants",
+        "score store: --as-of 2026-01-01",
+        "export out",
+        "backup copy.sqlite",
+    ],
 )
 def test_commands_without_a_database_name_the_next_one(
     tmp_path: Path, command: str, is_there: bool

@@ -200,6 +200,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "ETA_MODELS": str(folder / "models"),
         "ETA_DATABASE_URL": f"sqlite:{folder / 'eta.sqlite'}",
         "ETA_API_KEYS": harness.api_keys(caller=CALLER_KEY, attacker=ATTACKER_KEY),
+        "ETA_SHARED_MODEL": "1",
     }
 
 

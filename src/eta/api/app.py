@@ -92,8 +92,14 @@ _MICROSECONDS_PER_DAY = 86_400_000_000
 def from_environment() -> FastAPI:
     """The application that ``eta serve`` starts, configured by environment variables."""
     settings = bootstrap.settings(os.environ)
+    settings.require_shared_model()
     app = create_app(settings, bootstrap.wall_clock, bootstrap.steady_clock)
-    hang_up = partial(on_hang_up, app.state.auth, settings.api_keys_file)
+    hang_up = partial(
+        on_hang_up,
+        app.state.auth,
+        settings.api_keys_file,
+        is_model_shared=settings.is_model_shared,
+    )
     signal.signal(signal.SIGHUP, lambda *_: hang_up())
     return app
 

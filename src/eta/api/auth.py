@@ -15,7 +15,7 @@ from fastapi import Request
 from eta.api.problem_details import ProblemError
 from eta.domain.access import Principal, Scope
 from eta.domain.errors import InvalidSetting
-from eta.settings import is_loopback, read_api_keys
+from eta.settings import check_shared_model, is_loopback, read_api_keys
 
 PROTECTED_PREFIX = "/v1"
 log = logging.getLogger(__name__)
@@ -48,16 +48,18 @@ class ApiKeyAuth:
         return match
 
 
-def on_hang_up(auth: ApiKeyAuth, keys_file: Path | None) -> None:
+def on_hang_up(auth: ApiKeyAuth, keys_file: Path | None, *, is_model_shared: bool = False) -> None:
     """Reads the keys file again on SIGHUP; without one, drains and ends the process like SIGTERM.
 
-    A file that cannot be read, or holds a wrong entry, changes nothing.
+    A file that cannot be read, or holds a wrong entry or keys of several tenants that do not share
+    a model, changes nothing.
     """
     if keys_file is None:
         signal.raise_signal(signal.SIGTERM)
         return
     try:
         principals = read_api_keys(keys_file)
+        check_shared_model(principals, is_model_shared=is_model_shared)
     except InvalidSetting as error:
         extra = {"action": "keys_rejected"}
         log.error("the keys stay as they were: %s", error, extra=extra)

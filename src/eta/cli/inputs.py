@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.markup import escape
 
@@ -37,6 +38,9 @@ STORE_PREFIX = "store:"
 #: Most characters of a rejected row, and most unmapped codes, that a command prints.
 _EXAMPLE_LENGTH, _MAX_CODES = 120, 10
 
+#: Most tenants that an error names.
+_MAX_TENANTS = 10
+
 
 def load_settings(*uses: Use) -> Settings:
     """The settings of the environment; prints the paths of what a command uses."""
@@ -57,15 +61,46 @@ def load_config(config: Path | None, *uses: Use) -> tuple[Settings, dict[str, An
     return settings, parameters, policy
 
 
-def read_timelines(data: Path, source: str, quarantine: Path) -> tuple[Dataset, Timelines]:
+class StoreTenants(NamedTuple):
+    """Whose recorded shipments a model learns from, as the options say."""
+
+    tenant: str | None = None
+    is_all: bool = False
+
+    def of_store(self, named: str, recorded: Sequence[str]) -> list[str]:
+        """The tenants, of those recorded; ``named`` is the one after ``store:``, if any.
+
+        Raises:
+            InvalidValue: if none is chosen, or two different choices are made.
+        """
+        chosen = {tenant for tenant in (self.tenant, named) if tenant}
+        if len(chosen) + self.is_all > 1:
+            raise InvalidValue("--tenant", "two choices of tenants", "make one of them")
+        if self.is_all:
+            return list(recorded)
+        if not chosen:
+            shown = ", ".join(recorded[:_MAX_TENANTS]) or "none"
+            raise InvalidValue(
+                "store:",
+                f"a model answers all tenants alike, and the tenants recorded are: {shown}",
+                "choose one with --tenant NAME, or learn from all with --all-tenants",
+            )
+        return list(chosen)
+
+
+def read_timelines(
+    data: Path, source: str, quarantine: Path, tenants: StoreTenants | None = None
+) -> tuple[Dataset, Timelines]:
     """The data of a source; reports on them, and writes the rejected rows to ``quarantine``.
 
+    ``tenants`` are those that a model is to learn from, if it is.
+
     Raises:
-        InvalidValue: if there is no such source.
+        InvalidValue: if there is no such source, or no tenant is chosen of whom to learn.
         SourceRejected: if the data hold no orders, no scans, or cannot be read.
     """
     with status(f"reading {data}"):
-        dataset = read_data(data, source)
+        dataset = read_data(data, source, tenants)
     err.print(f"read {len(dataset.shipments):,} shipments and {len(dataset.events):,} scans")
     report_warnings(dataset)
     report_rows(dataset)
@@ -127,26 +162,32 @@ def report_rows(dataset: Dataset) -> None:
         err.print(f"  and {len(codes) - _MAX_CODES:,} more unmapped codes")
 
 
-def read_data(data: Path, source: str) -> Dataset:
+def read_data(data: Path, source: str, tenants: StoreTenants | None = None) -> Dataset:
     """The data of a source, or the recorded shipments of the tenant that follows ``store:``.
 
+    ``tenants`` are those that a model is to learn from, if it is.
+
     Raises:
-        InvalidValue: if there is no such source.
+        InvalidValue: if there is no such source, or no tenant is chosen of whom to learn.
         SourceRejected, StoreUnavailable: if the data cannot be read.
     """
     if str(data).startswith(STORE_PREFIX):
-        tenant = str(data).removeprefix(STORE_PREFIX)
-        return read_store(load_settings("store"), tenant or DEFAULT_TENANT)
+        named = str(data).removeprefix(STORE_PREFIX)
+        return read_store(load_settings("store"), named, tenants)
+    if tenants is not None and (tenants.tenant or tenants.is_all):
+        hint = f"leave it out, or give {STORE_PREFIX} instead of {data}"
+        raise InvalidValue("--tenant", "it is for what the service has recorded", hint)
     if source not in bootstrap.SOURCES:
         hint = f"choose from {', '.join(bootstrap.SOURCES)}"
         raise InvalidValue("--source", f"{source!r} is not a source", hint)
     return bootstrap.SOURCES[source](data, now=datetime.now(UTC))
 
 
-def read_store(settings: Settings, tenant: str) -> Dataset:
-    """The recorded shipments and events of a tenant.
+def read_store(settings: Settings, named: str, tenants: StoreTenants | None = None) -> Dataset:
+    """The recorded shipments and events of the ``named`` tenant, or of those to learn from.
 
     Raises:
+        InvalidValue: if no tenant is chosen of whom to learn.
         StoreUnavailable: if the store cannot be read, or nothing was recorded.
         StoreRejected: if it has the tables of another version.
     """
@@ -156,7 +197,10 @@ def read_store(settings: Settings, tenant: str) -> Dataset:
         try:
             check_migrated(connection, engine)
             connection.begin(writes=False)
-            return export_store(Session(connection), tenant)
+            session = Session(connection)
+            if tenants is None:
+                return export_store(session, named or DEFAULT_TENANT)
+            return export_store(session, *tenants.of_store(named, session.tenants()))
         finally:
             connection.close()
 

@@ -21,6 +21,13 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+OneTenant = Annotated[
+    str | None,
+    typer.Option("--tenant", metavar="NAME", help="With `store:`, learn from this tenant alone."),
+]
+AllTenants = Annotated[
+    bool, typer.Option("--all-tenants", help="With `store:`, learn from all tenants together.")
+]
 Folder = Annotated[
     Path, typer.Argument(metavar="OUT", help="Folder to write to.", show_default=False)
 ]

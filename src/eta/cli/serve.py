@@ -39,6 +39,7 @@ def serve(
     # Fails with a single line, before the server starts, if the service could not run.
     settings = load_settings()
     settings.require_api_keys()
+    settings.require_shared_model()
     if settings.api_keys_file:
         # The application reads the file itself when it is created, and from then on handles it.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

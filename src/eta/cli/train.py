@@ -12,6 +12,7 @@ from rich.markup import escape
 from eta import bootstrap
 from eta.cli.files import write_json
 from eta.cli.inputs import (
+    StoreTenants,
     load_config,
     load_settings,
     parse_as_of,
@@ -19,7 +20,17 @@ from eta.cli.inputs import (
     resolve_version,
 )
 from eta.cli.memory import give_back_large_arrays, release_frames
-from eta.cli.options import SOURCE, Config, Data, Jobs, JsonFile, Quarantine, Source
+from eta.cli.options import (
+    SOURCE,
+    AllTenants,
+    Config,
+    Data,
+    Jobs,
+    JsonFile,
+    OneTenant,
+    Quarantine,
+    Source,
+)
 from eta.cli.quality import report_quality
 from eta.cli.tables import out, print_check, print_drift, progress_bar
 from eta.cli.times import check_as_of
@@ -57,12 +68,18 @@ def train(
     force: Force = False,
     json_file: JsonFile = None,
     quarantine: Quarantine = None,
+    tenant: OneTenant = None,
+    all_tenants: AllTenants = False,
 ) -> None:
-    """Train a model and write a version into the registry."""
+    """Train a model and write a version into the registry.
+
+    All tenants share the registry.
+    """
     check_as_of(as_of)
     give_back_large_arrays()
     settings, parameters, policy = load_config(config, "models")
-    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
+    tenants = StoreTenants(tenant, all_tenants)
+    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine, tenants)
     moment = parse_as_of(as_of, dataset, timelines)
     quality = report_quality(dataset, timelines, moment, config, forced=force)
     recipe = (source, dataset.zone, parameters, policy, quality)
@@ -123,6 +140,8 @@ def update(
     model: StartVersion = None,
     json_file: JsonFile = None,
     quarantine: Quarantine = None,
+    tenant: OneTenant = None,
+    all_tenants: AllTenants = False,
 ) -> None:
     """Update drift and place effects of a version.
 
@@ -132,7 +151,8 @@ def update(
     settings = load_settings("models")
     registry = bootstrap.registry(settings)
     name = _version_to_update(registry, model)
-    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine)
+    tenants = StoreTenants(tenant, all_tenants)
+    dataset, timelines = read_timelines(data, source, quarantine or settings.quarantine, tenants)
     moment = parse_as_of(as_of, dataset, timelines)
     report_quality(dataset, timelines, moment, None)
     with progress_bar() as progress:

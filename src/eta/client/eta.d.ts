@@ -1101,6 +1101,8 @@ export interface components {
         /**
          * ModelList
          * @description All versions, the one with the latest training data first.
+         *
+         *     All tenants share them.
          */
         ModelList: {
             /**
@@ -1109,6 +1111,13 @@ export interface components {
              * @constant
              */
             object?: "list";
+            /**
+             * Is Shared
+             * @description The registry is shared by all tenants: each is answered by the same version, which may have learned from what others recorded.
+             * @default true
+             * @constant
+             */
+            is_shared?: true;
             /** Active */
             active: string | null;
             /** Promoted */

@@ -454,9 +454,14 @@ class ModelEntry(TypedDict):
 
 @final
 class ModelList(TypedDict):
-    """All versions, the one with the latest training data first."""
+    """All versions, the one with the latest training data first.
+
+    All tenants share them.
+    """
 
     object: NotRequired[Literal["list"]]
+    is_shared: NotRequired[Literal[True]]
+    """The registry is shared by all tenants: each is answered by the same version, which may have learned from what others recorded."""
     active: str | None
     promoted: str | None
     results: list[ModelEntry]

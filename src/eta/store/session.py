@@ -128,6 +128,10 @@ class Session:
             rows = self._connection.execute(query, tenant, after, limit)
         return [StoredShipment._make(row) for row in rows]
 
+    def tenants(self) -> list[str]:
+        """Returns the tenants that have shipments, in order."""
+        return [tenant for (tenant,) in self._connection.execute(_SHIPMENTS_SQL["tenants"])]
+
     def all_shipments(self, tenant: str) -> list[StoredShipment]:
         """Returns every shipment of a tenant."""
         rows = self._connection.execute(_SHIPMENTS_SQL["all_shipments"], tenant)

@@ -23,9 +23,19 @@ class ModelEntry(ResponseModel):
 
 
 class ModelList(ResponseModel):
-    """All versions, the one with the latest training data first."""
+    """All versions, the one with the latest training data first.
+
+    All tenants share them.
+    """
 
     object: Literal["list"] = "list"
+    is_shared: Annotated[
+        Literal[True],
+        Field(
+            description="The registry is shared by all tenants: each is answered by the same"
+            " version, which may have learned from what others recorded."
+        ),
+    ] = True
     active: str | None
     promoted: str | None
     results: list[ModelEntry]

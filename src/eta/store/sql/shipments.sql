@@ -30,6 +30,9 @@ WHERE tenant = ? AND shipment_id > ? AND status = ? ORDER BY shipment_id LIMIT ?
 SELECT shipment_id, external_id, number_use_id, attributes, created_at, changed_at
 FROM shipments WHERE tenant = ? ORDER BY shipment_id;
 
+-- name: tenants
+SELECT DISTINCT tenant FROM shipments ORDER BY tenant;
+
 -- name: inactive_shipments
 SELECT shipments.tenant, shipments.shipment_id, shipments.external_id, shipments.number_use_id,
     shipments.attributes, shipments.created_at, shipments.changed_at
