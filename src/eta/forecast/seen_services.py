@@ -79,12 +79,17 @@ class SeenServices:
                 counts[row.carrier, row.service_level] += row.parcels
         return counts
 
-    def unseen_names(self, carrier: str | None, service: str | None) -> tuple[UnseenName, ...]:
-        """What of a choice is not in the training data; a part that is not stated is no choice."""
+    def unseen_names(
+        self, carrier: str | None, service: str | None, *, finds_nearest: bool = True
+    ) -> tuple[UnseenName, ...]:
+        """What of a choice is not in the training data; a part that is not stated is no choice.
+
+        To find the nearest name takes a few milliseconds for each.
+        """
         is_seen = carrier is None or carrier in self.carriers
         if is_seen and (service is None or (carrier, service) in self.services):
             return ()
-        return self._compare(carrier, service)
+        return self._compare(carrier, service, finds_nearest)
 
     def is_choice_seen(
         self, carrier: str | None, service: str | None, origin: str, destination: str
@@ -124,31 +129,47 @@ class SeenServices:
         )
 
     @cached_property
-    def _compare(self) -> Callable[[str | None, str | None], tuple[UnseenName, ...]]:
+    def _compare(self) -> Callable[[str | None, str | None, bool], tuple[UnseenName, ...]]:
         """The function from a choice to its unseen names; cached."""
 
         @lru_cache(maxsize=1_000)
-        def compare(carrier: str | None, service: str | None) -> tuple[UnseenName, ...]:
-            return tuple(self._unseen_names(carrier, service))
+        def compare(
+            carrier: str | None, service: str | None, finds_nearest: bool
+        ) -> tuple[UnseenName, ...]:
+            names = self._unseen_names(carrier, service)
+            if not finds_nearest:
+                return tuple(names)
+            return tuple(name._replace(nearest=self._nearest(name, carrier)) for name in names)
 
         return compare
 
     def _unseen_names(self, carrier: str | None, service: str | None) -> Iterator[UnseenName]:
+        """The unseen names, without the nearest ones."""
         is_carrier_seen = carrier is None or carrier in self.carriers
         if carrier is not None and not is_carrier_seen:
-            nearest = _nearest(carrier, self.carriers.items())
-            yield UnseenName(UnseenKind.CARRIER, carrier, None, nearest)
+            yield UnseenName(UnseenKind.CARRIER, carrier, None, None)
         if service is None or (carrier, service) in self.services:
             return
+        if is_carrier_seen or service not in self._service_names:
+            yield UnseenName(
+                UnseenKind.SERVICE, service, carrier if is_carrier_seen else None, None
+            )
+
+    @cached_property
+    def _service_names(self) -> frozenset[str]:
+        """The services of all carriers."""
+        return frozenset(name for _, name in self.services)
+
+    def _nearest(self, unseen: UnseenName, carrier: str | None) -> str | None:
+        """The known name that is most like an unseen one."""
+        if unseen.kind is UnseenKind.CARRIER:
+            return _nearest(unseen.name, self.carriers.items())
         # Without a carrier that is known, the services of all carriers are compared.
         counts = Counter[str]()
         for (its_carrier, name), parcels in self.services.items():
-            if carrier is None or not is_carrier_seen or its_carrier == carrier:
+            if unseen.carrier is None or its_carrier == carrier:
                 counts[name] += parcels
-        if is_carrier_seen or service not in counts:
-            nearest = _nearest(service, counts.items())
-            of_carrier = carrier if is_carrier_seen else None
-            yield UnseenName(UnseenKind.SERVICE, service, of_carrier, nearest)
+        return _nearest(unseen.name, counts.items())
 
 
 def _stated(row: ServiceLane) -> Iterator[tuple[str | None, str | None]]:

@@ -6,6 +6,8 @@ from time import perf_counter
 
 import pytest
 
+from eta.api.schemas.messages import MAX_NEAREST_NAMES, MAX_UNSEEN_NAMES, unseen_messages
+from eta.forecast import seen_services
 from eta.forecast.seen_services import SeenServices, UnseenKind, UnseenName
 from eta.forecast.support import SUPPORT_LEVELS, ServiceLane, Support, groups_by_level
 from eta.service.estimates.read_coverage import read_coverage
@@ -162,3 +164,25 @@ def test_coverage_is_cut_at_the_limit_and_says_how_many_there_are() -> None:
     coverage = read_coverage(SEEN, carrier=None, limit=1)
     assert coverage.services.groups == [(("post", "parcel"), 300)]
     assert (coverage.services.total, coverage.services.left_out) == (4, 1)
+
+
+def test_the_nearest_of_a_few_unseen_names_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def compare(name: str, *_: object, **__: object) -> list[str]:
+        compared.append(name)
+        return []
+
+    monkeypatch.setattr(seen_services, "get_close_matches", compare)
+    choices = [(f"path{number}", f"carrier {number}", "parcel") for number in range(1_000)]
+    messages = unseen_messages(SeenServices(SEEN.service_lanes), choices)
+    assert len(messages) == MAX_UNSEEN_NAMES
+    assert len(compared) == MAX_NEAREST_NAMES
+
+
+def test_a_name_with_and_without_its_nearest_is_one() -> None:
+    others = [("other", f"carrier {number}", None) for number in range(MAX_NEAREST_NAMES)]
+    choices = [("first", "pots", None), *others, ("last", "pots", None)]
+    first, *rest = unseen_messages(SEEN, choices)
+    assert "'post' (and 1 more)" in first["text"]
+    assert len(rest) == len(others)

@@ -25,6 +25,9 @@ _HINT = "check the spelling; GET /v1/coverage lists what it has seen"
 #: Names of one answer that are reported; a batch can hold thousands.
 MAX_UNSEEN_NAMES = 50
 
+#: Of so many of them the nearest known name is found, which takes a while.
+MAX_NEAREST_NAMES = 5
+
 
 @response_dict
 class Message(TypedDict):
@@ -69,13 +72,16 @@ def unseen_messages(
     """
     if seen is None:
         return []
+    names: dict[UnseenName, UnseenName] = {}
     paths: dict[UnseenName, list[str]] = {}
     for path, carrier, service in choices:
         if len(paths) >= MAX_UNSEEN_NAMES:
             break
-        for unseen in seen.unseen_names(carrier, service):
-            paths.setdefault(unseen, []).append(path or f"{unseen.kind}_code")
-    return [_unseen_message(unseen, found) for unseen, found in paths.items()]
+        finds_nearest = len(paths) < MAX_NEAREST_NAMES
+        for unseen in seen.unseen_names(carrier, service, finds_nearest=finds_nearest):
+            name = names.setdefault(unseen._replace(nearest=None), unseen)
+            paths.setdefault(name, []).append(path or f"{name.kind}_code")
+    return [_unseen_message(name, found) for name, found in paths.items()]
 
 
 def shipment_messages(
