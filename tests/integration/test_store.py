@@ -6,12 +6,13 @@ import json
 import random
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import psycopg
@@ -464,6 +465,51 @@ def test_writes_beyond_the_queue_limit_are_rejected(
     with pytest.raises(StoreBusy):
         store.submit(record_events, RecordEvents(TENANT, [scan(1)] * 11), weight=11)
     record(store, scan(1))
+
+
+def blocked(store: SqlStore) -> tuple[threading.Event, Future[None]]:
+    """An event that lets the writer go on, and what it is at."""
+    started, released = threading.Event(), threading.Event()
+
+    def wait(_: Session, items: Sequence[None]) -> Sequence[None]:
+        started.set()
+        released.wait(10)
+        return items
+
+    future = store.submit(wait, None)
+    assert started.wait(10)
+    return released, future
+
+
+def test_writes_that_have_waited_too_long_are_not_made(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "MAX_QUEUE_SECONDS", 0.05)
+    released, first = blocked(store)
+    late = [
+        store.submit(register_shipments, RegisterShipment(TENANT, registration(number)))
+        for number in range(3)
+    ]
+    sleep(0.1)
+    released.set()
+    first.result(10)
+    for future in late:
+        with pytest.raises(StoreBusy):
+            future.result(10)
+    assert not store.read(lambda session: session.all_shipments(TENANT))
+    register(store, registration(4))
+
+
+def test_writes_are_refused_at_once_behind_one_that_is_overdue(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "MAX_QUEUE_SECONDS", 0.05)
+    released, _ = blocked(store)
+    store.submit(record_events, RecordEvents(TENANT, [scan(1)]))
+    sleep(0.1)
+    with pytest.raises(StoreBusy):
+        store.submit(record_events, RecordEvents(TENANT, [scan(2)]))
+    released.set()
 
 
 def test_a_stored_response_is_returned_for_its_key(store: SqlStore, clock: Clock) -> None:

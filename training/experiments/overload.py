@@ -78,7 +78,7 @@ class Phase:
 def main() -> int:
     """Measures both kinds of requests and prints the verdict."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each phase")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each phase")
     parser.add_argument("--kinds", default=",".join(REQUESTS))
     parser.add_argument("--small", action="store_true", help="short, to try it out")
     parser.add_argument("--full", action="store_true", help="five minutes a phase")
@@ -131,7 +131,7 @@ def _measure(kind: str, folder: Path, seconds: float) -> dict[str, Any]:
         harness.running_server(env) as server,
         harness.cores_of_their_own(server.process.pid) as has_two_cores,
     ):
-        peak = _peak(server, requests, seconds / 6)
+        peak = _peak(server, requests, min(seconds / 6, 5.0))
         harness.report_progress(f"{kind}: peak {peak:.0f} a second")
         phases = {}
         for name, multiple in PHASES.items():

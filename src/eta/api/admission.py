@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from eta.api.load_shedding import WorkKind
-from eta.api.problem_details import ProblemError, RefusalReason
+from eta.api.problem_details import ProblemError, capacity_problem
 from eta.api.rate_limit import RateLimiter
 from eta.api.shares import SharedLimit, Shortage
 from eta.domain.access import Principal
@@ -123,4 +123,4 @@ def _refusal(shortage: Shortage, what: str) -> ProblemError:
         status, detail = 429, f"your key has its share of {what}; wait for earlier answers"
     else:
         status, detail = 503, f"too many {what}; try again"
-    return ProblemError(status, detail, headers={"Retry-After": "1"}, reason=RefusalReason.CAPACITY)
+    return capacity_problem(status, detail)

@@ -126,6 +126,8 @@ def create_app(
         version=__version__,
         description=DESCRIPTION,
         lifespan=lambda app: _lifespan(app, settings, clock, steady, metrics, model_loader),
+        # The document, which needs milliseconds to build, is served by a route of ours.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

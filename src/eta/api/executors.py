@@ -7,10 +7,17 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
+from eta.api.problem_details import capacity_problem
 from eta.store.session import Session
 from eta.store.store import Store
+
+#: Seconds that a read may wait for a thread.
+MAX_READ_WAIT_SECONDS = 2.0
 
 #: Seconds that a model may take for an estimate before the fallback answers: a customer waits.
 ESTIMATE_TIMEOUT_SECONDS = 0.25
@@ -40,14 +47,17 @@ class TimedExecutor:
         async with self._turn:
             if self._timed and not self._timed.done():
                 return fallback()
-            self._timed = self._pool.submit(work)
-            future = asyncio.wrap_future(self._timed)
+            self._timed = job = self._pool.submit(work)
+            loop = asyncio.get_running_loop()
+            ended: asyncio.Future[None] = loop.create_future()
+            timer = loop.call_later(seconds, _wake, ended)
+            # Fewer passes of the event loop than with a future for the job.
+            job.add_done_callback(partial(_wake_from_thread, loop, ended))
             try:
-                await asyncio.wait({future}, timeout=seconds)
+                await ended
             finally:
-                # Has no effect on a job that is done.
-                timed_out = future.cancel()
-        return fallback() if timed_out else future.result()
+                timer.cancel()
+        return job.result() if job.done() else fallback()
 
     def close(self) -> None:
         """Waits for the running job, if any, and drops the waiting ones."""
@@ -103,9 +113,33 @@ class ReadPool:
         return await self.run(lambda: self._store.read(operation))
 
     async def run(self, work: Callable[[], T]) -> T:
-        """The result of work that reads the store."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        """The result of work that reads the store.
+
+        Raises:
+            ProblemError: 503 if it had to wait too long for a thread.
+        """
+        deadline = monotonic() + MAX_READ_WAIT_SECONDS
+
+        def run() -> T:
+            if monotonic() > deadline:
+                raise capacity_problem(503, "too many reads are waiting; try again")
+            return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def close(self) -> None:
         """Waits for running reads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _wake_from_thread(
+    loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None], _: Future[Any]
+) -> None:
+    # The loop may have been closed while a job ran that timed out.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(_wake, waiting)

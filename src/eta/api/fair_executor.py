@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
-from eta.api.problem_details import ProblemError, RefusalReason
+from eta.api.problem_details import ProblemError, capacity_problem
 from eta.api.shares import SharedLimit, Shortage
 from eta.api.turns import Turns
 from eta.domain.access import Principal
 
 #: How many jobs may wait or run, in shares of tenants and keys.
 MAX_JOBS = 32
+
+#: Seconds that a job may wait for its turn.
+MAX_WAIT_SECONDS = 10.0
 T = TypeVar("T")
 
 
@@ -23,6 +27,8 @@ T = TypeVar("T")
 class _Job:
     work: Callable[[], Any]
     result: asyncio.Future[Any]
+    #: When it is refused if it still waits, by the time of the event loop.
+    deadline: float
 
 
 class FairExecutor:
@@ -38,21 +44,22 @@ class FairExecutor:
         """The result of ``work``.
 
         Raises:
-            ProblemError: 503 if too many jobs wait, 429 if too many of the caller.
+            ProblemError: 503 if too many jobs wait, or for too long, 429 if too many of the caller.
         """
         if shortage := self._jobs.take(principal, 1):
             raise _refusal(shortage)
         try:
-            return await self._run(principal, work)
+            return await self._run(principal, work, MAX_WAIT_SECONDS)
         finally:
             self._jobs.give_back(principal, 1)
 
     async def finish(self, principal: Principal, work: Callable[[], T]) -> T:
         """The same for the rest of a request that must be answered, so it is never refused."""
-        return await self._run(principal, work)
+        return await self._run(principal, work, inf)
 
-    async def _run(self, principal: Principal, work: Callable[[], T]) -> T:
-        job = _Job(work, asyncio.get_running_loop().create_future())
+    async def _run(self, principal: Principal, work: Callable[[], T], max_wait: float) -> T:
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.create_future(), loop.time() + max_wait)
         self._waiting.add(principal, job)
         self._start_next()
         result: T = await job.result
@@ -61,10 +68,14 @@ class FairExecutor:
     def _start_next(self) -> None:
         """Starts the next job whose caller still waits, unless one is running."""
         while not self._is_running and self._waiting:
-            job = self._waiting.next()
-            if not job.result.done():
+            job, loop = self._waiting.next(), asyncio.get_running_loop()
+            if job.result.done():
+                continue
+            if loop.time() > job.deadline:
+                job.result.set_exception(_refusal(Shortage.TOTAL))
+            else:
                 self._is_running = True
-                running = asyncio.get_running_loop().run_in_executor(self._pool, job.work)
+                running = loop.run_in_executor(self._pool, job.work)
                 running.add_done_callback(partial(self._end, job))
 
     def _end(self, job: _Job, done: asyncio.Future[Any]) -> None:
@@ -92,4 +103,4 @@ def _refusal(shortage: Shortage) -> ProblemError:
     else:
         status, whose = 503, ""
     detail = f"too many large batches{whose} are waiting; try again, or send smaller batches"
-    return ProblemError(status, detail, headers={"Retry-After": "5"}, reason=RefusalReason.CAPACITY)
+    return capacity_problem(status, detail)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from eta.api.executors import WriteCompletions
-from eta.api.problem_details import ProblemError, RefusalReason
+from eta.api.problem_details import capacity_problem
 from eta.api.shares import SharedLimit, Shortage
 from eta.api.turns import Turns
 from eta.domain.access import Principal
 from eta.domain.errors import StoreBusy
-from eta.store.store import MAX_QUEUED_ITEMS, MAX_TRANSACTION_ITEMS, Store, Work
+from eta.store.store import MAX_QUEUE_SECONDS, MAX_QUEUED_ITEMS, MAX_TRANSACTION_ITEMS, Store, Work
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class _Waiting:
 
     weight: int
     turn: asyncio.Future[None]
+    #: When it is refused if it still waits, by the time of the event loop.
+    deadline: float
 
 
 class FairWriter:
@@ -48,7 +50,7 @@ class FairWriter:
         """The result of ``work`` on ``item``, once it is durable; ``weight`` counts its items.
 
         Raises:
-            StoreBusy: if too many items wait.
+            StoreBusy: if too many items wait, or for too long.
             ProblemError: 429 if too many items of the caller wait.
         """
         if shortage := self._items.take(principal, weight):
@@ -68,7 +70,8 @@ class FairWriter:
         if not self._waiting and self._has_room:
             self._in_store += weight
             return
-        waiting = _Waiting(weight, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(weight, loop.create_future(), loop.time() + MAX_QUEUE_SECONDS)
         self._waiting.add(principal, waiting)
         try:
             await waiting.turn
@@ -88,7 +91,11 @@ class FairWriter:
         while self._waiting and self._has_room:
             waiting = self._waiting.next()
             # A caller that has gone is passed over.
-            if not waiting.turn.done():
+            if waiting.turn.done():
+                continue
+            if asyncio.get_running_loop().time() > waiting.deadline:
+                waiting.turn.set_exception(StoreBusy())
+            else:
                 self._in_store += waiting.weight
                 waiting.turn.set_result(None)
 
@@ -97,5 +104,4 @@ def _refusal(shortage: Shortage) -> Exception:
     if shortage is Shortage.TOTAL:
         return StoreBusy()
     detail = "too many writes of your key are waiting; nothing of this request was recorded"
-    headers = {"Retry-After": "2"}
-    return ProblemError(429, f"{detail}; try again", headers=headers, reason=RefusalReason.CAPACITY)
+    return capacity_problem(429, f"{detail}; try again")

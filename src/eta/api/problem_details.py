@@ -184,6 +184,16 @@ class ProblemError(HTTPException):
         self.reason = reason
 
 
+def capacity_problem(status: int, detail: str) -> ProblemError:
+    """A refusal because more is in progress than may be, with when to try again."""
+    return ProblemError(status, detail, headers=_retry_after(1), reason=RefusalReason.CAPACITY)
+
+
+def _retry_after(seconds: int) -> dict[str, str]:
+    # Callers that come again at the same moment would only be refused again.
+    return {"Retry-After": str(seconds + secrets.randbelow(5))}
+
+
 def validation_problem(loc: Sequence[str | int], type_: str, msg: str) -> ProblemError:
     """A 422 for one field."""
     error = FieldError(loc=safe_path(loc), msg=msg, type=type_)
@@ -326,10 +336,7 @@ async def _unavailable(request: Request, error: EtaError) -> Response:
         if IDEMPOTENCY_HEADER not in request.headers:
             # Without a key it is not safe to repeat, so nothing says when to.
             return _respond(request, 503, detail, reason=reason)
-    # Callers that retry at the same moment would only be rejected again.
-    wait_seconds = 1 + secrets.randbelow(5)
-    headers = {"Retry-After": str(wait_seconds)}
-    return _respond(request, 503, detail, headers=headers, reason=reason)
+    return _respond(request, 503, detail, headers=_retry_after(1), reason=reason)
 
 
 async def _clock_refused(request: Request, _: ClockRefused) -> Response:
@@ -337,7 +344,7 @@ async def _clock_refused(request: Request, _: ClockRefused) -> Response:
     detail = (
         "the clock of the service is not right; nothing of this request was recorded; try again"
     )
-    headers = {"Retry-After": str(_CLOCK_WAIT_SECONDS)}
+    headers = _retry_after(_CLOCK_WAIT_SECONDS)
     return _respond(request, 503, detail, headers=headers, reason=RefusalReason.CLOCK)
 
 

@@ -28,7 +28,9 @@ GATE = "request_gate"
 RETRY_AFTER_SECONDS = (3, 1, 5, 2, 4)
 _DETAIL = "more requests arrive than can be answered in time; wait, and try again"
 #: Paths that are never refused, for whoever watches the service.
-_PROBES = frozenset({b"/livez", b"/readyz", b"/metrics"})
+_PROBES = frozenset({b"/livez", b"/readyz"})
+#: A path that is refused only if too many ask for it.
+_METRICS = b"/metrics"
 #: Requests without a valid key share what one caller gets.
 _UNKNOWN_CALLER = ""
 
@@ -64,6 +66,8 @@ class RequestGate:
         path = url.partition(b"?")[0]
         if path in _PROBES:
             return None
+        if path == _METRICS:
+            return Call("read", path.decode())
         resource = b"/".join(path.split(b"/", 3)[:3])
         return Call(self._kinds.get((method, resource), "read"), self._caller(headers))
 

@@ -10,6 +10,7 @@ import typer
 
 from eta.cli.inputs import load_settings
 from eta.cli.log import LOGGING
+from eta.cli.memory import give_back_bodies
 from eta.cli.options import AcceptClock
 from eta.cli.store import open_configured_store
 from eta.domain.errors import InvalidValue
@@ -48,6 +49,7 @@ def serve(
         hint = "leave it out, or set ETA_API_KEYS and serve without the demo"
         raise InvalidValue("--host", problem, hint)
     open_configured_store(settings, accept_clock=accept_clock).close()
+    give_back_bodies()
     import uvicorn  # only this command needs it, and it is slow to import
 
     from eta.cli.http_protocol import BoundedProtocol, limit_connections  # it imports uvicorn

@@ -45,6 +45,9 @@ from eta.store.transaction_tokens import TransactionTokens
 #: Largest weight of all waiting items; an event weighs 1.
 MAX_QUEUED_ITEMS = 50_000
 
+#: Seconds that an item may wait for its transaction; senders give up after half a second or more.
+MAX_QUEUE_SECONDS = 3.0
+
 #: Largest weight of one transaction, so that no caller waits long.
 MAX_TRANSACTION_ITEMS = 5_000
 
@@ -79,7 +82,7 @@ class Store(Protocol):
         was written. It raises ``WriteUnconfirmed`` if that is unknown.
 
         Raises:
-            StoreBusy: if too many items wait already.
+            StoreBusy: if too many items wait already, or the first of them for too long.
         """
         ...
 
@@ -115,6 +118,12 @@ class _Job:
     item: Any
     weight: int
     result: Future[Any]
+    queued_at: float
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has waited longer than it may."""
+        return monotonic() - self.queued_at > MAX_QUEUE_SECONDS
 
 
 @dataclass(eq=False)
@@ -248,13 +257,14 @@ class SqlStore:
         """Queues an item; the future has its result once it is durable.
 
         Raises:
-            StoreBusy: if too many items wait already.
+            StoreBusy: if too many items wait already, or the first of them for too long.
         """
-        job = _Job(work, item, weight, Future())
+        job = _Job(work, item, weight, Future(), monotonic())
         with self._wake:
             if self._is_closing:
                 raise StoreUnavailable("the store is being closed; nothing of this was recorded")
-            if self._weight + weight > MAX_QUEUED_ITEMS:
+            is_stuck = self._waiting and self._waiting[0].is_overdue
+            if is_stuck or self._weight + weight > MAX_QUEUED_ITEMS:
                 raise StoreBusy
             self._waiting.append(job)
             self._weight += weight
@@ -265,7 +275,7 @@ class SqlStore:
         """Queues an empty write to test the database; None if a write succeeded a moment ago.
 
         Raises:
-            StoreBusy: if too many items wait already.
+            StoreBusy: if too many items wait already, or the first of them for too long.
             StoreUnavailable: if the store is being closed.
         """
         wait = RETRY_SECONDS if self._lack_of_room else PROBE_AFTER_SECONDS
@@ -391,7 +401,11 @@ class SqlStore:
                 batch.append(job)
             self._weight -= weight
         # An item whose caller has cancelled it is not written.
-        return [job for job in batch if job.result.set_running_or_notify_cancel()]
+        running = [job for job in batch if job.result.set_running_or_notify_cancel()]
+        overdue = [job for job in running if job.is_overdue]
+        for job in overdue:
+            job.result.set_exception(StoreBusy())
+        return [job for job in running if job not in overdue]
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
         """Writes all items in one transaction; if one of them fails, writes each in its own."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from time import sleep
+from typing import cast
 
 import pytest
 
-from eta.api.executors import TimedExecutor
+from eta.api import executors
+from eta.api.executors import ReadPool, TimedExecutor
+from eta.api.problem_details import ProblemError
+from eta.store.store import Store
 
 
 @pytest.fixture
@@ -104,3 +109,22 @@ def test_a_cancelled_caller_blocks_nobody(
 
     assert asyncio.run(leave()) == "fallback"
     assert not caplog.records
+
+
+def test_reads_that_have_waited_too_long_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "MAX_READ_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(executors, "_READ_THREADS", 1)
+    done: list[str] = []
+
+    async def call() -> list[object]:
+        reads = ReadPool(cast("Store", None))
+        late = reads.run(lambda: done.append("late"))
+        outcomes = await asyncio.gather(reads.run(lambda: sleep(0.2)), late, return_exceptions=True)
+        reads.close()
+        return list(outcomes)
+
+    first, second = asyncio.run(call())
+    assert first is None
+    assert isinstance(second, ProblemError)
+    assert second.status_code == 503
+    assert not done

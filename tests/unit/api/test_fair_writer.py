@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from eta.api import fair_writer
 from eta.api.executors import WriteCompletions
 from eta.api.fair_writer import FairWriter
 from eta.api.problem_details import ProblemError
@@ -154,3 +155,22 @@ def test_an_error_of_the_store_reaches_its_caller_and_frees_the_room() -> None:
         return await waiting
 
     assert run(fail, a=1) == "good"
+
+
+def test_a_write_that_has_waited_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_writer, "MAX_QUEUE_SECONDS", 0.05)
+
+    async def crowd(writer: FairWriter, store: SlowStore) -> list[object]:
+        first = start(writer, ONE, "batch", MAX_TRANSACTION_ITEMS)
+        late = start(writer, ONE, "late", 1)
+        await asyncio.sleep(0.1)
+        store.write_all()
+        await settle()
+        again = start(writer, ONE, "again", 1)
+        await settle()
+        store.write_all()
+        return list(await asyncio.gather(first, late, again, return_exceptions=True))
+
+    first, late, again = run(crowd, a=1)
+    assert (first, again) == ("batch", "again")
+    assert isinstance(late, StoreBusy)

@@ -52,9 +52,14 @@ def test_the_kind_of_a_request_is_that_of_its_route(
     assert gate.call(method, url, []) == Call(kind, "")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("url", [b"/livez", b"/readyz", b"/metrics", b"/livez?verbose"])
+@pytest.mark.parametrize("url", [b"/livez", b"/readyz", b"/livez?verbose"])
 def test_probes_are_never_refused(gate: RequestGate, url: bytes) -> None:
     assert gate.call(b"GET", url, []) is None
+
+
+def test_metrics_have_a_share_of_their_own(gate: RequestGate) -> None:
+    call = gate.call(b"GET", b"/metrics", [(b"x-api-key", b"one")])
+    assert call == Call("read", "/metrics")
 
 
 @pytest.mark.parametrize(

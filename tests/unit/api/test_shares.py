@@ -89,7 +89,7 @@ def test_a_refusal_says_whose_limit_it_is_and_when_to_try_again() -> None:
         with pytest.raises(ProblemError) as refusal, admission.slot(kind, principal):  # type: ignore[arg-type]
             pass
         assert refusal.value.status_code == status
-        assert refusal.value.headers == {"Retry-After": "1"}
+        assert 1 <= int((refusal.value.headers or {})["Retry-After"]) <= 5
     admission.slots["score"].total = 0
     with pytest.raises(ProblemError) as refusal, admission.slot("score", OTHER):
         pass

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from functools import lru_cache
+
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic_core import to_json
 
 from eta.api.html import PAGE_HEADERS, landing_page, reference_page
 from eta.api.strict_route import StrictRoute
@@ -34,4 +37,20 @@ async def landing(request: Request) -> Response:
 @router.get("/docs", response_class=HTMLResponse)
 async def reference(request: Request) -> Response:
     """Returns the reference of the API, made from its OpenAPI document."""
-    return HTMLResponse(reference_page(request.app.openapi()), headers=dict(PAGE_HEADERS))
+    return HTMLResponse(_reference(request.app), headers=dict(PAGE_HEADERS))
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """Returns the OpenAPI document."""
+    return Response(_document(request.app), media_type="application/json")
+
+
+@lru_cache(maxsize=1)
+def _reference(app: FastAPI) -> str:
+    return reference_page(app.openapi())
+
+
+@lru_cache(maxsize=1)
+def _document(app: FastAPI) -> bytes:
+    return to_json(app.openapi())
