@@ -6,7 +6,7 @@ What the footer says is checked before anything is read, and what a block unpack
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +24,9 @@ _MIN_UNPACKED, _MAX_UNPACKED, _MAX_RATIO = 256 << 20, 2 << 30, 100
 _MAX_FOOTER_BYTES = 16 << 20
 #: Rows of a block, and bytes of a number, a time, or the place of a text.
 _BLOCK_ROWS, _WIDTH = 65_536, 8
+#: If each text of a column may be as long as all its bytes in a row group: the most such bytes, and
+#: the bytes that a block may then take.
+_MAX_DELTA_BYTES, _BLOCK_BYTES = 32 << 20, 1 << 30
 _MIB = 1 << 20
 _TEXT_TYPES = (
     pa.types.is_string,
@@ -69,17 +72,58 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Blocks:
             schema = pa.schema([schema.field(name) for name in columns])
         limit = _unpacked_limit(path)
         _check_claims(path, parquet.metadata, schema, limit)
-        texts = [field.name for field in schema if _is_text(field.type)]
-        reader = _Reader(path, limit)
+        texts = _Texts.from_footer(path, parquet.metadata, schema)
         try:
-            parts = list(reader.blocks(_open(path, file, texts), schema.names))
+            opened = _open(path, file, texts.repeated)
+            parts = list(_Reader(path, limit).blocks(opened, schema.names, texts.block_rows))
             blocks = [block for block, _ in parts]
             table = pa.Table.from_batches(blocks) if blocks else schema.empty_table()
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from None
-    flags = {name: [flags[name] for _, flags in parts if name in flags] for name in texts}
-    flagged = {name: pa.chunked_array(found, pa.bool_()) for name, found in flags.items() if found}
-    return Blocks(table, flagged)
+    names = parts[0][1] if parts else ()
+    flags = {name: pa.chunked_array([flags[name] for _, flags in parts]) for name in names}
+    return Blocks(table.combine_chunks(), flags)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """How the texts of a file are read."""
+
+    #: Columns that are read as categories, of which each value is held once.
+    repeated: Sequence[str]
+    #: Rows that are unpacked at once.
+    block_rows: int
+
+    @classmethod
+    def from_footer(
+        cls, path: Path, footer: pyarrow.parquet.FileMetaData, schema: pa.Schema
+    ) -> _Texts:
+        """By the encodings of the columns.
+
+        Texts by their lengths are as long as the footer claims. Texts by what they have in common
+        with the one before may be as long as all claimed bytes, each of them.
+        """
+        texts = {field.name for field in schema if _is_text(field.type)}
+        differing, delta = 0, set[str]()
+        for column in _columns(footer, texts):
+            if "DELTA_BYTE_ARRAY" in column.encodings:
+                differing = max(differing, column.total_uncompressed_size)
+            if any(encoding.startswith("DELTA") for encoding in column.encodings):
+                delta.add(column.path_in_schema)
+        if differing > _MAX_DELTA_BYTES:
+            problem = f"{_MAX_DELTA_BYTES // _MIB} MiB of texts in one row group, encoded as DELTA"
+            raise _beyond(path, f"it has more than {problem}", "write smaller row groups")
+        return cls(sorted(texts - delta), min(_BLOCK_ROWS, _BLOCK_BYTES // max(differing, 1)))
+
+
+def _columns(
+    footer: pyarrow.parquet.FileMetaData, names: Collection[str]
+) -> Iterator[pyarrow.parquet.ColumnChunkMetaData]:
+    """Yields the named columns of each row group."""
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for column in map(group.column, range(footer.num_columns)):
+            if column.path_in_schema in names:
+                yield column
 
 
 def _open(path: Path, file: BinaryIO, texts: Sequence[str]) -> pyarrow.parquet.ParquetFile:
@@ -111,12 +155,7 @@ def _check_claims(
     for field in schema:
         _check_type(path, field)
     widths = sum(map(_width, schema.types))
-    claimed = sum(
-        footer.row_group(group).column(column).total_uncompressed_size
-        for group in range(footer.num_row_groups)
-        for column in range(footer.num_columns)
-        if footer.row_group(group).column(column).path_in_schema in schema.names
-    )
+    claimed = sum(column.total_uncompressed_size for column in _columns(footer, schema.names))
     _check_unpacked(path, max(claimed, footer.num_rows * widths), limit)
 
 
@@ -166,10 +205,10 @@ class _Reader:
         self._rows, self._unpacked = 0, 0
 
     def blocks(
-        self, parquet: pyarrow.parquet.ParquetFile, names: Sequence[str]
+        self, parquet: pyarrow.parquet.ParquetFile, names: Sequence[str], block_rows: int
     ) -> Iterator[tuple[pa.RecordBatch, dict[str, pa.Array]]]:
         """Yields blocks of rows, with the flags of texts that are too long, by column."""
-        batches = parquet.iter_batches(_BLOCK_ROWS, columns=list(names), use_threads=False)
+        batches = parquet.iter_batches(block_rows, columns=list(names), use_threads=False)
         for batch in batches:
             self._rows += len(batch)
             if self._rows > MAX_ROWS:
@@ -177,21 +216,23 @@ class _Reader:
             columns, flags = {}, {}
             for name in names:
                 columns[name] = column = batch.column(name)
-                if pa.types.is_dictionary(column.type) and _is_text(column.type):
+                if _is_text(column.type):
                     columns[name], flags[name] = self._unpack(column)
                 else:
                     self._count(len(column) * _width(column.type))
             yield pa.RecordBatch.from_pydict(columns), flags
 
-    def _unpack(self, column: pa.DictionaryArray) -> tuple[pa.Array, pa.Array]:
+    def _unpack(self, column: pa.Array) -> tuple[pa.Array, pa.Array]:
         """The texts, and which are too long; those are replaced before they are unpacked."""
-        texts, codes = column.dictionary, column.indices
+        is_repeated = pa.types.is_dictionary(column.type)
+        texts = column.dictionary if is_repeated else column
+        codes = column.indices if is_repeated else pa.array(range(len(column)))
         lengths = pc.fill_null(pc.binary_length(texts), 0)
         is_too_long = pc.greater(lengths, MAX_TEXT_BYTES)
         flags = pc.fill_null(is_too_long.take(codes), False)
         if pc.any(is_too_long).as_py():
             texts = pc.if_else(is_too_long, pa.scalar(TOO_LONG).cast(texts.type), texts)
-            lengths = pc.binary_length(texts)
+            lengths = pc.fill_null(pc.binary_length(texts), 0)
         self._count((pc.sum(lengths.take(codes)).as_py() or 0) + len(column) * _WIDTH)
         return texts.take(codes), flags
 

@@ -140,6 +140,39 @@ def test_a_large_text_that_is_not_repeated_is_refused_by_the_footer(
         read(path)
 
 
+ENCODINGS = ("PLAIN", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_texts_of_every_encoding_are_read_within_the_limits(
+    folder: Callable[[str], Path], encoding: str
+) -> None:
+    places = [f"hub {number}" for number in range(100)] + [None, "y" * 1_001]
+    moments = pa.array([f"2026-11-02T10:{n // 60:02d}:{n % 60:02d}Z" for n in range(102)])
+    table = events(102, place=pa.array(places)).set_column(2, "occurred_at", moments)
+    options: dict[str, object] = {"use_dictionary": True}
+    if encoding != "RLE_DICTIONARY":
+        repeated = ["shipment_id", "event_code"]
+        options = {"use_dictionary": repeated, "column_encoding": {"place": encoding}}
+    found = read(written(folder("x"), table, **options))
+    assert found.rejected() == {"too_long_place": 1}
+    is_scan = found.events["event_code"] == "accepted"
+    assert found.events.loc[is_scan, "place"].fillna("").tolist() == [*places[:100], ""]
+
+
+def test_texts_that_repeat_the_one_before_are_bounded(
+    folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = pa.array(["x" * 200_000 + str(number) for number in range(300)])
+    options = {"use_dictionary": False, "column_encoding": {"place": "DELTA_BYTE_ARRAY"}}
+    path = written(folder("x"), events(300, place=texts), **options)
+    assert (path / "events.parquet").stat().st_size < 20_000
+    assert read(path).rejected() == {"too_long_place": 300}
+    monkeypatch.setattr(parquet, "_MAX_DELTA_BYTES", 100_000)
+    with pytest.raises(SourceRejected, match="encoded as DELTA; write smaller row groups"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     ("column", "problem"),
     [
