@@ -21,6 +21,8 @@ MAX_CLOCK_ERROR = 60 * SECOND
 #: The longest time between the last commit and a start after which the clock counts as one that ran
 #: on without a break. A service that is up writes at least once an hour.
 MAX_RESTART_GAP = 2 * 3_600 * SECOND
+#: How long a service may have been down whose clock is behind at its start.
+_MAX_UNNOTICED_IDLE = 14 * _DAY
 #: How fast, as a share of the time that passes, two sound clocks may drift apart.
 _DRIFT = 2e-4
 
@@ -48,9 +50,10 @@ class ClockReading:
     problem: ClockProblem | None = None
 
     @property
-    def times(self) -> tuple[int, int]:
-        """Both times."""
-        return self.wall, self.expected
+    def latest(self) -> int:
+        """The latest time that it may be now: a clock that is behind says little about it."""
+        slack = _MAX_UNNOTICED_IDLE if self.problem is ClockProblem.BEHIND else 0
+        return max(self.wall, self.expected) + slack
 
     @property
     def is_refused(self) -> bool:
@@ -117,6 +120,7 @@ class ClockGuard:
         self._last_commit_time = 0
         self._started = self._now_steady()
         self._is_interrupted = False
+        self._was_wrong = False
 
     def start(self, last_commit_time: int) -> None:
         """Begins to judge: the store was last written at ``last_commit_time``, 0 for never."""
@@ -149,8 +153,10 @@ class ClockGuard:
             steady = self._now_steady()
             reading = self._read(wall, steady)
             lead = wall - reading.expected
+            # What a wrong clock recorded says nothing of when it was set right.
+            self._is_interrupted |= reading.problem is not None or self._was_wrong
+            self._was_wrong = reading.problem is not None
             if reading.problem:
-                self._is_interrupted = True
                 return reading
             if self._anchor is None:
                 self._is_interrupted |= wall > self._last_commit_time + MAX_RESTART_GAP

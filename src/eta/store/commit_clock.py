@@ -34,10 +34,12 @@ class CommitClock:
         self._last = last_commit_time
         if self._guard:
             self._guard.start(last_commit_time)
-        if database_time is None:
-            self._judge(self._wall())
-        else:
-            self._database_reading = self._judge(database_time)
+        reading = self._judge(self._wall() if database_time is None else database_time)
+        if database_time is not None:
+            self._database_reading = reading
+        if self._guard and not reading.problem:
+            # If the clock is set back now, what follows is recorded after the start.
+            self._last = max(self._last, reading.wall)
 
     @property
     def is_interrupted(self) -> bool:

@@ -554,7 +554,7 @@ class SqlStore:
             connection,
             commit_time=attempt.commit_time,
             now=reading.wall,
-            latest_now=max(attempt.commit_time, *reading.times),
+            latest_now=max(attempt.commit_time, reading.latest),
             uninterrupted_since=uninterrupted_since,
             last_sequence=last_sequence,
             secret=self._secret,
