@@ -198,7 +198,7 @@ def _silences(timelines: Timelines, states: States, known_through: np.datetime64
     A silence ends with the receipt of the next scan.
     """
     owner = timelines.scans.owner()
-    rows = np.flatnonzero(timelines.received_at <= known_through)
+    rows = np.flatnonzero(timelines.counts_at(known_through))
     rows = rows[np.lexsort((timelines.received_at[rows], owner[rows]))]
     owner = owner[rows]
     received = timelines.received_at[rows]

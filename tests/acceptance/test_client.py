@@ -115,6 +115,8 @@ def test_every_method_calls_its_route(eta: Client) -> None:
     number = registered["id"]
     recorded = eta.create_events(first_example(openapi.EVENT_REQUESTS))["results"]
     assert [result["status"] for result in recorded if "status" in result] == ["stored", "stored"]
+    event_id = cast("Any", recorded[0])["event_id"]
+    assert eta.update_event(event_id, first_example(openapi.EVENT_UPDATE_REQUESTS))["created"]
     assert eta.update_shipment(number, {"tracking_number": "AB 1"})["id"] == number
     shipment = eta.get_shipment(number)
     assert shipment["tracking_number"] == "AB1"
@@ -305,6 +307,10 @@ CALLS: dict[str, tuple[Callable[[Client], object], Answer]] = {
     "update_shipment": (
         lambda eta: eta.update_shipment("shp_1", {"carrier_code": None}),
         (200, JSON, b'{"object": "shipment", "id": "shp_1", "created": false}'),
+    ),
+    "update_event": (
+        lambda eta: eta.update_event("evt_1", {"event_code": "sorted"}),
+        (200, JSON, b'{"object": "event", "event_id": "evt_1", "created": true}'),
     ),
     "create_events": (
         lambda eta: eta.create_events(first_example(openapi.EVENT_REQUESTS)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import apsw
@@ -138,8 +139,14 @@ def test_a_write_that_cannot_be_looked_up_is_reported_as_unconfirmed(
         with pytest.raises(StoreUnavailable) as error:
             register(store, anonymous(2))
         assert not isinstance(error.value, WriteUnconfirmed)
-    with psycopg.connect(url) as connection:
-        assert connection.execute("SELECT count(*) FROM shipments").fetchone() == (1,)
+    with psycopg.connect(url, autocommit=True) as connection:
+        # The server commits once it comes to read the COMMIT.
+        for _ in range(100):
+            recorded = connection.execute("SELECT count(*) FROM shipments").fetchone()
+            if recorded == (1,):
+                break
+            sleep(0.05)
+    assert recorded == (1,)
 
 
 def test_a_failed_sync_of_a_file_is_looked_up(

@@ -42,6 +42,7 @@ DAY = timedelta(days=1)
 AHEAD = 400 * DAY
 #: Columns with whole numbers that are no stamps.
 NO_STAMPS = {
+    "events.correction_number",
     "tracking_number_uses.use_number",
     "events.occurred_at",
     "events.offset_minutes",

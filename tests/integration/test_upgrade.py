@@ -144,13 +144,19 @@ def parsed(row: Any) -> dict[str, Any]:
     return named
 
 
+def same_event(event: dict[str, Any]) -> dict[str, Any]:
+    """An event without what came after November: its present id, and whether it is corrected."""
+    added = {"event_id", "correction_number", "corrected"}
+    return {name: value for name, value in event.items() if name not in added}
+
+
 def histories(session: Session, at: datetime) -> dict[str, Any]:
     shipments = session.all_shipments(DEFAULT_TENANT)
     return {
         history.stored.shipment_id: {
             "stored": parsed(history.stored),
             "state": parsed(history.state),
-            "events": [parsed(event) for event in history.events],
+            "events": [same_event(parsed(event)) for event in history.events],
             "versions": [parsed(version) for version in history.versions],
             "forecasts": [parsed(forecast) for forecast in history.forecasts],
             "flags": [parsed(flag) for flag in history.flags],
@@ -171,6 +177,8 @@ def test_histories_are_the_same_at_each_moment(november: SqlStore) -> None:
             }
             for shipment_id, history in expected.items()
         }
+        for history in expected_histories.values():
+            history["events"] = list(map(same_event, history["events"]))
         # In November the end of a flag was shown before it was known.
         flags = [flag for history in expected_histories.values() for flag in history["flags"]]
         for flag in flags:
@@ -183,7 +191,11 @@ def test_every_other_row_is_the_same(november: SqlStore) -> None:
     with november.snapshot() as session:
         assert session.counts(DEFAULT_TENANT) == EXPECTED["counts"]
         quarantined = session.quarantined(DEFAULT_TENANT, "", 100)
-        assert [parsed(row) for row in quarantined] == list(map(renamed, EXPECTED["quarantined"]))
+        rows = [same_event(parsed(row)) for row in quarantined]
+        expected_rows = [same_event(renamed(row)) for row in EXPECTED["quarantined"]]
+        for row in (*rows, *expected_rows):
+            row["content"] = same_event(row["content"])
+        assert rows == expected_rows
         assert [list(row) for row in session.outbox(DEFAULT_TENANT)] == EXPECTED["outbox"]
         estimate = session.estimate(DEFAULT_TENANT, EXPECTED["estimate_id"])
     assert estimate
@@ -224,7 +236,8 @@ def without_added_keys(shipment: dict[str, Any]) -> dict[str, Any]:
     assert (forecast.pop("first_attempt_date") is not None) == is_delivered
     # Today an old model is degraded; in November only a missing one was.
     forecast["degraded"] = False
-    before = {**shipment, "forecast": {**forecast, "delay": delay}}
+    journey = [same_event(event) for event in shipment["journey"]]
+    before = {**shipment, "journey": journey, "forecast": {**forecast, "delay": delay}}
     del before["messages"]
     return before
 
@@ -241,9 +254,12 @@ def test_the_api_answers_as_before_and_goes_on(november_url: str, tmp_path: Path
                 shipment["id"]: without_added_keys(shipment)
                 for shipment in answer.json()["results"]
             }
-            assert shipments == renamed_answer(expected), at
+            expected_shipments = renamed_answer(expected)
+            for shipment in expected_shipments.values():
+                shipment["journey"] = list(map(same_event, shipment["journey"]))
+            assert shipments == expected_shipments, at
         quarantined = client.get("/v1/quarantine").json()["results"]
-        assert quarantined == EXPECTED["quarantine"]
+        assert list(map(same_event, quarantined)) == list(map(same_event, EXPECTED["quarantine"]))
         reply = EXPECTED["reply"]
         headers = {"Idempotency-Key": reply["key"], "Content-Type": "application/json"}
         again = client.post("/v1/shipments", content=reply["request"], headers=headers)

@@ -12,6 +12,7 @@ PATCH  /v1/shipments/{id}             updates a shipment
 DELETE /v1/shipments/{id}             deletes a shipment
 DELETE /v1/shipments?external_id=     deletes a shipment by the shop's own number
 POST   /v1/events                     records tracking events
+PATCH  /v1/events/{id}                corrects the code of an event from now on
 GET    /v1/quarantine                 implausible tracking events
 GET    /v1/models                     the model versions, and which one is active
 GET    /v1/coverage                   what the active version has learned from

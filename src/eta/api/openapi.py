@@ -116,6 +116,10 @@ SHIPMENT_UPDATE_REQUESTS: dict[str, Any] = {
     "a change of carrier": {"carrier_code": "other", "service_code": "express"}
 }
 
+EVENT_UPDATE_REQUESTS: dict[str, Any] = {
+    "a scan that was mapped wrongly": {"event_code": "out_for_delivery"}
+}
+
 #: The ways to send a key, for the document alone: ``StrictRoute`` authenticates.
 SECURITY_SCHEMES: dict[str, Any] = {
     "APIKeyHeader": {"in": "header", "name": "X-API-Key", "type": "apiKey"},
@@ -186,6 +190,9 @@ CREATE_EVENTS = _operation(
 ) | {LINES: "events"}
 UPDATE_SHIPMENT = _operation(
     Scope.INGEST, "ingest", requestBody=_body(SHIPMENT_UPDATE_REQUESTS), parameters=[_KEY_HEADER]
+)
+UPDATE_EVENT = _operation(
+    Scope.INGEST, "ingest", requestBody=_body(EVENT_UPDATE_REQUESTS), parameters=[_KEY_HEADER]
 )
 READ = _operation(Scope.READ, "read")
 DELETE_SHIPMENT = _operation(Scope.ADMIN, "ingest")

@@ -115,6 +115,17 @@ class Client(BaseClient):
             "POST", "/v1/events", body=body, idempotency_key=idempotency_key or new_key()
         )
 
+    def update_event(
+        self, event_id: str, body: types.EventUpdate, *, idempotency_key: str | None = None
+    ) -> types.Event:
+        """Corrects an event's code from now on; what was known before stays as it was."""
+        return self._request(
+            "PATCH",
+            f"/v1/events/{part(event_id)}",
+            body=body,
+            idempotency_key=idempotency_key or new_key(),
+        )
+
     def list_quarantine(
         self, *, limit: int | None = None, cursor: str | None = None
     ) -> types.QuarantineList:

@@ -242,6 +242,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events/{event_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Update Event
+         * @description Corrects an event's code from now on; what was known before stays as it was.
+         */
+        patch: operations["update_event"];
+        trace?: never;
+    };
     "/v1/quarantine": {
         parameters: {
             query?: never;
@@ -691,6 +711,46 @@ export interface components {
             order_processing_time?: components["schemas"]["ProcessingTime"] | null;
         };
         /**
+         * Event
+         * @description A recorded event as it counts now.
+         */
+        Event: {
+            /**
+             * Object
+             * @default event
+             * @constant
+             */
+            object?: "event";
+            /** Event Id */
+            event_id: string;
+            /**
+             * Shipment Id
+             * @description Null until a shipment has the tracking number.
+             */
+            shipment_id: string | null;
+            /** Event Code */
+            event_code: string;
+            /** Carrier Event Code */
+            carrier_event_code: string | null;
+            /**
+             * Occurred At
+             * Format: date-time
+             */
+            occurred_at: string;
+            /** Place */
+            place: string | null;
+            /**
+             * Corrected
+             * @description Its event code is that of a correction.
+             */
+            corrected: boolean;
+            /**
+             * Created
+             * @description Whether a correction was recorded; not if it had the code.
+             */
+            created: boolean;
+        };
+        /**
          * EventBatch
          * @description Tracking events, in any order; repeated events are recorded once.
          */
@@ -739,10 +799,7 @@ export interface components {
              * @enum {string}
              */
             event_code: "order_created" | "order_approved" | "order_packed" | "label_created" | "manifest_received" | "picked_up" | "dropped_off" | "accepted" | "arrived_at_facility" | "departed_facility" | "sorted" | "linehaul_departed" | "linehaul_arrived" | "export_customs_started" | "export_customs_cleared" | "departed_origin_country" | "arrived_destination_country" | "import_customs_started" | "import_customs_held" | "import_customs_cleared" | "handed_to_partner" | "partner_received" | "arrived_at_delivery_depot" | "delivery_scheduled" | "delivery_rescheduled" | "out_for_delivery" | "delivery_attempted" | "available_for_pickup" | "picked_up_by_recipient" | "delivered" | "redirected" | "held" | "return_started" | "return_delivered" | "damaged" | "lost" | "cancelled" | "info";
-            /**
-             * Carrier Event Code
-             * @description The carrier's own code.
-             */
+            /** Carrier Event Code */
             carrier_event_code?: string | null;
             /**
              * Occurred At
@@ -797,10 +854,7 @@ export interface components {
              * @description When it was received; default: when it happened.
              */
             received_at?: string | null;
-            /**
-             * Carrier Event Code
-             * @description The carrier's own code.
-             */
+            /** Carrier Event Code */
             carrier_event_code?: string | null;
             /**
              * Place
@@ -833,6 +887,18 @@ export interface components {
              * @description Why it was quarantined.
              */
             reason: string | null;
+        };
+        /**
+         * EventUpdate
+         * @description The event code that counts from now on, whatever the event was recorded with.
+         */
+        EventUpdate: {
+            /**
+             * @description What happened.
+             * @example accepted
+             * @enum {string}
+             */
+            event_code: "order_created" | "order_approved" | "order_packed" | "label_created" | "manifest_received" | "picked_up" | "dropped_off" | "accepted" | "arrived_at_facility" | "departed_facility" | "sorted" | "linehaul_departed" | "linehaul_arrived" | "export_customs_started" | "export_customs_cleared" | "departed_origin_country" | "arrived_destination_country" | "import_customs_started" | "import_customs_held" | "import_customs_cleared" | "handed_to_partner" | "partner_received" | "arrived_at_delivery_depot" | "delivery_scheduled" | "delivery_rescheduled" | "out_for_delivery" | "delivery_attempted" | "available_for_pickup" | "picked_up_by_recipient" | "delivered" | "redirected" | "held" | "return_started" | "return_delivered" | "damaged" | "lost" | "cancelled" | "info";
         };
         /**
          * Evidence
@@ -980,11 +1046,16 @@ export interface components {
             /**
              * Received At
              * Format: date-time
-             * @description When the service received it.
+             * @description When the service received it, or its correction.
              */
             received_at: string;
             /** Place */
             place: string | null;
+            /**
+             * Corrected
+             * @description Its event code is that of a correction.
+             */
+            corrected: boolean;
         };
         /**
          * LaneCoverage
@@ -2209,6 +2280,7 @@ export type Dominated = components['schemas']['Dominated'];
 export type EstimateRequest = components['schemas']['EstimateRequest'];
 export type EstimateResponse = components['schemas']['EstimateResponse'];
 export type EstimatedPickup = components['schemas']['EstimatedPickup'];
+export type Event = components['schemas']['Event'];
 export type EventBatch = components['schemas']['EventBatch'];
 export type EventBatchResponse = components['schemas']['EventBatchResponse'];
 export type EventCode = components['schemas']['EventCode'];
@@ -2216,6 +2288,7 @@ export type EventCreate = components['schemas']['EventCreate'];
 export type EventInput = components['schemas']['EventInput'];
 export type EventProblem = components['schemas']['EventProblem'];
 export type EventResult = components['schemas']['EventResult'];
+export type EventUpdate = components['schemas']['EventUpdate'];
 export type Evidence = components['schemas']['Evidence'];
 export type FieldError = components['schemas']['FieldError'];
 export type FirstOrLastParcel = components['schemas']['FirstOrLastParcel'];
@@ -3711,6 +3784,143 @@ export interface operations {
             };
             /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflicts with recorded data. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is compressed, or its media type is not JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request; `errors` lists each field and how to fix it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Rate limit exceeded; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Overloaded, or the store is unavailable; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_event: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A request with the same key and body within 72 hours gets the same response and is not executed again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                event_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EventUpdate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Event"];
+                };
+            };
+            /** @description The connection was closed before the body had arrived. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Missing or invalid API key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key lacks the scope, or a request to demo mode did not arrive on loopback. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -148,6 +148,24 @@ class Dominated(TypedDict):
 BusinessDay: TypeAlias = int
 
 
+@final
+class Event(TypedDict):
+    """A recorded event as it counts now."""
+
+    object: NotRequired[Literal["event"]]
+    event_id: str
+    shipment_id: str | None
+    """Null until a shipment has the tracking number."""
+    event_code: str
+    carrier_event_code: str | None
+    occurred_at: str
+    place: str | None
+    corrected: bool
+    """Its event code is that of a correction."""
+    created: bool
+    """Whether a correction was recorded; not if it had the code."""
+
+
 EventCode: TypeAlias = Literal[
     "order_created",
     "order_approved",
@@ -245,7 +263,6 @@ class EventCreate(TypedDict):
     ]
     """What happened."""
     carrier_event_code: NotRequired[str | None]
-    """The carrier's own code."""
     occurred_at: NotRequired[str | None]
     """When it happened, with an offset; or send `occurred_local`."""
     occurred_local: NotRequired[str | None]
@@ -310,9 +327,55 @@ class EventInput(TypedDict):
     received_at: NotRequired[str | None]
     """When it was received; default: when it happened."""
     carrier_event_code: NotRequired[str | None]
-    """The carrier's own code."""
     place: NotRequired[str | None]
     """Where, without a street."""
+
+
+@final
+class EventUpdate(TypedDict):
+    """The event code that counts from now on, whatever the event was recorded with."""
+
+    event_code: Literal[
+        "order_created",
+        "order_approved",
+        "order_packed",
+        "label_created",
+        "manifest_received",
+        "picked_up",
+        "dropped_off",
+        "accepted",
+        "arrived_at_facility",
+        "departed_facility",
+        "sorted",
+        "linehaul_departed",
+        "linehaul_arrived",
+        "export_customs_started",
+        "export_customs_cleared",
+        "departed_origin_country",
+        "arrived_destination_country",
+        "import_customs_started",
+        "import_customs_held",
+        "import_customs_cleared",
+        "handed_to_partner",
+        "partner_received",
+        "arrived_at_delivery_depot",
+        "delivery_scheduled",
+        "delivery_rescheduled",
+        "out_for_delivery",
+        "delivery_attempted",
+        "available_for_pickup",
+        "picked_up_by_recipient",
+        "delivered",
+        "redirected",
+        "held",
+        "return_started",
+        "return_delivered",
+        "damaged",
+        "lost",
+        "cancelled",
+        "info",
+    ]
+    """What happened."""
 
 
 @final
@@ -397,8 +460,10 @@ class JourneyEvent(TypedDict):
     timezone_source: str
     time_ambiguous: bool
     received_at: str
-    """When the service received it."""
+    """When the service received it, or its correction."""
     place: str | None
+    corrected: bool
+    """Its event code is that of a correction."""
 
 
 @final

@@ -34,9 +34,11 @@ from eta.datasets.csv_files import TEXT_TYPE, CsvFile, check_column
 from eta.datasets.parquet_files import ParquetFile
 from eta.domain.errors import NaiveColumn, SourceRejected
 from eta.domain.registration import TRACKING_NUMBER_PATTERN
-from eta.domain.shipment import MAX_WEIGHT_KG
+from eta.domain.shipment import MAX_CORRECTIONS, MAX_WEIGHT_KG
+from eta.domain.texts import CONTROL_CHARACTERS
 from eta.domain.vocabulary import EventCode
 from eta.journey.timeline_builders import (
+    CORRECTION,
     EVENT_COLUMNS,
     SHIPMENT_COLUMNS,
     repeated_events,
@@ -61,6 +63,18 @@ _TEXTS = (
     "raw_code",
     "place",
 )
+#: Texts in which control characters become blanks, and those with which a row is rejected.
+_FREE_TEXTS = ("place",)
+_IDENTIFIERS = (
+    "shipment_id",
+    "order_id",
+    "carrier",
+    "service_level",
+    "raw_code",
+    "event_code",
+)
+#: The blanks around a text.
+_BLANKS = " \t\r\n"
 _TIMES = ("ordered_at", "registered_at", "promised_on", "occurred_at", "received_at")
 _COUNTRIES = ("origin_country", "destination_country")
 _SHIPMENT_TIMES = ("ordered_at", "registered_at")
@@ -83,8 +97,9 @@ _RANGES = {
     "height_cm": (0.0, np.inf),
     "price": (0.0, np.inf),
     "package_count": (1.0, np.inf),
+    CORRECTION: (0.0, MAX_CORRECTIONS),
 }
-_MAY_BE_ZERO = {"price"}
+_MAY_BE_ZERO = {"price", CORRECTION}
 
 #: The end of a time with an offset from UTC.
 _OFFSET = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
@@ -162,9 +177,10 @@ def _shipments(
     warnings: dict[str, int],
 ) -> pd.DataFrame:
     """The valid shipments, with numbers, times and flags parsed."""
+    control_characters = _control_characters(frame)
     frame = _with_texts(frame)
     countries = {name: resolved(frame[name], resolve_country) for name in _COUNTRIES}
-    reasons = {"no_shipment_id": frame["shipment_id"].isna()}
+    reasons = {"no_shipment_id": frame["shipment_id"].isna(), **control_characters}
     for name, country in countries.items():
         reasons |= _country_reasons(frame[name], name, country)
     times = {name: _times(frame, name, file) for name in _SHIPMENT_TIMES if name in frame}
@@ -245,6 +261,7 @@ def _valid_events(
     quarantine: Quarantine,
 ) -> pd.DataFrame:
     """The valid events, with times and flags parsed."""
+    control_characters = _control_characters(frame)
     frame = _with_texts(frame.reindex(columns=frame.columns.union(["received_at"], sort=False)))
     occurred_at, received_at = (
         _times(frame, name, file) for name in ("occurred_at", "received_at")
@@ -252,6 +269,7 @@ def _valid_events(
     is_assumed = frame["received_at"].isna()
     received = received_at.instants.where(~is_assumed, occurred_at.instants)
     reasons = {
+        **control_characters,
         "event_of_no_shipment": pd.Index(shipment_id).get_indexer(frame["shipment_id"]) < 0,
         "no_occurred_at": frame["occurred_at"].isna(),
         **occurred_at.reasons("occurred_at"),
@@ -262,6 +280,9 @@ def _valid_events(
     rows, is_assumed = frame.index, is_assumed.loc[frame.index]
     if "is_received_at_assumed" in frame:
         is_assumed |= _flags(frame, "is_received_at_assumed", file, quarantine)
+    if CORRECTION in frame:
+        numbers = _number(frame, CORRECTION, *_RANGES[CORRECTION], file, quarantine)
+        frame = frame.assign(**{CORRECTION: numbers.fillna(0.0).astype(np.int64)})
     times = {"occurred_at": occurred_at.instants.loc[rows], "received_at": received.loc[rows]}
     return frame.assign(**times, is_received_at_assumed=is_assumed)
 
@@ -348,9 +369,22 @@ def _with_texts(frame: pd.DataFrame) -> pd.DataFrame:
     """Identifiers and names without the blanks around them; empty texts are missing."""
     texts = {}
     for name in frame.columns.intersection([*_TEXTS, *_COUNTRIES, "event_code"]):
-        column = frame[name].str.strip()
+        column = frame[name]
+        if name in _FREE_TEXTS:
+            column = column.str.replace(CONTROL_CHARACTERS, " ", regex=True)
+        column = column.str.strip()
         texts[name] = column.where(column != "", None)
     return frame.assign(**texts)
+
+
+def _control_characters(frame: pd.DataFrame) -> dict[str, pd.Series]:
+    """Which rows have an identifier with a control character, by reason."""
+    reasons = {}
+    for name in frame.columns.intersection([*_IDENTIFIERS]):
+        texts = frame[name].str.strip(_BLANKS)
+        is_found = texts.str.contains(CONTROL_CHARACTERS, regex=True)
+        reasons[f"control_character_in_{name}"] = is_found.fillna(False).astype(bool)
+    return reasons
 
 
 def _number(

@@ -8,6 +8,8 @@ from eta.domain.errors import InvalidValue, NaiveTime
 from eta.domain.vocabulary import EventCode
 
 MAX_WEIGHT_KG = 1_000.0
+#: The largest number of a scan's correction.
+MAX_CORRECTIONS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,10 @@ class TrackingEvent:
     raw_code: str | None = None
     #: Where, in the source's words, without a street.
     place: str | None = None
+    #: 0, or 1 and so on for a correction of the event code of the scan with the same carrier's
+    #: code, time and place. It counts from its receipt on; its ``raw_code`` is that of the scan, or
+    #: else the scan's event code.
+    correction_number: int = 0
 
     def __post_init__(self) -> None:
         for field in ("occurred_at", "received_at"):

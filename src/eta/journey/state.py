@@ -197,13 +197,14 @@ _NO_SCANS = _FirstScans(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1)
 
 
 def fold(timelines: Scans, pairs: AsOfPairs) -> States:
-    """The states (M,) of ``pairs``: scans with ``received_at <= as_of`` and nothing else.
+    """The states (M,) of ``pairs``: scans with ``received_at <= as_of < superseded_at`` alone.
 
     Final statuses (delivered, returned, cancelled) stay whatever comes after them; any scan after
     ``lost`` that sets a status revives a shipment.
     """
     occurred = timelines.occurred_at.view(np.int64)
     received = timelines.received_at.view(np.int64)
+    superseded = timelines.superseded_at.view(np.int64)
     as_of = pairs.as_of.view(np.int64)
     folded: _Folded = _fold(
         timelines.scans.starts,
@@ -211,6 +212,7 @@ def fold(timelines: Scans, pairs: AsOfPairs) -> States:
         timelines.place.codes,
         occurred,
         received,
+        superseded,
         pairs.row,
         as_of,
         _ROLES,
@@ -234,7 +236,19 @@ def fold(timelines: Scans, pairs: AsOfPairs) -> States:
 
 
 @njit(cache=True)
-def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_status, starts_phase):  # type: ignore[no-untyped-def]  # compiled
+def _fold(  # type: ignore[no-untyped-def]  # compiled
+    starts,
+    code,
+    place,
+    occurred,
+    received,
+    superseded,
+    row,
+    as_of,
+    roles,
+    sets_status,
+    starts_phase,
+):
     """The ``_Folded`` columns of M pairs ``row``, ``as_of``; times are microseconds."""
     count = len(row)
     status = np.full(count, _UNKNOWN, dtype=np.int8)
@@ -252,7 +266,7 @@ def _fold(starts, code, place, occurred, received, row, as_of, roles, sets_statu
         last = -1
         has_final_status = has_final_phase = False
         for scan in range(starts[row[i]], starts[row[i] + 1]):
-            if received[scan] > as_of[i]:
+            if received[scan] > as_of[i] or superseded[scan] <= as_of[i]:
                 continue
             last = scan
             kind = code[scan]

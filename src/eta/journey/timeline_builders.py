@@ -20,6 +20,7 @@ from eta.journey.categories import MISSING, Categorical, LazyCategoricals, deriv
 from eta.journey.event_hash import event_hashes, text_hash, text_hashes
 from eta.journey.measures import NUMBER_FIELDS
 from eta.journey.route import End, Route, end_of, route_of
+from eta.journey.scan_groups import NEVER, ScanReports, is_repeated, superseded_at
 from eta.journey.segments import Segments
 
 #: Columns of a frame of shipments; a source may leave out all but the first four and the two
@@ -51,6 +52,7 @@ SHIPMENT_COLUMNS = (
     "registered_at",
     "tracking_number",
 )
+CORRECTION = "correction_number"
 EVENT_COLUMNS = (
     "shipment_id",
     "event_code",
@@ -59,6 +61,7 @@ EVENT_COLUMNS = (
     "is_received_at_assumed",
     "raw_code",
     "place",
+    CORRECTION,
 )
 _REQUIRED_SHIPMENT_COLUMNS, _REQUIRED_EVENT_COLUMNS = SHIPMENT_COLUMNS[:4], EVENT_COLUMNS[:4]
 
@@ -71,8 +74,6 @@ _TEXT_COLUMNS = ("carrier", "service_level", *_ORIGIN, *_DESTINATION)
 _DERIVED_COLUMNS = (*Route._fields, ORIGIN_POSTAL, DESTINATION_POSTAL)
 
 _INSTANT, _DATE = np.dtype("datetime64[us]"), np.dtype("datetime64[D]")
-#: An odd number without pattern, 2**64 over the golden ratio.
-_OWNER_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _CODE_NUMBERS = {code.value: number for number, code in enumerate(EventCode)}
 
 
@@ -94,6 +95,7 @@ class ScanColumns(TypedDict):
     event_code: NDArray[np.int16]
     occurred_at: NDArray[np.datetime64]
     received_at: NDArray[np.datetime64]
+    superseded_at: NDArray[np.datetime64]
     place: Categorical
     event_hash: NDArray[np.uint64]
 
@@ -108,13 +110,15 @@ class RawEvents(NamedTuple):
     received: Sequence[int]
     raw_code: Sequence[str | None]
     place: Sequence[str | None]
+    #: 0, or which correction of the scan with the same content it is.
+    correction_number: Sequence[int]
 
 
 class _RawEventColumns(NamedTuple):
     """Events as received, (E,) each: in any order, some of them several times.
 
-    Two events are the same scan if the carrier's code, the time and the place agree, whoever
-    reported them and whenever they were received.
+    Two events are readings of the same scan if the carrier's code, the time and the place agree,
+    whoever reported them and whenever they were received.
     """
 
     owner: NDArray[np.int64]
@@ -126,15 +130,40 @@ class _RawEventColumns(NamedTuple):
     code_hashes: NDArray[np.int64]
     place_hashes: NDArray[np.int64]
     place: Categorical
+    correction_number: NDArray[np.int64]
+
+
+class _ScansInOrder(NamedTuple):
+    """Rows of the events that count at some moment, in order, (E,) each."""
+
+    rows: NDArray[np.intp]
+    event_hash: NDArray[np.uint64]
+    #: Microseconds, or ``NEVER``.
+    superseded: NDArray[np.int64]
 
 
 def columns_from_raw_events(events: RawEvents, shipment_count: int) -> ScanColumns:
     """The scans of so many shipments."""
+    return _scan_columns(_from_raw_events(events), shipment_count)
+
+
+def counted_rows(events: RawEvents, as_of: int) -> list[int]:
+    """The rows of the events that count at a moment, in microseconds, each scan once.
+
+    They are sorted by shipment, then as in ``Timelines``.
+    """
+    columns = _from_raw_events(events)
+    scans = _in_order(columns)
+    is_known = (columns.received[scans.rows] <= as_of) & (scans.superseded > as_of)
+    return list(map(int, scans.rows[is_known]))
+
+
+def _from_raw_events(events: RawEvents) -> _RawEventColumns:
     code = [_CODE_NUMBERS[name] for name in events.event_code]
     code_texts = zip(events.raw_code, events.event_code, strict=True)
     code_hashes = [text_hash(raw_code or name) for raw_code, name in code_texts]
     place_hashes = [text_hash(place or "") for place in events.place]
-    columns = _RawEventColumns(
+    return _RawEventColumns(
         owner=_integers(events.owner),
         code=_integers(code),
         occurred=_integers(events.occurred),
@@ -142,8 +171,8 @@ def columns_from_raw_events(events: RawEvents, shipment_count: int) -> ScanColum
         code_hashes=_integers(code_hashes),
         place_hashes=_integers(place_hashes),
         place=Categorical.from_texts(events.place),
+        correction_number=_integers(events.correction_number),
     )
-    return _deduplicate(columns, shipment_count)
 
 
 def columns_from_frames(
@@ -160,12 +189,12 @@ def columns_from_frames(
     events = _with_columns(events, EVENT_COLUMNS, required=_REQUIRED_EVENT_COLUMNS)
     shipments = shipments.sort_values("shipment_id", kind="stable").reset_index(drop=True)
     owner = _owner(shipments["shipment_id"], events["shipment_id"])
-    scans = _deduplicate(_from_frame(owner, events), len(shipments))
+    scans = _scan_columns(_from_frame(owner, events), len(shipments))
     return _shipments_from_frame(shipments), scans
 
 
 def repeated_events(shipments: pd.DataFrame, events: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which events, (E,), repeat a scan that another row reports too and that was received first.
+    """Which events, (E,), repeat one that another row reports too and that was received first.
 
     Raises:
         InvalidValue: as ``columns_from_frames``.
@@ -176,7 +205,7 @@ def repeated_events(shipments: pd.DataFrame, events: pd.DataFrame) -> NDArray[np
     columns = _from_frame(owner, events)
     if _is_in_order(columns.owner, columns.occurred):
         return np.zeros(len(events), dtype=bool)
-    return _is_repeated(columns, _hashes(columns))
+    return _repetitions(_reports(columns))
 
 
 def _owner(shipment_ids: pd.Series, event_ids: pd.Series) -> NDArray[np.int64]:
@@ -217,6 +246,7 @@ def columns_from_records(
         received=[microseconds(event.received_at) for event in events],
         raw_code=[event.raw_code for event in events],
         place=[event.place for event in events],
+        correction_number=[event.correction_number for event in events],
     )
     scans = columns_from_raw_events(raw_events, len(shipments))
     return _shipments_from_records(shipments), scans
@@ -325,6 +355,7 @@ def _from_frame(owner: NDArray[np.int64], events: pd.DataFrame) -> _RawEventColu
         code_hashes=code_hashes.view(np.int64),
         place_hashes=place_hashes.view(np.int64),
         place=place,
+        correction_number=events[CORRECTION].fillna(0).to_numpy(dtype=np.int64),
     )
 
 
@@ -332,41 +363,51 @@ def _integers(values: Sequence[int]) -> NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
 
 
-def _hashes(columns: _RawEventColumns) -> NDArray[np.uint64]:
-    """The hash of each event, (E,)."""
-    hashes: NDArray[np.uint64] = event_hashes(
+def _reports(columns: _RawEventColumns) -> ScanReports:
+    group_hash: NDArray[np.uint64] = event_hashes(
         columns.code_hashes, columns.occurred, columns.place_hashes
     )
-    return hashes
+    return ScanReports(
+        owner=columns.owner,
+        group_hash=group_hash,
+        code=columns.code,
+        received=columns.received,
+        correction_number=columns.correction_number,
+    )
 
 
-def _is_repeated(columns: _RawEventColumns, event_hash: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which events, (E,), report a scan that another one reports too and that came first."""
-    is_repeated = np.zeros(len(columns.owner), dtype=bool)
-    # Events of one scan have the same mixed number; so do very few others.
-    mixed = event_hash ^ (columns.owner.astype(np.uint64) * _OWNER_MULTIPLIER)
-    in_order = np.sort(mixed)
-    numbers = in_order[1:][in_order[1:] == in_order[:-1]]
-    if not len(numbers):
-        return is_repeated
-    position = np.minimum(np.searchsorted(numbers, mixed), len(numbers) - 1)
-    rows = np.flatnonzero(numbers[position] == mixed)
-    owner, hashes = columns.owner[rows], event_hash[rows]
-    order = np.lexsort((columns.received[rows], hashes, owner))
-    is_same_scan = (np.diff(owner[order]) == 0) & (np.diff(hashes[order]) == 0)
-    is_repeated[rows[order[1:][is_same_scan]]] = True
-    return is_repeated
+def _repetitions(reports: ScanReports) -> NDArray[np.bool_]:
+    """Which events, (E,), repeat one that another row reports too and that was received first."""
+    result = np.zeros(len(reports.owner), dtype=bool)
+    members = reports.group_members()
+    if len(members):
+        result[members] = is_repeated(reports.take(members))
+    return result
 
 
-def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
-    """The scans in order, each once, with the time at which it was first received."""
-    event_hash = _hashes(columns)
+def _in_order(columns: _RawEventColumns) -> _ScansInOrder:
+    """The scans that count at some moment, each reading once, as it was first received."""
+    reports = _reports(columns)
+    rows = np.arange(len(columns.owner))
+    superseded = np.full(len(rows), NEVER)
     if _is_in_order(columns.owner, columns.occurred):
-        rows = np.arange(len(columns.owner))
-    else:
-        rows = np.flatnonzero(~_is_repeated(columns, event_hash))
-        keys = (event_hash, columns.code, columns.occurred, columns.owner)
-        rows = rows[np.lexsort([key[rows] for key in keys])]
+        return _ScansInOrder(rows, reports.group_hash, superseded)
+    members = reports.group_members()
+    if len(members):
+        repeats = is_repeated(reports.take(members))
+        readings = members[~repeats]
+        superseded[readings] = superseded_at(reports.take(readings))
+        # Neither repetitions nor readings that are superseded when they come count at any moment.
+        superseded[members[repeats]] = columns.received[members[repeats]]
+        rows = np.flatnonzero(superseded > columns.received)
+    keys = (reports.group_hash, columns.code, columns.occurred, columns.owner)
+    rows = rows[np.lexsort([key[rows] for key in keys])]
+    return _ScansInOrder(rows, reports.group_hash[rows], superseded[rows])
+
+
+def _scan_columns(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
+    """The scans in order, each reading once, with the time at which it was first received."""
+    rows, event_hash, superseded = _in_order(columns)
     counts = np.bincount(columns.owner[rows], minlength=shipment_count)
     occurred = columns.occurred[rows]
     received = columns.received[rows]
@@ -376,8 +417,9 @@ def _deduplicate(columns: _RawEventColumns, shipment_count: int) -> ScanColumns:
         event_code=event_code.astype(np.int16),
         occurred_at=occurred.view(_INSTANT),
         received_at=received.view(_INSTANT),
+        superseded_at=superseded.view(_INSTANT),
         place=columns.place.take(rows),
-        event_hash=event_hash[rows],
+        event_hash=event_hash,
     )
 
 

@@ -49,16 +49,22 @@ class Scans:
     The scans of shipment i are the rows ``scans.starts[i]:scans.starts[i + 1]``, sorted by
     ``occurred_at``, then by the declared order of codes, then by ``event_hash``. A scan that was
     reported several times is one scan, with its earliest ``received_at``. Instants are
-    ``datetime64[us]`` in UTC.
+    ``datetime64[us]`` in UTC. Of several readings of one scan (``scan_groups``) each is a row.
     """
 
     scans: Segments
     event_code: NDArray[np.int16]
     occurred_at: NDArray[np.datetime64]
     received_at: NDArray[np.datetime64]
+    #: When another reading of the scan begins to count in its place; far in the future if none.
+    superseded_at: NDArray[np.datetime64]
     #: Where it was scanned, (E,).
     place: Categorical
     event_hash: NDArray[np.uint64]
+
+    def counts_at(self, as_of: np.datetime64) -> NDArray[np.bool_]:
+        """Which scans, (E,), had been received by a moment and were not superseded by then."""
+        return (self.received_at <= as_of) & (self.superseded_at > as_of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +141,9 @@ class Timelines(Scans):
             digest.update(values[rows].tobytes())
         for scans in (self.event_code, self.occurred_at, self.received_at, self.event_hash):
             digest.update(scans[received].tobytes())
+        superseded = np.flatnonzero(self.superseded_at[received] <= known_through)
+        for values in (superseded, self.superseded_at[received][superseded]):
+            digest.update(values.tobytes())
         return digest.hexdigest()
 
     def purchase_received(self) -> Times:

@@ -81,7 +81,7 @@ def _compared_scans(timelines: Timelines, known_through: np.datetime64) -> NDArr
     """The rows of scans by carriers, of parcels with a carrier that stay within a country."""
     ends = [timelines.texts[name].texts() for name in ("origin_country", "destination_country")]
     is_wanted = (timelines.texts["carrier"].codes >= 0) & (ends[0] == ends[1])
-    is_compared = _IS_COMPARED[timelines.event_code] & (timelines.received_at <= known_through)
+    is_compared = _IS_COMPARED[timelines.event_code] & timelines.counts_at(known_through)
     return np.flatnonzero(is_wanted[timelines.scans.owner()] & is_compared)
 
 

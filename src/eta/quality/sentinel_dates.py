@@ -33,7 +33,7 @@ def find_sentinel_dates(
     dataset: Dataset, timelines: Timelines, states: States, known_through: np.datetime64
 ) -> Iterator[Finding]:
     """Recurring times of scans, impossible promises, and impossible dates in rejected rows."""
-    is_received = timelines.received_at <= known_through
+    is_received = timelines.counts_at(known_through)
     for code in np.unique(timelines.event_code[is_received]):
         if EVENT_CODES[code] not in ABANDONED_CODES:
             scans = np.flatnonzero(is_received & (timelines.event_code == code))

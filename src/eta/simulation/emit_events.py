@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from eta.domain.vocabulary import EventCode
-from eta.journey.timeline_builders import EVENT_COLUMNS
+from eta.journey.timeline_builders import CORRECTION, EVENT_COLUMNS
 from eta.journey.timelines import EVENT_CODES
 from eta.simulation.network import CARRIERS
 from eta.simulation.scenario import Scenario, instants
@@ -117,7 +117,7 @@ def emit_events(
         "raw_code": raw_codes[events["group"]],
         "place": places[events["place"]],
     }
-    return pd.DataFrame({name: columns[name] for name in EVENT_COLUMNS})
+    return pd.DataFrame({name: columns[name] for name in EVENT_COLUMNS if name != CORRECTION})
 
 
 def _received(

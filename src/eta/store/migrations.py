@@ -7,14 +7,15 @@ killed at any statement, the database is unchanged and the next start repeats th
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from eta.domain.errors import NothingRecorded, StoreRejected
 from eta.store.engine import Connection, Engine
+from eta.store.event_migration import copy_events, copy_quarantine
 from eta.store.queries import load_queries, load_statements
 
 #: Statements that create or change tables; ``{clustered}`` is replaced by the engine's clause, and
-#: ``?`` stands for a new random secret.
+#: ``?`` stands for a new random secret. ``PYTHON name`` runs one of ``_STEPS``.
 Migration = tuple[str, ...]
 
 MIGRATIONS = (
@@ -23,6 +24,7 @@ MIGRATIONS = (
     load_statements("migration_0003.sql"),
     load_statements("migration_0004.sql"),
     load_statements("migration_0005.sql"),
+    load_statements("migration_0006.sql"),
 )
 
 #: Every table that is copied, in an order in which they can be filled.
@@ -39,6 +41,13 @@ TABLES = (
     "responses",
     "quarantine",
 )
+
+_PYTHON = "PYTHON "
+#: What SQL cannot do, by name; each belongs to the transaction of its migration.
+_STEPS: Mapping[str, Callable[[Connection], None]] = {
+    "copy_events": copy_events,
+    "copy_quarantine": copy_quarantine,
+}
 
 _SQL = load_queries("migrations.sql")
 
@@ -61,8 +70,7 @@ def migrate(
             check_not_newer(last_applied, len(migrations))
             if last_applied < number:
                 for statement in statements:
-                    values = (secrets.token_hex(32),) if "?" in statement else ()
-                    connection.execute(statement.format(clustered=engine.clustered), *values)
+                    _apply(connection, engine, statement)
                 connection.execute(_SQL["add"], number)
             connection.commit()
         except BaseException:
@@ -81,6 +89,18 @@ def check_not_newer(last_applied: int, last_known: int = len(MIGRATIONS)) -> Non
             f"the store was written by a newer version (it has {last_applied} migrations,"
             f" this version has {last_known}); install that version"
         )
+
+
+def _apply(connection: Connection, engine: Engine, statement: str) -> None:
+    if statement.startswith(_PYTHON):
+        name = statement.removeprefix(_PYTHON)
+        try:
+            _STEPS[name](connection)
+        except (TypeError, ValueError) as error:
+            raise StoreRejected(f"a row cannot be migrated ({name}): {error}") from error
+        return
+    values = (secrets.token_hex(32),) if "?" in statement else ()
+    connection.execute(statement.format(clustered=engine.clustered), *values)
 
 
 def check_migrated(connection: Connection, engine: Engine) -> None:

@@ -63,6 +63,9 @@ class StoredEvent(NamedTuple):
     is_ambiguous: int
     is_received_at_assumed: int
     received_at: int
+    #: 0, or 1 and so on for a correction of the event code of the scan with the same content;
+    #: its ``raw_code`` is that of the scan, or else the scan's event code.
+    correction_number: int = 0
 
 
 class StoredState(NamedTuple):

@@ -151,6 +151,17 @@ class Session:
         """Returns all events of some event owners, in no order."""
         return self._select_in(StoredEvent, _EVENTS_SQL["events"], tenant, event_owners)
 
+    def events_by_id(self, tenant: str, event_ids: Iterable[str]) -> list[StoredEvent]:
+        """Returns the events with these ids."""
+        return self._select_in(StoredEvent, _EVENTS_SQL["events_by_id"], tenant, event_ids)
+
+    def quarantined_by_id(
+        self, tenant: str, event_ids: Iterable[str]
+    ) -> list[StoredQuarantinedEvent]:
+        """Returns the quarantined events with these ids."""
+        query = _EVENTS_SQL["quarantined_by_id"]
+        return self._select_in(StoredQuarantinedEvent, query, tenant, event_ids)
+
     def states(self, tenant: str, shipment_ids: Iterable[str]) -> list[StoredState]:
         """Returns the states of shipments."""
         return self._select_in(StoredState, _SHIPMENTS_SQL["states"], tenant, shipment_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
 
 from eta.api import openapi
 from eta.api.dependencies import (
@@ -23,10 +24,12 @@ from eta.api.pagination import Cursor, Limit, open_cursor, seal_cursor
 from eta.api.problem_details import problem
 from eta.api.schemas import events as event_schemas
 from eta.api.schemas.common import InvalidItem, unmapped_code_count
-from eta.api.schemas.events import EventBatch
+from eta.api.schemas.events import EventBatch, EventUpdate
+from eta.api.schemas.fields import Id
 from eta.api.strict_route import StrictRoute
 from eta.domain.errors import EtaError
 from eta.service.storage.idempotency import WriteResponse
+from eta.service.tracking.correct_events import CorrectedEvent, CorrectEvent, correct_events
 from eta.service.tracking.record_events import (
     EventOutcome,
     RecordEvents,
@@ -73,6 +76,27 @@ async def create_events(
 
     await run_large(request, count_rows, count)
     return response
+
+
+@router.patch(
+    "/events/{event_id}",
+    response_model=event_schemas.Event,
+    responses=problem_responses(*BODY_ERRORS, 404, 409),
+    openapi_extra=openapi.UPDATE_EVENT,
+)
+async def update_event(
+    request: Request,
+    event_id: Id,
+    body: EventUpdate,
+    tenant: Tenant,
+) -> Response:
+    """Corrects an event's code from now on; what was known before stays as it was."""
+
+    def respond(corrected: CorrectedEvent) -> WriteResponse:
+        return WriteResponse(200, to_json(event_schemas.to_event(corrected, event_id)).decode())
+
+    command = CorrectEvent(tenant, event_id, body.event_code)
+    return await write_idempotently(request, Write(correct_events, command, respond))
 
 
 @router.get(

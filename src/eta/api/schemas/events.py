@@ -21,6 +21,7 @@ from eta.api.error_budget import ErrorBudget
 from eta.api.problem_details import Problem
 from eta.api.schemas.common import InvalidItem, ResponseModel, invalid_item, require_carrier
 from eta.api.schemas.fields import (
+    CarrierEventCode,
     Code,
     CountFirst,
     Country,
@@ -37,6 +38,7 @@ from eta.api.schemas.fields import (
 )
 from eta.api.strict_json import InvalidLine
 from eta.calendars.local_time import from_microseconds
+from eta.service.tracking.correct_events import CorrectedEvent
 from eta.service.tracking.record_events import EventOutcome, EventReport, RecordingStatus
 from eta.store.records import StoredQuarantinedEvent
 
@@ -51,7 +53,7 @@ class EventCreate(StrictModel):
     carrier_code: Code | None = None
     tracking_number: TrackingNumber | None = None
     event_code: EventCodeIn
-    carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
+    carrier_event_code: CarrierEventCode | None = None
     occurred_at: Annotated[
         OffsetDatetime | None,
         Field(description="When it happened, with an offset; or send `occurred_local`."),
@@ -178,6 +180,30 @@ class EventBatchResponse(ResponseModel):
     results: list[EventResult | EventProblem]
 
 
+class EventUpdate(StrictModel):
+    """The event code that counts from now on, whatever the event was recorded with."""
+
+    event_code: EventCodeIn
+
+
+class Event(ResponseModel):
+    """A recorded event as it counts now."""
+
+    object: Literal["event"] = "event"
+    event_id: str
+    shipment_id: Annotated[
+        str | None, Field(description="Null until a shipment has the tracking number.")
+    ]
+    event_code: str
+    carrier_event_code: str | None
+    occurred_at: datetime
+    place: str | None
+    corrected: Annotated[bool, Field(description="Its event code is that of a correction.")]
+    created: Annotated[
+        bool, Field(description="Whether a correction was recorded; not if it had the code.")
+    ]
+
+
 class QuarantinedEvent(ResponseModel):
     """An implausible event, of a shipment or of a tracking number without a shipment."""
 
@@ -211,6 +237,22 @@ def to_event_result(recorded: EventOutcome) -> dict[str, object]:
         "event_id": recorded.event_id,
         "shipment_id": recorded.shipment_id,
         "reason": recorded.reason,
+    }
+
+
+def to_event(corrected: CorrectedEvent, event_id: str) -> dict[str, object]:
+    """The fields of an ``Event``; it keeps the id by which it was corrected."""
+    event = corrected.event
+    return {
+        "object": "event",
+        "event_id": event_id,
+        "shipment_id": corrected.shipment_id,
+        "event_code": event.event_code,
+        "carrier_event_code": event.raw_code,
+        "occurred_at": from_microseconds(event.occurred_at),
+        "place": event.place,
+        "corrected": bool(event.correction_number),
+        "created": corrected.created,
     }
 
 

@@ -31,6 +31,7 @@ from eta.domain.registration import (
     MAX_ID_LENGTH,
     TRACKING_NUMBER_PATTERN,
 )
+from eta.domain.texts import has_control_characters, without_control_characters
 from eta.domain.vocabulary import EventCode
 
 EARLIEST_DATETIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -222,6 +223,14 @@ def _reject_boolean(value: object) -> object:
     return value
 
 
+def _reject_control_characters(value: object) -> object:
+    if isinstance(value, str) and has_control_characters(value):
+        raise PydanticCustomError(
+            "forbidden_character", "the text has a control character; remove it"
+        )
+    return value
+
+
 def _schema(**extra: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **extra})
 
@@ -337,6 +346,7 @@ Code = Annotated[
         max_length=64,
         pattern=_CODE_PATTERN,
     ),
+    AfterValidator(_reject_control_characters),
 ]
 
 #: A region and a postcode of the ``country`` that stands before them.
@@ -349,11 +359,20 @@ PostalCode = Annotated[
 TrackingNumber = Annotated[
     str,
     StringConstraints(strip_whitespace=True, pattern=TRACKING_NUMBER_PATTERN),
+    # Those at an end would be stripped as blanks.
+    BeforeValidator(_reject_control_characters),
 ]
 IdempotencyKey = Annotated[
     str, StringConstraints(min_length=1, max_length=255, pattern=_VISIBLE_PATTERN)
 ]
-Text = Annotated[str, StringConstraints(max_length=200)]
+#: A free text; its control characters become blanks.
+Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(without_control_characters)]
+CarrierEventCode = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    AfterValidator(_reject_control_characters),
+    Field(description="The carrier's own code."),
+]
 #: An id that may be recorded already; earlier versions were less strict.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=_ID_PATTERN)]
 #: A new id of a shop.

@@ -19,6 +19,7 @@ from eta.api.schemas.common import (
 )
 from eta.api.schemas.estimates import MAX_EVENTS_PER_SHIPMENT, MAX_SHIPMENTS
 from eta.api.schemas.fields import (
+    CarrierEventCode,
     Code,
     CountFirst,
     EventCodeIn,
@@ -45,13 +46,14 @@ class EventInput(StrictModel):
     received_at: Annotated[
         UtcDatetime | None, Field(description="When it was received; default: when it happened.")
     ] = None
-    carrier_event_code: Annotated[Text | None, Field(description="The carrier's own code.")] = None
+    carrier_event_code: CarrierEventCode | None = None
     place: Annotated[Text | None, Field(description="Where, without a street.")] = None
 
     @property
     def content(self) -> tuple[object, ...]:
         """What two reports of one scan have in common."""
-        return (self.carrier_event_code or self.event_code, self.occurred_at, self.place or None)
+        raw_code = self.carrier_event_code or self.event_code
+        return (raw_code, self.event_code, self.occurred_at, self.place or None)
 
     def to_event(self, shipment_id: str) -> TrackingEvent:
         """The scan in the words of the domain."""

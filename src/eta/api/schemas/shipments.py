@@ -144,8 +144,11 @@ class JourneyEvent(ResponseModel):
     ]
     timezone_source: str
     time_ambiguous: bool
-    received_at: Annotated[datetime, Field(description="When the service received it.")]
+    received_at: Annotated[
+        datetime, Field(description="When the service received it, or its correction.")
+    ]
     place: str | None
+    corrected: Annotated[bool, Field(description="Its event code is that of a correction.")]
 
 
 class Revision(ResponseModel):
@@ -281,6 +284,7 @@ def _journey_event(event: StoredEvent) -> dict[str, object]:
         "time_ambiguous": bool(event.is_ambiguous),
         "received_at": from_microseconds(event.received_at),
         "place": event.place,
+        "corrected": bool(event.correction_number),
     }
 
 

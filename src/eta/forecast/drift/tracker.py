@@ -125,7 +125,7 @@ def is_feed_silent(timelines: Timelines, as_of: np.datetime64) -> bool:
 def reporting_delay_cdf(timelines: Timelines, as_of: np.datetime64) -> ReportingDelayCdf:
     """The share of a day's arrivals received so many days after its end, as seen at ``as_of``."""
     occurred_at, received_at = timelines.occurred_at, timelines.received_at
-    is_settled = (received_at <= as_of) & (occurred_at <= as_of - _MAX_REPORTING_DELAY)
+    is_settled = timelines.counts_at(as_of) & (occurred_at <= as_of - _MAX_REPORTING_DELAY)
     settled = np.isin(timelines.event_code, _ARRIVAL_CODES) & is_settled
     lag_days = (received_at[settled] - occurred_at[settled]) / DAY
     if not len(lag_days):

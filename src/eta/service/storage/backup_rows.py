@@ -265,6 +265,7 @@ class _Event(TypedDict):
     is_ambiguous: Flag
     is_received_at_assumed: Flag
     received_at: Instant
+    correction_number: Count
 
 
 @_closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,14 @@ from eta.datasets.base import (
     RowCounts,
 )
 from eta.domain.errors import Conflict, EtaError, InvalidValue
-from eta.domain.registration import MAX_ID_LENGTH, Registration, check_identifier
+from eta.domain.registration import (
+    MAX_ID_LENGTH,
+    TRACKING_NUMBER_PATTERN,
+    Registration,
+    check_identifier,
+)
 from eta.domain.shipment import Place, Shipment
+from eta.domain.texts import has_control_characters
 from eta.domain.vocabulary import EventCode
 from eta.journey.timeline_builders import SHIPMENT_COLUMNS
 from eta.service.tracking.record_events import (
@@ -50,6 +57,10 @@ T = TypeVar("T")
 
 #: The longest texts of columns that identify something; the HTTP API has the same limits.
 _MAX_LENGTHS = {"shipment_id": MAX_ID_LENGTH, "carrier": 64, "tracking_number": 64}
+#: Columns whose texts identify something; in all others control characters become blanks.
+_IDENTIFIERS = frozenset(
+    {"shipment_id", "order_id", "carrier", "service_level", "tracking_number", "raw_code"}
+)
 _ENDS = ("origin", "destination")
 _PLACE_FIELDS = ("country", "region", "postcode", "latitude", "longitude")
 _SHIPMENT_TIMES = ("ordered_at", "registered_at")
@@ -296,12 +307,15 @@ def _check_texts(row: Row) -> None:
     """Checks what the databases and the HTTP API accept.
 
     Raises:
-        InvalidValue: if a text holds a NUL character, or an identifier is too long.
+        InvalidValue: if a text holds a NUL character, an identifier a control character, or an
+            identifier is too long.
     """
     for name, value in row.items():
         if isinstance(value, str):
             if "\0" in value:
                 raise InvalidValue(name, "it holds a NUL character", "remove it")
+            if name in _IDENTIFIERS and has_control_characters(value):
+                raise InvalidValue(name, "it holds a control character", "remove it")
             if len(value) > _MAX_LENGTHS.get(name, len(value)):
                 limit = _MAX_LENGTHS[name]
                 raise InvalidValue(name, "it is too long", f"use at most {limit} characters")
@@ -339,10 +353,11 @@ def _command(tenant: str, row: Row) -> RegisterShipment:
         is_assumed=not row["is_registration_stated"],
         stated=frozenset(row) - (frozenset() if row["is_order_stated"] else {"ordered_at"}),
     )
+    number = row.get("tracking_number")
+    if number and not re.fullmatch(TRACKING_NUMBER_PATTERN, number):
+        raise InvalidValue("tracking_number", "it is no tracking number", "correct it")
     registration = Registration(
-        shipment=shipment,
-        external_id=shipment.shipment_id,
-        tracking_number=row.get("tracking_number"),
+        shipment=shipment, external_id=shipment.shipment_id, tracking_number=number
     )
     return RegisterShipment(tenant, registration, history)
 
@@ -409,4 +424,5 @@ def _report(shipment_ids: Mapping[str, str], row: Row) -> EventReport:
         is_received_at_assumed=bool(row.get("is_received_at_assumed", False)),
         raw_code=row.get("raw_code"),
         place=row.get("place"),
+        correction_number=int(row.get("correction_number", 0)),
     )

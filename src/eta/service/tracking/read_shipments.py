@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,10 +14,16 @@ from eta.delays import DelayPolicy
 from eta.domain.registration import Registration
 from eta.domain.shipment import Shipment, TrackingEvent
 from eta.domain.vocabulary import EventCode
+from eta.journey.timeline_builders import counted_rows
 from eta.model.bundle import Predictor
 from eta.service.scoring.assessment import Assessment, AssessmentOptions
 from eta.service.scoring.score_shipments import score_shipments
-from eta.service.tracking.shipment_states import compute_states
+from eta.service.tracking.shipment_states import (
+    compute_states,
+    owned_events,
+    raw_events,
+    with_correction,
+)
 from eta.store.records import (
     StoredEvent,
     StoredFlag,
@@ -36,8 +42,10 @@ class ShipmentHistory:
     stored: StoredShipment
     registration: Registration
     state: StoredState
-    #: In the order in which they occurred.
+    #: Those that count at the moment, each once, in the order in which they occurred.
     events: Sequence[StoredEvent]
+    #: All that were received, in no order.
+    received_events: Sequence[StoredEvent]
     versions: Sequence[StoredVersion]
     forecasts: Sequence[StoredForecast]
     flags: Sequence[StoredFlag]
@@ -55,8 +63,9 @@ class ShipmentHistory:
                 is_received_at_assumed=bool(event.is_received_at_assumed),
                 raw_code=event.raw_code,
                 place=event.place,
+                correction_number=event.correction_number,
             )
-            for event in self.events
+            for event in self.received_events
         ]
         return shipment, events
 
@@ -104,15 +113,16 @@ def shipment_histories(
     flags = _flags_until(session.flags(tenant, shipment_ids), instant)
     states = compute_states(as_recorded, events, instant)
     histories: list[ShipmentHistory] = []
-    events_of_each = _deduplicated(as_recorded, events)
-    for shipment, state, its_events in zip(as_recorded, states, events_of_each, strict=True):
+    received, counted = _by_shipment(as_recorded, events, instant)
+    for shipment, state in zip(as_recorded, states, strict=True):
         shipment_id, external_id = shipment.shipment_id, shipment.external_id
         attributes = json.loads(shipment.attributes)
         history = ShipmentHistory(
             stored=shipment,
             registration=Registration.from_attributes(attributes, shipment_id, external_id),
             state=state,
-            events=its_events,
+            events=counted[shipment_id],
+            received_events=received[shipment_id],
             versions=versions[shipment_id],
             forecasts=forecasts[shipment_id],
             flags=flags[shipment_id],
@@ -205,30 +215,24 @@ def view_shipments(
     return views
 
 
-def _deduplicated(
-    shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]
-) -> Iterator[list[StoredEvent]]:
-    """Yields the events of each shipment in order, without repetitions.
+def _by_shipment(
+    shipments: Sequence[StoredShipment], events: Iterable[StoredEvent], instant: int
+) -> tuple[Mapping[str, list[StoredEvent]], Mapping[str, list[StoredEvent]]]:
+    """Returns the events of each shipment, and those that count at a moment, in order.
 
-    The same event may have been received for the shipment and for its tracking number; the one that
-    was received first stays.
+    The same event may have been received for the shipment and for its tracking number, and one
+    scan may have been read in several ways.
     """
-    by_owner = defaultdict[str, list[StoredEvent]](list)
-    for event in events:
-        by_owner[event.event_owner].append(event)
-    for shipment in shipments:
-        owned = [event for owner in shipment.event_owners for event in by_owner[owner]]
-        first: dict[tuple[str, int, str | None], StoredEvent] = {}
-        for event in sorted(owned, key=lambda event: event.received_at):
-            content = (event.raw_code or event.event_code, event.occurred_at, event.place or None)
-            first.setdefault(content, event)
-        yield sorted(
-            first.values(),
-            key=lambda event: (event.occurred_at, _POSITION[event.event_code], event.event_id),
-        )
-
-
-_POSITION = {code.value: position for position, code in enumerate(EventCode)}
+    owned = owned_events(shipments, events)
+    columns = raw_events(shipments, owned)
+    ids = [shipments[row].shipment_id for row in columns.owner]
+    received = defaultdict[str, list[StoredEvent]](list)
+    counted = defaultdict[str, list[StoredEvent]](list)
+    for shipment_id, event in zip(ids, owned, strict=True):
+        received[shipment_id].append(event)
+    for row in counted_rows(columns, instant):
+        counted[ids[row]].append(with_correction(owned[row], received[ids[row]]))
+    return received, counted
 
 
 def by_shipment(rows: Iterable[Any]) -> defaultdict[str, list[Any]]:

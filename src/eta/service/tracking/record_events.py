@@ -8,16 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from hashlib import blake2b
 from itertools import chain
 
 from eta.calendars.local_time import from_microseconds, microseconds, offset_minutes
 from eta.domain.errors import EtaError, NotFound
 from eta.domain.registration import carrier_number
+from eta.domain.texts import without_control_characters
 from eta.domain.vocabulary import EventCode, TimezoneSource
 from eta.journey.scan_times import DatedScan, LocalScan, ParcelClock, ScanPlace, ScanTime
 from eta.service.tracking.shipment_states import update_states
 from eta.service.tracking.tracking_numbers import TrackingNumberLog
+from eta.store.event_ids import event_id
 from eta.store.records import (
     StoredEvent,
     StoredQuarantinedEvent,
@@ -72,6 +73,8 @@ class EventReport:
     #: When the source of an imported history received it; None: it is received now.
     received_at: datetime | None = None
     is_received_at_assumed: bool = False
+    #: Of an imported history: which correction of the scan with the same content it is.
+    correction_number: int = 0
 
 
 @dataclass(frozen=True)
@@ -329,14 +332,17 @@ class _EventIndex:
 
     def find_duplicate(self, event: StoredEvent) -> str | None:
         """Returns the id of the same event, if it is recorded."""
-        event_id = self._ids.get((event.event_owner, event.event_id))
+        same_id = self._ids.get((event.event_owner, event.event_id))
         found = (self._content.get(key) for key in self._keys(event))
-        return event_id or next(filter(None, found), None)
+        return same_id or next(filter(None, found), None)
 
     def _keys(self, event: StoredEvent) -> list[tuple[object, ...]]:
         """Returns the event's content with its instant, and with its local time if it came so."""
         owner = self._shipment_ids.get(event.event_owner, event.event_owner)
-        content = owner, event.raw_code or event.event_code, event.place or None
+        if event.correction_number:
+            return []
+        raw_code = event.raw_code or event.event_code
+        content = owner, raw_code, event.event_code, event.place or None
         keys: list[tuple[object, ...]] = [(*content, event.occurred_at)]
         if event.timezone_source != TimezoneSource.CARRIER_OFFSET:
             wall = event.occurred_at + event.offset_minutes * _MINUTE
@@ -379,25 +385,21 @@ def _event(report: EventReport, event_owner: str, time: ScanTime, session: Sessi
     received_at = session.commit_time
     if report.received_at:
         received_at = min(microseconds(report.received_at), received_at)
-    # Returns an id that depends on the content of the event alone.
-    # The id of a wall-clock time depends on the time shown, whatever zone it is read in.
-    time_text = report.occurred_local.isoformat() if report.occurred_local else str(occurred_at)
-    code = report.raw_code or report.event_code.value
-    content = "\x1f".join((event_owner, code, time_text, report.place or ""))
-    event_id = f"evt_{blake2b(content.encode(), digest_size=12).hexdigest()}"
-    return StoredEvent(
+    event = StoredEvent(
         event_owner=event_owner,
-        event_id=event_id,
+        event_id="",
         event_code=report.event_code.value,
         raw_code=report.raw_code,
-        place=report.place,
+        place=report.place and without_control_characters(report.place),
         occurred_at=occurred_at,
         offset_minutes=offset_minutes(time.occurred_at),
         timezone_source=time.source.value,
         is_ambiguous=int(time.is_ambiguous),
         is_received_at_assumed=int(report.is_received_at_assumed),
         received_at=received_at,
+        correction_number=report.correction_number,
     )
+    return event._replace(event_id=event_id(event, report.occurred_local))
 
 
 def _implausible_reason(event: StoredEvent, count: int, session: Session) -> str | None:

@@ -16,6 +16,7 @@ from eta.domain.vocabulary import EventCode, TimezoneSource
 from eta.service.tracking.record_events import MAX_EVENT_LEAD
 from eta.service.tracking.shipment_states import update_states
 from eta.service.tracking.tracking_numbers import assign_number, use_at
+from eta.store.event_ids import order_event_id
 from eta.store.records import StoredEvent, StoredShipment, TrackingNumberUse
 from eta.store.session import Session
 
@@ -269,7 +270,7 @@ def _order_event(shipment: StoredShipment, registration: Registration) -> Stored
     ordered_at = registration.shipment.ordered_at
     return StoredEvent(
         event_owner=shipment.shipment_id,
-        event_id="evt_" + shipment.shipment_id.partition("_")[2],
+        event_id=order_event_id(shipment.shipment_id),
         event_code=EventCode.ORDER_CREATED.value,
         raw_code=None,
         place=None,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eta.journey.state import PHASES, STATUSES, AsOfPairs, fold
-from eta.journey.timeline_builders import RawEvents, columns_from_raw_events
+from eta.journey.timeline_builders import RawEvents, columns_from_raw_events, counted_rows
 from eta.journey.timelines import EVENT_CODES, Scans
 from eta.store.records import StoredEvent, StoredShipment, StoredState
 from eta.store.session import Session
@@ -93,18 +93,65 @@ def _microseconds(times: npt.NDArray[np.datetime64]) -> list[int | None]:
     return [None if instant == _NAT else instant for instant in instants]
 
 
+def owned_events(
+    shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]
+) -> list[StoredEvent]:
+    """Returns the events that belong to one of the shipments, in order."""
+    owners = {owner for shipment in shipments for owner in shipment.event_owners}
+    return [event for event in events if event.event_owner in owners]
+
+
 def raw_events(shipments: Sequence[StoredShipment], events: Iterable[StoredEvent]) -> RawEvents:
     """Returns events of shipments as columns for the journey; other events are left out."""
     rows: dict[str, int] = {}
     for row, shipment in enumerate(shipments):
         for event_owner in shipment.event_owners:
             rows[event_owner] = row
-    owned = [event for event in events if event.event_owner in rows]
+    owned = owned_events(shipments, events)
+    return _raw_events([rows[event.event_owner] for event in owned], owned)
+
+
+def _raw_events(owner: Sequence[int], events: Sequence[StoredEvent]) -> RawEvents:
     return RawEvents(
-        owner=[rows[event.event_owner] for event in owned],
-        event_code=[event.event_code for event in owned],
-        occurred=[event.occurred_at for event in owned],
-        received=[event.received_at for event in owned],
-        raw_code=[event.raw_code for event in owned],
-        place=[event.place for event in owned],
+        owner=owner,
+        event_code=[event.event_code for event in events],
+        occurred=[event.occurred_at for event in events],
+        received=[event.received_at for event in events],
+        raw_code=[event.raw_code for event in events],
+        place=[event.place for event in events],
+        correction_number=[event.correction_number for event in events],
+    )
+
+
+def is_same_scan(event: StoredEvent, other: StoredEvent) -> bool:
+    """Whether two events of a shipment are readings of one scan (``journey.scan_groups``)."""
+    return _scan(event) == _scan(other)
+
+
+def _scan(event: StoredEvent) -> tuple[str, int, str | None]:
+    return event.raw_code or event.event_code, event.occurred_at, event.place or None
+
+
+def counting_event(readings: Sequence[StoredEvent]) -> StoredEvent:
+    """Returns the one of all readings of a scan that counts now."""
+    last = max(reading.received_at for reading in readings)
+    [row] = counted_rows(_raw_events([0] * len(readings), readings), last)
+    return readings[row]
+
+
+def with_correction(event: StoredEvent, events: Iterable[StoredEvent]) -> StoredEvent:
+    """Returns the scan among ``events`` that a correction corrects, with its code and receipt.
+
+    An event that is no correction is returned as it is.
+    """
+    if not event.correction_number:
+        return event
+    scans = (
+        other for other in events if not other.correction_number and is_same_scan(other, event)
+    )
+    scan = min(scans, key=lambda other: other.received_at, default=event)
+    return scan._replace(
+        event_code=event.event_code,
+        received_at=event.received_at,
+        correction_number=event.correction_number,
     )

@@ -2,12 +2,17 @@
 
 -- name: events
 SELECT event_owner, event_id, event_code, raw_code, place, occurred_at, offset_minutes,
-    timezone_source, is_ambiguous, is_received_at_assumed, received_at
+    timezone_source, is_ambiguous, is_received_at_assumed, received_at, correction_number
 FROM events WHERE tenant = ? AND event_owner IN ??;
+
+-- name: events_by_id
+SELECT event_owner, event_id, event_code, raw_code, place, occurred_at, offset_minutes,
+    timezone_source, is_ambiguous, is_received_at_assumed, received_at, correction_number
+FROM events WHERE tenant = ? AND event_id IN ??;
 
 -- name: all_events
 SELECT event_owner, event_id, event_code, raw_code, place, occurred_at, offset_minutes,
-    timezone_source, is_ambiguous, is_received_at_assumed, received_at
+    timezone_source, is_ambiguous, is_received_at_assumed, received_at, correction_number
 FROM events WHERE tenant = ?;
 
 -- name: count_events
@@ -16,8 +21,8 @@ SELECT count(*) FROM events WHERE tenant = ?;
 -- name: add_event
 INSERT INTO events
     (tenant, event_owner, event_id, event_code, raw_code, place, occurred_at, offset_minutes,
-    timezone_source, is_ambiguous, is_received_at_assumed, received_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    timezone_source, is_ambiguous, is_received_at_assumed, received_at, correction_number)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: delete_events
 DELETE FROM events WHERE tenant = ? AND event_owner IN ??;
@@ -31,6 +36,10 @@ WHERE tenant = ? AND event_id > ?
         WHERE events.tenant = quarantine.tenant AND events.event_owner = quarantine.event_owner
             AND events.event_id = quarantine.event_id)
 ORDER BY event_id LIMIT ?;
+
+-- name: quarantined_by_id
+SELECT event_id, event_owner, reason, content, received_at FROM quarantine
+WHERE tenant = ? AND event_id IN ??;
 
 -- name: count_quarantine
 SELECT count(*) FROM quarantine WHERE tenant = ?;
