@@ -26,6 +26,12 @@ SHIPMENT: dict[str, Any] = {
     "destination_address": PLACE,
     "order_time": "2026-05-14T10:00:00Z",
 }
+EVENT = {
+    "carrier_code": "post",
+    "tracking_number": "1234567890",
+    "event_code": "accepted",
+    "occurred_at": "2026-05-15T12:00:00Z",
+}
 UNKNOWN = {f"field_{number}": "x" for number in range(12)}
 
 
@@ -68,12 +74,13 @@ def test_a_spent_budget_reads_no_errors() -> None:
 
 @pytest.mark.parametrize("key", [None, "a-key"])
 def test_all_invalid_events_share_one_budget(client: TestClient, key: str | None) -> None:
-    events = [{"event_code": "no such code", **UNKNOWN} for _ in range(5_000)]
+    events = [{"event_code": "no such code", **UNKNOWN} for _ in range(4_999)]
     headers = {"Idempotency-Key": key} if key else {}
-    results = post(client, "/v1/events", {"events": events}, **headers)["results"]
-    problems = [result["problem"] for result in results]
+    results = post(client, "/v1/events", {"events": [*events, EVENT]}, **headers)["results"]
+    problems = [result["problem"] for result in results[:-1]]
     errors = [each for problem in problems for each in problem["errors"]]
-    assert len(problems) == 5_000
+    assert len(problems) == 4_999
+    assert results[-1]["status"] in ("stored", "duplicate")
     assert {problem["status"] for problem in problems} == {422}
     assert errors[0]["loc"][:3] == ["body", "events", 0]
     assert len(errors) == MAX_ERRORS
@@ -104,10 +111,10 @@ def test_events_of_no_shipment_share_the_budget(client: TestClient) -> None:
 def test_invalid_lines_share_the_budget(client: TestClient) -> None:
     response = client.post(
         "/v1/events",
-        content=b"x\n" * 1_000,
+        content=json.dumps(EVENT).encode() + b"\nx" * 1_000,
         headers={**HEADERS, "Content-Type": "application/x-ndjson"},
     )
-    results = response.json()["results"]
+    results = response.json()["results"][1:]
     assert len(results) == 1_000
     assert sum(len(result["problem"]["errors"]) for result in results) == MAX_ERRORS
 
@@ -120,9 +127,11 @@ def test_unmapped_codes_are_counted_beyond_the_budget(client: TestClient) -> Non
         )
 
     before = count()
-    post(client, "/v1/events", {"events": [{"event_code": "no such code"}] * 700})
+    post(client, "/v1/events", {"events": [{"event_code": "no such code"}] * 350 + [EVENT]})
+    useless = {"events": [{"event_code": "no such code"}] * 350}
+    assert client.post("/v1/events", json=useless, headers=HEADERS).status_code == 422
     shipment = {**SHIPMENT, "events": [{"event_code": "none", "occurred_at": 1}] * 30}
-    post(client, "/v1/score", {"shipments": [shipment] * 20})
+    post(client, "/v1/score", {"shipments": [shipment] * 20 + [SHIPMENT]})
     assert count() - before == 700 + 600
 
 
@@ -139,14 +148,42 @@ def test_a_large_response_is_made_neither_on_the_loop_nor_by_the_writer(
 
     monkeypatch.setattr(event_routes, "event_batch_response", recording)
     headers = {"Idempotency-Key": key} if key else {}
-    post(client, "/v1/events", {"events": [{}] * 1_000}, **headers)
+    post(client, "/v1/events", {"events": [*[{}] * 1_000, EVENT]}, **headers)
     assert [name.partition("_")[0] for name in threads] == ["eta-parser"]
 
 
 def test_a_response_with_problems_is_made_again_for_a_repetition(client: TestClient) -> None:
-    first = post(client, "/v1/events", {"events": [{}] * 200}, **{"Idempotency-Key": "again"})
-    again = post(client, "/v1/events", {"events": [{}] * 200}, **{"Idempotency-Key": "again"})
-    assert first == again
+    body, key = {"events": [*[{}] * 200, EVENT]}, {"Idempotency-Key": "again"}
+    first = post(client, "/v1/events", body, **key)["results"]
+    again = post(client, "/v1/events", body, **key)["results"]
+    assert first[:-1] == again[:-1]
+    assert again[-1]["status"] == "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/events", {"events": [{}] * 5_000}, "events"),
+        ("/v1/events", {"events": [{"event_code": "none", **UNKNOWN}] * 5_000}, "events"),
+        ("/v1/events", {"events": [1] * 101}, "events"),
+        ("/v1/score", {"shipments": [{"a": 1}] * 4_000}, "shipments"),
+    ],
+)
+def test_a_batch_of_which_nothing_can_be_used_is_refused(
+    client: TestClient, path: str, body: Any, field: str
+) -> None:
+    response = client.post(path, content=json.dumps(body), headers=HEADERS)
+    problem = response.json()
+    assert response.status_code == 422
+    assert f"none of the {field} can be used" in problem["detail"]
+    assert len(problem["errors"]) == MAX_ERRORS
+    assert problem["errors"][0]["loc"][:3] == ["body", field, 0]
+    assert len(response.content) <= MAX_REFUSAL_BYTES
+
+
+def test_a_batch_whose_errors_fit_has_one_problem_an_item(client: TestClient) -> None:
+    results = post(client, "/v1/events", {"events": [1] * MAX_ERRORS})["results"]
+    assert all(len(result["problem"]["errors"]) == 1 for result in results)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +232,7 @@ def test_unknown_countries_cost_little_and_still_get_a_hint(client: TestClient) 
         for name in ["Grmany", *names]
     ]
     started = perf_counter()
-    results = post(client, "/v1/score", {"shipments": shipments})["results"]
+    response = client.post("/v1/score", json={"shipments": shipments}, headers=HEADERS)
     # Looking for the name that is most like each of them would take a minute.
     assert perf_counter() - started < 5.0
-    first = results[0]["problem"]["errors"][0]["msg"]
-    assert "did you mean Germany (DE)?" in first
+    assert "did you mean Germany (DE)?" in response.json()["errors"][0]["msg"]

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from eta.api import openapi
+from eta.api.batch_refusal import refuse_useless
 from eta.api.dependencies import (
     SharedResources,
     Tenant,
@@ -56,6 +57,7 @@ async def create_events(
 ) -> Response:
     """Records events in any order, as JSON or as JSON Lines (`application/x-ndjson`)."""
     count = len(body.events)
+    refuse_useless(body.events, "events", resources.metrics)
     reports = await run_large(request, body.to_reports, count)
     recorded: list[EventOutcome | EtaError] = []
 

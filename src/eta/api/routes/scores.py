@@ -9,12 +9,17 @@ from typing import cast
 from fastapi import APIRouter, Request, Response
 
 from eta.api import openapi
+from eta.api.batch_refusal import refuse_useless
 from eta.api.dependencies import Caller, SharedResources, json_with_results
 from eta.api.metrics import Metrics, RowKind
 from eta.api.model_calls import finish_batch, run_batch
 from eta.api.openapi import BODY_ERRORS, problem_responses
 from eta.api.problem_details import problem
-from eta.api.schemas.common import InvalidItem, to_prediction, unmapped_code_count
+from eta.api.schemas.common import (
+    InvalidItem,
+    to_prediction,
+    unmapped_code_count,
+)
 from eta.api.schemas.messages import Message, age_messages, place_messages, unseen_messages
 from eta.api.schemas.scores import (
     ItemProblem,
@@ -47,6 +52,7 @@ async def score_shipments(
 
     One entry a shipment, in order: a result or a problem.
     """
+    refuse_useless(body.shipments, "shipments", resources.metrics)
     as_of = body.as_of or resources.clock()
     promise = resources.settings.promise_policy
     results, current = await run_batch(

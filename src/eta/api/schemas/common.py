@@ -6,15 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
-from typing import Annotated, Literal, NotRequired, TypeVar
+from typing import Annotated, Literal, NotRequired, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
+    model_validator,
     with_config,
 )
 from pydantic_core import PydanticCustomError
@@ -189,6 +191,23 @@ class InvalidItem:
     def errors_at(self, *loc: str | int) -> list[FieldError]:
         """The errors with the path of the item before theirs."""
         return [error.model_copy(update={"loc": [*loc, *error.loc]}) for error in self.errors]
+
+
+class BatchModel(StrictModel):
+    """A request of many items, whose errors share the budget of the response."""
+
+    _error_budget: ErrorBudget = PrivateAttr(default_factory=ErrorBudget)
+
+    @model_validator(mode="after")
+    def _set_error_budget(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, ErrorBudget):
+            self._error_budget = info.context
+        return self
+
+    @property
+    def error_budget(self) -> ErrorBudget:
+        """What is left of the errors that the response may report."""
+        return self._error_budget
 
 
 def invalid_item(

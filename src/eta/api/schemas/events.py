@@ -9,7 +9,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
-    PrivateAttr,
     ValidationError,
     ValidationInfo,
     WrapValidator,
@@ -17,9 +16,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from eta.api.error_budget import ErrorBudget
 from eta.api.problem_details import Problem
-from eta.api.schemas.common import InvalidItem, ResponseModel, invalid_item, require_carrier
+from eta.api.schemas.common import (
+    BatchModel,
+    InvalidItem,
+    ResponseModel,
+    invalid_item,
+    require_carrier,
+)
 from eta.api.schemas.fields import (
     CarrierEventCode,
     Code,
@@ -123,7 +127,7 @@ def _validated_or_invalid(
         return invalid_item(value, error, info, [value])
 
 
-class EventBatch(StrictModel):
+class EventBatch(BatchModel):
     """Tracking events, in any order; repeated events are recorded once."""
 
     events: Annotated[
@@ -131,19 +135,6 @@ class EventBatch(StrictModel):
         Field(min_length=1, max_length=MAX_EVENTS),
         CountFirst(MAX_EVENTS),
     ]
-    #: What is left of the errors that the response may report.
-    _error_budget: ErrorBudget = PrivateAttr(default_factory=ErrorBudget)
-
-    @model_validator(mode="after")
-    def _keep_error_budget(self, info: ValidationInfo) -> Self:
-        if isinstance(info.context, ErrorBudget):
-            self._error_budget = info.context
-        return self
-
-    @property
-    def error_budget(self) -> ErrorBudget:
-        """What is left of the errors that the response may report."""
-        return self._error_budget
 
     def to_reports(self) -> list[EventReport]:
         """The valid events for the use-case that records them."""

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from eta.api.problem_details import Problem
 from eta.api.schemas.common import (
+    BatchModel,
     InvalidItem,
     Prediction,
     ShipmentBase,
@@ -105,7 +106,7 @@ def _validated_or_invalid(
         return invalid_item(value, error, info, sent)
 
 
-class ScoreRequest(StrictModel):
+class ScoreRequest(BatchModel):
     """Shipments with all their scans; nothing is stored."""
 
     as_of: Annotated[
