@@ -67,7 +67,7 @@ def test_a_shipment_is_registered_once_whatever_became_of_the_answer(
     proxied: tuple[SqlStore, CuttingProxy, str], cut: Cut
 ) -> None:
     store, proxy, _ = proxied
-    proxy.arm(cut, 0.02)
+    proxy.arm(cut)
     registered = register(store, anonymous(1))
     assert proxy.made == [cut]
     assert registered.created
@@ -81,11 +81,11 @@ def test_an_estimate_and_an_event_are_saved_once_and_reported_as_new(
     proxied: tuple[SqlStore, CuttingProxy, str],
 ) -> None:
     store, proxy, _ = proxied
-    proxy.arm(Cut.AFTER, 0.02)
+    proxy.arm(Cut.AFTER)
     save = SaveEstimate(TENANT, NOW, None, "{}")
     assert store.write(save_estimates, save)
     assert count(store, "estimates") == 1
-    proxy.arm(Cut.AFTER, 0.02)
+    proxy.arm(Cut.AFTER)
     [outcome] = record(store, scan(1))
     assert outcome.status is RecordingStatus.STORED
     assert len(proxy.made) == 2
@@ -95,7 +95,7 @@ def test_all_writes_of_a_shared_transaction_get_their_results(
     proxied: tuple[SqlStore, CuttingProxy, str],
 ) -> None:
     store, proxy, _ = proxied
-    proxy.arm(Cut.AFTER, 0.05)
+    proxy.arm(Cut.AFTER)
     commands = [RegisterShipment(TENANT, anonymous(number)) for number in range(20)]
     futures = [store.submit(register_shipments, command) for command in commands]
     shipment_ids = {future.result(10).shipment_id for future in futures}
@@ -111,7 +111,7 @@ def test_an_answer_that_is_lost_twice_is_looked_up_twice(
 
     def armed_again(engine: Any) -> Any:
         if len(proxy.made) == 1:
-            proxy.arm(Cut.AFTER, 0.02)
+            proxy.arm(Cut.AFTER)
         return connect(engine)
 
     monkeypatch.setattr(type(store._engine), "writer", armed_again)  # noqa: SLF001  # see above
@@ -125,7 +125,7 @@ def test_a_write_that_cannot_be_looked_up_is_reported_as_unconfirmed(
 ) -> None:
     store, proxy, url = proxied
     engine = type(store._engine)  # noqa: SLF001  # the server cannot be reached any more
-    proxy.arm(Cut.AFTER, 0.02)
+    proxy.arm(Cut.AFTER)
 
     def unreachable(_: Any) -> Any:
         raise StoreUnavailable("PostgreSQL does not respond")

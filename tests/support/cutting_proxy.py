@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,12 @@ from time import sleep
 from urllib.parse import urlsplit, urlunsplit
 
 _COMMIT = b"COMMIT\x00"
+#: A statement that psycopg prepares, with its name: its text comes no more when it is executed.
+_PREPARED_COMMIT = re.compile(rb"P....(_pg3_\d+\x00)COMMIT\x00", re.DOTALL)
+#: The message that executes a statement.
+_EXECUTE = b"E\x00\x00\x00\x09\x00"
 _CHUNK = 65_536
+_ANSWER_TIMEOUT_SECONDS = 10.0
 
 
 class Cut(StrEnum):
@@ -34,13 +40,13 @@ class CuttingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
-        self._armed: tuple[Cut, float] | None = None
+        self._armed: tuple[Cut, float | None] | None = None
         #: The cuts that were made.
         self.made: list[Cut] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def arm(self, cut: Cut, delay_seconds: float = 0.0) -> None:
-        """The next COMMIT is cut, after it was forwarded and a delay."""
+    def arm(self, cut: Cut, delay_seconds: float | None = None) -> None:
+        """The next COMMIT is cut after a delay; by default as soon as the server has answered."""
         with self._lock:
             self._armed = (cut, delay_seconds)
 
@@ -61,16 +67,17 @@ class CuttingProxy:
     def _forward(self, client: socket.socket) -> None:
         with suppress(OSError), client, socket.create_connection(self._target) as server:
             peers = {client: server, server: client}
+            prepared: set[bytes] = set()
             while True:
                 for source in select(list(peers), [], [])[0]:
                     data = source.recv(_CHUNK)
-                    if not data or (source is client and self._is_cut(data, server)):
+                    if not data or (
+                        source is client and _commits(data, prepared) and self._is_cut(data, server)
+                    ):
                         return
                     peers[source].sendall(data)
 
     def _is_cut(self, data: bytes, server: socket.socket) -> bool:
-        if _COMMIT not in data:
-            return False
         with self._lock:
             armed, self._armed = self._armed, None
         if armed is None:
@@ -78,9 +85,20 @@ class CuttingProxy:
         cut, delay_seconds = armed
         end = {Cut.BEFORE: 0, Cut.WITHIN: len(data) // 2, Cut.AFTER: len(data)}[cut]
         server.sendall(data[:end])
-        sleep(delay_seconds)
+        if delay_seconds is not None:
+            sleep(delay_seconds)
+        elif cut is Cut.AFTER:
+            select([server], [], [], _ANSWER_TIMEOUT_SECONDS)
         self.made.append(cut)
         return True
+
+
+def _commits(data: bytes, prepared: set[bytes]) -> bool:
+    """Whether a COMMIT is executed; ``prepared`` are names of such statements of a connection."""
+    if match := _PREPARED_COMMIT.search(data):
+        prepared.add(match[1])
+        return _EXECUTE in data
+    return _COMMIT in data or (_EXECUTE in data and any(name in data for name in prepared))
 
 
 @contextmanager
