@@ -39,10 +39,12 @@ pytestmark = pytest.mark.xdist_group("stores")
 
 @pytest.fixture
 def proxied(
-    postgres: Callable[[], str], tmp_path: Path, clock: Clock
+    postgres: Callable[[], str], tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[SqlStore, CuttingProxy, str]]:
     """A store behind a proxy, the proxy, and the direct URL of the database."""
     require_postgres()
+    # A busy machine takes its time to connect.
+    monkeypatch.setattr(stores, "CONFIRM_SECONDS", 30.0)
     with (
         fresh_url("postgresql", tmp_path, postgres) as url,
         cutting_proxy(url) as (proxy, proxied_url),
