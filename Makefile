@@ -79,7 +79,7 @@ bench: $(READY) ## measure how fast it is, as ratios of CPU time in one run; the
 	$(VENV)/bin/python training/benchmarks/speed.py
 
 prove: $(READY) $(if $(filter peers,$(NAME)),$(PEERS)/.ready) ## run the experiment NAME behind a claim, or all of them; each ends with its verdict in JSON
-	failed=0; for name in $(or $(NAME),hostile overload swaps memory clocks slowdown scenario delay_flags checkout split_orders files planted); do \
+	failed=0; for name in $(or $(NAME),hostile overload swaps memory clocks slowdown scenario delay_flags checkout split_orders files planted models); do \
 		case $$name in \
 			peers) export PYTHONPATH=src OMP_NUM_THREADS=1; $(PEERS)/bin/python training/benchmarks/peers.py;; \
 			*) $(VENV)/bin/python training/experiments/$$name.py;; \

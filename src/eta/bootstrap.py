@@ -129,7 +129,9 @@ def version_trial(settings: Settings) -> VersionTrial:
     """
     package = Path(__file__).parent
     folder = platformdirs.user_cache_path("eta", appauthor=False) / "passed-versions"
-    passed = PassedVersions(folder, describe_program(package))
+    # A user without a home has no such folder.
+    has_folder = folder.is_absolute()
+    passed = PassedVersions(folder, describe_program(package)) if has_folder else None
     return VersionTrial(settings.models, _TRIAL_COMMAND, passed)
 
 

@@ -12,6 +12,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -33,6 +34,9 @@ MAX_COUNT = 10**12
 
 #: The most arrays of a file, the largest directory of them, and the highest code point of a text.
 _MAX_ARRAYS, _MAX_DIRECTORY_BYTES, _MAX_CODE_POINT = 1_000, 2**20, 0x10FFFF
+
+#: The years of stored times.
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
 
 #: How the directory of a zip file ends, and how one of more than 4 GiB does.
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
@@ -82,6 +86,20 @@ class ArraySchema:
     #: The name of a dimension that all values are below.
     below: str | None = None
     may_be_infinite: bool = False
+
+
+def parse_utc(text: str) -> datetime:
+    """A time with an offset, in UTC and within the years that this program handles.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() is None:
+        raise ValueError("the time has no offset from UTC")
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"the year is outside {_FIRST_YEAR} to {_LAST_YEAR}")
+    return moment.astimezone(UTC)
 
 
 def load_json(part: str, content: bytes) -> Any:

@@ -370,6 +370,7 @@ def change_parameters(target: Damaged, rng: random.Random) -> None:
 
 def move_the_end(target: Damaged, rng: random.Random) -> None:
     odd = ["9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+00:00", "2026-05-10", "x", 5, None]
+    odd += ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z"]
     odd += ["2026-05-10T00:00:00", "2026-05-11T00:00:00+00:00", "2026-05-10T00:00:00+23:59"]
     target.manifest["data"]["through"] = rng.choice(odd)
 

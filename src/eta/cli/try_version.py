@@ -21,10 +21,10 @@ def main(arguments: Sequence[str]) -> None:
     """Tries a version and prints what is wrong with it."""
     folder, name = Path(arguments[0]), arguments[1]
     limit_this_process()
-    sys.stdout.write(report(_problem(folder, name)))
+    sys.stdout.write(report(problem_of(folder, name)))
 
 
-def _problem(folder: Path, name: str) -> str | None:
+def problem_of(folder: Path, name: str) -> str | None:
     """What is wrong with a version that is opened and answers every kind of question."""
     try:
         version = Registry(folder).load(name)

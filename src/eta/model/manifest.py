@@ -6,13 +6,21 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from eta.domain.errors import ModelCorrupted
-from eta.stored_values import TRAIN_AGAIN, Finite, Name, StoredModel, check_values, load_json
+from eta.stored_values import (
+    TRAIN_AGAIN,
+    Finite,
+    Name,
+    StoredModel,
+    check_values,
+    load_json,
+    parse_utc,
+)
 
 #: The largest data file, and the largest version.
 MAX_FILE_BYTES, MAX_VERSION_BYTES = 256 * 2**20, 512 * 2**20
@@ -21,10 +29,9 @@ _FILE_NAME = re.compile(r"[a-z0-9_]+\.[a-z]+")
 _MAX_FILES = 100
 
 
-def _is_aware(text: str) -> str:
+def _is_time(text: str) -> str:
     """The text, if it is a time with an offset."""
-    if datetime.fromisoformat(text).utcoffset() is None:
-        raise ValueError("the time has no offset from UTC")
+    parse_utc(text)
     return text
 
 
@@ -38,7 +45,7 @@ def _are_file_names(files: dict[str, _StoredFile]) -> dict[str, _StoredFile]:
     return files
 
 
-_Time = Annotated[str, AfterValidator(_is_aware)]
+_Time = Annotated[str, AfterValidator(_is_time)]
 _Figure = Finite | int | bool | None
 
 
@@ -142,7 +149,6 @@ def parse_manifest(content: bytes, file_format: int, day: str) -> dict[str, Any]
             f"format {stated} is not ours: this program reads format {file_format}; {TRAIN_AGAIN}"
         )
     checked = check_values("its manifest", _MANIFEST, manifest)
-    through = datetime.fromisoformat(checked.data.through)
-    if f"{through.astimezone(UTC):%Y.%m.%d}" != day:
+    if f"{parse_utc(checked.data.through):%Y.%m.%d}" != day:
         raise ModelCorrupted(f"its manifest is of another day than {day}; {TRAIN_AGAIN}")
     return dict(manifest)

@@ -207,11 +207,17 @@ def limit_this_process() -> None:
     Where a limit is unknown to the system there is none.
     """
     os.nice(_NICENESS)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_CPU, CPU_SECONDS)
     with suppress(OSError, ValueError):
         Path("/proc/self/oom_score_adj").write_text(_MOST_EXPENDABLE)
     with suppress(OSError, ValueError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + MEMORY_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY_BYTES)
+
+
+def _limit(kind: int, most: int) -> None:
+    """Limits a resource; a lower limit that there is already stays."""
+    soft, hard = resource.getrlimit(kind)
+    if soft == resource.RLIM_INFINITY or soft > most:
+        resource.setrlimit(kind, (most, hard))

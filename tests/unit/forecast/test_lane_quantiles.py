@@ -392,6 +392,8 @@ STORED = only(EVEN).to_json()
         {**STORED, "levels": [0.5]},
         {**STORED, "data_through": "2026-05-10"},
         {**STORED, "data_through": None},
+        {**STORED, "data_through": "0001-01-01T00:00:00+23:59"},
+        {**STORED, "data_through": "9999-12-31T23:59:59-23:59"},
         {**STORED, "distributions": {"weather": {}}},
         {**STORED, "distributions": []},
         *(
@@ -402,6 +404,7 @@ STORED = only(EVEN).to_json()
                 [50, 0.98, 20.0, *EVEN.days[:-1]],
                 [5, 0.98, 20.0, *EVEN.days],
                 [50.5, 0.98, 20.0, *EVEN.days],
+                [10**30, 0.98, 20.0, *EVEN.days],
                 [50, 1.0, 20.0, *EVEN.days],
                 [50, 0.98, 1.0, *EVEN.days],
                 [50, 0.98, 20.0, *reversed(EVEN.days)],

@@ -78,6 +78,20 @@ def test_time_and_memory_are_limited(tmp_path: Path, script: str, reason: str) -
         VersionTrial(tmp_path, (sys.executable, "-c", limited)).check(NAME)
 
 
+def test_lower_limits_of_the_machine_stay(tmp_path: Path) -> None:
+    source = str(Path(trial.__file__).parents[2])
+    script = f"""
+import resource, sys
+sys.path.insert(0, {source!r})
+from eta.model import trial
+resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+trial.limit_this_process()
+assert resource.getrlimit(resource.RLIMIT_CPU) == (30, 30)
+{PASSES}
+"""
+    VersionTrial(tmp_path, (sys.executable, "-c", script)).check(NAME)
+
+
 def test_a_program_that_cannot_start_refuses_the_version(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match="could not be started: No such file"):
         VersionTrial(tmp_path, (str(tmp_path / "nothing"),)).check(NAME)

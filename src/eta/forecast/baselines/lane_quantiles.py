@@ -32,6 +32,7 @@ from eta.journey.examples import Examples
 from eta.journey.features import Features
 from eta.journey.route import UNNAMED
 from eta.journey.snapshots import PURCHASE
+from eta.stored_values import MAX_COUNT, parse_utc
 
 #: Groups of similar parcels, from the narrowest to the widest: a service on a lane, the lane, the
 #: two countries. No level holds all parcels: data of one country say nothing about another.
@@ -150,9 +151,7 @@ class LaneQuantiles:
             stored, levels = values["distributions"], tuple(values["levels"])
             if levels != LEVELS or not stored.keys() <= set(FALLBACK_LEVELS):
                 raise ValueError(levels)
-            data_through = datetime.fromisoformat(values["data_through"])
-            if data_through.tzinfo is None:
-                raise ValueError(data_through)
+            data_through = parse_utc(values["data_through"])
             distributions = {}
             for support_level, by_group in stored.items():
                 parsed = {group: _parse_distribution(*row) for group, row in by_group.items()}
@@ -284,7 +283,7 @@ def _parse_distribution(
     Raises:
         ValueError: if a number is out of range.
     """
-    has_parcels = type(parcels) is int and parcels >= MIN_PARCELS
+    has_parcels = type(parcels) is int and MIN_PARCELS <= parcels <= MAX_COUNT
     if len(days) != len(LEVELS) or not has_parcels or not 0.0 < reached < 1.0:
         raise ValueError(parcels)
     return LaneDistribution(parcels, float(reached), float(last_days), tuple(map(float, days)))

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -32,7 +31,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from eta.calendars.local_time import DAY, hours_between
 from eta.journey.categories import Categorical, group_rows
 from eta.journey.examples import Outcomes
-from eta.stored_values import Finite, Name, NonNegative, StoredModel, check_values
+from eta.stored_values import Finite, Name, NonNegative, StoredModel, check_values, parse_utc
 
 Floats = NDArray[np.float64]
 
@@ -180,9 +179,8 @@ class Drift:
 
 
 def _is_time(text: str) -> str:
-    """The text, if it is a time in UTC."""
-    if datetime.fromisoformat(text).utcoffset() != timedelta(0):
-        raise ValueError("it has no offset, or another one than Z")
+    """The text, if it is a time."""
+    parse_utc(text)
     return text
 
 
