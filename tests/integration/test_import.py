@@ -98,6 +98,8 @@ def test_a_shipment_that_cannot_be_recorded_is_rejected_alone(
         ("destination_longitude", -181.0),
         ("origin_region", "9\0"),
         ("tracking_number", "1" * 65),
+        ("promised_on", "9999-12-31"),
+        ("promised_on", "1900-01-01"),
     ],
 )
 def test_an_impossible_optional_value_is_left_out_alone(

@@ -1,7 +1,8 @@
 """Rows of a backup: the types, ranges and JSON texts that the service can read.
 
 Values have exactly the type of their column: nothing is converted. The rules are those under which
-rows are written, except that identifiers of earlier versions may have any characters but NUL.
+rows are written, except that texts and dates of earlier versions may be longer and further away,
+and identifiers may have any characters but NUL.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from eta.service.scoring.assessment import AssessmentCode
 
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
 _MAX_INTEGER, _MAX_BIGINT = 2**31 - 1, 2**63 - 1
-_MAX_TEXT, _MAX_JSON = 1_000, 16 << 20
+_MAX_TEXT, _MAX_JSON = 100_000, 16 << 20
 #: A record of ours, and a JSON text that may hold more than what the service reads of it.
 _closed = with_config(strict=True, extra="forbid", allow_inf_nan=False)
 _open = with_config(strict=True, extra="ignore", allow_inf_nan=False)
@@ -52,12 +53,6 @@ def _check_moment(moment: datetime) -> datetime:
     if moment.utcoffset() is None or not _FIRST <= moment < _LAST:
         raise ValueError("it is no instant of 1970 to 2100 with an offset from UTC")
     return moment
-
-
-def _check_day(day: date) -> date:
-    if not _FIRST.year <= day.year < _LAST.year:
-        raise ValueError("it is no day of 1970 to 2100")
-    return day
 
 
 _zone_names = cache(available_timezones)
@@ -113,7 +108,7 @@ OffsetMinutes = Annotated[int, Field(gt=-24 * 60, lt=24 * 60)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 HttpStatus = Annotated[int, Field(ge=200, le=599)]
 Moment = Annotated[datetime, AfterValidator(_check_moment)]
-Day = Annotated[date, AfterValidator(_check_day)]
+Day = date
 Zone = Annotated[Text, AfterValidator(_check_zone)]
 Code = Annotated[EventCode, _NAME]
 Source = Annotated[TimezoneSource, _NAME]

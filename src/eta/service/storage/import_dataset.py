@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +61,8 @@ _MAX_LENGTHS = {"shipment_id": MAX_ID_LENGTH, "carrier": 64, "tracking_number": 
 _IDENTIFIERS = frozenset(
     {"shipment_id", "order_id", "carrier", "service_level", "tracking_number", "raw_code"}
 )
+#: The years of promised days, as at the HTTP API.
+_FIRST_YEAR, _LAST_YEAR = 1970, 2100
 _ENDS = ("origin", "destination")
 _PLACE_FIELDS = ("country", "region", "postcode", "latitude", "longitude")
 _SHIPMENT_TIMES = ("ordered_at", "registered_at")
@@ -371,10 +373,18 @@ def _shipment(row: Row) -> Shipment:
         fields[end] = _place(row, end)
     fields["ordered_at"] = _moment(row, "ordered_at")
     if "promised_on" in row:
-        fields["promised_on"] = pd.Timestamp(row["promised_on"]).date()
+        fields["promised_on"] = _promised_day(row["promised_on"])
     if "package_count" in row:
         fields["package_count"] = int(row["package_count"])
     return Shipment(**fields)
+
+
+def _promised_day(value: datetime) -> date:
+    day: date = pd.Timestamp(value).date()
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        problem = f"the date is outside {_FIRST_YEAR} to {_LAST_YEAR}"
+        raise InvalidValue("promised_on", problem, "correct the year")
+    return day
 
 
 def _place(row: Row, end: str) -> Place:
