@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
 from typing import Annotated
 
 from fastapi import Query
 
 from eta.api.problem_details import validation_problem
+from eta.domain.texts import has_control_characters
 
 MAX_PAGE_SIZE = 100
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)]
@@ -18,7 +18,6 @@ Cursor = Annotated[
     str | None, Query(max_length=512, description="`next_cursor` of the previous page.")
 ]
 _MAC_BYTES = 16
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def parse_ids(field: str, text: str) -> list[str]:
@@ -28,7 +27,7 @@ def parse_ids(field: str, text: str) -> list[str]:
         ProblemError: 422 for a list that is too long or has control characters.
     """
     ids = [part for part in text.split(",") if part]
-    if any(_CONTROL_CHARACTER.search(part) for part in ids):
+    if any(map(has_control_characters, ids)):
         raise validation_problem(
             ["query", field],
             "forbidden_character",
