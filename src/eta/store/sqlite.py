@@ -185,6 +185,8 @@ class SqliteEngine:
         #: The open file that holds the lock. While it is open, no connection may outlive it: to
         #: close a file releases the locks that SQLite holds on it in this process.
         self._lock: int | None = None
+        #: Where the next part of the file begins in which traces are removed.
+        self._next_part = 0
         # A database in memory is lost when its last connection is closed.
         self._memory_connection = None if path else self.reader()
 
@@ -265,8 +267,10 @@ class SqliteEngine:
             return True
         if not writer.empty_log():
             return False
-        overwrite_gaps(self._lock)
-        return True
+        # One part of the file after the other: other writes get their turn in between.
+        next_part = overwrite_gaps(self._lock, self._next_part)
+        self._next_part = next_part or 0
+        return next_part is None
 
     def is_outage(self, error: Exception) -> bool:
         """Whether the disk or the file caused the error."""

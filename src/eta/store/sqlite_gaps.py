@@ -16,30 +16,37 @@ _PAGE_SIZE_OFFSET, _FILE_HEADER_LENGTH = 16, 100
 _HEADER_LENGTHS = {2: 12, 5: 12, 10: 8, 13: 8}
 #: After the first byte: the first free block, the number of cells, and where cells begin.
 _HEADER = struct.Struct(">xHHH")
+#: Bytes of a part, for which writes wait, unless the file is so large that it has this many parts.
+_PART_BYTES, _MAX_PARTS = 1 << 25, 32
 #: Pages read at once.
 _PAGES_AT_ONCE = 256
 #: Above it a page number, which other kinds of pages begin with, can look like a kind of page.
 _MAX_PAGES = 1 << 24
 
 
-def overwrite_gaps(file: int) -> int:
-    """Overwrites the gaps of all pages that are not empty; returns how many there were."""
+def overwrite_gaps(file: int, offset: int) -> int | None:
+    """Overwrites the gaps of the pages of a part of the file, which begins at ``offset``.
+
+    Returns where the next part begins, or None at the end.
+    """
     page_size = int.from_bytes(os.pread(file, 2, _PAGE_SIZE_OFFSET), "big")
     page_size = 65_536 if page_size == 1 else page_size
     size = os.fstat(file).st_size
     if page_size == 0 or size // page_size > _MAX_PAGES:
-        return 0
-    count = 0
-    for offset in range(0, size, page_size * _PAGES_AT_ONCE):
-        pages = os.pread(file, page_size * _PAGES_AT_ONCE, offset)
-        for start in range(0, len(pages), page_size):
-            begin, end = _gap(pages, start, page_size, is_first=offset + start == 0)
-            if pages[begin:end].strip(b"\0"):
-                os.pwrite(file, bytes(end - begin), offset + begin)
-                count += 1
-    if count:
-        os.fsync(file)
-    return count
+        return None
+    step = page_size * _PAGES_AT_ONCE
+    end = offset + max(_PART_BYTES, size // _MAX_PARTS) // step * step
+    for position in range(offset, min(end, size), step):
+        _overwrite_in_pages(file, os.pread(file, step, position), position, page_size)
+    os.fsync(file)
+    return end if end < size else None
+
+
+def _overwrite_in_pages(file: int, pages: bytes, position: int, page_size: int) -> None:
+    for start in range(0, len(pages), page_size):
+        begin, end = _gap(pages, start, page_size, is_first=position + start == 0)
+        if pages[begin:end].strip(b"\0"):
+            os.pwrite(file, bytes(end - begin), position + begin)
 
 
 def _gap(pages: bytes, start: int, page_size: int, *, is_first: bool) -> tuple[int, int]:
