@@ -232,7 +232,8 @@ def safe_path(loc: Sequence[str | int]) -> list[str | int]:
         if isinstance(part, int):
             path.append(part)
         else:
-            escaped = part.encode("unicode_escape", "backslashreplace")
+            short = part[:_MAX_NAME_LENGTH]
+            escaped = short.encode("unicode_escape", "backslashreplace")
             path.append(escaped.decode("ascii")[:_MAX_NAME_LENGTH])
     return path
 

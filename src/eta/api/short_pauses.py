@@ -16,7 +16,7 @@ COLLECT_SECONDS, MAX_UNCOLLECTED_SECONDS = 10.0, 600.0
 
 #: A full collection looks at every object of the batches in progress, which takes up to half a
 #: second: it does not start by itself.
-_THRESHOLDS = (5_000, 20, 1_000_000)
+_THRESHOLDS = (2_000, 10, 1_000_000)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 #: The names of the gate in the state of the application, and of a ticket in that of a request.
 GATE, TICKET = "request_gate", "request_ticket"
 
-#: Seconds within which the request line and the headers must arrive, and their bytes.
-HEAD_TIMEOUT_SECONDS, MAX_HEAD_BYTES = 10.0, 64 * 2**10
+#: Seconds within which the request line and the headers must arrive, and their bytes and number.
+HEAD_TIMEOUT_SECONDS, MAX_HEAD_BYTES, MAX_HEADERS = 10.0, 64 * 2**10, 100
 
 #: Seconds within which the rest of a body must arrive after its request was answered, and the pause
 #: after each part of it: callers that send on cost the service nothing else.
@@ -129,7 +129,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting[self] = None
 
     def on_headers_complete(self) -> None:
-        """Hands the request to the application, which limits the time of the body."""
+        """Hands the request to the application, which limits the time of the body.
+
+        Raises:
+            ValueError: if there are too many headers; the server answers 400.
+        """
+        if len(self.headers) > MAX_HEADERS:
+            raise ValueError("too many headers")
         self._waiting.pop(self, None)
         self._head_bytes = 0
         self._stop_timer()

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from eta.cli import http_protocol
-from eta.cli.http_protocol import MAX_HEAD_BYTES, BoundedProtocol
+from eta.cli.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS, BoundedProtocol
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
@@ -135,6 +135,13 @@ def test_headers_that_are_too_large_are_rejected(server: Server) -> None:
         with pytest.raises(OSError):
             for _ in range(1_000):
                 connection.sendall(b"x: " + b"y" * MAX_HEAD_BYTES)
+
+
+def test_too_many_headers_are_rejected(server: Server) -> None:
+    for count, is_accepted in ((MAX_HEADERS - 1, True), (MAX_HEADERS, False)):
+        with server.connect() as connection:
+            connection.sendall(GET + b"x: 1\r\n" * count + b"\r\n")
+            assert is_answered(connection) is is_accepted
 
 
 def test_requests_in_time_share_a_connection(server: Server) -> None:

@@ -220,7 +220,7 @@ def active_hours_near_promise(cumulative_active_hours, first, last, promise, num
     return active_hours(cumulative_active_hours, end) - active_hours(cumulative_active_hours, start)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def exposure_near_promise(time_index, steps):  # type: ignore[no-untyped-def]  # compiled
     """Active hours (N, K - 1, P) on each of the P days ``NEAR_PROMISE``, between K steps.
 

@@ -119,7 +119,7 @@ def _logistic(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1.0 / (1.0 + np.exp(-logit)))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _with_share(hazards, share, is_changed):  # type: ignore[no-untyped-def]  # compiled
     """H (N, K) that leaves ``share`` (N,) open at its end, in the rows that change.
 

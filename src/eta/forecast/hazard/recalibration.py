@@ -263,7 +263,7 @@ def _hazard_by_segment(hazards: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(hazards[:, None] - KNOT_HAZARDS, 0.0, lengths)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _piecewise_linear(hazards, knots, values, slopes, stage):  # type: ignore[no-untyped-def]  # compiled
     """Piecewise linear functions of ``hazards`` (N, K), whose rows rise.
 

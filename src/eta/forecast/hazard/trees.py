@@ -293,7 +293,7 @@ def _go_down(forest, tree, cells, width, first, count, nodes):  # type: ignore[n
             nodes[j] = forest.child[node] + np.uint32(goes_right)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _leaves(forest, tree, rows):  # type: ignore[no-untyped-def]  # compiled
     result = np.empty(len(rows), dtype=np.int32)
     nodes = np.empty(_BLOCK, dtype=np.uint32)
@@ -396,7 +396,7 @@ def _newton_step(gradient, curvature, penalty, values):  # type: ignore[no-untyp
         values[b] = min(max(step, -penalty.cap), penalty.cap)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def cumulative_hazards(forest, base, values, rows, time_index, steps, drift):  # type: ignore[no-untyped-def]  # compiled
     """Cumulative hazards (N, K + 1) of rows (N, F): before, and after each of K steps.
 
