@@ -105,9 +105,9 @@ def test_erased_shipments_are_in_no_byte_of_an_idle_store(store: SqlStore, tmp_p
     assert _eventually(lambda: not _left(tmp_path, ids, erased)), _left(tmp_path, ids, erased)[:5]
     # Nothing else is lost, and later writes bring nothing back.
     remaining = [number for number in ids if number not in erased]
-    for number in remaining:
-        report = scan(number, EventCode.DELIVERED, hours_ago=0.5, place="Depot")
-        store.write(record_events, RecordEvents(TENANT, [report]))
+    reports = [scan(each, EventCode.DELIVERED, hours_ago=0.5, place="Depot") for each in remaining]
+    for start in range(0, len(reports), 10):
+        store.write(record_events, RecordEvents(TENANT, reports[start : start + 10]))
     back_up(engine_from_url(f"sqlite:{tmp_path / 'eta.sqlite'}"), tmp_path / "later.sqlite")
     assert not _left(tmp_path, ids, erased)
     histories = store.read(lambda session: session.events(TENANT, list(ids.values())))
