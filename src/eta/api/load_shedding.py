@@ -35,10 +35,14 @@ class Bounds(NamedTuple):
     #: So many keep the service busy. Events are the quicker the more are written together.
     in_overload: int
 
+    #: A request that has to wait for a disk or a network keeps nothing busy meanwhile, so in an
+    #: overload as many more may be in progress as end while this many requests would, one by one.
+    in_turn: float = 2.0
+
 
 BOUNDS: Mapping[WorkKind, Bounds] = {
     "checkout": Bounds(0.1, 8, 0.1, 3),
-    "ingest": Bounds(0.1, 16, 0.1, 8),
+    "ingest": Bounds(0.1, 32, 0.1, 16),
     "score": Bounds(5.0, 8, 5.0, 3),
     "read": Bounds(0.5, 4, 0.1, 2),
 }
@@ -51,6 +55,8 @@ CALM_SECONDS = 1.0
 
 #: Seconds after which the measured rate has forgotten most of what was before.
 _MEMORY_SECONDS = 0.5
+#: Weight of the latest request in the mean time of those that are alone.
+_WEIGHT = 1 / 16
 #: Seconds that a request is taken to need before any was measured.
 _FIRST_SECONDS = 0.005
 
@@ -60,6 +66,9 @@ class Ticket(NamedTuple):
 
     kind: WorkKind
     caller: str
+    started: float
+    #: How many were started with it; 0 if others were in progress.
+    number_alone: int
 
 
 @dataclass(slots=True)
@@ -72,6 +81,8 @@ class _Load:
     #: Ended requests and the seconds in which some were in progress, both fading with time.
     ended: float = 1.0
     busy_seconds: float = _FIRST_SECONDS
+    #: The mean time of requests during which nothing else was in progress.
+    seconds_alone: float = _FIRST_SECONDS
     #: Since when as many are in progress as may not stay.
     standing_since: float = float("inf")
     refused_at: float = float("-inf")
@@ -82,9 +93,10 @@ class _Load:
         """How many may be in progress."""
         bounds = self.bounds
         was_refused = now - self.refused_at < CALM_SECONDS
+        rate = self.ended / self.busy_seconds
         if was_refused or now - self.standing_since > bounds.standing_seconds:
-            return bounds.in_overload
-        return max(bounds.standing, bounds.burst_seconds * self.ended / self.busy_seconds)
+            return max(bounds.in_overload, bounds.in_turn * self.seconds_alone * rate)
+        return max(bounds.standing, bounds.burst_seconds * rate)
 
     def has_room(self, caller: str, now: float) -> bool:
         """Whether another request may start."""
@@ -104,7 +116,7 @@ class _Load:
             self.standing_since = now
         self.of_caller[caller] += 1
 
-    def end(self, caller: str, now: float) -> None:
+    def end(self, caller: str, now: float, seconds_alone: float | None) -> None:
         self.in_progress -= 1
         self.of_caller[caller] -= 1
         if not self.of_caller[caller]:
@@ -114,6 +126,8 @@ class _Load:
         self.ended = self.ended * remembered + 1
         self.busy_seconds = self.busy_seconds * remembered + elapsed
         self.changed_at = now
+        if seconds_alone is not None:
+            self.seconds_alone += _WEIGHT * (seconds_alone - self.seconds_alone)
         if self.in_progress < self.bounds.standing:
             self.standing_since = float("inf")
 
@@ -123,6 +137,7 @@ class LoadShedder:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
+        self._started = self._ended = 0
         self._loads = {kind: _Load(bounds) for kind, bounds in BOUNDS.items()}
 
     def in_progress(self, kind: WorkKind) -> int:
@@ -139,9 +154,16 @@ class LoadShedder:
 
     def start(self, kind: WorkKind, caller: str) -> Ticket:
         """Counts a request, whose body is there, as in progress until it ends."""
-        self._loads[kind].start(caller, self._clock())
-        return Ticket(kind, caller)
+        now = self._clock()
+        is_first = self._started == self._ended
+        self._started += 1
+        self._loads[kind].start(caller, now)
+        return Ticket(kind, caller, now, self._started if is_first else 0)
 
     def end(self, ticket: Ticket) -> None:
         """Ends a request."""
-        self._loads[ticket.kind].end(ticket.caller, self._clock())
+        now = self._clock()
+        self._ended += 1
+        was_alone = ticket.number_alone == self._started
+        seconds_alone = now - ticket.started if was_alone else None
+        self._loads[ticket.kind].end(ticket.caller, now, seconds_alone)

@@ -115,6 +115,22 @@ def test_a_burst_is_admitted_again_a_second_after_the_last_refusal() -> None:
     assert not server.answer([(server.clock.now, "a")] * 20, 1).refused
 
 
+def test_requests_that_wait_for_a_slow_disk_may_be_more() -> None:
+    """A commit takes 50 ms for however many requests: 16 at a time would be 320 a second."""
+    server = warmed("ingest", service=0.05)
+    shedder, clock = server.shedder, server.clock
+    admitted = []
+    for _ in range(200):
+        tickets = [
+            shedder.start("ingest", "a") for _ in range(300) if shedder.admits("ingest", "a")
+        ]
+        clock.now += 0.05
+        for ticket in tickets:
+            shedder.end(ticket)
+        admitted.append(len(tickets))
+    assert min(admitted[100:]) > 4 * BOUNDS["ingest"].in_overload
+
+
 def test_a_caller_of_few_requests_is_admitted_whatever_others_send() -> None:
     server = warmed()
     outcome = server.run({"flood": 5 / SERVICE, "victim": 20.0}, 5)
