@@ -18,8 +18,8 @@ from support.hostile_requests import requests as generated_requests
 
 #: The largest body that the service accepts.
 MAX_BODY_BYTES = 8 * 2**20
-#: A refusal may have as many bytes.
-MAX_REFUSAL_BYTES = 64 * 2**10
+#: An answer is larger by far than its request if it is so many times as large.
+MAX_RATIO = 4
 #: Bytes of the slow bodies, and seconds between two pieces of them.
 SLOW_BODY_BYTES, DRIP_SECONDS = 11_000, 0.5
 #: Seconds after which the generated requests end, if they are not over before.
@@ -36,8 +36,8 @@ class Answers:
     statuses: Counter[int] = field(default_factory=Counter)
     #: Bytes of the largest answer that is no success.
     largest_refusal: int = 0
-    #: How many times as large as its request an answer was that is larger than a refusal.
-    amplification: float = 0.0
+    #: Bytes of the largest answer to a body that is no refusal and larger than the request by far.
+    largest_answer: int = 0
     faults: list[str] = field(default_factory=list)
 
     def add(self, answer: Answer) -> None:
@@ -45,10 +45,14 @@ class Answers:
         self.statuses[answer.status] += 1
         if answer.status >= 400:
             self.largest_refusal = max(self.largest_refusal, answer.size)
-        elif answer.size > MAX_REFUSAL_BYTES and not answer.request.startswith(b"GET "):
-            self.amplification = max(self.amplification, answer.size / len(answer.request))
+        elif not answer.request.startswith(b"GET ") and _is_larger_by_far(answer):
+            self.largest_answer = max(self.largest_answer, answer.size)
         if len(self.faults) < MAX_FAULTS:
             self.faults += _faults(answer)
+
+
+def _is_larger_by_far(answer: Answer) -> bool:
+    return answer.size > MAX_RATIO * len(answer.request)
 
 
 def _faults(answer: Answer) -> list[str]:

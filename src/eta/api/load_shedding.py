@@ -8,7 +8,8 @@ for a second. Otherwise a queue that never empties would add its length to every
 (controlled delay, Nichols and Jacobson 2012).
 
 Beyond the bound, a caller is still admitted while it has less than its equal share in progress, or
-less than half as many as the caller that has most: who sends little pays for nobody else.
+less than half as many as the caller that has most, and so is one that sends little: what others
+send may make its requests slow, too.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ BOUNDS: Mapping[WorkKind, Bounds] = {
     "read": Bounds(0.5, 4, 0.1, 2),
 }
 
-#: So many requests of each caller may always be in progress.
-MIN_OF_CALLER = 2
+#: A caller whose requests, each alone, would take less than this share of the time is no cause of
+#: an overload. So many of them may be in progress: always, and while all are no more than so many
+#: times as many as keep the service busy.
+LIGHT_SHARE, MIN_OF_LIGHT_CALLER, MAX_OF_LIGHT_CALLER, LIGHT_FACTOR = 0.2, 2, 8, 4
 
 #: An overload ends once no request was refused for so many seconds.
 CALM_SECONDS = 1.0
@@ -78,6 +81,8 @@ class _Load:
     bounds: Bounds
     in_progress: int = 0
     of_caller: Counter[str] = field(default_factory=Counter)
+    #: By caller: how many it has sent, fading within a second, and when the last one.
+    recent: dict[str, tuple[float, float]] = field(default_factory=dict)
     #: Ended requests and the seconds in which some were in progress, both fading with time.
     ended: float = 1.0
     busy_seconds: float = _FIRST_SECONDS
@@ -99,14 +104,24 @@ class _Load:
         return max(bounds.standing, bounds.burst_seconds * rate)
 
     def has_room(self, caller: str, now: float) -> bool:
-        """Whether another request may start."""
+        """Whether another request may start; counts the question."""
+        sent, at = self.recent.get(caller, (0.0, now))
+        sent = sent * exp(at - now) + 1
+        self.recent[caller] = (sent, now)
         bound = self.bound(now)
         if self.in_progress < bound:
             return True
         held = self.of_caller[caller]
+        if held < self.most_of_light() and sent * self.seconds_alone < LIGHT_SHARE:
+            return True
         share = bound / (len(self.of_caller) + (not held))
         most = max(self.of_caller.values())
-        return held < max(MIN_OF_CALLER, share, most / 2)
+        return held < max(share, most / 2)
+
+    def most_of_light(self) -> int:
+        """How many requests a caller that sends little may have in progress."""
+        is_crowded = self.in_progress >= LIGHT_FACTOR * self.bounds.in_overload
+        return MIN_OF_LIGHT_CALLER if is_crowded else MAX_OF_LIGHT_CALLER
 
     def start(self, caller: str, now: float) -> None:
         if not self.in_progress:

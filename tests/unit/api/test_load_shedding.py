@@ -154,6 +154,28 @@ def test_a_caller_of_few_requests_is_not_refused_while_they_are_slow() -> None:
             server.shedder.end(ticket)
 
 
+def test_a_caller_of_few_requests_is_not_refused_after_a_stop() -> None:
+    server = warmed()
+    server.run({"victim": 20.0}, 2)
+    # All stand still for a while, and then nothing is quick.
+    tickets = [server.shedder.start("checkout", "victim") for _ in range(7)]
+    server.clock.now += 0.5
+    assert server.shedder.admits("checkout", "victim")
+    for ticket in tickets:
+        server.shedder.end(ticket)
+    assert not server.run({"victim": 20.0}, 2).refused
+
+
+def test_many_callers_of_few_requests_are_an_overload_together() -> None:
+    server = warmed()
+    callers = {f"caller {number}": 25.0 for number in range(30)}
+    server.run(callers, 2)
+    outcome = server.run(callers, 3)
+    waits = [wait for of_caller in outcome.waits.values() for wait in of_caller]
+    assert max(waits) < 0.25
+    assert outcome.busy > 0.98
+
+
 def test_many_flooding_callers_leave_room_for_another_one() -> None:
     server = warmed()
     floods = {f"flood {number}": 1 / SERVICE for number in range(10)}
