@@ -114,8 +114,12 @@ class BoundedProtocol(HttpToolsProtocol):
         is_waiting = self in self._waiting
         super().data_received(data)
         if self._is_discarding:
+            if self._timer is None:
+                self._expect(REST_TIMEOUT_SECONDS)
             self.flow.pause_reading()
             self.loop.call_later(REST_PAUSE_SECONDS, self._read_on)
+        if self._timer is None and self in self._waiting:
+            self._expect(HEAD_TIMEOUT_SECONDS)
         if is_waiting and self in self._waiting:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -124,8 +128,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Waits for the head of a request that has begun."""
         super().on_message_begin()
-        if self._timer is None:
-            self._expect(HEAD_TIMEOUT_SECONDS)
         self._waiting[self] = None
 
     def on_headers_complete(self) -> None:
@@ -167,7 +169,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.parser.should_keep_alive():
             self.transport.close()
         self.cycle = _RefusedCycle()  # type: ignore[assignment]
-        self.on_response_complete()
+        # Mostly the body has come with the head, and needs no time limit.
+        self._is_discarding = True
+        super().on_response_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         super()._start_asgi_task(cycle, partial(self._run_counted, app) if self._gate else app)
