@@ -18,8 +18,9 @@ from eta.api.problem_details import INVALID_FIELD, ProblemError, safe_path, vali
 
 MAX_DEPTH = 32
 
-#: How many values and keys a text may have; separators and brackets inside texts count too.
-MAX_VALUES = 500_000
+#: How many values and keys a text may have, and one that is no batch; separators and brackets inside
+#: texts count too.
+MAX_VALUES, MAX_SINGLE_VALUES = 500_000, 20_000
 
 #: How many keys an object may have: more than any schema knows.
 MAX_KEYS = 64
@@ -52,14 +53,14 @@ class _InvalidValue:
         self.type, self.msg = type_, msg
 
 
-def load(content: bytes, budget: ErrorBudget | None = None) -> Any:
+def load(content: bytes, budget: ErrorBudget | None = None, *, max_values: int = MAX_VALUES) -> Any:
     """The value of a strict JSON text.
 
     Raises:
         ProblemError: 422 with the first invalid values, as many as ``budget`` allows.
     """
     try:
-        return _read(content)
+        return _read(content, max_values)
     except _InvalidJson as invalid:
         errors = (budget or ErrorBudget()).take(invalid.errors)
         raise ProblemError(422, INVALID_FIELD, errors=errors) from None
@@ -74,7 +75,7 @@ def load_lines(content: bytes, max_lines: int, budget: ErrorBudget) -> list[Any]
     values: list[Any] = []
     for line in _lines(content, max_lines):
         try:
-            values.append(_read(line))
+            values.append(_read(line, MAX_VALUES))
         except _InvalidJson as invalid:
             values.append(InvalidLine(budget.take(map(_in_item, invalid.errors))))
     return values
@@ -88,13 +89,13 @@ class _InvalidJson(Exception):  # never leaves this module
         self.errors = errors
 
 
-def _read(content: bytes) -> Any:
+def _read(content: bytes, max_values: int) -> Any:
     """The value of a strict JSON text.
 
     Raises:
         _InvalidJson: if it is not one.
     """
-    _check_counts(content)
+    _check_counts(content, max_values)
     decoder = _Decoder()
     try:
         value = decoder.decode(content.decode("utf-8"))
@@ -140,12 +141,12 @@ def _lines(content: bytes, max_lines: int) -> list[bytes]:
     return lines
 
 
-def _check_counts(content: bytes) -> None:
+def _check_counts(content: bytes, max_values: int) -> None:
     """Raises _InvalidJson for too many values or too deep a nesting, without parsing."""
     brackets = content.count(b"[") + content.count(b"{")
     separators = content.count(b",") + content.count(b":")
-    if brackets + separators > MAX_VALUES or content.count(b'"') > 2 * MAX_VALUES:
-        what = f"too large: it has too many values; send at most {MAX_VALUES}, keys included"
+    if brackets + separators > max_values or content.count(b'"') > 2 * max_values:
+        what = f"too large: it has too many values; send at most {max_values}, keys included"
         raise _invalid_text("too_many_values", what)
     if brackets > MAX_DEPTH and _depth(content) > MAX_DEPTH:
         what = f"nested too deeply; send at most {MAX_DEPTH} levels"

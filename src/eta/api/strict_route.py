@@ -27,8 +27,9 @@ from eta.api.problem_details import (
     validation_problem,
 )
 from eta.api.request_body import is_json_lines, read_body
+from eta.api.schemas.common import BatchModel
 from eta.api.schemas.events import MAX_EVENTS
-from eta.api.strict_json import load, load_lines
+from eta.api.strict_json import MAX_SINGLE_VALUES, MAX_VALUES, load, load_lines
 from eta.domain.access import Principal
 
 #: Larger bodies, and those with more values, are parsed outside the event loop.
@@ -54,8 +55,11 @@ class StrictRoute(APIRoute):
         scope, kind, lines = extra.get(SCOPE), extra.get(KIND), extra.get(LINES)
         # What the body must be; None for a route without a body.
         model: TypeAdapter[Any] | None = None
+        max_values = MAX_SINGLE_VALUES
         if self.body_field:
-            model = TypeAdapter(cast("Any", self.body_field.field_info.annotation))
+            annotation = cast("Any", self.body_field.field_info.annotation)
+            model = TypeAdapter(annotation)
+            max_values = MAX_VALUES if issubclass(annotation, BatchModel) else max_values
         query_names = {parameter.alias for parameter in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
@@ -74,7 +78,8 @@ class StrictRoute(APIRoute):
                         content = await read_body(request, body_bytes, reads_lines=bool(lines))
                 with admission.slot(kind, principal):
                     if model is not None:
-                        body = _Body(content, model, lines if is_json_lines(request) else None)
+                        field = lines if is_json_lines(request) else None
+                        body = _Body(content, model, field, max_values)
                         parser = resources.parsers[kind]
                         request = _ParsedRequest(request, body, await body.parse(parser, principal))
                     return await handle(request)
@@ -104,6 +109,8 @@ class _Body:
     model: TypeAdapter[Any]
     #: The field that holds the values of JSON Lines; None if the body is JSON.
     lines: str | None
+    #: How many values it may have.
+    max_values: int
 
     async def parse(self, parser: FairExecutor, principal: Principal) -> Any:
         """The validated model; of a large body, it is built outside the event loop.
@@ -120,7 +127,7 @@ class _Body:
     def _parse(self) -> Any:
         budget = ErrorBudget()
         if self.lines is None:
-            value = load(self.content, budget)
+            value = load(self.content, budget, max_values=self.max_values)
         else:
             value = {self.lines: load_lines(self.content, MAX_EVENTS, budget)}
         try:
