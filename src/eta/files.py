@@ -37,13 +37,8 @@ def open_regular(
         FileRejected: if it is absent, something else than a regular file, or larger than
             ``max_bytes``.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follows_links else os.O_NOFOLLOW)
     try:
-        if not follows_links and path.is_symlink():
-            raise FileRejected(str(path), "it is a link", "name the file itself")
-        # Opening a device can have effects, so it is looked at before.
-        _check_kind(path, path.stat())
-        descriptor = os.open(path, flags)
+        descriptor = _open(path, follows_links=follows_links)
     except OSError as error:
         raise _unreadable(path, error) from None
     file = os.fdopen(descriptor, "rb")
@@ -55,6 +50,15 @@ def open_regular(
         file.close()
         raise
     return file
+
+
+def _open(path: Path, *, follows_links: bool) -> int:
+    if not follows_links and path.is_symlink():
+        raise FileRejected(str(path), "it is a link", "name the file itself")
+    # Opening a device can have effects, so it is looked at before.
+    _check_kind(path, path.stat())
+    link_flag = 0 if follows_links else os.O_NOFOLLOW
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link_flag)
 
 
 def read_regular(path: Path, *, max_bytes: int) -> bytes:

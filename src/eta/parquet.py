@@ -73,15 +73,21 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Blocks:
         limit = _unpacked_limit(path)
         _check_claims(path, parquet.metadata, schema, limit)
         texts = _Texts.from_footer(path, parquet.metadata, schema)
+        opened = _open(path, file, texts.repeated)
         try:
-            opened = _open(path, file, texts.repeated)
             parts = list(_Reader(path, limit).blocks(opened, schema.names, texts.block_rows))
-            blocks = [block for block, _ in parts]
-            table = pa.Table.from_batches(blocks) if blocks else schema.empty_table()
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from None
-    names = parts[0][1] if parts else ()
-    flags = {name: pa.chunked_array([flags[name] for _, flags in parts]) for name in names}
+    return _joined(parts, schema)
+
+
+def _joined(
+    parts: Sequence[tuple[pa.RecordBatch, Mapping[str, pa.Array]]], schema: pa.Schema
+) -> Blocks:
+    if not parts:
+        return Blocks(schema.empty_table(), {})
+    table = pa.Table.from_batches([block for block, _ in parts])
+    flags = {name: pa.chunked_array([flags[name] for _, flags in parts]) for name in parts[0][1]}
     return Blocks(table.combine_chunks(), flags)
 
 

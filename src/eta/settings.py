@@ -118,13 +118,14 @@ def read_api_keys(path: Path) -> dict[str, Principal]:
     """
     name = "ETA_API_KEYS_FILE"
     try:
-        lines = read_regular(path, max_bytes=_MAX_KEYS_FILE_BYTES).decode().splitlines()
+        text = read_regular(path, max_bytes=_MAX_KEYS_FILE_BYTES).decode()
     except FileRejected as error:
         hint = "name a file of entries, one a line"
         raise InvalidSetting(f"{name} names {path}: {error.problem}; {hint}") from None
     except UnicodeDecodeError:
-        raise InvalidSetting(f"{name} names {path}: it is not text; write it in UTF-8") from None
-    principals = _principals(name, [line for line in lines if not line.strip().startswith("#")])
+        raise InvalidSetting(f"{name} names {path}: it is not text; use UTF-8") from None
+    lines = [line.strip() for line in text.splitlines()]
+    principals = _principals(name, [line for line in lines if not line.startswith("#")])
     if not principals:
         raise InvalidSetting(f"{name} names {path}: it holds no keys; add an entry of `eta key`")
     return principals

@@ -45,19 +45,24 @@ def back_up(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
         raise StoreRejected(f"{file} is there already; name a new file")
     with _private_folder(file) as folder:
         part = folder / "eta.sqlite"
-        with (
-            translate_outages(engine),
-            closing(SqliteEngine(part)) as target_engine,
-            closing(engine.reader()) as source,
-            closing(target_engine.writer()) as target,
-        ):
-            check_migrated(source, engine)
-            migrate(target, target_engine)
-            counts = _copy(source, target, progress)
+        counts = _copy_to(part, engine, progress)
         sync(part)
         part.replace(file)
         sync(file.parent)
     return counts
+
+
+def _copy_to(part: Path, engine: Engine, progress: Progress) -> dict[str, int]:
+    """Copies a store into a new file, which is not complete before this returns."""
+    with (
+        translate_outages(engine),
+        closing(SqliteEngine(part)) as target_engine,
+        closing(engine.reader()) as source,
+        closing(target_engine.writer()) as target,
+    ):
+        check_migrated(source, engine)
+        migrate(target, target_engine)
+        return _copy(source, target, progress)
 
 
 def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
@@ -71,13 +76,17 @@ def restore(engine: Engine, file: Path, progress: Progress = lambda *_: None) ->
         StoreLocked, StoreUnavailable: if the store cannot be written.
     """
     with _opened_backup(file) as source:
-        if engine.path and engine.path.is_symlink():
-            raise StoreRejected(f"{engine.path} is a link; name the file of the store itself")
+        _check_no_link(engine)
         with translate_outages(engine), closing(engine), closing(engine.writer()) as target:
             migrate(target, engine)
             _check_empty(target)
             # A new secret gives new ids: none that was given out after the copy is given again.
             return _copy(source, target, progress, secret=secrets.token_hex(32))
+
+
+def _check_no_link(engine: Engine) -> None:
+    if engine.path and engine.path.is_symlink():
+        raise StoreRejected(f"{engine.path} is a link; name the file of the store itself")
 
 
 def _check_empty(target: Connection) -> None:
@@ -161,21 +170,23 @@ def _copy(
     Raises:
         StoreUnavailable: if the target does not hold every row; then it holds none.
     """
-    counts: dict[str, int] = {}
     source.begin(writes=False)
     target.begin(writes=True)
     try:
-        [clock] = source.execute(_CLOCK_SQL["read_clock"])
-        last_commit_time, last_sequence, old_secret, uninterrupted_since = clock
-        clock = (last_commit_time, last_sequence, secret or old_secret, uninterrupted_since)
-        target.execute(_CLOCK_SQL["set_clock"], *clock)
-        for table in TABLES:
-            counts[table] = _copy_table(source, target, table, progress)
+        _copy_clock(source, target, secret)
+        counts = {table: _copy_table(source, target, table, progress) for table in TABLES}
         target.commit()
     finally:
         target.rollback()
         source.rollback()
     return counts
+
+
+def _copy_clock(source: Connection, target: Connection, secret: str | None) -> None:
+    [clock] = source.execute(_CLOCK_SQL["read_clock"])
+    last_commit_time, last_sequence, old_secret, uninterrupted_since = clock
+    clock = (last_commit_time, last_sequence, secret or old_secret, uninterrupted_since)
+    target.execute(_CLOCK_SQL["set_clock"], *clock)
 
 
 def _copy_table(source: Connection, target: Connection, table: str, progress: Progress) -> int:
