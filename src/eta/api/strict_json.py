@@ -18,8 +18,8 @@ from eta.api.problem_details import INVALID_FIELD, ProblemError, safe_path, vali
 
 MAX_DEPTH = 32
 
-#: How many values and keys a text may have, and one that is no batch; separators and brackets inside
-#: texts count too.
+#: How many values and keys a text may have, and one that is no batch; separators and brackets
+#: inside texts count too.
 MAX_VALUES, MAX_SINGLE_VALUES = 500_000, 20_000
 
 #: How many keys an object may have: more than any schema knows.
