@@ -231,8 +231,9 @@ class ActiveModelLoader:
             _stat(path) for path in (folder, folder / "promoted.json", folder / FALLBACK_FILE)
         )
         registry, started = Registry(folder), monotonic()
-        is_retry_due = self._rejected and started > self._retry_at
-        if signature != self._last_signature or is_retry_due:
+        is_changed = signature != self._last_signature
+        if is_changed or (self._rejected and started > self._retry_at):
+            self._forget_listed(is_changed=is_changed)
             self._reread(registry)
             # Looking at many broken versions must not take all the time there is.
             pause = max(RETRY_SECONDS, _RETRY_PAUSE * (monotonic() - started))
@@ -244,8 +245,6 @@ class ActiveModelLoader:
     def _reread(self, registry: Registry) -> None:
         """Replaces ``current``; no other version can delay the promoted one."""
         self._rejected.clear()
-        sound = {name: status for name, status in self._listed.items() if not status.rejected}
-        self._listed = sound
         self._fallback_file = self._read_fallback(registry)
         active = self._active_version(registry)
         problem = self._fallback_file.problem
@@ -257,6 +256,14 @@ class ActiveModelLoader:
             max_age_days=self.max_age_days,
             problems=(*active.problems, *file_problems),
         )
+
+    def _forget_listed(self, *, is_changed: bool) -> None:
+        """Forgets rejected versions, and after a change of the registry all unsound ones."""
+        self._listed = {
+            name: status
+            for name, status in self._listed.items()
+            if name not in self._rejected and not (is_changed and status.rejected)
+        }
 
     def _list_versions(self, registry: Registry) -> None:
         """Replaces ``versions``; of very many, some are looked at in the next polls."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -191,3 +192,30 @@ def test_the_real_trial_refuses_a_version_that_is_no_model(tmp_path: Path, promo
         registry.promote(promoted)
     with pytest.raises(ModelNotFound):
         registry.promote(ODD)
+
+
+@pytest.mark.usefixtures("promoted")
+def test_a_retry_looks_at_the_rejected_version_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = put_odd_version(tmp_path, "pipe")
+    watched = loader(tmp_path)
+    watched.refresh()
+    newer = Registry(tmp_path).save({}, FILES, THROUGH + timedelta(days=1))
+    Registry(tmp_path).promote(newer)
+    watched.trial = VersionTrial(tmp_path, CRASHES)
+    watched.refresh()
+    assert {status.version for status in watched.versions if status.rejected} == {odd, newer}
+    looked_at: list[str] = []
+    verify = Registry.verify
+
+    def observe(registry: Registry, name: str) -> Mapping[str, Any]:
+        looked_at.append(name)
+        return verify(registry, name)
+
+    monkeypatch.setattr(Registry, "verify", observe)
+    watched.trial = VersionTrial(tmp_path, PASSES)
+    monkeypatch.setattr(hot_swap, "monotonic", lambda: monotonic() + 3_600)
+    watched.refresh()
+    assert (watched.current.version, looked_at) == (newer, [newer])
+    assert {status.version for status in watched.versions if status.rejected} == {odd}
