@@ -174,6 +174,17 @@ def test_retention_leaves_no_traces(store: SqlStore, tmp_path: Path, clock: Cloc
     assert _eventually(lambda: not _left(tmp_path, ids, odd)), _left(tmp_path, ids, odd)[:5]
 
 
+def test_retention_of_quarantined_events_leaves_no_traces(
+    store: SqlStore, tmp_path: Path, clock: Clock
+) -> None:
+    report = scan(7, hours_ago=20_000.0, place=_place(7))
+    store.write(record_events, RecordEvents(TENANT, [report]))
+    assert _left(tmp_path, {7: "shp_none"}, [7])
+    clock.pass_hours(100)
+    store.write(purge_expired, Retention(50 * 3_600_000_000))
+    assert _eventually(lambda: not _left(tmp_path, {7: "shp_none"}, [7]))
+
+
 def test_responses_that_name_an_erased_shipment_are_deleted(durable_url: str, clock: Clock) -> None:
     with opened_store(durable_url, clock) as store:
         ids = _fill(store)

@@ -86,7 +86,7 @@ RETENTION_INTERVAL_SECONDS = 3_600.0
 #: Seconds between two batches of a purge.
 _PURGE_PAUSE_SECONDS = 1.0
 #: Seconds from a deletion until stored responses that name it are searched.
-_ORPHAN_PURGE_SECONDS = 5.0
+_ORPHAN_PURGE_SECONDS = 10.0
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
 

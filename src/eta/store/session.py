@@ -352,8 +352,8 @@ class Session:
         rows = self._connection.execute(query, before, before, limit)
         for tenant, number_use_id in rows:
             self.delete_event_owners(tenant, [number_use_id])
-        self._connection.execute(_EVENTS_SQL["purge_quarantined"], before)
-        self._connection.execute(_RESPONSES_SQL["purge_estimates"], before)
+        for purge in (_EVENTS_SQL["purge_quarantined"], _RESPONSES_SQL["purge_estimates"]):
+            self.has_erased |= bool(self._connection.execute(purge, before))
         return len(rows)
 
     def _select_in(self, kind: type[T], query: str, tenant: str, values: Iterable[str]) -> list[T]:

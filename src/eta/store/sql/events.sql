@@ -52,7 +52,7 @@ VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 DELETE FROM quarantine WHERE tenant = ? AND event_owner IN ??;
 
 -- name: purge_quarantined
-DELETE FROM quarantine WHERE received_at < ?;
+DELETE FROM quarantine WHERE received_at < ? RETURNING 1;
 
 -- name: outbox
 SELECT sequence, type, shipment_id, created_at, payload

@@ -33,7 +33,7 @@ INSERT INTO estimates (tenant, estimate_id, as_of, model_version, response)
 VALUES (?, ?, ?, ?, ?);
 
 -- name: purge_estimates
-DELETE FROM estimates WHERE as_of < ?;
+DELETE FROM estimates WHERE as_of < ? RETURNING 1;
 
 -- name: responses
 SELECT idempotency_key, digest, status, body, created_at
