@@ -87,6 +87,10 @@ class StoreUnavailable(EtaError):
     """The store is unavailable at the moment; nothing of this was recorded."""
 
 
+class StoreBlocked(StoreUnavailable):
+    """Another program holds a lock on the database; end it, or wait until it has ended."""
+
+
 class WriteUnconfirmed(StoreUnavailable):
     """The database's answer was lost; check whether this was recorded before you repeat it."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from eta.domain.errors import StoreUnavailable
+from eta.domain.errors import StoreBlocked, StoreUnavailable
 
 Row = tuple[Any, ...]
 
@@ -121,6 +121,10 @@ class Engine(Protocol):
         """Whether the database caused the error, not the statement: it is full, gone or broken."""
         ...
 
+    def is_blocked(self, error: Exception) -> bool:
+        """Whether the error means that another program held a lock for too long."""
+        ...
+
     def close(self) -> None:
         """Lets other processes write."""
         ...
@@ -136,6 +140,8 @@ def translate_outages(engine: Engine) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if engine.is_blocked(error):
+            raise StoreBlocked from error
         if not engine.is_outage(error):
             raise
         raise StoreUnavailable(f"the store cannot be used: {error}") from error

@@ -18,8 +18,11 @@ from eta.store.migrations import TABLES
 if TYPE_CHECKING:
     import psycopg
 
-#: Seconds to wait for a connection, and for another process's transaction.
-_WAIT_SECONDS = 10
+#: Seconds to wait for a connection, and in a migration for a table that another process uses.
+_CONNECT_SECONDS, _MIGRATION_LOCK_SECONDS = 2, 10
+#: Seconds to wait for the lock of another session: of a connection that writes, and of one that
+#: reads, which waits for nothing in normal operation. With the time in queues less than 5 seconds.
+_WRITER_LOCK_SECONDS, _READER_LOCK_SECONDS = 1.5, 1.0
 #: Seconds after which the server cancels the vacuum of a table.
 _VACUUM_TIMEOUT_SECONDS = 600
 #: Seconds after which the server cancels a statement.
@@ -30,7 +33,7 @@ _TCP_OPTIONS: dict[str, Any] = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "tcp_user_timeout": 2_000,
 }
 #: What a host, a port and a name may be. Other characters are of a password that was not encoded.
 _PARTS = {
@@ -107,12 +110,12 @@ class PostgresConnection:
         self._connection.close()
 
 
-def _session_settings() -> LiteralString:
+def _session_settings(lock_seconds: float) -> LiteralString:
     """Returns the statements that set the options of a new connection."""
     settings = {
         # A commit returns once it is on the disk, whatever the server's default.
         "synchronous_commit": "on",
-        "lock_timeout": f"{_WAIT_SECONDS}s",
+        "lock_timeout": f"{lock_seconds}s",
         "statement_timeout": f"{_STATEMENT_TIMEOUT_SECONDS}s",
         # The server ends the transaction of a client that is gone, for which all writers wait.
         "idle_in_transaction_session_timeout": "60s",
@@ -169,7 +172,7 @@ class PostgresEngine:
         "SET LOCAL lock_timeout = 0",
         "SELECT pg_advisory_xact_lock(3823)",
         # A table that a process of an older version uses is not waited for without limit.
-        f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'",
+        f"SET LOCAL lock_timeout = '{_MIGRATION_LOCK_SECONDS}s'",
     )
     migrations_tables = (
         "SELECT count(*) FROM pg_tables"
@@ -197,17 +200,7 @@ class PostgresEngine:
         Raises:
             StoreUnavailable: if the server does not respond.
         """
-        try:
-            connection = self._psycopg.connect(
-                self._url, autocommit=True, connect_timeout=_WAIT_SECONDS, **_TCP_OPTIONS
-            )
-            connection.execute(_session_settings())
-        except (self._psycopg.Error, ValueError) as error:
-            message = str(error).splitlines()[0]
-            for secret in self._secrets:
-                message = message.replace(secret, "***")
-            raise StoreUnavailable(f"PostgreSQL does not respond: {message}") from None
-        return PostgresConnection(connection)
+        return self._connect(_WRITER_LOCK_SECONDS)
 
     def reader(self) -> PostgresConnection:
         """Opens a connection that only reads.
@@ -215,7 +208,20 @@ class PostgresEngine:
         Raises:
             StoreUnavailable: if the server does not respond.
         """
-        return self.writer()
+        return self._connect(_READER_LOCK_SECONDS)
+
+    def _connect(self, lock_seconds: float) -> PostgresConnection:
+        try:
+            connection = self._psycopg.connect(
+                self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, **_TCP_OPTIONS
+            )
+            connection.execute(_session_settings(lock_seconds))
+        except (self._psycopg.Error, ValueError) as error:
+            message = str(error).splitlines()[0]
+            for secret in self._secrets:
+                message = message.replace(secret, "***")
+            raise StoreUnavailable(f"PostgreSQL does not respond: {message}") from None
+        return PostgresConnection(connection)
 
     def lacks_room(self, writer: PostgresConnection) -> str | None:
         """Returns None: the server's disk cannot be seen."""
@@ -252,6 +258,10 @@ class PostgresEngine:
             for table in TABLES:
                 with suppress(self._psycopg.Error):
                     connection.execute(f"VACUUM (TRUNCATE FALSE) {table}")
+
+    def is_blocked(self, error: Exception) -> bool:
+        """Whether another session held a lock for too long."""
+        return isinstance(error, self._psycopg.errors.LockNotAvailable)
 
     def is_outage(self, error: Exception) -> bool:
         """Whether the server, its disk or the network caused the error."""

@@ -21,12 +21,18 @@ from pathlib import Path
 
 import apsw
 
-from eta.domain.errors import NothingRecorded, StoreLocked, StoreRejected, StoreUnavailable
+from eta.domain.errors import (
+    NothingRecorded,
+    StoreBlocked,
+    StoreLocked,
+    StoreRejected,
+    StoreUnavailable,
+)
 from eta.store.engine import AnyOf, CommitUnconfirmed, Row
 from eta.store.sqlite_gaps import overwrite_gaps
 
 #: Milliseconds that a connection waits for another one's lock.
-_BUSY_TIMEOUT_MS = 10_000
+_BUSY_TIMEOUT_MS = 1_500
 #: The same while it empties the log, for which it waits for readers; callers wait meanwhile.
 _EMPTY_LOG_TIMEOUT_MS = 100
 #: Pages of the write-ahead log (4 KiB each) above which it is checkpointed: while no caller waits,
@@ -209,6 +215,8 @@ class SqliteEngine:
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
             connection = SqliteConnection(self._database, flags, self._vfs)
             connection.prepare_to_write(synchronous=self._synchronous)
+        except apsw.BusyError:
+            raise StoreBlocked from None
         except (apsw.Error, OSError) as error:
             raise StoreUnavailable(f"{self.path} cannot be opened: {error}") from None
         return connection
@@ -275,6 +283,10 @@ class SqliteEngine:
     def is_outage(self, error: Exception) -> bool:
         """Whether the disk or the file caused the error."""
         return isinstance(error, _OUTAGES)
+
+    def is_blocked(self, error: Exception) -> bool:
+        """Whether another program held a lock on the file for too long."""
+        return isinstance(error, apsw.BusyError | apsw.LockedError)
 
     def close(self) -> None:
         """Lets other processes write; a database in memory is lost."""

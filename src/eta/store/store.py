@@ -27,13 +27,14 @@ from eta.domain.errors import (
     ClockRefused,
     EtaError,
     InvalidSetting,
+    StoreBlocked,
     StoreBusy,
     StoreUnavailable,
     WriteUnconfirmed,
 )
 from eta.store.clock_guard import ClockGuard, ClockProblem, ClockReading
 from eta.store.commit_clock import CommitClock
-from eta.store.engine import CommitUnconfirmed, Connection, Engine, Row
+from eta.store.engine import CommitUnconfirmed, Connection, Engine, Row, translate_outages
 from eta.store.migrations import migrate
 from eta.store.postgres import PostgresEngine
 from eta.store.queries import load_queries
@@ -186,11 +187,12 @@ class SqlStore:
         """Connects, migrates and sets the commit clock; returns the secret of the store."""
         try:
             self._connection = connection = self._engine.writer()
-            migrate(connection, self._engine)
-            last_commit_time, _, secret, _ = connection.execute(_SQL["read_clock"])[0]
-            database_time = None
-            if self._uses_database_clock:
-                _, database_time, _ = connection.execute(_SQL["read_database_clock"])[0]
+            with translate_outages(self._engine):
+                migrate(connection, self._engine)
+                last_commit_time, _, secret, _ = connection.execute(_SQL["read_clock"])[0]
+                database_time = None
+                if self._uses_database_clock:
+                    _, database_time, _ = connection.execute(_SQL["read_database_clock"])[0]
         except BaseException:
             self._drop_connection()
             self._engine.close()
@@ -296,6 +298,8 @@ class SqlStore:
         try:
             with self.snapshot() as session:
                 return query(session)
+        except StoreBlocked:
+            raise
         except StoreUnavailable:
             # The idle connections may all lead to a server that was restarted: try a new one.
             self._drop_readers()
@@ -326,6 +330,8 @@ class SqlStore:
             if not self._engine.is_outage(error):
                 raise
             _log_outage("store_unreadable", "the store cannot be read", error)
+            if self._engine.is_blocked(error):
+                raise StoreBlocked from error
             raise StoreUnavailable("the store cannot be read at the moment") from error
         finally:
             if connection is not None:
@@ -420,11 +426,8 @@ class SqlStore:
                     _log_outage("store_unavailable", "the store cannot write", error)
                 self._can_write = False
                 self._drop_connection()
-                is_unconfirmed = isinstance(error, WriteUnconfirmed)
                 for job in jobs:
-                    job.result.set_exception(
-                        WriteUnconfirmed() if is_unconfirmed else StoreUnavailable()
-                    )
+                    job.result.set_exception(self._outage(error))
             elif len(jobs) > 1:
                 for job in jobs:
                     self._commit([job])
@@ -471,6 +474,12 @@ class SqlStore:
             return False
         return self._engine.is_outage(error) or isinstance(error, StoreUnavailable)
 
+    def _outage(self, error: Exception) -> StoreUnavailable:
+        """Returns the error of a write that an outage caused."""
+        if isinstance(error, WriteUnconfirmed):
+            return WriteUnconfirmed()
+        return StoreBlocked() if self._engine.is_blocked(error) else StoreUnavailable()
+
     def _transact_with_retry(self, jobs: Sequence[_Job]) -> list[Any]:
         """Writes items; after an outage, tries again over a new connection.
 
@@ -490,7 +499,8 @@ class SqlStore:
                     following = attempt.after(error)
                     if following.unconfirmed and monotonic() > deadline:
                         raise WriteUnconfirmed from error
-                    is_retried = following.unconfirmed or attempt.is_first
+                    is_gone = attempt.is_first and not self._engine.is_blocked(error)
+                    is_retried = following.unconfirmed or is_gone
                     if not (is_retried and self._is_outage(error)):
                         if following.unconfirmed:
                             raise WriteUnconfirmed from error
