@@ -31,6 +31,8 @@ _DETAIL = "more requests arrive than can be answered in time; wait, and try agai
 _PROBES = frozenset({b"/livez", b"/readyz"})
 #: A path that is refused only if too many ask for it.
 _METRICS = b"/metrics"
+#: More of a path is repeated by no refusal, nor held in their cache.
+_MAX_PATH_BYTES = 200
 #: Requests without a valid key share what one caller gets.
 _UNKNOWN_CALLER = ""
 
@@ -76,7 +78,8 @@ class RequestGate:
         if self._shedder.admits(*call):
             return None
         self._count_refusal()
-        return _refusals(url.partition(b"?")[0])[next(self._turns)]
+        path = url.partition(b"?")[0][:_MAX_PATH_BYTES]
+        return _refusals(path)[next(self._turns)]
 
     def start(self, call: Call) -> Ticket:
         """Counts a request whose body is there, until it ends."""
