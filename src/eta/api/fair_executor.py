@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from eta.api.problem_details import ProblemError, capacity_problem
 from eta.api.shares import SharedLimit, Shortage
+from eta.api.short_pauses import QUICK_TURNS
 from eta.api.turns import Turns
 from eta.domain.access import Principal
 
@@ -75,11 +76,13 @@ class FairExecutor:
                 job.result.set_exception(_refusal(Shortage.TOTAL))
             else:
                 self._is_running = True
+                QUICK_TURNS.begin()
                 running = loop.run_in_executor(self._pool, job.work)
                 running.add_done_callback(partial(self._end, job))
 
     def _end(self, job: _Job, done: asyncio.Future[Any]) -> None:
         self._is_running = False
+        QUICK_TURNS.end()
         if done.cancelled():
             job.result.cancel()
             return

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from eta.api.executors import WriteCompletions
 from eta.api.problem_details import capacity_problem
 from eta.api.shares import SharedLimit, Shortage
+from eta.api.short_pauses import quick_turns
 from eta.api.turns import Turns
 from eta.domain.access import Principal
 from eta.domain.errors import StoreBusy
 from eta.store.store import MAX_QUEUE_SECONDS, MAX_QUEUED_ITEMS, MAX_TRANSACTION_ITEMS, Store, Work
+
+#: Writes of so many items keep the interpreter busy for long.
+LARGE_WRITE = 200
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,9 @@ class FairWriter:
         try:
             await self._take_turn(principal, weight)
             try:
-                future = self._store.submit(work, item, weight=weight)
-                return await self._completions.result(future)
+                with quick_turns() if weight >= LARGE_WRITE else nullcontext():
+                    future = self._store.submit(work, item, weight=weight)
+                    return await self._completions.result(future)
             finally:
                 self._end(weight)
         finally:
