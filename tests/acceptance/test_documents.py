@@ -47,6 +47,7 @@ ORDER = (
     "backup",
     "restore",
     "erase",
+    "repair",
     "key",
 )
 #: Examples that other tests run: as a server, and as the README's first command.

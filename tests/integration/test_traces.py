@@ -26,7 +26,15 @@ from eta.store import sqlite_gaps, trace_removal
 from eta.store.engine import Connection
 from eta.store.sqlite import SqliteEngine
 from eta.store.store import SqlStore, engine_from_url
-from support.store import TENANT, Clock, opened_store, registration, scan
+from support.store import (
+    TENANT,
+    Clock,
+    fresh_url,
+    opened_store,
+    registration,
+    require_postgres,
+    scan,
+)
 
 SHIPMENTS = 100
 CODES = tuple(EventCode)[10:25]
@@ -194,21 +202,26 @@ def test_responses_that_name_an_erased_shipment_are_deleted(durable_url: str, cl
     assert {body for _, _, body in responses} == set(ids.values()) - {ids[7]}
 
 
+@pytest.fixture
+def postgres_url(tmp_path: Path, postgres: Callable[[], str]) -> Iterator[str]:
+    require_postgres()
+    with fresh_url("postgresql", tmp_path, postgres) as url:
+        yield url
+
+
 def test_postgresql_vacuums_deleted_rows(
-    durable_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not durable_url.startswith("postgresql"):
-        pytest.skip("SQLite has no dead rows")
     monkeypatch.setattr(trace_removal, "TRACES_SECONDS", 0.1)
     monkeypatch.setattr(trace_removal, "RETRY_SECONDS", 0.1)
-    with psycopg.connect(durable_url, autocommit=True) as connection:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
 
         def dead_rows() -> int:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pgstattuple")
             [row] = connection.execute("SELECT dead_tuple_count FROM pgstattuple('events')")
             return int(row[0])
 
-        with opened_store(durable_url, clock) as store:
+        with opened_store(postgres_url, clock) as store:
             _fill(store)
             connection.execute("ALTER TABLE events SET (autovacuum_enabled = false)")
             for number in range(50):

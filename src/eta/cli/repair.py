@@ -21,7 +21,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would cha
 
 
 def repair(clock: Clock = False, dry_run: DryRun = False) -> None:
-    """Set times of the store right that a wrong clock has left in the future.
+    """Correct the times that a wrong clock has left in the store.
 
     Check the machine's clock first, and stop every `eta serve`.
     """

@@ -20,7 +20,7 @@ from eta.domain.vocabulary import ARRIVAL_CODES, EventCode
 from eta.evaluation.metrics import crps_days
 from eta.journey.categories import Categorical
 from eta.journey.snapshots import IN_FLIGHT, PURCHASE, evaluation_snapshots
-from eta.journey.timeline_builders import EVENT_COLUMNS, SHIPMENT_COLUMNS
+from eta.journey.timeline_builders import CORRECTION, EVENT_COLUMNS, SHIPMENT_COLUMNS
 from eta.journey.timelines import Timelines
 from eta.simulation.network import CARRIERS, CITIES
 from eta.simulation.scenario import DEFAULT, Scenario
@@ -175,7 +175,8 @@ def test_a_scenario_survives_its_file_and_rejects_an_invalid_share() -> None:
 def test_frames_have_the_columns_of_any_source(world: Simulated) -> None:
     # A simulated shop registers each order as it comes.
     assert tuple(world.shipments.columns) == SHIPMENT_COLUMNS[:-2]
-    assert tuple(world.events.columns) == EVENT_COLUMNS
+    # No simulated scan is corrected.
+    assert (*world.events.columns, CORRECTION) == EVENT_COLUMNS
     timelines = Timelines.from_frames(world.shipments, world.events)
     assert timelines.shipment_id.tolist() == world.truth.journeys["shipment_id"].tolist()
     assert set(world.events["event_code"]) <= set(EventCode)
