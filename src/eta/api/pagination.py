@@ -26,18 +26,20 @@ def parse_ids(field: str, text: str) -> list[str]:
     Raises:
         ProblemError: 422 for a list that is too long or has control characters.
     """
-    ids = [part for part in text.split(",") if part]
+    # Counted first: to look at thousands of ids takes milliseconds.
+    parts = text.split(",", MAX_PAGE_SIZE)
+    if len(parts) > MAX_PAGE_SIZE:
+        raise validation_problem(
+            ["query", field],
+            "too_long",
+            f"too many entries; send at most {MAX_PAGE_SIZE}",
+        )
+    ids = [part for part in parts if part]
     if any(map(has_control_characters, ids)):
         raise validation_problem(
             ["query", field],
             "forbidden_character",
             "an id has a control character; remove it",
-        )
-    if len(ids) > MAX_PAGE_SIZE:
-        raise validation_problem(
-            ["query", field],
-            "too_long",
-            f"too many entries; send at most {MAX_PAGE_SIZE}",
         )
     return ids
 

@@ -16,7 +16,8 @@ MAX_BODY_BYTES = 8 * 2**20
 #: How much of a rejected body is received and discarded, in bytes and in seconds.
 MAX_DRAIN_BYTES, DRAIN_TIMEOUT_SECONDS = 4 * MAX_BODY_BYTES, 2.0
 
-#: Seconds between two parts of a rejected body: other callers come first.
+#: Seconds between two parts of rejected bodies, of all that are being discarded: other callers come
+#: first.
 DRAIN_PAUSE_SECONDS = 0.005
 
 #: Seconds within which a body must arrive.
@@ -134,11 +135,26 @@ async def _hold(request: Request, body_bytes: BodyBytes, size: int) -> None:
         raise
 
 
+class _Drains:
+    """How many bodies are being discarded."""
+
+    count = 0
+
+
 async def _drain(request: Request) -> None:
     """Receives and discards the rest of a body, within bounds.
 
-    A caller that is cut off while it sends never reads the response.
+    A caller that is cut off while it sends never reads the response. The more bodies are discarded
+    at once, the slower each is received.
     """
+    _Drains.count += 1
+    try:
+        await _discard(request)
+    finally:
+        _Drains.count -= 1
+
+
+async def _discard(request: Request) -> None:
     size = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_TIMEOUT_SECONDS):
@@ -147,7 +163,7 @@ async def _drain(request: Request) -> None:
                 size += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):
                     return
-                await asyncio.sleep(DRAIN_PAUSE_SECONDS)
+                await asyncio.sleep(DRAIN_PAUSE_SECONDS * _Drains.count)
 
 
 def _too_large() -> ProblemError:
