@@ -176,7 +176,10 @@ async def list_shipments(
     """Lists shipments by ids, in no particular order, or page by page; omits unknown ids."""
     secret, tenant = resources.store.secret, caller.tenant
     after = open_cursor(secret, tenant, cursor)
-    selection = _Selection(tenant, ids, external_ids, status, after, limit, as_of)
+    # Checked here: no thread of the store is taken for a request that is refused.
+    id_list = None if ids is None else parse_ids("ids", ids)
+    external_id_list = None if external_ids is None else parse_ids("external_ids", external_ids)
+    selection = _Selection(tenant, id_list, external_id_list, status, after, limit, as_of)
     _check_selection(selection, has_cursor=cursor is not None)
     answer = await _view_shipments(resources, caller, selection.histories, as_of)
     content = envelope("list", answer.as_of, answer.current, answer.to_shipments())
@@ -230,8 +233,8 @@ class _Selection:
     """The shipments of a list request, and the last id of a page that is not the last one."""
 
     tenant: str
-    ids: str | None
-    external_ids: str | None
+    ids: list[str] | None
+    external_ids: list[str] | None
     status: Status | None
     #: A page begins after this id.
     after: str
@@ -243,12 +246,10 @@ class _Selection:
     def histories(self, session: Session, at: datetime) -> list[ShipmentHistory]:
         """What was known of the selected shipments at a moment."""
         if self.ids is not None:
-            ids = parse_ids("ids", self.ids)
-            shipments = session.shipments(self.tenant, "shipment_id", ids)
+            shipments = session.shipments(self.tenant, "shipment_id", self.ids)
             return shipment_histories(session, self.tenant, shipments, at)
         if self.external_ids is not None:
-            external_ids = parse_ids("external_ids", self.external_ids)
-            shipments = session.shipments(self.tenant, "external_id", external_ids)
+            shipments = session.shipments(self.tenant, "external_id", self.external_ids)
             return shipment_histories(session, self.tenant, shipments, at)
         status = self.status.value if self.status else None
         is_past = self.as_of is not None
