@@ -37,9 +37,11 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def _without_formula(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS):
-        return f"'{cell}"
-    return cell
+    if not isinstance(cell, str):
+        return cell
+    safe = f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    # A carriage return is not quoted, and would begin a row: perhaps one with a formula.
+    return safe.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def check_suffix(option: str, path: Path | None, suffixes: tuple[str, str]) -> None:
