@@ -9,9 +9,10 @@ import hashlib
 import json
 import random
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def _responses(
     """
     clock, responses = Clock(), []
     with TestClient(application(folder, clock)) as client:
+        _wait_for_first_purge(client)
         tenants = {name: Tenant(name, client) for name in names}
         for name, tenant in tenants.items():
             tenant.other = next((tenants[other] for other in names if other != name), None)
@@ -127,6 +129,17 @@ def _responses(
             if name in tenants:
                 responses.append(tenants[name].request(method, path, body))
     return responses
+
+
+def _wait_for_first_purge(client: TestClient) -> None:
+    """Waits for the write of the start, while which answers are of the moment before it."""
+    headers = {"X-API-Key": next(iter(KEYS.values()))}
+    for _ in range(1_000):
+        as_of = client.get("/v1/shipments", headers=headers).json()["as_of"]
+        if datetime.fromisoformat(as_of) == NOW:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the first purge does not end")
 
 
 def _request(rng: random.Random) -> tuple[str, str, Any]:
