@@ -7,10 +7,12 @@ import json
 
 import pytest
 
+from eta.api import request_gate
 from eta.api.app import ROUTES
 from eta.api.auth import ApiKeyAuth
 from eta.api.load_shedding import LoadShedder
 from eta.api.request_gate import RETRY_AFTER_SECONDS, Call, RequestGate, kinds_of
+from eta.cli import http_protocol
 from eta.domain.access import Principal
 from support.hostile_requests import faults_of
 
@@ -118,3 +120,8 @@ def test_a_refusal_repeats_no_byte_that_could_end_a_header() -> None:
     assert response
     assert b"set-cookie" not in response.partition(b"\r\n\r\n")[0]
     assert response.isascii()
+
+
+def test_the_server_looks_for_the_gate_by_the_name_of_the_application() -> None:
+    # The two rooms do not import each other, and without a gate nothing is refused early.
+    assert request_gate.GATE == http_protocol.GATE
